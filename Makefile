@@ -28,8 +28,9 @@ export AWS_EC2_METADATA_DISABLED := true
 CHECK_REGION := eu-west-1
 export HYPOTHESIS_STORAGE_DIRECTORY := $(ROOT)/$(LOCAL)/cache/hypothesis
 
-# `sam build` takes the first python3.13 on PATH and needs pip in it: the dev environment's has it.
-WITH_PYTHON := PATH="$(ROOT)/$(DEV):$$PATH"
+# `sam build` takes the first python3.13 on PATH and needs pip in it: the dev environment's has it. It also runs make in
+# each layer: flags and variables given to this make are not meant for those.
+WITH_PYTHON := env -u MAKEFLAGS -u MFLAGS -u PYTHON PATH="$(ROOT)/$(DEV):$$PATH"
 PYTEST := $(WITH_PYTHON) $(DEV)/python -m pytest
 PROVE_BUDGET ?= 30 minutes on 2 cores
 # `make lock LOCK_FLAGS=--upgrade` takes newer versions; without it a lock changes only where its .in file did.
@@ -125,7 +126,10 @@ validate: setup ## sam validate --lint, cfn-lint with the serverless rules, chec
 .PHONY: build
 build: setup ## sam build into .local/build
 	$(call say,sam build)
-	@$(WITH_PYTHON) $(SAM) build --template template.yaml --build-dir $(LOCAL)/build --cached --cache-dir $(LOCAL)/cache/sam
+	@mkdir -p $(LOCAL)/logs
+	@$(WITH_PYTHON) $(SAM) build --template template.yaml --build-dir $(LOCAL)/build --cached --cache-dir $(LOCAL)/cache/sam \
+	  >$(LOCAL)/logs/build.log 2>&1 || { cat $(LOCAL)/logs/build.log >&2; exit 1; }
+	@printf '%s built; what sam said is in %s\n' $(LOCAL)/build $(LOCAL)/logs/build.log
 
 .PHONY: unit
 unit: setup ## the fast tests: unit, property, contract
