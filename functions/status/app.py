@@ -1,0 +1,28 @@
+"""GET /commands/{intent_id} and GET /health."""
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from lifecycle.judgement.http import Request, Response, answer, problem
+from lifecycle.wiring.bootstrap import lookup
+from lifecycle.wiring.observability import logger, metrics
+from lifecycle.words.errors import LifecycleError
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
+    """Answer any event: a status, health, or a problem that says what to do next."""
+    try:
+        request = Request.of(event)
+        if request.route == "GET /health":
+            return answer(HTTPStatus.OK, {"status": "ok"})
+        intent_id = request.parameters.get("intent_id", "")
+        status, reason = lookup().status_of(intent_id)
+    except LifecycleError as error:
+        logger.info("refused", extra={"code": error.code, "reason": error.reason})
+        return problem(error)
+    return answer(HTTPStatus.OK, {"intent_id": intent_id, "status": status, "reason": reason})

@@ -1,0 +1,25 @@
+"""POST /webhooks/{source}: a signed command in, 202 with its intent out."""
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from lifecycle.judgement.http import Request, Response, answer, problem
+from lifecycle.wiring.bootstrap import intake
+from lifecycle.wiring.observability import logger, metrics
+from lifecycle.words.errors import LifecycleError
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
+    """Answer any event: accepted, or a problem that says what to do next."""
+    try:
+        command = intake().accept(Request.of(event))
+    except LifecycleError as error:
+        logger.info("refused", extra={"code": error.code, "reason": error.reason})
+        return problem(error)
+    accepted = {"intent_id": command.intent_id, "status": "accepted", "status_url": f"/commands/{command.intent_id}"}
+    return answer(HTTPStatus.ACCEPTED, accepted)

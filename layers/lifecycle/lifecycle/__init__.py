@@ -1,0 +1,1 @@
+"""What finishes in Tallyfy is archived, restored or deleted here, once per intent, with a reason."""

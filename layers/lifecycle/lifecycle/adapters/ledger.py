@@ -1,0 +1,214 @@
+"""The ledger: which intent did what, kept for good, and who works on which thing right now.
+
+The rules are ``lifecycle.judgement.transitions``; this module only reads rows, asks the rules, and writes rows under
+the versions it has seen. It is the same code over DynamoDB and over memory.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows, Value
+from lifecycle.judgement import transitions
+from lifecycle.judgement.transitions import (
+    Busy,
+    Claimed,
+    Concluded,
+    Conflict,
+    Debt,
+    IntentRow,
+    ResourceRow,
+    Status,
+    millis,
+)
+from lifecycle.words.capabilities import Resource
+from lifecycle.words.commands import Command
+from lifecycle.words.errors import Code, Throttled
+
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How the ledger is run. ``keep`` is how long rows live after the last word on them."""
+
+    lease: timedelta
+    keep: timedelta
+    most_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim that was won, with the row versions that prove it."""
+
+    rows: Claimed
+    versions: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An intent that has been concluded, by this or an earlier delivery, with the row version."""
+
+    intent: IntentRow
+    version: int
+
+
+class LeaseLost(Throttled):
+    """The lease ran out and somebody else took over; what they record stands."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.BUSY, "The lease ran out while this was carried out; another worker looks after it now.")
+
+
+class Ledger:
+    """Claims, conclusions, holds. Every transition is one conditional write."""
+
+    def __init__(self, rows: Rows, terms: Terms, clock: Callable[[], datetime]) -> None:
+        self._rows = rows
+        self._terms = terms
+        self._clock = clock
+
+    def claim(self, command: Command, *, redrive: int = 0) -> Claim | Ended | Busy | Conflict:
+        """Try to start. A claim lasts for the lease; an intent that has ended says how."""
+        keys = _intent_key(command.intent_id), _resource_key(command.org_id, command.resource, command.id)
+        for _ in range(_TRIES):
+            intent, resource = self._rows.read(*keys)
+            judged = transitions.claim(
+                _read(IntentRow, intent),
+                _read(ResourceRow, resource),
+                command,
+                redrive=redrive,
+                now=self._now,
+                lease=int(self._terms.lease.total_seconds() * 1000),
+                most_attempts=self._terms.most_attempts,
+            )
+            seen = _version(intent), _version(resource)
+            try:
+                match judged:
+                    case Claimed():
+                        self._write(keys, judged.intent, judged.resource, seen)
+                        return Claim(judged, (seen[0] + 1, seen[1] + 1))
+                    case Concluded(fresh=True):
+                        return self._end(judged, seen[0])
+                    case Concluded():
+                        return Ended(judged.intent, seen[0])
+                    case Busy() | Conflict():
+                        return judged
+            except Contention:
+                continue
+        raise Throttled(Code.BUSY, "Too many workers want the same thing at once.", retry_after=1)
+
+    def conclude(self, claim: Claim, status: Status, code: Code, reason: str, *, evidence: str = "") -> Ended:
+        """Record the end. Raises ``LeaseLost`` if another worker has taken over since."""
+        intent, resource = transitions.conclude(claim.rows, status, code, reason, now=self._now, evidence=evidence)
+        self._keep_claim(claim, intent, resource)
+        return Ended(intent, claim.versions[0] + 1)
+
+    def release(self, claim: Claim, code: Code, reason: str, *, counted: bool, maybe_acted: bool) -> int:
+        """Let go; the message will come back. Answers how many attempts have failed so far."""
+        intent, resource = transitions.release(claim.rows, code, reason, counted=counted, maybe_acted=maybe_acted)
+        self._keep_claim(claim, intent, resource)
+        return intent.attempts
+
+    def give_up(self, command: Command, code: Code, reason: str, *, redrive: int = 0) -> Ended | None:
+        """Dead-letter an intent that nobody works on. ``None`` if it has ended or is being worked on."""
+        key = _intent_key(command.intent_id)
+        for _ in range(_TRIES):
+            [row] = self._rows.read(key)
+            judged = transitions.give_up(_read(IntentRow, row), command, code, reason, redrive=redrive, now=self._now)
+            if judged is None:
+                return None
+            try:
+                return self._end(judged, _version(row))
+            except Contention:
+                continue
+        return None
+
+    def settle(self, ended: Ended, debt: Debt) -> Ended:
+        """Strike off a debt. If somebody else wrote meanwhile, they settle it as well: debts are paid at least once."""
+        intent = transitions.settle(ended.intent, debt)
+        try:
+            self._rows.write(self._change(_intent_key(intent.intent_id), intent, ended.version))
+        except Contention:
+            return Ended(intent, ended.version)
+        return Ended(intent, ended.version + 1)
+
+    def find(self, intent_id: str) -> IntentRow | None:
+        """The story of one intent, if it has one yet."""
+        [row] = self._rows.read(_intent_key(intent_id))
+        return _read(IntentRow, row)
+
+    def hold_on(self, org_id: str, resource: Resource, thing_id: str) -> str | None:
+        """Why a thing is held, or ``None``. An unreadable answer raises: nothing is done then."""
+        [row] = self._rows.read(_hold_key(org_id, resource, thing_id))
+        return None if row is None else str(row.values.get("reason") or "no reason was given")
+
+    def hold(self, org_id: str, resource: Resource, thing_id: str, *, reason: str, by: str) -> None:
+        """Put a hold on a thing, or renew it. Holds do not expire."""
+        key = _hold_key(org_id, resource, thing_id)
+        [row] = self._rows.read(key)
+        self._rows.write(Change(key, {"reason": reason, "by": by}, _version(row)))
+
+    @property
+    def _now(self) -> int:
+        return millis(self._clock())
+
+    def _end(self, judged: Concluded, seen: int) -> Ended:
+        self._rows.write(self._change(_intent_key(judged.intent.intent_id), judged.intent, seen))
+        return Ended(judged.intent, seen + 1)
+
+    def _keep_claim(self, claim: Claim, intent: IntentRow, resource: ResourceRow) -> None:
+        keys = (
+            _intent_key(intent.intent_id),
+            _resource_key(intent.org_id, Resource(intent.resource), intent.id),
+        )
+        try:
+            self._write(keys, intent, resource, claim.versions)
+        except Contention:
+            raise LeaseLost from None
+
+    def _write(self, keys: tuple[Key, Key], intent: IntentRow, resource: ResourceRow, seen: tuple[int, int]) -> None:
+        self._rows.write(self._change(keys[0], intent, seen[0]), self._change(keys[1], resource, seen[1]))
+
+    def _change(self, key: Key, row: IntentRow | ResourceRow, seen: int) -> Change:
+        expires_at = int((self._clock() + self._terms.keep).timestamp())
+        return Change(key, _values(row), seen, expires_at)
+
+
+def _intent_key(intent_id: str) -> Key:
+    return Key(f"intent#{intent_id}", "intent")
+
+
+def _resource_key(org_id: str, resource: Resource, thing_id: str) -> Key:
+    return Key(f"resource#{org_id}#{resource}#{thing_id}", "resource")
+
+
+def _hold_key(org_id: str, resource: Resource, thing_id: str) -> Key:
+    return Key(f"holds#{org_id}", f"{resource}#{thing_id}")
+
+
+def _version(row: Row | None) -> int:
+    return row.version if row else 0
+
+
+def _values(row: IntentRow | ResourceRow) -> Mapping[str, Value]:
+    plain: dict[str, Value] = {}
+    for field in fields(row):
+        value = getattr(row, field.name)
+        if isinstance(value, tuple):
+            plain[field.name] = [item.value for item in value]
+        else:
+            plain[field.name] = value.value if isinstance(value, Enum) else value
+    return plain
+
+
+def _read[T: (IntentRow, ResourceRow)](kind: type[T], row: Row | None) -> T | None:
+    """Rebuild a row. Attributes of a newer release are ignored; those it lacks take their defaults."""
+    if row is None:
+        return None
+    known = {field.name for field in fields(kind)}
+    built = kind(**{name: value for name, value in row.values.items() if name in known})  # type: ignore[arg-type]
+    if isinstance(built, IntentRow):
+        return replace(built, status=Status(built.status), owed=tuple(Debt(owed) for owed in built.owed))
+    return built

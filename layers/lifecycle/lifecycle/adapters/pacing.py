@@ -1,0 +1,80 @@
+"""The shared pace: one bucket per organization, in the same table, for every function that calls Tallyfy."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+
+from lifecycle.adapters.rows import Change, Contention, Key, Rows
+from lifecycle.judgement import pace
+from lifecycle.judgement.pace import SECOND, Bucket, Rate
+from lifecycle.words.errors import Code, Throttled
+
+_TRIES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What the bucket gave: ``calls`` now, the next ``wait`` seconds from now; ``paused_by`` is empty while running."""
+
+    calls: int
+    wait: float
+    paused_by: str
+
+
+class Pacing:
+    """Takes and returns slots in conditional writes, so that any number of workers keep one rate together."""
+
+    def __init__(self, rows: Rows, rate: Rate, clock: Callable[[], datetime]) -> None:
+        self.rate = rate
+        self._rows = rows
+        self._clock = clock
+
+    def reserve(self, org_id: str, calls: int) -> Admission:
+        """Take up to ``calls`` slots at once, for a whole batch."""
+        granted = pace.Grant(0, 0.0)
+
+        def taking(bucket: Bucket, now: int) -> Bucket:
+            nonlocal granted
+            after, granted = pace.take(bucket, self.rate, calls, now)
+            return after
+
+        bucket = self._update(org_id, taking)
+        return Admission(granted.calls, granted.wait, bucket.paused_by)
+
+    def overdraw(self, org_id: str, calls: int = 1) -> None:
+        """Record calls made beyond what was reserved, such as a read-back; the others wait for them."""
+        self._update(org_id, lambda bucket, now: pace.overdraw(bucket, self.rate, calls, now))
+
+    def give_back(self, org_id: str, calls: int) -> None:
+        """Return what was reserved and not used."""
+        if calls > 0:
+            self._update(org_id, lambda bucket, _: pace.give_back(bucket, self.rate, calls))
+
+    def block(self, org_id: str, seconds: float) -> None:
+        """Tallyfy said 429: nobody calls before ``seconds`` from now."""
+        self._update(org_id, lambda bucket, now: pace.block(bucket, self.rate, seconds, now))
+
+    def pause(self, org_id: str, by: str) -> None:
+        """Stop everything but restores until ``resume``."""
+        self._update(org_id, lambda bucket, _: replace(bucket, paused_by=by))
+
+    def resume(self, org_id: str) -> None:
+        """End the pause."""
+        self._update(org_id, lambda bucket, _: replace(bucket, paused_by=""))
+
+    def _update(self, org_id: str, change: Callable[[Bucket, int], Bucket]) -> Bucket:
+        key = Key(f"pace#{org_id}", "pace")
+        now = int(self._clock().timestamp() * SECOND)
+        for _ in range(_TRIES):
+            [row] = self._rows.read(key)
+            known = Bucket.__dataclass_fields__
+            seen = Bucket(**{n: v for n, v in row.values.items() if n in known}) if row else Bucket()  # type: ignore[arg-type]
+            after = change(seen, now)
+            if after == seen:
+                return seen
+            try:
+                self._rows.write(Change(key, asdict(after), row.version if row else 0))
+            except Contention:
+                continue
+            return after
+        raise Throttled(Code.BUSY, "Too many workers ask for their pace at once.", retry_after=1)

@@ -1,0 +1,182 @@
+"""Queues of commands, and their dead-letter queues."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from lifecycle.adapters.aws import translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+_MOST_TEXT = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message as received. ``sent_at`` is when this copy entered its queue."""
+
+    body: str
+    receipt: str = ""
+    receives: int = 1
+    sent_at: datetime
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def redrive(self) -> int:
+        """How often an operator has sent it again."""
+        text = self.attributes.get("redrive", "")
+        return int(text) if text.isdecimal() and len(text) < 7 else 0  # noqa: PLR2004 - a counter, not a bomb
+
+
+class Queue(Protocol):
+    """One queue."""
+
+    def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
+        """Put a message in. Returns only once the queue has it."""
+
+    def hide(self, message: Message, seconds: int) -> None:
+        """Let a received message become visible again after so many seconds (1 to 43,200)."""
+
+    def receive(self, most: int = 10, *, hidden_for: int = 30) -> list[Message]:
+        """Take up to ``most`` visible messages; they are hidden for so many seconds."""
+
+    def delete(self, message: Message) -> None:
+        """Remove a received message for good."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    message: Message
+    visible_at: float
+
+
+@dataclass(slots=True)
+class MemoryQueue:
+    """A queue in memory that keeps visibility times by an injected clock."""
+
+    clock: Callable[[], datetime]
+    entries: dict[str, _Entry] = field(default_factory=dict)
+    _sent: int = 0
+
+    def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
+        """See ``Queue``."""
+        self._sent += 1
+        receipt = str(self._sent)
+        message = Message(
+            body=body, receipt=receipt, receives=0, sent_at=self.clock(), attributes=dict(attributes or {})
+        )
+        self.entries[receipt] = _Entry(message, self.clock().timestamp())
+
+    def hide(self, message: Message, seconds: int) -> None:
+        """See ``Queue``."""
+        if message.receipt in self.entries:
+            self.entries[message.receipt].visible_at = self.clock().timestamp() + seconds
+
+    def receive(self, most: int = 10, *, hidden_for: int = 30) -> list[Message]:
+        """See ``Queue``."""
+        now = self.clock().timestamp()
+        taken = []
+        for entry in [e for e in self.entries.values() if e.visible_at <= now][:most]:
+            entry.visible_at = now + hidden_for
+            entry.message = Message(
+                body=entry.message.body,
+                receipt=entry.message.receipt,
+                receives=entry.message.receives + 1,
+                sent_at=entry.message.sent_at,
+                attributes=entry.message.attributes,
+            )
+            taken.append(entry.message)
+        return taken
+
+    def delete(self, message: Message) -> None:
+        """See ``Queue``."""
+        self.entries.pop(message.receipt, None)
+
+
+class SqsQueue:
+    """A queue of SQS, by its URL."""
+
+    def __init__(self, client: "SQSClient", url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
+        """See ``Queue``."""
+        with translated("send a message"):
+            self._client.send_message(
+                QueueUrl=self._url,
+                MessageBody=body,
+                MessageAttributes={
+                    name: {"DataType": "String", "StringValue": _acceptable(value)}
+                    for name, value in (attributes or {}).items()
+                    if value
+                },
+            )
+
+    def hide(self, message: Message, seconds: int) -> None:
+        """See ``Queue``."""
+        with translated("hide a message"):
+            self._client.change_message_visibility(
+                QueueUrl=self._url, ReceiptHandle=message.receipt, VisibilityTimeout=seconds
+            )
+
+    def receive(self, most: int = 10, *, hidden_for: int = 30) -> list[Message]:
+        """See ``Queue``."""
+        with translated("receive messages"):
+            answer = self._client.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=min(most, 10),
+                VisibilityTimeout=hidden_for,
+                WaitTimeSeconds=1,
+                MessageAttributeNames=["All"],
+                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+            )
+        return [
+            _message(
+                raw.get("Body", ""),
+                raw.get("ReceiptHandle", ""),
+                {str(name): text for name, text in raw.get("Attributes", {}).items()},
+                {name: found.get("StringValue", "") for name, found in raw.get("MessageAttributes", {}).items()},
+            )
+            for raw in answer.get("Messages", [])
+        ]
+
+    def delete(self, message: Message) -> None:
+        """See ``Queue``."""
+        with translated("delete a message"):
+            self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt)
+
+
+def from_record(record: Mapping[str, object]) -> Message:
+    """A message as Lambda's SQS event source hands it over (``Records[n]``)."""
+    attributes = record.get("messageAttributes")
+    system = record.get("attributes")
+    found = attributes if isinstance(attributes, dict) else {}
+    return _message(
+        str(record.get("body", "")),
+        str(record.get("receiptHandle", "")),
+        system if isinstance(system, dict) else {},
+        {name: str(value.get("stringValue") or "") for name, value in found.items() if isinstance(value, dict)},
+    )
+
+
+def _message(body: str, receipt: str, system: Mapping[str, object], attributes: Mapping[str, str]) -> Message:
+    return Message(
+        body=body,
+        receipt=receipt,
+        receives=_number(system.get("ApproximateReceiveCount"), 1),
+        sent_at=datetime.fromtimestamp(_number(system.get("SentTimestamp"), 0) / 1000, UTC),
+        attributes=attributes,
+    )
+
+
+def _number(value: object, otherwise: int) -> int:
+    text = str(value)
+    return int(text) if text.isdecimal() else otherwise
+
+
+def _acceptable(text: str) -> str:
+    """SQS refuses control and some other characters in attributes; they become question marks."""
+    return "".join(c if c.isprintable() and c < "\ufffe" else "?" for c in text)[:_MOST_TEXT]

@@ -1,0 +1,164 @@
+"""Versioned rows: the only thing the ledger and the pace need of a database.
+
+A write states the version it has seen. If any row of a write has moved on, nothing is written and ``Contention`` is
+raised: read again and decide anew.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from lifecycle.adapters.aws import error_code, translated
+from lifecycle.words.errors import Code, Retryable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, PutTypeDef
+
+type Value = str | int | bool | list[str]
+
+
+class Contention(Exception):
+    """Somebody else wrote first."""
+
+
+class Key(NamedTuple):
+    """Partition and sort key."""
+
+    pk: str
+    sk: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as read, with the version to state when writing it."""
+
+    values: Mapping[str, Value]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A whole new row. ``seen`` is the version it replaces, 0 for "there was none"; ``expires_at`` in seconds, UTC."""
+
+    key: Key
+    values: Mapping[str, Value]
+    seen: int
+    expires_at: int | None = None
+
+
+class Rows(Protocol):
+    """A table of versioned rows."""
+
+    def read(self, *keys: Key) -> list[Row | None]:
+        """Read the newest state of rows, in the order asked."""
+
+    def write(self, *changes: Change) -> None:
+        """Write all or nothing. Raises ``Contention`` if a version has moved on."""
+
+
+@dataclass(slots=True)
+class MemoryRows:
+    """Rows in memory, for tests and proofs; as strict about versions as the table."""
+
+    table: dict[Key, Row] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def read(self, *keys: Key) -> list[Row | None]:
+        """See ``Rows``."""
+        with self._lock:
+            return [self.table.get(key) for key in keys]
+
+    def write(self, *changes: Change) -> None:
+        """See ``Rows``."""
+        with self._lock:
+            for change in changes:
+                present = self.table.get(change.key)
+                if (present.version if present else 0) != change.seen:
+                    raise Contention
+            for change in changes:
+                self.table[change.key] = Row(dict(change.values), change.seen + 1)
+
+
+class DynamoRows:
+    """Rows in a DynamoDB table with the keys ``pk`` and ``sk`` and the TTL attribute ``expires_at``."""
+
+    _OURS = frozenset({"pk", "sk", "version", "expires_at"})
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+        self._to = TypeSerializer()
+        self._from = TypeDeserializer()
+
+    def read(self, *keys: Key) -> list[Row | None]:
+        """See ``Rows``. Strongly consistent; each row is current, the set is no snapshot (the versions catch that)."""
+        if len(keys) == 1:
+            with translated("read the ledger"):
+                found = self._client.get_item(
+                    TableName=self._table, Key=self._marshal(keys[0]._asdict()), ConsistentRead=True
+                )
+            return [self._row(found.get("Item"))]
+        asked = [self._marshal(key._asdict()) for key in keys]
+        with translated("read the ledger"):
+            page = self._client.batch_get_item(RequestItems={self._table: {"Keys": asked, "ConsistentRead": True}})
+        if page.get("UnprocessedKeys"):
+            raise Retryable(Code.UNAVAILABLE, "DynamoDB could not read all rows of the ledger at once.")
+        items = {(item["pk"]["S"], item["sk"]["S"]): item for item in page["Responses"].get(self._table, [])}
+        return [self._row(items.get((key.pk, key.sk))) for key in keys]
+
+    def write(self, *changes: Change) -> None:
+        """See ``Rows``."""
+        puts = [self._put(change) for change in changes]
+        with translated("write the ledger"):
+            try:
+                if len(puts) == 1:
+                    self._client.put_item(**puts[0])
+                else:
+                    self._client.transact_write_items(TransactItems=[{"Put": put} for put in puts])
+            except ClientError as error:
+                if _is_contention(error):
+                    raise Contention from error
+                raise
+
+    def _put(self, change: Change) -> "PutTypeDef":
+        item: dict[str, Value] = {**change.values, **change.key._asdict(), "version": change.seen + 1}
+        if change.expires_at is not None:
+            item["expires_at"] = change.expires_at
+        if not change.seen:
+            return {
+                "TableName": self._table,
+                "Item": self._marshal(item),
+                "ConditionExpression": "attribute_not_exists(pk)",
+            }
+        return {
+            "TableName": self._table,
+            "Item": self._marshal(item),
+            "ConditionExpression": "version = :seen",
+            "ExpressionAttributeValues": self._marshal({":seen": change.seen}),
+        }
+
+    def _marshal(self, values: Mapping[str, Value]) -> "dict[str, AttributeValueTypeDef]":
+        return {name: self._to.serialize(value) for name, value in values.items()}
+
+    def _row(self, item: "Mapping[str, AttributeValueTypeDef] | None") -> Row | None:
+        if not item:
+            return None
+        values = {name: self._from.deserialize(value) for name, value in item.items()}
+        version = int(values["version"])
+        kept = {n: v if isinstance(v, (str, bool, list)) else int(v) for n, v in values.items() if n not in self._OURS}
+        return Row(kept, version)
+
+
+_CONTENDED = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
+
+
+def _is_contention(error: ClientError) -> bool:
+    if error_code(error) in {"ConditionalCheckFailedException", "TransactionConflictException"}:
+        return True
+    reasons: Sequence[Mapping[str, object]] = error.response.get("CancellationReasons", ())
+    return error_code(error) == "TransactionCanceledException" and any(r.get("Code") in _CONTENDED for r in reasons)

@@ -1,0 +1,63 @@
+"""What the operator sees: one log line and one count per thing that happened. Never a payload, header or secret."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Logger, Metrics
+
+
+class Signal(StrEnum):
+    """The names of the metrics; alarms in ``template.yaml`` refer to them."""
+
+    ACCEPTED = "Accepted"
+    SIGNATURE_REFUSED = "SignatureRefused"
+    DONE = "Done"
+    UNCHANGED = "Unchanged"
+    REJECTED = "Rejected"
+    SUPERSEDED = "Superseded"
+    EXPIRED = "Expired"
+    DEAD_LETTERED = "DeadLettered"
+    POISON = "Poison"
+    RETRIED = "Retried"
+    THROTTLED = "Throttled"
+    PAUSED = "Paused"
+    TOKEN_REFUSED = "TokenRefused"  # noqa: S105 - the name of a metric
+
+
+class Signals(Protocol):
+    """Where signals go."""
+
+    def note(self, signal: Signal, facts: Mapping[str, str | int]) -> None:
+        """Log and count. ``facts`` are ids, codes and reasons only."""
+
+
+@dataclass(slots=True)
+class MemorySignals:
+    """Keeps what was signalled."""
+
+    counts: Counter[Signal] = field(default_factory=Counter)
+    notes: list[tuple[Signal, Mapping[str, str | int]]] = field(default_factory=list)
+
+    def note(self, signal: Signal, facts: Mapping[str, str | int]) -> None:
+        """See ``Signals``."""
+        self.counts[signal] += 1
+        self.notes.append((signal, facts))
+
+
+class PowertoolsSignals:
+    """Structured logs and CloudWatch's embedded metric format, through Powertools."""
+
+    def __init__(self, logger: "Logger", metrics: "Metrics") -> None:
+        self._logger = logger
+        self._metrics = metrics
+
+    def note(self, signal: Signal, facts: Mapping[str, str | int]) -> None:
+        """See ``Signals``."""
+        self._metrics.add_metric(name=signal.value, unit=MetricUnit.Count, value=1)
+        self._logger.info(signal.value, extra=dict(facts))

@@ -1,0 +1,363 @@
+"""Tallyfy's API: one look, one act, on one pooled session.
+
+Reads are lenient (unknown or missing fields, ``progress`` as a number or an object, empty bodies). Writes are never
+repeated blindly: whatever leaves their fate open is ``Ambiguous``. A redirect is never followed with the token.
+Source: Tallyfy's API reference, as noted per line where it is surprising.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from lifecycle.adapters.secrets import Secrets, token_in
+from lifecycle.words.capabilities import Capability, Resource, State
+from lifecycle.words.errors import Ambiguous, Code, LifecycleError, Rejected, Retryable, Throttled, TokenRefused
+from lifecycle.words.things import Thing
+
+_CONNECT_SECONDS = 3.05
+_READ_SECONDS = 10.0
+_LEAST_SECONDS = 2.0
+"""With less time left than this no call is started: its answer could not be recorded any more."""
+_MOST_PAGES = 20
+_PER_PAGE = 100
+_DEFAULT_RETRY_AFTER = 60.0
+_LONGEST_RETRY_AFTER = 3600.0
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_UNAUTHORIZED_TRIES = 2
+
+type Json = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a write answered. ``evidence`` is JSON of what nothing else keeps (a template's ``deleted_references``)."""
+
+    evidence: str = ""
+
+
+class Tallyfy(Protocol):
+    """The two things a command needs of Tallyfy."""
+
+    def look(self, org_id: str, resource: Resource, thing_id: str) -> Thing | None:
+        """See the thing, active or archived. ``None``: it is in neither place.
+
+        Raises ``Rejected`` (403, or too many archived things to be sure), ``Retryable`` and its kinds.
+        """
+
+    def act(self, doing: Capability, org_id: str, thing_id: str) -> Receipt:
+        """Carry out one capability, once.
+
+        Raises ``Rejected`` (4xx: look again, it may be so already), ``Ambiguous`` (look again), ``Throttled``,
+        ``TokenRefused``.
+        """
+
+
+def checked_base_url(url: str) -> str:
+    """A base URL the token may be sent to: HTTPS, or loopback. Raises ``ValueError``."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        return url.rstrip("/")
+    msg = f"Tallyfy's base URL must be https (or http on loopback), not {parts.scheme or 'without a scheme'}"
+    raise ValueError(msg)
+
+
+def pooled_session() -> requests.Session:
+    """One session whose connections are kept. Nothing is retried below us.
+
+    Environment proxies and .netrc are ignored: either could send the token elsewhere or replace it.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=4, max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+class Tokens:
+    """One token per organization. An organization that is not configured has none."""
+
+    def __init__(self, secrets: Secrets, prefix: str, org_ids: frozenset[str]) -> None:
+        self._secrets = secrets
+        self._prefix = prefix
+        self._org_ids = org_ids
+
+    def of(self, org_id: str, *, fresh: bool = False) -> str:
+        """The token, or ``Rejected`` for a stranger's organization, ``TokenRefused`` for a secret without a token."""
+        if org_id not in self._org_ids:
+            raise Rejected(Code.ORGANIZATION_UNKNOWN, f"Organization {org_id} is not one of this stack's.")
+        name = f"{self._prefix}/tokens/{org_id}"
+        try:
+            text = self._secrets.get(name, fresh=fresh)
+        except Retryable as error:
+            if error.code is Code.CONFIGURATION:
+                raise TokenRefused(Code.TOKEN_REFUSED, error.reason) from error
+            raise
+        token = token_in(text)
+        if token is None:
+            raise TokenRefused(Code.TOKEN_REFUSED, f"Secret '{name}' holds no token. Put the plain token in it.")
+        return token
+
+
+class HttpTallyfy:
+    """Tallyfy over HTTP.
+
+    ``spend(org_id)`` is told of every call before it is made. ``time_left`` answers in seconds and bounds all timeouts.
+    Only ``capabilities`` can be expressed: the ordinary worker is built without the permanent ones.
+    """
+
+    def __init__(
+        self,
+        session: requests.Session,
+        base_url: str,
+        tokens: Tokens,
+        *,
+        capabilities: frozenset[Capability],
+        spend: Callable[[str], None],
+        time_left: Callable[[], float],
+    ) -> None:
+        self._session = session
+        self._base_url = checked_base_url(base_url)
+        self._tokens = tokens
+        self._capabilities = capabilities
+        self._spend = spend
+        self._time_left = time_left
+
+    def look(self, org_id: str, resource: Resource, thing_id: str) -> Thing | None:
+        """See ``Tallyfy``."""
+        path = f"/organizations/{org_id}/{resource.collection}/{thing_id}"
+        found = self._read(org_id, path, _WITH.get(resource, {}))
+        if found is not None:
+            return _the(thing_id, thing_from(resource, _data(found)))
+        if resource is Resource.TAG:
+            return None
+        for row in self._archived(org_id, resource):
+            if row.get("id") == thing_id:
+                return thing_from(resource, row, listed_as_archived=True)
+        return None
+
+    def act(self, doing: Capability, org_id: str, thing_id: str) -> Receipt:
+        """See ``Tallyfy``."""
+        if doing not in self._capabilities:
+            raise Rejected(Code.NOT_POSSIBLE, f"{doing.name} cannot be carried out by this function.")
+        try:
+            answer = self._call(org_id, doing.method, doing.path(org_id, thing_id))
+        except requests.RequestException as error:
+            raise Ambiguous(
+                Code.UNCERTAIN, f"The call was cut off ({type(error).__name__}), so its effect is unknown."
+            ) from error
+        body = _json(answer)
+        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or (answer.ok and _is_error(body)):
+            raise Ambiguous(
+                Code.UNCERTAIN, f"Tallyfy answered {answer.status_code} with an error, so the effect is unknown."
+            )
+        if not answer.ok:
+            raise _refused(answer.status_code, doing.name)
+        if _contradicts(doing, body):
+            raise Ambiguous(Code.UNCERTAIN, "Tallyfy answered 200, but not with the state that was asked for.")
+        references = body.get("deleted_references")
+        return Receipt(json.dumps({"deleted_references": references}) if references else "")
+
+    def account(self, org_id: str) -> tuple[Json, Json]:
+        """The caller's membership and the organization's settings, for a check before anything is done."""
+        member = self._read(org_id, f"/organizations/{org_id}/me", {})
+        organization = self._read(org_id, f"/organizations/{org_id}", {})
+        if member is None or organization is None:
+            raise Rejected(Code.NOT_FOUND, f"Tallyfy does not show organization {org_id} to this token.")
+        return _data(member), _data(organization)
+
+    def _archived(self, org_id: str, resource: Resource) -> Iterator[Json]:
+        """Every archived thing of a kind, newest first where Tallyfy sorts.
+
+        Pages by number: ``links.next`` names another host and is never followed. Raises ``Rejected`` when there are more pages than are looked at.
+        """
+        path = f"/organizations/{org_id}/{resource.collection}"
+        for page in range(1, _MOST_PAGES + 1):
+            asked = {"archived": "only", "page": str(page), "per_page": str(_PER_PAGE), **_LISTED.get(resource, {})}
+            found = self._read(org_id, path, asked)
+            rows = found.get("data") if found else None
+            if not isinstance(rows, list) or not rows:
+                return
+            yield from (row for row in rows if isinstance(row, dict))
+            if page >= _total_pages(found):
+                return
+        raise Rejected(
+            Code.CANNOT_TELL,
+            f"The {resource.label} is not active and not among the first {_MOST_PAGES * _PER_PAGE} archived ones, so "
+            "it cannot be judged. Nothing was done.",
+        )
+
+    def _read(self, org_id: str, path: str, query: Mapping[str, str]) -> Json | None:
+        try:
+            answer = self._call(org_id, "GET", path, query)
+        except requests.RequestException as error:
+            raise Retryable(Code.UNAVAILABLE, f"Tallyfy could not be reached ({type(error).__name__}).") from error
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        body = _json(answer)
+        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or (answer.ok and (_is_error(body) or not body)):
+            raise Retryable(Code.UNAVAILABLE, f"Tallyfy answered {answer.status_code} and nothing readable.")
+        if not answer.ok:
+            raise _refused(answer.status_code, "reading")
+        return body
+
+    def _call(self, org_id: str, method: str, path: str, query: Mapping[str, str] | None = None) -> requests.Response:
+        """One call; on 401 once more with a token fetched afresh (401 means that nothing was done)."""
+        for attempt in range(_UNAUTHORIZED_TRIES):
+            token = self._tokens.of(org_id, fresh=attempt > 0)
+            left = self._time_left()
+            if left < _LEAST_SECONDS:
+                raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
+            self._spend(org_id)
+            answer = self._session.request(
+                method,
+                self._base_url + path,
+                params=query,
+                headers={
+                    "Authorization": f"Bearer {token}",
+                    "Accept": "application/json",
+                    "X-Tallyfy-Client": "APIClient",
+                },
+                timeout=(min(_CONNECT_SECONDS, left / 2), min(_READ_SECONDS, left - 1)),
+                allow_redirects=False,
+            )
+            if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+                raise Throttled(
+                    Code.THROTTLED,
+                    "Tallyfy asked for a pause (429).",
+                    retry_after=retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)),
+                )
+            if answer.status_code != HTTPStatus.UNAUTHORIZED:
+                return answer
+        raise TokenRefused(
+            Code.TOKEN_REFUSED,
+            f"Tallyfy refused the token of organization {org_id} (401). A token dies when its user logs out, and after "
+            "about six months. Store a new one; no deploy is needed.",
+        )
+
+
+def _the(thing_id: str, seen: Thing) -> Thing:
+    """Refuse an answer about something else than was asked for."""
+    if seen.id != thing_id:
+        raise Retryable(Code.UNAVAILABLE, "Tallyfy answered with another thing than was asked for, or with none.")
+    return seen
+
+
+def retry_after(header: str | None, now: datetime) -> float:
+    """Seconds to wait, from seconds or an HTTP date (RFC 9110, 10.2.3); a minute when it says nothing readable."""
+    wait = _DEFAULT_RETRY_AFTER
+    if header and header.strip().isdecimal():
+        wait = float(header.strip()[:9])
+    elif header:
+        with suppress(ValueError, TypeError, OverflowError):
+            moment = parsedate_to_datetime(header)
+            wait = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+    return min(max(wait, 1.0), _LONGEST_RETRY_AFTER)
+
+
+def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = False) -> Thing:
+    """Reduce Tallyfy's object to facts. A field that is missing or unreadable is ``None``, never a guess."""
+    removed_at = moment(row.get("archived_at")) or moment(row.get("deleted_at"))
+    removed = bool(row.get("archived_at") or row.get("deleted_at") or row.get("status") == "archived")
+    gone = State.GONE if resource is Resource.TAG else State.ARCHIVED
+    run_id = row.get("run_id")
+    one_off = row.get("is_oneoff_task")
+    return Thing(
+        resource=resource,
+        id=str(row.get("id", "")),
+        state=gone if removed or listed_as_archived else State.ACTIVE,
+        name=_text(row.get("name")) or _text(row.get("title")),
+        status=_text(row.get("status")),
+        created_at=moment(row.get("created_at")),
+        completed_at=moment(row.get("completed_at")),
+        archived_at=removed_at,
+        last_updated=moment(row.get("last_updated")),
+        run_id=str(run_id) if run_id else None,
+        one_off=one_off if isinstance(one_off, bool) else None,
+        uses=_uses(row.get("statistics")),
+    )
+
+
+def moment(value: object) -> datetime | None:
+    """A time in UTC, or ``None``. Tallyfy writes ISO 8601 with or without milliseconds; one without a zone is UTC."""
+    if not isinstance(value, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+_WITH: Mapping[Resource, Mapping[str, str]] = {Resource.TAG: {"with": "statistics"}}
+_LISTED: Mapping[Resource, Mapping[str, str]] = {
+    Resource.TASK: {"is_oneoff": "true"},
+    Resource.RUN: {"sort": "-created_at"},
+}
+_STATISTICS = ("active_template", "archived_template", "active_process", "archived_process")
+
+
+def _uses(statistics: object) -> int | None:
+    """How much carries a tag. All four counts must be there: a missing one could hide a use."""
+    inner = statistics.get("data", statistics) if isinstance(statistics, dict) else None
+    counts = [inner.get(name) for name in _STATISTICS] if isinstance(inner, dict) else []
+    numbers = [count for count in counts if isinstance(count, int) and not isinstance(count, bool) and count >= 0]
+    return sum(numbers) if len(numbers) == len(_STATISTICS) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _json(answer: requests.Response) -> Json:
+    """The body as an object; anything else (nothing, HTML, a list) is an empty one."""
+    try:
+        body = answer.json()
+    except requests.JSONDecodeError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _data(body: Json) -> Json:
+    data = body.get("data", body)
+    return data if isinstance(data, dict) else {}
+
+
+def _is_error(body: Json) -> bool:
+    return bool(body.get("error"))
+
+
+def _contradicts(doing: Capability, body: Json) -> bool:
+    """Whether an answer shows another state than was asked for. No body, or one without the field, says nothing."""
+    data = _data(body)
+    if "archived_at" not in data:
+        return False
+    return (doing.reaches is State.ACTIVE) == bool(data["archived_at"])
+
+
+def _total_pages(body: Json | None) -> int:
+    meta = body.get("meta") if body else None
+    pagination = meta.get("pagination") if isinstance(meta, dict) else None
+    total = pagination.get("total_pages") if isinstance(pagination, dict) else None
+    return total if isinstance(total, int) else _MOST_PAGES + 1
+
+
+def _refused(status: int, what: str) -> LifecycleError:
+    """A 3xx or 4xx. Tallyfy's own text is not repeated: it can quote names."""
+    if status == HTTPStatus.FORBIDDEN:
+        return Rejected(
+            Code.FORBIDDEN,
+            f"Tallyfy forbids {what} to this token (403). Permanent deletion needs an Admin, the rest a Standard one.",
+        )
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        return Ambiguous(Code.UNCERTAIN, "Tallyfy answered 408, so the effect is unknown.")
+    return Rejected(Code.REFUSED, f"Tallyfy refused {what} with status {status}.")

@@ -1,0 +1,1 @@
+"""Floor 2: judgement. Pure functions; time is an argument; no input or output."""

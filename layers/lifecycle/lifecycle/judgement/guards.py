@@ -1,0 +1,132 @@
+"""May this command act on what was just seen? Every answer carries a code and a sentence.
+
+Whatever is blank, unknown, unreadable or in the future keeps the thing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from lifecycle.words.capabilities import Action, Capability, Resource, State
+from lifecycle.words.commands import Command, Expect
+from lifecycle.words.errors import Code
+from lifecycle.words.things import Thing
+
+
+class Verdict(StrEnum):
+    """What to do about a command."""
+
+    ACT = "act"
+    NOTHING = "nothing"
+    """What was asked for is already so."""
+    REACHED = "reached"
+    """An earlier attempt of the same command did it."""
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """The verdict and why."""
+
+    verdict: Verdict
+    code: Code
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What besides the thing itself bears on the decision."""
+
+    now: datetime
+    minimum_archive_age: timedelta
+    may_be_irreversible: bool
+    hold: str | None = None
+    """Why the thing is held; ``None`` if it is not."""
+    in_doubt: bool = False
+    """An earlier attempt of this command may have acted."""
+    deleted_before: bool = False
+    """The newest command concluded on this id was a delete of ours."""
+
+
+def rule(command: Command, seen: Thing | None, facts: Circumstances) -> Ruling:
+    """Judge one command against one look at the thing. Total: every combination has an answer."""
+    doing = command.capability
+    label = doing.resource.label
+    if seen is None:
+        return _gone(doing, facts)
+    if seen.run_id is not None or (doing.resource is Resource.TASK and seen.one_off is False):
+        return _reject(
+            Code.PROCESS_TASK, "The task belongs to a process. Archive, restore or delete the process instead."
+        )
+    if seen.state is doing.reaches:
+        if facts.in_doubt:
+            return Ruling(Verdict.REACHED, Code.CONFIRMED, f"An earlier attempt did it: the {label} is {seen.state}.")
+        return Ruling(Verdict.NOTHING, Code.NOTHING_TO_DO, f"The {label} is {seen.state} already.")
+    if facts.hold is not None and doing.action is not Action.RESTORE:
+        return _reject(Code.HELD, f"The {label} is on hold: {facts.hold}")
+    if doing.irreversible and not facts.may_be_irreversible:
+        return _reject(
+            Code.RIGHT_MISSING,
+            f"{doing.name} cannot be taken back, and source '{command.source}' has no right to such actions.",
+        )
+    changed = _changed(command.expect, seen)
+    if changed:
+        return _reject(Code.CHANGED, f"The {label} is not what the asker saw: {', '.join(changed)} changed since.")
+    if doing.archived_first:
+        refusal = _too_fresh(seen, facts, label)
+        if refusal:
+            return refusal
+    if doing.resource is Resource.TAG and not command.allow_in_use:
+        refusal = _used(seen)
+        if refusal:
+            return refusal
+    return Ruling(Verdict.ACT, Code.ACTED, f"The {label} was {seen.state} and is to be {doing.reaches}.")
+
+
+def _gone(doing: Capability, facts: Circumstances) -> Ruling:
+    label = doing.resource.label
+    if doing.reaches is State.GONE and facts.in_doubt:
+        return Ruling(Verdict.REACHED, Code.CONFIRMED, f"An earlier attempt did it: the {label} is gone.")
+    if doing.reaches is State.GONE and facts.deleted_before:
+        return Ruling(Verdict.NOTHING, Code.NOTHING_TO_DO, f"The {label} was deleted before.")
+    return _reject(
+        Code.NOT_FOUND,
+        f"There is no {label} with this id in the organization, active or archived. Check the id and the kind.",
+    )
+
+
+def _too_fresh(seen: Thing, facts: Circumstances, label: str) -> Ruling | None:
+    if seen.state is not State.ARCHIVED:
+        return _reject(
+            Code.NOT_ARCHIVED, f"The {label} is {seen.state}. Archive it first; only then can it be deleted."
+        )
+    if seen.archived_at is None or seen.archived_at > facts.now:
+        return _reject(Code.AGE_UNKNOWN, f"Tallyfy does not say since when the {label} is archived, so it is kept.")
+    if facts.now - seen.archived_at < facts.minimum_archive_age:
+        free = seen.archived_at + facts.minimum_archive_age
+        return _reject(
+            Code.TOO_YOUNG,
+            f"The {label} was archived at {seen.archived_at.isoformat()}; it can be deleted after {free.isoformat()}.",
+        )
+    return None
+
+
+def _used(seen: Thing) -> Ruling | None:
+    if seen.uses is None:
+        return _reject(Code.USE_UNKNOWN, "Tallyfy does not say what carries this tag, so it is kept.")
+    if seen.uses > 0:
+        return _reject(
+            Code.IN_USE,
+            f"{seen.uses} templates or processes carry this tag and would lose it. Say allow_in_use to delete it still.",
+        )
+    return None
+
+
+def _changed(expect: Expect | None, seen: Thing) -> list[str]:
+    if expect is None:
+        return []
+    return [name for name in sorted(expect.model_fields_set) if getattr(expect, name) != getattr(seen, name)]
+
+
+def _reject(code: Code, reason: str) -> Ruling:
+    return Ruling(Verdict.REJECT, code, reason)

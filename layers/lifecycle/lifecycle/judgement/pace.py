@@ -1,0 +1,74 @@
+"""The shared pace towards Tallyfy: a GCRA token bucket (generic cell rate algorithm), as pure functions.
+
+One number describes the bucket: the *theoretical arrival time* at which it would be full again. All times are whole
+microseconds, UTC, so that every process computes the same.
+"""
+
+from dataclasses import dataclass, replace
+
+SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """The shared state. ``paused_by`` names who paused; empty means running."""
+
+    full_at: int = 0
+    blocked_until: int = 0
+    paused_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many calls a minute, and how many of them may come at once."""
+
+    per_minute: int
+    burst: int
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that would stop everything or let everything through."""
+        if self.per_minute < 1 or self.burst < 1:
+            msg = f"a rate needs at least one call a minute and a burst of one, not {self}"
+            raise ValueError(msg)
+
+    @property
+    def interval(self) -> int:
+        """Microseconds between two calls at full pace."""
+        return max(1, 60 * SECOND // self.per_minute)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """``calls`` may be made now; the next one ``wait`` seconds from now at the earliest."""
+
+    calls: int
+    wait: float
+
+
+def take(bucket: Bucket, rate: Rate, calls: int, now: int) -> tuple[Bucket, Grant]:
+    """Take as many of ``calls`` slots as are free now."""
+    if now < bucket.blocked_until:
+        return bucket, Grant(0, (bucket.blocked_until - now) / SECOND)
+    base = max(bucket.full_at, now)
+    capacity = rate.burst * rate.interval
+    free = max(0, (capacity - (base - now)) // rate.interval)
+    granted = min(calls, free)
+    after = replace(bucket, full_at=base + granted * rate.interval)
+    wait = max(0, after.full_at + rate.interval - capacity - now) / SECOND
+    return after, Grant(granted, wait)
+
+
+def overdraw(bucket: Bucket, rate: Rate, calls: int, now: int) -> Bucket:
+    """Record calls that must be made now; whoever comes next waits for them too."""
+    return replace(bucket, full_at=max(bucket.full_at, now) + calls * rate.interval)
+
+
+def give_back(bucket: Bucket, rate: Rate, calls: int) -> Bucket:
+    """Return slots that were taken and not used."""
+    return replace(bucket, full_at=bucket.full_at - calls * rate.interval)
+
+
+def block(bucket: Bucket, rate: Rate, seconds: float, now: int) -> Bucket:
+    """Tallyfy said "not before": move everyone's next slot past that, and start again one call at a time."""
+    until = max(bucket.blocked_until, now + int(seconds * SECOND))
+    return replace(bucket, blocked_until=until, full_at=max(bucket.full_at, until + (rate.burst - 1) * rate.interval))

@@ -1,0 +1,227 @@
+"""The ledger's rules: which claims may start, and what each conclusion writes. Pure; both ledgers run exactly this.
+
+An *intent* row holds one command's story; a *resource* row holds, per thing, a short lease and the time of the newest
+command concluded, so that an older command that arrives late is superseded. Times are whole milliseconds, UTC.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from lifecycle.words.commands import Command
+from lifecycle.words.errors import Code
+
+
+class Status(StrEnum):
+    """Where an intent is. ``ACCEPTED`` is what an intent without a row is; it is never stored."""
+
+    ACCEPTED = "accepted"
+    IN_PROGRESS = "in_progress"
+    WAITING = "waiting"
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    REJECTED = "rejected"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+    DEAD_LETTERED = "dead_lettered"
+
+
+OPEN = frozenset({Status.IN_PROGRESS, Status.WAITING})
+DEAD = frozenset({Status.REJECTED, Status.EXPIRED, Status.DEAD_LETTERED})
+"""Concluded without doing what was asked: to the dead-letter queue, and open again when an operator sends it again."""
+
+
+class Debt(StrEnum):
+    """What is still owed to the world after a conclusion was recorded. Settled at least once."""
+
+    DEAD_LETTER = "dead_letter"
+    ANNOUNCEMENT = "announcement"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentRow:
+    """One command's story. ``attempts`` counts claims since the last (re)opening; ``redrive`` counts the openings."""
+
+    intent_id: str
+    meaning: str
+    action: str
+    resource: str
+    org_id: str
+    id: str
+    source: str
+    requested_by: str
+    why: str
+    issued_at: int
+    status: Status = Status.WAITING
+    attempts: int = 0
+    redrive: int = 0
+    lease_until: int = 0
+    code: str = ""
+    reason: str = ""
+    concluded_at: int = 0
+    owed: tuple[Debt, ...] = ()
+    maybe_acted: bool = False
+    """An earlier attempt sent its call and its fate is unknown: the thing may already be as wanted, through us."""
+    evidence: str = ""
+    """JSON of what the answer said that nothing else keeps, such as a template's ``deleted_references``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceRow:
+    """One thing's lease and the newest command concluded on it."""
+
+    lease_until: int = 0
+    lease_intent: str = ""
+    newest_concluded: int = 0
+    newest_action: str = ""
+    newest_intent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Go ahead with this intent; it holds the lease on this thing."""
+
+    intent: IntentRow
+    resource: ResourceRow
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """Nothing to carry out. ``fresh`` tells that the row is new and has to be written before its debts are settled."""
+
+    intent: IntentRow
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another worker has the intent or the thing until then (milliseconds, UTC)."""
+
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The same intent id came with another meaning. The recorded one stands."""
+
+
+type Claim = Claimed | Concluded | Busy | Conflict
+
+
+def millis(moment: datetime) -> int:
+    """Milliseconds since 1970, UTC."""
+    return int(moment.timestamp() * 1000)
+
+
+def claim(
+    intent: IntentRow | None,
+    resource: ResourceRow | None,
+    command: Command,
+    *,
+    redrive: int,
+    now: int,
+    lease: int,
+    most_attempts: int,
+) -> Claim:
+    """Judge whether this delivery of the command may act. ``lease`` is in milliseconds."""
+    intent = intent or _first(command)
+    resource = resource or ResourceRow()
+    if intent.meaning != command.meaning:
+        return Conflict()
+    if intent.status in DEAD and redrive > intent.redrive:
+        intent = replace(intent, status=Status.WAITING, redrive=redrive, attempts=0, owed=())
+    if intent.status not in OPEN:
+        return Concluded(intent, fresh=False)
+    if intent.status is Status.IN_PROGRESS and intent.lease_until > now:
+        return Busy(intent.lease_until)
+    issued = min(intent.issued_at, millis(command.issued_at))
+    if resource.newest_concluded > issued:
+        reason = f"A newer command for the same thing ({resource.newest_intent}) was concluded first."
+        return _ended(intent, Status.SUPERSEDED, Code.SUPERSEDED, reason, now)
+    if millis(command.not_after) < now:
+        reason = f"It was to be carried out before {command.not_after.isoformat()}; that time has passed."
+        return _ended(intent, Status.EXPIRED, Code.EXPIRED, reason, now)
+    if intent.attempts >= most_attempts:
+        reason = f"{intent.attempts} attempts failed. The last said: {intent.reason or 'nothing, it was cut off'}"
+        return _ended(intent, Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason, now)
+    if resource.lease_until > now and resource.lease_intent != intent.intent_id:
+        return Busy(resource.lease_until)
+    cut_off = intent.status is Status.IN_PROGRESS
+    claimed = replace(
+        intent,
+        issued_at=issued,
+        status=Status.IN_PROGRESS,
+        attempts=intent.attempts + 1,
+        lease_until=now + lease,
+        maybe_acted=intent.maybe_acted or cut_off,
+    )
+    return Claimed(claimed, replace(resource, lease_until=now + lease, lease_intent=intent.intent_id))
+
+
+def conclude(
+    claimed: Claimed, status: Status, code: Code, reason: str, *, now: int, evidence: str = ""
+) -> tuple[IntentRow, ResourceRow]:
+    """End a claim. Only what was reached (done, or found so) counts as newest: a refusal supersedes nothing."""
+    intent = _ended(claimed.intent, status, code, reason, now).intent
+    resource = replace(claimed.resource, lease_until=0, lease_intent="")
+    if status in {Status.DONE, Status.UNCHANGED} and intent.issued_at >= resource.newest_concluded:
+        resource = replace(
+            resource,
+            newest_concluded=intent.issued_at,
+            newest_action=intent.action,
+            newest_intent=intent.intent_id,
+        )
+    return replace(intent, evidence=evidence), resource
+
+
+def release(
+    claimed: Claimed, code: Code, reason: str, *, counted: bool, maybe_acted: bool
+) -> tuple[IntentRow, ResourceRow]:
+    """Let go without an end: the message comes back later. Waiting is not an attempt."""
+    attempts = claimed.intent.attempts if counted else claimed.intent.attempts - 1
+    intent = replace(
+        claimed.intent,
+        status=Status.WAITING,
+        attempts=attempts,
+        lease_until=0,
+        code=code.value,
+        reason=reason,
+        maybe_acted=claimed.intent.maybe_acted or maybe_acted,
+    )
+    return intent, replace(claimed.resource, lease_until=0, lease_intent="")
+
+
+def give_up(
+    intent: IntentRow | None, command: Command, code: Code, reason: str, *, redrive: int, now: int
+) -> Concluded | None:
+    """End an intent that nobody works on as dead-lettered. ``None`` if it has ended already or is being worked on."""
+    intent = intent or _first(command)
+    if intent.status not in OPEN or intent.lease_until > now:
+        return None
+    return _ended(replace(intent, redrive=max(intent.redrive, redrive)), Status.DEAD_LETTERED, code, reason, now)
+
+
+def settle(intent: IntentRow, debt: Debt) -> IntentRow:
+    """Strike one debt off."""
+    return replace(intent, owed=tuple(owed for owed in intent.owed if owed is not debt))
+
+
+def _first(command: Command) -> IntentRow:
+    return IntentRow(
+        intent_id=command.intent_id,
+        meaning=command.meaning,
+        action=command.action.value,
+        resource=command.resource.value,
+        org_id=command.org_id,
+        id=command.id,
+        source=command.source,
+        requested_by=command.requested_by,
+        why=command.reason,
+        issued_at=millis(command.issued_at),
+    )
+
+
+def _ended(intent: IntentRow, status: Status, code: Code, reason: str, now: int) -> Concluded:
+    debts = (Debt.DEAD_LETTER, Debt.ANNOUNCEMENT) if status in DEAD else (Debt.ANNOUNCEMENT,)
+    ended = replace(intent, status=status, code=code.value, reason=reason, concluded_at=now, lease_until=0, owed=debts)
+    return Concluded(ended, fresh=True)

@@ -1,0 +1,29 @@
+"""How long a message stays hidden before the next try. Seconds throughout; ``roll`` is a random number in [0, 1)."""
+
+LONGEST = 12 * 3600
+"""SQS hides a message for at most 12 hours (API reference: ChangeMessageVisibility)."""
+
+
+def backoff(attempts: int, *, base: float, roll: float) -> int:
+    """After a failed attempt: exponential, capped at 15 minutes, with half of it jittered."""
+    full = min(900.0, base * 2.0 ** min(max(attempts - 1, 0), 20))
+    return clamp(full / 2 + full / 2 * roll)
+
+
+def patience(receives: int) -> int:
+    """While a person has to act (a pause, a refused token): 5 minutes at first, an hour in the end."""
+    return clamp(300.0 * min(max(receives, 1), 12))
+
+
+def turn(wait: float, place: int, spacing: float, *, receives: int, roll: float) -> int:
+    """Until a slot is free for the ``place``-th in line.
+
+    Those who came back often wait longer (up to 15 minutes), so that a long queue is not received over and over.
+    """
+    crowd = min(900.0, 2.0 ** min(max(receives - 1, 0), 10)) if receives > 1 else 0.0
+    return clamp(wait + place * spacing + crowd * (0.5 + roll / 2))
+
+
+def clamp(seconds: float) -> int:
+    """Whole seconds that SQS accepts, at least one."""
+    return int(min(max(1.0, seconds + 0.999), LONGEST))

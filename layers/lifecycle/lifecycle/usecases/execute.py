@@ -1,0 +1,203 @@
+"""The way of a command through a worker: claim, look, act, look again when in doubt, record, tell.
+
+One effect per intent, whatever is delivered twice, late, or cut off in the middle.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from lifecycle.adapters.ledger import Claim, Ended, Ledger
+from lifecycle.adapters.queues import Message, Queue
+from lifecycle.adapters.signals import Signal, Signals
+from lifecycle.adapters.tallyfy import Tallyfy
+from lifecycle.judgement import waiting
+from lifecycle.judgement.guards import Circumstances, Verdict, rule
+from lifecycle.judgement.sources import Sources
+from lifecycle.judgement.transitions import Busy, Conflict, Status, millis
+from lifecycle.usecases.budget import Budget
+from lifecycle.usecases.outcomes import Outcomes
+from lifecycle.words.capabilities import Action, Capability, State
+from lifecycle.words.commands import Command, describe
+from lifecycle.words.errors import Ambiguous, Code, Poison, Rejected, Retryable, Throttled, TokenRefused
+
+_WAITING_SIGNALS = {Code.PAUSED: Signal.PAUSED, Code.TOKEN_REFUSED: Signal.TOKEN_REFUSED}
+
+
+class Later(Exception):
+    """The message is not finished. It has been hidden for a while and comes back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The numbers a worker keeps.
+
+    ``retry_base`` is in seconds. ``patience`` is the longest a message may stay in its queue before it is dead-lettered
+    with a reason; it must be shorter than the queue's retention, after which SQS drops messages silently.
+    """
+
+    retry_base: float
+    minimum_archive_age: timedelta
+    patience: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    status: Status
+    code: Code
+    reason: str
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """Carries out the commands of one queue. ``capabilities`` are those this function can express at all."""
+
+    ledger: Ledger
+    tallyfy: Tallyfy
+    budget: Budget
+    queue: Queue
+    outcomes: Outcomes
+    signals: Signals
+    sources: Sources
+    capabilities: frozenset[Capability]
+    limits: Limits
+    clock: Callable[[], datetime]
+    roll: Callable[[], float]
+
+    def handle(self, message: Message) -> None:
+        """Carry one message to its end. Raises ``Later`` when it has to come back; it is hidden until then."""
+        try:
+            command = self._read(message)
+            self.outcomes.settle(self._carry_out(command, message), message)
+        except Poison as poison:
+            self.outcomes.bury(message, poison)
+        except Retryable as trouble:
+            self._hide(message, trouble)
+            raise Later(trouble.reason) from trouble
+
+    def _read(self, message: Message) -> Command:
+        try:
+            command = Command.model_validate_json(message.body)
+            doing = command.capability
+        except ValidationError as error:
+            raise Poison(Code.POISON, f"The message is no command: {describe(error)}") from None
+        except Rejected as error:
+            raise Poison(error.code, error.reason) from None
+        if doing not in self.capabilities:
+            raise Poison(Code.NOT_POSSIBLE, f"{doing.name} cannot be carried out by this function.")
+        return command
+
+    def _carry_out(self, command: Command, message: Message) -> Ended:
+        given_up = self._out_of_patience(command, message)
+        if given_up is not None:
+            return given_up
+        self.budget.admit(command, message, self.roll())
+        claim = self.ledger.claim(command, redrive=message.redrive)
+        match claim:
+            case Ended():
+                return claim
+            case Busy(until):
+                wait = max(1.0, (until - millis(self.clock())) / 1000)
+                raise Throttled(Code.BUSY, "Another worker has this command or this thing.", retry_after=wait)
+            case Conflict():
+                raise Poison(
+                    Code.INTENT_CONFLICT,
+                    f"Intent {command.intent_id} stands in the ledger with another meaning. This copy was left undone.",
+                )
+            case Claim():
+                return self._under_claim(command, claim)
+
+    def _out_of_patience(self, command: Command, message: Message) -> Ended | None:
+        if self.clock() - message.sent_at <= self.limits.patience:
+            return None
+        return self.ledger.give_up(
+            command,
+            Code.WAITED_TOO_LONG,
+            "It could not be carried out before the queue would have dropped it. Mend the cause and send it again.",
+            redrive=message.redrive,
+        )
+
+    def _under_claim(self, command: Command, claim: Claim) -> Ended:
+        try:
+            end = self._look_then_act(command, claim)
+        except Rejected as error:
+            end = _End(Status.REJECTED, error.code, error.reason)
+        except Retryable as trouble:
+            doubt = isinstance(trouble, Ambiguous)
+            attempts = self.ledger.release(
+                claim, trouble.code, trouble.reason, counted=trouble.counted, maybe_acted=doubt
+            )
+            if trouble.counted and trouble.retry_after is None:
+                trouble.retry_after = waiting.backoff(attempts, base=self.limits.retry_base, roll=self.roll())
+            raise
+        return self.ledger.conclude(claim, end.status, end.code, end.reason, evidence=end.evidence)
+
+    def _look_then_act(self, command: Command, claim: Claim) -> _End:
+        doing = command.capability
+        circumstances = Circumstances(
+            now=self.clock(),
+            minimum_archive_age=self.limits.minimum_archive_age,
+            may_be_irreversible=self.sources.allow(command.source, doing),
+            hold=self.ledger.hold_on(command.org_id, command.resource, command.id),
+            in_doubt=claim.rows.intent.maybe_acted,
+            deleted_before=claim.rows.resource.newest_action == Action.DELETE,
+        )
+        with self._heeding(command.org_id):
+            seen = self.tallyfy.look(command.org_id, command.resource, command.id)
+        ruling = rule(command, seen, circumstances)
+        match ruling.verdict:
+            case Verdict.REJECT:
+                return _End(Status.REJECTED, ruling.code, ruling.reason)
+            case Verdict.NOTHING:
+                return _End(Status.UNCHANGED, ruling.code, ruling.reason)
+            case Verdict.REACHED:
+                return _End(Status.DONE, ruling.code, ruling.reason)
+            case Verdict.ACT:
+                return self._act(command, doing)
+
+    def _act(self, command: Command, doing: Capability) -> _End:
+        label = doing.resource.label
+        try:
+            with self._heeding(command.org_id):
+                receipt = self.tallyfy.act(doing, command.org_id, command.id)
+        except (Ambiguous, Rejected) as error:
+            if error.code is not Code.FORBIDDEN and self._is_reached(command, doing, error):
+                return _End(Status.DONE, Code.CONFIRMED, f"The {label} is {doing.reaches}, as a second look showed.")
+            raise
+        return _End(Status.DONE, Code.ACTED, f"The {label} is {doing.reaches}.", receipt.evidence)
+
+    def _is_reached(self, command: Command, doing: Capability, trouble: Ambiguous | Rejected) -> bool:
+        """Look again. If that fails as well, the doubt about the write must not be lost over the failed read."""
+        try:
+            with self._heeding(command.org_id):
+                seen = self.tallyfy.look(command.org_id, command.resource, command.id)
+        except Retryable as blind:
+            if isinstance(trouble, Ambiguous):
+                raise Ambiguous(trouble.code, trouble.reason, retry_after=blind.retry_after) from blind
+            raise
+        return (seen.state if seen else State.GONE) is doing.reaches
+
+    @contextmanager
+    def _heeding(self, org_id: str) -> Iterator[None]:
+        """A 429 is everybody's: the shared pace is moved before the error goes on."""
+        try:
+            yield
+        except Throttled as wait:
+            if wait.code is Code.THROTTLED and wait.retry_after is not None:
+                self.budget.block(org_id, wait.retry_after)
+            raise
+
+    def _hide(self, message: Message, trouble: Retryable) -> None:
+        seconds = trouble.retry_after
+        if isinstance(trouble, TokenRefused):
+            seconds = waiting.patience(message.receives)
+        elif seconds is None:
+            seconds = waiting.backoff(message.receives, base=self.limits.retry_base, roll=self.roll())
+        signal = _WAITING_SIGNALS.get(trouble.code, Signal.RETRIED if trouble.counted else Signal.THROTTLED)
+        hidden_for = waiting.clamp(seconds)
+        self.signals.note(signal, {"code": trouble.code, "reason": trouble.reason, "hidden_for": hidden_for})
+        self.queue.hide(message, hidden_for)

@@ -1,0 +1,95 @@
+"""What the world is told of an end: a dead letter where nothing was done, an event always, a signal for the operator.
+
+Debts stand in the ledger until they are paid: a crash between two of them loses none, and each is paid at least once.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from lifecycle.adapters.bus import Bus
+from lifecycle.adapters.ledger import Ended, Ledger
+from lifecycle.adapters.queues import Message, Queue
+from lifecycle.adapters.signals import Signal, Signals
+from lifecycle.judgement.transitions import DEAD, Debt, IntentRow, Status
+from lifecycle.words.errors import Poison
+
+SCHEMA_VERSION = "1"
+"""Of the events' ``detail``. Fields are added under the same version; a changed or removed field raises it."""
+
+_SIGNALS = {
+    Status.DONE: Signal.DONE,
+    Status.UNCHANGED: Signal.UNCHANGED,
+    Status.REJECTED: Signal.REJECTED,
+    Status.SUPERSEDED: Signal.SUPERSEDED,
+    Status.EXPIRED: Signal.EXPIRED,
+    Status.DEAD_LETTERED: Signal.DEAD_LETTERED,
+}
+_TOLD = ("intent_id", "code", "reason", "action", "resource", "org_id", "id", "source", "requested_by")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """Pays the debts of ended intents and buries what cannot be understood."""
+
+    ledger: Ledger
+    dead_letters: Queue
+    bus: Bus
+    signals: Signals
+    clock: Callable[[], datetime]
+
+    def settle(self, ended: Ended, message: Message) -> None:
+        """Pay what is still owed. Raises ``Retryable`` if AWS cannot take it now; the rest stays owed."""
+        intent = ended.intent
+        if intent.owed:
+            self.signals.note(_SIGNALS[intent.status], facts(intent))
+        if Debt.DEAD_LETTER in intent.owed:
+            letter = {"code": intent.code, "reason": intent.reason, "attempts": str(intent.attempts)}
+            self._bury(message, {**letter, "intent_id": intent.intent_id})
+            ended = self.ledger.settle(ended, Debt.DEAD_LETTER)
+        if Debt.ANNOUNCEMENT in intent.owed:
+            self.bus.announce(f"lifecycle.command.{intent.status}", _detail(intent))
+            self.ledger.settle(ended, Debt.ANNOUNCEMENT)
+
+    def bury(self, message: Message, poison: Poison) -> None:
+        """Dead-letter a message that has no intent of its own."""
+        known = {"code": poison.code.value, "reason": poison.reason}
+        self._bury(message, known)
+        detail: dict[str, str | bool] = {
+            "schema_version": SCHEMA_VERSION,
+            "status": "poison",
+            "dead_lettered": True,
+            "concluded_at": self.clock().isoformat(),
+            **known,
+        }
+        self.bus.announce("lifecycle.command.poison", detail)
+        self.signals.note(Signal.POISON, known)
+
+    def _bury(self, message: Message, letter: dict[str, str]) -> None:
+        stamp = {"redrive": str(message.redrive), "failed_at": self.clock().isoformat()}
+        self.dead_letters.send(message.body, {**letter, **stamp})
+
+
+def facts(intent: IntentRow) -> dict[str, str | int]:
+    """What a log line says of an intent: ids and reasons, no names of people or things."""
+    return {
+        "intent_id": intent.intent_id,
+        "capability": f"{intent.resource}.{intent.action}",
+        "thing": intent.id,
+        "org_id": intent.org_id,
+        "source": intent.source,
+        "code": intent.code,
+        "reason": intent.reason,
+        "attempts": intent.attempts,
+    }
+
+
+def _detail(intent: IntentRow) -> dict[str, str | bool]:
+    row = asdict(intent)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "status": intent.status.value,
+        "dead_lettered": intent.status in DEAD,
+        "concluded_at": datetime.fromtimestamp(intent.concluded_at / 1000, UTC).isoformat(),
+        **{name: str(row[name]) for name in _TOLD},
+    }

@@ -1,0 +1,67 @@
+"""Each function's settings: one frozen model, read once from the environment; an error names the variable."""
+
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from lifecycle.adapters.tallyfy import checked_base_url
+from lifecycle.words.commands import Id, describe
+from lifecycle.words.errors import Code, Rejected
+
+type Name = Annotated[str, Field(min_length=1)]
+type OrgIds = Annotated[
+    frozenset[Id],
+    BeforeValidator(lambda text: [part.strip() for part in text.split(",")] if isinstance(text, str) else text),
+    Field(min_length=1),
+]
+
+
+class Settings(BaseModel):
+    """What every function reads. The field's name in capitals is the variable's."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    ledger_table: Name
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Self:
+        """Read the environment, or raise ``Rejected`` naming each variable that is missing or wrong."""
+        try:
+            return cls.model_validate({name.lower(): value for name, value in environment.items()})
+        except ValidationError as error:
+            raise Rejected(
+                Code.CONFIGURATION, f"Environment of this function (variables in capitals): {describe(error)}"
+            ) from None
+
+
+class StatusSettings(Settings):
+    """``functions/status``."""
+
+    id_key_secret_arn: Name
+
+
+class WebhookSettings(StatusSettings):
+    """``functions/webhook``."""
+
+    secret_prefix: Name
+    organization_ids: OrgIds
+    commands_queue_url: Name
+    purge_queue_url: Name
+
+
+class WorkerSettings(Settings):
+    """``functions/worker`` and ``functions/purge``."""
+
+    secret_prefix: Name
+    organization_ids: OrgIds
+    queue_url: Name
+    dead_letter_queue_url: Name
+    bus_name: Name
+    tallyfy_base_url: Annotated[str, AfterValidator(checked_base_url)]
+    rate_per_minute: Annotated[int, Field(ge=1, le=6000)]
+    minimum_archive_days: Annotated[int, Field(ge=1)]
+    ledger_days: Annotated[int, Field(ge=30)]
+    retry_base_seconds: Annotated[float, Field(gt=0, le=600)]
+    lease_seconds: Annotated[int, Field(ge=1)]
+    queue_retention_seconds: Annotated[int, Field(ge=3600)]

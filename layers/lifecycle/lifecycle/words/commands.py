@@ -1,0 +1,145 @@
+"""What a sender may say (``CommandRequest``) and what travels to the worker (``Command``)."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from lifecycle.words.capabilities import Action, Capability, Resource, capability
+from lifecycle.words.errors import Code, Rejected
+from lifecycle.words.intents import INTENT_PATTERN
+
+ID_PATTERN = r"^[0-9a-f]{32}$"
+SOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,47}$"
+
+type Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+"""A Tallyfy id: 32 lowercase hex characters. Checked before any URL is built, because a suffix such as ``/delete``
+behind an id would reach another endpoint."""
+
+
+def _line(most: int) -> StringConstraints:
+    """One line of text without control characters, so that it can be logged and shown as it is."""
+    return StringConstraints(min_length=1, max_length=most, pattern=r"^[^\x00-\x1f\x7f]+$", strip_whitespace=True)
+
+
+def _utc(value: datetime) -> datetime:
+    return value.astimezone(UTC)
+
+
+def _plain_words(value: object) -> object:
+    return (
+        {"process": "run", "checklist": "template", "blueprint": "template"}.get(value, value)
+        if isinstance(value, str)
+        else value
+    )
+
+
+type Utc = Annotated[AwareDatetime, AfterValidator(_utc)]
+type Kind = Annotated[Resource, BeforeValidator(_plain_words)]
+type ShortLine = Annotated[str, _line(200)]
+type Line = Annotated[str, _line(500)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Expect(_Strict):
+    """What the asker saw. If the thing no longer looks like this, nothing is done."""
+
+    name: ShortLine | None = None
+    status: ShortLine | None = None
+    completed_at: Utc | None = None
+    archived_at: Utc | None = None
+    last_updated: Utc | None = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.model_fields_set:
+            msg = "expect needs at least one of: " + ", ".join(type(self).model_fields)
+            raise ValueError(msg)
+        return self
+
+
+class CommandRequest(_Strict):
+    """What a sender asks for. Unknown fields are refused: a typo never widens an action."""
+
+    action: Action
+    resource: Kind
+    org_id: Id
+    id: Id
+    reason: Line | None = None
+    requested_by: ShortLine | None = None
+    not_after: Utc | None = None
+    expect: Expect | None = None
+    allow_in_use: bool = False
+    """Delete a tag although processes or templates carry it."""
+    delivery_id: ShortLine | None = None
+    """Names this delivery where the signature scheme itself signs no delivery id."""
+
+    @model_validator(mode="after")
+    def _only_tags_are_in_use(self) -> Self:
+        if self.allow_in_use and self.resource is not Resource.TAG:
+            msg = "allow_in_use is for tags only"
+            raise ValueError(msg)
+        return self
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Read JSON, or raise ``Rejected`` naming the fields that are wrong (never their values)."""
+        try:
+            return cls.model_validate_json(raw)
+        except ValidationError as error:
+            raise Rejected(Code.INVALID, describe(error)) from None
+
+
+class Command(_Strict):
+    """The one shape that travels. ``issued_at`` is our clock at intake; all times are UTC."""
+
+    version: Literal[1] = 1
+    action: Action
+    resource: Kind
+    org_id: Id
+    id: Id
+    requested_by: ShortLine
+    source: Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
+    reason: Line
+    issued_at: Utc
+    not_after: Utc
+    intent_id: Annotated[str, StringConstraints(pattern=INTENT_PATTERN)]
+    expect: Expect | None = None
+    allow_in_use: bool = False
+
+    @property
+    def capability(self) -> Capability:
+        """What this asks for. Raises ``Rejected`` where no such thing exists."""
+        return capability(self.resource, self.action)
+
+    @property
+    def meaning(self) -> str:
+        """What makes two commands the same: all that was asked, none of the times or names given at intake."""
+        kept = {"action", "resource", "org_id", "id", "requested_by", "reason", "expect", "allow_in_use"}
+        return json.dumps(self.model_dump(mode="json", include=kept), sort_keys=True)
+
+    def to_json(self) -> str:
+        """As ASCII JSON: SQS refuses some characters that a reason may contain."""
+        return json.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def describe(error: ValidationError) -> str:
+    """Say in one line which fields are wrong and why, without the values that were sent."""
+    parts = (
+        f"{'.'.join(map(str, detail['loc'])) or 'body'}: {detail['msg']}"
+        for detail in error.errors(include_url=False, include_context=False, include_input=False)[:5]
+    )
+    return "; ".join(part[:200].encode("ascii", "replace").decode() for part in parts)

@@ -1,0 +1,108 @@
+"""Everything that can go wrong, in one tree. The family alone decides about retrying.
+
+    LifecycleError
+    ├── Rejected            will never work: answered with a 4xx, or recorded and dead-lettered; never retried
+    ├── Retryable           may work later: the message becomes visible again after ``retry_after`` seconds
+    │   ├── Throttled       told to wait (pace, 429, pause, busy resource): not a failed attempt
+    │   ├── TokenRefused    401 with a fresh token: a person must act; not a failed attempt, raises an alarm
+    │   └── Ambiguous       a write whose effect is unknown: look before trying again
+    └── Poison              cannot be understood: to the dead-letter queue at once
+
+Messages never carry payloads, headers, tokens or signatures: they are logged and shown as they are.
+"""
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """The machine-readable reasons that callers, dead letters and events carry. Never renamed, only added to."""
+
+    # input
+    INVALID = "invalid"
+    NOT_POSSIBLE = "not_possible"
+    UNKNOWN_SOURCE = "unknown_source"
+    UNKNOWN_INTENT = "unknown_intent"
+    UNKNOWN_ROUTE = "unknown_route"
+    SIGNATURE_REFUSED = "signature_refused"
+    TOO_LARGE = "too_large"
+    RIGHT_MISSING = "right_missing"
+    ORGANIZATION_UNKNOWN = "organization_unknown"
+    INTENT_CONFLICT = "intent_conflict"
+    POISON = "poison"
+    CONFIGURATION = "configuration"
+    # what was seen in Tallyfy
+    NOT_FOUND = "not_found"
+    CANNOT_TELL = "cannot_tell"
+    PROCESS_TASK = "process_task"
+    CHANGED = "changed"
+    HELD = "held"
+    NOT_ARCHIVED = "not_archived"
+    TOO_YOUNG = "too_young"
+    AGE_UNKNOWN = "age_unknown"
+    IN_USE = "in_use"
+    USE_UNKNOWN = "use_unknown"
+    FORBIDDEN = "forbidden"
+    REFUSED = "refused"
+    # passing trouble
+    THROTTLED = "throttled"
+    PAUSED = "paused"
+    BUSY = "busy"
+    TOKEN_REFUSED = "token_refused"  # noqa: S105 - the name of a reason, not a secret
+    UNAVAILABLE = "unavailable"
+    UNCERTAIN = "uncertain"
+    OUT_OF_TIME = "out_of_time"
+    # how an intent ended
+    ACTED = "acted"
+    CONFIRMED = "confirmed"
+    NOTHING_TO_DO = "nothing_to_do"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    WAITED_TOO_LONG = "waited_too_long"
+
+
+class LifecycleError(Exception):
+    """The root. ``code`` is for programs, ``reason`` for the person who reads it; both are safe to show."""
+
+    def __init__(self, code: Code, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class Rejected(LifecycleError):
+    """Will never work as asked. Nothing was done, and nothing will be retried."""
+
+
+class Retryable(LifecycleError):
+    """May work later.
+
+    ``retry_after`` is in seconds; ``None`` leaves the time to the backoff. ``counted`` tells whether this was a failed
+    attempt (six of them end in the dead-letter queue) or only waiting.
+    """
+
+    counted = True
+
+    def __init__(self, code: Code, reason: str, *, retry_after: float | None = None) -> None:
+        super().__init__(code, reason)
+        self.retry_after = retry_after
+
+
+class Throttled(Retryable):
+    """Somebody said "not now": Tallyfy's 429, our own pace, a pause, or another worker on the same thing."""
+
+    counted = False
+
+
+class TokenRefused(Retryable):
+    """Tallyfy answered 401 to a token fetched a moment ago. Replace the secret; no deploy is needed."""
+
+    counted = False
+
+
+class Ambiguous(Retryable):
+    """A write was sent and its fate is unknown (timeout, reset, 5xx, an error inside a 200)."""
+
+
+class Poison(LifecycleError):
+    """A message that cannot be understood, now or later."""

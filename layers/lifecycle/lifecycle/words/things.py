@@ -1,0 +1,27 @@
+"""What was seen in Tallyfy, reduced to the facts that decisions need."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lifecycle.words.capabilities import Resource, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thing:
+    """A process, one-off task, tag or template as it looked a moment ago. Times are UTC; ``None`` is "not known"."""
+
+    resource: Resource
+    id: str
+    state: State
+    name: str | None = None
+    status: str | None = None
+    created_at: datetime | None = None
+    completed_at: datetime | None = None
+    archived_at: datetime | None = None
+    last_updated: datetime | None = None
+    run_id: str | None = None
+    """For a task: the process it belongs to. ``None`` for a one-off task."""
+    one_off: bool | None = None
+    """For a task: what Tallyfy says of it. ``None`` where it says nothing."""
+    uses: int | None = None
+    """For a tag: how many templates and processes carry it, archived ones included. ``None``: Tallyfy did not say."""
