@@ -1,0 +1,492 @@
+"""The embedded stack: MiniStack from PyPI stands in for AWS, and the real template is deployed to it unchanged.
+
+    with LocalStack(StackOptions(tallyfy_base_url=simulator.base_url, organization_ids=(org,))) as stack:
+        requests.post(f"{stack.api_url}/webhooks/demo", ...)
+
+Everything listens on loopback only. Nothing is printed: progress goes to `on_step`, failures are LocalStackError.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import re
+import secrets
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from subprocess import DEVNULL, STDOUT, Popen, TimeoutExpired, run
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+import requests
+
+from cli.local.build import ROOT, Build, LocalStackError, Tools, run_sam, sam_environment, tail
+
+if TYPE_CHECKING:
+    from botocore.awsrequest import AWSPreparedRequest
+    from mypy_boto3_apigatewayv2 import ApiGatewayV2Client
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
+
+__all__ = ["ROOT", "LocalStack", "LocalStackError", "StackOptions", "StackState", "Tools"]
+
+REGION = "eu-west-1"
+ACCOUNT = "123456789012"
+HOST = "127.0.0.1"
+# Only what the template and sam ask for: deploying is twice as fast so.
+_SERVICES = (
+    *("apigateway", "cloudformation", "dynamodb", "events", "iam", "lambda", "logs", "monitoring"),
+    *("s3", "secretsmanager", "sns", "sqs", "sts"),
+)
+_ARTIFACTS = "lifecycle-local-artifacts"
+_READY_SECONDS = 30
+_DEPLOY_SECONDS = 180
+_STOP_SECONDS = 5
+_PORT_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackOptions:
+    """What to deploy. Times are short by default: nobody should wait for a demonstration."""
+
+    tallyfy_base_url: str
+    organization_ids: tuple[str, ...]
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The signing secrets (one, or new and old) of each source."""
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    """The Tallyfy token of each organization; one that is left out is an organization that is not configured."""
+    stack_name: str = "tallyfy-lifecycle"
+    rate_per_minute: int = 6000
+    retry_base_seconds: int = 1
+    visibility_seconds: int | None = None
+    """Lowers the queues' visibility timeout after the deploy; None keeps the template's, as on AWS."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """More of the template's parameters, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackState:
+    """What another process needs to use, or stop, a running stack. Kept as JSON; holds no secret."""
+
+    pid: int
+    directory: str
+    endpoint_url: str
+    api_url: str
+    stack_name: str
+    tallyfy_base_url: str
+    outputs: Mapping[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """The state kept at `path`; None if there is none, or none that can be read."""
+        try:
+            return cls(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def is_running(self) -> bool:
+        """Whether that emulator still runs: the pid is alive and still MiniStack's, not given to another program."""
+        listed = run(
+            ["ps", "-o", "command=", "-p", str(self.pid)],  # noqa: S607 - wherever this system keeps ps
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return "ministack" in listed.stdout
+
+    def stop(self) -> bool:
+        """Stop the emulator and remove its files; False if it was not running any more."""
+        running = self.is_running()
+        if running:
+            _end_group(self.pid)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        return running
+
+
+class LocalStack:
+    """One emulator with one deployed stack; a context manager, or `start` and `stop`.
+
+    Several may run at once: each has ports, files and processes of its own. With a `state_file`, another process can
+    find and stop it later (`StackState.read(path).stop()`), so the one that started it may end.
+    """
+
+    def __init__(
+        self,
+        options: StackOptions,
+        *,
+        root: Path = ROOT,
+        tools: Tools | None = None,
+        build: Build | None = None,
+        state_file: Path | None = None,
+        on_step: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.options = options
+        self.root = root
+        self.tools = tools or Tools()
+        self.build = build or Build(root)
+        self.state_file = state_file
+        self.outputs: dict[str, str] = {}
+        self._on_step = on_step
+        self._process: Popen[bytes] | None = None
+        self._port = 0
+        self._api_id = ""
+        self._directory = root / ".local" / "run" / secrets.token_hex(4)
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> Self:
+        """Build, start the emulator, deploy, make the secrets; all of it, or nothing is left running.
+
+        Raises:
+            LocalStackError: A step failed; the message has the end of the tool's output.
+        """
+        self.tools.check()
+        try:
+            self.build.ensure(self.tools, self._on_step)
+            self._on_step("Starting the emulator")
+            self._start_emulator()
+            for source, values in self.options.sources.items():
+                self.put_source_secrets(source, *values)
+            for organization, token in self.options.tokens.items():
+                self.put_token(organization, token)
+            self._on_step("Deploying the template")
+            self._deploy()
+            self._on_step("Connecting the API's routes")
+            self._connect_routes()
+            self._admit_plain_http()
+            if self.options.visibility_seconds is not None:
+                self.set_visibility(self.options.visibility_seconds)
+            self._write_state()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End every process of this stack and remove its files. Safe to call twice."""
+        if self._process is not None:
+            _end_group(self._process.pid)
+            with contextlib.suppress(TimeoutExpired):
+                self._process.wait(_STOP_SECONDS)
+            self._process = None
+        shutil.rmtree(self._directory, ignore_errors=True)
+        if self.state_file is not None:
+            self.state_file.unlink(missing_ok=True)
+
+    def is_running(self) -> bool:
+        """Whether the emulator is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    # --- what one needs to talk to it --------------------------------------------------------------------------------
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where every AWS service answers."""
+        return f"http://{HOST}:{self._port}"
+
+    @property
+    def api_url(self) -> str:
+        """Where the HTTP API answers; on AWS this is the output ApiUrl."""
+        return f"{self.endpoint_url}/_aws/execute-api/{self._api_id}/$default"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that point any AWS SDK, the AWS CLI, sam or `lifecycle` at this stack."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+
+    @property
+    def log(self) -> str:
+        """The end of the emulator's log, where a failure in a function shows."""
+        path = self._directory / "ministack.log"
+        return tail(path.read_text(errors="replace")) if path.exists() else ""
+
+    def session(self) -> boto3.Session:
+        """A boto3 session with the emulator's root rights; its clients still need `endpoint_url`."""
+        return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)  # noqa: S106
+
+    @cached_property
+    def sqs(self) -> "SQSClient":
+        """A client of this stack."""
+        return self.session().client("sqs", endpoint_url=self.endpoint_url)
+
+    @cached_property
+    def dynamodb(self) -> "DynamoDBClient":
+        """A client of this stack."""
+        return self.session().client("dynamodb", endpoint_url=self.endpoint_url)
+
+    @cached_property
+    def secretsmanager(self) -> "SecretsManagerClient":
+        """A client of this stack."""
+        return self.session().client("secretsmanager", endpoint_url=self.endpoint_url)
+
+    @cached_property
+    def functions(self) -> "LambdaClient":
+        """A client of this stack."""
+        return self.session().client("lambda", endpoint_url=self.endpoint_url)
+
+    @cached_property
+    def sns(self) -> "SNSClient":
+        """A client of this stack."""
+        return self.session().client("sns", endpoint_url=self.endpoint_url)
+
+    @cached_property
+    def logs(self) -> "CloudWatchLogsClient":
+        """A client of this stack."""
+        return self.session().client("logs", endpoint_url=self.endpoint_url)
+
+    @cached_property
+    def cloudformation(self) -> "CloudFormationClient":
+        """A client of this stack."""
+        return self.session().client("cloudformation", endpoint_url=self.endpoint_url)
+
+    @cached_property
+    def _apis(self) -> "ApiGatewayV2Client":
+        return self.session().client("apigatewayv2", endpoint_url=self.endpoint_url)
+
+    # --- what an operator would do ------------------------------------------------------------------------------------
+
+    def put_source_secrets(self, source: str, *values: str) -> None:
+        """Set the signing secrets of a source: one, or the new and the old one during a rotation."""
+        self._put_secret(f"{self.options.stack_name}/sources/{source}", {"secrets": list(values)})
+
+    def put_token(self, organization: str, token: str) -> None:
+        """Set the Tallyfy token of an organization."""
+        self._put_secret(f"{self.options.stack_name}/tokens/{organization}", {"token": token})
+
+    def set_visibility(self, seconds: int) -> None:
+        """Lower the visibility timeout of both queues, so that a crash is seen again soon. Not as on AWS."""
+        for name in ("CommandsQueueUrl", "PurgeQueueUrl"):
+            self.sqs.set_queue_attributes(QueueUrl=self.outputs[name], Attributes={"VisibilityTimeout": str(seconds)})
+
+    def hear_notices(self) -> str:
+        """Subscribe a new queue to the alarm topic, as an operator would a mailbox, and return the queue's URL."""
+        topic = self.outputs["AlarmTopicArn"]
+        url = self.sqs.create_queue(QueueName=f"{self.options.stack_name}-heard")["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
+        policy = {"Version": "2012-10-17", "Statement": [{**allow, "Resource": arn}]}
+        self.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+        self.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
+        return url
+
+    def physical_id(self, logical_id: str) -> str:
+        """The name that a resource of the template has here."""
+        found = self.cloudformation.describe_stack_resource(
+            StackName=self.options.stack_name, LogicalResourceId=logical_id
+        )
+        return found["StackResourceDetail"]["PhysicalResourceId"]
+
+    def _put_secret(self, name: str, value: Mapping[str, object]) -> None:
+        text = json.dumps(value)
+        try:
+            self.secretsmanager.create_secret(Name=name, SecretString=text)
+        except self.secretsmanager.exceptions.ResourceExistsException:
+            self.secretsmanager.put_secret_value(SecretId=name, SecretString=text)
+
+    # --- the emulator -------------------------------------------------------------------------------------------------
+
+    def _start_emulator(self) -> None:
+        private = self._directory / "tmp"
+        private.mkdir(parents=True, mode=0o700)
+        for attempt in range(1, _PORT_TRIES + 1):
+            self._port = _free_port()
+            # The log is a file: a pipe would fill up, and would tie the emulator to this process.
+            with (self._directory / "ministack.log").open("wb") as log:
+                self._process = Popen(
+                    [str(self.tools.python), "-m", "ministack"],
+                    cwd=self._directory,
+                    env=self._emulator_environment(private),
+                    stdin=DEVNULL,
+                    stdout=log,
+                    stderr=STDOUT,
+                    start_new_session=True,  # A process group of its own: functions' workers end with it.
+                )
+            if self._wait_until_ready():
+                return
+            if attempt < _PORT_TRIES and self._process.poll() is not None:
+                continue  # Somebody took the port in between.
+            break
+        message = f"The emulator did not become ready:\n{self.log}"
+        raise LocalStackError(message)
+
+    def _emulator_environment(self, private: Path) -> dict[str, str]:
+        kept = ("HOME", "LANG", "LC_ALL", "SSL_CERT_FILE")
+        return {key: os.environ[key] for key in kept if key in os.environ} | {
+            "PATH": f"{self.tools.python_bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "BIND_HOST": HOST,  # Its own default is every interface.
+            "MINISTACK_HOST": HOST,
+            "GATEWAY_PORT": str(self._port),
+            "MINISTACK_REGION": REGION,
+            "MINISTACK_ACCOUNT_ID": ACCOUNT,
+            "SERVICES": ",".join(_SERVICES),
+            "SFTP_ENABLED": "0",
+            "IOT_MTLS_ENABLED": "0",
+            "AUTH": "true",  # Each function under its own role, enforced.
+            "TMPDIR": str(private),
+        }
+
+    def _wait_until_ready(self) -> bool:
+        deadline = time.monotonic() + _READY_SECONDS
+        while time.monotonic() < deadline and self.is_running():
+            try:
+                if requests.get(f"{self.endpoint_url}/_ministack/health", timeout=1).ok:
+                    return True
+            except requests.RequestException:
+                pass
+            time.sleep(0.05)
+        return False
+
+    # --- the deploy ---------------------------------------------------------------------------------------------------
+
+    def _deploy(self) -> None:
+        options = self.options
+        s3 = self.session().client("s3", endpoint_url=self.endpoint_url)
+        s3.create_bucket(Bucket=_ARTIFACTS, CreateBucketConfiguration={"LocationConstraint": REGION})
+        parameters = {
+            "Architecture": "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64",
+            "TallyfyBaseUrl": options.tallyfy_base_url,
+            "OrganizationIds": ",".join(options.organization_ids),
+            "RatePerMinute": str(options.rate_per_minute),
+            "RetryBaseSeconds": str(options.retry_base_seconds),
+            **options.parameters,
+        }
+        # A settings file of its own: those of the repository are for AWS.
+        settings = self._directory / "samconfig.toml"
+        settings.write_text("version = 0.1\n")
+        run_sam(
+            [
+                *(str(self.tools.sam), "deploy", "--config-file", str(settings)),
+                *("--template-file", str(self.build.template), "--stack-name", options.stack_name),
+                *("--s3-bucket", _ARTIFACTS, "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"),
+                *("--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())),
+            ],
+            cwd=self.root,
+            environment=sam_environment(self.root, self.tools) | self.environment | {"SAM_CLI_POLL_DELAY": "0.3"},
+            seconds=_DEPLOY_SECONDS,
+        )
+        stack = self.cloudformation.describe_stacks(StackName=options.stack_name)["Stacks"][0]
+        self.outputs = {
+            output["OutputKey"]: output["OutputValue"]
+            for output in stack.get("Outputs", [])
+            if "OutputKey" in output and "OutputValue" in output
+        }
+
+    def _connect_routes(self) -> None:
+        """Make the routes that SAM wrote into the API's body, which the emulator does not read (AWS does)."""
+        processed: Any = self.cloudformation.get_template(StackName=self.options.stack_name, TemplateStage="Processed")[
+            "TemplateBody"
+        ]
+        template = json.loads(processed) if isinstance(processed, str) else processed
+        self._api_id = self.physical_id("HttpApi")
+        known = {route["RouteKey"] for route in self._apis.get_routes(ApiId=self._api_id)["Items"]}
+        integrations: dict[str, str] = {}
+        for route, function in _routes(template):
+            if route in known:
+                continue
+            if function not in integrations:
+                integrations[function] = self._integrate(function)
+            self._apis.create_route(ApiId=self._api_id, RouteKey=route, Target=f"integrations/{integrations[function]}")
+
+    def _integrate(self, function: str) -> str:
+        found = self.functions.get_function(FunctionName=self.physical_id(function))
+        made = self._apis.create_integration(
+            ApiId=self._api_id,
+            IntegrationType="AWS_PROXY",
+            IntegrationUri=found["Configuration"]["FunctionArn"],
+            PayloadFormatVersion="2.0",
+        )
+        return made["IntegrationId"]
+
+    def _admit_plain_http(self) -> None:
+        """Take the TLS-only policy off the queues: the emulator enforces it, and speaks plain HTTP on loopback.
+
+        The policy binds us too, so this one client says what a TLS proxy in front would say.
+        """
+
+        def as_if_by_tls(request: "AWSPreparedRequest", **_: object) -> None:
+            request.headers["X-Forwarded-Proto"] = "https"
+
+        sqs = self.session().client("sqs", endpoint_url=self.endpoint_url)
+        sqs.meta.events.register("before-send.sqs", as_if_by_tls)
+        for name, url in self.outputs.items():
+            if name.endswith("QueueUrl"):
+                sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
+
+    def _write_state(self) -> None:
+        if self.state_file is None or self._process is None:
+            return
+        state = {
+            "pid": self._process.pid,
+            "directory": str(self._directory),
+            "endpoint_url": self.endpoint_url,
+            "api_url": self.api_url,
+            "stack_name": self.options.stack_name,
+            "tallyfy_base_url": self.options.tallyfy_base_url,
+            "outputs": self.outputs,
+        }
+        self.state_file.parent.mkdir(parents=True, exist_ok=True)
+        self.state_file.write_text(json.dumps(state, indent=2))
+
+
+def _routes(template: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - parsed JSON
+    """Each route of the processed template with the logical id of its function."""
+    body = template["Resources"]["HttpApi"]["Properties"]["Body"]
+    for path, methods in body["paths"].items():
+        for method, operation in methods.items():
+            uri = json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
+            function = re.search(r"\$\{(\w+)\.Arn\}", uri)
+            if function is None:
+                message = f"The route {method} {path} names no function"
+                raise LocalStackError(message)
+            yield f"{method.upper()} {path}", function[1]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _end_group(pid: int) -> None:
+    """End a process group we started: asked first, then made to."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(pid, sign)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + _STOP_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)  # Else a child of ours stays a zombie, and its group is never gone.
+            try:
+                os.killpg(pid, 0)
+            except (ProcessLookupError, PermissionError):
+                return
+            time.sleep(0.02)
