@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.judgement.http import Request, Response, answer, problem
 from lifecycle.wiring.bootstrap import lookup
-from lifecycle.wiring.observability import logger, metrics
+from lifecycle.wiring.observability import logger
 from lifecycle.words.errors import LifecycleError
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 
 @logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
 def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
     """Answer any event: a status, health, or a problem that says what to do next."""
     try:

@@ -3,9 +3,10 @@
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from lifecycle.adapters.signals import Signal
 from lifecycle.judgement.http import Request, Response, answer, problem
 from lifecycle.wiring.bootstrap import intake
-from lifecycle.wiring.observability import logger, metrics
+from lifecycle.wiring.observability import logger, metrics, signals
 from lifecycle.words.errors import LifecycleError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG00
     try:
         command = intake().accept(Request.of(event))
     except LifecycleError as error:
-        logger.info("refused", extra={"code": error.code, "reason": error.reason})
+        signals.note(Signal.REFUSED, {"code": error.code, "reason": error.reason})
         return problem(error)
     accepted = {"intent_id": command.intent_id, "status": "accepted", "status_url": f"/commands/{command.intent_id}"}
     return answer(HTTPStatus.ACCEPTED, accepted)

@@ -17,6 +17,7 @@ from lifecycle.judgement.transitions import (
     Concluded,
     Conflict,
     Debt,
+    End,
     IntentRow,
     ResourceRow,
     Status,
@@ -80,7 +81,7 @@ class Ledger:
                 command,
                 redrive=redrive,
                 now=self._now,
-                lease=int(self._terms.lease.total_seconds() * 1000),
+                lease=self._lease,
                 most_attempts=self._terms.most_attempts,
             )
             seen = _version(intent), _version(resource)
@@ -99,11 +100,15 @@ class Ledger:
                 continue
         raise Throttled(Code.BUSY, "Too many workers want the same thing at once.", retry_after=1)
 
-    def conclude(self, claim: Claim, status: Status, code: Code, reason: str, *, evidence: str = "") -> Ended:
+    def conclude(self, claim: Claim, end: End, *, maybe_acted: bool = False) -> Ended:
         """Record the end. Raises ``LeaseLost`` if another worker has taken over since."""
-        intent, resource = transitions.conclude(claim.rows, status, code, reason, now=self._now, evidence=evidence)
+        intent, resource = transitions.conclude(claim.rows, end, now=self._now, maybe_acted=maybe_acted)
         self._keep_claim(claim, intent, resource)
         return Ended(intent, claim.versions[0] + 1)
+
+    def is_last_attempt(self, claim: Claim) -> bool:
+        """Whether another failure is one too many."""
+        return claim.rows.intent.attempts >= self._terms.most_attempts
 
     def release(self, claim: Claim, code: Code, reason: str, *, counted: bool, maybe_acted: bool) -> int:
         """Let go; the message will come back. Answers how many attempts have failed so far."""
@@ -116,7 +121,9 @@ class Ledger:
         key = _intent_key(command.intent_id)
         for _ in range(_TRIES):
             [row] = self._rows.read(key)
-            judged = transitions.give_up(_read(IntentRow, row), command, code, reason, redrive=redrive, now=self._now)
+            judged = transitions.give_up(
+                _read(IntentRow, row), command, code, reason, redrive=redrive, now=self._now, lease=self._lease
+            )
             if judged is None:
                 return None
             try:
@@ -149,6 +156,10 @@ class Ledger:
         key = _hold_key(org_id, resource, thing_id)
         [row] = self._rows.read(key)
         self._rows.write(Change(key, {"reason": reason, "by": by}, _version(row)))
+
+    @property
+    def _lease(self) -> int:
+        return int(self._terms.lease.total_seconds() * 1000)
 
     @property
     def _now(self) -> int:

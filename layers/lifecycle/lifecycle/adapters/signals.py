@@ -16,6 +16,7 @@ class Signal(StrEnum):
     """The names of the metrics; alarms in ``template.yaml`` refer to them."""
 
     ACCEPTED = "Accepted"
+    REFUSED = "Refused"
     SIGNATURE_REFUSED = "SignatureRefused"
     DONE = "Done"
     UNCHANGED = "Unchanged"
@@ -27,6 +28,8 @@ class Signal(StrEnum):
     RETRIED = "Retried"
     THROTTLED = "Throttled"
     PAUSED = "Paused"
+    DUPLICATE = "Duplicate"
+    UNEXPECTED = "Unexpected"
     TOKEN_REFUSED = "TokenRefused"  # noqa: S105 - the name of a metric
 
 

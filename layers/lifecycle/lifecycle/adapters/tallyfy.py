@@ -178,7 +178,8 @@ class HttpTallyfy:
     def _archived(self, org_id: str, resource: Resource) -> Iterator[Json]:
         """Every archived thing of a kind, newest first where Tallyfy sorts.
 
-        Pages by number: ``links.next`` names another host and is never followed. Raises ``Rejected`` when there are more pages than are looked at.
+        Pages by number: ``links.next`` names another host and is never followed. Raises ``Rejected`` when there are
+        more pages than are looked at.
         """
         path = f"/organizations/{org_id}/{resource.collection}"
         for page in range(1, _MOST_PAGES + 1):

@@ -117,7 +117,7 @@ def _used(seen: Thing) -> Ruling | None:
     if seen.uses > 0:
         return _reject(
             Code.IN_USE,
-            f"{seen.uses} templates or processes carry this tag and would lose it. Say allow_in_use to delete it still.",
+            f"{seen.uses} templates or processes carry this tag and would lose it. Say allow_in_use if it is meant.",
         )
     return None
 

@@ -42,7 +42,7 @@ class Request:
 
     @classmethod
     def of(cls, event: object) -> Self:
-        """Read an event of any shape; what is missing is empty. Raises ``Rejected`` for a too large or unreadable body."""
+        """Read an event of any shape; what is missing is empty. Raises ``Rejected`` for an unreadable body."""
         fields = event if isinstance(event, dict) else {}
         return cls(
             route=_text(fields.get("routeKey")),

@@ -78,6 +78,16 @@ class ResourceRow:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """How an intent ended, and why. ``evidence``: see ``IntentRow``."""
+
+    status: Status
+    code: Code
+    reason: str
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """Go ahead with this intent; it holds the lease on this thing."""
 
@@ -130,20 +140,20 @@ def claim(
         return Conflict()
     if intent.status in DEAD and redrive > intent.redrive:
         intent = replace(intent, status=Status.WAITING, redrive=redrive, attempts=0, owed=())
+    if intent.lease_until > now:
+        return Busy(intent.lease_until)
     if intent.status not in OPEN:
         return Concluded(intent, fresh=False)
-    if intent.status is Status.IN_PROGRESS and intent.lease_until > now:
-        return Busy(intent.lease_until)
     issued = min(intent.issued_at, millis(command.issued_at))
     if resource.newest_concluded > issued:
         reason = f"A newer command for the same thing ({resource.newest_intent}) was concluded first."
-        return _ended(intent, Status.SUPERSEDED, Code.SUPERSEDED, reason, now)
+        return _ended(intent, End(Status.SUPERSEDED, Code.SUPERSEDED, reason), now, lease)
     if millis(command.not_after) < now:
         reason = f"It was to be carried out before {command.not_after.isoformat()}; that time has passed."
-        return _ended(intent, Status.EXPIRED, Code.EXPIRED, reason, now)
+        return _ended(intent, End(Status.EXPIRED, Code.EXPIRED, reason), now, lease)
     if intent.attempts >= most_attempts:
         reason = f"{intent.attempts} attempts failed. The last said: {intent.reason or 'nothing, it was cut off'}"
-        return _ended(intent, Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason, now)
+        return _ended(intent, End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason), now, lease)
     if resource.lease_until > now and resource.lease_intent != intent.intent_id:
         return Busy(resource.lease_until)
     cut_off = intent.status is Status.IN_PROGRESS
@@ -158,20 +168,23 @@ def claim(
     return Claimed(claimed, replace(resource, lease_until=now + lease, lease_intent=intent.intent_id))
 
 
-def conclude(
-    claimed: Claimed, status: Status, code: Code, reason: str, *, now: int, evidence: str = ""
-) -> tuple[IntentRow, ResourceRow]:
-    """End a claim. Only what was reached (done, or found so) counts as newest: a refusal supersedes nothing."""
-    intent = _ended(claimed.intent, status, code, reason, now).intent
+def conclude(claimed: Claimed, end: End, *, now: int, maybe_acted: bool) -> tuple[IntentRow, ResourceRow]:
+    """End a claim. Only what was reached (done, or found so) counts as newest: a refusal supersedes nothing.
+
+    The intent keeps its lease until its debts are paid, so that two deliveries do not pay them at the same time.
+    """
+    lease = claimed.intent.lease_until - now
+    doubt = claimed.intent.maybe_acted or maybe_acted
+    intent = _ended(replace(claimed.intent, maybe_acted=doubt), end, now, lease).intent
     resource = replace(claimed.resource, lease_until=0, lease_intent="")
-    if status in {Status.DONE, Status.UNCHANGED} and intent.issued_at >= resource.newest_concluded:
+    if end.status in {Status.DONE, Status.UNCHANGED} and intent.issued_at >= resource.newest_concluded:
         resource = replace(
             resource,
             newest_concluded=intent.issued_at,
             newest_action=intent.action,
             newest_intent=intent.intent_id,
         )
-    return replace(intent, evidence=evidence), resource
+    return intent, resource
 
 
 def release(
@@ -192,18 +205,20 @@ def release(
 
 
 def give_up(
-    intent: IntentRow | None, command: Command, code: Code, reason: str, *, redrive: int, now: int
+    intent: IntentRow | None, command: Command, code: Code, reason: str, *, redrive: int, now: int, lease: int
 ) -> Concluded | None:
     """End an intent that nobody works on as dead-lettered. ``None`` if it has ended already or is being worked on."""
     intent = intent or _first(command)
     if intent.status not in OPEN or intent.lease_until > now:
         return None
-    return _ended(replace(intent, redrive=max(intent.redrive, redrive)), Status.DEAD_LETTERED, code, reason, now)
+    reopened = replace(intent, redrive=max(intent.redrive, redrive))
+    return _ended(reopened, End(Status.DEAD_LETTERED, code, reason), now, lease)
 
 
 def settle(intent: IntentRow, debt: Debt) -> IntentRow:
-    """Strike one debt off."""
-    return replace(intent, owed=tuple(owed for owed in intent.owed if owed is not debt))
+    """Strike one debt off; with the last one the lease ends."""
+    owed = tuple(kept for kept in intent.owed if kept is not debt)
+    return replace(intent, owed=owed, lease_until=intent.lease_until if owed else 0)
 
 
 def _first(command: Command) -> IntentRow:
@@ -221,7 +236,15 @@ def _first(command: Command) -> IntentRow:
     )
 
 
-def _ended(intent: IntentRow, status: Status, code: Code, reason: str, now: int) -> Concluded:
-    debts = (Debt.DEAD_LETTER, Debt.ANNOUNCEMENT) if status in DEAD else (Debt.ANNOUNCEMENT,)
-    ended = replace(intent, status=status, code=code.value, reason=reason, concluded_at=now, lease_until=0, owed=debts)
+def _ended(intent: IntentRow, end: End, now: int, lease: int) -> Concluded:
+    ended = replace(
+        intent,
+        status=end.status,
+        code=end.code.value,
+        reason=end.reason,
+        evidence=end.evidence,
+        concluded_at=now,
+        lease_until=now + lease,
+        owed=(Debt.DEAD_LETTER, Debt.ANNOUNCEMENT) if end.status in DEAD else (Debt.ANNOUNCEMENT,),
+    )
     return Concluded(ended, fresh=True)

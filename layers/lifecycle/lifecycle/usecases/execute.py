@@ -17,7 +17,7 @@ from lifecycle.adapters.tallyfy import Tallyfy
 from lifecycle.judgement import waiting
 from lifecycle.judgement.guards import Circumstances, Verdict, rule
 from lifecycle.judgement.sources import Sources
-from lifecycle.judgement.transitions import Busy, Conflict, Status, millis
+from lifecycle.judgement.transitions import Busy, Conflict, End, Status, millis
 from lifecycle.usecases.budget import Budget
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.words.capabilities import Action, Capability, State
@@ -42,14 +42,6 @@ class Limits:
     retry_base: float
     minimum_archive_age: timedelta
     patience: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    status: Status
-    code: Code
-    reason: str
-    evidence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,18 +117,24 @@ class Worker:
         try:
             end = self._look_then_act(command, claim)
         except Rejected as error:
-            end = _End(Status.REJECTED, error.code, error.reason)
+            end = End(Status.REJECTED, error.code, error.reason)
         except Retryable as trouble:
-            doubt = isinstance(trouble, Ambiguous)
-            attempts = self.ledger.release(
-                claim, trouble.code, trouble.reason, counted=trouble.counted, maybe_acted=doubt
-            )
-            if trouble.counted and trouble.retry_after is None:
-                trouble.retry_after = waiting.backoff(attempts, base=self.limits.retry_base, roll=self.roll())
-            raise
-        return self.ledger.conclude(claim, end.status, end.code, end.reason, evidence=end.evidence)
+            return self._failed(claim, trouble)
+        return self.ledger.conclude(claim, end)
 
-    def _look_then_act(self, command: Command, claim: Claim) -> _End:
+    def _failed(self, claim: Claim, trouble: Retryable) -> Ended:
+        """Let go and raise, or, after one failure too many, end it where an operator finds it."""
+        doubt = isinstance(trouble, Ambiguous)
+        if trouble.counted and self.ledger.is_last_attempt(claim):
+            reason = f"{claim.rows.intent.attempts} attempts failed. The last said: {trouble.reason}"
+            end = End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
+            return self.ledger.conclude(claim, end, maybe_acted=doubt)
+        attempts = self.ledger.release(claim, trouble.code, trouble.reason, counted=trouble.counted, maybe_acted=doubt)
+        if trouble.counted and trouble.retry_after is None:
+            trouble.retry_after = waiting.backoff(attempts, base=self.limits.retry_base, roll=self.roll())
+        raise trouble
+
+    def _look_then_act(self, command: Command, claim: Claim) -> End:
         doing = command.capability
         circumstances = Circumstances(
             now=self.clock(),
@@ -151,24 +149,24 @@ class Worker:
         ruling = rule(command, seen, circumstances)
         match ruling.verdict:
             case Verdict.REJECT:
-                return _End(Status.REJECTED, ruling.code, ruling.reason)
+                return End(Status.REJECTED, ruling.code, ruling.reason)
             case Verdict.NOTHING:
-                return _End(Status.UNCHANGED, ruling.code, ruling.reason)
+                return End(Status.UNCHANGED, ruling.code, ruling.reason)
             case Verdict.REACHED:
-                return _End(Status.DONE, ruling.code, ruling.reason)
+                return End(Status.DONE, ruling.code, ruling.reason)
             case Verdict.ACT:
                 return self._act(command, doing)
 
-    def _act(self, command: Command, doing: Capability) -> _End:
+    def _act(self, command: Command, doing: Capability) -> End:
         label = doing.resource.label
         try:
             with self._heeding(command.org_id):
                 receipt = self.tallyfy.act(doing, command.org_id, command.id)
         except (Ambiguous, Rejected) as error:
             if error.code is not Code.FORBIDDEN and self._is_reached(command, doing, error):
-                return _End(Status.DONE, Code.CONFIRMED, f"The {label} is {doing.reaches}, as a second look showed.")
+                return End(Status.DONE, Code.CONFIRMED, f"The {label} is {doing.reaches}, as a second look showed.")
             raise
-        return _End(Status.DONE, Code.ACTED, f"The {label} is {doing.reaches}.", receipt.evidence)
+        return End(Status.DONE, Code.ACTED, f"The {label} is {doing.reaches}.", receipt.evidence)
 
     def _is_reached(self, command: Command, doing: Capability, trouble: Ambiguous | Rejected) -> bool:
         """Look again. If that fails as well, the doubt about the write must not be lost over the failed read."""

@@ -47,6 +47,8 @@ class Intake:
             raise Rejected(Code.UNKNOWN_SOURCE, "No source of this name is declared in sources.toml.")
         signed_id = self._verified(name, source, request)
         asked = CommandRequest.parse(request.body)
+        if signed_id and asked.delivery_id not in {None, signed_id}:
+            raise Rejected(Code.INVALID, "delivery_id: leave it out; the signed webhook-id names the delivery")
         doing = capability(asked.resource, asked.action)
         self._permitted(name, source, doing, asked.org_id)
         delivery_id = signed_id or asked.delivery_id or _digest(request)

@@ -41,8 +41,7 @@ class Outcomes:
     def settle(self, ended: Ended, message: Message) -> None:
         """Pay what is still owed. Raises ``Retryable`` if AWS cannot take it now; the rest stays owed."""
         intent = ended.intent
-        if intent.owed:
-            self.signals.note(_SIGNALS[intent.status], facts(intent))
+        self.signals.note(_SIGNALS[intent.status] if intent.owed else Signal.DUPLICATE, facts(intent))
         if Debt.DEAD_LETTER in intent.owed:
             letter = {"code": intent.code, "reason": intent.reason, "attempts": str(intent.attempts)}
             self._bury(message, {**letter, "intent_id": intent.intent_id})

@@ -2,10 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
 from lifecycle.adapters.queues import from_record
+from lifecycle.adapters.signals import Signal
+from lifecycle.usecases.execute import Later
 from lifecycle.wiring.bootstrap import stopwatch, worker
+from lifecycle.wiring.observability import logger, metrics
 from lifecycle.words.capabilities import Capability
 
 if TYPE_CHECKING:
@@ -25,7 +29,15 @@ def carry_out(
     at_work = worker(capabilities)
 
     def one(record: "SQSRecord") -> None:
-        at_work.handle(from_record(record.raw_event))
+        try:
+            at_work.handle(from_record(record.raw_event))
+        except Later:
+            raise
+        except Exception:
+            # Powertools takes any exception for "try again" and says nothing; a defect of ours must be heard.
+            logger.exception("unexpected")
+            metrics.add_metric(name=Signal.UNEXPECTED, unit=MetricUnit.Count, value=1)
+            raise
 
     records = event.get("Records")
     with at_work.budget.for_batch(len(records) if isinstance(records, list) else 1):
