@@ -1,0 +1,106 @@
+"""The template as CloudFormation gets it: transformed by AWS's own translator, in process and offline."""
+
+import re
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).resolve().parents[2]
+ORGANIZATION = "0123456789abcdef0123456789abcdef"
+FUNCTIONS = ("WebhookFunction", "StatusFunction", "WorkerFunction", "PurgeFunction")
+
+# A parsed template is JSON of any shape.
+type Json = Any
+
+
+@dataclass(frozen=True)
+class Template:
+    """The transformed template for one value of each parameter."""
+
+    source: Json
+    parameters: dict[str, str]
+
+    @cached_property
+    def transformed(self) -> Json:
+        source = deepcopy(self.source)
+        # The translator takes what `sam package` leaves: no local folders.
+        for resource in source["Resources"].values():
+            if "ContentUri" in resource.get("Properties", {}):
+                resource["Properties"]["ContentUri"] = "s3://bucket/key"
+        source["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"
+        session = boto3.Session(region_name="eu-west-1")
+        return Translator({}, Parser(), boto_session=session).translate(source, dict(self.parameters))
+
+    @property
+    def resources(self) -> dict[str, Json]:
+        return {
+            name: resource
+            for name, resource in self.transformed["Resources"].items()
+            if "Condition" not in resource or self.holds(resource["Condition"])
+        }
+
+    def of_type(self, kind: str) -> dict[str, Json]:
+        return {name: resource for name, resource in self.resources.items() if resource["Type"] == kind}
+
+    def properties(self, logical_id: str) -> Json:
+        return self.resources[logical_id]["Properties"]
+
+    def holds(self, condition: str) -> bool:
+        return bool(self._evaluate(self.transformed["Conditions"][condition]))
+
+    def _evaluate(self, term: Json) -> Json:
+        match term:
+            case {"Fn::Equals": [left, right]}:
+                return self._evaluate(left) == self._evaluate(right)
+            case {"Fn::Not": [inner]}:
+                return not self._evaluate(inner)
+            case {"Ref": name}:
+                return self.parameters[name]
+            case _:
+                return term
+
+    def choose(self, value: Json) -> Json:
+        """Follow Fn::If, and Ref where it names a parameter."""
+        match value:
+            case {"Fn::If": [condition, then, otherwise]}:
+                return self.choose(then if self.holds(condition) else otherwise)
+            case {"Ref": name} if name in self.parameters:
+                return self.parameters[name]
+            case list():
+                return [self.choose(item) for item in value]
+            case _:
+                return value
+
+
+def load(**parameters: str) -> Template:
+    """The template with its defaults, one organization, and `parameters`."""
+    source = yaml_parse((ROOT / "template.yaml").read_text())
+    defaults = {name: str(made["Default"]) for name, made in source["Parameters"].items() if "Default" in made}
+    return Template(source, defaults | {"OrganizationIds": ORGANIZATION} | parameters)
+
+
+def target(value: Json) -> str:
+    """The logical id that an intrinsic function names."""
+    match value:
+        case {"Ref": name}:
+            return str(name)
+        case {"Fn::GetAtt": [name, _]}:
+            return str(name)
+        case {"Fn::GetAtt": str() as path}:
+            return path.split(".", maxsplit=1)[0]
+        case {"Fn::Sub": str() as text} if found := re.search(r"\$\{(\w+)(\.\w+)?\}", text):
+            return found[1]
+        case _:
+            return ""
+
+
+def many(value: Json) -> list[Json]:
+    """IAM takes one or a list."""
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,186 @@
+"""What is uploaded: built for the right machine, compiled beforehand, and able to start with nothing but itself.
+
+The emulator would not notice any of it: it runs on this machine, and its own packages are visible to the functions.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.local.build import Build, Tools
+from tests.template.support import FUNCTIONS, Json, Template, load, target
+
+MEBIBYTE = 1024 * 1024
+LAYERS = ("DependenciesArm64Layer", "DependenciesX86Layer", "LifecycleLayer", "ConfigLayer")
+MACHINES = {"DependenciesArm64Layer": 0xB7, "DependenciesX86Layer": 0x3E}  # ELF's words for aarch64 and x86-64
+HASH_BASED_UNCHECKED = 0b01
+
+# What the Lambda runtime brings: boto3 and what it needs.
+RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
+
+# Says which modules came from where, after importing the handler as Lambda does.
+START = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+import app
+assert callable(app.handler)
+print(json.dumps({name: getattr(sys.modules[name], "__file__", None) for name in ("app", "lifecycle", "pydantic")}))
+"""
+
+
+@pytest.fixture(scope="module")
+def build() -> Build:
+    """What a deploy to AWS would take."""
+    made = Build(host_layers=False)
+    made.ensure(Tools())
+    return made
+
+
+@pytest.fixture(scope="module")
+def host_build() -> Build:
+    """The same, with compiled parts that this machine can load: on Linux, the very same."""
+    made = Build()
+    made.ensure(Tools())
+    return made
+
+
+@pytest.fixture(scope="module")
+def here() -> Template:
+    return load(Architecture="arm64" if os.uname().machine in {"arm64", "aarch64"} else "x86_64")
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with boto3 and what it needs, and nothing else of this environment."""
+    folder = tmp_path_factory.mktemp("runtime")
+    for name in RUNTIME:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        place = Path(spec.submodule_search_locations[0] if spec.submodule_search_locations else str(spec.origin))
+        (folder / place.name).symlink_to(place)
+    return folder
+
+
+def environment(template: Template, function: str) -> dict[str, str]:
+    """The function's variables, each with a value of the right kind."""
+
+    def text(value: Json) -> str:
+        chosen = template.choose(value)
+        return chosen if isinstance(chosen, str) else str(chosen if isinstance(chosen, int) else target(chosen))
+
+    variables: dict[str, Json] = template.properties(function)["Environment"]["Variables"]
+    return {name: text(value) for name, value in variables.items()} | {
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_LAMBDA_FUNCTION_NAME": function,
+    }
+
+
+def layers_of(template: Template) -> list[str]:
+    """The layers as they are built: the translator adds a hash to their names."""
+    return [target(layer) for layer in template.choose(template.source["Globals"]["Function"]["Layers"])]
+
+
+def size(folder: Path) -> int:
+    assert folder.is_dir()
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def stale(folder: Path) -> Iterator[str]:
+    """The modules that Lambda would have to compile at each cold start."""
+    for source in sorted(folder.rglob("*.py")):
+        compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
+        if not compiled.exists():
+            yield f"{source}: no bytecode"
+            continue
+        head = compiled.read_bytes()[:16]
+        if head[:4] != importlib.util.MAGIC_NUMBER:
+            yield f"{source}: bytecode of another Python"
+        elif int.from_bytes(head[4:8], "little") != HASH_BASED_UNCHECKED:
+            yield f"{source}: bytecode by date, or checked"
+        elif head[8:16] != importlib.util.source_hash(source.read_bytes()):
+            yield f"{source}: bytecode of another source"
+
+
+@pytest.mark.parametrize("layer", MACHINES)
+def test_every_compiled_part_is_for_the_layers_machine(build: Build, layer: str) -> None:
+    parts = sorted((build.directory / layer).rglob("*.so*"))
+    assert parts, "pydantic alone brings one"
+    for part in parts:
+        head = part.read_bytes()[:20]
+        assert head[:4] == b"\x7fELF", part
+        assert int.from_bytes(head[18:20], "little") == MACHINES[layer], part
+
+
+@pytest.mark.parametrize("artifact", [*FUNCTIONS, *LAYERS])
+def test_no_module_would_be_compiled_at_start(build: Build, artifact: str) -> None:
+    folder = build.directory / artifact
+    assert list(folder.rglob("*.py"))
+    assert list(stale(folder)) == []
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_is_its_handler_and_no_more(build: Build, function: str) -> None:
+    files = {str(path.relative_to(build.directory / function)) for path in (build.directory / function).rglob("*.*")}
+    assert files == {"app.py", "__pycache__/app.cpython-313.pyc"}
+
+
+@pytest.mark.parametrize("layer", MACHINES)
+def test_both_processors_get_the_same_packages(build: Build, layer: str) -> None:
+    def packages(name: str) -> set[str]:
+        return {path.name for path in (build.directory / name / "python").glob("*.dist-info")}
+
+    assert packages(layer) == packages("DependenciesX86Layer")
+
+
+def test_the_layer_leaves_to_the_runtime_what_the_runtime_brings(build: Build) -> None:
+    for layer in MACHINES:
+        present = {path.name for path in (build.directory / layer / "python").iterdir()}
+        assert not present & {"boto3", "botocore", "s3transfer", "bin", "tests"}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_it_fits_with_room(build: Build, here: Template, function: str) -> None:
+    unzipped = sum(size(build.directory / name) for name in (function, *layers_of(here)))
+    assert unzipped < 250 * MEBIBYTE, "what Lambda takes"
+    assert unzipped < 40 * MEBIBYTE, "what we mean it to be: size is cold start"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_it_starts_with_its_folder_the_layers_and_boto3_alone(
+    host_build: Build, here: Template, runtime: Path, function: str
+) -> None:
+    folder = host_build.directory
+    path = [
+        str(folder / function),
+        *(str(folder / layer / "python") for layer in layers_of(here)),
+        str(runtime),
+    ]
+    # -I -S: no site-packages, no variables, no current folder. -B: importing must not mend what is not compiled.
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", START, json.dumps(path)],
+        env=environment(here, function),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for module, file in json.loads(done.stdout.splitlines()[-1]).items():
+        assert file.startswith(str(folder)), module
+
+
+def test_the_configuration_is_there_to_read(build: Build) -> None:
+    package = build.directory / "ConfigLayer" / "python" / "lifecycle_config"
+    assert (package / "sources.toml").read_bytes() == (build.root / "layers" / "config" / "sources.toml").read_bytes()
+
+
+def test_a_build_is_fresh_until_an_input_changes(build: Build, tmp_path: Path) -> None:
+    assert build.is_fresh()
+    assert not Build(root=tmp_path).is_fresh()
