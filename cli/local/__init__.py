@@ -1,0 +1,1 @@
+"""The embedded stack: what stands in for AWS and Tallyfy on one machine."""

@@ -1,0 +1,62 @@
+"""The one fake of Tallyfy: over HTTP and in process, following the facts that the project gathered about its API.
+
+`Simulator` is the fake itself, `SimulatorTransport` puts it behind a `requests` session, `SimulatorServer` and `serve`
+put it on a loopback port, `SimulatorClient` steers it from another process.
+"""
+
+from cli.local.simulator.client import SimulatorClient
+from cli.local.simulator.faults import Fault
+from cli.local.simulator.limit import Limit
+from cli.local.simulator.log import LoggedCall
+from cli.local.simulator.quirks import Quirks
+from cli.local.simulator.seed import (
+    DEFAULT_TOKEN,
+    LIGHT_TOKEN,
+    STANDARD_TOKEN,
+    DefaultIds,
+    Seed,
+    SeedAsset,
+    SeedMember,
+    SeedOrganization,
+    SeedRun,
+    SeedTag,
+    SeedTask,
+    SeedTemplate,
+    SeedThread,
+    crowd,
+    default_seed,
+    load_seed,
+    make_id,
+)
+from cli.local.simulator.server import SimulatorServer, serve
+from cli.local.simulator.simulator import Simulator
+from cli.local.simulator.transport import SimulatorTransport
+
+__all__ = [
+    "DEFAULT_TOKEN",
+    "LIGHT_TOKEN",
+    "STANDARD_TOKEN",
+    "DefaultIds",
+    "Fault",
+    "Limit",
+    "LoggedCall",
+    "Quirks",
+    "Seed",
+    "SeedAsset",
+    "SeedMember",
+    "SeedOrganization",
+    "SeedRun",
+    "SeedTag",
+    "SeedTask",
+    "SeedTemplate",
+    "SeedThread",
+    "Simulator",
+    "SimulatorClient",
+    "SimulatorServer",
+    "SimulatorTransport",
+    "crowd",
+    "default_seed",
+    "load_seed",
+    "make_id",
+    "serve",
+]

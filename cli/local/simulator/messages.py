@@ -1,0 +1,93 @@
+"""One request and one answer, free of any transport, and Tallyfy's error bodies."""
+
+import hashlib
+import json
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+type Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request as it reached the server: `path` is decoded, header names are lower case."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def token(self) -> str | None:
+        """The bearer token, or None."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        return token.strip() or None if scheme.lower() == "bearer" else None
+
+    @property
+    def route(self) -> str:
+        """The path as the router sees it: dots and doubled slashes resolved as an edge does, without the `/api` prefix.
+
+        Resolving is on purpose: an unchecked id such as `../tasks/<id>` reaches another endpoint, as it would for real.
+        """
+        path = self.path
+        if "//" in path or "/." in path:
+            path = posixpath.normpath("/" + path.lstrip("/"))
+        return (path.removeprefix("/api") if path.startswith("/api/") else path).rstrip("/") or "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back to the caller."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Refused(Exception):
+    """Ends a call with an error answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(f"answered {answer.status}")
+        self.answer = answer
+
+
+def parse_query(text: str) -> dict[str, str]:
+    """Read a query string; of a repeated name the last value counts, as in PHP."""
+    return dict(parse_qsl(text, keep_blank_values=True))
+
+
+def fingerprint(token: str | None) -> str | None:
+    """Name a token without showing it."""
+    return hashlib.sha256(token.encode()).hexdigest()[:12] if token else None
+
+
+def as_json(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Answer:
+    """Make a JSON answer."""
+    content = {"Content-Type": "application/json", **(headers or {})}
+    return Answer(status, json.dumps(body, separators=(",", ":")).encode(), content)
+
+
+def data(body: Any, status: int = 200) -> Answer:
+    """Make Tallyfy's ordinary success answer."""
+    return as_json(status, {"data": body})
+
+
+def error(status: int, message: str) -> Answer:
+    """Make Tallyfy's ordinary error answer."""
+    return as_json(status, {"error": True, "message": message, "code": status})
+
+
+def unprocessable(field_name: str, message: str) -> Answer:
+    """Make Tallyfy's 422 answer."""
+    return as_json(422, {"message": message, "errors": {field_name: [message]}})
+
+
+def rate_limited(retry_after: int) -> Answer:
+    """Make Tallyfy's 429 answer."""
+    body = {"message": "Too many requests.", "code": "RATE_LIMIT_EXCEEDED"}
+    return as_json(429, body, {"Retry-After": str(retry_after)})

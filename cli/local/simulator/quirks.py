@@ -1,0 +1,32 @@
+"""Where Tallyfy's documents conflict or are silent: the choices, each with its default."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+type Repeat = Literal[200, 404, 422]
+
+
+class Quirks(BaseModel):
+    """How this simulated Tallyfy behaves where the facts do not say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tag_delete: Literal["permanent", "soft"] = "permanent"
+    """`permanent`: 204, also for an unknown id (documents since 2026-03). `soft`: 200 with `deleted_at`."""
+    delete_unarchived: Literal[404, 422] = 422
+    """Permanent delete of a run or template that is not archived."""
+    archive_archived: Repeat = 404
+    """Archiving what is archived; 200 means the ordinary success answer, with nothing changed."""
+    restore_active: Repeat = 200
+    """Restoring what is active."""
+    delete_deleted: Repeat = 404
+    """Permanent delete of what was deleted before; 200 means an empty success."""
+    run_delete: Literal["data", "empty", "no_content"] = "data"
+    """The answer to a permanent run delete: 200 with data, 200 without a body, or 204."""
+    task_archive: Literal["no_content", "data"] = "no_content"
+    """The answer to archiving a one-off task: 204, or 200 with data as the older page has it."""
+    restore: Literal["data", "no_content"] = "data"
+    """The answer to restoring a task or template, whose shape no page documents."""
+    empty_references: Literal["list", "object"] = "list"
+    """`deleted_references` when there are none: `[]` or `{}`."""

@@ -1,0 +1,247 @@
+"""The state of a simulated Tallyfy and its transitions. Pure: no I/O, time is an argument, no rule about who may."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal
+
+type Role = Literal["admin", "standard", "light"]
+type Verb = Literal["archived", "unarchived", "deleted"]
+
+IDENTIFIER: Final = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(slots=True)
+class Member:
+    """A person, or a service user, with the token that stands for them."""
+
+    id: int
+    name: str
+    email: str
+    role: Role
+    token: str
+
+
+@dataclass(slots=True)
+class Thread:
+    """A comment on a task."""
+
+    id: str
+    content: str
+    deleted_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Asset:
+    """A file on a task."""
+
+    id: str
+    filename: str
+    content: str
+    deleted_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Task:
+    """A one-off task (`run_id` is None) or a task of a run."""
+
+    id: str
+    title: str
+    created_at: datetime
+    run_id: str | None = None
+    status: str = "not-started"
+    owners: list[int] = field(default_factory=list)
+    tags: set[str] = field(default_factory=set)
+    completed_at: datetime | None = None
+    deadline: datetime | None = None
+    archived_at: datetime | None = None
+    threads: list[Thread] = field(default_factory=list)
+    assets: list[Asset] = field(default_factory=list)
+
+    def archive(self, now: datetime) -> None:
+        """Soft-delete the task with its threads and assets."""
+        self._mark(now)
+
+    def restore(self) -> None:
+        """Bring the task back with its threads and assets."""
+        self._mark(None)
+
+    def _mark(self, moment: datetime | None) -> None:
+        self.archived_at = moment
+        for thread in self.threads:
+            thread.deleted_at = moment
+        for asset in self.assets:
+            asset.deleted_at = moment
+
+
+@dataclass(slots=True)
+class Run:
+    """A process."""
+
+    id: str
+    name: str
+    created_at: datetime
+    last_updated: datetime
+    status: str = "active"
+    checklist_id: str | None = None
+    owner_id: int | None = None
+    started_by: int | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    archived_at: datetime | None = None
+    due_date: datetime | None = None
+    is_public: bool = False
+    tags: set[str] = field(default_factory=set)
+    form_fields: dict[str, str] = field(default_factory=dict)
+    tasks: list[Task] = field(default_factory=list)
+    status_before: str | None = None
+
+    def archive(self, now: datetime) -> None:
+        """Archive the run and soft-delete what belongs to it."""
+        self.status_before, self.status = self.status, "archived"
+        self.archived_at = self.last_updated = now
+        for task in self.tasks:
+            task.archive(now)
+
+    def restore(self, now: datetime) -> None:
+        """Bring back the run, its status and what belongs to it."""
+        self.status, self.status_before = self.status_before or "active", None
+        self.archived_at, self.last_updated = None, now
+        for task in self.tasks:
+            task.restore()
+
+
+@dataclass(slots=True)
+class Tag:
+    """A label on runs, templates and tasks."""
+
+    id: str
+    title: str
+    created_at: datetime
+    color: str = "#2f80ed"
+    auto_generated: bool = False
+    deleted_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Template:
+    """A checklist, or blueprint; `references` names the templates that it launches."""
+
+    id: str
+    title: str
+    created_at: datetime
+    last_updated: datetime
+    archived_at: datetime | None = None
+    tags: set[str] = field(default_factory=set)
+    references: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """One line of the activity feed."""
+
+    verb: Verb
+    entity_type: str
+    entity_id: str
+    actor_id: int
+    created_at: datetime
+
+
+@dataclass(slots=True)
+class Organization:
+    """A tenant and all that it owns. `gone` remembers the ids of what was deleted for good."""
+
+    id: str
+    name: str
+    auto_archive: bool = False
+    auto_archive_processes_after: int | None = None
+    members: dict[int, Member] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)
+    tags: dict[str, Tag] = field(default_factory=dict)
+    templates: dict[str, Template] = field(default_factory=dict)
+    feed: list[FeedEntry] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+
+    def add_run(self, run: Run) -> None:
+        """Add or replace a run, with its tasks."""
+        for task in self.runs[run.id].tasks if run.id in self.runs else ():
+            self.tasks.pop(task.id, None)
+        self.runs[run.id] = run
+        self.tasks.update((task.id, task) for task in run.tasks)
+
+    def delete_run(self, run: Run) -> None:
+        """Remove a run and its tasks for good."""
+        del self.runs[run.id]
+        for task in run.tasks:
+            self.tasks.pop(task.id, None)
+        self.gone.update((run.id, *(task.id for task in run.tasks)))
+
+    def delete_task(self, task: Task) -> None:
+        """Remove a one-off task for good."""
+        del self.tasks[task.id]
+        self.gone.add(task.id)
+
+    def delete_tag(self, tag: Tag, now: datetime) -> None:
+        """Mark a tag deleted and drop it from everything that carried it; neither comes back."""
+        tag.deleted_at = now
+        self.gone.add(tag.id)
+        shelves: tuple[Mapping[str, Run | Template | Task], ...] = (self.runs, self.templates, self.tasks)
+        for shelf in shelves:
+            for carrier in shelf.values():
+                carrier.tags.discard(tag.id)
+
+    def archive_template(self, template: Template, now: datetime) -> list[Template]:
+        """Archive a template; return the templates that lost their reference to it."""
+        template.archived_at = template.last_updated = now
+        return self._drop_references(template, now)
+
+    def restore_template(self, template: Template, now: datetime) -> None:
+        """Bring a template back, without the references that others had to it."""
+        template.archived_at, template.last_updated = None, now
+
+    def delete_template(self, template: Template, now: datetime) -> list[Template]:
+        """Remove a template for good; return the templates that lost their reference to it."""
+        del self.templates[template.id]
+        self.gone.add(template.id)
+        return self._drop_references(template, now)
+
+    def _drop_references(self, template: Template, now: datetime) -> list[Template]:
+        losers = [other for other in self.templates.values() if template.id in other.references]
+        for other in losers:
+            other.references = [kept for kept in other.references if kept != template.id]
+            other.last_updated = now
+        return losers
+
+
+@dataclass(slots=True)
+class World:
+    """Every organization of one simulated Tallyfy."""
+
+    organizations: dict[str, Organization] = field(default_factory=dict)
+
+    @property
+    def only(self) -> Organization:
+        """The organization, when there is exactly one; most tests have one."""
+        (organization,) = self.organizations.values()
+        return organization
+
+    def member(self, token: str | None) -> tuple[Organization, Member] | None:
+        """Find who a token stands for; a member of several organizations has a token in each."""
+        for organization in self.organizations.values():
+            for member in organization.members.values():
+                if member.token == token:
+                    return organization, member
+        return None
+
+    def rotate_token(self, organization_id: str, member_id: int, token: str) -> None:
+        """Give a member a new token; the old one stops working at once. Raises KeyError for an unknown member."""
+        self.organizations[organization_id].members[member_id].token = token
+
+
+def live[T: (Run, Template, Task)](things: Mapping[str, T], archived: Literal["no", "only", "both"]) -> Iterable[T]:
+    """Select by whether things are archived."""
+    if archived == "both":
+        return things.values()
+    return [thing for thing in things.values() if (thing.archived_at is not None) is (archived == "only")]
