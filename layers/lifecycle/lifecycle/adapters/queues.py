@@ -9,15 +9,22 @@ from lifecycle.adapters.aws import translated
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
 
 _MOST_TEXT = 1000
+_COUNTS: tuple["QueueAttributeNameType", ...] = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message as received. ``sent_at`` is when this copy entered its queue."""
+    """One message as received. ``sent_at`` is when this copy entered its queue, ``id`` the queue's own name for it."""
 
     body: str
+    id: str = ""
     receipt: str = ""
     receives: int = 1
     sent_at: datetime
@@ -37,13 +44,16 @@ class Queue(Protocol):
         """Put a message in. Returns only once the queue has it."""
 
     def hide(self, message: Message, seconds: int) -> None:
-        """Let a received message become visible again after so many seconds (1 to 43,200)."""
+        """Let a received message become visible again after so many seconds (0 to 43,200)."""
 
     def receive(self, most: int = 10, *, hidden_for: int = 30) -> list[Message]:
         """Take up to ``most`` visible messages; they are hidden for so many seconds."""
 
     def delete(self, message: Message) -> None:
         """Remove a received message for good."""
+
+    def depth(self) -> int:
+        """How many messages it holds, hidden ones too; about right where the queue itself only knows about."""
 
 
 @dataclass(slots=True)
@@ -65,7 +75,12 @@ class MemoryQueue:
         self._sent += 1
         receipt = str(self._sent)
         message = Message(
-            body=body, receipt=receipt, receives=0, sent_at=self.clock(), attributes=dict(attributes or {})
+            body=body,
+            id=f"message-{receipt}",
+            receipt=receipt,
+            receives=0,
+            sent_at=self.clock(),
+            attributes=dict(attributes or {}),
         )
         self.entries[receipt] = _Entry(message, self.clock().timestamp())
 
@@ -82,6 +97,7 @@ class MemoryQueue:
             entry.visible_at = now + hidden_for
             entry.message = Message(
                 body=entry.message.body,
+                id=entry.message.id,
                 receipt=entry.message.receipt,
                 receives=entry.message.receives + 1,
                 sent_at=entry.message.sent_at,
@@ -93,6 +109,10 @@ class MemoryQueue:
     def delete(self, message: Message) -> None:
         """See ``Queue``."""
         self.entries.pop(message.receipt, None)
+
+    def depth(self) -> int:
+        """See ``Queue``."""
+        return len(self.entries)
 
 
 class SqsQueue:
@@ -136,7 +156,7 @@ class SqsQueue:
         return [
             _message(
                 raw.get("Body", ""),
-                raw.get("ReceiptHandle", ""),
+                (raw.get("MessageId", ""), raw.get("ReceiptHandle", "")),
                 {str(name): text for name, text in raw.get("Attributes", {}).items()},
                 {name: found.get("StringValue", "") for name, found in raw.get("MessageAttributes", {}).items()},
             )
@@ -148,6 +168,12 @@ class SqsQueue:
         with translated("delete a message"):
             self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message.receipt)
 
+    def depth(self) -> int:
+        """See ``Queue``."""
+        with translated("count messages"):
+            found = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=list(_COUNTS))["Attributes"]
+        return sum(_number(found.get(name), 0) for name in _COUNTS)
+
 
 def from_record(record: Mapping[str, object]) -> Message:
     """A message as Lambda's SQS event source hands it over (``Records[n]``)."""
@@ -156,16 +182,17 @@ def from_record(record: Mapping[str, object]) -> Message:
     found = attributes if isinstance(attributes, dict) else {}
     return _message(
         str(record.get("body", "")),
-        str(record.get("receiptHandle", "")),
+        (str(record.get("messageId", "")), str(record.get("receiptHandle", ""))),
         system if isinstance(system, dict) else {},
         {name: str(value.get("stringValue") or "") for name, value in found.items() if isinstance(value, dict)},
     )
 
 
-def _message(body: str, receipt: str, system: Mapping[str, object], attributes: Mapping[str, str]) -> Message:
+def _message(body: str, names: tuple[str, str], system: Mapping[str, object], attributes: Mapping[str, str]) -> Message:
     return Message(
         body=body,
-        receipt=receipt,
+        id=names[0],
+        receipt=names[1],
         receives=_number(system.get("ApproximateReceiveCount"), 1),
         sent_at=datetime.fromtimestamp(_number(system.get("SentTimestamp"), 0) / 1000, UTC),
         attributes=attributes,

@@ -15,6 +15,11 @@ def patience(receives: int) -> int:
     return clamp(300.0 * min(max(receives, 1), 12))
 
 
+def peek(until_free: float, receives: int) -> int:
+    """While another worker holds the thing: look again soon, for it is mostly done long before its lease ends."""
+    return clamp(min(until_free, 2.0 ** min(max(receives, 1), 6)))
+
+
 def turn(wait: float, place: int, spacing: float, *, receives: int, roll: float) -> int:
     """Until a slot is free for the ``place``-th in line.
 

@@ -4,7 +4,7 @@ One effect per intent, whatever is delivered twice, late, or cut off in the midd
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -93,7 +93,7 @@ class Worker:
             case Ended():
                 return claim
             case Busy(until):
-                wait = max(1.0, (until - millis(self.clock())) / 1000)
+                wait = waiting.peek((until - millis(self.clock())) / 1000, message.receives)
                 raise Throttled(Code.BUSY, "Another worker has this command or this thing.", retry_after=wait)
             case Conflict():
                 raise Poison(
@@ -198,4 +198,6 @@ class Worker:
         signal = _WAITING_SIGNALS.get(trouble.code, Signal.RETRIED if trouble.counted else Signal.THROTTLED)
         hidden_for = waiting.clamp(seconds)
         self.signals.note(signal, {"code": trouble.code, "reason": trouble.reason, "hidden_for": hidden_for})
-        self.queue.hide(message, hidden_for)
+        # If this fails as well, the queue's visibility timeout brings the message back, only later.
+        with suppress(Retryable):
+            self.queue.hide(message, hidden_for)
