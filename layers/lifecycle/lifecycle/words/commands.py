@@ -33,7 +33,12 @@ def _line(most: int) -> StringConstraints:
 
 
 def _utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        # Only a ValueError becomes a refusal by name.
+        msg = "the time lies outside the years 1 to 9999 in UTC"
+        raise ValueError(msg) from None
 
 
 def _plain_words(value: object) -> object:
