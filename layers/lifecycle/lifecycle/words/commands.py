@@ -147,4 +147,4 @@ def describe(error: ValidationError) -> str:
         f"{'.'.join(map(str, detail['loc'])) or 'body'}: {detail['msg']}"
         for detail in error.errors(include_url=False, include_context=False, include_input=False)[:5]
     )
-    return "; ".join(part[:200].encode("ascii", "replace").decode() for part in parts)
+    return "; ".join("".join(c if c.isascii() and c.isprintable() else "?" for c in part[:200]) for part in parts)
