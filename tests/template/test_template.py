@@ -353,12 +353,16 @@ class TestAlarms:
 
     def test_a_refused_token_rings_under_the_name_the_function_counts_it(self, template: Template) -> None:
         refused = alarms(template, "TokenRefused")
+        assert len(refused) == len(WORKERS)
+        seen = set()
         for function in WORKERS:
             variables = template.properties(function)["Environment"]["Variables"]
             alarm = refused[variables["POWERTOOLS_SERVICE_NAME"]]
+            seen.add(variables["POWERTOOLS_SERVICE_NAME"])
             assert alarm["Dimensions"][0]["Name"] == "service"
             assert alarm["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
             assert alarm["Threshold"] == 0
+        assert seen == set(refused)
 
     def test_a_5xx_rings(self, template: Template) -> None:
         assert set(alarms(template, "5xx")) == {"HttpApi"}

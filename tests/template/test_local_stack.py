@@ -1,0 +1,146 @@
+"""The runner of the embedded stack, as far as it goes without starting one (tests/e2e do that)."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.local.build import Build, LocalStackError, Tools, run_sam, sam_environment, tail
+from cli.local.stack import LocalStack, StackOptions, StackState
+from tests.template.support import ORGANIZATION, ROOT
+
+OPTIONS = StackOptions(tallyfy_base_url="http://127.0.0.1:1/api", organization_ids=(ORGANIZATION,))
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A repository that holds what a build reads."""
+    shutil.copy(ROOT / "template.yaml", tmp_path)
+    for room in ("functions", "layers"):
+        shutil.copytree(ROOT / room, tmp_path / room)
+    return tmp_path
+
+
+@pytest.fixture
+def built(copy: Path) -> Build:
+    """As if built, by a sam that writes the template and nothing else."""
+    build = Build(root=copy)
+    fake = copy / "sam"
+    fake.write_text(f"#!/bin/sh\nmkdir -p {build.directory}\ncp template.yaml {build.template}\n")
+    fake.chmod(0o755)
+    build.ensure(Tools(sam=fake, python_bin=Path(sys.executable).parent))
+    return build
+
+
+def state(path: Path, pid: int, directory: Path) -> None:
+    kept = {
+        "endpoint_url": "",
+        "api_url": "http://127.0.0.1:1",
+        "stack_name": "",
+        "tallyfy_base_url": "",
+        "outputs": {},
+    }
+    path.write_text(json.dumps(kept | {"pid": pid, "directory": str(directory)}))
+
+
+class TestBuild:
+    def test_it_is_fresh_until_something_it_reads_changes(self, built: Build) -> None:
+        assert built.is_fresh()
+        (built.root / "functions" / "worker" / "app.py").write_text("changed = True\n")
+        assert not built.is_fresh()
+
+    def test_a_new_file_counts_and_bytecode_does_not(self, built: Build) -> None:
+        cache = built.root / "functions" / "worker" / "__pycache__"
+        cache.mkdir(exist_ok=True)
+        (cache / "app.cpython-313.pyc").write_bytes(b"")
+        assert built.is_fresh()
+        (built.root / "layers" / "config" / "policy.toml").write_text("")
+        assert not built.is_fresh()
+
+    def test_another_build_since_is_not_trusted(self, built: Build) -> None:
+        os.utime(built.template, ns=(1, 1))
+        assert not built.is_fresh()
+
+    def test_layers_for_this_machine_never_mix_with_what_aws_gets(self, copy: Path) -> None:
+        assert Build(copy, host_layers=True).directory != Build(copy, host_layers=False).directory
+
+    def test_a_missing_tool_says_how_to_get_it(self, tmp_path: Path) -> None:
+        with pytest.raises(LocalStackError, match="make setup"):
+            Tools(sam=tmp_path / "sam").check()
+
+    def test_a_failure_brings_the_end_of_what_sam_said(self, tmp_path: Path) -> None:
+        program = "import sys; print('the beginning\\n' * 90 + 'the reason'); sys.exit(3)"
+        with pytest.raises(LocalStackError, match=r"exit code 3:\n(.*\n)+the reason") as raised:
+            run_sam([sys.executable, "-c", program], cwd=tmp_path, environment=dict(os.environ), seconds=30)
+        assert str(raised.value).count("the beginning") < 90
+
+    def test_a_sam_that_hangs_is_ended(self, tmp_path: Path) -> None:
+        program = "import threading; threading.Event().wait()"
+        with pytest.raises(LocalStackError, match="longer than"):
+            run_sam([sys.executable, "-c", program], cwd=tmp_path, environment=dict(os.environ), seconds=0.2)
+
+    def test_sam_sees_nothing_of_the_callers_account(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_PROFILE", "production")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "real")
+        environment = sam_environment(tmp_path, Tools())
+        assert not {"AWS_PROFILE", "AWS_ACCESS_KEY_ID"} & set(environment)
+        assert environment["AWS_CONFIG_FILE"] == environment["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
+
+    def test_the_tail_is_the_end(self) -> None:
+        assert tail("one\ntwo\nthree\n", lines=2) == "two\nthree"
+
+
+class TestState:
+    @pytest.mark.parametrize("text", ["", "{}", "[]", '{"pid": 1}', "\x00"])
+    def test_what_cannot_be_read_is_no_stack(self, tmp_path: Path, text: str) -> None:
+        path = tmp_path / "stack.json"
+        path.write_text(text)
+        assert StackState.read(path) is None
+        assert StackState.stop(path) is False
+        assert not path.exists()
+
+    def test_a_process_that_only_has_the_number_is_left_alone(self, tmp_path: Path) -> None:
+        path = tmp_path / "stack.json"
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+            state(path, other.pid, tmp_path / "run" / "x")
+            assert StackState.stop(path) is False
+            assert other.poll() is None
+            other.terminate()
+
+    def test_only_what_looks_like_ours_is_removed(self, tmp_path: Path) -> None:
+        path = tmp_path / "stack.json"
+        precious = tmp_path / "precious"
+        ours = tmp_path / "run" / "ab12"
+        for folder in (precious, ours):
+            folder.mkdir(parents=True)
+            state(path, 2**22 + 1, folder)
+            StackState.stop(path)
+        assert precious.exists()
+        assert not ours.exists()
+
+    def test_a_second_stack_does_not_take_the_place_of_the_first(self, tmp_path: Path) -> None:
+        path = tmp_path / "stack.json"
+        tools = Tools(sam=Path(sys.executable), python_bin=Path(sys.executable).parent)
+        waits = ["-c", "input()", "ministack"]
+        with subprocess.Popen([sys.executable, *waits], stdin=subprocess.PIPE, start_new_session=True) as other:
+            state(path, other.pid, tmp_path / "run" / "x")
+            with pytest.raises(LocalStackError, match="running already"):
+                LocalStack(OPTIONS, root=tmp_path, tools=tools, state_file=path).start()
+            assert path.exists()
+            assert StackState.stop(path) is True
+            other.wait(10)
+        assert not path.exists()
+
+
+def test_a_build_that_fails_leaves_nothing_behind(copy: Path) -> None:
+    (copy / "sam").write_text("#!/bin/sh\necho no luck\nexit 1\n")
+    (copy / "sam").chmod(0o755)
+    stack = LocalStack(OPTIONS, root=copy, tools=Tools(sam=copy / "sam", python_bin=Path(sys.executable).parent))
+    with pytest.raises(LocalStackError, match="no luck"):
+        stack.start()
+    assert not stack.is_running()
+    assert not (copy / ".local" / "run").exists()
