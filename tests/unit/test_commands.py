@@ -22,7 +22,7 @@ UNSAFE_IDS = {
     "a trailing space": f"{THING} ",
     "a trailing newline": f"{THING}\n",
     "a trailing null": f"{THING}\x00",
-    "full-width digits": "５" * 32,
+    "full-width digits": "\uff15" * 32,
     "another alphabet": "g" * 32,
     "a query": f"{THING}?with=tasks",
     "a fragment": f"{THING}#",
@@ -160,9 +160,14 @@ def test_a_command_survives_its_journey() -> None:
     assert arrived.meaning == command(**json.loads(made.to_json())).meaning
 
 
-def test_an_expected_absence_survives_the_journey() -> None:
-    made = command(expect={"archived_at": None})
-    assert Command.model_validate_json(made.to_json()) == made
+@pytest.mark.parametrize("expect", [{"archived_at": None}, {"archived_at": None, "name": "Onboard Acme"}])
+def test_an_expected_absence_survives_the_journey(expect: dict[str, object]) -> None:
+    made = command(expect=expect)
+    arrived = Command.model_validate_json(made.to_json())
+    assert arrived == made
+    assert arrived.expect is not None
+    assert arrived.expect.model_fields_set == set(expect)
+    assert arrived.meaning != command().meaning
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_a_stack_knows_its_own_names() -> None:
         NAME.upper(),
         "int_" + "0" * 48,
         NAME[:-1] + ("0" if NAME[-1] != "0" else "1"),
-        "int_" + "５" * 48,
+        "int_" + "\uff15" * 48,
         "\ud800",
     ],
 )

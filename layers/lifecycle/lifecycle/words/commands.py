@@ -10,8 +10,10 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -67,6 +69,11 @@ class Expect(_Strict):
     completed_at: Utc | None = None
     archived_at: Utc | None = None
     last_updated: Utc | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_said(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Keep an expected absence (``"archived_at": null``) apart from a field that was not mentioned."""
+        return {name: value for name, value in plain(self).items() if name in self.model_fields_set}
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
@@ -138,7 +145,7 @@ class Command(_Strict):
 
     def to_json(self) -> str:
         """As ASCII JSON: SQS refuses some characters that a reason may contain."""
-        return json.dumps(self.model_dump(mode="json", exclude_none=True))
+        return json.dumps(self.model_dump(mode="json"))
 
 
 def describe(error: ValidationError) -> str:
