@@ -1,0 +1,447 @@
+"""A small world around the real worker: simulated Tallyfy, memory adapters, one clock, and processes that can die.
+
+A `World` is what lasts: Tallyfy, the rows, the queues, the bus. A `Process` is one Lambda environment at work in
+it. Its `Fuse` makes it die (or AWS fail) just before or just after one of its steps; a dead process does nothing more.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal, override
+
+import requests
+from requests.adapters import BaseAdapter
+
+from cli.local.simulator import DEFAULT_TOKEN, LoggedCall, Quirks, Seed, SeedMember, SeedOrganization, Simulator
+from cli.local.simulator.transport import SimulatorTransport
+from cli.local.simulator.world import Run, Tag, Task, Template
+from lifecycle.adapters.bus import Bus, Detail, MemoryBus
+from lifecycle.adapters.ledger import Ledger, Terms
+from lifecycle.adapters.pacing import Pacing
+from lifecycle.adapters.queues import MemoryQueue, Message, Queue
+from lifecycle.adapters.rows import Change, Key, MemoryRows, Row, Rows
+from lifecycle.adapters.secrets import MemorySecrets
+from lifecycle.adapters.signals import MemorySignals
+from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens
+from lifecycle.judgement.pace import Rate
+from lifecycle.judgement.sources import Sources
+from lifecycle.judgement.transitions import OPEN, IntentRow
+from lifecycle.usecases.budget import Budget
+from lifecycle.usecases.execute import Later, Limits, Worker
+from lifecycle.usecases.outcomes import Outcomes
+from lifecycle.words.capabilities import TABLE, Action, Capability, Resource, State
+from lifecycle.words.commands import Command
+from lifecycle.words.errors import Code, Retryable
+from lifecycle.words.intents import intent_id
+from tests.builders import ID_KEY, NOW, ORG, PREFIX, SOURCES, Clock
+
+type When = Literal["before", "after"]
+type Harm = Literal["crash", "outage"]
+
+URL = "https://tallyfy.test/api"
+EVERYTHING = frozenset(TABLE)
+VISIBILITY = 360
+LEASE = 90
+TIMEOUT = 60
+
+POINTS = ("pace", "claim", "look", "act", "release", "conclude", "end", "bury", "settle", "announce", "hide")
+"""The steps at which a process can fail. `conclude` records an end under a claim, `end` one without."""
+AWS_POINTS = tuple(point for point in POINTS if point not in {"look", "act"})
+
+_SOURCES = Sources.parse(SOURCES)
+
+
+class Crash(BaseException):
+    """The process is gone. No `except Exception` may notice."""
+
+
+@dataclass(slots=True)
+class Fuse:
+    """Burns through at one step of a process."""
+
+    point: str = ""
+    when: When = "before"
+    harm: Harm = "crash"
+    skip: int = 0
+    """So many passes are survived."""
+    dead: bool = False
+    blown: bool = False
+
+    @contextmanager
+    def step(self, point: str) -> Iterator[None]:
+        """Around one step."""
+        if self.dead:
+            raise Crash
+        armed = point == self.point and not self.blown
+        if armed and self.skip:
+            self.skip -= 1
+            armed = False
+        if armed and self.when == "before":
+            self._blow(point)
+        yield
+        if armed and self.when == "after":
+            self._blow(point)
+
+    def _blow(self, point: str) -> None:
+        self.blown = True
+        if self.harm == "crash":
+            self.dead = True
+            raise Crash
+        raise Retryable(Code.UNAVAILABLE, f"AWS failed at '{point}' (made up).")
+
+
+@dataclass(slots=True)
+class FragileRows:
+    """Rows whose every write may be the last."""
+
+    rows: Rows
+    fuse: Fuse
+
+    def read(self, *keys: Key) -> list[Row | None]:
+        with self.fuse.step("read"):
+            return self.rows.read(*keys)
+
+    def write(self, *changes: Change) -> None:
+        with self.fuse.step(self._point(changes)):
+            self.rows.write(*changes)
+
+    def _point(self, changes: tuple[Change, ...]) -> str:
+        first = changes[0]
+        if first.key.pk.startswith("pace#"):
+            return "pace"
+        status = first.values.get("status")
+        if len(changes) > 1:
+            return {"in_progress": "claim", "waiting": "release"}.get(str(status), "conclude")
+        [before] = self.rows.read(first.key)
+        return "settle" if before is not None and before.values["status"] == status else "end"
+
+
+@dataclass(slots=True)
+class FragileQueue:
+    """A queue whose every send may be the last thing done."""
+
+    queue: Queue
+    fuse: Fuse
+
+    def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
+        with self.fuse.step("bury"):
+            self.queue.send(body, attributes)
+
+    def hide(self, message: Message, seconds: int) -> None:
+        with self.fuse.step("hide"):
+            self.queue.hide(message, seconds)
+
+    def receive(self, most: int = 10, *, hidden_for: int = 30) -> list[Message]:
+        return self.queue.receive(most, hidden_for=hidden_for)
+
+    def delete(self, message: Message) -> None:
+        self.queue.delete(message)
+
+    def depth(self) -> int:
+        return self.queue.depth()
+
+
+@dataclass(slots=True)
+class FragileBus:
+    """A bus of which every announcement may be the last thing done."""
+
+    bus: Bus
+    fuse: Fuse
+
+    def announce(self, detail_type: str, detail: Detail) -> None:
+        with self.fuse.step("announce"):
+            self.bus.announce(detail_type, detail)
+
+
+class WatchedTransport(BaseAdapter):
+    """Tallyfy as one process reaches it. Every effect is put down to the intent that was being carried out."""
+
+    def __init__(self, world: "World", fuse: Fuse) -> None:
+        super().__init__()
+        self._world = world
+        self._inner = SimulatorTransport(world.simulator)
+        self._fuse = fuse
+        self.intent = ""
+        self.after_look: Callable[[], None] | None = None
+        """Called once, when a process has looked and not yet acted: others may come in between."""
+
+    @override
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: float | tuple[float | None, float | None] | None = None,
+        verify: bool | str = True,
+        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        looking = request.method == "GET"
+        with self._fuse.step("look" if looking else "act"):
+            try:
+                answer = self._inner.send(request, stream, timeout, verify, cert, proxies)
+            finally:
+                self._world.attribute(self.intent, None if looking else f"{request.method} {request.path_url}")
+        if looking and self.after_look is not None:
+            meanwhile, self.after_look = self.after_look, None
+            meanwhile()
+        return answer
+
+    @override
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+@dataclass
+class World:
+    """What outlives every process."""
+
+    clock: Clock = field(default_factory=lambda: Clock(NOW))
+    quirks: Quirks = field(default_factory=Quirks)
+    rate: Rate = field(default_factory=lambda: Rate(6000, 600))
+    retry_base: float = 30.0
+    rows: MemoryRows = field(default_factory=MemoryRows)
+    bus: MemoryBus = field(default_factory=MemoryBus)
+    signals: MemorySignals = field(default_factory=MemorySignals)
+
+    def __post_init__(self) -> None:
+        seed = Seed(
+            organizations=[SeedOrganization(id=ORG, members=[SeedMember(token=DEFAULT_TOKEN)])], quirks=self.quirks
+        )
+        self.simulator = Simulator(seed, clock=self.clock)
+        self.queue = MemoryQueue(self.clock)
+        self.dead_letters = MemoryQueue(self.clock)
+        self.secrets = MemorySecrets({f"{PREFIX}/tokens/{ORG}": DEFAULT_TOKEN})
+        self.ledger = Ledger(self.rows, TERMS, self.clock)
+        self.pacing = Pacing(self.rows, self.rate, self.clock)
+        self.effects: defaultdict[str, list[LoggedCall]] = defaultdict(list)
+        """Which intent changed what in Tallyfy."""
+        self._seen = 0
+        self._abandoned: list[tuple[str, str]] = []
+
+    # --- things -------------------------------------------------------------------------------------------------------
+
+    def add(self, resource: Resource, thing_id: str, *, archived_days: int | None = None, **more: object) -> str:
+        """Put a thing into Tallyfy, archived so many days ago or active."""
+        organization = self.simulator.organization
+        created = self.clock() - timedelta(days=900)
+        archived = None if archived_days is None else self.clock() - timedelta(days=archived_days)
+        match resource:
+            case Resource.RUN:
+                run = Run(thing_id, f"Process {thing_id[:4]}", created, created)
+                if archived is not None:
+                    run.archive(archived)
+                organization.add_run(run)
+            case Resource.TASK:
+                run_id = str(more["run_id"]) if "run_id" in more else None
+                task = Task(thing_id, f"Task {thing_id[:4]}", created, run_id=run_id)
+                if archived is not None:
+                    task.archive(archived)
+                organization.tasks[thing_id] = task
+            case Resource.TEMPLATE:
+                organization.templates[thing_id] = Template(thing_id, f"Template {thing_id[:4]}", created, created)
+                organization.templates[thing_id].archived_at = archived
+            case Resource.TAG:
+                organization.tags[thing_id] = Tag(thing_id, f"Tag {thing_id[:4]}", created)
+        return thing_id
+
+    def state(self, resource: Resource, thing_id: str) -> State:
+        """Where a thing is in its life, as Tallyfy itself knows."""
+        organization = self.simulator.organization
+        if resource is Resource.TAG:
+            tag = organization.tags.get(thing_id)
+            return State.GONE if tag is None or tag.deleted_at else State.ACTIVE
+        shelves: Mapping[Resource, Mapping[str, Run] | Mapping[str, Task] | Mapping[str, Template]] = {
+            Resource.RUN: organization.runs,
+            Resource.TASK: organization.tasks,
+            Resource.TEMPLATE: organization.templates,
+        }
+        thing = shelves[resource].get(thing_id)
+        if thing is None:
+            return State.GONE
+        return State.ARCHIVED if thing.archived_at else State.ACTIVE
+
+    def writes(self) -> list[LoggedCall]:
+        """Every call that was meant to change something."""
+        return [call for call in self.simulator.log.calls if call.method != "GET"]
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    def command(self, resource: Resource, thing_id: str, action: Action, delivery: str, **more: object) -> Command:
+        """A command as the intake makes it, now."""
+        made: dict[str, object] = {
+            "action": action,
+            "resource": resource,
+            "org_id": ORG,
+            "id": thing_id,
+            "requested_by": "Ada",
+            "source": "operator",
+            "reason": "It has run its course.",
+            "issued_at": self.clock(),
+            "not_after": self.clock() + timedelta(days=14),
+            "intent_id": intent_id(ID_KEY, "operator", delivery),
+        }
+        return Command.model_validate({**made, **more})
+
+    def send(self, command: Command) -> str:
+        """Put a command into the queue; its body, for sending copies."""
+        body = command.to_json()
+        self.queue.send(body)
+        return body
+
+    def intent(self, intent: str) -> IntentRow:
+        """What the ledger says of an intent that it knows."""
+        row = self.ledger.find(intent)
+        assert row is not None, f"the ledger knows nothing of {intent}"
+        return row
+
+    def announced(self, intent: str) -> list[str]:
+        """The statuses under which an intent was announced."""
+        return [str(detail["status"]) for _, detail in self.bus.announced if detail.get("intent_id") == intent]
+
+    def letters(self, intent: str) -> list[Mapping[str, str]]:
+        """The dead letters that lie there for an intent, by their attributes."""
+        found = [entry.message.attributes for entry in self.dead_letters.entries.values()]
+        return [attributes for attributes in found if attributes.get("intent_id") == intent]
+
+    def send_again(self) -> int:
+        """The operator sends every dead letter again: receive, send with the next redrive number, delete."""
+        sent = 0
+        while letters := self.dead_letters.receive(10):
+            for letter in letters:
+                self.queue.send(letter.body, {"redrive": str(letter.redrive + 1)})
+                self.dead_letters.delete(letter)
+                sent += 1
+        return sent
+
+    def attribute(self, intent: str, acting: str | None) -> None:
+        """Put new effects down to who caused them; a call that its caller gave up on takes effect later."""
+        log = self.simulator.log.calls
+        found, self._seen = log[self._seen :], len(log)
+        direct = False
+        for call in found:
+            late = next((a for a in self._abandoned if a[1] == f"{call.method} {call.path}"), None)
+            if call.fault == "delay/before" and late is not None:
+                self._abandoned.remove(late)
+                owner = late[0]
+            else:
+                owner = intent
+                direct = direct or call.method != "GET"
+            if call.acted:
+                self.effects[owner].append(call)
+        if acting is not None and not direct:
+            self._abandoned.append((intent, acting))
+
+    def land(self) -> None:
+        """Let every abandoned call whose time has come take effect."""
+        self.simulator.settle(only_due=True)
+        self.attribute("nobody", None)
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+
+    def process(self, capabilities: frozenset[Capability] = EVERYTHING) -> "Process":
+        """A fresh Lambda environment."""
+        return Process(self, capabilities)
+
+    def next_visible(self) -> float | None:
+        """Seconds until the next message can be received; `None` if there is none at all."""
+        times = [entry.visible_at for entry in self.queue.entries.values()]
+        return max(0.0, min(times) - self.clock().timestamp()) if times else None
+
+    def drain(self, process: "Process", *, most: int = 500) -> None:
+        """Deliver until the queue is empty, waiting as long as the messages are hidden."""
+        for _ in range(most):
+            wait = self.next_visible()
+            if wait is None:
+                return
+            self.clock.advance(timedelta(seconds=wait))
+            process.deliver(10)
+        raise AssertionError(f"the queue is not empty after {most} rounds")
+
+
+TERMS = Terms(lease=timedelta(seconds=LEASE), keep=timedelta(days=400), most_attempts=6)
+
+
+class Process:
+    """One worker over a world. After a crash make a new one."""
+
+    def __init__(self, world: World, capabilities: frozenset[Capability] = EVERYTHING) -> None:
+        self.world = world
+        self.fuse = Fuse()
+        self._started = world.clock()
+        rows = FragileRows(world.rows, self.fuse)
+        self.transport = WatchedTransport(world, self.fuse)
+        session = requests.Session()
+        session.trust_env = False
+        session.mount("https://", self.transport)
+        ledger = Ledger(rows, TERMS, world.clock)
+        self.budget = Budget(Pacing(rows, world.rate, world.clock))
+        self.worker = Worker(
+            ledger=ledger,
+            tallyfy=HttpTallyfy(
+                session,
+                URL,
+                Tokens(world.secrets, PREFIX, frozenset({ORG})),
+                capabilities=capabilities,
+                spend=self.budget.spend,
+                time_left=lambda: TIMEOUT - (world.clock() - self._started).total_seconds(),
+            ),
+            budget=self.budget,
+            queue=FragileQueue(world.queue, self.fuse),
+            outcomes=Outcomes(
+                ledger=ledger,
+                dead_letters=FragileQueue(world.dead_letters, self.fuse),
+                bus=FragileBus(world.bus, self.fuse),
+                signals=world.signals,
+                clock=world.clock,
+            ),
+            signals=world.signals,
+            sources=_SOURCES,
+            capabilities=capabilities,
+            limits=Limits(
+                retry_base=world.retry_base,
+                minimum_archive_age=timedelta(days=30),
+                patience=timedelta(days=3.5),
+            ),
+            clock=world.clock,
+            roll=lambda: 0.5,
+        )
+
+    def deliver(self, most: int = 1) -> int:
+        """One invocation with up to `most` visible messages, as Lambda does it; how many were finished.
+
+        What is finished is deleted when the invocation ends, and not at all if the process dies before.
+        """
+        messages = self.world.queue.receive(most, hidden_for=VISIBILITY)
+        if not messages:
+            return 0
+        self._started = self.world.clock()
+        finished = []
+        try:
+            with self.budget.for_batch(len(messages)):
+                for message in messages:
+                    self.transport.intent = _intent_of(message)
+                    try:
+                        self.worker.handle(message)
+                    except (Later, Retryable):
+                        continue  # a failed item: it stays hidden, and comes back
+                    finished.append(message)
+        except Crash:
+            return 0
+        except Retryable:
+            return 0  # the whole invocation failed, as when what was left of the pace could not be given back
+        for message in finished:
+            self.world.queue.delete(message)
+        return len(finished)
+
+
+def _intent_of(message: Message) -> str:
+    """Whose turn it is, read without any check."""
+    _, _, rest = message.body.partition('"intent_id": "')
+    return rest.partition('"')[0]
+
+
+def is_open(row: IntentRow) -> bool:
+    """Whether an intent has not ended."""
+    return row.status in OPEN
