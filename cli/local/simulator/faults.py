@@ -38,8 +38,10 @@ class Fault(BaseModel):
     @field_validator("path")
     @classmethod
     def _compiles(cls, value: str | None) -> str | None:
-        if value is not None:
-            re.compile(value)
+        try:
+            re.compile(value or "")
+        except re.error as problem:
+            raise ValueError(f"no regular expression: {problem}") from problem
         return value
 
     @classmethod

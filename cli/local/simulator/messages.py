@@ -66,13 +66,13 @@ def fingerprint(token: str | None) -> str | None:
     return hashlib.sha256(token.encode()).hexdigest()[:12] if token else None
 
 
-def as_json(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Answer:
+def as_json(status: int, body: object, headers: Mapping[str, str] | None = None) -> Answer:
     """Make a JSON answer."""
     content = {"Content-Type": "application/json", **(headers or {})}
     return Answer(status, json.dumps(body, separators=(",", ":")).encode(), content)
 
 
-def data(body: Any, status: int = 200) -> Answer:
+def data(body: object, status: int = 200) -> Answer:
     """Make Tallyfy's ordinary success answer."""
     return as_json(status, {"data": body})
 
