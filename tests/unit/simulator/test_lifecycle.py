@@ -1,0 +1,212 @@
+"""The ten lifecycle calls, their preconditions, and who may make them."""
+
+from typing import Any
+
+import pytest
+
+from cli.local.simulator import LIGHT_TOKEN, STANDARD_TOKEN, DefaultIds, Quirks, Simulator, make_id
+from tests.unit.simulator.conftest import Tallyfy
+
+IDS = DefaultIds
+
+
+def _quirks(simulator: Simulator, **choices: Any) -> None:
+    simulator.quirks = Quirks(**choices)
+
+
+def test_archiving_a_run_hides_what_belongs_to_it_and_activating_brings_it_back(either: Tallyfy) -> None:
+    before = either.read(f"/runs/{IDS.RUN}", **{"with": "tasks.threads,assets"})
+    archived = either("DELETE", f"/runs/{IDS.RUN}")
+    assert archived.status_code == 200
+    row = archived.json()["data"]
+    assert (row["status"], row["archived_at"], row["progress"]) == ("archived", "2026-11-21T12:00:00.250Z", 50)
+
+    seen = either.read(f"/runs/{IDS.RUN}", **{"with": "tasks.threads,assets"})
+    assert seen["progress"] == {"complete": 1, "total": 2, "percent": 50}
+    assert seen["tasks"]["data"] == seen["assets"]["data"] == []
+    assert either("GET", f"/tasks/{IDS.PROCESS_TASK}").status_code == 404
+    assert either("GET", f"/file/{make_id('asset')}/dl").status_code == 404
+    assert IDS.PROCESS_TASK in either.ids("/tasks", archived="only")
+
+    restored = either("PUT", f"/runs/{IDS.RUN}/activate")
+    assert restored.status_code == 200
+    assert (restored.json()["data"]["status"], restored.json()["data"]["archived_at"]) == ("complete", None)
+    after = either.read(f"/runs/{IDS.RUN}", **{"with": "tasks.threads,assets"})
+    assert {**after, "last_updated": None} == {**before, "last_updated": None}
+    assert either("GET", f"/file/{make_id('asset')}/dl").content == b"the signed contract"
+
+
+def test_an_archived_run_is_deleted_for_good_with_its_tasks(either: Tallyfy) -> None:
+    assert either("DELETE", f"/runs/{IDS.RUN}/delete").status_code == 422
+    either("DELETE", f"/runs/{IDS.RUN}")
+    assert either("DELETE", f"/runs/{IDS.RUN}/delete").status_code == 200
+    assert either("GET", f"/runs/{IDS.RUN}").status_code == 404
+    assert either("PUT", f"/runs/{IDS.RUN}/activate").status_code == 404
+    assert either("DELETE", f"/runs/{IDS.RUN}/delete").status_code == 404
+    assert IDS.PROCESS_TASK not in either.ids("/tasks", archived="true")
+
+
+def test_a_one_off_task_is_archived_restored_and_deleted(either: Tallyfy, simulator: Simulator) -> None:
+    archived = either("DELETE", f"/tasks/{IDS.TASK}")
+    assert (archived.status_code, archived.content) == (204, b"")
+    assert either("GET", f"/tasks/{IDS.TASK}").status_code == 404
+    assert either("PUT", f"/tasks/{IDS.TASK}/restore").ok
+    assert either.read(f"/tasks/{IDS.TASK}")["archived_at"] is None
+    assert either("DELETE", f"/tasks/{IDS.TASK}/delete").status_code == 204
+    assert simulator.effects(id=IDS.TASK) == 3
+
+
+@pytest.mark.parametrize(("method", "suffix"), [("DELETE", ""), ("PUT", "/restore"), ("DELETE", "/delete")])
+def test_a_task_of_a_run_is_refused(tallyfy: Tallyfy, simulator: Simulator, method: str, suffix: str) -> None:
+    assert tallyfy(method, f"/tasks/{IDS.PROCESS_TASK}{suffix}").status_code == 400
+    assert simulator.effects() == 0
+
+
+def test_a_deleted_tag_is_gone_from_everything_and_an_unknown_one_answers_the_same(
+    tallyfy: Tallyfy, simulator: Simulator
+) -> None:
+    assert tallyfy("DELETE", f"/tags/{IDS.USED_TAG}").status_code == 204
+    assert tallyfy("DELETE", f"/tags/{IDS.USED_TAG}").status_code == 204
+    assert tallyfy("DELETE", f"/tags/{make_id('nothing')}").status_code == 204
+    assert tallyfy("GET", f"/tags/{IDS.USED_TAG}").status_code == 404
+    assert tallyfy.read(f"/runs/{IDS.RUN}")["tags"] == []
+    assert simulator.effects("delete") == 1
+
+
+def test_a_tag_deleted_the_older_way_answers_with_its_date(tallyfy: Tallyfy, simulator: Simulator) -> None:
+    _quirks(simulator, tag_delete="soft")
+    answer = tallyfy("DELETE", f"/tags/{IDS.UNUSED_TAG}")
+    assert (answer.status_code, answer.json()["data"]["deleted_at"]) == (200, "2026-11-21T12:00:00.250Z")
+    assert tallyfy("DELETE", f"/tags/{make_id('nothing')}").status_code == 404
+    assert tallyfy("DELETE", f"/tags/{IDS.UNUSED_TAG}").status_code == 404
+
+
+def test_an_archived_template_loses_references_that_do_not_come_back(either: Tallyfy) -> None:
+    answer = either("DELETE", f"/checklists/{IDS.TEMPLATE}")
+    lost = [{"checklist_id": IDS.REFERRING_TEMPLATE, "title": "Sales hand-over"}]
+    assert (answer.status_code, answer.json()["deleted_references"]) == (200, lost)
+    assert either("GET", f"/checklists/{IDS.TEMPLATE}").status_code == 404
+    assert IDS.TEMPLATE in either.ids("/checklists", archived="only")
+    assert either("PUT", f"/checklists/{IDS.TEMPLATE}/restore").ok
+    assert either("GET", f"/checklists/{IDS.TEMPLATE}").ok
+    assert either.read(f"/checklists/{IDS.REFERRING_TEMPLATE}")["references"] == []
+
+
+def test_a_template_is_deleted_only_when_archived(tallyfy: Tallyfy, simulator: Simulator) -> None:
+    assert tallyfy("DELETE", f"/checklists/{IDS.TEMPLATE}/delete").status_code == 422
+    answer = tallyfy("DELETE", f"/checklists/{IDS.ARCHIVED_TEMPLATE}/delete")
+    assert (answer.status_code, answer.json()["deleted_references"]) == (200, [])
+    assert IDS.ARCHIVED_TEMPLATE not in tallyfy.ids("/checklists", archived="only")
+    _quirks(simulator, empty_references="object")
+    assert tallyfy("DELETE", f"/checklists/{IDS.REFERRING_TEMPLATE}").json()["deleted_references"] == {}
+
+
+@pytest.mark.parametrize(
+    ("choices", "call", "status"),
+    [
+        ({}, ("DELETE", f"/runs/{IDS.RUN_ARCHIVED_RECENTLY}"), 404),
+        ({"archive_archived": 422}, ("DELETE", f"/runs/{IDS.RUN_ARCHIVED_RECENTLY}"), 422),
+        ({"archive_archived": 200}, ("DELETE", f"/runs/{IDS.RUN_ARCHIVED_RECENTLY}"), 200),
+        ({"archive_archived": 200}, ("DELETE", f"/tasks/{IDS.ARCHIVED_TASK}"), 204),
+        ({"archive_archived": 200}, ("DELETE", f"/checklists/{IDS.ARCHIVED_TEMPLATE}"), 200),
+        ({}, ("PUT", f"/runs/{IDS.RUN}/activate"), 200),
+        ({"restore_active": 404}, ("PUT", f"/runs/{IDS.RUN}/activate"), 404),
+        ({"restore_active": 422}, ("PUT", f"/tasks/{IDS.TASK}/restore"), 422),
+        ({"restore": "no_content"}, ("PUT", f"/checklists/{IDS.TEMPLATE}/restore"), 204),
+        ({"delete_unarchived": 404}, ("DELETE", f"/runs/{IDS.RUN}/delete"), 404),
+    ],
+)
+def test_what_changes_nothing_answers_as_chosen(
+    tallyfy: Tallyfy, simulator: Simulator, choices: dict[str, Any], call: tuple[str, str], status: int
+) -> None:
+    _quirks(simulator, **choices)
+    assert tallyfy(*call).status_code == status
+    assert simulator.effects() == 0
+
+
+@pytest.mark.parametrize(("choice", "status", "body"), [("empty", 200, b""), ("no_content", 204, b"")])
+def test_a_run_delete_answers_as_chosen(
+    tallyfy: Tallyfy, simulator: Simulator, choice: str, status: int, body: bytes
+) -> None:
+    _quirks(simulator, run_delete=choice)
+    answer = tallyfy("DELETE", f"/runs/{IDS.RUN_ARCHIVED_LONG_AGO}/delete")
+    assert (answer.status_code, answer.content, simulator.effects("delete")) == (status, body, 1)
+
+
+@pytest.mark.parametrize(("choice", "status"), [(404, 404), (422, 422), (200, 204)])
+def test_a_second_delete_answers_as_chosen(tallyfy: Tallyfy, simulator: Simulator, choice: int, status: int) -> None:
+    _quirks(simulator, delete_deleted=choice)
+    tallyfy("DELETE", f"/tasks/{IDS.TASK}/delete")
+    assert tallyfy("DELETE", f"/tasks/{IDS.TASK}/delete").status_code == status
+    assert simulator.effects("delete") == 1
+
+
+LASTING = [
+    ("DELETE", f"/runs/{IDS.RUN_ARCHIVED_LONG_AGO}/delete"),
+    ("DELETE", f"/tasks/{IDS.TASK}/delete"),
+    ("DELETE", f"/checklists/{IDS.ARCHIVED_TEMPLATE}/delete"),
+    ("DELETE", f"/tags/{IDS.UNUSED_TAG}"),
+]
+REVERSIBLE = [
+    ("DELETE", f"/runs/{IDS.RUN}"),
+    ("PUT", f"/runs/{IDS.RUN_ARCHIVED_RECENTLY}/activate"),
+    ("DELETE", f"/tasks/{IDS.TASK}"),
+    ("PUT", f"/tasks/{IDS.ARCHIVED_TASK}/restore"),
+    ("DELETE", f"/checklists/{IDS.TEMPLATE}"),
+    ("PUT", f"/checklists/{IDS.ARCHIVED_TEMPLATE}/restore"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), LASTING)
+def test_only_an_admin_deletes_for_good(tallyfy: Tallyfy, simulator: Simulator, method: str, path: str) -> None:
+    standard = {"Authorization": f"Bearer {STANDARD_TOKEN}"}
+    assert tallyfy(method, path, headers=standard).status_code == 403
+    assert simulator.effects() == 0
+    assert tallyfy(method, path).ok
+    assert simulator.effects() == 1
+
+
+@pytest.mark.parametrize(("method", "path"), REVERSIBLE)
+def test_a_standard_member_archives_and_restores_and_a_light_one_does_not(
+    tallyfy: Tallyfy, simulator: Simulator, method: str, path: str
+) -> None:
+    assert tallyfy(method, path, headers={"Authorization": f"Bearer {LIGHT_TOKEN}"}).status_code == 403
+    assert simulator.effects() == 0
+    assert tallyfy(method, path, headers={"Authorization": f"Bearer {STANDARD_TOKEN}"}).ok
+    assert simulator.effects() == 1
+
+
+def test_an_unchecked_id_with_a_suffix_destroys(either: Tallyfy, simulator: Simulator) -> None:
+    careless = f"{IDS.RUN_ARCHIVED_LONG_AGO}/delete"
+    assert either("DELETE", f"/runs/{careless}").status_code == 200
+    assert simulator.effects("delete", IDS.RUN_ARCHIVED_LONG_AGO) == 1
+
+
+def test_an_encoded_slash_or_dots_in_an_id_reach_another_call_too(either: Tallyfy, simulator: Simulator) -> None:
+    assert either("DELETE", f"/runs/{IDS.RUN_ARCHIVED_LONG_AGO}%2Fdelete").status_code == 200
+    assert either("DELETE", f"/tags/..%2Fruns%2F{IDS.RUN}").status_code == 200
+    assert [(call.resource, call.action) for call in simulator.log.calls] == [("run", "delete"), ("run", "archive")]
+
+
+@pytest.mark.parametrize("identifier", [IDS.RUN.upper(), IDS.RUN[:-1], IDS.RUN + "0", "PROCESS_RUN_ID_TO_ARCHIVE", "x"])
+def test_what_is_no_id_is_not_found(tallyfy: Tallyfy, simulator: Simulator, identifier: str) -> None:
+    assert tallyfy("DELETE", f"/runs/{identifier}").status_code == 404
+    assert simulator.effects() == 0
+
+
+def test_what_is_archived_cannot_be_tagged(tallyfy: Tallyfy) -> None:
+    path = f"/tags/{IDS.UNUSED_TAG}/subjects"
+    assert tallyfy("POST", path, json={"subject_id": IDS.ACTIVE_RUN}).status_code == 201
+    refused = tallyfy("POST", path, json={"subject_id": IDS.RUN_ARCHIVED_RECENTLY})
+    assert (refused.status_code, refused.json()["message"]) == (422, "Subject not found")
+    assert tallyfy("POST", path, data="no json").status_code == 422
+    assert tallyfy.ids("/runs", tag="left over") == {IDS.ACTIVE_RUN}
+
+
+def test_the_feed_proves_what_was_done(tallyfy: Tallyfy) -> None:
+    tallyfy("DELETE", f"/runs/{IDS.RUN}")
+    tallyfy("PUT", f"/runs/{IDS.RUN}/activate")
+    tallyfy("DELETE", f"/tags/{IDS.USED_TAG}")
+    proof = tallyfy.read("/activity-feeds", entity_type="run", entity_id=IDS.RUN, verb="archived")
+    assert [(row["verb"], row["actor_id"]) for row in proof] == [("archived", 1001)]
+    assert [row["verb"] for row in tallyfy.read("/activity-feeds")] == ["deleted", "unarchived", "archived"]

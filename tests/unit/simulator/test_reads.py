@@ -1,0 +1,135 @@
+"""Reading: who is let in, filters, includes, pages."""
+
+import time
+
+import pytest
+import requests
+
+from cli.local.simulator import (
+    DEFAULT_TOKEN,
+    DefaultIds,
+    Seed,
+    SeedMember,
+    SeedOrganization,
+    Simulator,
+    SimulatorTransport,
+    crowd,
+    make_id,
+)
+from tests.unit.simulator.conftest import BASE_URL, Tallyfy
+
+IDS = DefaultIds
+
+
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer ", f"Basic {DEFAULT_TOKEN}"])
+def test_a_wrong_token_is_refused(either: Tallyfy, header: str | None) -> None:
+    answer = either("GET", "/runs", headers={"Authorization": header})
+    assert (answer.status_code, answer.json()["error"], answer.json()["code"]) == (401, True, 401)
+
+
+def test_a_client_without_its_name_is_refused(either: Tallyfy) -> None:
+    answer = either("DELETE", f"/runs/{IDS.RUN}", headers={"X-Tallyfy-Client": None})
+    assert (answer.status_code, answer.json()["error"]) == (400, True)
+
+
+def test_another_organization_is_refused(simulator: Simulator, session: requests.Session, tallyfy: Tallyfy) -> None:
+    other = make_id("another organization")
+    assert session.get(f"{BASE_URL}/organizations/{other}/runs").status_code == 404
+    simulator.merge(Seed(organizations=[SeedOrganization(id=other, members=[SeedMember(token="other")])]))
+    assert session.get(f"{BASE_URL}/organizations/{other}/runs").status_code == 403
+    simulator.world.rotate_token(IDS.ORGANIZATION, 1001, "new")
+    assert tallyfy("GET", "/me").status_code == 401
+
+
+def test_the_api_answers_with_and_without_its_prefix(session: requests.Session, tallyfy: Tallyfy) -> None:
+    path = f"/organizations/{IDS.ORGANIZATION}/me"
+    with_prefix = session.get(BASE_URL + path).json()
+    assert with_prefix == session.get(BASE_URL.removesuffix("/api") + path).json()
+    assert with_prefix["data"]["role"] == "admin"
+    assert session.get(f"{BASE_URL}/me").json()["data"]["id"] == 1001
+    assert tallyfy.read("")["auto_archive"] is False
+    assert tallyfy("GET", "/nothing").status_code == 404
+    assert tallyfy("PATCH", "/runs").status_code == 405
+
+
+def test_runs_are_filtered(tallyfy: Tallyfy) -> None:
+    archived = {IDS.RUN_ARCHIVED_LONG_AGO, IDS.RUN_ARCHIVED_RECENTLY}
+    assert tallyfy.ids("/runs") == {IDS.RUN, IDS.ACTIVE_RUN}
+    assert tallyfy.ids("/runs", archived="only") == tallyfy.ids("/runs", status="archived") == archived
+    assert tallyfy.ids("/runs", status="complete") == {IDS.RUN}
+    assert tallyfy.ids("/runs", archived="only", checklist_id=IDS.TEMPLATE) == {IDS.RUN_ARCHIVED_LONG_AGO}
+    assert tallyfy.ids("/runs", tag="customers") == tallyfy.ids("/runs", tag_ids=IDS.USED_TAG) == {IDS.RUN}
+    assert tallyfy.ids("/runs", tag="no such tag") == set()
+    assert tallyfy.ids("/runs", q="globex") == {IDS.ACTIVE_RUN}
+    assert tallyfy.ids("/runs", owners="7") == set()
+    assert tallyfy.ids("/runs", created="2000-01-01") == {IDS.RUN, IDS.ACTIVE_RUN}
+    newest_first = [row["id"] for row in tallyfy.read("/runs", sort="-created_at")]
+    assert newest_first == [IDS.ACTIVE_RUN, IDS.RUN]
+
+
+def test_parts_come_when_asked_for(tallyfy: Tallyfy) -> None:
+    wanted = "checklist,tags,tasks,tasks.threads,assets,form_fields,stages"
+    row = tallyfy.read(f"/runs/{IDS.RUN}", **{"with": wanted, "form_fields_values": "true"})
+    assert row["checklist"]["data"]["id"] == IDS.TEMPLATE
+    assert row["tasks"]["data"][0]["threads"]["data"][0]["content"].startswith("Signed")
+    assert row["assets"]["data"][0]["filename"] == "contract.txt"
+    assert row["form_fields_values"] == {"Customer": "Acme"}
+    assert "tasks" not in tallyfy.read(f"/runs/{IDS.RUN}")
+    tasks = tallyfy.read(f"/runs/{IDS.RUN}/tasks", **{"with": "threads,assets,step"})
+    assert [len(task["threads"]["data"]) for task in tasks] == [1, 0]
+
+
+def test_tasks_are_filtered(tallyfy: Tallyfy) -> None:
+    assert tallyfy.ids("/tasks", is_oneoff="true") == {IDS.TASK}
+    assert tallyfy.ids("/tasks", is_oneoff="true", archived="true") == {IDS.TASK, IDS.ARCHIVED_TASK}
+    assert tallyfy.ids("/tasks", archived="only") == {IDS.ARCHIVED_TASK}
+    assert tallyfy.ids("/tasks", status="completed") == {IDS.PROCESS_TASK}
+    assert tallyfy.ids("/tasks", created="2026-09-22:2026-09-23") == {IDS.TASK}
+    assert tallyfy.ids("/tasks", created="2026-09-22", is_oneoff="false") == set()
+    assert tallyfy("GET", "/tasks", params={"created": "yesterday"}).status_code == 422
+    assert tallyfy.read(f"/tasks/{IDS.TASK}")["is_oneoff_task"] is True
+    assert tallyfy.read(f"/tasks/{IDS.PROCESS_TASK}")["run_id"] == IDS.RUN
+
+
+def test_a_tag_tells_how_much_it_is_used(tallyfy: Tallyfy) -> None:
+    tallyfy("DELETE", f"/runs/{IDS.RUN}")
+    statistics = tallyfy.read(f"/tags/{IDS.USED_TAG}", **{"with": "statistics"})["statistics"]["data"]
+    assert statistics == {"active_template": 1, "archived_template": 0, "active_process": 0, "archived_process": 1}
+    listed = {row["id"]: row["statistics"]["data"] for row in tallyfy.read("/tags", **{"with": "statistics"})}
+    assert listed[IDS.USED_TAG] == statistics
+    assert set(listed[IDS.UNUSED_TAG].values()) == {0}
+    assert tallyfy.ids("/tags", all="true") - tallyfy.ids("/tags") == {IDS.MACHINE_TAG}
+
+
+def test_times_come_with_and_without_milliseconds(tallyfy: Tallyfy) -> None:
+    row = tallyfy.read(f"/runs/{IDS.RUN_ARCHIVED_RECENTLY}")
+    assert (row["created_at"], row["archived_at"]) == ("2026-08-23T12:00:00Z", "2026-11-19T12:00:00.250Z")
+
+
+def test_pages_hold_ten_by_default_and_a_hundred_at_most(simulator: Simulator, tallyfy: Tallyfy) -> None:
+    simulator.load(crowd(250))
+    first = tallyfy("GET", "/runs").json()["meta"]["pagination"]
+    assert (first["total"], first["count"], first["total_pages"]) == (250, 10, 25)
+    last = tallyfy("GET", "/runs", params={"per_page": 500, "page": 3}).json()["meta"]["pagination"]
+    assert (last["per_page"], last["count"], last["current_page"]) == (100, 50, 3)
+    beyond = tallyfy("GET", "/runs", params={"page": 99}).json()
+    assert beyond["data"] == []
+    assert tallyfy("GET", "/runs", params={"page": "x", "per_page": "-1"}).json()["meta"]["pagination"] == first
+
+
+def test_the_link_to_the_next_page_leads_to_another_host(simulator: Simulator, tallyfy: Tallyfy) -> None:
+    simulator.load(crowd(11))
+    assert tallyfy("GET", "/runs").json()["meta"]["pagination"]["links"]["next"].startswith("https://pages.tallyfy.inv")
+    assert tallyfy("GET", "/tags").json()["meta"]["pagination"]["links"] == []
+
+
+def test_ten_thousand_runs_are_listed_and_archived_quickly() -> None:
+    with requests.Session() as session:
+        session.mount(BASE_URL, SimulatorTransport(Simulator(crowd(10_000))))
+        tallyfy = Tallyfy(BASE_URL, session)
+        started = time.process_time()
+        listed = [row["id"] for page in range(1, 101) for row in tallyfy.read("/runs", page=page, per_page=100)]
+        assert len(set(listed)) == 10_000
+        for identifier in listed[:500]:
+            assert tallyfy("DELETE", f"/runs/{identifier}").ok
+    assert time.process_time() - started < 5  # measured 0.6 s; the margin is for busy machines
