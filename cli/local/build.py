@@ -1,5 +1,6 @@
 """Builds the template with the real `sam build`, and only when something it reads has changed."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -79,30 +80,38 @@ class Build:
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
-    def _state(self) -> dict[str, str | int]:
+    def _state(self, inputs: str) -> dict[str, str | int]:
         # The built template's time tells of another build since, by `make build` or by hand.
-        return {"inputs": self._fingerprint(), "built": self.template.stat().st_mtime_ns}
+        return {"inputs": inputs, "built": self.template.stat().st_mtime_ns}
 
     def is_fresh(self) -> bool:
         """Whether the last build was made from exactly what is there now."""
         if not (self._stamp.is_file() and self.template.is_file()):
             return False
         try:
-            return bool(json.loads(self._stamp.read_text()) == self._state())
+            return bool(json.loads(self._stamp.read_text()) == self._state(self._fingerprint()))
         except ValueError:
             return False
 
     def ensure(self, tools: Tools, on_step: Callable[[str], None] = lambda _: None) -> None:
-        """Build unless the last build is fresh.
+        """Build unless the last build is fresh. Another process that builds the same folder is waited for.
 
         Raises:
             LocalStackError: `sam build` failed.
         """
-        if self.is_fresh():
-            on_step("The build is up to date")
-            return
-        tools.check()
-        on_step("Building functions and layers")
+        lock = self.directory.with_suffix(".lock")
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if self.is_fresh():
+                on_step("The build is up to date")
+                return
+            tools.check()
+            on_step("Building functions and layers")
+            self._run(tools)
+
+    def _run(self, tools: Tools) -> None:
+        inputs = self._fingerprint()  # Before the build: a change while it runs makes it stale.
         environment = sam_environment(self.root, tools)
         if self.host_layers:
             environment["LAYERS_FOR"] = "host"
@@ -115,7 +124,7 @@ class Build:
             environment=environment,
             seconds=_BUILD_SECONDS,
         )
-        self._stamp.write_text(json.dumps(self._state()))
+        self._stamp.write_text(json.dumps(self._state(inputs)))
 
 
 def sam_environment(root: Path, tools: Tools) -> dict[str, str]:
