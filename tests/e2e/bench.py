@@ -1,0 +1,121 @@
+"""The deployed template on the emulator with the Tallyfy simulator behind it, and a sender in front."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import requests
+from standardwebhooks import Webhook
+
+from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Seed, SimulatorClient, SimulatorServer
+from cli.local.stack import LocalStack, StackOptions
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+ORG = DefaultIds.ORGANIZATION
+OPEN = frozenset({"accepted", "in_progress", "waiting"})
+
+
+@dataclass(frozen=True)
+class Bench:
+    stack: LocalStack
+    simulator: SimulatorClient
+
+    def start_over(self) -> None:
+        """Empty queues and the simulator as seeded; the ledger keeps its memory, so each test uses its own things."""
+        self.simulator.reset()
+        for name in ("Commands", "CommandsDeadLetter", "Purge", "PurgeDeadLetter"):
+            self.stack.sqs.purge_queue(QueueUrl=self.stack.outputs[f"{name}QueueUrl"])
+
+    def post(
+        self, body: Mapping[str, object] | bytes, *, source: str = "operator", **headers: str
+    ) -> requests.Response:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return requests.post(
+            f"{self.stack.api_url}/webhooks/{source}", data=raw, headers=signed(raw) | headers, timeout=30
+        )
+
+    def ask(self, action: str, resource: str, thing_id: str, **more: object) -> str:
+        """Send a command and return its intent id."""
+        delivery = {"webhook-id": str(more.pop("delivery", uuid.uuid4()))}
+        body = {"action": action, "resource": resource, "org_id": ORG, "id": thing_id, **more}
+        raw = json.dumps(body).encode()
+        answer = requests.post(
+            f"{self.stack.api_url}/webhooks/operator", data=raw, headers=signed(raw, **delivery), timeout=30
+        )
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["intent_id"])
+
+    def status(self, intent_id: str) -> dict[str, str]:
+        answer = requests.get(f"{self.stack.api_url}/commands/{intent_id}", timeout=30)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def conclusion(self, intent_id: str, *, within: float = 60) -> dict[str, str]:
+        """Wait for the end of an intent."""
+        until(lambda: self.status(intent_id)["status"] not in OPEN, within, f"{intent_id} to end")
+        return self.status(intent_id)
+
+    def outcome(self, action: str, resource: str, thing_id: str, **more: object) -> str:
+        return self.conclusion(self.ask(action, resource, thing_id, **more))["status"]
+
+    def sow(self, seed: Seed) -> None:
+        self.simulator.merge(seed)
+
+    def writes(self, thing_id: str) -> list[tuple[str, str]]:
+        """Every call to Tallyfy about a thing that was not a read."""
+        return [(call.method, call.path) for call in self.simulator.log(id=thing_id) if call.method != "GET"]
+
+    def dead_letters(self, name: str = "CommandsDeadLetter") -> list[dict[str, str]]:
+        """Everything in a dead-letter queue, left there."""
+        url = self.stack.outputs[f"{name}QueueUrl"]
+        seen: dict[str, dict[str, str]] = {}
+        while True:
+            found = self.stack.sqs.receive_message(
+                QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=20, MessageAttributeNames=["All"]
+            ).get("Messages", [])
+            fresh = [message for message in found if message["MessageId"] not in seen]
+            for message in fresh:
+                attributes = {n: a.get("StringValue", "") for n, a in message.get("MessageAttributes", {}).items()}
+                seen[message["MessageId"]] = {
+                    **attributes,
+                    "body": message["Body"],
+                    "receipt": message["ReceiptHandle"],
+                }
+            if not fresh:
+                break
+        for letter in seen.values():
+            self.stack.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=letter["receipt"], VisibilityTimeout=0)
+        return list(seen.values())
+
+
+def signed(raw: bytes, **headers: str) -> dict[str, str]:
+    """Sign with the public package, the other side of our own check."""
+    delivery = headers.get("webhook-id", str(uuid.uuid4()))
+    now = datetime.now(UTC)
+    signature = Webhook(SECRET).sign(delivery, now, raw.decode("utf-8", "replace"))
+    return {"webhook-id": delivery, "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}
+
+
+def until(holds: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait, polling, for something that happens in other processes."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
+        time.sleep(0.1)
+
+
+@contextmanager
+def running_bench() -> Iterator[Bench]:
+    with SimulatorServer() as simulator:
+        options = StackOptions(
+            tallyfy_base_url=simulator.base_url,
+            organization_ids=(ORG,),
+            sources={"operator": (SECRET,), "automation": (SECRET,), "crm": ("plain-secret",)},
+            tokens={ORG: DEFAULT_TOKEN},
+        )
+        with LocalStack(options) as stack:
+            yield Bench(stack, simulator.client())
