@@ -1,0 +1,60 @@
+"""Whatever anybody sends, the signature check answers."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lifecycle.judgement.signatures import Accepted, Refused, Scheme, verify
+from tests.builders import NOW, SHARED, WHSEC, hmac_headers, standard_headers
+
+AT = NOW.timestamp()
+
+any_text = st.text(st.characters(codec=None), max_size=60)
+near_timestamps = st.integers(-301, 301).map(lambda off: str(int(AT) + off))
+signatures = st.one_of(
+    any_text,
+    st.lists(st.one_of(any_text, any_text.map("v1,{}".format), st.just("v1,"), st.just(",")), max_size=30).map(
+        " ".join
+    ),
+    any_text.map("sha256={}".format),
+    st.binary(max_size=40).map(lambda raw: f"sha256={raw.hex()}"),
+)
+headers = st.fixed_dictionaries(
+    {},
+    optional={
+        "webhook-id": any_text,
+        "webhook-timestamp": st.one_of(any_text, near_timestamps),
+        "webhook-signature": signatures,
+        "x-timestamp": st.one_of(any_text, near_timestamps),
+        "x-signature": signatures,
+    },
+)
+secrets = st.lists(st.one_of(st.binary(max_size=40), st.just(b"whsec_"), st.just(WHSEC.encode())), max_size=3)
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.sampled_from(Scheme), secrets, headers, st.binary(max_size=200))
+def test_junk_of_all_kinds_is_refused_and_never_raises(
+    scheme: Scheme, secrets: list[bytes], headers: dict[str, str], raw: bytes
+) -> None:
+    assert isinstance(verify(scheme, secrets, headers, raw, now=AT), Refused)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200), st.text(min_size=1, max_size=50), st.floats(-300, 299))
+def test_what_is_signed_with_the_secret_is_accepted_whatever_it_is(raw: bytes, delivery_id: str, off: float) -> None:
+    standard = standard_headers(raw, delivery_id=delivery_id, at=AT + off)
+    assert verify(Scheme.STANDARD_WEBHOOKS, [WHSEC.encode()], standard, raw, now=AT) == Accepted(delivery_id)
+    plain = hmac_headers(raw, at=AT + off)
+    assert verify(Scheme.HMAC, [SHARED.encode()], plain, raw, now=AT) == Accepted(None)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(min_size=1, max_size=100), st.data())
+def test_a_flipped_bit_of_the_body_is_refused(raw: bytes, data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(raw) * 8 - 1))
+    changed = bytearray(raw)
+    changed[place // 8] ^= 1 << place % 8
+    assert isinstance(
+        verify(Scheme.STANDARD_WEBHOOKS, [WHSEC.encode()], standard_headers(raw), bytes(changed), now=AT), Refused
+    )
+    assert isinstance(verify(Scheme.HMAC, [SHARED.encode()], hmac_headers(raw), bytes(changed), now=AT), Refused)

@@ -1,0 +1,243 @@
+"""Whatever is delivered twice, late or cut off in the middle: one effect per intent, and nothing lost.
+
+Hypothesis writes the programs: deliveries, crashes at every step, AWS failing, Tallyfy failing, late copies, undos, an
+operator sending dead letters again, and one worker at work while another stands still between look and act.
+"""
+
+from datetime import timedelta
+from typing import Literal
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, invariant, multiple, rule
+
+from cli.local.simulator import Fault, Quirks
+from lifecycle.judgement.transitions import DEAD, OPEN, Status
+from lifecycle.words.capabilities import Action, Resource, State, capability
+from lifecycle.words.commands import Command
+from tests.builders import ORG
+from tests.worlds import AWS_POINTS, LEASE, POINTS, TIMEOUT, World
+
+THINGS: tuple[tuple[Resource, str], ...] = (
+    (Resource.RUN, "a1" * 16),
+    (Resource.RUN, "a2" * 16),
+    (Resource.TASK, "b1" * 16),
+    (Resource.TEMPLATE, "c1" * 16),
+)
+NOBODY = "dd" * 16
+REACHED = frozenset({Status.DONE, Status.UNCHANGED})
+
+whens: st.SearchStrategy[Literal["before", "after"]] = st.sampled_from(["before", "after"])
+waits = st.sampled_from([1, 5, TIMEOUT - 1, LEASE + 1, 361, 901, 3601, 86_400])
+faults = st.one_of(
+    st.builds(Fault.answer_status, st.sampled_from([500, 503, 408]), whens),
+    st.builds(Fault.reset, whens),
+    st.builds(Fault.html, st.just(502), whens),
+    st.builds(Fault.error_in_200, whens),
+    st.builds(Fault.rate_limit, st.sampled_from([1, 30, 600])),
+    st.builds(lambda: Fault.delay(11, "after")),
+    # A call that its caller gave up on and that takes effect all the same, within the lease.
+    st.builds(lambda seconds: Fault.delay(seconds, "before", method="DELETE"), st.sampled_from([12, 40])),
+    st.builds(lambda seconds: Fault.delay(seconds, "before", method="PUT"), st.sampled_from([12, 40])),
+)
+
+
+class WorkerMachine(RuleBasedStateMachine):
+    copies: Bundle[str] = Bundle("copies")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(quirks=Quirks())
+        self.processes = [self.world.process(), self.world.process()]
+        self.commands: list[Command] = []
+        self.late: list[str] = []
+        for number, (resource, thing) in enumerate(THINGS):
+            self.world.add(resource, thing, archived_days=40 if number == 1 else None)
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+
+    @rule(
+        target=copies,
+        thing=st.sampled_from(THINGS),
+        action=st.sampled_from([Action.ARCHIVE, Action.RESTORE]),
+        patience=st.sampled_from([None, None, None, 120]),
+        arrives=st.sampled_from(["now", "now", "late"]),
+    )
+    def ask(self, thing: tuple[Resource, str], action: Action, patience: int | None, arrives: str) -> str:
+        return self._ask(*thing, action, patience, send=arrives == "now")
+
+    @rule(target=copies)
+    def ask_for_what_does_not_exist(self) -> str:
+        return self._ask(Resource.RUN, NOBODY, Action.ARCHIVE, None)
+
+    @rule(target=copies, thing=st.sampled_from(THINGS), number=st.sampled_from([0, 1]))
+    def ask_then_undo(self, thing: tuple[Resource, str], number: int) -> MultipleResults[str]:
+        archive = self._ask(*thing, Action.ARCHIVE, None)
+        self._deliver(number)
+        return multiple(archive, self._ask(*thing, Action.RESTORE, None))
+
+    @rule(body=copies)
+    def send_a_copy(self, body: str) -> None:
+        self.world.queue.send(body)
+
+    @rule(number=st.sampled_from([0, 1]), most=st.integers(1, 4))
+    def deliver(self, number: int, most: int) -> None:
+        self._deliver(number, most)
+
+    @rule(number=st.sampled_from([0, 1]), point=st.sampled_from(POINTS), when=whens, skip=st.sampled_from([0, 0, 1]))
+    def deliver_and_crash(self, number: int, point: str, when: Literal["before", "after"], skip: int) -> None:
+        fuse = self.processes[number].fuse
+        fuse.point, fuse.when, fuse.skip, fuse.harm, fuse.blown = point, when, skip, "crash", False
+        self._deliver(number, 2)
+
+    @rule(number=st.sampled_from([0, 1]), point=st.sampled_from(AWS_POINTS), when=whens)
+    def deliver_while_aws_fails(self, number: int, point: str, when: Literal["before", "after"]) -> None:
+        fuse = self.processes[number].fuse
+        fuse.point, fuse.when, fuse.skip, fuse.harm, fuse.blown = point, when, 0, "outage", False
+        self._deliver(number, 2)
+
+    @rule(wait=st.sampled_from([0, 5, TIMEOUT + 5, LEASE + 5]), most=st.integers(1, 3), copy=copies)
+    def two_at_once(self, wait: int, most: int, copy: str) -> None:
+        """The first worker has looked; before it acts, the other one works for as long as it likes."""
+
+        def meanwhile() -> None:
+            self.world.queue.send(copy)
+            self.processes[1].deliver(most)
+            self.world.clock.advance(timedelta(seconds=wait))
+            self.world.land()
+            self.processes[1].deliver(most)
+
+        self.processes[0].transport.after_look = meanwhile
+        self._deliver(0)
+        self.processes[0].transport.after_look = None
+
+    @rule(fault=faults, times=st.sampled_from([1, 1, 2, 4]))
+    def tallyfy_fails(self, fault: Fault, times: int) -> None:
+        self.world.simulator.add_fault(fault.model_copy(update={"times": times}))
+
+    @rule(seconds=waits)
+    def time_passes(self, seconds: int) -> None:
+        self.world.clock.advance(timedelta(seconds=seconds))
+        self.world.land()
+
+    @rule()
+    def operator_sends_again(self) -> None:
+        self.world.send_again()
+
+    @rule(thing=st.sampled_from(THINGS))
+    def somebody_puts_a_hold(self, thing: tuple[Resource, str]) -> None:
+        self.world.ledger.hold(ORG, *thing, reason="audit", by="Ada")
+
+    @rule(body=consumes(copies))
+    def a_sender_stops_repeating(self, body: str) -> None:
+        """Keeps the pool of late copies small."""
+
+    # --- what always holds --------------------------------------------------------------------------------------------
+
+    @invariant()
+    def each_intent_has_one_effect_at_most(self) -> None:
+        twice = {intent: calls for intent, calls in self.world.effects.items() if len(calls) > 1}
+        assert not twice
+
+    @invariant()
+    def nothing_acts_without_an_intent(self) -> None:
+        assert set(self.world.effects) <= {command.intent_id for command in self.commands}
+
+    @invariant()
+    def what_ended_without_doubt_tells_the_truth(self) -> None:
+        for command in self.commands:
+            row = self.world.ledger.find(command.intent_id)
+            effects = len(self.world.effects[command.intent_id])
+            if row is None:
+                assert effects == 0
+            elif row.status is Status.UNCHANGED or (row.status not in OPEN | REACHED and not row.maybe_acted):
+                assert effects == 0, row
+            elif row.code == "acted":
+                assert effects == 1, row
+
+    @invariant()
+    def whatever_is_dead_and_owes_nothing_has_a_dead_letter_or_was_sent_again(self) -> None:
+        sent_again = {c.intent_id for c in self.commands if self._waits(c.intent_id)}
+        for command in self.commands:
+            row = self.world.ledger.find(command.intent_id)
+            if row is not None and row.status in DEAD and "dead_letter" not in row.owed:
+                assert self.world.letters(row.intent_id) or row.intent_id in sent_again, row
+
+    def teardown(self) -> None:
+        """Everything is delivered again with nothing in its way."""
+        world = self.world
+        world.simulator.faults.clear()
+        for process in self.processes:
+            process.fuse.point = ""
+        for body in self.late:
+            world.queue.send(body)
+        world.clock.advance(timedelta(seconds=LEASE))
+        world.land()
+        world.drain(world.process())
+        for command in self.commands:
+            row = world.intent(command.intent_id)
+            assert row.status not in OPEN, row
+            assert row.owed == (), row
+            assert row.status.value in world.announced(row.intent_id), row
+            if row.status in DEAD:
+                assert world.letters(row.intent_id), row
+        self.each_intent_has_one_effect_at_most()
+        self.what_ended_without_doubt_tells_the_truth()
+        for resource, thing in THINGS:
+            self._is_as_the_newest_says(resource, thing)
+
+    # --- in short -----------------------------------------------------------------------------------------------------
+
+    def _ask(self, resource: Resource, thing: str, action: Action, patience: int | None, *, send: bool = True) -> str:
+        world = self.world
+        world.clock.advance(timedelta(seconds=1))
+        more = {} if patience is None else {"not_after": world.clock() + timedelta(seconds=patience)}
+        command = world.command(resource, thing, action, f"delivery-{len(self.commands)}", **more)
+        self.commands.append(command)
+        body = command.to_json()
+        if send:
+            world.queue.send(body)
+        else:
+            self.late.append(body)  # it arrives after newer ones, if not before then in the end
+        return body
+
+    def _deliver(self, number: int, most: int = 1) -> None:
+        process = self.processes[number]
+        process.deliver(most)
+        process.fuse.point = ""
+        if process.fuse.dead:
+            self.processes[number] = self.world.process()
+        self.world.land()
+
+    def _waits(self, intent: str) -> bool:
+        return any(intent in entry.message.body for entry in self.world.queue.entries.values())
+
+    def _is_as_the_newest_says(self, resource: Resource, thing: str) -> None:
+        rows = [self.world.intent(c.intent_id) for c in self.commands if c.id == thing]
+        if any(row.status in DEAD and self.world.effects[row.intent_id] for row in rows):
+            return  # it acted, was cut off, and ended before anyone could look: the ledger says so and no more
+        reached = sorted((row for row in rows if row.status in REACHED), key=lambda row: row.issued_at)
+        untouched = State.ARCHIVED if thing == THINGS[1][1] else State.ACTIVE
+        wanted = capability(resource, Action(reached[-1].action)).reaches if reached else untouched
+        assert self.world.state(resource, thing) is wanted, rows
+
+
+_SLOW = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
+
+
+class LongMachine(WorkerMachine):
+    """The same, for `make prove`."""
+
+
+# The same small set of programs each time, so that CI is quick and never surprises.
+TestWorkerMachine = WorkerMachine.TestCase
+TestWorkerMachine.settings = settings(
+    max_examples=400, stateful_step_count=30, derandomize=True, deadline=None, suppress_health_check=_SLOW
+)
+
+# New programs each time.
+TestWorkerMachineAtLength = pytest.mark.prove(LongMachine.TestCase)
+TestWorkerMachineAtLength.settings = settings(
+    max_examples=4000, stateful_step_count=50, deadline=None, suppress_health_check=_SLOW
+)
