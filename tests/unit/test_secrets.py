@@ -1,0 +1,67 @@
+"""How the text of a secret is read."""
+
+import json
+
+import pytest
+
+from lifecycle.adapters.secrets import MemorySecrets, signing_secrets, token_in
+from lifecycle.words.errors import Code, Retryable
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        ("whsec_YWJj", [b"whsec_YWJj"]),
+        ("  pasted by hand\n", [b"pasted by hand"]),
+        ('{"secrets": ["new"]}', [b"new"]),
+        ('{"secrets": ["new", "old"]}', [b"new", b"old"]),
+        ('{"secrets": [" new\\n", "old"]}', [b"new", b"old"]),
+        ('{"secrets": ["new", "old", "older"]}', [b"new", b"old"]),
+        ('{"secrets": ["", "new"]}', [b"new"]),
+        ('{"secrets": ["   ", "new"]}', [b"new"]),
+        ('{"secrets": [1, null, ["x"]]}', []),
+        ('{"secrets": "new"}', []),
+        ('{"secrets": []}', []),
+        ('{"secret": "new"}', []),
+        ("{}", []),
+        ("[]", []),
+        ("null", []),
+        ('"quoted"', []),
+        ("", []),
+        ("   ", []),
+    ],
+)
+def test_the_signing_secrets_of_a_source(text: str, secrets: list[bytes]) -> None:
+    assert signing_secrets(text) == secrets
+
+
+@pytest.mark.parametrize(
+    ("text", "token"),
+    [
+        ("a.token.here", "a.token.here"),
+        (" a.token.here\n", "a.token.here"),
+        ('{"token": "a.token.here"}', "a.token.here"),
+        ('{"token": "two\\nlines"}', None),
+        ('{"token": "no\\u00e4scii"}', None),
+        ('{"token": "  "}', None),
+        ('{"token": ""}', None),
+        ('{"token": 7}', None),
+        ('{"Token": "x"}', None),
+        ("[]", None),
+        ("", None),
+        ("two\nlines", None),
+        ("tökén", None),
+    ],
+)
+def test_the_token_of_an_organization(text: str, token: str | None) -> None:
+    assert token_in(text) == token
+
+
+def test_a_secret_may_be_any_json_text_without_raising() -> None:
+    assert signing_secrets(json.dumps({"secrets": ["\ud800"]})) == [b"\xed\xa0\x80"]
+
+
+def test_a_secret_that_does_not_exist_is_a_matter_of_configuration() -> None:
+    with pytest.raises(Retryable, match="does not exist") as trouble:
+        MemorySecrets().get("stack/sources/crm")
+    assert trouble.value.code is Code.CONFIGURATION
