@@ -1,0 +1,45 @@
+"""How long a message stays hidden."""
+
+import pytest
+
+from lifecycle.judgement.waiting import LONGEST, backoff, clamp, patience, turn
+
+
+@pytest.mark.parametrize(
+    ("attempts", "least", "most"),
+    [(1, 15, 30), (2, 30, 60), (3, 60, 120), (5, 240, 480), (6, 450, 900), (100, 450, 900), (0, 15, 30), (-5, 15, 30)],
+)
+def test_backoff_doubles_up_to_a_quarter_of_an_hour(attempts: int, least: int, most: int) -> None:
+    assert backoff(attempts, base=30, roll=0) == least
+    assert most - 1 <= backoff(attempts, base=30, roll=0.999999) <= most
+
+
+def test_backoff_is_never_less_than_a_second() -> None:
+    assert backoff(1, base=0.001, roll=0) == 1
+
+
+@pytest.mark.parametrize(("receives", "seconds"), [(0, 300), (1, 300), (2, 600), (12, 3600), (1000, 3600)])
+def test_patience_grows_from_five_minutes_to_an_hour(receives: int, seconds: int) -> None:
+    assert patience(receives) == seconds
+
+
+def test_a_turn_comes_after_those_ahead() -> None:
+    assert [turn(3, place, 1.5, receives=1, roll=0) for place in range(4)] == [3, 5, 6, 8]
+
+
+def test_those_who_came_back_often_wait_longer() -> None:
+    waits = [turn(0, 0, 0, receives=n, roll=0) for n in (1, 2, 5, 11, 500)]
+    assert waits == [1, 1, 8, 450, 450]
+    assert turn(0, 0, 0, receives=500, roll=0.999999) == 900
+
+
+@pytest.mark.parametrize(
+    ("seconds", "hidden"),
+    [(-5, 1), (0, 1), (0.1, 1), (1, 1), (1.5, 2), (60, 60), (1e12, LONGEST), (float("inf"), LONGEST)],
+)
+def test_a_wait_is_whole_seconds_that_sqs_accepts(seconds: float, hidden: int) -> None:
+    assert clamp(seconds) == hidden
+
+
+def test_even_nonsense_becomes_an_acceptable_wait() -> None:
+    assert 1 <= clamp(float("nan")) <= LONGEST
