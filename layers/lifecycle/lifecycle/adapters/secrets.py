@@ -73,7 +73,8 @@ def signing_secrets(text: str) -> list[bytes]:
     found = parsed.get("secrets") if isinstance(parsed, dict) else None
     if not isinstance(found, list):
         return []
-    return [item.encode() for item in found[:_MOST_SECRETS] if isinstance(item, str) and item]
+    texts = [item.strip() for item in found[:_MOST_SECRETS] if isinstance(item, str)]
+    return [text.encode("utf-8", "surrogatepass") for text in texts if text]
 
 
 def token_in(text: str) -> str | None:
