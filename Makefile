@@ -126,10 +126,7 @@ validate: setup ## sam validate --lint, cfn-lint with the serverless rules, chec
 .PHONY: build
 build: setup ## sam build into .local/build
 	$(call say,sam build)
-	@mkdir -p $(LOCAL)/logs
-	@$(WITH_PYTHON) $(SAM) build --template template.yaml --build-dir $(LOCAL)/build --cached --cache-dir $(LOCAL)/cache/sam \
-	  >$(LOCAL)/logs/build.log 2>&1 || { cat $(LOCAL)/logs/build.log >&2; exit 1; }
-	@printf '%s built; what sam said is in %s\n' $(LOCAL)/build $(LOCAL)/logs/build.log
+	@$(WITH_PYTHON) $(DEV)/python -m cli.local.build
 
 .PHONY: unit
 unit: setup ## the fast tests: unit, property, contract

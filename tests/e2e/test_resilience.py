@@ -115,6 +115,7 @@ def test_a_worker_killed_right_after_tallyfy_acted_leaves_one_effect(bench: Benc
     }
     # The message is handed to our own worker processes, so that the test can kill one at the very moment.
     message = _message_of(bench, thing_id)
+    intent_id = json.loads(str(message["body"]))["intent_id"]
     event = json.dumps({"Records": [message]})
     command = [sys.executable, "-c", WORKER, str(ROOT / "functions/worker/app.py"), event]
 
@@ -124,7 +125,6 @@ def test_a_worker_killed_right_after_tallyfy_acted_leaves_one_effect(bench: Benc
     finally:
         first.send_signal(signal.SIGKILL)
         first.wait()
-    intent_id = json.loads(message["body"])["intent_id"]
     assert bench.status(intent_id)["status"] == "in_progress"
 
     def again() -> bool:

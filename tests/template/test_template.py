@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from lifecycle.adapters.signals import Signal
 from lifecycle.wiring.settings import Settings, StatusSettings, WebhookSettings, WorkerSettings
 from tests.template.support import FUNCTIONS, ORGANIZATION, Json, Template, many, target
 
@@ -351,18 +352,29 @@ class TestAlarms:
     def test_every_function_has_an_alarm_on_errors(self, template: Template) -> None:
         assert set(alarms(template, "Errors")) == set(FUNCTIONS)
 
-    def test_a_refused_token_rings_under_the_name_the_function_counts_it(self, template: Template) -> None:
-        refused = alarms(template, "TokenRefused")
-        assert len(refused) == len(WORKERS)
-        seen = set()
-        for function in WORKERS:
-            variables = template.properties(function)["Environment"]["Variables"]
-            alarm = refused[variables["POWERTOOLS_SERVICE_NAME"]]
-            seen.add(variables["POWERTOOLS_SERVICE_NAME"])
-            assert alarm["Dimensions"][0]["Name"] == "service"
-            assert alarm["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
-            assert alarm["Threshold"] == 0
-        assert seen == set(refused)
+    @pytest.mark.parametrize("metric", [Signal.TOKEN_REFUSED, Signal.UNEXPECTED])
+    def test_what_only_the_code_can_see_rings_under_the_name_it_is_counted_by(
+        self, template: Template, metric: Signal
+    ) -> None:
+        made = [
+            alarm["Properties"]
+            for alarm in template.of_type("AWS::CloudWatch::Alarm").values()
+            if alarm["Properties"]["MetricName"] == metric.value
+        ]
+        variables = [template.properties(function)["Environment"]["Variables"] for function in WORKERS]
+        assert [alarm["Dimensions"] for alarm in made] == [
+            [{"Name": "service", "Value": found["POWERTOOLS_SERVICE_NAME"]}] for found in variables
+        ]
+        assert {alarm["Namespace"] for alarm in made} == {found["POWERTOOLS_METRICS_NAMESPACE"] for found in variables}
+        assert {alarm["Threshold"] for alarm in made} == {0}
+
+    def test_two_stacks_of_one_account_count_apart(self, template: Template) -> None:
+        names = [
+            template.properties(function)["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]["Fn::Sub"]
+            for function in FUNCTIONS
+        ]
+        assert all(name.startswith("${AWS::StackName}-") for name in names)
+        assert len(set(names)) == len(names)
 
     def test_a_5xx_rings(self, template: Template) -> None:
         assert set(alarms(template, "5xx")) == {"HttpApi"}
