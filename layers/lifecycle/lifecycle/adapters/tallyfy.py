@@ -64,6 +64,10 @@ class Tallyfy(Protocol):
 def checked_base_url(url: str) -> str:
     """A base URL the token may be sent to: HTTPS, or loopback. Raises ``ValueError``."""
     parts = urlsplit(url)
+    # A user in the URL would replace our Authorization header; paths are appended, so nothing may follow the path.
+    if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
+        msg = "Tallyfy's base URL must be a scheme, a host and a path, such as https://go.tallyfy.com/api"
+        raise ValueError(msg)
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         return url.rstrip("/")
     msg = f"Tallyfy's base URL must be https (or http on loopback), not {parts.scheme or 'without a scheme'}"
