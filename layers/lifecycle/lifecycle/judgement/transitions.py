@@ -225,7 +225,8 @@ def _first(command: Command) -> IntentRow:
     return IntentRow(
         intent_id=command.intent_id,
         meaning=command.meaning,
-        action=command.action.value,
+        # What is done, not the word for it: archiving a tag is deleting it, and is looked up as that later.
+        action=command.capability.action.value,
         resource=command.resource.value,
         org_id=command.org_id,
         id=command.id,

@@ -1,0 +1,256 @@
+"""The ledger's rules: what a delivery of a command may do, given what is known."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from lifecycle.judgement.transitions import (
+    DEAD,
+    Busy,
+    Claim,
+    Claimed,
+    Concluded,
+    Conflict,
+    Debt,
+    End,
+    IntentRow,
+    ResourceRow,
+    Status,
+    claim,
+    conclude,
+    give_up,
+    millis,
+    release,
+    settle,
+)
+from lifecycle.words.commands import Command
+from lifecycle.words.errors import Code
+from tests.builders import NOW, command
+
+COMMAND = command()
+AT = millis(NOW)
+LEASE = 90_000
+MOST = 6
+DONE = End(Status.DONE, Code.ACTED, "The process is archived.", "{}")
+ENDED = [Status.DONE, Status.UNCHANGED, Status.SUPERSEDED, Status.REJECTED, Status.EXPIRED, Status.DEAD_LETTERED]
+
+
+def judge(
+    intent: IntentRow | None = None,
+    resource: ResourceRow | None = None,
+    asked: Command = COMMAND,
+    *,
+    redrive: int = 0,
+    now: int = AT,
+) -> Claim:
+    return claim(intent, resource, asked, redrive=redrive, now=now, lease=LEASE, most_attempts=MOST)
+
+
+def claimed(intent: IntentRow | None = None, resource: ResourceRow | None = None, *, now: int = AT) -> Claimed:
+    won = judge(intent, resource, now=now)
+    assert isinstance(won, Claimed)
+    return won
+
+
+def ended(status: Status) -> IntentRow:
+    """An intent that has ended, with its debts paid."""
+    row, _ = conclude(claimed(), End(status, Code.ACTED, "So it was."), now=AT, maybe_acted=False)
+    for debt in Debt:
+        row = settle(row, debt)
+    return row
+
+
+def concluded(answer: Claim) -> IntentRow:
+    assert isinstance(answer, Concluded)
+    return answer.intent
+
+
+def test_the_first_delivery_is_claimed() -> None:
+    won = claimed()
+    assert won.intent.status is Status.IN_PROGRESS
+    assert won.intent.attempts == 1
+    assert not won.intent.maybe_acted
+    assert won.intent.lease_until == won.resource.lease_until == AT + LEASE
+    assert won.resource.lease_intent == COMMAND.intent_id
+    assert won.intent.issued_at == AT
+
+
+def test_a_copy_waits_while_another_worker_has_it() -> None:
+    assert judge(claimed().intent, now=AT + 1) == Busy(AT + LEASE)
+    assert judge(claimed().intent, now=AT + LEASE - 1) == Busy(AT + LEASE)
+
+
+def test_what_a_dead_worker_left_is_taken_over_in_doubt() -> None:
+    left = claimed()
+    taken = claimed(left.intent, left.resource, now=AT + LEASE)
+    assert taken.intent.attempts == 2
+    assert taken.intent.maybe_acted
+
+
+def test_another_meaning_under_the_same_name_is_a_conflict() -> None:
+    assert judge(claimed().intent, asked=command(action="restore")) == Conflict()
+    assert judge(ended(Status.DONE), asked=command(id="6f" * 16)) == Conflict()
+
+
+@pytest.mark.parametrize("status", ENDED)
+def test_a_copy_of_what_has_ended_does_nothing(status: Status) -> None:
+    answer = judge(ended(status))
+    assert answer == Concluded(ended(status), fresh=False)
+
+
+@pytest.mark.parametrize("status", sorted(DEAD))
+def test_a_dead_letter_that_is_sent_again_is_open_again(status: Status) -> None:
+    again = judge(replace(ended(status), attempts=6), redrive=1)
+    assert isinstance(again, Claimed)
+    assert again.intent.attempts == 1
+    assert again.intent.redrive == 1
+
+
+@pytest.mark.parametrize("status", [Status.DONE, Status.UNCHANGED, Status.SUPERSEDED])
+def test_what_was_done_is_not_opened_by_sending_it_again(status: Status) -> None:
+    assert not isinstance(judge(ended(status), redrive=5), Claimed)
+
+
+def test_each_sending_again_opens_only_once() -> None:
+    rejected_twice = replace(ended(Status.REJECTED), redrive=1)
+    assert isinstance(judge(rejected_twice, redrive=1), Concluded)
+    assert isinstance(judge(rejected_twice, redrive=2), Claimed)
+
+
+def test_an_older_command_is_superseded_by_what_was_concluded_since() -> None:
+    newer = ResourceRow(newest_concluded=AT + 1, newest_intent="int_newer")
+    row = concluded(judge(resource=newer))
+    assert row.status is Status.SUPERSEDED
+    assert "int_newer" in row.reason
+    assert row.owed == (Debt.ANNOUNCEMENT,)
+
+
+def test_a_command_of_the_same_moment_is_not_superseded() -> None:
+    assert isinstance(judge(resource=ResourceRow(newest_concluded=AT)), Claimed)
+
+
+def test_the_earliest_issue_counts_so_that_a_copy_does_not_become_newer() -> None:
+    late_copy = command(issued_at=(NOW + timedelta(hours=1)).isoformat())
+    waiting, _ = release(claimed(), Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
+    row = concluded(judge(waiting, ResourceRow(newest_concluded=AT + 1), late_copy))
+    assert row.status is Status.SUPERSEDED
+
+
+def test_a_command_past_its_time_expires_into_the_dead_letters() -> None:
+    asked = command(not_after=NOW.isoformat())
+    assert isinstance(judge(asked=asked, now=AT), Claimed)
+    row = concluded(judge(asked=asked, now=AT + 1))
+    assert row.status is Status.EXPIRED
+    assert row.owed == (Debt.DEAD_LETTER, Debt.ANNOUNCEMENT)
+
+
+def test_after_six_attempts_it_is_dead() -> None:
+    tired = replace(claimed().intent, status=Status.WAITING, attempts=MOST, lease_until=0, reason="No answer.")
+    row = concluded(judge(tired))
+    assert row.status is Status.DEAD_LETTERED
+    assert row.code == Code.ATTEMPTS_EXHAUSTED
+    assert "No answer." in row.reason
+    assert isinstance(judge(replace(tired, attempts=MOST - 1)), Claimed)
+
+
+def test_one_worker_at_a_time_has_a_thing() -> None:
+    taken = ResourceRow(lease_until=AT + 5, lease_intent="int_other")
+    assert judge(resource=taken) == Busy(AT + 5)
+    assert isinstance(judge(resource=taken, now=AT + 5), Claimed)
+    assert isinstance(judge(resource=replace(taken, lease_intent=COMMAND.intent_id)), Claimed)
+
+
+def test_an_end_frees_the_thing_and_marks_it_as_the_newest() -> None:
+    intent, resource = conclude(claimed(), DONE, now=AT + 5, maybe_acted=False)
+    assert (intent.status, intent.code, intent.evidence) == (Status.DONE, "acted", "{}")
+    assert intent.concluded_at == AT + 5
+    assert resource == ResourceRow(newest_concluded=AT, newest_action="archive", newest_intent=COMMAND.intent_id)
+
+
+def test_archiving_a_tag_is_remembered_as_the_deletion_that_it_is() -> None:
+    won = judge(asked=command(resource="tag", action="archive"))
+    assert isinstance(won, Claimed)
+    assert conclude(won, DONE, now=AT, maybe_acted=False)[1].newest_action == "delete"
+
+
+def test_an_unchanged_thing_counts_as_concluded_too() -> None:
+    end = End(Status.UNCHANGED, Code.NOTHING_TO_DO, "It is archived already.")
+    assert conclude(claimed(), end, now=AT, maybe_acted=False)[1].newest_concluded == AT
+
+
+@pytest.mark.parametrize("status", sorted(DEAD))
+def test_a_refusal_supersedes_nothing(status: Status) -> None:
+    _, resource = conclude(claimed(), End(status, Code.HELD, "It is held."), now=AT, maybe_acted=False)
+    assert resource == ResourceRow()
+
+
+def test_an_older_end_does_not_replace_a_newer_one() -> None:
+    won = replace(claimed(), resource=ResourceRow(newest_concluded=AT + 9, newest_intent="int_newer"))
+    assert conclude(won, DONE, now=AT, maybe_acted=False)[1].newest_intent == "int_newer"
+
+
+def test_debts_are_paid_under_the_lease_and_the_last_one_ends_it() -> None:
+    row, _ = conclude(claimed(), End(Status.REJECTED, Code.HELD, "It is held."), now=AT, maybe_acted=False)
+    assert judge(row, now=AT + 1) == Busy(AT + LEASE)
+    after_one = settle(row, Debt.DEAD_LETTER)
+    assert after_one.owed == (Debt.ANNOUNCEMENT,)
+    assert after_one.lease_until == AT + LEASE
+    after_both = settle(after_one, Debt.ANNOUNCEMENT)
+    assert after_both.owed == ()
+    assert after_both.lease_until == 0
+    assert settle(after_both, Debt.DEAD_LETTER) == after_both
+
+
+def test_a_debt_left_by_a_dead_worker_is_found_after_its_lease() -> None:
+    row, _ = conclude(claimed(), DONE, now=AT, maybe_acted=False)
+    found = judge(row, now=AT + LEASE)
+    assert concluded(found).owed == (Debt.ANNOUNCEMENT,)
+
+
+@pytest.mark.parametrize(("counted", "attempts"), [(True, 1), (False, 0)])
+def test_only_failures_count_as_attempts(counted: bool, attempts: int) -> None:  # noqa: FBT001 - a case
+    intent, resource = release(claimed(), Code.UNAVAILABLE, "No answer.", counted=counted, maybe_acted=False)
+    assert intent.status is Status.WAITING
+    assert intent.attempts == attempts
+    assert intent.lease_until == resource.lease_until == 0
+    assert resource.lease_intent == ""
+    assert (intent.code, intent.reason) == ("unavailable", "No answer.")
+    assert isinstance(judge(intent, resource, now=AT + 1), Claimed)
+
+
+def test_a_doubt_is_never_forgotten_before_the_end() -> None:
+    doubtful, resource = release(claimed(), Code.UNCERTAIN, "Cut off.", counted=True, maybe_acted=True)
+    again = claimed(doubtful, resource)
+    calm, resource = release(again, Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
+    assert claimed(calm, resource).intent.maybe_acted
+    exhausted, _ = conclude(again, End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x"), now=AT, maybe_acted=False)
+    assert exhausted.maybe_acted
+
+
+def test_a_doubt_outlives_being_sent_again() -> None:
+    end = End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "Cut off.")
+    row, _ = conclude(claimed(), end, now=AT, maybe_acted=True)
+    again = judge(row, redrive=1, now=AT + LEASE)
+    assert isinstance(again, Claimed)
+    assert again.intent.maybe_acted
+
+
+def test_what_waited_too_long_is_given_up() -> None:
+    given = give_up(None, COMMAND, Code.WAITED_TOO_LONG, "Too long.", redrive=2, now=AT, lease=LEASE)
+    assert given is not None
+    assert given.fresh
+    assert given.intent.status is Status.DEAD_LETTERED
+    assert given.intent.redrive == 2
+    assert given.intent.owed == (Debt.DEAD_LETTER, Debt.ANNOUNCEMENT)
+
+
+@pytest.mark.parametrize("status", ENDED)
+def test_what_has_ended_is_not_given_up(status: Status) -> None:
+    assert give_up(ended(status), COMMAND, Code.WAITED_TOO_LONG, "x", redrive=0, now=AT, lease=LEASE) is None
+
+
+def test_what_is_being_worked_on_is_not_given_up() -> None:
+    at_work = claimed().intent
+    assert give_up(at_work, COMMAND, Code.WAITED_TOO_LONG, "x", redrive=0, now=AT + 1, lease=LEASE) is None
+    assert give_up(at_work, COMMAND, Code.WAITED_TOO_LONG, "x", redrive=0, now=AT + LEASE, lease=LEASE) is not None
