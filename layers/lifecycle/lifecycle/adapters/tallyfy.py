@@ -160,13 +160,14 @@ class HttpTallyfy:
                 Code.UNCERTAIN, f"The call was cut off ({type(error).__name__}), so its effect is unknown."
             ) from error
         body = _json(answer)
-        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or (answer.ok and _is_error(body)):
+        succeeded = _succeeded(answer)
+        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or (succeeded and (body is None or _is_error(body))):
             raise Ambiguous(
                 Code.UNCERTAIN, f"Tallyfy answered {answer.status_code} with an error, so the effect is unknown."
             )
-        if not answer.ok:
+        if not succeeded or body is None:
             raise _refused(answer.status_code, doing.name)
-        if _contradicts(doing, body):
+        if _contradicts(doing, thing_id, body):
             raise Ambiguous(Code.UNCERTAIN, "Tallyfy answered 200, but not with the state that was asked for.")
         references = body.get("deleted_references")
         return Receipt(json.dumps({"deleted_references": references}) if references else "")
@@ -209,10 +210,10 @@ class HttpTallyfy:
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
         body = _json(answer)
-        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or (answer.ok and (_is_error(body) or not body)):
-            raise Retryable(Code.UNAVAILABLE, f"Tallyfy answered {answer.status_code} and nothing readable.")
-        if not answer.ok:
+        if HTTPStatus.BAD_REQUEST <= answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
             raise _refused(answer.status_code, "reading")
+        if not _succeeded(answer) or not body or _is_error(body):
+            raise Retryable(Code.UNAVAILABLE, f"Tallyfy answered {answer.status_code} and nothing readable.")
         return body
 
     def _call(self, org_id: str, method: str, path: str, query: Mapping[str, str] | None = None) -> requests.Response:
@@ -323,13 +324,20 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _json(answer: requests.Response) -> Json:
-    """The body as an object; anything else (nothing, HTML, a list) is an empty one."""
+def _succeeded(answer: requests.Response) -> bool:
+    """Whether it is a 2xx. ``requests`` calls a redirect ``ok`` as well, and a redirect has done nothing."""
+    return HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES
+
+
+def _json(answer: requests.Response) -> Json | None:
+    """The body as an object, an empty one where there is no body; ``None`` for anything else (HTML, a list)."""
+    if not answer.content:
+        return {}
     try:
         body = answer.json()
     except requests.JSONDecodeError:
-        return {}
-    return body if isinstance(body, dict) else {}
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def _data(body: Json) -> Json:
@@ -341,9 +349,11 @@ def _is_error(body: Json) -> bool:
     return bool(body.get("error"))
 
 
-def _contradicts(doing: Capability, body: Json) -> bool:
-    """Whether an answer shows another state than was asked for. No body, or one without the field, says nothing."""
+def _contradicts(doing: Capability, thing_id: str, body: Json) -> bool:
+    """Whether an answer shows another thing or state than was asked for. What it does not mention says nothing."""
     data = _data(body)
+    if data.get("id", thing_id) != thing_id:
+        return True
     if "archived_at" not in data:
         return False
     return (doing.reaches is State.ACTIVE) == bool(data["archived_at"])
