@@ -210,7 +210,8 @@ class HttpTallyfy:
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
         body = _json(answer)
-        if HTTPStatus.BAD_REQUEST <= answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        refused = HTTPStatus.BAD_REQUEST <= answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+        if refused and answer.status_code != HTTPStatus.REQUEST_TIMEOUT:
             raise _refused(answer.status_code, "reading")
         if not _succeeded(answer) or not body or _is_error(body):
             raise Retryable(Code.UNAVAILABLE, f"Tallyfy answered {answer.status_code} and nothing readable.")
