@@ -191,7 +191,10 @@ class HttpTallyfy:
             asked = {"archived": "only", "page": str(page), "per_page": str(_PER_PAGE), **_LISTED.get(resource, {})}
             found = self._read(org_id, path, asked)
             rows = found.get("data") if found else None
-            if not isinstance(rows, list) or not rows:
+            if not isinstance(rows, list):
+                # A thing that a delete left in doubt would count as gone if this were taken for an empty list.
+                raise Retryable(Code.UNAVAILABLE, f"Tallyfy did not list what is archived of kind {resource.label}.")
+            if not rows:
                 return
             yield from (row for row in rows if isinstance(row, dict))
             if page >= _total_pages(found):
