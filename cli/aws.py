@@ -1,0 +1,117 @@
+"""One stack as its operator reaches it: outputs, secrets, queues and ledger, with the operator's credentials."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Protocol
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from cli.trouble import Exit, Trouble
+from lifecycle.adapters.ledger import Ledger, Terms
+from lifecycle.adapters.queues import Queue, SqsQueue
+from lifecycle.adapters.rows import DynamoRows
+from lifecycle.adapters.secrets import ManagedSecrets, Secrets
+from lifecycle.judgement.transitions import IntentRow
+
+_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+_NO_TERMS = Terms(lease=timedelta(0), keep=timedelta(0), most_attempts=0)
+"""The ledger is only read here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A dead-letter queue and the queue its letters came from."""
+
+    name: str
+    dead: Queue
+    origin: Queue
+
+
+class Stack(Protocol):
+    """What the commands need of a deployed stack."""
+
+    name: str
+
+    def outputs(self) -> Mapping[str, str]:
+        """The stack's outputs. Raises `Trouble` if there is no such stack."""
+
+    def secrets(self) -> Secrets:
+        """Its secrets, by full name."""
+
+    def pairs(self) -> list[Pair]:
+        """Both dead-letter queues."""
+
+    def intent(self, intent_id: str) -> IntentRow | None:
+        """What the ledger holds on an intent."""
+
+
+class AwsStack:
+    """A stack on AWS, or on whatever AWS_ENDPOINT_URL names."""
+
+    def __init__(self, name: str, region: str | None) -> None:
+        self.name = name
+        self._session = boto3.Session(region_name=region)
+
+    def outputs(self) -> Mapping[str, str]:
+        """See `Stack`."""
+        return self._outputs
+
+    @cached_property
+    def _outputs(self) -> Mapping[str, str]:
+        client = self._session.client("cloudformation", config=_CONFIG)
+        try:
+            found = client.describe_stacks(StackName=self.name)["Stacks"][0].get("Outputs", [])
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "ValidationError":
+                where = self._session.region_name or "this region"
+                message = (
+                    f"There is no stack '{self.name}' in {where}. Give --stack and --region, or check AWS_PROFILE."
+                )
+                raise Trouble(message, Exit.UNREACHABLE) from error
+            raise
+        return {output.get("OutputKey", ""): output.get("OutputValue", "") for output in found}
+
+    @cached_property
+    def _secrets(self) -> ManagedSecrets:
+        return ManagedSecrets(self._session.client("secretsmanager", config=_CONFIG))
+
+    def secrets(self) -> Secrets:
+        """See `Stack`."""
+        return self._secrets
+
+    def pairs(self) -> list[Pair]:
+        """See `Stack`."""
+        client = self._session.client("sqs", config=_CONFIG)
+
+        def queue(output: str) -> SqsQueue:
+            return SqsQueue(client, output_of(self, output))
+
+        return [
+            Pair("commands", queue("CommandsDeadLetterQueueUrl"), queue("CommandsQueueUrl")),
+            Pair("purge", queue("PurgeDeadLetterQueueUrl"), queue("PurgeQueueUrl")),
+        ]
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        rows = DynamoRows(self._session.client("dynamodb", config=_CONFIG), output_of(self, "LedgerTableName"))
+        return Ledger(rows, _NO_TERMS, lambda: datetime.now(UTC))
+
+    def intent(self, intent_id: str) -> IntentRow | None:
+        """See `Stack`."""
+        return self._ledger.find(intent_id)
+
+
+def output_of(stack: Stack, name: str) -> str:
+    """One output of a stack.
+
+    Raises:
+        Trouble: It has no such output: it is another kind of stack, or an older release.
+    """
+    value = stack.outputs().get(name)
+    if not value:
+        raise Trouble(f"Stack '{stack.name}' has no output {name}. Is it one of tallyfy-lifecycle's?", Exit.UNREACHABLE)
+    return value

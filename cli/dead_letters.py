@@ -1,0 +1,236 @@
+"""`lifecycle dead-letters`: see what could not be done, send it again, or drop it."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import Region, StackName, Timeout, Wait, Yes, stack_of, world_of
+from cli.screen import NO, NOTE, YES, age, console, plain, status_text, table
+from cli.trouble import Exit, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cli.aws import Stack
+    from cli.letters import Deed, Letter, Look
+    from cli.world import World
+    from lifecycle.judgement.transitions import IntentRow
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="See what could not be done, send it again, or drop it. Works on both dead-letter queues of the stack.",
+)
+
+Limit = Annotated[int, typer.Option("--limit", min=1, help="Look at so many messages of each queue at most.")]
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ID]...", help="intent ids, or message ids; the first characters do if they are unique"),
+]
+
+
+@app.command("list")
+def list_(ctx: typer.Context, limit: Limit = 1000, stack: StackName = None, region: Region = None) -> None:
+    """List the dead letters, and leave them where they are."""
+    world = world_of(ctx)
+    seen = _look(world, stack_of(ctx, stack, region), limit)
+    if seen.letters:
+        _print(world, seen.letters)
+    elif not seen.missed:
+        console().print(YES, "There are no dead letters.")
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    id: Annotated[str, typer.Argument(metavar="ID", help="an intent id or a message id, or how it begins")],
+    limit: Limit = 1000,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Show all that is known of one dead letter."""
+    from cli import letters
+
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    for letter in letters.choose(_look(world, target, limit).letters, [id]):
+        row = target.intent(letter.intent_id) if letter.intent_id else None
+        out = console()
+        for name, value in (
+            ("intent", letter.intent_id or "none: this is no command"),
+            ("message", letter.message.id),
+            ("queue", letter.queue),
+            ("what", letter.what),
+            ("code", letter.code),
+            ("reason", letter.reason),
+            ("attempts", letter.attempts),
+            ("sent again", str(letter.message.redrive)),
+            ("failed at", f"{letter.failed_at:%Y-%m-%d %H:%M:%S} UTC"),
+            ("ledger", f"{row.status}: {row.reason}" if row else "nothing"),
+        ):
+            out.print(f"[bold]{name:<11}[/]", plain(value, most=2000), soft_wrap=True)
+        out.print("[bold]body[/]")
+        out.print(plain(_pretty(letter.message.body), most=20_000), soft_wrap=True)
+
+
+@app.command("send-again")
+def send_again(
+    ctx: typer.Context,
+    ids: Ids = None,
+    all_: Annotated[bool, typer.Option("--all", help="All but poison, which only its message id can name.")] = False,
+    code: Annotated[
+        str | None, typer.Option("--code", help="Those with this code, such as attempts_exhausted.")
+    ] = None,
+    wait: Wait = False,
+    timeout: Timeout = 120,
+    yes: Yes = False,
+    limit: Limit = 1000,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Send dead letters to the queue they came from. What was done stays done: it is safe to do this twice."""
+    from cli import letters
+
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    if (bool(ids) + all_ + bool(code)) != 1:
+        raise Trouble("Say which: ids, or --all, or --code.", Exit.USAGE)
+    seen = _look(world, target, limit)
+    if ids:
+        chosen = letters.choose(seen.letters, ids)
+    else:
+        chosen = [one for one in seen.letters if one.intent_id and (all_ or one.code == code)]
+        poison = [one for one in seen.letters if not one.intent_id and (all_ or one.code == code)]
+        if poison:
+            console().print(NOTE, f"{len(poison)} that are no commands stay: send those by message id, if at all.")
+    if not chosen:
+        console().print(YES, "There is nothing to send again.")
+        return
+    if not yes:
+        _print(world, chosen)
+        typer.confirm(f"Send {len(chosen)} again?", abort=True)
+    before = {one.name: target.intent(one.intent_id) for one in chosen if one.intent_id} if wait else {}
+    deeds = []
+    for deed in letters.send_again(target.pairs(), chosen, most=limit, clock=world.clock):
+        deeds.append(deed)
+        _print_deed(deed, "sent again")
+    if wait:
+        _outcomes(world, target, [deed.letter for deed in deeds if deed.done], before, timeout)
+    _all_done(deeds)
+
+
+@app.command()
+def drop(
+    ctx: typer.Context,
+    ids: Ids = None,
+    code: Annotated[str | None, typer.Option("--code", help="Those with this code, such as poison.")] = None,
+    limit: Limit = 1000,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Delete dead letters for good: the command is never carried out. You are asked to type what you drop."""
+    from cli import letters
+
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    if bool(ids) == bool(code):
+        raise Trouble("Say which: ids, or --code.", Exit.USAGE)
+    seen = _look(world, target, limit)
+    chosen = letters.choose(seen.letters, ids) if ids else [one for one in seen.letters if one.code == code]
+    if not chosen:
+        console().print(YES, "There is nothing to drop.")
+        return
+    _print(world, chosen)
+    wanted = chosen[0].name if len(chosen) == 1 else f"drop {len(chosen)}"
+    console().print(f"This cannot be taken back. To go on, type: [bold]{wanted}[/]", soft_wrap=True)
+    if typer.prompt("", default="", show_default=False, prompt_suffix="> ").strip() != wanted:
+        raise Trouble("Nothing was dropped.")
+    deeds = []
+    for deed in letters.drop(target.pairs(), chosen, most=limit, clock=world.clock):
+        deeds.append(deed)
+        _print_deed(deed, "dropped")
+    _all_done(deeds)
+
+
+def _look(world: "World", stack: "Stack", limit: int) -> "Look":
+    from cli import letters
+
+    seen = letters.look(stack.pairs(), most=limit, clock=world.clock)
+    for missed in seen.missed:
+        console(errors=True).print(NOTE, f"Not all could be seen. {missed}")
+    return seen
+
+
+def _print(world: "World", shown: list["Letter"]) -> None:
+    names = _short_names(shown)
+    rows = table("intent", "what", "code", "reason", "attempts", "failed at", "age")
+    now = world.clock()
+    for letter in sorted(shown, key=lambda one: one.failed_at):
+        rows.add_row(
+            names[letter.message.id],
+            plain(letter.what),
+            plain(letter.code),
+            plain(letter.reason, most=160),
+            plain(letter.attempts),
+            f"{letter.failed_at:%m-%d %H:%M}",
+            age(now - letter.failed_at),
+        )
+    console().print(rows)
+    total = len(shown)
+    console().print(f"{total} dead letter{'s' if total > 1 else ''}. Times are UTC; each is kept for 14 days.")
+
+
+def _short_names(shown: list["Letter"]) -> dict[str, str]:
+    """Names cut to the length that still tells them apart; a message id stands where there is no intent."""
+    full = {letter.name for letter in shown}
+    length = 12
+    while len({name[:length] for name in full}) < len(full):
+        length += 4
+    return {letter.message.id: letter.name[:length] for letter in shown}
+
+
+def _print_deed(deed: "Deed", done: str) -> None:
+    out = console()
+    mark, told = (YES, done) if deed.done else (NO, f"not {done}: {deed.remark}")
+    out.print(mark, plain(deed.letter.name), plain(deed.letter.what), plain(told), soft_wrap=True)
+
+
+def _outcomes(
+    world: "World", stack: "Stack", sent: list["Letter"], before: "Mapping[str, IntentRow | None]", seconds: float
+) -> None:
+    """Tell how each ended. The ledger is asked, not the API: it tells the old end from the new one."""
+    from cli.letters import is_answered
+    from lifecycle.judgement.transitions import DEAD
+
+    open_ = {letter.name: letter for letter in sent if letter.intent_id}
+    out = console()
+    left, failed = seconds, 0
+    while open_:
+        for name, letter in list(open_.items()):
+            row = stack.intent(name)
+            if row is None or not is_answered(letter, before.get(name), row):
+                continue
+            del open_[name]
+            failed += row.status in DEAD
+            mark = NO if row.status in DEAD else YES
+            out.print(mark, plain(name), status_text(row.status), plain(row.reason), soft_wrap=True)
+        if not open_ or left <= 0:
+            break
+        world.sleep(1)
+        left -= 1
+    for name in open_:
+        out.print(NOTE, plain(name), "is still under way: ask `lifecycle status`", soft_wrap=True)
+    if failed:
+        raise Trouble(f"{failed} failed again.")
+    if open_:
+        raise typer.Exit(Exit.PENDING)
+
+
+def _all_done(deeds: list["Deed"]) -> None:
+    left = sum(not deed.done for deed in deeds)
+    if left:
+        raise Trouble(f"{left} of {len(deeds)} were left as they are.")
+
+
+def _pretty(body: str) -> str:
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except ValueError:
+        return body

@@ -1,0 +1,118 @@
+"""Makes one signed delivery: what is asked, by which source, under which delivery id."""
+
+import binascii
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cli.signing import sign
+from cli.trouble import Exit, Trouble
+from lifecycle.adapters.secrets import Secrets, signing_secrets
+from lifecycle.judgement.signatures import Scheme
+from lifecycle.judgement.sources import Source, Sources
+from lifecycle.words.capabilities import Capability, capability
+from lifecycle.words.commands import CommandRequest
+from lifecycle.words.errors import Rejected
+
+SOURCES_FILE = Path(__file__).resolve().parents[1] / "layers" / "config" / "sources.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is posted, but for the signature, which is made when it is sent."""
+
+    source: str
+    scheme: Scheme
+    body: bytes
+    delivery_id: str
+
+    def headers(self, secret: str, now: datetime) -> dict[str, str]:
+        """The headers that sign it, good for five minutes.
+
+        Raises:
+            Trouble: The secret cannot be used for signing.
+        """
+        try:
+            return sign(self.scheme, secret, self.body, delivery_id=self.delivery_id, timestamp=int(now.timestamp()))
+        except (ValueError, binascii.Error) as error:
+            raise Trouble(f"The secret of source '{self.source}' is of no use: {error}.") from error
+
+
+def declared_sources(path: Path = SOURCES_FILE) -> Sources:
+    """The declarations in this checkout.
+
+    Raises:
+        Trouble: The file is missing or wrong.
+    """
+    try:
+        return Sources.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise Trouble(f"{path} cannot be read: {error}") from error
+
+
+def declared(sources: Sources, name: str) -> Source:
+    """One source.
+
+    Raises:
+        Trouble: There is none of this name.
+    """
+    if name not in sources.sources:
+        raise Trouble(
+            f"Source '{name}' is not in layers/config/sources.toml. Declared: {', '.join(sorted(sources.sources))}.",
+            Exit.USAGE,
+        )
+    return sources.sources[name]
+
+
+def new_delivery_id() -> str:
+    """A delivery id that nobody used before."""
+    return f"msg_{secrets.token_hex(12)}"
+
+
+def delivery(source: str, scheme: Scheme, asked: Mapping[str, object], delivery_id: str) -> tuple[Delivery, Capability]:
+    """Make a delivery, checked as the stack will check it.
+
+    Raises:
+        Trouble: It is not a command, or Tallyfy has no such action.
+    """
+    if not re.fullmatch(r"[\x21-\x7e]{1,200}", delivery_id):
+        raise Trouble("A delivery id has 1 to 200 visible ASCII characters and no spaces.", Exit.USAGE)
+    said = {name: value for name, value in asked.items() if value is not None and value is not False}
+    if scheme is Scheme.HMAC:
+        said["delivery_id"] = delivery_id  # This scheme has no header for it.
+    body = json.dumps(said).encode()
+    try:
+        request = CommandRequest.parse(body)
+        doing = capability(request.resource, request.action)
+    except Rejected as error:
+        raise Trouble(error.reason, Exit.USAGE) from error
+    return Delivery(source, scheme, body, delivery_id), doing
+
+
+def expectations(pairs: list[str]) -> dict[str, str] | None:
+    """`key=value` pairs as the `expect` of a command.
+
+    Raises:
+        Trouble: One has no `=`.
+    """
+    wrong = [pair for pair in pairs if "=" not in pair]
+    if wrong:
+        raise Trouble("--expect wants key=value, such as status=complete.", Exit.USAGE)
+    return dict(pair.split("=", 1) for pair in pairs) or None
+
+
+def stored_secret(secrets: Secrets, prefix: str, source: str) -> str:
+    """The newest signing secret of a source, from Secrets Manager.
+
+    Raises:
+        Trouble: The secret holds none.
+    """
+    name = f"{prefix}/sources/{source}"
+    found = signing_secrets(secrets.get(name))
+    if not found:
+        raise Trouble(f'Secret \'{name}\' holds no signing secret. Store the text, or {{"secrets": ["new", "old"]}}.')
+    return found[0].decode()

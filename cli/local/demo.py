@@ -1,0 +1,393 @@
+"""`make demo`: every promise shown, and believed only if the status endpoint and the simulator's own log agree."""
+
+import base64
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from rich import box
+from rich.console import Console, Group
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from cli import letters
+from cli.api import Answer, Api, Report
+from cli.aws import AwsStack, Pair
+from cli.delivery import Delivery, declared_sources, delivery, new_delivery_id
+from cli.letters import Letter
+from cli.local.running import SOURCE, Local, local_stack, pointed_at, utc_now
+from cli.local.simulator import DefaultIds, Fault, SimulatorClient
+from cli.local.stack import ROOT
+from cli.screen import NO, YES, plain, status_text
+from cli.screen import console as plain_console
+from lifecycle.adapters.tallyfy import pooled_session
+from lifecycle.judgement.transitions import DEAD, IntentRow, Status
+from lifecycle.words.capabilities import Action, Resource
+
+ORG = DefaultIds.ORGANIZATION
+LOG = ROOT / ".local" / "logs" / "demo.log"
+_STRANGER = "whsec_" + base64.b64encode(b"known to nobody of ours").decode()
+_END_SECONDS = 60.0
+_EVERY = 0.1
+_POISON = json.dumps({"please": "tidy up", "everything": True})
+_MOST_ATTEMPTS = 6
+
+
+@dataclass(slots=True)
+class Step:
+    """What one step says of itself. It has passed if every check has."""
+
+    title: str
+    sent: list[str] = field(default_factory=list)
+    came_back: list[str] = field(default_factory=list)
+    checks: list[tuple[str, bool]] = field(default_factory=list)
+
+    def check(self, what: str, held: object) -> None:
+        """Note a check."""
+        self.checks.append((what, bool(held)))
+
+    @property
+    def passed(self) -> bool:
+        """Whether it was seen as promised."""
+        return bool(self.checks) and all(held for _, held in self.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A command of the demonstration: how it must stand in the ledger in the end, and with how many effects."""
+
+    intent_id: str
+    what: str
+    id: str
+    action: Action
+    status: Status
+    effects: int
+
+
+def play(out: Console | None = None, *, clock: Callable[[], float] = time.monotonic) -> bool:
+    """Set up, play all steps, tear down; whether each outcome was seen."""
+    out = out or plain_console()
+    started = clock()
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=out, transient=True) as progress:
+        bar = progress.add_task("Starting", total=len(STEPS))
+        with local_stack(lambda step: progress.update(bar, description=step)) as local:
+            ready = clock()
+            out.print(f"[bold]The template is deployed[/] to an emulator on loopback, in {ready - started:.0f} s.")
+            with pointed_at(local.stack.environment):
+                show = Show(local, lambda what: progress.update(bar, description=what))
+                passed = _play_steps(show, progress, bar, out)
+            progress.update(bar, description="Stopping everything")
+            if not passed:
+                LOG.parent.mkdir(parents=True, exist_ok=True)
+                LOG.write_text(local.stack.log)
+    ended = clock()
+    verdict = Text("Every outcome was seen.", "bold green")
+    if not passed:
+        verdict = Text(f"Not every outcome was seen. The functions' log is in {LOG}.", "bold red")
+    out.print(
+        verdict, f"{ended - started:.0f} s in all, {ready - started:.0f} s of it to set up. Nothing is left running."
+    )
+    return passed
+
+
+def _play_steps(show: "Show", progress: Progress, bar: TaskID, out: Console) -> bool:
+    passed = True
+    show.begin_outage()
+    for number, (title, act) in enumerate(STEPS, start=1):
+        progress.update(bar, description=title)
+        step = Step(title)
+        try:
+            act(show, step)
+        except Exception as error:  # noqa: BLE001 - one step that breaks must not hide the others
+            step.check(f"it broke: {type(error).__name__}: {error}", held=False)
+        out.print(_told(number, step))
+        progress.advance(bar)
+        passed &= step.passed
+    table, all_right = show.closing_table()
+    out.print(table)
+    return passed and all_right
+
+
+def _told(number: int, step: Step) -> Group:
+    lines = Table.grid(padding=(0, 1))
+    lines.add_column(width=10, justify="right", style="dim")
+    lines.add_column(overflow="fold")
+    for label, texts in (("sent", step.sent), ("came back", step.came_back)):
+        for text in texts:
+            lines.add_row(label, plain(text, most=160))
+    if not step.passed:
+        lines.add_row("missing", Text("; ".join(what for what, held in step.checks if not held), "red"))
+    return Group(Text.assemble(YES if step.passed else NO, f" {number}. ", (step.title, "bold")), lines)
+
+
+class Show:
+    """The parts in play, and what each step does with them."""
+
+    def __init__(self, local: Local, say: Callable[[str], None]) -> None:
+        self.api = Api(pooled_session(), local.stack.api_url)
+        self.simulator: SimulatorClient = local.simulator.client()
+        self.stack = AwsStack(local.stack.options.stack_name, None)
+        self.pairs: Sequence[Pair] = self.stack.pairs()
+        self.asked: list[Asked] = []
+        self._say = say
+        self._secrets = local.secrets
+        self._sources = declared_sources()
+        self._first: tuple[Delivery, dict[str, str], str] | None = None
+        self._outage: Asked | None = None
+        self._found: list[Letter] = []
+
+    # --- the steps ----------------------------------------------------------------------------------------------------
+
+    def begin_outage(self) -> None:
+        """Before the first step: six attempts with growing waits take half a minute, so they run beside the others."""
+        self.simulator.add_fault(Fault.answer_status(503, id=DefaultIds.ARCHIVED_TASK, times=-1))
+        packet = self._packet(Resource.TASK, Action.RESTORE, DefaultIds.ARCHIVED_TASK)
+        answer = self._post(packet)
+        self._outage = Asked(
+            answer.intent_id, "restore task (outage)", DefaultIds.ARCHIVED_TASK, Action.RESTORE, Status.DONE, 1
+        )
+        self.asked.append(self._outage)
+
+    def archive(self, step: Step) -> None:
+        """A signed webhook archives a process."""
+        packet = self._packet(Resource.RUN, Action.ARCHIVE, DefaultIds.RUN)
+        headers = packet.headers(self._secrets[SOURCE], utc_now())
+        answer = self.api.post(SOURCE, packet.body, headers)
+        self._first = (packet, headers, answer.intent_id)
+        step.sent.append(f"POST /webhooks/{SOURCE}: archive process, signed")
+        self._ended(step, answer, "archive process", DefaultIds.RUN, Action.ARCHIVE, Status.DONE)
+        step.check("the simulator has it archived", self._state(DefaultIds.RUN) == "archived")
+
+    def same_again(self, step: Step) -> None:
+        """The same delivery again."""
+        if self._first is None:
+            step.check("the first delivery was sent", held=False)
+            return
+        packet, headers, intent_id = self._first
+        step.sent.append("the same bytes, 3 times more")
+        answers = [self.api.post(SOURCE, packet.body, headers) for _ in range(3)]
+        step.check(
+            "each was answered as the first was", all(one.accepted and one.intent_id == intent_id for one in answers)
+        )
+        # The command in the outage is the only other one on its way.
+        step.check("the copies were worked off", _until(lambda: self.pairs[0].origin.depth() <= 1))
+        effects = self.simulator.effects(id=DefaultIds.RUN)
+        report = self.api.status(intent_id)
+        step.came_back.append(f"3 × 202 with the same intent; {report.status}, {_changes(effects)}")
+        step.check("still one effect", effects == 1)
+        step.check("its status is the same", report.status is Status.DONE)
+
+    def bad_signature(self, step: Step) -> None:
+        """A signature made with another secret."""
+        packet = self._packet(Resource.RUN, Action.ARCHIVE, DefaultIds.ACTIVE_RUN)
+        headers = packet.headers(_STRANGER, utc_now())
+        answer = self.api.post(SOURCE, packet.body, headers)
+        calls = self.simulator.log(id=DefaultIds.ACTIVE_RUN)
+        step.sent.append("archive process, signed with another secret")
+        step.came_back.append(f"{answer.status} {answer.code}; {len(calls)} calls to Tallyfy")
+        step.check("refused with 401", answer.status == 401 and not answer.intent_id)  # noqa: PLR2004 - the status shown
+        step.check("Tallyfy heard nothing", not calls)
+
+    def restore(self, step: Step) -> None:
+        """Restore the process, asked by another source that signs by plain HMAC."""
+        packet = self._packet(Resource.RUN, Action.RESTORE, DefaultIds.RUN, source="crm")
+        step.sent.append("POST /webhooks/crm: restore process, signed by plain HMAC")
+        answer = self._post(packet)
+        self._ended(step, answer, "restore process", DefaultIds.RUN, Action.RESTORE, Status.DONE)
+        step.check("the simulator has it active", self._state(DefaultIds.RUN) == "active")
+
+    def delete(self, step: Step) -> None:
+        """Two permanent deletes: one too early, one old enough."""
+        cases = (
+            (DefaultIds.RUN_ARCHIVED_RECENTLY, "2 d", Status.REJECTED, "archived"),
+            (DefaultIds.RUN_ARCHIVED_LONG_AGO, "400 d", Status.DONE, "deleted"),
+        )
+        step.sent.append("delete process, archived for 2 days; delete process, archived for 400 days")
+        for id, age, status, state in cases:
+            answer = self._post(self._packet(Resource.RUN, Action.DELETE, id))
+            report = self._ended(step, answer, f"delete process ({age})", id, Action.DELETE, status)
+            step.check(f"the simulator has it {state}", self._state(id) == state)
+            if status is Status.REJECTED:
+                step.check("the reason says when", report is not None and "can be deleted after" in report.reason)
+
+    def task(self, step: Step) -> None:
+        """A one-off task."""
+        self._simple(step, Resource.TASK, Action.ARCHIVE, DefaultIds.TASK, "archived")
+
+    def template(self, step: Step) -> None:
+        """A template."""
+        self._simple(step, Resource.TEMPLATE, Action.ARCHIVE, DefaultIds.TEMPLATE, "archived")
+
+    def tag(self, step: Step) -> None:
+        """A tag: "archive", as older pages of Tallyfy's say, is understood as the delete that it is."""
+        step.sent.append("archive tag (Tallyfy deletes tags for good)")
+        answer = self._post(self._packet(Resource.TAG, Action.ARCHIVE, DefaultIds.UNUSED_TAG))
+        self._ended(step, answer, "delete tag", DefaultIds.UNUSED_TAG, Action.DELETE, Status.DONE)
+        step.check("the simulator has it deleted", self._state(DefaultIds.UNUSED_TAG) == "deleted")
+
+    def dead_letters(self, step: Step) -> None:
+        """A poison message, and a command whose calls all met an outage."""
+        self.pairs[0].origin.send(_POISON)
+        step.sent += ["a message that is no command", "restore task, to which Tallyfy answers 503 (since the start)"]
+        outage = self._the_outage()
+
+        def ended(report: Report) -> bool:
+            met = len(self.simulator.log(id=DefaultIds.ARCHIVED_TASK))
+            self._say(f"Attempt {min(met + 1, _MOST_ATTEMPTS)} of {_MOST_ATTEMPTS}, each after a longer wait")
+            return report.concluded
+
+        report = self.api.wait(outage.intent_id, seconds=_END_SECONDS, every=_EVERY, until=ended)
+        step.check("the status is dead_lettered", report.status is Status.DEAD_LETTERED)
+        calls = self.simulator.log(id=DefaultIds.ARCHIVED_TASK)
+        step.check("six attempts met the outage", [call.status for call in calls] == [503] * _MOST_ATTEMPTS)
+        step.check("nothing was changed", self.simulator.effects(id=DefaultIds.ARCHIVED_TASK) == 0)
+
+        def both_are_there() -> bool:
+            self._found = self._letters()
+            return {"poison", "attempts_exhausted"} <= {letter.code for letter in self._found}
+
+        step.check("both are dead letters", _until(both_are_there))
+        step.check("each has its reason", all(letter.reason for letter in self._found))
+        step.came_back += [
+            f"{letter.code}: {letter.reason}"
+            for letter in self._found
+            if letter.code in {"poison", "attempts_exhausted"}
+        ]
+
+    def sent_again(self, step: Step) -> None:
+        """Tallyfy is back; the operator sends it again."""
+        outage = self._the_outage()
+        self.simulator.clear_faults()
+        chosen = [letter for letter in self._found if letter.intent_id == outage.intent_id]
+        before = self.stack.intent(outage.intent_id)
+        step.sent.append("lifecycle dead-letters send-again, after the outage")
+        deeds = list(letters.send_again(self.pairs, chosen, most=100, clock=utc_now))
+        step.check("it was sent again once", [deed.done for deed in deeds] == [True])
+        rows: list[IntentRow | None] = []
+
+        def answered() -> bool:
+            rows[:] = [self.stack.intent(outage.intent_id)]
+            return bool(chosen) and letters.is_answered(chosen[0], before, rows[0])
+
+        step.check("the ledger has a new end", _until(answered))
+        report = self.api.status(outage.intent_id)
+        effects = self.simulator.effects(Action.RESTORE, DefaultIds.ARCHIVED_TASK)
+        step.came_back.append(f"{report.status}, {_changes(effects)}: {report.reason}")
+        step.check("the status is done", report.status is Status.DONE)
+        step.check("one effect", effects == 1)
+        step.check("the simulator has it active", self._state(DefaultIds.ARCHIVED_TASK) == "active")
+        left = sorted(letter.code for letter in self._letters())
+        step.came_back.append(f"still dead letters: {', '.join(left)}")
+        step.check("only the others are left", left == ["poison", "too_young"])
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def closing_table(self) -> tuple[Table, bool]:
+        """What the ledger says of each intent, beside what Tallyfy went through."""
+        table = Table(
+            title="What the ledger says of each intent",
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+        )
+        for name in ("", "intent", "asked", "ledger", "tries", "changes"):
+            table.add_column(name, no_wrap=True, min_width=1)
+        all_right = True
+        for asked in self.asked:
+            row = self.stack.intent(asked.intent_id)
+            effects = self.simulator.effects(asked.action, asked.id)
+            right = row is not None and row.status is asked.status and effects == asked.effects
+            all_right &= right
+            table.add_row(
+                YES if right else NO,
+                asked.intent_id[:12],
+                asked.what,
+                _stands(row),
+                str(row.attempts) if row else "",
+                str(effects),
+            )
+        return table, all_right
+
+    # --- helpers ------------------------------------------------------------------------------------------------------
+
+    def _packet(self, resource: Resource, action: Action, id: str, *, source: str = SOURCE) -> Delivery:
+        asked = {"action": action, "resource": resource, "org_id": ORG, "id": id, "reason": "Shown in the demo"}
+        return delivery(source, self._sources.sources[source].scheme, asked, new_delivery_id())[0]
+
+    def _post(self, packet: Delivery) -> Answer:
+        return self.api.post(packet.source, packet.body, packet.headers(self._secrets[packet.source], utc_now()))
+
+    def _simple(self, step: Step, resource: Resource, action: Action, id: str, state: str) -> None:
+        step.sent.append(f"{action} {resource.label}")
+        answer = self._post(self._packet(resource, action, id))
+        self._ended(step, answer, f"{action} {resource.label}", id, action, Status.DONE)
+        step.check(f"the simulator has it {state}", self._state(id) == state)
+
+    def _ended(self, step: Step, answer: Answer, what: str, id: str, action: Action, status: Status) -> Report | None:
+        """Wait for the end that was promised, at the status endpoint and in the simulator's log."""
+        step.check(f"{what}: accepted with 202, not {answer.status} {answer.detail}", answer.accepted)
+        if not answer.accepted:
+            return None
+        effects = 0 if status in DEAD else 1
+        self.asked.append(Asked(answer.intent_id, what, id, action, status, effects))
+        report = self.api.wait(answer.intent_id, seconds=_END_SECONDS, every=_EVERY)
+        seen = self.simulator.effects(action, id)
+        step.came_back.append(f"202, then {report.status}, {_changes(seen)}: {report.reason}")
+        step.check(f"{what}: {status}, not {report.status}", report.status is status)
+        step.check(f"{what}: {effects} in the simulator's log, not {seen}", seen == effects)
+        return report
+
+    def _the_outage(self) -> Asked:
+        if self._outage is None:
+            msg = "the command for the outage was not sent"
+            raise RuntimeError(msg)
+        return self._outage
+
+    def _letters(self) -> list[Letter]:
+        return letters.look(self.pairs, most=100, clock=utc_now).letters
+
+    def _state(self, id: str) -> str:
+        return self.simulator.state(id).state
+
+
+STEPS: tuple[tuple[str, Callable[[Show, Step], None]], ...] = (
+    ("A signed webhook archives a process", Show.archive),
+    ("The same delivery again: nothing is done twice", Show.same_again),
+    ("A bad signature is refused", Show.bad_signature),
+    ("A restore", Show.restore),
+    ("A permanent delete: refused when too young, allowed when old enough", Show.delete),
+    ("A one-off task", Show.task),
+    ("A template", Show.template),
+    ("A tag", Show.tag),
+    ("A poison message and an outage end in the dead-letter queue, with reasons", Show.dead_letters),
+    ("Sent again, and done", Show.sent_again),
+)
+
+
+def _stands(row: IntentRow | None) -> Text:
+    if row is None:
+        return Text("nothing")
+    return Text.assemble(status_text(row.status), f" {row.code}", ", sent again" if row.redrive else "")
+
+
+def _changes(number: int) -> str:
+    return f"{number} change{'' if number == 1 else 's'} in Tallyfy"
+
+
+def _until(held: Callable[[], bool], *, seconds: float = 15.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not held():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_EVERY)
+    return True

@@ -1,0 +1,179 @@
+"""The local stack with the simulator beside it: started together, ended together, described for whoever uses it."""
+
+import base64
+import contextlib
+import os
+import secrets
+import shlex
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import boto3
+
+from cli.delivery import declared_sources, delivery, new_delivery_id, stored_secret
+from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, SimulatorServer
+from cli.local.stack import REGION, ROOT, LocalStack, StackOptions, StackState
+from lifecycle.adapters.secrets import ManagedSecrets
+from lifecycle.judgement.signatures import TOLERANCE_SECONDS, Scheme
+from lifecycle.judgement.sources import Sources
+
+STATE_FILE = ROOT / ".local" / "stack.json"
+SOURCE = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What runs."""
+
+    stack: LocalStack
+    simulator: SimulatorServer
+    secrets: Mapping[str, str]
+    """One signing secret per source."""
+
+
+@contextlib.contextmanager
+def local_stack(on_step: Callable[[str], None], *, state_file: Path | None = None) -> Iterator[Local]:
+    """Simulator and deployed stack, on loopback, with secrets made up for the occasion; all of it ends with the block.
+
+    Raises:
+        LocalStackError: A step failed.
+    """
+    made = _new_secrets(declared_sources())
+    with SimulatorServer() as simulator:
+        options = StackOptions(
+            tallyfy_base_url=simulator.base_url,
+            organization_ids=(DefaultIds.ORGANIZATION,),
+            sources={name: (secret,) for name, secret in made.items()},
+            tokens={DefaultIds.ORGANIZATION: DEFAULT_TOKEN},
+        )
+        with LocalStack(options, state_file=state_file, on_step=on_step) as stack, ending_calmly():
+            yield Local(stack, simulator, made)
+
+
+def _new_secrets(sources: Sources) -> dict[str, str]:
+    def secret(scheme: Scheme) -> str:
+        match scheme:
+            case Scheme.STANDARD_WEBHOOKS:
+                return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+            case Scheme.HMAC:
+                return secrets.token_hex(32)
+
+    return {name: secret(source.scheme) for name, source in sources.sources.items()}
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Treat a polite kill and a closed terminal as Ctrl-C, so that nothing is left running."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {sign: signal.signal(sign, interrupt) for sign in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+@contextlib.contextmanager
+def ending_calmly() -> Iterator[None]:
+    """After an interruption, let the clean-up outside finish, whatever else is pressed."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(sign, signal.SIG_IGN)
+        raise
+
+
+def variables(state: StackState) -> dict[str, str]:
+    """The environment that points `lifecycle`, and any AWS tool, at the local stack."""
+    return {
+        "AWS_ENDPOINT_URL": state.endpoint_url,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "LIFECYCLE_STACK": state.stack_name,
+        "LIFECYCLE_API_URL": state.api_url,
+        "LIFECYCLE_ORG": DefaultIds.ORGANIZATION,
+    }
+
+
+@contextlib.contextmanager
+def pointed_at(variables: Mapping[str, str]) -> Iterator[None]:
+    """This process's AWS clients go to the local stack; nothing of the caller's account is used meanwhile."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def curl(state: StackState, now: datetime) -> str:
+    """A signed command to paste into a shell: archives the simulator's finished process."""
+    client = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION).client(  # noqa: S106 - the emulator's
+        "secretsmanager", endpoint_url=state.endpoint_url
+    )
+    secret = stored_secret(ManagedSecrets(client), state.outputs["SecretPrefix"], SOURCE)
+    asked = {
+        "action": "archive",
+        "resource": "process",
+        "org_id": DefaultIds.ORGANIZATION,
+        "id": DefaultIds.RUN,
+        "reason": "Tried by hand",
+    }
+    packet, _ = delivery(SOURCE, declared_sources().sources[SOURCE].scheme, asked, new_delivery_id())
+    headers = {**packet.headers(secret, now), "content-type": "application/json"}
+    words = ["curl", "-i", f"{state.api_url}/webhooks/{SOURCE}"]
+    for name, value in headers.items():
+        words += ["-H", f"{name}: {value}"]
+    return shlex.join([*words, "--data-raw", packet.body.decode()])
+
+
+def describe(state: StackState, now: datetime) -> str:
+    """What somebody needs who wants to use the local stack."""
+    until = (now + timedelta(seconds=TOLERANCE_SECONDS)).astimezone()
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables(state).items())
+    return f"""\
+API           {state.api_url}
+AWS endpoint  {state.endpoint_url}
+Tallyfy       {state.tallyfy_base_url} (simulated; every call: {state.tallyfy_base_url}/_simulator/log)
+organization  {DefaultIds.ORGANIZATION}
+token         {DEFAULT_TOKEN}
+
+To point `lifecycle` here, paste:
+{exports}
+
+Then, for example: lifecycle send task archive {DefaultIds.TASK} --wait
+
+Signed, good for {TOLERANCE_SECONDS // 60} minutes (until {until:%H:%M:%S}), `lifecycle local show` makes another:
+{curl(state, now)}
+"""
+
+
+def running(state_file: Path = STATE_FILE) -> StackState | None:
+    """The local stack that runs now, if any."""
+    state = StackState.read(state_file)
+    return state if state is not None and state.is_running() else None
+
+
+def stop(state_file: Path = STATE_FILE) -> bool:
+    """Stop the local stack, whoever started it; False if none runs.
+
+    The process that started it sees the emulator end, and ends the simulator with itself.
+    """
+    return StackState.stop(state_file)
+
+
+def utc_now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)

@@ -1,0 +1,219 @@
+"""`lifecycle`: what an operator types. Commands import what is heavy when they run, so that --help is quick."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.dead_letters import app as dead_letters
+from cli.local.commands import app as local
+from cli.options import ApiUrl, Region, RootStackName, StackName, Timeout, ToldGroup, Wait, Yes, stack_of, world_of
+from cli.screen import NO, NOTE, YES, console, plain, status_text, table
+from cli.trouble import EXIT_CODES, Exit, Trouble
+from cli.world import World
+
+if TYPE_CHECKING:
+    from cli.api import Answer, Report
+    from cli.aws import Stack
+
+app = typer.Typer(
+    cls=ToldGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Archive, restore and delete in Tallyfy through a deployed stack, and look after what could not be done.",
+    epilog="AWS credentials, profile and endpoint come from the usual AWS_* variables. " + EXIT_CODES,
+)
+app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(local, name="local")
+
+
+@app.callback()
+def root(ctx: typer.Context, stack: RootStackName = None, region: Region = None) -> None:
+    """Options before a command count for it; the same options after it win."""
+    world = ctx.obj if isinstance(ctx.obj, World) else World()
+    world.stack_name = stack or world.stack_name
+    world.region = region or world.region
+    ctx.obj = world
+
+
+@app.command()
+def send(
+    ctx: typer.Context,
+    resource: Annotated[str, typer.Argument(help="process (run), task, template (checklist, blueprint) or tag")],
+    action: Annotated[str, typer.Argument(help="archive, restore or delete")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="its id, or a link to it copied from the browser")],
+    org: Annotated[str, typer.Option("--org", envvar="LIFECYCLE_ORG", help="The Tallyfy organization's id.")],
+    source: Annotated[str, typer.Option("--source", help="Who asks, as in layers/config/sources.toml.")] = "operator",
+    reason: Annotated[str | None, typer.Option("--reason", help="Why; kept in the ledger.")] = None,
+    requested_by: Annotated[
+        str | None, typer.Option("--requested-by", help="Who wants it; kept in the ledger.")
+    ] = None,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option("--expect", metavar="KEY=VALUE", help="Do it only if the thing looks so, e.g. status=complete."),
+    ] = None,
+    allow_in_use: Annotated[bool, typer.Option("--allow-in-use", help="Delete a tag although it is in use.")] = False,
+    delivery_id: Annotated[
+        str | None,
+        typer.Option("--delivery-id", help="Names the delivery: the same one again is not done twice. (default: new)"),
+    ] = None,
+    not_after: Annotated[
+        str | None, typer.Option("--not-after", metavar="TIME", help="Not later than this (ISO 8601 with a zone).")
+    ] = None,
+    secret_from_stack: Annotated[
+        bool,
+        typer.Option(
+            "--secret-from-stack", help="Take the secret from Secrets Manager even if LIFECYCLE_SECRET is set."
+        ),
+    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = 120,
+    yes: Yes = False,
+    api_url: ApiUrl = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Sign a command and post it.
+
+    The signing secret is LIFECYCLE_SECRET from the environment, else the one of the source in Secrets Manager
+    (<stack>/sources/<source>). It is never an argument: arguments are seen by others.
+    """
+    from cli import delivery as made
+    from cli.links import id_in
+
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    declared = made.declared(made.declared_sources(), source)
+    packet, doing = made.delivery(
+        source,
+        declared.scheme,
+        {
+            "action": action,
+            "resource": resource,
+            "org_id": org.strip(),
+            "id": id_in(id, org_id=org.strip()),
+            "reason": reason,
+            "requested_by": requested_by,
+            "not_after": not_after,
+            "expect": made.expectations(expect or []),
+            "allow_in_use": allow_in_use,
+        },
+        delivery_id or made.new_delivery_id(),
+    )
+    if doing.irreversible and not yes:
+        _agreed(f"{doing.name} cannot be taken back. {doing.remark} Send it?")
+    api = world.api(target, api_url)
+    answer = api.post(source, packet.body, packet.headers(_secret(target, source, secret_from_stack), world.clock()))
+    _accepted(answer, packet.delivery_id)
+    out = console()
+    out.print(YES, f"accepted: {doing.name}")
+    out.print(f"  intent    {answer.intent_id}", soft_wrap=True)
+    out.print(f"  delivery  {packet.delivery_id}")
+    if wait:
+        _tell(api.wait(answer.intent_id, seconds=timeout, sleep=world.sleep))
+
+
+@app.command()
+def status(
+    ctx: typer.Context,
+    intent_id: Annotated[str, typer.Argument(help="as `send` or the webhook gave it")],
+    wait: Wait = False,
+    timeout: Timeout = 120,
+    api_url: ApiUrl = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Say what became of a command. The exit code tells, too."""
+    world = world_of(ctx)
+    api = world.api(stack_of(ctx, stack, region), api_url)
+    name = intent_id.strip()
+    _tell(api.wait(name, seconds=timeout, sleep=world.sleep) if wait else api.status(name))
+
+
+@app.command()
+def check(ctx: typer.Context, api_url: ApiUrl = None, stack: StackName = None, region: Region = None) -> None:
+    """Check settings, secrets, tokens and roles; only reads, changes nothing."""
+    from cli import preflight
+    from cli.delivery import declared_sources
+
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    marks = {preflight.Mark.YES: YES, preflight.Mark.NOTE: NOTE, preflight.Mark.NO: NO}
+    shown = table("", "what", "found", "what to do")
+    failed = 0
+    for finding in preflight.check(
+        target,
+        declared_sources(),
+        lambda _: world.api(target, api_url),
+        preflight.read_only(world.session()),
+        clock=world.clock,
+    ):
+        failed += finding.mark is preflight.Mark.NO
+        shown.add_row(marks[finding.mark], plain(finding.what), plain(finding.found), plain(finding.todo))
+    console().print(shown)
+    if failed:
+        raise Trouble(f"{failed} of these must be mended first.")
+
+
+@app.command()
+def simulator(
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 takes a free one.")] = 0,
+    seed: Annotated[
+        Path | None, typer.Option("--seed", exists=True, dir_okay=False, help="What it holds at the start (JSON).")
+    ] = None,
+) -> None:
+    """Serve a simulated Tallyfy on loopback until Ctrl-C."""
+    from pydantic import ValidationError
+
+    from cli.local.simulator import serve
+
+    try:
+        serve(port=port, seed_file=seed)
+    except ValidationError as error:
+        raise Trouble(f"{seed} is no seed file: {error}", Exit.USAGE) from error
+    except OSError as error:
+        raise Trouble(f"Port {port} cannot be used: {error.strerror or error}") from error
+
+
+def _agreed(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise Trouble(f"{question} Nobody is there to ask: say --yes.", Exit.USAGE)
+    typer.confirm(question, abort=True)
+
+
+def _secret(stack: "Stack", source: str, from_stack: bool) -> str:
+    from cli.aws import output_of
+    from cli.delivery import stored_secret
+    from lifecycle.adapters.secrets import signing_secrets
+
+    given = signing_secrets(os.environ.get("LIFECYCLE_SECRET", ""))
+    if given and not from_stack:
+        return given[0].decode()
+    return stored_secret(stack.secrets(), output_of(stack, "SecretPrefix"), source)
+
+
+def _accepted(answer: "Answer", delivery_id: str) -> None:
+    if answer.accepted:
+        return
+    told = f"The stack answered {answer.status} {answer.code}: {answer.detail}".replace(" :", ":").strip()
+    if answer.status >= 500:  # noqa: PLR2004 - HTTP's line between the sender's fault and the server's
+        again = f"{told}\nTo try again without doing it twice: --delivery-id {delivery_id}"
+        raise Trouble(again, Exit.UNREACHABLE)
+    raise Trouble(told)
+
+
+def _tell(report: "Report") -> None:
+    from cli.api import REACHED
+
+    out = console()
+    mark = YES if report.status in REACHED else NO if report.concluded else NOTE
+    out.print(mark, status_text(report.status), plain(report.reason))
+    if not report.concluded:
+        raise typer.Exit(Exit.PENDING)
+    if report.status not in REACHED:
+        raise typer.Exit(Exit.NOT_DONE)
+
+
+if __name__ == "__main__":
+    app()
