@@ -227,6 +227,8 @@ class HttpTallyfy:
             left = self._time_left()
             if left < _LEAST_SECONDS:
                 raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
+            # Together with the second kept for recording they end before the function does.
+            connect = min(_CONNECT_SECONDS, left / 4)
             self._spend(org_id)
             answer = self._session.request(
                 method,
@@ -237,7 +239,7 @@ class HttpTallyfy:
                     "Accept": "application/json",
                     "X-Tallyfy-Client": "APIClient",
                 },
-                timeout=(min(_CONNECT_SECONDS, left / 2), min(_READ_SECONDS, left - 1)),
+                timeout=(connect, min(_READ_SECONDS, left - connect - 1)),
                 allow_redirects=False,
             )
             if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
