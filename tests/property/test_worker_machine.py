@@ -137,7 +137,7 @@ class WorkerMachine(RuleBasedStateMachine):
 
     @invariant()
     def each_intent_has_one_effect_at_most(self) -> None:
-        twice = {intent: calls for intent, calls in self.world.effects.items() if len(calls) > 1}
+        twice = [intent for intent, calls in self.world.effects.items() if len(calls) > 1]
         assert not twice
 
     @invariant()

@@ -68,10 +68,14 @@ class IntentRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRow:
-    """One thing's lease and the newest command concluded on it."""
+    """One thing's lease and the newest command concluded on it.
+
+    A lease that was not given back names a command that was cut off or whose call has an unknown fate.
+    """
 
     lease_until: int = 0
     lease_intent: str = ""
+    lease_issued: int = 0
     newest_concluded: int = 0
     newest_action: str = ""
     newest_intent: str = ""
@@ -138,8 +142,7 @@ def claim(
     resource = resource or ResourceRow()
     if intent.meaning != command.meaning:
         return Conflict()
-    if intent.status in DEAD and redrive > intent.redrive:
-        intent = replace(intent, status=Status.WAITING, redrive=redrive, attempts=0, owed=())
+    intent = _cut_off(_reopened(intent, redrive), now)
     if intent.lease_until > now:
         return Busy(intent.lease_until)
     if intent.status not in OPEN:
@@ -154,18 +157,22 @@ def claim(
     if intent.attempts >= most_attempts:
         reason = f"{intent.attempts} attempts failed. The last said: {intent.reason or 'nothing, it was cut off'}"
         return _ended(intent, End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason), now, lease)
-    if resource.lease_until > now and resource.lease_intent != intent.intent_id:
+    others = resource.lease_intent not in {"", intent.intent_id}
+    if others and resource.lease_until > now:
         return Busy(resource.lease_until)
-    cut_off = intent.status is Status.IN_PROGRESS
+    if others and resource.lease_issued > issued:
+        # Undoing now what that one may have done would make it do it a second time.
+        reason = f"A newer command for the same thing ({resource.lease_intent}) was begun first."
+        return _ended(intent, End(Status.SUPERSEDED, Code.SUPERSEDED, reason), now, lease)
     claimed = replace(
         intent,
         issued_at=issued,
         status=Status.IN_PROGRESS,
         attempts=intent.attempts + 1,
         lease_until=now + lease,
-        maybe_acted=intent.maybe_acted or cut_off,
     )
-    return Claimed(claimed, replace(resource, lease_until=now + lease, lease_intent=intent.intent_id))
+    leased = replace(resource, lease_until=now + lease, lease_intent=intent.intent_id, lease_issued=issued)
+    return Claimed(claimed, leased)
 
 
 def conclude(claimed: Claimed, end: End, *, now: int, maybe_acted: bool) -> tuple[IntentRow, ResourceRow]:
@@ -176,7 +183,7 @@ def conclude(claimed: Claimed, end: End, *, now: int, maybe_acted: bool) -> tupl
     lease = claimed.intent.lease_until - now
     doubt = claimed.intent.maybe_acted or maybe_acted
     intent = _ended(replace(claimed.intent, maybe_acted=doubt), end, now, lease).intent
-    resource = replace(claimed.resource, lease_until=0, lease_intent="")
+    resource = claimed.resource if maybe_acted else _given_back(claimed.resource)
     if end.status in {Status.DONE, Status.UNCHANGED} and intent.issued_at >= resource.newest_concluded:
         resource = replace(
             resource,
@@ -190,7 +197,11 @@ def conclude(claimed: Claimed, end: End, *, now: int, maybe_acted: bool) -> tupl
 def release(
     claimed: Claimed, code: Code, reason: str, *, counted: bool, maybe_acted: bool
 ) -> tuple[IntentRow, ResourceRow]:
-    """Let go without an end: the message comes back later. Waiting is not an attempt."""
+    """Let go without an end: the message comes back later. Waiting is not an attempt.
+
+    After a call whose fate is unknown the thing stays leased, as after a crash: the call may still take effect, and
+    nobody else (an undo above all) should take what the thing looks like before that for an answer.
+    """
     attempts = claimed.intent.attempts if counted else claimed.intent.attempts - 1
     intent = replace(
         claimed.intent,
@@ -201,15 +212,15 @@ def release(
         reason=reason,
         maybe_acted=claimed.intent.maybe_acted or maybe_acted,
     )
-    return intent, replace(claimed.resource, lease_until=0, lease_intent="")
+    return intent, claimed.resource if maybe_acted else _given_back(claimed.resource)
 
 
 def give_up(
     intent: IntentRow | None, command: Command, code: Code, reason: str, *, redrive: int, now: int, lease: int
 ) -> Concluded | None:
     """End an intent that nobody works on as dead-lettered. ``None`` if it has ended already or is being worked on."""
-    intent = intent or _first(command)
-    if intent.status not in OPEN or intent.lease_until > now:
+    intent = _cut_off(_reopened(intent or _first(command), redrive), now)
+    if intent.meaning != command.meaning or intent.status not in OPEN or intent.lease_until > now:
         return None
     reopened = replace(intent, redrive=max(intent.redrive, redrive))
     return _ended(reopened, End(Status.DEAD_LETTERED, code, reason), now, lease)
@@ -235,6 +246,24 @@ def _first(command: Command) -> IntentRow:
         why=command.reason,
         issued_at=millis(command.issued_at),
     )
+
+
+def _reopened(intent: IntentRow, redrive: int) -> IntentRow:
+    """An operator's copy opens again what ended without being done."""
+    if intent.status in DEAD and redrive > intent.redrive:
+        return replace(intent, status=Status.WAITING, redrive=redrive, attempts=0, owed=())
+    return intent
+
+
+def _given_back(resource: ResourceRow) -> ResourceRow:
+    return replace(resource, lease_until=0, lease_intent="", lease_issued=0)
+
+
+def _cut_off(intent: IntentRow, now: int) -> IntentRow:
+    """A claim that ran out was cut off: however the intent ends now, its call may have been made."""
+    if intent.status is Status.IN_PROGRESS and intent.lease_until <= now:
+        return replace(intent, maybe_acted=True)
+    return intent
 
 
 def _ended(intent: IntentRow, end: End, now: int, lease: int) -> Concluded:

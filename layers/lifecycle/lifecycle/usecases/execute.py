@@ -173,9 +173,10 @@ class Worker:
         try:
             with self._heeding(command.org_id):
                 seen = self.tallyfy.look(command.org_id, command.resource, command.id)
-        except Retryable as blind:
+        except (Retryable, Rejected) as blind:
             if isinstance(trouble, Ambiguous):
-                raise Ambiguous(trouble.code, trouble.reason, retry_after=blind.retry_after) from blind
+                wait = blind.retry_after if isinstance(blind, Retryable) else None
+                raise Ambiguous(trouble.code, trouble.reason, retry_after=wait) from blind
             raise
         return (seen.state if seen else State.GONE) is doing.reaches
 

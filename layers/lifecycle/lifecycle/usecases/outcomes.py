@@ -44,7 +44,9 @@ class Outcomes:
         self.signals.note(_SIGNALS[intent.status] if intent.owed else Signal.DUPLICATE, facts(intent))
         if Debt.DEAD_LETTER in intent.owed:
             letter = {"code": intent.code, "reason": intent.reason, "attempts": str(intent.attempts)}
-            self._bury(message, {**letter, "intent_id": intent.intent_id})
+            # A copy may arrive without the number under which another copy opened the intent again.
+            redrive = max(message.redrive, intent.redrive)
+            self._bury(message, {**letter, "intent_id": intent.intent_id}, redrive)
             ended = self.ledger.settle(ended, Debt.DEAD_LETTER)
         if Debt.ANNOUNCEMENT in intent.owed:
             self.bus.announce(f"lifecycle.command.{intent.status}", _detail(intent))
@@ -53,7 +55,7 @@ class Outcomes:
     def bury(self, message: Message, poison: Poison) -> None:
         """Dead-letter a message that has no intent of its own."""
         known = {"code": poison.code.value, "reason": poison.reason}
-        self._bury(message, known)
+        self._bury(message, known, message.redrive)
         detail: dict[str, str | bool] = {
             "schema_version": SCHEMA_VERSION,
             "status": "poison",
@@ -64,8 +66,8 @@ class Outcomes:
         self.bus.announce("lifecycle.command.poison", detail)
         self.signals.note(Signal.POISON, known)
 
-    def _bury(self, message: Message, letter: dict[str, str]) -> None:
-        stamp = {"redrive": str(message.redrive), "failed_at": self.clock().isoformat()}
+    def _bury(self, message: Message, letter: dict[str, str], redrive: int) -> None:
+        stamp = {"redrive": str(redrive), "failed_at": self.clock().isoformat()}
         self.dead_letters.send(message.body, {**letter, **stamp})
 
 
