@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 
+from cli.local.simulator import DefaultIds
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.queues import MemoryQueue
 from lifecycle.adapters.rows import MemoryRows
@@ -23,12 +25,14 @@ from lifecycle.words.commands import Command
 from lifecycle.words.intents import intent_id
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
-ORG = "0a" * 16
+ORG = DefaultIds.ORGANIZATION
+"""The organization that the simulator knows without being told."""
 THING = "5e" * 16
 ID_KEY = b"the id key of a stack in tests"
 WHSEC = "whsec_" + base64.b64encode(b"a standard webhooks secret").decode()
 SHARED = "a plain shared secret"
 PREFIX = "stack"
+EVENTS = Path(__file__).parents[1] / "events"
 
 EVERYTHING = ", ".join(f'"{c.name}"' for c in TABLE)
 SOURCES = f"""
@@ -164,6 +168,24 @@ class Entrance:
         else:
             headers = standard_headers(raw, delivery_id=delivery_id, at=self.clock().timestamp())
         return self.intake.accept(request(source, raw, headers))
+
+
+def sample(name: str) -> dict[str, object]:
+    """A payload of events/."""
+    found: dict[str, object] = json.loads((EVENTS / name).read_bytes())
+    return found
+
+
+class LambdaContext:
+    """What Lambda tells a function about its invocation."""
+
+    function_name = "tests"
+    memory_limit_in_mb = 256
+    invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:tests"
+    aws_request_id = "52fdfc07-2182-454f-963f-5f0f9a621d72"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
 
 
 def bodies(queue: MemoryQueue) -> list[str]:
