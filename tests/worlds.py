@@ -344,6 +344,11 @@ class World:
         """A fresh Lambda environment."""
         return Process(self, capabilities)
 
+    @property
+    def depth(self) -> tuple[int, int]:
+        """How many messages lie in the queue and in its dead-letter queue."""
+        return self.queue.depth(), self.dead_letters.depth()
+
     def next_visible(self) -> float | None:
         """Seconds until the next message can be received; `None` if there is none at all."""
         times = [entry.visible_at for entry in self.queue.entries.values()]
