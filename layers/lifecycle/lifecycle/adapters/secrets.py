@@ -52,8 +52,8 @@ class ManagedSecrets:
         try:
             text = self._provider.get(name, max_age=_CACHE_SECONDS, force_fetch=fresh)
         except GetParameterError as error:
-            # Powertools keeps AWS's own exception as the cause.
-            if type(error.__cause__).__name__ == "ResourceNotFoundException":
+            # Powertools raises without `from`: AWS's own exception is the context, not the cause.
+            if type(error.__context__).__name__ == "ResourceNotFoundException":
                 raise _missing(name) from error
             raise Retryable(Code.UNAVAILABLE, f"Secret '{name}' could not be read from Secrets Manager.") from error
         if not isinstance(text, str) or not text.strip():
