@@ -26,7 +26,8 @@ from lifecycle.judgement.transitions import (
 )
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code
-from tests.builders import NOW, command
+from lifecycle.words.intents import intent_id
+from tests.builders import ID_KEY, NOW, command
 
 COMMAND = command()
 AT = millis(NOW)
@@ -226,6 +227,39 @@ def test_a_doubt_is_never_forgotten_before_the_end() -> None:
     assert claimed(calm, resource).intent.maybe_acted
     exhausted, _ = conclude(again, End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x"), now=AT, maybe_acted=False)
     assert exhausted.maybe_acted
+
+
+def test_after_a_call_of_unknown_fate_the_thing_stays_leased() -> None:
+    won = claimed()
+    _, let_go = release(won, Code.UNCERTAIN, "Cut off.", counted=True, maybe_acted=True)
+    _, ended_so = conclude(won, End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x"), now=AT, maybe_acted=True)
+    assert let_go == ended_so == won.resource
+    undo = command(action="restore", intent_id=intent_id(ID_KEY, "operator", "undo"))
+    assert judge(None, let_go, undo, now=AT + 1) == Busy(AT + LEASE)
+    assert isinstance(judge(None, let_go, undo, now=AT + LEASE), Claimed)
+
+
+def test_an_older_command_does_not_follow_a_newer_one_that_was_cut_off() -> None:
+    left = claimed().resource
+    older = command(
+        issued_at=(NOW - timedelta(seconds=1)).isoformat(), intent_id=intent_id(ID_KEY, "operator", "older")
+    )
+    row = concluded(judge(None, left, older, now=AT + LEASE))
+    assert row.status is Status.SUPERSEDED
+    assert "begun first" in row.reason
+
+
+def test_what_another_meaning_did_is_not_given_up_in_its_name() -> None:
+    waiting, _ = release(claimed(), Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
+    other = command(action="restore")
+    assert give_up(waiting, other, Code.WAITED_TOO_LONG, "x", redrive=0, now=AT, lease=LEASE) is None
+
+
+def test_a_copy_sent_again_and_never_carried_out_is_given_up_too() -> None:
+    dead = ended(Status.DEAD_LETTERED)
+    given = give_up(dead, COMMAND, Code.WAITED_TOO_LONG, "x", redrive=1, now=AT, lease=LEASE)
+    assert given is not None
+    assert given.intent.redrive == 1
 
 
 def test_a_doubt_outlives_being_sent_again() -> None:

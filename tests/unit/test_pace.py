@@ -1,0 +1,51 @@
+"""The shared pace towards Tallyfy."""
+
+import pytest
+
+from lifecycle.judgement.pace import SECOND, Bucket, Grant, Rate, block, give_back, overdraw, take
+
+RATE = Rate(60, 5)
+AT = 1_000 * SECOND
+
+
+def test_a_full_bucket_gives_its_burst_at_once_and_then_one_a_second() -> None:
+    bucket, grant = take(Bucket(), RATE, 8, AT)
+    assert grant == Grant(5, 1.0)
+    assert take(bucket, RATE, 8, AT + SECOND - 1)[1].calls == 0
+    assert take(bucket, RATE, 8, AT + SECOND)[1].calls == 1
+    assert take(bucket, RATE, 8, AT + 60 * SECOND)[1].calls == 5
+
+
+def test_what_is_not_asked_for_is_not_taken() -> None:
+    bucket, grant = take(Bucket(), RATE, 2, AT)
+    assert grant == Grant(2, 0.0)
+    assert take(bucket, RATE, 8, AT)[1].calls == 3
+
+
+def test_calls_that_had_to_be_made_delay_the_next() -> None:
+    assert take(overdraw(Bucket(), RATE, 7, AT), RATE, 1, AT)[1] == Grant(0, 3.0)
+
+
+def test_what_is_given_back_is_free_again() -> None:
+    bucket, _ = take(Bucket(), RATE, 5, AT)
+    assert take(give_back(bucket, RATE, 2), RATE, 8, AT)[1].calls == 2
+
+
+def test_a_429_moves_everyone_past_the_time_that_was_named() -> None:
+    blocked = block(Bucket(), RATE, 30, AT)
+    assert take(blocked, RATE, 1, AT)[1] == Grant(0, 30.0)
+    assert take(blocked, RATE, 8, AT + 30 * SECOND)[1].calls == 1, "it starts again one call at a time"
+
+
+def test_a_shorter_block_does_not_lift_a_longer_one() -> None:
+    assert block(block(Bucket(), RATE, 30, AT), RATE, 5, AT).blocked_until == AT + 30 * SECOND
+
+
+def test_a_pause_stays_while_slots_are_taken() -> None:
+    assert take(Bucket(paused_by="Ada"), RATE, 1, AT)[0].paused_by == "Ada"
+
+
+@pytest.mark.parametrize(("per_minute", "burst"), [(0, 1), (1, 0), (-1, 1)])
+def test_a_rate_that_would_stop_everything_is_refused(per_minute: int, burst: int) -> None:
+    with pytest.raises(ValueError, match="at least one call"):
+        Rate(per_minute, burst)
