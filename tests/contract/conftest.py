@@ -1,0 +1,65 @@
+"""The same cases over memory and over AWS, which moto plays in this process."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from lifecycle.adapters.ledger import Ledger, Terms
+from lifecycle.adapters.rows import DynamoRows, MemoryRows, Rows
+from tests.builders import Clock
+
+REGION = "eu-west-1"
+TABLE = "ledger"
+TERMS = Terms(lease=timedelta(seconds=90), keep=timedelta(days=400), most_attempts=6)
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
+    """An empty AWS account. Nothing leaves this process."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with mock_aws():
+        yield boto3.Session("made-up", "made-up", region_name=REGION)
+
+
+@pytest.fixture
+def table(aws: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> DynamoRows:
+    """The ledger's table, with the keys of template.yaml.
+
+    moto does not isolate requests of several threads from each other, as DynamoDB does: here they take turns.
+    """
+    client = aws.client("dynamodb")
+    call, turn = client._make_api_call, threading.Lock()  # type: ignore[attr-defined] # botocore's only common point
+
+    def one_at_a_time(*args: object) -> object:
+        with turn:
+            return call(*args)
+
+    monkeypatch.setattr(client, "_make_api_call", one_at_a_time)
+    client.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+    )
+    return DynamoRows(client, TABLE)
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def rows(request: pytest.FixtureRequest) -> Rows:
+    if request.param == "memory":
+        return MemoryRows()
+    found: DynamoRows = request.getfixturevalue("table")
+    return found
+
+
+@pytest.fixture
+def ledger(rows: Rows, clock: Clock) -> Ledger:
+    return Ledger(rows, TERMS, clock)

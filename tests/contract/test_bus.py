@@ -1,0 +1,59 @@
+"""The bus over memory and over EventBridge. PutEvents answers 200 even when it took nothing."""
+
+import json
+
+import boto3
+import pytest
+from botocore.stub import ANY, Stubber
+
+from lifecycle.adapters.bus import Bus, Detail, EventBridgeBus, MemoryBus
+from lifecycle.words.errors import Code, Retryable
+
+DETAIL: Detail = {"intent_id": "int_1", "status": "done", "dead_lettered": False}
+
+
+@pytest.fixture(params=["memory", "eventbridge"])
+def bus(request: pytest.FixtureRequest) -> Bus:
+    if request.param == "memory":
+        return MemoryBus()
+    client = request.getfixturevalue("aws").client("events")
+    client.create_event_bus(Name="outcomes")
+    return EventBridgeBus(client, "outcomes")
+
+
+def test_what_is_announced_is_taken(bus: Bus) -> None:
+    bus.announce("lifecycle.command.done", DETAIL)
+    if isinstance(bus, MemoryBus):
+        assert bus.announced == [("lifecycle.command.done", DETAIL)]
+
+
+def test_an_event_goes_out_as_rules_expect_it(aws: boto3.Session) -> None:
+    client = aws.client("events")
+    entry = {
+        "Source": "tallyfy-lifecycle",
+        "DetailType": "lifecycle.command.done",
+        "Detail": json.dumps(DETAIL),
+        "EventBusName": "outcomes",
+    }
+    with Stubber(client) as stubber:
+        stubber.add_response("put_events", {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}, {"Entries": [entry]})
+        EventBridgeBus(client, "outcomes").announce("lifecycle.command.done", DETAIL)
+        stubber.assert_no_pending_responses()
+
+
+def test_an_entry_that_failed_inside_a_200_is_no_announcement(aws: boto3.Session) -> None:
+    client = aws.client("events")
+    failed = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]}
+    with Stubber(client) as stubber:
+        stubber.add_response("put_events", failed, {"Entries": ANY})
+        with pytest.raises(Retryable, match="ThrottlingException") as trouble:
+            EventBridgeBus(client, "outcomes").announce("lifecycle.command.done", DETAIL)
+    assert trouble.value.code is Code.UNAVAILABLE
+
+
+def test_a_bus_that_refuses_is_tried_again_later(aws: boto3.Session) -> None:
+    client = aws.client("events")
+    with Stubber(client) as stubber:
+        stubber.add_client_error("put_events", "InternalException")
+        with pytest.raises(Retryable, match="InternalException"):
+            EventBridgeBus(client, "outcomes").announce("lifecycle.command.done", DETAIL)

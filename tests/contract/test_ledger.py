@@ -1,0 +1,317 @@
+"""The ledger over memory and over DynamoDB: who may start, how it ends, what stays owed."""
+
+import threading
+from collections import Counter
+from dataclasses import fields
+from datetime import timedelta
+
+import pytest
+
+from lifecycle.adapters.ledger import Claim, Ended, LeaseLost, Ledger
+from lifecycle.adapters.rows import Change, Key, Rows
+from lifecycle.judgement.transitions import Busy, Conflict, Debt, End, IntentRow, Status, millis
+from lifecycle.words.capabilities import Action, Resource
+from lifecycle.words.commands import Command
+from lifecycle.words.errors import Code, Throttled
+from lifecycle.words.intents import intent_id
+from tests.builders import ID_KEY, NOW, ORG, THING, Clock, command
+
+DONE = End(Status.DONE, Code.ACTED, "The process is archived.")
+REJECTED = End(Status.REJECTED, Code.HELD, "It is on hold.")
+LEASE = timedelta(seconds=90)
+
+
+def issued(seconds: int, delivery: str, action: Action = Action.ARCHIVE) -> Command:
+    """A command for the one thing, so many seconds after the first."""
+    at = (NOW + timedelta(seconds=seconds)).isoformat()
+    return command(issued_at=at, action=action, intent_id=intent_id(ID_KEY, "operator", delivery))
+
+
+def won(found: Claim | Ended | Busy | Conflict) -> Claim:
+    assert isinstance(found, Claim), found
+    return found
+
+
+def ended(found: Claim | Ended | Busy | Conflict | None) -> Ended:
+    assert isinstance(found, Ended), found
+    return found
+
+
+def settled(ledger: Ledger, end: Ended) -> Ended:
+    """The same with all debts paid."""
+    for debt in end.intent.owed:
+        end = ledger.settle(end, debt)
+    return end
+
+
+def finished(ledger: Ledger, doing: Command, end: End = DONE) -> Ended:
+    return settled(ledger, ledger.conclude(won(ledger.claim(doing)), end))
+
+
+# --- claiming -------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_intent_has_no_story(ledger: Ledger) -> None:
+    assert ledger.find(command().intent_id) is None
+
+
+def test_a_claim_is_recorded_with_who_and_why_before_anything_is_done(ledger: Ledger) -> None:
+    won(ledger.claim(command()))
+    row = ledger.find(command().intent_id)
+    assert row is not None
+    assert (row.status, row.attempts, row.lease_until) == (Status.IN_PROGRESS, 1, millis(NOW + LEASE))
+    assert (row.action, row.resource, row.org_id, row.id) == ("archive", "run", ORG, THING)
+    assert (row.source, row.requested_by, row.why) == ("operator", "Ada", "The customer left.")
+
+
+def test_a_second_delivery_meanwhile_is_told_how_long_to_wait(ledger: Ledger) -> None:
+    won(ledger.claim(command()))
+    assert ledger.claim(command()) == Busy(millis(NOW + LEASE))
+
+
+def test_another_command_for_the_same_thing_waits_too(ledger: Ledger) -> None:
+    won(ledger.claim(issued(0, "one")))
+    assert ledger.claim(issued(1, "two", Action.RESTORE)) == Busy(millis(NOW + LEASE))
+
+
+def test_another_thing_is_not_held_up(ledger: Ledger) -> None:
+    won(ledger.claim(command()))
+    won(ledger.claim(command(id="7f" * 16, intent_id=intent_id(ID_KEY, "operator", "two"))))
+
+
+def test_a_lease_that_ran_out_is_taken_over_in_doubt(ledger: Ledger, clock: Clock) -> None:
+    first = won(ledger.claim(command()))
+    clock.advance(LEASE - timedelta(milliseconds=1))
+    assert isinstance(ledger.claim(command()), Busy)
+    clock.advance(timedelta(milliseconds=1))
+    second = won(ledger.claim(command()))
+    assert not first.rows.intent.maybe_acted
+    assert (second.rows.intent.maybe_acted, second.rows.intent.attempts) == (True, 2)
+
+
+def test_who_lost_the_lease_records_nothing(ledger: Ledger, clock: Clock) -> None:
+    first = won(ledger.claim(command()))
+    clock.advance(LEASE)
+    second = won(ledger.claim(command()))
+    with pytest.raises(LeaseLost):
+        ledger.conclude(first, REJECTED)
+    with pytest.raises(LeaseLost):
+        ledger.release(first, Code.UNAVAILABLE, "too late", counted=True, maybe_acted=False)
+    assert ledger.conclude(second, DONE).intent.status is Status.DONE
+
+
+def test_the_same_intent_with_another_meaning_is_a_conflict_before_and_after_its_end(ledger: Ledger) -> None:
+    claim = won(ledger.claim(command()))
+    assert ledger.claim(command(reason="Another one.")) == Conflict()
+    settled(ledger, ledger.conclude(claim, DONE))
+    assert ledger.claim(command(reason="Another one.")) == Conflict()
+
+
+# --- ending ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_ended_is_told_to_every_later_copy(ledger: Ledger, clock: Clock) -> None:
+    finished(ledger, command())
+    clock.advance(timedelta(days=300))
+    again = ended(ledger.claim(command(), redrive=5))
+    assert (again.intent.status, again.intent.reason, again.intent.owed) == (Status.DONE, DONE.reason, ())
+
+
+def test_an_end_owes_an_announcement_and_a_death_a_letter_too(ledger: Ledger) -> None:
+    assert ledger.conclude(won(ledger.claim(issued(0, "one"))), DONE).intent.owed == (Debt.ANNOUNCEMENT,)
+    dead = ledger.conclude(won(ledger.claim(issued(1, "two"))), REJECTED)
+    assert dead.intent.owed == (Debt.DEAD_LETTER, Debt.ANNOUNCEMENT)
+
+
+def test_debts_are_paid_one_by_one_and_the_rest_is_left_to_a_later_copy(ledger: Ledger, clock: Clock) -> None:
+    dead = ledger.conclude(won(ledger.claim(command())), REJECTED)
+    ledger.settle(dead, Debt.DEAD_LETTER)
+    assert isinstance(ledger.claim(command()), Busy)  # whoever ended it is paying
+    clock.advance(LEASE)
+    again = ended(ledger.claim(command()))
+    assert again.intent.owed == (Debt.ANNOUNCEMENT,)
+    assert settled(ledger, again).intent.owed == ()
+    assert ended(ledger.claim(command())).intent.owed == ()
+
+
+def test_a_debt_that_somebody_else_paid_meanwhile_is_no_trouble(ledger: Ledger, clock: Clock) -> None:
+    first = ledger.conclude(won(ledger.claim(command())), REJECTED)
+    clock.advance(LEASE)
+    second = ended(ledger.claim(command()))
+    settled(ledger, second)
+    settled(ledger, first)
+    row = ledger.find(command().intent_id)
+    assert row is not None
+    assert (row.status, row.owed) == (Status.REJECTED, ())
+
+
+def test_evidence_is_kept(ledger: Ledger) -> None:
+    finished(ledger, command(), End(Status.DONE, Code.ACTED, "so", evidence='{"deleted_references": [1]}'))
+    row = ledger.find(command().intent_id)
+    assert row is not None
+    assert row.evidence == '{"deleted_references": [1]}'
+
+
+def test_a_release_counts_a_failure_and_not_a_wait(ledger: Ledger) -> None:
+    failed = ledger.release(won(ledger.claim(command())), Code.UNAVAILABLE, "503", counted=True, maybe_acted=False)
+    waited = ledger.release(won(ledger.claim(command())), Code.THROTTLED, "429", counted=False, maybe_acted=False)
+    assert (failed, waited) == (1, 1)
+    row = ledger.find(command().intent_id)
+    assert row is not None
+    assert (row.status, row.code, row.lease_until, row.maybe_acted) == (Status.WAITING, "throttled", 0, False)
+
+
+def test_doubt_is_kept_through_every_later_attempt(ledger: Ledger) -> None:
+    ledger.release(won(ledger.claim(command())), Code.UNCERTAIN, "cut off", counted=True, maybe_acted=True)
+    ledger.release(won(ledger.claim(command())), Code.THROTTLED, "429", counted=False, maybe_acted=False)
+    assert won(ledger.claim(command())).rows.intent.maybe_acted
+
+
+def test_a_thing_whose_call_has_an_unknown_fate_stays_leased_for_others(ledger: Ledger, clock: Clock) -> None:
+    ledger.release(won(ledger.claim(issued(0, "one"))), Code.UNCERTAIN, "cut off", counted=True, maybe_acted=True)
+    assert isinstance(ledger.claim(issued(1, "undo", Action.RESTORE)), Busy)
+    clock.advance(LEASE)
+    won(ledger.claim(issued(1, "undo", Action.RESTORE)))
+
+
+def test_a_thing_that_was_let_go_is_free_for_others(ledger: Ledger) -> None:
+    ledger.release(won(ledger.claim(issued(0, "one"))), Code.UNAVAILABLE, "503", counted=True, maybe_acted=False)
+    won(ledger.claim(issued(1, "undo", Action.RESTORE)))
+
+
+# --- what is not carried out any more ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [Status.DONE, Status.UNCHANGED])
+def test_an_older_command_is_superseded_by_whatever_was_reached(ledger: Ledger, status: Status) -> None:
+    undo = issued(5, "undo", Action.RESTORE)
+    finished(ledger, undo, End(status, Code.ACTED, "so"))
+    old = ended(ledger.claim(issued(0, "old")))
+    assert (old.intent.status, old.intent.owed) == (Status.SUPERSEDED, (Debt.ANNOUNCEMENT,))
+    assert undo.intent_id in old.intent.reason
+
+
+def test_a_refusal_supersedes_nothing(ledger: Ledger) -> None:
+    finished(ledger, issued(5, "newer"), REJECTED)
+    won(ledger.claim(issued(0, "old")))
+
+
+def test_a_later_copy_does_not_make_an_intent_newer(ledger: Ledger) -> None:
+    ledger.release(won(ledger.claim(issued(0, "old"))), Code.UNAVAILABLE, "503", counted=True, maybe_acted=False)
+    finished(ledger, issued(5, "undo", Action.RESTORE))
+    assert ended(ledger.claim(issued(9, "old"))).intent.status is Status.SUPERSEDED
+
+
+def test_an_older_command_does_not_come_in_behind_a_newer_one_that_was_cut_off(ledger: Ledger, clock: Clock) -> None:
+    won(ledger.claim(issued(5, "newer", Action.RESTORE)))
+    clock.advance(LEASE)
+    assert ended(ledger.claim(issued(0, "old"))).intent.status is Status.SUPERSEDED
+    won(ledger.claim(issued(9, "newest")))
+
+
+def test_what_comes_too_late_expires(ledger: Ledger, clock: Clock) -> None:
+    late = command(not_after=(NOW + timedelta(minutes=1)).isoformat())
+    clock.advance(timedelta(minutes=1, seconds=1))
+    assert ended(ledger.claim(late)).intent.status is Status.EXPIRED
+
+
+def test_after_the_sixth_cut_off_attempt_it_is_dead_and_stays_in_doubt(ledger: Ledger, clock: Clock) -> None:
+    for attempt in range(1, 7):
+        claim = won(ledger.claim(command()))
+        assert ledger.is_last_attempt(claim) is (attempt == 6)
+        clock.advance(LEASE)
+    dead = ended(ledger.claim(command())).intent
+    assert (dead.status, dead.code, dead.maybe_acted) == (Status.DEAD_LETTERED, "attempts_exhausted", True)
+
+
+def test_an_operators_copy_opens_again_what_died_and_starts_counting_anew(ledger: Ledger) -> None:
+    finished(ledger, command(), REJECTED)
+    assert ended(ledger.claim(command(), redrive=0)).intent.status is Status.REJECTED
+    again = won(ledger.claim(command(), redrive=1))
+    assert (again.rows.intent.redrive, again.rows.intent.attempts) == (1, 1)
+    settled(ledger, ledger.conclude(again, REJECTED))
+    assert ended(ledger.claim(command(), redrive=1)).intent.status is Status.REJECTED
+    won(ledger.claim(command(), redrive=2))
+
+
+def test_giving_up_ends_what_nobody_works_on_and_nothing_else(ledger: Ledger, clock: Clock) -> None:
+    claim = won(ledger.claim(command()))
+    assert ledger.give_up(command(), Code.WAITED_TOO_LONG, "too long") is None
+    clock.advance(LEASE)
+    dead = ended(ledger.give_up(command(), Code.WAITED_TOO_LONG, "too long"))
+    assert (dead.intent.status, dead.intent.maybe_acted) == (Status.DEAD_LETTERED, True)
+    with pytest.raises(LeaseLost):
+        ledger.conclude(claim, DONE)
+    settled(ledger, dead)
+    assert ledger.give_up(command(), Code.WAITED_TOO_LONG, "too long") is None
+    assert ended(ledger.give_up(command(), Code.WAITED_TOO_LONG, "too long", redrive=1)).intent.redrive == 1
+
+
+def test_giving_up_needs_no_claim_before_and_respects_another_meaning(ledger: Ledger) -> None:
+    dead = ended(ledger.give_up(command(), Code.WAITED_TOO_LONG, "too long"))
+    assert dead.intent.status is Status.DEAD_LETTERED
+    assert ledger.give_up(command(reason="Another one."), Code.WAITED_TOO_LONG, "too long", redrive=3) is None
+
+
+# --- holds, other releases, races -------------------------------------------------------------------------------------
+
+
+def test_a_hold_is_found_until_it_is_renewed_with_another_reason(ledger: Ledger) -> None:
+    assert ledger.hold_on(ORG, Resource.RUN, THING) is None
+    ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
+    ledger.hold(ORG, Resource.RUN, THING, reason="a lawsuit", by="Ada")
+    assert ledger.hold_on(ORG, Resource.RUN, THING) == "a lawsuit"
+    assert ledger.hold_on(ORG, Resource.TASK, THING) is None
+
+
+def test_attributes_of_a_newer_release_are_ignored_and_missing_ones_take_their_defaults(
+    ledger: Ledger, rows: Rows
+) -> None:
+    finished(ledger, command())
+    key = Key(f"intent#{command().intent_id}", "intent")
+    [row] = rows.read(key)
+    assert row is not None
+    kept = {name: value for name, value in row.values.items() if name != "evidence"}
+    rows.write(Change(key, {**kept, "of_a_newer_release": ["x"]}, row.version))
+    found = ledger.find(command().intent_id)
+    assert isinstance(found, IntentRow)
+    assert {field.name for field in fields(found)} >= set(kept)
+    assert (found.status, found.evidence) == (Status.DONE, "")
+
+
+def test_of_many_deliveries_at_once_exactly_one_is_carried_out(ledger: Ledger) -> None:
+    found: list[str] = []
+    start = threading.Barrier(12)
+
+    def deliver() -> None:
+        start.wait()
+        try:
+            found.append(type(ledger.claim(command())).__name__)
+        except Throttled:
+            found.append("Busy")
+
+    threads = [threading.Thread(target=deliver) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert Counter(found) == {"Claim": 1, "Busy": 11}
+
+
+def test_of_many_commands_for_one_thing_at_once_exactly_one_is_carried_out(ledger: Ledger) -> None:
+    found: list[str] = []
+    start = threading.Barrier(8)
+
+    def deliver(number: int) -> None:
+        start.wait()
+        try:
+            found.append(type(ledger.claim(issued(0, f"delivery {number}"))).__name__)
+        except Throttled:
+            found.append("Busy")
+
+    threads = [threading.Thread(target=deliver, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert Counter(found) == {"Claim": 1, "Busy": 7}

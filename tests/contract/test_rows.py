@@ -1,0 +1,144 @@
+"""Versioned rows: all or nothing, and nobody overwrites what they have not seen."""
+
+import threading
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from lifecycle.adapters.rows import Change, Contention, DynamoRows, Key, Row, Rows, Value
+from lifecycle.words.errors import Code, Retryable
+from tests.contract.conftest import TABLE
+
+ONE = Key("intent#1", "intent")
+TWO = Key("resource#1", "resource")
+
+
+def test_what_was_never_written_is_not_there(rows: Rows) -> None:
+    assert rows.read(ONE) == [None]
+    assert rows.read(ONE, TWO) == [None, None]
+
+
+def test_what_is_written_is_read_at_once_with_its_version_in_the_order_asked(rows: Rows) -> None:
+    values: dict[str, Value] = {"text": "ü", "number": 12, "yes": True, "no": False, "list": ["a", "b"], "none": []}
+    rows.write(Change(ONE, values, 0, expires_at=2_000_000_000), Change(TWO, {"empty": ""}, 0))
+    assert rows.read(ONE) == [Row(values, 1)]
+    assert rows.read(TWO, ONE) == [Row({"empty": ""}, 1), Row(values, 1)]
+
+
+def test_times_in_microseconds_are_kept_exactly(rows: Rows) -> None:
+    rows.write(Change(ONE, {"full_at": 1_795_000_000_123_456}, 0))
+    [row] = rows.read(ONE)
+    assert row is not None
+    assert row.values == {"full_at": 1_795_000_000_123_456}
+    assert type(row.values["full_at"]) is int
+
+
+def test_a_write_replaces_the_whole_row_and_raises_its_version(rows: Rows) -> None:
+    rows.write(Change(ONE, {"old": "x", "kept": 1}, 0))
+    rows.write(Change(ONE, {"kept": 2}, 1))
+    assert rows.read(ONE) == [Row({"kept": 2}, 2)]
+
+
+@pytest.mark.parametrize("seen", [0, 1, 3], ids=["none", "an older one", "one not there yet"])
+def test_a_write_that_has_not_seen_the_present_version_changes_nothing(rows: Rows, seen: int) -> None:
+    rows.write(Change(ONE, {"n": 1}, 0))
+    rows.write(Change(ONE, {"n": 2}, 1))
+    with pytest.raises(Contention):
+        rows.write(Change(ONE, {"n": 9}, seen))
+    assert rows.read(ONE) == [Row({"n": 2}, 2)]
+
+
+def test_a_row_that_is_not_there_cannot_be_replaced(rows: Rows) -> None:
+    with pytest.raises(Contention):
+        rows.write(Change(ONE, {"n": 1}, 1))
+    assert rows.read(ONE) == [None]
+
+
+@pytest.mark.parametrize("stale_first", [True, False])
+def test_one_stale_row_of_two_leaves_both_as_they_were(rows: Rows, *, stale_first: bool) -> None:
+    rows.write(Change(ONE, {"n": 1}, 0))
+    stale, fresh = Change(ONE, {"n": 2}, 0), Change(TWO, {"n": 2}, 0)
+    with pytest.raises(Contention):
+        rows.write(*((stale, fresh) if stale_first else (fresh, stale)))
+    assert rows.read(ONE, TWO) == [Row({"n": 1}, 1), None]
+
+
+def test_of_many_who_saw_the_same_version_one_writes(rows: Rows) -> None:
+    won: list[int] = []
+    start = threading.Barrier(8)
+
+    def write(number: int) -> None:
+        start.wait()
+        try:
+            rows.write(Change(ONE, {"n": number}, 0), Change(TWO, {"n": number}, 0))
+        except Contention:
+            return
+        won.append(number)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(won) == 1
+    assert rows.read(ONE, TWO) == [Row({"n": won[0]}, 1)] * 2
+
+
+def test_every_read_of_the_table_is_strongly_consistent(table: DynamoRows) -> None:
+    asked: list[object] = []
+    table._client.meta.events.register(
+        "provide-client-params.dynamodb.*", lambda params, **_: asked.append(params.copy())
+    )
+    table.read(ONE)
+    table.read(ONE, TWO)
+    single, several = asked
+    assert isinstance(single, dict)
+    assert isinstance(several, dict)
+    assert single["ConsistentRead"] is True
+    assert several["RequestItems"][TABLE]["ConsistentRead"] is True
+
+
+def test_the_table_keeps_the_time_to_live_apart_from_the_values(aws: boto3.Session, table: DynamoRows) -> None:
+    table.write(Change(ONE, {"n": 1}, 0, expires_at=1_900_000_000))
+    item = aws.client("dynamodb").get_item(TableName=TABLE, Key={"pk": {"S": ONE.pk}, "sk": {"S": ONE.sk}})["Item"]
+    assert item == {
+        "pk": {"S": ONE.pk},
+        "sk": {"S": ONE.sk},
+        "n": {"N": "1"},
+        "version": {"N": "1"},
+        "expires_at": {"N": "1900000000"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "reasons", "raised"),
+    [
+        ("put_item", "ConditionalCheckFailedException", (), Contention),
+        ("put_item", "TransactionConflictException", (), Contention),
+        ("put_item", "ProvisionedThroughputExceededException", (), Retryable),
+        ("put_item", "ValidationException", (), Retryable),
+        ("transact_write_items", "TransactionCanceledException", ("ConditionalCheckFailed", "None"), Contention),
+        ("transact_write_items", "TransactionCanceledException", ("None", "TransactionConflict"), Contention),
+        ("transact_write_items", "TransactionCanceledException", ("ThrottlingError", "None"), Retryable),
+        ("transact_write_items", "TransactionInProgressException", (), Retryable),
+    ],
+)
+def test_dynamodbs_errors_are_told_apart(
+    table: DynamoRows, operation: str, code: str, reasons: tuple[str, ...], raised: type[Exception]
+) -> None:
+    changes = [Change(ONE, {"n": 1}, 0), Change(TWO, {"n": 1}, 0)][: 1 if operation == "put_item" else 2]
+    with Stubber(table._client) as stubber:
+        found = {"CancellationReasons": [{"Code": reason} for reason in reasons]} if reasons else {}
+        stubber.add_client_error(operation, code, modeled_fields=found)
+        with pytest.raises(raised):
+            table.write(*changes)
+
+
+def test_a_read_that_answers_only_some_rows_is_tried_again_later(table: DynamoRows) -> None:
+    with Stubber(table._client) as stubber:
+        key = {"pk": {"S": ONE.pk}, "sk": {"S": ONE.sk}}
+        stubber.add_response("batch_get_item", {"Responses": {TABLE: []}, "UnprocessedKeys": {TABLE: {"Keys": [key]}}})
+        with pytest.raises(Retryable) as trouble:
+            table.read(ONE, TWO)
+    assert trouble.value.code is Code.UNAVAILABLE
