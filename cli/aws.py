@@ -52,8 +52,9 @@ class Stack(Protocol):
 class AwsStack:
     """A stack on AWS, or on whatever AWS_ENDPOINT_URL names."""
 
-    def __init__(self, name: str, region: str | None) -> None:
+    def __init__(self, name: str, region: str | None, *, wait_seconds: int = 1) -> None:
         self.name = name
+        self._wait_seconds = wait_seconds
         self._session = boto3.Session(region_name=region)
 
     def outputs(self) -> Mapping[str, str]:
@@ -88,7 +89,7 @@ class AwsStack:
         client = self._session.client("sqs", config=_CONFIG)
 
         def queue(output: str) -> SqsQueue:
-            return SqsQueue(client, output_of(self, output))
+            return SqsQueue(client, output_of(self, output), wait_seconds=self._wait_seconds)
 
         return [
             Pair("commands", queue("CommandsDeadLetterQueueUrl"), queue("CommandsQueueUrl")),

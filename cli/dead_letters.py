@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from cli.options import Region, StackName, Timeout, Wait, Yes, stack_of, world_of
 from cli.screen import NO, NOTE, YES, age, console, plain, status_text, table
@@ -160,14 +161,18 @@ def _look(world: "World", stack: "Stack", limit: int) -> "Look":
 
 def _print(world: "World", shown: list["Letter"]) -> None:
     names = _short_names(shown)
-    rows = table("intent", "what", "code", "reason", "attempts", "failed at", "age")
+    rows = table("intent", "what, code, reason", "attempts", "failed at", "age")
+    rows.leading = 1
+    for column in (rows.columns[0], *rows.columns[2:]):
+        column.no_wrap = True
+    rows.columns[0].min_width = max(map(len, names.values()))
     now = world.clock()
     for letter in sorted(shown, key=lambda one: one.failed_at):
         rows.add_row(
-            names[letter.message.id],
-            plain(letter.what),
-            plain(letter.code),
-            plain(letter.reason, most=160),
+            names[letter.key],
+            Text("\n").join(
+                (plain(letter.what), plain(letter.code).append(": ").append(plain(letter.reason, most=160)))
+            ),
             plain(letter.attempts),
             f"{letter.failed_at:%m-%d %H:%M}",
             age(now - letter.failed_at),
@@ -177,13 +182,13 @@ def _print(world: "World", shown: list["Letter"]) -> None:
     console().print(f"{total} dead letter{'s' if total > 1 else ''}. Times are UTC; each is kept for 14 days.")
 
 
-def _short_names(shown: list["Letter"]) -> dict[str, str]:
+def _short_names(shown: list["Letter"]) -> dict[tuple[str, str], str]:
     """Names cut to the length that still tells them apart; a message id stands where there is no intent."""
     full = {letter.name for letter in shown}
     length = 12
     while len({name[:length] for name in full}) < len(full):
         length += 4
-    return {letter.message.id: letter.name[:length] for letter in shown}
+    return {letter.key: letter.name[:length] for letter in shown}
 
 
 def _print_deed(deed: "Deed", done: str) -> None:

@@ -41,6 +41,11 @@ class Letter:
         return self.intent_id or self.message.id
 
     @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from all others: two letters may be about one intent, and two queues may count alike."""
+        return self.queue, self.message.id
+
+    @property
     def what(self) -> str:
         """What was asked for, as far as it can be read."""
         if self.command is None:
@@ -101,7 +106,7 @@ def choose(letters: Sequence[Letter], ids: Sequence[str]) -> list[Letter]:
     Raises:
         Trouble: An id fits none, or several.
     """
-    chosen: dict[str, Letter] = {}
+    chosen: dict[tuple[str, str], Letter] = {}
     for wanted in ids:
         prefix = wanted.strip()
         fitting = [one for one in letters if prefix in {one.intent_id, one.message.id}] or [
@@ -114,7 +119,7 @@ def choose(letters: Sequence[Letter], ids: Sequence[str]) -> list[Letter]:
             raise Trouble(f"No dead letter of that name is to be seen: {prefix}")
         if len({one.name for one in fitting}) > 1:
             raise Trouble(f"{prefix} fits several dead letters. Give more of the id.", Exit.USAGE)
-        chosen.update((one.message.id, one) for one in fitting)
+        chosen.update((one.key, one) for one in fitting)
     return list(chosen.values())
 
 

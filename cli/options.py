@@ -51,7 +51,7 @@ class ToldGroup(TyperGroup):
             trouble = trouble_in(error)
             if trouble is None:
                 raise
-            console(errors=True).print(plain(str(trouble), most=20_000), style="red")
+            console(errors=True).print(plain(str(trouble), most=20_000), style="red", soft_wrap=True)
             raise typer.Exit(trouble.code) from error
 
 

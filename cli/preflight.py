@@ -170,13 +170,14 @@ def _organization(
     except (LifecycleError, ValueError) as error:
         yield Finding(Mark.NO, what, _said(error), "Replace the token, or correct OrganizationIds.")
         return
+    # The two lines below the organization's are about it.
     yield Finding(Mark.YES, what, f"the token opens {organization.get('name') or 'it'}")
-    yield _role(what, str(member.get("role") or "unknown"), sources, org_id)
-    yield _auto_archive(what, organization)
+    yield _role(str(member.get("role") or "unknown"), sources, org_id)
+    yield _auto_archive(organization)
 
 
-def _role(what: str, role: str, sources: Sources, org_id: str) -> Finding:
-    what = f"{what}: role"
+def _role(role: str, sources: Sources, org_id: str) -> Finding:
+    what = "its user's role"
     lasting = sorted(
         {
             doing.name
@@ -204,8 +205,8 @@ def _role(what: str, role: str, sources: Sources, org_id: str) -> Finding:
             )
 
 
-def _auto_archive(what: str, organization: Json) -> Finding:
-    what = f"{what}: auto-archive"
+def _auto_archive(organization: Json) -> Finding:
+    what = "its auto-archive"
     if not organization.get("auto_archive"):
         return Finding(Mark.YES, what, "off: Tallyfy archives nothing by itself")
     after = organization.get("auto_archive_processes_after")

@@ -35,7 +35,7 @@ def status_text(status: str) -> Text:
 
 def table(*columns: str, title: str | None = None) -> Table:
     """An empty table in the house's look."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=False)
+    made = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for column in columns:
         made.add_column(column, overflow="fold")
     return made

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from rich import box
 from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -20,7 +19,7 @@ from cli.letters import Letter
 from cli.local.running import SOURCE, Local, local_stack, pointed_at, utc_now
 from cli.local.simulator import DefaultIds, Fault, SimulatorClient
 from cli.local.stack import ROOT
-from cli.screen import NO, YES, plain, status_text
+from cli.screen import NO, YES, plain, status_text, table
 from cli.screen import console as plain_console
 from lifecycle.adapters.tallyfy import pooled_session
 from lifecycle.judgement.transitions import DEAD, IntentRow, Status
@@ -112,8 +111,8 @@ def _play_steps(show: "Show", progress: Progress, bar: TaskID, out: Console) -> 
         out.print(_told(number, step))
         progress.advance(bar)
         passed &= step.passed
-    table, all_right = show.closing_table()
-    out.print(table)
+    stands, all_right = show.closing_table()
+    out.print(stands)
     return passed and all_right
 
 
@@ -293,22 +292,16 @@ class Show:
 
     def closing_table(self) -> tuple[Table, bool]:
         """What the ledger says of each intent, beside what Tallyfy went through."""
-        table = Table(
-            title="What the ledger says of each intent",
-            title_justify="left",
-            title_style="bold",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-        )
-        for name in ("", "intent", "asked", "ledger", "tries", "changes"):
-            table.add_column(name, no_wrap=True, min_width=1)
+        shown = table("", "intent", "asked", "ledger", "tries", "changes", title="What the ledger says of each intent")
+        for column in shown.columns:
+            column.no_wrap = True
         all_right = True
         for asked in self.asked:
             row = self.stack.intent(asked.intent_id)
             effects = self.simulator.effects(asked.action, asked.id)
             right = row is not None and row.status is asked.status and effects == asked.effects
             all_right &= right
-            table.add_row(
+            shown.add_row(
                 YES if right else NO,
                 asked.intent_id[:12],
                 asked.what,
@@ -316,7 +309,7 @@ class Show:
                 str(row.attempts) if row else "",
                 str(effects),
             )
-        return table, all_right
+        return shown, all_right
 
     # --- helpers ------------------------------------------------------------------------------------------------------
 

@@ -116,11 +116,12 @@ class MemoryQueue:
 
 
 class SqsQueue:
-    """A queue of SQS, by its URL."""
+    """A queue of SQS, by its URL. Long polling, even for a second, asks all of SQS's servers and not a sample."""
 
-    def __init__(self, client: "SQSClient", url: str) -> None:
+    def __init__(self, client: "SQSClient", url: str, *, wait_seconds: int = 1) -> None:
         self._client = client
         self._url = url
+        self._wait_seconds = wait_seconds
 
     def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
         """See ``Queue``."""
@@ -149,7 +150,7 @@ class SqsQueue:
                 QueueUrl=self._url,
                 MaxNumberOfMessages=min(most, 10),
                 VisibilityTimeout=hidden_for,
-                WaitTimeSeconds=1,
+                WaitTimeSeconds=self._wait_seconds,
                 MessageAttributeNames=["All"],
                 MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             )

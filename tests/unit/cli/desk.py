@@ -1,0 +1,213 @@
+"""An operator's desk: the real commands in front of a stack in memory. No network; waiting moves the clock."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http import HTTPStatus
+from typing import override
+from urllib.parse import unquote, urlsplit
+
+import requests
+from requests.adapters import BaseAdapter
+from typer.testing import CliRunner, Result
+
+from cli.aws import Pair
+from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorTransport
+from cli.main import app
+from cli.trouble import Exit, Trouble
+from cli.world import World
+from lifecycle.adapters.ledger import Claim
+from lifecycle.adapters.queues import MemoryQueue
+from lifecycle.adapters.secrets import MemorySecrets
+from lifecycle.adapters.tallyfy import pooled_session
+from lifecycle.judgement.http import Request, Response, answer, problem
+from lifecycle.judgement.transitions import End, IntentRow, Status
+from lifecycle.words.commands import Command
+from lifecycle.words.errors import Code, LifecycleError
+from tests.builders import NOW, PREFIX, SHARED, WHSEC, Clock, Entrance
+
+ORG = DefaultIds.ORGANIZATION
+API_URL = "https://api.test"
+TALLYFY_URL = "https://tallyfy.test/api"
+
+
+class Front(BaseAdapter):
+    """The HTTP API in memory: the real intake and lookup behind `requests`."""
+
+    def __init__(self, entrance: Entrance) -> None:
+        super().__init__()
+        self._entrance = entrance
+        self.asked: list[requests.PreparedRequest] = []
+        self.failures: list[Exception | int] = []
+        """What goes wrong with the next requests."""
+
+    @override
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: float | tuple[float | None, float | None] | None = None,
+        verify: bool | str = True,
+        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        self.asked.append(request)
+        if self.failures:
+            failure = self.failures.pop(0)
+            if isinstance(failure, Exception):
+                raise failure
+            return _as_response(request, {"statusCode": failure, "body": '{"detail": "made up"}'})
+        try:
+            return _as_response(request, self._route(request))
+        except LifecycleError as error:
+            return _as_response(request, problem(error))
+
+    def _route(self, request: requests.PreparedRequest) -> Response:
+        _, room, *rest = unquote(urlsplit(request.url or "").path).split("/")
+        if room == "health":
+            return answer(HTTPStatus.OK, {"status": "ok"})
+        if room == "commands":
+            status, reason = self._entrance.lookup.status_of("/".join(rest))
+            return answer(HTTPStatus.OK, {"intent_id": rest[0], "status": status, "reason": reason})
+        raw = request.body if isinstance(request.body, bytes) else b""
+        event = {
+            "routeKey": "POST /webhooks/{source}",
+            "headers": {str(name): str(value) for name, value in request.headers.items()},
+            "pathParameters": {"source": rest[0]},
+            "body": base64.b64encode(raw).decode(),
+            "isBase64Encoded": True,
+        }
+        command = self._entrance.intake.accept(Request.of(event))
+        return answer(HTTPStatus.ACCEPTED, {"intent_id": command.intent_id, "status": "accepted"})
+
+    @override
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _as_response(request: requests.PreparedRequest, told: Response) -> requests.Response:
+    response = requests.Response()
+    response.status_code = int(str(told["statusCode"]))
+    response._content = str(told["body"]).encode()
+    response.url = request.url or ""
+    response.request = request
+    return response
+
+
+@dataclass
+class MemoryStack:
+    """A stack in memory, as the commands see one."""
+
+    entrance: Entrance
+    name: str = PREFIX
+    missing: bool = False
+    told: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        clock = self.entrance.clock
+        self.dead = {"commands": MemoryQueue(clock), "purge": MemoryQueue(clock)}
+        self.entrance.secrets.texts[f"{PREFIX}/tokens/{ORG}"] = DEFAULT_TOKEN
+        queues = ("CommandsQueueUrl", "CommandsDeadLetterQueueUrl", "PurgeQueueUrl", "PurgeDeadLetterQueueUrl")
+        self.told = {
+            "ApiUrl": API_URL,
+            "SecretPrefix": PREFIX,
+            "OrganizationIds": ORG,
+            "TallyfyBaseUrl": TALLYFY_URL,
+            "LedgerTableName": "ledger",
+            **dict.fromkeys(queues, "https://queue.test"),
+        }
+
+    def outputs(self) -> Mapping[str, str]:
+        if self.missing:
+            raise Trouble(f"There is no stack '{self.name}'.", Exit.UNREACHABLE)
+        return self.told
+
+    def secrets(self) -> MemorySecrets:
+        return self.entrance.secrets
+
+    def pairs(self) -> list[Pair]:
+        return [
+            Pair("commands", self.dead["commands"], self.entrance.ordinary),
+            Pair("purge", self.dead["purge"], self.entrance.permanent),
+        ]
+
+    def intent(self, intent_id: str) -> IntentRow | None:
+        return self.entrance.ledger.find(intent_id)
+
+
+class Desk:
+    """What an operator types, and what is behind it."""
+
+    def __init__(self) -> None:
+        self.clock = Clock(NOW)
+        self.entrance = Entrance(self.clock, frozenset({ORG}))
+        self.stack = MemoryStack(self.entrance)
+        self.front = Front(self.entrance)
+        self.simulator = Simulator(clock=self.clock)
+        self.connected: list[tuple[str, str | None]] = []
+        self.while_waiting: Callable[[], None] = lambda: None
+        """What happens each time a command waits."""
+
+    def run(self, *words: str, typed: str = "", env: Mapping[str, str] | None = None) -> Result:
+        """Type a command. The environment names nothing but what is given."""
+        world = World(connect=self._connect, session=self._session, clock=self.clock, sleep=self._sleep)
+        clean = dict.fromkeys(
+            ("LIFECYCLE_SECRET", "LIFECYCLE_STACK", "LIFECYCLE_API_URL", "LIFECYCLE_ORG", "AWS_REGION")
+        )
+        runner = CliRunner(env={**clean, "COLUMNS": "200", "TERM": "dumb", **(env or {})})
+        return runner.invoke(app, list(words), obj=world, input=typed)
+
+    def work(self, status: Status = Status.DONE, code: Code = Code.ACTED, reason: str = "It is so.") -> None:
+        """Be the worker: carry everything that waits to this end."""
+        for queue in (self.entrance.ordinary, self.entrance.permanent):
+            for message in queue.receive():
+                command = Command.model_validate_json(message.body)
+                claim = self.entrance.ledger.claim(command, redrive=message.redrive)
+                if isinstance(claim, Claim):
+                    self._conclude(claim, End(status, code, reason))
+                queue.delete(message)
+
+    def bury(
+        self, command: Command, code: Code = Code.ATTEMPTS_EXHAUSTED, *, queue: str = "commands", redrive: int = 0
+    ) -> None:
+        """Let a command end as a dead letter, in the ledger and in the queue."""
+        claim = self.entrance.ledger.claim(command, redrive=redrive)
+        assert isinstance(claim, Claim)
+        self._conclude(claim, End(Status.DEAD_LETTERED, code, "6 attempts failed."))
+        letter = {"code": code.value, "reason": "6 attempts failed.", "attempts": "6", "intent_id": command.intent_id}
+        stamp = {"redrive": str(redrive), "failed_at": self.clock().isoformat()}
+        self.stack.dead[queue].send(command.to_json(), {**letter, **stamp})
+
+    def bury_poison(self, body: str = '{"no": "command"}') -> None:
+        """Put a message that is no command into the dead-letter queue."""
+        told = {"code": "poison", "reason": "The message is no command.", "redrive": "0"}
+        self.stack.dead["commands"].send(body, told)
+
+    def _conclude(self, claim: Claim, end: End) -> None:
+        ended = self.entrance.ledger.conclude(claim, end)
+        for debt in ended.intent.owed:
+            ended = self.entrance.ledger.settle(ended, debt)
+
+    def _connect(self, name: str, region: str | None) -> MemoryStack:
+        self.connected.append((name, region))
+        return self.stack
+
+    def _session(self) -> requests.Session:
+        session = pooled_session()
+        session.mount(API_URL, self.front)
+        session.mount(TALLYFY_URL, SimulatorTransport(self.simulator))
+        return session
+
+    def _sleep(self, seconds: float) -> None:
+        self.clock.advance(timedelta(seconds=seconds))
+        self.while_waiting()
+
+
+def sent(queue: MemoryQueue) -> list[dict[str, object]]:
+    """The commands that lie in a queue."""
+    return [json.loads(entry.message.body) for entry in queue.entries.values()]
+
+
+__all__ = ["API_URL", "ORG", "SHARED", "WHSEC", "Desk", "Front", "MemoryStack", "sent"]

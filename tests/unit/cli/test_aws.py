@@ -1,0 +1,134 @@
+import json
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
+from moto import mock_aws
+from typer.testing import CliRunner
+
+from cli import letters
+from cli.aws import AwsStack, output_of
+from cli.local.build import LocalStackError
+from cli.main import app
+from cli.trouble import Exit, Trouble, trouble_in
+from lifecycle.adapters.ledger import Ledger, Terms
+from lifecycle.adapters.rows import DynamoRows
+from lifecycle.words.errors import Code, Rejected, Retryable
+from tests.builders import NOW, Clock, command
+
+REGION = "eu-west-1"
+QUEUES = ("CommandsQueue", "CommandsDeadLetterQueue", "PurgeQueue", "PurgeDeadLetterQueue")
+TEMPLATE = {
+    "Resources": {
+        **{name: {"Type": "AWS::SQS::Queue"} for name in QUEUES},
+        "LedgerTable": {
+            "Type": "AWS::DynamoDB::Table",
+            "Properties": {
+                "BillingMode": "PAY_PER_REQUEST",
+                "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+                "KeySchema": [
+                    {"AttributeName": "pk", "KeyType": "HASH"},
+                    {"AttributeName": "sk", "KeyType": "RANGE"},
+                ],
+            },
+        },
+    },
+    "Outputs": {
+        **{f"{name}Url": {"Value": {"Ref": name}} for name in QUEUES},
+        "LedgerTableName": {"Value": {"Ref": "LedgerTable"}},
+        "SecretPrefix": {"Value": "stack"},
+    },
+}
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsStack]:
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        client = boto3.client("cloudformation", region_name=REGION)
+        client.create_stack(StackName="stack", TemplateBody=json.dumps(TEMPLATE))
+        yield AwsStack("stack", REGION, wait_seconds=0)
+
+
+def test_outputs_are_read(stack: AwsStack) -> None:
+    assert output_of(stack, "SecretPrefix") == "stack"
+
+
+def test_an_output_that_is_not_there_is_told(stack: AwsStack) -> None:
+    with pytest.raises(Trouble, match="no output ApiUrl") as told:
+        output_of(stack, "ApiUrl")
+    assert told.value.code is Exit.UNREACHABLE
+
+
+def test_a_stack_that_is_not_there_is_told(stack: AwsStack) -> None:
+    assert stack.name
+    with pytest.raises(Trouble, match="no stack 'other' in eu-west-1"):
+        AwsStack("other", REGION).outputs()
+
+
+def test_a_missing_secret_is_told(stack: AwsStack) -> None:
+    with pytest.raises(Retryable, match="does not exist"):
+        stack.secrets().get("stack/sources/operator")
+
+
+def test_the_ledger_is_read(stack: AwsStack, clock: Clock) -> None:
+    assert stack.intent(command().intent_id) is None
+    rows = DynamoRows(boto3.client("dynamodb", region_name=REGION), output_of(stack, "LedgerTableName"))
+    terms = Terms(lease=NOW - NOW, keep=NOW - NOW, most_attempts=6)
+    Ledger(rows, terms, clock).claim(command())
+    row = stack.intent(command().intent_id)
+    assert row is not None
+    assert row.status == "in_progress"
+
+
+def test_dead_letters_of_sqs_are_seen_and_sent_again(stack: AwsStack, clock: Clock) -> None:
+    pairs = stack.pairs()
+    told = {"code": "held", "reason": "On hold.", "intent_id": command().intent_id, "redrive": "2"}
+    pairs[1].dead.send(command(action="delete").to_json(), told)
+    letters.look(pairs, most=100, clock=clock)
+    [letter] = letters.look(pairs, most=100, clock=clock).letters  # It was left there.
+    assert (letter.queue, letter.code, letter.what[:14]) == ("purge", "held", "delete process")
+    assert len(letter.message.id) == 36
+    [deed] = letters.send_again(pairs, [letter], most=100, clock=clock)
+    assert deed.done
+    assert letters.look(pairs, most=100, clock=clock).letters == []
+    [message] = pairs[1].origin.receive()
+    assert (message.body, message.attributes) == (letter.message.body, {"redrive": "3"})
+
+
+def _client_error() -> ClientError:
+    return ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DescribeStacks")
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "code"),
+    [
+        (NoCredentialsError(), "AWS_PROFILE", Exit.UNREACHABLE),
+        (NoRegionError(), "--region", Exit.UNREACHABLE),
+        (_client_error(), "DescribeStacks: AccessDenied", Exit.UNREACHABLE),
+        (EndpointConnectionError(endpoint_url="https://x"), "could not be reached", Exit.UNREACHABLE),
+        (Rejected(Code.HELD, "It is on hold."), "It is on hold.", Exit.NOT_DONE),
+        (Retryable(Code.UNAVAILABLE, "Not now."), "Not now.", Exit.UNREACHABLE),
+        (LocalStackError("sam is missing"), "sam is missing", Exit.UNREACHABLE),
+        (Trouble("as it is", Exit.USAGE), "as it is", Exit.USAGE),
+    ],
+)
+def test_expected_errors_become_a_line_and_an_exit_code(error: Exception, said: str, code: Exit) -> None:
+    trouble = trouble_in(error)
+    assert trouble is not None
+    assert said in str(trouble)
+    assert trouble.code is code
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    assert trouble_in(KeyError("x")) is None
+
+
+def test_the_exit_codes_are_documented() -> None:
+    said = " ".join(CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120", "TERM": "dumb"}).output.split())
+    for code in Exit:
+        assert f"{code.value} " in said[said.index("Exit codes") :]

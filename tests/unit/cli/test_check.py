@@ -1,0 +1,139 @@
+import re
+
+import pytest
+import requests
+
+from cli import delivery
+from cli.local.simulator import LIGHT_TOKEN, STANDARD_TOKEN, Fault, SeedOrganization
+from cli.local.simulator.seed import Seed
+from cli.preflight import ReadOnlySession
+from lifecycle.judgement.sources import Sources
+from tests.unit.cli.desk import ORG, Desk
+
+
+def test_all_is_well(desk: Desk) -> None:
+    result = desk.run("check")
+    assert result.exit_code == 0, result.output
+    assert "✗" not in result.output
+    for part in ("3 sources", "https://api.test", "secret of source crm", "admin: may do everything", "Example Ltd"):
+        assert part in result.output
+
+
+def test_nothing_but_reads_reach_tallyfy(desk: Desk) -> None:
+    desk.run("check")
+    assert {call.method for call in desk.simulator.log.calls} == {"GET"}
+    assert [call.acted for call in desk.simulator.log.calls] == [False, False]
+    assert {request.method for request in desk.front.asked} == {"GET"}
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PUT", "POST", "get"])
+def test_its_session_cannot_do_more(method: str) -> None:
+    with pytest.raises(RuntimeError, match="only reads"):
+        ReadOnlySession().request(method, "https://tallyfy.test/api")
+
+
+def test_no_secret_is_shown(desk: Desk) -> None:
+    output = desk.run("check").output
+    for text in desk.entrance.secrets.texts.values():
+        assert text not in output
+
+
+def failing(desk: Desk, what: str) -> str:
+    """The line of the one thing that failed."""
+    result = desk.run("check")
+    assert result.exit_code == 1, result.output
+    lines = [line for line in result.output.splitlines() if "✗" in line]
+    assert len(lines) == 1, result.output
+    assert "1 of these must be mended" in result.output
+    assert what in lines[0]
+    return re.sub(r"\s+", " ", result.output)
+
+
+def test_a_standard_member_is_not_enough_for_permanent_deletes(desk: Desk) -> None:
+    desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = STANDARD_TOKEN
+    assert "Make the user an Admin" in failing(desk, "standard: may archive and restore, but not run.delete")
+
+
+def test_a_standard_member_is_enough_without_them(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = Sources.parse('[sources.operator]\nscheme = "standard-webhooks"\nmay = ["run.archive"]\n')
+    monkeypatch.setattr(delivery, "declared_sources", lambda: few)
+    desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = STANDARD_TOKEN
+    result = desk.run("check")
+    assert (result.exit_code, "which is all that is asked for" in result.output) == (0, True), result.output
+
+
+def test_a_light_member_is_not_enough(desk: Desk) -> None:
+    desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = LIGHT_TOKEN
+    failing(desk, "light: may not archive")
+
+
+def test_a_refused_token(desk: Desk) -> None:
+    desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = "of somebody who logged out"
+    failing(desk, "refused the token")
+
+
+def test_a_missing_token(desk: Desk) -> None:
+    del desk.entrance.secrets.texts[f"stack/tokens/{ORG}"]
+    failing(desk, f"stack/tokens/{ORG}")
+
+
+def test_a_token_of_another_organization(desk: Desk) -> None:
+    desk.simulator.merge(Seed(organizations=[SeedOrganization(id="9f" * 16)]))
+    desk.stack.told["OrganizationIds"] = "9f" * 16
+    desk.entrance.secrets.texts["stack/tokens/" + "9f" * 16] = desk.entrance.secrets.texts[f"stack/tokens/{ORG}"]
+    failing(desk, "organization 9f9f")
+
+
+@pytest.mark.parametrize("fault", [Fault.answer_status(503, times=-1), Fault.reset(times=-1), Fault.html(times=-1)])
+def test_tallyfy_out_of_reach(desk: Desk, fault: Fault) -> None:
+    desk.simulator.add_fault(fault)
+    failing(desk, f"organization {ORG}")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("not base64 at all!", "whsec_"), ('{"secrets": []}', "no signing secret"), ("whsec_", "whsec_")],
+)
+def test_a_source_secret_of_no_use(desk: Desk, text: str, said: str) -> None:
+    desk.entrance.secrets.texts["stack/sources/automation"] = text
+    assert said in failing(desk, "secret of source automation")
+
+
+def test_an_old_secret_of_no_use_is_found_too(desk: Desk) -> None:
+    desk.entrance.secrets.texts["stack/sources/automation"] = '{"secrets": ["whsec_d2VsbA==", "not base64!"]}'
+    failing(desk, "number 2 cannot be used")
+
+
+def test_a_missing_source_secret(desk: Desk) -> None:
+    del desk.entrance.secrets.texts["stack/sources/crm"]
+    failing(desk, "secret of source crm")
+
+
+def test_a_short_secret_is_only_noted(desk: Desk) -> None:
+    desk.entrance.secrets.texts["stack/sources/crm"] = "short"
+    result = desk.run("check")
+    assert (result.exit_code, "but short" in result.output) == (0, True)
+
+
+def test_tallyfys_own_archiving_is_noted(desk: Desk) -> None:
+    desk.simulator.organization.auto_archive = True
+    desk.simulator.organization.auto_archive_processes_after = 14
+    result = desk.run("check")
+    assert (result.exit_code, "on, after 14 days" in result.output) == (0, True)
+
+
+@pytest.mark.parametrize("failure", [500, requests.ConnectionError("gone")])
+def test_an_api_that_does_not_answer(desk: Desk, failure: int | Exception) -> None:
+    desk.front.failures = [failure]
+    failing(desk, "HTTP API")
+
+
+def test_a_stack_of_another_kind(desk: Desk) -> None:
+    del desk.stack.told["LedgerTableName"]
+    failing(desk, "no output LedgerTableName")
+
+
+def test_no_stack(desk: Desk) -> None:
+    desk.stack.missing = True
+    result = desk.run("check")
+    assert (result.exit_code, "There is no stack" in result.output) == (3, True)

@@ -1,0 +1,375 @@
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import override
+
+import pytest
+
+from cli import letters
+from cli.aws import Pair
+from lifecycle.adapters.queues import MemoryQueue, Message
+from lifecycle.judgement.transitions import Status
+from lifecycle.words.errors import Code, Retryable
+from lifecycle.words.intents import intent_id
+from tests.builders import ID_KEY, NOW, Clock, command
+from tests.unit.cli.desk import Desk, sent
+
+FIRST = command()
+SECOND = command(id="6f" * 16, intent_id=intent_id(ID_KEY, "operator", "delivery-2"))
+THIRD = command(action="delete", id="7a" * 16, intent_id=intent_id(ID_KEY, "operator", "delivery-3"))
+
+
+@pytest.fixture
+def full(desk: Desk) -> Desk:
+    """Three commands and one poison message, dead for three days."""
+    desk.bury(FIRST)
+    desk.bury(SECOND, Code.WAITED_TOO_LONG)
+    desk.bury(THIRD, queue="purge")
+    desk.bury_poison()
+    desk.clock.advance(timedelta(days=3))
+    return desk
+
+
+def lying(desk: Desk, queue: str = "commands") -> list[Message]:
+    """What can be received from a dead-letter queue now: nothing that is hidden."""
+    found = desk.stack.dead[queue].receive(100, hidden_for=0)
+    return sorted(found, key=lambda message: message.id)
+
+
+# --- seeing -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_list_tells_all_of_both_queues_and_leaves_them_there(full: Desk) -> None:
+    for _ in range(2):
+        result = full.run("dead-letters", "list")
+        assert result.exit_code == 0, result.output
+        for part in (FIRST.intent_id[:12], "archive process", "delete process", "attempts_exhausted", "poison", "3 d"):
+            assert part in result.output
+        assert "4 dead letters" in result.output
+    assert len(lying(full)) == 3
+    assert len(lying(full, "purge")) == 1
+
+
+def test_no_dead_letters_is_good_news(desk: Desk) -> None:
+    assert "no dead letters" in desk.run("dead-letters", "list").output
+
+
+def test_a_long_queue_is_seen_whole(desk: Desk) -> None:
+    for number in range(57):
+        desk.bury_poison(f"no command, number {number}")
+    assert "57 dead letters" in desk.run("dead-letters", "list").output
+    assert len(lying(desk)) == 57
+
+
+def test_a_bound_is_kept_and_said(desk: Desk) -> None:
+    for number in range(30):
+        desk.bury_poison(f"no command, number {number}")
+    result = desk.run("dead-letters", "list", "--limit", "25")
+    assert "25 dead letters" in result.output
+    assert "only the first 25" in result.output
+    assert "about 5 more" in result.output
+    assert len(lying(desk)) == 30
+
+
+def test_what_somebody_else_looks_at_is_said_to_be_missing(full: Desk) -> None:
+    full.stack.dead["commands"].receive(2, hidden_for=600)
+    result = full.run("dead-letters", "list")
+    assert "about 2 more are hidden" in result.output
+
+
+class Restless(MemoryQueue):
+    """Hands out the same message again and again, as a queue whose messages do not stay hidden."""
+
+    @override
+    def receive(self, most: int = 10, *, hidden_for: int = 30) -> list[Message]:
+        return super().receive(most, hidden_for=0)
+
+
+def test_a_queue_that_repeats_itself_is_not_looked_at_for_ever(clock: Clock) -> None:
+    queue = Restless(clock)
+    queue.send("no command")
+    seen = letters.look([Pair("commands", queue, MemoryQueue(clock))], most=1000, clock=clock)
+    assert len(seen.letters) == 1
+    assert seen.missed
+
+
+class Slow(MemoryQueue):
+    """Takes ten seconds for each page."""
+
+    @override
+    def receive(self, most: int = 10, *, hidden_for: int = 30) -> list[Message]:
+        assert isinstance(self.clock, Clock)
+        self.clock.advance(timedelta(seconds=10))
+        return super().receive(most, hidden_for=hidden_for)
+
+
+def test_a_look_ends_before_what_it_has_hidden_comes_back(clock: Clock) -> None:
+    queue = Slow(clock)
+    for number in range(200):
+        queue.send(f"no command, number {number}")
+    seen = letters.look([Pair("commands", queue, MemoryQueue(clock))], most=1000, clock=clock)
+    assert len(seen.letters) == len({letter.message.id for letter in seen.letters}) == 50
+    assert "about 150 more" in seen.missed[0]
+    assert (clock() - NOW).total_seconds() <= letters.HIDDEN_SECONDS
+
+
+def test_one_is_shown_with_all_that_is_known(full: Desk) -> None:
+    result = full.run("dead-letters", "show", FIRST.intent_id)
+    assert result.exit_code == 0, result.output
+    for part in (FIRST.intent_id, "attempts_exhausted", "6 attempts failed", "2026-06-01 12:00:00", '"org_id"'):
+        assert part in result.output
+    assert "dead_lettered" in result.output
+    assert len(lying(full)) == 3
+
+
+def test_what_a_message_holds_cannot_move_the_cursor_or_style_the_screen(desk: Desk) -> None:
+    desk.bury_poison("\x1b[2J[red]\x07 no command")
+    [message] = lying(desk)
+    result = desk.run("dead-letters", "show", message.id)
+    assert "[red]" in result.output
+    assert "\x1b[2J" not in result.output
+    assert "\x07" not in result.output
+
+
+def test_a_letter_that_sqs_moved_itself_is_understood(desk: Desk) -> None:
+    desk.stack.dead["commands"].send(FIRST.to_json())
+    result = desk.run("dead-letters", "list")
+    assert "crashed" in result.output
+    assert FIRST.intent_id[:12] in result.output
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said", "code"),
+    [("int_" + "0" * 48, "No dead letter", 1), ("int_", "No dead letter", 1), ("poison", "No dead letter", 1)],
+)
+def test_what_is_not_there_cannot_be_shown(full: Desk, wanted: str, said: str, code: int) -> None:
+    result = full.run("dead-letters", "show", wanted)
+    assert (result.exit_code, said in result.output) == (code, True)
+
+
+def test_the_beginning_of_an_id_does_if_it_fits_one(full: Desk) -> None:
+    assert full.run("dead-letters", "show", FIRST.intent_id[:12]).exit_code == 0
+
+
+def test_the_beginning_of_an_id_that_fits_two_is_refused(desk: Desk) -> None:
+    for number in range(12):
+        desk.bury_poison(f"no command, number {number}")
+    result = desk.run("dead-letters", "show", "message-")
+    assert (result.exit_code, "fits several" in result.output) == (2, True)
+    assert desk.run("dead-letters", "show", "message-1").exit_code == 0  # Whole, although others begin so.
+
+
+# --- sending again ----------------------------------------------------------------------------------------------------
+
+
+def test_sending_again_takes_the_same_body_back_and_counts(full: Desk) -> None:
+    result = full.run("dead-letters", "send-again", FIRST.intent_id, "--yes")
+    assert result.exit_code == 0, result.output
+    [entry] = full.entrance.ordinary.entries.values()
+    assert entry.message.body == FIRST.to_json()
+    assert entry.message.attributes == {"redrive": "1"}
+    assert len(lying(full)) == 2
+    assert not full.entrance.permanent.entries
+
+
+def test_the_second_time_counts_on(desk: Desk) -> None:
+    desk.bury(FIRST, redrive=4)
+    assert desk.run("dead-letters", "send-again", FIRST.intent_id, "--yes").exit_code == 0
+    [entry] = desk.entrance.ordinary.entries.values()
+    assert entry.message.attributes == {"redrive": "5"}
+
+
+def test_all_go_to_the_queue_they_came_from_and_poison_stays(full: Desk) -> None:
+    result = full.run("dead-letters", "send-again", "--all", "--yes")
+    assert result.exit_code == 0, result.output
+    assert {str(one["intent_id"]) for one in sent(full.entrance.ordinary)} == {FIRST.intent_id, SECOND.intent_id}
+    assert [str(one["intent_id"]) for one in sent(full.entrance.permanent)] == [THIRD.intent_id]
+    assert "1 that are no commands stay" in result.output
+    assert [message.attributes["code"] for message in lying(full)] == ["poison"]
+
+
+def test_those_of_one_code(full: Desk) -> None:
+    assert full.run("dead-letters", "send-again", "--code", "waited_too_long", "--yes").exit_code == 0
+    assert [one["intent_id"] for one in sent(full.entrance.ordinary)] == [SECOND.intent_id]
+
+
+def test_poison_goes_again_only_by_its_message_id(full: Desk) -> None:
+    [poison] = [message for message in lying(full) if message.attributes["code"] == "poison"]
+    assert full.run("dead-letters", "send-again", "--code", "poison", "--yes").exit_code == 0
+    assert not full.entrance.ordinary.entries
+    assert full.run("dead-letters", "send-again", poison.id, "--yes").exit_code == 0
+    [entry] = full.entrance.ordinary.entries.values()
+    assert entry.message.body == poison.body
+
+
+def test_it_asks_first(full: Desk) -> None:
+    refused = full.run("dead-letters", "send-again", "--all", typed="n\n")
+    assert refused.exit_code == 1
+    assert not full.entrance.ordinary.entries
+    assert len(lying(full)) == 3
+    assert full.run("dead-letters", "send-again", "--all", typed="y\n").exit_code == 0
+    assert len(full.entrance.ordinary.entries) == 2
+
+
+@pytest.mark.parametrize("words", [(), ("--all", "--code", "held"), ("int_1", "--all")])
+def test_which_ones_must_be_said_once(full: Desk, words: tuple[str, ...]) -> None:
+    assert full.run("dead-letters", "send-again", *words, "--yes").exit_code == 2
+
+
+def test_nothing_to_send_is_no_failure(desk: Desk) -> None:
+    result = desk.run("dead-letters", "send-again", "--all", "--yes")
+    assert (result.exit_code, "nothing to send" in result.output) == (0, True)
+
+
+@dataclass(slots=True)
+class Failing(MemoryQueue):
+    """A queue of which some calls fail."""
+
+    broken: tuple[str, ...] = ()
+
+    @override
+    def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
+        self._check("send")
+        MemoryQueue.send(self, body, attributes)
+
+    @override
+    def delete(self, message: Message) -> None:
+        self._check("delete")
+        MemoryQueue.delete(self, message)
+
+    @override
+    def hide(self, message: Message, seconds: int) -> None:
+        self._check("hide")
+        MemoryQueue.hide(self, message, seconds)
+
+    def _check(self, what: str) -> None:
+        if what in self.broken:
+            raise Retryable(Code.UNAVAILABLE, f"AWS refused to {what} (made up).")
+
+
+def test_what_could_not_be_sent_stays_a_dead_letter(full: Desk) -> None:
+    full.entrance.ordinary = Failing(full.clock, broken=("send",))
+    result = full.run("dead-letters", "send-again", "--all", "--yes")
+    assert result.exit_code == 1
+    assert "2 of 3 were left" in result.output
+    assert len(lying(full)) == 3
+    assert not lying(full, "purge")
+
+
+def test_a_cut_between_send_and_delete_leaves_both_and_one_effect(desk: Desk) -> None:
+    queue = Failing(desk.clock)
+    desk.stack.dead["commands"] = queue
+    desk.bury(FIRST)
+    queue.broken = ("delete",)
+    result = desk.run("dead-letters", "send-again", "--all", "--yes")
+    assert (result.exit_code, "Doing it again is safe" in result.output) == (1, True)
+    desk.work()
+    desk.clock.advance(timedelta(seconds=letters.HIDDEN_SECONDS))
+    queue.broken = ()
+    assert desk.run("dead-letters", "send-again", "--all", "--yes").exit_code == 0
+    row = desk.stack.intent(FIRST.intent_id)
+    assert row is not None
+    concluded = row.concluded_at
+    desk.work()
+    row = desk.stack.intent(FIRST.intent_id)
+    assert row is not None
+    assert (row.status, row.concluded_at, row.attempts) == (Status.DONE, concluded, 1)
+
+
+def test_letting_go_that_fails_is_no_failure(full: Desk) -> None:
+    queue = Failing(full.clock, broken=("hide",))
+    queue.entries = full.stack.dead["commands"].entries
+    full.stack.dead["commands"] = queue
+    assert full.run("dead-letters", "list").exit_code == 0
+    full.clock.advance(timedelta(seconds=letters.HIDDEN_SECONDS))
+    assert len(lying(full)) == 3
+
+
+def test_what_vanished_meanwhile_is_said(full: Desk) -> None:
+    pairs = full.stack.pairs()
+    seen = letters.look(pairs, most=100, clock=full.clock)
+    full.stack.dead["commands"].entries.clear()
+    deeds = list(letters.send_again(pairs, seen.letters, most=100, clock=full.clock))
+    assert [deed.done for deed in deeds] == [False, False, False, True]
+    assert "not to be seen any more" in deeds[0].remark
+
+
+def test_what_comes_back_at_once_is_not_sent_again_and_again(full: Desk) -> None:
+    pairs = full.stack.pairs()
+    seen = letters.look(pairs, most=100, clock=full.clock)
+    chosen = letters.choose(seen.letters, [FIRST.intent_id])
+    for _ in letters.send_again(pairs, chosen, most=100, clock=full.clock):
+        full.stack.dead["commands"].send(FIRST.to_json(), {"code": "held", "intent_id": FIRST.intent_id})
+    assert len(full.entrance.ordinary.entries) == 1
+
+
+# --- waiting for the end ----------------------------------------------------------------------------------------------
+
+
+def test_waiting_tells_the_new_end_and_not_the_old_one(full: Desk) -> None:
+    waits: list[None] = []
+
+    def work_later() -> None:
+        waits.append(None)
+        if len(waits) == 3:
+            full.work(reason="The process is archived.")
+
+    full.while_waiting = work_later
+    result = full.run("dead-letters", "send-again", FIRST.intent_id, "--yes", "--wait")
+    assert result.exit_code == 0, result.output
+    assert "The process is archived." in result.output
+    assert len(waits) == 3
+
+
+def test_what_fails_again_is_told(full: Desk) -> None:
+    full.while_waiting = lambda: full.work(Status.REJECTED, Code.HELD, "The process is on hold.")
+    result = full.run("dead-letters", "send-again", FIRST.intent_id, "--yes", "--wait")
+    assert result.exit_code == 1
+    assert "on hold" in result.output
+    assert "1 failed again" in result.output
+
+
+def test_what_takes_too_long_is_told(full: Desk) -> None:
+    result = full.run("dead-letters", "send-again", FIRST.intent_id, "--yes", "--wait", "--timeout", "3")
+    assert (result.exit_code, "still under way" in result.output) == (4, True)
+
+
+def test_a_letter_that_sqs_moved_itself_is_waited_for_too(desk: Desk) -> None:
+    desk.stack.dead["commands"].send(FIRST.to_json())
+    desk.while_waiting = desk.work
+    assert desk.run("dead-letters", "send-again", "--all", "--yes", "--wait").exit_code == 0
+
+
+# --- dropping ---------------------------------------------------------------------------------------------------------
+
+
+def test_dropping_one_wants_its_name_typed(full: Desk) -> None:
+    for typed in ("", "y\n", "yes\n", "drop 1\n", SECOND.intent_id + "\n"):
+        assert full.run("dead-letters", "drop", FIRST.intent_id, typed=typed).exit_code == 1
+    assert len(lying(full)) == 3
+    result = full.run("dead-letters", "drop", FIRST.intent_id, typed=FIRST.intent_id + "\n")
+    assert result.exit_code == 0, result.output
+    assert FIRST.intent_id not in {message.attributes.get("intent_id") for message in lying(full)}
+    assert len(lying(full)) == 2
+    assert not full.entrance.ordinary.entries
+
+
+def test_dropping_several_wants_their_number_typed(full: Desk) -> None:
+    ids = (FIRST.intent_id, THIRD.intent_id)
+    assert full.run("dead-letters", "drop", *ids, typed="drop 3\n").exit_code == 1
+    assert full.run("dead-letters", "drop", *ids, typed="drop 2\n").exit_code == 0
+    assert len(lying(full)) == 2
+    assert not lying(full, "purge")
+
+
+def test_poison_can_be_dropped_by_its_code(full: Desk) -> None:
+    [poison] = [message for message in lying(full) if message.attributes["code"] == "poison"]
+    assert full.run("dead-letters", "drop", "--code", "poison", typed=poison.id + "\n").exit_code == 0
+    assert len(lying(full)) == 2
+    assert "nothing to drop" in full.run("dead-letters", "drop", "--code", "poison").output
+
+
+def test_there_is_no_way_around_typing(full: Desk) -> None:
+    assert full.run("dead-letters", "drop", FIRST.intent_id, "--yes").exit_code == 2
+    assert full.run("dead-letters", "drop").exit_code == 2
+    assert len(lying(full)) == 3
