@@ -72,7 +72,7 @@ class Ledger:
 
     def claim(self, command: Command, *, redrive: int = 0) -> Claim | Ended | Busy | Conflict:
         """Try to start. A claim lasts for the lease; an intent that has ended says how."""
-        keys = _intent_key(command.intent_id), _resource_key(command.org_id, command.resource, command.id)
+        keys = _intent_key(command.intent_id), _resource_key(command.org_id, command.resource, command.thing_id)
         for _ in range(_TRIES):
             intent, resource = self._rows.read(*keys)
             judged = transitions.claim(
@@ -116,13 +116,13 @@ class Ledger:
         self._keep_claim(claim, intent, resource)
         return intent.attempts
 
-    def give_up(self, command: Command, code: Code, reason: str, *, redrive: int = 0) -> Ended | None:
-        """Dead-letter an intent that nobody works on. ``None`` if it has ended or is being worked on."""
+    def give_up(self, command: Command, end: End, *, redrive: int = 0) -> Ended | None:
+        """End an intent that nobody works on, without a claim. ``None`` if it has ended or is being worked on."""
         key = _intent_key(command.intent_id)
         for _ in range(_TRIES):
             [row] = self._rows.read(key)
             judged = transitions.give_up(
-                _read(IntentRow, row), command, code, reason, redrive=redrive, now=self._now, lease=self._lease
+                _read(IntentRow, row), command, end, redrive=redrive, now=self._now, lease=self._lease
             )
             if judged is None:
                 return None
@@ -145,6 +145,12 @@ class Ledger:
         """The story of one intent, if it has one yet."""
         [row] = self._rows.read(_intent_key(intent_id))
         return _read(IntentRow, row)
+
+    def recall(self, intent_id: str) -> Ended | None:
+        """As ``find``, with the row's version."""
+        [row] = self._rows.read(_intent_key(intent_id))
+        intent = _read(IntentRow, row)
+        return Ended(intent, _version(row)) if intent else None
 
     def hold_on(self, org_id: str, resource: Resource, thing_id: str) -> str | None:
         """Why a thing is held, or ``None``. An unreadable answer raises: nothing is done then."""

@@ -17,6 +17,7 @@ class Signal(StrEnum):
 
     ACCEPTED = "Accepted"
     REFUSED = "Refused"
+    IGNORED = "Ignored"
     SIGNATURE_REFUSED = "SignatureRefused"
     DONE = "Done"
     UNCHANGED = "Unchanged"

@@ -20,6 +20,7 @@ from requests.adapters import HTTPAdapter
 
 from lifecycle.adapters.secrets import Secrets, token_in
 from lifecycle.words.capabilities import Capability, Resource, State
+from lifecycle.words.commands import Find
 from lifecycle.words.errors import Ambiguous, Code, LifecycleError, Rejected, Retryable, Throttled, TokenRefused
 from lifecycle.words.things import Thing
 
@@ -28,7 +29,8 @@ _READ_SECONDS = 10.0
 _LEAST_SECONDS = 2.0
 """With less time left than this no call is started: its answer could not be recorded any more."""
 _MOST_PAGES = 20
-_PER_PAGE = 100
+PER_PAGE = 100
+"""The most that Tallyfy lists at once."""
 _DEFAULT_RETRY_AFTER = 60.0
 _LONGEST_RETRY_AFTER = 3600.0
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -44,8 +46,16 @@ class Receipt:
     evidence: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page, and how many there were when it was read."""
+
+    things: list[Thing]
+    pages: int
+
+
 class Tallyfy(Protocol):
-    """The two things a command needs of Tallyfy."""
+    """What commands and sweeps need of Tallyfy."""
 
     def look(self, org_id: str, resource: Resource, thing_id: str) -> Thing | None:
         """See the thing, active or archived. ``None``: it is in neither place.
@@ -59,6 +69,12 @@ class Tallyfy(Protocol):
         Raises ``Rejected`` (4xx: look again, it may be so already), ``Ambiguous`` (look again), ``Throttled``,
         ``TokenRefused``.
         """
+
+    def search(self, org_id: str, find: Find, *, archived: bool) -> list[Thing]:
+        """Every process with exactly that tag, or of exactly that name and template. Raises as ``look``."""
+
+    def page(self, org_id: str, resource: Resource, number: int, query: Mapping[str, str]) -> Listing:
+        """One page of a list, at most ``PER_PAGE`` things, counted from 1. Raises as ``look``."""
 
 
 def checked_base_url(url: str) -> str:
@@ -144,10 +160,8 @@ class HttpTallyfy:
             return _the(thing_id, thing_from(resource, _data(found)))
         if resource is Resource.TAG:
             return None
-        for row in self._archived(org_id, resource):
-            if row.get("id") == thing_id:
-                return thing_from(resource, row, listed_as_archived=True)
-        return None
+        archived = {"archived": "only", **_LISTED.get(resource, {})}
+        return next((seen for seen in self._all(org_id, resource, archived) if seen.id == thing_id), None)
 
     def act(self, doing: Capability, org_id: str, thing_id: str) -> Receipt:
         """See ``Tallyfy``."""
@@ -180,29 +194,45 @@ class HttpTallyfy:
             raise Rejected(Code.NOT_FOUND, f"Tallyfy does not show organization {org_id} to this token.")
         return _data(member), _data(organization)
 
-    def _archived(self, org_id: str, resource: Resource) -> Iterator[Json]:
-        """Every archived thing of a kind, newest first where Tallyfy sorts.
-
-        Pages by number: ``links.next`` names another host and is never followed. Raises ``Rejected`` when there are
-        more pages than are looked at.
-        """
+    def page(self, org_id: str, resource: Resource, number: int, query: Mapping[str, str]) -> Listing:
+        """See ``Tallyfy``. Pages by number: ``links.next`` names another host and is never followed."""
         path = f"/organizations/{org_id}/{resource.collection}"
-        for page in range(1, _MOST_PAGES + 1):
-            asked = {"archived": "only", "page": str(page), "per_page": str(_PER_PAGE), **_LISTED.get(resource, {})}
-            found = self._read(org_id, path, asked)
-            rows = found.get("data") if found else None
-            if not isinstance(rows, list):
-                # A thing that a delete left in doubt would count as gone if this were taken for an empty list.
-                raise Retryable(Code.UNAVAILABLE, f"Tallyfy did not list what is archived of kind {resource.label}.")
-            if not rows:
-                return
-            yield from (row for row in rows if isinstance(row, dict))
-            if page >= _total_pages(found):
+        found = self._read(org_id, path, {**query, "page": str(number), "per_page": str(PER_PAGE)})
+        rows = found.get("data") if found else None
+        if found is None or not isinstance(rows, list):
+            # A thing that a delete left in doubt would count as gone if this were taken for an empty list.
+            raise Retryable(Code.UNAVAILABLE, f"Tallyfy did not list its things of kind {resource.label}.")
+        only_archived = query.get("archived") == "only"
+        things = [thing_from(resource, row, listed_as_archived=only_archived) for row in rows if isinstance(row, dict)]
+        return Listing(things, _total_pages(found) if rows else number)
+
+    def search(self, org_id: str, find: Find, *, archived: bool) -> list[Thing]:
+        """See ``Tallyfy``."""
+        query = {"with": "tags"} | ({"archived": "only"} if archived else {})
+        if find.tag is not None:
+            query["tag"] = find.tag
+        else:
+            query |= {"checklist_id": str(find.template), "q": str(find.name)}
+        state = State.ARCHIVED if archived else State.ACTIVE
+        # Filters of the API may be wider than their names say: every row is compared again.
+        return [
+            seen
+            for seen in self._all(org_id, Resource.RUN, query)
+            if seen.state is state
+            and (find.tag in seen.tags if find.tag else (seen.name, seen.template_id) == (find.name, find.template))
+        ]
+
+    def _all(self, org_id: str, resource: Resource, query: Mapping[str, str]) -> Iterator[Thing]:
+        """Every thing of a kind, up to a bound; ``Rejected`` beyond it."""
+        for number in range(1, _MOST_PAGES + 1):
+            listing = self.page(org_id, resource, number, query)
+            yield from listing.things
+            if number >= listing.pages:
                 return
         raise Rejected(
             Code.CANNOT_TELL,
-            f"The {resource.label} is not active and not among the first {_MOST_PAGES * _PER_PAGE} archived ones, so "
-            "it cannot be judged. Nothing was done.",
+            f"The {resource.label} is not among the first {_MOST_PAGES * PER_PAGE} that Tallyfy lists, so it cannot be "
+            "judged. Nothing was done.",
         )
 
     def _read(self, org_id: str, path: str, query: Mapping[str, str]) -> Json | None:
@@ -293,6 +323,8 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
         completed_at=moment(row.get("completed_at")),
         archived_at=removed_at,
         last_updated=moment(row.get("last_updated")),
+        template_id=_text(row.get("checklist_id")),
+        tags=_tags(row.get("tags")),
         run_id=str(run_id) if run_id else None,
         one_off=one_off if isinstance(one_off, bool) else None,
         uses=_uses(row.get("statistics")),
@@ -324,6 +356,13 @@ def _uses(statistics: object) -> int | None:
     counts = [inner.get(name) for name in _STATISTICS] if isinstance(inner, dict) else []
     numbers = [count for count in counts if isinstance(count, int) and not isinstance(count, bool) and count >= 0]
     return sum(numbers) if len(numbers) == len(_STATISTICS) else None
+
+
+def _tags(tags: object) -> frozenset[str]:
+    """The titles of tags, from a plain list or one inside ``data``."""
+    inner = tags.get("data") if isinstance(tags, dict) else tags
+    rows = inner if isinstance(inner, list) else []
+    return frozenset(row["title"] for row in rows if isinstance(row, dict) and isinstance(row.get("title"), str))
 
 
 def _text(value: object) -> str | None:

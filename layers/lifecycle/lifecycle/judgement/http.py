@@ -17,6 +17,7 @@ _STATUS: Mapping[Code, HTTPStatus] = {
     Code.INVALID: HTTPStatus.BAD_REQUEST,
     Code.NOT_POSSIBLE: HTTPStatus.UNPROCESSABLE_ENTITY,
     Code.SIGNATURE_REFUSED: HTTPStatus.UNAUTHORIZED,
+    Code.UNTRANSLATABLE: HTTPStatus.UNPROCESSABLE_ENTITY,
     Code.UNKNOWN_SOURCE: HTTPStatus.NOT_FOUND,
     Code.UNKNOWN_INTENT: HTTPStatus.NOT_FOUND,
     Code.UNKNOWN_ROUTE: HTTPStatus.NOT_FOUND,
@@ -36,6 +37,9 @@ class Request:
     """One request: header names in lower case, the body as the raw bytes that were signed."""
 
     route: str
+    method: str
+    uri: str
+    """The URL that was called, as the caller wrote it: some senders sign it."""
     parameters: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
@@ -43,9 +47,14 @@ class Request:
     @classmethod
     def of(cls, event: object) -> Self:
         """Read an event of any shape; what is missing is empty. Raises ``Rejected`` for an unreadable body."""
-        fields = event if isinstance(event, dict) else {}
+        fields = _dict(event)
+        called = _dict(fields.get("requestContext"))
         return cls(
             route=_text(fields.get("routeKey")),
+            method=_text(_dict(called.get("http")).get("method")),
+            uri=_uri(
+                _text(called.get("domainName")), _text(fields.get("rawPath")), _text(fields.get("rawQueryString"))
+            ),
             parameters=_texts(fields.get("pathParameters")),
             headers={name.lower(): value for name, value in _texts(fields.get("headers")).items()},
             body=_body(fields.get("body"), encoded=fields.get("isBase64Encoded") is True),
@@ -81,6 +90,14 @@ def _response(
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _dict(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _uri(domain: str, path: str, query: str) -> str:
+    return f"https://{domain}{path}{f'?{query}' if query else ''}"
 
 
 def _texts(value: object) -> dict[str, str]:

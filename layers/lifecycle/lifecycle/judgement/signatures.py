@@ -6,24 +6,84 @@ Source of the scheme: https://github.com/standard-webhooks/standard-webhooks/blo
 
 import base64
 import binascii
-import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from string import Formatter
+from typing import Annotated, Literal, Self
 
-TOLERANCE_SECONDS = 300
-"""How old, or how far ahead, a signed timestamp may be."""
-_SECONDS = re.compile(r"[0-9]{1,12}")
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from lifecycle.judgement.http import Request
+
+_DIGITS = re.compile(r"[0-9]{1,16}")
 _MOST_SIGNATURES = 16
+_PLACES = frozenset({"method", "uri", "body", "timestamp"})
+
+type HeaderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
 
 
 class Scheme(StrEnum):
-    """How a source signs."""
+    """How a source shows who it is."""
 
     STANDARD_WEBHOOKS = "standard-webhooks"
     HMAC = "hmac"
+    SHARED_SECRET = "shared-secret"  # noqa: S105 - the name of a scheme
+    EVENTBRIDGE = "eventbridge"
+
+
+class Signature(BaseModel):
+    """How a source of the scheme ``hmac`` signs. What is left out is our own plain HMAC.
+
+    ``signed`` is the text that is signed, with places for ``{method}``, ``{uri}``, ``{body}``, ``{timestamp}``. Without
+    ``{timestamp}`` there is no replay window: a copy is recognised by its content for as long as the ledger remembers.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    header: HeaderName = "x-signature"
+    prefix: str = "sha256="
+    encoding: Literal["hex", "base64"] = "hex"
+    hash: Literal["sha256", "sha512", "sha1"] = "sha256"
+    signed: str = "{timestamp}.{body}"
+    timestamp_header: HeaderName = "x-timestamp"
+    timestamp_unit: Literal["s", "ms"] = "s"
+    tolerance_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
+    uri: str | None = None
+    """The URL as the sender writes it, where a proxy stands between; left out, the one that was called."""
+
+    @model_validator(mode="after")
+    def _signs_the_body(self) -> Self:
+        try:
+            places = [place for _, place, form, conversion in Formatter().parse(self.signed) if place is not None]
+            plain = not any(form or conversion for _, _, form, conversion in Formatter().parse(self.signed))
+        except ValueError:
+            places, plain = [], False
+        if not plain or not set(places) <= _PLACES:
+            msg = f"'signed' may hold only {{method}}, {{uri}}, {{body}} and {{timestamp}}, not {self.signed!r}"
+            raise ValueError(msg)
+        if "body" not in places:
+            msg = "'signed' must hold {body}: a signature that leaves the body out proves nothing about the command"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def timed(self) -> bool:
+        """Whether a timestamp is signed."""
+        return "{timestamp}" in self.signed
+
+    def text(self, request: Request, timestamp: str) -> bytes:
+        """The bytes that the sender signed."""
+        values = {
+            "method": request.method.encode("utf-8", "replace"),
+            "uri": (self.uri or request.uri).encode("utf-8", "replace"),
+            "body": request.body,
+            "timestamp": timestamp.encode("utf-8", "replace"),
+        }
+        parts = Formatter().parse(self.signed)
+        return b"".join(literal.encode() + (values[place] if place else b"") for literal, place, _, _ in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +100,17 @@ class Refused:
     why: str
 
 
-def verify(
-    scheme: Scheme, secrets: Sequence[bytes], headers: Mapping[str, str], body: bytes, *, now: float
-) -> Accepted | Refused:
-    """Check the signature over the raw body. Header names are lower case; ``now`` is in seconds since 1970, UTC.
+def standard(secrets: Sequence[bytes], request: Request, *, now: float) -> Accepted | Refused:
+    """Check a Standard Webhooks signature. ``now`` is in seconds since 1970, UTC.
 
     Several secrets are tried, all of them always, so that a rotation needs no gap. An empty secret accepts nothing.
     """
-    match scheme:
-        case Scheme.STANDARD_WEBHOOKS:
-            return _standard(secrets, headers, body, now)
-        case Scheme.HMAC:
-            return _plain(secrets, headers, body, now)
-
-
-def _standard(secrets: Sequence[bytes], headers: Mapping[str, str], body: bytes, now: float) -> Accepted | Refused:
+    headers = request.headers
     delivery_id = headers.get("webhook-id", "")
     timestamp = headers.get("webhook-timestamp", "")
     if not delivery_id or not headers.get("webhook-signature"):
         return Refused("webhook-id or webhook-signature is missing")
-    stale = _stale(timestamp, now)
+    stale = _stale(timestamp, now, 1, 300)
     if stale:
         return stale
     offered = [
@@ -67,35 +118,48 @@ def _standard(secrets: Sequence[bytes], headers: Mapping[str, str], body: bytes,
         for version, _, signature in (part.partition(",") for part in headers["webhook-signature"].split(" "))
         if version == "v1"
     ][:_MOST_SIGNATURES]
-    signed = b".".join((_bytes(delivery_id), timestamp.encode(), body))
+    signed = b".".join((_bytes(delivery_id), timestamp.encode(), request.body))
     keys = [_base64(secret.removeprefix(b"whsec_").decode("latin-1")) for secret in secrets]
-    return Accepted(delivery_id) if _any_match(keys, signed, offered) else Refused("no signature matches")
+    matches = _any_match(keys, signed, offered, "sha256")
+    return Accepted(delivery_id) if matches else Refused("no signature matches")
 
 
-def _plain(secrets: Sequence[bytes], headers: Mapping[str, str], body: bytes, now: float) -> Accepted | Refused:
-    timestamp = headers.get("x-timestamp", "")
-    stale = _stale(timestamp, now)
-    if stale:
-        return stale
-    algorithm, _, signature = headers.get("x-signature", "").partition("=")
-    if algorithm != "sha256":
-        return Refused("x-signature is missing or does not begin with sha256=")
-    signed = b".".join((timestamp.encode(), body))
-    return Accepted(None) if _any_match(secrets, signed, [_hex(signature)]) else Refused("the signature does not match")
+def described(how: Signature, secrets: Sequence[bytes], request: Request, *, now: float) -> Accepted | Refused:
+    """Check an HMAC that ``how`` describes. As ``standard`` in all else."""
+    timestamp = request.headers.get(how.timestamp_header, "")
+    if how.timed:
+        stale = _stale(timestamp, now, 1000 if how.timestamp_unit == "ms" else 1, how.tolerance_seconds)
+        if stale:
+            return stale
+    sent = request.headers.get(how.header, "")
+    if not sent.startswith(how.prefix):
+        return Refused(f"{how.header} is missing or does not begin with {how.prefix or 'a signature'}")
+    text = sent.removeprefix(how.prefix)
+    offered = _hex(text) if how.encoding == "hex" else _base64(text)
+    matches = _any_match(secrets, how.text(request, timestamp), [offered], how.hash)
+    return Accepted(None) if matches else Refused("the signature does not match")
 
 
-def _stale(timestamp: str, now: float) -> Refused | None:
-    if not _SECONDS.fullmatch(timestamp):
-        return Refused("the timestamp is missing or not in whole seconds")
-    if abs(int(timestamp) - now) > TOLERANCE_SECONDS:
+def shared(secrets: Sequence[bytes], offered: str) -> Accepted | Refused:
+    """Compare a secret that is sent as it is, in a header or in the path, in constant time."""
+    found = False
+    for secret in secrets:
+        found |= bool(secret) and hmac.compare_digest(secret, _bytes(offered))
+    return Accepted(None) if found else Refused("the shared secret is missing or wrong")
+
+
+def _stale(timestamp: str, now: float, per_second: int, tolerance: int) -> Refused | None:
+    if not _DIGITS.fullmatch(timestamp):
+        return Refused("the timestamp is missing or not a whole number")
+    if abs(int(timestamp) / per_second - now) > tolerance:
         return Refused("the timestamp is outside the replay window")
     return None
 
 
-def _any_match(keys: Sequence[bytes], signed: bytes, offered: Sequence[bytes]) -> bool:
+def _any_match(keys: Sequence[bytes], signed: bytes, offered: Sequence[bytes], algorithm: str) -> bool:
     found = False
     for key in keys:
-        expected = hmac.new(key, signed, hashlib.sha256).digest()
+        expected = hmac.new(key, signed, algorithm).digest()
         for signature in offered:
             found |= bool(key) and hmac.compare_digest(expected, signature)
     return found

@@ -1,17 +1,35 @@
-"""Who may ask for what: the declarations of ``sources.toml``, checked as a whole."""
+"""Who may ask for what, how they prove who they are, what their payloads mean: ``sources.toml``, checked as a whole."""
 
+import re
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from lifecycle.judgement.signatures import Scheme
-from lifecycle.words.capabilities import TABLE, Capability
+from lifecycle.judgement.signatures import HeaderName, Scheme, Signature
+from lifecycle.judgement.translate import CommandRule, Expression
+from lifecycle.words.capabilities import TABLE, Capability, capability
 from lifecycle.words.commands import SOURCE_PATTERN, Id, describe
 from lifecycle.words.errors import Code, Rejected
 
+LONGEST_DELAY = timedelta(days=366)
+
 _NAMES = frozenset(c.name for c in TABLE)
+_PERIOD = re.compile(r"([1-9][0-9]{0,4})([mhd])")
+_UNITS: Mapping[str, timedelta] = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+def _period(value: object) -> object:
+    found = _PERIOD.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        msg = 'write a number and m, h or d, such as "14d"'
+        raise ValueError(msg)
+    return int(found[1]) * _UNITS[found[2]]
+
+
+type Period = Annotated[timedelta, BeforeValidator(_period), Field(le=LONGEST_DELAY)]
 
 
 class Source(BaseModel):
@@ -25,9 +43,25 @@ class Source(BaseModel):
     irreversible: bool = False
     organizations: frozenset[Id] | None = None
     """Narrows the stack's organizations; left out, all of them."""
+    signature: Signature | None = None
+    """For ``hmac``: how it differs from our own plain one."""
+    header: HeaderName | None = None
+    """For ``shared-secret``: the header that holds it; left out, it is the last part of the path."""
+    event_source: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]{1,256}$")] | None = None
+    """For ``eventbridge``: the event's own ``source``."""
+    detail_types: frozenset[str] = frozenset()
+    """For ``eventbridge``: the detail-types that are meant."""
+    account: Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")] | None = None
+    """For ``eventbridge``: the AWS account that must have sent it. EventBridge sets it; a sender cannot."""
+    when: Expression | None = None
+    """Only payloads for which this is true; the rest is answered with 200 ``ignored``."""
+    after: Period | None = None
+    """Carry it out that much later, unless something newer happens to the thing until then."""
+    commands: tuple[CommandRule, ...] = ()
+    """What a payload becomes; left out, the payload is a command as ours."""
 
     @model_validator(mode="after")
-    def _known_and_consistent(self) -> Self:
+    def _rights_are_known(self) -> Self:
         unknown = sorted(self.may - _NAMES)
         if unknown:
             msg = f"'may' names what does not exist: {', '.join(unknown)}. Write one of: {', '.join(sorted(_NAMES))}"
@@ -41,6 +75,43 @@ class Source(BaseModel):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _parts_fit_the_scheme(self) -> Self:
+        for part, scheme in (("signature", Scheme.HMAC), ("header", Scheme.SHARED_SECRET)):
+            if getattr(self, part) is not None and self.scheme is not scheme:
+                msg = f"'{part}' belongs to the scheme {scheme} only"
+                raise ValueError(msg)
+        of_events = self.event_source is not None or self.detail_types or self.account is not None
+        if of_events and self.scheme is not Scheme.EVENTBRIDGE:
+            msg = f"'event_source', 'detail_types' and 'account' belong to the scheme {Scheme.EVENTBRIDGE} only"
+            raise ValueError(msg)
+        if self.scheme is Scheme.EVENTBRIDGE and not (self.event_source and self.detail_types):
+            msg = "an eventbridge source needs 'event_source' and at least one of 'detail_types'"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _lasting_rights_are_proven(self) -> Self:
+        if self.irreversible and self.scheme is Scheme.SHARED_SECRET:
+            msg = "a shared secret proves nothing about the payload: irreversible actions need a signature"
+            raise ValueError(msg)
+        if self.irreversible and self.scheme is Scheme.EVENTBRIDGE and self.account is None:
+            msg = "an event names its own source: irreversible actions over the bus need 'account'"
+            raise ValueError(msg)
+        if self.irreversible and self.after is not None:
+            msg = "what cannot be taken back is not done later by itself: leave out 'after' or 'irreversible'"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _commands_are_allowed(self) -> Self:
+        for number, rule in enumerate(self.commands):
+            doing = capability(rule.resource, rule.action)
+            if not self.allows(doing):
+                msg = f"commands[{number}] makes {doing.name}, which 'may' does not list"
+                raise ValueError(msg)
+        return self
+
     def allows(self, doing: Capability) -> bool:
         """Whether this source may ask for it."""
         return doing.name in self.may and (self.irreversible or not doing.irreversible)
@@ -48,6 +119,15 @@ class Source(BaseModel):
     def reaches(self, org_id: str) -> bool:
         """Whether this source may ask for things of this organization."""
         return self.organizations is None or org_id in self.organizations
+
+    def sends(self, event_source: object, detail_type: object, account: object) -> bool:
+        """Whether an event of EventBridge is this source's."""
+        return (
+            self.scheme is Scheme.EVENTBRIDGE
+            and event_source == self.event_source
+            and detail_type in self.detail_types
+            and self.account in {None, account}
+        )
 
 
 class Sources(BaseModel):
@@ -66,6 +146,8 @@ class Sources(BaseModel):
             raise Rejected(Code.CONFIGURATION, f"sources.toml is not TOML: {error}") from None
         except ValidationError as error:
             raise Rejected(Code.CONFIGURATION, f"sources.toml: {describe(error)}") from None
+        except Rejected as error:
+            raise Rejected(Code.CONFIGURATION, f"sources.toml: {error.reason}") from None
 
     def allow(self, source: str, doing: Capability) -> bool:
         """Whether a source of this name exists and may ask for it."""

@@ -142,7 +142,10 @@ def claim(
     resource = resource or ResourceRow()
     if intent.meaning != command.meaning:
         return Conflict()
-    intent = _cut_off(_reopened(intent, redrive), now)
+    if intent.id not in {"", command.thing_id}:
+        # Two workers found different things for one `find`: what was recorded first counts.
+        return Busy(now)
+    intent = _cut_off(_reopened(replace(intent, id=command.thing_id), redrive), now)
     if intent.lease_until > now:
         return Busy(intent.lease_until)
     if intent.status not in OPEN:
@@ -216,14 +219,14 @@ def release(
 
 
 def give_up(
-    intent: IntentRow | None, command: Command, code: Code, reason: str, *, redrive: int, now: int, lease: int
+    intent: IntentRow | None, command: Command, end: End, *, redrive: int, now: int, lease: int
 ) -> Concluded | None:
-    """End an intent that nobody works on as dead-lettered. ``None`` if it has ended already or is being worked on."""
+    """End an intent that nobody works on, without a claim. ``None`` if it has ended already or is being worked on."""
     intent = _cut_off(_reopened(intent or _first(command), redrive), now)
     if intent.meaning != command.meaning or intent.status not in OPEN or intent.lease_until > now:
         return None
     reopened = replace(intent, redrive=max(intent.redrive, redrive))
-    return _ended(reopened, End(Status.DEAD_LETTERED, code, reason), now, lease)
+    return _ended(reopened, end, now, lease)
 
 
 def settle(intent: IntentRow, debt: Debt) -> IntentRow:
@@ -240,7 +243,7 @@ def _first(command: Command) -> IntentRow:
         action=command.capability.action.value,
         resource=command.resource.value,
         org_id=command.org_id,
-        id=command.id,
+        id=command.id or "",
         source=command.source,
         requested_by=command.requested_by,
         why=command.reason,

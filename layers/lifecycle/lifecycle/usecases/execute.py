@@ -17,11 +17,11 @@ from lifecycle.adapters.tallyfy import Tallyfy
 from lifecycle.judgement import waiting
 from lifecycle.judgement.guards import Circumstances, Verdict, rule
 from lifecycle.judgement.sources import Sources
-from lifecycle.judgement.transitions import Busy, Conflict, End, Status, millis
+from lifecycle.judgement.transitions import OPEN, Busy, Conflict, End, Status, millis
 from lifecycle.usecases.budget import Budget
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.words.capabilities import Action, Capability, State
-from lifecycle.words.commands import Command, describe
+from lifecycle.words.commands import Command, Find, describe
 from lifecycle.words.errors import Ambiguous, Code, Poison, Rejected, Retryable, Throttled, TokenRefused
 
 _WAITING_SIGNALS = {Code.PAUSED: Signal.PAUSED, Code.TOKEN_REFUSED: Signal.TOKEN_REFUSED}
@@ -88,6 +88,10 @@ class Worker:
         if given_up is not None:
             return given_up
         self.budget.admit(command, message, self.roll())
+        command_or_end = self._found(command, message)
+        if isinstance(command_or_end, Ended):
+            return command_or_end
+        command = command_or_end
         claim = self.ledger.claim(command, redrive=message.redrive)
         match claim:
             case Ended():
@@ -108,10 +112,44 @@ class Worker:
             return None
         return self.ledger.give_up(
             command,
-            Code.WAITED_TOO_LONG,
-            "It could not be carried out before the queue would have dropped it. Mend the cause and send it again.",
+            End(
+                Status.DEAD_LETTERED,
+                Code.WAITED_TOO_LONG,
+                "It could not be carried out before the queue would have dropped it. Mend the cause and send it again.",
+            ),
             redrive=message.redrive,
         )
+
+    def _found(self, command: Command, message: Message) -> Command | Ended:
+        """Give a command with ``find`` the id of the one thing meant; what was found once stays meant."""
+        if command.find is None:
+            return command
+        known = self.ledger.recall(command.intent_id)
+        if known is not None and known.intent.id:
+            return command.model_copy(update={"id": known.intent.id})
+        if known is not None and known.intent.status not in OPEN and message.redrive <= known.intent.redrive:
+            return known
+        try:
+            return command.model_copy(update={"id": self._the_one(command, command.find)})
+        except Rejected as error:
+            end = End(Status.REJECTED, error.code, error.reason)
+        ended = self.ledger.give_up(command, end, redrive=message.redrive)
+        if ended is None:
+            raise Throttled(Code.BUSY, "Another worker has this command.", retry_after=1)
+        return ended
+
+    def _the_one(self, command: Command, find: Find) -> str:
+        archived = command.action is Action.RESTORE
+        with self._heeding(command.org_id):
+            seen = self.tallyfy.search(command.org_id, find, archived=archived)
+        ids = sorted({thing.id for thing in seen})
+        if len(ids) != 1:
+            shown = f": {', '.join(ids[:5])}{' …' if len(ids) > 5 else ''}" if ids else ""  # noqa: PLR2004
+            state = State.ARCHIVED if archived else State.ACTIVE
+            raise Rejected(
+                Code.NOT_ONE, f"{len(ids)} {state} processes fit where exactly one must{shown}. Nothing was done."
+            )
+        return ids[0]
 
     def _under_claim(self, command: Command, claim: Claim) -> Ended:
         try:
@@ -140,12 +178,12 @@ class Worker:
             now=self.clock(),
             minimum_archive_age=self.limits.minimum_archive_age,
             may_be_irreversible=self.sources.allow(command.source, doing),
-            hold=self.ledger.hold_on(command.org_id, command.resource, command.id),
+            hold=self.ledger.hold_on(command.org_id, command.resource, command.thing_id),
             in_doubt=claim.rows.intent.maybe_acted,
             deleted_before=claim.rows.resource.newest_action == Action.DELETE,
         )
         with self._heeding(command.org_id):
-            seen = self.tallyfy.look(command.org_id, command.resource, command.id)
+            seen = self.tallyfy.look(command.org_id, command.resource, command.thing_id)
         ruling = rule(command, seen, circumstances)
         match ruling.verdict:
             case Verdict.REJECT:
@@ -161,7 +199,7 @@ class Worker:
         label = doing.resource.label
         try:
             with self._heeding(command.org_id):
-                receipt = self.tallyfy.act(doing, command.org_id, command.id)
+                receipt = self.tallyfy.act(doing, command.org_id, command.thing_id)
         except (Ambiguous, Rejected) as error:
             if error.code is not Code.FORBIDDEN and self._is_reached(command, doing, error):
                 return End(Status.DONE, Code.CONFIRMED, f"The {label} is {doing.reaches}, as a second look showed.")
@@ -172,7 +210,7 @@ class Worker:
         """Look again. If that fails as well, the doubt about the write must not be lost over the failed read."""
         try:
             with self._heeding(command.org_id):
-                seen = self.tallyfy.look(command.org_id, command.resource, command.id)
+                seen = self.tallyfy.look(command.org_id, command.resource, command.thing_id)
         except (Retryable, Rejected) as blind:
             if isinstance(trouble, Ambiguous):
                 wait = blind.retry_after if isinstance(blind, Retryable) else None

@@ -1,27 +1,34 @@
-"""From a signed request to a command in a queue. Strangers never reach a queue."""
+"""From a signed request, or an event on the bus, to commands in a queue. Strangers never reach a queue."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import assert_never
 
 from lifecycle.adapters.ledger import Ledger
-from lifecycle.adapters.queues import Queue
+from lifecycle.adapters.queues import Message, Queue
+from lifecycle.adapters.schedules import Schedules
 from lifecycle.adapters.secrets import Secrets, signing_secrets
 from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.judgement.http import Request
-from lifecycle.judgement.signatures import Refused, verify
+from lifecycle.judgement.signatures import Accepted, Refused, Scheme, Signature, described, shared, standard
 from lifecycle.judgement.sources import Source, Sources
+from lifecycle.judgement.translate import Translated, Untranslatable, read_json, translate, wanted
+from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.words.capabilities import Capability, capability
 from lifecycle.words.commands import Command, CommandRequest
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.words.errors import Code, Poison, Rejected
 from lifecycle.words.intents import intent_id
 
 LONGEST_WAIT = timedelta(days=14)
 """How long a command may wait to be carried out, dead-letter queue included. A sender may only shorten it."""
+_MOST_KEPT = 100_000
+"""How many characters of a payload that cannot be translated are kept in its dead letter."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
     """Everything an accepted request passes on its way in. ``prefix`` is the stack's, before its secrets' names."""
 
@@ -33,39 +40,83 @@ class Intake:
     ledger: Ledger
     ordinary: Queue
     permanent: Queue
+    schedules: Schedules
+    outcomes: Outcomes
     signals: Signals
     clock: Callable[[], datetime]
 
-    def accept(self, request: Request) -> Command:
-        """Verify, translate, enqueue. Returns only once the queue has the command.
+    def accept(self, request: Request) -> list[Command]:
+        """Verify a request, translate it, enqueue what it asks for. Returns only once the queues have all of it.
 
-        Raises ``Rejected`` for whatever the sender can mend, ``Retryable`` for what AWS cannot do now.
+        An empty list: the payload is authentic and not wanted. Raises ``Rejected`` for whatever the sender can
+        mend, ``Retryable`` for what AWS cannot do now.
         """
         name = request.parameters.get("source", "")
         source = self.sources.sources.get(name)
-        if source is None:
+        if source is None or source.scheme is Scheme.EVENTBRIDGE:
             raise Rejected(Code.UNKNOWN_SOURCE, "No source of this name is declared in sources.toml.")
         signed_id = self._verified(name, source, request)
-        asked = CommandRequest.parse(request.body)
-        if signed_id and asked.delivery_id not in {None, signed_id}:
-            raise Rejected(Code.INVALID, "delivery_id: leave it out; the signed webhook-id names the delivery")
-        doing = capability(asked.resource, asked.action)
-        self._permitted(name, source, doing, asked.org_id)
-        delivery_id = signed_id or asked.delivery_id or _digest(request)
-        command = self._command(name, asked, delivery_id)
-        known = self.ledger.find(command.intent_id)
-        if known is not None and known.meaning != command.meaning:
-            raise Rejected(
-                Code.INTENT_CONFLICT,
-                "This delivery id was used before for another command. A new command needs a new delivery id.",
-            )
-        (self.permanent if doing.permanent else self.ordinary).send(command.to_json())
-        self.signals.note(Signal.ACCEPTED, {"intent_id": command.intent_id, "source": name, "capability": doing.name})
-        return command
+        if not source.commands:
+            return self._enqueued(name, source, [_as_asked(request, signed_id)])
+        body_id = signed_id or sha256(request.body).hexdigest()
+        try:
+            asked = self._translated(name, source, read_json(request.body), request.headers, body_id)
+        except Untranslatable as error:
+            self._bury(name, request.body.decode("utf-8", "replace"), error)
+            raise
+        return self._enqueued(name, source, asked)
+
+    def accept_event(self, event: object, text: str) -> list[Command]:
+        """Take an event of the bus (``text`` is its JSON). One that no source declares is none of ours: nothing happens.
+
+        Raises ``Retryable`` for what AWS cannot do now. What cannot be translated is dead-lettered.
+        """
+        fields: Mapping[str, object] = event if isinstance(event, dict) else {}
+        taken: list[Command] = []
+        for name, source in self.sources.sources.items():
+            if not source.sends(fields.get("source"), fields.get("detail-type"), fields.get("account")):
+                continue
+            try:
+                delivery = _event_id(fields)
+                if source.commands:
+                    asked = self._translated(name, source, fields, {}, delivery)
+                else:
+                    asked = [_Ask(CommandRequest.parse(json.dumps(fields.get("detail")).encode()), delivery, 0)]
+                taken += self._enqueued(name, source, asked)
+            except Rejected as error:
+                self._bury(name, text, error)
+        return taken
+
+    def _translated(
+        self, name: str, source: Source, body: object, headers: Mapping[str, str], delivery: str
+    ) -> "list[_Ask]":
+        found: list[Translated] = []
+        if wanted(source.when, body, headers):
+            found = translate(source.commands, body, headers)
+        if not found:
+            self.signals.note(Signal.IGNORED, {"source": name})
+        return [_Ask(one.request, one.delivery or delivery, 0 if one.delivery else one.index) for one in found]
+
+    def _enqueued(self, name: str, source: Source, asked: "Iterable[_Ask]") -> list[Command]:
+        """Check all before the first is sent. A failure in the middle is mended by the same delivery, sent again."""
+        ready = [self._command(name, source, one) for one in asked]
+        for command in ready:
+            self._send(source, command)
+            doing = command.capability.name
+            self.signals.note(Signal.ACCEPTED, {"intent_id": command.intent_id, "source": name, "capability": doing})
+        return ready
+
+    def _send(self, source: Source, command: Command) -> None:
+        if source.after is not None:
+            self.schedules.at(command.issued_at + source.after, command.intent_id, command.to_json())
+        elif command.capability.permanent:
+            self.permanent.send(command.to_json())
+        else:
+            self.ordinary.send(command.to_json())
 
     def _verified(self, name: str, source: Source, request: Request) -> str | None:
         secrets = signing_secrets(self.secrets.get(f"{self.prefix}/sources/{name}"))
-        checked = verify(source.scheme, secrets, request.headers, request.body, now=self.clock().timestamp())
+        checked = self._check(source, secrets, request)
         if isinstance(checked, Refused):
             self.signals.note(Signal.SIGNATURE_REFUSED, {"source": name, "why": checked.why})
             raise Rejected(
@@ -73,6 +124,21 @@ class Intake:
                 f"The request is not signed as source '{name}' signs ({source.scheme}): {checked.why}.",
             )
         return checked.delivery_id
+
+    def _check(self, source: Source, secrets: list[bytes], request: Request) -> Accepted | Refused:
+        now = self.clock().timestamp()
+        match source.scheme:
+            case Scheme.STANDARD_WEBHOOKS:
+                return standard(secrets, request, now=now)
+            case Scheme.HMAC:
+                return described(source.signature or Signature(), secrets, request, now=now)
+            case Scheme.SHARED_SECRET:
+                sent = request.headers.get(source.header, "") if source.header else request.parameters.get("key", "")
+                return shared(secrets, sent)
+            case Scheme.EVENTBRIDGE:
+                return Refused("events come over the bus")
+            case _:
+                assert_never(source.scheme)
 
     def _permitted(self, name: str, source: Source, doing: Capability, org_id: str) -> None:
         if org_id not in self.org_ids or not source.reaches(org_id):
@@ -86,26 +152,64 @@ class Intake:
                 Code.RIGHT_MISSING, f"Source '{name}' may not ask for {doing.name}; add it to 'may'.{lasting}"
             )
 
-    def _command(self, name: str, asked: CommandRequest, delivery_id: str) -> Command:
+    def _command(self, name: str, source: Source, one: "_Ask") -> Command:
+        asked = one.request
+        doing = capability(asked.resource, asked.action)
+        self._permitted(name, source, doing, asked.org_id)
         now = self.clock()
-        latest = now + LONGEST_WAIT
-        return Command(
+        latest = now + (source.after or timedelta()) + LONGEST_WAIT
+        command = Command(
             action=asked.action,
             resource=asked.resource,
             org_id=asked.org_id,
             id=asked.id,
+            find=asked.find,
             requested_by=asked.requested_by or name,
             source=name,
             reason=asked.reason or "No reason was given.",
             issued_at=now,
             not_after=min(asked.not_after or latest, latest),
-            intent_id=intent_id(self.id_key(), name, delivery_id),
+            intent_id=intent_id(self.id_key(), name, one.delivery, one.index),
             expect=asked.expect,
             allow_in_use=asked.allow_in_use,
         )
+        known = self.ledger.find(command.intent_id)
+        if known is not None and known.meaning != command.meaning:
+            raise Rejected(
+                Code.INTENT_CONFLICT,
+                "This delivery id was used before for another command. A new command needs a new delivery id.",
+            )
+        return command
+
+    def _bury(self, name: str, payload: str, error: Rejected) -> None:
+        """Keep what a source sent in vain where an operator finds it; its sender may never look at our answer."""
+        body = json.dumps({"source": name, "payload": payload[:_MOST_KEPT]})
+        message = Message(body=body, sent_at=self.clock())
+        self.outcomes.bury(message, Poison(error.code, f"Source '{name}': {error.reason}"))
 
 
-def _digest(request: Request) -> str:
-    """A delivery id for schemes that sign none: what was signed, and so the same for a copy and new for a new time."""
-    signed: Mapping[str, str] = request.headers
-    return sha256(signed.get("x-timestamp", "").encode() + b"." + request.body).hexdigest()
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """A request with the name of its delivery, and its place in it."""
+
+    request: CommandRequest
+    delivery: str
+    index: int
+
+
+def _as_asked(request: Request, signed_id: str | None) -> _Ask:
+    """A command in our own words."""
+    asked = CommandRequest.parse(request.body)
+    if signed_id and asked.delivery_id not in {None, signed_id}:
+        raise Rejected(Code.INVALID, "delivery_id: leave it out; the signed webhook-id names the delivery")
+    # Where the scheme signs no id, what was signed is the name: the same for a copy, and new for a new timestamp.
+    digest = sha256(request.headers.get("x-timestamp", "").encode("utf-8", "replace") + b"." + request.body).hexdigest()
+    return _Ask(asked, signed_id or asked.delivery_id or digest, 0)
+
+
+def _event_id(event: Mapping[str, object]) -> str:
+    """EventBridge's own id of the event: the same for each delivery of it."""
+    found = event.get("id")
+    if not isinstance(found, str) or not found:
+        raise Untranslatable("The event has no id.")
+    return found

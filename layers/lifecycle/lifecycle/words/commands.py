@@ -83,26 +83,60 @@ class Expect(_Strict):
         return self
 
 
-class CommandRequest(_Strict):
-    """What a sender asks for. Unknown fields are refused: a typo never widens an action."""
+class Find(_Strict):
+    """A process by what people call it: an exact tag, or its exact name among the processes of one template."""
+
+    tag: ShortLine | None = None
+    name: ShortLine | None = None
+    template: Id | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.tag is None) == (self.name is None) or (self.name is None) != (self.template is None):
+            msg = "find needs either tag, or name together with template"
+            raise ValueError(msg)
+        return self
+
+
+class _Asked(_Strict):
+    """What a request and a command have in common: what is to be done, to which thing."""
 
     action: Action
     resource: Kind
     org_id: Id
-    id: Id
-    reason: Line | None = None
-    requested_by: ShortLine | None = None
-    not_after: Utc | None = None
+    id: Id | None = None
+    find: Find | None = None
     expect: Expect | None = None
     allow_in_use: bool = False
     """Delete a tag although processes or templates carry it."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.id is None and self.find is None:
+            msg = "say which thing is meant: id, or find"
+            raise ValueError(msg)
+        if self.find is not None and (self.resource is not Resource.RUN or self.action is Action.DELETE):
+            msg = "find is for archiving and restoring processes; anything else needs an id"
+            raise ValueError(msg)
+        if self.allow_in_use and self.resource is not Resource.TAG:
+            msg = "allow_in_use is for tags only"
+            raise ValueError(msg)
+        return self
+
+
+class CommandRequest(_Asked):
+    """What a sender asks for. Unknown fields are refused: a typo never widens an action."""
+
+    reason: Line | None = None
+    requested_by: ShortLine | None = None
+    not_after: Utc | None = None
     delivery_id: ShortLine | None = None
     """Names this delivery where the signature scheme itself signs no delivery id."""
 
     @model_validator(mode="after")
-    def _only_tags_are_in_use(self) -> Self:
-        if self.allow_in_use and self.resource is not Resource.TAG:
-            msg = "allow_in_use is for tags only"
+    def _one_target(self) -> Self:
+        if self.id is not None and self.find is not None:
+            msg = "id and find exclude each other"
             raise ValueError(msg)
         return self
 
@@ -115,22 +149,19 @@ class CommandRequest(_Strict):
             raise Rejected(Code.INVALID, describe(error)) from None
 
 
-class Command(_Strict):
-    """The one shape that travels. ``issued_at`` is our clock at intake; all times are UTC."""
+class Command(_Asked):
+    """The one shape that travels. ``issued_at`` is our clock at intake; all times are UTC.
+
+    A command with ``find`` gets its ``id`` from the worker, once it has found exactly one thing.
+    """
 
     version: Literal[1] = 1
-    action: Action
-    resource: Kind
-    org_id: Id
-    id: Id
     requested_by: ShortLine
     source: Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
     reason: Line
     issued_at: Utc
     not_after: Utc
     intent_id: Annotated[str, StringConstraints(pattern=INTENT_PATTERN)]
-    expect: Expect | None = None
-    allow_in_use: bool = False
 
     @property
     def capability(self) -> Capability:
@@ -140,8 +171,16 @@ class Command(_Strict):
     @property
     def meaning(self) -> str:
         """What makes two commands the same: all that was asked, none of the times or names given at intake."""
-        kept = {"action", "resource", "org_id", "id", "requested_by", "reason", "expect", "allow_in_use"}
+        kept = {"action", "resource", "org_id", "requested_by", "reason", "expect", "allow_in_use"}
+        kept.add("id" if self.find is None else "find")
         return json.dumps(self.model_dump(mode="json", include=kept), sort_keys=True)
+
+    @property
+    def thing_id(self) -> str:
+        """The id of the thing; asked only once it is known."""
+        if self.id is None:
+            raise Rejected(Code.INVALID, "The thing has not been found yet.")
+        return self.id
 
     def to_json(self) -> str:
         """As ASCII JSON: SQS refuses some characters that a reason may contain."""

@@ -19,6 +19,9 @@ class Thing:
     completed_at: datetime | None = None
     archived_at: datetime | None = None
     last_updated: datetime | None = None
+    template_id: str | None = None
+    tags: frozenset[str] = frozenset()
+    """Titles of its tags, where they were asked for."""
     run_id: str | None = None
     """For a task: the process it belongs to. ``None`` for a one-off task."""
     one_off: bool | None = None
