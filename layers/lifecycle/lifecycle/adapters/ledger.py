@@ -28,6 +28,7 @@ from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, Throttled
 
 _TRIES = 8
+_UNEXPLAINED = "no reason was given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,12 @@ class Ledger:
     def hold_on(self, org_id: str, resource: Resource, thing_id: str) -> str | None:
         """Why a thing is held, or ``None``. An unreadable answer raises: nothing is done then."""
         [row] = self._rows.read(_hold_key(org_id, resource, thing_id))
-        return None if row is None else str(row.values.get("reason") or "no reason was given")
+        return None if row is None else str(row.values.get("reason") or _UNEXPLAINED)
+
+    def holds(self, org_id: str) -> dict[str, str]:
+        """Every held id of an organization with the reason. An unreadable answer raises: nothing is done then."""
+        rows = self._rows.partition(_holds_of(org_id))
+        return {sk.partition("#")[2]: str(row.values.get("reason") or _UNEXPLAINED) for sk, row in rows.items()}
 
     def hold(self, org_id: str, resource: Resource, thing_id: str, *, reason: str, by: str) -> None:
         """Put a hold on a thing, or renew it. Holds do not expire."""
@@ -202,7 +208,11 @@ def _resource_key(org_id: str, resource: Resource, thing_id: str) -> Key:
 
 
 def _hold_key(org_id: str, resource: Resource, thing_id: str) -> Key:
-    return Key(f"holds#{org_id}", f"{resource}#{thing_id}")
+    return Key(_holds_of(org_id), f"{resource}#{thing_id}")
+
+
+def _holds_of(org_id: str) -> str:
+    return f"holds#{org_id}"
 
 
 def _version(row: Row | None) -> int:

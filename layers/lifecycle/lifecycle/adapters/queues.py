@@ -1,16 +1,20 @@
 """Queues of commands, and their dead-letter queues."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import batched
 from typing import TYPE_CHECKING, Protocol
 
 from lifecycle.adapters.aws import translated
+from lifecycle.words.errors import Code, Retryable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
     from mypy_boto3_sqs.literals import QueueAttributeNameType
 
+_MOST_AT_ONCE = 10
 _MOST_TEXT = 1000
 _COUNTS: tuple["QueueAttributeNameType", ...] = (
     "ApproximateNumberOfMessages",
@@ -42,6 +46,9 @@ class Queue(Protocol):
 
     def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
         """Put a message in. Returns only once the queue has it."""
+
+    def send_all(self, bodies: Sequence[str]) -> None:
+        """Put messages in. Returns only once the queue has every one; after an error some may be in."""
 
     def hide(self, message: Message, seconds: int) -> None:
         """Let a received message become visible again after so many seconds (0 to 43,200)."""
@@ -83,6 +90,11 @@ class MemoryQueue:
             attributes=dict(attributes or {}),
         )
         self.entries[receipt] = _Entry(message, self.clock().timestamp())
+
+    def send_all(self, bodies: Sequence[str]) -> None:
+        """See ``Queue``."""
+        for body in bodies:
+            self.send(body)
 
     def hide(self, message: Message, seconds: int) -> None:
         """See ``Queue``."""
@@ -135,6 +147,18 @@ class SqsQueue:
                     if value
                 },
             )
+
+    def send_all(self, bodies: Sequence[str]) -> None:
+        """See ``Queue``. SendMessageBatch answers 200 with failed entries, so every entry is checked."""
+        for few in batched(bodies, _MOST_AT_ONCE, strict=False):
+            entries: list[SendMessageBatchRequestEntryTypeDef] = [
+                {"Id": str(number), "MessageBody": body} for number, body in enumerate(few)
+            ]
+            with translated("send messages"):
+                answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+            if answer.get("Failed"):
+                codes = sorted({failed.get("Code", "unknown") for failed in answer["Failed"]})
+                raise Retryable(Code.UNAVAILABLE, f"SQS did not take {len(answer['Failed'])} messages: {codes}.")
 
     def hide(self, message: Message, seconds: int) -> None:
         """See ``Queue``."""

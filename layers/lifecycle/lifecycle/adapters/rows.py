@@ -60,6 +60,9 @@ class Rows(Protocol):
     def write(self, *changes: Change) -> None:
         """Write all or nothing. Raises ``Contention`` if a version has moved on."""
 
+    def partition(self, pk: str) -> dict[str, Row]:
+        """Every row of a partition, by its sort key."""
+
 
 @dataclass(slots=True)
 class MemoryRows:
@@ -82,6 +85,11 @@ class MemoryRows:
                     raise Contention
             for change in changes:
                 self.table[change.key] = Row(dict(change.values), change.seen + 1)
+
+    def partition(self, pk: str) -> dict[str, Row]:
+        """See ``Rows``."""
+        with self._lock:
+            return {key.sk: row for key, row in self.table.items() if key.pk == pk}
 
 
 class DynamoRows:
@@ -124,6 +132,23 @@ class DynamoRows:
                 if _is_contention(error):
                     raise Contention from error
                 raise
+
+    def partition(self, pk: str) -> dict[str, Row]:
+        """See ``Rows``. Strongly consistent; all pages."""
+        found: dict[str, Row] = {}
+        with translated("read the ledger"):
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._table,
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues=self._marshal({":pk": pk}),
+                ConsistentRead=True,
+            )
+            for page in pages:
+                for item in page["Items"]:
+                    row = self._row(item)
+                    if row is not None:
+                        found[item["sk"]["S"]] = row
+        return found
 
     def _put(self, change: Change) -> "PutTypeDef":
         item: dict[str, Value] = {**change.values, **change.key._asdict(), "version": change.seen + 1}

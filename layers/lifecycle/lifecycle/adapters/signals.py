@@ -26,6 +26,8 @@ class Signal(StrEnum):
     EXPIRED = "Expired"
     DEAD_LETTERED = "DeadLettered"
     POISON = "Poison"
+    SWEEP_FINISHED = "SweepFinished"
+    REPLY_FAILED = "ReplyFailed"
     RETRIED = "Retried"
     THROTTLED = "Throttled"
     PAUSED = "Paused"

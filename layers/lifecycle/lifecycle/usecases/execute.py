@@ -64,7 +64,7 @@ class Worker:
         """Carry one message to its end. Raises ``Later`` when it has to come back; it is hidden until then."""
         try:
             command = self._read(message)
-            self.outcomes.settle(self._carry_out(command, message), message)
+            self.outcomes.settle(self._carry_out(command, message), message, command.reply_to)
         except Poison as poison:
             self.outcomes.bury(message, poison)
         except Retryable as trouble:

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from lifecycle.adapters.bus import Bus
 from lifecycle.adapters.ledger import Ended, Ledger
 from lifecycle.adapters.queues import Message, Queue
+from lifecycle.adapters.replies import Replies
 from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.judgement.transitions import DEAD, Debt, IntentRow, Status
+from lifecycle.words.capabilities import Resource
 from lifecycle.words.errors import Poison
 
 SCHEMA_VERSION = "1"
@@ -37,9 +39,13 @@ class Outcomes:
     bus: Bus
     signals: Signals
     clock: Callable[[], datetime]
+    replies: Replies | None = None
 
-    def settle(self, ended: Ended, message: Message) -> None:
-        """Pay what is still owed. Raises ``Retryable`` if AWS cannot take it now; the rest stays owed."""
+    def settle(self, ended: Ended, message: Message, reply_to: str | None = None) -> None:
+        """Pay what is still owed. Raises ``Retryable`` if AWS cannot take it now; the rest stays owed.
+
+        A person waiting at ``reply_to`` is told together with the world; they can ask for the status if that fails.
+        """
         intent = ended.intent
         self.signals.note(_SIGNALS[intent.status] if intent.owed else Signal.DUPLICATE, facts(intent))
         if Debt.DEAD_LETTER in intent.owed:
@@ -50,6 +56,8 @@ class Outcomes:
             ended = self.ledger.settle(ended, Debt.DEAD_LETTER)
         if Debt.ANNOUNCEMENT in intent.owed:
             self.bus.announce(f"lifecycle.command.{intent.status}", _detail(intent))
+            if reply_to and self.replies and not self.replies.reply(reply_to, _sentence(intent)):
+                self.signals.note(Signal.REPLY_FAILED, facts(intent))
             self.ledger.settle(ended, Debt.ANNOUNCEMENT)
 
     def bury(self, message: Message, poison: Poison) -> None:
@@ -83,6 +91,10 @@ def facts(intent: IntentRow) -> dict[str, str | int]:
         "reason": intent.reason,
         "attempts": intent.attempts,
     }
+
+
+def _sentence(intent: IntentRow) -> str:
+    return f"{intent.action.capitalize()} {Resource(intent.resource).label} `{intent.id}`: {intent.status}. {intent.reason}"
 
 
 def _detail(intent: IntentRow) -> dict[str, str | bool]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lifecycle.adapters.tallyfy import checked_base_url
+from lifecycle.usecases.sweep import Mode
 from lifecycle.words.commands import Id, describe
 from lifecycle.words.errors import Code, Rejected
 
@@ -17,10 +19,18 @@ type OrgIds = Annotated[
 ]
 
 
+def _zone(name: object) -> object:
+    try:
+        return ZoneInfo(name) if isinstance(name, str) else name
+    except (ZoneInfoNotFoundError, ValueError):
+        msg = "write the name of a time zone, such as Europe/Berlin"
+        raise ValueError(msg) from None
+
+
 class Settings(BaseModel):
     """What every function reads. The field's name in capitals is the variable's."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
 
     ledger_table: Name
 
@@ -41,17 +51,30 @@ class StatusSettings(Settings):
     id_key_secret_arn: Name
 
 
-class WebhookSettings(StatusSettings):
-    """``functions/webhook``."""
+class ChatSettings(StatusSettings):
+    """``functions/chat``."""
 
     secret_prefix: Name
     organization_ids: OrgIds
     commands_queue_url: Name
+
+
+class IntakeSettings(StatusSettings):
+    """``functions/webhook`` and ``functions/event``."""
+
+    secret_prefix: Name
+    organization_ids: OrgIds
+    commands_queue_url: Name
+    commands_queue_arn: Name
+    commands_dead_letter_queue_url: Name
     purge_queue_url: Name
+    bus_name: Name
+    schedule_group: Name
+    schedule_role_arn: Name
 
 
-class WorkerSettings(Settings):
-    """``functions/worker`` and ``functions/purge``."""
+class TallyfySettings(Settings):
+    """What every function that calls Tallyfy reads."""
 
     secret_prefix: Name
     organization_ids: OrgIds
@@ -60,8 +83,23 @@ class WorkerSettings(Settings):
     bus_name: Name
     tallyfy_base_url: Annotated[str, AfterValidator(checked_base_url)]
     rate_per_minute: Annotated[int, Field(ge=1, le=6000)]
-    minimum_archive_days: Annotated[int, Field(ge=1)]
     ledger_days: Annotated[int, Field(ge=30)]
+
+
+class WorkerSettings(TallyfySettings):
+    """``functions/worker``, for people's commands and for the bulk of sweeps, and ``functions/purge``."""
+
+    minimum_archive_days: Annotated[int, Field(ge=1)]
     retry_base_seconds: Annotated[float, Field(gt=0, le=600)]
     lease_seconds: Annotated[int, Field(ge=1)]
     queue_retention_seconds: Annotated[int, Field(ge=3600)]
+
+
+class SweepSettings(TallyfySettings):
+    """``functions/sweep``."""
+
+    id_key_secret_arn: Name
+    bulk_queue_url: Name
+    sweep_mode: Mode
+    sweep_completed_days: Annotated[int, Field(ge=1)]
+    sweep_time_zone: Annotated[ZoneInfo, BeforeValidator(_zone)]

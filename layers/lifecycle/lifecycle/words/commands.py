@@ -162,6 +162,8 @@ class Command(_Asked):
     issued_at: Utc
     not_after: Utc
     intent_id: Annotated[str, StringConstraints(pattern=INTENT_PATTERN)]
+    reply_to: Annotated[str, StringConstraints(max_length=500)] | None = None
+    """Where a person in a chat tool waits for the result. A secret of that tool: never logged."""
 
     @property
     def capability(self) -> Capability:
