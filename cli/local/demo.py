@@ -147,7 +147,7 @@ class Show:
     # --- the steps ----------------------------------------------------------------------------------------------------
 
     def begin_outage(self) -> None:
-        """Before the first step: six attempts with growing waits take half a minute, so they run beside the others."""
+        """Before the first step: six attempts with growing waits take a while, so they run beside the other steps."""
         self.simulator.add_fault(Fault.answer_status(503, id=DefaultIds.ARCHIVED_TASK, times=-1))
         packet = self._packet(Resource.TASK, Action.RESTORE, DefaultIds.ARCHIVED_TASK)
         answer = self._post(packet)

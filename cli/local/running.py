@@ -22,6 +22,8 @@ from lifecycle.judgement.sources import Sources
 
 STATE_FILE = ROOT / ".local" / "stack.json"
 SOURCE = "operator"
+_ROOT_USER = "test"
+"""MiniStack's word for it, as key and as secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ def local_stack(on_step: Callable[[str], None], *, state_file: Path | None = Non
             organization_ids=(DefaultIds.ORGANIZATION,),
             sources={name: (secret,) for name, secret in made.items()},
             tokens={DefaultIds.ORGANIZATION: DEFAULT_TOKEN},
+            parameters={"RetryBaseSeconds": "0.2"},  # Nobody should wait half a minute for the sixth attempt.
         )
         with LocalStack(options, state_file=state_file, on_step=on_step) as stack, ending_calmly():
             yield Local(stack, simulator, made)
@@ -96,8 +99,8 @@ def variables(state: StackState) -> dict[str, str]:
         "AWS_ENDPOINT_URL": state.endpoint_url,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ACCESS_KEY_ID": _ROOT_USER,
+        "AWS_SECRET_ACCESS_KEY": _ROOT_USER,
         "LIFECYCLE_STACK": state.stack_name,
         "LIFECYCLE_API_URL": state.api_url,
         "LIFECYCLE_ORG": DefaultIds.ORGANIZATION,
@@ -120,9 +123,8 @@ def pointed_at(variables: Mapping[str, str]) -> Iterator[None]:
 
 def curl(state: StackState, now: datetime) -> str:
     """A signed command to paste into a shell: archives the simulator's finished process."""
-    client = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION).client(  # noqa: S106 - the emulator's
-        "secretsmanager", endpoint_url=state.endpoint_url
-    )
+    session = boto3.Session(_ROOT_USER, _ROOT_USER, region_name=REGION)
+    client = session.client("secretsmanager", endpoint_url=state.endpoint_url)
     secret = stored_secret(ManagedSecrets(client), state.outputs["SecretPrefix"], SOURCE)
     asked = {
         "action": "archive",

@@ -440,7 +440,7 @@ class TestParameters:
     @pytest.mark.parametrize("parameter", ["RatePerMinute", "LedgerDays", "RetryBaseSeconds"])
     def test_numbers_have_bounds(self, template: Template, parameter: str) -> None:
         made = template.source["Parameters"][parameter]
-        assert 1 <= made["MinValue"] <= made["Default"] <= made["MaxValue"]
+        assert 0 < made["MinValue"] <= made["Default"] <= made["MaxValue"]
 
     def test_every_parameter_says_what_it_is_for(self, template: Template) -> None:
         assert [name for name, made in template.source["Parameters"].items() if "Description" not in made] == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle.judgement.waiting import LONGEST, backoff, clamp, patience, turn
+from lifecycle.judgement.waiting import LONGEST, backoff, clamp, patience, peek, turn
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,13 @@ def test_backoff_is_never_less_than_a_second() -> None:
 @pytest.mark.parametrize(("receives", "seconds"), [(0, 300), (1, 300), (2, 600), (12, 3600), (1000, 3600)])
 def test_patience_grows_from_five_minutes_to_an_hour(receives: int, seconds: int) -> None:
     assert patience(receives) == seconds
+
+
+@pytest.mark.parametrize(
+    ("until_free", "receives", "seconds"), [(90, 0, 2), (90, 1, 2), (90, 3, 8), (90, 500, 64), (5, 500, 5), (-5, 1, 1)]
+)
+def test_a_thing_that_is_held_is_looked_at_again_soon(until_free: float, receives: int, seconds: int) -> None:
+    assert peek(until_free, receives) == seconds
 
 
 def test_a_turn_comes_after_those_ahead() -> None:
