@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from lifecycle.wiring.batch import carry_out
+from lifecycle.wiring.batch import each, size
+from lifecycle.wiring.bootstrap.tallyfy import worker
 from lifecycle.wiring.observability import logger, metrics
 from lifecycle.words.capabilities import PERMANENT
 
@@ -15,4 +16,6 @@ if TYPE_CHECKING:
 @metrics.log_metrics
 def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
     """Carry out a batch; what has to come back is reported as failed."""
-    return carry_out(event, context, PERMANENT)
+    at_work = worker(PERMANENT)
+    with at_work.budget.for_batch(size(event)):
+        return each(event, context, at_work.handle)

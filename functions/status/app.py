@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from lifecycle.judgement.http import Request, Response, answer, problem
-from lifecycle.wiring.bootstrap import lookup
+from lifecycle.wiring.bootstrap.lookup import lookup
 from lifecycle.wiring.observability import logger
 from lifecycle.words.errors import LifecycleError
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.adapters.signals import Signal
 from lifecycle.judgement.http import Request, Response, answer, problem
-from lifecycle.wiring.bootstrap import intake
+from lifecycle.wiring.bootstrap.intake import intake
 from lifecycle.wiring.observability import logger, metrics, signals
 from lifecycle.words.errors import LifecycleError
 
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
     """Answer any event: accepted, or a problem that says what to do next."""
     try:
-        command = intake().accept(Request.of(event))
+        commands = intake().accept(Request.of(event))
     except LifecycleError as error:
         signals.note(Signal.REFUSED, {"code": error.code, "reason": error.reason})
         return problem(error)
-    accepted = {"intent_id": command.intent_id, "status": "accepted", "status_url": f"/commands/{command.intent_id}"}
-    return answer(HTTPStatus.ACCEPTED, accepted)
+    if not commands:
+        return answer(HTTPStatus.OK, {"status": "ignored", "intent_ids": []})
+    first, *others = (command.intent_id for command in commands)
+    one = {} if others else {"intent_id": first, "status_url": f"/commands/{first}"}
+    return answer(HTTPStatus.ACCEPTED, {"status": "accepted", **one, "intent_ids": [first, *others]})

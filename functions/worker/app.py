@@ -1,8 +1,9 @@
-"""The commands queue: archive and restore. It cannot express a permanent delete."""
+"""The commands queue and the bulk queue: archive and restore. It cannot express a permanent delete."""
 
 from typing import TYPE_CHECKING
 
-from lifecycle.wiring.batch import carry_out
+from lifecycle.wiring.batch import each, size
+from lifecycle.wiring.bootstrap.tallyfy import worker
 from lifecycle.wiring.observability import logger, metrics
 from lifecycle.words.capabilities import ORDINARY
 
@@ -15,4 +16,6 @@ if TYPE_CHECKING:
 @metrics.log_metrics
 def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
     """Carry out a batch; what has to come back is reported as failed."""
-    return carry_out(event, context, ORDINARY)
+    at_work = worker(ORDINARY)
+    with at_work.budget.for_batch(size(event)):
+        return each(event, context, at_work.handle)

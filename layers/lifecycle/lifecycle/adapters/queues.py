@@ -11,8 +11,8 @@ from lifecycle.words.errors import Code, Retryable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
     from mypy_boto3_sqs.literals import QueueAttributeNameType
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 _MOST_AT_ONCE = 10
 _MOST_TEXT = 1000
@@ -39,6 +39,10 @@ class Message:
         """How often an operator has sent it again."""
         text = self.attributes.get("redrive", "")
         return int(text) if text.isdecimal() and len(text) < 7 else 0  # noqa: PLR2004 - a counter, not a bomb
+
+
+class Later(Exception):
+    """The message is not finished. It has been hidden for a while and comes back."""
 
 
 class Queue(Protocol):

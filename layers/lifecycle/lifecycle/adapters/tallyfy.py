@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 
 from lifecycle.adapters.secrets import Secrets, token_in
+from lifecycle.judgement.urls import checked_base_url
 from lifecycle.words.capabilities import Capability, Resource, State
 from lifecycle.words.commands import Find
 from lifecycle.words.errors import Ambiguous, Code, LifecycleError, Rejected, Retryable, Throttled, TokenRefused
@@ -33,7 +33,6 @@ PER_PAGE = 100
 """The most that Tallyfy lists at once."""
 _DEFAULT_RETRY_AFTER = 60.0
 _LONGEST_RETRY_AFTER = 3600.0
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _UNAUTHORIZED_TRIES = 2
 
 type Json = Mapping[str, object]
@@ -75,19 +74,6 @@ class Tallyfy(Protocol):
 
     def page(self, org_id: str, resource: Resource, number: int, query: Mapping[str, str]) -> Listing:
         """One page of a list, at most ``PER_PAGE`` things, counted from 1. Raises as ``look``."""
-
-
-def checked_base_url(url: str) -> str:
-    """A base URL the token may be sent to: HTTPS, or loopback. Raises ``ValueError``."""
-    parts = urlsplit(url)
-    # A user in the URL would replace our Authorization header; paths are appended, so nothing may follow the path.
-    if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
-        msg = "Tallyfy's base URL must be a scheme, a host and a path, such as https://go.tallyfy.com/api"
-        raise ValueError(msg)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        return url.rstrip("/")
-    msg = f"Tallyfy's base URL must be https (or http on loopback), not {parts.scheme or 'without a scheme'}"
-    raise ValueError(msg)
 
 
 def pooled_session() -> requests.Session:
@@ -312,7 +298,8 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
     removed = bool(row.get("archived_at") or row.get("deleted_at") or row.get("status") == "archived")
     gone = State.GONE if resource is Resource.TAG else State.ARCHIVED
     run_id = row.get("run_id")
-    one_off = row.get("is_oneoff_task")
+    said = row.get("is_oneoff_task")
+    belongs_to_none = True if "run_id" in row and not run_id else None
     return Thing(
         resource=resource,
         id=str(row.get("id", "")),
@@ -326,7 +313,7 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
         template_id=_text(row.get("checklist_id")),
         tags=_tags(row.get("tags")),
         run_id=str(run_id) if run_id else None,
-        one_off=one_off if isinstance(one_off, bool) else None,
+        one_off=said if isinstance(said, bool) else belongs_to_none,
         uses=_uses(row.get("statistics")),
     )
 

@@ -1,5 +1,6 @@
-"""What should become of a thing that nobody asked about? Pure: the thing, the policy, the holds and *now* in; one decision,
-with its reason and the rule that made it, out.
+"""What should become of a thing that nobody asked about?
+
+Pure: the thing, the policy, the holds and *now* in; one decision, with its reason and the rule that made it, out.
 
 Everything keeps unless a rule says otherwise, and a date that is missing, unreadable or in the future keeps as well.
 """
@@ -7,10 +8,18 @@ Everything keeps unless a rule says otherwise, and a date that is missing, unrea
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from lifecycle.words.capabilities import Action, Resource, State
 from lifecycle.words.things import Thing
+
+
+class Mode(StrEnum):
+    """What a sweep does with what is due."""
+
+    REPORT = "report"
+    APPLY = "apply"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +80,6 @@ def _by(rule: Rule, thing: Thing, policy: Policy, now: datetime) -> Decision:
         return Decision(None, "future date", "Its completion lies in the future, so it is kept.")
     days = (now.astimezone(policy.zone).date() - thing.completed_at.astimezone(policy.zone).date()).days
     if days <= rule.completed_days:
-        return Decision(None, "too young", f"It was completed {days} days ago; more than {rule.completed_days} are needed.")
+        return Decision(None, "too young", f"Completed {days} days ago; more than {rule.completed_days} are needed.")
     reason = f"It was completed {days} days ago, more than {rule.completed_days} (rule '{rule.name}')."
     return Decision(rule.action, f"rule {rule.name}", reason, rule.name)

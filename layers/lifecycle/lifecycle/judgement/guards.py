@@ -54,10 +54,9 @@ def rule(command: Command, seen: Thing | None, facts: Circumstances) -> Ruling:
     label = doing.resource.label
     if seen is None:
         return _gone(doing, facts)
-    if seen.run_id is not None or (doing.resource is Resource.TASK and seen.one_off is False):
-        return _reject(
-            Code.PROCESS_TASK, "The task belongs to a process. Archive, restore or delete the process instead."
-        )
+    refusal = _not_one_off(doing, seen)
+    if refusal:
+        return refusal
     if seen.state is doing.reaches:
         if facts.in_doubt:
             return Ruling(Verdict.REACHED, Code.CONFIRMED, f"An earlier attempt did it: the {label} is {seen.state}.")
@@ -72,14 +71,11 @@ def rule(command: Command, seen: Thing | None, facts: Circumstances) -> Ruling:
     changed = _changed(command.expect, seen)
     if changed:
         return _reject(Code.CHANGED, f"The {label} is not what the asker saw: {', '.join(changed)} changed since.")
-    if doing.archived_first:
-        refusal = _too_fresh(seen, facts, label)
-        if refusal:
-            return refusal
+    refusal = _too_fresh(seen, facts, label) if doing.archived_first else None
     if doing.resource is Resource.TAG and not command.allow_in_use:
         refusal = _used(seen)
-        if refusal:
-            return refusal
+    if refusal:
+        return refusal
     return Ruling(Verdict.ACT, Code.ACTED, f"The {label} was {seen.state} and is to be {doing.reaches}.")
 
 
@@ -93,6 +89,16 @@ def _gone(doing: Capability, facts: Circumstances) -> Ruling:
         Code.NOT_FOUND,
         f"There is no {label} with this id in the organization, active or archived. Check the id and the kind.",
     )
+
+
+def _not_one_off(doing: Capability, seen: Thing) -> Ruling | None:
+    if seen.run_id is not None or (doing.resource is Resource.TASK and seen.one_off is False):
+        return _reject(
+            Code.PROCESS_TASK, "The task belongs to a process. Archive, restore or delete the process instead."
+        )
+    if doing.resource is Resource.TASK and seen.one_off is None:
+        return _reject(Code.CANNOT_TELL, "Tallyfy does not say whether the task belongs to a process, so it is kept.")
+    return None
 
 
 def _too_fresh(seen: Thing, facts: Circumstances, label: str) -> Ruling | None:

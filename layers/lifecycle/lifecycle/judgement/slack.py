@@ -101,4 +101,4 @@ def _id_in(target: str) -> str:
         # Slack writes a pasted link as <https://…|text>.
         return linked_id(target.strip("<>").split("|")[0])
     except Untranslatable:
-        raise Rejected(Code.INVALID, "That is neither a Tallyfy link with an id nor an id (32 hex characters).") from None
+        raise Rejected(Code.INVALID, "That is no Tallyfy link with an id, and no id (32 hex characters).") from None

@@ -126,9 +126,7 @@ def translate(rules: tuple[CommandRule, ...], body: object, headers: Mapping[str
     """Apply every rule to the payload; none of its commands is worth anything unless all can be made."""
     made = [found for number, rule in enumerate(rules) for found in _apply(rule, number, body, headers)]
     if len(made) > MOST_COMMANDS:
-        raise Untranslatable(
-            f"The delivery would become {len(made)} commands; at most {MOST_COMMANDS} are."
-        )
+        raise Untranslatable(f"The delivery would become {len(made)} commands; at most {MOST_COMMANDS} are.")
     return made
 
 
@@ -191,11 +189,13 @@ def _search(expression: str, scope: Mapping[str, object], where: str) -> object:
 
 def _text(expression: str, scope: Mapping[str, object], where: str) -> str:
     """A text, or a whole number as one; nothing else is guessed at."""
-    found = _search(expression, scope, where)
-    if isinstance(found, int) and not isinstance(found, bool):
-        return str(found)
-    if isinstance(found, str) and found.strip():
-        return found
+    match _search(expression, scope, where):
+        case bool():
+            pass
+        case int(number):
+            return str(number)
+        case str(text) if text.strip():
+            return text
     raise Untranslatable(f"{where} finds no text in this payload.")
 
 

@@ -86,9 +86,7 @@ class Chat:
             reply_to=slash.response_url or None,
         )
         self.commands.send(command.to_json())
-        self.signals.note(
-            Signal.ACCEPTED, {"intent_id": command.intent_id, "source": SOURCE, "capability": doing.name}
-        )
+        self.signals.note(Signal.ACCEPTED, {"intent_id": command.intent_id, "source": SOURCE, "capability": doing.name})
         return f"On it: {ask.action} {ask.resource.label} `{ask.id}`. Ask with `/tallyfy status {command.intent_id}`."
 
     def _person(self, slash: Slash) -> tuple[str, Person]:
@@ -104,4 +102,4 @@ class Chat:
             return person.organization
         if person.organization is None and len(self.org_ids) == 1:
             return next(iter(self.org_ids))
-        raise Rejected(Code.ORGANIZATION_UNKNOWN, "people.toml does not say which of the stack's organizations you mean.")
+        raise Rejected(Code.ORGANIZATION_UNKNOWN, "people.toml does not say which organization you mean.")

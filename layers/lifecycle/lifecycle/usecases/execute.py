@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from lifecycle.adapters.ledger import Claim, Ended, Ledger
-from lifecycle.adapters.queues import Message, Queue
+from lifecycle.adapters.queues import Later, Message, Queue
 from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.adapters.tallyfy import Tallyfy
 from lifecycle.judgement import waiting
@@ -25,10 +25,6 @@ from lifecycle.words.commands import Command, Find, describe
 from lifecycle.words.errors import Ambiguous, Code, Poison, Rejected, Retryable, Throttled, TokenRefused
 
 _WAITING_SIGNALS = {Code.PAUSED: Signal.PAUSED, Code.TOKEN_REFUSED: Signal.TOKEN_REFUSED}
-
-
-class Later(Exception):
-    """The message is not finished. It has been hidden for a while and comes back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

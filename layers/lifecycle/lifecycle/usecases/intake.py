@@ -48,8 +48,8 @@ class Intake:
     def accept(self, request: Request) -> list[Command]:
         """Verify a request, translate it, enqueue what it asks for. Returns only once the queues have all of it.
 
-        An empty list: the payload is authentic and not wanted. Raises ``Rejected`` for whatever the sender can
-        mend, ``Retryable`` for what AWS cannot do now.
+        An empty list: the payload is authentic and not wanted. Raises ``Rejected`` for whatever the sender can mend,
+        ``Retryable`` for what AWS cannot do now.
         """
         name = request.parameters.get("source", "")
         source = self.sources.sources.get(name)
@@ -66,11 +66,16 @@ class Intake:
             raise
         return self._enqueued(name, source, asked)
 
-    def accept_event(self, event: object, text: str) -> list[Command]:
-        """Take an event of the bus (``text`` is its JSON). One that no source declares is none of ours: nothing happens.
+    def accept_event(self, text: str) -> list[Command]:
+        """Take an event of the bus, as JSON. One that no source declares is none of ours: nothing happens.
 
         Raises ``Retryable`` for what AWS cannot do now. What cannot be translated is dead-lettered.
         """
+        try:
+            event = read_json(text.encode())
+        except Untranslatable as error:
+            self._bury("bus", text, error)
+            return []
         fields: Mapping[str, object] = event if isinstance(event, dict) else {}
         taken: list[Command] = []
         for name, source in self.sources.sources.items():

@@ -94,7 +94,8 @@ def facts(intent: IntentRow) -> dict[str, str | int]:
 
 
 def _sentence(intent: IntentRow) -> str:
-    return f"{intent.action.capitalize()} {Resource(intent.resource).label} `{intent.id}`: {intent.status}. {intent.reason}"
+    thing = f"{Resource(intent.resource).label} `{intent.id}`"
+    return f"{intent.action.capitalize()} {thing}: {intent.status}. {intent.reason}"
 
 
 def _detail(intent: IntentRow) -> dict[str, str | bool]:

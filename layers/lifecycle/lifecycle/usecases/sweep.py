@@ -1,8 +1,8 @@
 """The nightly sweep: list an organization, decide on each thing, then enqueue what is due, or only report it.
 
-First everything is listed, then the first command is sent: acting while paging would shift the pages. Each page's result is
-a checkpoint, so that a sweep that is cut off goes on where it stood; intents are named after the sweep and the thing, so
-that nothing is asked for twice whatever is repeated.
+First everything is listed, then the first command is sent: acting while paging would shift the pages. Each page's
+result is a checkpoint, so that a sweep that is cut off goes on where it stood; intents are named after the sweep and
+the thing, so that nothing is asked for twice whatever is repeated.
 """
 
 import json
@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,14 +17,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lifecycle.adapters.bus import Bus
 from lifecycle.adapters.ledger import Ledger
 from lifecycle.adapters.pacing import Pacing
-from lifecycle.adapters.queues import Message, Queue
+from lifecycle.adapters.queues import Later, Message, Queue
 from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows
 from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.adapters.tallyfy import Tallyfy
 from lifecycle.judgement import waiting
-from lifecycle.judgement.decide import Policy, decide
+from lifecycle.judgement.decide import Mode, Policy, decide
 from lifecycle.usecases.budget import CALLS
-from lifecycle.usecases.execute import Later
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.words.capabilities import Action, Resource
 from lifecycle.words.commands import Command, Expect, describe
@@ -41,13 +39,6 @@ _SHORT_WAIT = 10.0
 _KEEP = timedelta(days=30)
 _DUE_FOR = timedelta(days=2)
 """How long a command of a sweep may wait. After that another night decides anew."""
-
-
-class Mode(StrEnum):
-    """What a sweep does with what is due."""
-
-    REPORT = "report"
-    APPLY = "apply"
 
 
 class Errand(BaseModel):
@@ -167,10 +158,10 @@ class Sweep:
             due=progress.due + len(due),
             kinds=json.dumps(kinds),
         )
-        page = Change(
-            _page_key(sweep_id, org_id, number), {"due": [c.to_json() for c in due]}, self._seen_page(sweep_id, org_id, number),
-            self._expiry,
-        )  # fmt: skip
+        key = _page_key(sweep_id, org_id, number)
+        [known] = self.rows.read(key)
+        texts = [command.to_json() for command in due]
+        page = Change(key, {"due": texts}, known.version if known else 0, self._expiry)
         return after, self._save(sweep_id, org_id, after, version, page)
 
     def _send(self, sweep_id: str, org_id: str, progress: Progress, version: int) -> tuple[Progress, int]:
@@ -242,10 +233,6 @@ class Sweep:
     def _save(self, sweep_id: str, org_id: str, progress: Progress, version: int, *more: Change) -> int:
         self.rows.write(Change(_state_key(sweep_id, org_id), asdict(progress), version, self._expiry), *more)
         return version + 1
-
-    def _seen_page(self, sweep_id: str, org_id: str, number: int) -> int:
-        [row] = self.rows.read(_page_key(sweep_id, org_id, number))
-        return row.version if row else 0
 
     @property
     def _expiry(self) -> int:

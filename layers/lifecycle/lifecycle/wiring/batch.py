@@ -1,16 +1,15 @@
-"""A batch of SQS records through one worker, with Powertools' partial responses."""
+"""A batch of SQS records, one by one, with Powertools' partial responses."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
-from lifecycle.adapters.queues import from_record
+from lifecycle.adapters.queues import Later, Message, from_record
 from lifecycle.adapters.signals import Signal
-from lifecycle.usecases.execute import Later
-from lifecycle.wiring.bootstrap import stopwatch, worker
+from lifecycle.wiring.bootstrap.common import stopwatch
 from lifecycle.wiring.observability import logger, metrics
-from lifecycle.words.capabilities import Capability
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -21,16 +20,21 @@ if TYPE_CHECKING:
 _processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 
-def carry_out(
-    event: dict[str, object], context: "LambdaContext", capabilities: frozenset[Capability]
+def size(event: dict[str, object]) -> int:
+    """How many records an event has."""
+    records = event.get("Records")
+    return len(records) if isinstance(records, list) else 1
+
+
+def each(
+    event: dict[str, object], context: "LambdaContext", handle: Callable[[Message], None]
 ) -> "PartialItemFailureResponse":
-    """Carry out each record; those that have to come back are reported as failed items."""
+    """Hand each record to ``handle``; those for which it raises have to come back and are reported as failed items."""
     stopwatch.start(context.get_remaining_time_in_millis())
-    at_work = worker(capabilities)
 
     def one(record: "SQSRecord") -> None:
         try:
-            at_work.handle(from_record(record.raw_event))
+            handle(from_record(record.raw_event))
         except Later:
             raise
         except Exception:
@@ -39,6 +43,4 @@ def carry_out(
             metrics.add_metric(name=Signal.UNEXPECTED, unit=MetricUnit.Count, value=1)
             raise
 
-    records = event.get("Records")
-    with at_work.budget.for_batch(len(records) if isinstance(records, list) else 1):
-        return process_partial_response(event=event, record_handler=one, processor=_processor, context=context)
+    return process_partial_response(event=event, record_handler=one, processor=_processor, context=context)

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from lifecycle.adapters.tallyfy import checked_base_url
-from lifecycle.usecases.sweep import Mode
+from lifecycle.judgement.decide import Mode
+from lifecycle.judgement.urls import checked_base_url
 from lifecycle.words.commands import Id, describe
 from lifecycle.words.errors import Code, Rejected
 

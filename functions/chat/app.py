@@ -1,0 +1,23 @@
+"""POST /chat/slack: a slash command in, a line for the asker out."""
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from lifecycle.judgement.http import Request, Response, answer, problem
+from lifecycle.wiring.bootstrap.chat import chat
+from lifecycle.wiring.observability import logger, metrics
+from lifecycle.words.errors import LifecycleError
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
+    """Answer any event within Slack's three seconds; the result of a command follows by itself."""
+    try:
+        line = chat().answer(Request.of(event))
+    except LifecycleError as error:
+        return problem(error)
+    return answer(HTTPStatus.OK, {"response_type": "ephemeral", "text": line})

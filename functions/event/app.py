@@ -1,0 +1,23 @@
+"""The events queue: what other systems put on the bus becomes commands."""
+
+from typing import TYPE_CHECKING
+
+from lifecycle.adapters.queues import Message
+from lifecycle.wiring.batch import each
+from lifecycle.wiring.bootstrap.intake import intake
+from lifecycle.wiring.observability import logger, metrics
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
+    """Take in a batch of events; what AWS cannot do now is reported as failed and comes back."""
+
+    def take(message: Message) -> None:
+        intake().accept_event(message.body)
+
+    return each(event, context, take)

@@ -1,0 +1,18 @@
+"""The sweeps queue: list an organization, decide, enqueue what is due or report it."""
+
+from typing import TYPE_CHECKING
+
+from lifecycle.wiring.batch import each
+from lifecycle.wiring.bootstrap.tallyfy import sweep
+from lifecycle.wiring.observability import logger, metrics
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
+    """Carry a sweep on; one that is not finished is reported as failed and comes back."""
+    return each(event, context, sweep().handle)

@@ -1,0 +1,71 @@
+"""What every function is built with: the clock, the client settings, the operator's files, one boto3 session."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+
+import boto3
+from botocore.config import Config
+
+from lifecycle.adapters.ledger import Ledger, Terms
+from lifecycle.adapters.rows import DynamoRows
+from lifecycle.adapters.secrets import ManagedSecrets
+
+CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+
+
+class Stopwatch:
+    """How much of the current invocation is left. The handler starts it; the client asks it."""
+
+    def __init__(self) -> None:
+        self._ends_at = 0.0
+
+    def start(self, milliseconds: int) -> None:
+        """An invocation began with so much time."""
+        self._ends_at = time.monotonic() + milliseconds / 1000
+
+    def left(self) -> float:
+        """Seconds until Lambda ends the invocation."""
+        return self._ends_at - time.monotonic()
+
+
+stopwatch = Stopwatch()
+
+
+def now() -> datetime:
+    """The clock of everything."""
+    return datetime.now(UTC)
+
+
+@cache
+def session() -> boto3.Session:
+    """One session for every client: a second one costs 40 ms at start and 9 MiB."""
+    return boto3.Session()
+
+
+@cache
+def secrets() -> ManagedSecrets:
+    """Secrets Manager."""
+    return ManagedSecrets(session().client("secretsmanager", config=CONFIG))
+
+
+def id_key(secret_arn: str) -> Callable[[], bytes]:
+    """The key that names intents, read when it is first needed and cached by the adapter."""
+    return lambda: secrets().get(secret_arn).encode()
+
+
+def rows(table: str) -> DynamoRows:
+    """The ledger's table."""
+    return DynamoRows(session().client("dynamodb", config=CONFIG), table)
+
+
+def reading_ledger(table: str) -> Ledger:
+    """A ledger for functions that may only read."""
+    return Ledger(rows(table), Terms(lease=timedelta(0), keep=timedelta(0), most_attempts=0), now)
+
+
+def operators_file(name: str) -> str:
+    """A file of ``layers/config``, as deployed."""
+    return (files("lifecycle_config") / name).read_text(encoding="utf-8")

@@ -1,0 +1,15 @@
+"""For ``functions/status``."""
+
+import os
+from functools import cache
+
+from lifecycle.usecases.lookup import Lookup
+from lifecycle.wiring.bootstrap.common import id_key, reading_ledger
+from lifecycle.wiring.settings import StatusSettings
+
+
+@cache
+def lookup() -> Lookup:
+    """Build it once for each process."""
+    settings = StatusSettings.read(os.environ)
+    return Lookup(ledger=reading_ledger(settings.ledger_table), id_key=id_key(settings.id_key_secret_arn))

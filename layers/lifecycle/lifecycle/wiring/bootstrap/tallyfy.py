@@ -1,0 +1,130 @@
+"""For the functions that call Tallyfy: ``functions/worker``, ``functions/purge`` and ``functions/sweep``."""
+
+import os
+import random
+import time
+from datetime import timedelta
+from functools import cache
+
+from lifecycle.adapters.bus import EventBridgeBus
+from lifecycle.adapters.ledger import Ledger, Terms
+from lifecycle.adapters.pacing import Pacing
+from lifecycle.adapters.queues import SqsQueue
+from lifecycle.adapters.replies import SlackReplies
+from lifecycle.adapters.rows import DynamoRows
+from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens, pooled_session
+from lifecycle.judgement.decide import Policy, Rule
+from lifecycle.judgement.pace import Rate
+from lifecycle.judgement.sources import Sources
+from lifecycle.judgement.urls import loopback_origin
+from lifecycle.usecases.budget import Budget
+from lifecycle.usecases.execute import Limits, Worker
+from lifecycle.usecases.outcomes import Outcomes
+from lifecycle.usecases.sweep import Sweep
+from lifecycle.wiring.bootstrap.common import CONFIG, id_key, now, operators_file, rows, secrets, session, stopwatch
+from lifecycle.wiring.observability import signals
+from lifecycle.wiring.settings import SweepSettings, TallyfySettings, WorkerSettings
+from lifecycle.words.capabilities import Action, Capability, Resource
+
+_MOST_ATTEMPTS = 6
+_BURST_SECONDS = 6
+"""The bucket lets through at once what the rate allows in so many seconds (10 calls at 100 a minute)."""
+
+
+@cache
+def worker(capabilities: frozenset[Capability]) -> Worker:
+    """Build it once for each process. Only ``capabilities`` can be expressed by it."""
+    settings = WorkerSettings.read(os.environ)
+    table = rows(settings.ledger_table)
+    ledger = _ledger(table, settings, timedelta(seconds=settings.lease_seconds))
+    budget = Budget(_pacing(table, settings))
+    tokens = Tokens(secrets(), settings.secret_prefix, settings.organization_ids)
+    return Worker(
+        ledger=ledger,
+        tallyfy=HttpTallyfy(
+            pooled_session(),
+            settings.tallyfy_base_url,
+            tokens,
+            capabilities=capabilities,
+            spend=budget.spend,
+            time_left=stopwatch.left,
+        ),
+        budget=budget,
+        queue=_queue(settings.queue_url),
+        outcomes=_outcomes(settings, ledger),
+        signals=signals,
+        sources=Sources.parse(operators_file("sources.toml")),
+        capabilities=capabilities,
+        limits=Limits(
+            retry_base=settings.retry_base_seconds,
+            minimum_archive_age=timedelta(days=settings.minimum_archive_days),
+            patience=timedelta(seconds=settings.queue_retention_seconds * 7 // 8),
+        ),
+        clock=now,
+        roll=random.random,
+    )
+
+
+@cache
+def sweep() -> Sweep:
+    """Build it once for each process. It can express no capability: it only lists, and asks others."""
+    settings = SweepSettings.read(os.environ)
+    table = rows(settings.ledger_table)
+    ledger = _ledger(table, settings, timedelta(0))
+    outcomes = _outcomes(settings, ledger)
+    rule = Rule(
+        name="completed",
+        resource=Resource.RUN,
+        action=Action.ARCHIVE,
+        completed_days=settings.sweep_completed_days,
+    )
+    return Sweep(
+        rows=table,
+        ledger=ledger,
+        tallyfy=HttpTallyfy(
+            pooled_session(),
+            settings.tallyfy_base_url,
+            Tokens(secrets(), settings.secret_prefix, settings.organization_ids),
+            capabilities=frozenset(),
+            spend=lambda _: None,  # the sweep takes its slots itself, one for each page
+            time_left=stopwatch.left,
+        ),
+        pacing=_pacing(table, settings),
+        queue=_queue(settings.queue_url),
+        bulk=_queue(settings.bulk_queue_url),
+        bus=outcomes.bus,
+        outcomes=outcomes,
+        signals=signals,
+        policy=Policy(rules=(rule,), zone=settings.sweep_time_zone),
+        mode=settings.sweep_mode,
+        org_ids=settings.organization_ids,
+        id_key=id_key(settings.id_key_secret_arn),
+        clock=now,
+        sleep=time.sleep,
+        time_left=stopwatch.left,
+    )
+
+
+def _ledger(table: DynamoRows, settings: TallyfySettings, lease: timedelta) -> Ledger:
+    keep = timedelta(days=settings.ledger_days)
+    return Ledger(table, Terms(lease=lease, keep=keep, most_attempts=_MOST_ATTEMPTS), now)
+
+
+def _pacing(table: DynamoRows, settings: TallyfySettings) -> Pacing:
+    burst = max(2, settings.rate_per_minute * _BURST_SECONDS // 60)
+    return Pacing(table, Rate(settings.rate_per_minute, burst), now)
+
+
+def _queue(url: str) -> SqsQueue:
+    return SqsQueue(session().client("sqs", config=CONFIG), url)
+
+
+def _outcomes(settings: TallyfySettings, ledger: Ledger) -> Outcomes:
+    return Outcomes(
+        ledger=ledger,
+        dead_letters=_queue(settings.dead_letter_queue_url),
+        bus=EventBridgeBus(session().client("events", config=CONFIG), settings.bus_name),
+        signals=signals,
+        clock=now,
+        replies=SlackReplies(pooled_session(), loopback_origin(settings.tallyfy_base_url)),
+    )
