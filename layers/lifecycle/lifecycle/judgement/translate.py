@@ -133,7 +133,8 @@ def translate(rules: tuple[CommandRule, ...], body: object, headers: Mapping[str
 def linked_id(text: str) -> str:
     """The one id in a pasted Tallyfy URL: the last one of its path. Raises ``Untranslatable``."""
     urls = set(_TALLYFY_URL.findall(text))
-    ids = {found[-1] for url in urls if (found := _LINKED_ID.findall(url.split("?")[0].split("#")[0]))}
+    paths = (url.split("?")[0].split("#")[0] for url in urls)
+    ids: set[str] = {found[-1] for path in paths if (found := _LINKED_ID.findall(path))}
     if len(ids) != 1:
         raise Untranslatable(f"{len(ids)} Tallyfy links with an id were found where exactly one is needed.")
     return ids.pop()
@@ -196,6 +197,8 @@ def _text(expression: str, scope: Mapping[str, object], where: str) -> str:
             return str(number)
         case str(text) if text.strip():
             return text
+        case _:
+            pass
     raise Untranslatable(f"{where} finds no text in this payload.")
 
 
