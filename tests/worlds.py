@@ -166,6 +166,8 @@ class WatchedTransport(BaseAdapter):
         self.intent = ""
         self.after_look: Callable[[], None] | None = None
         """Called once, when a process has looked and not yet acted: others may come in between."""
+        self.on_call: Callable[[], None] = lambda: None
+        """Called before every call: for a network that takes time."""
 
     @override
     def send(
@@ -178,6 +180,7 @@ class WatchedTransport(BaseAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
         looking = request.method == "GET"
+        self.on_call()
         with self._fuse.step("look" if looking else "act"):
             try:
                 answer = self._inner.send(request, stream, timeout, verify, cert, proxies)
@@ -201,6 +204,7 @@ class World:
     quirks: Quirks = field(default_factory=Quirks)
     rate: Rate = field(default_factory=lambda: Rate(6000, 600))
     retry_base: float = 30.0
+    roll: Callable[[], float] = lambda: 0.5
     rows: MemoryRows = field(default_factory=MemoryRows)
     bus: MemoryBus = field(default_factory=MemoryBus)
     signals: MemorySignals = field(default_factory=MemorySignals)
@@ -410,7 +414,7 @@ class Process:
                 patience=timedelta(days=3.5),
             ),
             clock=world.clock,
-            roll=lambda: 0.5,
+            roll=world.roll,
         )
 
     def deliver(self, most: int = 1) -> int:

@@ -1,0 +1,93 @@
+"""What the documents say is so: their paths, targets, commands, parameters and tables are checked against the tree."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+from samtranslator.yaml_helper import yaml_parse
+
+from cli.main import app
+from lifecycle.judgement.http import Request, problem
+from lifecycle.judgement.transitions import Status
+from lifecycle.words.capabilities import TABLE
+from lifecycle.words.errors import Code, Rejected
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+README = (ROOT / "README.md").read_text()
+TOP = {path.name for path in ROOT.iterdir()} - {".local"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_path_a_document_names_exists(document: Path) -> None:
+    named = re.findall(r"`([\w.\-]+(?:/[\w.\-]+)*/?)`", document.read_text())
+    paths = [name for name in named if name.split("/")[0] in TOP]
+    below = [name for name in named if "/" in name and name.endswith(".py") and name not in paths]
+    missing = [name for name in paths if not (ROOT / name).exists()]
+    missing += [name for name in below if not (ROOT / "layers/lifecycle/lifecycle" / name).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_make_target_a_document_names_exists(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^ {4,})make ([a-z][a-z0-9-]*)", document.read_text(), re.MULTILINE))
+    assert named <= targets
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_lifecycle_command_a_document_names_exists(document: Path) -> None:
+    named = set(re.findall(r"(?:`|^ {4,})lifecycle ([a-z-]+)(?: ([a-z-]+))?", document.read_text(), re.MULTILINE))
+    group = typer.main.get_command(app)
+    commands = getattr(group, "commands", {})
+    for first, second in named:
+        assert first in commands, f"lifecycle {first}"
+        below = getattr(commands[first], "commands", None)
+        assert not below or not second or second in below, f"lifecycle {first} {second}"
+
+
+def test_the_table_of_capabilities_is_the_one_in_the_code() -> None:
+    rows = re.findall(r"^\| `(\w+\.\w+)` \| `(\w+) (\S+)` \| ([^|]+) \|", README, re.MULTILINE)
+    written = [(name, method, path, "nothing" in undo) for name, method, path, undo in rows]
+    actual = [
+        (doing.name, doing.method, f"/{doing.resource.collection}/{{id}}{doing.suffix}", doing.undo is None)
+        for doing in TABLE
+    ]
+    assert written == actual
+
+
+def test_what_needs_the_right_is_marked_so_in_the_table() -> None:
+    rows = dict(re.findall(r"^\| `(\w+\.\w+)` \|[^|]+\|[^|]+\| ([^|]+) \|", README, re.MULTILINE))
+    assert {name for name, needs in rows.items() if "the right" in needs} == {d.name for d in TABLE if d.irreversible}
+    assert {name for name, needs in rows.items() if "long enough" in needs} == {
+        d.name for d in TABLE if d.archived_first
+    }
+
+
+def test_the_table_of_parameters_is_the_templates() -> None:
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    section = README.split("| parameter | default |")[1].split("\n\n")[0]
+    written = dict(re.findall(r"^\| `(\w+)` \| `?([^|`]+?)`? \|", section, re.MULTILINE))
+    blank = {"–": "None", "empty": ""}
+    actual = {name: str(parameter.get("Default")) for name, parameter in template["Parameters"].items()}
+    assert {name: blank.get(value, value) for name, value in written.items()} == actual
+
+
+def test_the_answers_of_the_webhook_are_those_it_gives() -> None:
+    section = README.split("| answer | meaning |")[1].split("\n\n")[0]
+    written = {int(status) for status in re.findall(r"\b([2345]\d\d)\b(?=[^|]*\|[^|]*\|$)", section, re.MULTILINE)}
+    given = {int(str(problem(Rejected(code, ""))["statusCode"])) for code in Code}
+    assert written == given | {202}
+    assert Request.of({}).body == b""
+
+
+def test_every_code_and_status_the_readme_explains_exists() -> None:
+    section = README.split("| code | what to do |")[1].split("\n\n")[0]
+    codes = {
+        word for row in section.splitlines() for word in re.findall(r"`(\w+)`", row.split("|")[1] if "|" in row else "")
+    }
+    assert codes
+    assert codes <= {code.value for code in Code}
+    paragraph = README.split("answers its `status`")[1].split("\n\n")[0]
+    assert {status.value for status in Status} <= set(re.findall(r"`(\w+)`", paragraph))
