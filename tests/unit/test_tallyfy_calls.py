@@ -11,7 +11,8 @@ import requests
 from cli.local.simulator import DEFAULT_TOKEN, Fault
 from cli.local.simulator.messages import Answer
 from lifecycle.adapters.secrets import MemorySecrets
-from lifecycle.adapters.tallyfy import Tokens, checked_base_url, moment, pooled_session, retry_after, thing_from
+from lifecycle.adapters.tallyfy import Tokens, moment, pooled_session, retry_after, thing_from
+from lifecycle.judgement.urls import checked_base_url
 from lifecycle.words.capabilities import Action, Resource, State, capability
 from lifecycle.words.errors import Code, Rejected, Retryable, Throttled, TokenRefused
 from tests.builders import NOW, PREFIX, THING
@@ -343,3 +344,21 @@ def test_the_use_of_a_tag_is_known_only_when_every_count_is(statistics: object, 
 def test_unknown_and_missing_fields_do_no_harm() -> None:
     seen = thing_from(Resource.TASK, {"id": THING, "title": "Badge", "is_oneoff_task": "yes", "run_id": "", "new": {}})
     assert (seen.name, seen.status, seen.one_off, seen.run_id) == ("Badge", None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("row", "one_off"),
+    [
+        ({"is_oneoff_task": True, "run_id": None}, True),
+        ({"is_oneoff_task": False, "run_id": None}, False),
+        ({"run_id": None}, True),
+        ({"run_id": "5e" * 16}, None),
+        ({"run_id": ""}, None),
+        ({"run_id": 0}, None),
+        ({}, None),
+        ({"is_oneoff_task": "yes"}, None),
+        ({"is_oneoff_task": 1}, None),
+    ],
+)
+def test_a_task_is_one_off_only_where_tallyfy_says_so(row: dict[str, object], one_off: bool | None) -> None:  # noqa: FBT001 - a case
+    assert thing_from(Resource.TASK, {"id": THING, **row}).one_off is one_off

@@ -299,7 +299,7 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
     gone = State.GONE if resource is Resource.TAG else State.ARCHIVED
     run_id = row.get("run_id")
     said = row.get("is_oneoff_task")
-    belongs_to_none = True if "run_id" in row and not run_id else None
+    belongs_to_none = True if "run_id" in row and run_id is None else None
     return Thing(
         resource=resource,
         id=str(row.get("id", "")),
