@@ -11,15 +11,18 @@ from functools import cached_property
 from pathlib import Path
 
 from cli.local.simulator import DefaultIds
+from lifecycle.adapters.bus import MemoryBus
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.queues import MemoryQueue
 from lifecycle.adapters.rows import MemoryRows
+from lifecycle.adapters.schedules import MemorySchedules
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import MemorySignals
 from lifecycle.judgement.http import Request
 from lifecycle.judgement.sources import Sources
 from lifecycle.usecases.intake import Intake
 from lifecycle.usecases.lookup import Lookup
+from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.words.capabilities import TABLE
 from lifecycle.words.commands import Command
 from lifecycle.words.intents import intent_id
@@ -32,6 +35,7 @@ ID_KEY = b"the id key of a stack in tests"
 WHSEC = "whsec_" + base64.b64encode(b"a standard webhooks secret").decode()
 SHARED = "a plain shared secret"
 PREFIX = "stack"
+DOMAIN = "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com"
 EVENTS = Path(__file__).parents[1] / "events"
 
 EVERYTHING = ", ".join(f'"{c.name}"' for c in TABLE)
@@ -105,18 +109,31 @@ def hmac_headers(raw: bytes, *, secret: str = SHARED, at: float | None = None) -
     return {"x-timestamp": timestamp, "x-signature": f"sha256={digest}"}
 
 
-def request(source: str, raw: bytes, headers: Mapping[str, str]) -> Request:
-    """A webhook request as the handler hands it on."""
-    return Request(route="POST /webhooks/{source}", parameters={"source": source}, headers=headers, body=raw)
+def request(source: str, raw: bytes, headers: Mapping[str, str], *, key: str | None = None) -> Request:
+    """A webhook request as the handler hands it on; ``key`` is a shared secret in the path."""
+    with_key = {} if key is None else {"key": key}
+    return Request(
+        route="POST /webhooks/{source}" + ("/{key}" if with_key else ""),
+        method="POST",
+        uri=f"https://{DOMAIN}/webhooks/{source}" + (f"/{key}" if with_key else ""),
+        parameters={"source": source, **with_key},
+        headers=headers,
+        body=raw,
+    )
 
 
-def webhook_event(source: str, raw: bytes, headers: Mapping[str, str]) -> dict[str, object]:
+def webhook_event(source: str, raw: bytes, headers: Mapping[str, str], *, key: str | None = None) -> dict[str, object]:
     """A webhook request as API Gateway hands it over."""
+    with_key = {} if key is None else {"key": key}
+    path = f"/webhooks/{source}" + (f"/{key}" if with_key else "")
     return {
         "version": "2.0",
-        "routeKey": "POST /webhooks/{source}",
+        "routeKey": "POST /webhooks/{source}" + ("/{key}" if with_key else ""),
+        "rawPath": path,
+        "rawQueryString": "",
         "headers": dict(headers),
-        "pathParameters": {"source": source},
+        "requestContext": {"domainName": DOMAIN, "http": {"method": "POST", "path": path}},
+        "pathParameters": {"source": source, **with_key},
         "body": base64.b64encode(raw).decode(),
         "isBase64Encoded": True,
     }
@@ -124,10 +141,11 @@ def webhook_event(source: str, raw: bytes, headers: Mapping[str, str]) -> dict[s
 
 @dataclass
 class Entrance:
-    """The way in, over memory, with all its parts at hand."""
+    """The way in, over memory, with all its parts at hand. ``declared`` is the text of a sources.toml."""
 
     clock: Callable[[], datetime]
     org_ids: frozenset[str] = frozenset({ORG})
+    declared: str = SOURCES
 
     def __post_init__(self) -> None:
         self.secrets = MemorySecrets(
@@ -140,12 +158,15 @@ class Entrance:
         self.ledger = Ledger(MemoryRows(), Terms(timedelta(seconds=90), timedelta(days=400), 6), self.clock)
         self.ordinary = MemoryQueue(self.clock)
         self.permanent = MemoryQueue(self.clock)
+        self.schedules = MemorySchedules()
+        self.dead_letters = MemoryQueue(self.clock)
+        self.bus = MemoryBus()
         self.signals = MemorySignals()
 
     @cached_property
     def intake(self) -> Intake:
         return Intake(
-            sources=Sources.parse(SOURCES),
+            sources=Sources.parse(self.declared),
             org_ids=self.org_ids,
             prefix=PREFIX,
             secrets=self.secrets,
@@ -153,6 +174,14 @@ class Entrance:
             ledger=self.ledger,
             ordinary=self.ordinary,
             permanent=self.permanent,
+            schedules=self.schedules,
+            outcomes=Outcomes(
+                ledger=self.ledger,
+                dead_letters=self.dead_letters,
+                bus=self.bus,
+                signals=self.signals,
+                clock=self.clock,
+            ),
             signals=self.signals,
             clock=self.clock,
         )
@@ -167,7 +196,13 @@ class Entrance:
             headers = hmac_headers(raw, at=self.clock().timestamp())
         else:
             headers = standard_headers(raw, delivery_id=delivery_id, at=self.clock().timestamp())
-        return self.intake.accept(request(source, raw, headers))
+        [accepted] = self.intake.accept(request(source, raw, headers))
+        return accepted
+
+    @property
+    def letters(self) -> list[Mapping[str, str]]:
+        """The dead letters, by their attributes."""
+        return [entry.message.attributes for entry in self.dead_letters.entries.values()]
 
 
 def sample(name: str) -> dict[str, object]:

@@ -5,7 +5,7 @@ it. Its `Fuse` makes it die (or AWS fail) just before or just after one of its s
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,7 +20,7 @@ from cli.local.simulator.world import Run, Tag, Task, Template
 from lifecycle.adapters.bus import Bus, Detail, MemoryBus
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.pacing import Pacing
-from lifecycle.adapters.queues import MemoryQueue, Message, Queue
+from lifecycle.adapters.queues import Later, MemoryQueue, Message, Queue
 from lifecycle.adapters.rows import Change, Key, MemoryRows, Row, Rows
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import MemorySignals
@@ -29,7 +29,7 @@ from lifecycle.judgement.pace import Rate
 from lifecycle.judgement.sources import Sources
 from lifecycle.judgement.transitions import OPEN, IntentRow
 from lifecycle.usecases.budget import Budget
-from lifecycle.usecases.execute import Later, Limits, Worker
+from lifecycle.usecases.execute import Limits, Worker
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.words.capabilities import TABLE, Action, Capability, Resource, State
 from lifecycle.words.commands import Command
@@ -107,6 +107,10 @@ class FragileRows:
         with self.fuse.step(self._point(changes)):
             self.rows.write(*changes)
 
+    def partition(self, pk: str) -> dict[str, Row]:
+        with self.fuse.step("read"):
+            return self.rows.partition(pk)
+
     def _point(self, changes: tuple[Change, ...]) -> str:
         first = changes[0]
         if first.key.pk.startswith("pace#"):
@@ -128,6 +132,10 @@ class FragileQueue:
     def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
         with self.fuse.step("bury"):
             self.queue.send(body, attributes)
+
+    def send_all(self, bodies: Sequence[str]) -> None:
+        for body in bodies:
+            self.send(body)
 
     def hide(self, message: Message, seconds: int) -> None:
         with self.fuse.step("hide"):

@@ -17,6 +17,7 @@ from lifecycle.words.intents import intent_id
 from tests.builders import ID_KEY, NOW, ORG, THING, Clock, command
 
 DONE = End(Status.DONE, Code.ACTED, "The process is archived.")
+TOO_LONG = End(Status.DEAD_LETTERED, Code.WAITED_TOO_LONG, "It waited too long.")
 REJECTED = End(Status.REJECTED, Code.HELD, "It is on hold.")
 LEASE = timedelta(seconds=90)
 
@@ -236,21 +237,21 @@ def test_an_operators_copy_opens_again_what_died_and_starts_counting_anew(ledger
 
 def test_giving_up_ends_what_nobody_works_on_and_nothing_else(ledger: Ledger, clock: Clock) -> None:
     claim = won(ledger.claim(command()))
-    assert ledger.give_up(command(), Code.WAITED_TOO_LONG, "too long") is None
+    assert ledger.give_up(command(), TOO_LONG) is None
     clock.advance(LEASE)
-    dead = ended(ledger.give_up(command(), Code.WAITED_TOO_LONG, "too long"))
+    dead = ended(ledger.give_up(command(), TOO_LONG))
     assert (dead.intent.status, dead.intent.maybe_acted) == (Status.DEAD_LETTERED, True)
     with pytest.raises(LeaseLost):
         ledger.conclude(claim, DONE)
     settled(ledger, dead)
-    assert ledger.give_up(command(), Code.WAITED_TOO_LONG, "too long") is None
-    assert ended(ledger.give_up(command(), Code.WAITED_TOO_LONG, "too long", redrive=1)).intent.redrive == 1
+    assert ledger.give_up(command(), TOO_LONG) is None
+    assert ended(ledger.give_up(command(), TOO_LONG, redrive=1)).intent.redrive == 1
 
 
 def test_giving_up_needs_no_claim_before_and_respects_another_meaning(ledger: Ledger) -> None:
-    dead = ended(ledger.give_up(command(), Code.WAITED_TOO_LONG, "too long"))
+    dead = ended(ledger.give_up(command(), TOO_LONG))
     assert dead.intent.status is Status.DEAD_LETTERED
-    assert ledger.give_up(command(reason="Another one."), Code.WAITED_TOO_LONG, "too long", redrive=3) is None
+    assert ledger.give_up(command(reason="Another one."), TOO_LONG, redrive=3) is None
 
 
 # --- holds, other releases, races -------------------------------------------------------------------------------------

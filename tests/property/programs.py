@@ -389,8 +389,10 @@ def _take(step: Step, world: World, contestant: Contestant, commands: list[Comma
             assert step.fault is not None
             world.simulator.add_fault(step.fault)
         case "put back":
-            if contestant.acknowledged(command) and world.state(command.resource, command.id) is _wanted(command):
-                world.add(command.resource, command.id, archived_days=0 if _wanted(command) is State.ACTIVE else None)
+            if contestant.acknowledged(command) and world.state(command.resource, command.thing_id) is _wanted(command):
+                world.add(
+                    command.resource, command.thing_id, archived_days=0 if _wanted(command) is State.ACTIVE else None
+                )
 
 
 def _wanted(command: Command) -> State:

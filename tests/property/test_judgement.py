@@ -98,7 +98,7 @@ def test_nothing_irreversible_happens_unless_every_condition_holds(
     assert seen is not None
     assert seen.state is not doing.reaches
     assert seen.run_id is None
-    assert seen.one_off is not False
+    assert seen.one_off is (True if asked.resource is Resource.TASK else None)
     if doing.action is not Action.RESTORE:
         assert facts.hold is None
     if doing.irreversible:
@@ -275,7 +275,7 @@ rows = st.builds(
         action="archive",
         resource="run",
         org_id=COMMAND.org_id,
-        id=COMMAND.id,
+        id=COMMAND.thing_id,
         source="operator",
         requested_by="Ada",
         why="x",

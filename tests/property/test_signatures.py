@@ -3,10 +3,11 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.judgement.signatures import Accepted, Refused, Scheme, verify
-from tests.builders import NOW, SHARED, WHSEC, hmac_headers, standard_headers
+from lifecycle.judgement.signatures import Accepted, Refused, Signature, described, standard
+from tests.builders import NOW, SHARED, WHSEC, hmac_headers, request, standard_headers
 
 AT = NOW.timestamp()
+PLAIN = Signature()
 
 any_text = st.text(st.characters(codec=None), max_size=60)
 near_timestamps = st.integers(-301, 301).map(lambda off: str(int(AT) + off))
@@ -32,20 +33,21 @@ secrets = st.lists(st.one_of(st.binary(max_size=40), st.just(b"whsec_"), st.just
 
 
 @settings(max_examples=2000, deadline=None)
-@given(st.sampled_from(Scheme), secrets, headers, st.binary(max_size=200))
+@given(secrets, headers, st.binary(max_size=200))
 def test_junk_of_all_kinds_is_refused_and_never_raises(
-    scheme: Scheme, secrets: list[bytes], headers: dict[str, str], raw: bytes
+    secrets: list[bytes], headers: dict[str, str], raw: bytes
 ) -> None:
-    assert isinstance(verify(scheme, secrets, headers, raw, now=AT), Refused)
+    assert isinstance(standard(secrets, request("operator", raw, headers), now=AT), Refused)
+    assert isinstance(described(PLAIN, secrets, request("crm", raw, headers), now=AT), Refused)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200), st.text(min_size=1, max_size=50), st.floats(-300, 299))
 def test_what_is_signed_with_the_secret_is_accepted_whatever_it_is(raw: bytes, delivery_id: str, off: float) -> None:
-    standard = standard_headers(raw, delivery_id=delivery_id, at=AT + off)
-    assert verify(Scheme.STANDARD_WEBHOOKS, [WHSEC.encode()], standard, raw, now=AT) == Accepted(delivery_id)
-    plain = hmac_headers(raw, at=AT + off)
-    assert verify(Scheme.HMAC, [SHARED.encode()], plain, raw, now=AT) == Accepted(None)
+    signed = request("operator", raw, standard_headers(raw, delivery_id=delivery_id, at=AT + off))
+    assert standard([WHSEC.encode()], signed, now=AT) == Accepted(delivery_id)
+    plain = request("crm", raw, hmac_headers(raw, at=AT + off))
+    assert described(PLAIN, [SHARED.encode()], plain, now=AT) == Accepted(None)
 
 
 @settings(max_examples=300, deadline=None)
@@ -54,7 +56,7 @@ def test_a_flipped_bit_of_the_body_is_refused(raw: bytes, data: st.DataObject) -
     place = data.draw(st.integers(0, len(raw) * 8 - 1))
     changed = bytearray(raw)
     changed[place // 8] ^= 1 << place % 8
-    assert isinstance(
-        verify(Scheme.STANDARD_WEBHOOKS, [WHSEC.encode()], standard_headers(raw), bytes(changed), now=AT), Refused
-    )
-    assert isinstance(verify(Scheme.HMAC, [SHARED.encode()], hmac_headers(raw), bytes(changed), now=AT), Refused)
+    signed = request("operator", bytes(changed), standard_headers(raw))
+    assert isinstance(standard([WHSEC.encode()], signed, now=AT), Refused)
+    plain = request("crm", bytes(changed), hmac_headers(raw))
+    assert isinstance(described(PLAIN, [SHARED.encode()], plain, now=AT), Refused)

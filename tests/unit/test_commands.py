@@ -50,9 +50,13 @@ def test_a_message_with_an_unsafe_id_is_no_command(unsafe: str) -> None:
         command(id=unsafe)
 
 
-@pytest.mark.parametrize("value", [5, None, True, ["5e" * 16], {"id": THING}])
+@pytest.mark.parametrize("value", [5, True, ["5e" * 16], {"id": THING}])
 def test_an_id_that_is_no_text_is_refused(value: object) -> None:
     assert refusal(body(id=value)).reason.startswith("id: ")
+
+
+def test_a_request_for_no_thing_at_all_says_what_to_add() -> None:
+    assert "id, or find" in refusal(body(id=None)).reason
 
 
 @pytest.mark.parametrize(

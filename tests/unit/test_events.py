@@ -16,7 +16,6 @@ from functions.webhook import app as webhook
 from functions.worker import app as worker
 from lifecycle.adapters.queues import from_record
 from lifecycle.usecases.execute import Worker
-from lifecycle.wiring import batch
 from lifecycle.wiring.observability import signals
 from lifecycle.words.capabilities import PERMANENT, TABLE, Capability
 from lifecycle.words.commands import Command
@@ -45,7 +44,8 @@ def world(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         built = made.process(capabilities).worker
         return replace(built, signals=signals, outcomes=replace(built.outcomes, signals=signals))
 
-    monkeypatch.setattr(batch, "worker", build)
+    monkeypatch.setattr(worker, "worker", build)
+    monkeypatch.setattr(purge, "worker", build)
     yield made
     assert made.secrets.texts
     assert DEFAULT_TOKEN not in str(made.bus.announced)
@@ -66,6 +66,7 @@ def test_a_standard_webhook_is_accepted(entrance: Entrance) -> None:
         "intent_id": queued.intent_id,
         "status": "accepted",
         "status_url": f"/commands/{queued.intent_id}",
+        "intent_ids": [queued.intent_id],
     }
 
 
@@ -129,7 +130,7 @@ def is_carried_out(doing: Capability) -> Callable[[Entrance, World], None]:
         world.queue.send(text)
         assert world.process().deliver() == 1
         assert world.announced(command.intent_id) == ["done"]
-        assert world.simulator.effects(doing.action.value, command.id) == 1
+        assert world.simulator.effects(doing.action.value, command.thing_id) == 1
 
     return check
 

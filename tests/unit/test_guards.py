@@ -110,6 +110,12 @@ CASES = {
     "a task that says it is not one-off": Case(
         seen(Resource.TASK, one_off=False), Verdict.REJECT, Code.PROCESS_TASK, {**ARCHIVE, "resource": "task"}
     ),
+    "a task of which nobody knows": Case(
+        seen(Resource.TASK), Verdict.REJECT, Code.CANNOT_TELL, {**ARCHIVE, "resource": "task"}
+    ),
+    "an archived task of which nobody knows": Case(
+        archived(Resource.TASK), Verdict.REJECT, Code.CANNOT_TELL, {**DELETE, "resource": "task"}
+    ),
     "an archived task of a process": Case(
         seen(Resource.TASK, State.ARCHIVED, run_id="1b" * 16, archived_at=LONG_AGO),
         Verdict.REJECT,
@@ -199,6 +205,7 @@ def test_every_code_that_a_look_can_lead_to_has_a_case() -> None:
         Code.NOTHING_TO_DO,
         Code.NOT_FOUND,
         Code.PROCESS_TASK,
+        Code.CANNOT_TELL,
         Code.CHANGED,
         Code.HELD,
         Code.NOT_ARCHIVED,

@@ -20,6 +20,7 @@ CLIENT_ERRORS = {
     Code.INTENT_CONFLICT: 409,
     Code.TOO_LARGE: 413,
     Code.NOT_POSSIBLE: 422,
+    Code.UNTRANSLATABLE: 422,
 }
 
 
@@ -31,6 +32,9 @@ def test_a_request_is_read_as_it_was_signed() -> None:
     raw = '{"reason": "Kündigung"}'.encode()
     event = {
         "routeKey": "POST /webhooks/{source}",
+        "rawPath": "/webhooks/crm",
+        "rawQueryString": "a=1&b=%20",
+        "requestContext": {"domainName": "id.execute-api.eu-west-1.amazonaws.com", "http": {"method": "POST"}},
         "pathParameters": {"source": "crm"},
         "headers": {"X-Signature": "sha256=00", "X-Timestamp": "1"},
         "body": base64.b64encode(raw).decode(),
@@ -38,6 +42,8 @@ def test_a_request_is_read_as_it_was_signed() -> None:
     }
     request = Request.of(event)
     assert request.route == "POST /webhooks/{source}"
+    assert request.method == "POST"
+    assert request.uri == "https://id.execute-api.eu-west-1.amazonaws.com/webhooks/crm?a=1&b=%20"
     assert request.parameters == {"source": "crm"}
     assert request.headers == {"x-signature": "sha256=00", "x-timestamp": "1"}
     assert request.body == raw
@@ -54,11 +60,13 @@ def test_a_request_is_read_as_it_was_signed() -> None:
         {},
         {"headers": None, "pathParameters": None, "body": None},
         {"headers": [], "pathParameters": "x", "body": {}, "routeKey": 1},
+        {"requestContext": [], "rawPath": 7, "rawQueryString": None},
+        {"requestContext": {"http": "POST", "domainName": 1}},
         {"headers": {"a": 1, 2: "b", "c": None}, "pathParameters": {"source": ["x"]}},
     ],
 )
 def test_what_is_missing_or_of_another_type_is_empty(event: object) -> None:
-    assert Request.of(event) == Request(route="", parameters={}, headers={}, body=b"")
+    assert Request.of(event) == Request(route="", method="", uri="https://", parameters={}, headers={}, body=b"")
 
 
 @pytest.mark.parametrize("encoded", [None, False, "true", 1])

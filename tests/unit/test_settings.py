@@ -1,21 +1,42 @@
 """Settings: read once, and an error that names the variable."""
 
+from zoneinfo import ZoneInfo
+
 import pytest
 
-from lifecycle.wiring.settings import StatusSettings, WebhookSettings, WorkerSettings
+from lifecycle.judgement.decide import Mode
+from lifecycle.wiring.settings import (
+    ChatSettings,
+    IntakeSettings,
+    Settings,
+    StatusSettings,
+    SweepSettings,
+    WorkerSettings,
+)
 from lifecycle.words.errors import Code, Rejected
 from tests.builders import ORG
 
 OTHER = "1b" * 16
-WEBHOOK = {
+STATUS = {
     "LEDGER_TABLE": "ledger",
     "ID_KEY_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:id-key",
+}
+CHAT = {
+    **STATUS,
     "SECRET_PREFIX": "stack",
     "ORGANIZATION_IDS": ORG,
     "COMMANDS_QUEUE_URL": "https://sqs/commands",
-    "PURGE_QUEUE_URL": "https://sqs/purge",
 }
-WORKER = {
+INTAKE = {
+    **CHAT,
+    "COMMANDS_QUEUE_ARN": "arn:aws:sqs:eu-west-1:123456789012:commands",
+    "COMMANDS_DEAD_LETTER_QUEUE_URL": "https://sqs/dead",
+    "PURGE_QUEUE_URL": "https://sqs/purge",
+    "BUS_NAME": "bus",
+    "SCHEDULE_GROUP": "later",
+    "SCHEDULE_ROLE_ARN": "arn:aws:iam::123456789012:role/later",
+}
+TALLYFY = {
     "SECRET_PREFIX": "stack",
     "ORGANIZATION_IDS": ORG,
     "QUEUE_URL": "https://sqs/commands",
@@ -24,12 +45,30 @@ WORKER = {
     "BUS_NAME": "bus",
     "TALLYFY_BASE_URL": "https://go.tallyfy.com/api/",
     "RATE_PER_MINUTE": "100",
-    "MINIMUM_ARCHIVE_DAYS": "30",
     "LEDGER_DAYS": "400",
+}
+WORKER = {
+    **TALLYFY,
+    "MINIMUM_ARCHIVE_DAYS": "30",
     "RETRY_BASE_SECONDS": "30",
     "LEASE_SECONDS": "90",
     "QUEUE_RETENTION_SECONDS": "345600",
 }
+SWEEP = {
+    **TALLYFY,
+    "ID_KEY_SECRET_ARN": STATUS["ID_KEY_SECRET_ARN"],
+    "BULK_QUEUE_URL": "https://sqs/bulk",
+    "SWEEP_MODE": "report",
+    "SWEEP_COMPLETED_DAYS": "30",
+    "SWEEP_TIME_ZONE": "Europe/Berlin",
+}
+ALL: tuple[tuple[type[Settings], dict[str, str]], ...] = (
+    (StatusSettings, STATUS),
+    (ChatSettings, CHAT),
+    (IntakeSettings, INTAKE),
+    (WorkerSettings, WORKER),
+    (SweepSettings, SWEEP),
+)
 
 
 def test_the_environment_is_read_by_its_names() -> None:
@@ -40,19 +79,56 @@ def test_the_environment_is_read_by_its_names() -> None:
     assert settings.retry_base_seconds == 30.0
 
 
-@pytest.mark.parametrize("name", WORKER)
-def test_a_missing_variable_of_the_worker_is_named(name: str) -> None:
-    with pytest.raises(Rejected, match=f"{name.lower()}: Field required") as refusal:
-        WorkerSettings.read({key: value for key, value in WORKER.items() if key != name})
-    assert refusal.value.code is Code.CONFIGURATION
-
-
-@pytest.mark.parametrize("name", WEBHOOK)
 @pytest.mark.parametrize("blank", [True, False])
-def test_a_missing_or_blank_variable_of_the_webhook_is_named(name: str, blank: bool) -> None:  # noqa: FBT001 - a case
-    environment = {key: value for key, value in WEBHOOK.items() if key != name} | ({name: ""} if blank else {})
+@pytest.mark.parametrize(
+    ("kind", "environment", "name"),
+    [
+        pytest.param(kind, environment, name, id=f"{kind.__name__}-{name}")
+        for kind, environment in ALL
+        for name in environment
+    ],
+)
+def test_a_missing_or_blank_variable_is_named(
+    kind: type[Settings],
+    environment: dict[str, str],
+    name: str,
+    blank: bool,  # noqa: FBT001 - a case
+) -> None:
+    changed = {key: value for key, value in environment.items() if key != name} | ({name: ""} if blank else {})
+    with pytest.raises(Rejected, match=name.lower()) as refusal:
+        kind.read(changed)
+    assert refusal.value.code is Code.CONFIGURATION
+    assert blank or f"{name.lower()}: Field required" in refusal.value.reason
+
+
+@pytest.mark.parametrize(("kind", "environment"), ALL, ids=[kind.__name__ for kind, _ in ALL])
+def test_each_function_reads_what_the_contract_gives_it_and_no_more(
+    kind: type[Settings], environment: dict[str, str]
+) -> None:
+    assert {name.upper() for name in kind.model_fields} == set(environment)
+    kind.read({**environment, "PATH": "/usr/bin"})
+
+
+def test_the_time_zone_of_the_sweep_is_a_real_one() -> None:
+    settings = SweepSettings.read(SWEEP)
+    assert settings.sweep_time_zone == ZoneInfo("Europe/Berlin")
+    assert settings.sweep_mode is Mode.REPORT
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SWEEP_MODE", "delete"),
+        ("SWEEP_COMPLETED_DAYS", "0"),
+        ("SWEEP_COMPLETED_DAYS", "-1"),
+        ("SWEEP_TIME_ZONE", "Mars/Olympus"),
+        ("SWEEP_TIME_ZONE", "../../etc/passwd"),
+        ("SWEEP_TIME_ZONE", "/etc/localtime"),
+    ],
+)
+def test_a_sweep_that_would_sweep_too_much_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(Rejected, match=name.lower()):
-        WebhookSettings.read(environment)
+        SweepSettings.read({**SWEEP, name: value})
 
 
 def test_the_status_function_needs_no_more_than_it_uses() -> None:

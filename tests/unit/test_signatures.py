@@ -2,30 +2,33 @@
 
 import base64
 import hmac
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 from standardwebhooks.webhooks import Webhook
 
 from lifecycle.judgement import signatures
-from lifecycle.judgement.signatures import TOLERANCE_SECONDS, Accepted, Refused, Scheme, verify
-from tests.builders import NOW, SHARED, WHSEC, hmac_headers, standard_headers
+from lifecycle.judgement.signatures import Accepted, Refused, Signature, described
+from lifecycle.judgement.signatures import standard as standard_webhooks
+from tests.builders import NOW, SHARED, WHSEC, hmac_headers, request, standard_headers
 
 AT = NOW.timestamp()
 RAW = '{"reason": "Kündigung"}'.encode()
+TOLERANCE_SECONDS = 300
 OTHER = "whsec_" + base64.b64encode(b"another secret of that kind").decode()
 
 
 def standard(
     headers: dict[str, str], raw: bytes = RAW, *, secrets: tuple[str, ...] = (WHSEC,), now: float = AT
 ) -> Accepted | Refused:
-    return verify(Scheme.STANDARD_WEBHOOKS, [s.encode() for s in secrets], headers, raw, now=now)
+    return standard_webhooks([s.encode() for s in secrets], request("operator", raw, headers), now=now)
 
 
 def plain(
     headers: dict[str, str], raw: bytes = RAW, *, secrets: tuple[str, ...] = (SHARED,), now: float = AT
 ) -> Accepted | Refused:
-    return verify(Scheme.HMAC, [s.encode() for s in secrets], headers, raw, now=now)
+    return described(Signature(), [s.encode() for s in secrets], request("crm", raw, headers), now=now)
 
 
 def test_the_published_example_is_accepted() -> None:
@@ -121,9 +124,9 @@ def test_a_timestamp_outside_the_replay_window_is_refused(off: int) -> None:
     assert plain(hmac_headers(RAW, at=AT + off)) == outside
 
 
-@pytest.mark.parametrize("timestamp", ["", "now", "1e9", "-1", "1.5", " 1", "\uff11", "9" * 13, "nan", "0x10"])
+@pytest.mark.parametrize("timestamp", ["", "now", "1e9", "-1", "1.5", " 1", "\uff11", "9" * 17, "nan", "0x10"])
 def test_a_timestamp_that_is_not_whole_seconds_is_refused(timestamp: str) -> None:
-    unreadable = Refused("the timestamp is missing or not in whole seconds")
+    unreadable = Refused("the timestamp is missing or not a whole number")
     assert standard({**standard_headers(RAW), "webhook-timestamp": timestamp}) == unreadable
     assert plain({**hmac_headers(RAW), "x-timestamp": timestamp}) == unreadable
 
@@ -174,8 +177,10 @@ def test_one_scheme_does_not_stand_for_the_other() -> None:
     assert isinstance(plain(standard_headers(RAW)), Refused)
 
 
-@pytest.mark.parametrize("scheme", Scheme)
-def test_every_secret_is_compared_in_constant_time(scheme: Scheme, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("check", [standard, plain])
+def test_every_secret_is_compared_in_constant_time(
+    check: Callable[..., Accepted | Refused], monkeypatch: pytest.MonkeyPatch
+) -> None:
     compared = []
 
     def spy(expected: bytes, offered: bytes) -> bool:
@@ -187,9 +192,8 @@ def test_every_secret_is_compared_in_constant_time(scheme: Scheme, monkeypatch: 
         compare_digest = staticmethod(spy)
 
     monkeypatch.setattr(signatures, "hmac", Spied)
-    secrets = [WHSEC.encode(), OTHER.encode()]
     headers = {**standard_headers(RAW), **hmac_headers(RAW, secret=WHSEC)}
-    assert isinstance(verify(scheme, secrets, headers, RAW, now=AT), Accepted)
+    assert isinstance(check(headers, secrets=(WHSEC, OTHER)), Accepted)
     assert len(set(compared)) == 2, "the second secret is tried although the first one matched"
 
 

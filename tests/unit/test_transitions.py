@@ -34,6 +34,7 @@ AT = millis(NOW)
 LEASE = 90_000
 MOST = 6
 DONE = End(Status.DONE, Code.ACTED, "The process is archived.", "{}")
+TOO_LONG = End(Status.DEAD_LETTERED, Code.WAITED_TOO_LONG, "It waited too long.")
 ENDED = [Status.DONE, Status.UNCHANGED, Status.SUPERSEDED, Status.REJECTED, Status.EXPIRED, Status.DEAD_LETTERED]
 
 
@@ -252,12 +253,12 @@ def test_an_older_command_does_not_follow_a_newer_one_that_was_cut_off() -> None
 def test_what_another_meaning_did_is_not_given_up_in_its_name() -> None:
     waiting, _ = release(claimed(), Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
     other = command(action="restore")
-    assert give_up(waiting, other, Code.WAITED_TOO_LONG, "x", redrive=0, now=AT, lease=LEASE) is None
+    assert give_up(waiting, other, TOO_LONG, redrive=0, now=AT, lease=LEASE) is None
 
 
 def test_a_copy_sent_again_and_never_carried_out_is_given_up_too() -> None:
     dead = ended(Status.DEAD_LETTERED)
-    given = give_up(dead, COMMAND, Code.WAITED_TOO_LONG, "x", redrive=1, now=AT, lease=LEASE)
+    given = give_up(dead, COMMAND, TOO_LONG, redrive=1, now=AT, lease=LEASE)
     assert given is not None
     assert given.intent.redrive == 1
 
@@ -271,7 +272,7 @@ def test_a_doubt_outlives_being_sent_again() -> None:
 
 
 def test_what_waited_too_long_is_given_up() -> None:
-    given = give_up(None, COMMAND, Code.WAITED_TOO_LONG, "Too long.", redrive=2, now=AT, lease=LEASE)
+    given = give_up(None, COMMAND, TOO_LONG, redrive=2, now=AT, lease=LEASE)
     assert given is not None
     assert given.fresh
     assert given.intent.status is Status.DEAD_LETTERED
@@ -281,10 +282,10 @@ def test_what_waited_too_long_is_given_up() -> None:
 
 @pytest.mark.parametrize("status", ENDED)
 def test_what_has_ended_is_not_given_up(status: Status) -> None:
-    assert give_up(ended(status), COMMAND, Code.WAITED_TOO_LONG, "x", redrive=0, now=AT, lease=LEASE) is None
+    assert give_up(ended(status), COMMAND, TOO_LONG, redrive=0, now=AT, lease=LEASE) is None
 
 
 def test_what_is_being_worked_on_is_not_given_up() -> None:
     at_work = claimed().intent
-    assert give_up(at_work, COMMAND, Code.WAITED_TOO_LONG, "x", redrive=0, now=AT + 1, lease=LEASE) is None
-    assert give_up(at_work, COMMAND, Code.WAITED_TOO_LONG, "x", redrive=0, now=AT + LEASE, lease=LEASE) is not None
+    assert give_up(at_work, COMMAND, TOO_LONG, redrive=0, now=AT + 1, lease=LEASE) is None
+    assert give_up(at_work, COMMAND, TOO_LONG, redrive=0, now=AT + LEASE, lease=LEASE) is not None

@@ -4,21 +4,21 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from aws_lambda_powertools.utilities.typing import LambdaContext as RealContext
 
 from cli.local.simulator import STANDARD_TOKEN, Fault
+from functions.worker import app
 from lifecycle.adapters.signals import Signal
 from lifecycle.judgement.pace import Rate
 from lifecycle.judgement.transitions import Status
-from lifecycle.wiring import batch
+from lifecycle.wiring.observability import signals
 from lifecycle.words.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource, State
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code
-from tests.builders import ORG, PREFIX
+from tests.builders import ORG, PREFIX, LambdaContext
 from tests.worlds import EVERYTHING, LEASE, VISIBILITY, When, World
 
 RUN = "a1" * 16
@@ -599,7 +599,7 @@ def test_an_older_command_that_arrives_late_is_superseded_by_the_undo(case: Case
 
 def replace_intent(case: Case, command: Command) -> Command:
     """As old as `command`, from another delivery."""
-    made = case.world.command(command.resource, command.id, command.action, "another delivery")
+    made = case.world.command(command.resource, command.thing_id, command.action, "another delivery")
     return made.model_copy(update={"issued_at": command.issued_at})
 
 
@@ -733,27 +733,27 @@ def _event(case: Case, most: int) -> dict[str, object]:
     }
 
 
-CONTEXT = cast("LambdaContext", SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000))
+CONTEXT = cast("RealContext", LambdaContext())
 
 
 def test_a_batch_in_which_all_is_throttled_answers_its_failures_and_raises_nothing(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "worker", lambda _: case.worker.worker)
+    monkeypatch.setattr(app, "worker", lambda _: replace(case.worker.worker, signals=signals))
     case.world.pacing.block(ORG, 60)
     for _ in range(3):
         case.ask()
-    answer = batch.carry_out(_event(case, 10), CONTEXT, ORDINARY)
+    answer = app.handler(_event(case, 10), CONTEXT)
     assert answer == {"batchItemFailures": [{"itemIdentifier": f"message-{number}"} for number in range(3)]}
     assert case.hidden_for() >= 57
 
 
 def test_in_a_mixed_batch_only_what_has_to_come_back_is_reported(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "worker", lambda _: case.worker.worker)
+    monkeypatch.setattr(app, "worker", lambda _: replace(case.worker.worker, signals=signals))
     case.world.add(Resource.RUN, OTHER)
     case.fail(Fault.answer_status(503, id=OTHER))
     case.ask()
     case.ask(thing=OTHER)
     case.world.queue.send("poison")
-    answer = batch.carry_out(_event(case, 10), CONTEXT, ORDINARY)
+    answer = app.handler(_event(case, 10), CONTEXT)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
