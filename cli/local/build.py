@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, STDOUT, TimeoutExpired, run
 
+from lifecycle.judgement.people import People
+from lifecycle.judgement.sources import Sources
+from lifecycle.words.errors import Rejected
+
 ROOT = Path(__file__).resolve().parents[2]
 _TAIL_LINES = 40
 _BUILD_SECONDS = 300
@@ -97,7 +101,7 @@ class Build:
         """Build unless the last build is fresh. Another process that builds the same folder is waited for.
 
         Raises:
-            LocalStackError: `sam build` failed.
+            LocalStackError: `sam build` failed, or what an operator edits is wrong.
         """
         lock = self.directory.with_suffix(".lock")
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -107,6 +111,7 @@ class Build:
                 on_step("The build is up to date")
                 return
             tools.check()
+            check_operators_files(self.root / "layers" / "config")
             on_step("Building functions and layers")
             self._run(tools)
 
@@ -125,6 +130,24 @@ class Build:
             seconds=_BUILD_SECONDS,
         )
         self._stamp.write_text(json.dumps(self._state(inputs)))
+
+
+def check_operators_files(folder: Path) -> None:
+    """Read what an operator edits as the functions will: a mistake is cheaper here than at the first sender's call.
+
+    Raises:
+        LocalStackError: A file is missing or wrong; the message names the key and says what to write instead.
+    """
+    for name, parse in (("sources.toml", Sources.parse), ("people.toml", People.parse)):
+        path = folder / name
+        try:
+            parse(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            message = f"{path} cannot be read: {error}"
+            raise LocalStackError(message) from error
+        except Rejected as error:
+            message = f"{path} is wrong, so nothing was built. {error.reason}"
+            raise LocalStackError(message) from error
 
 
 def sam_environment(root: Path, tools: Tools) -> dict[str, str]:
@@ -167,4 +190,7 @@ def tail(text: str, lines: int = _TAIL_LINES) -> str:
 
 
 if __name__ == "__main__":
-    Build(host_layers=False).ensure(Tools(), on_step=print)
+    try:
+        Build(host_layers=False).ensure(Tools(), on_step=print)
+    except LocalStackError as problem:
+        sys.exit(str(problem))

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from mypy_boto3_apigatewayv2 import ApiGatewayV2Client
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
@@ -49,7 +51,7 @@ _OPERATOR = "test"  # MiniStack's word for the root user, as key and as secret.
 # Only what the template and sam ask for: deploying is twice as fast so.
 _SERVICES = (
     *("apigateway", "cloudformation", "dynamodb", "events", "iam", "lambda", "logs", "monitoring"),
-    *("s3", "secretsmanager", "sns", "sqs", "sts"),
+    *("s3", "scheduler", "secretsmanager", "sns", "sqs", "sts"),
 )
 _RUN = "run"
 _ARTIFACTS = "lifecycle-local-artifacts"
@@ -69,6 +71,8 @@ class StackOptions:
     """The signing secrets (one, or new and old) of each source."""
     tokens: Mapping[str, str] = field(default_factory=dict)
     """The Tallyfy token of each organization; one that is left out is an organization that is not configured."""
+    chats: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The signing secrets of each chat tool; there is only `slack`."""
     stack_name: str = "tallyfy-lifecycle"
     rate_per_minute: int = 6000
     retry_base_seconds: int = 1
@@ -178,6 +182,8 @@ class LocalStack:
             self._start_emulator()
             for source, values in self.options.sources.items():
                 self.put_source_secrets(source, *values)
+            for tool, values in self.options.chats.items():
+                self.put_chat_secrets(tool, *values)
             for organization, token in self.options.tokens.items():
                 self.put_token(organization, token)
             self._on_step("Deploying the template")
@@ -263,6 +269,16 @@ class LocalStack:
         return self.session().client("lambda", endpoint_url=self.endpoint_url)
 
     @cached_property
+    def events(self) -> "EventBridgeClient":
+        """A client of this stack."""
+        return self.session().client("events", endpoint_url=self.endpoint_url)
+
+    @cached_property
+    def scheduler(self) -> "EventBridgeSchedulerClient":
+        """A client of this stack."""
+        return self.session().client("scheduler", endpoint_url=self.endpoint_url)
+
+    @cached_property
     def sns(self) -> "SNSClient":
         """A client of this stack."""
         return self.session().client("sns", endpoint_url=self.endpoint_url)
@@ -287,14 +303,18 @@ class LocalStack:
         """Set the signing secrets of a source: one, or the new and the old one during a rotation."""
         self._put_secret(f"{self.options.stack_name}/sources/{source}", {"secrets": list(values)})
 
+    def put_chat_secrets(self, tool: str, *values: str) -> None:
+        """Set the signing secrets of a chat tool, as for a source."""
+        self._put_secret(f"{self.options.stack_name}/chat/{tool}", {"secrets": list(values)})
+
     def put_token(self, organization: str, token: str) -> None:
         """Set the Tallyfy token of an organization."""
         self._put_secret(f"{self.options.stack_name}/tokens/{organization}", {"token": token})
 
     def set_visibility(self, seconds: int) -> None:
-        """Lower the visibility timeout of both queues, so that a crash is seen again soon. Not as on AWS."""
-        for name in ("CommandsQueueUrl", "PurgeQueueUrl"):
-            self.sqs.set_queue_attributes(QueueUrl=self.outputs[name], Attributes={"VisibilityTimeout": str(seconds)})
+        """Lower the visibility timeout of the queues, so that a crash is seen again soon. Not as on AWS."""
+        for url in self._queues(dead_letters=False):
+            self.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(seconds)})
 
     def hear_notices(self) -> str:
         """Subscribe a new queue to the alarm topic, as an operator would a mailbox, and return the queue's URL."""
@@ -313,6 +333,11 @@ class LocalStack:
             StackName=self.options.stack_name, LogicalResourceId=logical_id
         )
         return found["StackResourceDetail"]["PhysicalResourceId"]
+
+    def _queues(self, *, dead_letters: bool) -> list[str]:
+        """The URLs of the queues, with or without those of dead letters."""
+        names = [name for name in self.outputs if name.endswith("QueueUrl")]
+        return [self.outputs[name] for name in names if dead_letters or not name.endswith("DeadLetterQueueUrl")]
 
     def _put_secret(self, name: str, value: Mapping[str, object]) -> None:
         text = json.dumps(value)
@@ -446,9 +471,8 @@ class LocalStack:
 
         sqs = self.session().client("sqs", endpoint_url=self.endpoint_url)
         sqs.meta.events.register("before-send.sqs", as_if_by_tls)
-        for name, url in self.outputs.items():
-            if name.endswith("QueueUrl"):
-                sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
+        for url in self._queues(dead_letters=True):
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
 
     def _write_state(self) -> None:
         if self.state_file is None or self._process is None:
