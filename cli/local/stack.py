@@ -191,6 +191,7 @@ class LocalStack:
             self._on_step("Connecting the API's routes")
             self._connect_routes()
             self._admit_plain_http()
+            self._admit_schedules()
             if self.options.visibility_seconds is not None:
                 self.set_visibility(self.options.visibility_seconds)
             self._write_state()
@@ -474,6 +475,24 @@ class LocalStack:
         for url in self._queues(dead_letters=True):
             sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
 
+    def _admit_schedules(self) -> None:
+        """Let intake make schedules under the name the emulator gives them.
+
+        Of a schedule in any group it asks for rights in the group `default`, so the template's right never fits here.
+        """
+        allow = {
+            "Effect": "Allow",
+            "Action": "scheduler:CreateSchedule",
+            "Resource": f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/*",
+        }
+        iam = self.session().client("iam", endpoint_url=self.endpoint_url)
+        for role in ("WebhookRole", "EventRole"):
+            iam.put_role_policy(
+                RoleName=self.physical_id(role),
+                PolicyName="emulator-names-the-default-group",
+                PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
+            )
+
     def _write_state(self) -> None:
         if self.state_file is None or self._process is None:
             return
@@ -516,14 +535,21 @@ def _end_group(pid: int) -> None:
     for sign in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(pid, sign)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # macOS answers the latter where only the dead are left.
             return
         deadline = time.monotonic() + _STOP_SECONDS
         while time.monotonic() < deadline:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)  # Else a child of ours stays a zombie, and its group is never gone.
-            try:
-                os.killpg(pid, 0)
-            except (ProcessLookupError, PermissionError):
+            if not _lives(pid):
                 return
-            time.sleep(0.02)
+            time.sleep(0.05)
+
+
+def _lives(group: int) -> bool:
+    """Whether a process of the group still runs.
+
+    Signal 0 would not do: it also finds the functions' workers that have ended, for as long as the process that
+    inherited them does not collect them. In a container that can be forever.
+    """
+    listed = run(["/bin/ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True, check=False)
+    rows = (line.split() for line in listed.stdout.splitlines())
+    return any(row[0] == str(group) and not row[1].startswith("Z") for row in rows if len(row) == 2)  # noqa: PLR2004
