@@ -105,7 +105,7 @@ class StackState:
     def is_running(self) -> bool:
         """Whether that emulator still runs: the pid is alive and still MiniStack's, not given to another program."""
         listed = run(
-            ["/bin/ps", "-o", "command=", "-p", str(self.pid)],
+            ["/bin/ps", "-ww", "-o", "command=", "-p", str(self.pid)],
             capture_output=True,
             text=True,
             check=False,

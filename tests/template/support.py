@@ -14,7 +14,10 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).resolve().parents[2]
 ORGANIZATION = "0123456789abcdef0123456789abcdef"
-FUNCTIONS = ("WebhookFunction", "StatusFunction", "WorkerFunction", "PurgeFunction")
+FUNCTIONS = (
+    *("WebhookFunction", "ChatFunction", "StatusFunction", "EventFunction", "SweepFunction"),
+    *("WorkerFunction", "BulkWorkerFunction", "PurgeFunction"),
+)
 
 # A parsed template is JSON of any shape.
 type Json = Any

@@ -1,15 +1,18 @@
 """The runner of the embedded stack, as far as it goes without starting one (tests/e2e do that)."""
 
+import contextlib
+import ctypes
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from cli.local.build import Build, LocalStackError, Tools, run_sam, sam_environment, tail
+from cli.local.build import Build, LocalStackError, Tools, check_operators_files, run_sam, sam_environment, tail
 from cli.local.stack import LocalStack, StackOptions, StackState
 from tests.template.support import ORGANIZATION, ROOT
 
@@ -67,6 +70,35 @@ class TestBuild:
 
     def test_layers_for_this_machine_never_mix_with_what_aws_gets(self, copy: Path) -> None:
         assert Build(copy, host_layers=True).directory != Build(copy, host_layers=False).directory
+
+    @pytest.mark.parametrize(
+        ("name", "text", "key", "instead"),
+        [
+            ("sources.toml", '[sources.crm]\nscheme = "hmca"\nmay = ["run.archive"]\n', "sources.crm.scheme", "'hmac'"),
+            ("sources.toml", '[sources.crm]\nscheme = "hmac"\nmay = ["run.burn"]\n', "sources.crm", "run.archive"),
+            ("sources.toml", "[sources", "sources.toml", "TOML"),
+            ("people.toml", '[people.ada]\nslack = "@ada"\nmay = ["run.archive"]\n', "people.ada.slack", "pattern"),
+            ("people.toml", '[people.ada]\nslack = "T0AA/U0BB"\nmay = ["run.delete"]\n', "people.ada", "run.restore"),
+        ],
+    )
+    def test_a_mistake_of_an_operator_stops_it_before_anything_is_built(
+        self, copy: Path, name: str, text: str, key: str, instead: str
+    ) -> None:
+        (copy / "layers" / "config" / name).write_text(text)
+        tools = Tools(sam=Path(sys.executable), python_bin=Path(sys.executable).parent)
+        with pytest.raises(LocalStackError, match="nothing was built") as raised:
+            Build(root=copy).ensure(tools)
+        assert key in str(raised.value)
+        assert instead in str(raised.value)
+        assert not Build(root=copy).directory.exists()
+
+    def test_a_missing_file_of_an_operator_is_named(self, copy: Path) -> None:
+        (copy / "layers" / "config" / "people.toml").unlink()
+        with pytest.raises(LocalStackError, match=r"people\.toml cannot be read"):
+            check_operators_files(copy / "layers" / "config")
+
+    def test_what_the_repository_holds_is_right(self) -> None:
+        check_operators_files(ROOT / "layers" / "config")
 
     def test_a_missing_tool_says_how_to_get_it(self, tmp_path: Path) -> None:
         with pytest.raises(LocalStackError, match="make setup"):
@@ -134,6 +166,35 @@ class TestState:
             assert StackState.stop(path) is True
             other.wait(10)
         assert not path.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process inherit, and leave, the dead of another")
+def test_the_dead_that_nobody_collects_are_not_waited_for(tmp_path: Path) -> None:
+    """As in a container whose first process collects none: the leader ends, its child stays a zombie of ours."""
+    path = tmp_path / "stack.json"
+    program = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'input()']); print(flush=True); input()"
+    libc = ctypes.CDLL(None)
+    subreaper = 36  # PR_SET_CHILD_SUBREAPER
+    libc.prctl(subreaper, 1)
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-c", program, "ministack"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        ) as leader:
+            assert leader.stdout is not None
+            leader.stdout.readline()
+            state(path, leader.pid, tmp_path / "run" / "x")
+            before = time.monotonic()
+            assert StackState.stop(path) is True
+            taken = time.monotonic() - before
+        os.killpg(leader.pid, 0)  # The child is still listed; it would raise otherwise.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-leader.pid, 0)
+    finally:
+        libc.prctl(subreaper, 0)
+    assert taken < 4
 
 
 def test_a_build_that_fails_leaves_nothing_behind(copy: Path) -> None:

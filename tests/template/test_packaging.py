@@ -176,6 +176,12 @@ def test_it_starts_with_its_folder_the_layers_and_boto3_alone(
         assert file.startswith(str(folder)), module
 
 
-def test_the_configuration_is_there_to_read(build: Build) -> None:
+@pytest.mark.parametrize("name", ["sources.toml", "people.toml"])
+def test_the_configuration_is_there_to_read(build: Build, name: str) -> None:
     package = build.directory / "ConfigLayer" / "python" / "lifecycle_config"
-    assert (package / "sources.toml").read_bytes() == (build.root / "layers" / "config" / "sources.toml").read_bytes()
+    assert (package / name).read_bytes() == (build.root / "layers" / "config" / name).read_bytes()
+
+
+def test_both_workers_are_the_same_code(build: Build) -> None:
+    worker, bulk = (build.directory / name / "app.py" for name in ("WorkerFunction", "BulkWorkerFunction"))
+    assert worker.read_bytes() == bulk.read_bytes()
