@@ -2,17 +2,50 @@
 
 import json
 import re
+import tomllib
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
-from lifecycle.adapters.signals import Signal
-from lifecycle.wiring.settings import Settings, StatusSettings, WebhookSettings, WorkerSettings
-from tests.template.support import FUNCTIONS, ORGANIZATION, Json, Template, many, target
+from lifecycle.adapters.bus import SOURCE, MemoryBus
+from lifecycle.adapters.ledger import Ledger, Terms
+from lifecycle.adapters.queues import MemoryQueue, Message
+from lifecycle.adapters.rows import MemoryRows
+from lifecycle.adapters.signals import MemorySignals, Signal
+from lifecycle.judgement.sources import Sources
+from lifecycle.usecases.outcomes import Outcomes
+from lifecycle.usecases.sweep import Errand
+from lifecycle.wiring.settings import (
+    ChatSettings,
+    IntakeSettings,
+    Settings,
+    StatusSettings,
+    SweepSettings,
+    WorkerSettings,
+)
+from lifecycle.words.errors import Code, Poison
+from tests.template.support import FUNCTIONS, ORGANIZATION, ROOT, Json, Template, load, many, target
 
-SOURCE_QUEUES = {"CommandsQueue": "CommandsDeadLetterQueue", "PurgeQueue": "PurgeDeadLetterQueue"}
+SOURCE_QUEUES = {f"{name}Queue": f"{name}DeadLetterQueue" for name in ("Events", "Sweeps", "Commands", "Bulk", "Purge")}
 QUEUES = (*SOURCE_QUEUES, *SOURCE_QUEUES.values())
-WORKERS = {"WorkerFunction": "CommandsQueue", "PurgeFunction": "PurgeQueue"}
-DAY = 86_400
+WORKERS = {"WorkerFunction": "CommandsQueue", "BulkWorkerFunction": "BulkQueue", "PurgeFunction": "PurgeQueue"}
+CONSUMERS = WORKERS | {"EventFunction": "EventsQueue", "SweepFunction": "SweepsQueue"}
+INTAKE = ("WebhookFunction", "EventFunction")
+# Whom Scheduler acts as, with the only schedule groups for which it may.
+SCHEDULER_ROLES = {"NightlySweepRole": "schedule-group/default", "LaterRole": "LaterGroup"}
+SETTINGS: dict[str, type[Settings]] = {
+    "WebhookFunction": IntakeSettings,
+    "EventFunction": IntakeSettings,
+    "ChatFunction": ChatSettings,
+    "StatusFunction": StatusSettings,
+    "SweepFunction": SweepSettings,
+    "WorkerFunction": WorkerSettings,
+    "BulkWorkerFunction": WorkerSettings,
+    "PurgeFunction": WorkerSettings,
+}
+HOUR = 3_600
+DAY = 24 * HOUR
 
 # Every statement on "*", with the reason. Another one needs a reason here and beside it in the template.
 WILDCARD_RESOURCES = {"SendTraces": "X-Ray's write actions take no resource"}
@@ -26,8 +59,24 @@ def role_of(template: Template, function: str) -> str:
 
 
 def statements(template: Template, function: str) -> list[Json]:
-    policies = template.properties(role_of(template, function))["Policies"]
+    return statements_of(template, role_of(template, function))
+
+
+def statements_of(template: Template, role: str) -> list[Json]:
+    policies = template.properties(role)["Policies"]
     return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
+
+
+def keys(template: Template, function: str) -> dict[str, set[str]]:
+    """The actions a function may take in the ledger, each with the kinds of rows."""
+    found: dict[str, set[str]] = {}
+    for statement in statements(template, function):
+        for action in many(statement["Action"]):
+            if action.startswith("dynamodb:"):
+                assert target(statement["Resource"]) == "LedgerTable"
+                leading = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+                found.setdefault(action, set()).update(leading)
+    return found
 
 
 def allowed(template: Template, function: str, service: str) -> dict[str, set[str]]:
@@ -74,12 +123,26 @@ class TestQueues:
         assert template.properties(queue)["SqsManagedSseEnabled"] is True
         for policy in template.of_type("AWS::SQS::QueuePolicy").values():
             if queue in map(target, policy["Properties"]["Queues"]):
-                (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+                made = policy["Properties"]["PolicyDocument"]["Statement"]
+                (statement,) = (one for one in made if one["Effect"] == "Deny")
                 assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "sqs:*")
                 assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
                 assert queue in map(target, statement["Resource"])
                 return
         pytest.fail(f"{queue} has no policy")
+
+    def test_only_the_rule_of_incoming_events_is_let_in_by_a_queue(self, template: Template) -> None:
+        allowing = {}
+        for name, policy in template.of_type("AWS::SQS::QueuePolicy").items():
+            made = policy["Properties"]["PolicyDocument"]["Statement"]
+            if grants := [one for one in made if one["Effect"] == "Allow"]:
+                allowing[name] = grants
+        assert list(allowing) == ["EventsQueuesPolicy"]
+        (grant,) = allowing["EventsQueuesPolicy"]
+        assert grant["Principal"] == {"Service": "events.amazonaws.com"}
+        assert grant["Action"] == "sqs:SendMessage"
+        assert {target(arn) for arn in grant["Resource"]} == {"EventsQueue", "EventsDeadLetterQueue"}
+        assert target(grant["Condition"]["ArnEquals"]["aws:SourceArn"]) == "IncomingEventsRule"
 
     @pytest.mark.parametrize("queue", SOURCE_QUEUES)
     def test_a_message_is_set_aside_long_before_it_is_lost(self, template: Template, queue: str) -> None:
@@ -98,14 +161,37 @@ class TestQueues:
         lease = int(template.properties(function)["Environment"]["Variables"]["LEASE_SECONDS"])
         visibility = template.properties(queue)["VisibilityTimeout"]
         assert timeout < lease < visibility
-        assert visibility >= 6 * timeout
+
+    @pytest.mark.parametrize(("function", "queue"), CONSUMERS.items())
+    def test_nothing_comes_back_while_it_is_worked_on(self, template: Template, function: str, queue: str) -> None:
+        timeout = template.properties(function)["Timeout"]
+        visibility = template.properties(queue)["VisibilityTimeout"]
+        # A sweep's checkpoints stand for the six times that Lambda advises: a second copy of it gives way.
+        assert visibility > timeout if function == "SweepFunction" else visibility >= 6 * timeout
+
+    def test_a_paused_sweep_is_not_set_aside_for_its_pause(self, template: Template) -> None:
+        """It comes back each quarter of an hour; an operator has a day to mend what is wrong."""
+        assert template.properties("SweepsQueue")["RedrivePolicy"]["maxReceiveCount"] * 900 >= DAY
 
     @pytest.mark.parametrize(("function", "queue"), WORKERS.items())
-    def test_the_worker_knows_its_own_queues(self, template: Template, function: str, queue: str) -> None:
+    def test_a_worker_knows_its_own_queues(self, template: Template, function: str, queue: str) -> None:
         variables = template.properties(function)["Environment"]["Variables"]
         assert target(variables["QUEUE_URL"]) == queue
         assert target(variables["DEAD_LETTER_QUEUE_URL"]) == SOURCE_QUEUES[queue]
         assert int(variables["QUEUE_RETENTION_SECONDS"]) == template.properties(queue)["MessageRetentionPeriod"]
+
+    def test_a_sweep_knows_its_queues(self, template: Template) -> None:
+        variables = template.properties("SweepFunction")["Environment"]["Variables"]
+        assert target(variables["QUEUE_URL"]) == "SweepsQueue"
+        assert target(variables["DEAD_LETTER_QUEUE_URL"]) == "SweepsDeadLetterQueue"
+        assert target(variables["BULK_QUEUE_URL"]) == "BulkQueue"
+
+    @pytest.mark.parametrize("function", INTAKE)
+    def test_intake_knows_its_queues(self, template: Template, function: str) -> None:
+        variables = template.properties(function)["Environment"]["Variables"]
+        assert target(variables["COMMANDS_QUEUE_URL"]) == target(variables["COMMANDS_QUEUE_ARN"]) == "CommandsQueue"
+        assert target(variables["COMMANDS_DEAD_LETTER_QUEUE_URL"]) == "CommandsDeadLetterQueue"
+        assert target(variables["PURGE_QUEUE_URL"]) == "PurgeQueue"
 
     def test_the_ledger_remembers_longer_than_any_copy_of_a_message_lives(self, template: Template) -> None:
         longest = max(template.properties(queue)["MessageRetentionPeriod"] for queue in QUEUES) + 4 * DAY
@@ -115,7 +201,7 @@ class TestQueues:
 class TestEventSources:
     def test_each_reports_single_failures_and_bounds_the_workers(self, template: Template) -> None:
         sources = [made["Properties"] for made in template.of_type("AWS::Lambda::EventSourceMapping").values()]
-        assert {target(made["FunctionName"]): target(made["EventSourceArn"]) for made in sources} == WORKERS
+        assert {target(made["FunctionName"]): target(made["EventSourceArn"]) for made in sources} == CONSUMERS
         for made in sources:
             assert made["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
             assert made["ScalingConfig"]["MaximumConcurrency"] >= 2
@@ -125,13 +211,98 @@ class TestEventSources:
             target(made["Properties"]["FunctionName"]): made["Properties"]["BatchSize"]
             for made in template.of_type("AWS::Lambda::EventSourceMapping").values()
         }
-        assert sizes == {"WorkerFunction": 10, "PurgeFunction": 1}
+        assert {function for function, size in sizes.items() if size == 1} == {"PurgeFunction", "SweepFunction"}
+        assert {size for size in sizes.values() if size != 1} == {10}
+
+
+class TestBus:
+    def test_what_comes_in_is_never_an_outcome_of_ours(self, template: Template) -> None:
+        rule = template.properties("IncomingEventsRule")
+        assert target(rule["EventBusName"]) == "Bus"
+        assert rule["EventPattern"] == {
+            "source": [{"anything-but": SOURCE}],
+            "detail-type": {"Ref": "IncomingDetailTypes"},
+        }
+        assert template.source["Parameters"]["IncomingDetailTypes"]["Type"] == "CommaDelimitedList"
+        (to,) = rule["Targets"]
+        assert target(to["Arn"]) == "EventsQueue"
+        assert target(to["DeadLetterConfig"]["Arn"]) == "EventsDeadLetterQueue"
+
+    def test_no_other_rule_reads_the_bus_but_for_people(self, template: Template) -> None:
+        rules = {
+            name: [target(to["Arn"]) for to in made["Properties"]["Targets"]]
+            for name, made in template.of_type("AWS::Events::Rule").items()
+        }
+        assert rules.pop("IncomingEventsRule") == ["EventsQueue"]
+        assert set(map(tuple, rules.values())) == {("AlarmTopic",)}
+
+    def test_every_detail_type_that_a_source_declares_is_let_in(self, template: Template) -> None:
+        sources = Sources.parse((ROOT / "layers" / "config" / "sources.toml").read_text())
+        declared = {name for source in sources.sources.values() for name in source.detail_types}
+        assert declared <= set(template.parameters["IncomingDetailTypes"].split(","))
+
+    def test_nobody_else_may_send_unless_named(self, template: Template) -> None:
+        assert template.parameters["EventSenderAccountIds"] == ""
+        assert not template.of_type("AWS::Events::EventBusPolicy")
+
+    def test_a_named_account_may_send_but_not_in_our_name(self) -> None:
+        named = load(EventSenderAccountIds="111122223333,444455556666")
+        (policy,) = named.of_type("AWS::Events::EventBusPolicy").values()
+        assert target(policy["Properties"]["EventBusName"]) == "Bus"
+        made = policy["Properties"]["Statement"]
+        assert (made["Effect"], made["Action"], target(made["Resource"])) == ("Allow", "events:PutEvents", "Bus")
+        assert named.choose(made["Principal"]["AWS"]["Fn::Split"]) == [",", "111122223333,444455556666"]
+        assert made["Condition"] == {"ForAllValues:StringNotEquals": {"events:source": SOURCE}}
+
+
+class TestSchedule:
+    def test_it_is_named_after_the_stack_so_that_two_stacks_never_share_it(self, template: Template) -> None:
+        (name,) = template.of_type("AWS::Scheduler::Schedule")
+        assert template.properties(name)["Name"]["Fn::Sub"].startswith("${AWS::StackName}-")
+        (group,) = template.of_type("AWS::Scheduler::ScheduleGroup")
+        assert template.properties(group)["Name"]["Fn::Sub"].startswith("${AWS::StackName}-")
+
+    def test_it_runs_at_a_local_time_that_every_day_has(self, template: Template) -> None:
+        made = template.properties("NightlySweep")
+        assert made["ScheduleExpression"] == {"Ref": "SweepSchedule"}
+        assert made["ScheduleExpressionTimezone"] == {"Ref": "SweepTimeZone"}
+        assert made["FlexibleTimeWindow"] == {"Mode": "OFF"}
+        assert template.parameters["SweepSchedule"] == "cron(10 4 * * ? *)"
+
+    def test_it_starts_a_sweep_and_loses_no_start(self, template: Template) -> None:
+        to = template.properties("NightlySweep")["Target"]
+        assert target(to["Arn"]) == "SweepsQueue"
+        assert target(to["DeadLetterConfig"]["Arn"]) == "SweepsDeadLetterQueue"
+        assert to["RetryPolicy"]["MaximumRetryAttempts"] > 0
+        assert HOUR <= to["RetryPolicy"]["MaximumEventAgeInSeconds"] < 26 * HOUR
+        errand = Errand.model_validate_json(to["Input"])
+        assert errand.sweep_id == "<aws.scheduler.scheduled-time>"
+        assert errand.org_id is None
+
+    @pytest.mark.parametrize(
+        ("role", "queues"),
+        [("NightlySweepRole", {"SweepsQueue", "SweepsDeadLetterQueue"}), ("LaterRole", {"CommandsQueue"})],
+    )
+    def test_scheduler_may_do_nothing_but_send_there(self, template: Template, role: str, queues: set[str]) -> None:
+        (made,) = statements_of(template, role)
+        assert made["Action"] == "sqs:SendMessage"
+        assert {target(arn) for arn in many(made["Resource"])} == queues
+
+    def test_it_only_reports_unless_somebody_says_otherwise(self, template: Template) -> None:
+        assert template.source["Parameters"]["SweepMode"]["AllowedValues"] == ["report", "apply"]
+        assert template.parameters["SweepMode"] == "report"
+        settings = tomllib.loads((ROOT / "samconfig.toml").read_text())
+        for name, environment in settings.items():
+            if name != "version":
+                assert "SweepMode=report" in environment["deploy"]["parameters"]["parameter_overrides"], name
 
 
 class TestApi:
     def test_the_routes_are_these(self, template: Template) -> None:
         assert routes(template) == {
             ("POST", "/webhooks/{source}"),
+            ("POST", "/webhooks/{source}/{key}"),
+            ("POST", "/chat/slack"),
             ("GET", "/commands/{intent_id}"),
             ("GET", "/health"),
         }
@@ -162,6 +333,10 @@ class TestApi:
         assert not [word for word in ("path", "sourceip", "useragent", "identity", "authorizer") if word in told]
         assert "RetentionInDays" in template.properties(target(log["DestinationArn"]))
 
+    def test_slack_is_answered_within_its_three_seconds_or_knows_soon(self, template: Template) -> None:
+        assert template.properties("ChatFunction")["Timeout"] <= 5
+        assert template.properties("ChatFunction")["MemorySize"] >= 1024
+
     def test_callers_are_throttled(self, template: Template) -> None:
         (stage,) = template.of_type("AWS::ApiGatewayV2::Stage").values()
         settings = stage["Properties"]["DefaultRouteSettings"]
@@ -188,21 +363,21 @@ class TestFunctions:
         groups = {target(template.properties(name)["LoggingConfig"]["LogGroup"]) for name in FUNCTIONS}
         assert len(groups) == len({role_of(template, name) for name in FUNCTIONS}) == len(FUNCTIONS)
 
-    @pytest.mark.parametrize(
-        ("function", "settings"),
-        [
-            ("WebhookFunction", WebhookSettings),
-            ("StatusFunction", StatusSettings),
-            ("WorkerFunction", WorkerSettings),
-            ("PurgeFunction", WorkerSettings),
-        ],
-    )
+    @pytest.mark.parametrize(("function", "settings"), SETTINGS.items())
     def test_each_is_given_exactly_the_variables_it_reads(
         self, template: Template, function: str, settings: type[Settings]
     ) -> None:
         given = set(template.properties(function)["Environment"]["Variables"])
         assert given >= POWERTOOLS_VARIABLES
         assert given - POWERTOOLS_VARIABLES == {name.upper() for name in settings.model_fields} - POWERTOOLS_VARIABLES
+
+    @pytest.mark.parametrize(("function", "settings"), SETTINGS.items())
+    def test_the_parameters_defaults_are_values_it_can_read(
+        self, template: Template, function: str, settings: type[Settings]
+    ) -> None:
+        given = template.properties(function)["Environment"]["Variables"]
+        values = {name: template.choose(value) for name, value in given.items()}
+        settings.read({name: value if isinstance(value, str) else target(value) for name, value in values.items()})
 
 
 class TestArchitecture:
@@ -247,45 +422,118 @@ class TestRights:
         wild = {made["Sid"] for made in statements(template, function) if "*" in many(made["Resource"])}
         assert wild <= set(WILDCARD_RESOURCES)
 
-    def test_roles_are_for_lambda_alone(self, template: Template) -> None:
-        assert set(template.of_type("AWS::IAM::Role")) == {role_of(template, name) for name in FUNCTIONS}
-        for role in template.of_type("AWS::IAM::Role").values():
+    def test_roles_are_for_lambda_and_for_the_scheduler_of_this_account(self, template: Template) -> None:
+        of_functions = {role_of(template, name) for name in FUNCTIONS}
+        assert set(template.of_type("AWS::IAM::Role")) == of_functions | set(SCHEDULER_ROLES)
+        for name, role in template.of_type("AWS::IAM::Role").items():
             (statement,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-            assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+            if name in of_functions:
+                assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+                continue
+            assert statement["Principal"] == {"Service": "scheduler.amazonaws.com"}
+            sure = statement["Condition"]["StringEquals"]
+            assert sure["aws:SourceAccount"] == {"Ref": "AWS::AccountId"}
+            assert SCHEDULER_ROLES[name] in json.dumps(sure["aws:SourceArn"])
 
-    def test_intake_sends_and_never_takes(self, template: Template) -> None:
-        assert allowed(template, "WebhookFunction", "sqs") == {"sqs:SendMessage": set(SOURCE_QUEUES)}
-        assert allowed(template, "StatusFunction", "sqs") == {}
+    @pytest.mark.parametrize("function", INTAKE)
+    def test_intake_lends_the_scheduler_one_role_and_nobody_else_any(self, template: Template, function: str) -> None:
+        passing = [made for made in statements(template, function) if "iam:PassRole" in many(made["Action"])]
+        assert [(target(made["Resource"]), made["Condition"]) for made in passing] == [
+            ("LaterRole", {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}})
+        ]
+        variables = template.properties(function)["Environment"]["Variables"]
+        assert target(variables["SCHEDULE_ROLE_ARN"]) == "LaterRole"
 
-    @pytest.mark.parametrize(("function", "queue"), WORKERS.items())
-    def test_a_worker_takes_from_its_own_queue_and_sends_to_its_own_dead_letters(
-        self, template: Template, function: str, queue: str
+    def test_schedules_are_made_by_intake_in_their_group_alone(self, template: Template) -> None:
+        for function in FUNCTIONS:
+            made = [one for one in statements(template, function) if "scheduler:" in json.dumps(one["Action"])]
+            if function not in INTAKE:
+                assert not made
+                assert not allowed(template, function, "iam")
+                continue
+            (statement,) = made
+            assert statement["Action"] == "scheduler:CreateSchedule"
+            assert statement["Resource"]["Fn::Sub"].endswith(":schedule/${LaterGroup}/*")
+            variables = template.properties(function)["Environment"]["Variables"]
+            assert target(variables["SCHEDULE_GROUP"]) == "LaterGroup"
+
+    @pytest.mark.parametrize(
+        ("function", "queues"),
+        [
+            ("WebhookFunction", {"CommandsQueue", "PurgeQueue", "CommandsDeadLetterQueue"}),
+            ("ChatFunction", {"CommandsQueue"}),
+            ("StatusFunction", set()),
+        ],
+    )
+    def test_the_api_sends_and_never_takes(self, template: Template, function: str, queues: set[str]) -> None:
+        assert allowed(template, function, "sqs") == ({"sqs:SendMessage": queues} if queues else {})
+
+    @pytest.mark.parametrize(
+        ("function", "queues"),
+        [
+            ("WorkerFunction", {"CommandsDeadLetterQueue"}),
+            ("BulkWorkerFunction", {"BulkDeadLetterQueue"}),
+            ("PurgeFunction", {"PurgeDeadLetterQueue"}),
+            ("EventFunction", {"CommandsQueue", "PurgeQueue", "CommandsDeadLetterQueue"}),
+            ("SweepFunction", {"SweepsQueue", "BulkQueue", "SweepsDeadLetterQueue"}),
+        ],
+    )
+    def test_each_takes_from_its_own_queue_and_sends_only_where_it_must(
+        self, template: Template, function: str, queues: set[str]
     ) -> None:
+        queue = CONSUMERS[function]
         assert allowed(template, function, "sqs") == {
             "sqs:ReceiveMessage": {queue},
             "sqs:DeleteMessage": {queue},
             "sqs:GetQueueAttributes": {queue},
             "sqs:ChangeMessageVisibility": {queue},
-            "sqs:SendMessage": {SOURCE_QUEUES[queue]},
+            "sqs:SendMessage": queues,
         }
+
+    def test_a_sweep_reaches_no_queue_of_people_or_of_permanent_deletes(self, template: Template) -> None:
+        sent_to = allowed(template, "SweepFunction", "sqs")["sqs:SendMessage"]
+        assert not sent_to & {"CommandsQueue", "PurgeQueue"}
 
     @pytest.mark.parametrize("function", FUNCTIONS)
     def test_nobody_deletes_or_scans_the_ledger(self, template: Template, function: str) -> None:
-        actions = set(allowed(template, function, "dynamodb"))
-        assert not actions & {"dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "dynamodb:Scan"}
+        assert set(keys(template, function)) <= {
+            *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query"),
+        }
 
-    @pytest.mark.parametrize("function", ["WebhookFunction", "StatusFunction"])
-    def test_the_api_reads_intents_only(self, template: Template, function: str) -> None:
-        assert set(allowed(template, function, "dynamodb")) == {"dynamodb:GetItem"}
-        (made,) = (made for made in statements(template, function) if "dynamodb:GetItem" in many(made["Action"]))
-        assert made["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["intent#*"]}}
+    @pytest.mark.parametrize("function", FUNCTIONS)
+    def test_no_function_can_write_a_hold(self, template: Template, function: str) -> None:
+        assert "holds#*" not in keys(template, function).get("dynamodb:PutItem", set())
+
+    @pytest.mark.parametrize("function", ["WebhookFunction", "EventFunction", "ChatFunction", "StatusFunction"])
+    def test_who_takes_in_reads_intents_only(self, template: Template, function: str) -> None:
+        assert keys(template, function) == {"dynamodb:GetItem": {"intent#*"}}
+
+    @pytest.mark.parametrize("function", WORKERS)
+    def test_a_worker_keeps_intents_leases_and_pace(self, template: Template, function: str) -> None:
+        kept = {"intent#*", "resource#*", "pace#*"}
+        assert keys(template, function) == {
+            "dynamodb:GetItem": kept | {"holds#*"},
+            "dynamodb:BatchGetItem": kept,
+            "dynamodb:PutItem": kept,
+        }
+
+    def test_a_sweep_keeps_its_checkpoints_and_the_pace(self, template: Template) -> None:
+        assert keys(template, "SweepFunction") == {
+            "dynamodb:GetItem": {"sweep#*", "pace#*"},
+            "dynamodb:PutItem": {"sweep#*", "pace#*"},
+            "dynamodb:Query": {"holds#*"},
+        }
 
     @pytest.mark.parametrize(
         ("function", "readable"),
         [
             ("WebhookFunction", {"sources", "IdKeySecret"}),
+            ("ChatFunction", {"chat", "IdKeySecret"}),
             ("StatusFunction", {"IdKeySecret"}),
+            ("EventFunction", {"IdKeySecret"}),
+            ("SweepFunction", {"tokens", "IdKeySecret"}),
             ("WorkerFunction", {"tokens"}),
+            ("BulkWorkerFunction", {"tokens"}),
             ("PurgeFunction", {"tokens"}),
         ],
     )
@@ -299,11 +547,11 @@ class TestRights:
                     found.add(path[1] if path else target(arn))
         assert found == readable
 
-    @pytest.mark.parametrize("function", WORKERS)
+    @pytest.mark.parametrize("function", [*WORKERS, *INTAKE, "SweepFunction"])
     def test_events_speak_in_our_name_only(self, template: Template, function: str) -> None:
         (made,) = (made for made in statements(template, function) if made["Action"] == "events:PutEvents")
         assert target(made["Resource"]) == "Bus"
-        assert made["Condition"] == {"ForAllValues:StringEquals": {"events:source": "tallyfy-lifecycle"}}
+        assert made["Condition"] == {"ForAllValues:StringEquals": {"events:source": SOURCE}}
 
 
 class TestLedger:
@@ -334,7 +582,8 @@ class TestAlarms:
         for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
             properties = alarm["Properties"]
             assert [target(action) for action in properties["AlarmActions"]] == ["AlarmTopic"], name
-            assert properties["TreatMissingData"] == "notBreaching", name
+            silence = "breaching" if name == "SweepHeartbeatAlarm" else "notBreaching"
+            assert properties["TreatMissingData"] == silence, name
             assert len(properties["AlarmDescription"]) > 40, name
 
     def test_a_dead_letter_rings_at_once_and_again_at_half_its_life(self, template: Template) -> None:
@@ -345,26 +594,43 @@ class TestAlarms:
             assert depth[dead_letters]["ComparisonOperator"] == "GreaterThanThreshold"
             assert age[dead_letters]["Threshold"] == 7 * DAY
 
-    def test_a_command_that_waits_too_long_rings(self, template: Template) -> None:
+    def test_what_waits_too_long_rings(self, template: Template) -> None:
         age = alarms(template, "ApproximateAgeOfOldestMessage")
-        assert {queue: age[queue]["Threshold"] for queue in SOURCE_QUEUES} == dict.fromkeys(SOURCE_QUEUES, 900)
+        patient = dict.fromkeys(("BulkQueue", "SweepsQueue"), 12 * HOUR)
+        assert {queue: age[queue]["Threshold"] for queue in SOURCE_QUEUES} == (
+            dict.fromkeys(SOURCE_QUEUES, HOUR // 4) | patient
+        )
+
+    def test_a_night_without_a_sweep_rings(self, template: Template) -> None:
+        made = template.properties("SweepHeartbeatAlarm")
+        assert made["MetricName"] == Signal.SWEEP_FINISHED.value
+        variables = template.properties("SweepFunction")["Environment"]["Variables"]
+        assert made["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
+        assert made["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
+        assert made["Period"] * made["EvaluationPeriods"] == 26 * HOUR
+        assert made["DatapointsToAlarm"] == made["EvaluationPeriods"]
+        assert (made["Statistic"], made["ComparisonOperator"], made["Threshold"]) == ("Sum", "LessThanThreshold", 1)
 
     def test_every_function_has_an_alarm_on_errors(self, template: Template) -> None:
         assert set(alarms(template, "Errors")) == set(FUNCTIONS)
 
-    @pytest.mark.parametrize("metric", [Signal.TOKEN_REFUSED, Signal.UNEXPECTED])
+    @pytest.mark.parametrize(
+        ("metric", "functions"),
+        [(Signal.TOKEN_REFUSED, {*WORKERS, "SweepFunction"}), (Signal.UNEXPECTED, set(CONSUMERS))],
+    )
     def test_what_only_the_code_can_see_rings_under_the_name_it_is_counted_by(
-        self, template: Template, metric: Signal
+        self, template: Template, metric: Signal, functions: set[str]
     ) -> None:
         made = [
             alarm["Properties"]
             for alarm in template.of_type("AWS::CloudWatch::Alarm").values()
             if alarm["Properties"]["MetricName"] == metric.value
         ]
-        variables = [template.properties(function)["Environment"]["Variables"] for function in WORKERS]
-        assert [alarm["Dimensions"] for alarm in made] == [
-            [{"Name": "service", "Value": found["POWERTOOLS_SERVICE_NAME"]}] for found in variables
-        ]
+        variables = [template.properties(function)["Environment"]["Variables"] for function in functions]
+        watched = [dimension for alarm in made for dimension in alarm["Dimensions"]]
+        assert len(watched) == len(made) == len(functions)
+        for found in variables:
+            assert {"Name": "service", "Value": found["POWERTOOLS_SERVICE_NAME"]} in watched
         assert {alarm["Namespace"] for alarm in made} == {found["POWERTOOLS_METRICS_NAMESPACE"] for found in variables}
         assert {alarm["Threshold"] for alarm in made} == {0}
 
@@ -393,15 +659,35 @@ class TestAlarms:
         blank = Template(template.source, template.parameters | {"AlarmEmail": ""})
         assert not blank.of_type("AWS::SNS::Subscription")
 
-    def test_a_dead_letter_is_told_in_words(self, template: Template) -> None:
-        rule = template.properties("DeadLetterNoticeRule")
-        assert target(rule["EventBusName"]) == "Bus"
-        assert rule["EventPattern"] == {"source": ["tallyfy-lifecycle"], "detail": {"dead_lettered": [True]}}
-        (to,) = rule["Targets"]
+    @pytest.mark.parametrize(
+        ("rule", "status"), [("DeadLetterNoticeRule", [{"anything-but": "poison"}]), ("PoisonNoticeRule", ["poison"])]
+    )
+    def test_each_dead_letter_is_told_once_and_in_words(self, template: Template, rule: str, status: Json) -> None:
+        made = template.properties(rule)
+        assert target(made["EventBusName"]) == "Bus"
+        assert made["EventPattern"] == {"source": [SOURCE], "detail": {"dead_lettered": [True], "status": status}}
+        (to,) = made["Targets"]
         assert target(to["Arn"]) == "AlarmTopic"
         text = to["InputTransformer"]["InputTemplate"]["Fn::Sub"]
         assert isinstance(json.loads(text), str)
         assert set(re.findall(r"<(\w+)>", text)) == set(to["InputTransformer"]["InputPathsMap"])
+
+    def test_a_notice_has_no_blanks(self, template: Template) -> None:
+        """What the events carry: the outcome of an intent, and the poison that has none."""
+        bus = MemoryBus()
+        clock = partial(datetime.now, UTC)
+        outcomes = Outcomes(
+            ledger=Ledger(MemoryRows(), Terms(lease=timedelta(0), keep=timedelta(0), most_attempts=1), clock),
+            dead_letters=MemoryQueue(clock),
+            bus=bus,
+            signals=MemorySignals(),
+            clock=clock,
+        )
+        outcomes.bury(Message(body="?", sent_at=clock()), Poison(Code.POISON, "It is no command."))
+        ((_, detail),) = bus.announced
+        (to,) = template.properties("PoisonNoticeRule")["Targets"]
+        paths = [path.removeprefix("$.detail.") for path in to["InputTransformer"]["InputPathsMap"].values()]
+        assert [path for path in paths if not detail.get(path)] == []
 
 
 class TestParameters:
@@ -417,6 +703,29 @@ class TestParameters:
                 "TallyfyBaseUrl",
                 ["https://go.tallyfy.com/api", "https://api.tallyfy.com", "http://127.0.0.1:8123/api"],
                 ["", "http://go.tallyfy.com/api", "https://", "https://go.tallyfy.com/api/", "https://u:p@host/api"],
+            ),
+            (
+                "EventSenderAccountIds",
+                ["", "111122223333", "111122223333,444455556666"],
+                [
+                    " ",
+                    "*",
+                    "11112222333",
+                    "111122223333,",
+                    "111122223333, 444455556666",
+                    "arn:aws:iam::111122223333:root",
+                ],
+            ),
+            ("IncomingDetailTypes", ["project.closed", "Project Closed", "x"], ["", " ", "project.closed ", "a,b"]),
+            (
+                "SweepSchedule",
+                ["cron(10 4 * * ? *)", "rate(1 day)"],
+                ["", " ", "10 4 * * *", "at(2026-01-01T00:00:00)", "cron()", "cron(10 4 * * ? *) "],
+            ),
+            (
+                "SweepTimeZone",
+                ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires"],
+                ["", " ", "/", "../x", "UTC/"],
             ),
             ("AlarmEmail", ["", "someone@example.com"], [" ", "someone", "a@b", "a b@example.com"]),
         ],
@@ -437,7 +746,11 @@ class TestParameters:
         made = template.source["Parameters"]["MinimumArchiveDays"]
         assert (made["MinValue"], made["Default"]) == (1, 30)
 
-    @pytest.mark.parametrize("parameter", ["RatePerMinute", "LedgerDays", "RetryBaseSeconds"])
+    def test_a_sweep_never_takes_what_was_completed_today(self, template: Template) -> None:
+        made = template.source["Parameters"]["SweepCompletedDays"]
+        assert (made["MinValue"], made["Default"]) == (1, 30)
+
+    @pytest.mark.parametrize("parameter", ["RatePerMinute", "LedgerDays", "RetryBaseSeconds", "SweepCompletedDays"])
     def test_numbers_have_bounds(self, template: Template, parameter: str) -> None:
         made = template.source["Parameters"][parameter]
         assert 0 < made["MinValue"] <= made["Default"] <= made["MaxValue"]
@@ -449,5 +762,7 @@ class TestParameters:
 def test_the_outputs_are_what_tools_look_for(template: Template) -> None:
     assert set(template.transformed["Outputs"]) == {
         *("ApiUrl", "CommandsQueueUrl", "CommandsDeadLetterQueueUrl", "PurgeQueueUrl", "PurgeDeadLetterQueueUrl"),
+        *("BulkQueueUrl", "BulkDeadLetterQueueUrl", "EventsQueueUrl", "EventsDeadLetterQueueUrl"),
+        *("SweepsQueueUrl", "SweepsDeadLetterQueueUrl", "BusArn"),
         *("LedgerTableName", "BusName", "SecretPrefix", "AlarmTopicArn", "OrganizationIds", "TallyfyBaseUrl"),
     }
