@@ -9,7 +9,8 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from lifecycle.adapters.queues import Later, Message, from_record
 from lifecycle.adapters.signals import Signal
 from lifecycle.wiring.bootstrap.common import stopwatch
-from lifecycle.wiring.observability import logger, metrics
+from lifecycle.wiring.observability import logger, metrics, signals
+from lifecycle.words.errors import Retryable
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -36,6 +37,10 @@ def each(
         try:
             handle(from_record(record.raw_event))
         except Later:
+            raise
+        except Retryable as trouble:
+            # AWS cannot take it now: no defect of ours. The queue's visibility timeout brings the message back.
+            signals.note(Signal.RETRIED, {"code": trouble.code, "reason": trouble.reason})
             raise
         except Exception:
             # Powertools takes any exception for "try again" and says nothing; a defect of ours must be heard.
