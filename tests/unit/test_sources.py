@@ -1,12 +1,14 @@
 """Who may ask for what: the operator's file."""
 
+from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
+from lifecycle.adapters import bus
 from lifecycle.judgement.signatures import Scheme
-from lifecycle.judgement.sources import Sources
+from lifecycle.judgement.sources import LONGEST_DELAY, OWN_EVENTS, Sources
 from lifecycle.words.capabilities import TABLE, Action, Resource, capability
 from lifecycle.words.errors import Code, Rejected
 from tests.builders import ORG
@@ -46,6 +48,120 @@ def test_a_wrong_file_is_refused_with_what_to_write_instead(text: str, said: str
         Sources.parse(text)
     assert refusal.value.code is Code.CONFIGURATION
     assert said in refusal.value.reason
+
+
+RULE = f"""
+[[sources.one.commands]]
+action = "archive"
+resource = "process"
+org_id = "{ORG}"
+id = "body.id"
+"""
+BUS = 'scheme = "eventbridge"\nevent_source = "x"\ndetail_types = ["y"]\nmay = ["run.archive"]\n'
+HMAC = 'scheme = "hmac"\nmay = ["run.archive"]\n'
+OPEN = 'scheme = "shared-secret"\nmay = ["run.archive"]\n'
+
+
+@pytest.mark.parametrize("sound", [HMAC, OPEN, BUS, HMAC + RULE, OPEN + RULE, BUS + RULE])
+def test_a_sound_source_is_taken(sound: str) -> None:
+    assert set(Sources.parse("[sources.one]\n" + sound).sources) == {"one"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        # parts that belong to another scheme
+        (OPEN + 'signature = { header = "x" }', "'signature' belongs to the scheme hmac only"),
+        (HMAC + 'header = "x"', "'header' belongs to the scheme shared-secret only"),
+        (HMAC + 'event_source = "x"', "belong to the scheme eventbridge only"),
+        (HMAC + 'detail_types = ["x"]', "belong to the scheme eventbridge only"),
+        (HMAC + 'account = "123456789012"', "belong to the scheme eventbridge only"),
+        (BUS.replace('event_source = "x"\n', ""), "needs 'event_source'"),
+        (BUS.replace('["y"]', "[]"), "at least one of 'detail_types'"),
+        (BUS.replace('"x"', '"tallyfy-lifecycle"'), "what we announce never starts anything"),
+        (BUS + 'account = "12345"', "account"),
+        # rights that nothing proves
+        (
+            OPEN.replace('"run.archive"', '"run.delete"') + "irreversible = true",
+            "irreversible actions need a signature",
+        ),
+        (BUS.replace('"run.archive"', '"run.delete"') + "irreversible = true", "need 'account'"),
+        (HMAC.replace('"run.archive"', '"run.delete"') + 'irreversible = true\nafter = "1d"', "leave out 'after'"),
+        # signatures
+        (HMAC + 'signature = { signed = "{timestamp}" }', "must hold {body}"),
+        (HMAC + 'signature = { signed = "{secret}{body}" }', "may hold only"),
+        (HMAC + 'signature = { hash = "md5" }', "sha256"),
+        (HMAC + 'signature = { encoding = "base32" }', "hex"),
+        (HMAC + 'signature = { header = "X-Sig" }', "signature.header"),
+        (HMAC + "signature = { tolerance_seconds = 0 }", "signature.tolerance_seconds"),
+        (HMAC + "signature = { tolerance_seconds = 86400 }", "signature.tolerance_seconds"),
+        (HMAC + 'signature = { timestamp_unit = "us" }', "signature.timestamp_unit"),
+        (HMAC + 'signature = { algorithm = "sha1" }', "signature.algorithm: Extra inputs"),
+        # periods
+        *(
+            (HMAC + f"after = {text}", 'such as "14d"')
+            for text in ("14", '"14"', '"0d"', '"-1d"', '"14 d"', '"1w"', '""')
+        ),
+        (HMAC + 'after = "367d"', "sources.one.after"),
+        # filters and expressions
+        (HMAC + 'when = "body.won"', "declare commands, or leave 'when' out"),
+        (HMAC + 'when = "body.["' + RULE, "sources.one.when: Value error, this is no JMESPath expression"),
+        (HMAC + 'when = ""' + RULE, "this is no JMESPath expression"),
+        (HMAC + 'when = "size(body)"' + RULE, "JMESPath knows no function size; it knows abs"),
+        (HMAC + RULE + "each = \"body[?lower(a) == 'x']\"", "sources.one.commands.0.each: Value error, JMESPath knows"),
+        # commands
+        (HMAC + RULE.replace('id = "body.id"', ""), "exactly one of id, link and find"),
+        (HMAC + RULE + 'link = "body.text"', "exactly one of id, link and find"),
+        (HMAC + RULE.replace('id = "body.id"', "find = { }"), "find needs either tag"),
+        (HMAC + RULE.replace('id = "body.id"', 'find = { name = "body.name" }'), "name together with template"),
+        (HMAC + RULE.replace('id = "body.id"', f'find = {{ tag = "a", template = "{ORG}" }}'), "find needs either tag"),
+        (
+            HMAC + RULE.replace('"process"', '"task"').replace('id = "body.id"', 'find = { tag = "a" }'),
+            "needs id or link",
+        ),
+        (HMAC + RULE.replace('"archive"', '"destroy"'), "'archive', 'restore' or 'delete'"),
+        (HMAC + RULE.replace('"process"', '"folder"'), "'run', 'task', 'tag' or 'template'"),
+        (HMAC + RULE.replace(ORG, "AF"), "sources.one.commands.0.org_id"),
+        (HMAC + RULE.replace('"archive"', '"restore"'), "commands[0] makes run.restore, which 'may' does not list"),
+        (HMAC + RULE.replace('"archive"', '"delete"'), "commands[0] makes run.delete, which 'may' does not list"),
+        (
+            HMAC + RULE.replace('"archive"', '"restore"').replace('"process"', '"tag"'),
+            "Tallyfy deletes tags for good, so none can be restored",
+        ),
+        (HMAC + f'organizations = ["{"1b" * 16}"]' + RULE, "'organizations' does not list"),
+        (HMAC + RULE + 'expect = { state = "body.state" }', "expect knows name, status"),
+        (HMAC + RULE + 'expect = { status = "body.[" }', "sources.one.commands.0.expect.status"),
+        (HMAC + RULE + 'requester = "body.who"', "sources.one.commands.0.requester: Extra inputs"),
+    ],
+)
+def test_a_wrong_key_is_named_with_what_to_write_instead(lines: str, said: str) -> None:
+    with pytest.raises(Rejected) as refusal:
+        Sources.parse("[sources.one]\n" + lines)
+    assert refusal.value.code is Code.CONFIGURATION
+    assert said in refusal.value.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "period"),
+    [("5m", timedelta(minutes=5)), ("36h", timedelta(hours=36)), ("14d", timedelta(days=14)), ("366d", LONGEST_DELAY)],
+)
+def test_a_period_is_a_number_and_its_unit(text: str, period: timedelta) -> None:
+    assert declared(f'may = ["run.archive"]\nafter = "{text}"').sources["one"].after == period
+
+
+def test_our_own_events_have_the_name_that_no_source_may_take() -> None:
+    assert OWN_EVENTS == bus.SOURCE
+
+
+def test_the_shipped_sources_give_commands_the_rights_they_need() -> None:
+    sources = Sources.parse(SHIPPED.read_text(encoding="utf-8")).sources
+    assert {name for name, source in sources.items() if source.commands} == {
+        "hubspot",
+        "jira",
+        "github",
+        "tallyfy",
+        "projects",
+    }
 
 
 def test_a_source_may_do_what_is_listed_and_nothing_else() -> None:

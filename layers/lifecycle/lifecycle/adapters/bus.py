@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from lifecycle.adapters.aws import translated
+from lifecycle.judgement.sources import OWN_EVENTS
 from lifecycle.words.errors import Code, Retryable
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
-SOURCE = "tallyfy-lifecycle"
+SOURCE = OWN_EVENTS
 
 type Detail = Mapping[str, str | bool]
 

@@ -72,7 +72,7 @@ class Signature(BaseModel):
     @property
     def timed(self) -> bool:
         """Whether a timestamp is signed."""
-        return "{timestamp}" in self.signed
+        return any(place == "timestamp" for _, place, _, _ in Formatter().parse(self.signed))
 
     def text(self, request: Request, timestamp: str) -> bytes:
         """The bytes that the sender signed."""

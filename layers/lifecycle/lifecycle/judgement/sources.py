@@ -15,6 +15,8 @@ from lifecycle.words.commands import SOURCE_PATTERN, Id, describe
 from lifecycle.words.errors import Code, Rejected
 
 LONGEST_DELAY = timedelta(days=366)
+OWN_EVENTS = "tallyfy-lifecycle"
+"""The ``source`` of the events that this stack puts on its bus."""
 
 _NAMES = frozenset(c.name for c in TABLE)
 _PERIOD = re.compile(r"([1-9][0-9]{0,4})([mhd])")
@@ -88,6 +90,9 @@ class Source(BaseModel):
         if self.scheme is Scheme.EVENTBRIDGE and not (self.event_source and self.detail_types):
             msg = "an eventbridge source needs 'event_source' and at least one of 'detail_types'"
             raise ValueError(msg)
+        if self.event_source == OWN_EVENTS:
+            msg = f"'event_source' is {OWN_EVENTS}, our own: what we announce never starts anything"
+            raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
@@ -105,7 +110,13 @@ class Source(BaseModel):
 
     @model_validator(mode="after")
     def _commands_are_allowed(self) -> Self:
+        if self.when is not None and not self.commands:
+            msg = "'when' filters what 'commands' translate: declare commands, or leave 'when' out"
+            raise ValueError(msg)
         for number, rule in enumerate(self.commands):
+            if not self.reaches(rule.org_id):
+                msg = f"commands[{number}] names an organization that 'organizations' does not list"
+                raise ValueError(msg)
             doing = capability(rule.resource, rule.action)
             if not self.allows(doing):
                 msg = f"commands[{number}] makes {doing.name}, which 'may' does not list"

@@ -13,18 +13,24 @@ from typing import Annotated, Self
 
 import jmespath
 from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import from_json
 
-from lifecycle.words.capabilities import Action
+from lifecycle.words.capabilities import Action, Resource
 from lifecycle.words.commands import CommandRequest, Expect, Id, Kind
 from lifecycle.words.errors import Code, Rejected
 
 MOST_COMMANDS = 100
 """How many commands one delivery may become. More is taken for a mistake in the rules, and none is carried out."""
+_MOST_ITEMS = 1_000_000
+"""More than a body of the largest size can hold, so that no two items of a delivery share a place."""
 
 _LINKED_ID = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{32}(?![0-9a-zA-Z])")
-_TALLYFY_URL = re.compile(r"https://[a-z0-9.-]*tallyfy\.com/[^\s<>\"']*")
+_TALLYFY_URL = re.compile(r"https://(?:[a-z0-9-]+\.)*tallyfy\.com/[^\s<>\"']*")
+_MISFITS = (JMESPathError, RecursionError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What jmespath raises for values that an expression was not made for; comparing a text with a number among them."""
+_FUNCTIONS: Mapping[str, Mapping[str, object]] = Functions.FUNCTION_TABLE
 
 
 class Untranslatable(Rejected):
@@ -36,11 +42,24 @@ class Untranslatable(Rejected):
 
 def _compiles(expression: str) -> str:
     try:
-        jmespath.compile(expression)
+        compiled = jmespath.compile(expression)
     except JMESPathError as error:
         msg = f"this is no JMESPath expression: {str(error).splitlines()[0]}"
         raise ValueError(msg) from None
+    unknown = sorted(set(_called(compiled.parsed)) - set(_FUNCTIONS))
+    if unknown:
+        msg = f"JMESPath knows no function {', '.join(unknown)}; it knows {', '.join(sorted(_FUNCTIONS))}"
+        raise ValueError(msg)
     return expression
+
+
+def _called(node: object) -> Iterator[str]:
+    """The functions that an expression calls; jmespath itself looks them up only when a payload comes."""
+    if isinstance(node, dict):
+        if node.get("type") == "function_expression":
+            yield str(node.get("value"))
+        for child in node.get("children", ()):
+            yield from _called(child)
 
 
 type Expression = Annotated[str, AfterValidator(_compiles)]
@@ -93,6 +112,9 @@ class CommandRule(BaseModel):
         if sum(target is not None for target in (self.id, self.link, self.find)) != 1:
             msg = "say which thing is meant by exactly one of id, link and find"
             raise ValueError(msg)
+        if self.find is not None and (self.resource is not Resource.RUN or self.action is Action.DELETE):
+            msg = "find is for archiving and restoring processes; anything else needs id or link"
+            raise ValueError(msg)
         unknown = sorted(set(self.expect) - set(Expect.model_fields))
         if unknown:
             msg = f"expect knows {', '.join(Expect.model_fields)}, not {', '.join(unknown)}"
@@ -102,7 +124,7 @@ class CommandRule(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """A request and what names it within its delivery."""
+    """A request and what names it: its delivery, where the rule gives one, and its place (then that of the rule)."""
 
     request: CommandRequest
     delivery: str | None
@@ -153,7 +175,8 @@ def _apply(rule: CommandRule, number: int, body: object, headers: Mapping[str, s
         if rule.when is not None and not _is_true(_search(rule.when, scope, f"{where}.when")):
             continue
         delivery = None if rule.delivery is None else _text(rule.delivery, scope, f"{where}.delivery")
-        yield Translated(_request(rule, scope, where), delivery, number * 1000 + index)
+        place = number if delivery else number * _MOST_ITEMS + index
+        yield Translated(_request(rule, scope, where), delivery, place)
 
 
 def _request(rule: CommandRule, scope: Mapping[str, object], where: str) -> CommandRequest:
@@ -184,7 +207,7 @@ def _find(rule: FindRule, scope: Mapping[str, object], where: str) -> dict[str, 
 def _search(expression: str, scope: Mapping[str, object], where: str) -> object:
     try:
         return jmespath.search(expression, scope)
-    except (JMESPathError, RecursionError):
+    except _MISFITS:
         raise Untranslatable(f"{where} cannot be applied to this payload.") from None
 
 
