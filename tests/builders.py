@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlencode
 
 from cli.local.simulator import DefaultIds
 from lifecycle.adapters.bus import MemoryBus
@@ -19,7 +20,9 @@ from lifecycle.adapters.schedules import MemorySchedules
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import MemorySignals
 from lifecycle.judgement.http import Request
+from lifecycle.judgement.people import People
 from lifecycle.judgement.sources import Sources
+from lifecycle.usecases.chat import Chat
 from lifecycle.usecases.intake import Intake
 from lifecycle.usecases.lookup import Lookup
 from lifecycle.usecases.outcomes import Outcomes
@@ -37,6 +40,7 @@ SHARED = "a plain shared secret"
 PREFIX = "stack"
 DOMAIN = "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com"
 EVENTS = Path(__file__).parents[1] / "events"
+CONFIG = Path(__file__).parents[1] / "layers" / "config"
 
 EVERYTHING = ", ".join(f'"{c.name}"' for c in TABLE)
 SOURCES = f"""
@@ -109,6 +113,30 @@ def hmac_headers(raw: bytes, *, secret: str = SHARED, at: float | None = None) -
     return {"x-timestamp": timestamp, "x-signature": f"sha256={digest}"}
 
 
+def hubspot_headers(
+    raw: bytes, *, secret: str = SHARED, at: float | None = None, uri: str = f"https://{DOMAIN}/webhooks/hubspot"
+) -> dict[str, str]:
+    """Headers as HubSpot's version 3 makes them: base64 over method, URI, body and milliseconds."""
+    milliseconds = str(int((NOW.timestamp() if at is None else at) * 1000))
+    digest = hmac.new(secret.encode(), f"POST{uri}".encode() + raw + milliseconds.encode(), hashlib.sha256).digest()
+    return {
+        "x-hubspot-request-timestamp": milliseconds,
+        "x-hubspot-signature-v3": base64.b64encode(digest).decode(),
+    }
+
+
+def hub_headers(raw: bytes, *, secret: str = SHARED, name: str = "x-hub-signature-256") -> dict[str, str]:
+    """The one header that GitHub and (under another name) Jira sign with: hex over the body alone."""
+    return {name: f"sha256={hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()}"}
+
+
+def slack_headers(raw: bytes, *, secret: str = SHARED, at: float | None = None) -> dict[str, str]:
+    """Headers as Slack makes them."""
+    timestamp = str(int(NOW.timestamp() if at is None else at))
+    digest = hmac.new(secret.encode(), f"v0:{timestamp}:".encode() + raw, hashlib.sha256).hexdigest()
+    return {"x-slack-request-timestamp": timestamp, "x-slack-signature": f"v0={digest}"}
+
+
 def request(source: str, raw: bytes, headers: Mapping[str, str], *, key: str | None = None) -> Request:
     """A webhook request as the handler hands it on; ``key`` is a shared secret in the path."""
     with_key = {} if key is None else {"key": key}
@@ -153,6 +181,7 @@ class Entrance:
                 f"{PREFIX}/sources/operator": WHSEC,
                 f"{PREFIX}/sources/automation": WHSEC,
                 f"{PREFIX}/sources/crm": SHARED,
+                **{f"{PREFIX}/sources/{name}": SHARED for name in ("hubspot", "jira", "github", "tallyfy", "one")},
             }
         )
         self.ledger = Ledger(MemoryRows(), Terms(timedelta(seconds=90), timedelta(days=400), 6), self.clock)
@@ -203,6 +232,72 @@ class Entrance:
     def letters(self) -> list[Mapping[str, str]]:
         """The dead letters, by their attributes."""
         return [entry.message.attributes for entry in self.dead_letters.entries.values()]
+
+
+PEOPLE = f"""
+[people.ada]
+slack = "T012ABCDE/U034FGHIJ"
+may = ["run.archive", "run.restore", "task.archive", "task.restore"]
+
+[people.grace]
+slack = "T012ABCDE/U034FGHIK"
+may = ["run.restore"]
+organization = "{ORG}"
+"""
+
+
+@dataclass
+class ChatRoom:
+    """The way in for slash commands, over memory. ``people`` is the text of a people.toml."""
+
+    clock: Callable[[], datetime]
+    org_ids: frozenset[str] = frozenset({ORG})
+    people: str = PEOPLE
+
+    def __post_init__(self) -> None:
+        self.secrets = MemorySecrets({f"{PREFIX}/chat/slack": SHARED})
+        self.ledger = Ledger(MemoryRows(), Terms(timedelta(seconds=90), timedelta(days=400), 6), self.clock)
+        self.commands = MemoryQueue(self.clock)
+        self.signals = MemorySignals()
+
+    @cached_property
+    def chat(self) -> Chat:
+        return Chat(
+            people=People.parse(self.people),
+            org_ids=self.org_ids,
+            prefix=PREFIX,
+            secrets=self.secrets,
+            id_key=lambda: ID_KEY,
+            lookup=Lookup(ledger=self.ledger, id_key=lambda: ID_KEY),
+            commands=self.commands,
+            signals=self.signals,
+            clock=self.clock,
+        )
+
+    def say(self, text: str, **fields: str) -> str:
+        """What the asker sees for a line typed by Ada, or by whom ``fields`` say."""
+        raw = slash(text, **fields)
+        return self.chat.answer(chat_request(raw, slack_headers(raw, at=self.clock().timestamp())))
+
+
+def slash(text: str, **fields: str) -> bytes:
+    """The form of a slash command."""
+    form = {
+        "team_id": "T012ABCDE",
+        "user_id": "U034FGHIJ",
+        "user_name": "ada",
+        "command": "/tallyfy",
+        "text": text,
+        "response_url": "https://hooks.slack.com/commands/T012ABCDE/1/abc",
+        "trigger_id": "1.2.abc",
+    }
+    return urlencode({**form, **fields}).encode()
+
+
+def chat_request(raw: bytes, headers: Mapping[str, str]) -> Request:
+    """A request of Slack as the handler hands it on."""
+    uri = f"https://{DOMAIN}/chat/slack"
+    return Request(route="POST /chat/slack", method="POST", uri=uri, parameters={}, headers=headers, body=raw)
 
 
 def sample(name: str) -> dict[str, object]:

@@ -4,12 +4,14 @@ A `World` is what lasts: Tallyfy, the rows, the queues, the bus. A `Process` is 
 it. Its `Fuse` makes it die (or AWS fail) just before or just after one of its steps; a dead process does nothing more.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, override
+from zoneinfo import ZoneInfo
 
 import requests
 from requests.adapters import BaseAdapter
@@ -21,16 +23,19 @@ from lifecycle.adapters.bus import Bus, Detail, MemoryBus
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import Later, MemoryQueue, Message, Queue
+from lifecycle.adapters.replies import MemoryReplies
 from lifecycle.adapters.rows import Change, Key, MemoryRows, Row, Rows
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import MemorySignals
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens
+from lifecycle.judgement.decide import Mode, Policy, Rule
 from lifecycle.judgement.pace import Rate
 from lifecycle.judgement.sources import Sources
 from lifecycle.judgement.transitions import OPEN, IntentRow
 from lifecycle.usecases.budget import Budget
 from lifecycle.usecases.execute import Limits, Worker
 from lifecycle.usecases.outcomes import Outcomes
+from lifecycle.usecases.sweep import Sweep
 from lifecycle.words.capabilities import TABLE, Action, Capability, Resource, State
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, Retryable
@@ -216,6 +221,7 @@ class World:
     rows: MemoryRows = field(default_factory=MemoryRows)
     bus: MemoryBus = field(default_factory=MemoryBus)
     signals: MemorySignals = field(default_factory=MemorySignals)
+    replies: MemoryReplies = field(default_factory=MemoryReplies)
 
     def __post_init__(self) -> None:
         seed = Seed(
@@ -412,6 +418,7 @@ class Process:
                 bus=FragileBus(world.bus, self.fuse),
                 signals=world.signals,
                 clock=world.clock,
+                replies=world.replies,
             ),
             signals=world.signals,
             sources=_SOURCES,
@@ -451,6 +458,101 @@ class Process:
         for message in finished:
             self.world.queue.delete(message)
         return len(finished)
+
+
+@dataclass
+class Night:
+    """The nightly sweep over a world: its queue, the bulk queue, and invocations that can die after any page."""
+
+    world: World
+    mode: Mode = Mode.APPLY
+    zone: str = "UTC"
+    days: int = 30
+
+    def __post_init__(self) -> None:
+        self.queue = MemoryQueue(self.world.clock)
+        self.bulk = MemoryQueue(self.world.clock)
+        self.slept: list[float] = []
+        self.time_left = 900.0
+        self.after_page: Callable[[], None] = lambda: None
+
+    def sweep(self) -> Sweep:
+        """A fresh Lambda environment."""
+        world = self.world
+        session = requests.Session()
+        session.trust_env = False
+        session.mount("https://", SimulatorTransport(world.simulator))
+        rule = Rule(name="completed", resource=Resource.RUN, action=Action.ARCHIVE, completed_days=self.days)
+        return Sweep(
+            rows=world.rows,
+            ledger=world.ledger,
+            tallyfy=HttpTallyfy(
+                session,
+                URL,
+                Tokens(world.secrets, PREFIX, frozenset({ORG})),
+                capabilities=frozenset(),
+                spend=lambda _: None,
+                time_left=lambda: self.time_left,
+            ),
+            pacing=world.pacing,
+            queue=self.queue,
+            bulk=self.bulk,
+            bus=world.bus,
+            outcomes=Outcomes(
+                ledger=world.ledger,
+                dead_letters=world.dead_letters,
+                bus=world.bus,
+                signals=world.signals,
+                clock=world.clock,
+            ),
+            signals=world.signals,
+            policy=Policy(rules=(rule,), zone=ZoneInfo(self.zone)),
+            mode=self.mode,
+            org_ids=frozenset({ORG}),
+            id_key=lambda: ID_KEY,
+            clock=world.clock,
+            sleep=self._sleep,
+            time_left=lambda: self.time_left,
+            after_page=self.after_page,
+        )
+
+    def begin(self, sweep_id: str = "2026-06-01T04:10:00Z") -> None:
+        """What the schedule sends."""
+        self.queue.send(json.dumps({"sweep_id": sweep_id}))
+
+    def deliver(self) -> bool:
+        """One invocation with the next visible message; whether it was finished."""
+        messages = self.queue.receive(1, hidden_for=5400)
+        sweep = self.sweep()
+        try:
+            for message in messages:
+                sweep.handle(message)
+                self.queue.delete(message)
+        except (Crash, Later):
+            return False
+        return bool(messages)
+
+    def drain(self, *, most: int = 1000) -> int:
+        """Deliver until the queue is empty, waiting as long as messages are hidden; how many invocations it took."""
+        for taken in range(most):
+            if not self.queue.entries:
+                return taken
+            wait = min(entry.visible_at for entry in self.queue.entries.values()) - self.world.clock().timestamp()
+            self.world.clock.advance(timedelta(seconds=max(0.0, wait)))
+            self.deliver()
+        raise AssertionError(f"the sweep is not finished after {most} invocations")
+
+    def asked(self) -> list[Command]:
+        """What the bulk queue holds."""
+        return [Command.model_validate_json(entry.message.body) for entry in self.bulk.entries.values()]
+
+    def reports(self) -> list[Detail]:
+        """What was announced of finished sweeps."""
+        return [detail for name, detail in self.world.bus.announced if name == "lifecycle.sweep.finished"]
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.world.clock.advance(timedelta(seconds=seconds))
 
 
 def _intent_of(message: Message) -> str:

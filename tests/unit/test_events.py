@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -10,8 +11,12 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext as RealContext
 
 from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, default_seed
+from cli.local.simulator.world import Tag
+from functions.chat import app as chat_function
+from functions.event import app as event_function
 from functions.purge import app as purge
 from functions.status import app as status
+from functions.sweep import app as sweep_function
 from functions.webhook import app as webhook
 from functions.worker import app as worker
 from lifecycle.adapters.queues import from_record
@@ -19,8 +24,23 @@ from lifecycle.usecases.execute import Worker
 from lifecycle.wiring.observability import signals
 from lifecycle.words.capabilities import PERMANENT, TABLE, Capability
 from lifecycle.words.commands import Command
-from tests.builders import EVENTS, NOW, Clock, Entrance, LambdaContext, bodies, sample
-from tests.worlds import World
+from tests.builders import (
+    CONFIG,
+    EVENTS,
+    NOW,
+    PREFIX,
+    SHARED,
+    ChatRoom,
+    Clock,
+    Entrance,
+    LambdaContext,
+    bodies,
+    hub_headers,
+    hubspot_headers,
+    sample,
+    webhook_event,
+)
+from tests.worlds import Night, World
 
 CONTEXT = cast("RealContext", LambdaContext())
 TESTS = Path(__file__).parents[1]
@@ -120,6 +140,137 @@ def test_the_outcome_event_is_what_the_worker_announces(world: World) -> None:
     worker.handler(sample("worker-batch.json"), CONTEXT)
     event = sample("outcome.json")
     assert world.bus.announced[0] == (event["detail-type"], event["detail"])
+
+
+# --- other systems' own payloads, by the sources.toml that is shipped ---
+
+
+@pytest.fixture
+def shipped(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Entrance:
+    made = Entrance(clock, declared=(CONFIG / "sources.toml").read_text(encoding="utf-8"))
+    made.intake = replace(made.intake, signals=signals)
+    monkeypatch.setattr(webhook, "intake", lambda: made.intake)
+    monkeypatch.setattr(event_function, "intake", lambda: made.intake)
+    return made
+
+
+def delivered(name: str, file: str, headers: dict[str, str], *, key: str | None = None) -> dict[str, object]:
+    """The sample as its system delivers it, answered by the function."""
+    raw = (EVENTS / file).read_bytes()
+    response = webhook.handler(webhook_event(name, raw, headers, key=key), CONTEXT)
+    assert response["statusCode"] == 202, response
+    return told(response)
+
+
+def carried_out(entrance: Entrance, world: World, run: str) -> Command:
+    """Take the one command from the queue to its effect on the one process meant."""
+    [text] = bodies(entrance.ordinary)
+    world.queue.send(text)
+    assert world.process().deliver() == 1
+    command = Command.model_validate_json(text)
+    assert world.announced(command.intent_id) == ["done"]
+    assert [(call.action, call.id) for call in world.simulator.log.calls if call.acted] == [("archive", run)]
+    return command
+
+
+def test_a_deal_won_in_hubspot_archives_the_process_with_its_tag(shipped: Entrance, world: World) -> None:
+    organization = world.simulator.organization
+    for number, deal in enumerate(("9172831465", "9172831466", "9172831467")):
+        organization.tags[str(number) * 32] = Tag(str(number) * 32, f"deal-{deal}", NOW)
+    organization.runs[DefaultIds.RUN].tags.add("0" * 32)
+    organization.runs[DefaultIds.ACTIVE_RUN].tags.add("1" * 32)
+    raw = (EVENTS / "hubspot-deal-won.json").read_bytes()
+    answer = delivered("hubspot", "hubspot-deal-won.json", hubspot_headers(raw))
+    texts = bodies(shipped.ordinary)
+    asked = [Command.model_validate_json(text) for text in texts]
+    assert [one.find.tag for one in asked if one.find] == ["deal-9172831465", "deal-9172831467"]
+    assert answer == {"status": "accepted", "intent_ids": [one.intent_id for one in asked]}
+    for text in texts:
+        world.queue.send(text)
+    world.drain(world.process())
+    assert [(call.action, call.id) for call in world.simulator.log.calls if call.acted] == [("archive", DefaultIds.RUN)]
+    assert [world.announced(one.intent_id) for one in asked] == [["done"], ["rejected"]]
+
+
+def test_an_issue_resolved_in_jira_archives_the_process_linked_in_it(shipped: Entrance, world: World) -> None:
+    raw = (EVENTS / "jira-issue-resolved.json").read_bytes()
+    delivered("jira", "jira-issue-resolved.json", hub_headers(raw, name="x-hub-signature"))
+    command = carried_out(shipped, world, DefaultIds.RUN)
+    assert (command.reason, command.requested_by) == ("OPS-42 was resolved in Jira", "Grace Hopper")
+
+
+def test_an_issue_closed_on_github_archives_the_process_linked_in_it(shipped: Entrance, world: World) -> None:
+    raw = (EVENTS / "github-issue-closed.json").read_bytes()
+    delivered("github", "github-issue-closed.json", {**hub_headers(raw), "X-GitHub-Event": "issues"})
+    assert carried_out(shipped, world, DefaultIds.RUN).reason == "Closed on GitHub: example/operations#7"
+
+
+def test_a_process_completed_in_tallyfy_is_archived_two_weeks_later(shipped: Entrance, world: World) -> None:
+    delivered("tallyfy", "tallyfy-process-completed.json", {}, key=SHARED)
+    assert bodies(shipped.ordinary) == []
+    [(moment, text)] = shipped.schedules.waiting.values()
+    assert moment == NOW + timedelta(days=14)
+    assert "guest" not in text
+    world.clock.advance(timedelta(days=14))
+    shipped.ordinary.send(text)
+    carried_out(shipped, world, DefaultIds.RUN)
+
+
+def test_a_process_that_tallyfy_does_not_call_complete_itself_is_kept(shipped: Entrance, world: World) -> None:
+    delivered("tallyfy", "tallyfy-process-completed.json", {}, key=SHARED)
+    [(_, text)] = shipped.schedules.waiting.values()
+    world.simulator.organization.runs[DefaultIds.RUN].status = "active"
+    world.queue.send(text)
+    world.process().deliver()
+    assert world.writes() == []
+    assert world.announced(Command.model_validate_json(text).intent_id) == ["rejected"]
+
+
+def test_a_project_closed_on_the_bus_archives_the_process_of_its_name(shipped: Entrance, world: World) -> None:
+    run = world.simulator.organization.runs[DefaultIds.RUN]
+    run.name, run.checklist_id = "Website relaunch", DefaultIds.TEMPLATE
+    assert event_function.handler(sample("event-batch.json"), CONTEXT) == {"batchItemFailures": []}
+    assert carried_out(shipped, world, DefaultIds.RUN).requested_by == "Ada Lovelace"
+
+
+def test_what_put_events_sends_is_what_the_events_queue_holds() -> None:
+    [entry] = cast("list[dict[str, str]]", json.loads((EVENTS / "put-events.json").read_bytes()))
+    records = cast("list[dict[str, object]]", sample("event-batch.json")["Records"])
+    event = json.loads(str(records[0]["body"]))
+    assert (entry["Source"], entry["DetailType"]) == (event["source"], event["detail-type"])
+    assert json.loads(entry["Detail"]) == event["detail"]
+
+
+def test_a_slash_command_of_slack_archives_the_process_behind_its_link(
+    clock: Clock, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = ChatRoom(clock, people=(CONFIG / "people.toml").read_text(encoding="utf-8"))
+    room.secrets.texts[f"{PREFIX}/chat/slack"] = "8f742231b10e8888abcd99yyyzzz85a5"
+    monkeypatch.setattr(chat_function, "chat", lambda: replace(room.chat, signals=signals))
+    response = chat_function.handler(sample("chat-archive.json"), CONTEXT)
+    assert response["statusCode"] == 200
+    assert told(response)["response_type"] == "ephemeral"
+    [text] = bodies(room.commands)
+    world.queue.send(text)
+    assert world.process().deliver() == 1
+    command = Command.model_validate_json(text)
+    assert (command.requested_by, command.source) == ("ada", "slack")
+    assert world.announced(command.intent_id) == ["done"]
+    [(url, line)] = world.replies.said
+    assert url.startswith("https://hooks.slack.com/commands/T012ABCDE/")
+    assert line == f"Archive process `{DefaultIds.RUN}`: done. The process is archived."
+
+
+@pytest.mark.filterwarnings("ignore:No application metrics")
+def test_a_start_of_the_schedule_sends_one_sweep_to_each_organization(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = Night(world)
+    monkeypatch.setattr(sweep_function, "sweep", lambda: replace(night.sweep(), signals=signals))
+    assert sweep_function.handler(sample("sweep-batch.json"), CONTEXT) == {"batchItemFailures": []}
+    assert [json.loads(text) for text in bodies(night.queue)] == [
+        {"version": 1, "sweep_id": "2026-06-01T04:10:00Z", "org_id": DefaultIds.ORGANIZATION}
+    ]
 
 
 def is_carried_out(doing: Capability) -> Callable[[Entrance, World], None]:
