@@ -5,6 +5,7 @@ Pure: the thing, the policy, the holds and *now* in; one decision, with its reas
 Everything keeps unless a rule says otherwise, and a date that is missing, unreadable or in the future keeps as well.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from lifecycle.words.capabilities import Action, Resource, State
+from lifecycle.words.commands import ID_PATTERN
 from lifecycle.words.things import Thing
 
 
@@ -61,6 +63,8 @@ class Decision:
 
 def decide(thing: Thing, policy: Policy, holds: Mapping[str, str], now: datetime) -> Decision:
     """Judge one thing. ``holds`` maps held ids to the reason of the hold. Exclusion beats every rule."""
+    if not re.fullmatch(ID_PATTERN, thing.id):
+        return Decision(None, "no id", "It has no readable id, so it cannot be named.")
     if thing.id in holds:
         return Decision(None, "on hold", f"It is on hold: {holds[thing.id]}")
     if thing.state is not State.ACTIVE:
@@ -78,7 +82,12 @@ def _by(rule: Rule, thing: Thing, policy: Policy, now: datetime) -> Decision:
         return Decision(None, "no date", "Tallyfy does not say when it was completed, so it is kept.")
     if thing.completed_at > now:
         return Decision(None, "future date", "Its completion lies in the future, so it is kept.")
-    days = (now.astimezone(policy.zone).date() - thing.completed_at.astimezone(policy.zone).date()).days
+    try:
+        completed_on = thing.completed_at.astimezone(policy.zone).date()
+    except OverflowError:
+        # The first hours of year 1, a common way to write "never", have no date west of Greenwich.
+        return Decision(None, "no date", "Its completion has no date in the time zone of the policy, so it is kept.")
+    days = (now.astimezone(policy.zone).date() - completed_on).days
     if days <= rule.completed_days:
         return Decision(None, "too young", f"Completed {days} days ago; more than {rule.completed_days} are needed.")
     reason = f"It was completed {days} days ago, more than {rule.completed_days} (rule '{rule.name}')."

@@ -20,7 +20,7 @@ from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import Later, Message, Queue
 from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows
 from lifecycle.adapters.signals import Signal, Signals
-from lifecycle.adapters.tallyfy import Tallyfy
+from lifecycle.adapters.tallyfy import Listing, Tallyfy
 from lifecycle.judgement import waiting
 from lifecycle.judgement.decide import Mode, Policy, decide
 from lifecycle.usecases.budget import CALLS
@@ -141,8 +141,7 @@ class Sweep:
     ) -> tuple[Progress, int]:
         self._wait_for_turn(org_id)
         number = progress.listed + 1
-        # Without a filter: Tallyfy knows none for dates on processes, and what is kept is to be counted too.
-        listing = self.tallyfy.page(org_id, Resource.RUN, number, {"sort": "created_at"})
+        listing = self._page(org_id, number)
         kinds, due = Counter(json.loads(progress.kinds)), []
         now = self.clock()
         for thing in listing.things:
@@ -163,6 +162,16 @@ class Sweep:
         texts = [command.to_json() for command in due]
         page = Change(key, {"due": texts}, known.version if known else 0, self._expiry)
         return after, self._save(sweep_id, org_id, after, version, page)
+
+    def _page(self, org_id: str, number: int) -> Listing:
+        """One page of every process. A 429 is everybody's: the shared pace is moved before the error goes on."""
+        try:
+            # Without a filter: Tallyfy knows none for dates on processes, and what is kept is to be counted too.
+            return self.tallyfy.page(org_id, Resource.RUN, number, {"sort": "created_at"})
+        except Throttled as wait:
+            if wait.code is Code.THROTTLED and wait.retry_after is not None:
+                self.pacing.block(org_id, wait.retry_after)
+            raise
 
     def _send(self, sweep_id: str, org_id: str, progress: Progress, version: int) -> tuple[Progress, int]:
         if self.time_left() < _NEEDED_SECONDS:
