@@ -191,7 +191,7 @@ class LocalStack:
             self._on_step("Connecting the API's routes")
             self._connect_routes()
             self._admit_plain_http()
-            self._admit_schedules()
+            self._admit_what_aws_calls_otherwise()
             if self.options.visibility_seconds is not None:
                 self.set_visibility(self.options.visibility_seconds)
             self._write_state()
@@ -422,7 +422,7 @@ class LocalStack:
                 *(str(self.tools.sam), "deploy", "--config-file", str(settings)),
                 *("--template-file", str(self.build.template), "--stack-name", options.stack_name),
                 *("--s3-bucket", _ARTIFACTS, "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"),
-                *("--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())),
+                *("--parameter-overrides", *(f'{name}="{value}"' for name, value in parameters.items())),
             ],
             cwd=self.root,
             environment=sam_environment(self.root, self.tools) | self.environment | {"SAM_CLI_POLL_DELAY": "0.3"},
@@ -475,21 +475,20 @@ class LocalStack:
         for url in self._queues(dead_letters=True):
             sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
 
-    def _admit_schedules(self) -> None:
-        """Let intake make schedules under the name the emulator gives them.
+    def _admit_what_aws_calls_otherwise(self) -> None:
+        """Give the rights that fit on AWS once more, under the names by which the emulator asks for them.
 
-        Of a schedule in any group it asks for rights in the group `default`, so the template's right never fits here.
+        A schedule of any group is one of the group `default` to it; and SendMessageBatch, which on AWS is part of
+        `sqs:SendMessage`, is an action of its own.
         """
-        allow = {
-            "Effect": "Allow",
-            "Action": "scheduler:CreateSchedule",
-            "Resource": f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/*",
-        }
+        schedules = ("scheduler:CreateSchedule", f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/*")
+        bulk = ("sqs:SendMessageBatch", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.options.stack_name}-bulk")
         iam = self.session().client("iam", endpoint_url=self.endpoint_url)
-        for role in ("WebhookRole", "EventRole"):
+        for role, (action, resource) in {"WebhookRole": schedules, "EventRole": schedules, "SweepRole": bulk}.items():
+            allow = {"Effect": "Allow", "Action": action, "Resource": resource}
             iam.put_role_policy(
                 RoleName=self.physical_id(role),
-                PolicyName="emulator-names-the-default-group",
+                PolicyName="as-the-emulator-calls-it",
                 PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
             )
 
