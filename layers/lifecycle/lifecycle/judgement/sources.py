@@ -136,8 +136,9 @@ class Source(BaseModel):
         return (
             self.scheme is Scheme.EVENTBRIDGE
             and event_source == self.event_source
+            and isinstance(detail_type, str)
             and detail_type in self.detail_types
-            and self.account in {None, account}
+            and (self.account is None or self.account == account)
         )
 
 

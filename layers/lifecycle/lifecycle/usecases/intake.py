@@ -24,8 +24,9 @@ from lifecycle.words.intents import intent_id
 
 LONGEST_WAIT = timedelta(days=14)
 """How long a command may wait to be carried out, dead-letter queue included. A sender may only shorten it."""
-_MOST_KEPT = 100_000
-"""How many characters of a payload that cannot be translated are kept in its dead letter."""
+_MOST_KEPT = 20_000
+"""How many characters of a payload that cannot be translated are kept in its dead letter: each may become twelve in
+ASCII JSON, and a message of SQS has at least 256 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class Intake:
             raise Rejected(Code.UNKNOWN_SOURCE, "No source of this name is declared in sources.toml.")
         signed_id = self._verified(name, source, request)
         if not source.commands:
-            return self._enqueued(name, source, [_as_asked(request, signed_id)])
+            return self._enqueued(name, source, [_as_asked(source, request, signed_id)])
         body_id = signed_id or sha256(request.body).hexdigest()
         try:
             asked = self._translated(name, source, read_json(request.body), request.headers, body_id)
@@ -72,7 +73,7 @@ class Intake:
         Raises ``Retryable`` for what AWS cannot do now. What cannot be translated is dead-lettered.
         """
         try:
-            event = read_json(text.encode())
+            event = read_json(text.encode("utf-8", "surrogatepass"))
         except Untranslatable as error:
             self._bury("bus", text, error)
             return []
@@ -100,7 +101,7 @@ class Intake:
             found = translate(source.commands, body, headers)
         if not found:
             self.signals.note(Signal.IGNORED, {"source": name})
-        return [_Ask(one.request, one.delivery or delivery, 0 if one.delivery else one.index) for one in found]
+        return [_Ask(one.request, one.delivery or delivery, one.index) for one in found]
 
     def _enqueued(self, name: str, source: Source, asked: "Iterable[_Ask]") -> list[Command]:
         """Check all before the first is sent. A failure in the middle is mended by the same delivery, sent again."""
@@ -202,13 +203,17 @@ class _Ask:
     index: int
 
 
-def _as_asked(request: Request, signed_id: str | None) -> _Ask:
+def _as_asked(source: Source, request: Request, signed_id: str | None) -> _Ask:
     """A command in our own words."""
     asked = CommandRequest.parse(request.body)
     if signed_id and asked.delivery_id not in {None, signed_id}:
         raise Rejected(Code.INVALID, "delivery_id: leave it out; the signed webhook-id names the delivery")
-    # Where the scheme signs no id, what was signed is the name: the same for a copy, and new for a new timestamp.
-    digest = sha256(request.headers.get("x-timestamp", "").encode("utf-8", "replace") + b"." + request.body).hexdigest()
+    # Where the scheme signs no id, what was signed is the name: the same for a copy, and new for a new timestamp. What
+    # was not signed must not bear on it, or anybody could make a new delivery out of an old one.
+    how = source.signature or Signature()
+    timed = source.scheme is Scheme.HMAC and how.timed
+    timestamp = request.headers.get(how.timestamp_header, "") if timed else ""
+    digest = sha256(timestamp.encode("utf-8", "replace") + b"." + request.body).hexdigest()
     return _Ask(asked, signed_id or asked.delivery_id or digest, 0)
 
 
