@@ -41,7 +41,10 @@ class SlackReplies:
 
     def reply(self, url: str, text: str) -> bool:
         """See ``Replies``."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
         slack = parts.scheme == "https" and parts.netloc == _SLACK
         if not slack and (self._also is None or f"{parts.scheme}://{parts.netloc}" != self._also):
             return False

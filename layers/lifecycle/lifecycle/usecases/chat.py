@@ -19,6 +19,7 @@ from lifecycle.words.errors import Code, Rejected
 from lifecycle.words.intents import intent_id
 
 SOURCE = "slack"
+_LONGEST_URL = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ class Chat:
             issued_at=now,
             not_after=now + LONGEST_WAIT,
             intent_id=intent_id(self.id_key(), SOURCE, slash.trigger),
-            reply_to=slash.response_url or None,
+            reply_to=slash.response_url if 0 < len(slash.response_url) <= _LONGEST_URL else None,
         )
         self.commands.send(command.to_json())
         self.signals.note(Signal.ACCEPTED, {"intent_id": command.intent_id, "source": SOURCE, "capability": doing.name})

@@ -1,0 +1,56 @@
+"""Who may do what from a chat tool: the operator's file."""
+
+import pytest
+
+from lifecycle.judgement.people import People
+from lifecycle.words.capabilities import TABLE
+from lifecycle.words.errors import Code, Rejected
+from tests.builders import CONFIG, ORG
+
+ADA = '[people.ada]\nslack = "T012ABCDE/U034FGHIJ"\nmay = ["run.archive"]\n'
+REVERSIBLE = {"run.archive", "run.restore", "task.archive", "task.restore", "template.restore"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[people", "not TOML"),
+        ("", "people: Field required"),
+        ("[people.Ada]", "people.Ada"),
+        (ADA + "[extra]", "extra: Extra inputs"),
+        (ADA + "right = 1", "people.ada.right: Extra inputs"),
+        (ADA.replace("T012ABCDE/", ""), "people.ada.slack"),
+        (ADA.replace("T012ABCDE", "t012abcde"), "people.ada.slack"),
+        (ADA.replace('["run.archive"]', "[]"), "people.ada.may"),
+        (ADA.replace("run.archive", "run.delete"), "'may' may hold run.archive, run.restore"),
+        (ADA.replace("run.archive", "template.archive"), "not template.archive"),
+        (ADA.replace("run.archive", "tag.delete"), "not tag.delete"),
+        (ADA.replace("run.archive", "run.destroy"), "not run.destroy"),
+        (ADA + 'organization = "x"', "people.ada.organization"),
+        (ADA + ADA.replace("people.ada", "people.grace"), "two people have the same slack user"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_what_to_write_instead(text: str, said: str) -> None:
+    with pytest.raises(Rejected) as refusal:
+        People.parse(text)
+    assert refusal.value.code is Code.CONFIGURATION
+    assert said in refusal.value.reason
+
+
+def test_a_person_may_do_what_is_listed_and_nothing_that_lasts() -> None:
+    listed = ", ".join(f'"{name}"' for name in sorted(REVERSIBLE))
+    [person] = People.parse(ADA.replace('"run.archive"', listed)).people.values()
+    assert {doing.name for doing in TABLE if person.allows(doing)} == REVERSIBLE
+
+
+def test_a_user_is_known_only_in_their_own_workspace() -> None:
+    people = People.parse(ADA + f'organization = "{ORG}"')
+    found = people.find("T012ABCDE", "U034FGHIJ")
+    assert found is not None
+    assert (found[0], found[1].organization) == ("ada", ORG)
+    for team, user in (("T099ABCDE", "U034FGHIJ"), ("T012ABCDE", "U034FGHIK"), ("", ""), ("T012ABCDE/U034FGHIJ", "")):
+        assert people.find(team, user) is None
+
+
+def test_the_shipped_file_is_sound() -> None:
+    assert People.parse((CONFIG / "people.toml").read_text(encoding="utf-8")).people

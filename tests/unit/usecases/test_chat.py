@@ -1,0 +1,345 @@
+"""A slash command from the line typed to the answer that follows."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import override
+
+import pytest
+import requests
+from requests.adapters import BaseAdapter
+
+from lifecycle.adapters.replies import SlackReplies
+from lifecycle.adapters.signals import Signal
+from lifecycle.judgement.slack import HELP
+from lifecycle.judgement.transitions import Status
+from lifecycle.words.capabilities import Action, Resource, State
+from lifecycle.words.commands import Command
+from lifecycle.words.errors import Code, Rejected
+from lifecycle.words.intents import intent_id
+from tests.builders import (
+    ID_KEY,
+    NOW,
+    ORG,
+    PEOPLE,
+    PREFIX,
+    THING,
+    ChatRoom,
+    Clock,
+    bodies,
+    chat_request,
+    slack_headers,
+    slash,
+)
+from tests.worlds import VISIBILITY, When, World
+
+LINK = f"https://go.tallyfy.com/{ORG}/process/{THING}"
+GRACE = {"user_id": "U034FGHIK"}
+URL = "https://hooks.slack.com/commands/T012ABCDE/1/abc"
+
+
+@pytest.fixture
+def room(clock: Clock) -> ChatRoom:
+    return ChatRoom(clock)
+
+
+def queued(room: ChatRoom) -> Command:
+    [text] = bodies(room.commands)
+    return Command.model_validate_json(text)
+
+
+# --- what is asked for ---
+
+
+@pytest.mark.parametrize("target", [THING, LINK, f"<{LINK}|go.tallyfy.com>"])
+def test_a_line_becomes_a_command_and_says_how_to_follow_it(room: ChatRoom, target: str) -> None:
+    line = room.say(f"archive {target}")
+    command = queued(room)
+    assert line == f"On it: archive process `{THING}`. Ask with `/tallyfy status {command.intent_id}`."
+    assert command.model_dump(exclude={"issued_at", "not_after"}) == {
+        "action": Action.ARCHIVE,
+        "resource": Resource.RUN,
+        "org_id": ORG,
+        "id": THING,
+        "find": None,
+        "expect": None,
+        "allow_in_use": False,
+        "version": 1,
+        "requested_by": "ada",
+        "source": "slack",
+        "reason": "ada asked for it in Slack.",
+        "intent_id": intent_id(ID_KEY, "slack", "1.2.abc"),
+        "reply_to": URL,
+    }
+    assert (command.issued_at, command.not_after) == (NOW, NOW + timedelta(days=14))
+    assert room.signals.counts[Signal.ACCEPTED] == 1
+
+
+def test_the_trigger_names_the_line_and_a_copy_of_it(room: ChatRoom) -> None:
+    for trigger in ("a", "a", "b"):
+        room.say(f"archive {THING}", trigger_id=trigger)
+    names = [Command.model_validate_json(text).intent_id for text in bodies(room.commands)]
+    assert names[0] == names[1] != names[2]
+
+
+def test_without_a_trigger_nothing_is_asked_for(room: ChatRoom) -> None:
+    assert "no trigger id" in room.say(f"archive {THING}", trigger_id="")
+    assert bodies(room.commands) == []
+
+
+@pytest.mark.parametrize("url", ["", "https://hooks.slack.com/" + "x" * 500])
+def test_a_line_without_a_usable_way_back_is_carried_out_all_the_same(room: ChatRoom, url: str) -> None:
+    room.say(f"archive {THING}", response_url=url)
+    assert queued(room).reply_to is None
+
+
+def test_help_is_for_everybody_and_asks_for_nothing(room: ChatRoom) -> None:
+    assert room.say("", user_id="U0STRANGER") == room.say("help") == HELP
+    assert bodies(room.commands) == []
+
+
+@pytest.mark.parametrize("text", ["delete it", "archive", f"archive {THING} {THING}", "archive it"])
+def test_what_is_not_understood_is_answered_and_noted(room: ChatRoom, text: str) -> None:
+    assert room.say(text).endswith(".")
+    assert bodies(room.commands) == []
+    assert room.signals.counts[Signal.REFUSED] == 1
+
+
+# --- who may ---
+
+
+@pytest.mark.parametrize("text", [f"archive {THING}", "status int_1"])
+def test_a_stranger_is_told_what_an_operator_adds(room: ChatRoom, text: str) -> None:
+    line = room.say(text, team_id="T099ABCDE")
+    assert line == "I do not know you. An operator adds `T099ABCDE/U034FGHIJ` to people.toml."
+    assert bodies(room.commands) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        (f"archive {THING}", "run.archive"),
+        (f"archive task {THING}", "task.archive"),
+        (f"restore template {THING}", "template.restore"),
+        (f"archive template {THING}", "template.archive"),
+        (f"archive tag {THING}", "tag.delete"),
+    ],
+)
+def test_a_missing_right_is_named(room: ChatRoom, text: str, missing: str) -> None:
+    assert room.say(text, **GRACE) == f"You may not ask for {missing}. people.toml says who may do what."
+    assert bodies(room.commands) == []
+
+
+def test_restoring_a_tag_is_answered_with_the_reason(room: ChatRoom) -> None:
+    assert "Create the tag again" in room.say(f"restore tag {THING}")
+
+
+def test_a_person_of_one_organization_means_that_one(clock: Clock) -> None:
+    room = ChatRoom(clock, frozenset({ORG, "1b" * 16}))
+    room.say(f"restore {THING}", **GRACE)
+    assert queued(room).org_id == ORG
+
+
+@pytest.mark.parametrize(
+    ("org_ids", "person"), [({ORG, "1b" * 16}, {}), ({"1b" * 16}, GRACE)], ids=["several", "not the stack's"]
+)
+def test_nobody_guesses_which_organization_is_meant(clock: Clock, org_ids: set[str], person: dict[str, str]) -> None:
+    room = ChatRoom(clock, frozenset(org_ids))
+    assert "which organization" in room.say(f"restore {THING}", **person)
+    assert bodies(room.commands) == []
+
+
+@pytest.mark.parametrize("spoil", ["signature", "secret", "old", "body"])
+def test_what_slack_did_not_sign_is_refused_unread(room: ChatRoom, spoil: str) -> None:
+    raw = slash(f"archive {THING}")
+    headers = slack_headers(raw, at=NOW.timestamp() - (301 if spoil == "old" else 0))
+    if spoil == "signature":
+        headers["x-slack-signature"] = "v0="
+    if spoil == "secret":
+        room.secrets.texts[f"{PREFIX}/chat/slack"] = "{}"
+    with pytest.raises(Rejected) as refusal:
+        room.chat.answer(chat_request(raw + (b"&x=1" if spoil == "body" else b""), headers))
+    assert refusal.value.code is Code.SIGNATURE_REFUSED
+    assert room.signals.counts[Signal.SIGNATURE_REFUSED] == 1
+    assert bodies(room.commands) == []
+
+
+# --- status ---
+
+
+def test_the_status_of_a_command_is_told(room: ChatRoom) -> None:
+    room.say(f"archive {THING}")
+    name = queued(room).intent_id
+    assert room.say(f"status {name}") == f"`{name}`: accepted. It is in the queue."
+    room.ledger.claim(queued(room))
+    assert room.say(f"status {name}").startswith(f"`{name}`: in_progress")
+
+
+@pytest.mark.parametrize("name", ["int_1", "int_" + "0" * 48, "x" * 900, "`"])
+def test_a_name_that_was_never_given_out_is_answered(room: ChatRoom, name: str) -> None:
+    assert "given out no such id" in room.say(f"status {name}")
+
+
+# --- the answer that follows ---
+
+
+def spoken(world: World, text: str = f"archive {THING}", url: str = URL) -> Command:
+    room = ChatRoom(world.clock, people=PEOPLE)
+    room.say(text, response_url=url)
+    [body] = bodies(room.commands)
+    world.queue.send(body)
+    return Command.model_validate_json(body)
+
+
+def test_the_result_follows_once_however_often_it_is_delivered(clock: Clock) -> None:
+    world = World(clock)
+    world.add(Resource.RUN, THING)
+    command = spoken(world)
+    for _ in range(3):
+        world.send(command)
+    world.drain(world.process())
+    assert world.replies.said == [(URL, f"Archive process `{THING}`: done. The process is archived.")]
+
+
+def test_a_rejection_is_told_with_its_reason(clock: Clock) -> None:
+    world = World(clock)
+    spoken(world)
+    world.drain(world.process())
+    [(_, line)] = world.replies.said
+    assert line.startswith(f"Archive process `{THING}`: rejected. There is no process with this id")
+
+
+def test_a_way_back_is_never_announced_or_noted(clock: Clock) -> None:
+    world = World(clock)
+    world.add(Resource.RUN, THING)
+    spoken(world)
+    world.drain(world.process())
+    assert "hooks.slack.com" not in str(world.bus.announced) + str(world.signals.notes)
+    assert "hooks.slack.com" not in str(world.rows.table)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("point", ["claim", "act", "conclude", "announce", "settle"])
+def test_a_worker_killed_at_any_step_still_tells_the_result(clock: Clock, point: str, when: When) -> None:
+    world = World(clock)
+    world.add(Resource.RUN, THING)
+    spoken(world)
+    dying = world.process()
+    dying.fuse.point, dying.fuse.when = point, when
+    dying.deliver()
+    world.clock.advance(timedelta(seconds=VISIBILITY))
+    world.drain(world.process())
+    assert world.state(Resource.RUN, THING) is State.ARCHIVED
+    cut_off_between = point == "settle" and when == "before"
+    assert len(world.replies.said) == (2 if cut_off_between else 1)
+
+
+class Slack(BaseAdapter):
+    """Slack's side of `response_url`: keeps what was posted, and answers or fails as told."""
+
+    def __init__(self, status: int | Exception = 200) -> None:
+        super().__init__()
+        self.status = status
+        self.posted: list[requests.PreparedRequest] = []
+
+    @override
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: float | tuple[float | None, float | None] | None = None,
+        verify: bool | str = True,
+        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        assert timeout == 3.0
+        self.posted.append(request)
+        if isinstance(self.status, Exception):
+            raise self.status
+        response = requests.Response()
+        response.status_code = self.status
+        response.headers["Location"] = "https://example.com/"
+        response.url = request.url or ""
+        response.request = request
+        return response
+
+    @override
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def replies(slack: Slack, also: str | None = None) -> SlackReplies:
+    session = requests.Session()
+    session.trust_env = False
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, slack)
+    return SlackReplies(session, also)
+
+
+def test_a_reply_is_for_the_asker_alone() -> None:
+    slack = Slack()
+    assert replies(slack).reply(URL, "Done.")
+    [sent] = slack.posted
+    assert (sent.method, sent.url) == ("POST", URL)
+    assert sent.body == b'{"response_type": "ephemeral", "replace_original": false, "text": "Done."}'
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hooks.slack.com/x",
+        "https://hooks.slack.com.example.com/x",
+        "https://hooks.slack.com@example.com/x",
+        "https://user@hooks.slack.com/x",
+        "https://hooks.slack.com:8443/x",
+        "https://example.com/hooks.slack.com",
+        "https://169.254.169.254/latest",
+        "http://127.0.0.1:8000/x",
+        "file:///etc/passwd",
+        "https://[",
+        "//hooks.slack.com/x",
+        "",
+    ],
+)
+def test_nothing_is_posted_to_any_other_place(url: str) -> None:
+    slack = Slack()
+    assert not replies(slack).reply(url, "Done.")
+    assert not replies(slack, "http://127.0.0.1:9000").reply(url, "Done.")
+    assert slack.posted == []
+
+
+def test_a_simulator_on_loopback_may_play_slack() -> None:
+    slack = Slack()
+    assert replies(slack, "http://127.0.0.1:9000").reply("http://127.0.0.1:9000/slack/1", "Done.")
+    assert len(slack.posted) == 1
+
+
+@pytest.mark.parametrize(
+    "status",
+    [404, 500, requests.ConnectionError("gone"), requests.Timeout("slow"), requests.exceptions.InvalidURL("x")],
+)
+def test_a_reply_that_fails_is_signalled_and_changes_nothing(clock: Clock, status: int | Exception) -> None:
+    world, slack = World(clock), Slack(status)
+    world.add(Resource.RUN, THING)
+    world.replies = replies(slack)  # type: ignore[assignment]
+    command = spoken(world)
+    world.drain(world.process())
+    assert world.signals.counts[Signal.REPLY_FAILED] == 1
+    assert world.intent(command.intent_id).status is Status.DONE
+    assert world.intent(command.intent_id).owed == ()
+    assert len(slack.posted) == 1
+
+
+def test_a_redirect_is_not_followed() -> None:
+    slack = Slack(302)
+    replies(slack).reply(URL, "Done.")
+    assert [sent.url for sent in slack.posted] == [URL]
+
+
+def test_a_way_back_that_is_no_url_stops_nothing(clock: Clock) -> None:
+    world, slack = World(clock), Slack()
+    world.add(Resource.RUN, THING)
+    world.replies = replies(slack)  # type: ignore[assignment]
+    command = spoken(world, url="https://[")
+    world.drain(world.process())
+    assert world.announced(command.intent_id) == ["done"]
+    assert world.signals.counts[Signal.REPLY_FAILED] == 1

@@ -1,0 +1,299 @@
+"""A process by what people call it: exactly one match, or nothing is done."""
+
+from datetime import timedelta
+
+import pytest
+
+from cli.local.simulator import Fault
+from cli.local.simulator.world import Tag
+from lifecycle.adapters.signals import Signal
+from lifecycle.judgement.transitions import Status
+from lifecycle.words.capabilities import Action, Resource, State
+from lifecycle.words.commands import Command
+from lifecycle.words.errors import Code
+from tests.builders import NOW
+from tests.worlds import VISIBILITY, When, World
+
+ONE, TWO, THREE = "a1" * 16, "a2" * 16, "a3" * 16
+TAG, TEMPLATE = "b1" * 16, "c1" * 16
+BY_TAG = {"tag": "deal-7"}
+BY_NAME = {"name": "Website relaunch", "template": TEMPLATE}
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.simulator.organization.tags[TAG] = Tag(TAG, "deal-7", NOW)
+    made.add(Resource.TEMPLATE, TEMPLATE)
+    for run in (ONE, TWO, THREE):
+        made.add(Resource.RUN, run)
+    return made
+
+
+def tagged(world: World, *runs: str) -> None:
+    for run in runs:
+        world.simulator.organization.runs[run].tags.add(TAG)
+
+
+def named(world: World, run: str, name: str = "Website relaunch", template: str = TEMPLATE) -> None:
+    world.simulator.organization.runs[run].name = name
+    world.simulator.organization.runs[run].checklist_id = template
+
+
+def ask(world: World, find: dict[str, str] = BY_TAG, action: Action = Action.ARCHIVE, **more: object) -> Command:
+    world.clock.advance(timedelta(seconds=1))
+    command = world.command(Resource.RUN, "", action, f"{action}-{world.clock()}", **{"id": None, "find": find, **more})
+    world.send(command)
+    return command
+
+
+def searches(world: World) -> int:
+    return len([call for call in world.simulator.log.calls if call.action == "list"])
+
+
+def acted(world: World) -> list[tuple[str | None, str | None]]:
+    return [(call.action, call.id) for call in world.simulator.log.calls if call.acted]
+
+
+# --- one, none, several ---
+
+
+@pytest.mark.parametrize("find", [BY_TAG, BY_NAME], ids=["tag", "name"])
+def test_the_one_that_fits_is_archived(world: World, find: dict[str, str]) -> None:
+    tagged(world, TWO)
+    named(world, TWO)
+    command = ask(world, find)
+    assert world.process().deliver() == 1
+    assert acted(world) == [("archive", TWO)]
+    row = world.intent(command.intent_id)
+    assert (row.status, row.id) == (Status.DONE, TWO)
+    assert world.bus.announced[0][1]["id"] == TWO
+
+
+@pytest.mark.parametrize("find", [BY_TAG, BY_NAME], ids=["tag", "name"])
+def test_none_that_fits_is_rejected_and_nothing_is_done(world: World, find: dict[str, str]) -> None:
+    command = ask(world, find)
+    assert world.process().deliver() == 1
+    assert world.writes() == []
+    row = world.intent(command.intent_id)
+    assert (row.status, row.code) == (Status.REJECTED, Code.NOT_ONE)
+    assert row.reason == "0 active processes fit where exactly one must. Nothing was done."
+    [letter] = world.letters(command.intent_id)
+    assert (letter["code"], letter["reason"]) == ("not_one", row.reason)
+    assert world.announced(command.intent_id) == ["rejected"]
+
+
+@pytest.mark.parametrize("find", [BY_TAG, BY_NAME], ids=["tag", "name"])
+def test_two_that_fit_are_named_and_nothing_is_done(world: World, find: dict[str, str]) -> None:
+    tagged(world, ONE, THREE)
+    named(world, ONE)
+    named(world, THREE)
+    command = ask(world, find)
+    world.process().deliver()
+    assert world.writes() == []
+    reason = world.intent(command.intent_id).reason
+    assert reason == f"2 active processes fit where exactly one must: {ONE}, {THREE}. Nothing was done."
+
+
+def test_of_many_that_fit_a_few_are_named(world: World) -> None:
+    runs = [world.add(Resource.RUN, f"{number:032x}") for number in range(150)]
+    tagged(world, *runs)
+    command = ask(world)
+    world.process().deliver()
+    reason = world.intent(command.intent_id).reason
+    assert reason.startswith(f"150 active processes fit where exactly one must: {runs[0]}, ")
+    assert reason.count(", ") == 4
+    assert world.writes() == []
+
+
+# --- exactly ---
+
+
+@pytest.mark.parametrize("title", ["deal-77", "Deal-7", "deal-7 ", "my deal-7", "deal"])
+def test_a_tag_that_is_only_like_it_does_not_fit(world: World, title: str) -> None:
+    world.simulator.organization.tags[TAG].title = title
+    tagged(world, ONE)
+    command = ask(world)
+    world.process().deliver()
+    assert world.intent(command.intent_id).code == Code.NOT_ONE
+    assert world.writes() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["website relaunch", "Website relaunch 2", "The Website relaunch", "Website  relaunch"]
+)
+def test_a_name_that_is_only_like_it_does_not_fit(world: World, name: str) -> None:
+    named(world, ONE, name)
+    named(world, TWO)
+    ask(world, BY_NAME)
+    world.process().deliver()
+    assert acted(world) == [("archive", TWO)]
+
+
+def test_a_name_within_another_template_does_not_fit(world: World) -> None:
+    named(world, ONE, template="c2" * 16)
+    named(world, TWO)
+    ask(world, BY_NAME)
+    world.process().deliver()
+    assert acted(world) == [("archive", TWO)]
+
+
+def test_a_tag_is_looked_for_over_all_pages(world: World) -> None:
+    for number in range(250):
+        world.add(Resource.RUN, f"{number:032x}")
+    named(world, f"{249:032x}")
+    for number in range(249):
+        named(world, f"{number:032x}", name="Website relaunch of somebody else")
+    ask(world, BY_NAME)
+    world.process().deliver()
+    assert acted(world) == [("archive", f"{249:032x}")]
+
+
+# --- active for archiving, archived for restoring ---
+
+
+def test_what_is_archived_already_is_not_found_for_archiving(world: World) -> None:
+    tagged(world, ONE, TWO)
+    world.simulator.organization.runs[ONE].archive(world.clock())
+    ask(world)
+    world.process().deliver()
+    assert acted(world) == [("archive", TWO)]
+
+
+def test_a_restore_looks_among_what_is_archived(world: World) -> None:
+    tagged(world, ONE, TWO)
+    world.simulator.organization.runs[TWO].archive(world.clock())
+    ask(world, action=Action.RESTORE)
+    world.process().deliver()
+    assert acted(world) == [("restore", TWO)]
+
+
+def test_a_restore_of_what_is_active_finds_none(world: World) -> None:
+    tagged(world, ONE)
+    command = ask(world, action=Action.RESTORE)
+    world.process().deliver()
+    assert world.intent(command.intent_id).reason.startswith("0 archived processes fit")
+
+
+def test_what_is_found_is_guarded_like_what_is_named(world: World) -> None:
+    tagged(world, ONE)
+    command = ask(world, expect={"name": "Another name"})
+    world.process().deliver()
+    assert world.intent(command.intent_id).code == Code.CHANGED
+    assert world.writes() == []
+
+
+# --- found once, meant for good ---
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("point", ["claim", "look", "act", "conclude", "announce", "settle"])
+def test_a_worker_killed_at_any_step_archives_the_one_it_found_once(world: World, point: str, when: When) -> None:
+    tagged(world, ONE)
+    command = ask(world)
+    dying = world.process()
+    dying.fuse.point, dying.fuse.when = point, when
+    dying.deliver()
+    assert dying.fuse.dead
+    world.clock.advance(timedelta(seconds=VISIBILITY))
+    world.drain(world.process())
+    assert acted(world) == [("archive", ONE)]
+    assert world.intent(command.intent_id).status is Status.DONE
+
+
+def test_what_was_found_stays_meant_when_it_is_archived_meanwhile_and_another_fits_now(world: World) -> None:
+    tagged(world, ONE)
+    command = ask(world)
+    dying = world.process()
+    dying.fuse.point, dying.fuse.when = "act", "after"
+    dying.deliver()
+    tagged(world, TWO)
+    world.clock.advance(timedelta(seconds=VISIBILITY))
+    world.drain(world.process())
+    assert acted(world) == [("archive", ONE)]
+    assert world.state(Resource.RUN, TWO) is State.ACTIVE
+    assert world.intent(command.intent_id).code == Code.CONFIRMED
+    assert searches(world) == 1
+
+
+def test_a_copy_of_what_is_done_finds_nothing_new(world: World) -> None:
+    tagged(world, ONE)
+    command = ask(world)
+    world.process().deliver()
+    tagged(world, TWO)
+    world.clock.advance(timedelta(days=5))
+    world.send(command)
+    assert world.process().deliver() == 1
+    assert acted(world) == [("archive", ONE)]
+    assert searches(world) == 1
+    assert world.signals.counts[Signal.DUPLICATE] == 1
+
+
+# --- a search that failed ---
+
+
+def test_a_copy_of_what_was_rejected_does_not_search_again(world: World) -> None:
+    command = ask(world)
+    world.process().deliver()
+    tagged(world, ONE)
+    world.send(command)
+    assert world.process().deliver() == 1
+    assert searches(world) == 1
+    assert world.writes() == []
+    assert len(world.letters(command.intent_id)) == 1
+
+
+def test_sent_again_it_searches_again(world: World) -> None:
+    command = ask(world)
+    world.process().deliver()
+    tagged(world, ONE)
+    assert world.send_again() == 1
+    world.process().deliver()
+    assert acted(world) == [("archive", ONE)]
+    assert world.announced(command.intent_id) == ["rejected", "done"]
+
+
+def test_sent_again_in_vain_it_is_rejected_again(world: World) -> None:
+    command = ask(world)
+    for number in range(3):
+        world.process().deliver()
+        [letter] = world.letters(command.intent_id)
+        assert letter["redrive"] == str(number)
+        assert world.send_again() == 1
+    assert world.writes() == []
+    assert world.announced(command.intent_id) == ["rejected"] * 3
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("point", ["end", "bury", "announce", "settle"])
+def test_a_rejection_cut_off_leaves_its_letter_and_no_effect(world: World, point: str, when: When) -> None:
+    command = ask(world)
+    dying = world.process()
+    dying.fuse.point, dying.fuse.when = point, when
+    dying.deliver()
+    assert dying.fuse.dead
+    world.clock.advance(timedelta(seconds=VISIBILITY))
+    world.drain(world.process())
+    assert world.intent(command.intent_id).owed == ()
+    assert world.letters(command.intent_id)
+    assert "rejected" in world.announced(command.intent_id)
+    assert world.writes() == []
+
+
+@pytest.mark.parametrize("fault", [Fault.answer_status(503), Fault.html(502), Fault.reset(), Fault.rate_limit(30)])
+def test_a_search_that_fails_is_tried_again_and_not_taken_for_none(world: World, fault: Fault) -> None:
+    tagged(world, ONE)
+    world.simulator.add_fault(fault)
+    command = ask(world)
+    assert world.process().deliver() == 0
+    assert world.ledger.find(command.intent_id) is None
+    world.drain(world.process())
+    assert acted(world) == [("archive", ONE)]
+
+
+def test_a_pause_keeps_it_from_searching(world: World) -> None:
+    tagged(world, ONE)
+    world.pacing.pause(command := ask(world).org_id, "Ada")
+    assert command
+    assert world.process().deliver() == 0
+    assert world.simulator.log.calls == []
