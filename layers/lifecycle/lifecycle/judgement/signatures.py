@@ -30,7 +30,7 @@ class Scheme(StrEnum):
 
     STANDARD_WEBHOOKS = "standard-webhooks"
     HMAC = "hmac"
-    SHARED_SECRET = "shared-secret"  # noqa: S105 - the name of a scheme
+    SHARED_SECRET = "shared-secret"  # noqa: S105 # nosec B105 - the name of a scheme
     EVENTBRIDGE = "eventbridge"
 
 
