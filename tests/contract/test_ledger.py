@@ -316,3 +316,35 @@ def test_of_many_commands_for_one_thing_at_once_exactly_one_is_carried_out(ledge
     for thread in threads:
         thread.join(30)
     assert Counter(found) == {"Claim": 1, "Busy": 7}
+
+
+def test_every_hold_of_an_organization_is_told_with_its_reason(ledger: Ledger) -> None:
+    assert ledger.holds(ORG) == {}
+    ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
+    ledger.hold(ORG, Resource.TASK, "6f" * 16, reason="", by="Ada")
+    ledger.hold("1b" * 16, Resource.RUN, "7a" * 16, reason="another organization's", by="Ada")
+    assert ledger.holds(ORG) == {THING: "an audit", "6f" * 16: "no reason was given"}
+
+
+def test_a_story_is_recalled_with_the_version_that_settles_it(ledger: Ledger) -> None:
+    assert ledger.recall(command().intent_id) is None
+    won(ledger.claim(command()))
+    told = ended(ledger.recall(command().intent_id))
+    assert (told.intent.status, told.intent.id) == (Status.IN_PROGRESS, THING)
+
+
+def test_a_rejection_without_a_claim_keeps_its_own_code_and_no_thing(ledger: Ledger) -> None:
+    searching = command(id=None, find={"tag": "deal-7"})
+    end = End(Status.REJECTED, Code.NOT_ONE, "0 active processes fit.")
+    dead = ended(ledger.give_up(searching, end))
+    assert (dead.intent.status, dead.intent.code, dead.intent.id) == (Status.REJECTED, Code.NOT_ONE, "")
+    settled(ledger, dead)
+    found = searching.model_copy(update={"id": THING})
+    assert ended(ledger.claim(found)).intent.status is Status.REJECTED
+    assert won(ledger.claim(found, redrive=1)).rows.intent.id == THING
+
+
+def test_two_finds_of_different_things_for_one_intent_never_act_both(ledger: Ledger) -> None:
+    searching = command(id=None, find={"tag": "deal-7"})
+    won(ledger.claim(searching.model_copy(update={"id": THING})))
+    assert isinstance(ledger.claim(searching.model_copy(update={"id": "6f" * 16})), Busy)

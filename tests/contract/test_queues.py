@@ -142,3 +142,21 @@ def test_a_record_is_read_as_lambda_brings_it() -> None:
 @pytest.mark.parametrize("record", [{}, {"attributes": None, "messageAttributes": []}, {"messageAttributes": {"a": 1}}])
 def test_a_record_that_lacks_everything_is_a_message_too(record: dict[str, object]) -> None:
     assert from_record(record).body == ""
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 25])
+def test_many_are_sent_whole(queue: Queue, count: int) -> None:
+    queue.send_all([f"message {number}" for number in range(count)])
+    assert queue.depth() == count
+    received = [message.body for _ in range(6) for message in queue.receive(10, hidden_for=3600)]
+    assert sorted(received) == sorted(f"message {number}" for number in range(count))
+
+
+def test_a_batch_of_which_sqs_took_only_a_part_is_worth_another_try(
+    aws: boto3.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = sqs(aws)
+    failed = {"Successful": [], "Failed": [{"Id": "3", "Code": "InternalError", "SenderFault": False}]}
+    monkeypatch.setattr(queue._client, "send_message_batch", lambda **_: failed)
+    with pytest.raises(Retryable, match="SQS did not take 1 messages"):
+        queue.send_all(["one"])

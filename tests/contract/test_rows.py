@@ -142,3 +142,14 @@ def test_a_read_that_answers_only_some_rows_is_tried_again_later(table: DynamoRo
         with pytest.raises(Retryable) as trouble:
             table.read(ONE, TWO)
     assert trouble.value.code is Code.UNAVAILABLE
+
+
+def test_a_partition_is_read_whole_and_alone(rows: Rows) -> None:
+    long = "x" * 20_000
+    for number in range(120):  # more than DynamoDB gives at once
+        rows.write(Change(Key("holds#a", f"run#{number:03d}"), {"reason": long}, 0))
+    rows.write(Change(Key("holds#ab", "run#1"), {"reason": "another"}, 0))
+    found = rows.partition("holds#a")
+    assert sorted(found) == [f"run#{number:03d}" for number in range(120)]
+    assert {(row.values["reason"], row.version) for row in found.values()} == {(long, 1)}
+    assert rows.partition("holds#none") == {}
