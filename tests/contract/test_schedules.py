@@ -14,6 +14,7 @@ from tests.builders import NOW
 
 GROUP = "later"
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:commands"
+DEAD = f"{QUEUE}-dead-letters"
 ROLE = "arn:aws:iam::123456789012:role/later"
 BODY = json.dumps({"reason": "K\u00fcndigung <aws.scheduler.scheduled-time>"})
 
@@ -37,7 +38,7 @@ def both(request: pytest.FixtureRequest) -> tuple[Schedules, Waiting]:
         found = {name: client.get_schedule(GroupName=GROUP, Name=name) for name in names}
         return {name: (each["ScheduleExpression"], each["Target"]["Input"]) for name, each in found.items()}
 
-    return EventBridgeSchedules(client, group=GROUP, queue_arn=QUEUE, role_arn=ROLE), waiting
+    return EventBridgeSchedules(client, group=GROUP, queue_arn=QUEUE, dead_letter_arn=DEAD, role_arn=ROLE), waiting
 
 
 def test_a_message_waits_for_its_moment_in_utc(both: tuple[Schedules, Waiting]) -> None:
@@ -59,11 +60,12 @@ def test_the_same_name_again_changes_nothing(both: tuple[Schedules, Waiting]) ->
 def test_a_schedule_runs_once_at_its_minute_into_the_commands_queue_and_removes_itself(aws: boto3.Session) -> None:
     client = aws.client("scheduler")
     client.create_schedule_group(Name=GROUP)
-    EventBridgeSchedules(client, group=GROUP, queue_arn=QUEUE, role_arn=ROLE).at(NOW, "int_1", BODY)
+    EventBridgeSchedules(client, group=GROUP, queue_arn=QUEUE, dead_letter_arn=DEAD, role_arn=ROLE).at(NOW, "int_1", BODY)
     made = client.get_schedule(GroupName=GROUP, Name="int_1")
     assert (made["ActionAfterCompletion"], made["FlexibleTimeWindow"]) == ("DELETE", {"Mode": "OFF"})
     assert made["ScheduleExpressionTimezone"] == "UTC"
     assert (made["Target"]["Arn"], made["Target"]["RoleArn"]) == (QUEUE, ROLE)
+    assert made["Target"]["DeadLetterConfig"] == {"Arn": DEAD}
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,6 @@ def test_what_the_scheduler_does_not_take_now_is_worth_another_try(
 
     monkeypatch.setattr(client, "create_schedule", refuse)
     with pytest.raises(Retryable) as refused:
-        EventBridgeSchedules(client, group=GROUP, queue_arn=QUEUE, role_arn=ROLE).at(NOW, "int_1", BODY)
+        EventBridgeSchedules(client, group=GROUP, queue_arn=QUEUE, dead_letter_arn=DEAD, role_arn=ROLE).at(NOW, "int_1", BODY)
     assert refused.value.code is Code.UNAVAILABLE
     assert "private" not in refused.value.reason

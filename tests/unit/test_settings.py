@@ -29,6 +29,7 @@ CHAT = {
 }
 INTAKE = {
     **CHAT,
+    "COMMANDS_DEAD_LETTER_QUEUE_ARN": "arn:aws:sqs:eu-west-1:123456789012:dead",
     "COMMANDS_QUEUE_ARN": "arn:aws:sqs:eu-west-1:123456789012:commands",
     "COMMANDS_DEAD_LETTER_QUEUE_URL": "https://sqs/dead",
     "PURGE_QUEUE_URL": "https://sqs/purge",

@@ -33,10 +33,19 @@ class MemorySchedules:
 class EventBridgeSchedules:
     """EventBridge Scheduler, in the stack's own group. A schedule removes itself once it has been sent."""
 
-    def __init__(self, client: "EventBridgeSchedulerClient", *, group: str, queue_arn: str, role_arn: str) -> None:
+    def __init__(
+        self,
+        client: "EventBridgeSchedulerClient",
+        *,
+        group: str,
+        queue_arn: str,
+        dead_letter_arn: str,
+        role_arn: str,
+    ) -> None:
         self._client = client
         self._group = group
         self._queue_arn = queue_arn
+        self._dead_letter_arn = dead_letter_arn
         self._role_arn = role_arn
 
     def at(self, moment: datetime, name: str, body: str) -> None:
@@ -50,7 +59,12 @@ class EventBridgeSchedules:
                     ScheduleExpressionTimezone="UTC",
                     FlexibleTimeWindow={"Mode": "OFF"},
                     ActionAfterCompletion="DELETE",
-                    Target={"Arn": self._queue_arn, "RoleArn": self._role_arn, "Input": body},
+                    Target={
+                        "Arn": self._queue_arn,
+                        "RoleArn": self._role_arn,
+                        "Input": body,
+                        "DeadLetterConfig": {"Arn": self._dead_letter_arn},
+                    },
                 )
             except ClientError as error:
                 if error_code(error) != "ConflictException":

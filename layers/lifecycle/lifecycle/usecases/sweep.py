@@ -115,7 +115,8 @@ class Sweep:
     def _hide(self, message: Message, trouble: Retryable) -> NoReturn:
         refused = isinstance(trouble, TokenRefused)
         wait = waiting.patience(message.receives) if refused else trouble.retry_after or 60.0
-        self.signals.note(Signal.TOKEN_REFUSED if refused else Signal.THROTTLED, {"reason": trouble.reason})
+        waits = Signal.RETRIED if trouble.counted else Signal.THROTTLED
+        self.signals.note(Signal.TOKEN_REFUSED if refused else waits, {"code": trouble.code, "reason": trouble.reason})
         self.queue.hide(message, waiting.clamp(wait))
         raise Later(trouble.reason) from trouble
 

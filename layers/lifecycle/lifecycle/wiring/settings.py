@@ -67,6 +67,7 @@ class IntakeSettings(StatusSettings):
     commands_queue_url: Name
     commands_queue_arn: Name
     commands_dead_letter_queue_url: Name
+    commands_dead_letter_queue_arn: Name
     purge_queue_url: Name
     bus_name: Name
     schedule_group: Name

@@ -33,6 +33,7 @@ def intake() -> Intake:
             session().client("scheduler", config=CONFIG),
             group=settings.schedule_group,
             queue_arn=settings.commands_queue_arn,
+            dead_letter_arn=settings.commands_dead_letter_queue_arn,
             role_arn=settings.schedule_role_arn,
         ),
         outcomes=Outcomes(
