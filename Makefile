@@ -145,6 +145,10 @@ prove: build ## the long proofs; prints its time budget; never part of CI
 bench: build ## the benchmarks
 	@$(PYTEST) -m benchmark --capture=no
 
+.PHONY: openapi
+openapi: setup ## write docs/openapi.json anew from the models
+	@$(DEV)/python -m cli.openapi
+
 # --- running it -----------------------------------------------------------------------------------------------------
 
 .PHONY: demo

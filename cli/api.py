@@ -39,6 +39,8 @@ class Answer:
     intent_id: str = ""
     code: str = ""
     detail: str = ""
+    intent_ids: tuple[str, ...] = ()
+    """All of them, where a delivery became several commands."""
 
     @property
     def accepted(self) -> bool:
@@ -66,7 +68,11 @@ class Api:
             allow_redirects=False,
         )
         said = _object(told)
-        return Answer(told.status_code, *(str(said.get(name) or "") for name in ("intent_id", "code", "detail")))
+        several = said.get("intent_ids")
+        intent_id, code, detail = (str(said.get(name) or "") for name in ("intent_id", "code", "detail"))
+        return Answer(
+            told.status_code, intent_id, code, detail, tuple(map(str, several)) if isinstance(several, list) else ()
+        )
 
     def status(self, intent_id: str) -> Report:
         """Ask once.

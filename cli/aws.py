@@ -1,10 +1,10 @@
 """One stack as its operator reaches it: outputs, secrets, queues and ledger, with the operator's credentials."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import boto3
 from botocore.config import Config
@@ -13,11 +13,18 @@ from botocore.exceptions import ClientError
 from cli.trouble import Exit, Trouble
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.queues import Queue, SqsQueue
-from lifecycle.adapters.rows import DynamoRows
+from lifecycle.adapters.rows import DynamoRows, Key, Rows
 from lifecycle.adapters.secrets import ManagedSecrets, Secrets
 from lifecycle.judgement.transitions import IntentRow
+from lifecycle.usecases.sweep import Progress
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
 _CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+_DEAD, _ORIGIN = "DeadLetterQueueUrl", "QueueUrl"
+_FIRST = ("Commands", "Purge", "Bulk", "Events", "Sweeps")
+_KEPT = frozenset(field.name for field in fields(Progress))
 _NO_TERMS = Terms(lease=timedelta(0), keep=timedelta(0), most_attempts=0)
 """The ledger is only read here."""
 
@@ -42,11 +49,17 @@ class Stack(Protocol):
     def secrets(self) -> Secrets:
         """Its secrets, by full name."""
 
+    def parameters(self) -> Mapping[str, str]:
+        """The parameters it was deployed with."""
+
     def pairs(self) -> list[Pair]:
-        """Both dead-letter queues."""
+        """Its dead-letter queues, those of the commands first."""
 
     def intent(self, intent_id: str) -> IntentRow | None:
         """What the ledger holds on an intent."""
+
+    def sweep(self, sweep_id: str, org_id: str) -> Progress | None:
+        """How far a sweep of an organization has come; `None` if the ledger knows none of this name."""
 
 
 class AwsStack:
@@ -61,11 +74,21 @@ class AwsStack:
         """See `Stack`."""
         return self._outputs
 
+    def parameters(self) -> Mapping[str, str]:
+        """See `Stack`."""
+        told = self._described.get("Parameters", [])
+        return {one.get("ParameterKey", ""): one.get("ParameterValue", "") for one in told}
+
     @cached_property
     def _outputs(self) -> Mapping[str, str]:
+        told = self._described.get("Outputs", [])
+        return {one.get("OutputKey", ""): one.get("OutputValue", "") for one in told}
+
+    @cached_property
+    def _described(self) -> "StackTypeDef":
         client = self._session.client("cloudformation", config=_CONFIG)
         try:
-            found = client.describe_stacks(StackName=self.name)["Stacks"][0].get("Outputs", [])
+            return client.describe_stacks(StackName=self.name)["Stacks"][0]
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") == "ValidationError":
                 where = self._session.region_name or "this region"
@@ -74,7 +97,6 @@ class AwsStack:
                 )
                 raise Trouble(message, Exit.UNREACHABLE) from error
             raise
-        return {output.get("OutputKey", ""): output.get("OutputValue", "") for output in found}
 
     @cached_property
     def _secrets(self) -> ManagedSecrets:
@@ -92,18 +114,38 @@ class AwsStack:
             return SqsQueue(client, output_of(self, output), wait_seconds=self._wait_seconds)
 
         return [
-            Pair("commands", queue("CommandsDeadLetterQueueUrl"), queue("CommandsQueueUrl")),
-            Pair("purge", queue("PurgeDeadLetterQueueUrl"), queue("PurgeQueueUrl")),
+            Pair(name.lower(), queue(f"{name}{_DEAD}"), queue(f"{name}{_ORIGIN}")) for name in paired(self.outputs())
         ]
 
     @cached_property
+    def _rows(self) -> DynamoRows:
+        return DynamoRows(self._session.client("dynamodb", config=_CONFIG), output_of(self, "LedgerTableName"))
+
+    @cached_property
     def _ledger(self) -> Ledger:
-        rows = DynamoRows(self._session.client("dynamodb", config=_CONFIG), output_of(self, "LedgerTableName"))
-        return Ledger(rows, _NO_TERMS, lambda: datetime.now(UTC))
+        return Ledger(self._rows, _NO_TERMS, lambda: datetime.now(UTC))
 
     def intent(self, intent_id: str) -> IntentRow | None:
         """See `Stack`."""
         return self._ledger.find(intent_id)
+
+    def sweep(self, sweep_id: str, org_id: str) -> Progress | None:
+        """See `Stack`."""
+        return progress(self._rows, sweep_id, org_id)
+
+
+def paired(outputs: Mapping[str, str]) -> list[str]:
+    """Which dead-letter queues a stack tells of, by the beginning of their outputs; an older stack has fewer."""
+    found = [name.removesuffix(_DEAD) for name in outputs if name.endswith(_DEAD)]
+    return sorted(found, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))
+
+
+def progress(rows: Rows, sweep_id: str, org_id: str) -> Progress | None:
+    """How far a sweep has come, from the row that it keeps of itself."""
+    [row] = rows.read(Key(f"sweep#{org_id}#{sweep_id}", "state"))
+    if row is None:
+        return None
+    return Progress(**{name: value for name, value in row.values.items() if name in _KEPT})  # type: ignore[arg-type]
 
 
 def output_of(stack: Stack, name: str) -> str:

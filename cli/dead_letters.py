@@ -1,6 +1,7 @@
 """`lifecycle dead-letters`: see what could not be done, send it again, or drop it."""
 
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="See what could not be done, send it again, or drop it. Works on both dead-letter queues of the stack.",
+    help="See what could not be done, send it again, or drop it. Works on every dead-letter queue of the stack.",
 )
 
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Look at so many messages of each queue at most.")]
@@ -45,6 +46,9 @@ def list_(ctx: typer.Context, limit: Limit = 1000, stack: StackName = None, regi
 def show(
     ctx: typer.Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="an intent id or a message id, or how it begins")],
+    payload: Annotated[
+        bool, typer.Option("--payload", help="Only what a source sent in vain, as it was: for `lifecycle source try`.")
+    ] = False,
     limit: Limit = 1000,
     stack: StackName = None,
     region: Region = None,
@@ -54,6 +58,9 @@ def show(
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     for letter in letters.choose(_look(world, target, limit).letters, [id]):
+        if payload:
+            _print_payload(letter)
+            continue
         row = target.intent(letter.intent_id) if letter.intent_id else None
         out = console()
         for name, value in (
@@ -98,10 +105,14 @@ def send_again(
     if ids:
         chosen = letters.choose(seen.letters, ids)
     else:
-        chosen = [one for one in seen.letters if one.intent_id and (all_ or one.code == code)]
-        poison = [one for one in seen.letters if not one.intent_id and (all_ or one.code == code)]
+        meant = [one for one in seen.letters if all_ or one.code == code]
+        chosen = [one for one in meant if one.is_sound]
+        payloads = sum(one.is_payload for one in meant)
+        poison = len(meant) - len(chosen) - payloads
         if poison:
-            console().print(NOTE, f"{len(poison)} that are no commands stay: send those by message id, if at all.")
+            console().print(NOTE, f"{poison} that are no commands stay: send those by message id, if at all.")
+        if payloads:
+            console().print(NOTE, f"{payloads} stay. {letters.UNTRANSLATABLE}", soft_wrap=True)
     if not chosen:
         console().print(YES, "There is nothing to send again.")
         return
@@ -157,6 +168,17 @@ def _look(world: "World", stack: "Stack", limit: int) -> "Look":
     for missed in seen.missed:
         console(errors=True).print(NOTE, f"Not all could be seen. {missed}")
     return seen
+
+
+def _print_payload(letter: "Letter") -> None:
+    from cli.letters import Payload
+
+    if not isinstance(letter.content, Payload):
+        raise Trouble(f"{letter.name} holds no payload of a source; it is: {letter.what}.")
+    if sys.stdout.isatty():
+        console().print(plain(letter.content.payload, most=20_000), soft_wrap=True)
+    else:  # To a file: byte for byte.
+        sys.stdout.write(letter.content.payload)
 
 
 def _print(world: "World", shown: list["Letter"]) -> None:

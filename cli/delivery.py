@@ -12,13 +12,16 @@ from pathlib import Path
 from cli.signing import sign
 from cli.trouble import Exit, Trouble
 from lifecycle.adapters.secrets import Secrets, signing_secrets
+from lifecycle.judgement.people import People
 from lifecycle.judgement.signatures import Scheme
 from lifecycle.judgement.sources import Source, Sources
 from lifecycle.words.capabilities import Capability, capability
 from lifecycle.words.commands import CommandRequest
 from lifecycle.words.errors import Rejected
 
-SOURCES_FILE = Path(__file__).resolve().parents[1] / "layers" / "config" / "sources.toml"
+_CONFIG = Path(__file__).resolve().parents[1] / "layers" / "config"
+SOURCES_FILE = _CONFIG / "sources.toml"
+PEOPLE_FILE = _CONFIG / "people.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +29,25 @@ class Delivery:
     """What is posted, but for the signature, which is made when it is sent."""
 
     source: str
-    scheme: Scheme
+    declared: Source
     body: bytes
     delivery_id: str
 
-    def headers(self, secret: str, now: datetime) -> dict[str, str]:
-        """The headers that sign it, good for five minutes.
+    def headers(self, secret: str, now: datetime, *, uri: str = "") -> dict[str, str]:
+        """The headers that sign it; `uri` is where it is posted. Good for five minutes, if the source says no other.
 
         Raises:
             Trouble: The secret cannot be used for signing.
         """
         try:
-            return sign(self.scheme, secret, self.body, delivery_id=self.delivery_id, timestamp=int(now.timestamp()))
+            return sign(
+                self.declared,
+                secret,
+                self.body,
+                delivery_id=self.delivery_id,
+                timestamp=int(now.timestamp()),
+                uri=uri,
+            )
         except (ValueError, binascii.Error) as error:
             raise Trouble(f"The secret of source '{self.source}' is of no use: {error}.") from error
 
@@ -48,8 +58,21 @@ def declared_sources(path: Path = SOURCES_FILE) -> Sources:
     Raises:
         Trouble: The file is missing or wrong.
     """
+    return Sources.parse(_text_of(path))
+
+
+def declared_people(path: Path = PEOPLE_FILE) -> People:
+    """Who may do what from a chat tool, in this checkout.
+
+    Raises:
+        Trouble: The file is missing or wrong.
+    """
+    return People.parse(_text_of(path))
+
+
+def _text_of(path: Path) -> str:
     try:
-        return Sources.parse(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Trouble(f"{path} cannot be read: {error}") from error
 
@@ -62,7 +85,7 @@ def declared(sources: Sources, name: str) -> Source:
     """
     if name not in sources.sources:
         raise Trouble(
-            f"Source '{name}' is not in layers/config/sources.toml. Declared: {', '.join(sorted(sources.sources))}.",
+            f"Source '{name}' is not in sources.toml. Declared: {', '.join(sorted(sources.sources))}.",
             Exit.USAGE,
         )
     return sources.sources[name]
@@ -73,16 +96,24 @@ def new_delivery_id() -> str:
     return f"msg_{secrets.token_hex(12)}"
 
 
-def delivery(source: str, scheme: Scheme, asked: Mapping[str, object], delivery_id: str) -> tuple[Delivery, Capability]:
+def delivery(
+    source: str, declared: Source, asked: Mapping[str, object], delivery_id: str
+) -> tuple[Delivery, Capability]:
     """Make a delivery, checked as the stack will check it.
 
     Raises:
-        Trouble: It is not a command, or Tallyfy has no such action.
+        Trouble: It is not a command, Tallyfy has no such action, or the source does not speak our own words.
     """
+    if declared.commands or declared.scheme not in {Scheme.STANDARD_WEBHOOKS, Scheme.HMAC}:
+        raise Trouble(
+            f"Source '{source}' sends payloads of its own, which sources.toml translates. Send as another source; "
+            f"`lifecycle source try {source} <file>` shows what a payload of its becomes.",
+            Exit.USAGE,
+        )
     if not re.fullmatch(r"[\x21-\x7e]{1,200}", delivery_id):
         raise Trouble("A delivery id has 1 to 200 visible ASCII characters and no spaces.", Exit.USAGE)
     said = {name: value for name, value in asked.items() if value is not None and value is not False}
-    if scheme is Scheme.HMAC:
+    if declared.scheme is Scheme.HMAC:
         said["delivery_id"] = delivery_id  # This scheme has no header for it.
     body = json.dumps(said).encode()
     try:
@@ -90,7 +121,7 @@ def delivery(source: str, scheme: Scheme, asked: Mapping[str, object], delivery_
         doing = capability(request.resource, request.action)
     except Rejected as error:
         raise Trouble(error.reason, Exit.USAGE) from error
-    return Delivery(source, scheme, body, delivery_id), doing
+    return Delivery(source, declared, body, delivery_id), doing
 
 
 def expectations(pairs: list[str]) -> dict[str, str] | None:

@@ -9,12 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cli.aws import Pair
 from cli.trouble import Exit, Trouble
 from lifecycle.adapters.queues import Message, Queue
 from lifecycle.judgement.transitions import DEAD, OPEN, IntentRow
+from lifecycle.usecases.sweep import Errand
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Retryable
 
@@ -22,18 +23,42 @@ HIDDEN_SECONDS = 60
 _MOST_SECONDS = 45.0
 """A look ends before the first letter it has hidden appears again."""
 _LEAST_PREFIX = 8
+UNTRANSLATABLE = (
+    "It is a payload that sources.toml could not translate, not a command, so it cannot be sent again. Mend the rule, "
+    "try it with `lifecycle source try`, deploy, and ask the sender to deliver again; then drop it."
+)
 
 type Clock = Callable[[], datetime]
 
 
+class Payload(BaseModel):
+    """What a source sent in vain: the body of such a dead letter. A long payload is kept in part."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    payload: str
+
+
+class Event(BaseModel):
+    """An event of EventBridge, as far as it is shown."""
+
+    source: str
+    detail_type: str = Field(alias="detail-type")
+
+
+type Content = Command | Payload | Event | Errand | None
+"""What a body is; `None` if it is nothing known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter. An empty `intent_id` is poison: no command, so only its message id names it."""
+    """One dead letter. Without an `intent_id` it is no command, so only its message id names it."""
 
     queue: str
     message: Message
     intent_id: str
-    command: Command | None
+    content: Content
 
     @property
     def name(self) -> str:
@@ -48,9 +73,29 @@ class Letter:
     @property
     def what(self) -> str:
         """What was asked for, as far as it can be read."""
-        if self.command is None:
-            return "not a command"
-        return f"{self.command.action} {self.command.resource.label} {self.command.id}"
+        match self.content:
+            case Command(find=None) as command:
+                return f"{command.action} {command.resource.label} {command.id}"
+            case Command() as command:
+                return f"{command.action} a {command.resource.label} by what people call it"
+            case Payload(source=source):
+                return f"a payload of source '{source}'"
+            case Event() as event:
+                return f"event {event.detail_type} of {event.source}"
+            case Errand(sweep_id=sweep_id, org_id=org_id):
+                return f"sweep {sweep_id} of {org_id or 'every organization'}"
+            case None:
+                return "not a command"
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it may do what it was meant for when it is sent again; poison never does."""
+        return bool(self.intent_id) or isinstance(self.content, Event | Errand)
+
+    @property
+    def is_payload(self) -> bool:
+        """Whether it is a payload that could not be translated: nothing to send again."""
+        return isinstance(self.content, Payload)
 
     @property
     def code(self) -> str:
@@ -135,13 +180,16 @@ class Deed:
 def send_again(pairs: Sequence[Pair], chosen: Sequence[Letter], *, most: int, clock: Clock) -> Iterator[Deed]:
     """Send each chosen letter to the queue it came from, then delete it.
 
-    A crash in between leaves both copies, and the ledger lets only one of them act.
+    A crash in between leaves both copies, and the ledger lets only one of them act. What cannot be sent again stays.
     """
+    for letter in chosen:
+        if letter.is_payload:
+            yield Deed(letter, done=False, remark=UNTRANSLATABLE)
 
     def send(pair: Pair, message: Message) -> None:
         pair.origin.send(message.body, {"redrive": str(message.redrive + 1)})
 
-    return _each(pairs, chosen, send, most=most, clock=clock)
+    yield from _each(pairs, [one for one in chosen if not one.is_payload], send, most=most, clock=clock)
 
 
 def drop(pairs: Sequence[Pair], chosen: Sequence[Letter], *, most: int, clock: Clock) -> Iterator[Deed]:
@@ -246,11 +294,17 @@ class _Sweep:
 
 
 def _letter(queue: str, message: Message) -> Letter:
-    try:
-        command: Command | None = Command.model_validate_json(message.body)
-    except ValidationError:
-        command = None
+    content = _content(queue, message)
     intent_id = message.attributes.get("intent_id", "")
-    if not intent_id and command is not None and "code" not in message.attributes:
-        intent_id = command.intent_id  # SQS itself moved it here, after too many crashes.
-    return Letter(queue, message, intent_id, command)
+    if not intent_id and isinstance(content, Command) and "code" not in message.attributes:
+        intent_id = content.intent_id  # SQS itself moved it here, after too many crashes.
+    return Letter(queue, message, intent_id, content)
+
+
+def _content(queue: str, message: Message) -> Content:
+    """Read a body as what its queue is for: the same text means nothing in another one."""
+    models: dict[str, tuple[type[Command | Payload | Event | Errand], ...]] = {"events": (Event,), "sweeps": (Errand,)}
+    for model in models.get(queue, (Command, Payload)):
+        with suppress(ValidationError):
+            return model.model_validate_json(message.body)
+    return None

@@ -11,6 +11,8 @@ from cli.dead_letters import app as dead_letters
 from cli.local.commands import app as local
 from cli.options import ApiUrl, Region, RootStackName, StackName, Timeout, ToldGroup, Wait, Yes, stack_of, world_of
 from cli.screen import NO, NOTE, YES, console, plain, status_text, table
+from cli.source import app as source
+from cli.sweep import app as sweep
 from cli.trouble import EXIT_CODES, Exit, Trouble
 from cli.world import World
 
@@ -27,6 +29,8 @@ app = typer.Typer(
     epilog="AWS credentials, profile and endpoint come from the usual AWS_* variables. " + EXIT_CODES,
 )
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(source, name="source")
+app.add_typer(sweep, name="sweep")
 app.add_typer(local, name="local")
 
 
@@ -88,7 +92,7 @@ def send(
     declared = made.declared(made.declared_sources(), source)
     packet, doing = made.delivery(
         source,
-        declared.scheme,
+        declared,
         {
             "action": action,
             "resource": resource,
@@ -105,7 +109,9 @@ def send(
     if doing.irreversible and not yes:
         _agreed(f"{doing.name} cannot be taken back. {doing.remark} Send it?")
     api = world.api(target, api_url)
-    answer = api.post(source, packet.body, packet.headers(_secret(target, source, secret_from_stack), world.clock()))
+    secret = _secret(target, source, secret_from_stack)
+    uri = f"{api.url}/webhooks/{source}"
+    answer = api.post(source, packet.body, packet.headers(secret, world.clock(), uri=uri))
     _accepted(answer, packet.delivery_id)
     out = console()
     out.print(YES, f"accepted: {doing.name}")
@@ -136,7 +142,7 @@ def status(
 def check(ctx: typer.Context, api_url: ApiUrl = None, stack: StackName = None, region: Region = None) -> None:
     """Check settings, secrets, tokens and roles; only reads, changes nothing."""
     from cli import preflight
-    from cli.delivery import declared_sources
+    from cli.delivery import declared_people, declared_sources
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     marks = {preflight.Mark.YES: YES, preflight.Mark.NOTE: NOTE, preflight.Mark.NO: NO}
@@ -145,6 +151,7 @@ def check(ctx: typer.Context, api_url: ApiUrl = None, stack: StackName = None, r
     for finding in preflight.check(
         target,
         declared_sources(),
+        declared_people(),
         lambda _: world.api(target, api_url),
         preflight.read_only(world.session()),
         clock=world.clock,

@@ -1,7 +1,7 @@
 """`lifecycle check`: is everything there that the stack needs to do its work? Reads only."""
 
 import binascii
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -10,11 +10,14 @@ import requests
 
 from cli.api import Api
 from cli.aws import Stack, output_of
+from cli.rehearsal import Rehearsal
 from cli.signing import sign
 from cli.trouble import Trouble, trouble_in
 from lifecycle.adapters.secrets import Secrets, signing_secrets
 from lifecycle.adapters.tallyfy import HttpTallyfy, Json, Tokens, pooled_session
-from lifecycle.judgement.signatures import Accepted, Scheme, verify
+from lifecycle.judgement.http import Request
+from lifecycle.judgement.people import People
+from lifecycle.judgement.signatures import Scheme
 from lifecycle.judgement.sources import Source, Sources
 from lifecycle.words.capabilities import PERMANENT
 from lifecycle.words.errors import LifecycleError
@@ -69,15 +72,15 @@ def read_only(session: requests.Session | None = None) -> ReadOnlySession:
 def check(
     stack: Stack,
     sources: Sources,
+    people: People,
     api: Callable[[str], Api],
     session: ReadOnlySession,
     *,
     clock: Callable[[], datetime],
 ) -> Iterator[Finding]:
     """Check everything that can be checked without changing anything; findings come as they are made."""
-    yield Finding(
-        Mark.YES, "layers/config/sources.toml", f"{len(sources.sources)} sources: {', '.join(sources.sources)}"
-    )
+    yield _file("sources.toml", "source", "sources", sources.sources)
+    yield _file("people.toml", "person", "people", people.people)
     missing = [name for name in OUTPUTS if not stack.outputs().get(name)]
     if missing:
         yield Finding(Mark.NO, f"stack {stack.name}", f"no output {', '.join(missing)}", "Deploy this release.")
@@ -87,10 +90,19 @@ def check(
     prefix = output_of(stack, "SecretPrefix")
     organizations = output_of(stack, "OrganizationIds").split(",")
     for name, source in sources.sources.items():
-        yield _source_secret(stack.secrets(), prefix, name, source, clock())
+        if source.scheme is not Scheme.EVENTBRIDGE:  # The bus itself says who may put events on it.
+            yield _source_secret(stack.secrets(), prefix, name, source, clock())
         yield from _strangers(name, source, organizations)
+    if people.people:
+        yield _chat_secret(stack.secrets(), prefix)
+        yield from _lost(people, organizations)
     for org_id in organizations:
         yield from _organization(stack, sources, session, org_id, organizations)
+
+
+def _file(name: str, one: str, many: str, entries: Mapping[str, object]) -> Finding:
+    named = f": {', '.join(entries)}" if entries else ""
+    return Finding(Mark.YES, f"layers/config/{name}", f"{len(entries)} {one if len(entries) == 1 else many}{named}")
 
 
 def _health(api: Callable[[str], Api]) -> Finding:
@@ -109,35 +121,55 @@ def _health(api: Callable[[str], Api]) -> Finding:
 def _source_secret(secrets: Secrets, prefix: str, name: str, source: Source, now: datetime) -> Finding:
     what = f"secret of source {name}"
     where = f"{prefix}/sources/{name}"
-    todo = f"Store it in Secrets Manager as {where}."
+    found = _stored(secrets, where, what, "Store it, or take the source out of sources.toml.")
+    if isinstance(found, Finding):
+        return found
+    for number, secret in enumerate(found, start=1):
+        wrong = _unusable(name, source, secret.decode(), now)
+        if wrong:
+            return Finding(Mark.NO, what, f"number {number} cannot be used: {wrong}", f"Store another one in {where}.")
+    return _sized(what, found, source.scheme)
+
+
+def _chat_secret(secrets: Secrets, prefix: str) -> Finding:
+    what = "signing secret of Slack"
+    found = _stored(secrets, f"{prefix}/chat/slack", what, "Store it, or take everybody out of people.toml.")
+    return found if isinstance(found, Finding) else _sized(what, found, "as Slack made it", least=1)
+
+
+def _stored(secrets: Secrets, where: str, what: str, todo: str) -> list[bytes] | Finding:
     try:
         found = signing_secrets(secrets.get(where, fresh=True))
     except LifecycleError as error:
         return Finding(Mark.NO, what, error.reason, todo)
     if not found:
         return Finding(Mark.NO, what, "it holds no signing secret", 'Store the text, or {"secrets": ["new", "old"]}.')
-    for number, secret in enumerate(found, start=1):
-        wrong = _unusable(source.scheme, secret, now)
-        if wrong:
-            return Finding(Mark.NO, what, f"number {number} cannot be used: {wrong}", todo)
-    size = f"{len(found)} secret{'s' if len(found) > 1 else ''}, {source.scheme}"
-    if min(map(len, found)) < _LEAST_SECRET_BYTES:
-        return Finding(Mark.NOTE, what, f"{size}, but short", f"Take {_LEAST_SECRET_BYTES} random bytes or more.")
+    return found
+
+
+def _sized(what: str, found: list[bytes], kind: str, *, least: int = _LEAST_SECRET_BYTES) -> Finding:
+    size = f"{len(found)} secret{'s' if len(found) > 1 else ''}, {kind}"
+    if min(map(len, found)) < least:
+        return Finding(Mark.NOTE, what, f"{size}, but short", f"Take {least} random bytes or more.")
     return Finding(Mark.YES, what, size)
 
 
-def _unusable(scheme: Scheme, secret: bytes, now: datetime) -> str:
-    """Sign a line and verify it as the webhook does."""
+def _unusable(name: str, source: Source, secret: str, now: datetime) -> str:
+    """Sign a line and let the intake verify it."""
+    body, uri = b"check", f"https://api.example/webhooks/{name}"
     try:
-        headers = sign(scheme, secret.decode(), b"check", delivery_id="check", timestamp=int(now.timestamp()))
+        headers = sign(source, secret, body, delivery_id="check", timestamp=int(now.timestamp()), uri=uri)
     except (ValueError, binascii.Error) as error:
         return str(error)
-    checked = verify(scheme, [secret], headers, b"check", now=now.timestamp())
-    return "" if isinstance(checked, Accepted) else checked.why
+    sent = Request(
+        route="", method="POST", uri=uri, parameters={"source": name, "key": secret}, headers=headers, body=body
+    )
+    return Rehearsal(name, source, frozenset(), secrets=[secret], now=now).why_refused(sent)
 
 
 def _strangers(name: str, source: Source, organizations: list[str]) -> Iterator[Finding]:
-    strangers = sorted((source.organizations or frozenset()) - set(organizations))
+    named = (source.organizations or frozenset()) | {rule.org_id for rule in source.commands}
+    strangers = sorted(named - set(organizations))
     if strangers:
         yield Finding(
             Mark.NOTE,
@@ -145,6 +177,16 @@ def _strangers(name: str, source: Source, organizations: list[str]) -> Iterator[
             f"{', '.join(strangers)}: not the stack's",
             "Add them to OrganizationIds, or take them out of sources.toml.",
         )
+
+
+def _lost(people: People, organizations: list[str]) -> Iterator[Finding]:
+    """People whose every line would be answered with a refusal."""
+    for name, person in people.people.items():
+        what = f"organization of {name}"
+        if person.organization is None and len(organizations) > 1:
+            yield Finding(Mark.NOTE, what, "not said, and the stack has several", "Say it in people.toml.")
+        elif person.organization is not None and person.organization not in organizations:
+            yield Finding(Mark.NOTE, what, f"{person.organization}: not the stack's", "Correct people.toml.")
 
 
 def _organization(

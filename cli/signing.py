@@ -5,15 +5,19 @@ import binascii
 import hashlib
 import hmac
 
-from lifecycle.judgement.signatures import Scheme
+from lifecycle.judgement.http import Request
+from lifecycle.judgement.signatures import Scheme, Signature
+from lifecycle.judgement.sources import Source
 
 _PREFIX = "whsec_"
 
 
-def sign(scheme: Scheme, secret: str, body: bytes, *, delivery_id: str, timestamp: int) -> dict[str, str]:
-    """The headers to send with `body`. `timestamp` is in seconds since 1970, UTC, and good for five minutes.
+def sign(
+    source: Source, secret: str, body: bytes, *, delivery_id: str, timestamp: int, uri: str = ""
+) -> dict[str, str]:
+    """The headers to send with `body`. `timestamp` is in seconds since 1970, UTC.
 
-    With plain HMAC the delivery id is no header: it stands in the body.
+    `uri` is needed where the source signs it. Where the scheme has no header for the delivery id, none is made.
 
     Raises:
         ValueError: The secret cannot be used with this scheme; the text says why, and nothing of the secret.
@@ -21,7 +25,7 @@ def sign(scheme: Scheme, secret: str, body: bytes, *, delivery_id: str, timestam
     if not secret.strip():
         msg = "the secret is empty"
         raise ValueError(msg)
-    match scheme:
+    match source.scheme:
         case Scheme.STANDARD_WEBHOOKS:
             signed = b".".join((delivery_id.encode(), str(timestamp).encode(), body))
             signature = base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256)).decode()
@@ -31,9 +35,21 @@ def sign(scheme: Scheme, secret: str, body: bytes, *, delivery_id: str, timestam
                 "webhook-signature": f"v1,{signature}",
             }
         case Scheme.HMAC:
-            signed = b".".join((str(timestamp).encode(), body))
-            signature = hmac.digest(secret.encode(), signed, hashlib.sha256).hex()
-            return {"x-timestamp": str(timestamp), "x-signature": f"sha256={signature}"}
+            return hmac_headers(source.signature or Signature(), secret, body, timestamp=timestamp, uri=uri)
+        case Scheme.SHARED_SECRET:
+            return {source.header: secret} if source.header else {}
+        case Scheme.EVENTBRIDGE:
+            msg = "events on the bus are not signed"
+            raise ValueError(msg)
+
+
+def hmac_headers(how: Signature, secret: str, body: bytes, *, timestamp: int, uri: str = "") -> dict[str, str]:
+    """The headers of an HMAC that `how` describes; Slack's is one of them."""
+    written = str(timestamp * (1000 if how.timestamp_unit == "ms" else 1))
+    request = Request(route="", method="POST", uri=uri, parameters={}, headers={}, body=body)
+    digest = hmac.digest(secret.encode(), how.text(request, written), how.hash)
+    text = digest.hex() if how.encoding == "hex" else base64.b64encode(digest).decode()
+    return {how.header: f"{how.prefix}{text}"} | ({how.timestamp_header: written} if how.timed else {})
 
 
 def _key(secret: str) -> bytes:

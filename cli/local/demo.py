@@ -2,9 +2,11 @@
 
 import base64
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlencode
 
 from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -17,16 +19,46 @@ from cli.aws import AwsStack, Pair
 from cli.delivery import Delivery, declared_sources, delivery, new_delivery_id
 from cli.letters import Letter
 from cli.local.running import SOURCE, Local, local_stack, pointed_at, utc_now
-from cli.local.simulator import DefaultIds, Fault, SimulatorClient
-from cli.local.stack import ROOT
+from cli.local.simulator import (
+    DefaultIds,
+    Fault,
+    Seed,
+    SeedOrganization,
+    SeedRun,
+    SeedTag,
+    SimulatorClient,
+    make_id,
+)
+from cli.local.stack import HOST, ROOT
 from cli.screen import NO, YES, plain, status_text, table
 from cli.screen import console as plain_console
+from cli.signing import hmac_headers, sign
 from lifecycle.adapters.tallyfy import pooled_session
+from lifecycle.judgement.slack import SIGNATURE as SLACK
 from lifecycle.judgement.transitions import DEAD, IntentRow, Status
+from lifecycle.usecases.sweep import Errand
+from lifecycle.usecases.sweep import Progress as Swept
 from lifecycle.words.capabilities import Action, Resource
+from lifecycle.words.intents import INTENT_PATTERN
 
 ORG = DefaultIds.ORGANIZATION
 LOG = ROOT / ".local" / "logs" / "demo.log"
+EVENTS = ROOT / "events"
+PROJECT, DEAL, ASKED_IN_SLACK, DEAL_TAG = (make_id("demo", what) for what in ("project", "deal", "slack", "tag"))
+_SEED = Seed(
+    organizations=[
+        SeedOrganization(
+            id=ORG,
+            tags=[SeedTag(id=DEAL_TAG, title="deal-9172831465")],
+            runs=[
+                SeedRun(id=PROJECT, name="Website relaunch", checklist_id=DefaultIds.TEMPLATE),
+                SeedRun(id=DEAL, name="Onboard Hooli", tags=[DEAL_TAG]),
+                SeedRun(id=ASKED_IN_SLACK, name="Onboard Stark", status="complete", completed_at="-3d"),
+            ],
+        )
+    ]
+)
+"""What the samples in events/ speak of."""
 _STRANGER = "whsec_" + base64.b64encode(b"known to nobody of ours").decode()
 _END_SECONDS = 60.0
 _EVERY = 0.1
@@ -143,6 +175,8 @@ class Show:
         self._first: tuple[Delivery, dict[str, str], str] | None = None
         self._outage: Asked | None = None
         self._found: list[Letter] = []
+        self._local = local
+        self.simulator.merge(_SEED)
 
     # --- the steps ----------------------------------------------------------------------------------------------------
 
@@ -233,6 +267,94 @@ class Show:
         self._ended(step, answer, "delete tag", DefaultIds.UNUSED_TAG, Action.DELETE, Status.DONE)
         step.check("the simulator has it deleted", self._state(DefaultIds.UNUSED_TAG) == "deleted")
 
+    def event(self, step: Step) -> None:
+        """An event on the bus: another system closed a project that is named as the process is."""
+        [entry] = json.loads((EVENTS / "put-events.json").read_bytes())
+        entry["EventBusName"] = self.stack.outputs()["BusName"]
+        step.sent.append(f"aws events put-events: {entry['DetailType']} of {entry['Source']}, {entry['Detail']}")
+        put = self._local.stack.events.put_events(Entries=[entry])
+        step.check("the bus took it", put["FailedEntryCount"] == 0)
+        step.check("the simulator has it archived", _until(lambda: self._state(PROJECT) == "archived"))
+        effects = self.simulator.effects(Action.ARCHIVE, PROJECT)
+        step.came_back.append(f"the one process of that name in its template is archived, {_changes(effects)}")
+        step.check("one effect", effects == 1)
+
+    def hubspot(self, step: Step) -> None:
+        """HubSpot's own payload: four events, of which two are deals that were won; one of them has a process."""
+        body = (EVENTS / "hubspot-deal-won.json").read_bytes()
+        # What the function sees as the URL, as on AWS: HubSpot signs the URL that it calls.
+        uri = f"https://{self._local.stack.physical_id('HttpApi')}.execute-api.{HOST}/webhooks/hubspot"
+        headers = sign(
+            self._sources.sources["hubspot"],
+            self._secrets["hubspot"],
+            body,
+            delivery_id="",
+            timestamp=int(utc_now().timestamp()),
+            uri=uri,
+        )
+        step.sent.append("POST /webhooks/hubspot: four events, two of them deals won, signed as HubSpot's version 3")
+        answer = self.api.post("hubspot", body, headers)
+        step.check(f"202 with two intents, not {answer.status} {answer.detail}", len(answer.intent_ids) == 2)  # noqa: PLR2004
+        for intent_id, status in zip(answer.intent_ids, (Status.DONE, Status.REJECTED), strict=False):
+            report = self.api.wait(intent_id, seconds=_END_SECONDS, every=_EVERY)
+            step.came_back.append(f"{report.status}: {report.reason}")
+            step.check(f"{status}, not {report.status}", report.status is status)
+        if answer.intent_ids:
+            self.asked.append(
+                Asked(answer.intent_ids[0], "archive process (deal)", DEAL, Action.ARCHIVE, Status.DONE, 1)
+            )
+        step.check("the simulator has it archived", self._state(DEAL) == "archived")
+
+    def report(self, step: Step) -> None:
+        """The nightly sweep, which only reports unless it is told otherwise."""
+        before = self.simulator.effects()
+        sweep_id = f"{utc_now():%Y-%m-%dT%H:%M:%SZ}"
+        [queue] = [pair.origin for pair in self.pairs if pair.name == "sweeps"]
+        step.sent.append(f"what the schedule sends each night: sweep {sweep_id}, mode report")
+        queue.send(Errand(sweep_id=sweep_id).model_dump_json())
+        found: list[Swept | None] = []
+
+        def finished() -> bool:
+            found[:] = [self.stack.sweep(sweep_id, ORG)]
+            return found[0] is not None and found[0].done
+
+        step.check("it finished", _until(finished, seconds=_END_SECONDS))
+        if found and (row := found[0]) is not None:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in json.loads(row.kinds).items())
+            step.came_back.append(f"{row.seen} processes seen, {row.due} due: {kinds}")
+            step.check("one is due", row.due == 1)
+            step.check("nothing was enqueued", row.sent == 0)
+        step.check("nothing was changed", self.simulator.effects() == before)
+
+    def slack(self, step: Step) -> None:
+        """A slash command: answered at once, and the result follows."""
+        text = f"archive https://go.tallyfy.com/{ORG}/process/{ASKED_IN_SLACK}"
+        form = {"team_id": "T012ABCDE", "user_id": "U034FGHIJ", "command": "/tallyfy", "text": text}
+        form |= {"trigger_id": new_delivery_id(), "response_url": self._local.response_url}
+        body = urlencode(form).encode()
+        headers = hmac_headers(SLACK, self._local.chat_secret, body, timestamp=int(utc_now().timestamp()))
+        step.sent.append(f"/tallyfy {text}")
+        began = time.monotonic()
+        answer = pooled_session().post(
+            f"{self.api.url}/chat/slack",
+            data=body,
+            headers={**headers, "content-type": "application/x-www-form-urlencoded"},
+            timeout=10,
+        )
+        took = time.monotonic() - began
+        line = str(answer.json().get("text", ""))
+        step.came_back.append(f"after {took:.1f} s: {line}")
+        step.check("answered within Slack's three seconds", took < 3)  # noqa: PLR2004 - the number shown
+        intent = re.search(INTENT_PATTERN.strip("^$"), line)
+        step.check(f"accepted, not {answer.status_code}", intent)
+        if intent is None:
+            return
+        self.asked.append(Asked(intent[0], "archive process (Slack)", ASKED_IN_SLACK, Action.ARCHIVE, Status.DONE, 1))
+        said = self._local.slack.heard.get(timeout=_END_SECONDS)
+        step.came_back.append(f"later: {said}")
+        step.check("the result is told in Slack", ": done. " in said)
+        step.check("the simulator has it archived", self._state(ASKED_IN_SLACK) == "archived")
+
     def dead_letters(self, step: Step) -> None:
         """A poison message, and a command whose calls all met an outage."""
         self.pairs[0].origin.send(_POISON)
@@ -286,7 +408,7 @@ class Show:
         step.check("the simulator has it active", self._state(DefaultIds.ARCHIVED_TASK) == "active")
         left = sorted(letter.code for letter in self._letters())
         step.came_back.append(f"still dead letters: {', '.join(left)}")
-        step.check("only the others are left", left == ["poison", "too_young"])
+        step.check("only the others are left", left == ["not_one", "poison", "too_young"])
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -315,7 +437,7 @@ class Show:
 
     def _packet(self, resource: Resource, action: Action, id: str, *, source: str = SOURCE) -> Delivery:
         asked = {"action": action, "resource": resource, "org_id": ORG, "id": id, "reason": "Shown in the demo"}
-        return delivery(source, self._sources.sources[source].scheme, asked, new_delivery_id())[0]
+        return delivery(source, self._sources.sources[source], asked, new_delivery_id())[0]
 
     def _post(self, packet: Delivery) -> Answer:
         return self.api.post(packet.source, packet.body, packet.headers(self._secrets[packet.source], utc_now()))
@@ -362,6 +484,10 @@ STEPS: tuple[tuple[str, Callable[[Show, Step], None]], ...] = (
     ("A one-off task", Show.task),
     ("A template", Show.template),
     ("A tag", Show.tag),
+    ("An event of another system archives the process that bears the project's name", Show.event),
+    ("A webhook of HubSpot's, as HubSpot sends it", Show.hubspot),
+    ("The nightly report", Show.report),
+    ("A slash command in Slack", Show.slack),
     ("A poison message and an outage end in the dead-letter queue, with reasons", Show.dead_letters),
     ("Sent again, and done", Show.sent_again),
 )

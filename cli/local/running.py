@@ -14,14 +14,17 @@ from pathlib import Path
 import boto3
 
 from cli.delivery import declared_sources, delivery, new_delivery_id, stored_secret
+from cli.local.mailbox import REPLIES, ListeningSimulator
 from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, SimulatorServer
 from cli.local.stack import REGION, ROOT, LocalStack, StackOptions, StackState
 from lifecycle.adapters.secrets import ManagedSecrets
-from lifecycle.judgement.signatures import TOLERANCE_SECONDS, Scheme
+from lifecycle.judgement.signatures import Scheme
 from lifecycle.judgement.sources import Sources
 
 STATE_FILE = ROOT / ".local" / "stack.json"
 SOURCE = "operator"
+_SIGNED_SECONDS = 300
+"""How long Standard Webhooks takes a signature."""
 _ROOT_USER = "test"
 """MiniStack's word for it, as key and as secret."""
 
@@ -34,6 +37,15 @@ class Local:
     simulator: SimulatorServer
     secrets: Mapping[str, str]
     """One signing secret per source."""
+    chat_secret: str
+    """Slack's signing secret."""
+    slack: ListeningSimulator
+    """The simulator again, for what people in Slack are shown."""
+
+    @property
+    def response_url(self) -> str:
+        """Where they are shown it."""
+        return self.simulator.base_url.removesuffix("/api") + REPLIES
 
 
 @contextlib.contextmanager
@@ -43,28 +55,29 @@ def local_stack(on_step: Callable[[str], None], *, state_file: Path | None = Non
     Raises:
         LocalStackError: A step failed.
     """
-    made = _new_secrets(declared_sources())
-    with SimulatorServer() as simulator:
+    made, chat_secret = _new_secrets(declared_sources()), secrets.token_hex(16)
+    slack = ListeningSimulator()
+    with SimulatorServer(slack) as simulator:
         options = StackOptions(
             tallyfy_base_url=simulator.base_url,
             organization_ids=(DefaultIds.ORGANIZATION,),
             sources={name: (secret,) for name, secret in made.items()},
+            chats={"slack": (chat_secret,)},
             tokens={DefaultIds.ORGANIZATION: DEFAULT_TOKEN},
             parameters={"RetryBaseSeconds": "0.2"},  # Nobody should wait half a minute for the sixth attempt.
         )
         with LocalStack(options, state_file=state_file, on_step=on_step) as stack, ending_calmly():
-            yield Local(stack, simulator, made)
+            yield Local(stack, simulator, made, chat_secret, slack)
 
 
 def _new_secrets(sources: Sources) -> dict[str, str]:
     def secret(scheme: Scheme) -> str:
-        match scheme:
-            case Scheme.STANDARD_WEBHOOKS:
-                return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-            case Scheme.HMAC:
-                return secrets.token_hex(32)
+        if scheme is Scheme.STANDARD_WEBHOOKS:
+            return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        return secrets.token_hex(32)
 
-    return {name: secret(source.scheme) for name, source in sources.sources.items()}
+    signing = {name: source.scheme for name, source in sources.sources.items() if source.scheme != Scheme.EVENTBRIDGE}
+    return {name: secret(scheme) for name, scheme in signing.items()}
 
 
 @contextlib.contextmanager
@@ -133,7 +146,7 @@ def curl(state: StackState, now: datetime) -> str:
         "id": DefaultIds.RUN,
         "reason": "Tried by hand",
     }
-    packet, _ = delivery(SOURCE, declared_sources().sources[SOURCE].scheme, asked, new_delivery_id())
+    packet, _ = delivery(SOURCE, declared_sources().sources[SOURCE], asked, new_delivery_id())
     headers = {**packet.headers(secret, now), "content-type": "application/json"}
     words = ["curl", "-i", f"{state.api_url}/webhooks/{SOURCE}"]
     for name, value in headers.items():
@@ -143,7 +156,7 @@ def curl(state: StackState, now: datetime) -> str:
 
 def describe(state: StackState, now: datetime) -> str:
     """What somebody needs who wants to use the local stack."""
-    until = (now + timedelta(seconds=TOLERANCE_SECONDS)).astimezone()
+    until = (now + timedelta(seconds=_SIGNED_SECONDS)).astimezone()
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables(state).items())
     return f"""\
 API           {state.api_url}
@@ -157,7 +170,7 @@ To point `lifecycle` here, paste:
 
 Then, for example: lifecycle send task archive {DefaultIds.TASK} --wait
 
-Signed, good for {TOLERANCE_SECONDS // 60} minutes (until {until:%H:%M:%S}), `lifecycle local show` makes another:
+Signed, good for {_SIGNED_SECONDS // 60} minutes (until {until:%H:%M:%S}), `lifecycle local show` makes another:
 {curl(state, now)}
 """
 

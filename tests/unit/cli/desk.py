@@ -13,17 +13,19 @@ import requests
 from requests.adapters import BaseAdapter
 from typer.testing import CliRunner, Result
 
-from cli.aws import Pair
+from cli.aws import Pair, progress
 from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorTransport
 from cli.main import app
 from cli.trouble import Exit, Trouble
 from cli.world import World
 from lifecycle.adapters.ledger import Claim
 from lifecycle.adapters.queues import MemoryQueue
+from lifecycle.adapters.rows import MemoryRows
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.tallyfy import pooled_session
 from lifecycle.judgement.http import Request, Response, answer, problem
 from lifecycle.judgement.transitions import End, IntentRow, Status
+from lifecycle.usecases.sweep import Progress
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, LifecycleError
 from tests.builders import NOW, PREFIX, SHARED, WHSEC, Clock, Entrance
@@ -79,7 +81,7 @@ class Front(BaseAdapter):
             "body": base64.b64encode(raw).decode(),
             "isBase64Encoded": True,
         }
-        command = self._entrance.intake.accept(Request.of(event))
+        [command] = self._entrance.intake.accept(Request.of(event))
         return answer(HTTPStatus.ACCEPTED, {"intent_id": command.intent_id, "status": "accepted"})
 
     @override
@@ -107,8 +109,12 @@ class MemoryStack:
 
     def __post_init__(self) -> None:
         clock = self.entrance.clock
-        self.dead = {"commands": MemoryQueue(clock), "purge": MemoryQueue(clock)}
+        self.dead = {name: MemoryQueue(clock) for name in ("commands", "purge", "bulk", "events", "sweeps")}
+        self.origins = {"commands": self.entrance.ordinary, "purge": self.entrance.permanent}
+        self.origins |= {name: MemoryQueue(clock) for name in ("bulk", "events", "sweeps")}
+        self.rows = MemoryRows()
         self.entrance.secrets.texts[f"{PREFIX}/tokens/{ORG}"] = DEFAULT_TOKEN
+        self.entrance.secrets.texts[f"{PREFIX}/chat/slack"] = SHARED
         queues = ("CommandsQueueUrl", "CommandsDeadLetterQueueUrl", "PurgeQueueUrl", "PurgeDeadLetterQueueUrl")
         self.told = {
             "ApiUrl": API_URL,
@@ -128,10 +134,15 @@ class MemoryStack:
         return self.entrance.secrets
 
     def pairs(self) -> list[Pair]:
-        return [
-            Pair("commands", self.dead["commands"], self.entrance.ordinary),
-            Pair("purge", self.dead["purge"], self.entrance.permanent),
-        ]
+        # Asked anew each time: a test may have put another queue in the place of one.
+        origins = {**self.origins, "commands": self.entrance.ordinary, "purge": self.entrance.permanent}
+        return [Pair(name, self.dead[name], origins[name]) for name in self.dead]
+
+    def parameters(self) -> Mapping[str, str]:
+        return {"SweepMode": "report", "RatePerMinute": "100"}
+
+    def sweep(self, sweep_id: str, org_id: str) -> Progress | None:
+        return progress(self.rows, sweep_id, org_id)
 
     def intent(self, intent_id: str) -> IntentRow | None:
         return self.entrance.ledger.find(intent_id)
@@ -179,6 +190,12 @@ class Desk:
         letter = {"code": code.value, "reason": "6 attempts failed.", "attempts": "6", "intent_id": command.intent_id}
         stamp = {"redrive": str(redrive), "failed_at": self.clock().isoformat()}
         self.stack.dead[queue].send(command.to_json(), {**letter, **stamp})
+
+    def bury_payload(self, source: str = "hubspot", payload: str = '[{"eventId": 1}]') -> None:
+        """Put a payload into the dead-letter queue that its source sent in vain."""
+        told = {"code": "untranslatable", "reason": f"Source '{source}': commands[0].find.tag finds no text."}
+        body = json.dumps({"source": source, "payload": payload})
+        self.stack.dead["commands"].send(body, {**told, "redrive": "0", "failed_at": self.clock().isoformat()})
 
     def bury_poison(self, body: str = '{"no": "command"}') -> None:
         """Put a message that is no command into the dead-letter queue."""

@@ -5,21 +5,26 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 from moto import mock_aws
+from samtranslator.yaml_helper import yaml_parse
 from typer.testing import CliRunner
 
 from cli import letters
-from cli.aws import AwsStack, output_of
-from cli.local.build import LocalStackError
+from cli.aws import AwsStack, output_of, paired, progress
+from cli.local.build import ROOT, LocalStackError
+from cli.local.simulator import default_seed
 from cli.main import app
 from cli.trouble import Exit, Trouble, trouble_in
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.rows import DynamoRows
+from lifecycle.judgement.decide import Mode
 from lifecycle.words.errors import Code, Rejected, Retryable
-from tests.builders import NOW, Clock, command
+from tests.builders import NOW, ORG, Clock, command
+from tests.worlds import Night, World
 
 REGION = "eu-west-1"
 QUEUES = ("CommandsQueue", "CommandsDeadLetterQueue", "PurgeQueue", "PurgeDeadLetterQueue")
 TEMPLATE = {
+    "Parameters": {"SweepMode": {"Type": "String", "Default": "report"}},
     "Resources": {
         **{name: {"Type": "AWS::SQS::Queue"} for name in QUEUES},
         "LedgerTable": {
@@ -98,6 +103,35 @@ def test_dead_letters_of_sqs_are_seen_and_sent_again(stack: AwsStack, clock: Clo
     assert letters.look(pairs, most=100, clock=clock).letters == []
     [message] = pairs[1].origin.receive()
     assert (message.body, message.attributes) == (letter.message.body, {"redrive": "3"})
+
+
+def test_an_older_stack_has_fewer_pairs_and_the_commands_come_first(stack: AwsStack) -> None:
+    assert [pair.name for pair in stack.pairs()] == ["commands", "purge"]
+
+
+def test_the_queues_of_the_template_are_paired_by_their_outputs() -> None:
+    outputs = yaml_parse((ROOT / "template.yaml").read_text())["Outputs"]
+    names = paired(outputs)
+    assert names == ["Commands", "Purge", "Bulk", "Events", "Sweeps"]
+    assert {f"{name}QueueUrl" for name in names} <= set(outputs)
+
+
+def test_parameters_are_read(stack: AwsStack) -> None:
+    assert stack.parameters() == {"SweepMode": "report"}
+
+
+def test_a_sweep_is_read_from_the_row_that_a_sweep_writes(stack: AwsStack, clock: Clock) -> None:
+    world = World(clock)
+    world.simulator.load(default_seed())
+    night = Night(world, mode=Mode.REPORT)
+    night.begin("2026-06-01T04:10:00Z")
+    while night.deliver():
+        pass
+    found = progress(world.rows, "2026-06-01T04:10:00Z", ORG)
+    assert found is not None
+    assert (found.done, found.seen, found.due, found.sent) == (True, 2, 1, 0)
+    assert progress(world.rows, "another", ORG) is None
+    assert stack.sweep("another", ORG) is None
 
 
 def _client_error() -> ClientError:

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 import requests
@@ -7,6 +8,7 @@ from cli import delivery
 from cli.local.simulator import LIGHT_TOKEN, STANDARD_TOKEN, Fault, SeedOrganization
 from cli.local.simulator.seed import Seed
 from cli.preflight import ReadOnlySession
+from lifecycle.judgement.people import People
 from lifecycle.judgement.sources import Sources
 from tests.unit.cli.desk import ORG, Desk
 
@@ -15,7 +17,15 @@ def test_all_is_well(desk: Desk) -> None:
     result = desk.run("check")
     assert result.exit_code == 0, result.output
     assert "✗" not in result.output
-    for part in ("3 sources", "https://api.test", "secret of source crm", "admin: may do everything", "Example Ltd"):
+    for part in (
+        "8 sources",
+        "1 person: ada",
+        "signing secret of Slack",
+        "https://api.test",
+        "secret of source crm",
+        "admin: may do everything",
+        "Example Ltd",
+    ):
         assert part in result.output
 
 
@@ -102,6 +112,50 @@ def test_a_source_secret_of_no_use(desk: Desk, text: str, said: str) -> None:
 def test_an_old_secret_of_no_use_is_found_too(desk: Desk) -> None:
     desk.entrance.secrets.texts["stack/sources/automation"] = '{"secrets": ["whsec_d2VsbA==", "not base64!"]}'
     failing(desk, "number 2 cannot be used")
+
+
+def test_events_on_the_bus_need_no_secret(desk: Desk) -> None:
+    assert "secret of source projects" not in desk.run("check").output
+
+
+@pytest.mark.parametrize("name", ["hubspot", "jira", "github", "tallyfy"])
+def test_a_foreign_source_needs_its_secret_or_goes(desk: Desk, name: str) -> None:
+    del desk.entrance.secrets.texts[f"stack/sources/{name}"]
+    assert "take the source out of sources.toml" in failing(desk, f"secret of source {name}")
+
+
+def test_slack_needs_its_secret_if_anybody_may_speak(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    del desk.entrance.secrets.texts["stack/chat/slack"]
+    assert "take everybody out of people.toml" in failing(desk, "signing secret of Slack")
+    monkeypatch.setattr(delivery, "declared_people", lambda: People.parse("[people]"))
+    result = desk.run("check")
+    assert (result.exit_code, "0 people" in result.output) == (0, True), result.output
+
+
+def test_people_that_could_never_be_served_are_noted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    astray = f'[people.ada]\nslack = "T0AA/U0BB"\nmay = ["run.archive"]\norganization = "{"9f" * 16}"\n'
+    monkeypatch.setattr(delivery, "declared_people", lambda: People.parse(astray))
+    result = desk.run("check")
+    assert (result.exit_code, "organization of ada" in result.output) == (0, True), result.output
+
+
+def test_people_must_say_which_of_several_organizations(desk: Desk) -> None:
+    desk.simulator.merge(Seed(organizations=[SeedOrganization(id="9f" * 16)]))
+    desk.stack.told["OrganizationIds"] = f"{ORG},{'9f' * 16}"
+    assert "not said, and the stack has several" in desk.run("check").output
+
+
+def test_a_people_file_that_is_wrong_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wrong = tmp_path / "people.toml"
+    wrong.write_text('[people.ada]\nslack = "@ada"\nmay = ["run.archive"]\n')
+    monkeypatch.setattr(delivery.declared_people, "__defaults__", (wrong,))
+    result = desk.run("check")
+    assert (result.exit_code, "people.ada.slack" in result.output) == (1, True), result.output
+
+
+def test_an_organization_of_a_rule_that_is_not_the_stacks_is_noted(desk: Desk) -> None:
+    desk.stack.told["OrganizationIds"] = "9f" * 16
+    assert f"{ORG}: not the stack's" in desk.run("check").output
 
 
 def test_a_missing_source_secret(desk: Desk) -> None:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +12,7 @@ from lifecycle.adapters.queues import MemoryQueue, Message
 from lifecycle.judgement.transitions import Status
 from lifecycle.words.errors import Code, Retryable
 from lifecycle.words.intents import intent_id
-from tests.builders import ID_KEY, NOW, Clock, command
+from tests.builders import ID_KEY, NOW, Clock, bodies, command
 from tests.unit.cli.desk import Desk, sent
 
 FIRST = command()
@@ -301,6 +302,68 @@ def test_what_comes_back_at_once_is_not_sent_again_and_again(full: Desk) -> None
     for _ in letters.send_again(pairs, chosen, most=100, clock=full.clock):
         full.stack.dead["commands"].send(FIRST.to_json(), {"code": "held", "intent_id": FIRST.intent_id})
     assert len(full.entrance.ordinary.entries) == 1
+
+
+# --- letters of other kinds ------------------------------------------------------------------------------------------
+
+EVENT = json.dumps({"id": "1", "source": "com.example.projects", "detail-type": "project.closed", "detail": {}})
+ERRAND = json.dumps({"sweep_id": "2026-06-01T04:10:00Z"})
+
+
+def test_every_queue_is_looked_at_and_each_letter_goes_home(desk: Desk) -> None:
+    desk.bury(FIRST, queue="bulk")
+    desk.stack.dead["events"].send(EVENT)
+    desk.stack.dead["sweeps"].send(ERRAND, {"code": "forbidden", "reason": "The sweep stopped."})
+    listed = desk.run("dead-letters", "list").output
+    for part in ("3 dead letters", "event project.closed", "sweep 2026-06-01T04:10:00Z of every organization"):
+        assert part in listed
+    result = desk.run("dead-letters", "send-again", "--all", "--yes")
+    assert result.exit_code == 0, result.output
+    assert {name: bodies(queue) for name, queue in desk.stack.origins.items() if bodies(queue)} == {
+        "bulk": [FIRST.to_json()],
+        "events": [EVENT],
+        "sweeps": [ERRAND],
+    }
+    assert not any(lying(desk, name) for name in desk.stack.dead)
+
+
+@pytest.mark.parametrize("queue", ["events", "sweeps"])
+def test_what_is_neither_event_nor_errand_is_poison_there(desk: Desk, queue: str) -> None:
+    desk.stack.dead[queue].send(FIRST.to_json())
+    assert "1 that are no commands stay" in desk.run("dead-letters", "send-again", "--all", "--yes").output
+    assert not bodies(desk.stack.origins[queue])
+
+
+def test_a_payload_that_could_not_be_translated_is_never_sent_again(desk: Desk) -> None:
+    desk.bury_payload()
+    desk.bury(FIRST)
+    result = desk.run("dead-letters", "send-again", "--all", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "1 stay. It is a payload" in result.output
+    assert "lifecycle source try" in result.output
+    assert bodies(desk.entrance.ordinary) == [FIRST.to_json()]
+    [letter] = lying(desk)
+    named = desk.run("dead-letters", "send-again", letter.id, "--yes")
+    assert (named.exit_code, "ask the sender to deliver again" in named.output) == (1, True)
+    assert len(lying(desk)) == 1
+    assert bodies(desk.entrance.ordinary) == [FIRST.to_json()]
+
+
+def test_its_payload_can_be_taken_out_for_a_trial(desk: Desk) -> None:
+    desk.bury_payload(payload='[{"eventId": 1, "name": "Zoë"}]\n')
+    [letter] = lying(desk)
+    assert "a payload of source 'hubspot'" in desk.run("dead-letters", "show", letter.id).output
+    assert desk.run("dead-letters", "show", letter.id, "--payload").output == '[{"eventId": 1, "name": "Zoë"}]\n'
+
+
+def test_a_command_holds_no_payload(full: Desk) -> None:
+    result = full.run("dead-letters", "show", FIRST.intent_id, "--payload")
+    assert (result.exit_code, "holds no payload" in result.output) == (1, True)
+
+
+def test_a_command_that_finds_its_process_is_named_as_such(desk: Desk) -> None:
+    desk.stack.dead["commands"].send(command(id=None, find={"tag": "deal-1"}).to_json())
+    assert "archive a process by what people call it" in desk.run("dead-letters", "list").output
 
 
 # --- waiting for the end ----------------------------------------------------------------------------------------------

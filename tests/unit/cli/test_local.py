@@ -10,10 +10,16 @@ from typer.testing import CliRunner
 
 from cli.local import running
 from cli.local.demo import STEPS, Step
-from cli.local.simulator import DefaultIds
+from cli.local.mailbox import REPLIES, ListeningSimulator
+from cli.local.simulator import DefaultIds, SimulatorServer
 from cli.local.stack import StackState
 from cli.main import app
-from lifecycle.judgement.signatures import Accepted, Scheme, verify
+from cli.rehearsal import Rehearsal
+from lifecycle.adapters.replies import SlackReplies
+from lifecycle.adapters.tallyfy import pooled_session
+from lifecycle.judgement.http import Request
+from lifecycle.judgement.signatures import Scheme
+from lifecycle.judgement.sources import Source
 from tests.builders import NOW, WHSEC
 
 STATE = StackState(
@@ -68,8 +74,10 @@ def test_the_printed_curl_is_signed_and_the_exports_survive_a_shell(monkeypatch:
     assert words[:3] == ["curl", "-i", f"{STATE.api_url}/webhooks/operator"]
     headers = dict(words[place + 1].split(": ", 1) for place, word in enumerate(words) if word == "-H")
     body = words[words.index("--data-raw") + 1].encode()
-    now = NOW.timestamp()
-    assert isinstance(verify(Scheme.STANDARD_WEBHOOKS, [WHSEC.encode()], headers, body, now=now), Accepted)
+    operator = Source(scheme=Scheme.STANDARD_WEBHOOKS, may=frozenset({"run.archive"}))
+    sent = Request(route="", method="POST", uri="", parameters={"source": "operator"}, headers=headers, body=body)
+    made = Rehearsal("operator", operator, frozenset({DefaultIds.ORGANIZATION}), secrets=[WHSEC], now=NOW).accept(sent)
+    assert [command.id for command in made] == [DefaultIds.RUN]
     assert DefaultIds.RUN.encode() in body
     assert WHSEC not in told
     assert "good for 5 minutes" in told
@@ -122,8 +130,19 @@ def test_the_demo_shows_what_was_promised() -> None:
     titles = " ".join(title.lower() for title, _ in STEPS)
     for promise in ("archives", "same delivery", "bad signature", "restore", "too young", "one-off", "template", "tag"):
         assert promise in titles
+    for promise in ("event of another system", "hubspot", "nightly report", "slash command"):
+        assert promise in titles
     assert "poison" in titles
     assert "sent again" in titles
+
+
+def test_what_slack_would_show_is_heard_beside_the_simulated_tallyfy() -> None:
+    simulator = ListeningSimulator()
+    with SimulatorServer(simulator) as server:
+        origin = server.base_url.removesuffix("/api")
+        assert SlackReplies(pooled_session(), origin).reply(origin + REPLIES, "done.")
+        assert not server.client().log()
+    assert simulator.heard.get_nowait() == "done."
 
 
 @pytest.mark.parametrize(("content", "said"), [("{", "no seed file"), ('{"organizations": [{"id": "x"}]}', "no seed")])

@@ -89,7 +89,9 @@ def test_during_a_rotation_the_new_secret_signs(desk: Desk) -> None:
         ((*ARCHIVE, "--not-after", "2026-06-02T12:00:00"), "not_after"),
         ((*ARCHIVE, "--allow-in-use"), "allow_in_use"),
         ((*ARCHIVE, "--delivery-id", "with space"), "delivery id"),
-        ((*ARCHIVE, "--source", "nobody"), "Declared: automation, crm, operator"),
+        ((*ARCHIVE, "--source", "nobody"), "Declared: automation, crm, github, hubspot"),
+        ((*ARCHIVE, "--source", "hubspot"), "lifecycle source try hubspot"),
+        ((*ARCHIVE, "--source", "projects"), "lifecycle source try projects"),
         ((*ARCHIVE, "--api-url", "http://example.com"), "https"),
     ],
 )

@@ -1,0 +1,137 @@
+"""`lifecycle source`: what the declared sources may do, and what a payload of theirs would become."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from cli.options import world_of
+from cli.screen import NO, NOTE, YES, console, plain, table
+from cli.trouble import Exit, Trouble
+
+if TYPE_CHECKING:
+    from cli.trial import Trial
+    from lifecycle.judgement.sources import Sources
+    from lifecycle.words.commands import Command
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The senders in sources.toml: list them, and try what a payload would become. Offline; nothing is sent.",
+)
+
+SourcesFile = Annotated[
+    Path | None,
+    typer.Option("--sources", exists=True, dir_okay=False, help="(default: layers/config/sources.toml)"),
+]
+
+
+@app.command("list")
+def list_(sources: SourcesFile = None) -> None:
+    """List each source: how it shows who it is, what it may ask for, and how much later that is done."""
+    shown = table("source", "scheme", "may", "after", "translated by")
+    for name, source in _declared(sources).sources.items():
+        rights = ", ".join(sorted(source.may)) + (" (irreversible too)" if source.irreversible else "")
+        rules = len(source.commands)
+        how = f"{rules} rule{'' if rules == 1 else 's'}" if rules else "our own words"
+        shown.add_row(plain(name), source.scheme, rights, _span(source.after) if source.after else "at once", how)
+    console().print(shown)
+
+
+@app.command("try")
+def try_(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(help="as in sources.toml")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            help="the raw body; or an event of API Gateway or of EventBridge, as in events/",
+        ),
+    ],
+    header: Annotated[
+        list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="A header that came with it.")
+    ] = None,
+    uri: Annotated[
+        str, typer.Option("--uri", help="The URL that was called, for sources that sign it.", show_default=False)
+    ] = "",
+    secret_from_env: Annotated[
+        bool, typer.Option("--secret-from-env", help="Insist on verifying the signature with LIFECYCLE_SECRET.")
+    ] = False,
+    sources: SourcesFile = None,
+) -> None:
+    """Show step by step what a payload becomes. Exit code 0 if the stack would accept or ignore it.
+
+    The signature is verified if LIFECYCLE_SECRET is set and the headers are given.
+    """
+    from cli.delivery import declared
+    from cli.trial import Given, try_out
+
+    wrong = [pair for pair in header or [] if "=" not in pair]
+    if wrong:
+        raise Trouble("--header wants name=value, such as x-github-event=issues.", Exit.USAGE)
+    given = Given(
+        headers=dict(pair.split("=", 1) for pair in header or []),
+        uri=uri,
+        secret=os.environ.get("LIFECYCLE_SECRET", "").strip(),
+        must_verify=secret_from_env,
+    )
+    found = declared(_declared(sources), source)
+    trial = try_out(source, found, file.read_bytes(), given, world_of(ctx).clock())
+    _tell(trial, found.after)
+
+
+def _tell(trial: "Trial", after: timedelta | None) -> None:
+    out = console()
+    marks = {True: YES, False: NO if trial.refused else NOTE, None: Text()}
+    steps = table("", "step", "found")
+    for step in trial.steps:
+        steps.add_row(marks[step.held], plain(step.what), plain(step.found))
+    out.print(steps)
+    if trial.refused:
+        raise Trouble(f"Not accepted. {trial.refused}")
+    if not trial.commands:
+        out.print(YES, "Ignored: it is not wanted.")
+        return
+    for command, name in trial.commands:
+        when = f", {_span(after)} later" if after else ""
+        out.print(YES, plain(f"{command.capability.name}{when}: {_target(command)}"), soft_wrap=True)
+        expected = command.expect.model_dump(mode="json") if command.expect else None
+        for what, text in (
+            ("reason", command.reason),
+            ("asked by", command.requested_by),
+            ("delivery", name),
+            ("expects", ", ".join(f"{key} {value}" for key, value in (expected or {}).items())),
+        ):
+            if text:
+                out.print(f"  {what:<9}", plain(text), soft_wrap=True)
+    named = sorted({command.org_id for command, _ in trial.commands})
+    out.print(f"Accepted by a stack whose OrganizationIds hold {' and '.join(named)}.", soft_wrap=True)
+
+
+def _target(command: "Command") -> str:
+    label = command.resource.label
+    match command.find:
+        case None:
+            return f"{label} {command.id}"
+        case find if find.tag is not None:
+            return f"the one {label} that carries the tag '{find.tag}'"
+        case find:
+            return f"the one {label} named '{find.name}' of template {find.template}"
+
+
+def _declared(path: Path | None) -> "Sources":
+    from cli.delivery import SOURCES_FILE, declared_sources
+
+    return declared_sources(path or SOURCES_FILE)
+
+
+def _span(span: timedelta) -> str:
+    seconds = int(span.total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3_600)):
+        if seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds // 60}m"

@@ -1,0 +1,222 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.builders import EVENTS, ORG, SHARED, THING, WHSEC, hub_headers, hubspot_headers, standard_headers
+from tests.unit.cli.desk import Desk
+
+SAMPLES = [
+    ("hubspot", "hubspot-deal-won.json", ()),
+    ("jira", "jira-issue-resolved.json", ()),
+    ("github", "github-issue-closed.json", ("--header", "X-GitHub-Event=issues")),
+    ("tallyfy", "tallyfy-process-completed.json", ()),
+    ("projects", "put-events.json", ()),
+    ("projects", "event-batch.json", ()),
+    ("crm", "webhook-hmac.json", ()),
+    ("automation", "webhook-standard.json", ()),
+]
+
+
+def tried(desk: Desk, source: str, file: Path | str, *words: str, secret: str = "") -> tuple[int, str]:
+    """The exit code, and what was said on one line."""
+    result = desk.run("source", "try", source, str(EVENTS / file), *words, env={"LIFECYCLE_SECRET": secret})
+    assert "Traceback" not in result.output
+    return result.exit_code, " ".join(result.output.split())
+
+
+def headers(sent: dict[str, str]) -> list[str]:
+    return [word for name, value in sent.items() for word in ("--header", f"{name}={value}")]
+
+
+@pytest.fixture
+def payload(tmp_path: Path) -> Path:
+    return tmp_path / "payload.json"
+
+
+def test_the_sources_are_listed(desk: Desk) -> None:
+    result = desk.run("source", "list")
+    assert result.exit_code == 0, result.output
+    for part in ("hubspot", "hmac", "shared-secret", "eventbridge", "14d", "at once", "irreversible too", "1 rule"):
+        assert part in result.output
+
+
+@pytest.mark.parametrize(("source", "file", "words"), SAMPLES)
+def test_every_sample_becomes_a_command(desk: Desk, source: str, file: str, words: tuple[str, ...]) -> None:
+    code, said = tried(desk, source, file, *words)
+    assert code == 0, said
+    assert f"OrganizationIds hold {ORG}" in said
+    assert not desk.connected
+    assert not desk.front.asked
+
+
+def test_hubspots_events_are_told_one_by_one(desk: Desk) -> None:
+    _, said = tried(desk, "hubspot", "hubspot-deal-won.json")
+    for part in (
+        "not checked (hmac)",
+        "filter none",
+        "4 items, 2 of them by its filter",
+        "the one process that carries the tag 'deal-9172831465'",
+        "reason The deal was won in HubSpot.",
+        "delivery 3816279340",
+    ):
+        assert part in said
+
+
+def test_a_delay_an_expectation_and_a_name_are_told(desk: Desk) -> None:
+    _, said = tried(desk, "tallyfy", "tallyfy-process-completed.json")
+    assert "run.archive, 14d later: process" in said
+    assert "expects status complete" in said
+    _, said = tried(desk, "projects", "put-events.json")
+    assert "the one process named 'Website relaunch' of template" in said
+
+
+def test_what_the_filter_keeps_out_is_ignored(desk: Desk) -> None:
+    code, said = tried(desk, "github", "github-issue-closed.json", "--header", "x-github-event=push")
+    assert (code, "filter false: headers" in said, "Ignored" in said) == (0, True, True)
+
+
+def test_what_no_rule_can_translate_is_not_accepted(desk: Desk) -> None:
+    code, said = tried(desk, "hubspot", "jira-issue-resolved.json")
+    assert (code, "commands[0].each does not give a list" in said) == (1, True)
+
+
+def test_what_is_no_json_is_told(desk: Desk, payload: Path) -> None:
+    payload.write_text("no JSON")
+    code, said = tried(desk, "jira", payload)
+    assert (code, "not JSON" in said) == (1, True)
+
+
+# --- signatures -------------------------------------------------------------------------------------------------------
+
+
+def test_a_signature_is_verified_if_all_is_there(desk: Desk) -> None:
+    raw = (EVENTS / "github-issue-closed.json").read_bytes()
+    sent = headers({**hub_headers(raw), "x-github-event": "issues"})
+    code, said = tried(desk, "github", "github-issue-closed.json", *sent, secret=SHARED)
+    assert (code, "verified (hmac)" in said) == (0, True), said
+    code, said = tried(desk, "github", "github-issue-closed.json", *sent, secret="another")
+    assert (code, "the signature does not match" in said) == (1, True), said
+
+
+def test_the_url_is_given_where_it_is_signed(desk: Desk) -> None:
+    uri = "https://hooks.example.com/hubspot"
+    sent = headers(hubspot_headers((EVENTS / "hubspot-deal-won.json").read_bytes(), uri=uri))
+    assert tried(desk, "hubspot", "hubspot-deal-won.json", *sent, "--uri", uri, secret=SHARED)[0] == 0
+    assert tried(desk, "hubspot", "hubspot-deal-won.json", *sent, secret=SHARED)[0] == 1
+
+
+def test_an_event_of_api_gateway_brings_its_headers_and_its_time(desk: Desk) -> None:
+    desk.clock.now = desk.clock.now.replace(year=2027)
+    code, said = tried(desk, "crm", "webhook-hmac.json", secret="another")
+    assert (code, "does not match" in said) == (1, True), said
+    assert "delivery order-20260601-0007" in tried(desk, "crm", "webhook-hmac.json")[1]
+
+
+def test_a_shared_secret_in_the_path_is_verified(desk: Desk, payload: Path) -> None:
+    raw = (EVENTS / "tallyfy-process-completed.json").read_text()
+    event = {"requestContext": {"http": {"method": "POST"}}, "rawPath": "/webhooks/tallyfy/k", "headers": {}}
+    payload.write_text(json.dumps({**event, "pathParameters": {"key": SHARED}, "body": raw}))
+    assert "verified (shared-secret)" in tried(desk, "tallyfy", payload, secret=SHARED)[1]
+    assert tried(desk, "tallyfy", payload, secret="another")[0] == 1
+
+
+def test_standard_webhooks_are_verified_and_name_the_delivery(desk: Desk, payload: Path) -> None:
+    asked = {"action": "archive", "resource": "process", "org_id": ORG, "id": THING}
+    payload.write_text(json.dumps(asked))
+    sent = headers(standard_headers(payload.read_bytes(), delivery_id="msg_7"))
+    code, said = tried(desk, "operator", payload, *sent, secret=WHSEC)
+    assert (code, "verified" in said, "delivery msg_7" in said) == (0, True, True), said
+
+
+@pytest.mark.parametrize("secret", ["", SHARED])
+def test_verifying_can_be_insisted_on(desk: Desk, secret: str) -> None:
+    code, said = tried(desk, "hubspot", "hubspot-deal-won.json", "--secret-from-env", secret=secret)
+    assert (code, "nothing to verify" in said) == (2, True)
+
+
+# --- our own words ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"action": "delete"}, "may not ask for run.delete"), ({"id": "x"}, "id:"), ({"colour": "red"}, "colour")],
+)
+def test_a_command_that_the_intake_refuses_is_refused(
+    desk: Desk, payload: Path, changes: dict[str, str], said: str
+) -> None:
+    payload.write_text(json.dumps({"action": "archive", "resource": "run", "org_id": ORG, "id": THING, **changes}))
+    code, told = tried(desk, "automation", payload)
+    assert (code, said in told) == (1, True), told
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_of_somebody_else_is_not_this_sources(desk: Desk, payload: Path) -> None:
+    payload.write_text(json.dumps({"id": "1", "source": "com.example.other", "detail-type": "project.closed"}))
+    code, said = tried(desk, "projects", payload)
+    assert (code, "project.closed as com.example.projects" in said) == (1, True), said
+
+
+def test_an_event_that_lacks_what_the_rule_needs_is_not_accepted(desk: Desk, payload: Path) -> None:
+    entry = {"Source": "com.example.projects", "DetailType": "project.closed", "Detail": "{}"}
+    payload.write_text(json.dumps(entry))
+    code, said = tried(desk, "projects", payload)
+    assert (code, "commands[0].find.name finds no text" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"Records": [{"body": "{}"}]}', '{"Records": []}'])
+def test_what_is_no_event_is_said(desk: Desk, payload: Path, text: str) -> None:
+    payload.write_text(text)
+    code, said = tried(desk, "projects", payload)
+    assert (code, "The file holds no event" in said) == (1, True), said
+
+
+# --- a source of one's own: TOML only ---------------------------------------------------------------------------------
+
+FORM = f"""
+[sources.form]
+scheme = "shared-secret"
+header = "x-key"
+may = ["run.archive"]
+
+[[sources.form.commands]]
+each = "body.finished"
+action = "archive"
+resource = "process"
+org_id = "{ORG}"
+id = "item.process"
+delivery = "body.form"
+"""
+
+
+@pytest.fixture
+def form(tmp_path: Path) -> Path:
+    path = tmp_path / "sources.toml"
+    path.write_text(FORM)
+    return path
+
+
+def test_a_new_source_is_tried_before_it_is_deployed(desk: Desk, form: Path, payload: Path) -> None:
+    payload.write_text(json.dumps({"form": "f-1", "finished": [{"process": THING}]}))
+    code, said = tried(desk, "form", payload, "--sources", str(form))
+    assert (code, f"run.archive: process {THING}" in said, "delivery f-1" in said) == (0, True, True), said
+    assert "form" in desk.run("source", "list", "--sources", str(form)).output
+
+
+def test_names_that_are_no_names_are_pointed_out(desk: Desk, form: Path, payload: Path) -> None:
+    payload.write_text(json.dumps({"form": "f-1", "finished": [{"process": THING}, {"process": "6f" * 16}]}))
+    code, said = tried(desk, "form", payload, "--sources", str(form))
+    assert (code, "only the first of them is carried out" in said) == (0, True), said
+
+
+def test_a_mistake_in_the_file_is_told_with_its_key(desk: Desk, form: Path) -> None:
+    form.write_text(FORM.replace("run.archive", "run.shred"))
+    code, said = tried(desk, "form", "health.json", "--sources", str(form))
+    assert (code, "sources.form" in said, "run.shred" in said) == (1, True, True), said
+
+
+def test_an_unknown_source_and_a_header_without_value_are_usage(desk: Desk) -> None:
+    assert tried(desk, "nobody", "health.json")[0] == 2
+    assert tried(desk, "crm", "health.json", "--header", "x")[0] == 2
