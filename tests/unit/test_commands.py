@@ -203,3 +203,41 @@ def test_the_times_of_intake_do_not_change_the_meaning() -> None:
 def test_a_message_of_another_shape_is_no_command(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
         command(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"id": None, "find": {}}, "find needs either tag, or name together with template"),
+        ({"id": None, "find": {"name": "a"}}, "find needs either tag"),
+        ({"id": None, "find": {"template": THING}}, "find needs either tag"),
+        ({"id": None, "find": {"tag": "a", "name": "b", "template": THING}}, "find needs either tag"),
+        ({"id": None, "find": {"tag": "a", "page": 2}}, "find.page"),
+        ({"id": None, "find": {"tag": ""}}, "find.tag"),
+        ({"id": None, "find": {"tag": "a\nb"}}, "find.tag"),
+        ({"id": None, "find": {"name": "a", "template": "x"}}, "find.template"),
+        ({"id": THING, "find": {"tag": "a"}}, "id and find exclude each other"),
+        ({"id": None, "find": {"tag": "a"}, "action": "delete"}, "anything else needs an id"),
+        ({"id": None, "find": {"tag": "a"}, "resource": "task"}, "anything else needs an id"),
+        ({"id": None, "find": {"tag": "a"}, "resource": "template"}, "anything else needs an id"),
+        ({"id": None, "find": {"tag": "a"}, "resource": "tag"}, "anything else needs an id"),
+    ],
+)
+def test_a_find_that_is_not_sound_is_refused_with_what_is_wrong(changes: dict[str, object], said: str) -> None:
+    assert said in refusal(body(**changes)).reason
+
+
+def test_a_find_means_what_it_looks_for_whatever_it_found() -> None:
+    searching = command(id=None, find={"tag": "deal-7"})
+    found = searching.model_copy(update={"id": THING})
+    assert searching.meaning == found.meaning != command(id=None, find={"tag": "deal-8"}).meaning
+    assert found.thing_id == THING
+    assert Command.model_validate_json(found.to_json()) == found
+    with pytest.raises(Rejected, match="not been found yet"):
+        searching.thing_id  # noqa: B018 - asking is what is tested
+
+
+def test_a_command_of_an_earlier_release_keeps_its_meaning() -> None:
+    """Rows written before `find` existed must not come into conflict with their own copies."""
+    plain = json.loads(command().meaning)
+    assert set(plain) == {"action", "resource", "org_id", "id", "requested_by", "reason", "expect", "allow_in_use"}
