@@ -30,7 +30,7 @@ class Signal(StrEnum):
     PAUSED = "Paused"
     DUPLICATE = "Duplicate"
     UNEXPECTED = "Unexpected"
-    TOKEN_REFUSED = "TokenRefused"  # noqa: S105 - the name of a metric
+    TOKEN_REFUSED = "TokenRefused"  # noqa: S105 # nosec B105 - the name of a metric
 
 
 class Signals(Protocol):

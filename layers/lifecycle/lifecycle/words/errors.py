@@ -47,7 +47,7 @@ class Code(StrEnum):
     THROTTLED = "throttled"
     PAUSED = "paused"
     BUSY = "busy"
-    TOKEN_REFUSED = "token_refused"  # noqa: S105 - the name of a reason, not a secret
+    TOKEN_REFUSED = "token_refused"  # noqa: S105 # nosec B105 - a reason, not a secret
     UNAVAILABLE = "unavailable"
     UNCERTAIN = "uncertain"
     OUT_OF_TIME = "out_of_time"
