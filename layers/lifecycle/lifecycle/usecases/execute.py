@@ -87,7 +87,7 @@ class Worker:
         given_up = self._out_of_patience(command, message)
         if given_up is not None:
             return given_up
-        self.budget.admit(command, message, self.roll())
+        self.budget.admit(command, message)
         claim = self.ledger.claim(command, redrive=message.redrive)
         match claim:
             case Ended():
