@@ -138,7 +138,10 @@ CASES = {
         seen(completed_at=LONG_AGO), Verdict.REJECT, Code.CHANGED, {"expect": {"completed_at": None}}
     ),
     "no date where one was expected": Case(
-        seen(), Verdict.REJECT, Code.CHANGED, {"expect": {"completed_at": LONG_AGO.isoformat()}}
+        seen(),
+        Verdict.REJECT,
+        Code.CHANGED,
+        {"expect": {"completed_at": LONG_AGO.isoformat(sep=" ", timespec="minutes")}},
     ),
     "one of two things changed": Case(
         seen(), Verdict.REJECT, Code.CHANGED, {"expect": {"name": "Onboard Acme", "status": "active"}}

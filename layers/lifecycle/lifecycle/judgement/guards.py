@@ -73,7 +73,7 @@ def rule(command: Command, seen: Thing | None, facts: Circumstances) -> Ruling:
     if changed:
         return _reject(Code.CHANGED, f"The {label} is not what the asker saw: {', '.join(changed)} changed since.")
     if doing.archived_first:
-        refusal = _too_fresh(seen, facts, label)
+        refusal = _too_fresh(command, seen, facts)
         if refusal:
             return refusal
     if doing.resource is Resource.TAG and not command.allow_in_use:
@@ -95,7 +95,8 @@ def _gone(doing: Capability, facts: Circumstances) -> Ruling:
     )
 
 
-def _too_fresh(seen: Thing, facts: Circumstances, label: str) -> Ruling | None:
+def _too_fresh(command: Command, seen: Thing, facts: Circumstances) -> Ruling | None:
+    label = seen.resource.label
     if seen.state is not State.ARCHIVED:
         return _reject(
             Code.NOT_ARCHIVED, f"The {label} is {seen.state}. Archive it first; only then can it be deleted."
@@ -104,11 +105,16 @@ def _too_fresh(seen: Thing, facts: Circumstances, label: str) -> Ruling | None:
         return _reject(Code.AGE_UNKNOWN, f"Tallyfy does not say since when the {label} is archived, so it is kept.")
     if facts.now - seen.archived_at < facts.minimum_archive_age:
         free = seen.archived_at + facts.minimum_archive_age
+        then = "Send it again then" if free < command.not_after else "This command ends before that; ask anew then"
         return _reject(
             Code.TOO_YOUNG,
-            f"The {label} was archived at {seen.archived_at.isoformat()}; it can be deleted after {free.isoformat()}.",
+            f"The {label} was archived at {_day(seen.archived_at)}; it can be deleted after {_day(free)}. {then}.",
         )
     return None
+
+
+def _day(moment: datetime) -> str:
+    return moment.isoformat(sep=" ", timespec="minutes")
 
 
 def _used(seen: Thing) -> Ruling | None:
