@@ -1,5 +1,6 @@
 """One stack as its operator reaches it: outputs, secrets, queues and ledger, with the operator's credentials."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -68,7 +69,7 @@ class AwsStack:
     def __init__(self, name: str, region: str | None, *, wait_seconds: int = 1) -> None:
         self.name = name
         self._wait_seconds = wait_seconds
-        self._session = boto3.Session(region_name=region)
+        self._session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"))
 
     def outputs(self) -> Mapping[str, str]:
         """See `Stack`."""

@@ -340,7 +340,7 @@ class World:
         direct = False
         for call in found:
             late = next((a for a in self._abandoned if a[1] == f"{call.method} {call.path}"), None)
-            if call.fault == "delay/before" and late is not None:
+            if (call.fault or "").startswith("delay/before") and late is not None:
                 self._abandoned.remove(late)
                 owner = late[0]
             else:

@@ -87,11 +87,6 @@ def _limit(kind: Literal["bucket", "window"], rate: Rate) -> Limit:
 
 
 @pytest.mark.benchmark
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="those who were turned away come back at random up to 15 minutes later: about half of the rate is not used",
-)
 def test_workers_that_share_a_bucket_keep_the_rate_and_lose_none_of_it() -> None:
     rate = Rate(per_minute=100, burst=10)
     results = [measure(workers, _limit(kind, rate), rate) for kind in ("bucket", "window") for workers in (1, 2, 4)]

@@ -144,7 +144,10 @@ CASES = {
         seen(completed_at=LONG_AGO), Verdict.REJECT, Code.CHANGED, {"expect": {"completed_at": None}}
     ),
     "no date where one was expected": Case(
-        seen(), Verdict.REJECT, Code.CHANGED, {"expect": {"completed_at": LONG_AGO.isoformat()}}
+        seen(),
+        Verdict.REJECT,
+        Code.CHANGED,
+        {"expect": {"completed_at": LONG_AGO.isoformat(sep=" ", timespec="minutes")}},
     ),
     "one of two things changed": Case(
         seen(), Verdict.REJECT, Code.CHANGED, {"expect": {"name": "Onboard Acme", "status": "active"}}
@@ -227,7 +230,7 @@ def test_archiving_a_tag_is_guarded_as_its_deletion(name: str) -> None:
 
 def test_a_refusal_says_when_it_would_be_possible() -> None:
     ruling = rule(command(**DELETE), archived(at=NOW), FACTS)
-    assert (NOW + MONTH).isoformat() in ruling.reason
+    assert (NOW + MONTH).isoformat(sep=" ", timespec="minutes") in ruling.reason
 
 
 def test_a_refusal_names_what_changed_but_not_to_what() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle.judgement.pace import SECOND, Bucket, Grant, Rate, block, give_back, overdraw, take
+from lifecycle.judgement.pace import SECOND, Bucket, Grant, Lane, Rate, block, give_back, overdraw, take
 
 RATE = Rate(60, 5)
 AT = 1_000 * SECOND
@@ -49,3 +49,20 @@ def test_a_pause_stays_while_slots_are_taken() -> None:
 def test_a_rate_that_would_stop_everything_is_refused(per_minute: int, burst: int) -> None:
     with pytest.raises(ValueError, match="at least one call"):
         Rate(per_minute, burst)
+
+
+def test_those_who_are_turned_away_get_places_in_one_line() -> None:
+    rate = Rate(per_minute=60, burst=2)
+    bucket, first = take(Bucket(), rate, 6, 0)
+    bucket, second = take(bucket, rate, 4, 0)
+    _, third = take(bucket, rate, 2, 0)
+    assert [grant.calls for grant in (first, second, third)] == [2, 0, 0]
+    # Four calls of the first stand in line from second 1 on, four of the second behind them.
+    assert [grant.wait for grant in (first, second, third)] == [1, 5, 9]
+
+
+def test_a_person_does_not_stand_behind_the_bulk_of_a_sweep() -> None:
+    rate = Rate(per_minute=60, burst=2)
+    bucket, _ = take(Bucket(), rate, 10_000, 0, Lane.BULK)
+    _, grant = take(bucket, rate, 2, 0, Lane.PEOPLE)
+    assert grant.wait == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle.judgement.waiting import LONGEST, backoff, clamp, patience, peek, turn
+from lifecycle.judgement.waiting import LONGEST, backoff, clamp, patience, peek
 
 
 @pytest.mark.parametrize(
@@ -28,16 +28,6 @@ def test_patience_grows_from_five_minutes_to_an_hour(receives: int, seconds: int
 )
 def test_a_thing_that_is_held_is_looked_at_again_soon(until_free: float, receives: int, seconds: int) -> None:
     assert peek(until_free, receives) == seconds
-
-
-def test_a_turn_comes_after_those_ahead() -> None:
-    assert [turn(3, place, 1.5, receives=1, roll=0) for place in range(4)] == [3, 5, 6, 8]
-
-
-def test_those_who_came_back_often_wait_longer() -> None:
-    waits = [turn(0, 0, 0, receives=n, roll=0) for n in (1, 2, 5, 11, 500)]
-    assert waits == [1, 1, 8, 450, 450]
-    assert turn(0, 0, 0, receives=500, roll=0.999999) == 900
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from lifecycle.adapters.rows import Change, Contention, Key, Rows
 from lifecycle.judgement import pace
-from lifecycle.judgement.pace import SECOND, Bucket, Rate
+from lifecycle.judgement.pace import SECOND, Bucket, Lane, Rate
 from lifecycle.words.errors import Code, Throttled
 
 _TRIES = 12
@@ -14,7 +14,7 @@ _TRIES = 12
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What the bucket gave: ``calls`` now, the next ``wait`` seconds from now; ``paused_by`` is empty while running."""
+    """What the bucket gave: ``calls`` now, a place in line ``wait`` seconds on; ``paused_by``: empty while running."""
 
     calls: int
     wait: float
@@ -24,8 +24,9 @@ class Admission:
 class Pacing:
     """Takes and returns slots in conditional writes, so that any number of workers keep one rate together."""
 
-    def __init__(self, rows: Rows, rate: Rate, clock: Callable[[], datetime]) -> None:
+    def __init__(self, rows: Rows, rate: Rate, clock: Callable[[], datetime], lane: Lane = Lane.PEOPLE) -> None:
         self.rate = rate
+        self._lane = lane
         self._rows = rows
         self._clock = clock
 
@@ -35,7 +36,7 @@ class Pacing:
 
         def taking(bucket: Bucket, now: int) -> Bucket:
             nonlocal granted
-            after, granted = pace.take(bucket, self.rate, calls, now)
+            after, granted = pace.take(bucket, self.rate, calls, now, self._lane)
             return after
 
         bucket = self._update(org_id, taking)

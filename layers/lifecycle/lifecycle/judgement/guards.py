@@ -71,7 +71,7 @@ def rule(command: Command, seen: Thing | None, facts: Circumstances) -> Ruling:
     changed = _changed(command.expect, seen)
     if changed:
         return _reject(Code.CHANGED, f"The {label} is not what the asker saw: {', '.join(changed)} changed since.")
-    refusal = _too_fresh(seen, facts, label) if doing.archived_first else None
+    refusal = _too_fresh(command, seen, facts) if doing.archived_first else None
     if doing.resource is Resource.TAG and not command.allow_in_use:
         refusal = _used(seen)
     if refusal:
@@ -101,7 +101,8 @@ def _not_one_off(doing: Capability, seen: Thing) -> Ruling | None:
     return None
 
 
-def _too_fresh(seen: Thing, facts: Circumstances, label: str) -> Ruling | None:
+def _too_fresh(command: Command, seen: Thing, facts: Circumstances) -> Ruling | None:
+    label = seen.resource.label
     if seen.state is not State.ARCHIVED:
         return _reject(
             Code.NOT_ARCHIVED, f"The {label} is {seen.state}. Archive it first; only then can it be deleted."
@@ -110,11 +111,16 @@ def _too_fresh(seen: Thing, facts: Circumstances, label: str) -> Ruling | None:
         return _reject(Code.AGE_UNKNOWN, f"Tallyfy does not say since when the {label} is archived, so it is kept.")
     if facts.now - seen.archived_at < facts.minimum_archive_age:
         free = seen.archived_at + facts.minimum_archive_age
+        then = "Send it again then" if free < command.not_after else "This command ends before that; ask anew then"
         return _reject(
             Code.TOO_YOUNG,
-            f"The {label} was archived at {seen.archived_at.isoformat()}; it can be deleted after {free.isoformat()}.",
+            f"The {label} was archived at {_day(seen.archived_at)}; it can be deleted after {_day(free)}. {then}.",
         )
     return None
+
+
+def _day(moment: datetime) -> str:
+    return moment.isoformat(sep=" ", timespec="minutes")
 
 
 def _used(seen: Thing) -> Ruling | None:

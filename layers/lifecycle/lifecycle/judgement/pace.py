@@ -5,8 +5,16 @@ microseconds, UTC, so that every process computes the same.
 """
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 SECOND = 1_000_000
+
+
+class Lane(StrEnum):
+    """Who waits in which line: what a person asked for never stands behind the bulk of a sweep."""
+
+    PEOPLE = "people"
+    BULK = "bulk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +23,9 @@ class Bucket:
 
     full_at: int = 0
     blocked_until: int = 0
+    people_until: int = 0
+    bulk_until: int = 0
+    """The end of each line: until then whoever was turned away has been told when to come back."""
     paused_by: str = ""
 
 
@@ -39,23 +50,38 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """``calls`` may be made now; the next one ``wait`` seconds from now at the earliest."""
+    """``calls`` may be made now; for the others there is a place in line ``wait`` seconds from now."""
 
     calls: int
     wait: float
 
 
-def take(bucket: Bucket, rate: Rate, calls: int, now: int) -> tuple[Bucket, Grant]:
-    """Take as many of ``calls`` slots as are free now."""
+def take(bucket: Bucket, rate: Rate, calls: int, now: int, lane: Lane = Lane.PEOPLE) -> tuple[Bucket, Grant]:
+    """Take as many of ``calls`` slots as are free now, and a place in line for the rest.
+
+    A place is the time to come back, not a slot: slots are taken, and lines only keep those who wait from coming all at
+    once, or from staying away while slots are free.
+    """
     if now < bucket.blocked_until:
-        return bucket, Grant(0, (bucket.blocked_until - now) / SECOND)
+        return _line_up(bucket, rate, lane, calls, bucket.blocked_until, now, 0)
     base = max(bucket.full_at, now)
     capacity = rate.burst * rate.interval
     free = max(0, (capacity - (base - now)) // rate.interval)
     granted = min(calls, free)
     after = replace(bucket, full_at=base + granted * rate.interval)
-    wait = max(0, after.full_at + rate.interval - capacity - now) / SECOND
-    return after, Grant(granted, wait)
+    free_at = max(now, after.full_at + rate.interval - capacity)
+    return _line_up(after, rate, lane, calls - granted, free_at, now, granted)
+
+
+def _line_up(
+    bucket: Bucket, rate: Rate, lane: Lane, waiting: int, free_at: int, now: int, granted: int
+) -> tuple[Bucket, Grant]:
+    if not waiting:
+        return bucket, Grant(granted, (free_at - now) / SECOND)
+    start = max(free_at, bucket.bulk_until if lane is Lane.BULK else bucket.people_until)
+    end = start + waiting * rate.interval
+    lined = replace(bucket, bulk_until=end) if lane is Lane.BULK else replace(bucket, people_until=end)
+    return lined, Grant(granted, (start - now) / SECOND)
 
 
 def overdraw(bucket: Bucket, rate: Rate, calls: int, now: int) -> Bucket:

@@ -269,12 +269,16 @@ def _cut_off(intent: IntentRow, now: int) -> IntentRow:
     return intent
 
 
+_DOUBT = "An earlier call got no answer and may have taken effect. Send it again: the thing is looked at first."
+
+
 def _ended(intent: IntentRow, end: End, now: int, lease: int) -> Concluded:
+    doubtful = end.status in DEAD and intent.maybe_acted
     ended = replace(
         intent,
         status=end.status,
         code=end.code.value,
-        reason=end.reason,
+        reason=f"{end.reason} {_DOUBT}" if doubtful else end.reason,
         evidence=end.evidence,
         concluded_at=now,
         lease_until=now + lease,

@@ -20,15 +20,6 @@ def peek(until_free: float, receives: int) -> int:
     return clamp(min(until_free, 2.0 ** min(max(receives, 1), 6)))
 
 
-def turn(wait: float, place: int, spacing: float, *, receives: int, roll: float) -> int:
-    """Until a slot is free for the ``place``-th in line.
-
-    Those who came back often wait longer (up to 15 minutes), so that a long queue is not received over and over.
-    """
-    crowd = min(900.0, 2.0 ** min(max(receives - 1, 0), 10)) if receives > 1 else 0.0
-    return clamp(wait + place * spacing + crowd * (0.5 + roll / 2))
-
-
 def clamp(seconds: float) -> int:
     """Whole seconds that SQS accepts, at least one."""
     return int(min(max(1.0, seconds + 0.999), LONGEST))

@@ -36,7 +36,7 @@ class Budget:
             for org_id, calls in left.items():
                 self._pacing.give_back(org_id, calls)
 
-    def admit(self, command: Command, message: Message, roll: float) -> None:
+    def admit(self, command: Command, message: Message) -> None:
         """Let one command start, or raise ``Throttled`` with the time of its turn. A pause stops all but restores."""
         org_id = command.org_id
         if org_id not in self._given:
@@ -48,7 +48,7 @@ class Budget:
             raise Throttled(Code.PAUSED, f"Paused by {given.paused_by}.", retry_after=wait)
         if self._left[org_id] < CALLS:
             spacing = CALLS * self._pacing.rate.interval / SECOND
-            wait = waiting.turn(given.wait, self._turned_away, spacing, receives=message.receives, roll=roll)
+            wait = given.wait + self._turned_away * spacing
             self._turned_away += 1
             raise Throttled(Code.THROTTLED, "The pace towards Tallyfy is used up for now.", retry_after=wait)
 

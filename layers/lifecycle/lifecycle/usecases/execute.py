@@ -83,7 +83,7 @@ class Worker:
         given_up = self._out_of_patience(command, message)
         if given_up is not None:
             return given_up
-        self.budget.admit(command, message, self.roll())
+        self.budget.admit(command, message)
         command_or_end = self._found(command, message)
         if isinstance(command_or_end, Ended):
             return command_or_end

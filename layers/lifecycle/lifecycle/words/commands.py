@@ -22,6 +22,7 @@ from lifecycle.words.errors import Code, Rejected
 from lifecycle.words.intents import INTENT_PATTERN
 
 ID_PATTERN = r"^[0-9a-f]{32}$"
+LINE_PATTERN = r"^[^\x00-\x1f\x7f]+$"
 SOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,47}$"
 
 type Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
@@ -31,7 +32,7 @@ behind an id would reach another endpoint."""
 
 def _line(most: int) -> StringConstraints:
     """One line of text without control characters, so that it can be logged and shown as it is."""
-    return StringConstraints(min_length=1, max_length=most, pattern=r"^[^\x00-\x1f\x7f]+$", strip_whitespace=True)
+    return StringConstraints(min_length=1, max_length=most, pattern=LINE_PATTERN, strip_whitespace=True)
 
 
 def _utc(value: datetime) -> datetime:
@@ -189,10 +190,18 @@ class Command(_Asked):
         return json.dumps(self.model_dump(mode="json"))
 
 
+_PATTERNS = {
+    ID_PATTERN: "this is no id; an id is 32 characters of 0-9 and a-f",
+    SOURCE_PATTERN: "a source's name is up to 48 characters of a-z, 0-9 and -",
+    LINE_PATTERN: "write one line, without control characters",
+}
+"""What a person reads instead of a regular expression."""
+
+
 def describe(error: ValidationError) -> str:
     """Say in one line which fields are wrong and why, without the values that were sent."""
-    parts = (
-        f"{'.'.join(map(str, detail['loc'])) or 'body'}: {detail['msg']}"
-        for detail in error.errors(include_url=False, include_context=False, include_input=False)[:5]
-    )
-    return "; ".join("".join(c if c.isascii() and c.isprintable() else "?" for c in part[:200]) for part in parts)
+    parts = []
+    for detail in error.errors(include_url=False, include_input=False)[:5]:
+        pattern = str(detail.get("ctx", {}).get("pattern", ""))
+        parts.append(f"{'.'.join(map(str, detail['loc'])) or 'body'}: {_PATTERNS.get(pattern, detail['msg'])}"[:200])
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in "; ".join(parts))
