@@ -60,7 +60,9 @@ def test_the_same_name_again_changes_nothing(both: tuple[Schedules, Waiting]) ->
 def test_a_schedule_runs_once_at_its_minute_into_the_commands_queue_and_removes_itself(aws: boto3.Session) -> None:
     client = aws.client("scheduler")
     client.create_schedule_group(Name=GROUP)
-    EventBridgeSchedules(client, group=GROUP, queue_arn=QUEUE, dead_letter_arn=DEAD, role_arn=ROLE).at(NOW, "int_1", BODY)
+    EventBridgeSchedules(client, group=GROUP, queue_arn=QUEUE, dead_letter_arn=DEAD, role_arn=ROLE).at(
+        NOW, "int_1", BODY
+    )
     made = client.get_schedule(GroupName=GROUP, Name="int_1")
     assert (made["ActionAfterCompletion"], made["FlexibleTimeWindow"]) == ("DELETE", {"Mode": "OFF"})
     assert made["ScheduleExpressionTimezone"] == "UTC"
@@ -86,6 +88,8 @@ def test_what_the_scheduler_does_not_take_now_is_worth_another_try(
 
     monkeypatch.setattr(client, "create_schedule", refuse)
     with pytest.raises(Retryable) as refused:
-        EventBridgeSchedules(client, group=GROUP, queue_arn=QUEUE, dead_letter_arn=DEAD, role_arn=ROLE).at(NOW, "int_1", BODY)
+        EventBridgeSchedules(client, group=GROUP, queue_arn=QUEUE, dead_letter_arn=DEAD, role_arn=ROLE).at(
+            NOW, "int_1", BODY
+        )
     assert refused.value.code is Code.UNAVAILABLE
     assert "private" not in refused.value.reason

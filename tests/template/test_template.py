@@ -281,7 +281,10 @@ class TestSchedule:
 
     @pytest.mark.parametrize(
         ("role", "queues"),
-        [("NightlySweepRole", {"SweepsQueue", "SweepsDeadLetterQueue"}), ("LaterRole", {"CommandsQueue", "CommandsDeadLetterQueue"})],
+        [
+            ("NightlySweepRole", {"SweepsQueue", "SweepsDeadLetterQueue"}),
+            ("LaterRole", {"CommandsQueue", "CommandsDeadLetterQueue"}),
+        ],
     )
     def test_scheduler_may_do_nothing_but_send_there(self, template: Template, role: str, queues: set[str]) -> None:
         (made,) = statements_of(template, role)
