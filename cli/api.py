@@ -1,5 +1,6 @@
 """The stack's HTTP API: post a signed delivery, ask for a status, wait for an end."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,10 +59,19 @@ class Api:
         self._session = session
         self.url = url.rstrip("/")
 
-    def post(self, source: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """Deliver. What the stack refuses is an answer; being out of reach is `requests.RequestException`."""
+    @property
+    def seen_as(self) -> str:
+        """This API's URL as the functions see it: some sources sign it. Only the emulator's is called by another."""
+        emulated = re.fullmatch(r"http://([^/:]+)(?::\d+)?/_aws/execute-api/([^/]+)/\$default", self.url)
+        return f"https://{emulated[2]}.execute-api.{emulated[1]}" if emulated else self.url
+
+    def post(self, source: str, body: bytes, headers: dict[str, str], *, key: str = "") -> Answer:
+        """Deliver. What the stack refuses is an answer; being out of reach is `requests.RequestException`.
+
+        `key` is a shared secret that goes into the path.
+        """
         told = self._session.post(
-            f"{self.url}/webhooks/{source}",
+            f"{self.url}/webhooks/{source}" + (f"/{quote(key, safe='')}" if key else ""),
             data=body,
             headers={**headers, "content-type": "application/json"},
             timeout=_SECONDS,
@@ -73,6 +83,24 @@ class Api:
         return Answer(
             told.status_code, intent_id, code, detail, tuple(map(str, several)) if isinstance(several, list) else ()
         )
+
+    def slash(self, form: bytes, headers: dict[str, str]) -> str:
+        """Send a slash command as Slack does, and return the line that Slack would show.
+
+        Raises:
+            Trouble: The stack refuses it.
+        """
+        told = self._session.post(
+            f"{self.url}/chat/slack",
+            data=form,
+            headers={**headers, "content-type": "application/x-www-form-urlencoded"},
+            timeout=_SECONDS,
+            allow_redirects=False,
+        )
+        said = _object(told)
+        if not told.ok:
+            raise Trouble(f"The stack answered {told.status_code} {said.get('code')}: {said.get('detail')}")
+        return str(said.get("text") or "")
 
     def status(self, intent_id: str) -> Report:
         """Ask once.

@@ -1,7 +1,7 @@
 """One stack as its operator reaches it: outputs, secrets, queues and ledger, with the operator's credentials."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -21,6 +21,7 @@ from lifecycle.usecases.sweep import Progress
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 _CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 _DEAD, _ORIGIN = "DeadLetterQueueUrl", "QueueUrl"
@@ -55,6 +56,9 @@ class Stack(Protocol):
 
     def pairs(self) -> list[Pair]:
         """Its dead-letter queues, those of the commands first."""
+
+    def put_events(self, entries: Sequence[Mapping[str, str]]) -> int:
+        """Put events on its bus, and return how many it refused."""
 
     def intent(self, intent_id: str) -> IntentRow | None:
         """What the ledger holds on an intent."""
@@ -117,6 +121,21 @@ class AwsStack:
         return [
             Pair(name.lower(), queue(f"{name}{_DEAD}"), queue(f"{name}{_ORIGIN}")) for name in paired(self.outputs())
         ]
+
+    def put_events(self, entries: Sequence[Mapping[str, str]]) -> int:
+        """See `Stack`."""
+        client = self._session.client("events", config=_CONFIG)
+        bus = output_of(self, "BusName")
+        named: list[PutEventsRequestEntryTypeDef] = [
+            {
+                "Source": entry.get("Source", ""),
+                "DetailType": entry.get("DetailType", ""),
+                "Detail": entry.get("Detail", "{}"),
+                "EventBusName": bus,
+            }
+            for entry in entries
+        ]
+        return client.put_events(Entries=named)["FailedEntryCount"]
 
     @cached_property
     def _rows(self) -> DynamoRows:

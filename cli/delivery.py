@@ -142,7 +142,15 @@ def stored_secret(secrets: Secrets, prefix: str, source: str) -> str:
     Raises:
         Trouble: The secret holds none.
     """
-    name = f"{prefix}/sources/{source}"
+    return newest_secret(secrets, f"{prefix}/sources/{source}")
+
+
+def newest_secret(secrets: Secrets, name: str) -> str:
+    """The newest signing secret of a name.
+
+    Raises:
+        Trouble: The secret holds none.
+    """
     found = signing_secrets(secrets.get(name))
     if not found:
         raise Trouble(f'Secret \'{name}\' holds no signing secret. Store the text, or {{"secrets": ["new", "old"]}}.')

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from cli.options import world_of
-from cli.screen import NO, NOTE, YES, console, plain, table
+from cli.options import ApiUrl, Region, StackName, Timeout, Wait, Yes, stack_of, world_of
+from cli.screen import NO, NOTE, YES, console, plain, status_text, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="The senders in sources.toml: list them, and try what a payload would become. Offline; nothing is sent.",
+    help="The senders in sources.toml: list them, try offline what a payload would become, play a sample to a stack.",
 )
 
 SourcesFile = Annotated[
     Path | None,
     typer.Option("--sources", exists=True, dir_okay=False, help="(default: layers/config/sources.toml)"),
 ]
+
+
+Header = Annotated[list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="A header that came with it.")]
 
 
 @app.command("list")
@@ -52,9 +55,7 @@ def try_(
             help="the raw body; or an event of API Gateway or of EventBridge, as in events/",
         ),
     ],
-    header: Annotated[
-        list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="A header that came with it.")
-    ] = None,
+    header: Header = None,
     uri: Annotated[
         str, typer.Option("--uri", help="The URL that was called, for sources that sign it.", show_default=False)
     ] = "",
@@ -70,11 +71,8 @@ def try_(
     from cli.delivery import declared
     from cli.trial import Given, try_out
 
-    wrong = [pair for pair in header or [] if "=" not in pair]
-    if wrong:
-        raise Trouble("--header wants name=value, such as x-github-event=issues.", Exit.USAGE)
     given = Given(
-        headers=dict(pair.split("=", 1) for pair in header or []),
+        headers=_headers(header),
         uri=uri,
         secret=os.environ.get("LIFECYCLE_SECRET", "").strip(),
         must_verify=secret_from_env,
@@ -82,6 +80,54 @@ def try_(
     found = declared(_declared(sources), source)
     trial = try_out(source, found, file.read_bytes(), given, world_of(ctx).clock())
     _tell(trial, found.after)
+
+
+@app.command("play")
+def play(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(help="as in sources.toml; or slack, for a slash command")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="as in events/")],
+    header: Header = None,
+    wait: Wait = False,
+    timeout: Timeout = 120,
+    yes: Yes = False,
+    sources: SourcesFile = None,
+    api_url: ApiUrl = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Send a sample to a stack as its system would: the same bytes, signed anew with the stack's own secret."""
+    from cli.delivery import declared
+    from cli.playing import deliver, slash
+
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    api = world.api(target, api_url)
+    after = None
+    if source == "slack":
+        played = slash(target, api, file, world.clock())
+    else:
+        found = declared(_declared(sources), source)
+        if found.irreversible and not yes:
+            raise Trouble(f"Source '{source}' may ask for what cannot be taken back: say --yes.", Exit.USAGE)
+        played = deliver(target, api, source, found, file, _headers(header), world.clock())
+        after = found.after
+    out = console()
+    out.print(YES, plain(played.line), soft_wrap=True)
+    if after and played.intent_ids:
+        out.print(f"  carried out {_span(after)} later", soft_wrap=True)
+    for intent_id in played.intent_ids:
+        if not wait or after:
+            out.print(f"  intent  {intent_id}", soft_wrap=True)
+            continue
+        report = api.wait(intent_id, seconds=timeout, sleep=world.sleep)
+        out.print(f"  {intent_id}", status_text(report.status), plain(report.reason), soft_wrap=True)
+
+
+def _headers(pairs: list[str] | None) -> dict[str, str]:
+    wrong = [pair for pair in pairs or [] if "=" not in pair]
+    if wrong:
+        raise Trouble("--header wants name=value, such as x-github-event=issues.", Exit.USAGE)
+    return dict(pair.split("=", 1) for pair in pairs or [])
 
 
 def _tell(trial: "Trial", after: timedelta | None) -> None:

@@ -204,27 +204,24 @@ def _translated(source: Source, body: object, headers: Mapping[str, str], trial:
         trial.note(held, "filter", f"{str(held).lower()}: {source.when}")
         if not held:
             return []
-    found: list[Translated] = []
     for number, rule in enumerate(source.commands):
         what = f"commands[{number}]"
         try:
-            upto = translate(source.commands[: number + 1], body, headers)  # Its errors name the rule by its number.
+            new = len(translate((rule,), body, headers))
         except Rejected:
             trial.note(False, what, "makes no command of this")
-            raise
-        new = len(upto) - len(found)
+            continue
         items = len(jmespath.search(rule.each, {"body": body, "headers": dict(headers)}) or ())
         passed = f", {new} of them by its filter: {rule.when}" if rule.when else ""
         trial.note(bool(new), what, f"{items} item{'' if items == 1 else 's'}{passed}")
-        found = upto
-    return found
+    return translate(source.commands, body, headers)
 
 
 def _conclude(made: list[Command], found: list[Translated], delivery: str, trial: Trial) -> None:
     names = [one.delivery or f"{delivery}, place {one.index}" for one in found] or [delivery] * len(made)
     trial.commands += zip(made, names, strict=True)
     if len({command.intent_id for command in made}) < len(made):
-        trial.note(False, "names", "Several of these commands bear one name: only the first of them is carried out")
+        trial.note(False, "names", "some of these are the same command under the same name: it is carried out once")
 
 
 def _organizations(source: Source, found: list[Translated], body: bytes) -> frozenset[str]:

@@ -15,7 +15,16 @@ import boto3
 
 from cli.delivery import declared_sources, delivery, new_delivery_id, stored_secret
 from cli.local.mailbox import REPLIES, ListeningSimulator
-from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, SimulatorServer
+from cli.local.simulator import (
+    DEFAULT_TOKEN,
+    DefaultIds,
+    Seed,
+    SeedOrganization,
+    SeedRun,
+    SeedTag,
+    SimulatorServer,
+    make_id,
+)
 from cli.local.stack import REGION, ROOT, LocalStack, StackOptions, StackState
 from lifecycle.adapters.secrets import ManagedSecrets
 from lifecycle.judgement.signatures import Scheme
@@ -23,6 +32,21 @@ from lifecycle.judgement.sources import Sources
 
 STATE_FILE = ROOT / ".local" / "stack.json"
 SOURCE = "operator"
+PROJECT, DEAL, SLACK_RUN, _DEAL_TAG = (make_id("sample", what) for what in ("project", "deal", "slack", "tag"))
+_SEED = Seed(
+    organizations=[
+        SeedOrganization(
+            id=DefaultIds.ORGANIZATION,
+            tags=[SeedTag(id=_DEAL_TAG, title="deal-9172831465")],
+            runs=[
+                SeedRun(id=PROJECT, name="Website relaunch", checklist_id=DefaultIds.TEMPLATE),
+                SeedRun(id=DEAL, name="Onboard Hooli", tags=[_DEAL_TAG]),
+                SeedRun(id=SLACK_RUN, name="Onboard Stark", status="complete", completed_at="-3d"),
+            ],
+        )
+    ]
+)
+"""What the samples in events/ speak of, beside what the simulator holds anyway."""
 _SIGNED_SECONDS = 300
 """How long Standard Webhooks takes a signature."""
 _ROOT_USER = "test"
@@ -57,6 +81,7 @@ def local_stack(on_step: Callable[[str], None], *, state_file: Path | None = Non
     """
     made, chat_secret = _new_secrets(declared_sources()), secrets.token_hex(16)
     slack = ListeningSimulator()
+    slack.merge(_SEED)
     with SimulatorServer(slack) as simulator:
         options = StackOptions(
             tallyfy_base_url=simulator.base_url,

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
@@ -24,11 +24,13 @@ from lifecycle.adapters.rows import MemoryRows
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.tallyfy import pooled_session
 from lifecycle.judgement.http import Request, Response, answer, problem
+from lifecycle.judgement.people import People
 from lifecycle.judgement.transitions import End, IntentRow, Status
+from lifecycle.usecases.chat import Chat
 from lifecycle.usecases.sweep import Progress
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, LifecycleError
-from tests.builders import NOW, PREFIX, SHARED, WHSEC, Clock, Entrance
+from tests.builders import CONFIG, ID_KEY, NOW, PEOPLE, PREFIX, SHARED, WHSEC, Clock, Entrance
 
 ORG = DefaultIds.ORGANIZATION
 API_URL = "https://api.test"
@@ -41,6 +43,17 @@ class Front(BaseAdapter):
     def __init__(self, entrance: Entrance) -> None:
         super().__init__()
         self._entrance = entrance
+        self._chat = Chat(
+            people=People.parse(PEOPLE),
+            org_ids=frozenset({ORG}),
+            prefix=PREFIX,
+            secrets=entrance.secrets,
+            id_key=lambda: ID_KEY,
+            lookup=entrance.lookup,
+            commands=entrance.ordinary,
+            signals=entrance.signals,
+            clock=entrance.clock,
+        )
         self.asked: list[requests.PreparedRequest] = []
         self.failures: list[Exception | int] = []
         """What goes wrong with the next requests."""
@@ -73,16 +86,24 @@ class Front(BaseAdapter):
         if room == "commands":
             status, reason = self._entrance.lookup.status_of("/".join(rest))
             return answer(HTTPStatus.OK, {"intent_id": rest[0], "status": status, "reason": reason})
-        raw = request.body if isinstance(request.body, bytes) else b""
+        parts = urlsplit(request.url or "")
         event = {
-            "routeKey": "POST /webhooks/{source}",
+            "rawPath": parts.path,
             "headers": {str(name): str(value) for name, value in request.headers.items()},
-            "pathParameters": {"source": rest[0]},
-            "body": base64.b64encode(raw).decode(),
+            "requestContext": {"domainName": parts.netloc, "http": {"method": request.method}},
+            "pathParameters": dict(zip(("source", "key"), rest, strict=False)),
+            "body": base64.b64encode(request.body if isinstance(request.body, bytes) else b"").decode(),
             "isBase64Encoded": True,
         }
-        [command] = self._entrance.intake.accept(Request.of(event))
-        return answer(HTTPStatus.ACCEPTED, {"intent_id": command.intent_id, "status": "accepted"})
+        if room == "chat":
+            line = self._chat.answer(Request.of(event))
+            return answer(HTTPStatus.OK, {"response_type": "ephemeral", "text": line})
+        commands = self._entrance.intake.accept(Request.of(event))
+        if not commands:
+            return answer(HTTPStatus.OK, {"status": "ignored", "intent_ids": []})
+        ids = [command.intent_id for command in commands]
+        one = {"intent_id": ids[0]} if len(ids) == 1 else {}
+        return answer(HTTPStatus.ACCEPTED, {"status": "accepted", **one, "intent_ids": ids})
 
     @override
     def close(self) -> None:
@@ -113,6 +134,8 @@ class MemoryStack:
         self.origins = {"commands": self.entrance.ordinary, "purge": self.entrance.permanent}
         self.origins |= {name: MemoryQueue(clock) for name in ("bulk", "events", "sweeps")}
         self.rows = MemoryRows()
+        self.put: list[Mapping[str, str]] = []
+        self.refused = 0
         self.entrance.secrets.texts[f"{PREFIX}/tokens/{ORG}"] = DEFAULT_TOKEN
         self.entrance.secrets.texts[f"{PREFIX}/chat/slack"] = SHARED
         queues = ("CommandsQueueUrl", "CommandsDeadLetterQueueUrl", "PurgeQueueUrl", "PurgeDeadLetterQueueUrl")
@@ -141,6 +164,10 @@ class MemoryStack:
     def parameters(self) -> Mapping[str, str]:
         return {"SweepMode": "report", "RatePerMinute": "100"}
 
+    def put_events(self, entries: Sequence[Mapping[str, str]]) -> int:
+        self.put += entries
+        return self.refused
+
     def sweep(self, sweep_id: str, org_id: str) -> Progress | None:
         return progress(self.rows, sweep_id, org_id)
 
@@ -153,7 +180,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.clock = Clock(NOW)
-        self.entrance = Entrance(self.clock, frozenset({ORG}))
+        self.entrance = Entrance(self.clock, frozenset({ORG}), (CONFIG / "sources.toml").read_text())
         self.stack = MemoryStack(self.entrance)
         self.front = Front(self.entrance)
         self.simulator = Simulator(clock=self.clock)

@@ -58,7 +58,7 @@ def test_hubspots_events_are_told_one_by_one(desk: Desk) -> None:
         "4 items, 2 of them by its filter",
         "the one process that carries the tag 'deal-9172831465'",
         "reason The deal was won in HubSpot.",
-        "delivery 3816279340",
+        "delivery 9172831465/dealstage/1780315195000",
     ):
         assert part in said
 
@@ -72,8 +72,8 @@ def test_a_delay_an_expectation_and_a_name_are_told(desk: Desk) -> None:
 
 
 def test_what_the_filter_keeps_out_is_ignored(desk: Desk) -> None:
-    code, said = tried(desk, "github", "github-issue-closed.json", "--header", "x-github-event=push")
-    assert (code, "filter false: headers" in said, "Ignored" in said) == (0, True, True)
+    code, said = tried(desk, "github", "jira-issue-resolved.json", "--header", "x-github-event=issues")
+    assert (code, "filter false: body.action" in said, "Ignored" in said) == (0, True, True)
 
 
 def test_what_no_rule_can_translate_is_not_accepted(desk: Desk) -> None:
@@ -208,7 +208,23 @@ def test_a_new_source_is_tried_before_it_is_deployed(desk: Desk, form: Path, pay
 def test_names_that_are_no_names_are_pointed_out(desk: Desk, form: Path, payload: Path) -> None:
     payload.write_text(json.dumps({"form": "f-1", "finished": [{"process": THING}, {"process": "6f" * 16}]}))
     code, said = tried(desk, "form", payload, "--sources", str(form))
-    assert (code, "only the first of them is carried out" in said) == (0, True), said
+    assert (code, "have the same name; see 'delivery'" in said) == (1, True), said
+    payload.write_text(json.dumps({"form": "f-1", "finished": [{"process": THING}, {"process": THING}]}))
+    code, said = tried(desk, "form", payload, "--sources", str(form))
+    assert (code, "it is carried out once" in said) == (0, True), said
+
+
+TWO_RULES = FORM + FORM.split("may = ")[1].split("\n", 1)[1].replace("body.finished", "body.ended")
+
+
+def test_of_several_rules_each_is_told_and_one_is_enough(desk: Desk, form: Path, payload: Path) -> None:
+    form.write_text(TWO_RULES)
+    payload.write_text(json.dumps({"form": "f-1", "ended": [{"process": THING}]}))
+    code, said = tried(desk, "form", payload, "--sources", str(form))
+    assert (code, "commands[1] 1 item" in said) == (0, True), said
+    payload.write_text(json.dumps({"form": "f-1"}))
+    code, said = tried(desk, "form", payload, "--sources", str(form))
+    assert (code, "Not accepted" in said) == (1, True), said
 
 
 def test_a_mistake_in_the_file_is_told_with_its_key(desk: Desk, form: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import typer.main
 from samtranslator.yaml_helper import yaml_parse
 
+from cli.delivery import declared_sources
 from cli.main import app
 from lifecycle.judgement.http import Request, problem
 from lifecycle.judgement.transitions import Status
@@ -78,8 +79,17 @@ def test_the_answers_of_the_webhook_are_those_it_gives() -> None:
     section = README.split("| answer | meaning |")[1].split("\n\n")[0]
     written = {int(status) for status in re.findall(r"\b([2345]\d\d)\b(?=[^|]*\|[^|]*\|$)", section, re.MULTILINE)}
     given = {int(str(problem(Rejected(code, ""))["statusCode"])) for code in Code}
-    assert written == given | {202}
+    assert written == given | {200, 202}
     assert Request.of({}).body == b""
+
+
+def test_each_trigger_is_played_by_its_own_sample_of_a_declared_source() -> None:
+    rows = re.findall(r"^\| [^|]+ \| `(events/[^`]+)` \| `([^`]+)`", README, re.MULTILINE)
+    sources = set(declared_sources().sources)
+    played = {command.split()[3] for _, command in rows if command.startswith("lifecycle source play ")}
+    assert {"hubspot", "jira", "github", "tallyfy", "projects", "slack"} <= played <= sources | {"slack"}
+    assert all(sample in command for sample, command in rows if " play " in command)
+    assert [command for _, command in rows if " play " not in command] == ["lifecycle sweep start"]
 
 
 def test_every_code_and_status_the_readme_explains_exists() -> None:

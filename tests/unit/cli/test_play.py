@@ -1,0 +1,96 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.api import Api
+from lifecycle.adapters.tallyfy import pooled_session
+from lifecycle.judgement.transitions import Status
+from lifecycle.words.errors import Code
+from tests.builders import EVENTS, ORG
+from tests.unit.cli.desk import Desk, sent
+
+RUN = "4285cc44dcdcb4a91e63ae8bcbf4680f"
+
+
+def played(desk: Desk, source: str, file: Path | str, *words: str) -> tuple[int, str]:
+    result = desk.run("source", "play", source, str(EVENTS / file), *words)
+    assert "Traceback" not in result.output
+    return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("source", "file", "words", "commands"),
+    [
+        ("hubspot", "hubspot-deal-won.json", (), 2),
+        ("jira", "jira-issue-resolved.json", (), 1),
+        ("github", "github-issue-closed.json", (), 1),
+        ("crm", "webhook-hmac.json", (), 1),
+        ("automation", "webhook-standard.json", (), 1),
+        ("automation", "command-run-archive.json", (), 1),
+        ("slack", "chat-archive.json", (), 1),
+    ],
+)
+def test_a_sample_reaches_the_queue_signed_as_its_system_signs(
+    desk: Desk, source: str, file: str, words: tuple[str, ...], commands: int
+) -> None:
+    code, said = played(desk, source, file, *words)
+    assert code == 0, said
+    asked = sent(desk.entrance.ordinary)
+    assert len(asked) == commands
+    assert all(str(one["intent_id"]) in said for one in asked)
+
+
+def test_a_shared_secret_goes_into_the_path_and_the_delay_is_told(desk: Desk) -> None:
+    code, said = played(desk, "tallyfy", "tallyfy-process-completed.json", "--wait")
+    assert (code, "carried out 14d later" in said) == (0, True), said
+    assert len(desk.entrance.schedules.waiting) == 1
+
+
+def test_an_event_is_put_on_the_bus_of_the_stack(desk: Desk) -> None:
+    assert played(desk, "projects", "put-events.json")[0] == 0
+    assert [entry["DetailType"] for entry in desk.stack.put] == ["project.closed"]
+    desk.stack.refused = 1
+    code, said = played(desk, "projects", "put-events.json")
+    assert (code, "refused 1" in said) == (1, True)
+
+
+def test_what_is_not_wanted_is_told(desk: Desk) -> None:
+    code, said = played(desk, "github", "jira-issue-resolved.json")
+    assert (code, "ignored" in said) == (0, True)
+
+
+def test_waiting_tells_each_end(desk: Desk) -> None:
+    desk.while_waiting = lambda: desk.work(Status.REJECTED, Code.HELD, "The process is on hold.")
+    assert "rejected The process is on hold." in played(desk, "jira", "jira-issue-resolved.json", "--wait")[1]
+
+
+def test_nobody_in_slack_is_written_to(desk: Desk) -> None:
+    played(desk, "slack", "chat-archive.json")
+    [asked] = sent(desk.entrance.ordinary)
+    assert (asked["id"], asked.get("reply_to"), asked["org_id"]) == (RUN, None, ORG)
+
+
+def test_a_refusal_is_told(desk: Desk) -> None:
+    code, said = played(desk, "hubspot", "jira-issue-resolved.json")
+    assert (code, "422 untranslatable" in said) == (1, True), said
+    desk.front.failures = [503]
+    assert played(desk, "slack", "chat-archive.json")[0] == 1
+
+
+def test_what_cannot_be_taken_back_needs_a_yes(desk: Desk) -> None:
+    assert played(desk, "operator", "command-run-delete.json")[0] == 2
+    assert played(desk, "operator", "command-run-delete.json", "--yes")[0] == 0
+
+
+@pytest.mark.parametrize("text", ["no JSON", "{}", json.dumps([{"Source": "x"}])])
+def test_what_is_no_list_of_events_is_said(desk: Desk, tmp_path: Path, text: str) -> None:
+    (tmp_path / "x").write_text(text)
+    assert played(desk, "projects", tmp_path / "x")[0] == 2
+
+
+def test_the_emulators_functions_see_another_url() -> None:
+    session = pooled_session()
+    local = Api(session, "http://127.0.0.1:4566/_aws/execute-api/abc/$default")
+    assert local.seen_as == "https://abc.execute-api.127.0.0.1"
+    assert Api(session, "https://abc.execute-api.eu-west-1.amazonaws.com/").seen_as.endswith("amazonaws.com")
