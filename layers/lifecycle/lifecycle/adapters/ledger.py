@@ -107,9 +107,29 @@ class Ledger:
         self._keep_claim(claim, intent, resource)
         return Ended(intent, claim.versions[0] + 1)
 
+    @property
+    def most_attempts(self) -> int:
+        """How many attempts may fail."""
+        return self._terms.most_attempts
+
     def is_last_attempt(self, claim: Claim) -> bool:
         """Whether another failure is one too many."""
-        return claim.rows.intent.attempts >= self._terms.most_attempts
+        return claim.rows.intent.attempts >= self.most_attempts
+
+    def fail(self, command: Command, code: Code, reason: str, *, redrive: int = 0) -> int:
+        """Count an attempt that failed before anything could be claimed. Answers how many have failed so far."""
+        key = _intent_key(command.intent_id)
+        for _ in range(_TRIES):
+            [row] = self._rows.read(key)
+            failed = transitions.fail(_read(IntentRow, row), command, code, reason, redrive=redrive, now=self._now)
+            if failed is None:
+                return 0
+            try:
+                self._rows.write(self._change(key, failed, _version(row)))
+            except Contention:
+                continue
+            return failed.attempts
+        return 0
 
     def release(self, claim: Claim, code: Code, reason: str, *, counted: bool, maybe_acted: bool) -> int:
         """Let go; the message will come back. Answers how many attempts have failed so far."""

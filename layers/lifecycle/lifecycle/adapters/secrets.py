@@ -4,6 +4,8 @@ Both a plain string and JSON are understood, so that a secret can be pasted by h
 """
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 _MOST_SECRETS = 2
 _CACHE_SECONDS = 300
+_MISSING_SECONDS = 60
 
 
 class Secrets(Protocol):
@@ -44,16 +47,22 @@ class MemorySecrets:
 class ManagedSecrets:
     """Secrets Manager through Powertools parameters, cached for five minutes."""
 
-    def __init__(self, client: "SecretsManagerClient") -> None:
+    def __init__(self, client: "SecretsManagerClient", ticks: Callable[[], float] = time.monotonic) -> None:
         self._provider = SecretsProvider(boto3_client=client)
+        self._ticks = ticks
+        self._missing_until: dict[str, float] = {}
 
     def get(self, name: str, *, fresh: bool = False) -> str:
         """See ``Secrets``."""
+        # Powertools remembers no failures, and strangers may ask for a source without a secret all day.
+        if not fresh and self._missing_until.get(name, 0.0) > self._ticks():
+            raise _missing(name)
         try:
             text = self._provider.get(name, max_age=_CACHE_SECONDS, force_fetch=fresh)
         except GetParameterError as error:
             # Powertools raises without `from`: AWS's own exception is the context, not the cause.
             if type(error.__context__).__name__ == "ResourceNotFoundException":
+                self._missing_until[name] = self._ticks() + _MISSING_SECONDS
                 raise _missing(name) from error
             raise Retryable(Code.UNAVAILABLE, f"Secret '{name}' could not be read from Secrets Manager.") from error
         if not isinstance(text, str) or not text.strip():

@@ -8,13 +8,16 @@ Everything keeps unless a rule says otherwise, and a date that is missing, unrea
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from lifecycle.words.capabilities import Action, Resource, State
 from lifecycle.words.commands import ID_PATTERN
 from lifecycle.words.things import Thing
+
+_EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
+"""Older than Tallyfy: a date before this is a default of some system, not a completion."""
 
 
 class Mode(StrEnum):
@@ -80,6 +83,8 @@ def _by(rule: Rule, thing: Thing, policy: Policy, now: datetime) -> Decision:
         return Decision(None, "not complete", f"It is not complete (status: {thing.status or 'unknown'}).")
     if thing.completed_at is None:
         return Decision(None, "no date", "Tallyfy does not say when it was completed, so it is kept.")
+    if thing.completed_at < _EARLIEST or (thing.created_at is not None and thing.completed_at < thing.created_at):
+        return Decision(None, "odd date", "Its completion lies before it can have been, so it is kept.")
     if thing.completed_at > now:
         return Decision(None, "future date", "Its completion lies in the future, so it is kept.")
     try:

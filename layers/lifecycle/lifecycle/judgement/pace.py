@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 SECOND = 1_000_000
+LONGEST_LINE = 3600 * SECOND
+"""Who would stand in line for longer gets no place, but comes back within the hour and asks again."""
 
 
 class Lane(StrEnum):
@@ -79,6 +81,8 @@ def _line_up(
     if not waiting:
         return bucket, Grant(granted, (free_at - now) / SECOND)
     start = max(free_at, bucket.bulk_until if lane is Lane.BULK else bucket.people_until)
+    if start - now > LONGEST_LINE:
+        return bucket, Grant(granted, LONGEST_LINE / SECOND)
     end = start + waiting * rate.interval
     lined = replace(bucket, bulk_until=end) if lane is Lane.BULK else replace(bucket, people_until=end)
     return lined, Grant(granted, (start - now) / SECOND)
@@ -91,7 +95,9 @@ def overdraw(bucket: Bucket, rate: Rate, calls: int, now: int) -> Bucket:
 
 def give_back(bucket: Bucket, rate: Rate, calls: int) -> Bucket:
     """Return slots that were taken and not used."""
-    return replace(bucket, full_at=bucket.full_at - calls * rate.interval)
+    # Not below what a block left: after a 429 calls start again one at a time, whatever comes back.
+    floor = bucket.blocked_until + (rate.burst - 1) * rate.interval if bucket.blocked_until else 0
+    return replace(bucket, full_at=max(min(bucket.full_at, floor), bucket.full_at - calls * rate.interval))
 
 
 def block(bucket: Bucket, rate: Rate, seconds: float, now: int) -> Bucket:

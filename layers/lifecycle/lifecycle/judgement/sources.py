@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from lifecycle.judgement.signatures import HeaderName, Scheme, Signature
 from lifecycle.judgement.translate import CommandRule, Expression
 from lifecycle.words.capabilities import TABLE, Capability, capability
-from lifecycle.words.commands import SOURCE_PATTERN, Id, describe
+from lifecycle.words.commands import SLACK, SOURCE_PATTERN, SWEEP, Id, describe
 from lifecycle.words.errors import Code, Rejected
 
 LONGEST_DELAY = timedelta(days=366)
@@ -118,6 +118,10 @@ class Source(BaseModel):
                 msg = f"commands[{number}] names an organization that 'organizations' does not list"
                 raise ValueError(msg)
             doing = capability(rule.resource, rule.action)
+            named = self.scheme in {Scheme.STANDARD_WEBHOOKS, Scheme.EVENTBRIDGE}
+            if rule.delivery is None and not named:
+                msg = f"commands[{number}] needs 'delivery': what tells an event from a later one with the same content"
+                raise ValueError(msg)
             if not self.allows(doing):
                 msg = f"commands[{number}] makes {doing.name}, which 'may' does not list"
                 raise ValueError(msg)
@@ -148,6 +152,14 @@ class Sources(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sources: Mapping[Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)], Source]
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> Self:
+        taken = sorted({SWEEP, SLACK} & set(self.sources))
+        if taken:
+            msg = f"{', '.join(taken)}: this name is ours; give the source another one"
+            raise ValueError(msg)
+        return self
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from lifecycle.words.commands import Command
+from lifecycle.words.capabilities import Action
+from lifecycle.words.commands import SWEEP, Command
 from lifecycle.words.errors import Code
 
 
@@ -151,19 +152,12 @@ def claim(
     if intent.status not in OPEN:
         return Concluded(intent, fresh=False)
     issued = min(intent.issued_at, millis(command.issued_at))
-    if resource.newest_concluded > issued:
-        reason = f"A newer command for the same thing ({resource.newest_intent}) was concluded first."
-        return _ended(intent, End(Status.SUPERSEDED, Code.SUPERSEDED, reason), now, lease)
-    if millis(command.not_after) < now:
-        reason = f"It was to be carried out before {command.not_after.isoformat()}; that time has passed."
-        return _ended(intent, End(Status.EXPIRED, Code.EXPIRED, reason), now, lease)
-    if intent.attempts >= most_attempts:
-        reason = f"{intent.attempts} attempts failed. The last said: {intent.reason or 'nothing, it was cut off'}"
-        return _ended(intent, End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason), now, lease)
-    others = resource.lease_intent not in {"", intent.intent_id}
-    if others and resource.lease_until > now:
+    end = _too_late(intent, resource, command, issued=issued, now=now, most_attempts=most_attempts)
+    if end is not None:
+        return _ended(intent, end, now, lease)
+    if _others_hold(resource, intent) and resource.lease_until > now:
         return Busy(resource.lease_until)
-    if others and resource.lease_issued > issued:
+    if _others_hold(resource, intent) and resource.lease_issued > issued:
         # Undoing now what that one may have done would make it do it a second time.
         reason = f"A newer command for the same thing ({resource.lease_intent}) was begun first."
         return _ended(intent, End(Status.SUPERSEDED, Code.SUPERSEDED, reason), now, lease)
@@ -229,10 +223,53 @@ def give_up(
     return _ended(reopened, end, now, lease)
 
 
+def fail(
+    intent: IntentRow | None, command: Command, code: Code, reason: str, *, redrive: int, now: int
+) -> IntentRow | None:
+    """Count a failure without a claim. ``None`` if the intent has ended or is being worked on."""
+    intent = _cut_off(_reopened(intent or _first(command), redrive), now)
+    if intent.meaning != command.meaning or intent.status not in OPEN or intent.lease_until > now:
+        return None
+    attempts = intent.attempts + 1
+    return replace(intent, status=Status.WAITING, attempts=attempts, code=code.value, reason=reason, lease_until=0)
+
+
 def settle(intent: IntentRow, debt: Debt) -> IntentRow:
     """Strike one debt off; with the last one the lease ends."""
     owed = tuple(kept for kept in intent.owed if kept is not debt)
     return replace(intent, owed=owed, lease_until=intent.lease_until if owed else 0)
+
+
+def _too_late(
+    intent: IntentRow, resource: ResourceRow, command: Command, *, issued: int, now: int, most_attempts: int
+) -> End | None:
+    """Why a command must not begin any more, whoever holds the thing."""
+    swept = command.source == SWEEP
+    if swept and _taken_back(resource, command):
+        reason = "It was restored after it had been completed. A sweep does not take that back."
+        return End(Status.SUPERSEDED, Code.TAKEN_BACK, reason)
+    if resource.newest_concluded > issued:
+        reason = f"A newer command for the same thing ({resource.newest_intent}) was concluded first."
+        return End(Status.SUPERSEDED, Code.SUPERSEDED, reason)
+    if millis(command.not_after) < now:
+        reason = f"It was to be carried out before {command.not_after.isoformat()}; that time has passed."
+        # Nobody has to look after what the next sweep decides anew.
+        return End(Status.SUPERSEDED if swept else Status.EXPIRED, Code.EXPIRED, reason)
+    if intent.attempts >= most_attempts:
+        reason = f"{intent.attempts} attempts failed. The last said: {intent.reason or 'nothing, it was cut off'}"
+        return End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
+    return None
+
+
+def _others_hold(resource: ResourceRow, intent: IntentRow) -> bool:
+    return resource.lease_intent not in {"", intent.intent_id}
+
+
+def _taken_back(resource: ResourceRow, command: Command) -> bool:
+    """Whether somebody restored the thing, and it has not been completed again since."""
+    completed_at = command.expect.completed_at if command.expect else None
+    restored = resource.newest_action == Action.RESTORE
+    return restored and (completed_at is None or millis(completed_at) <= resource.newest_concluded)
 
 
 def _first(command: Command) -> IntentRow:

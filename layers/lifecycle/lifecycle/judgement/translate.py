@@ -115,6 +115,9 @@ class CommandRule(BaseModel):
         if self.find is not None and (self.resource is not Resource.RUN or self.action is Action.DELETE):
             msg = "find is for archiving and restoring processes; anything else needs id or link"
             raise ValueError(msg)
+        if self.delivery is not None and "headers" in self.delivery:
+            msg = "delivery must not use headers: they are not signed, so a copy could get a new name"
+            raise ValueError(msg)
         unknown = sorted(set(self.expect) - set(Expect.model_fields))
         if unknown:
             msg = f"expect knows {', '.join(Expect.model_fields)}, not {', '.join(unknown)}"
@@ -146,6 +149,9 @@ def wanted(when: str | None, body: object, headers: Mapping[str, str]) -> bool:
 
 def translate(rules: tuple[CommandRule, ...], body: object, headers: Mapping[str, str]) -> list[Translated]:
     """Apply every rule to the payload; none of its commands is worth anything unless all can be made."""
+    root = {"body": body, "headers": dict(headers)}
+    if rules and all(_search(rule.each, root, f"commands[{n}].each") is None for n, rule in enumerate(rules)):
+        raise Untranslatable("No rule finds its items in this payload: see 'each'.")
     made = [found for number, rule in enumerate(rules) for found in _apply(rule, number, body, headers)]
     if len(made) > MOST_COMMANDS:
         raise Untranslatable(f"The delivery would become {len(made)} commands; at most {MOST_COMMANDS} are.")

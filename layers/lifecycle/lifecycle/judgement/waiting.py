@@ -1,5 +1,7 @@
 """How long a message stays hidden before the next try. Seconds throughout; ``roll`` is a random number in [0, 1)."""
 
+MOST_RECEIVES = 90
+"""After so many receives a message is dead-lettered with a reason. SQS would do it after 100, without one."""
 LONGEST = 12 * 3600
 """SQS hides a message for at most 12 hours (API reference: ChangeMessageVisibility)."""
 
@@ -18,6 +20,11 @@ def patience(receives: int) -> int:
 def peek(until_free: float, receives: int) -> int:
     """While another worker holds the thing: look again soon, for it is mostly done long before its lease ends."""
     return clamp(min(until_free, 2.0 ** min(max(receives, 1), 6)))
+
+
+def anew(told: float | None, receives: int, *, base: float, roll: float) -> int:
+    """After "not now": as long as was said, and longer each time, so that no short answer burns the receives."""
+    return max(clamp(told or 0.0), backoff(receives, base=base, roll=roll))
 
 
 def clamp(seconds: float) -> int:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from lifecycle.adapters.pacing import Admission, Pacing
 from lifecycle.adapters.queues import Message
 from lifecycle.judgement import waiting
-from lifecycle.judgement.pace import SECOND
+from lifecycle.judgement.pace import LONGEST_LINE, SECOND
 from lifecycle.words.capabilities import Action
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, Throttled
@@ -36,7 +36,7 @@ class Budget:
             for org_id, calls in left.items():
                 self._pacing.give_back(org_id, calls)
 
-    def admit(self, command: Command, message: Message) -> None:
+    def admit(self, command: Command, message: Message, roll: float) -> None:
         """Let one command start, or raise ``Throttled`` with the time of its turn. A pause stops all but restores."""
         org_id = command.org_id
         if org_id not in self._given:
@@ -49,8 +49,10 @@ class Budget:
         if self._left[org_id] < CALLS:
             spacing = CALLS * self._pacing.rate.interval / SECOND
             wait = given.wait + self._turned_away * spacing
+            if given.wait * SECOND >= LONGEST_LINE:
+                wait = given.wait * (0.5 + roll / 2)
             self._turned_away += 1
-            raise Throttled(Code.THROTTLED, "The pace towards Tallyfy is used up for now.", retry_after=wait)
+            raise Throttled(Code.IN_LINE, "The pace towards Tallyfy is used up for now.", retry_after=wait)
 
     def spend(self, org_id: str) -> None:
         """One call is about to be made."""

@@ -14,11 +14,10 @@ from lifecycle.judgement.slack import HELP, SIGNATURE, Ask, Slash, StatusOf, und
 from lifecycle.usecases.intake import LONGEST_WAIT
 from lifecycle.usecases.lookup import Lookup
 from lifecycle.words.capabilities import capability
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.words.commands import SLACK, Command
+from lifecycle.words.errors import Code, Rejected, Retryable
 from lifecycle.words.intents import intent_id
 
-SOURCE = "slack"
 _LONGEST_URL = 500
 
 
@@ -42,16 +41,21 @@ class Chat:
         Raises ``Rejected`` (``SIGNATURE_REFUSED``) for strangers and ``Retryable``; whatever a person can mend is an
         answer, because Slack shows nothing of an error.
         """
-        secrets = signing_secrets(self.secrets.get(f"{self.prefix}/chat/slack"))
+        try:
+            secrets = signing_secrets(self.secrets.get(f"{self.prefix}/chat/slack"))
+        except Retryable as error:
+            if error.code is not Code.CONFIGURATION:
+                raise
+            raise Rejected(Code.UNKNOWN_ROUTE, "Slack is not set up here: there is no signing secret yet.") from error
         checked = described(SIGNATURE, secrets, request, now=self.clock().timestamp())
         if isinstance(checked, Refused):
-            self.signals.note(Signal.SIGNATURE_REFUSED, {"source": SOURCE, "why": checked.why})
+            self.signals.note(Signal.SIGNATURE_REFUSED, {"source": SLACK, "why": checked.why})
             raise Rejected(Code.SIGNATURE_REFUSED, f"The request is not signed as Slack signs: {checked.why}.")
         try:
             slash = Slash.read(request.body)
             return self._answered(slash)
         except Rejected as error:
-            self.signals.note(Signal.REFUSED, {"source": SOURCE, "code": error.code, "reason": error.reason})
+            self.signals.note(Signal.REFUSED, {"source": SLACK, "code": error.code, "reason": error.reason})
             return error.reason
 
     def _answered(self, slash: Slash) -> str:
@@ -79,15 +83,15 @@ class Chat:
             org_id=self._organization(person),
             id=ask.id,
             requested_by=name,
-            source=SOURCE,
+            source=SLACK,
             reason=f"{name} asked for it in Slack.",
             issued_at=now,
             not_after=now + LONGEST_WAIT,
-            intent_id=intent_id(self.id_key(), SOURCE, slash.trigger),
+            intent_id=intent_id(self.id_key(), SLACK, slash.trigger),
             reply_to=slash.response_url if 0 < len(slash.response_url) <= _LONGEST_URL else None,
         )
         self.commands.send(command.to_json())
-        self.signals.note(Signal.ACCEPTED, {"intent_id": command.intent_id, "source": SOURCE, "capability": doing.name})
+        self.signals.note(Signal.ACCEPTED, {"intent_id": command.intent_id, "source": SLACK, "capability": doing.name})
         return f"On it: {ask.action} {ask.resource.label} `{ask.id}`. Ask with `/tallyfy status {command.intent_id}`."
 
     def _person(self, slash: Slash) -> tuple[str, Person]:

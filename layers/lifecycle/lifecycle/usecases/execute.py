@@ -25,6 +25,8 @@ from lifecycle.words.commands import Command, Find, describe
 from lifecycle.words.errors import Ambiguous, Code, Poison, Rejected, Retryable, Throttled, TokenRefused
 
 _WAITING_SIGNALS = {Code.PAUSED: Signal.PAUSED, Code.TOKEN_REFUSED: Signal.TOKEN_REFUSED}
+_TIMED = frozenset({Code.IN_LINE, Code.PAUSED, Code.BUSY})
+"""Waits whose length already takes into account how long it may go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,7 @@ class Worker:
         given_up = self._out_of_patience(command, message)
         if given_up is not None:
             return given_up
-        self.budget.admit(command, message)
+        self.budget.admit(command, message, self.roll())
         command_or_end = self._found(command, message)
         if isinstance(command_or_end, Ended):
             return command_or_end
@@ -96,15 +98,12 @@ class Worker:
                 wait = waiting.peek((until - millis(self.clock())) / 1000, message.receives)
                 raise Throttled(Code.BUSY, "Another worker has this command or this thing.", retry_after=wait)
             case Conflict():
-                raise Poison(
-                    Code.INTENT_CONFLICT,
-                    f"Intent {command.intent_id} stands in the ledger with another meaning. This copy was left undone.",
-                )
+                raise _conflict(command)
             case Claim():
                 return self._under_claim(command, claim)
 
     def _out_of_patience(self, command: Command, message: Message) -> Ended | None:
-        if self.clock() - message.sent_at <= self.limits.patience:
+        if self.clock() - message.sent_at <= self.limits.patience and message.receives < waiting.MOST_RECEIVES:
             return None
         return self.ledger.give_up(
             command,
@@ -121,6 +120,8 @@ class Worker:
         if command.find is None:
             return command
         known = self.ledger.recall(command.intent_id)
+        if known is not None and known.intent.meaning != command.meaning:
+            raise _conflict(command)
         if known is not None and known.intent.id:
             return command.model_copy(update={"id": known.intent.id})
         if known is not None and known.intent.status not in OPEN and message.redrive <= known.intent.redrive:
@@ -129,10 +130,23 @@ class Worker:
             return command.model_copy(update={"id": self._the_one(command, command.find)})
         except Rejected as error:
             end = End(Status.REJECTED, error.code, error.reason)
+        except Retryable as trouble:
+            end = self._search_failed(command, message, trouble)
         ended = self.ledger.give_up(command, end, redrive=message.redrive)
         if ended is None:
             raise Throttled(Code.BUSY, "Another worker has this command.", retry_after=1)
         return ended
+
+    def _search_failed(self, command: Command, message: Message, trouble: Retryable) -> End:
+        """Count the failure and raise, or, after one too many, answer how it ends."""
+        if not trouble.counted:
+            raise trouble
+        attempts = self.ledger.fail(command, trouble.code, trouble.reason, redrive=message.redrive)
+        if attempts < self.ledger.most_attempts:
+            trouble.retry_after = waiting.backoff(attempts, base=self.limits.retry_base, roll=self.roll())
+            raise trouble
+        reason = f"{attempts} attempts failed. The last said: {trouble.reason}"
+        return End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
 
     def _the_one(self, command: Command, find: Find) -> str:
         archived = command.action is Action.RESTORE
@@ -225,14 +239,22 @@ class Worker:
             raise
 
     def _hide(self, message: Message, trouble: Retryable) -> None:
-        seconds = trouble.retry_after
         if isinstance(trouble, TokenRefused):
-            seconds = waiting.patience(message.receives)
-        elif seconds is None:
-            seconds = waiting.backoff(message.receives, base=self.limits.retry_base, roll=self.roll())
+            hidden_for = waiting.patience(message.receives)
+        elif trouble.retry_after is not None and (trouble.counted or trouble.code in _TIMED):
+            hidden_for = waiting.clamp(trouble.retry_after)
+        else:
+            base = self.limits.retry_base
+            hidden_for = waiting.anew(trouble.retry_after, message.receives, base=base, roll=self.roll())
         signal = _WAITING_SIGNALS.get(trouble.code, Signal.RETRIED if trouble.counted else Signal.THROTTLED)
-        hidden_for = waiting.clamp(seconds)
         self.signals.note(signal, {"code": trouble.code, "reason": trouble.reason, "hidden_for": hidden_for})
         # If this fails as well, the queue's visibility timeout brings the message back, only later.
         with suppress(Retryable):
             self.queue.hide(message, hidden_for)
+
+
+def _conflict(command: Command) -> Poison:
+    return Poison(
+        Code.INTENT_CONFLICT,
+        f"Intent {command.intent_id} stands in the ledger with another meaning. This copy was left undone.",
+    )

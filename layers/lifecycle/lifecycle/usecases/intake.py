@@ -19,7 +19,7 @@ from lifecycle.judgement.translate import Translated, Untranslatable, read_json,
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.words.capabilities import Capability, capability
 from lifecycle.words.commands import Command, CommandRequest
-from lifecycle.words.errors import Code, Poison, Rejected
+from lifecycle.words.errors import Code, Poison, Rejected, Retryable
 from lifecycle.words.intents import intent_id
 
 LONGEST_WAIT = timedelta(days=14)
@@ -62,10 +62,11 @@ class Intake:
         body_id = signed_id or sha256(request.body).hexdigest()
         try:
             asked = self._translated(name, source, read_json(request.body), request.headers, body_id)
-        except Untranslatable as error:
+            return self._enqueued(name, source, asked)
+        except Rejected as error:
+            # Its sender is a machine that reads no answers: an operator has to see what was lost.
             self._bury(name, request.body.decode("utf-8", "replace"), error)
             raise
-        return self._enqueued(name, source, asked)
 
     def accept_event(self, text: str) -> list[Command]:
         """Take an event of the bus, as JSON. One that no source declares is none of ours: nothing happens.
@@ -106,6 +107,8 @@ class Intake:
     def _enqueued(self, name: str, source: Source, asked: "Iterable[_Ask]") -> list[Command]:
         """Check all before the first is sent. A failure in the middle is mended by the same delivery, sent again."""
         ready = [self._command(name, source, one) for one in asked]
+        if len({command.intent_id for command in ready}) < len({(c.intent_id, c.meaning) for c in ready}):
+            raise Untranslatable("Two different commands of one delivery have the same name; see 'delivery'.")
         for command in ready:
             self._send(source, command)
             doing = command.capability.name
@@ -121,7 +124,7 @@ class Intake:
             self.ordinary.send(command.to_json())
 
     def _verified(self, name: str, source: Source, request: Request) -> str | None:
-        secrets = signing_secrets(self.secrets.get(f"{self.prefix}/sources/{name}"))
+        secrets = self._secrets_of(name)
         checked = self._check(source, secrets, request)
         if isinstance(checked, Refused):
             self.signals.note(Signal.SIGNATURE_REFUSED, {"source": name, "why": checked.why})
@@ -130,6 +133,16 @@ class Intake:
                 f"The request is not signed as source '{name}' signs ({source.scheme}): {checked.why}.",
             )
         return checked.delivery_id
+
+    def _secrets_of(self, name: str) -> list[bytes]:
+        """The source's secrets. A source without one is declared and not set up: the operator's affair, no outage."""
+        try:
+            return signing_secrets(self.secrets.get(f"{self.prefix}/sources/{name}"))
+        except Retryable as error:
+            if error.code is not Code.CONFIGURATION:
+                raise
+            self.signals.note(Signal.SIGNATURE_REFUSED, {"source": name, "why": error.reason})
+            raise Rejected(Code.UNKNOWN_SOURCE, f"Source '{name}' is declared, but has no secret yet.") from error
 
     def _check(self, source: Source, secrets: list[bytes], request: Request) -> Accepted | Refused:
         now = self.clock().timestamp()

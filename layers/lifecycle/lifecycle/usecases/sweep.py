@@ -26,16 +26,16 @@ from lifecycle.judgement.decide import Mode, Policy, decide
 from lifecycle.usecases.budget import CALLS
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.words.capabilities import Action, Resource
-from lifecycle.words.commands import Command, Expect, describe
+from lifecycle.words.commands import SWEEP, Command, Expect, describe
 from lifecycle.words.errors import Code, Poison, Rejected, Retryable, Throttled, TokenRefused
 from lifecycle.words.intents import intent_id
 from lifecycle.words.things import Thing
 
-SOURCE = "sweep"
 _NEEDED_SECONDS = 30.0
 """With less time left no further page is read; the message comes back and the sweep goes on."""
 _SHORT_WAIT = 10.0
 """Up to so many seconds the sweep waits for its pace itself; there is one of it, and a page needs one call."""
+_RETRY_BASE = 30.0
 _KEEP = timedelta(days=30)
 _DUE_FOR = timedelta(days=2)
 """How long a command of a sweep may wait. After that another night decides anew."""
@@ -62,6 +62,8 @@ class Progress:
     seen: int = 0
     due: int = 0
     kinds: str = "{}"
+    terms: str = ""
+    """The mode and the policy it was begun under."""
     done: bool = False
 
     @property
@@ -100,6 +102,9 @@ class Sweep:
         except ValidationError as error:
             self.outcomes.bury(message, Poison(Code.POISON, f"The message starts no sweep: {describe(error)}"))
             return
+        if message.receives >= waiting.MOST_RECEIVES:
+            self.outcomes.bury(message, Poison(Code.WAITED_TOO_LONG, "The sweep could not be carried on for too long."))
+            return
         try:
             if errand.org_id is None:
                 self._start(errand)
@@ -114,10 +119,15 @@ class Sweep:
 
     def _hide(self, message: Message, trouble: Retryable) -> NoReturn:
         refused = isinstance(trouble, TokenRefused)
-        wait = waiting.patience(message.receives) if refused else trouble.retry_after or 60.0
+        if refused or trouble.code is Code.PAUSED:
+            wait = waiting.patience(message.receives)
+        elif trouble.code is Code.OUT_OF_TIME:
+            wait = waiting.clamp(1)  # It was at work for the whole time.
+        else:
+            wait = waiting.anew(trouble.retry_after, message.receives, base=_RETRY_BASE, roll=1.0)
         waits = Signal.RETRIED if trouble.counted else Signal.THROTTLED
         self.signals.note(Signal.TOKEN_REFUSED if refused else waits, {"code": trouble.code, "reason": trouble.reason})
-        self.queue.hide(message, waiting.clamp(wait))
+        self.queue.hide(message, wait)
         raise Later(trouble.reason) from trouble
 
     def _start(self, errand: Errand) -> None:
@@ -126,6 +136,13 @@ class Sweep:
 
     def _go_on(self, sweep_id: str, org_id: str) -> None:
         progress, version = self._progress(sweep_id, org_id)
+        if progress.done:
+            return
+        if progress.terms != self._terms:
+            raise Rejected(
+                Code.CHANGED,
+                "The mode or the policy was changed meanwhile. The next sweep follows the new one.",
+            )
         holds = {} if progress.is_listed else self.ledger.holds(org_id)
         while not progress.is_listed:
             progress, version = self._list(sweep_id, org_id, progress, version, holds)
@@ -133,9 +150,8 @@ class Sweep:
         while self.mode is Mode.APPLY and progress.sent < progress.pages:
             progress, version = self._send(sweep_id, org_id, progress, version)
             self.after_page()
-        if not progress.done:
-            self._report(sweep_id, org_id, progress)
-            self._save(sweep_id, org_id, replace(progress, done=True), version)
+        self._report(sweep_id, org_id, progress)
+        self._save(sweep_id, org_id, replace(progress, done=True), version)
 
     def _list(
         self, sweep_id: str, org_id: str, progress: Progress, version: int, holds: dict[str, str]
@@ -191,11 +207,11 @@ class Sweep:
             org_id=org_id,
             id=thing.id,
             requested_by="schedule",
-            source=SOURCE,
+            source=SWEEP,
             reason=reason,
             issued_at=now,
             not_after=now + _DUE_FOR,
-            intent_id=intent_id(self.id_key(), SOURCE, f"{sweep_id}/{org_id}/{thing.resource}/{thing.id}"),
+            intent_id=intent_id(self.id_key(), SWEEP, f"{sweep_id}/{org_id}/{thing.resource}/{thing.id}"),
             expect=Expect(status=thing.status, completed_at=thing.completed_at),
         )
 
@@ -205,7 +221,7 @@ class Sweep:
         given = self.pacing.reserve(org_id, 1)
         if given.paused_by:
             self.pacing.give_back(org_id, given.calls)
-            raise Throttled(Code.PAUSED, f"Paused by {given.paused_by}.", retry_after=900)
+            raise Throttled(Code.PAUSED, f"Paused by {given.paused_by}.")
         if not given.calls and given.wait > _SHORT_WAIT:
             raise Throttled(Code.THROTTLED, "The pace towards Tallyfy is used up for now.", retry_after=given.wait)
         if not given.calls:
@@ -236,13 +252,17 @@ class Sweep:
     def _progress(self, sweep_id: str, org_id: str) -> tuple[Progress, int]:
         [row] = self.rows.read(_state_key(sweep_id, org_id))
         if row is None:
-            return Progress(), 0
+            return Progress(terms=self._terms), 0
         known = Progress.__dataclass_fields__
         return Progress(**{n: v for n, v in row.values.items() if n in known}), row.version  # type: ignore[arg-type]
 
     def _save(self, sweep_id: str, org_id: str, progress: Progress, version: int, *more: Change) -> int:
         self.rows.write(Change(_state_key(sweep_id, org_id), asdict(progress), version, self._expiry), *more)
         return version + 1
+
+    @property
+    def _terms(self) -> str:
+        return f"{self.mode} {self.policy}"
 
     @property
     def _expiry(self) -> int:

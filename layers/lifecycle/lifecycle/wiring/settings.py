@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lifecycle.judgement.decide import Mode
+from lifecycle.judgement.pace import Lane
 from lifecycle.judgement.urls import checked_base_url
 from lifecycle.words.commands import Id, describe
 from lifecycle.words.errors import Code, Rejected
@@ -92,6 +93,7 @@ class WorkerSettings(TallyfySettings):
 
     minimum_archive_days: Annotated[int, Field(ge=1)]
     retry_base_seconds: Annotated[float, Field(gt=0, le=600)]
+    lane: Lane
     lease_seconds: Annotated[int, Field(ge=1)]
     queue_retention_seconds: Annotated[int, Field(ge=3600)]
 

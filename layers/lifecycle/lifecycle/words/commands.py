@@ -22,6 +22,10 @@ from lifecycle.words.errors import Code, Rejected
 from lifecycle.words.intents import INTENT_PATTERN
 
 ID_PATTERN = r"^[0-9a-f]{32}$"
+SWEEP = "sweep"
+"""The source of what no person and no other system asked for. No sender can have this name."""
+SLACK = "slack"
+"""The source of what a person asked for in Slack. No sender can have this name."""
 LINE_PATTERN = r"^[^\x00-\x1f\x7f]+$"
 SOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,47}$"
 
@@ -187,7 +191,9 @@ class Command(_Asked):
 
     def to_json(self) -> str:
         """As ASCII JSON: SQS refuses some characters that a reason may contain."""
-        return json.dumps(self.model_dump(mode="json"))
+        said = self.model_dump(mode="json")
+        # What is at its default is left out: a worker of the release before knows no newer field.
+        return json.dumps({name: value for name, value in said.items() if value not in (None, False)})
 
 
 _PATTERNS = {

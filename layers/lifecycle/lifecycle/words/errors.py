@@ -47,6 +47,7 @@ class Code(StrEnum):
     REFUSED = "refused"
     # passing trouble
     THROTTLED = "throttled"
+    IN_LINE = "in_line"
     PAUSED = "paused"
     BUSY = "busy"
     TOKEN_REFUSED = "token_refused"  # noqa: S105 # nosec B105 - a reason, not a secret
@@ -58,6 +59,7 @@ class Code(StrEnum):
     CONFIRMED = "confirmed"
     NOTHING_TO_DO = "nothing_to_do"
     SUPERSEDED = "superseded"
+    TAKEN_BACK = "taken_back"
     EXPIRED = "expired"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     WAITED_TOO_LONG = "waited_too_long"

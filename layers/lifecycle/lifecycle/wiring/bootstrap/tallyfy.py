@@ -14,7 +14,7 @@ from lifecycle.adapters.replies import SlackReplies
 from lifecycle.adapters.rows import DynamoRows
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens, pooled_session
 from lifecycle.judgement.decide import Policy, Rule
-from lifecycle.judgement.pace import Rate
+from lifecycle.judgement.pace import Lane, Rate
 from lifecycle.judgement.sources import Sources
 from lifecycle.judgement.urls import loopback_origin
 from lifecycle.usecases.budget import Budget
@@ -37,7 +37,7 @@ def worker(capabilities: frozenset[Capability]) -> Worker:
     settings = WorkerSettings.read(os.environ)
     table = rows(settings.ledger_table)
     ledger = _ledger(table, settings, timedelta(seconds=settings.lease_seconds))
-    budget = Budget(_pacing(table, settings))
+    budget = Budget(_pacing(table, settings, settings.lane))
     tokens = Tokens(secrets(), settings.secret_prefix, settings.organization_ids)
     return Worker(
         ledger=ledger,
@@ -89,7 +89,7 @@ def sweep() -> Sweep:
             spend=lambda _: None,  # the sweep takes its slots itself, one for each page
             time_left=stopwatch.left,
         ),
-        pacing=_pacing(table, settings),
+        pacing=_pacing(table, settings, Lane.PEOPLE),
         queue=_queue(settings.queue_url),
         bulk=_queue(settings.bulk_queue_url),
         bus=outcomes.bus,
@@ -110,9 +110,9 @@ def _ledger(table: DynamoRows, settings: TallyfySettings, lease: timedelta) -> L
     return Ledger(table, Terms(lease=lease, keep=keep, most_attempts=_MOST_ATTEMPTS), now)
 
 
-def _pacing(table: DynamoRows, settings: TallyfySettings) -> Pacing:
+def _pacing(table: DynamoRows, settings: TallyfySettings, lane: Lane) -> Pacing:
     burst = max(2, settings.rate_per_minute * _BURST_SECONDS // 60)
-    return Pacing(table, Rate(settings.rate_per_minute, burst), now)
+    return Pacing(table, Rate(settings.rate_per_minute, burst), now, lane)
 
 
 def _queue(url: str) -> SqsQueue:
