@@ -27,6 +27,7 @@ TEMPLATE = {
     "Parameters": {"SweepMode": {"Type": "String", "Default": "report"}},
     "Resources": {
         **{name: {"Type": "AWS::SQS::Queue"} for name in QUEUES},
+        "Bus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": "stack"}},
         "LedgerTable": {
             "Type": "AWS::DynamoDB::Table",
             "Properties": {
@@ -43,6 +44,7 @@ TEMPLATE = {
         **{f"{name}Url": {"Value": {"Ref": name}} for name in QUEUES},
         "LedgerTableName": {"Value": {"Ref": "LedgerTable"}},
         "SecretPrefix": {"Value": "stack"},
+        "BusName": {"Value": "stack"},
     },
 }
 
@@ -114,6 +116,15 @@ def test_the_queues_of_the_template_are_paired_by_their_outputs() -> None:
     names = paired(outputs)
     assert names == ["Commands", "Purge", "Bulk", "Events", "Sweeps"]
     assert {f"{name}QueueUrl" for name in names} <= set(outputs)
+
+
+def test_events_go_to_the_bus_of_the_stack(stack: AwsStack) -> None:
+    events = boto3.client("events", region_name=REGION)
+    events.create_archive(ArchiveName="heard", EventSourceArn=events.describe_event_bus(Name="stack")["Arn"])
+    entry = {"Source": "com.example.projects", "DetailType": "project.closed", "Detail": "{}", "EventBusName": "other"}
+    assert stack.put_events([entry, entry]) == 0
+    assert events.describe_archive(ArchiveName="heard")["EventCount"] == 2
+    assert stack.put_events([{"Source": "", "DetailType": "x", "Detail": "{}"}]) == 1
 
 
 def test_parameters_are_read(stack: AwsStack) -> None:
