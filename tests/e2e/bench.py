@@ -15,6 +15,8 @@ from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Seed, SimulatorClient
 from cli.local.stack import LocalStack, StackOptions
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+HMAC_SECRET = "plain-secret"
+_BY_HMAC = ("crm", "hubspot", "jira", "github", "tallyfy")
 ORG = DefaultIds.ORGANIZATION
 OPEN = frozenset({"accepted", "in_progress", "waiting"})
 
@@ -27,8 +29,9 @@ class Bench:
     def start_over(self) -> None:
         """Empty queues and the simulator as seeded; the ledger keeps its memory, so each test uses its own things."""
         self.simulator.reset()
-        for name in ("Commands", "CommandsDeadLetter", "Purge", "PurgeDeadLetter"):
-            self.stack.sqs.purge_queue(QueueUrl=self.stack.outputs[f"{name}QueueUrl"])
+        for name in ("Commands", "Purge", "Bulk", "Events", "Sweeps"):
+            for kind in ("Queue", "DeadLetterQueue"):
+                self.stack.sqs.purge_queue(QueueUrl=self.stack.outputs[f"{name}{kind}Url"])
 
     def post(
         self, body: Mapping[str, object] | bytes, *, source: str = "operator", **headers: str
@@ -114,7 +117,8 @@ def running_bench() -> Iterator[Bench]:
         options = StackOptions(
             tallyfy_base_url=simulator.base_url,
             organization_ids=(ORG,),
-            sources={"operator": (SECRET,), "automation": (SECRET,), "crm": ("plain-secret",)},
+            sources={"operator": (SECRET,), "automation": (SECRET,)} | dict.fromkeys(_BY_HMAC, (HMAC_SECRET,)),
+            chats={"slack": (HMAC_SECRET,)},
             tokens={ORG: DEFAULT_TOKEN},
         )
         with LocalStack(options) as stack:

@@ -49,6 +49,7 @@ action = "restore"
 resource = "process"
 org_id = "{ORG}"
 link = "item.body"
+delivery = "to_string(item.updated_at)"
 expect = {{{{ status = "item.status" }}}}
 """
 DECLARED = (

@@ -32,6 +32,7 @@ from tests.builders import (
     hub_headers,
     request,
     sample,
+    standard_headers,
     webhook_event,
 )
 from tests.worlds import World
@@ -42,7 +43,7 @@ OPEN = """
 scheme = "shared-secret"
 may = ["run.archive", "run.restore"]
 """
-EACH = f"""
+RULE = f"""
 [[sources.one.commands]]
 each = "body.items"
 action = "archive"
@@ -50,6 +51,8 @@ resource = "process"
 org_id = "{ORG}"
 id = "item.id"
 """
+EACH = RULE + 'delivery = "item.id"\n'
+NAMED = RULE + 'delivery = "item.event"\n'
 BUS = f"""
 [sources.projects]
 scheme = "eventbridge"
@@ -128,6 +131,7 @@ def test_a_new_source_needs_no_code(clock: Clock) -> None:
         resource = "process"
         org_id = "{ORG}"
         link = "item.href"
+        delivery = "join('/', [to_string(body.ticket.number), item.href])"
         reason = "join(' ', ['Ticket', to_string(body.ticket.number), 'was opened again'])"
         requested_by = "body.by.name"
         """,
@@ -147,9 +151,9 @@ def test_a_new_source_needs_no_code(clock: Clock) -> None:
 # --- wanted or not ---
 
 
-@pytest.mark.parametrize("payload", [{"items": []}, {}, {"items": None}])
+@pytest.mark.parametrize("payload", [{"items": []}, {"items": [{"id": THING, "skip": True}]}])
 def test_what_becomes_no_command_is_ignored_and_counted(clock: Clock, payload: object) -> None:
-    way_in = entrance(clock, OPEN + EACH)
+    way_in = entrance(clock, OPEN + EACH + 'when = "!item.skip"\n')
     assert deliver(way_in, payload) == []
     assert way_in.signals.counts[Signal.IGNORED] == 1
     assert (way_in.ordinary.depth(), way_in.dead_letters.depth()) == (0, 0)
@@ -163,7 +167,17 @@ def test_what_the_filter_does_not_want_is_ignored_even_where_it_could_not_be_tra
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"no json", b'{"items": 5}', items("no id"), items(THING, ""), items(*[THING] * 101)]
+    "payload",
+    [
+        b"",
+        b"no json",
+        b"{}",
+        b'{"items": null}',
+        b'{"items": 5}',
+        items("no id"),
+        items(THING, ""),
+        items(*[THING] * 101),
+    ],
 )
 def test_what_cannot_be_translated_is_a_422_and_a_dead_letter_with_its_reason(clock: Clock, payload: object) -> None:
     way_in = entrance(clock, OPEN + EACH)
@@ -235,17 +249,26 @@ def test_a_source_of_the_bus_has_no_url(clock: Clock) -> None:
 
 
 def test_each_item_has_its_own_name_and_the_same_delivery_gives_the_same_ones(clock: Clock) -> None:
-    way_in = entrance(clock, OPEN + EACH)
-    first = deliver(way_in, items(THING, OTHER, THING))
+    signed = RULE.replace('each = "body.items"', 'each = "body"')
+    way_in = entrance(
+        clock,
+        '[sources.operator]\nscheme = "standard-webhooks"\nmay = ["run.archive"]\n'
+        + signed.replace("sources.one", "sources.operator"),
+    )
+    raw = json.dumps([{"id": THING}, {"id": OTHER}, {"id": THING}]).encode()
+
+    def named(delivery_id: str) -> list[str]:
+        headers = standard_headers(raw, delivery_id=delivery_id, at=clock().timestamp())
+        return [command.intent_id for command in way_in.intake.accept(request("operator", raw, headers))]
+
+    first = named("delivery-1")
     clock.advance(timedelta(days=3))
-    again = deliver(way_in, items(THING, OTHER, THING))
-    names = [command.intent_id for command in first]
-    assert [command.intent_id for command in again] == names
-    assert len(set(names)) == 3
+    assert named("delivery-1") == first
+    assert len({*first, *named("delivery-2")}) == 6
 
 
 def test_a_named_item_is_the_same_in_another_delivery(clock: Clock) -> None:
-    way_in = entrance(clock, OPEN + EACH + 'delivery = "item.event"\n')
+    way_in = entrance(clock, OPEN + NAMED)
     [one] = deliver(way_in, {"items": [{"id": THING, "event": "e-1"}]})
     [_, again] = deliver(
         way_in, {"items": [{"id": OTHER, "event": "e-2"}, {"id": THING, "event": "e-1"}], "attempt": 2}
@@ -254,8 +277,7 @@ def test_a_named_item_is_the_same_in_another_delivery(clock: Clock) -> None:
 
 
 def test_two_rules_over_one_named_item_are_two_intents(clock: Clock) -> None:
-    named = EACH + 'delivery = "item.event"\n'
-    way_in = entrance(clock, OPEN + named + named.replace('"archive"', '"restore"').replace("item.id", "item.other"))
+    way_in = entrance(clock, OPEN + NAMED + NAMED.replace('"archive"', '"restore"').replace("item.id", "item.other"))
     made = deliver(way_in, {"items": [{"id": THING, "other": OTHER, "event": "e-1"}]})
     assert len({command.intent_id for command in made}) == 2
 
@@ -289,7 +311,7 @@ def test_a_queue_that_fails_in_the_middle_is_mended_by_the_same_delivery(clock: 
 
 
 def test_a_name_that_meant_another_thing_before_is_a_conflict_and_nothing_is_sent(clock: Clock) -> None:
-    way_in = entrance(clock, OPEN + EACH + 'delivery = "item.event"\n')
+    way_in = entrance(clock, OPEN + NAMED)
     [first] = deliver(way_in, {"items": [{"id": THING, "event": "e-1"}]})
     assert isinstance(way_in.ledger.claim(first), Claim)
     with pytest.raises(Rejected) as refusal:

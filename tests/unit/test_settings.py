@@ -52,6 +52,7 @@ WORKER = {
     **TALLYFY,
     "MINIMUM_ARCHIVE_DAYS": "30",
     "RETRY_BASE_SECONDS": "30",
+    "LANE": "people",
     "LEASE_SECONDS": "90",
     "QUEUE_RETENTION_SECONDS": "345600",
 }
@@ -155,6 +156,8 @@ def test_the_status_function_needs_no_more_than_it_uses() -> None:
         ("LEDGER_DAYS", "29"),
         ("RETRY_BASE_SECONDS", "0"),
         ("RETRY_BASE_SECONDS", "nan"),
+        ("LANE", "express"),
+        ("LANE", "BULK"),
         ("LEASE_SECONDS", "0"),
         ("QUEUE_RETENTION_SECONDS", "3599"),
     ],

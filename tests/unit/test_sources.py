@@ -50,19 +50,23 @@ def test_a_wrong_file_is_refused_with_what_to_write_instead(text: str, said: str
     assert said in refusal.value.reason
 
 
-RULE = f"""
+NAMELESS = f"""
 [[sources.one.commands]]
 action = "archive"
 resource = "process"
 org_id = "{ORG}"
 id = "body.id"
 """
+RULE = NAMELESS + 'delivery = "body.event"\n'
 BUS = 'scheme = "eventbridge"\nevent_source = "x"\ndetail_types = ["y"]\nmay = ["run.archive"]\n'
 HMAC = 'scheme = "hmac"\nmay = ["run.archive"]\n'
 OPEN = 'scheme = "shared-secret"\nmay = ["run.archive"]\n'
+SIGNED = 'scheme = "standard-webhooks"\nmay = ["run.archive"]\n'
 
 
-@pytest.mark.parametrize("sound", [HMAC, OPEN, BUS, HMAC + RULE, OPEN + RULE, BUS + RULE])
+@pytest.mark.parametrize(
+    "sound", [HMAC, OPEN, BUS, HMAC + RULE, OPEN + RULE, BUS + RULE, BUS + NAMELESS, SIGNED + NAMELESS]
+)
 def test_a_sound_source_is_taken(sound: str) -> None:
     assert set(Sources.parse("[sources.one]\n" + sound).sources) == {"one"}
 
@@ -131,6 +135,11 @@ def test_a_sound_source_is_taken(sound: str) -> None:
         (HMAC + f'organizations = ["{"1b" * 16}"]' + RULE, "'organizations' does not list"),
         (HMAC + RULE + 'expect = { state = "body.state" }', "expect knows name, status"),
         (HMAC + RULE + 'expect = { status = "body.[" }', "sources.one.commands.0.expect.status"),
+        (HMAC + NAMELESS, "commands[0] needs 'delivery'"),
+        (OPEN + NAMELESS, "commands[0] needs 'delivery'"),
+        (HMAC + RULE + NAMELESS, "commands[1] needs 'delivery'"),
+        (HMAC + NAMELESS + 'delivery = "headers.x"', "delivery must not use headers"),
+        (SIGNED + NAMELESS + 'delivery = "join(\'\', [body.id, headers.\\"x-id\\"])"', "delivery must not use headers"),
         (HMAC + RULE + 'requester = "body.who"', "sources.one.commands.0.requester: Extra inputs"),
     ],
 )
@@ -147,6 +156,14 @@ def test_a_wrong_key_is_named_with_what_to_write_instead(lines: str, said: str) 
 )
 def test_a_period_is_a_number_and_its_unit(text: str, period: timedelta) -> None:
     assert declared(f'may = ["run.archive"]\nafter = "{text}"').sources["one"].after == period
+
+
+@pytest.mark.parametrize("name", ["sweep", "slack"])
+def test_a_name_under_which_we_ask_ourselves_is_no_source(name: str) -> None:
+    with pytest.raises(Rejected, match=f"{name}: this name is ours") as refusal:
+        Sources.parse(f"[sources.{name}]\n{HMAC}\n[sources.one]\n{HMAC}")
+    assert refusal.value.code is Code.CONFIGURATION
+    assert set(Sources.parse(f"[sources.{name}s]\n{HMAC}").sources) == {f"{name}s"}
 
 
 def test_our_own_events_have_the_name_that_no_source_may_take() -> None:

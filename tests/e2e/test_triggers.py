@@ -1,0 +1,195 @@
+"""Every trigger, from its real-shaped sample in events/ through the deployed template to its effect."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from cli.local.simulator import DefaultIds, Seed, SeedOrganization, SeedRun, SeedTag, make_id
+from lifecycle.adapters.bus import SOURCE
+from tests.e2e.bench import HMAC_SECRET, ORG, Bench, until
+
+pytestmark = pytest.mark.e2e
+
+EVENTS = Path(__file__).parents[2] / "events"
+
+
+def sample(name: str) -> bytes:
+    return (EVENTS / name).read_bytes()
+
+
+def digest(text: bytes) -> bytes:
+    return hmac.digest(HMAC_SECRET.encode(), text, hashlib.sha256)
+
+
+def deliver(bench: Bench, path: str, raw: bytes, headers: dict[str, str]) -> requests.Response:
+    return requests.post(f"{bench.stack.api_url}/{path}", data=raw, headers=headers, timeout=30)
+
+
+def put_events(bench: Bench, events: list[tuple[str, str, str]]) -> None:
+    bus = bench.stack.outputs["BusName"]
+    answer = bench.stack.events.put_events(
+        Entries=[
+            {"Source": source, "DetailType": kind, "Detail": detail, "EventBusName": bus}
+            for source, kind, detail in events
+        ]
+    )
+    assert answer["FailedEntryCount"] == 0
+
+
+def sow(bench: Bench, *runs: SeedRun, tags: tuple[SeedTag, ...] = ()) -> None:
+    bench.sow(Seed(organizations=[SeedOrganization(id=ORG, runs=list(runs), tags=list(tags))]))
+
+
+def test_a_deal_won_in_hubspot_archives_the_process_with_its_tag(bench: Bench) -> None:
+    tag, run = make_id("e2e", "tag", str(uuid.uuid4())), make_id("e2e", "hubspot", str(uuid.uuid4()))
+    sow(bench, SeedRun(id=run, tags=[tag]), tags=(SeedTag(id=tag, title="deal-9172831465"),))
+    raw, now = sample("hubspot-deal-won.json"), str(int(time.time() * 1000))
+    # The function sees the address that the gateway's event names; on AWS that is the one that was called.
+    api_id = bench.stack.physical_id("HttpApi")
+    uri = f"https://{api_id}.execute-api.127.0.0.1/webhooks/hubspot".encode()
+    signature = base64.b64encode(digest(b"POST" + uri + raw + now.encode())).decode()
+    headers = {"x-hubspot-signature-v3": signature, "x-hubspot-request-timestamp": now}
+
+    answer = deliver(bench, "webhooks/hubspot", raw, headers)
+
+    assert answer.status_code == 202, answer.text
+    ends = [bench.conclusion(intent_id) for intent_id in answer.json()["intent_ids"]]
+    # Of the deals won in this delivery one has a process; nothing is done for the others, and they say so.
+    assert [end["status"] for end in ends].count("done") == 1
+    assert all("0 active processes fit" in end["reason"] for end in ends if end["status"] != "done")
+    assert bench.writes(run) == [("DELETE", f"/api/organizations/{ORG}/runs/{run}")]
+    assert deliver(bench, "webhooks/hubspot", raw, headers).json() == answer.json()
+
+
+@pytest.mark.parametrize(
+    ("source", "file", "header"),
+    [
+        ("github", "github-issue-closed.json", "x-hub-signature-256"),
+        ("jira", "jira-issue-resolved.json", "x-hub-signature"),
+    ],
+)
+def test_a_closed_issue_archives_the_process_it_links_to(bench: Bench, source: str, file: str, header: str) -> None:
+    raw = sample(file)
+    signed = {header: f"sha256={digest(raw).hex()}", "x-github-event": "issues"}
+
+    answer = deliver(bench, f"webhooks/{source}", raw, signed)
+
+    assert answer.status_code == 202, answer.text
+    assert bench.conclusion(answer.json()["intent_id"])["status"] == "done"
+    assert bench.simulator.effects("archive", DefaultIds.RUN) == 1
+    other = raw.replace(b'"closed"', b'"opened"').replace(b"jira:issue_updated", b"jira:issue_created")
+    ignored = deliver(bench, f"webhooks/{source}", other, {header: f"sha256={digest(other).hex()}"})
+    assert (ignored.status_code, ignored.json()["status"]) == (200, "ignored")
+
+
+def test_tallyfys_own_webhook_is_a_hint_that_waits_two_weeks(bench: Bench) -> None:
+    raw = sample("tallyfy-process-completed.json")
+    hint = json.loads(raw)
+    sow(bench, SeedRun(id=hint["id"], status="complete", completed_at=hint["completed_at"]))
+    assert deliver(bench, "webhooks/tallyfy/guessed", raw, {}).status_code == 401
+
+    answer = deliver(bench, f"webhooks/tallyfy/{HMAC_SECRET}", raw, {})
+
+    assert answer.status_code == 202, answer.text
+    intent_id = answer.json()["intent_id"]
+    group = bench.stack.physical_id("LaterGroup")
+    made = bench.stack.scheduler.get_schedule(Name=intent_id, GroupName=group)
+    assert made["ScheduleExpression"].startswith("at(")
+    assert bench.writes(hint["id"]) == []
+    # Its day has come:
+    bench.stack.sqs.send_message(QueueUrl=bench.stack.outputs["CommandsQueueUrl"], MessageBody=made["Target"]["Input"])
+    until(lambda: bench.status(intent_id)["status"] == "done", 60, "the scheduled command")
+    assert bench.simulator.effects("archive", hint["id"]) == 1
+
+
+def test_an_event_on_the_bus_archives_the_process_of_that_name(bench: Bench) -> None:
+    run = make_id("e2e", "event", str(uuid.uuid4()))
+    [entry] = json.loads(sample("put-events.json"))
+    name = json.loads(entry["Detail"])["name"]
+    sow(bench, SeedRun(id=run, name=name, checklist_id=DefaultIds.TEMPLATE), SeedRun(id=make_id(run), name=f"{name} 2"))
+
+    put_events(bench, [(entry["Source"], entry["DetailType"], entry["Detail"])])
+
+    until(lambda: bench.simulator.effects("archive", run) == 1, 60, "the event's effect")
+    assert bench.simulator.effects() == 1
+
+
+def test_own_outcome_events_start_nothing(bench: Bench) -> None:
+    detail = json.dumps({"name": "Website relaunch", "status": "done"})
+    for _ in range(10):
+        put_events(
+            bench, [(SOURCE, kind, detail) for kind in ("lifecycle.command.done", "project.closed") for _ in range(5)]
+        )
+    time.sleep(2)
+    assert bench.simulator.log() == []
+    url = bench.stack.outputs["EventsQueueUrl"]
+    waiting = bench.stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert waiting["ApproximateNumberOfMessages"] == "0"
+
+
+def test_a_slash_command_archives_and_is_answered_at_once(bench: Bench) -> None:
+    raw = base64.b64decode(json.loads(sample("chat-archive.json"))["body"])
+    now = str(int(time.time()))
+    signature = f"v0={digest(f'v0:{now}:'.encode() + raw).hex()}"
+    headers = {"x-slack-signature": signature, "x-slack-request-timestamp": now}
+    assert deliver(bench, "chat/slack", raw, headers | {"x-slack-signature": "v0=00"}).status_code == 401
+
+    answer = deliver(bench, "chat/slack", raw, headers)
+
+    assert answer.status_code == 200
+    assert "On it: archive process" in answer.json()["text"]
+    until(lambda: bench.simulator.effects("archive", DefaultIds.RUN) == 1, 60, "the slash command's effect")
+
+
+def test_a_nightly_sweep_reports_and_once_told_so_archives_what_is_due(bench: Bench) -> None:
+    due, young, undated = (make_id("e2e", "sweep", str(uuid.uuid4())) for _ in range(3))
+    sow(
+        bench,
+        SeedRun(id=due, status="complete", completed_at="-40d"),
+        SeedRun(id=young, status="complete", completed_at="-3d"),
+        SeedRun(id=undated, status="complete"),
+    )
+    assert _sweep(bench)["terms"]["S"].startswith("report")
+    assert [call for call in bench.simulator.log() if call.method != "GET"] == []
+
+    with sweeps_that_apply(bench):
+        _sweep(bench)
+        until(lambda: bench.simulator.effects("archive", due) == 1, 60, "the sweep's effect")
+    assert bench.writes(young) == bench.writes(undated) == []
+
+
+@contextmanager
+def sweeps_that_apply(bench: Bench) -> Iterator[None]:
+    """As a deploy with SweepMode=apply would make them."""
+    function = bench.stack.physical_id("SweepFunction")
+    before = dict(bench.stack.functions.get_function_configuration(FunctionName=function)["Environment"]["Variables"])
+    settings = bench.stack.functions.update_function_configuration
+    settings(FunctionName=function, Environment={"Variables": {**before, "SWEEP_MODE": "apply"}})
+    try:
+        yield
+    finally:
+        settings(FunctionName=function, Environment={"Variables": before})
+
+
+def _sweep(bench: Bench) -> dict[str, dict[str, str]]:
+    """Start a sweep as the schedule does, and wait for its end."""
+    sweep_id = str(uuid.uuid4())
+    url = bench.stack.outputs["SweepsQueueUrl"]
+    bench.stack.sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"sweep_id": sweep_id}))
+    key = {"pk": {"S": f"sweep#{ORG}#{sweep_id}"}, "sk": {"S": "state"}}
+    table = bench.stack.outputs["LedgerTableName"]
+
+    def state() -> dict[str, dict[str, str]]:
+        return dict(bench.stack.dynamodb.get_item(TableName=table, Key=key).get("Item", {}))  # type: ignore[arg-type]
+
+    until(lambda: bool(state().get("done", {}).get("BOOL")), 60, "the sweep to end")
+    return state()
