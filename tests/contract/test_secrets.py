@@ -1,10 +1,15 @@
 """Secrets over memory and over Secrets Manager: found, missing, cached, fetched afresh."""
 
+from typing import TYPE_CHECKING
+
 import boto3
 import pytest
 
 from lifecycle.adapters.secrets import ManagedSecrets, MemorySecrets, Secrets
 from lifecycle.words.errors import Code, Retryable
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
 
 NAME = "stack/tokens/one"
 
@@ -27,6 +32,67 @@ def test_a_missing_secret_says_what_to_do(secrets: Secrets) -> None:
     with pytest.raises(Retryable, match=r"Secret 'stack/tokens/two' does not exist\. Create it") as trouble:
         secrets.get("stack/tokens/two")
     assert trouble.value.code is Code.CONFIGURATION
+
+
+class Ticks:
+    """Seconds that only a test moves."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _asked(client: "SecretsManagerClient") -> list[str]:
+    """The names that are asked for from now on."""
+    names: list[str] = []
+    client.meta.events.register(
+        "provide-client-params.secrets-manager.GetSecretValue", lambda params, **_: names.append(params["SecretId"])
+    )
+    return names
+
+
+def _missing(secrets: Secrets, name: str, *, fresh: bool = False) -> None:
+    with pytest.raises(Retryable, match="does not exist") as trouble:
+        secrets.get(name, fresh=fresh)
+    assert trouble.value.code is Code.CONFIGURATION
+
+
+def test_a_missing_secret_is_asked_for_once_a_minute(aws: boto3.Session) -> None:
+    client, ticks = aws.client("secretsmanager"), Ticks()
+    asked, secrets = _asked(client), ManagedSecrets(client, ticks)
+    for _ in range(100):
+        _missing(secrets, NAME)
+        ticks.now += 0.59
+    assert asked == [NAME]
+    _missing(secrets, "stack/sources/two")  # each name has its own minute
+    assert asked == [NAME, "stack/sources/two"]
+    ticks.now += 1.1
+    _missing(secrets, NAME)
+    assert asked == [NAME, "stack/sources/two", NAME]
+    _missing(secrets, NAME, fresh=True)
+    assert len(asked) == 4
+
+
+def test_a_missing_secret_that_was_created_is_found_within_a_minute(aws: boto3.Session) -> None:
+    client, ticks = aws.client("secretsmanager"), Ticks()
+    secrets = ManagedSecrets(client, ticks)
+    _missing(secrets, NAME)
+    client.create_secret(Name=NAME, SecretString="the first")
+    ticks.now += 60
+    assert secrets.get(NAME) == "the first"
+
+
+def test_an_outage_is_not_remembered_as_a_missing_secret(aws: boto3.Session) -> None:
+    client = aws.client("secretsmanager")
+    client.create_secret(Name=NAME, SecretString="the first")
+    client.delete_secret(SecretId=NAME)
+    secrets = ManagedSecrets(client, Ticks())
+    with pytest.raises(Retryable) as trouble:
+        secrets.get(NAME)
+    assert trouble.value.code is Code.UNAVAILABLE
+    client.restore_secret(SecretId=NAME)
+    assert secrets.get(NAME) == "the first"
 
 
 def test_a_replaced_secret_is_seen_when_fetched_afresh_and_stays_seen(aws: boto3.Session) -> None:

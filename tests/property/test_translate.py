@@ -48,7 +48,7 @@ more = st.fixed_dictionaries(
     optional={
         "each": expressions,
         "when": expressions,
-        "delivery": expressions,
+        "delivery": expressions.filter(lambda expression: "headers" not in expression),
         "reason": expressions,
         "requested_by": expressions,
         "expect": st.dictionaries(st.sampled_from(["name", "status", "completed_at", "archived_at"]), expressions),

@@ -40,8 +40,14 @@ def at(text: str) -> datetime:
         (run(NOW - timedelta(days=31)), "rule completed", True),
         (run(NOW - timedelta(days=31), status="completed"), "rule completed", True),
         (run(NOW - timedelta(days=31), status="Complete"), "rule completed", True),
-        (run(datetime(1980, 1, 1, tzinfo=UTC)), "rule completed", True),
-        (run(datetime(1, 1, 1, tzinfo=UTC)), "rule completed", True),
+        (run(datetime(2010, 1, 1, tzinfo=UTC)), "rule completed", True),
+        (run(datetime(2010, 1, 1, tzinfo=UTC) - timedelta(microseconds=1)), "odd date", False),
+        (run(datetime(1970, 1, 1, tzinfo=UTC)), "odd date", False),
+        (run(datetime(1, 1, 1, tzinfo=UTC)), "odd date", False),
+        (run(NOW - timedelta(days=31), created_at=NOW - timedelta(days=31)), "rule completed", True),
+        (run(NOW - timedelta(days=31), created_at=NOW - timedelta(days=32)), "rule completed", True),
+        (run(NOW - timedelta(days=31), created_at=NOW - timedelta(days=31, microseconds=-1)), "odd date", False),
+        (run(NOW - timedelta(days=31), created_at=NOW), "odd date", False),
         (run(NOW - timedelta(days=30)), "too young", False),
         (run(NOW), "too young", False),
         (run(NOW + timedelta(microseconds=1)), "future date", False),
@@ -70,9 +76,10 @@ def test_a_hold_beats_every_rule_and_says_why() -> None:
     assert decide(run(NOW - timedelta(days=400)), policy(), {"6f" * 16: "an audit"}, NOW).action is Action.ARCHIVE
 
 
-def test_a_zone_without_a_date_for_it_keeps_the_thing() -> None:
-    decision = judged(run(datetime(1, 1, 1, tzinfo=UTC)), "America/New_York")
-    assert (decision.action, decision.kind) == (None, "no date")
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Kiritimati"])
+def test_a_date_older_than_tallyfy_keeps_the_thing_in_every_zone(zone: str) -> None:
+    decision = judged(run(datetime(1, 1, 1, tzinfo=UTC)), zone)
+    assert (decision.action, decision.kind) == (None, "odd date")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +138,7 @@ def test_nothing_is_due_unless_it_was_complete_for_longer_than_that(
     if decision.action is not None:
         assert status == "complete"
         assert completed is not None
+        assert completed.year >= 2010
         assert now - completed > timedelta(days=days - 1)
-    elif status == "complete" and completed is not None and completed.year > 1:
+    elif status == "complete" and completed is not None and completed.year >= 2010:
         assert now - completed < timedelta(days=days + 2)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -205,7 +205,59 @@ def test_an_issue_closed_on_github_archives_the_process_linked_in_it(shipped: En
     assert carried_out(shipped, world, DefaultIds.RUN).reason == "Closed on GitHub: example/operations#7"
 
 
-def test_a_process_completed_in_tallyfy_is_archived_two_weeks_later(shipped: Entrance, world: World) -> None:
+@pytest.fixture
+def completed(world: World) -> World:
+    """Tallyfy shows the process as its webhook tells of it."""
+    run = world.simulator.organization.runs[DefaultIds.RUN]
+    run.completed_at = datetime.fromisoformat(str(sample("tallyfy-process-completed.json")["completed_at"]))
+    return world
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"action": "opened"},
+        {"action": "closed", "issue": None},
+        {"action": "closed", "issue": {"id": 1, "pull_request": {"url": "https://api.github.com/x"}}},
+        {"action": "closed", "issue": None, "pull_request": {"id": 1}},
+    ],
+)
+def test_what_is_no_closed_issue_on_github_is_ignored(
+    shipped: Entrance, world: World, changes: dict[str, object]
+) -> None:
+    raw = json.dumps({**sample("github-issue-closed.json"), **changes}).encode()
+    response = webhook.handler(webhook_event("github", raw, hub_headers(raw)), CONTEXT)
+    assert (response["statusCode"], told(response)["status"]) == (200, "ignored")
+    assert bodies(shipped.ordinary) == []
+
+
+def _named(entrance: Entrance, source: str, payload: object) -> str:
+    """The name of the one command that a payload becomes."""
+    raw = json.dumps(payload).encode()
+    headers = hubspot_headers(raw) if source == "hubspot" else hub_headers(raw)
+    response = webhook.handler(webhook_event(source, raw, headers), CONTEXT)
+    [name] = cast("list[str]", told(response)["intent_ids"])
+    return name
+
+
+def test_an_issue_closed_twice_is_two_events_and_each_delivery_of_one_the_same(shipped: Entrance) -> None:
+    payload = sample("github-issue-closed.json")
+    issue = cast("dict[str, object]", payload["issue"])
+    first = _named(shipped, "github", payload)
+    assert _named(shipped, "github", {**payload, "sender": {}}) == first
+    assert _named(shipped, "github", {**payload, "issue": {**issue, "updated_at": "2026-06-02T08:00:00Z"}}) != first
+
+
+def test_a_deal_won_twice_is_two_events_and_each_delivery_of_one_the_same(shipped: Entrance) -> None:
+    [won, *_] = cast("list[dict[str, object]]", json.loads((EVENTS / "hubspot-deal-won.json").read_bytes()))
+    first = _named(shipped, "hubspot", [won])
+    assert _named(shipped, "hubspot", [{**won, "attemptNumber": 2, "eventId": 7}]) == first
+    assert _named(shipped, "hubspot", [{**won, "occurredAt": 1780315195001}]) != first
+    assert _named(shipped, "hubspot", [{**won, "objectId": 1}]) != first
+
+
+def test_a_process_completed_in_tallyfy_is_archived_two_weeks_later(shipped: Entrance, completed: World) -> None:
+    world = completed
     delivered("tallyfy", "tallyfy-process-completed.json", {}, key=SHARED)
     assert bodies(shipped.ordinary) == []
     [(moment, text)] = shipped.schedules.waiting.values()
@@ -216,10 +268,18 @@ def test_a_process_completed_in_tallyfy_is_archived_two_weeks_later(shipped: Ent
     carried_out(shipped, world, DefaultIds.RUN)
 
 
-def test_a_process_that_tallyfy_does_not_call_complete_itself_is_kept(shipped: Entrance, world: World) -> None:
+@pytest.mark.parametrize("what", ["reopened", "completed again"])
+def test_a_process_that_tallyfy_does_not_show_as_completed_then_is_kept(
+    shipped: Entrance, completed: World, what: str
+) -> None:
+    world = completed
     delivered("tallyfy", "tallyfy-process-completed.json", {}, key=SHARED)
     [(_, text)] = shipped.schedules.waiting.values()
-    world.simulator.organization.runs[DefaultIds.RUN].status = "active"
+    run = world.simulator.organization.runs[DefaultIds.RUN]
+    if what == "reopened":
+        run.status = "active"
+    else:
+        run.completed_at = NOW + timedelta(days=3)
     world.queue.send(text)
     world.process().deliver()
     assert world.writes() == []

@@ -9,6 +9,7 @@ import pytest
 
 from lifecycle.adapters.ledger import Claim
 from lifecycle.adapters.queues import MemoryQueue
+from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import Signal
 from lifecycle.judgement.http import problem
 from lifecycle.judgement.sources import Sources
@@ -181,12 +182,34 @@ def test_a_secret_without_content_accepts_nobody(entrance: Entrance, text: str) 
     assert refused(entrance, body()).code is Code.SIGNATURE_REFUSED
 
 
-def test_a_missing_secret_is_a_503_that_reveals_nothing(entrance: Entrance) -> None:
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
+def test_a_source_without_a_secret_is_a_404_to_everybody_and_signalled(entrance: Entrance, *, signed: bool) -> None:
     del entrance.secrets.texts[f"{PREFIX}/sources/operator"]
+    raw = body()
+    with pytest.raises(Rejected) as refusal:
+        entrance.intake.accept(request("operator", raw, standard_headers(raw) if signed else {}))
+    told = problem(refusal.value)
+    assert (told["statusCode"], refusal.value.code) == (404, Code.UNKNOWN_SOURCE)
+    assert PREFIX not in str(told["body"])
+    [(signal, facts)] = entrance.signals.notes
+    assert (signal, facts["source"]) == (Signal.SIGNATURE_REFUSED, "operator")
+    assert "does not exist" in str(facts["why"])
+    assert (entrance.ordinary.depth(), entrance.dead_letters.depth()) == (0, 0)
+
+
+def test_a_secret_that_aws_cannot_read_now_is_a_503_that_reveals_nothing(clock: Clock) -> None:
+    class Out(MemorySecrets):
+        @override
+        def get(self, name: str, *, fresh: bool = False) -> str:
+            raise Retryable(Code.UNAVAILABLE, f"Secret '{name}' could not be read from Secrets Manager.")
+
+    entrance = Entrance(clock)
+    entrance.secrets = Out()
     told = problem(refused(entrance, body()))
     assert told["statusCode"] == 503
     assert "secret" not in str(told["body"]).lower()
     assert PREFIX not in str(told["body"])
+    assert entrance.signals.counts[Signal.SIGNATURE_REFUSED] == 0
 
 
 @pytest.mark.parametrize(

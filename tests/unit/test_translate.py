@@ -74,8 +74,21 @@ def test_items_that_are_not_wanted_are_left_out() -> None:
     assert [one.id for one in made('id = "item.id"\nwhen = "item.won"', body, each="body")] == [THING, OTHER]
 
 
-def test_what_is_not_there_has_no_items() -> None:
-    assert made('id = "item.id"', {}, each="body.items") == []
+def test_an_empty_list_has_no_items() -> None:
+    assert made('id = "item.id"', {"items": []}, each="body.items") == []
+
+
+@pytest.mark.parametrize("body", [{}, {"items": None}, {"Items": [{"id": THING}]}, [], None])
+def test_a_payload_in_which_no_rule_finds_its_items_is_refused(body: object) -> None:
+    assert refusal('id = "item.id"', body, each="body.items") == "No rule finds its items in this payload: see 'each'."
+    with pytest.raises(Untranslatable, match="No rule finds its items"):
+        translate((rule(each="body.items"), rule(each="body.others")), body, {})
+
+
+def test_one_rule_that_finds_its_items_is_enough() -> None:
+    rules = (rule(each="body.items"), rule(each="body.others"))
+    assert [one.request.id for one in translate(rules, {"others": [{"id": THING}]}, {})] == [THING]
+    assert translate(rules, {"others": []}, {}) == []
 
 
 @pytest.mark.parametrize("items", [{}, "text", 5, True])

@@ -9,12 +9,14 @@ import requests
 from requests.adapters import BaseAdapter
 
 from lifecycle.adapters.replies import SlackReplies
+from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import Signal
+from lifecycle.judgement.http import problem
 from lifecycle.judgement.slack import HELP
 from lifecycle.judgement.transitions import Status
 from lifecycle.words.capabilities import Action, Resource, State
 from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.words.errors import Code, Rejected, Retryable
 from lifecycle.words.intents import intent_id
 from tests.builders import (
     ID_KEY,
@@ -45,6 +47,33 @@ def room(clock: Clock) -> ChatRoom:
 def queued(room: ChatRoom) -> Command:
     [text] = bodies(room.commands)
     return Command.model_validate_json(text)
+
+
+# --- not set up ---
+
+
+def test_a_slack_without_a_secret_is_a_404_to_everybody(room: ChatRoom) -> None:
+    room.secrets.texts.clear()
+    with pytest.raises(Rejected) as refusal:
+        room.say("help")
+    assert problem(refusal.value)["statusCode"] == 404
+    assert PREFIX not in str(problem(refusal.value)["body"])
+    with pytest.raises(Rejected, match="not set up"):
+        room.chat.answer(chat_request(slash("help"), {}))
+    assert room.commands.depth() == 0
+
+
+def test_a_slack_whose_secret_aws_cannot_read_now_is_a_503(clock: Clock) -> None:
+    class Out(MemorySecrets):
+        @override
+        def get(self, name: str, *, fresh: bool = False) -> str:
+            raise Retryable(Code.UNAVAILABLE, "Secrets Manager is out.")
+
+    room = ChatRoom(clock)
+    room.secrets = Out()
+    with pytest.raises(Retryable) as trouble:
+        room.say("help")
+    assert problem(trouble.value)["statusCode"] == 503
 
 
 # --- what is asked for ---

@@ -286,7 +286,9 @@ def test_a_search_that_fails_is_tried_again_and_not_taken_for_none(world: World,
     world.simulator.add_fault(fault)
     command = ask(world)
     assert world.process().deliver() == 0
-    assert world.ledger.find(command.intent_id) is None
+    row = world.ledger.find(command.intent_id)
+    assert row is None or (row.status, row.attempts, row.id) == (Status.WAITING, 1, "")
+    assert (row is None) is (fault.kind == "rate_limit")
     world.drain(world.process())
     assert acted(world) == [("archive", ONE)]
 

@@ -139,14 +139,17 @@ def test_what_is_held_is_kept_and_counted(night: Night) -> None:
     assert _kinds(night)["on hold"] == 1
 
 
-def test_a_command_that_was_not_carried_out_within_two_days_expires(night: Night) -> None:
+def test_a_command_that_was_not_carried_out_within_two_days_is_left_to_another_night(night: Night) -> None:
     _start(night)
     night.deliver()
     [command, _] = night.asked()
     night.world.clock.advance(timedelta(days=2, seconds=1))
     night.world.send(command)
     night.world.drain(night.world.process())
-    assert night.world.intent(command.intent_id).status is Status.EXPIRED
+    row = night.world.intent(command.intent_id)
+    assert (row.status, row.code, row.owed) == (Status.SUPERSEDED, Code.EXPIRED, ())
+    assert night.world.announced(command.intent_id) == ["superseded"]
+    assert night.world.dead_letters.depth() == 0
     assert night.world.writes() == []
 
 
