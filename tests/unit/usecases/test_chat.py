@@ -60,6 +60,8 @@ def test_a_slack_without_a_secret_is_a_404_to_everybody(room: ChatRoom) -> None:
     assert PREFIX not in str(problem(refusal.value)["body"])
     with pytest.raises(Rejected, match="not set up"):
         room.chat.answer(chat_request(slash("help"), {}))
+    assert room.signals.counts == {Signal.SIGNATURE_REFUSED: 2}
+    assert all("does not exist" in str(facts["why"]) for _, facts in room.signals.notes)
     assert room.commands.depth() == 0
 
 

@@ -101,9 +101,11 @@ class Ledger:
                 continue
         raise Throttled(Code.BUSY, "Too many workers want the same thing at once.", retry_after=1)
 
-    def conclude(self, claim: Claim, end: End, *, maybe_acted: bool = False) -> Ended:
+    def conclude(self, claim: Claim, end: End, *, maybe_acted: bool = False, landing: bool = False) -> Ended:
         """Record the end. Raises ``LeaseLost`` if another worker has taken over since."""
-        intent, resource = transitions.conclude(claim.rows, end, now=self._now, maybe_acted=maybe_acted)
+        intent, resource = transitions.conclude(
+            claim.rows, end, now=self._now, maybe_acted=maybe_acted, landing=landing
+        )
         self._keep_claim(claim, intent, resource)
         return Ended(intent, claim.versions[0] + 1)
 
@@ -131,9 +133,13 @@ class Ledger:
             return failed.attempts
         return 0
 
-    def release(self, claim: Claim, code: Code, reason: str, *, counted: bool, maybe_acted: bool) -> int:
+    def release(
+        self, claim: Claim, code: Code, reason: str, *, counted: bool, maybe_acted: bool = False, landing: bool = False
+    ) -> int:
         """Let go; the message will come back. Answers how many attempts have failed so far."""
-        intent, resource = transitions.release(claim.rows, code, reason, counted=counted, maybe_acted=maybe_acted)
+        intent, resource = transitions.release(
+            claim.rows, code, reason, counted=counted, maybe_acted=maybe_acted, landing=landing
+        )
         self._keep_claim(claim, intent, resource)
         return intent.attempts
 

@@ -34,6 +34,8 @@ PER_PAGE = 100
 _DEFAULT_RETRY_AFTER = 60.0
 _LONGEST_RETRY_AFTER = 3600.0
 _UNAUTHORIZED_TRIES = 2
+_GATEWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
+"""Said by something in front of Tallyfy, which may still be working on the call."""
 
 type Json = Mapping[str, object]
 
@@ -157,13 +159,17 @@ class HttpTallyfy:
             answer = self._call(org_id, doing.method, doing.path(org_id, thing_id))
         except requests.RequestException as error:
             raise Ambiguous(
-                Code.UNCERTAIN, f"The call was cut off ({type(error).__name__}), so its effect is unknown."
+                Code.UNCERTAIN,
+                f"The call was cut off ({type(error).__name__}), so its effect is unknown.",
+                may_still_land=True,
             ) from error
         body = _json(answer)
         succeeded = _succeeded(answer)
         if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or (succeeded and (body is None or _is_error(body))):
             raise Ambiguous(
-                Code.UNCERTAIN, f"Tallyfy answered {answer.status_code} with an error, so the effect is unknown."
+                Code.UNCERTAIN,
+                f"Tallyfy answered {answer.status_code} with an error, so the effect is unknown.",
+                may_still_land=answer.status_code in _GATEWAY,
             )
         if not succeeded or body is None:
             raise _refused(answer.status_code, doing.name)
@@ -406,5 +412,5 @@ def _refused(status: int, what: str) -> LifecycleError:
             f"Tallyfy forbids {what} to this token (403). Permanent deletion needs an Admin, the rest a Standard one.",
         )
     if status == HTTPStatus.REQUEST_TIMEOUT:
-        return Ambiguous(Code.UNCERTAIN, "Tallyfy answered 408, so the effect is unknown.")
+        return Ambiguous(Code.UNCERTAIN, "Tallyfy answered 408, so the effect is unknown.", may_still_land=True)
     return Rejected(Code.REFUSED, f"Tallyfy refused {what} with status {status}.")

@@ -172,7 +172,9 @@ def claim(
     return Claimed(claimed, leased)
 
 
-def conclude(claimed: Claimed, end: End, *, now: int, maybe_acted: bool) -> tuple[IntentRow, ResourceRow]:
+def conclude(
+    claimed: Claimed, end: End, *, now: int, maybe_acted: bool, landing: bool = False
+) -> tuple[IntentRow, ResourceRow]:
     """End a claim. Only what was reached (done, or found so) counts as newest: a refusal supersedes nothing.
 
     The intent keeps its lease until its debts are paid, so that two deliveries do not pay them at the same time.
@@ -180,7 +182,7 @@ def conclude(claimed: Claimed, end: End, *, now: int, maybe_acted: bool) -> tupl
     lease = claimed.intent.lease_until - now
     doubt = claimed.intent.maybe_acted or maybe_acted
     intent = _ended(replace(claimed.intent, maybe_acted=doubt), end, now, lease).intent
-    resource = claimed.resource if maybe_acted else _given_back(claimed.resource)
+    resource = claimed.resource if landing else _given_back(claimed.resource)
     if end.status in {Status.DONE, Status.UNCHANGED} and intent.issued_at >= resource.newest_concluded:
         resource = replace(
             resource,
@@ -192,24 +194,24 @@ def conclude(claimed: Claimed, end: End, *, now: int, maybe_acted: bool) -> tupl
 
 
 def release(
-    claimed: Claimed, code: Code, reason: str, *, counted: bool, maybe_acted: bool
+    claimed: Claimed, code: Code, reason: str, *, counted: bool, maybe_acted: bool, landing: bool = False
 ) -> tuple[IntentRow, ResourceRow]:
     """Let go without an end: the message comes back later. Waiting is not an attempt.
 
-    After a call whose fate is unknown the thing stays leased, as after a crash: the call may still take effect, and
-    nobody else (an undo above all) should take what the thing looks like before that for an answer.
+    While a call may still land, the intent and the thing stay leased, as after a crash: nobody (a copy, an undo) should
+    take what the thing looks like before that for an answer.
     """
     attempts = claimed.intent.attempts if counted else claimed.intent.attempts - 1
     intent = replace(
         claimed.intent,
         status=Status.WAITING,
         attempts=attempts,
-        lease_until=0,
+        lease_until=claimed.intent.lease_until if landing else 0,
         code=code.value,
         reason=reason,
         maybe_acted=claimed.intent.maybe_acted or maybe_acted,
     )
-    return intent, claimed.resource if maybe_acted else _given_back(claimed.resource)
+    return intent, claimed.resource if landing else _given_back(claimed.resource)
 
 
 def give_up(

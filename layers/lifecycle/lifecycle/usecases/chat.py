@@ -46,6 +46,7 @@ class Chat:
         except Retryable as error:
             if error.code is not Code.CONFIGURATION:
                 raise
+            self.signals.note(Signal.SIGNATURE_REFUSED, {"source": SLACK, "why": error.reason})
             raise Rejected(Code.UNKNOWN_ROUTE, "Slack is not set up here: there is no signing secret yet.") from error
         checked = described(SIGNATURE, secrets, request, now=self.clock().timestamp())
         if isinstance(checked, Refused):

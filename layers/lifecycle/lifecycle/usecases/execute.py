@@ -173,13 +173,19 @@ class Worker:
     def _failed(self, claim: Claim, trouble: Retryable) -> Ended:
         """Let go and raise, or, after one failure too many, end it where an operator finds it."""
         doubt = isinstance(trouble, Ambiguous)
+        landing = isinstance(trouble, Ambiguous) and trouble.may_still_land
         if trouble.counted and self.ledger.is_last_attempt(claim):
             reason = f"{claim.rows.intent.attempts} attempts failed. The last said: {trouble.reason}"
             end = End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
-            return self.ledger.conclude(claim, end, maybe_acted=doubt)
-        attempts = self.ledger.release(claim, trouble.code, trouble.reason, counted=trouble.counted, maybe_acted=doubt)
+            return self.ledger.conclude(claim, end, maybe_acted=doubt, landing=landing)
+        attempts = self.ledger.release(
+            claim, trouble.code, trouble.reason, counted=trouble.counted, maybe_acted=doubt, landing=landing
+        )
         if trouble.counted and trouble.retry_after is None:
             trouble.retry_after = waiting.backoff(attempts, base=self.limits.retry_base, roll=self.roll())
+        if landing:
+            leased = (claim.rows.intent.lease_until - millis(self.clock())) / 1000
+            trouble.retry_after = max(trouble.retry_after or 0.0, leased)
         raise trouble
 
     def _look_then_act(self, command: Command, claim: Claim) -> End:
@@ -224,7 +230,9 @@ class Worker:
         except (Retryable, Rejected) as blind:
             if isinstance(trouble, Ambiguous):
                 wait = blind.retry_after if isinstance(blind, Retryable) else None
-                raise Ambiguous(trouble.code, trouble.reason, retry_after=wait) from blind
+                raise Ambiguous(
+                    trouble.code, trouble.reason, retry_after=wait, may_still_land=trouble.may_still_land
+                ) from blind
             raise
         return (seen.state if seen else State.GONE) is doing.reaches
 

@@ -105,7 +105,16 @@ class TokenRefused(Retryable):
 
 
 class Ambiguous(Retryable):
-    """A write was sent and its fate is unknown (timeout, reset, 5xx, an error inside a 200)."""
+    """A write was sent and its fate is unknown (timeout, reset, 5xx, an error inside a 200).
+
+    ``may_still_land``: nobody answered for it, so it may take effect later, whatever a look shows now.
+    """
+
+    def __init__(
+        self, code: Code, reason: str, *, retry_after: float | None = None, may_still_land: bool = False
+    ) -> None:
+        super().__init__(code, reason, retry_after=retry_after)
+        self.may_still_land = may_still_land
 
 
 class Poison(LifecycleError):
