@@ -168,8 +168,10 @@ def test_doubt_is_kept_through_every_later_attempt(ledger: Ledger) -> None:
     assert won(ledger.claim(command())).rows.intent.maybe_acted
 
 
-def test_a_thing_whose_call_has_an_unknown_fate_stays_leased_for_others(ledger: Ledger, clock: Clock) -> None:
-    ledger.release(won(ledger.claim(issued(0, "one"))), Code.UNCERTAIN, "cut off", counted=True, maybe_acted=True)
+def test_a_thing_whose_call_may_still_land_stays_leased_for_copies_and_others(ledger: Ledger, clock: Clock) -> None:
+    claim = won(ledger.claim(issued(0, "one")))
+    ledger.release(claim, Code.UNCERTAIN, "cut off", counted=True, maybe_acted=True, landing=True)
+    assert isinstance(ledger.claim(issued(0, "one")), Busy)
     assert isinstance(ledger.claim(issued(1, "undo", Action.RESTORE)), Busy)
     clock.advance(LEASE)
     won(ledger.claim(issued(1, "undo", Action.RESTORE)))

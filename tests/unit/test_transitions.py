@@ -230,14 +230,26 @@ def test_a_doubt_is_never_forgotten_before_the_end() -> None:
     assert exhausted.maybe_acted
 
 
-def test_after_a_call_of_unknown_fate_the_thing_stays_leased() -> None:
+def test_while_a_call_may_still_land_the_thing_stays_leased_for_copies_and_others() -> None:
     won = claimed()
-    _, let_go = release(won, Code.UNCERTAIN, "Cut off.", counted=True, maybe_acted=True)
-    _, ended_so = conclude(won, End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x"), now=AT, maybe_acted=True)
+    intent, let_go = release(won, Code.UNCERTAIN, "Cut off.", counted=True, maybe_acted=True, landing=True)
+    end = End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x")
+    _, ended_so = conclude(won, end, now=AT, maybe_acted=True, landing=True)
     assert let_go == ended_so == won.resource
+    assert judge(intent, let_go, command(), now=AT + 1) == Busy(AT + LEASE)
     undo = command(action="restore", intent_id=intent_id(ID_KEY, "operator", "undo"))
     assert judge(None, let_go, undo, now=AT + 1) == Busy(AT + LEASE)
     assert isinstance(judge(None, let_go, undo, now=AT + LEASE), Claimed)
+
+
+def test_after_an_answered_failure_a_newer_command_may_begin_at_once_and_an_older_one_may_not() -> None:
+    _, let_go = release(claimed(), Code.UNCERTAIN, "500.", counted=True, maybe_acted=True)
+    undo = command(action="restore", intent_id=intent_id(ID_KEY, "operator", "undo"))
+    assert isinstance(judge(None, let_go, undo, now=AT + 1), Claimed)
+    older = command(
+        issued_at=(NOW - timedelta(seconds=1)).isoformat(), intent_id=intent_id(ID_KEY, "operator", "older")
+    )
+    assert concluded(judge(None, let_go, older, now=AT + 1)).status is Status.SUPERSEDED
 
 
 def test_an_older_command_does_not_follow_a_newer_one_that_was_cut_off() -> None:

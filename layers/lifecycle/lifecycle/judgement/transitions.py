@@ -182,7 +182,7 @@ def conclude(
     lease = claimed.intent.lease_until - now
     doubt = claimed.intent.maybe_acted or maybe_acted
     intent = _ended(replace(claimed.intent, maybe_acted=doubt), end, now, lease).intent
-    resource = claimed.resource if landing else _given_back(claimed.resource)
+    resource = _let_go(claimed.resource, maybe_acted=maybe_acted, landing=landing)
     if end.status in {Status.DONE, Status.UNCHANGED} and intent.issued_at >= resource.newest_concluded:
         resource = replace(
             resource,
@@ -211,7 +211,7 @@ def release(
         reason=reason,
         maybe_acted=claimed.intent.maybe_acted or maybe_acted,
     )
-    return intent, claimed.resource if landing else _given_back(claimed.resource)
+    return intent, _let_go(claimed.resource, maybe_acted=maybe_acted, landing=landing)
 
 
 def give_up(
@@ -297,7 +297,12 @@ def _reopened(intent: IntentRow, redrive: int) -> IntentRow:
     return intent
 
 
-def _given_back(resource: ResourceRow) -> ResourceRow:
+def _let_go(resource: ResourceRow, *, maybe_acted: bool, landing: bool) -> ResourceRow:
+    """End the lease, unless a call may still land. After any doubtful call its name stays, so that nothing older begins."""
+    if landing:
+        return resource
+    if maybe_acted:
+        return replace(resource, lease_until=0)
     return replace(resource, lease_until=0, lease_intent="", lease_issued=0)
 
 
