@@ -29,7 +29,7 @@ from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import MemorySignals
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens
 from lifecycle.judgement.decide import Mode, Policy, Rule
-from lifecycle.judgement.pace import Rate
+from lifecycle.judgement.pace import Lane, Rate
 from lifecycle.judgement.sources import Sources
 from lifecycle.judgement.transitions import OPEN, IntentRow
 from lifecycle.usecases.budget import Budget
@@ -358,9 +358,9 @@ class World:
 
     # --- processes ----------------------------------------------------------------------------------------------------
 
-    def process(self, capabilities: frozenset[Capability] = EVERYTHING) -> "Process":
+    def process(self, capabilities: frozenset[Capability] = EVERYTHING, lane: Lane = Lane.PEOPLE) -> "Process":
         """A fresh Lambda environment."""
-        return Process(self, capabilities)
+        return Process(self, capabilities, lane)
 
     @property
     def depth(self) -> tuple[int, int]:
@@ -389,7 +389,9 @@ TERMS = Terms(lease=timedelta(seconds=LEASE), keep=timedelta(days=400), most_att
 class Process:
     """One worker over a world. After a crash make a new one."""
 
-    def __init__(self, world: World, capabilities: frozenset[Capability] = EVERYTHING) -> None:
+    def __init__(
+        self, world: World, capabilities: frozenset[Capability] = EVERYTHING, lane: Lane = Lane.PEOPLE
+    ) -> None:
         self.world = world
         self.fuse = Fuse()
         self._started = world.clock()
@@ -399,7 +401,7 @@ class Process:
         session.trust_env = False
         session.mount("https://", self.transport)
         ledger = Ledger(rows, TERMS, world.clock)
-        self.budget = Budget(Pacing(rows, world.rate, world.clock))
+        self.budget = Budget(Pacing(rows, world.rate, world.clock, lane))
         self.worker = Worker(
             ledger=ledger,
             tallyfy=HttpTallyfy(
