@@ -108,5 +108,5 @@ def test_workers_that_share_a_bucket_keep_the_rate_and_lose_none_of_it() -> None
 
 def test_two_workers_share_one_rate_without_a_429() -> None:
     rate = Rate(per_minute=100, burst=10)
-    found = measure(2, _limit("window", rate), rate, items=60)
+    found = measure(2, _limit("bucket", rate), rate, items=60)
     assert (found.refused, found.lost) == (0, 0)
