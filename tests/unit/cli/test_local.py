@@ -108,6 +108,8 @@ def test_a_polite_kill_is_an_interruption(sign: signal.Signals) -> None:
 
 def test_nothing_interrupts_the_clean_up() -> None:
     before = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    # A shell starts background jobs with SIGINT ignored, and Python leaves it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt), running.ending_calmly():
             signal.raise_signal(signal.SIGINT)
