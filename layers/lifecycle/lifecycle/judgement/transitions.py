@@ -298,7 +298,7 @@ def _reopened(intent: IntentRow, redrive: int) -> IntentRow:
 
 
 def _let_go(resource: ResourceRow, *, maybe_acted: bool, landing: bool) -> ResourceRow:
-    """End the lease, unless a call may still land. After a doubtful call its name stays, so that nothing older begins."""
+    """End the lease, unless a call may still land. After a doubtful one its name stays: nothing older begins."""
     if landing:
         return resource
     if maybe_acted:
