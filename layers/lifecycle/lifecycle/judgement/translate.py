@@ -180,7 +180,9 @@ def _apply(rule: CommandRule, number: int, body: object, headers: Mapping[str, s
         scope = {**root, "item": item}
         if rule.when is not None and not _is_true(_search(rule.when, scope, f"{where}.when")):
             continue
-        delivery = None if rule.delivery is None else _text(rule.delivery, scope, f"{where}.delivery")
+        # Without the headers, however an expression may reach for them: they are not signed.
+        signed = {"body": body, "item": item}
+        delivery = None if rule.delivery is None else _text(rule.delivery, signed, f"{where}.delivery")
         place = number if delivery else number * _MOST_ITEMS + index
         yield Translated(_request(rule, scope, where), delivery, place)
 
