@@ -2,11 +2,13 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Literal
 
 import pytest
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from lifecycle.words.capabilities import Action, Resource
-from lifecycle.words.commands import Command, CommandRequest
+from lifecycle.words.commands import Command, CommandRequest, Expect
 from lifecycle.words.errors import Code, Rejected
 from tests.builders import THING, body, command
 
@@ -241,3 +243,60 @@ def test_a_command_of_an_earlier_release_keeps_its_meaning() -> None:
     """Rows written before `find` existed must not come into conflict with their own copies."""
     plain = json.loads(command().meaning)
     assert set(plain) == {"action", "resource", "org_id", "id", "requested_by", "reason", "expect", "allow_in_use"}
+
+
+class _Before(BaseModel):
+    """What a worker of the release before knows of a command, as it stood there."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    action: Action
+    resource: Resource
+    org_id: str
+    id: str
+    requested_by: str
+    source: str
+    reason: str
+    issued_at: AwareDatetime
+    not_after: AwareDatetime
+    intent_id: str
+    expect: Expect | None = None
+    allow_in_use: bool = False
+
+
+def test_a_command_at_its_defaults_says_no_newer_field_and_the_release_before_reads_it() -> None:
+    said = json.loads(command().to_json())
+    assert set(said) == {
+        "version", "action", "resource", "org_id", "id", "requested_by", "source", "reason", "issued_at", "not_after",
+        "intent_id",
+    }  # fmt: skip
+    read = _Before.model_validate_json(command().to_json())
+    assert (read.id, read.allow_in_use, read.expect, read.version) == (THING, False, None, 1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"expect": {"archived_at": None}},
+        {"expect": {"name": None, "status": "complete", "completed_at": "2026-06-01T12:00:00Z"}},
+        {"resource": "tag", "action": "delete", "allow_in_use": True},
+    ],
+)
+def test_what_the_release_before_knows_reaches_it_unharmed(changes: dict[str, object]) -> None:
+    made = command(**changes)
+    read = _Before.model_validate_json(made.to_json())
+    assert (read.expect, read.allow_in_use) == (made.expect, made.allow_in_use)
+    assert read.expect is None or read.expect.model_fields_set == set(changes["expect"])  # type: ignore[call-overload]
+
+
+def test_an_expected_absence_stays_in_what_is_sent() -> None:
+    said = json.loads(command(expect={"archived_at": None, "name": None}).to_json())
+    assert said["expect"] == {"archived_at": None, "name": None}
+
+
+def test_a_newer_field_is_said_where_it_is_used() -> None:
+    url = "https://hooks.slack.com/commands/T0/1/x"
+    said = json.loads(command(id=None, find={"tag": "deal-7"}, reply_to=url).to_json())
+    assert (said["find"]["tag"], said["reply_to"]) == ("deal-7", url)
+    assert "id" not in said

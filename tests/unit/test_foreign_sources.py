@@ -517,3 +517,87 @@ def test_a_key_in_the_path_reaches_the_check_from_the_gateways_event(clock: Cloc
     with pytest.raises(Rejected):
         quiet.accept(Request.of(webhook_event("one", raw, {}, key=SHARED)))
     assert SHARED not in str(way_in.signals.notes)
+
+
+# --- refused after it was translated ---
+
+
+@pytest.mark.parametrize("first", [THING, OTHER])
+def test_two_different_commands_of_one_name_are_refused_whole(clock: Clock, first: str) -> None:
+    way_in = entrance(clock, OPEN + NAMED)
+    payload = {"items": [{"id": "1c" * 16, "event": "e-0"}, *({"id": each, "event": "e-1"} for each in (THING, OTHER))]}
+    if first == OTHER:
+        payload["items"].reverse()
+    with pytest.raises(Rejected, match="Two different commands of one delivery have the same name") as refusal:
+        deliver(way_in, payload)
+    assert problem(refusal.value)["statusCode"] == 422
+    assert way_in.ordinary.depth() == 0
+    [letter] = way_in.letters
+    assert letter["code"] == "untranslatable"
+
+
+def test_the_same_command_twice_in_one_delivery_is_one_intent(clock: Clock) -> None:
+    way_in = entrance(clock, OPEN + NAMED)
+    made = deliver(way_in, {"items": [{"id": THING, "event": "e-1"}] * 2})
+    assert len({command.intent_id for command in made}) == 1
+    assert way_in.letters == []
+
+
+def _is_kept(way_in: Entrance, payload: object, code: Code) -> None:
+    """The one dead letter says why, holds what was sent, and was announced."""
+    [letter] = way_in.letters
+    assert letter["code"] == code
+    [kept] = [json.loads(text) for text in bodies(way_in.dead_letters)]
+    assert (kept["source"], json.loads(kept["payload"])) == ("one", payload)
+    [(name, detail)] = way_in.bus.announced
+    assert (name, detail["code"], detail["dead_lettered"]) == ("lifecycle.command.poison", code, True)
+    assert way_in.signals.counts[Signal.POISON] == 1
+
+
+def test_a_payload_for_an_unknown_organization_leaves_a_dead_letter(clock: Clock) -> None:
+    way_in = entrance(clock, OPEN + EACH.replace(ORG, "1b" * 16))
+    with pytest.raises(Rejected) as refusal:
+        deliver(way_in, items(THING))
+    assert refusal.value.code is Code.ORGANIZATION_UNKNOWN
+    _is_kept(way_in, items(THING), Code.ORGANIZATION_UNKNOWN)
+    assert way_in.ordinary.depth() == 0
+
+
+def test_a_payload_whose_name_meant_another_thing_before_leaves_a_dead_letter(clock: Clock) -> None:
+    way_in = entrance(clock, OPEN + NAMED)
+    [first] = deliver(way_in, {"items": [{"id": THING, "event": "e-1"}]})
+    assert isinstance(way_in.ledger.claim(first), Claim)
+    other = {"items": [{"id": OTHER, "event": "e-1"}]}
+    with pytest.raises(Rejected) as refusal:
+        deliver(way_in, other)
+    assert refusal.value.code is Code.INTENT_CONFLICT
+    _is_kept(way_in, other, Code.INTENT_CONFLICT)
+
+
+def test_a_refused_command_in_our_own_words_leaves_none_because_its_sender_reads_the_answer(clock: Clock) -> None:
+    way_in = entrance(clock, OPEN)
+    for raw in (body(org_id="1b" * 16), body(action="delete"), b"no json"):
+        with pytest.raises(Rejected):
+            deliver(way_in, raw)
+    assert way_in.letters == []
+
+
+def test_a_queue_that_aws_cannot_reach_leaves_no_dead_letter_because_the_sender_comes_back(clock: Clock) -> None:
+    class Full(MemoryQueue):
+        @override
+        def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
+            raise Retryable(Code.UNAVAILABLE, "AWS refused to send a message.")
+
+    way_in = entrance(clock, OPEN + EACH)
+    way_in.ordinary = Full(clock)
+    with pytest.raises(Retryable):
+        deliver(way_in, items(THING))
+    assert way_in.letters == []
+
+
+@pytest.mark.parametrize("expression", ["to_string(@)", "to_string(values(@))", "to_string(*)"])
+def test_a_header_bears_on_no_name_however_it_is_reached(clock: Clock, expression: str) -> None:
+    way_in = entrance(clock, OPEN + RULE + f'delivery = "{expression}"\n')
+    raw = json.dumps(items(THING)).encode()
+    made = [way_in.intake.accept(request("one", raw, {"x-attempt": text}, key=SHARED)) for text in ("1", "2")]
+    assert made[0][0].intent_id == made[1][0].intent_id

@@ -19,6 +19,7 @@ from lifecycle.judgement.transitions import (
     Status,
     claim,
     conclude,
+    fail,
     give_up,
     millis,
     release,
@@ -301,3 +302,79 @@ def test_what_is_being_worked_on_is_not_given_up() -> None:
     at_work = claimed().intent
     assert give_up(at_work, COMMAND, TOO_LONG, redrive=0, now=AT + 1, lease=LEASE) is None
     assert give_up(at_work, COMMAND, TOO_LONG, redrive=0, now=AT + LEASE, lease=LEASE) is not None
+
+
+# --- commands of a sweep ---
+
+
+def _swept(**changes: object) -> Command:
+    return command(source="sweep", **{"expect": {"status": "complete", "completed_at": NOW.isoformat()}, **changes})
+
+
+def _newest(action: str, at: int) -> ResourceRow:
+    return ResourceRow(newest_action=action, newest_concluded=at, newest_intent="int_newest")
+
+
+@pytest.mark.parametrize("later", [0, 1, 10**12])
+def test_a_sweep_does_not_take_back_a_restore_since_the_completion(later: int) -> None:
+    asked = _swept(issued_at=(NOW + timedelta(days=9999)).isoformat(), not_after="2099-01-01T00:00:00Z")
+    row = concluded(judge(None, _newest("restore", AT + later), asked, now=AT + later))
+    assert (row.status, row.code) == (Status.SUPERSEDED, Code.TAKEN_BACK)
+    assert row.owed == (Debt.ANNOUNCEMENT,)
+
+
+def test_a_sweep_goes_on_where_it_was_completed_again_since_the_restore() -> None:
+    assert isinstance(judge(None, _newest("restore", AT - 1), _swept()), Claimed)
+
+
+@pytest.mark.parametrize("expect", [None, {"status": "complete"}, {"completed_at": None}])
+def test_a_sweep_that_does_not_know_when_it_was_completed_takes_no_restore_back(
+    expect: dict[str, object] | None,
+) -> None:
+    row = concluded(judge(None, _newest("restore", AT - 1), _swept(expect=expect)))
+    assert row.code == Code.TAKEN_BACK
+
+
+@pytest.mark.parametrize(
+    ("asked", "action"),
+    [(_swept(), "archive"), (_swept(), ""), (command(), "restore"), (command(source="slack"), "restore")],
+)
+def test_only_a_sweep_and_only_a_restore_count_as_taken_back(asked: Command, action: str) -> None:
+    assert isinstance(judge(None, _newest(action, AT), asked), Claimed)
+
+
+def test_a_command_of_a_sweep_past_its_time_makes_no_dead_letter() -> None:
+    row = concluded(judge(asked=_swept(not_after=NOW.isoformat()), now=AT + 1))
+    assert (row.status, row.code) == (Status.SUPERSEDED, Code.EXPIRED)
+    assert row.owed == (Debt.ANNOUNCEMENT,)
+
+
+# --- failures before a claim ---
+
+
+def test_failures_without_a_claim_are_counted_and_lead_to_the_claim() -> None:
+    row: IntentRow | None = None
+    for number in range(1, MOST):
+        row = fail(row, COMMAND, Code.UNAVAILABLE, "No answer.", redrive=0, now=AT)
+        assert row is not None
+        assert (row.status, row.attempts, row.code, row.reason) == (Status.WAITING, number, "unavailable", "No answer.")
+    assert claimed(row).intent.attempts == MOST
+
+
+@pytest.mark.parametrize("status", ENDED)
+def test_what_has_ended_fails_no_more(status: Status) -> None:
+    assert fail(ended(status), COMMAND, Code.UNAVAILABLE, "No answer.", redrive=0, now=AT) is None
+
+
+def test_what_is_worked_on_or_means_another_thing_does_not_fail() -> None:
+    at_work = claimed().intent
+    assert fail(at_work, COMMAND, Code.UNAVAILABLE, "No answer.", redrive=0, now=AT) is None
+    other = command(id="6f" * 16)
+    row = replace(at_work, status=Status.WAITING, lease_until=0)
+    assert fail(row, other, Code.UNAVAILABLE, "No answer.", redrive=0, now=AT) is None
+
+
+def test_a_failure_after_it_was_sent_again_counts_anew() -> None:
+    row = fail(ended(Status.DEAD_LETTERED), COMMAND, Code.UNAVAILABLE, "No answer.", redrive=1, now=AT)
+    assert row is not None
+    assert (row.status, row.attempts, row.redrive) == (Status.WAITING, 1, 1)

@@ -9,7 +9,7 @@ from cli.local.simulator.world import Tag
 from lifecycle.adapters.signals import Signal
 from lifecycle.judgement.transitions import Status
 from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.commands import Command
+from lifecycle.words.commands import Command, Find
 from lifecycle.words.errors import Code
 from tests.builders import NOW
 from tests.worlds import VISIBILITY, When, World
@@ -299,3 +299,94 @@ def test_a_pause_keeps_it_from_searching(world: World) -> None:
     assert command
     assert world.process().deliver() == 0
     assert world.simulator.log.calls == []
+
+
+def test_the_sixth_search_that_fails_ends_in_the_dead_letter_queue_with_its_reason(world: World) -> None:
+    tagged(world, ONE)
+    world.simulator.add_fault(Fault.answer_status(503, times=-1))
+    command = ask(world)
+    process, waits = world.process(), []
+    for attempts in range(1, 6):
+        assert process.deliver() == 0
+        row = world.intent(command.intent_id)
+        assert (row.status, row.code, row.attempts, row.id) == (Status.WAITING, Code.UNAVAILABLE, attempts, "")
+        wait = world.next_visible()
+        assert wait is not None
+        waits.append(wait)
+        world.clock.advance(timedelta(seconds=wait))
+    assert waits == [23, 45, 90, 180, 360]  # base 30 s, doubled, half of it jittered; the roll is 0.5
+    assert process.deliver() == 1
+    row = world.intent(command.intent_id)
+    assert (row.status, row.code, row.owed) == (Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, ())
+    [letter] = world.letters(command.intent_id)
+    assert (letter["code"], letter["attempts"], letter["reason"]) == ("attempts_exhausted", "6", row.reason)
+    assert row.reason == "6 attempts failed. The last said: Tallyfy answered 503 and nothing readable."
+    assert world.announced(command.intent_id) == ["dead_lettered"]
+    assert searches(world) == 6
+    assert world.writes() == []
+
+
+def test_a_search_given_up_is_done_when_it_is_sent_again_after_the_outage(world: World) -> None:
+    tagged(world, ONE)
+    world.simulator.add_fault(Fault.answer_status(503, times=-1))
+    command = ask(world)
+    world.drain(world.process())
+    world.simulator.faults.clear()
+    assert world.send_again() == 1
+    world.drain(world.process())
+    assert acted(world) == [("archive", ONE)]
+    row = world.intent(command.intent_id)
+    assert (row.status, row.attempts, row.redrive) == (Status.DONE, 1, 1)
+    assert world.announced(command.intent_id) == ["dead_lettered", "done"]
+
+
+def test_a_search_that_was_told_to_wait_counts_no_attempt(world: World) -> None:
+    tagged(world, ONE)
+    world.simulator.add_fault(Fault.rate_limit(1, times=20))
+    command = ask(world)
+    world.drain(world.process())
+    row = world.intent(command.intent_id)
+    assert (row.status, row.attempts) == (Status.DONE, 1)
+
+
+def test_failed_searches_and_failed_acts_are_counted_together(world: World) -> None:
+    tagged(world, ONE)
+    world.simulator.add_fault(Fault.answer_status(503, times=3))
+    command = ask(world)
+    process = world.process()
+    for _ in range(3):
+        process.deliver()
+        world.clock.advance(timedelta(seconds=world.next_visible() or 0))
+    world.simulator.add_fault(Fault.answer_status(503, times=-1, method="DELETE"))
+    world.drain(process)
+    row = world.intent(command.intent_id)
+    assert (row.status, row.code, row.attempts) == (Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, 6)
+
+
+@pytest.mark.parametrize("state", ["done", "rejected", "waiting"])
+def test_the_same_intent_that_looks_for_something_else_is_poison_and_the_recorded_one_stands(
+    world: World, state: str
+) -> None:
+    if state != "rejected":
+        tagged(world, ONE)
+    if state == "waiting":
+        world.simulator.add_fault(Fault.answer_status(503))
+    named(world, TWO)
+    first = ask(world)
+    process = world.process()
+    process.deliver()
+    recorded = world.intent(first.intent_id)
+    assert recorded.status == state
+    effects, searched = acted(world), searches(world)
+    other = first.model_copy(update={"find": Find(name="Website relaunch", template=TEMPLATE)})
+    letters = world.dead_letters.depth()
+    world.queue.send(other.to_json())
+    process.deliver()
+    assert world.intent(first.intent_id) == recorded
+    assert (acted(world), searches(world)) == (effects, searched)
+    assert world.state(Resource.RUN, TWO) is State.ACTIVE
+    assert world.dead_letters.depth() == letters + 1
+    [*_, entry] = world.dead_letters.entries.values()
+    assert (entry.message.attributes["code"], entry.message.body) == ("intent_conflict", other.to_json())
+    assert world.signals.counts[Signal.POISON] == 1
+    assert world.signals.counts[Signal.DUPLICATE] == 0

@@ -3,7 +3,7 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import override
 
@@ -424,3 +424,159 @@ def test_commands_travel_whole(night: Night) -> None:
     for entry in night.bulk.entries.values():
         assert Command.model_validate_json(entry.message.body).to_json() == entry.message.body
         assert entry.message.body.isascii()
+
+
+# --- what was changed, and what is over ---
+
+
+def _changes_its_mode(night: Night) -> None:
+    night.mode = Mode.REPORT
+
+
+def _changes_its_age(night: Night) -> None:
+    night.days = 7
+
+
+def _changes_its_zone(night: Night) -> None:
+    night.zone = "Europe/Berlin"
+
+
+@pytest.mark.parametrize("change", [_changes_its_mode, _changes_its_age, _changes_its_zone])
+@pytest.mark.parametrize("pages", [1, 20, 50, 51, 80])
+def test_a_sweep_whose_terms_were_changed_on_its_way_stops_with_a_reason(
+    pages: int, change: Callable[[Night], None]
+) -> None:
+    night, _ = _many()
+    left = pages
+
+    def die() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise Crash
+
+    night.after_page = die
+    _start(night)
+    assert not night.deliver()
+    night.after_page = lambda: None
+    asked = len(night.asked())
+    change(night)
+    night.drain()
+    [entry] = night.world.dead_letters.entries.values()
+    assert entry.message.attributes["code"] == "changed"
+    assert entry.message.attributes["reason"].startswith("The sweep stopped: The mode or the policy was changed")
+    assert len(night.asked()) == asked
+    assert night.reports() == []
+    assert night.world.signals.counts[Signal.SWEEP_FINISHED] == 0
+    night.begin("the next night")
+    night.drain()
+    assert len(night.reports()) == 1, "the next sweep follows the new terms"
+
+
+@pytest.mark.parametrize("change", [lambda _: None, _changes_its_mode, _changes_its_age])
+@pytest.mark.parametrize("mode", Mode)
+def test_a_finished_sweep_delivered_again_does_nothing(
+    night: Night, mode: Mode, change: Callable[[Night], None]
+) -> None:
+    night.mode = mode
+    _start(night)
+    night.deliver()
+    asked, calls = night.asked(), len(night.world.simulator.log.calls)
+    change(night)
+    night.begin()
+    night.drain()
+    night.queue.send(json.dumps({"sweep_id": SWEEP, "org_id": ORG}))
+    night.drain()
+    assert night.asked() == asked
+    assert len(night.world.simulator.log.calls) == calls
+    assert len(night.reports()) == night.world.signals.counts[Signal.SWEEP_FINISHED] == 1
+    assert night.world.dead_letters.depth() == 0
+
+
+# --- what people took back ---
+
+
+def _carry_out(night: Night) -> list[Command]:
+    """Let the worker do what the sweep asked for; the commands."""
+    asked = night.asked()
+    night.bulk.entries.clear()
+    for command in asked:
+        night.world.send(command)
+    night.world.drain(night.world.process())
+    return asked
+
+
+def _by_hand(night: Night, action: Action) -> None:
+    """A person archives or restores the first process through us."""
+    night.world.clock.advance(timedelta(minutes=1))
+    command = night.world.command(Resource.RUN, _id(1), action, f"by hand {night.world.clock()}")
+    night.world.send(command)
+    night.world.drain(night.world.process())
+    assert night.world.intent(command.intent_id).status is Status.DONE
+    night.world.clock.advance(timedelta(minutes=1))
+
+
+def _night(night: Night, sweep_id: str) -> Command | None:
+    """A whole night; what it asked for the first process."""
+    night.begin(sweep_id)
+    night.drain()
+    return next((command for command in _carry_out(night) if command.id == _id(1)), None)
+
+
+@pytest.fixture
+def restored(night: Night) -> Night:
+    """A sweep archived the first process, and a person restored it through us."""
+    _night(night, "the first night")
+    assert night.world.state(Resource.RUN, _id(1)) is State.ARCHIVED
+    _by_hand(night, Action.RESTORE)
+    return night
+
+
+def test_what_was_restored_is_left_to_people_every_night_without_a_dead_letter(restored: Night) -> None:
+    writes = len(restored.world.writes())
+    for number in range(40):
+        restored.world.clock.advance(timedelta(days=1))
+        asked = _night(restored, f"night {number}")
+        assert asked is not None
+        row = restored.world.intent(asked.intent_id)
+        assert (row.status, row.code, row.owed) == (Status.SUPERSEDED, Code.TAKEN_BACK, ())
+        assert "restored after it had been completed" in row.reason
+        assert restored.world.announced(asked.intent_id) == ["superseded"]
+    assert restored.world.state(Resource.RUN, _id(1)) is State.ACTIVE
+    assert len([call for call in restored.world.writes() if call.id == _id(1)]) == 2
+    assert len(restored.world.writes()) >= writes
+    assert restored.world.dead_letters.depth() == 0
+
+
+def test_what_was_completed_again_after_it_was_restored_is_archived_again(restored: Night) -> None:
+    restored.world.clock.advance(timedelta(days=3))
+    restored.world.simulator.organization.runs[_id(1)].completed_at = restored.world.clock()
+    restored.world.clock.advance(timedelta(days=31))
+    asked = _night(restored, "a later night")
+    assert asked is not None
+    assert restored.world.intent(asked.intent_id).code == Code.ACTED
+    assert restored.world.state(Resource.RUN, _id(1)) is State.ARCHIVED
+
+
+def test_what_a_person_archived_after_restoring_it_is_no_longer_left_to_people(restored: Night) -> None:
+    _by_hand(restored, Action.ARCHIVE)
+    restored.world.simulator.organization.runs[_id(1)].restore(restored.world.clock())  # in Tallyfy itself
+    asked = _night(restored, "the second night")
+    assert asked is not None
+    assert restored.world.intent(asked.intent_id).code == Code.ACTED
+
+
+def test_a_person_may_archive_what_a_person_restored(restored: Night) -> None:
+    _by_hand(restored, Action.ARCHIVE)
+    assert restored.world.state(Resource.RUN, _id(1)) is State.ARCHIVED
+
+
+def test_a_restore_while_the_command_of_the_sweep_waits_is_heeded(night: Night) -> None:
+    night.world.simulator.organization.runs[_id(1)].archive(NOW - timedelta(days=1))
+    _by_hand(night, Action.RESTORE)
+    _start(night)
+    night.deliver()
+    night.world.clock.advance(timedelta(hours=1))
+    asked = next(command for command in _carry_out(night) if command.id == _id(1))
+    assert night.world.intent(asked.intent_id).code == Code.TAKEN_BACK
+    assert night.world.state(Resource.RUN, _id(1)) is State.ACTIVE
