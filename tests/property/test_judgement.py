@@ -169,6 +169,8 @@ def test_every_wait_is_one_that_sqs_accepts(count: int, base: float, roll: float
         waiting.backoff(count, base=base, roll=roll),
         waiting.patience(count),
         waiting.peek(wait, count),
+        waiting.anew(wait, count, base=base, roll=roll),
+        waiting.anew(None, count, base=base, roll=roll),
         waiting.clamp(wait),
     ):
         assert isinstance(hidden, int)
@@ -209,6 +211,41 @@ def test_after_a_429_nobody_calls_before_the_time_that_was_named(
     if until > now:
         assert pace.take(blocked, rate, calls, until - 1)[1].calls == 0
     assert pace.take(blocked, rate, calls, until)[1].calls <= 1
+
+
+@SOME
+@given(
+    st.integers(1, 6000),
+    st.integers(1, 50),
+    st.floats(0.01, 3600),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=12),
+    st.integers(0, 12),
+)
+def test_after_a_429_one_call_goes_first_whatever_was_taken_or_comes_back(
+    per_minute: int, burst: int, wait: float, moves: list[tuple[bool, int]], before: int
+) -> None:
+    rate, start = Rate(per_minute, burst), 1_000 * SECOND
+    bucket, until = Bucket(), start + int(wait * SECOND)
+    moves = [*moves, (False, 0)]
+    for number, (taking, calls) in enumerate(moves):
+        if number == min(before, len(moves) - 1):
+            bucket = pace.block(bucket, rate, wait, start)
+        if taking:
+            bucket, _ = pace.take(bucket, rate, calls, start)
+        else:
+            bucket = pace.give_back(bucket, rate, calls)
+    assert pace.take(bucket, rate, 99, until)[1].calls <= 1
+
+
+@SOME
+@given(st.integers(1, 6000), st.integers(1, 50), st.lists(st.integers(1, 500), max_size=60), st.sampled_from(pace.Lane))
+def test_nobody_is_sent_away_for_longer_than_an_hour(
+    per_minute: int, burst: int, asks: list[int], lane: pace.Lane
+) -> None:
+    rate, bucket = Rate(per_minute, burst), Bucket()
+    for calls in asks:
+        bucket, grant = pace.take(bucket, rate, calls, 1_000 * SECOND, lane)
+        assert 0 <= grant.wait <= pace.LONGEST_LINE / SECOND or grant.calls == calls
 
 
 @SOME

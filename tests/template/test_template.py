@@ -382,6 +382,14 @@ class TestFunctions:
         values = {name: template.choose(value) for name, value in given.items()}
         settings.read({name: value if isinstance(value, str) else target(value) for name, value in values.items()})
 
+    def test_what_sweeps_asked_for_stands_behind_what_people_asked_for(self, template: Template) -> None:
+        lanes = {
+            function: template.properties(function)["Environment"]["Variables"]["LANE"]
+            for function, settings in SETTINGS.items()
+            if settings is WorkerSettings
+        }
+        assert lanes == {"WorkerFunction": "people", "BulkWorkerFunction": "bulk", "PurgeFunction": "people"}
+
 
 class TestArchitecture:
     def test_functions_and_layers_agree(self, template_of_each_architecture: Template) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle.judgement.pace import SECOND, Bucket, Grant, Lane, Rate, block, give_back, overdraw, take
+from lifecycle.judgement.pace import LONGEST_LINE, SECOND, Bucket, Grant, Lane, Rate, block, give_back, overdraw, take
 
 RATE = Rate(60, 5)
 AT = 1_000 * SECOND
@@ -66,3 +66,48 @@ def test_a_person_does_not_stand_behind_the_bulk_of_a_sweep() -> None:
     bucket, _ = take(Bucket(), rate, 10_000, 0, Lane.BULK)
     _, grant = take(bucket, rate, 2, 0, Lane.PEOPLE)
     assert grant.wait == 1
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_a_line_is_never_longer_than_an_hour(lane: Lane) -> None:
+    bucket, waits = Bucket(), []
+    for _ in range(1000):
+        bucket, grant = take(bucket, RATE, 20, AT, lane)
+        waits.append(grant.wait)
+    assert max(waits) == LONGEST_LINE / SECOND == 3600
+    assert waits[:180] == sorted(waits[:180])
+    assert set(waits[-800:]) == {3600}
+    line = bucket.bulk_until if lane is Lane.BULK else bucket.people_until
+    assert line - AT <= LONGEST_LINE + 20 * RATE.interval, "who is sent away for an hour takes no place"
+
+
+def test_who_was_sent_away_for_an_hour_finds_the_line_shorter() -> None:
+    bucket = Bucket()
+    for _ in range(1000):
+        bucket, _ = take(bucket, RATE, 20, AT)
+    _, grant = take(bucket, RATE, 20, AT + 1800 * SECOND)
+    assert grant.wait <= 1830
+
+
+@pytest.mark.parametrize("taken", range(6))
+@pytest.mark.parametrize("returned", [1, 2, 5, 50])
+def test_what_comes_back_after_a_429_lets_no_second_call_through(taken: int, returned: int) -> None:
+    bucket, _ = take(Bucket(), RATE, taken, AT)
+    blocked = block(bucket, RATE, 30, AT)
+    for _ in range(3):
+        blocked = give_back(blocked, RATE, returned)
+    assert take(blocked, RATE, 8, AT + 30 * SECOND - 1)[1].calls == 0
+    assert take(blocked, RATE, 8, AT + 30 * SECOND)[1].calls == 1
+
+
+def test_long_after_a_429_what_comes_back_is_free_again() -> None:
+    bucket, _ = take(block(Bucket(), RATE, 30, AT), RATE, 5, AT + 3600 * SECOND)
+    assert take(give_back(bucket, RATE, 5), RATE, 8, AT + 3600 * SECOND)[1].calls == 5
+
+
+def test_a_sweep_stands_in_its_own_line_and_sees_the_slots_that_people_took() -> None:
+    rate = Rate(per_minute=60, burst=2)
+    bucket, _ = take(Bucket(), rate, 10, 0, Lane.PEOPLE)
+    bucket, first = take(bucket, rate, 4, 0, Lane.BULK)
+    _, second = take(bucket, rate, 4, 0, Lane.BULK)
+    assert (first.wait, second.wait) == (1, 5)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle.judgement.waiting import LONGEST, backoff, clamp, patience, peek
+from lifecycle.judgement.waiting import LONGEST, anew, backoff, clamp, patience, peek
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,21 @@ def test_a_wait_is_whole_seconds_that_sqs_accepts(seconds: float, hidden: int) -
 
 def test_even_nonsense_becomes_an_acceptable_wait() -> None:
     assert 1 <= clamp(float("nan")) <= LONGEST
+
+
+@pytest.mark.parametrize(
+    ("told", "receives", "least", "most"),
+    [
+        (None, 1, 15, 30),
+        (1, 1, 15, 30),
+        (100, 1, 100, 100),
+        (1, 6, 450, 900),
+        (1, 90, 450, 900),
+        (3600, 90, 3600, 3600),
+    ],
+)
+def test_not_now_is_longer_each_time_and_never_shorter_than_was_said(
+    told: float | None, receives: int, least: int, most: int
+) -> None:
+    assert anew(told, receives, base=30, roll=0) == least
+    assert most - 1 <= anew(told, receives, base=30, roll=0.999999) <= most

@@ -11,8 +11,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext as RealContext
 
 from cli.local.simulator import STANDARD_TOKEN, Fault
 from functions.worker import app
+from lifecycle.adapters.queues import MemoryQueue
 from lifecycle.adapters.signals import Signal
-from lifecycle.judgement.pace import Rate
+from lifecycle.judgement.pace import Lane, Rate
 from lifecycle.judgement.transitions import Status
 from lifecycle.wiring.observability import signals
 from lifecycle.words.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource, State
@@ -757,3 +758,71 @@ def test_in_a_mixed_batch_only_what_has_to_come_back_is_reported(case: Case, mon
     case.world.queue.send("poison")
     answer = app.handler(_event(case, 10), CONTEXT)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
+
+
+# --- people and bulk --------------------------------------------------------------------------------------------------
+
+
+def _crowd(world: World, most: int, first: int = 0) -> list[Command]:
+    """So many commands in the queue, of which the pace lets through one at a time."""
+    made = []
+    for number in range(first, first + most):
+        thing = world.add(Resource.RUN, f"{number:032x}")
+        made.append(world.command(Resource.RUN, thing, Action.ARCHIVE, f"delivery {number}"))
+        world.send(made[-1])
+    return made
+
+
+def _waits_behind(lane: Lane) -> float:
+    """How long a person's command is hidden once 50 others of a lane were turned away."""
+    world = World(rate=Rate(60, 2))
+    for first in range(0, 50, 10):
+        _crowd(world, 10, first)
+        world.process(lane=lane).deliver(10)
+    kept, world.queue.entries = dict(world.queue.entries), {}
+    assert len(kept) == 49
+    [person] = _crowd(world, 1, 900)
+    assert world.process(lane=Lane.PEOPLE).deliver() == 0
+    found = world.next_visible()
+    assert found is not None
+    assert world.ledger.find(person.intent_id) is None
+    return found
+
+
+def test_a_person_does_not_stand_behind_a_sweep_but_behind_people() -> None:
+    assert _waits_behind(Lane.BULK) <= 3
+    assert _waits_behind(Lane.PEOPLE) >= 90
+
+
+def test_a_sweep_at_work_does_not_delay_a_person() -> None:
+    """Hundreds of a sweep's commands come back again and again; a person comes at any time and is soon served."""
+    world = World(rate=Rate(60, 2))
+    _crowd(world, 100)
+    bulk, people, own = world.process(lane=Lane.BULK), world.process(lane=Lane.PEOPLE), MemoryQueue(world.clock)
+    sweeps = world.queue.entries
+    waited = []
+    for number in range(900, 910):
+        for _ in range(40):
+            world.clock.advance(timedelta(seconds=1))
+            bulk.deliver(10)
+        world.queue.entries = own.entries
+        began = world.clock()
+        [command] = _crowd(world, 1, number)
+        world.drain(people)
+        assert world.intent(command.intent_id).status is Status.DONE
+        waited.append((world.clock() - began).total_seconds())
+        world.queue.entries = sweeps
+    assert max(waited) <= 10
+    assert len(sweeps) < 100, "the sweep goes on meanwhile"
+
+
+@pytest.mark.parametrize(("roll", "seconds"), [(0.0, 1800), (0.5, 2700), (0.999999, 3600)])
+def test_who_finds_no_place_in_line_comes_back_within_the_hour_and_not_all_at_once(roll: float, seconds: int) -> None:
+    case = Case(World(rate=Rate(1, 2), roll=lambda: roll))
+    case.world.pacing.overdraw(ORG, 100)
+    command = case.ask(thing=case.world.add(Resource.RUN, RUN))
+    assert case.worker.deliver() == 0
+    assert case.hidden_for() == pytest.approx(seconds, abs=1)
+    assert case.world.ledger.find(command.intent_id) is None
+    case.world.drain(case.worker)
+    case.is_at(command, Status.DONE, Code.ACTED)
