@@ -2,6 +2,8 @@
 
 MOST_RECEIVES = 90
 """After so many receives a message is dead-lettered with a reason. SQS would do it after 100, without one."""
+PASSED_OVER = 60
+"""Who stood in line so often for nothing stays away for longer: the others need the slots for hours."""
 LONGEST = 12 * 3600
 """SQS hides a message for at most 12 hours (API reference: ChangeMessageVisibility)."""
 

@@ -247,12 +247,14 @@ class Worker:
             raise
 
     def _hide(self, message: Message, trouble: Retryable) -> None:
+        base = self.limits.retry_base
         if isinstance(trouble, TokenRefused):
             hidden_for = waiting.patience(message.receives)
+        elif trouble.code is Code.IN_LINE and (often := message.receives - waiting.PASSED_OVER) > 0:
+            hidden_for = waiting.anew(trouble.retry_after, often, base=base, roll=self.roll())
         elif trouble.retry_after is not None and (trouble.counted or trouble.code in _TIMED):
             hidden_for = waiting.clamp(trouble.retry_after)
         else:
-            base = self.limits.retry_base
             hidden_for = waiting.anew(trouble.retry_after, message.receives, base=base, roll=self.roll())
         signal = _WAITING_SIGNALS.get(trouble.code, Signal.RETRIED if trouble.counted else Signal.THROTTLED)
         self.signals.note(signal, {"code": trouble.code, "reason": trouble.reason, "hidden_for": hidden_for})
