@@ -139,17 +139,17 @@ def test_a_worker_killed_right_after_tallyfy_acted_leaves_one_effect(bench: Benc
 
 def _message_of(bench: Bench, thing_id: str) -> dict[str, object]:
     """A command's message, caught on its way: its worker is stopped while it is sent."""
+    url = bench.stack.outputs["CommandsQueueUrl"]
     mapping = next(
         found
         for found in bench.stack.functions.list_event_source_mappings()["EventSourceMappings"]
-        if "Worker" in found["FunctionArn"]
+        if found["EventSourceArn"].endswith(f":{url.rpartition('/')[2]}")
     )
     bench.stack.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
     try:
         raw = json.dumps({"action": "archive", "resource": "run", "org_id": ORG, "id": thing_id}).encode()
         answer = requests.post(f"{bench.stack.api_url}/webhooks/operator", data=raw, headers=signed(raw), timeout=30)
         assert answer.status_code == 202
-        url = bench.stack.outputs["CommandsQueueUrl"]
         [message] = bench.stack.sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5, AttributeNames=["All"])["Messages"]
         bench.stack.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     finally:

@@ -51,9 +51,7 @@ def _run_out_of_time(world: World, process: Process) -> None:
 
 WAITS = {
     "429, Retry-After 1": Kind(lambda world, _: world.simulator.add_fault(Fault.rate_limit(1, times=-1))),
-    "our own line": Kind(
-        again=lambda world: world.pacing.overdraw(ORG, 3), rate=Rate(60, 2), least=timedelta(minutes=4)
-    ),
+    "our own line": Kind(again=lambda world: world.pacing.overdraw(ORG, 3), rate=Rate(60, 2), least=timedelta(hours=3)),
     "a pause": Kind(lambda world, _: world.pacing.pause(ORG, "Ada"), signal=Signal.PAUSED, least=HALF),
     "a refused token": Kind(
         lambda world, _: world.simulator.world.rotate_token(ORG, 1001, "a new token"),

@@ -816,6 +816,24 @@ def test_a_sweep_at_work_does_not_delay_a_person() -> None:
     assert len(sweeps) < 100, "the sweep goes on meanwhile"
 
 
+def test_a_sweeps_command_outlasts_a_rush_of_people() -> None:
+    """A thousand commands of people keep the pace full for 20 minutes, and a sweep has three of its own."""
+    world = World(rate=Rate(100, 10))
+    _crowd(world, 1000)
+    rush, world.queue.entries = world.queue.entries, {}
+    due, swept = _crowd(world, 3, 5000), world.queue.entries
+    people, bulk = world.process(), world.process(lane=Lane.BULK)
+    for entries, process in [(rush, people), (swept, bulk)] * 1500:
+        if process is people:
+            world.clock.advance(timedelta(seconds=2))
+        world.queue.entries = entries
+        while process.deliver(10):
+            pass
+    assert (len(rush), len(swept)) == (0, 0)
+    assert {world.intent(command.intent_id).status for command in due} == {Status.DONE}
+    assert world.dead_letters.depth() == 0
+
+
 @pytest.mark.parametrize(("roll", "seconds"), [(0.0, 1800), (0.5, 2700), (0.999999, 3600)])
 def test_who_finds_no_place_in_line_comes_back_within_the_hour_and_not_all_at_once(roll: float, seconds: int) -> None:
     case = Case(World(rate=Rate(1, 2), roll=lambda: roll))
