@@ -105,12 +105,12 @@ def test_a_worker_killed_right_after_tallyfy_acted_leaves_one_effect(bench: Benc
     [thing_id] = _sow_runs(bench, 1)
     bench.simulator.add_fault(Fault.delay(8, "after", method="DELETE", id=thing_id))
     deployed = bench.stack.functions.get_function_configuration(FunctionName=bench.stack.physical_id("WorkerFunction"))
-    config = str(ROOT / ".local/build/ConfigLayer/python")
+    layers = [str(ROOT / ".local/build" / name / "python") for name in ("LifecycleLayer", "ConfigLayer")]
     environment = {
         **os.environ,
         **deployed["Environment"]["Variables"],
         **bench.stack.environment,
-        "PYTHONPATH": config,
+        "PYTHONPATH": os.pathsep.join(layers),
         "LEASE_SECONDS": "2",
     }
     # The message is handed to our own worker processes, so that the test can kill one at the very moment.
