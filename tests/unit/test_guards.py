@@ -241,3 +241,10 @@ def test_a_refusal_names_what_changed_but_not_to_what() -> None:
 
 def test_a_refusal_names_the_reason_of_the_hold() -> None:
     assert "a lawsuit" in rule(command(), seen(), HELD).reason
+
+
+def test_the_same_moment_with_and_without_milliseconds_is_no_change() -> None:
+    moment = NOW - timedelta(days=40)
+    asked = command(expect={"completed_at": moment.isoformat()})
+    looked = seen(completed_at=moment + timedelta(milliseconds=431))
+    assert rule(asked, looked, FACTS).verdict is Verdict.ACT

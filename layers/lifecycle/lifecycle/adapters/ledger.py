@@ -99,7 +99,7 @@ class Ledger:
                         return judged
             except Contention:
                 continue
-        raise Throttled(Code.BUSY, "Too many workers want the same thing at once.", retry_after=1)
+        raise Throttled(Code.UNAVAILABLE, "Too many workers want the same thing at once.", retry_after=1)
 
     def conclude(self, claim: Claim, end: End, *, maybe_acted: bool = False, landing: bool = False) -> Ended:
         """Record the end. Raises ``LeaseLost`` if another worker has taken over since."""

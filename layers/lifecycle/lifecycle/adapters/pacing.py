@@ -78,4 +78,4 @@ class Pacing:
             except Contention:
                 continue
             return after
-        raise Throttled(Code.BUSY, "Too many workers ask for their pace at once.", retry_after=1)
+        raise Throttled(Code.UNAVAILABLE, "Too many workers ask for their pace at once.", retry_after=1)

@@ -137,7 +137,13 @@ def _used(seen: Thing) -> Ruling | None:
 def _changed(expect: Expect | None, seen: Thing) -> list[str]:
     if expect is None:
         return []
-    return [name for name in sorted(expect.model_fields_set) if getattr(expect, name) != getattr(seen, name)]
+    named = sorted(expect.model_fields_set)
+    return [name for name in named if _whole(getattr(expect, name)) != _whole(getattr(seen, name))]
+
+
+def _whole(value: object) -> object:
+    """Times in whole seconds: Tallyfy writes the same moment with and without milliseconds."""
+    return value.replace(microsecond=0) if isinstance(value, datetime) else value
 
 
 def _reject(code: Code, reason: str) -> Ruling:
