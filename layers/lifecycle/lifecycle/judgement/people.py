@@ -1,14 +1,13 @@
 """Who may do what from a chat tool: ``people.toml``, checked as a whole."""
 
-import tomllib
 from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from lifecycle.judgement.toml import OperatorsFile
 from lifecycle.words.capabilities import TABLE, Capability
-from lifecycle.words.commands import Id, describe
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.words.commands import Id
 
 _REVERSIBLE = frozenset(c.name for c in TABLE if not c.irreversible)
 
@@ -37,10 +36,10 @@ class Person(BaseModel):
         return doing.name in self.may
 
 
-class People(BaseModel):
+class People(OperatorsFile):
     """The whole file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    file_name = "people.toml"
 
     people: Mapping[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")], Person]
 
@@ -51,16 +50,6 @@ class People(BaseModel):
             msg = "two people have the same slack user"
             raise ValueError(msg)
         return self
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read the TOML, or raise ``Rejected`` saying which key is wrong and what to write instead."""
-        try:
-            return cls.model_validate(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            raise Rejected(Code.CONFIGURATION, f"people.toml is not TOML: {error}") from None
-        except ValidationError as error:
-            raise Rejected(Code.CONFIGURATION, f"people.toml: {describe(error)}") from None
 
     def find(self, team: str, user: str) -> tuple[str, Person] | None:
         """The person behind a Slack user, with their name here."""

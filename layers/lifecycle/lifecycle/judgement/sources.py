@@ -1,18 +1,17 @@
 """Who may ask for what, how they prove who they are, what their payloads mean: ``sources.toml``, checked as a whole."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from lifecycle.judgement.signatures import HeaderName, Scheme, Signature
+from lifecycle.judgement.toml import OperatorsFile
 from lifecycle.judgement.translate import CommandRule, Expression
 from lifecycle.words.capabilities import TABLE, Capability, capability
-from lifecycle.words.commands import SLACK, SOURCE_PATTERN, SWEEP, Id, describe
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.words.commands import SLACK, SOURCE_PATTERN, SWEEP, Id
 
 LONGEST_DELAY = timedelta(days=366)
 OWN_EVENTS = "tallyfy-lifecycle"
@@ -146,10 +145,10 @@ class Source(BaseModel):
         )
 
 
-class Sources(BaseModel):
+class Sources(OperatorsFile):
     """The whole file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    file_name = "sources.toml"
 
     sources: Mapping[Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)], Source]
 
@@ -160,18 +159,6 @@ class Sources(BaseModel):
             msg = f"{', '.join(taken)}: this name is ours; give the source another one"
             raise ValueError(msg)
         return self
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read the TOML, or raise ``Rejected`` saying which key is wrong and what to write instead."""
-        try:
-            return cls.model_validate(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            raise Rejected(Code.CONFIGURATION, f"sources.toml is not TOML: {error}") from None
-        except ValidationError as error:
-            raise Rejected(Code.CONFIGURATION, f"sources.toml: {describe(error)}") from None
-        except Rejected as error:
-            raise Rejected(Code.CONFIGURATION, f"sources.toml: {error.reason}") from None
 
     def allow(self, source: str, doing: Capability) -> bool:
         """Whether a source of this name exists and may ask for it."""
