@@ -24,6 +24,7 @@ RUN = Resource.RUN
         ("help me please", None),
         (f"archive {THING}", Ask(Action.ARCHIVE, RUN, THING)),
         (f"  archive   {THING}  ", Ask(Action.ARCHIVE, RUN, THING)),
+        (f"Archive {THING}", Ask(Action.ARCHIVE, RUN, THING)),  # as phones write it
         (f"restore {LINK}", Ask(Action.RESTORE, RUN, THING)),
         (f"archive <{LINK}>", Ask(Action.ARCHIVE, RUN, THING)),
         (f"archive <{LINK}|go.tallyfy.com/process>", Ask(Action.ARCHIVE, RUN, THING)),

@@ -78,9 +78,9 @@ class StatusOf:
 
 def understand(text: str) -> Ask | StatusOf | None:
     """What a line means; ``None`` is a call for help. Raises ``Rejected`` with a sentence for the person."""
-    words = text.split()
-    match words:
-        case [] | ["help", *_]:
+    first, *rest = text.split() or [""]
+    match [first.lower(), *rest]:
+        case ["" | "help", *_]:
             return None
         case ["status", intent_id]:
             return StatusOf(intent_id)
