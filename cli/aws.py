@@ -13,9 +13,11 @@ from botocore.exceptions import ClientError
 
 from cli.trouble import Exit, Trouble
 from lifecycle.adapters.ledger import Ledger, Terms
+from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import Queue, SqsQueue
 from lifecycle.adapters.rows import DynamoRows, Key, Rows
 from lifecycle.adapters.secrets import ManagedSecrets, Secrets
+from lifecycle.judgement.pace import Rate
 from lifecycle.judgement.transitions import IntentRow
 from lifecycle.usecases.sweep import Progress
 
@@ -27,6 +29,8 @@ _CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard"
 _DEAD, _ORIGIN = "DeadLetterQueueUrl", "QueueUrl"
 _FIRST = ("Commands", "Purge", "Bulk", "Events", "Sweeps")
 _KEPT = frozenset(field.name for field in fields(Progress))
+_ANY_RATE = Rate(per_minute=1, burst=1)
+"""No slots are taken here."""
 _NO_TERMS = Terms(lease=timedelta(0), keep=timedelta(0), most_attempts=0)
 """The ledger is only read here."""
 
@@ -62,6 +66,9 @@ class Stack(Protocol):
 
     def intent(self, intent_id: str) -> IntentRow | None:
         """What the ledger holds on an intent."""
+
+    def pacing(self) -> Pacing:
+        """The shared pace, with its pause flag."""
 
     def sweep(self, sweep_id: str, org_id: str) -> Progress | None:
         """How far a sweep of an organization has come; `None` if the ledger knows none of this name."""
@@ -148,6 +155,10 @@ class AwsStack:
     def intent(self, intent_id: str) -> IntentRow | None:
         """See `Stack`."""
         return self._ledger.find(intent_id)
+
+    def pacing(self) -> Pacing:
+        """See `Stack`."""
+        return Pacing(self._rows, _ANY_RATE, lambda: datetime.now(UTC))
 
     def sweep(self, sweep_id: str, org_id: str) -> Progress | None:
         """See `Stack`."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import pausing
 from cli.dead_letters import app as dead_letters
 from cli.local.commands import app as local
 from cli.options import ApiUrl, Region, RootStackName, StackName, Timeout, ToldGroup, Wait, Yes, stack_of, world_of
@@ -32,6 +33,8 @@ app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(source, name="source")
 app.add_typer(sweep, name="sweep")
 app.add_typer(local, name="local")
+app.command()(pausing.pause)
+app.command()(pausing.resume)
 
 
 @app.callback()

@@ -19,11 +19,13 @@ from cli.main import app
 from cli.trouble import Exit, Trouble
 from cli.world import World
 from lifecycle.adapters.ledger import Claim
+from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import MemoryQueue
 from lifecycle.adapters.rows import MemoryRows
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.tallyfy import pooled_session
 from lifecycle.judgement.http import Request, Response, answer, problem
+from lifecycle.judgement.pace import Rate
 from lifecycle.judgement.people import People
 from lifecycle.judgement.transitions import End, IntentRow, Status
 from lifecycle.usecases.chat import Chat
@@ -167,6 +169,9 @@ class MemoryStack:
     def put_events(self, entries: Sequence[Mapping[str, str]]) -> int:
         self.put += entries
         return self.refused
+
+    def pacing(self) -> Pacing:
+        return Pacing(self.rows, Rate(60, 1), self.entrance.clock)
 
     def sweep(self, sweep_id: str, org_id: str) -> Progress | None:
         return progress(self.rows, sweep_id, org_id)

@@ -59,6 +59,10 @@ class Pacing:
         """Stop everything but restores until ``resume``."""
         self._update(org_id, lambda bucket, _: replace(bucket, paused_by=by))
 
+    def paused_by(self, org_id: str) -> str:
+        """Who paused, and why; empty while running."""
+        return self._update(org_id, lambda bucket, _: bucket).paused_by
+
     def resume(self, org_id: str) -> None:
         """End the pause."""
         self._update(org_id, lambda bucket, _: replace(bucket, paused_by=""))
