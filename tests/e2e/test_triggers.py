@@ -129,8 +129,13 @@ def test_own_outcome_events_start_nothing(bench: Bench) -> None:
         put_events(
             bench, [(SOURCE, kind, detail) for kind in ("lifecycle.command.done", "project.closed") for _ in range(5)]
         )
-    time.sleep(2)
-    assert bench.simulator.log() == []
+    # A foreign event behind them shows that the bus and the function are at work, and when they have come this far.
+    [entry] = json.loads(sample("put-events.json"))
+    marker = f"nobody's project {uuid.uuid4()}"
+    put_events(bench, [(entry["Source"], entry["DetailType"], json.dumps({"name": marker, "closed_by": "Ada"}))])
+    until(lambda: bool(bench.simulator.log()), 60, "the foreign event's search")
+    assert {call.query.get("q") for call in bench.simulator.log()} == {marker}
+    assert bench.simulator.effects() == 0
     url = bench.stack.outputs["EventsQueueUrl"]
     waiting = bench.stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert waiting["ApproximateNumberOfMessages"] == "0"
