@@ -124,7 +124,7 @@ def test_an_event_on_the_bus_archives_the_process_of_that_name(bench: Bench) -> 
 
 
 def test_own_outcome_events_start_nothing(bench: Bench) -> None:
-    detail = json.dumps({"name": "Website relaunch", "status": "done"})
+    detail = json.dumps({"name": "Website relaunch", "closed_by": "Ada", "status": "done"})
     for _ in range(10):
         put_events(
             bench, [(SOURCE, kind, detail) for kind in ("lifecycle.command.done", "project.closed") for _ in range(5)]
