@@ -524,8 +524,9 @@ class TestRights:
         kept = {"intent#*", "resource#*", "pace#*"}
         assert keys(template, function) == {
             "dynamodb:GetItem": kept | {"holds#*"},
-            "dynamodb:BatchGetItem": kept,
+            "dynamodb:BatchGetItem": kept | {"holds#*"},
             "dynamodb:PutItem": kept,
+            "dynamodb:Query": {"holds#*"},
         }
 
     def test_a_sweep_keeps_its_checkpoints_and_the_pace(self, template: Template) -> None:
