@@ -211,7 +211,7 @@ class HttpTallyfy:
             seen
             for seen in self._all(org_id, Resource.RUN, query)
             if seen.state is state
-            and (find.tag in seen.tags if find.tag else (seen.name, seen.template_id) == (find.name, find.template))
+            and _is_meant(find, seen)
         ]
 
     def _all(self, org_id: str, resource: Resource, query: Mapping[str, str]) -> Iterator[Thing]:
@@ -317,6 +317,7 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
         archived_at=removed_at,
         last_updated=moment(row.get("last_updated")),
         template_id=_text(row.get("checklist_id")),
+        owners=_owners(row),
         tags=_tags(row.get("tags")),
         run_id=str(run_id) if run_id else None,
         one_off=said if isinstance(said, bool) else belongs_to_none,
@@ -351,11 +352,31 @@ def _uses(statistics: object) -> int | None:
     return sum(numbers) if len(numbers) == len(_STATISTICS) else None
 
 
-def _tags(tags: object) -> frozenset[str]:
-    """The titles of tags, from a plain list or one inside ``data``."""
+def _tags(tags: object) -> frozenset[str] | None:
+    """The titles of tags, from a plain list or one inside ``data``; ``None`` if any of them cannot be read."""
     inner = tags.get("data") if isinstance(tags, dict) else tags
-    rows = inner if isinstance(inner, list) else []
-    return frozenset(row["title"] for row in rows if isinstance(row, dict) and isinstance(row.get("title"), str))
+    if not isinstance(inner, list):
+        return None
+    titles = [row.get("title") if isinstance(row, dict) else None for row in inner]
+    named = [title for title in titles if isinstance(title, str)]
+    return frozenset(named) if len(named) == len(titles) else None
+
+
+def _owners(row: Json) -> frozenset[str] | None:
+    """User ids: ``owner_id`` of a process or template, ``owners.users`` of a task; ``None`` if any is unreadable."""
+    owners = row.get("owners")
+    users = owners.get("users") if isinstance(owners, dict) else [row["owner_id"]] if "owner_id" in row else None
+    if not isinstance(users, list):
+        return None
+    ids = [user.get("id") if isinstance(user, dict) else user for user in users]
+    known = [str(number) for number in ids if isinstance(number, int) and not isinstance(number, bool)]
+    return frozenset(known) if len(known) == len(ids) else None
+
+
+def _is_meant(find: Find, seen: Thing) -> bool:
+    if find.tag is not None:
+        return find.tag in (seen.tags or ())
+    return (seen.name, seen.template_id) == (find.name, find.template)
 
 
 def _text(value: object) -> str | None:

@@ -2,22 +2,28 @@
 
 Pure: the thing, the policy, the holds and *now* in; one decision, with its reason and the rule that made it, out.
 
-Everything keeps unless a rule says otherwise, and a date that is missing, unreadable or in the future keeps as well.
+Every condition is answered with yes, no or "cannot be told". What cannot be told keeps: a date that is missing,
+unreadable, impossible or in the future, a tag list or an owner that Tallyfy does not show. Holds and rules that keep
+come before every rule that acts.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from zoneinfo import ZoneInfo
 
+from lifecycle.judgement.holds import Holds
+from lifecycle.judgement.policy import Conditions, Doing, Policy, Rule
 from lifecycle.words.capabilities import Action, Resource, State
 from lifecycle.words.commands import ID_PATTERN
 from lifecycle.words.things import Thing
 
 _EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
-"""Older than Tallyfy: a date before this is a default of some system, not a completion."""
+"""Older than Tallyfy: a date before this is a default of some system, not something that happened."""
+_COMPLETE = frozenset({"complete", "completed"})
 
 
 class Mode(StrEnum):
@@ -27,33 +33,28 @@ class Mode(StrEnum):
     APPLY = "apply"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """Act on things of a kind that have been complete for more than so many calendar days."""
+class Answer(StrEnum):
+    """The answer to one condition."""
 
-    name: str
-    resource: Resource
-    action: Action
-    completed_days: int
-
-    def __post_init__(self) -> None:
-        """Refuse an age that would mean "everything"."""
-        if self.completed_days < 1:
-            msg = f"rule '{self.name}' needs an age of at least one day, not {self.completed_days}"
-            raise ValueError(msg)
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "cannot be told"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """Rules in order, the first that matches decides. Days are counted in ``zone``."""
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition asked of one thing. ``kind`` groups equal answers for a report."""
 
-    rules: tuple[Rule, ...]
-    zone: ZoneInfo
+    answer: Answer
+    kind: str
+    seen: str
+    """A clause about the thing, such as "it was completed 12 days ago, more than 30 are needed"."""
+    condition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do, ``None`` for "keep"; why, in a sentence; by which rule, empty where none matched.
+    """What to do, ``None`` for "keep"; why, in a sentence; by which rule, empty where none decided.
 
     ``kind`` groups equal reasons for a report.
     """
@@ -64,36 +65,237 @@ class Decision:
     rule: str = ""
 
 
-def decide(thing: Thing, policy: Policy, holds: Mapping[str, str], now: datetime) -> Decision:
-    """Judge one thing. ``holds`` maps held ids to the reason of the hold. Exclusion beats every rule."""
-    if not re.fullmatch(ID_PATTERN, thing.id):
-        return Decision(None, "no id", "It has no readable id, so it cannot be named.")
-    if thing.id in holds:
-        return Decision(None, "on hold", f"It is on hold: {holds[thing.id]}")
-    if thing.state is not State.ACTIVE:
-        return Decision(None, "not active", f"It is {thing.state}.")
-    for rule in policy.rules:
-        if rule.resource is thing.resource:
-            return _by(rule, thing, policy, now)
-    return Decision(None, "no rule", "No rule speaks of things of its kind.")
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A rule and how each of its conditions was answered; ``fits`` is its answer as a whole."""
+
+    rule: Rule
+    when: tuple[Check, ...]
+    unless: tuple[Check, ...]
+
+    @property
+    def fits(self) -> Answer:
+        """Yes only if every condition in ``when`` holds and none in ``unless`` does."""
+        answers = {check.answer for check in self.when} | {_not(check.answer) for check in self.unless}
+        return Answer.NO if Answer.NO in answers else Answer.UNKNOWN if Answer.UNKNOWN in answers else Answer.YES
 
 
-def _by(rule: Rule, thing: Thing, policy: Policy, now: datetime) -> Decision:
-    if thing.status is None or thing.status.lower() not in {"complete", "completed"}:
-        return Decision(None, "not complete", f"It is not complete (status: {thing.status or 'unknown'}).")
-    if thing.completed_at is None:
-        return Decision(None, "no date", "Tallyfy does not say when it was completed, so it is kept.")
-    if thing.completed_at < _EARLIEST or (thing.created_at is not None and thing.completed_at < thing.created_at):
-        return Decision(None, "odd date", "Its completion lies before it can have been, so it is kept.")
-    if thing.completed_at > now:
-        return Decision(None, "future date", "Its completion lies in the future, so it is kept.")
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The decision, and every rule that was asked on the way to it."""
+
+    decision: Decision
+    rules: tuple[Judged, ...]
+
+
+def decide(thing: Thing, policy: Policy, holds: Holds, now: datetime) -> Decision:
+    """Judge one thing."""
+    return _before_any_rule(thing, holds) or _by_rules(thing, policy, _judge(thing, policy, now))
+
+
+def explain(thing: Thing, policy: Policy, holds: Holds, now: datetime) -> Explanation:
+    """Judge one thing, and say how each rule that speaks of its kind and state was answered."""
+    judge = _judge(thing, policy, now)
+    asked = tuple(judge(rule) for rule in policy.rules if _speaks_of(rule, thing))
+    return Explanation(decide(thing, policy, holds, now), asked)
+
+
+def whole_days(since: datetime, now: datetime, zone: ZoneInfo) -> int | None:
+    """Calendar days between two moments as people in ``zone`` count them; ``None`` where the zone has no such date."""
     try:
-        completed_on = thing.completed_at.astimezone(policy.zone).date()
+        return (now.astimezone(zone).date() - since.astimezone(zone).date()).days
     except OverflowError:
         # The first hours of year 1, a common way to write "never", have no date west of Greenwich.
-        return Decision(None, "no date", "Its completion has no date in the time zone of the policy, so it is kept.")
-    days = (now.astimezone(policy.zone).date() - completed_on).days
-    if days <= rule.completed_days:
-        return Decision(None, "too young", f"Completed {days} days ago; more than {rule.completed_days} are needed.")
-    reason = f"It was completed {days} days ago, more than {rule.completed_days} (rule '{rule.name}')."
-    return Decision(rule.action, f"rule {rule.name}", reason, rule.name)
+        return None
+
+
+def _before_any_rule(thing: Thing, holds: Holds) -> Decision | None:
+    if not re.fullmatch(ID_PATTERN, thing.id):
+        return Decision(None, "no id", "It has no readable id, so it cannot be named.")
+    hold = holds.on(thing)
+    if hold is not None:
+        return Decision(None, "on hold", hold)
+    if thing.resource is not Resource.TASK and thing.run_id is not None:
+        return Decision(None, "another kind", f"It is listed as a {thing.resource.label} and says it is a task.")
+    if thing.resource is Resource.TASK and (thing.run_id is not None or thing.one_off is False):
+        return Decision(None, "task of a process", "It belongs to a process and goes with it.")
+    if thing.resource is Resource.TASK and thing.one_off is None:
+        return Decision(None, "task of unknown kind", "Tallyfy does not say whether it belongs to a process.")
+    return None
+
+
+def _by_rules(thing: Thing, policy: Policy, judge: Callable[[Rule], Judged]) -> Decision:
+    for rule in policy.keeping:
+        if _speaks_of(rule, thing) and judge(rule).fits is not Answer.NO:
+            return Decision(None, f"rule {rule.name}", f"{_why(judge(rule))}, so it is kept.", rule.name)
+    missed: list[Judged] = []
+    for rule in policy.acting:
+        if not _speaks_of(rule, thing):
+            continue
+        judged = judge(rule)
+        if judged.fits is Answer.YES:
+            return Decision(rule.capability.action, f"rule {rule.name}", f"{_why(judged)}.", rule.name)
+        if judged.fits is Answer.UNKNOWN:
+            unclear = next(_where(Answer.UNKNOWN, (*judged.when, *judged.unless)))
+            return Decision(None, unclear.kind, f"{_said(rule, [unclear])}, so it is kept.", rule.name)
+        missed.append(judged)
+    if not missed:
+        return Decision(None, "no rule", f"No rule acts on a {thing.resource.label} that is {thing.state}.")
+    return _missed(missed[0], len(missed) - 1)
+
+
+def _missed(judged: Judged, others: int) -> Decision:
+    """Kept because nothing fits. The first rule's answer is told; it is the one most people have in mind."""
+    failed = next(_where(Answer.NO, judged.when), None)
+    kind, check = (failed.kind, failed) if failed else ("excluded", next(_where(Answer.YES, judged.unless)))
+    more = {0: "", 1: " The other rule does not fit either."}.get(
+        others, f" The {others} other rules do not fit either."
+    )
+    return Decision(None, kind, f"{_said(judged.rule, [check])}.{more}")
+
+
+def _why(judged: Judged) -> str:
+    return _said(judged.rule, judged.when)
+
+
+def _said(rule: Rule, checks: Iterable[Check]) -> str:
+    return f"Rule '{rule.name}': {'; '.join(check.seen for check in checks)}"
+
+
+def _where(answer: Answer, checks: Iterable[Check]) -> Iterator[Check]:
+    return (check for check in checks if check.answer is answer)
+
+
+def _not(answer: Answer) -> Answer:
+    return {Answer.YES: Answer.NO, Answer.NO: Answer.YES}.get(answer, answer)
+
+
+def _speaks_of(rule: Rule, thing: Thing) -> bool:
+    """A rule that keeps speaks of things in every state."""
+    return rule.resource is thing.resource and (rule.action is Doing.KEEP or rule.considers is thing.state)
+
+
+def _judge(thing: Thing, policy: Policy, now: datetime) -> Callable[[Rule], Judged]:
+    def judged(rule: Rule) -> Judged:
+        keeps = rule.action is Doing.KEEP
+        when = tuple(_checks(thing, rule.when, policy.zone, now, excludes=keeps))
+        unless = tuple(_checks(thing, rule.unless, policy.zone, now, excludes=True)) if rule.unless else ()
+        return Judged(rule, when, unless)
+
+    return judged
+
+
+def _checks(thing: Thing, conditions: Conditions, zone: ZoneInfo, now: datetime, *, excludes: bool) -> Iterator[Check]:
+    """Ask each condition that was written. Where it ``excludes``, words are compared without regard to case."""
+    asking = _Asking(thing, zone, now, excludes)
+    for name in conditions.named:
+        check = _ASKED[name](asking, getattr(conditions, name))
+        yield Check(check.answer, check.kind, check.seen, name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    thing: Thing
+    zone: ZoneInfo
+    now: datetime
+    excludes: bool
+
+    def status(self, wanted: tuple[str, ...]) -> Check:
+        status = _status(self.thing)
+        if status is None:
+            return Check(Answer.UNKNOWN, "no status", "Tallyfy does not say its status")
+        return Check(_if(status in wanted), "status", f"its status is {status}")
+
+    def templates(self, wanted: tuple[str, ...]) -> Check:
+        own = self.thing.id if self.thing.resource is Resource.TEMPLATE else self.thing.template_id
+        if own is None:
+            return Check(Answer.UNKNOWN, "no template", "Tallyfy does not say its template")
+        named = "is" if own in wanted else "is not"
+        return Check(_if(own in wanted), "template", f"its template {named} one of those named")
+
+    def owners(self, wanted: tuple[int, ...]) -> Check:
+        owners = self.thing.owners
+        if owners is None:
+            return Check(Answer.UNKNOWN, "no owner", "Tallyfy does not say who owns it")
+        meant = owners & {str(user) for user in wanted}
+        # Who acts on one person's things must not act on what somebody else owns as well.
+        answer = bool(meant) if self.excludes else bool(owners) and meant == owners
+        said = ", ".join(sorted(owners)) or "nobody"
+        return Check(_if(answer), "owner", f"it is owned by {said}")
+
+    def tags(self, wanted: tuple[str, ...]) -> Check:
+        tags = self.thing.tags
+        if tags is None:
+            return Check(Answer.UNKNOWN, "no tags", "Tallyfy does not show its tags")
+        same: Callable[[str], str] = (lambda tag: tag.strip().casefold()) if self.excludes else str
+        carried = sorted(tag for tag in tags if same(tag) in {same(word) for word in wanted})
+        said = f"it carries the tag '{carried[0]}'" if carried else "it carries none of the tags named"
+        return Check(_if(carried), "tags", said)
+
+    def title(self, wanted: tuple[str, ...]) -> Check:
+        name = self.thing.name
+        if name is None:
+            return Check(Answer.UNKNOWN, "no name", "Tallyfy does not say its name")
+        fitting = [pattern for pattern in wanted if fnmatchcase(name.casefold(), pattern.casefold())]
+        return Check(_if(fitting), "title", f"its name fits '{fitting[0]}'" if fitting else "its name does not fit")
+
+    def completed_days(self, wanted: int) -> Check:
+        status = _status(self.thing)
+        if status is None:
+            return Check(Answer.UNKNOWN, "no status", "Tallyfy does not say its status")
+        if status not in _COMPLETE and self.thing.state is not State.ARCHIVED:
+            # Whatever date it still has, somebody opened it again.
+            return Check(Answer.NO, "not complete", f"it is not complete (status: {status})")
+        return self._age("completed", self.thing.completed_at, wanted, no_earlier_than=self.thing.created_at)
+
+    def created_days(self, wanted: int) -> Check:
+        return self._age("created", self.thing.created_at, wanted)
+
+    def archived_days(self, wanted: int) -> Check:
+        after = max((day for day in (self.thing.completed_at, self.thing.created_at) if day), default=None)
+        return self._age("archived", self.thing.archived_at, wanted, no_earlier_than=after)
+
+    def stalled_days(self, wanted: int) -> Check:
+        status = _status(self.thing)
+        if status is None:
+            return Check(Answer.UNKNOWN, "no status", "Tallyfy does not say its status")
+        if status in _COMPLETE:
+            return Check(Answer.NO, "not stalled", "it is complete, not stalled")
+        return self._age("last touched", self.thing.last_updated, wanted, no_earlier_than=self.thing.created_at)
+
+    def unused(self, _: bool) -> Check:  # noqa: FBT001 - the value of a key, true
+        uses = self.thing.uses
+        if uses is None:
+            return Check(Answer.UNKNOWN, "use unknown", "Tallyfy does not say what carries it")
+        return Check(_if(uses == 0), "in use", f"{uses or 'no'} templates or processes carry it")
+
+    def _age(
+        self, what: str, moment: datetime | None, wanted: int, *, no_earlier_than: datetime | None = None
+    ) -> Check:
+        if moment is None:
+            return Check(Answer.UNKNOWN, "no date", f"Tallyfy does not say when it was {what}")
+        if moment > self.now:
+            return Check(Answer.UNKNOWN, "future date", f"it was {what} in the future")
+        if moment < _EARLIEST or (no_earlier_than is not None and moment < no_earlier_than):
+            return Check(Answer.UNKNOWN, "odd date", f"it was {what} before it can have been")
+        days = whole_days(moment, self.now, self.zone)
+        if days is None:
+            return Check(Answer.UNKNOWN, "no date", f"when it was {what} has no date in {self.zone}")
+        said = f"it was {what} {days} {'day' if days == 1 else 'days'} ago"
+        if days > wanted:
+            return Check(Answer.YES, "age", f"{said}, more than {wanted}")
+        return Check(Answer.NO, "too young", f"{said}; more than {wanted} are needed")
+
+
+_ASKED: Mapping[str, Callable[..., Check]] = {name: getattr(_Asking, name) for name in Conditions.model_fields}
+
+
+def _if(holds: object) -> Answer:
+    return Answer.YES if holds else Answer.NO
+
+
+def _status(thing: Thing) -> str | None:
+    if thing.status is None:
+        return None
+    status = thing.status.strip().lower()
+    return "complete" if status in _COMPLETE else status or None

@@ -30,6 +30,7 @@ class Code(StrEnum):
     UNTRANSLATABLE = "untranslatable"
     INTENT_CONFLICT = "intent_conflict"
     POISON = "poison"
+    PLAN_STOPPED = "plan_stopped"
     CONFIGURATION = "configuration"
     # what was seen in Tallyfy
     NOT_FOUND = "not_found"

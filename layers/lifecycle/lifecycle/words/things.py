@@ -20,7 +20,9 @@ class Thing:
     archived_at: datetime | None = None
     last_updated: datetime | None = None
     template_id: str | None = None
-    tags: frozenset[str] = frozenset()
+    owners: frozenset[str] | None = None
+    """User ids as decimal text: the owner of a process, the assignees of a task."""
+    tags: frozenset[str] | None = None
     """Titles of its tags, where they were asked for."""
     run_id: str | None = None
     """For a task: the process it belongs to. ``None`` for a one-off task."""
