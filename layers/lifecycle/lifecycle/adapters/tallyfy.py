@@ -49,10 +49,13 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One page, and how many there were when it was read."""
+    """One page, and how many pages and things there were when it was read; ``total`` is ``None`` if it does not say."""
 
     things: list[Thing]
     pages: int
+    total: int | None = None
+    unreadable: int = 0
+    """Rows that are no objects. They were there, and nothing can be said about them."""
 
 
 class Tallyfy(Protocol):
@@ -196,7 +199,8 @@ class HttpTallyfy:
             raise Retryable(Code.UNAVAILABLE, f"Tallyfy did not list its things of kind {resource.label}.")
         only_archived = query.get("archived") == "only"
         things = [thing_from(resource, row, listed_as_archived=only_archived) for row in rows if isinstance(row, dict)]
-        return Listing(things, _total_pages(found) if rows else number)
+        pages = _total_pages(found) if rows else number
+        return Listing(things, pages, _counted(found, "total"), len(rows) - len(things))
 
     def search(self, org_id: str, find: Find, *, archived: bool) -> list[Thing]:
         """See ``Tallyfy``."""
@@ -418,11 +422,17 @@ def _contradicts(doing: Capability, thing_id: str, body: Json) -> bool:
     return (doing.reaches is State.ACTIVE) == bool(data["archived_at"])
 
 
-def _total_pages(body: Json | None) -> int:
-    meta = body.get("meta") if body else None
+def _total_pages(body: Json) -> int:
+    pages = _counted(body, "total_pages")
+    return _MOST_PAGES + 1 if pages is None else pages
+
+
+def _counted(body: Json, name: str) -> int | None:
+    """A number of the pagination, or ``None``."""
+    meta = body.get("meta")
     pagination = meta.get("pagination") if isinstance(meta, dict) else None
-    total = pagination.get("total_pages") if isinstance(pagination, dict) else None
-    return total if isinstance(total, int) else _MOST_PAGES + 1
+    number = pagination.get(name) if isinstance(pagination, dict) else None
+    return number if isinstance(number, int) and not isinstance(number, bool) and number >= 0 else None
 
 
 def _refused(status: int, what: str) -> LifecycleError:
