@@ -1,0 +1,47 @@
+"""What stops a plan before its first command: it acts on more than anyone expected.
+
+A cap is never applied to a part: over it, nothing is done.
+"""
+
+from collections.abc import Iterator
+
+from lifecycle.judgement.plan import Totals
+from lifecycle.judgement.policy import Policy
+
+_FEW = 10
+"""Up to so many things are not measured in percent: one of three is a third."""
+
+
+def over_caps(totals: Totals, policy: Policy) -> tuple[str, ...]:
+    """Each cap that is exceeded, as a sentence; empty if all is within them."""
+    return tuple(_over(totals, policy))
+
+
+def grows(due: int, before: int, policy: Policy) -> str | None:
+    """Why a person must apply it: the policy was changed, and on the same things the one applied last would act less."""
+    if due <= before + _FEW or due * 100 <= before * (100 + policy.growth_percent):
+        return None
+    return (
+        f"policy.toml was changed: it acts on {due} things where the one applied last would act on {before}; "
+        f"more than {policy.growth_percent} % more."
+    )
+
+
+def _over(totals: Totals, policy: Policy) -> Iterator[str]:
+    groups = {(rule.resource, rule.considers) for rule in policy.acting}
+    considered = 0
+    for rule, counted in zip(policy.acting, totals.rules, strict=True):
+        if (rule.resource, rule.considers) in groups:
+            groups.remove((rule.resource, rule.considers))
+            considered += counted.considered
+        if rule.caps is not None:
+            what = f"Rule '{rule.name}'"
+            yield from _beyond(what, counted.due, counted.considered, rule.caps.count, rule.caps.percent)
+    yield from _beyond("The plan", totals.due, considered, policy.caps.count, policy.caps.percent)
+
+
+def _beyond(what: str, due: int, considered: int, count: int | None, percent: int | None) -> Iterator[str]:
+    if count is not None and due > count:
+        yield f"{what} would act on {due} things; its cap is {count}."
+    if percent is not None and due > _FEW and due * 100 > considered * percent:
+        yield f"{what} would act on {due} of {considered} things, {due * 100 // max(considered, 1)} %; its cap is {percent} %."
