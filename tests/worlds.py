@@ -120,7 +120,7 @@ class FragileRows:
         first = changes[0]
         if first.key.pk.startswith("pace#"):
             return "pace"
-        status = first.values.get("status")
+        status = (first.values or {}).get("status")
         if len(changes) > 1:
             return {"in_progress": "claim", "waiting": "release"}.get(str(status), "conclude")
         [before] = self.rows.read(first.key)

@@ -64,6 +64,63 @@ def test_one_stale_row_of_two_leaves_both_as_they_were(rows: Rows, *, stale_firs
     assert rows.read(ONE, TWO) == [Row({"n": 1}, 1), None]
 
 
+def test_a_removal_takes_away_the_row_that_was_seen_and_no_other(rows: Rows) -> None:
+    rows.write(Change(ONE, {"n": 1}, 0), Change(TWO, {"n": 1}, 0))
+    rows.write(Change(ONE, None, 1))
+    assert rows.read(ONE, TWO) == [None, Row({"n": 1}, 1)]
+    assert rows.partition(ONE.pk) == {}
+
+
+@pytest.mark.parametrize("seen", [0, 1, 3], ids=["none", "an older one", "one not there yet"])
+def test_a_removal_that_has_not_seen_the_present_version_changes_nothing(rows: Rows, seen: int) -> None:
+    rows.write(Change(ONE, {"n": 1}, 0))
+    rows.write(Change(ONE, {"n": 2}, 1))
+    with pytest.raises(Contention):
+        rows.write(Change(ONE, None, seen))
+    assert rows.read(ONE) == [Row({"n": 2}, 2)]
+
+
+def test_a_row_that_is_not_there_cannot_be_removed_but_may_stay_away(rows: Rows) -> None:
+    with pytest.raises(Contention):
+        rows.write(Change(ONE, None, 1))
+    rows.write(Change(ONE, None, 0))
+    assert rows.read(ONE) == [None]
+
+
+def test_what_was_removed_can_be_made_anew(rows: Rows) -> None:
+    rows.write(Change(ONE, {"n": 1}, 0))
+    rows.write(Change(ONE, None, 1))
+    rows.write(Change(ONE, {"n": 2}, 0))
+    assert rows.read(ONE) == [Row({"n": 2}, 1)]
+
+
+def test_a_removal_goes_together_with_other_changes(rows: Rows) -> None:
+    rows.write(Change(ONE, {"n": 1}, 0))
+    rows.write(Change(ONE, None, 1), Change(TWO, {"n": 2}, 0))
+    assert rows.read(ONE, TWO) == [None, Row({"n": 2}, 1)]
+
+
+@pytest.mark.parametrize("stale", ["the removal", "the change"])
+def test_one_stale_change_keeps_what_would_be_removed(rows: Rows, stale: str) -> None:
+    rows.write(Change(ONE, {"n": 1}, 0), Change(TWO, {"n": 1}, 0))
+    removal, change = (2, 1) if stale == "the removal" else (1, 2)
+    with pytest.raises(Contention):
+        rows.write(Change(ONE, None, removal), Change(TWO, {"n": 2}, change))
+    assert rows.read(ONE, TWO) == [Row({"n": 1}, 1)] * 2
+
+
+def test_more_rows_than_dynamodb_reads_at_once_are_read_in_the_order_asked(rows: Rows) -> None:
+    there = [Key("holds#a", f"owner#{number}") for number in range(0, 250, 2)]
+    for key in there:
+        rows.write(Change(key, {"reason": key.sk}, 0))
+    asked = [Key("holds#a", f"owner#{number}") for number in range(249, -1, -1)]
+    found = rows.read(*asked, asked[-1])
+    assert found[-1] == found[-2] == Row({"reason": "owner#0"}, 1)
+    assert [row.values["reason"] if row else None for row in found[:-1]] == [
+        key.sk if key in there else None for key in asked
+    ]
+
+
 def test_of_many_who_saw_the_same_version_one_writes(rows: Rows) -> None:
     won: list[int] = []
     start = threading.Barrier(8)
@@ -111,6 +168,19 @@ def test_the_table_keeps_the_time_to_live_apart_from_the_values(aws: boto3.Sessi
     }
 
 
+def test_a_row_made_by_hand_is_seen_replaced_and_removed(aws: boto3.Session, table: DynamoRows) -> None:
+    client = aws.client("dynamodb")
+    by_hand = {"pk": {"S": ONE.pk}, "sk": {"S": ONE.sk}}
+    client.put_item(TableName=TABLE, Item={**by_hand, "reason": {"M": {"a": {"S": "b"}}}, "void": {"NULL": True}})
+    assert table.partition(ONE.pk) == {ONE.sk: Row({"reason": "{'a': 'b'}", "void": "None"}, 0)}
+    assert table.read(ONE) == [Row({"reason": "{'a': 'b'}", "void": "None"}, 0)]
+    table.write(Change(ONE, {"reason": "ours"}, 0))
+    assert table.read(ONE) == [Row({"reason": "ours"}, 1)]
+    client.put_item(TableName=TABLE, Item=by_hand)
+    table.write(Change(ONE, None, 0))
+    assert table.read(ONE) == [None]
+
+
 @pytest.mark.parametrize(
     ("operation", "code", "reasons", "raised"),
     [
@@ -118,6 +188,8 @@ def test_the_table_keeps_the_time_to_live_apart_from_the_values(aws: boto3.Sessi
         ("put_item", "TransactionConflictException", (), Contention),
         ("put_item", "ProvisionedThroughputExceededException", (), Retryable),
         ("put_item", "ValidationException", (), Retryable),
+        ("delete_item", "ConditionalCheckFailedException", (), Contention),
+        ("delete_item", "ProvisionedThroughputExceededException", (), Retryable),
         ("transact_write_items", "TransactionCanceledException", ("ConditionalCheckFailed", "None"), Contention),
         ("transact_write_items", "TransactionCanceledException", ("None", "TransactionConflict"), Contention),
         ("transact_write_items", "TransactionCanceledException", ("ThrottlingError", "None"), Retryable),
@@ -127,7 +199,11 @@ def test_the_table_keeps_the_time_to_live_apart_from_the_values(aws: boto3.Sessi
 def test_dynamodbs_errors_are_told_apart(
     table: DynamoRows, operation: str, code: str, reasons: tuple[str, ...], raised: type[Exception]
 ) -> None:
-    changes = [Change(ONE, {"n": 1}, 0), Change(TWO, {"n": 1}, 0)][: 1 if operation == "put_item" else 2]
+    changes = {
+        "put_item": [Change(ONE, {"n": 1}, 0)],
+        "delete_item": [Change(ONE, None, 1)],
+        "transact_write_items": [Change(ONE, {"n": 1}, 0), Change(TWO, None, 1)],
+    }[operation]
     with Stubber(table._client) as stubber:
         found = {"CancellationReasons": [{"Code": reason} for reason in reasons]} if reasons else {}
         stubber.add_client_error(operation, code, modeled_fields=found)

@@ -7,6 +7,8 @@ raised: read again and decide anew.
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import batched
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -17,7 +19,10 @@ from lifecycle.words.errors import Code, Retryable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, PutTypeDef
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
+
+_AT_ONCE = 100
+"""The most rows that DynamoDB reads in one call."""
 
 type Value = str | int | bool | list[str]
 
@@ -43,10 +48,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A whole new row. ``seen`` is the version it replaces, 0 for "there was none"; ``expires_at`` in seconds, UTC."""
+    """A whole new row, or with ``None`` none any more.
+
+    ``seen`` is the version it replaces, 0 for "there was none"; ``expires_at`` in seconds, UTC. A row that was made by
+    hand and has no version counts as version 0.
+    """
 
     key: Key
-    values: Mapping[str, Value]
+    values: Mapping[str, Value] | None
     seen: int
     expires_at: int | None = None
 
@@ -84,7 +93,10 @@ class MemoryRows:
                 if (present.version if present else 0) != change.seen:
                     raise Contention
             for change in changes:
-                self.table[change.key] = Row(dict(change.values), change.seen + 1)
+                if change.values is None:
+                    self.table.pop(change.key, None)
+                else:
+                    self.table[change.key] = Row(dict(change.values), change.seen + 1)
 
     def partition(self, pk: str) -> dict[str, Row]:
         """See ``Rows``."""
@@ -111,23 +123,23 @@ class DynamoRows:
                     TableName=self._table, Key=self._marshal(keys[0]._asdict()), ConsistentRead=True
                 )
             return [self._row(found.get("Item"))]
-        asked = [self._marshal(key._asdict()) for key in keys]
-        with translated("read the ledger"):
-            page = self._client.batch_get_item(RequestItems={self._table: {"Keys": asked, "ConsistentRead": True}})
-        if page.get("UnprocessedKeys"):
-            raise Retryable(Code.UNAVAILABLE, "DynamoDB could not read all rows of the ledger at once.")
-        items = {(item["pk"]["S"], item["sk"]["S"]): item for item in page["Responses"].get(self._table, [])}
-        return [self._row(items.get((key.pk, key.sk))) for key in keys]
+        rows: dict[Key, Row | None] = {}
+        for some in batched(dict.fromkeys(keys), _AT_ONCE, strict=False):
+            rows |= self._several(some)
+        return [rows.get(key) for key in keys]
 
     def write(self, *changes: Change) -> None:
         """See ``Rows``."""
-        puts = [self._put(change) for change in changes]
+        writes = [self._write(change) for change in changes]
         with translated("write the ledger"):
             try:
-                if len(puts) == 1:
-                    self._client.put_item(**puts[0])
-                else:
-                    self._client.transact_write_items(TransactItems=[{"Put": put} for put in puts])
+                match writes:
+                    case [{"Put": put}]:
+                        self._client.put_item(**put)
+                    case [{"Delete": delete}]:
+                        self._client.delete_item(**delete)
+                    case _:
+                        self._client.transact_write_items(TransactItems=writes)
             except ClientError as error:
                 if _is_contention(error):
                     raise Contention from error
@@ -150,21 +162,41 @@ class DynamoRows:
                         found[item["sk"]["S"]] = row
         return found
 
-    def _put(self, change: Change) -> "PutTypeDef":
-        item: dict[str, Value] = {**change.values, **change.key._asdict(), "version": change.seen + 1}
-        if change.expires_at is not None:
-            item["expires_at"] = change.expires_at
-        if not change.seen:
+    def _several(self, keys: Sequence[Key]) -> dict[Key, Row | None]:
+        asked = [self._marshal(key._asdict()) for key in keys]
+        with translated("read the ledger"):
+            page = self._client.batch_get_item(RequestItems={self._table: {"Keys": asked, "ConsistentRead": True}})
+        if page.get("UnprocessedKeys"):
+            raise Retryable(Code.UNAVAILABLE, "DynamoDB could not read all rows of the ledger at once.")
+        found = page["Responses"].get(self._table, [])
+        return {Key(item["pk"]["S"], item["sk"]["S"]): self._row(item) for item in found}
+
+    def _write(self, change: Change) -> "TransactWriteItemTypeDef":
+        if change.values is None:
+            key = self._marshal(change.key._asdict())
+            if not change.seen:
+                return {"Delete": {"TableName": self._table, "Key": key, "ConditionExpression": _UNSEEN}}
             return {
-                "TableName": self._table,
-                "Item": self._marshal(item),
-                "ConditionExpression": "attribute_not_exists(pk)",
+                "Delete": {
+                    "TableName": self._table,
+                    "Key": key,
+                    "ConditionExpression": _SEEN,
+                    "ExpressionAttributeValues": self._marshal({":seen": change.seen}),
+                }
             }
+        row: dict[str, Value] = {**change.values, **change.key._asdict(), "version": change.seen + 1}
+        if change.expires_at is not None:
+            row["expires_at"] = change.expires_at
+        item = self._marshal(row)
+        if not change.seen:
+            return {"Put": {"TableName": self._table, "Item": item, "ConditionExpression": _UNSEEN}}
         return {
-            "TableName": self._table,
-            "Item": self._marshal(item),
-            "ConditionExpression": "version = :seen",
-            "ExpressionAttributeValues": self._marshal({":seen": change.seen}),
+            "Put": {
+                "TableName": self._table,
+                "Item": item,
+                "ConditionExpression": _SEEN,
+                "ExpressionAttributeValues": self._marshal({":seen": change.seen}),
+            }
         }
 
     def _marshal(self, values: Mapping[str, Value]) -> "dict[str, AttributeValueTypeDef]":
@@ -174,11 +206,19 @@ class DynamoRows:
         if not item:
             return None
         values = {name: self._from.deserialize(value) for name, value in item.items()}
-        version = int(values["version"])
-        kept = {n: v if isinstance(v, (str, bool, list)) else int(v) for n, v in values.items() if n not in self._OURS}
-        return Row(kept, version)
+        version = values.get("version", 0)
+        kept = {name: _plain(value) for name, value in values.items() if name not in self._OURS}
+        return Row(kept, int(version) if isinstance(version, Decimal) else 0)
 
 
+def _plain(value: object) -> Value:
+    """A value as it was written. One of a kind that nobody here writes becomes text: no row is hidden by it."""
+    if isinstance(value, Decimal):
+        return int(value)
+    return value if isinstance(value, (str, bool, list)) else str(value)
+
+
+_UNSEEN, _SEEN = "attribute_not_exists(version)", "version = :seen"
 _CONTENDED = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
 
 
