@@ -1,5 +1,7 @@
 """Secrets over memory and over Secrets Manager: found, missing, cached, fetched afresh."""
 
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import boto3
@@ -7,6 +9,7 @@ import pytest
 
 from lifecycle.adapters.secrets import ManagedSecrets, MemorySecrets, Secrets
 from lifecycle.words.errors import Code, Retryable
+from tests.builders import NOW
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -14,10 +17,16 @@ if TYPE_CHECKING:
 NAME = "stack/tokens/one"
 
 
+def _it_is(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the clock of moto's Secrets Manager, and of nothing else."""
+    monkeypatch.setattr("moto.secretsmanager.models.time", SimpleNamespace(time=now.timestamp))
+
+
 @pytest.fixture(params=["memory", "secretsmanager"])
-def secrets(request: pytest.FixtureRequest) -> Secrets:
+def secrets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Secrets:
     if request.param == "memory":
-        return MemorySecrets({NAME: "the first"})
+        return MemorySecrets({NAME: "the first"}, stored={NAME: NOW})
+    _it_is(NOW, monkeypatch)
     client = request.getfixturevalue("aws").client("secretsmanager")
     client.create_secret(Name=NAME, SecretString="the first")
     return ManagedSecrets(client)
@@ -31,6 +40,18 @@ def test_a_secret_is_found_by_its_name(secrets: Secrets) -> None:
 def test_a_missing_secret_says_what_to_do(secrets: Secrets) -> None:
     with pytest.raises(Retryable, match=r"Secret 'stack/tokens/two' does not exist\. Create it") as trouble:
         secrets.get("stack/tokens/two")
+    assert trouble.value.code is Code.CONFIGURATION
+
+
+def test_it_says_when_it_was_stored(secrets: Secrets) -> None:
+    stored = secrets.stored_at(NAME)
+    assert stored == NOW
+    assert stored.tzinfo is UTC
+
+
+def test_when_a_missing_secret_was_stored_cannot_be_said(secrets: Secrets) -> None:
+    with pytest.raises(Retryable, match=r"Secret 'stack/tokens/two' does not exist\. Create it") as trouble:
+        secrets.stored_at("stack/tokens/two")
     assert trouble.value.code is Code.CONFIGURATION
 
 
@@ -124,4 +145,36 @@ def test_a_refused_read_is_tried_again_later_and_quotes_nothing(aws: boto3.Sessi
     client.delete_secret(SecretId=NAME)  # scheduled for deletion: a read is refused, the name still known
     with pytest.raises(Retryable) as trouble:
         ManagedSecrets(client).get(NAME)
+    assert (trouble.value.code, NAME in trouble.value.reason) == (Code.UNAVAILABLE, True)
+
+
+def test_a_replaced_secret_is_as_old_as_its_newest_version(aws: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = aws.client("secretsmanager")
+    asked, secrets = _asked(client), ManagedSecrets(client)
+    _it_is(NOW, monkeypatch)
+    client.create_secret(Name=NAME, SecretString="the first")
+    assert (secrets.get(NAME), secrets.stored_at(NAME)) == ("the first", NOW)
+    later = NOW + timedelta(days=180)
+    _it_is(later, monkeypatch)
+    client.put_secret_value(SecretId=NAME, SecretString="the second")
+    assert secrets.stored_at(NAME) == later  # asked again, while the text is still the cached one
+    assert secrets.get(NAME) == "the first"
+    assert asked == [NAME] * 3
+
+
+def test_when_a_secret_was_stored_needs_no_right_beyond_reading_it(aws: boto3.Session) -> None:
+    client = aws.client("secretsmanager")
+    client.create_secret(Name=NAME, SecretString="the first")
+    calls: list[str] = []
+    client.meta.events.register("before-call.secrets-manager", lambda model, **_: calls.append(model.name))
+    ManagedSecrets(client).stored_at(NAME)
+    assert calls == ["GetSecretValue"]
+
+
+def test_a_refused_question_for_its_time_is_tried_again_later(aws: boto3.Session) -> None:
+    client = aws.client("secretsmanager")
+    client.create_secret(Name=NAME, SecretString="the first")
+    client.delete_secret(SecretId=NAME)
+    with pytest.raises(Retryable) as trouble:
+        ManagedSecrets(client).stored_at(NAME)
     assert (trouble.value.code, NAME in trouble.value.reason) == (Code.UNAVAILABLE, True)

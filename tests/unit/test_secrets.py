@@ -65,3 +65,7 @@ def test_a_secret_that_does_not_exist_is_a_matter_of_configuration() -> None:
     with pytest.raises(Retryable, match="does not exist") as trouble:
         MemorySecrets().get("stack/sources/crm")
     assert trouble.value.code is Code.CONFIGURATION
+
+
+def test_a_secret_in_memory_may_be_of_an_unknown_time() -> None:
+    assert MemorySecrets({"stack/sources/crm": "text"}).stored_at("stack/sources/crm") is None

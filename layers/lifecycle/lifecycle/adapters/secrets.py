@@ -5,13 +5,16 @@ Both a plain string and JSON are understood, so that a secret can be pasted by h
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+from botocore.exceptions import ClientError
 
+from lifecycle.adapters.aws import error_code, translated
 from lifecycle.words.errors import Code, Retryable
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 _MOST_SECRETS = 2
 _CACHE_SECONDS = 300
 _MISSING_SECONDS = 60
+_NOT_FOUND = "ResourceNotFoundException"
 
 
 class Secrets(Protocol):
@@ -28,13 +32,17 @@ class Secrets(Protocol):
     def get(self, name: str, *, fresh: bool = False) -> str:
         """The secret's text; ``fresh`` goes past the cache. Raises ``Retryable`` if it cannot be had."""
 
+    def stored_at(self, name: str) -> datetime | None:
+        """When its current version was stored, in UTC; ``None``: nobody says. Raises as ``get``."""
+
 
 @dataclass(slots=True)
 class MemorySecrets:
-    """Secrets in memory; counts how often each was fetched afresh."""
+    """Secrets in memory; counts how often each was fetched afresh. ``stored`` says when, where a test cares."""
 
     texts: dict[str, str] = field(default_factory=dict)
     fetched: dict[str, int] = field(default_factory=dict)
+    stored: dict[str, datetime] = field(default_factory=dict)
 
     def get(self, name: str, *, fresh: bool = False) -> str:
         """See ``Secrets``."""
@@ -43,11 +51,18 @@ class MemorySecrets:
             raise _missing(name)
         return self.texts[name]
 
+    def stored_at(self, name: str) -> datetime | None:
+        """See ``Secrets``."""
+        if name not in self.texts:
+            raise _missing(name)
+        return self.stored.get(name)
+
 
 class ManagedSecrets:
     """Secrets Manager through Powertools parameters, cached for five minutes."""
 
     def __init__(self, client: "SecretsManagerClient", ticks: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
         self._provider = SecretsProvider(boto3_client=client)
         self._ticks = ticks
         self._missing_until: dict[str, float] = {}
@@ -61,13 +76,29 @@ class ManagedSecrets:
             text = self._provider.get(name, max_age=_CACHE_SECONDS, force_fetch=fresh)
         except GetParameterError as error:
             # Powertools raises without `from`: AWS's own exception is the context, not the cause.
-            if type(error.__context__).__name__ == "ResourceNotFoundException":
+            if type(error.__context__).__name__ == _NOT_FOUND:
                 self._missing_until[name] = self._ticks() + _MISSING_SECONDS
                 raise _missing(name) from error
             raise Retryable(Code.UNAVAILABLE, f"Secret '{name}' could not be read from Secrets Manager.") from error
         if not isinstance(text, str) or not text.strip():
             raise Retryable(Code.CONFIGURATION, f"Secret '{name}' is empty or binary. Store text in it.")
         return text
+
+    def stored_at(self, name: str) -> datetime | None:
+        """See ``Secrets``.
+
+        GetSecretValue says it, and whoever reads the secret may call that; DescribeSecret would need a permission more.
+        Powertools keeps only the text of that answer, so this asks again. Uncached: it is asked a few times a day.
+        """
+        with translated(f"say when secret '{name}' was stored"):
+            try:
+                answer: Mapping[str, object] = self._client.get_secret_value(SecretId=name)
+            except ClientError as error:
+                if error_code(error) == _NOT_FOUND:
+                    raise _missing(name) from error
+                raise
+        stored = answer.get("CreatedDate")
+        return stored.astimezone(UTC) if isinstance(stored, datetime) else None
 
 
 def signing_secrets(text: str) -> list[bytes]:
