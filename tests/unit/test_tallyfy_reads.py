@@ -5,6 +5,7 @@ import requests
 
 from cli.local.simulator import DefaultIds, Fault, Simulator, crowd, make_id
 from cli.local.simulator.messages import Answer
+from cli.local.simulator.world import Run, Task, Template
 from lifecycle.words.capabilities import Resource, State
 from lifecycle.words.errors import Ambiguous, Code, Rejected, Retryable, Throttled
 from lifecycle.words.things import Thing
@@ -60,6 +61,48 @@ def test_a_tag_brings_how_often_it_is_used() -> None:
     assert unused is not None
     assert (used.uses, unused.uses) == (2, 0)
     assert stand.simulator.log.calls[0].query == {"with": "statistics"}
+
+
+@pytest.mark.parametrize(
+    ("resource", "thing", "owner"),
+    [
+        (Resource.RUN, ids.RUN, "1001"),
+        (Resource.RUN, ids.RUN_ARCHIVED_LONG_AGO, "1001"),
+        (Resource.TASK, ids.TASK, "1002"),
+        (Resource.TASK, ids.ARCHIVED_TASK, None),
+        (Resource.TEMPLATE, ids.TEMPLATE, "1001"),
+        (Resource.TEMPLATE, ids.ARCHIVED_TEMPLATE, "1001"),
+    ],
+)
+def test_what_is_active_or_archived_shows_its_tags_and_its_owners(
+    resource: Resource, thing: str, owner: str | None
+) -> None:
+    stand = SimulatorStand()
+    organization = stand.simulator.organization
+    carriers: dict[str, Run | Task | Template] = {**organization.runs, **organization.tasks, **organization.templates}
+    carriers[thing].tags |= {ids.USED_TAG, ids.UNUSED_TAG}
+    seen = stand.client.look(ORG, resource, thing)
+    assert seen is not None
+    assert seen.tags == frozenset({"customers", "left over"})
+    assert seen.owners == frozenset([owner] if owner else [])
+
+
+@pytest.mark.parametrize("resource", [Resource.RUN, Resource.TASK, Resource.TEMPLATE])
+def test_no_tags_and_tags_that_are_not_shown_are_told_apart(resource: Resource) -> None:
+    silent = look(CannedStand(answered(200, {"data": {"id": THING}})), resource)
+    none = look(CannedStand(answered(200, {"data": {"id": THING, "tags": []}})), resource)
+    assert silent is not None
+    assert none is not None
+    assert (silent.tags, none.tags) == (None, frozenset())
+
+
+@pytest.mark.parametrize("resource", Resource)
+def test_every_page_asks_for_the_same_as_a_look(resource: Resource) -> None:
+    stand = SimulatorStand()
+    stand.client.look(ORG, resource, THING)
+    stand.client.page(ORG, resource, 1, {})
+    asked = {call.query.get("with") for call in stand.simulator.log.calls}
+    assert asked == {"statistics" if resource is Resource.TAG else "tags"}
 
 
 def test_a_task_of_a_process_is_told_from_a_one_off_task() -> None:

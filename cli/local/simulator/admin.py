@@ -208,13 +208,13 @@ def _thing(organization: Organization, identifier: str) -> ThingState | None:
         return _shown("run", archived=run.archived_at is not None, row=rows.run_row(organization, run))
     if task := organization.tasks.get(identifier):
         row = {
-            **rows.task_row(task),
+            **rows.task_row(organization, task),
             "threads": [rows.thread_row(thread) for thread in task.threads],
             "assets": [rows.asset_row(asset) for asset in task.assets],
         }
         return _shown("task", archived=task.archived_at is not None, row=row)
     if template := organization.templates.get(identifier):
-        row = rows.template_row(organization, template)
+        row = rows.template_row(organization, template, frozenset({"tags"}))
         return _shown("template", archived=template.archived_at is not None, row=row)
     tag = organization.tags.get(identifier)
     if tag and tag.deleted_at is None:

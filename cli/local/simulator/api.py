@@ -87,21 +87,26 @@ def _run_tasks(caller: Caller) -> Answer:
     own = Organization(id=run.id, name=run.name, tasks={task.id: task for task in run.tasks})
     query = caller.call.query
     return listing.page(
-        caller.call.route, query, listing.tasks(own, query), lambda task: rows.task_row(task, caller.includes)
+        caller.call.route,
+        query,
+        listing.tasks(own, query),
+        lambda task: rows.task_row(caller.organization, task, caller.includes),
     )
 
 
 def _tasks(caller: Caller) -> Answer:
     query = caller.call.query
     found = listing.tasks(caller.organization, query)
-    return listing.page(caller.call.route, query, found, lambda task: rows.task_row(task, caller.includes))
+    return listing.page(
+        caller.call.route, query, found, lambda task: rows.task_row(caller.organization, task, caller.includes)
+    )
 
 
 def _task(caller: Caller) -> Answer:
     task = _found(caller.organization.tasks.get(caller.id))
     if task.archived_at is not None:
         raise Refused(error(404, "Not found."))
-    return data(rows.task_row(task, caller.includes))
+    return data(rows.task_row(caller.organization, task, caller.includes))
 
 
 def _tag_rows(caller: Caller) -> Callable[[Tag], Json]:
@@ -127,7 +132,10 @@ def _templates(caller: Caller) -> Answer:
     query = caller.call.query
     found = listing.templates(caller.organization, query)
     return listing.page(
-        caller.call.route, query, found, lambda template: rows.template_row(caller.organization, template)
+        caller.call.route,
+        query,
+        found,
+        lambda template: rows.template_row(caller.organization, template, caller.includes),
     )
 
 
@@ -135,7 +143,7 @@ def _template(caller: Caller) -> Answer:
     template = _found(caller.organization.templates.get(caller.id))
     if template.archived_at is not None:
         raise Refused(error(404, "Not found."))
-    return data(rows.template_row(caller.organization, template))
+    return data(rows.template_row(caller.organization, template, caller.includes))
 
 
 def _me(caller: Caller) -> Answer:

@@ -91,7 +91,11 @@ class Office:
             case Run():
                 answer = data(rows.archived_run_row(self.organization, thing))
             case Task():
-                answer = Answer(204) if self.quirks.task_archive == "no_content" else data(rows.task_row(thing))
+                answer = (
+                    Answer(204)
+                    if self.quirks.task_archive == "no_content"
+                    else data(rows.task_row(self.organization, thing))
+                )
             case Template():
                 answer = self._references("Template archived.", lost)
             case _:
@@ -110,7 +114,7 @@ class Office:
             case Task():
                 if acted:
                     thing.restore()
-                row = rows.task_row(thing)
+                row = rows.task_row(self.organization, thing)
             case Template():
                 if acted:
                     self.organization.restore_template(thing, self.now)

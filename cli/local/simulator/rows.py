@@ -45,7 +45,7 @@ def run_row(organization: Organization, run: Run, includes: Includes = frozenset
         "completed_at": stamp_millis(run.completed_at),
         "archived_at": stamp_millis(run.archived_at),
         "due_date": stamp(run.due_date),
-        "tags": [tag_row(organization.tags[tag]) for tag in sorted(run.tags) if tag in organization.tags],
+        "tags": tag_rows(organization, run),
         "is_public": run.is_public,
         "type": "procedure",
     }
@@ -54,7 +54,7 @@ def run_row(organization: Organization, run: Run, includes: Includes = frozenset
         row["checklist"] = {"data": template_row(organization, template)} if template else None
     if "tasks" in includes or "tasks.threads" in includes or "tasks.form_fields" in includes:
         nested = frozenset(name.removeprefix("tasks.") for name in includes if name.startswith("tasks."))
-        row["tasks"] = {"data": [task_row(task, nested) for task in shown]}
+        row["tasks"] = {"data": [task_row(organization, task, nested) for task in shown]}
     if "tags" in includes:
         row["tags"] = {"data": row["tags"]}
     if "assets" in includes:
@@ -74,7 +74,7 @@ def archived_run_row(organization: Organization, run: Run) -> Json:
     return {**run_row(organization, run), "progress": progress(run)["percent"]}
 
 
-def task_row(task: Task, includes: Includes = frozenset()) -> Json:
+def task_row(organization: Organization, task: Task, includes: Includes = frozenset()) -> Json:
     """Show a task."""
     row: Json = {
         "id": task.id,
@@ -89,6 +89,8 @@ def task_row(task: Task, includes: Includes = frozenset()) -> Json:
         "deleted_at": stamp(task.archived_at),
         "deadline": stamp(task.deadline),
     }
+    if "tags" in includes:
+        row["tags"] = {"data": tag_rows(organization, task)}
     if "threads" in includes:
         row["threads"] = {"data": [thread_row(thread) for thread in task.threads if thread.deleted_at is None]}
     if "assets" in includes:
@@ -122,6 +124,11 @@ def tag_row(tag: Tag) -> Json:
     }
 
 
+def tag_rows(organization: Organization, carrier: Run | Task | Template) -> list[Json]:
+    """Show what tags something carries."""
+    return [tag_row(organization.tags[tag]) for tag in sorted(carrier.tags) if tag in organization.tags]
+
+
 def tag_statistics(organization: Organization) -> Counter[tuple[str, str]]:
     """Count, per tag and column, the templates and runs that carry it; one pass for any number of tags."""
     counts: Counter[tuple[str, str]] = Counter()
@@ -140,9 +147,9 @@ def tag_row_with_statistics(tag: Tag, counts: Counter[tuple[str, str]]) -> Json:
     return {**tag_row(tag), "statistics": {"data": {column: counts[tag.id, column] for column in columns}}}
 
 
-def template_row(organization: Organization, template: Template) -> Json:
-    """Show a template."""
-    return {
+def template_row(organization: Organization, template: Template, includes: Includes = frozenset()) -> Json:
+    """Show a template. Its tags are there only if asked for."""
+    row: Json = {
         "id": template.id,
         "title": template.title,
         "status": "archived" if template.archived_at else "published",
@@ -150,9 +157,12 @@ def template_row(organization: Organization, template: Template) -> Json:
         "created_at": stamp(template.created_at),
         "last_updated": stamp(template.last_updated),
         "archived_at": stamp_millis(template.archived_at),
-        "tags": [tag_row(organization.tags[tag]) for tag in sorted(template.tags) if tag in organization.tags],
+        "owner_id": template.owner_id,
         "references": list(template.references),
     }
+    if "tags" in includes:
+        row["tags"] = tag_rows(organization, template)
+    return row
 
 
 def references(templates: Iterable[Template]) -> list[Json]:

@@ -121,6 +121,7 @@ class SeedTemplate(_Model):
     id: Identifier
     title: str = "Template"
     created_at: Moment = "-300d"
+    owner_id: int | None = 1001
     archived_at: Moment | None = None
     tags: list[Identifier] = Field(default_factory=list)
     references: list[Identifier] = Field(default_factory=list)
@@ -228,7 +229,16 @@ def _task(sown: SeedTask, now: datetime, run_id: str | None) -> Task:
 
 def _template(sown: SeedTemplate, now: datetime) -> Template:
     created, archived = _at(sown.created_at, now), _maybe(sown.archived_at, now)
-    return Template(sown.id, sown.title, created, archived or created, archived, set(sown.tags), list(sown.references))
+    return Template(
+        id=sown.id,
+        title=sown.title,
+        created_at=created,
+        last_updated=archived or created,
+        archived_at=archived,
+        tags=set(sown.tags),
+        references=list(sown.references),
+        owner_id=sown.owner_id,
+    )
 
 
 def _maybe(moment: datetime | str | None, now: datetime) -> datetime | None:

@@ -135,6 +135,7 @@ class Template:
     archived_at: datetime | None = None
     tags: set[str] = field(default_factory=set)
     references: list[str] = field(default_factory=list)
+    owner_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

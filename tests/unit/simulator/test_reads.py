@@ -79,6 +79,26 @@ def test_parts_come_when_asked_for(tallyfy: Tallyfy) -> None:
     assert [len(task["threads"]["data"]) for task in tasks] == [1, 0]
 
 
+def test_templates_and_tasks_show_their_tags_only_when_asked(simulator: Simulator, tallyfy: Tallyfy) -> None:
+    simulator.organization.tasks[IDS.TASK].tags.add(IDS.USED_TAG)
+    simulator.organization.tasks[IDS.PROCESS_TASK].tags.add(IDS.UNUSED_TAG)
+    asked = {"with": "tags"}
+    template, task = f"/checklists/{IDS.TEMPLATE}", f"/tasks/{IDS.TASK}"
+    assert "tags" not in tallyfy.read(template) | tallyfy.read(task)
+    assert [tag["title"] for tag in tallyfy.read(template, **asked)["tags"]] == ["customers"]
+    assert [tag["title"] for tag in tallyfy.read(task, **asked)["tags"]["data"]] == ["customers"]
+    listed = {row["id"]: row for path in ("/checklists", "/tasks") for row in tallyfy.read(path, **asked)}
+    assert listed[IDS.TEMPLATE]["tags"] == tallyfy.read(template, **asked)["tags"]
+    assert listed[IDS.TASK]["tags"] == tallyfy.read(task, **asked)["tags"]
+    of_run = {row["id"]: row["tags"]["data"] for row in tallyfy.read(f"/runs/{IDS.RUN}/tasks", **asked)}
+    assert [tag["title"] for tag in of_run[IDS.PROCESS_TASK]] == ["left over"]
+
+
+def test_runs_and_templates_have_an_owner(tallyfy: Tallyfy) -> None:
+    assert tallyfy.read(f"/runs/{IDS.RUN}")["owner_id"] == 1001
+    assert tallyfy.read(f"/checklists/{IDS.TEMPLATE}")["owner_id"] == 1001
+
+
 def test_tasks_are_filtered(tallyfy: Tallyfy) -> None:
     assert tallyfy.ids("/tasks", is_oneoff="true") == {IDS.TASK}
     assert tallyfy.ids("/tasks", is_oneoff="true", archived="true") == {IDS.TASK, IDS.ARCHIVED_TASK}

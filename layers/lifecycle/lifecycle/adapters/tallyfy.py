@@ -80,6 +80,12 @@ class Tallyfy(Protocol):
     def page(self, org_id: str, resource: Resource, number: int, query: Mapping[str, str]) -> Listing:
         """One page of a list, at most ``PER_PAGE`` things, counted from 1. Raises as ``look``."""
 
+    def account(self, org_id: str) -> tuple[Json, Json]:
+        """The caller's membership and the organization's settings; two calls.
+
+        Raises as ``look``, and ``Rejected`` where Tallyfy does not show the organization to this token.
+        """
+
 
 def pooled_session() -> requests.Session:
     """One session whose connections are kept. Nothing is retried below us.
@@ -146,7 +152,7 @@ class HttpTallyfy:
     def look(self, org_id: str, resource: Resource, thing_id: str) -> Thing | None:
         """See ``Tallyfy``."""
         path = f"/organizations/{org_id}/{resource.collection}/{thing_id}"
-        found = self._read(org_id, path, _WITH.get(resource, {}))
+        found = self._read(org_id, path, _WITH[resource])
         if found is not None:
             return _the(thing_id, thing_from(resource, _data(found)))
         if resource is Resource.TAG:
@@ -182,7 +188,7 @@ class HttpTallyfy:
         return Receipt(json.dumps({"deleted_references": references}) if references else "")
 
     def account(self, org_id: str) -> tuple[Json, Json]:
-        """The caller's membership and the organization's settings, for a check before anything is done."""
+        """See ``Tallyfy``."""
         member = self._read(org_id, f"/organizations/{org_id}/me", {})
         organization = self._read(org_id, f"/organizations/{org_id}", {})
         if member is None or organization is None:
@@ -192,7 +198,7 @@ class HttpTallyfy:
     def page(self, org_id: str, resource: Resource, number: int, query: Mapping[str, str]) -> Listing:
         """See ``Tallyfy``. Pages by number: ``links.next`` names another host and is never followed."""
         path = f"/organizations/{org_id}/{resource.collection}"
-        found = self._read(org_id, path, {**query, "page": str(number), "per_page": str(PER_PAGE)})
+        found = self._read(org_id, path, {**_WITH[resource], **query, "page": str(number), "per_page": str(PER_PAGE)})
         rows = found.get("data") if found else None
         if found is None or not isinstance(rows, list):
             # A thing that a delete left in doubt would count as gone if this were taken for an empty list.
@@ -204,7 +210,7 @@ class HttpTallyfy:
 
     def search(self, org_id: str, find: Find, *, archived: bool) -> list[Thing]:
         """See ``Tallyfy``."""
-        query = {"with": "tags"} | ({"archived": "only"} if archived else {})
+        query = {"archived": "only"} if archived else {}
         if find.tag is not None:
             query["tag"] = find.tag
         else:
@@ -212,10 +218,7 @@ class HttpTallyfy:
         state = State.ARCHIVED if archived else State.ACTIVE
         # Filters of the API may be wider than their names say: every row is compared again.
         return [
-            seen
-            for seen in self._all(org_id, Resource.RUN, query)
-            if seen.state is state
-            and _is_meant(find, seen)
+            seen for seen in self._all(org_id, Resource.RUN, query) if seen.state is state and _is_meant(find, seen)
         ]
 
     def _all(self, org_id: str, resource: Resource, query: Mapping[str, str]) -> Iterator[Thing]:
@@ -340,7 +343,13 @@ def moment(value: object) -> datetime | None:
         return None
 
 
-_WITH: Mapping[Resource, Mapping[str, str]] = {Resource.TAG: {"with": "statistics"}}
+_WITH: Mapping[Resource, Mapping[str, str]] = {
+    Resource.RUN: {"with": "tags"},
+    Resource.TASK: {"with": "tags"},
+    Resource.TEMPLATE: {"with": "tags"},
+    Resource.TAG: {"with": "statistics"},
+}
+"""What is asked for besides: a tag can put a hold on what carries it."""
 _LISTED: Mapping[Resource, Mapping[str, str]] = {
     Resource.TASK: {"is_oneoff": "true"},
     Resource.RUN: {"sort": "-created_at"},
