@@ -1,0 +1,306 @@
+"""Objects over memory, over a folder and over S3: whole or not at all, and no key leads anywhere else."""
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ReadTimeoutError
+from botocore.response import StreamingBody
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
+
+from lifecycle.adapters.objects import FolderObjects, MemoryObjects, Objects, S3Objects
+from lifecycle.words.errors import Code, Rejected, Retryable
+
+BUCKET = "plans-of-a-stack"
+KEY = "plans/0a1b/c0ffee/plan.jsonl"
+KIND = "application/x-ndjson"
+PART = 8 * 1024 * 1024
+
+
+@pytest.fixture(params=["memory", "folder", "s3"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+    if request.param == "memory":
+        return MemoryObjects()
+    if request.param == "folder":
+        return FolderObjects(tmp_path / "objects")
+    return s3(request.getfixturevalue("aws"))
+
+
+def s3(aws: boto3.Session) -> S3Objects:
+    client = aws.client("s3")
+    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    return S3Objects(client, BUCKET)
+
+
+def calls(objects: S3Objects) -> list[tuple[str, dict[str, str]]]:
+    """What S3 is asked from now on: each operation with its headers."""
+    made: list[tuple[str, dict[str, str]]] = []
+
+    def note(model: Any, params: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
+        made.append((model.name, {name.lower(): value for name, value in params["headers"].items()}))
+
+    objects._client.meta.events.register("before-call.s3", note)  # type: ignore[attr-defined] # boto3's client
+    return made
+
+
+def stored(key: str) -> Any:  # noqa: ANN401 - moto's
+    return s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[BUCKET].keys[key]
+
+
+class TestAnyObjects:
+    @pytest.mark.parametrize("body", [b"", b"{}", "Kündigung\n".encode(), bytes(range(256)) * 100])
+    def test_what_is_put_is_got_whole(self, objects: Objects, body: bytes) -> None:
+        objects.put(KEY, body, kind=KIND)
+        assert objects.get(KEY) == body
+
+    def test_what_was_never_put_is_none(self, objects: Objects, tmp_path: Path) -> None:
+        objects.put(KEY, b"one", kind=KIND)
+        assert objects.get(f"{KEY}x") is None
+        assert objects.get("plans/0a1b") is None
+        assert objects.fetch(f"{KEY}x", tmp_path / "brought") is False
+        assert list(tmp_path.glob("brought*")) == []
+
+    def test_the_second_takes_the_place_of_the_first(self, objects: Objects) -> None:
+        objects.put(KEY, b"the first, which was longer", kind=KIND)
+        objects.put(KEY, b"the second", kind=KIND)
+        assert objects.get(KEY) == b"the second"
+        assert objects.keys("") == [KEY]
+
+    @pytest.mark.parametrize("size", [0, 1, 3 * PART + 17])
+    def test_a_file_comes_back_as_it_was(self, objects: Objects, tmp_path: Path, size: int) -> None:
+        body = (b"line of a plan\n" * (size // 15 + 1))[:size]
+        (tmp_path / "plan").write_bytes(body)
+        objects.put_file(KEY, tmp_path / "plan", kind=KIND)
+        (tmp_path / "brought").write_bytes(b"what stood here before, and was longer" * 9)
+        assert objects.fetch(KEY, tmp_path / "brought") is True
+        assert (tmp_path / "brought").read_bytes() == body
+        assert objects.get(KEY) == body
+
+    def test_a_file_that_is_not_there_keeps_nothing(self, objects: Objects, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            objects.put_file(KEY, tmp_path / "plan", kind=KIND)
+        assert objects.keys("") == []
+
+    def test_keys_are_those_that_start_so_in_order(self, objects: Objects) -> None:
+        for key in ("plans/b/2", "plans/b-c", "plans/a/1", "plans/bc/3", "sweeps/a/1", "plans/ü"):
+            objects.put(key, b"", kind=KIND)
+        assert objects.keys("plans/b") == ["plans/b-c", "plans/b/2", "plans/bc/3"]
+        assert objects.keys("plans/b/") == ["plans/b/2"]
+        assert objects.keys("plans/") == ["plans/a/1", "plans/b-c", "plans/b/2", "plans/bc/3", "plans/ü"]
+        assert objects.keys("") == [*objects.keys("plans/"), "sweeps/a/1"]
+        assert objects.keys("exports/") == []
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            *(
+                "",
+                "/",
+                "/etc/passwd",
+                "plans/",
+                "plans//x",
+                ".",
+                "..",
+                "../x",
+                "plans/../../x",
+                "plans/..",
+                "plans/./x",
+            ),
+            *("plans/.x", "plans/a\x00b", "plans/a\nb", "plans/a\x7fb", "plans/a\u2028b", "plans/\ud800", "x" * 1025),
+            f"{'ü' * 513}",
+        ],
+    )
+    def test_a_key_that_leads_elsewhere_is_refused(self, objects: Objects, tmp_path: Path, key: str) -> None:
+        (tmp_path / "plan").write_bytes(b"")
+        for doing in (
+            lambda: objects.put(key, b"", kind=KIND),
+            lambda: objects.put_file(key, tmp_path / "plan", kind=KIND),
+            lambda: objects.get(key),
+            lambda: objects.fetch(key, tmp_path / "brought"),
+        ):
+            with pytest.raises(Rejected) as refusal:
+                doing()
+            assert refusal.value.code is Code.INVALID
+        assert sorted(tmp_path.rglob("*")) == [tmp_path / "plan"]
+
+    @pytest.mark.parametrize("prefix", ["/", "/etc", "..", "../", "plans/../", "plans//", "plans/.", "plans/\n"])
+    def test_nothing_is_listed_elsewhere_either(self, objects: Objects, prefix: str) -> None:
+        with pytest.raises(Rejected):
+            objects.keys(prefix)
+
+    @pytest.mark.parametrize("key", ["x" * 255, "plans/0a1b/2026-06-15T04:10:00Z/page 1.json", "a..b/c."])
+    def test_a_plain_key_is_none_of_those(self, objects: Objects, key: str) -> None:
+        objects.put(key, b"one", kind=KIND)
+        assert objects.keys("") == [key]
+
+
+class TestFolder:
+    def test_a_link_leads_nowhere(self, tmp_path: Path) -> None:
+        (tmp_path / "secret").write_bytes(b"not yours")
+        root = tmp_path / "objects"
+        root.mkdir()
+        (root / "file").symlink_to(tmp_path / "secret")
+        (root / "folder").symlink_to(tmp_path)
+        objects = FolderObjects(root)
+        for key in ("file", "folder/secret"):
+            with pytest.raises(Rejected, match="leads out"):
+                objects.get(key)
+            with pytest.raises(Rejected, match="leads out"):
+                objects.put(key, b"", kind=KIND)
+        assert objects.keys("") == []
+        assert (tmp_path / "secret").read_bytes() == b"not yours"
+
+    def test_what_is_half_written_is_no_object(self, tmp_path: Path) -> None:
+        objects = FolderObjects(tmp_path)
+        objects.put("plans/one", b"one", kind=KIND)
+        (tmp_path / "plans" / ".tmp123").write_bytes(b"hal")
+        assert objects.keys("") == ["plans/one"]
+
+    def test_a_disk_that_refuses_may_work_later(self, tmp_path: Path) -> None:
+        objects = FolderObjects(tmp_path)
+        objects.put("plans", b"one", kind=KIND)
+        with pytest.raises(Retryable, match="The disk refused to keep an object") as trouble:
+            objects.put("plans/one", b"one", kind=KIND)
+        assert trouble.value.code is Code.UNAVAILABLE
+        assert str(tmp_path) not in trouble.value.reason
+
+
+class TestMemory:
+    def test_it_shows_the_content_types(self, tmp_path: Path) -> None:
+        objects = MemoryObjects()
+        (tmp_path / "report").write_bytes(b"<html>")
+        objects.put_file("plans/a/report.html", tmp_path / "report", kind="text/html")
+        assert objects.kinds == {"plans/a/report.html": "text/html"}
+
+
+class TestS3:
+    def test_small_and_large_carry_their_content_type(self, aws: boto3.Session, tmp_path: Path) -> None:
+        objects = s3(aws)
+        (tmp_path / "plan").write_bytes(b"x" * (PART + 1))
+        objects.put("plans/small", b"x", kind="text/html")
+        objects.put_file("plans/large", tmp_path / "plan", kind=KIND)
+        client = aws.client("s3")
+        found = [client.head_object(Bucket=BUCKET, Key=key)["ContentType"] for key in ("plans/small", "plans/large")]
+        assert found == ["text/html", KIND]
+
+    def test_a_large_file_travels_in_parts_with_a_checksum_of_the_whole(
+        self, aws: boto3.Session, tmp_path: Path
+    ) -> None:
+        objects = s3(aws)
+        made = calls(objects)
+        (tmp_path / "plan").write_bytes(b"x" * (2 * PART + 1))
+        objects.put_file(KEY, tmp_path / "plan", kind=KIND)
+        assert [name for name, _ in made] == ["CreateMultipartUpload", *["UploadPart"] * 3, "CompleteMultipartUpload"]
+        assert made[0][1]["x-amz-checksum-algorithm"] == "CRC32"
+        assert {made[0][1]["x-amz-checksum-type"], made[-1][1]["x-amz-checksum-type"]} == {"FULL_OBJECT"}
+        assert all(headers["x-amz-sdk-checksum-algorithm"] == "CRC32" for _, headers in made[1:-1])
+
+    def test_what_is_small_carries_a_checksum_too(self, aws: boto3.Session) -> None:
+        objects = s3(aws)
+        made = calls(objects)
+        objects.put(KEY, b"{}", kind=KIND)
+        assert [(name, headers["x-amz-sdk-checksum-algorithm"]) for name, headers in made] == [("PutObject", "CRC32")]
+
+    @pytest.mark.parametrize("size", [10, PART + 10])
+    def test_what_was_spoilt_on_its_way_is_not_taken_for_good(
+        self, aws: boto3.Session, tmp_path: Path, size: int
+    ) -> None:
+        objects = s3(aws)
+        (tmp_path / "plan").write_bytes(b"x" * size)
+        objects.put_file(KEY, tmp_path / "plan", kind=KIND)
+        whole = objects.get(KEY)
+        assert whole is not None
+        assert objects.fetch(KEY, tmp_path / "brought")
+        stored(KEY).value = b"y" + whole[1:]
+        (tmp_path / "brought").write_bytes(b"from before")
+        with pytest.raises(Retryable, match="FlexibleChecksumError"):
+            objects.get(KEY)
+        with pytest.raises(Retryable, match="FlexibleChecksumError"):
+            objects.fetch(KEY, tmp_path / "brought")
+        assert (tmp_path / "brought").read_bytes() == b"from before"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["brought", "plan"]
+
+    def test_a_line_that_breaks_leaves_no_half_of_a_file(
+        self, aws: boto3.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Breaking(BytesIO):
+            def read(self, amount: int | None = -1) -> bytes:
+                if self.tell():
+                    raise ReadTimeoutError(endpoint_url="https://private")
+                return super().read(5)
+
+        objects = s3(aws)
+        monkeypatch.setattr(
+            objects._client, "get_object", lambda **_: {"Body": StreamingBody(Breaking(b"x" * 10), content_length=10)}
+        )
+        with pytest.raises(Retryable, match="could not be reached") as trouble:
+            objects.fetch(KEY, tmp_path / "brought")
+        assert list(tmp_path.iterdir()) == []
+        assert "private" not in trouble.value.reason
+
+    def test_what_is_fetched_is_read_a_piece_at_a_time(
+        self, aws: boto3.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[int | None] = []
+
+        class Watched(BytesIO):
+            def read(self, amount: int | None = -1) -> bytes:
+                asked.append(amount)
+                return super().read(amount)
+
+        objects = s3(aws)
+        body = Watched(b"x" * (3 * PART))
+        monkeypatch.setattr(
+            objects._client, "get_object", lambda **_: {"Body": StreamingBody(body, content_length=3 * PART)}
+        )
+        assert objects.fetch(KEY, tmp_path / "brought")
+        assert all(amount is not None and 0 < amount <= PART for amount in asked)
+
+    def test_every_page_of_a_list_is_read(self, aws: boto3.Session) -> None:
+        objects = s3(aws)
+        client = objects._client
+        client.meta.events.register(  # type: ignore[attr-defined] # boto3's client
+            "provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 2}
+        )
+        made = calls(objects)
+        keys = [f"sweeps/{number:03d}" for number in range(7)]
+        for key in keys:
+            objects.put(key, b"", kind=KIND)
+        assert objects.keys("sweeps/") == keys
+        assert [name for name, _ in made].count("ListObjectsV2") == 4
+
+    @pytest.mark.parametrize(
+        "doing",
+        [
+            lambda objects, path: objects.put(KEY, b"", kind=KIND),
+            lambda objects, path: objects.put_file(KEY, path, kind=KIND),
+            lambda objects, path: objects.get(KEY),
+            lambda objects, path: objects.fetch(KEY, path.with_name("brought")),
+            lambda objects, path: objects.keys(""),
+        ],
+        ids=["put", "put_file", "get", "fetch", "keys"],
+    )
+    @pytest.mark.parametrize("size", [1, PART + 1])
+    def test_a_bucket_that_is_not_there_is_no_missing_object(
+        self, aws: boto3.Session, tmp_path: Path, doing: Callable[[Objects, Path], object], size: int
+    ) -> None:
+        (tmp_path / "plan").write_bytes(b"x" * size)
+        gone = S3Objects(aws.client("s3"), "a-bucket-that-is-gone")
+        with pytest.raises(Retryable, match="NoSuchBucket") as trouble:
+            doing(gone, tmp_path / "plan")
+        assert trouble.value.code is Code.UNAVAILABLE
+
+    def test_an_aws_that_cannot_be_reached_is_tried_again_later(self, tmp_path: Path) -> None:
+        session = boto3.Session("made-up", "made-up", region_name="eu-west-1")
+        config = Config(connect_timeout=1, retries={"total_max_attempts": 1})
+        objects = S3Objects(session.client("s3", endpoint_url="http://127.0.0.1:9", config=config), BUCKET)
+        (tmp_path / "plan").write_bytes(b"x" * (PART + 1))
+        with pytest.raises(Retryable, match="could not be reached"):
+            objects.put_file(KEY, tmp_path / "plan", kind=KIND)
+        with pytest.raises(Retryable, match="could not be reached"):
+            objects.fetch(KEY, tmp_path / "brought")
