@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from lifecycle.words.capabilities import Action
-from lifecycle.words.commands import SWEEP, Command
+from lifecycle.words.commands import PLAN, SWEEP, Command
 from lifecycle.words.errors import Code
 
 
@@ -246,7 +246,7 @@ def _too_late(
     intent: IntentRow, resource: ResourceRow, command: Command, *, issued: int, now: int, most_attempts: int
 ) -> End | None:
     """Why a command must not begin any more, whoever holds the thing."""
-    swept = command.source == SWEEP
+    swept = command.source in {SWEEP, PLAN}
     if swept and _taken_back(resource, command):
         reason = "It was restored after it had been completed. A sweep does not take that back."
         return End(Status.SUPERSEDED, Code.TAKEN_BACK, reason)

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import from_json
 
 from lifecycle.words.capabilities import Action, Resource
-from lifecycle.words.commands import CommandRequest, Expect, Id, Kind
+from lifecycle.words.commands import CommandRequest, Expect, Id, Kind, one_line
 from lifecycle.words.errors import Code, Rejected
 
 MOST_COMMANDS = 100
@@ -240,4 +240,4 @@ def _is_true(value: object) -> bool:
 
 def _line(text: str) -> str:
     """A free text made into one line: foreign reasons hold line breaks, and must not fail for that."""
-    return "".join(c if c.isprintable() else " " for c in text).strip()[:200] or "-"
+    return one_line(text, most=200)

@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
@@ -24,6 +25,8 @@ from lifecycle.words.intents import INTENT_PATTERN
 ID_PATTERN = r"^[0-9a-f]{32}$"
 SWEEP = "sweep"
 """The source of what no person and no other system asked for. No sender can have this name."""
+PLAN = "plan"
+"""The source of what a person asked for by typing the hash of a plan. No sender can have this name."""
 SLACK = "slack"
 """The source of what a person asked for in Slack. No sender can have this name."""
 LINE_PATTERN = r"^[^\x00-\x1f\x7f]+$"
@@ -56,10 +59,16 @@ def _plain_words(value: object) -> object:
     )
 
 
+def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(set(names)))
+
+
 type Utc = Annotated[AwareDatetime, AfterValidator(_utc)]
 type Kind = Annotated[Resource, BeforeValidator(_plain_words)]
 type ShortLine = Annotated[str, _line(200)]
 type Line = Annotated[str, _line(500)]
+type Names = Annotated[tuple[ShortLine, ...], Field(max_length=100), AfterValidator(_in_order)]
+"""A set of names. It is kept in one order, so that the same set said twice has the same meaning."""
 
 
 class _Strict(BaseModel):
@@ -74,6 +83,10 @@ class Expect(_Strict):
     completed_at: Utc | None = None
     archived_at: Utc | None = None
     last_updated: Utc | None = None
+    tags: Names | None = None
+    """Titles of all its tags. What Tallyfy does not show counts as changed, here and for the owners."""
+    owners: Names | None = None
+    """User ids of all its owners, as text."""
 
     @model_serializer(mode="wrap")
     def _as_said(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
@@ -194,6 +207,11 @@ class Command(_Asked):
         said = self.model_dump(mode="json")
         # What is at its default is left out: a worker of the release before knows no newer field.
         return json.dumps({name: value for name, value in said.items() if value not in (None, False)})
+
+
+def one_line(text: str, *, most: int) -> str:
+    """The text as one line without control characters, cut off where it is too long."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()[:most] or "-"
 
 
 _PATTERNS = {
