@@ -106,6 +106,13 @@ def test_each_action_is_understood(action: Action) -> None:
         ("expect", {}),
         ("expect", {"title": "x"}),
         ("expect", {"archived_at": "2026-06-01T12:00:00"}),
+        ("expect", {"tags": "VIP"}),
+        ("expect", {"tags": ["a", ""]}),
+        ("expect", {"tags": ["a\nb"]}),
+        ("expect", {"tags": ["x" * 201]}),
+        ("expect", {"tags": [str(number) for number in range(101)]}),
+        ("expect", {"owners": [4711]}),
+        ("expect", {"owners": [str(number) for number in range(101)]}),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_field(field: str, value: object) -> None:
@@ -293,6 +300,21 @@ def test_what_the_release_before_knows_reaches_it_unharmed(changes: dict[str, ob
 def test_an_expected_absence_stays_in_what_is_sent() -> None:
     said = json.loads(command(expect={"archived_at": None, "name": None}).to_json())
     assert said["expect"] == {"archived_at": None, "name": None}
+
+
+def test_expected_names_have_no_order_and_no_number() -> None:
+    asked = command(expect={"tags": ["b", "a", "b"], "owners": ["4711"]})
+    assert asked.meaning == command(expect={"tags": ["a", "b"], "owners": ["4711", "4711"]}).meaning
+    assert asked.meaning != command(expect={"tags": ["a"], "owners": ["4711"]}).meaning
+    assert asked.meaning != command(expect={"tags": ["4711"], "owners": ["a", "b"]}).meaning
+    assert json.loads(asked.to_json())["expect"] == {"tags": ["a", "b"], "owners": ["4711"]}
+    assert Command.model_validate_json(asked.to_json()) == asked
+
+
+def test_expecting_no_tags_survives_the_journey() -> None:
+    arrived = Command.model_validate_json(command(expect={"tags": []}).to_json())
+    assert arrived.expect is not None
+    assert (arrived.expect.tags, arrived.expect.model_fields_set) == ((), {"tags"})
 
 
 def test_a_newer_field_is_said_where_it_is_used() -> None:

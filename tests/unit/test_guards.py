@@ -40,9 +40,10 @@ RESTORE: Mapping[str, object] = {"action": "restore"}
 DELETE: Mapping[str, object] = {"action": "delete"}
 DELETE_TAG: Mapping[str, object] = {"action": "delete", "resource": "tag"}
 NO_RIGHT = replace(FACTS, may_be_irreversible=False)
-HELD = replace(FACTS, hold="a lawsuit")
+HELD = replace(FACTS, hold="It is on hold: a lawsuit")
 IN_DOUBT = replace(FACTS, in_doubt=True)
 SECOND = timedelta(seconds=1)
+TAGS = frozenset({"VIP", "test"})
 
 CASES = {
     # what may be done
@@ -173,6 +174,27 @@ CASES = {
         Verdict.ACT,
         Code.ACTED,
         {"expect": {"completed_at": "2026-01-01T14:00:00+02:00"}},
+    ),
+    "another tag": Case(seen(tags=TAGS), Verdict.REJECT, Code.CHANGED, {"expect": {"tags": ["VIP", "test", "new"]}}),
+    "a tag too many": Case(seen(tags=TAGS), Verdict.REJECT, Code.CHANGED, {"expect": {"tags": ["VIP"]}}),
+    "a tag where none was expected": Case(seen(tags=TAGS), Verdict.REJECT, Code.CHANGED, {"expect": {"tags": []}}),
+    "tags that are not shown": Case(seen(tags=None), Verdict.REJECT, Code.CHANGED, {"expect": {"tags": []}}),
+    "no answer was expected and none is shown": Case(
+        seen(tags=None), Verdict.REJECT, Code.CHANGED, {"expect": {"tags": None}}
+    ),
+    "the same tags in another order": Case(
+        seen(tags=TAGS), Verdict.ACT, Code.ACTED, {"expect": {"tags": ["test", "VIP", "test"]}}
+    ),
+    "a tag with a space around it": Case(
+        seen(tags=frozenset({" VIP "})), Verdict.ACT, Code.ACTED, {"expect": {"tags": ["VIP"]}}
+    ),
+    "no tags, as expected": Case(seen(tags=frozenset()), Verdict.ACT, Code.ACTED, {"expect": {"tags": []}}),
+    "another owner": Case(
+        seen(owners=frozenset({"4711"})), Verdict.REJECT, Code.CHANGED, {"expect": {"owners": ["4712"]}}
+    ),
+    "owners that are not shown": Case(seen(), Verdict.REJECT, Code.CHANGED, {"expect": {"owners": ["4711"]}}),
+    "the same owners": Case(
+        seen(owners=frozenset({"4711", "9"})), Verdict.ACT, Code.ACTED, {"expect": {"owners": ["9", "4711"]}}
     ),
     # age
     "deleting an active process": Case(seen(), Verdict.REJECT, Code.NOT_ARCHIVED, DELETE),

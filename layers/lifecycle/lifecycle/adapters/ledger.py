@@ -5,12 +5,15 @@ the versions it has seen. It is the same code over DynamoDB and over memory.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
+from typing import Literal
 
 from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows, Value
 from lifecycle.judgement import transitions
+from lifecycle.judgement.holds import Holds, keys_of
 from lifecycle.judgement.transitions import (
     Busy,
     Claimed,
@@ -26,6 +29,9 @@ from lifecycle.judgement.transitions import (
 from lifecycle.words.capabilities import Resource
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, Throttled
+from lifecycle.words.things import Thing
+
+type HoldKind = Resource | Literal["owner"]
 
 _TRIES = 8
 _UNEXPLAINED = "no reason was given"
@@ -54,6 +60,17 @@ class Ended:
 
     intent: IntentRow
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A hold as it was set, under its key, see ``lifecycle.judgement.holds``."""
+
+    key: str
+    reason: str
+    by: str
+    """Blank where the row does not say, as ``since`` is ``None`` there."""
+    since: datetime | None
 
 
 class LeaseLost(Throttled):
@@ -179,21 +196,55 @@ class Ledger:
         intent = _read(IntentRow, row)
         return Ended(intent, _version(row)) if intent else None
 
-    def hold_on(self, org_id: str, resource: Resource, thing_id: str) -> str | None:
-        """Why a thing is held, or ``None``. An unreadable answer raises: nothing is done then."""
-        [row] = self._rows.read(_hold_key(org_id, resource, thing_id))
-        return None if row is None else str(row.values.get("reason") or _UNEXPLAINED)
+    def hold_on(self, org_id: str, thing: Thing, *, tags: frozenset[str]) -> str | None:
+        """Why a thing is held, or ``None``. ``tags`` are the policy's hold tags.
+
+        An unreadable answer raises: nothing is done then.
+        """
+        keys = keys_of(thing)
+        if keys is None:
+            return Holds(self.holds(org_id), tags).on(thing)
+        rows = self._rows.read(*(Key(_holds_of(org_id), key) for key in keys))
+        held = {key: _reason(row) for key, row in zip(keys, rows, strict=True) if row is not None}
+        return Holds(held, tags).on(thing)
 
     def holds(self, org_id: str) -> dict[str, str]:
-        """Every held id of an organization with the reason. An unreadable answer raises: nothing is done then."""
-        rows = self._rows.partition(_holds_of(org_id))
-        return {sk.partition("#")[2]: str(row.values.get("reason") or _UNEXPLAINED) for sk, row in rows.items()}
+        """Every hold of an organization, see ``lifecycle.judgement.holds``, with its reason.
 
-    def hold(self, org_id: str, resource: Resource, thing_id: str, *, reason: str, by: str) -> None:
-        """Put a hold on a thing, or renew it. Holds do not expire."""
-        key = _hold_key(org_id, resource, thing_id)
+        An unreadable answer raises: nothing is done then.
+        """
+        return {key: _reason(row) for key, row in self._rows.partition(_holds_of(org_id)).items()}
+
+    def holds_listed(self, org_id: str) -> list[Hold]:
+        """As ``holds``, with who set each one and since when; sorted by key."""
+        rows = sorted(self._rows.partition(_holds_of(org_id)).items())
+        return [Hold(key, _reason(row), str(row.values.get("by") or ""), _since(row)) for key, row in rows]
+
+    def hold(self, org_id: str, kind: HoldKind, name: str, *, reason: str, by: str) -> None:
+        """Put a hold on a thing, or on all that a user owns, or renew it. Holds do not expire."""
+        key = _hold_key(org_id, kind, name)
+        for _ in range(_TRIES):
+            [row] = self._rows.read(key)
+            try:
+                self._rows.write(Change(key, {"reason": reason, "by": by, "at": self._now}, _version(row)))
+            except Contention:
+                continue
+            return
+        raise Throttled(Code.UNAVAILABLE, "Too many want this hold at once.", retry_after=1)
+
+    def lift(self, org_id: str, kind: HoldKind, name: str) -> bool:
+        """Take a hold away. Answers whether there was one; one that was renewed meanwhile stays and raises."""
+        key = _hold_key(org_id, kind, name)
         [row] = self._rows.read(key)
-        self._rows.write(Change(key, {"reason": reason, "by": by}, _version(row)))
+        if row is None:
+            return False
+        try:
+            self._rows.write(Change(key, None, row.version))
+        except Contention:
+            # AWS's client may have sent a removal twice, whose first copy did it.
+            if self._rows.read(key) != [None]:
+                raise Throttled(Code.BUSY, "The hold was changed meanwhile, so it stays. Look at it again.") from None
+        return True
 
     @property
     def _lease(self) -> int:
@@ -233,12 +284,24 @@ def _resource_key(org_id: str, resource: Resource, thing_id: str) -> Key:
     return Key(f"resource#{org_id}#{resource}#{thing_id}", "resource")
 
 
-def _hold_key(org_id: str, resource: Resource, thing_id: str) -> Key:
-    return Key(_holds_of(org_id), f"{resource}#{thing_id}")
+def _hold_key(org_id: str, kind: HoldKind, name: str) -> Key:
+    return Key(_holds_of(org_id), f"{kind}#{name}")
 
 
 def _holds_of(org_id: str) -> str:
     return f"holds#{org_id}"
+
+
+def _reason(row: Row) -> str:
+    """Whatever the row says, or does not say, it holds."""
+    return str(row.values.get("reason") or "").strip() or _UNEXPLAINED
+
+
+def _since(row: Row) -> datetime | None:
+    at = row.values.get("at")
+    with suppress(ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(at / 1000, UTC) if type(at) is int else None
+    return None
 
 
 def _version(row: Row | None) -> int:

@@ -41,7 +41,7 @@ class Circumstances:
     minimum_archive_age: timedelta
     may_be_irreversible: bool
     hold: str | None = None
-    """Why the thing is held; ``None`` if it is not."""
+    """Why the thing is held, as a sentence; ``None`` if it is not."""
     in_doubt: bool = False
     """An earlier attempt of this command may have acted."""
     deleted_before: bool = False
@@ -62,7 +62,7 @@ def rule(command: Command, seen: Thing | None, facts: Circumstances) -> Ruling:
             return Ruling(Verdict.REACHED, Code.CONFIRMED, f"An earlier attempt did it: the {label} is {seen.state}.")
         return Ruling(Verdict.NOTHING, Code.NOTHING_TO_DO, f"The {label} is {seen.state} already.")
     if facts.hold is not None and doing.action is not Action.RESTORE:
-        return _reject(Code.HELD, f"The {label} is on hold: {facts.hold}")
+        return _reject(Code.HELD, f"The {label} is left alone. {facts.hold}".strip())
     if doing.irreversible and not facts.may_be_irreversible:
         return _reject(
             Code.RIGHT_MISSING,
@@ -138,12 +138,18 @@ def _changed(expect: Expect | None, seen: Thing) -> list[str]:
     if expect is None:
         return []
     named = sorted(expect.model_fields_set)
-    return [name for name in named if _whole(getattr(expect, name)) != _whole(getattr(seen, name))]
+    # Of these an absence is no fact: Tallyfy did not show them, and nobody knows whether they changed.
+    hidden = {name for name in ("tags", "owners") if getattr(seen, name) is None}
+    return [name for name in named if name in hidden or _plain(getattr(expect, name)) != _plain(getattr(seen, name))]
 
 
-def _whole(value: object) -> object:
-    """Times in whole seconds: Tallyfy writes the same moment with and without milliseconds."""
-    return value.replace(microsecond=0) if isinstance(value, datetime) else value
+def _plain(value: object) -> object:
+    """Times in whole seconds: Tallyfy writes the same moment with and without milliseconds. Names in no order."""
+    if isinstance(value, datetime):
+        return value.replace(microsecond=0)
+    if isinstance(value, (tuple, frozenset)):
+        return frozenset(name.strip() for name in value)
+    return value
 
 
 def _reject(code: Code, reason: str) -> Ruling:

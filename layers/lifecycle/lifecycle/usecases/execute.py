@@ -23,6 +23,7 @@ from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.words.capabilities import Action, Capability, State
 from lifecycle.words.commands import Command, Find, describe
 from lifecycle.words.errors import Ambiguous, Code, Poison, Rejected, Retryable, Throttled, TokenRefused
+from lifecycle.words.things import Thing
 
 _WAITING_SIGNALS = {Code.PAUSED: Signal.PAUSED, Code.TOKEN_REFUSED: Signal.TOKEN_REFUSED}
 _TIMED = frozenset({Code.IN_LINE, Code.PAUSED, Code.BUSY})
@@ -57,6 +58,8 @@ class Worker:
     limits: Limits
     clock: Callable[[], datetime]
     roll: Callable[[], float]
+    hold_tags: frozenset[str] = frozenset()
+    """Whatever carries one of these is kept."""
 
     def handle(self, message: Message) -> None:
         """Carry one message to its end. Raises ``Later`` when it has to come back; it is hidden until then."""
@@ -190,16 +193,16 @@ class Worker:
 
     def _look_then_act(self, command: Command, claim: Claim) -> End:
         doing = command.capability
+        with self._heeding(command.org_id):
+            seen = self.tallyfy.look(command.org_id, command.resource, command.thing_id)
         circumstances = Circumstances(
             now=self.clock(),
             minimum_archive_age=self.limits.minimum_archive_age,
             may_be_irreversible=self.sources.allow(command.source, doing),
-            hold=self.ledger.hold_on(command.org_id, command.resource, command.thing_id),
+            hold=self._hold(command, seen),
             in_doubt=claim.rows.intent.maybe_acted,
             deleted_before=claim.rows.resource.newest_action == Action.DELETE,
         )
-        with self._heeding(command.org_id):
-            seen = self.tallyfy.look(command.org_id, command.resource, command.thing_id)
         ruling = rule(command, seen, circumstances)
         match ruling.verdict:
             case Verdict.REJECT:
@@ -210,6 +213,12 @@ class Worker:
                 return End(Status.DONE, ruling.code, ruling.reason)
             case Verdict.ACT:
                 return self._act(command, doing)
+
+    def _hold(self, command: Command, seen: Thing | None) -> str | None:
+        """Read as late as can be, and only where a hold could keep anything: an undo depends on no list of holds."""
+        if seen is None or seen.state is command.capability.reaches or command.action is Action.RESTORE:
+            return None
+        return self.ledger.hold_on(command.org_id, seen, tags=self.hold_tags)
 
     def _act(self, command: Command, doing: Capability) -> End:
         label = doing.resource.label
