@@ -4,21 +4,24 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import cast
+from typing import cast, override
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext as RealContext
 
 from cli.local.simulator import STANDARD_TOKEN, Fault
+from cli.local.simulator.world import Run, Task, Template
 from functions.worker import app
+from lifecycle.adapters.ledger import HoldKind
 from lifecycle.adapters.queues import MemoryQueue
+from lifecycle.adapters.rows import Key, MemoryRows, Row
 from lifecycle.adapters.signals import Signal
 from lifecycle.judgement.pace import Lane, Rate
 from lifecycle.judgement.transitions import Status
 from lifecycle.wiring.observability import signals
 from lifecycle.words.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource, State
 from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code
+from lifecycle.words.errors import Code, Retryable
 from tests.builders import ORG, PREFIX, LambdaContext
 from tests.worlds import EVERYTHING, LEASE, VISIBILITY, When, World
 
@@ -281,6 +284,186 @@ def test_a_hold_does_not_keep_a_thing_from_being_restored() -> None:
     command = case.ask(Action.RESTORE)
     case.worker.deliver()
     case.is_at(command, Status.DONE, Code.ACTED)
+
+
+# --- on hold ----------------------------------------------------------------------------------------------------------
+
+TEMPLATE = "7e" * 16
+TAG = "7a" * 16
+KEEP = frozenset({"Keep"})
+
+
+def _settled(resource: Resource = Resource.RUN, action: Action = Action.ARCHIVE, owner: int | None = 4711) -> Case:
+    """A world with one thing of which Tallyfy says all, and a worker that knows a hold tag."""
+    case = Case()
+    archived_first = action is Action.DELETE and resource is not Resource.TAG
+    case.world.add(resource, RUN, archived_days=40 if archived_first else None)
+    case.world.add(Resource.TAG, TAG)
+    organization = case.world.simulator.organization
+    organization.tags[TAG].title = "KEEP"
+    if resource is Resource.RUN:
+        organization.runs[RUN].checklist_id, organization.runs[RUN].owner_id = TEMPLATE, owner
+    elif resource is Resource.TEMPLATE:
+        organization.templates[RUN].owner_id = owner
+    elif resource is Resource.TASK and owner is not None:
+        organization.tasks[RUN].owners = [owner]
+    case.worker.worker = replace(case.worker.worker, hold_tags=KEEP)
+    return case
+
+
+def _hold(case: Case, kind: HoldKind, name: str) -> None:
+    case.world.ledger.hold(ORG, kind, name, reason="an audit", by="Ada")
+
+
+def _is_kept(case: Case, command: Command) -> None:
+    """Nothing but reading was asked of Tallyfy, and an operator finds out why."""
+    assert case.worker.deliver() == 1
+    case.is_dead(command, Status.REJECTED, Code.HELD)
+    assert case.world.writes() == []
+    assert [call.method for call in case.world.simulator.log.calls] in (["GET"], ["GET", "GET"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(Resource.RUN, RUN), (Resource.TEMPLATE, TEMPLATE), ("owner", "4711")], ids=str
+)
+@pytest.mark.parametrize("action", [Action.ARCHIVE, Action.DELETE])
+def test_a_process_is_kept_by_a_hold_on_it_its_template_or_its_owner(action: Action, kind: HoldKind, name: str) -> None:
+    case = _settled(action=action)
+    _hold(case, kind, name)
+    command = case.ask(action)
+    _is_kept(case, command)
+    assert "an audit" in case.world.intent(command.intent_id).reason
+
+
+@pytest.mark.parametrize("doing", [one for one in TABLE if one.action is not Action.RESTORE], ids=lambda one: one.name)
+def test_whatever_is_on_hold_is_kept_from_everything_but_a_restore(doing: Capability) -> None:
+    case = _settled(doing.resource, doing.action)
+    _hold(case, doing.resource, RUN)
+    _is_kept(case, case.ask(doing.action, doing.resource))
+
+
+@pytest.mark.parametrize("resource", [Resource.TASK, Resource.TEMPLATE])
+def test_what_its_owner_has_on_hold_is_kept(resource: Resource) -> None:
+    case = _settled(resource)
+    _hold(case, "owner", "4711")
+    _is_kept(case, case.ask(resource=resource))
+
+
+@pytest.mark.parametrize("resource", [Resource.RUN, Resource.TASK, Resource.TEMPLATE])
+@pytest.mark.parametrize("action", [Action.ARCHIVE, Action.DELETE])
+def test_what_carries_a_hold_tag_is_kept(resource: Resource, action: Action) -> None:
+    case = _settled(resource, action)
+    organization = case.world.simulator.organization
+    carriers: dict[str, Run | Task | Template] = {
+        **organization.runs,
+        **organization.tasks,
+        **organization.templates,
+    }
+    carriers[RUN].tags.add(TAG)
+    _is_kept(case, case.ask(action, resource))
+
+
+def test_a_hold_tag_is_kept_itself() -> None:
+    case = _settled()
+    _is_kept(case, case.ask(Action.DELETE, Resource.TAG, TAG, allow_in_use=True))
+
+
+@pytest.mark.parametrize("resource", [Resource.RUN, Resource.TEMPLATE])
+def test_what_nobody_is_known_to_own_is_kept_while_any_owner_is_on_hold(resource: Resource) -> None:
+    case = _settled(resource, owner=None)
+    _hold(case, "owner", "9")
+    _is_kept(case, case.ask(resource=resource))
+
+
+@pytest.mark.parametrize("owner", [4711, None])
+def test_what_is_not_on_hold_is_carried_out_beside_what_is(owner: int | None) -> None:
+    case = _settled(owner=owner)
+    for kind, name in ((Resource.RUN, OTHER), (Resource.TASK, RUN), (Resource.TEMPLATE, RUN), (Resource.TAG, TAG)):
+        _hold(case, kind, name)
+    case.world.ledger.hold("1b" * 16, Resource.RUN, RUN, reason="another organization's", by="Ada")
+    command = case.ask()
+    case.worker.deliver()
+    case.is_at(command, Status.DONE, Code.ACTED)
+    assert len(case.world.simulator.log.calls) == 2
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Resource.RUN, RUN), (Resource.TEMPLATE, TEMPLATE), ("owner", "4711")])
+def test_a_hold_set_while_the_worker_looks_keeps(kind: HoldKind, name: str) -> None:
+    case = _settled()
+    case.worker.transport.after_look = lambda: _hold(case, kind, name)
+    _is_kept(case, case.ask())
+
+
+def test_a_hold_that_was_lifted_keeps_no_longer() -> None:
+    case = _settled()
+    _hold(case, Resource.TEMPLATE, TEMPLATE)
+    command = case.ask()
+    _is_kept(case, command)
+    assert case.world.ledger.lift(ORG, Resource.TEMPLATE, TEMPLATE)
+    case.world.send_again()
+    case.worker.deliver()
+    case.is_at(command, Status.DONE, Code.ACTED)
+
+
+def test_a_hold_set_after_it_acted_does_not_hide_that_it_did() -> None:
+    case = _settled()
+    case.fail(Fault.answer_status(503, "after", method="DELETE"), Fault.reset("before", method="GET", skip=1))
+    command = case.ask()
+    assert case.worker.deliver() == 0
+    _hold(case, Resource.RUN, RUN)
+    case.world.drain(case.worker)
+    case.is_at(command, Status.DONE, Code.CONFIRMED)
+
+
+@dataclass(slots=True)
+class Blind(MemoryRows):
+    """Rows of which the holds cannot be read for a while."""
+
+    blind: bool = True
+
+    @override
+    def read(self, *keys: Key) -> list[Row | None]:
+        self._see(*keys)
+        return MemoryRows.read(self, *keys)
+
+    @override
+    def partition(self, pk: str) -> dict[str, Row]:
+        self._see(Key(pk, ""))
+        return MemoryRows.partition(self, pk)
+
+    def _see(self, *keys: Key) -> None:
+        if self.blind and any(key.pk.startswith("holds#") for key in keys):
+            raise Retryable(Code.UNAVAILABLE, "The holds cannot be read (made up).")
+
+
+@pytest.mark.parametrize("owner", [4711, None], ids=["by its keys", "among all"])
+def test_holds_that_cannot_be_read_keep_everything_until_they_can(owner: int | None) -> None:
+    rows = Blind()
+    case = Case(World(rows=rows))
+    case.world.add(Resource.RUN, RUN)
+    case.world.simulator.organization.runs[RUN].checklist_id = TEMPLATE
+    case.world.simulator.organization.runs[RUN].owner_id = owner
+    command = case.ask()
+    for attempts in (1, 2):
+        assert case.worker.deliver() == 0
+        case.is_at(command, Status.WAITING, Code.UNAVAILABLE)
+        assert case.world.intent(command.intent_id).attempts == attempts
+        case.wait(case.hidden_for())
+    assert case.world.writes() == []
+    rows.blind = False
+    case.world.drain(case.worker)
+    case.is_at(command, Status.DONE, Code.ACTED)
+
+
+def test_an_undo_does_not_depend_on_the_holds() -> None:
+    case = Case(World(rows=Blind()))
+    case.world.add(Resource.RUN, RUN, archived_days=3)
+    command = case.ask(Action.RESTORE)
+    case.worker.deliver()
+    case.is_at(command, Status.DONE, Code.ACTED)
+
+
+# --- sent again -------------------------------------------------------------------------------------------------------
 
 
 def test_a_rejection_sent_again_after_its_cause_is_gone_is_done(case: Case) -> None:
