@@ -27,6 +27,7 @@ class Signal(StrEnum):
     DEAD_LETTERED = "DeadLettered"
     POISON = "Poison"
     SWEEP_FINISHED = "SweepFinished"
+    PLAN_APPLIED = "PlanApplied"
     PLAN_STOPPED = "PlanStopped"
     PREFLIGHT_FAILED = "PreflightFailed"
     TOKEN_AGING = "TokenAging"  # noqa: S105 # nosec B105 - the name of a metric

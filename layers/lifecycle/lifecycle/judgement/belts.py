@@ -18,7 +18,7 @@ def over_caps(totals: Totals, policy: Policy) -> tuple[str, ...]:
 
 
 def grows(due: int, before: int, policy: Policy) -> str | None:
-    """Why a person must apply it: the policy was changed, and on the same things the one applied last would act less."""
+    """Why a person must apply it: the policy was changed and now acts on far more. ``None``: nobody must."""
     if due <= before + _FEW or due * 100 <= before * (100 + policy.growth_percent):
         return None
     return (
@@ -44,4 +44,5 @@ def _beyond(what: str, due: int, considered: int, count: int | None, percent: in
     if count is not None and due > count:
         yield f"{what} would act on {due} things; its cap is {count}."
     if percent is not None and due > _FEW and due * 100 > considered * percent:
-        yield f"{what} would act on {due} of {considered} things, {due * 100 // max(considered, 1)} %; its cap is {percent} %."
+        share = due * 100 // max(considered, 1)
+        yield f"{what} would act on {due} of {considered} things, {share} %; its cap is {percent} %."

@@ -1,4 +1,4 @@
-"""Was a whole list seen? Tallyfy pages by number, and whatever leaves a list while it is read shifts all pages behind it.
+"""Was a whole list seen? Tallyfy pages by number: what leaves a list while it is read shifts all pages behind it.
 
 What was read is believed only if it adds up: nothing came twice, there are as many as the list says, and it lost none
 on the way. New things do no harm: lists are read oldest first, so they come at the end.

@@ -7,7 +7,7 @@ names the hash, so that what was looked at is what is done.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -120,6 +120,19 @@ class Entry:
 _THING: TypeAdapter[Thing] = TypeAdapter(Thing)
 
 
+def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
+    """The things of a plan, without its first and last line. Raises ``ValueError`` for a line that is none."""
+    return (Entry.parse(line) for line in lines if not line.startswith(_OTHER_LINE))
+
+
+def heading_of(line: bytes) -> Heading:
+    """Read the first line. Raises ``ValueError`` if it is none, or one of a newer release."""
+    return Heading.model_validate_json(line)
+
+
+_OTHER_LINE = b'{"line": '
+
+
 class LineKind(StrEnum):
     """What the lines around the entries are called."""
 
@@ -165,9 +178,10 @@ class Writer:
         """Count rows that could not be read at all."""
         self._failed += count
 
-    def end(self) -> bytes:
-        """The last line."""
-        return self._line(json.dumps({"line": LineKind.TOTALS, **self.totals().model_dump(mode="json")}))
+    def end(self, *, twice: int = 0) -> bytes:
+        """The last line. ``twice`` is how many things stood in two lists."""
+        said = {"line": LineKind.TOTALS, "twice": twice, **self.totals().model_dump(mode="json")}
+        return self._line(json.dumps(said))
 
     @property
     def digest(self) -> str:

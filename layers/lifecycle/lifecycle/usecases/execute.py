@@ -21,7 +21,7 @@ from lifecycle.judgement.transitions import OPEN, Busy, Conflict, End, Status, m
 from lifecycle.usecases.budget import Budget
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.words.capabilities import Action, Capability, State
-from lifecycle.words.commands import Command, Find, describe
+from lifecycle.words.commands import PLAN, Command, Find, describe
 from lifecycle.words.errors import Ambiguous, Code, Poison, Rejected, Retryable, Throttled, TokenRefused
 from lifecycle.words.things import Thing
 
@@ -60,6 +60,8 @@ class Worker:
     roll: Callable[[], float]
     hold_tags: frozenset[str] = frozenset()
     """Whatever carries one of these is kept."""
+    by_plan: frozenset[Capability] = frozenset()
+    """What the policy has rules for: as much right as a person has who applies a plan."""
 
     def handle(self, message: Message) -> None:
         """Carry one message to its end. Raises ``Later`` when it has to come back; it is hidden until then."""
@@ -198,7 +200,7 @@ class Worker:
         circumstances = Circumstances(
             now=self.clock(),
             minimum_archive_age=self.limits.minimum_archive_age,
-            may_be_irreversible=self.sources.allow(command.source, doing),
+            may_be_irreversible=self._may(command, doing),
             hold=self._hold(command, seen),
             in_doubt=claim.rows.intent.maybe_acted,
             deleted_before=claim.rows.resource.newest_action == Action.DELETE,
@@ -219,6 +221,9 @@ class Worker:
         if seen is None or seen.state is command.capability.reaches or command.action is Action.RESTORE:
             return None
         return self.ledger.hold_on(command.org_id, seen, tags=self.hold_tags)
+
+    def _may(self, command: Command, doing: Capability) -> bool:
+        return doing in self.by_plan if command.source == PLAN else self.sources.allow(command.source, doing)
 
     def _act(self, command: Command, doing: Capability) -> End:
         label = doing.resource.label

@@ -1,75 +1,102 @@
-"""The nightly sweep: list an organization, decide on each thing, then enqueue what is due, or only report it.
+"""The sweep: see everything, write a plan, and apply it if that is the mode and nothing stops it.
 
-First everything is listed, then the first command is sent: acting while paging would shift the pages. Each page's
-result is a checkpoint, so that a sweep that is cut off goes on where it stood; intents are named after the sweep and
-the thing, so that nothing is asked for twice whatever is repeated.
+Each page and each batch is a checkpoint, so that a sweep that is cut off goes on where it stood. Its clock is that of
+its beginning, and decisions are made only when everything has been read: however often it was cut off, it makes the
+same plan.
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal, NoReturn
+from enum import StrEnum
+from functools import partial
+from typing import Annotated, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
 from lifecycle.adapters.bus import Bus
 from lifecycle.adapters.ledger import Ledger
+from lifecycle.adapters.objects import Objects
 from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import Later, Message, Queue
-from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows
+from lifecycle.adapters.rows import Change, Contention, Key, Rows, Value
 from lifecycle.adapters.signals import Signal, Signals
-from lifecycle.adapters.tallyfy import Listing, Tallyfy
+from lifecycle.adapters.tallyfy import Tallyfy
 from lifecycle.judgement import waiting
-from lifecycle.judgement.decide import Mode, Policy, decide
-from lifecycle.usecases.budget import CALLS
-from lifecycle.usecases.outcomes import Outcomes
-from lifecycle.words.capabilities import Action, Resource
-from lifecycle.words.commands import SWEEP, Command, Expect, describe
+from lifecycle.judgement.census import Census, lists_of
+from lifecycle.judgement.decide import Mode
+from lifecycle.judgement.holds import Holds
+from lifecycle.judgement.plan import Heading, Plan
+from lifecycle.judgement.policy import Policy
+from lifecycle.judgement.preflight import Finding
+from lifecycle.usecases.applying import Application, Applying, Part, Stage
+from lifecycle.usecases.inventory import Inventory
+from lifecycle.usecases.outcomes import SCHEMA_VERSION, Outcomes
+from lifecycle.usecases.planning import Terms, seal, unseen
+from lifecycle.usecases.preflight import Preflight, reasons
+from lifecycle.words.commands import PLAN, SWEEP, Id, ShortLine, describe
 from lifecycle.words.errors import Code, Poison, Rejected, Retryable, Throttled, TokenRefused
-from lifecycle.words.intents import intent_id
-from lifecycle.words.things import Thing
 
 _NEEDED_SECONDS = 30.0
 """With less time left no further page is read; the message comes back and the sweep goes on."""
+_SEALING_SECONDS = 300.0
+"""What writing a large plan and its report may take."""
 _SHORT_WAIT = 10.0
 """Up to so many seconds the sweep waits for its pace itself; there is one of it, and a page needs one call."""
 _RETRY_BASE = 30.0
 _KEEP = timedelta(days=30)
-_DUE_FOR = timedelta(days=2)
-"""How long a command of a sweep may wait. After that another night decides anew."""
+_LOCKED = timedelta(hours=6)
+"""Longer than a sweep ever waits between two invocations. One that crashed for good blocks others for no longer."""
+_PREFLIGHT_CALLS = 2
+
+
+class Kind(StrEnum):
+    """What an errand is about."""
+
+    SWEEP = "sweep"
+    CHECK = "check"
+    """Only see whether all is in order."""
+    APPLY = "apply"
+    """Apply a plan at a person's word."""
 
 
 class Errand(BaseModel):
-    """The message that starts or continues a sweep. Without ``org_id``: one sweep for each organization."""
+    """The message that starts or continues an errand. Without ``org_id``: one for each organization."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1
-    sweep_id: str
-    """Names this sweep for good; the schedule gives its own time."""
-    org_id: str | None = None
+    sweep_id: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9:._-]+$")]
+    """Names this errand for good; the schedule gives its own time."""
+    org_id: Id | None = None
+    kind: Kind = Kind.SWEEP
+    plan: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    requested_by: ShortLine | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Errand":
+        applies = self.kind is Kind.APPLY
+        if applies != (self.plan is not None) or (applies and (self.org_id is None or self.requested_by is None)):
+            msg = "whoever applies names the plan, the organization and themselves"
+            raise ValueError(msg)
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a sweep stands. ``kinds`` counts decisions by their kind, as JSON."""
+    """Where a sweep stands. ``lists`` is JSON: how far each list was read; ``stops``: what was not in order."""
 
-    listed: int = 0
-    pages: int = 1
-    sent: int = 0
-    seen: int = 0
-    due: int = 0
-    kinds: str = "{}"
     terms: str = ""
     """The mode and the policy it was begun under."""
+    begun_at: str = ""
+    lists: str = "[]"
+    stops: str = "[]"
+    plan: str = ""
+    """The hash of its plan, once there is one."""
+    seen: int = 0
+    due: int = 0
     done: bool = False
-
-    @property
-    def is_listed(self) -> bool:
-        """Whether the last page has been read."""
-        return self.listed >= self.pages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +109,12 @@ class Sweep:
     pacing: Pacing
     queue: Queue
     bulk: Queue
+    purge: Queue
+    objects: Objects
     bus: Bus
     outcomes: Outcomes
     signals: Signals
+    preflight: Preflight
     policy: Policy
     mode: Mode
     org_ids: frozenset[str]
@@ -92,8 +122,8 @@ class Sweep:
     clock: Callable[[], datetime]
     sleep: Callable[[float], None]
     time_left: Callable[[], float]
-    after_page: Callable[[], None] = field(default=lambda: None)
-    """Called after each page was recorded; tests end the process there."""
+    after_step: Callable[[], None] = field(default=lambda: None)
+    """Called after each page, plan and batch was recorded; tests end the process there."""
 
     def handle(self, message: Message) -> None:
         """Carry one message on. Raises ``Later`` when it has to come back; it is hidden until then."""
@@ -103,19 +133,39 @@ class Sweep:
             self.outcomes.bury(message, Poison(Code.POISON, f"The message starts no sweep: {describe(error)}"))
             return
         if message.receives >= waiting.MOST_RECEIVES:
+            self._unlock(errand)
             self.outcomes.bury(message, Poison(Code.WAITED_TOO_LONG, "The sweep could not be carried on for too long."))
             return
         try:
             if errand.org_id is None:
                 self._start(errand)
             elif errand.org_id in self.org_ids:
-                self._go_on(errand.sweep_id, errand.org_id)
+                self._run(errand, errand.org_id)
         except Rejected as error:
+            self._unlock(errand)
             self.outcomes.bury(message, Poison(error.code, f"The sweep stopped: {error.reason}"))
         except Contention:
             self._hide(message, Throttled(Code.BUSY, "Another invocation carries this sweep on.", retry_after=60))
         except Retryable as trouble:
             self._hide(message, trouble)
+
+    def applying(self) -> Applying:
+        """What applies plans, with this sweep's means."""
+        return Applying(
+            rows=self.rows,
+            ledger=self.ledger,
+            tallyfy=self.tallyfy,
+            pacing=self.pacing,
+            bulk=self.bulk,
+            purge=self.purge,
+            objects=self.objects,
+            policy=self.policy,
+            id_key=self.id_key,
+            clock=self.clock,
+            time_left=self.time_left,
+            take_turn=self._take_turn,
+            after_batch=self.after_step,
+        )
 
     def _hide(self, message: Message, trouble: Retryable) -> NoReturn:
         refused = isinstance(trouble, TokenRefused)
@@ -132,90 +182,162 @@ class Sweep:
 
     def _start(self, errand: Errand) -> None:
         for org_id in sorted(self.org_ids):
-            self.queue.send(errand.model_copy(update={"org_id": org_id}).model_dump_json())
+            self.queue.send(errand.model_copy(update={"org_id": org_id}).model_dump_json(exclude_none=True))
+
+    def _run(self, errand: Errand, org_id: str) -> None:
+        if errand.kind is Kind.CHECK:
+            self.preflight.tell(org_id, self._look(org_id))
+            return
+        if errand.kind is Kind.SWEEP and self._progress(errand.sweep_id, org_id)[0].done:
+            return
+        self._lock(errand, org_id)
+        if errand.plan is not None and errand.requested_by is not None:
+            self._apply(org_id, errand.plan, errand.requested_by)
+        else:
+            self._go_on(errand.sweep_id, org_id)
+        self._unlock(errand)
 
     def _go_on(self, sweep_id: str, org_id: str) -> None:
         progress, version = self._progress(sweep_id, org_id)
-        if progress.done:
-            return
         if progress.terms != self._terms:
             raise Rejected(
                 Code.CHANGED,
                 "The mode or the policy was changed meanwhile. The next sweep follows the new one.",
             )
-        holds = {} if progress.is_listed else self.ledger.holds(org_id)
-        while not progress.is_listed:
-            progress, version = self._list(sweep_id, org_id, progress, version, holds)
-            self.after_page()
-        while self.mode is Mode.APPLY and progress.sent < progress.pages:
-            progress, version = self._send(sweep_id, org_id, progress, version)
-            self.after_page()
-        self._report(sweep_id, org_id, progress)
+        if not progress.begun_at:
+            progress = self._begin(org_id, progress)
+            version = self._save(sweep_id, org_id, progress, version)
+        inventory = self._inventory(sweep_id, org_id)
+        for number, asked in enumerate(lists_of(self.policy)):
+            while not (census := _censuses(progress)[number]).done:
+                after = self._heeding(org_id, partial(inventory.read_page, asked, census))
+                progress = _with_census(progress, number, after)
+                version = self._save(sweep_id, org_id, progress, version)
+                self.after_step()
+        if not progress.plan:
+            plan = self._plan(sweep_id, org_id, inventory, progress)
+            progress = replace(progress, plan=plan.hash, seen=plan.seen, due=plan.due)
+            version = self._save(sweep_id, org_id, progress, version)
+            self.after_step()
+        applying = self.applying()
+        plan = applying.plan(org_id, progress.plan)
+        refusals = applying.refusals(plan, SWEEP)
+        applied = Application()
+        if self.mode is Mode.APPLY and not refusals:
+            applied = applying.carry_on(plan, Part.REVERSIBLE, by="schedule", source=SWEEP)
+        self._report(plan, applied, refusals if self.mode is Mode.APPLY else ())
         self._save(sweep_id, org_id, replace(progress, done=True), version)
 
-    def _list(
-        self, sweep_id: str, org_id: str, progress: Progress, version: int, holds: dict[str, str]
-    ) -> tuple[Progress, int]:
-        self._wait_for_turn(org_id)
-        number = progress.listed + 1
-        listing = self._page(org_id, number)
-        kinds, due = Counter(json.loads(progress.kinds)), []
-        now = self.clock()
-        for thing in listing.things:
-            decision = decide(thing, self.policy, holds, now)
-            kinds[decision.kind] += 1
-            if decision.action is not None:
-                due.append(self._command(sweep_id, org_id, thing, decision.action, decision.reason))
-        after = replace(
+    def _begin(self, org_id: str, progress: Progress) -> Progress:
+        """Before anything is read: is all in order? What is not keeps the plan from being applied."""
+        findings = self._look(org_id)
+        self.preflight.tell(org_id, findings)
+        return replace(
             progress,
-            listed=number,
-            pages=max(listing.pages, number),
-            seen=progress.seen + len(listing.things),
-            due=progress.due + len(due),
-            kinds=json.dumps(kinds),
+            begun_at=self.clock().isoformat(),
+            lists=json.dumps([asdict(Census()) for _ in lists_of(self.policy)]),
+            stops=json.dumps(reasons(findings)),
         )
-        key = _page_key(sweep_id, org_id, number)
-        [known] = self.rows.read(key)
-        texts = [command.to_json() for command in due]
-        page = Change(key, {"due": texts}, known.version if known else 0, self._expiry)
-        return after, self._save(sweep_id, org_id, after, version, page)
 
-    def _page(self, org_id: str, number: int) -> Listing:
-        """One page of every process. A 429 is everybody's: the shared pace is moved before the error goes on."""
+    def _look(self, org_id: str) -> tuple[Finding, ...]:
+        for _ in range(_PREFLIGHT_CALLS):
+            self._take_turn(org_id)
+        return self._heeding(org_id, partial(self.preflight.look, org_id))
+
+    def _plan(self, sweep_id: str, org_id: str, inventory: Inventory, progress: Progress) -> Plan:
+        if self.time_left() < _SEALING_SECONDS:
+            raise Throttled(Code.OUT_OF_TIME, "The plan is written by the next invocation.", retry_after=1)
+        lists = list(zip(lists_of(self.policy), _censuses(progress), strict=True))
+        heading = Heading(
+            org_id=org_id,
+            sweep_id=sweep_id,
+            made_at=datetime.fromisoformat(progress.begun_at),
+            policy=self.policy.digest,
+            zone=self.policy.zone.key,
+            unseen=unseen(lists),
+        )
+        before, person = self._applied_last(org_id)
+        # What was not in order at the beginning may have been mended while it waited, such as a token.
+        stops = reasons(self._look(org_id)) if json.loads(progress.stops) else ()
+        terms = Terms(
+            mode=self.mode,
+            policy=self.policy,
+            holds=Holds(self.ledger.holds(org_id), self.policy.hold_tags or frozenset()),
+            before=before,
+            stops=stops,
+            person=person,
+            per_minute=self.pacing.rate.per_minute,
+        )
+        return seal(inventory, lists, heading, terms, self.objects)
+
+    def _applied_last(self, org_id: str) -> tuple[Policy | None, tuple[str, ...]]:
+        """The policy that was applied last, if it was another one; or why that cannot be said."""
+        [row] = self.rows.read(Key(f"sweep#{org_id}", "applied"))
+        if row is None:
+            return None, ()
         try:
-            # Without a filter: Tallyfy knows none for dates on processes, and what is kept is to be counted too.
-            return self.tallyfy.page(org_id, Resource.RUN, number, {"sort": "created_at"})
+            before = Policy.from_json(str(row.values.get("policy")))
+        except ValueError:
+            return None, ("The policy that was applied last cannot be read by this release.",)
+        return (None if before.digest == self.policy.digest else before), ()
+
+    def _apply(self, org_id: str, name: str, by: str) -> None:
+        applying = self.applying()
+        plan = applying.plan(org_id, name)
+        refusals = applying.refusals(plan, PLAN)
+        if refusals:
+            raise Rejected(Code.PLAN_STOPPED, " ".join(refusals))
+        for part in Part:
+            applied = applying.carry_on(plan, part, by=by, source=PLAN)
+            self._report(plan, applied, (applied.why,) if applied.stage == Stage.STOPPED else ())
+            if applied.stage == Stage.STOPPED:
+                return
+
+    def _report(self, plan: Plan, applied: Application, refusals: tuple[str, ...]) -> None:
+        stopped = (*refusals, *((applied.why,) if applied.stage == Stage.STOPPED and not refusals else ()))
+        facts = {
+            "sweep_id": plan.sweep_id,
+            "org_id": plan.org_id,
+            "plan": plan.hash,
+            "mode": self.mode.value,
+            "by_reason": json.dumps(plan.kept_by),
+            "stopped_by": " ".join(stopped),
+        }
+        counts = {
+            "seen": plan.seen,
+            "due": plan.due,
+            "kept": plan.kept,
+            "failed": plan.failed,
+            "sent": applied.sent,
+            "estimated_minutes": plan.estimated_minutes,
+        }
+        told = {"schema_version": SCHEMA_VERSION, **facts, **{name: str(count) for name, count in counts.items()}}
+        applied_by_hand = applied.source == PLAN
+        self.bus.announce(f"lifecycle.{'plan.applied' if applied_by_hand else 'sweep.finished'}", told)
+        if stopped:
+            self.signals.note(Signal.PLAN_STOPPED, facts)
+        self.signals.note(Signal.PLAN_APPLIED if applied_by_hand else Signal.SWEEP_FINISHED, {**facts, **counts})
+
+    def _inventory(self, sweep_id: str, org_id: str) -> Inventory:
+        return Inventory(
+            tallyfy=self.tallyfy,
+            objects=self.objects,
+            org_id=org_id,
+            folder=f"sweeps/{org_id}/{sweep_id}",
+            take_turn=lambda: self._take_turn(org_id),
+            clock=self.clock,
+        )
+
+    def _heeding[T](self, org_id: str, call: Callable[[], T]) -> T:
+        """A 429 is everybody's: the shared pace is moved before the error goes on."""
+        try:
+            return call()
         except Throttled as wait:
             if wait.code is Code.THROTTLED and wait.retry_after is not None:
                 self.pacing.block(org_id, wait.retry_after)
             raise
 
-    def _send(self, sweep_id: str, org_id: str, progress: Progress, version: int) -> tuple[Progress, int]:
-        if self.time_left() < _NEEDED_SECONDS:
-            raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
-        number = progress.sent + 1
-        [row] = self.rows.read(_page_key(sweep_id, org_id, number))
-        self.bulk.send_all(_texts(row))
-        after = replace(progress, sent=number)
-        return after, self._save(sweep_id, org_id, after, version)
-
-    def _command(self, sweep_id: str, org_id: str, thing: Thing, action: Action, reason: str) -> Command:
-        now = self.clock()
-        return Command(
-            action=action,
-            resource=thing.resource,
-            org_id=org_id,
-            id=thing.id,
-            requested_by="schedule",
-            source=SWEEP,
-            reason=reason,
-            issued_at=now,
-            not_after=now + _DUE_FOR,
-            intent_id=intent_id(self.id_key(), SWEEP, f"{sweep_id}/{org_id}/{thing.resource}/{thing.id}"),
-            expect=Expect(status=thing.status, completed_at=thing.completed_at),
-        )
-
-    def _wait_for_turn(self, org_id: str) -> None:
+    def _take_turn(self, org_id: str) -> None:
         if self.time_left() < _NEEDED_SECONDS:
             raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
         given = self.pacing.reserve(org_id, 1)
@@ -223,60 +345,62 @@ class Sweep:
             self.pacing.give_back(org_id, given.calls)
             raise Throttled(Code.PAUSED, f"Paused by {given.paused_by}.")
         if not given.calls and given.wait > _SHORT_WAIT:
-            raise Throttled(Code.THROTTLED, "The pace towards Tallyfy is used up for now.", retry_after=given.wait)
+            raise Throttled(Code.IN_LINE, "The pace towards Tallyfy is used up for now.", retry_after=given.wait)
         if not given.calls:
             self.sleep(given.wait)
             self.pacing.overdraw(org_id)
 
-    def _report(self, sweep_id: str, org_id: str, progress: Progress) -> None:
-        per_minute = self.pacing.rate.per_minute
-        minutes = -(-progress.due * CALLS // per_minute)
-        self.bus.announce(
-            "lifecycle.sweep.finished",
-            {
-                "schema_version": "1",
-                "sweep_id": sweep_id,
-                "org_id": org_id,
-                "mode": self.mode.value,
-                "seen": str(progress.seen),
-                "due": str(progress.due),
-                "kept": str(progress.seen - progress.due),
-                "by_reason": progress.kinds,
-                "estimated_minutes": str(minutes),
-            },
-        )
-        facts = {"sweep_id": sweep_id, "org_id": org_id, "mode": self.mode.value, "by_reason": progress.kinds}
-        counts = {"seen": progress.seen, "due": progress.due, "estimated_minutes": minutes}
-        self.signals.note(Signal.SWEEP_FINISHED, {**facts, **counts})
+    def _lock(self, errand: Errand, org_id: str) -> None:
+        """One at a time: two would see the same things as due, and a hold set between them by one alone."""
+        key = _lock_key(org_id)
+        [row] = self.rows.read(key)
+        now = self.clock()
+        holder = str(row.values.get("sweep_id", "")) if row else ""
+        until = int(str(row.values.get("until", 0))) if row else 0
+        if holder not in {"", errand.sweep_id} and until > now.timestamp():
+            raise Throttled(Code.BUSY, f"Sweep {holder} of this organization is not finished.", retry_after=600)
+        values: dict[str, Value] = {"sweep_id": errand.sweep_id, "until": int((now + _LOCKED).timestamp())}
+        self.rows.write(Change(key, values, row.version if row else 0))
+
+    def _unlock(self, errand: Errand) -> None:
+        if errand.org_id is None:
+            return
+        key = _lock_key(errand.org_id)
+        [row] = self.rows.read(key)
+        if row is not None and row.values.get("sweep_id") == errand.sweep_id:
+            self.rows.write(Change(key, {"sweep_id": "", "until": 0}, row.version))
 
     def _progress(self, sweep_id: str, org_id: str) -> tuple[Progress, int]:
-        [row] = self.rows.read(_state_key(sweep_id, org_id))
+        [row] = self.rows.read(state_key(sweep_id, org_id))
         if row is None:
             return Progress(terms=self._terms), 0
         known = Progress.__dataclass_fields__
         return Progress(**{n: v for n, v in row.values.items() if n in known}), row.version  # type: ignore[arg-type]
 
-    def _save(self, sweep_id: str, org_id: str, progress: Progress, version: int, *more: Change) -> int:
-        self.rows.write(Change(_state_key(sweep_id, org_id), asdict(progress), version, self._expiry), *more)
+    def _save(self, sweep_id: str, org_id: str, progress: Progress, version: int) -> int:
+        expires_at = int((self.clock() + _KEEP).timestamp())
+        self.rows.write(Change(state_key(sweep_id, org_id), asdict(progress), version, expires_at))
         return version + 1
 
     @property
     def _terms(self) -> str:
-        return f"{self.mode} {self.policy}"
-
-    @property
-    def _expiry(self) -> int:
-        return int((self.clock() + _KEEP).timestamp())
+        return f"{self.mode} {self.policy.digest}"
 
 
-def _state_key(sweep_id: str, org_id: str) -> Key:
+def state_key(sweep_id: str, org_id: str) -> Key:
+    """Where a sweep's progress is recorded."""
     return Key(f"sweep#{org_id}#{sweep_id}", "state")
 
 
-def _page_key(sweep_id: str, org_id: str, number: int) -> Key:
-    return Key(f"sweep#{org_id}#{sweep_id}", f"page#{number:06d}")
+def _lock_key(org_id: str) -> Key:
+    return Key(f"sweep#{org_id}", "current")
 
 
-def _texts(row: Row | None) -> list[str]:
-    due = row.values.get("due") if row else None
-    return [str(text) for text in due] if isinstance(due, list) else []
+def _censuses(progress: Progress) -> list[Census]:
+    return [Census(**census) for census in json.loads(progress.lists)]
+
+
+def _with_census(progress: Progress, number: int, census: Census) -> Progress:
+    censuses = _censuses(progress)
+    censuses[number] = census
+    return replace(progress, lists=json.dumps([asdict(one) for one in censuses]))

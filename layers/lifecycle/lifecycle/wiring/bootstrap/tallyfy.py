@@ -13,18 +13,29 @@ from lifecycle.adapters.queues import SqsQueue
 from lifecycle.adapters.replies import SlackReplies
 from lifecycle.adapters.rows import DynamoRows
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens, pooled_session
-from lifecycle.judgement.decide import Policy, Rule
 from lifecycle.judgement.pace import Lane, Rate
+from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.sources import Sources
 from lifecycle.judgement.urls import loopback_origin
 from lifecycle.usecases.budget import Budget
 from lifecycle.usecases.execute import Limits, Worker
 from lifecycle.usecases.outcomes import Outcomes
+from lifecycle.usecases.preflight import Preflight
 from lifecycle.usecases.sweep import Sweep
-from lifecycle.wiring.bootstrap.common import CONFIG, id_key, now, operators_file, rows, secrets, session, stopwatch
+from lifecycle.wiring.bootstrap.common import (
+    CONFIG,
+    id_key,
+    now,
+    objects,
+    operators_file,
+    rows,
+    secrets,
+    session,
+    stopwatch,
+)
 from lifecycle.wiring.observability import signals
 from lifecycle.wiring.settings import SweepSettings, TallyfySettings, WorkerSettings
-from lifecycle.words.capabilities import Action, Capability, Resource
+from lifecycle.words.capabilities import Capability
 
 _MOST_ATTEMPTS = 6
 _BURST_SECONDS = 6
@@ -39,6 +50,7 @@ def worker(capabilities: frozenset[Capability]) -> Worker:
     ledger = _ledger(table, settings, timedelta(seconds=settings.lease_seconds))
     budget = Budget(_pacing(table, settings, settings.lane))
     tokens = Tokens(secrets(), settings.secret_prefix, settings.organization_ids)
+    policy = _policy()
     return Worker(
         ledger=ledger,
         tallyfy=HttpTallyfy(
@@ -62,6 +74,8 @@ def worker(capabilities: frozenset[Capability]) -> Worker:
         ),
         clock=now,
         roll=random.random,
+        hold_tags=policy.hold_tags or frozenset(),
+        by_plan=frozenset(rule.capability for rule in policy.acting),
     )
 
 
@@ -72,30 +86,38 @@ def sweep() -> Sweep:
     table = rows(settings.ledger_table)
     ledger = _ledger(table, settings, timedelta(0))
     outcomes = _outcomes(settings, ledger)
-    rule = Rule(
-        name="completed",
-        resource=Resource.RUN,
-        action=Action.ARCHIVE,
-        completed_days=settings.sweep_completed_days,
+    tallyfy = HttpTallyfy(
+        pooled_session(),
+        settings.tallyfy_base_url,
+        Tokens(secrets(), settings.secret_prefix, settings.organization_ids),
+        capabilities=frozenset(),
+        spend=lambda _: None,  # the sweep takes its slots itself, one for each page
+        time_left=stopwatch.left,
     )
+    policy = _policy()
     return Sweep(
         rows=table,
         ledger=ledger,
-        tallyfy=HttpTallyfy(
-            pooled_session(),
-            settings.tallyfy_base_url,
-            Tokens(secrets(), settings.secret_prefix, settings.organization_ids),
-            capabilities=frozenset(),
-            spend=lambda _: None,  # the sweep takes its slots itself, one for each page
-            time_left=stopwatch.left,
-        ),
+        tallyfy=tallyfy,
         pacing=_pacing(table, settings, Lane.PEOPLE),
         queue=_queue(settings.queue_url),
         bulk=_queue(settings.bulk_queue_url),
+        purge=_queue(settings.purge_queue_url),
+        objects=objects(settings.plans_bucket),
         bus=outcomes.bus,
         outcomes=outcomes,
         signals=signals,
-        policy=Policy(rules=(rule,), zone=settings.sweep_time_zone),
+        preflight=Preflight(
+            tallyfy=tallyfy,
+            secrets=secrets(),
+            prefix=settings.secret_prefix,
+            policy=policy,
+            sources=Sources.parse(operators_file("sources.toml")),
+            signals=signals,
+            bus=outcomes.bus,
+            clock=now,
+        ),
+        policy=policy,
         mode=settings.sweep_mode,
         org_ids=settings.organization_ids,
         id_key=id_key(settings.id_key_secret_arn),
@@ -103,6 +125,10 @@ def sweep() -> Sweep:
         sleep=time.sleep,
         time_left=stopwatch.left,
     )
+
+
+def _policy() -> Policy:
+    return Policy.parse(operators_file("policy.toml"))
 
 
 def _ledger(table: DynamoRows, settings: TallyfySettings, lease: timedelta) -> Ledger:

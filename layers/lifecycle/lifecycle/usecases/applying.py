@@ -1,0 +1,298 @@
+"""Do exactly what a plan says, once: belts first, then five things, then a look at them, then the rest.
+
+Commands are named after the plan and the thing, so whatever is applied twice is done once.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import batched, islice
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lifecycle.adapters.ledger import Ledger
+from lifecycle.adapters.objects import Objects
+from lifecycle.adapters.pacing import Pacing
+from lifecycle.adapters.queues import Queue
+from lifecycle.adapters.rows import Change, Key, Row, Rows
+from lifecycle.adapters.tallyfy import Tallyfy
+from lifecycle.judgement.plan import Entry, Plan, entries
+from lifecycle.judgement.policy import Policy
+from lifecycle.judgement.transitions import OPEN, IntentRow, Status
+from lifecycle.usecases.planning import key_of
+from lifecycle.words.capabilities import Capability, State, capability
+from lifecycle.words.commands import SWEEP, Command, Expect, one_line
+from lifecycle.words.errors import Code, Rejected, Throttled
+from lifecycle.words.intents import intent_id
+from lifecycle.words.things import Thing
+
+_FIRST = 5
+_LOOK_AGAIN_SECONDS = 30.0
+_BATCH = 100
+_NEEDED_SECONDS = 30.0
+_FRESH = timedelta(days=7)
+"""A plan is a picture of what was seen. After so long, make a new one."""
+_KEEP = timedelta(days=400)
+_DUE_FOR = timedelta(days=2)
+"""How long a command of a plan may wait. After that another night decides anew."""
+_SKIPPED = frozenset(
+    {
+        *(Code.CHANGED, Code.HELD, Code.NOT_FOUND, Code.PROCESS_TASK, Code.CANNOT_TELL),
+        *(Code.NOT_ARCHIVED, Code.TOO_YOUNG, Code.AGE_UNKNOWN, Code.IN_USE, Code.USE_UNKNOWN),
+    }
+)
+"""Guards that keep a thing: it is not what the plan saw. That is no sign of anything wrong with the plan."""
+
+
+class Part(StrEnum):
+    """The halves of a plan. The schedule alone applies only the first."""
+
+    REVERSIBLE = "reversible"
+    IRREVERSIBLE = "irreversible"
+
+
+class Stage(StrEnum):
+    """How far a part has come."""
+
+    FIRST = "first"
+    REST = "rest"
+    DONE = "done"
+    STOPPED = "stopped"
+    """What was read back is not what was planned. A new plan is needed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """How far a part of a plan has been applied, and at whose word. ``sent`` counts commands."""
+
+    stage: str = ""
+    sent: int = 0
+    requested_by: str = ""
+    source: str = ""
+    begun_at: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applying:
+    """Everything that applying needs. ``take_turn`` waits for the pace before each call to Tallyfy."""
+
+    rows: Rows
+    ledger: Ledger
+    tallyfy: Tallyfy
+    pacing: Pacing
+    bulk: Queue
+    purge: Queue
+    objects: Objects
+    policy: Policy
+    id_key: Callable[[], bytes]
+    clock: Callable[[], datetime]
+    time_left: Callable[[], float]
+    take_turn: Callable[[str], None]
+    after_batch: Callable[[], None] = field(default=lambda: None)
+    """Called after each batch was recorded; tests end the process there."""
+
+    def plan(self, org_id: str, name: str) -> Plan:
+        """Read a plan's summary, or raise ``Rejected``: there is none, or it cannot be understood."""
+        body = self.objects.get(key_of(org_id, name, "plan.json"))
+        if body is None:
+            raise Rejected(Code.PLAN_STOPPED, f"Organization {org_id} has no plan {name}.")
+        try:
+            plan = Plan.model_validate_json(body)
+        except ValidationError:
+            raise Rejected(Code.PLAN_STOPPED, f"Plan {name} was written by another release. Make a new one.") from None
+        if (plan.org_id, plan.hash) != (org_id, name):
+            raise Rejected(Code.PLAN_STOPPED, f"What is kept as plan {name} is another one. Nothing was done.")
+        return plan
+
+    def refusals(self, plan: Plan, source: str) -> tuple[str, ...]:
+        """Why it must not be applied; empty if it may. A person may do what the schedule alone may not."""
+        changed = plan.policy != self.policy.digest
+        old = self.clock() - plan.made_at > _FRESH
+        return (
+            *plan.unseen,
+            *plan.stops,
+            *(plan.person if source == SWEEP else ()),
+            *(("policy.toml was changed since it was made. Make a new plan.",) if changed else ()),
+            *((f"It is older than {_FRESH.days} days. Make a new plan.",) if old else ()),
+        )
+
+    def carry_on(self, plan: Plan, part: Part, *, by: str, source: str) -> Application:
+        """Apply a part, or go on where it stood. Raises ``Throttled`` when it has to come back.
+
+        The caller has made sure that nothing refuses it, and that nobody else applies anything in this organization.
+        """
+        state, version = self._read(plan, part)
+        if state.stage in {Stage.DONE, Stage.STOPPED}:
+            return state
+        if not state.stage:
+            state = Application(stage=Stage.FIRST, requested_by=by, source=source, begun_at=self.clock().isoformat())
+        with tempfile.TemporaryDirectory() as scratch:
+            lines = Path(scratch, "plan.jsonl")
+            self._fetch(plan, lines)
+            if state.stage == Stage.FIRST:
+                state, version = self._first(plan, part, lines, state, version)
+            if state.stage == Stage.REST:
+                state, version = self._rest(plan, part, lines, state, version)
+        return state
+
+    def find(self, plan: Plan, part: Part) -> Application:
+        """How far a part has come."""
+        return self._read(plan, part)[0]
+
+    def _fetch(self, plan: Plan, path: Path) -> None:
+        """Bring the lines, and make sure that they are the ones the plan is named after."""
+        if not self.objects.fetch(key_of(plan.org_id, plan.hash, "plan.jsonl"), path):
+            raise Rejected(Code.PLAN_STOPPED, f"The lines of plan {plan.hash} are gone. Make a new plan.")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != plan.hash:
+            raise Rejected(Code.PLAN_STOPPED, f"The lines of plan {plan.hash} are not what was planned: {found}.")
+
+    def _first(self, plan: Plan, part: Part, lines: Path, state: Application, version: int) -> tuple[Application, int]:
+        first = list(islice(_due(lines, part), _FIRST))
+        if not state.sent and first:
+            self._send(plan, first, state)
+            self._save(plan, part, replace(state, sent=len(first)), version)
+            raise Throttled(Code.IN_LINE, f"The first {len(first)} are under way.", retry_after=_LOOK_AGAIN_SECONDS)
+        for entry in first:
+            why = self._mismatch(plan, entry)
+            if why:
+                stopped = replace(state, stage=Stage.STOPPED, why=why)
+                return stopped, self._save(plan, part, stopped, version)
+        after = replace(state, stage=Stage.REST)
+        return after, self._save(plan, part, after, version)
+
+    def _mismatch(self, plan: Plan, entry: Entry) -> str:
+        """Read one of the first back. Empty if it is as planned; raises ``Throttled`` while it is under way."""
+        thing = entry.thing
+        intent = self.ledger.find(self._intent_id(plan, thing))
+        if intent is None or intent.status in OPEN:
+            raise Throttled(Code.IN_LINE, "The first ones are under way.", retry_after=_LOOK_AGAIN_SECONDS)
+        if intent.status is not Status.DONE:
+            return "" if _is_skipped(intent) else f"{_name(thing)} ended as {intent.status}: {intent.reason}"
+        self.take_turn(plan.org_id)
+        seen = self.tallyfy.look(plan.org_id, thing.resource, thing.id)
+        state = seen.state if seen else State.GONE
+        wanted = _doing(entry).reaches
+        if state is not wanted:
+            return f"{_name(thing)} was to be {wanted}, and read back it is {state}."
+        if seen is not None and (seen.name, seen.template_id) != (thing.name, thing.template_id):
+            return f"{_name(thing)} is {state}, but has another name or template than the one planned."
+        return ""
+
+    def _rest(self, plan: Plan, part: Part, lines: Path, state: Application, version: int) -> tuple[Application, int]:
+        for batch in batched(islice(_due(lines, part), state.sent, None), _BATCH, strict=False):
+            if self.time_left() < _NEEDED_SECONDS:
+                raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
+            paused_by = self.pacing.paused_by(plan.org_id)
+            if paused_by:
+                raise Throttled(Code.PAUSED, f"Paused by {paused_by}.")
+            self._send(plan, batch, state)
+            state = replace(state, sent=state.sent + len(batch))
+            version = self._save(plan, part, state, version)
+            self.after_batch()
+        done = replace(state, stage=Stage.DONE)
+        self._remember(plan)
+        return done, self._save(plan, part, done, version)
+
+    def _send(self, plan: Plan, batch: list[Entry] | tuple[Entry, ...], state: Application) -> None:
+        commands = [(self._command(plan, entry, state), _doing(entry)) for entry in batch]
+        for queue, permanent in ((self.bulk, False), (self.purge, True)):
+            texts = [command.to_json() for command, doing in commands if doing.permanent is permanent]
+            if texts:
+                queue.send_all(texts)
+
+    def _command(self, plan: Plan, entry: Entry, state: Application) -> Command:
+        now = self.clock()
+        doing = _doing(entry)
+        return Command(
+            action=doing.action,
+            resource=doing.resource,
+            org_id=plan.org_id,
+            id=entry.thing.id,
+            requested_by=state.requested_by,
+            source=state.source,
+            reason=one_line(entry.decision.reason, most=500),
+            issued_at=now,
+            not_after=now + _DUE_FOR,
+            intent_id=self._intent_id(plan, entry.thing),
+            expect=expectation(entry.thing),
+        )
+
+    def _intent_id(self, plan: Plan, thing: Thing) -> str:
+        return intent_id(self.id_key(), SWEEP, f"{plan.hash}/{thing.resource}/{thing.id}")
+
+    def _remember(self, plan: Plan) -> None:
+        """Keep the policy that was applied last: a change of it is measured against it."""
+        key = Key(f"sweep#{plan.org_id}", "applied")
+        [row] = self.rows.read(key)
+        values = {"policy": self.policy.to_json(), "plan": plan.hash}
+        self.rows.write(Change(key, values, row.version if row else 0))
+
+    def _read(self, plan: Plan, part: Part) -> tuple[Application, int]:
+        [row] = self.rows.read(application_key(plan.org_id, plan.hash, part))
+        return application_in(row), row.version if row else 0
+
+    def _save(self, plan: Plan, part: Part, state: Application, version: int) -> int:
+        expires_at = int((self.clock() + _KEEP).timestamp())
+        key = application_key(plan.org_id, plan.hash, part)
+        self.rows.write(Change(key, asdict(state), version, expires_at))
+        return version + 1
+
+
+def application_key(org_id: str, plan: str, part: Part) -> Key:
+    """Where it is recorded how far a part of a plan has come."""
+    return Key(f"sweep#{org_id}", f"plan#{plan}#{part}")
+
+
+def application_in(row: Row | None) -> Application:
+    """Read that record; an empty one where there is none."""
+    known = Application.__dataclass_fields__
+    return Application(**{n: v for n, v in row.values.items() if n in known}) if row else Application()  # type: ignore[arg-type]
+
+
+def expectation(thing: Thing) -> Expect | None:
+    """What was seen of a thing and can be said of it again. What is not known, or no plain line, is not expected."""
+    facts: dict[str, object] = {
+        name: getattr(thing, name)
+        for name in ("status", "completed_at", "archived_at", "last_updated")
+        if getattr(thing, name) is not None
+    }
+    if thing.name is not None and one_line(thing.name, most=200) == thing.name:
+        facts["name"] = thing.name
+    for name in ("tags", "owners"):
+        several = sorted(getattr(thing, name) or ())
+        if getattr(thing, name) is not None and all(one_line(text, most=200) == text for text in several):
+            facts[name] = tuple(several)
+    try:
+        return Expect.model_validate(facts) if facts else None
+    except ValidationError:
+        return Expect.model_validate({name: facts[name] for name in ("completed_at", "last_updated") if name in facts})
+
+
+def _due(lines: Path, part: Part) -> Iterator[Entry]:
+    with lines.open("rb") as file:
+        for entry in entries(file):
+            if entry.decision.action is not None and _doing(entry).irreversible is (part is Part.IRREVERSIBLE):
+                yield entry
+
+
+def _doing(entry: Entry) -> Capability:
+    if entry.decision.action is None:
+        msg = f"nothing is to be done to {_name(entry.thing)}"
+        raise ValueError(msg)
+    return capability(entry.thing.resource, entry.decision.action)
+
+
+def _is_skipped(intent: IntentRow) -> bool:
+    kept = intent.status is Status.REJECTED and intent.code in _SKIPPED
+    return kept or intent.status in {Status.UNCHANGED, Status.SUPERSEDED}
+
+
+def _name(thing: Thing) -> str:
+    return f"The {thing.resource.label} {thing.id}"
