@@ -11,6 +11,7 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT, TimeoutExpired, run
 
 from lifecycle.judgement.people import People
+from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.sources import Sources
 from lifecycle.words.errors import Rejected
 
@@ -138,7 +139,8 @@ def check_operators_files(folder: Path) -> None:
     Raises:
         LocalStackError: A file is missing or wrong; the message names the key and says what to write instead.
     """
-    for name, parse in (("sources.toml", Sources.parse), ("people.toml", People.parse)):
+    files = (("sources.toml", Sources.parse), ("people.toml", People.parse), ("policy.toml", Policy.parse))
+    for name, parse in files:
         path = folder / name
         try:
             parse(path.read_text(encoding="utf-8"))

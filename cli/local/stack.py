@@ -462,9 +462,9 @@ class LocalStack:
         return made["IntegrationId"]
 
     def _admit_plain_http(self) -> None:
-        """Take the TLS-only policy off the queues: the emulator enforces it, and speaks plain HTTP on loopback.
+        """Take the TLS-only policy off queues and bucket: the emulator enforces it, and speaks plain HTTP on loopback.
 
-        The policy binds us too, so this one client says what a TLS proxy in front would say.
+        That of a queue binds us too, so this one client says what a TLS proxy in front would say.
         """
 
         def as_if_by_tls(request: "AWSPreparedRequest", **_: object) -> None:
@@ -474,6 +474,8 @@ class LocalStack:
         sqs.meta.events.register("before-send.sqs", as_if_by_tls)
         for url in self._queues(dead_letters=True):
             sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
+        s3 = self.session().client("s3", endpoint_url=self.endpoint_url)
+        s3.delete_bucket_policy(Bucket=self.outputs["PlansBucketName"])
 
     def _admit_what_aws_calls_otherwise(self) -> None:
         """Give the rights that fit on AWS once more, under the names by which the emulator asks for them.
@@ -481,11 +483,16 @@ class LocalStack:
         A schedule of any group is one of the group `default` to it; and SendMessageBatch, which on AWS is part of
         `sqs:SendMessage`, is an action of its own.
         """
-        schedules = ("scheduler:CreateSchedule", f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/*")
-        bulk = ("sqs:SendMessageBatch", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.options.stack_name}-bulk")
+        schedules = ("scheduler:CreateSchedule", [f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/*"])
+        queues = [f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.options.stack_name}-{name}" for name in ("bulk", "purge")]
+        batches = ("sqs:SendMessageBatch", queues)
         iam = self.session().client("iam", endpoint_url=self.endpoint_url)
-        for role, (action, resource) in {"WebhookRole": schedules, "EventRole": schedules, "SweepRole": bulk}.items():
-            allow = {"Effect": "Allow", "Action": action, "Resource": resource}
+        for role, (action, resources) in {
+            "WebhookRole": schedules,
+            "EventRole": schedules,
+            "SweepRole": batches,
+        }.items():
+            allow = {"Effect": "Allow", "Action": action, "Resource": resources}
             iam.put_role_policy(
                 RoleName=self.physical_id(role),
                 PolicyName="as-the-emulator-calls-it",

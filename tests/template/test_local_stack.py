@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -61,7 +62,7 @@ class TestBuild:
         cache.mkdir(exist_ok=True)
         (cache / "app.cpython-313.pyc").write_bytes(b"")
         assert built.is_fresh()
-        (built.root / "layers" / "config" / "policy.toml").write_text("")
+        (built.root / "layers" / "config" / "more.toml").write_text("")
         assert not built.is_fresh()
 
     def test_another_build_since_is_not_trusted(self, built: Build) -> None:
@@ -79,6 +80,13 @@ class TestBuild:
             ("sources.toml", "[sources", "sources.toml", "TOML"),
             ("people.toml", '[people.ada]\nslack = "@ada"\nmay = ["run.archive"]\n', "people.ada.slack", "pattern"),
             ("people.toml", '[people.ada]\nslack = "T0AA/U0BB"\nmay = ["run.delete"]\n', "people.ada", "run.restore"),
+            ("policy.toml", 'zone = "Mars/Olympus"\nrules = []\n', "zone", "Mars/Olympus"),
+            (
+                "policy.toml",
+                'zone = "UTC"\n[[rules]]\nname = "old"\nresource = "process"\naction = "archive"\n[rules.when]\n',
+                "rules.0.when",
+                "completed_days",
+            ),
         ],
     )
     def test_a_mistake_of_an_operator_stops_it_before_anything_is_built(
@@ -92,9 +100,10 @@ class TestBuild:
         assert instead in str(raised.value)
         assert not Build(root=copy).directory.exists()
 
-    def test_a_missing_file_of_an_operator_is_named(self, copy: Path) -> None:
-        (copy / "layers" / "config" / "people.toml").unlink()
-        with pytest.raises(LocalStackError, match=r"people\.toml cannot be read"):
+    @pytest.mark.parametrize("name", ["sources.toml", "people.toml", "policy.toml"])
+    def test_a_missing_file_of_an_operator_is_named(self, copy: Path, name: str) -> None:
+        (copy / "layers" / "config" / name).unlink()
+        with pytest.raises(LocalStackError, match=f"{re.escape(name)} cannot be read"):
             check_operators_files(copy / "layers" / "config")
 
     def test_what_the_repository_holds_is_right(self) -> None:

@@ -33,7 +33,8 @@ WORKERS = {"WorkerFunction": "CommandsQueue", "BulkWorkerFunction": "BulkQueue",
 CONSUMERS = WORKERS | {"EventFunction": "EventsQueue", "SweepFunction": "SweepsQueue"}
 INTAKE = ("WebhookFunction", "EventFunction")
 # Whom Scheduler acts as, with the only schedule groups for which it may.
-SCHEDULER_ROLES = {"NightlySweepRole": "schedule-group/default", "LaterRole": "LaterGroup"}
+SCHEDULER_ROLES = {"SweepSchedulesRole": "schedule-group/default", "LaterRole": "LaterGroup"}
+SCHEDULES = ("NightlySweep", "DailyCheck")
 SETTINGS: dict[str, type[Settings]] = {
     "WebhookFunction": IntakeSettings,
     "EventFunction": IntakeSettings,
@@ -185,6 +186,7 @@ class TestQueues:
         assert target(variables["QUEUE_URL"]) == "SweepsQueue"
         assert target(variables["DEAD_LETTER_QUEUE_URL"]) == "SweepsDeadLetterQueue"
         assert target(variables["BULK_QUEUE_URL"]) == "BulkQueue"
+        assert target(variables["PURGE_QUEUE_URL"]) == "PurgeQueue"
 
     @pytest.mark.parametrize("function", INTAKE)
     def test_intake_knows_its_queues(self, template: Template, function: str) -> None:
@@ -256,9 +258,11 @@ class TestBus:
 
 
 class TestSchedule:
-    def test_it_is_named_after_the_stack_so_that_two_stacks_never_share_it(self, template: Template) -> None:
-        (name,) = template.of_type("AWS::Scheduler::Schedule")
-        assert template.properties(name)["Name"]["Fn::Sub"].startswith("${AWS::StackName}-")
+    def test_each_is_named_after_the_stack_so_that_two_stacks_never_share_it(self, template: Template) -> None:
+        assert set(template.of_type("AWS::Scheduler::Schedule")) == set(SCHEDULES)
+        names = [template.properties(schedule)["Name"]["Fn::Sub"] for schedule in SCHEDULES]
+        assert all(name.startswith("${AWS::StackName}-") for name in names)
+        assert len(set(names)) == len(names)
         (group,) = template.of_type("AWS::Scheduler::ScheduleGroup")
         assert template.properties(group)["Name"]["Fn::Sub"].startswith("${AWS::StackName}-")
 
@@ -269,20 +273,33 @@ class TestSchedule:
         assert made["FlexibleTimeWindow"] == {"Mode": "OFF"}
         assert template.parameters["SweepSchedule"] == "cron(10 4 * * ? *)"
 
-    def test_it_starts_a_sweep_and_loses_no_start(self, template: Template) -> None:
-        to = template.properties("NightlySweep")["Target"]
+    def test_token_role_and_settings_are_looked_at_each_morning_however_rare_sweeps_are(
+        self, template: Template
+    ) -> None:
+        made = template.properties("DailyCheck")
+        assert made["ScheduleExpression"] == "cron(40 7 * * ? *)"
+        assert made["ScheduleExpressionTimezone"] == {"Ref": "SweepTimeZone"}
+        assert made["FlexibleTimeWindow"] == {"Mode": "OFF"}
+
+    @pytest.mark.parametrize(("schedule", "kind"), [("NightlySweep", "sweep"), ("DailyCheck", "check")])
+    def test_each_starts_its_errand_and_loses_no_start(self, template: Template, schedule: str, kind: str) -> None:
+        to = template.properties(schedule)["Target"]
         assert target(to["Arn"]) == "SweepsQueue"
+        assert target(to["RoleArn"]) == "SweepSchedulesRole"
         assert target(to["DeadLetterConfig"]["Arn"]) == "SweepsDeadLetterQueue"
         assert to["RetryPolicy"]["MaximumRetryAttempts"] > 0
         assert HOUR <= to["RetryPolicy"]["MaximumEventAgeInSeconds"] < 26 * HOUR
-        errand = Errand.model_validate_json(to["Input"])
-        assert errand.sweep_id == "<aws.scheduler.scheduled-time>"
+        errand = Errand.model_validate_json(
+            to["Input"].replace("<aws.scheduler.scheduled-time>", "2026-06-15T02:10:00Z")
+        )
+        assert errand.sweep_id == "2026-06-15T02:10:00Z"
+        assert errand.kind == kind
         assert errand.org_id is None
 
     @pytest.mark.parametrize(
         ("role", "queues"),
         [
-            ("NightlySweepRole", {"SweepsQueue", "SweepsDeadLetterQueue"}),
+            ("SweepSchedulesRole", {"SweepsQueue", "SweepsDeadLetterQueue"}),
             ("LaterRole", {"CommandsQueue", "CommandsDeadLetterQueue"}),
         ],
     )
@@ -486,7 +503,7 @@ class TestRights:
             ("BulkWorkerFunction", {"BulkDeadLetterQueue"}),
             ("PurgeFunction", {"PurgeDeadLetterQueue"}),
             ("EventFunction", {"CommandsQueue", "PurgeQueue", "CommandsDeadLetterQueue"}),
-            ("SweepFunction", {"SweepsQueue", "BulkQueue", "SweepsDeadLetterQueue"}),
+            ("SweepFunction", {"SweepsQueue", "BulkQueue", "PurgeQueue", "SweepsDeadLetterQueue"}),
         ],
     )
     def test_each_takes_from_its_own_queue_and_sends_only_where_it_must(
@@ -501,9 +518,27 @@ class TestRights:
             "sqs:SendMessage": queues,
         }
 
-    def test_a_sweep_reaches_no_queue_of_people_or_of_permanent_deletes(self, template: Template) -> None:
+    def test_a_sweep_reaches_no_queue_of_people_or_of_events(self, template: Template) -> None:
         sent_to = allowed(template, "SweepFunction", "sqs")["sqs:SendMessage"]
-        assert not sent_to & {"CommandsQueue", "PurgeQueue"}
+        assert not sent_to & {"CommandsQueue", "EventsQueue"}
+
+    def test_a_sweep_keeps_objects_below_two_prefixes_and_nobody_else_reaches_the_bucket(
+        self, template: Template
+    ) -> None:
+        for function in FUNCTIONS:
+            made = [one for one in statements(template, function) if "s3:" in json.dumps(one["Action"])]
+            if function != "SweepFunction":
+                assert not made
+                continue
+            keeping, listing = made
+            assert set(keeping["Action"]) == {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"}
+            assert [arn["Fn::Sub"] for arn in keeping["Resource"]] == [
+                "${PlansBucket.Arn}/plans/*",
+                "${PlansBucket.Arn}/sweeps/*",
+            ]
+            assert (listing["Action"], target(listing["Resource"])) == ("s3:ListBucket", "PlansBucket")
+            assert listing["Resource"] == {"Fn::GetAtt": ["PlansBucket", "Arn"]}
+            assert listing["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["plans/*", "sweeps/*"]}}
 
     @pytest.mark.parametrize("function", FUNCTIONS)
     def test_nobody_deletes_or_scans_the_ledger(self, template: Template, function: str) -> None:
@@ -529,9 +564,11 @@ class TestRights:
             "dynamodb:Query": {"holds#*"},
         }
 
-    def test_a_sweep_keeps_its_checkpoints_and_the_pace(self, template: Template) -> None:
+    def test_a_sweep_keeps_its_checkpoints_and_the_pace_and_reads_what_became_of_its_commands(
+        self, template: Template
+    ) -> None:
         assert keys(template, "SweepFunction") == {
-            "dynamodb:GetItem": {"sweep#*", "pace#*"},
+            "dynamodb:GetItem": {"sweep#*", "pace#*", "intent#*"},
             "dynamodb:PutItem": {"sweep#*", "pace#*"},
             "dynamodb:Query": {"holds#*"},
         }
@@ -589,6 +626,60 @@ class TestLedger:
         assert not template.of_type("AWS::SecretsManager::RotationSchedule")
 
 
+class TestPlans:
+    def test_the_bucket_is_versioned_encrypted_and_private(self, template: Template) -> None:
+        assert list(template.of_type("AWS::S3::Bucket")) == ["PlansBucket"]
+        made = template.properties("PlansBucket")
+        assert made["VersioningConfiguration"] == {"Status": "Enabled"}
+        (rule,) = made["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+        assert made["PublicAccessBlockConfiguration"] == dict.fromkeys(
+            ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True
+        )
+        assert made["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+        assert "BucketName" not in made
+
+    def test_it_outlives_the_stack(self, template: Template) -> None:
+        resource = template.resources["PlansBucket"]
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+    def test_it_refuses_plain_http_and_lets_nobody_else_in(self, template: Template) -> None:
+        (policy,) = template.of_type("AWS::S3::BucketPolicy").values()
+        assert target(policy["Properties"]["Bucket"]) == "PlansBucket"
+        (deny,) = policy["Properties"]["PolicyDocument"]["Statement"]
+        assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "s3:*")
+        assert deny["Resource"] == [{"Fn::GetAtt": ["PlansBucket", "Arn"]}, {"Fn::Sub": "${PlansBucket.Arn}/*"}]
+        assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+    def test_it_forgets_parts_of_listings_soon_and_plans_when_told(self, template: Template) -> None:
+        rules = {rule["Id"]: rule for rule in template.properties("PlansBucket")["LifecycleConfiguration"]["Rules"]}
+        assert {rule["Status"] for rule in rules.values()} == {"Enabled"}
+        days = {"Ref": "PlanDays"}
+        kept = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules.values() if "Prefix" in rule}
+        assert kept == {"sweeps/": 7, "plans/": days}
+        old = {
+            rule["Prefix"]: rule["NoncurrentVersionExpiration"]["NoncurrentDays"]
+            for rule in rules.values()
+            if "Prefix" in rule
+        }
+        assert old == kept
+        (unfinished,) = (rule for rule in rules.values() if "Prefix" not in rule)
+        assert unfinished["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+        assert template.source["Parameters"]["PlanDays"]["Default"] == 90
+
+    def test_the_parts_of_a_listing_live_longer_than_its_sweep_can(self, template: Template) -> None:
+        rules = template.properties("PlansBucket")["LifecycleConfiguration"]["Rules"]
+        (parts,) = (rule["ExpirationInDays"] for rule in rules if rule.get("Prefix") == "sweeps/")
+        assert parts * DAY > template.properties("SweepsQueue")["MessageRetentionPeriod"]
+        assert template.source["Parameters"]["PlanDays"]["MinValue"] >= parts
+
+    def test_only_the_sweep_knows_the_bucket(self, template: Template) -> None:
+        for function in FUNCTIONS:
+            variables = template.properties(function)["Environment"]["Variables"]
+            found = [name for name, value in variables.items() if target(value) == "PlansBucket"]
+            assert found == (["PLANS_BUCKET"] if function == "SweepFunction" else [])
+
+
 class TestAlarms:
     def test_every_alarm_rings_and_says_what_to_do(self, template: Template) -> None:
         for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
@@ -628,7 +719,13 @@ class TestAlarms:
 
     @pytest.mark.parametrize(
         ("metric", "functions"),
-        [(Signal.TOKEN_REFUSED, {*WORKERS, "SweepFunction"}), (Signal.UNEXPECTED, set(CONSUMERS))],
+        [
+            (Signal.TOKEN_REFUSED, {*WORKERS, "SweepFunction"}),
+            (Signal.UNEXPECTED, set(CONSUMERS)),
+            (Signal.PLAN_STOPPED, {"SweepFunction"}),
+            (Signal.PREFLIGHT_FAILED, {"SweepFunction"}),
+            (Signal.TOKEN_AGING, {"SweepFunction"}),
+        ],
     )
     def test_what_only_the_code_can_see_rings_under_the_name_it_is_counted_by(
         self, template: Template, metric: Signal, functions: set[str]
@@ -645,6 +742,20 @@ class TestAlarms:
             assert {"Name": "service", "Value": found["POWERTOOLS_SERVICE_NAME"]} in watched
         assert {alarm["Namespace"] for alarm in made} == {found["POWERTOOLS_METRICS_NAMESPACE"] for found in variables}
         assert {alarm["Threshold"] for alarm in made} == {0}
+
+    @pytest.mark.parametrize(
+        ("alarm", "words"),
+        [
+            ("SweepPlanStoppedAlarm", ["lifecycle sweep show", "lifecycle apply", "policy.toml"]),
+            ("SweepPreflightFailedAlarm", ["lifecycle check"]),
+            ("SweepTokenAgingAlarm", ["lifecycle check", "new one in its secret before the six months are over"]),
+        ],
+    )
+    def test_who_is_woken_by_a_sweep_is_told_what_to_do(self, template: Template, alarm: str, words: list[str]) -> None:
+        text = template.properties(alarm)["AlarmDescription"]
+        assert [word for word in words if word not in text] == []
+        assert "\n" not in text
+        assert len(text) <= 1024
 
     def test_two_stacks_of_one_account_count_apart(self, template: Template) -> None:
         names = [
@@ -758,14 +869,15 @@ class TestParameters:
         made = template.source["Parameters"]["MinimumArchiveDays"]
         assert (made["MinValue"], made["Default"]) == (1, 30)
 
-    def test_a_sweep_never_takes_what_was_completed_today(self, template: Template) -> None:
-        made = template.source["Parameters"]["SweepCompletedDays"]
-        assert (made["MinValue"], made["Default"]) == (1, 30)
-
-    @pytest.mark.parametrize("parameter", ["RatePerMinute", "LedgerDays", "RetryBaseSeconds", "SweepCompletedDays"])
+    @pytest.mark.parametrize("parameter", ["RatePerMinute", "LedgerDays", "RetryBaseSeconds", "PlanDays"])
     def test_numbers_have_bounds(self, template: Template, parameter: str) -> None:
         made = template.source["Parameters"][parameter]
         assert 0 < made["MinValue"] <= made["Default"] <= made["MaxValue"]
+
+    def test_each_parameter_stands_in_one_group_of_the_console(self, template: Template) -> None:
+        groups = template.source["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+        shown = [name for group in groups for name in group["Parameters"]]
+        assert sorted(shown) == sorted(template.source["Parameters"])
 
     def test_every_parameter_says_what_it_is_for(self, template: Template) -> None:
         assert [name for name, made in template.source["Parameters"].items() if "Description" not in made] == []
@@ -777,4 +889,5 @@ def test_the_outputs_are_what_tools_look_for(template: Template) -> None:
         *("BulkQueueUrl", "BulkDeadLetterQueueUrl", "EventsQueueUrl", "EventsDeadLetterQueueUrl"),
         *("SweepsQueueUrl", "SweepsDeadLetterQueueUrl", "BusArn"),
         *("LedgerTableName", "BusName", "SecretPrefix", "AlarmTopicArn", "OrganizationIds", "TallyfyBaseUrl"),
+        "PlansBucketName",
     }

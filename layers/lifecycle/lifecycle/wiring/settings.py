@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -20,18 +19,10 @@ type OrgIds = Annotated[
 ]
 
 
-def _zone(name: object) -> object:
-    try:
-        return ZoneInfo(name) if isinstance(name, str) else name
-    except (ZoneInfoNotFoundError, ValueError):
-        msg = "write the name of a time zone, such as Europe/Berlin"
-        raise ValueError(msg) from None
-
-
 class Settings(BaseModel):
     """What every function reads. The field's name in capitals is the variable's."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     ledger_table: Name
 
@@ -103,6 +94,6 @@ class SweepSettings(TallyfySettings):
 
     id_key_secret_arn: Name
     bulk_queue_url: Name
+    purge_queue_url: Name
+    plans_bucket: Name
     sweep_mode: Mode
-    sweep_completed_days: Annotated[int, Field(ge=1)]
-    sweep_time_zone: Annotated[ZoneInfo, BeforeValidator(_zone)]

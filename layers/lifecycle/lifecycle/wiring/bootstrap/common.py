@@ -10,6 +10,7 @@ import boto3
 from botocore.config import Config
 
 from lifecycle.adapters.ledger import Ledger, Terms
+from lifecycle.adapters.objects import S3Objects
 from lifecycle.adapters.rows import DynamoRows
 from lifecycle.adapters.secrets import ManagedSecrets
 
@@ -59,6 +60,11 @@ def id_key(secret_arn: str) -> Callable[[], bytes]:
 def rows(table: str) -> DynamoRows:
     """The ledger's table."""
     return DynamoRows(session().client("dynamodb", config=CONFIG), table)
+
+
+def objects(bucket: str) -> S3Objects:
+    """A bucket."""
+    return S3Objects(session().client("s3", config=CONFIG), bucket)
 
 
 def reading_ledger(table: str) -> Ledger:
