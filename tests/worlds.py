@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, override
-from zoneinfo import ZoneInfo
 
 import requests
 from requests.adapters import BaseAdapter
@@ -21,6 +20,7 @@ from cli.local.simulator.transport import SimulatorTransport
 from cli.local.simulator.world import Run, Tag, Task, Template
 from lifecycle.adapters.bus import Bus, Detail, MemoryBus
 from lifecycle.adapters.ledger import Ledger, Terms
+from lifecycle.adapters.objects import MemoryObjects, Objects
 from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import Later, MemoryQueue, Message, Queue
 from lifecycle.adapters.replies import MemoryReplies
@@ -28,13 +28,17 @@ from lifecycle.adapters.rows import Change, Key, MemoryRows, Row, Rows
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import MemorySignals
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens
-from lifecycle.judgement.decide import Mode, Policy, Rule
+from lifecycle.judgement.decide import Mode
 from lifecycle.judgement.pace import Lane, Rate
+from lifecycle.judgement.plan import Entry, Plan, entries
+from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.sources import Sources
 from lifecycle.judgement.transitions import OPEN, IntentRow
 from lifecycle.usecases.budget import Budget
 from lifecycle.usecases.execute import Limits, Worker
 from lifecycle.usecases.outcomes import Outcomes
+from lifecycle.usecases.planning import key_of
+from lifecycle.usecases.preflight import Preflight
 from lifecycle.usecases.sweep import Sweep
 from lifecycle.words.capabilities import TABLE, Action, Capability, Resource, State
 from lifecycle.words.commands import Command
@@ -218,6 +222,8 @@ class World:
     rate: Rate = field(default_factory=lambda: Rate(6000, 600))
     retry_base: float = 30.0
     roll: Callable[[], float] = lambda: 0.5
+    policy: Policy | None = None
+    """What workers read of it: hold tags, and what may be done by a plan."""
     rows: MemoryRows = field(default_factory=MemoryRows)
     bus: MemoryBus = field(default_factory=MemoryBus)
     signals: MemorySignals = field(default_factory=MemorySignals)
@@ -432,6 +438,8 @@ class Process:
             ),
             clock=world.clock,
             roll=world.roll,
+            hold_tags=(world.policy.hold_tags if world.policy else None) or frozenset(),
+            by_plan=frozenset(rule.capability for rule in world.policy.acting) if world.policy else frozenset(),
         )
 
     def deliver(self, most: int = 1) -> int:
@@ -462,21 +470,38 @@ class Process:
         return len(finished)
 
 
+POLICY = """
+zone = "UTC"
+[caps]
+count = 5000
+percent = 100
+[[rules]]
+name = "completed"
+resource = "process"
+action = "archive"
+[rules.when]
+status = ["complete"]
+completed_days = 30
+"""
+
+
 @dataclass
 class Night:
-    """The nightly sweep over a world: its queue, the bulk queue, and invocations that can die after any page."""
+    """The nightly sweep over a world: its queue, the queues it fills, and invocations that can die after any step."""
 
     world: World
     mode: Mode = Mode.APPLY
-    zone: str = "UTC"
-    days: int = 30
+    policy: Policy = field(default_factory=lambda: Policy.parse(POLICY))
+    objects: Objects = field(default_factory=MemoryObjects)
 
     def __post_init__(self) -> None:
         self.queue = MemoryQueue(self.world.clock)
         self.bulk = MemoryQueue(self.world.clock)
+        self.purge = MemoryQueue(self.world.clock)
         self.slept: list[float] = []
         self.time_left = 900.0
-        self.after_page: Callable[[], None] = lambda: None
+        self.after_step: Callable[[], None] = lambda: None
+        self._handed_on: list[Command] = []
 
     def sweep(self) -> Sweep:
         """A fresh Lambda environment."""
@@ -484,21 +509,23 @@ class Night:
         session = requests.Session()
         session.trust_env = False
         session.mount("https://", SimulatorTransport(world.simulator))
-        rule = Rule(name="completed", resource=Resource.RUN, action=Action.ARCHIVE, completed_days=self.days)
+        tallyfy = HttpTallyfy(
+            session,
+            URL,
+            Tokens(world.secrets, PREFIX, frozenset({ORG})),
+            capabilities=frozenset(),
+            spend=lambda _: None,
+            time_left=lambda: self.time_left,
+        )
         return Sweep(
             rows=world.rows,
             ledger=world.ledger,
-            tallyfy=HttpTallyfy(
-                session,
-                URL,
-                Tokens(world.secrets, PREFIX, frozenset({ORG})),
-                capabilities=frozenset(),
-                spend=lambda _: None,
-                time_left=lambda: self.time_left,
-            ),
+            tallyfy=tallyfy,
             pacing=world.pacing,
             queue=self.queue,
             bulk=self.bulk,
+            purge=self.purge,
+            objects=self.objects,
             bus=world.bus,
             outcomes=Outcomes(
                 ledger=world.ledger,
@@ -508,19 +535,34 @@ class Night:
                 clock=world.clock,
             ),
             signals=world.signals,
-            policy=Policy(rules=(rule,), zone=ZoneInfo(self.zone)),
+            preflight=Preflight(
+                tallyfy=tallyfy,
+                secrets=world.secrets,
+                prefix=PREFIX,
+                policy=self.policy,
+                sources=_SOURCES,
+                signals=world.signals,
+                bus=world.bus,
+                clock=world.clock,
+            ),
+            policy=self.policy,
             mode=self.mode,
             org_ids=frozenset({ORG}),
             id_key=lambda: ID_KEY,
             clock=world.clock,
             sleep=self._sleep,
             time_left=lambda: self.time_left,
-            after_page=self.after_page,
+            after_step=self.after_step,
         )
 
     def begin(self, sweep_id: str = "2026-06-01T04:10:00Z") -> None:
         """What the schedule sends."""
         self.queue.send(json.dumps({"sweep_id": sweep_id}))
+
+    def apply(self, plan: str, *, by: str = "ada") -> None:
+        """What a person sends who typed the hash of a plan."""
+        errand = {"sweep_id": f"apply-{by}-{plan[:12]}", "org_id": ORG, "kind": "apply", "plan": plan}
+        self.queue.send(json.dumps({**errand, "requested_by": by}))
 
     def deliver(self) -> bool:
         """One invocation with the next visible message; whether it was finished."""
@@ -534,7 +576,17 @@ class Night:
             return False
         return bool(messages)
 
-    def drain(self, *, most: int = 1000) -> int:
+    def work(self) -> None:
+        """Let workers carry out what the sweep asked for."""
+        self.world.policy = self.policy
+        for queue in (self.bulk, self.purge):
+            for entry in list(queue.entries.values()):
+                self._handed_on.append(Command.model_validate_json(entry.message.body))
+                self.world.queue.send(entry.message.body)
+            queue.entries.clear()
+        self.world.drain(self.world.process(), most=20_000)
+
+    def drain(self, *, most: int = 1000, work: bool = True) -> int:
         """Deliver until the queue is empty, waiting as long as messages are hidden; how many invocations it took."""
         for taken in range(most):
             if not self.queue.entries:
@@ -542,11 +594,25 @@ class Night:
             wait = min(entry.visible_at for entry in self.queue.entries.values()) - self.world.clock().timestamp()
             self.world.clock.advance(timedelta(seconds=max(0.0, wait)))
             self.deliver()
+            if work:
+                self.work()
         raise AssertionError(f"the sweep is not finished after {most} invocations")
 
     def asked(self) -> list[Command]:
-        """What the bulk queue holds."""
-        return [Command.model_validate_json(entry.message.body) for entry in self.bulk.entries.values()]
+        """Every command that was sent, carried out or still waiting."""
+        waiting = [*self.bulk.entries.values(), *self.purge.entries.values()]
+        return [*self._handed_on, *(Command.model_validate_json(entry.message.body) for entry in waiting)]
+
+    def plans(self) -> list[Plan]:
+        """Every plan that was made, in the order of their clocks."""
+        keys = [key for key in self.objects.keys("plans/") if key.endswith("/plan.json")]
+        plans = [Plan.model_validate_json(self.objects.get(key) or b"") for key in keys]
+        return sorted(plans, key=lambda plan: plan.made_at)
+
+    def entries(self, plan: Plan) -> list[Entry]:
+        """What a plan says of each thing."""
+        body = self.objects.get(key_of(plan.org_id, plan.hash, "plan.jsonl")) or b""
+        return list(entries(body.splitlines()))
 
     def reports(self) -> list[Detail]:
         """What was announced of finished sweeps."""
