@@ -32,7 +32,7 @@ _KEPT = frozenset(field.name for field in fields(Progress))
 _ANY_RATE = Rate(per_minute=1, burst=1)
 """No slots are taken here."""
 _NO_TERMS = Terms(lease=timedelta(0), keep=timedelta(0), most_attempts=0)
-"""The ledger is only read here."""
+"""No command is claimed here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,12 @@ class Stack(Protocol):
 
     def intent(self, intent_id: str) -> IntentRow | None:
         """What the ledger holds on an intent."""
+
+    def ledger(self) -> Ledger:
+        """The ledger: what became of commands, and the holds."""
+
+    def caller(self) -> str:
+        """Who works on it, as AWS knows them."""
 
     def pacing(self) -> Pacing:
         """The shared pace, with its pause flag."""
@@ -155,6 +161,14 @@ class AwsStack:
     def intent(self, intent_id: str) -> IntentRow | None:
         """See `Stack`."""
         return self._ledger.find(intent_id)
+
+    def ledger(self) -> Ledger:
+        """See `Stack`."""
+        return self._ledger
+
+    def caller(self) -> str:
+        """See `Stack`."""
+        return self._session.client("sts", config=_CONFIG).get_caller_identity()["Arn"]
 
     def pacing(self) -> Pacing:
         """See `Stack`."""

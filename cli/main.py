@@ -9,6 +9,7 @@ import typer
 
 from cli import pausing
 from cli.dead_letters import app as dead_letters
+from cli.hold import app as hold
 from cli.local.commands import app as local
 from cli.options import ApiUrl, Region, RootStackName, StackName, Timeout, ToldGroup, Wait, Yes, stack_of, world_of
 from cli.screen import NO, NOTE, YES, console, plain, status_text, table
@@ -30,6 +31,7 @@ app = typer.Typer(
     epilog="AWS credentials, profile and endpoint come from the usual AWS_* variables. " + EXIT_CODES,
 )
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(hold, name="hold")
 app.add_typer(source, name="source")
 app.add_typer(sweep, name="sweep")
 app.add_typer(local, name="local")

@@ -18,7 +18,7 @@ from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorT
 from cli.main import app
 from cli.trouble import Exit, Trouble
 from cli.world import World
-from lifecycle.adapters.ledger import Claim
+from lifecycle.adapters.ledger import Claim, Ledger
 from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import MemoryQueue
 from lifecycle.adapters.rows import MemoryRows
@@ -37,6 +37,7 @@ from tests.builders import CONFIG, ID_KEY, NOW, PEOPLE, PREFIX, SHARED, WHSEC, C
 ORG = DefaultIds.ORGANIZATION
 API_URL = "https://api.test"
 TALLYFY_URL = "https://tallyfy.test/api"
+OPERATOR = "arn:aws:iam::123456789012:user/ada"
 
 
 class Front(BaseAdapter):
@@ -170,6 +171,12 @@ class MemoryStack:
         self.put += entries
         return self.refused
 
+    def ledger(self) -> Ledger:
+        return self.entrance.ledger
+
+    def caller(self) -> str:
+        return OPERATOR
+
     def pacing(self) -> Pacing:
         return Pacing(self.rows, Rate(60, 1), self.entrance.clock)
 
@@ -259,4 +266,4 @@ def sent(queue: MemoryQueue) -> list[dict[str, object]]:
     return [json.loads(entry.message.body) for entry in queue.entries.values()]
 
 
-__all__ = ["API_URL", "ORG", "SHARED", "WHSEC", "Desk", "Front", "MemoryStack", "sent"]
+__all__ = ["API_URL", "OPERATOR", "ORG", "SHARED", "WHSEC", "Desk", "Front", "MemoryStack", "sent"]

@@ -1,0 +1,131 @@
+"""`lifecycle hold`: what everyone leaves alone, until the hold is removed."""
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.links import id_in
+from cli.options import Region, StackName, stack_of
+from cli.screen import NOTE, YES, console, plain, table
+from cli.trouble import Exit, Trouble
+
+if TYPE_CHECKING:
+    from cli.aws import Stack
+    from lifecycle.adapters.ledger import HoldKind
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Put things on hold: nobody archives or deletes them, whoever asks. Restoring stays possible.",
+)
+
+_OWNER = "owner"
+_WORDS = {"run": "process", "checklist": "template", "blueprint": "template", "user": _OWNER}
+"""Other words for the same."""
+_KINDS = {"process": "run", "task": "task", "tag": "tag", "template": "template", _OWNER: _OWNER}
+"""What a person says, and how the ledger calls it."""
+_REMARKS = {
+    "template": "That holds the template and all its processes.",
+    "tag": "That holds the tag, not what carries it. For that, name it under hold_tags in policy.toml.",
+    _OWNER: "That holds every process, one-off task and template of this user, and those without a known owner.",
+}
+_MOST_REASON = 500
+
+Kind = Annotated[str, typer.Argument(help="process (run), task, tag, template (checklist, blueprint) or owner (user)")]
+Name = Annotated[str, typer.Argument(metavar="ID", help="its id, or a link copied from the browser; a user's number")]
+Org = Annotated[
+    str | None, typer.Option("--org", envvar="LIFECYCLE_ORG", help="The organization. (default: the stack's only one)")
+]
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    kind: Kind,
+    name: Name,
+    reason: Annotated[str, typer.Option("--reason", help="Shown to everyone whom the hold stops.")],
+    org: Org = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Put a hold on a thing, or say a new reason for one. It counts from now on and does not expire."""
+    said = " ".join("".join(c if c.isprintable() else " " for c in reason).split())
+    if not said:
+        raise Trouble("Say why: --reason must not be blank.", Exit.USAGE)
+    if len(said) > _MOST_REASON:
+        raise Trouble(f"The reason is too long: at most {_MOST_REASON} characters.", Exit.USAGE)
+    target, out = stack_of(ctx, stack, region), console()
+    org_id = _meant(target, org)
+    held, called = _named(kind, name, org_id)
+    target.ledger().hold(org_id, held, called, reason=said, by=target.caller())
+    out.print(YES, "on hold:", plain(_in_words(f"{held}#{called}")), soft_wrap=True)
+    if remark := _REMARKS.get(held):
+        out.print(f"  {remark}", soft_wrap=True)
+    out.print("  What is being carried out at this moment may still be finished.", soft_wrap=True)
+
+
+@app.command("list")
+def list_(ctx: typer.Context, org: Org = None, stack: StackName = None, region: Region = None) -> None:
+    """List what is on hold, why, since when, and who said so."""
+    target = stack_of(ctx, stack, region)
+    org_id = _meant(target, org)
+    holds = target.ledger().holds_listed(org_id)
+    if not holds:
+        console().print(YES, "Nothing is on hold.", "Hold tags of policy.toml are not listed here.")
+        return
+    shown = table("on hold", "why", "by", "since")
+    for hold in holds:
+        since = f"{hold.since:%Y-%m-%d %H:%M} UTC" if hold.since else "unknown"
+        shown.add_row(plain(_in_words(hold.key)), plain(hold.reason), plain(hold.by or "unknown"), since)
+    console().print(shown)
+
+
+@app.command()
+def remove(
+    ctx: typer.Context, kind: Kind, name: Name, org: Org = None, stack: StackName = None, region: Region = None
+) -> None:
+    """Remove a hold. What was refused meanwhile is not done by that: send it again."""
+    target = stack_of(ctx, stack, region)
+    org_id = _meant(target, org)
+    held, called = _named(kind, name, org_id)
+    there_was = target.ledger().lift(org_id, held, called)
+    mark, said = (YES, "no longer on hold:") if there_was else (NOTE, "was not on hold:")
+    console().print(mark, said, plain(_in_words(f"{held}#{called}")), soft_wrap=True)
+
+
+def _named(kind: str, name: str, org_id: str) -> "tuple[HoldKind, str]":
+    """What is meant, as the ledger calls it."""
+    from lifecycle.words.capabilities import Resource
+
+    said = kind.strip().lower()
+    held = _KINDS.get(_WORDS.get(said, said))
+    if held is None:
+        raise Trouble(f"A hold is put on one of {', '.join(_KINDS)}.", Exit.USAGE)
+    if held == _OWNER:
+        if not re.fullmatch(r"[0-9]{1,18}", name.strip()):
+            raise Trouble("An owner is meant by the number of the user, such as 1001.", Exit.USAGE)
+        return "owner", str(int(name.strip()))
+    return Resource(held), id_in(name, org_id=org_id)
+
+
+def _in_words(key: str) -> str:
+    """A key as people say it; one that nobody here made, as it is."""
+    held, _, name = key.partition("#")
+    if held == "template":
+        return f"template {name} and all its processes"
+    if held == _OWNER:
+        return f"everything of owner {name}"
+    word = next((word for word, kind in _KINDS.items() if kind == held), None)
+    return f"{word} {name}" if word else key
+
+
+def _meant(target: "Stack", org: str | None) -> str:
+    """The organization meant; one that is not the stack's is refused, so that no hold is set where nobody looks."""
+    known = [org_id for org_id in target.outputs().get("OrganizationIds", "").split(",") if org_id]
+    if org is None and len(known) == 1:
+        return known[0]
+    if org is None:
+        raise Trouble(f"Say which organization with --org: {', '.join(known) or 'the stack names none'}.", Exit.USAGE)
+    if org.strip() not in known:
+        raise Trouble(f"Organization {org.strip()} is not one of this stack's: {', '.join(known)}.", Exit.USAGE)
+    return org.strip()

@@ -1,0 +1,176 @@
+"""`lifecycle hold`: what an operator types, and what everyone else then leaves alone."""
+
+import pytest
+
+from cli.local.simulator import make_id
+from lifecycle.adapters.ledger import Hold, Ledger
+from lifecycle.adapters.rows import Change, Contention, Key, MemoryRows
+from lifecycle.words.capabilities import Resource
+from tests.builders import NOW
+from tests.contract.conftest import TERMS
+from tests.unit.cli.desk import OPERATOR, ORG, Desk
+
+THING = make_id("thing")
+OTHER_ORG = "0b" * 16
+WHY = ("--reason", "an audit")
+
+
+def holds(desk: Desk, org_id: str = ORG) -> list[Hold]:
+    return desk.entrance.ledger.holds_listed(org_id)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        ("process", f"run#{THING}"),
+        ("Run", f"run#{THING}"),
+        ("task", f"task#{THING}"),
+        ("tag", f"tag#{THING}"),
+        ("template", f"template#{THING}"),
+        ("checklist", f"template#{THING}"),
+        ("blueprint", f"template#{THING}"),
+    ],
+)
+def test_a_hold_is_set_by_id_or_link_with_who_and_why_and_removed(desk: Desk, kind: str, key: str) -> None:
+    for name in (THING, f"https://go.tallyfy.com/{ORG}/process/{THING}"):
+        added = desk.run("hold", "add", kind, name, "--reason", " an  audit\n of 2026 ")
+        assert added.exit_code == 0
+        assert holds(desk) == [Hold(key, "an audit of 2026", OPERATOR, NOW)]
+        removed = desk.run("hold", "remove", kind, name)
+        assert (removed.exit_code, "no longer on hold" in removed.output) == (0, True)
+        assert holds(desk) == []
+
+
+@pytest.mark.parametrize("kind", ["owner", "user"])
+@pytest.mark.parametrize("number", ["4711", " 04711 "])
+def test_everything_of_an_owner_is_held_by_the_users_number(desk: Desk, kind: str, number: str) -> None:
+    assert desk.run("hold", "add", kind, number, *WHY).exit_code == 0
+    assert [hold.key for hold in holds(desk)] == ["owner#4711"]
+    assert desk.run("hold", "remove", kind, "4711").exit_code == 0
+    assert holds(desk) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "said"),
+    [
+        ("template", THING, "and all its processes"),
+        ("owner", "4711", "everything of owner 4711"),
+        ("tag", THING, "hold_tags in policy.toml"),
+    ],
+)
+def test_it_says_how_far_a_hold_reaches(desk: Desk, kind: str, name: str, said: str) -> None:
+    assert said in desk.run("hold", "add", kind, name, *WHY).output
+    assert said not in desk.run("hold", "add", "process", THING, *WHY).output
+
+
+def test_a_new_reason_takes_the_place_of_the_old(desk: Desk) -> None:
+    desk.run("hold", "add", "task", THING, *WHY)
+    desk.run("hold", "add", "task", THING, "--reason", "a lawsuit")
+    assert [hold.reason for hold in holds(desk)] == ["a lawsuit"]
+
+
+def test_removing_what_is_not_on_hold_says_so(desk: Desk) -> None:
+    desk.run("hold", "add", "task", THING, *WHY)
+    result = desk.run("hold", "remove", "process", THING)
+    assert (result.exit_code, "was not on hold" in result.output) == (0, True)
+    assert len(holds(desk)) == 1
+
+
+@pytest.mark.parametrize("number", ["", "ada", "-1", "4711x", "4 711", "١٢", THING, f"https://go.tallyfy.com/{THING}"])
+def test_an_owner_is_a_number(desk: Desk, number: str) -> None:
+    refused = desk.run("hold", "add", "owner", number, *WHY)
+    assert refused.exit_code == 2
+    assert holds(desk) == []
+
+
+@pytest.mark.parametrize("kind", ["step", "", "owners", "run#"])
+def test_another_kind_of_thing_is_refused(desk: Desk, kind: str) -> None:
+    for doing in (("add", kind, THING, *WHY), ("remove", kind, THING)):
+        refused = desk.run("hold", *doing)
+        assert (refused.exit_code, "process, task, tag, template, owner" in refused.output) == (2, True)
+    assert holds(desk) == []
+
+
+def test_what_is_no_id_is_refused(desk: Desk) -> None:
+    assert desk.run("hold", "add", "process", "4711", *WHY).exit_code == 2
+    assert desk.run("hold", "remove", "process", f"{THING}/delete").exit_code == 2
+
+
+@pytest.mark.parametrize("reason", [(), ("--reason", ""), ("--reason", " \t\n"), ("--reason", "x" * 501)])
+def test_a_hold_needs_a_reason(desk: Desk, reason: tuple[str, ...]) -> None:
+    assert desk.run("hold", "add", "process", THING, *reason).exit_code == 2
+    assert holds(desk) == []
+
+
+# --- which organization -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("doing", [("add", "process", THING, *WHY), ("remove", "process", THING), ("list",)])
+def test_an_organization_that_is_not_the_stacks_is_refused(desk: Desk, doing: tuple[str, ...]) -> None:
+    refused = desk.run("hold", *doing, "--org", OTHER_ORG)
+    assert (refused.exit_code, "not one of this stack's" in refused.output) == (2, True)
+    assert holds(desk, OTHER_ORG) == []
+
+
+@pytest.mark.parametrize("doing", [("add", "process", THING, *WHY), ("remove", "process", THING), ("list",)])
+@pytest.mark.parametrize("known", [f"{ORG},{OTHER_ORG}", ""])
+def test_of_several_organizations_one_has_to_be_named(desk: Desk, doing: tuple[str, ...], known: str) -> None:
+    desk.stack.told["OrganizationIds"] = known
+    refused = desk.run("hold", *doing)
+    assert (refused.exit_code, "--org" in refused.output) == (2, True)
+    assert holds(desk) == []
+
+
+def test_the_named_one_of_several_organizations_is_meant(desk: Desk) -> None:
+    desk.stack.told["OrganizationIds"] = f"{ORG},{OTHER_ORG}"
+    assert desk.run("hold", "add", "process", THING, *WHY, "--org", OTHER_ORG).exit_code == 0
+    assert desk.run("hold", "add", "task", THING, *WHY, env={"LIFECYCLE_ORG": ORG}).exit_code == 0
+    assert [hold.key for hold in holds(desk, OTHER_ORG)] == [f"run#{THING}"]
+    assert [hold.key for hold in holds(desk)] == [f"task#{THING}"]
+    assert THING in desk.run("hold", "list", "--org", OTHER_ORG).output
+
+
+# --- the list ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_list_tells_what_why_who_and_since_when(desk: Desk) -> None:
+    desk.run("hold", "add", "process", THING, *WHY)
+    desk.run("hold", "add", "owner", "4711", "--reason", "a lawsuit")
+    listed = desk.run("hold", "list").output
+    lines = {line.split("  ")[0]: line for line in listed.splitlines()}
+    assert "an audit" in lines[f"process {THING}"]
+    assert OPERATOR in lines[f"process {THING}"]
+    assert "2026-06-01 12:00 UTC" in lines[f"process {THING}"]
+    assert "a lawsuit" in lines["everything of owner 4711"]
+
+
+def test_an_empty_list_says_so(desk: Desk) -> None:
+    result = desk.run("hold", "list")
+    assert (result.exit_code, "Nothing is on hold" in result.output) == (0, True)
+
+
+def test_what_was_put_there_by_hand_is_listed_without_markup(desk: Desk) -> None:
+    rows = MemoryRows()
+    desk.entrance.ledger = Ledger(rows, TERMS, desk.clock)
+    rows.write(Change(Key(f"holds#{ORG}", "odd"), {"reason": "[red]x[/red]\x1b[2J"}, 0))
+    listed = desk.run("hold", "list")
+    assert listed.exit_code == 0
+    assert "odd" in listed.output
+    assert "[red]x[/red]" in listed.output
+    assert "\x1b" not in listed.output
+    assert listed.output.count("unknown") == 2
+
+
+def test_a_hold_that_was_changed_meanwhile_is_told(desk: Desk) -> None:
+    desk.run("hold", "add", "process", THING, *WHY)
+
+    class Late(MemoryRows):
+        def write(self, *changes: Change) -> None:
+            raise Contention
+
+    late = Late()
+    MemoryRows.write(late, Change(Key(f"holds#{ORG}", f"run#{THING}"), {"reason": "an audit"}, 0))
+    desk.entrance.ledger = Ledger(late, TERMS, desk.clock)
+    refused = desk.run("hold", "remove", "process", THING)
+    assert (refused.exit_code, "changed meanwhile" in refused.output) == (3, True)
+    assert desk.entrance.ledger.holds(ORG) == {f"{Resource.RUN}#{THING}": "an audit"}
