@@ -148,20 +148,22 @@ def check(ctx: typer.Context, api_url: ApiUrl = None, stack: StackName = None, r
     """Check settings, secrets, tokens and roles; only reads, changes nothing."""
     from cli import preflight
     from cli.delivery import declared_people, declared_sources
+    from lifecycle.judgement.preflight import Mark
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
-    marks = {preflight.Mark.YES: YES, preflight.Mark.NOTE: NOTE, preflight.Mark.NO: NO}
+    marks = {Mark.YES: YES, Mark.NOTE: NOTE, Mark.NO: NO}
     shown = table("", "what", "found", "what to do")
     failed = 0
     for finding in preflight.check(
         target,
         declared_sources(),
         declared_people(),
+        preflight.declared_policy(),
         lambda _: world.api(target, api_url),
         preflight.read_only(world.session()),
         clock=world.clock,
     ):
-        failed += finding.mark is preflight.Mark.NO
+        failed += finding.mark is Mark.NO
         shown.add_row(marks[finding.mark], plain(finding.what), plain(finding.found), plain(finding.todo))
     console().print(shown)
     if failed:

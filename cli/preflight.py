@@ -2,51 +2,36 @@
 
 import binascii
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from pathlib import Path
 
 import requests
 
 from cli.api import Api
 from cli.aws import Stack, output_of
+from cli.delivery import SOURCES_FILE
 from cli.rehearsal import Rehearsal
 from cli.signing import sign
 from cli.trouble import Trouble, trouble_in
 from lifecycle.adapters.secrets import Secrets, signing_secrets
-from lifecycle.adapters.tallyfy import HttpTallyfy, Json, Tokens, pooled_session
+from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens, pooled_session
 from lifecycle.judgement.http import Request
 from lifecycle.judgement.people import People
+from lifecycle.judgement.policy import Policy
+from lifecycle.judgement.preflight import Finding, Mark, of_policy
 from lifecycle.judgement.signatures import Scheme
 from lifecycle.judgement.sources import Source, Sources
-from lifecycle.words.capabilities import PERMANENT
+from lifecycle.usecases.preflight import of_organization
 from lifecycle.words.errors import LifecycleError
 
 OUTPUTS = (
     *("ApiUrl", "CommandsQueueUrl", "CommandsDeadLetterQueueUrl", "PurgeQueueUrl", "PurgeDeadLetterQueueUrl"),
     *("LedgerTableName", "SecretPrefix", "OrganizationIds", "TallyfyBaseUrl"),
 )
+POLICY_FILE = SOURCES_FILE.with_name("policy.toml")
 _SECONDS = 15.0
 _LEAST_SECRET_BYTES = 24
 """What Standard Webhooks asks of a secret."""
-
-
-class Mark(StrEnum):
-    """How a check came out. Only NO makes the command fail."""
-
-    YES = "yes"
-    NOTE = "note"
-    NO = "no"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the table."""
-
-    mark: Mark
-    what: str
-    found: str
-    todo: str = ""
 
 
 class ReadOnlySession(requests.Session):
@@ -58,6 +43,18 @@ class ReadOnlySession(requests.Session):
             message = f"A check only reads; it does not send {method!r}."
             raise RuntimeError(message)
         return super().request(method, url, *args, **kwargs)  # type: ignore[arg-type]
+
+
+def declared_policy(path: Path = POLICY_FILE) -> Policy:
+    """What a sweep is to do, in this checkout.
+
+    Raises:
+        Trouble: The file is missing or wrong.
+    """
+    try:
+        return Policy.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise Trouble(f"{path} cannot be read: {error}") from error
 
 
 def read_only(session: requests.Session | None = None) -> ReadOnlySession:
@@ -73,6 +70,7 @@ def check(
     stack: Stack,
     sources: Sources,
     people: People,
+    policy: Policy,
     api: Callable[[str], Api],
     session: ReadOnlySession,
     *,
@@ -81,6 +79,7 @@ def check(
     """Check everything that can be checked without changing anything; findings come as they are made."""
     yield _file("sources.toml", "source", "sources", sources.sources)
     yield _file("people.toml", "person", "people", people.people)
+    yield from of_policy(policy)
     missing = [name for name in OUTPUTS if not stack.outputs().get(name)]
     if missing:
         yield Finding(Mark.NO, f"stack {stack.name}", f"no output {', '.join(missing)}", "Deploy this release.")
@@ -97,7 +96,7 @@ def check(
         yield _chat_secret(stack.secrets(), prefix)
         yield from _lost(people, organizations)
     for org_id in organizations:
-        yield from _organization(stack, sources, session, org_id, organizations)
+        yield from _organization(stack, sources, policy, session, org_id, organizations, clock())
 
 
 def _file(name: str, one: str, many: str, entries: Mapping[str, object]) -> Finding:
@@ -190,69 +189,28 @@ def _lost(people: People, organizations: list[str]) -> Iterator[Finding]:
 
 
 def _organization(
-    stack: Stack, sources: Sources, session: ReadOnlySession, org_id: str, organizations: list[str]
+    stack: Stack,
+    sources: Sources,
+    policy: Policy,
+    session: ReadOnlySession,
+    org_id: str,
+    organizations: list[str],
+    now: datetime,
 ) -> Iterator[Finding]:
-    tokens = Tokens(stack.secrets(), output_of(stack, "SecretPrefix"), frozenset(organizations))
-    what = f"organization {org_id}"
-    try:
-        tokens.of(org_id, fresh=True)
-    except LifecycleError as error:
-        yield Finding(Mark.NO, what, error.reason, "Store the token of a dedicated Tallyfy admin user.")
-        return
+    prefix = output_of(stack, "SecretPrefix")
     try:
         tallyfy = HttpTallyfy(
             session,
             output_of(stack, "TallyfyBaseUrl"),
-            tokens,
+            Tokens(stack.secrets(), prefix, frozenset(organizations)),
             capabilities=frozenset(),  # Nothing can be expressed: this one only looks.
             spend=lambda _: None,
             time_left=lambda: _SECONDS,
         )
-        member, organization = tallyfy.account(org_id)
+        # The lines below the organization's are about it.
+        yield from of_organization(tallyfy, stack.secrets(), prefix, policy, sources, org_id, now)
     except (LifecycleError, ValueError) as error:
-        yield Finding(Mark.NO, what, _said(error), "Replace the token, or correct OrganizationIds.")
-        return
-    # The two lines below the organization's are about it.
-    yield Finding(Mark.YES, what, f"the token opens {organization.get('name') or 'it'}")
-    yield _role(str(member.get("role") or "unknown"), sources, org_id)
-    yield _auto_archive(organization)
-
-
-def _role(role: str, sources: Sources, org_id: str) -> Finding:
-    what = "its user's role"
-    lasting = sorted(
-        {
-            doing.name
-            for source in sources.sources.values()
-            if source.reaches(org_id)
-            for doing in PERMANENT
-            if source.allows(doing)
-        }
-    )
-    match role.lower():
-        case "admin":
-            return Finding(Mark.YES, what, "admin: may do everything")
-        case "standard" if lasting:
-            return Finding(
-                Mark.NO,
-                what,
-                f"standard: may archive and restore, but not {', '.join(lasting)}",
-                "Make the user an Admin in Tallyfy, or take these out of sources.toml.",
-            )
-        case "standard":
-            return Finding(Mark.YES, what, "standard: may archive and restore, which is all that is asked for")
-        case _:
-            return Finding(
-                Mark.NO, what, f"{role}: may not archive", "Make the user an Admin (or Standard) in Tallyfy."
-            )
-
-
-def _auto_archive(organization: Json) -> Finding:
-    what = "its auto-archive"
-    if not organization.get("auto_archive"):
-        return Finding(Mark.YES, what, "off: Tallyfy archives nothing by itself")
-    after = organization.get("auto_archive_processes_after")
-    return Finding(Mark.NOTE, what, f"on, after {after or 'some'} days: Tallyfy may archive processes first")
+        yield Finding(Mark.NO, f"organization {org_id}", _said(error), "Try again later, or check TallyfyBaseUrl.")
 
 
 def _said(error: Exception) -> str:

@@ -1,14 +1,16 @@
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import requests
 
-from cli import delivery
+from cli import delivery, preflight
 from cli.local.simulator import LIGHT_TOKEN, STANDARD_TOKEN, Fault, SeedOrganization
 from cli.local.simulator.seed import Seed
 from cli.preflight import ReadOnlySession
 from lifecycle.judgement.people import People
+from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.sources import Sources
 from tests.unit.cli.desk import ORG, Desk
 
@@ -19,11 +21,12 @@ def test_all_is_well(desk: Desk) -> None:
     assert "✗" not in result.output
     for part in (
         "8 sources",
+        "1 rule: completed; a plan does at most 1000 things and 30 percent of them",
         "1 person: ada",
         "signing secret of Slack",
         "https://api.test",
         "secret of source crm",
-        "admin: may do everything",
+        "admin, which may do everything",
         "Example Ltd",
     ):
         assert part in result.output
@@ -61,7 +64,7 @@ def failing(desk: Desk, what: str) -> str:
 
 def test_a_standard_member_is_not_enough_for_permanent_deletes(desk: Desk) -> None:
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = STANDARD_TOKEN
-    assert "Make the user an Admin" in failing(desk, "standard: may archive and restore, but not run.delete")
+    assert "Make the user an Admin" in failing(desk, "standard, which may archive and restore, but not run.delete")
 
 
 def test_a_standard_member_is_enough_without_them(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,12 +72,12 @@ def test_a_standard_member_is_enough_without_them(desk: Desk, monkeypatch: pytes
     monkeypatch.setattr(delivery, "declared_sources", lambda: few)
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = STANDARD_TOKEN
     result = desk.run("check")
-    assert (result.exit_code, "which is all that is asked for" in result.output) == (0, True), result.output
+    assert (result.exit_code, "all that is asked for" in result.output) == (0, True), result.output
 
 
 def test_a_light_member_is_not_enough(desk: Desk) -> None:
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = LIGHT_TOKEN
-    failing(desk, "light: may not archive")
+    failing(desk, "light, which may not archive")
 
 
 def test_a_refused_token(desk: Desk) -> None:
@@ -173,7 +176,82 @@ def test_tallyfys_own_archiving_is_noted(desk: Desk) -> None:
     desk.simulator.organization.auto_archive = True
     desk.simulator.organization.auto_archive_processes_after = 14
     result = desk.run("check")
-    assert (result.exit_code, "on, after 14 days" in result.output) == (0, True)
+    assert (
+        result.exit_code,
+        "on, after 14 days: Tallyfy archives first, before rule 'completed' (30 days)" in result.output,
+    ) == (0, True)
+
+
+def test_an_aging_token_is_noted_with_the_days_it_has_left(desk: Desk) -> None:
+    desk.entrance.secrets.stored[f"stack/tokens/{ORG}"] = desk.clock() - timedelta(days=170)
+    result = desk.run("check")
+    assert (result.exit_code, "aging, stored 170 days ago: 13 days left" in result.output) == (0, True), result.output
+
+
+def test_a_refused_tokens_age_is_told_with_it(desk: Desk) -> None:
+    desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = "of somebody who logged out"
+    desk.entrance.secrets.stored[f"stack/tokens/{ORG}"] = desk.clock() - timedelta(days=200)
+    assert "stored 200 days ago" in failing(desk, "refused the token")
+
+
+def test_the_policy_is_summed_up_with_what_its_caps_do_not_stop(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    risky = Policy.parse("""
+        zone = "UTC"
+        caps = { count = 50, percent = 100 }
+        [[rules]]
+        name = "dead-tags"
+        resource = "tag"
+        action = "delete"
+        irreversible = true
+        when = { unused = true }
+        caps = { count = 60 }
+    """)
+    monkeypatch.setattr(preflight, "declared_policy", lambda: risky)
+    result = desk.run("check")
+    assert result.exit_code == 0, result.output
+    for part in (
+        "1 rule: dead-tags; cannot be undone: dead-tags; a plan does at most 50 things",
+        "100 percent is no cap",
+        "count 60 is wider than the plan's 50",
+    ):
+        assert part in result.output
+
+
+def test_a_rule_that_deletes_needs_an_admin_as_a_source_does(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = Sources.parse('[sources.operator]\nscheme = "standard-webhooks"\nmay = ["run.archive"]\n')
+    deleting = """
+        zone = "UTC"
+        [[rules]]
+        name = "ancient"
+        resource = "process"
+        action = "delete"
+        irreversible = true
+        when = { archived_days = 365 }
+    """
+    monkeypatch.setattr(delivery, "declared_sources", lambda: few)
+    monkeypatch.setattr(preflight, "declared_policy", lambda: Policy.parse(deleting))
+    desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = STANDARD_TOKEN
+    assert "policy.toml" in failing(desk, "but not run.delete")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("rules = []\n", "policy.toml"), ("zone", "policy.toml is not TOML"), (None, "cannot be read")],
+)
+def test_a_policy_that_is_wrong_is_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None, said: str
+) -> None:
+    wrong = tmp_path / "policy.toml"
+    if text is not None:
+        wrong.write_text(text)
+    monkeypatch.setattr(preflight.declared_policy, "__defaults__", (wrong,))
+    result = desk.run("check")
+    assert (result.exit_code, said in re.sub(r"\s+", " ", result.output)) == (1, True), result.output
+
+
+def test_a_base_url_that_is_none_is_told(desk: Desk) -> None:
+    desk.stack.told["TallyfyBaseUrl"] = "http://tallyfy.test/api"
+    failing(desk, f"organization {ORG}")
 
 
 @pytest.mark.parametrize("failure", [500, requests.ConnectionError("gone")])
