@@ -549,6 +549,7 @@ class Night:
             mode=self.mode,
             org_ids=frozenset({ORG}),
             id_key=lambda: ID_KEY,
+            retry_base=world.retry_base,
             clock=world.clock,
             sleep=self._sleep,
             time_left=lambda: self.time_left,

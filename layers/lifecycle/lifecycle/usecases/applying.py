@@ -31,7 +31,6 @@ from lifecycle.words.intents import intent_id
 from lifecycle.words.things import Thing
 
 _FIRST = 5
-_LOOK_AGAIN_SECONDS = 30.0
 _BATCH = 100
 _NEEDED_SECONDS = 30.0
 _FRESH = timedelta(days=7)
@@ -79,7 +78,10 @@ class Application:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applying:
-    """Everything that applying needs. ``take_turn`` waits for the pace before each call to Tallyfy."""
+    """Everything that applying needs. ``take_turn`` waits for the pace before each call to Tallyfy.
+
+    ``look_again`` is how many seconds the first commands are given before they are looked at.
+    """
 
     rows: Rows
     ledger: Ledger
@@ -93,6 +95,7 @@ class Applying:
     clock: Callable[[], datetime]
     time_left: Callable[[], float]
     take_turn: Callable[[str], None]
+    look_again: float
     after_batch: Callable[[], None] = field(default=lambda: None)
     """Called after each batch was recorded; tests end the process there."""
 
@@ -158,7 +161,7 @@ class Applying:
         if not state.sent and first:
             self._send(plan, first, state)
             self._save(plan, part, replace(state, sent=len(first)), version)
-            raise Throttled(Code.IN_LINE, f"The first {len(first)} are under way.", retry_after=_LOOK_AGAIN_SECONDS)
+            raise Throttled(Code.IN_LINE, f"The first {len(first)} are under way.", retry_after=self.look_again)
         for entry in first:
             why = self._mismatch(plan, entry)
             if why:
@@ -172,7 +175,7 @@ class Applying:
         thing = entry.thing
         intent = self.ledger.find(self._intent_id(plan, thing))
         if intent is None or intent.status in OPEN:
-            raise Throttled(Code.IN_LINE, "The first ones are under way.", retry_after=_LOOK_AGAIN_SECONDS)
+            raise Throttled(Code.IN_LINE, "The first ones are under way.", retry_after=self.look_again)
         if intent.status is not Status.DONE:
             return "" if _is_skipped(intent) else f"{_name(thing)} ended as {intent.status}: {intent.reason}"
         self.take_turn(plan.org_id)

@@ -44,7 +44,6 @@ _SEALING_SECONDS = 300.0
 """What writing a large plan and its report may take."""
 _SHORT_WAIT = 10.0
 """Up to so many seconds the sweep waits for its pace itself; there is one of it, and a page needs one call."""
-_RETRY_BASE = 30.0
 _KEEP = timedelta(days=30)
 _LOCKED = timedelta(hours=6)
 """Longer than a sweep ever waits between two invocations. One that crashed for good blocks others for no longer."""
@@ -101,7 +100,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """Everything a sweep needs. ``sleep`` takes seconds."""
+    """Everything a sweep needs. ``retry_base`` is the first wait after a failure; it and ``sleep`` are in seconds."""
 
     rows: Rows
     ledger: Ledger
@@ -119,6 +118,7 @@ class Sweep:
     mode: Mode
     org_ids: frozenset[str]
     id_key: Callable[[], bytes]
+    retry_base: float
     clock: Callable[[], datetime]
     sleep: Callable[[float], None]
     time_left: Callable[[], float]
@@ -164,6 +164,7 @@ class Sweep:
             clock=self.clock,
             time_left=self.time_left,
             take_turn=self._take_turn,
+            look_again=self.retry_base,
             after_batch=self.after_step,
         )
 
@@ -174,7 +175,7 @@ class Sweep:
         elif trouble.code is Code.OUT_OF_TIME:
             wait = waiting.clamp(1)  # It was at work for the whole time.
         else:
-            wait = waiting.anew(trouble.retry_after, message.receives, base=_RETRY_BASE, roll=1.0)
+            wait = waiting.anew(trouble.retry_after, message.receives, base=self.retry_base, roll=1.0)
         waits = Signal.RETRIED if trouble.counted else Signal.THROTTLED
         self.signals.note(Signal.TOKEN_REFUSED if refused else waits, {"code": trouble.code, "reason": trouble.reason})
         self.queue.hide(message, wait)

@@ -77,13 +77,13 @@ class TallyfySettings(Settings):
     tallyfy_base_url: Annotated[str, AfterValidator(checked_base_url)]
     rate_per_minute: Annotated[int, Field(ge=1, le=6000)]
     ledger_days: Annotated[int, Field(ge=30)]
+    retry_base_seconds: Annotated[float, Field(gt=0, le=600)]
 
 
 class WorkerSettings(TallyfySettings):
     """``functions/worker``, for people's commands and for the bulk of sweeps, and ``functions/purge``."""
 
     minimum_archive_days: Annotated[int, Field(ge=1)]
-    retry_base_seconds: Annotated[float, Field(gt=0, le=600)]
     lane: Lane
     lease_seconds: Annotated[int, Field(ge=1)]
     queue_retention_seconds: Annotated[int, Field(ge=3600)]

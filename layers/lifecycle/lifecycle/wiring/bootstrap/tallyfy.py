@@ -121,6 +121,7 @@ def sweep() -> Sweep:
         mode=settings.sweep_mode,
         org_ids=settings.organization_ids,
         id_key=id_key(settings.id_key_secret_arn),
+        retry_base=settings.retry_base_seconds,
         clock=now,
         sleep=time.sleep,
         time_left=stopwatch.left,
