@@ -45,11 +45,11 @@ TALLYFY = {
     "TALLYFY_BASE_URL": "https://go.tallyfy.com/api/",
     "RATE_PER_MINUTE": "100",
     "LEDGER_DAYS": "400",
+    "RETRY_BASE_SECONDS": "30",
 }
 WORKER = {
     **TALLYFY,
     "MINIMUM_ARCHIVE_DAYS": "30",
-    "RETRY_BASE_SECONDS": "30",
     "LANE": "people",
     "LEASE_SECONDS": "90",
     "QUEUE_RETENTION_SECONDS": "345600",
