@@ -80,6 +80,11 @@ def reasons(findings: Iterable[Finding]) -> tuple[str, ...]:
     return tuple(_sentence(finding) for finding in findings if finding.mark is Mark.NO)
 
 
+def notes(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """What whoever reads a plan should know beside it: one sentence for each NOTE."""
+    return tuple(_sentence(finding) for finding in findings if finding.mark is Mark.NOTE)
+
+
 def _sentence(finding: Finding) -> str:
     said = f"{finding.what[:1].upper()}{finding.what[1:]}: {finding.found.removesuffix('.')}."
     return f"{said} {finding.todo}".strip()

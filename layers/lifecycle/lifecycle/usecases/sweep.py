@@ -34,7 +34,7 @@ from lifecycle.usecases.applying import Application, Applying, Part, Stage
 from lifecycle.usecases.inventory import Inventory
 from lifecycle.usecases.outcomes import SCHEMA_VERSION, Outcomes
 from lifecycle.usecases.planning import Terms, seal, unseen
-from lifecycle.usecases.preflight import Preflight, reasons
+from lifecycle.usecases.preflight import Preflight, notes, reasons
 from lifecycle.words.commands import PLAN, SWEEP, Id, ShortLine, describe
 from lifecycle.words.errors import Code, Poison, Rejected, Retryable, Throttled, TokenRefused
 
@@ -84,13 +84,14 @@ class Errand(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a sweep stands. ``lists`` is JSON: how far each list was read; ``stops``: what was not in order."""
+    """Where a sweep stands. As JSON: how far each list was read, and what the look before it found out."""
 
     terms: str = ""
     """The mode and the policy it was begun under."""
     begun_at: str = ""
     lists: str = "[]"
     stops: str = "[]"
+    notes: str = "[]"
     plan: str = ""
     """The hash of its plan, once there is one."""
     seen: int = 0
@@ -238,6 +239,7 @@ class Sweep:
             begun_at=self.clock().isoformat(),
             lists=json.dumps([asdict(Census()) for _ in lists_of(self.policy)]),
             stops=json.dumps(reasons(findings)),
+            notes=json.dumps(notes(findings)),
         )
 
     def _look(self, org_id: str) -> tuple[Finding, ...]:
@@ -267,6 +269,7 @@ class Sweep:
             before=before,
             stops=stops,
             person=person,
+            notes=tuple(json.loads(progress.notes)),
             per_minute=self.pacing.rate.per_minute,
         )
         return seal(inventory, lists, heading, terms, self.objects)
