@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from cli.trouble import Exit, Trouble
 from lifecycle.adapters.ledger import Ledger, Terms
+from lifecycle.adapters.objects import Objects, S3Objects
 from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import Queue, SqsQueue
 from lifecycle.adapters.rows import DynamoRows, Key, Rows
@@ -72,6 +73,12 @@ class Stack(Protocol):
 
     def caller(self) -> str:
         """Who works on it, as AWS knows them."""
+
+    def rows(self) -> Rows:
+        """The ledger's table: what sweeps and those who apply plans record of themselves."""
+
+    def objects(self) -> Objects:
+        """Where its plans are kept."""
 
     def pacing(self) -> Pacing:
         """The shared pace, with its pause flag."""
@@ -170,6 +177,14 @@ class AwsStack:
         """See `Stack`."""
         return self._session.client("sts", config=_CONFIG).get_caller_identity()["Arn"]
 
+    def rows(self) -> Rows:
+        """See `Stack`."""
+        return self._rows
+
+    def objects(self) -> Objects:
+        """See `Stack`."""
+        return S3Objects(self._session.client("s3", config=_CONFIG), output_of(self, "PlansBucketName"))
+
     def pacing(self) -> Pacing:
         """See `Stack`."""
         return Pacing(self._rows, _ANY_RATE, lambda: datetime.now(UTC))
@@ -203,3 +218,25 @@ def output_of(stack: Stack, name: str) -> str:
     if not value:
         raise Trouble(f"Stack '{stack.name}' has no output {name}. Is it one of tallyfy-lifecycle's?", Exit.UNREACHABLE)
     return value
+
+
+def organizations_of(stack: Stack, org: str | None) -> list[str]:
+    """The organizations meant: the one that was named, or all of the stack's.
+
+    Raises:
+        Trouble: The one that was named is not the stack's: what is asked of it there would mean nothing.
+    """
+    known = [org_id for org_id in output_of(stack, "OrganizationIds").split(",") if org_id]
+    if org is None:
+        return known
+    if org.strip() not in known:
+        raise Trouble(f"Organization {org.strip()} is not one of this stack's: {', '.join(known)}.", Exit.USAGE)
+    return [org.strip()]
+
+
+def one_organization(stack: Stack, org: str | None) -> str:
+    """As `organizations_of`, where only one can be meant."""
+    meant = organizations_of(stack, org)
+    if len(meant) > 1:
+        raise Trouble(f"Say which organization with --org: {', '.join(meant)}.", Exit.USAGE)
+    return meant[0]

@@ -148,6 +148,7 @@ def check(ctx: typer.Context, api_url: ApiUrl = None, stack: StackName = None, r
     """Check settings, secrets, tokens and roles; only reads, changes nothing."""
     from cli import preflight
     from cli.delivery import declared_people, declared_sources
+    from cli.reading import read_only
     from lifecycle.judgement.preflight import Mark
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
@@ -160,7 +161,7 @@ def check(ctx: typer.Context, api_url: ApiUrl = None, stack: StackName = None, r
         declared_people(),
         preflight.declared_policy(),
         lambda _: world.api(target, api_url),
-        preflight.read_only(world.session()),
+        read_only(world.session()),
         clock=world.clock,
     ):
         failed += finding.mark is Mark.NO

@@ -10,11 +10,12 @@ import requests
 from cli.api import Api
 from cli.aws import Stack, output_of
 from cli.delivery import SOURCES_FILE
+from cli.reading import ReadOnlySession
 from cli.rehearsal import Rehearsal
 from cli.signing import sign
 from cli.trouble import Trouble, trouble_in
 from lifecycle.adapters.secrets import Secrets, signing_secrets
-from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens, pooled_session
+from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens
 from lifecycle.judgement.http import Request
 from lifecycle.judgement.people import People
 from lifecycle.judgement.policy import Policy
@@ -34,17 +35,6 @@ _LEAST_SECRET_BYTES = 24
 """What Standard Webhooks asks of a secret."""
 
 
-class ReadOnlySession(requests.Session):
-    """A session that can only read: whatever calls it, nothing in Tallyfy changes."""
-
-    def request(self, method: str | bytes, url: str | bytes, *args: object, **kwargs: object) -> requests.Response:
-        """Send a GET; refuse anything else."""
-        if method != "GET":
-            message = f"A check only reads; it does not send {method!r}."
-            raise RuntimeError(message)
-        return super().request(method, url, *args, **kwargs)  # type: ignore[arg-type]
-
-
 def declared_policy(path: Path = POLICY_FILE) -> Policy:
     """What a sweep is to do, in this checkout.
 
@@ -55,15 +45,6 @@ def declared_policy(path: Path = POLICY_FILE) -> Policy:
         return Policy.parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise Trouble(f"{path} cannot be read: {error}") from error
-
-
-def read_only(session: requests.Session | None = None) -> ReadOnlySession:
-    """The worker's session, with its settings and transports, but only for reading."""
-    like = session or pooled_session()
-    reading = ReadOnlySession()
-    reading.trust_env = like.trust_env
-    reading.adapters = like.adapters
-    return reading
 
 
 def check(

@@ -18,10 +18,11 @@ from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorT
 from cli.main import app
 from cli.trouble import Exit, Trouble
 from cli.world import World
-from lifecycle.adapters.ledger import Claim, Ledger
+from lifecycle.adapters.ledger import Claim, Ledger, Terms
+from lifecycle.adapters.objects import MemoryObjects, Objects
 from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import MemoryQueue
-from lifecycle.adapters.rows import MemoryRows
+from lifecycle.adapters.rows import MemoryRows, Rows
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.tallyfy import pooled_session
 from lifecycle.judgement.http import Request, Response, answer, problem
@@ -33,6 +34,7 @@ from lifecycle.usecases.sweep import Progress
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, LifecycleError
 from tests.builders import CONFIG, ID_KEY, NOW, PEOPLE, PREFIX, SHARED, WHSEC, Clock, Entrance
+from tests.worlds import Night
 
 ORG = DefaultIds.ORGANIZATION
 API_URL = "https://api.test"
@@ -136,7 +138,10 @@ class MemoryStack:
         self.dead = {name: MemoryQueue(clock) for name in ("commands", "purge", "bulk", "events", "sweeps")}
         self.origins = {"commands": self.entrance.ordinary, "purge": self.entrance.permanent}
         self.origins |= {name: MemoryQueue(clock) for name in ("bulk", "events", "sweeps")}
-        self.rows = MemoryRows()
+        self.table: Rows = MemoryRows()
+        self.kept: Objects = MemoryObjects()
+        # As in a stack: one table for the ledger, the pace and the sweeps.
+        self.entrance.ledger = Ledger(self.table, Terms(timedelta(seconds=90), timedelta(days=400), 6), clock)
         self.put: list[Mapping[str, str]] = []
         self.refused = 0
         self.entrance.secrets.texts[f"{PREFIX}/tokens/{ORG}"] = DEFAULT_TOKEN
@@ -177,11 +182,17 @@ class MemoryStack:
     def caller(self) -> str:
         return OPERATOR
 
+    def rows(self) -> Rows:
+        return self.table
+
+    def objects(self) -> Objects:
+        return self.kept
+
     def pacing(self) -> Pacing:
-        return Pacing(self.rows, Rate(60, 1), self.entrance.clock)
+        return Pacing(self.table, Rate(60, 1), self.entrance.clock)
 
     def sweep(self, sweep_id: str, org_id: str) -> Progress | None:
-        return progress(self.rows, sweep_id, org_id)
+        return progress(self.table, sweep_id, org_id)
 
     def intent(self, intent_id: str) -> IntentRow | None:
         return self.entrance.ledger.find(intent_id)
@@ -208,6 +219,15 @@ class Desk:
         )
         runner = CliRunner(env={**clean, "COLUMNS": "200", "TERM": "dumb", **(env or {})})
         return runner.invoke(app, list(words), obj=world, input=typed)
+
+    def move_to(self, night: Night) -> None:
+        """Stand before a stack whose sweeps really work: its rows, plans, queue and Tallyfy."""
+        world = night.world
+        self.clock, self.simulator = world.clock, world.simulator
+        self.stack.table, self.stack.kept = world.rows, night.objects
+        self.stack.origins["sweeps"] = night.queue
+        self.stack.dead["sweeps"] = world.dead_letters
+        self.entrance.ledger = world.ledger
 
     def work(self, status: Status = Status.DONE, code: Code = Code.ACTED, reason: str = "It is so.") -> None:
         """Be the worker: carry everything that waits to this end."""

@@ -9,24 +9,26 @@ from samtranslator.yaml_helper import yaml_parse
 from typer.testing import CliRunner
 
 from cli import letters
-from cli.aws import AwsStack, output_of, paired, progress
+from cli.aws import AwsStack, one_organization, organizations_of, output_of, paired, progress
 from cli.local.build import ROOT, LocalStackError
 from cli.local.simulator import default_seed
 from cli.main import app
 from cli.trouble import Exit, Trouble, trouble_in
 from lifecycle.adapters.ledger import Ledger, Terms
-from lifecycle.adapters.rows import DynamoRows
+from lifecycle.adapters.rows import Change, DynamoRows, Key
 from lifecycle.judgement.decide import Mode
 from lifecycle.words.errors import Code, Rejected, Retryable
 from tests.builders import NOW, ORG, Clock, command
 from tests.worlds import Night, World
 
 REGION = "eu-west-1"
+OTHER = "b" * 32
 QUEUES = ("CommandsQueue", "CommandsDeadLetterQueue", "PurgeQueue", "PurgeDeadLetterQueue")
 TEMPLATE = {
     "Parameters": {"SweepMode": {"Type": "String", "Default": "report"}},
     "Resources": {
         **{name: {"Type": "AWS::SQS::Queue"} for name in QUEUES},
+        "PlansBucket": {"Type": "AWS::S3::Bucket"},
         "Bus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": "stack"}},
         "LedgerTable": {
             "Type": "AWS::DynamoDB::Table",
@@ -43,6 +45,8 @@ TEMPLATE = {
     "Outputs": {
         **{f"{name}Url": {"Value": {"Ref": name}} for name in QUEUES},
         "LedgerTableName": {"Value": {"Ref": "LedgerTable"}},
+        "PlansBucketName": {"Value": {"Ref": "PlansBucket"}},
+        "OrganizationIds": {"Value": f"{ORG},{OTHER}"},
         "SecretPrefix": {"Value": "stack"},
         "BusName": {"Value": "stack"},
     },
@@ -150,9 +154,31 @@ def test_a_sweep_is_read_from_the_row_that_a_sweep_writes(stack: AwsStack, clock
         pass
     found = progress(world.rows, "2026-06-01T04:10:00Z", ORG)
     assert found is not None
-    assert (found.done, found.seen, found.due, found.sent) == (True, 2, 1, 0)
+    assert (found.done, found.seen, found.due, found.plan) == (True, 2, 1, night.plans()[0].hash)
     assert progress(world.rows, "another", ORG) is None
     assert stack.sweep("another", ORG) is None
+
+
+def test_plans_are_read_from_the_bucket_and_records_from_the_table(stack: AwsStack) -> None:
+    bucket = output_of(stack, "PlansBucketName")
+    client = boto3.client("s3", region_name=REGION)
+    client.put_object(Bucket=bucket, Key=f"plans/{ORG}/{'a' * 64}/plan.json", Body=b"{}")
+    assert stack.objects().get(f"plans/{ORG}/{'a' * 64}/plan.json") == b"{}"
+    key = Key(f"sweep#{ORG}", "newest")
+    stack.rows().write(Change(key, {"plan": "a" * 64}, 0))
+    [row] = stack.rows().read(key)
+    assert row is not None
+    assert row.values == {"plan": "a" * 64}
+
+
+def test_only_an_organization_of_the_stack_can_be_meant(stack: AwsStack) -> None:
+    assert organizations_of(stack, None) == [ORG, OTHER]
+    assert organizations_of(stack, f" {OTHER}") == [OTHER]
+    with pytest.raises(Trouble, match="not one of this stack's"):
+        organizations_of(stack, "c" * 32)
+    with pytest.raises(Trouble, match=f"--org: {ORG}, {OTHER}"):
+        one_organization(stack, None)
+    assert one_organization(stack, ORG) == ORG
 
 
 def _client_error() -> ClientError:

@@ -8,7 +8,7 @@ import requests
 from cli import delivery, preflight
 from cli.local.simulator import LIGHT_TOKEN, STANDARD_TOKEN, Fault, SeedOrganization
 from cli.local.simulator.seed import Seed
-from cli.preflight import ReadOnlySession
+from cli.reading import ReadOnlySession
 from lifecycle.judgement.people import People
 from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.sources import Sources

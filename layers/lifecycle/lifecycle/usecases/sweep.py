@@ -218,6 +218,7 @@ class Sweep:
                 self.after_step()
         if not progress.plan:
             plan = self._plan(sweep_id, org_id, inventory, progress)
+            self._remember(plan)
             progress = replace(progress, plan=plan.hash, seen=plan.seen, due=plan.due)
             version = self._save(sweep_id, org_id, progress, version)
             self.after_step()
@@ -273,6 +274,12 @@ class Sweep:
             per_minute=self.pacing.rate.per_minute,
         )
         return seal(inventory, lists, heading, terms, self.objects)
+
+    def _remember(self, plan: Plan) -> None:
+        """Say which plan is the newest, for whoever wants to see it and does not know its name."""
+        key = newest_key(plan.org_id)
+        [row] = self.rows.read(key)
+        self.rows.write(Change(key, {"sweep_id": plan.sweep_id, "plan": plan.hash}, row.version if row else 0))
 
     def _applied_last(self, org_id: str) -> tuple[Policy | None, tuple[str, ...]]:
         """The policy that was applied last, if it was another one; or why that cannot be said."""
@@ -394,6 +401,11 @@ class Sweep:
 def state_key(sweep_id: str, org_id: str) -> Key:
     """Where a sweep's progress is recorded."""
     return Key(f"sweep#{org_id}#{sweep_id}", "state")
+
+
+def newest_key(org_id: str) -> Key:
+    """Where it is recorded which plan of an organization is the newest."""
+    return Key(f"sweep#{org_id}", "newest")
 
 
 def _lock_key(org_id: str) -> Key:
