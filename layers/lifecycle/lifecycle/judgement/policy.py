@@ -9,7 +9,7 @@ import json
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Self
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
@@ -201,6 +201,15 @@ class Policy(OperatorsFile):
     growth_percent: Annotated[int, Field(strict=True, ge=1, le=1000)] = 50
     """By how much a change of the policy may make a plan grow before a person must apply it."""
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)]
+
+    @field_validator("zone", mode="before")
+    @classmethod
+    def _known_zone(cls, name: object) -> object:
+        try:
+            return ZoneInfo(name) if isinstance(name, str) else name
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder of the time zones.
+            msg = "write the name of a time zone, such as Europe/Berlin"
+            raise ValueError(msg) from None
 
     @property
     def acting(self) -> tuple[Rule, ...]:
