@@ -46,8 +46,9 @@ class Inventory:
         listing = self.tallyfy.page(self.org_id, asked.resource, number, _query(asked))
         # What has no id cannot be named, so it can be neither judged nor acted on.
         named = [thing for thing in listing.things if re.fullmatch(ID_PATTERN, thing.id)]
-        body = "".join(f"{fact_line(thing)}\n" for thing in named)
-        self.objects.put(self._key(asked, census, number), body.encode(), kind=_LINES)
+        lines = [(thing, line) for thing in named if (line := _line(thing)) is not None]
+        named = [thing for thing, _ in lines]
+        self.objects.put(self._key(asked, census, number), b"".join(line for _, line in lines), kind=_LINES)
         after = census.with_page(
             named,
             unreadable=listing.unreadable + len(listing.things) - len(named),
@@ -72,6 +73,14 @@ class Inventory:
 
     def _key(self, asked: Asked, census: Census, number: int) -> str:
         return f"{self.folder}/{asked.resource}-{asked.state}/{census.reading}/{number:06d}.jsonl"
+
+
+def _line(thing: Thing) -> bytes | None:
+    """A thing as it is put away. ``None`` where its name holds half a character, which no file can hold."""
+    try:
+        return f"{fact_line(thing)}\n".encode()
+    except ValueError:
+        return None
 
 
 def id_bytes(thing: Thing) -> bytes:
