@@ -4,6 +4,7 @@ Commands are named after the plan and the thing, so whatever is applied twice is
 """
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +21,8 @@ from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import Queue
 from lifecycle.adapters.rows import Change, Key, Row, Rows
 from lifecycle.adapters.tallyfy import Tallyfy
-from lifecycle.judgement.plan import Entry, Plan, entries
+from lifecycle.judgement.belts import over_caps
+from lifecycle.judgement.plan import Entry, Heading, Plan, Totals, entries
 from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.transitions import OPEN, IntentRow, Status
 from lifecycle.usecases.planning import key_of
@@ -32,6 +34,8 @@ from lifecycle.words.things import Thing
 
 _FIRST = 5
 _BATCH = 100
+_MOST_NAMES = 100
+"""So many tags or owners can be expected of a thing."""
 _NEEDED_SECONDS = 30.0
 _FRESH = timedelta(days=7)
 """A plan is a picture of what was seen. After so long, make a new one."""
@@ -114,11 +118,14 @@ class Applying:
 
     def refusals(self, plan: Plan, source: str) -> tuple[str, ...]:
         """Why it must not be applied; empty if it may. A person may do what the schedule alone may not."""
-        changed = plan.policy != self.policy.digest
+        acting = [rule.name for rule in self.policy.acting]
+        changed = plan.policy != self.policy.digest or [rule.name for rule in plan.rules] != acting
         old = self.clock() - plan.made_at > _FRESH
+        # The summary is not what the plan is named after: what its numbers say is said again.
+        capped = () if changed else over_caps(plan, self.policy)
         return (
             *plan.unseen,
-            *plan.stops,
+            *dict.fromkeys((*plan.stops, *capped)),
             *(plan.person if source == SWEEP else ()),
             *(("policy.toml was changed since it was made. Make a new plan.",) if changed else ()),
             *((f"It is older than {_FRESH.days} days. Make a new plan.",) if old else ()),
@@ -132,11 +139,14 @@ class Applying:
         state, version = self._read(plan, part)
         if state.stage in {Stage.DONE, Stage.STOPPED}:
             return state
-        if not state.stage:
-            state = Application(stage=Stage.FIRST, requested_by=by, source=source, begun_at=self.clock().isoformat())
         with tempfile.TemporaryDirectory() as scratch:
             lines = Path(scratch, "plan.jsonl")
             self._fetch(plan, lines)
+            if not state.stage:
+                begun_at = self.clock().isoformat()
+                state = Application(stage=Stage.FIRST, requested_by=by, source=source, begun_at=begun_at)
+                # Before anything is sent: whoever goes on after a crash sends the same commands in the same name.
+                version = self._save(plan, part, state, version)
             if state.stage == Stage.FIRST:
                 state, version = self._first(plan, part, lines, state, version)
             if state.stage == Stage.REST:
@@ -155,33 +165,46 @@ class Applying:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != plan.hash:
             raise Rejected(Code.PLAN_STOPPED, f"The lines of plan {plan.hash} are not what was planned: {found}.")
+        if not _is_summary_of(plan, path):
+            raise Rejected(Code.PLAN_STOPPED, f"What plan.json says of plan {plan.hash} is not what its lines say.")
 
     def _first(self, plan: Plan, part: Part, lines: Path, state: Application, version: int) -> tuple[Application, int]:
         first = list(islice(_due(lines, part), _FIRST))
         if not state.sent and first:
+            self._may_send(plan)
             self._send(plan, first, state)
             self._save(plan, part, replace(state, sent=len(first)), version)
             raise Throttled(Code.IN_LINE, f"The first {len(first)} are under way.", retry_after=self.look_again)
-        for entry in first:
-            why = self._mismatch(plan, entry)
+        intents = [self.ledger.find(self._intent_id(plan, entry.thing)) for entry in first]
+        ended = [intent for intent in intents if intent is not None and intent.status not in OPEN]
+        if len(ended) < len(first):
+            raise Throttled(Code.IN_LINE, "The first ones are under way.", retry_after=self.look_again)
+        done = sum(intent.status is Status.DONE for intent in ended)
+        if done:
+            # One turn for all of them: at a slow pace, waiting for one each would never come to the last.
+            self.take_turn(plan.org_id)
+            self.pacing.overdraw(plan.org_id, done - 1)
+        for entry, intent in zip(first, ended, strict=True):
+            why = self._mismatch(plan, entry, intent)
             if why:
                 stopped = replace(state, stage=Stage.STOPPED, why=why)
                 return stopped, self._save(plan, part, stopped, version)
         after = replace(state, stage=Stage.REST)
         return after, self._save(plan, part, after, version)
 
-    def _mismatch(self, plan: Plan, entry: Entry) -> str:
-        """Read one of the first back. Empty if it is as planned; raises ``Throttled`` while it is under way."""
-        thing = entry.thing
-        intent = self.ledger.find(self._intent_id(plan, thing))
-        if intent is None or intent.status in OPEN:
-            raise Throttled(Code.IN_LINE, "The first ones are under way.", retry_after=self.look_again)
+    def _mismatch(self, plan: Plan, entry: Entry, intent: IntentRow) -> str:
+        """Read one of the first back. Empty if it is as planned."""
+        thing, wanted = entry.thing, _doing(entry).reaches
         if intent.status is not Status.DONE:
             return "" if _is_skipped(intent) else f"{_name(thing)} ended as {intent.status}: {intent.reason}"
-        self.take_turn(plan.org_id)
-        seen = self.tallyfy.look(plan.org_id, thing.resource, thing.id)
+        try:
+            seen = self.tallyfy.look(plan.org_id, thing.resource, thing.id)
+        except Rejected as error:
+            # It is not where it was, and too much is archived to look through all of that.
+            if wanted is State.GONE and error.code is Code.CANNOT_TELL:
+                return ""
+            raise
         state = seen.state if seen else State.GONE
-        wanted = _doing(entry).reaches
         if state is not wanted:
             return f"{_name(thing)} was to be {wanted}, and read back it is {state}."
         if seen is not None and (seen.name, seen.template_id) != (thing.name, thing.template_id):
@@ -190,11 +213,7 @@ class Applying:
 
     def _rest(self, plan: Plan, part: Part, lines: Path, state: Application, version: int) -> tuple[Application, int]:
         for batch in batched(islice(_due(lines, part), state.sent, None), _BATCH, strict=False):
-            if self.time_left() < _NEEDED_SECONDS:
-                raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
-            paused_by = self.pacing.paused_by(plan.org_id)
-            if paused_by:
-                raise Throttled(Code.PAUSED, f"Paused by {paused_by}.")
+            self._may_send(plan)
             self._send(plan, batch, state)
             state = replace(state, sent=state.sent + len(batch))
             version = self._save(plan, part, state, version)
@@ -202,6 +221,13 @@ class Applying:
         done = replace(state, stage=Stage.DONE)
         self._remember(plan)
         return done, self._save(plan, part, done, version)
+
+    def _may_send(self, plan: Plan) -> None:
+        if self.time_left() < _NEEDED_SECONDS:
+            raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
+        paused_by = self.pacing.paused_by(plan.org_id)
+        if paused_by:
+            raise Throttled(Code.PAUSED, f"Paused by {paused_by}.")
 
     def _send(self, plan: Plan, batch: list[Entry] | tuple[Entry, ...], state: Application) -> None:
         commands = [(self._command(plan, entry, state), _doing(entry)) for entry in batch]
@@ -263,19 +289,42 @@ def expectation(thing: Thing) -> Expect | None:
     """What was seen of a thing and can be said of it again. What is not known, or no plain line, is not expected."""
     facts: dict[str, object] = {
         name: getattr(thing, name)
-        for name in ("status", "completed_at", "archived_at", "last_updated")
+        for name in ("completed_at", "archived_at", "last_updated")
         if getattr(thing, name) is not None
     }
-    if thing.name is not None and one_line(thing.name, most=200) == thing.name:
-        facts["name"] = thing.name
+    for name in ("status", "name"):
+        text = getattr(thing, name)
+        if text is not None and _is_plain(text):
+            facts[name] = text
     for name in ("tags", "owners"):
-        several = sorted(getattr(thing, name) or ())
-        if getattr(thing, name) is not None and all(one_line(text, most=200) == text for text in several):
-            facts[name] = tuple(several)
+        several = getattr(thing, name)
+        if several is not None and len(several) <= _MOST_NAMES and all(_is_plain(text) for text in several):
+            facts[name] = tuple(sorted(several))
+    return Expect.model_validate(facts) if facts else None
+
+
+def _is_plain(text: str) -> bool:
+    return one_line(text, most=200) == text
+
+
+def _is_summary_of(plan: Plan, lines: Path) -> bool:
+    """Whether a summary says what the first and the last line say. Of ``unseen`` it may say more."""
+    with lines.open("rb") as file:
+        first = last = file.readline()
+        for line in file:
+            last = line
     try:
-        return Expect.model_validate(facts) if facts else None
+        heading, totals = Heading.model_validate_json(first), Totals.model_validate_json(last)
     except ValidationError:
-        return Expect.model_validate({name: facts[name] for name in ("completed_at", "last_updated") if name in facts})
+        return False
+    said = plan.model_dump()
+    terms, counts = heading.model_dump(exclude={"unseen"}), totals.model_dump()
+    twice = bool(json.loads(last).get("twice"))
+    return (
+        all(said[name] == value for name, value in {**terms, **counts}.items())
+        and plan.unseen[: len(heading.unseen)] == heading.unseen
+        and (len(plan.unseen) > len(heading.unseen)) is twice
+    )
 
 
 def _due(lines: Path, part: Part) -> Iterator[Entry]:

@@ -114,7 +114,7 @@ def _write(
         file.write(writer.end(twice=seen.twice))
     totals = writer.totals()
     growth = grows(totals.due, before, policy) if terms.before is not None else None
-    twice = (f"{seen.twice} things stand in two lists at once: they moved, or an id is not what it seems.",)
+    twice = (f"{seen.twice} things came twice: they moved meanwhile, or an id is not what it seems.",)
     return Plan(
         **{**heading.model_dump(), "unseen": (*heading.unseen, *(twice if seen.twice else ()))},
         **totals.model_dump(),

@@ -138,13 +138,14 @@ class Sweep:
             self.outcomes.bury(message, Poison(Code.WAITED_TOO_LONG, "The sweep could not be carried on for too long."))
             return
         try:
-            if errand.org_id is None:
-                self._start(errand)
-            elif errand.org_id in self.org_ids:
-                self._run(errand, errand.org_id)
-        except Rejected as error:
-            self._unlock(errand)
-            self.outcomes.bury(message, Poison(error.code, f"The sweep stopped: {error.reason}"))
+            try:
+                if errand.org_id is None:
+                    self._start(errand)
+                elif errand.org_id in self.org_ids:
+                    self._run(errand, errand.org_id)
+            except Rejected as error:
+                self._unlock(errand)
+                self.outcomes.bury(message, Poison(error.code, f"The sweep stopped: {error.reason}"))
         except Contention:
             self._hide(message, Throttled(Code.BUSY, "Another invocation carries this sweep on.", retry_after=60))
         except Retryable as trouble:
@@ -191,6 +192,7 @@ class Sweep:
             self.preflight.tell(org_id, self._look(org_id))
             return
         if errand.kind is Kind.SWEEP and self._progress(errand.sweep_id, org_id)[0].done:
+            self._unlock(errand)  # It may have been cut off just before.
             return
         self._lock(errand, org_id)
         if errand.plan is not None and errand.requested_by is not None:
@@ -227,8 +229,10 @@ class Sweep:
         refusals = applying.refusals(plan, SWEEP)
         applied = Application()
         if self.mode is Mode.APPLY and not refusals:
-            applied = applying.carry_on(plan, Part.REVERSIBLE, by="schedule", source=SWEEP)
-        self._report(plan, applied, refusals if self.mode is Mode.APPLY else ())
+            carry_on = partial(applying.carry_on, plan, Part.REVERSIBLE, by="schedule", source=SWEEP)
+            applied = self._heeding(org_id, carry_on)
+        stopped = refusals if self.mode is Mode.APPLY else ()
+        self._report(Signal.SWEEP_FINISHED, plan, applied.sent, (*stopped, *_why(applied)))
         self._save(sweep_id, org_id, replace(progress, done=True), version)
 
     def _begin(self, org_id: str, progress: Progress) -> Progress:
@@ -244,8 +248,9 @@ class Sweep:
         )
 
     def _look(self, org_id: str) -> tuple[Finding, ...]:
-        for _ in range(_PREFLIGHT_CALLS):
-            self._take_turn(org_id)
+        # One turn for both: at a slow pace, waiting for one each would never come to the second.
+        self._take_turn(org_id)
+        self.pacing.overdraw(org_id, _PREFLIGHT_CALLS - 1)
         return self._heeding(org_id, partial(self.preflight.look, org_id))
 
     def _plan(self, sweep_id: str, org_id: str, inventory: Inventory, progress: Progress) -> Plan:
@@ -298,14 +303,14 @@ class Sweep:
         refusals = applying.refusals(plan, PLAN)
         if refusals:
             raise Rejected(Code.PLAN_STOPPED, " ".join(refusals))
+        parts: list[Application] = []
         for part in Part:
-            applied = applying.carry_on(plan, part, by=by, source=PLAN)
-            self._report(plan, applied, (applied.why,) if applied.stage == Stage.STOPPED else ())
-            if applied.stage == Stage.STOPPED:
-                return
+            parts.append(self._heeding(org_id, partial(applying.carry_on, plan, part, by=by, source=PLAN)))
+            if parts[-1].stage == Stage.STOPPED:
+                break
+        self._report(Signal.PLAN_APPLIED, plan, sum(applied.sent for applied in parts), _why(parts[-1]))
 
-    def _report(self, plan: Plan, applied: Application, refusals: tuple[str, ...]) -> None:
-        stopped = (*refusals, *((applied.why,) if applied.stage == Stage.STOPPED and not refusals else ()))
+    def _report(self, signal: Signal, plan: Plan, sent: int, stopped: tuple[str, ...]) -> None:
         facts = {
             "sweep_id": plan.sweep_id,
             "org_id": plan.org_id,
@@ -319,15 +324,14 @@ class Sweep:
             "due": plan.due,
             "kept": plan.kept,
             "failed": plan.failed,
-            "sent": applied.sent,
+            "sent": sent,
             "estimated_minutes": plan.estimated_minutes,
         }
         told = {"schema_version": SCHEMA_VERSION, **facts, **{name: str(count) for name, count in counts.items()}}
-        applied_by_hand = applied.source == PLAN
-        self.bus.announce(f"lifecycle.{'plan.applied' if applied_by_hand else 'sweep.finished'}", told)
+        self.bus.announce(f"lifecycle.{'plan.applied' if signal is Signal.PLAN_APPLIED else 'sweep.finished'}", told)
         if stopped:
             self.signals.note(Signal.PLAN_STOPPED, facts)
-        self.signals.note(Signal.PLAN_APPLIED if applied_by_hand else Signal.SWEEP_FINISHED, {**facts, **counts})
+        self.signals.note(signal, {**facts, **counts})
 
     def _inventory(self, sweep_id: str, org_id: str) -> Inventory:
         return Inventory(
@@ -406,6 +410,10 @@ def state_key(sweep_id: str, org_id: str) -> Key:
 def newest_key(org_id: str) -> Key:
     """Where it is recorded which plan of an organization is the newest."""
     return Key(f"sweep#{org_id}", "newest")
+
+
+def _why(applied: Application) -> tuple[str, ...]:
+    return (applied.why,) if applied.stage == Stage.STOPPED else ()
 
 
 def _lock_key(org_id: str) -> Key:
