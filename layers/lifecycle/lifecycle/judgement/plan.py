@@ -6,6 +6,7 @@ names the hash, so that what was looked at is what is done.
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -104,20 +105,24 @@ class Entry:
                 facts[name] = sorted(facts[name])
         said = self.decision
         judged = {"action": said.action, "kind": said.kind, "reason": said.reason, "rule": said.rule}
-        return json.dumps({**facts, **{name: value for name, value in judged.items() if value}}, ensure_ascii=False)
+        line = json.dumps({**facts, **{name: value for name, value in judged.items() if value}}, ensure_ascii=False)
+        # Tallyfy's JSON can hold half a character, which no file can. One such name must not stop a whole plan.
+        return _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", line)
 
     @classmethod
     def parse(cls, line: str | bytes) -> Self:
         """Read a line back. Raises ``ValueError`` if it is none."""
         row = json.loads(line)
-        action = row.pop("action", None)
-        decision = Decision(
-            Action(action) if action else None, row.pop("kind", ""), row.pop("reason", ""), row.pop("rule", "")
-        )
-        return cls(_THING.validate_python(row), decision)
+        if not isinstance(row, dict):
+            msg = "no line of a plan"
+            raise ValueError(msg)  # noqa: TRY004 - a line is right or wrong; that it is JSON makes no difference
+        said = {"action": row.pop("action", None), **{name: row.pop(name, "") for name in ("kind", "reason", "rule")}}
+        return cls(_THING.validate_python(row), _DECISION.validate_python(said))
 
 
 _THING: TypeAdapter[Thing] = TypeAdapter(Thing)
+_DECISION: TypeAdapter[Decision] = TypeAdapter(Decision)
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
