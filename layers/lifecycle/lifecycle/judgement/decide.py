@@ -204,6 +204,9 @@ class _Asking:
         status = _status(self.thing)
         if status is None:
             return Check(Answer.UNKNOWN, "no status", "Tallyfy does not say its status")
+        if status == State.ARCHIVED:
+            # It stands where the status was, which comes back when the thing is restored.
+            return Check(Answer.UNKNOWN, "no status", "Tallyfy does not say which status it had when it was archived")
         return Check(_if(status in wanted), "status", f"its status is {status}")
 
     def templates(self, wanted: tuple[str, ...]) -> Check:
@@ -252,10 +255,15 @@ class _Asking:
         return self._age("created", self.thing.created_at, wanted)
 
     def archived_days(self, wanted: int) -> Check:
+        if self.thing.state is State.ACTIVE:
+            return Check(Answer.NO, "not archived", "it is not archived")
         after = max((day for day in (self.thing.completed_at, self.thing.created_at) if day), default=None)
         return self._age("archived", self.thing.archived_at, wanted, no_earlier_than=after)
 
     def stalled_days(self, wanted: int) -> Check:
+        if self.thing.state is not State.ACTIVE:
+            # Its status may not say any more that it was complete.
+            return Check(Answer.NO, "not stalled", f"it is {self.thing.state}, not stalled")
         status = _status(self.thing)
         if status is None:
             return Check(Answer.UNKNOWN, "no status", "Tallyfy does not say its status")

@@ -168,10 +168,12 @@ class Rule(_Table):
         if not set(self.when.named) & set(_BOUNDING):
             msg = f"a rule that acts needs one of {', '.join(_BOUNDING)} in 'when'"
             raise ValueError(msg)
-        if self.when.archived_days is not None and self.considers is not State.ARCHIVED:
-            msg = f"{self.capability.name} is for active things, which have no archived_days"
+        archived = self.considers is State.ARCHIVED
+        never = "stalled_days" if archived else "archived_days"
+        if any(table and never in table.named for table in (self.when, self.unless)):
+            msg = f"{self.capability.name} is for {self.considers} things, which have no {never}"
             raise ValueError(msg)
-        if self.considers is State.ARCHIVED and self.when.archived_days is None:
+        if archived and self.when.archived_days is None:
             msg = f"{self.capability.name} is for archived things: say archived_days in 'when'"
             raise ValueError(msg)
         if self.capability.irreversible and not self.irreversible:
