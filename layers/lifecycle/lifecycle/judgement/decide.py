@@ -239,7 +239,7 @@ class _Asking:
         name = self.thing.name
         if name is None:
             return Check(Answer.UNKNOWN, "no name", "Tallyfy does not say its name")
-        fitting = [pattern for pattern in wanted if fnmatchcase(name.casefold(), pattern.casefold())]
+        fitting = [pattern for pattern in wanted if _fits(name, pattern)]
         return Check(_if(fitting), "title", f"its name fits '{fitting[0]}'" if fitting else "its name does not fit")
 
     def completed_days(self, wanted: int) -> Check:
@@ -296,6 +296,13 @@ class _Asking:
 
 
 _ASKED: Mapping[str, Callable[..., Check]] = {name: getattr(_Asking, name) for name in Conditions.model_fields}
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Brackets stand for themselves: "[Test] *" must not mean everything that begins with T, e, s or t."""
+    literal = pattern.replace("[", "[[]")
+    # Folding makes two letters of some, such as "ß", and then "?" does not fit them: so it is tried unfolded as well.
+    return any(fnmatchcase(fold(name), fold(literal)) for fold in (str.casefold, str.lower))
 
 
 def _if(holds: object) -> Answer:

@@ -93,7 +93,7 @@ class Conditions(_Table):
     @field_validator("title")
     @classmethod
     def _not_all_titles(cls, title: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if any(not pattern.strip("*?[]! ") for pattern in title or ()):
+        if any(not pattern.strip("*? ") for pattern in title or ()):
             msg = "a pattern of nothing but wildcards fits every name; write some of the name"
             raise ValueError(msg)
         return title
