@@ -72,7 +72,7 @@ class Conditions(_Table):
     archived_days: Days | None = None
     stalled_days: Days | None = None
     """Neither complete nor archived, and untouched for more than so many days."""
-    unused: bool | None = None
+    unused: Annotated[bool, Field(strict=True)] | None = None
     """A tag that no template and no process carries, archived ones included."""
 
     @property
