@@ -249,7 +249,7 @@ class _Asking:
         if status not in _COMPLETE and self.thing.state is not State.ARCHIVED:
             # Whatever date it still has, somebody opened it again.
             return Check(Answer.NO, "not complete", f"it is not complete (status: {status})")
-        return self._age("completed", self.thing.completed_at, wanted, no_earlier_than=self.thing.created_at)
+        return self._age("completed", self.thing.completed_at, wanted, after=(self.thing.created_at,))
 
     def created_days(self, wanted: int) -> Check:
         return self._age("created", self.thing.created_at, wanted)
@@ -257,8 +257,9 @@ class _Asking:
     def archived_days(self, wanted: int) -> Check:
         if self.thing.state is State.ACTIVE:
             return Check(Answer.NO, "not archived", "it is not archived")
-        after = max((day for day in (self.thing.completed_at, self.thing.created_at) if day), default=None)
-        return self._age("archived", self.thing.archived_at, wanted, no_earlier_than=after)
+        # What was archived while it was active has no completion.
+        after = (self.thing.created_at, self.thing.completed_at or self.thing.created_at)
+        return self._age("archived", self.thing.archived_at, wanted, after=after)
 
     def stalled_days(self, wanted: int) -> Check:
         if self.thing.state is not State.ACTIVE:
@@ -269,7 +270,7 @@ class _Asking:
             return Check(Answer.UNKNOWN, "no status", "Tallyfy does not say its status")
         if status in _COMPLETE:
             return Check(Answer.NO, "not stalled", "it is complete, not stalled")
-        return self._age("last touched", self.thing.last_updated, wanted, no_earlier_than=self.thing.created_at)
+        return self._age("last touched", self.thing.last_updated, wanted, after=(self.thing.created_at,))
 
     def unused(self, _: bool) -> Check:  # noqa: FBT001 - the value of a key, true
         uses = self.thing.uses
@@ -278,14 +279,17 @@ class _Asking:
         return Check(_if(uses == 0), "in use", f"{uses or 'no'} templates or processes carry it")
 
     def _age(
-        self, what: str, moment: datetime | None, wanted: int, *, no_earlier_than: datetime | None = None
+        self, what: str, moment: datetime | None, wanted: int, *, after: tuple[datetime | None, ...] = ()
     ) -> Check:
+        """How old it is since that moment, which must lie ``after`` others: one that is not known proves nothing."""
         if moment is None:
             return Check(Answer.UNKNOWN, "no date", f"Tallyfy does not say when it was {what}")
         if moment > self.now:
             return Check(Answer.UNKNOWN, "future date", f"it was {what} in the future")
-        if moment < _EARLIEST or (no_earlier_than is not None and moment < no_earlier_than):
+        if moment < _EARLIEST or any(earlier is not None and moment < earlier for earlier in after):
             return Check(Answer.UNKNOWN, "odd date", f"it was {what} before it can have been")
+        if None in after:
+            return Check(Answer.UNKNOWN, "no date", f"it was {what}, but Tallyfy does not say when it was created")
         days = whole_days(moment, self.now, self.zone)
         if days is None:
             return Check(Answer.UNKNOWN, "no date", f"when it was {what} has no date in {self.zone}")
