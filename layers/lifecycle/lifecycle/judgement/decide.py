@@ -115,13 +115,23 @@ def _before_any_rule(thing: Thing, holds: Holds) -> Decision | None:
     hold = holds.on(thing)
     if hold is not None:
         return Decision(None, "on hold", hold)
-    if thing.resource is not Resource.TASK and thing.run_id is not None:
-        return Decision(None, "another kind", f"It is listed as a {thing.resource.label} and says it is a task.")
+    other = _another_kind(thing)
+    if other:
+        return Decision(None, "another kind", f"It is listed as a {thing.resource.label} and says it is a {other}.")
     if thing.resource is Resource.TASK and (thing.run_id is not None or thing.one_off is False):
         return Decision(None, "task of a process", "It belongs to a process and goes with it.")
     if thing.resource is Resource.TASK and thing.one_off is None:
         return Decision(None, "task of unknown kind", "Tallyfy does not say whether it belongs to a process.")
     return None
+
+
+def _another_kind(thing: Thing) -> str:
+    """What it is if it has what only that kind has: an id of one kind must never be used for another."""
+    if thing.resource is not Resource.TASK and (thing.run_id is not None or thing.one_off is not None):
+        return "task"
+    if thing.resource in {Resource.TAG, Resource.TEMPLATE} and thing.template_id is not None:
+        return "process"
+    return ""
 
 
 def _by_rules(thing: Thing, policy: Policy, judge: Callable[[Rule], Judged]) -> Decision:
