@@ -16,6 +16,8 @@ from lifecycle.words.things import Thing
 MOST_READINGS = 3
 """A list that does not add up is read again. After so many times it is what could not be seen."""
 _CLOCKS_DIFFER = timedelta(seconds=2)
+"""What was created so shortly before the first answer came counts as newer. One that is counted as newer in error
+has the list read again; one that is not would make up for one that left."""
 
 
 class Asked(NamedTuple):
@@ -64,7 +66,7 @@ class Census:
         """After another page. Pages that Tallyfy adds or takes away meanwhile are followed."""
         opened = datetime.fromisoformat(self.opened_at) if self.opened_at else now
         seen = list(things)
-        newer = sum(1 for thing in seen if thing.created_at and thing.created_at > opened + _CLOCKS_DIFFER)
+        newer = sum(1 for thing in seen if thing.created_at and thing.created_at > opened - _CLOCKS_DIFFER)
         said = -1 if total is None else total
         return replace(
             self,
