@@ -44,5 +44,5 @@ def _beyond(what: str, due: int, considered: int, count: int | None, percent: in
     if count is not None and due > count:
         yield f"{what} would act on {due} things; its cap is {count}."
     if percent is not None and due > _FEW and due * 100 > considered * percent:
-        share = due * 100 // max(considered, 1)
+        share = -(-due * 100 // max(considered, 1))
         yield f"{what} would act on {due} of {considered} things, {share} %; its cap is {percent} %."
