@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal, override
 
 import requests
@@ -27,7 +28,7 @@ from lifecycle.adapters.replies import MemoryReplies
 from lifecycle.adapters.rows import Change, Key, MemoryRows, Row, Rows
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import MemorySignals
-from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens
+from lifecycle.adapters.tallyfy import HttpTallyfy, Tallyfy, Tokens
 from lifecycle.judgement.decide import Mode
 from lifecycle.judgement.pace import Lane, Rate
 from lifecycle.judgement.plan import Entry, Plan, entries
@@ -40,7 +41,7 @@ from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.usecases.planning import key_of
 from lifecycle.usecases.preflight import Preflight
 from lifecycle.usecases.sweep import Sweep
-from lifecycle.words.capabilities import TABLE, Action, Capability, Resource, State
+from lifecycle.words.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource, State
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, Retryable
 from lifecycle.words.intents import intent_id
@@ -58,6 +59,9 @@ TIMEOUT = 60
 POINTS = ("pace", "claim", "look", "act", "release", "conclude", "end", "bury", "settle", "announce", "hide")
 """The steps at which a process can fail. `conclude` records an end under a claim, `end` one without."""
 AWS_POINTS = tuple(point for point in POINTS if point not in {"look", "act"})
+
+ANY_WRITE = "any write"
+"""Every step of a process that leaves something behind."""
 
 _SOURCES = Sources.parse(SOURCES)
 
@@ -83,7 +87,7 @@ class Fuse:
         """Around one step."""
         if self.dead:
             raise Crash
-        armed = point == self.point and not self.blown
+        armed = self._is_meant(point) and not self.blown
         if armed and self.skip:
             self.skip -= 1
             armed = False
@@ -92,6 +96,9 @@ class Fuse:
         yield
         if armed and self.when == "after":
             self._blow(point)
+
+    def _is_meant(self, point: str) -> bool:
+        return point == self.point or (self.point == ANY_WRITE and point not in {"read", "look"})
 
     def _blow(self, point: str) -> None:
         self.blown = True
@@ -128,7 +135,7 @@ class FragileRows:
         if len(changes) > 1:
             return {"in_progress": "claim", "waiting": "release"}.get(str(status), "conclude")
         [before] = self.rows.read(first.key)
-        return "settle" if before is not None and before.values["status"] == status else "end"
+        return "settle" if before is not None and before.values.get("status") == status else "end"
 
 
 @dataclass(slots=True)
@@ -170,6 +177,31 @@ class FragileBus:
     def announce(self, detail_type: str, detail: Detail) -> None:
         with self.fuse.step("announce"):
             self.bus.announce(detail_type, detail)
+
+
+@dataclass(slots=True)
+class FragileObjects:
+    """Objects of which every one may be the last that is kept."""
+
+    objects: Objects
+    fuse: Fuse
+
+    def put(self, key: str, body: bytes, *, kind: str) -> None:
+        with self.fuse.step("put"):
+            self.objects.put(key, body, kind=kind)
+
+    def put_file(self, key: str, path: Path, *, kind: str) -> None:
+        with self.fuse.step("put"):
+            self.objects.put_file(key, path, kind=kind)
+
+    def get(self, key: str) -> bytes | None:
+        return self.objects.get(key)
+
+    def fetch(self, key: str, path: Path) -> bool:
+        return self.objects.fetch(key, path)
+
+    def keys(self, prefix: str) -> list[str]:
+        return self.objects.keys(prefix)
 
 
 class WatchedTransport(BaseAdapter):
@@ -493,6 +525,10 @@ class Night:
     mode: Mode = Mode.APPLY
     policy: Policy = field(default_factory=lambda: Policy.parse(POLICY))
     objects: Objects = field(default_factory=MemoryObjects)
+    seen_through: Callable[[Tallyfy], Tallyfy] = lambda tallyfy: tallyfy
+    """What stands between the sweep and Tallyfy: for lists that no honest server gives."""
+    fuse: Fuse = field(default_factory=Fuse)
+    """Of the next invocation; a crash uses it up."""
 
     def __post_init__(self) -> None:
         self.queue = MemoryQueue(self.world.clock)
@@ -509,28 +545,32 @@ class Night:
         session = requests.Session()
         session.trust_env = False
         session.mount("https://", SimulatorTransport(world.simulator))
-        tallyfy = HttpTallyfy(
-            session,
-            URL,
-            Tokens(world.secrets, PREFIX, frozenset({ORG})),
-            capabilities=frozenset(),
-            spend=lambda _: None,
-            time_left=lambda: self.time_left,
+        tallyfy = self.seen_through(
+            HttpTallyfy(
+                session,
+                URL,
+                Tokens(world.secrets, PREFIX, frozenset({ORG})),
+                capabilities=frozenset(),
+                spend=lambda _: None,
+                time_left=lambda: self.time_left,
+            )
         )
+        rows, bus = FragileRows(world.rows, self.fuse), FragileBus(world.bus, self.fuse)
+        ledger = Ledger(rows, TERMS, world.clock)
         return Sweep(
-            rows=world.rows,
-            ledger=world.ledger,
+            rows=rows,
+            ledger=ledger,
             tallyfy=tallyfy,
-            pacing=world.pacing,
-            queue=self.queue,
-            bulk=self.bulk,
-            purge=self.purge,
-            objects=self.objects,
-            bus=world.bus,
+            pacing=Pacing(rows, world.pacing.rate, world.clock),
+            queue=FragileQueue(self.queue, self.fuse),
+            bulk=FragileQueue(self.bulk, self.fuse),
+            purge=FragileQueue(self.purge, self.fuse),
+            objects=FragileObjects(self.objects, self.fuse),
+            bus=bus,
             outcomes=Outcomes(
-                ledger=world.ledger,
-                dead_letters=world.dead_letters,
-                bus=world.bus,
+                ledger=ledger,
+                dead_letters=FragileQueue(world.dead_letters, self.fuse),
+                bus=bus,
                 signals=world.signals,
                 clock=world.clock,
             ),
@@ -542,7 +582,7 @@ class Night:
                 policy=self.policy,
                 sources=_SOURCES,
                 signals=world.signals,
-                bus=world.bus,
+                bus=bus,
                 clock=world.clock,
             ),
             policy=self.policy,
@@ -573,19 +613,22 @@ class Night:
             for message in messages:
                 sweep.handle(message)
                 self.queue.delete(message)
-        except (Crash, Later):
+        except Crash:
+            self.fuse = Fuse()
+            return False
+        except Later:
             return False
         return bool(messages)
 
     def work(self) -> None:
         """Let workers carry out what the sweep asked for."""
         self.world.policy = self.policy
-        for queue in (self.bulk, self.purge):
+        for queue, capabilities in ((self.bulk, ORDINARY), (self.purge, PERMANENT)):
             for entry in list(queue.entries.values()):
                 self._handed_on.append(Command.model_validate_json(entry.message.body))
                 self.world.queue.send(entry.message.body)
             queue.entries.clear()
-        self.world.drain(self.world.process(), most=20_000)
+            self.world.drain(self.world.process(capabilities), most=20_000)
 
     def drain(self, *, most: int = 1000, work: bool = True) -> int:
         """Deliver until the queue is empty, waiting as long as messages are hidden; how many invocations it took."""
@@ -619,9 +662,36 @@ class Night:
         """What was announced of finished sweeps."""
         return [detail for name, detail in self.world.bus.announced if name == "lifecycle.sweep.finished"]
 
+    def applications(self) -> list[Detail]:
+        """What was announced of plans that people applied."""
+        return [detail for name, detail in self.world.bus.announced if name == "lifecycle.plan.applied"]
+
+    def archived(self) -> set[str]:
+        """The processes that are archived in Tallyfy."""
+        runs = self.world.simulator.organization.runs.values()
+        return {run.id for run in runs if run.archived_at is not None}
+
+    def kill_after(self, *steps: int) -> "Steps":
+        """Let invocations die after these of their steps, counted over all of them from 1."""
+        self.after_step = steps_taken = Steps(frozenset(steps))
+        return steps_taken
+
     def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.world.clock.advance(timedelta(seconds=seconds))
+
+
+@dataclass(slots=True)
+class Steps:
+    """Counts the steps of a sweep and ends the process after some of them."""
+
+    deadly: frozenset[int]
+    taken: int = 0
+
+    def __call__(self) -> None:
+        self.taken += 1
+        if self.taken in self.deadly:
+            raise Crash
 
 
 def _intent_of(message: Message) -> str:
