@@ -39,6 +39,8 @@ _FITTING: dict[str, frozenset[Resource]] = {
     "stalled_days": frozenset({_RUN}),
     "unused": frozenset({_TAG}),
 }
+_NO_ZONES = frozenset({"localtime", "posixrules", "Factory"})
+"""Names that the machine's own setting hides behind, or nothing."""
 _BOUNDING = ("completed_days", "created_days", "archived_days", "stalled_days", "unused")
 """A rule that acts needs one of these. The others, however they are written, can come to mean "everything"."""
 
@@ -207,10 +209,12 @@ class Policy(OperatorsFile):
     @field_validator("zone", mode="before")
     @classmethod
     def _known_zone(cls, name: object) -> object:
+        msg = "write the name of a time zone, such as Europe/Berlin"
+        if name in _NO_ZONES:
+            raise ValueError(msg)
         try:
             return ZoneInfo(name) if isinstance(name, str) else name
         except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder of the time zones.
-            msg = "write the name of a time zone, such as Europe/Berlin"
             raise ValueError(msg) from None
 
     @property
