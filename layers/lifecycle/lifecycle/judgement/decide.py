@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from unicodedata import normalize
 from zoneinfo import ZoneInfo
 
-from lifecycle.judgement.holds import Holds
+from lifecycle.judgement.holds import Holds, alike
 from lifecycle.judgement.policy import Conditions, Doing, Policy, Rule
 from lifecycle.words.capabilities import Action, Resource, State
 from lifecycle.words.commands import ID_PATTERN
@@ -240,7 +241,7 @@ class _Asking:
         tags = self.thing.tags
         if tags is None:
             return Check(Answer.UNKNOWN, "no tags", "Tallyfy does not show its tags")
-        same: Callable[[str], str] = (lambda tag: tag.strip().casefold()) if self.excludes else str
+        same: Callable[[str], str] = alike if self.excludes else str
         carried = sorted(tag for tag in tags if same(tag) in {same(word) for word in wanted})
         said = f"it carries the tag '{carried[0]}'" if carried else "it carries none of the tags named"
         return Check(_if(carried), "tags", said)
@@ -314,7 +315,7 @@ _ASKED: Mapping[str, Callable[..., Check]] = {name: getattr(_Asking, name) for n
 
 def _fits(name: str, pattern: str) -> bool:
     """Brackets stand for themselves: "[Test] *" must not mean everything that begins with T, e, s or t."""
-    literal = pattern.replace("[", "[[]")
+    name, literal = normalize("NFC", name), normalize("NFC", pattern).replace("[", "[[]")
     # Folding makes two letters of some, such as "ß", and then "?" does not fit them: so it is tried unfolded as well.
     return any(fnmatchcase(fold(name), fold(literal)) for fold in (str.casefold, str.lower))
 

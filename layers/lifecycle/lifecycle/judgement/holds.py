@@ -5,6 +5,7 @@ A fact that Tallyfy does not show and that a hold depends on holds as well.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from unicodedata import normalize
 
 from lifecycle.words.capabilities import Resource
 from lifecycle.words.things import Thing
@@ -36,15 +37,15 @@ class Holds:
         return self._by_tag(thing)
 
     def _by_tag(self, thing: Thing) -> str | None:
-        wanted = {tag.strip().casefold() for tag in self.tags}
+        wanted = {alike(tag) for tag in self.tags}
         if not wanted:
             return None
         if thing.resource is Resource.TAG:
-            own = (thing.name or "").strip().casefold()
+            own = alike(thing.name or "")
             return "It is a hold tag itself." if not own or own in wanted else None
         if thing.tags is None:
             return "Tallyfy does not show its tags, and one may be a hold tag." if thing.resource in _TAGGED else None
-        carried = sorted(tag for tag in thing.tags if tag.strip().casefold() in wanted)
+        carried = sorted(tag for tag in thing.tags if alike(tag) in wanted)
         return f"It carries the hold tag '{carried[0]}'." if carried else None
 
     def _any(self, prefix: str) -> bool:
@@ -54,6 +55,11 @@ class Holds:
 def keys_of(thing: Thing) -> tuple[str, ...] | None:
     """The keys of every hold that could speak of the thing; ``None`` where that cannot be told without all of them."""
     return None if _template_unknown(thing) or _owner_unknown(thing) else _known_keys(thing)
+
+
+def alike(text: str) -> str:
+    """A name as it is compared where it keeps: case, blanks around it and the bytes of an umlaut make no difference."""
+    return normalize("NFC", text).strip().casefold()
 
 
 def _known_keys(thing: Thing) -> tuple[str, ...]:

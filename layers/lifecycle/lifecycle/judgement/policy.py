@@ -210,10 +210,12 @@ class Policy(OperatorsFile):
     @classmethod
     def _known_zone(cls, name: object) -> object:
         msg = "write the name of a time zone, such as Europe/Berlin"
+        if not isinstance(name, str):
+            return name
         if name in _NO_ZONES:
             raise ValueError(msg)
         try:
-            return ZoneInfo(name) if isinstance(name, str) else name
+            return ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder of the time zones.
             raise ValueError(msg) from None
 
