@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import pausing
+from cli.apply import apply
 from cli.dead_letters import app as dead_letters
+from cli.explain import explain
 from cli.hold import app as hold
 from cli.local.commands import app as local
 from cli.options import ApiUrl, Region, RootStackName, StackName, Timeout, ToldGroup, Wait, Yes, stack_of, world_of
+from cli.plan import plan, report
+from cli.policy import app as policy
 from cli.screen import NO, NOTE, YES, console, plain, status_text, table
 from cli.source import app as source
 from cli.sweep import app as sweep
@@ -32,9 +36,14 @@ app = typer.Typer(
 )
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(hold, name="hold")
+app.add_typer(policy, name="policy")
 app.add_typer(source, name="source")
 app.add_typer(sweep, name="sweep")
 app.add_typer(local, name="local")
+app.command()(plan)
+app.command()(report)
+app.command()(apply)
+app.command()(explain)
 app.command()(pausing.pause)
 app.command()(pausing.resume)
 

@@ -60,6 +60,12 @@ class Access:
     own_token: bool
     """The operator's, not the one the stack works with."""
 
+    def stored_at(self) -> datetime | None:
+        """When the stack's token was stored; `None` for the operator's own."""
+        if self.stack is None or self.own_token:
+            return None
+        return self.stack.secrets().stored_at(f"{output_of(self.stack, 'SecretPrefix')}/tokens/{self.org_id}")
+
 
 def access(
     ctx: typer.Context,

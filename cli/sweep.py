@@ -2,13 +2,20 @@
 
 import json
 import secrets
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import Region, StackName, stack_of, world_of
-from cli.screen import NOTE, YES, console, plain, table
+from cli.screen import NO, NOTE, YES, console, plain, table
 from cli.trouble import Exit, Trouble
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cli.aws import Stack
+    from lifecycle.judgement.plan import Plan
+    from lifecycle.usecases.sweep import Progress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,7 +34,7 @@ def start(ctx: typer.Context, stack: StackName = None, region: Region = None) ->
         raise Trouble(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
     # Never the name of a night: the ledger would take this one for a copy of it.
     sweep_id = f"{world.clock():%Y-%m-%dT%H:%M:%SZ}-by-hand-{secrets.token_hex(3)}"
-    queue.send(Errand(sweep_id=sweep_id).model_dump_json())
+    queue.send(Errand(sweep_id=sweep_id).model_dump_json(exclude_none=True))
     out = console()
     out.print(YES, f"started, mode {target.parameters().get('SweepMode', 'unknown')}")
     out.print(f"  sweep  {sweep_id}", soft_wrap=True)
@@ -37,7 +44,10 @@ def start(ctx: typer.Context, stack: StackName = None, region: Region = None) ->
 @app.command()
 def show(
     ctx: typer.Context,
-    sweep_id: Annotated[str, typer.Argument(help="as `start` gave it; the scheduled time, for a nightly one")],
+    sweep_id: Annotated[
+        str | None,
+        typer.Argument(help="as `start` gave it; the scheduled time, for a nightly one (default: the newest)"),
+    ] = None,
     org: Annotated[
         str | None,
         typer.Option("--org", envvar="LIFECYCLE_ORG", help="One organization. (default: all of the stack's)"),
@@ -45,29 +55,86 @@ def show(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show how far a sweep has come: what it saw, what is due, and why the rest is kept."""
-    from cli.aws import output_of
-    from lifecycle.usecases.budget import CALLS
+    """Show how far a sweep has come: what it read, what its plan says, whether that was applied, and what is next."""
+    from cli.aws import organizations_of
 
     target = stack_of(ctx, stack, region)
-    name = sweep_id.strip()
-    organizations = [org.strip()] if org else output_of(target, "OrganizationIds").split(",")
-    per_minute = int(target.parameters().get("RatePerMinute", "100"))
-    found = [(org_id, row) for org_id in organizations if (row := target.sweep(name, org_id)) is not None]
+    name = sweep_id.strip() if sweep_id else None
+    meant = [(org_id, name or _newest(target, org_id)) for org_id in organizations_of(target, org)]
+    found = [(org_id, one, row) for org_id, one in meant if one and (row := target.sweep(one, org_id)) is not None]
     if not found:
-        raise Trouble(f"The ledger knows no sweep {name}: it has not begun, or it is more than 30 days old.")
+        what = f"no sweep {name}" if name else "no sweep"
+        raise Trouble(f"The ledger knows {what}: it has not begun, or it is more than 30 days old.")
     out = console()
-    for org_id, row in found:
-        out.print(YES if row.done else NOTE, "finished:" if row.done else "under way:", plain(org_id), soft_wrap=True)
-        shown = table("what", "number", "")
-        shown.add_row("seen", str(row.seen), f"{row.listed} of {row.pages} pages read")
-        kinds: dict[str, int] = json.loads(row.kinds)
-        for kind, number in sorted(kinds.items(), key=lambda pair: -pair[1]):
-            shown.add_row(plain(f"  {kind}"), str(number), "")
-        sent = "handed to the bulk queue" if row.sent else "only reported so far" if row.due else ""
-        minutes = -(-row.due * CALLS // per_minute)
-        estimate = f"about {minutes} min at {per_minute} calls a minute; {sent}" if row.due else ""
-        shown.add_row("due", str(row.due), estimate)
-        out.print(shown)
-    if not all(row.done for _, row in found):
+    for org_id, one, row in found:
+        state = "finished:" if row.done else "under way:"
+        out.print(YES if row.done else NOTE, state, plain(f"{one} of {org_id}"), soft_wrap=True)
+        if row.plan:
+            _planned(out, target, org_id, row)
+        else:
+            _read_so_far(out, row)
+    if not all(row.done for _, _, row in found):
         raise typer.Exit(Exit.PENDING)
+
+
+def _newest(target: "Stack", org_id: str) -> str:
+    """The sweep that is at work, else the one that made the newest plan. Who applies a plan is no sweep."""
+    from lifecycle.adapters.rows import Key
+    from lifecycle.usecases.sweep import newest_key
+
+    rows = target.rows().read(Key(f"sweep#{org_id}", "current"), newest_key(org_id))
+    names = [str(row.values.get("sweep_id") or "") if row else "" for row in rows]
+    return next((one for one in names if one and target.sweep(one, org_id) is not None), "")
+
+
+def _read_so_far(out: "Console", row: "Progress") -> None:
+    from cli.preflight import declared_policy
+    from lifecycle.judgement.census import Census, lists_of
+
+    policy = declared_policy()
+    # The stack may sweep by another policy than the one that lies here; then its lists have no names.
+    names = [asked.name for asked in lists_of(policy)] if row.terms.endswith(policy.digest) else []
+    shown = table("list", "read", "")
+    for number, census in enumerate(Census(**one) for one in json.loads(row.lists)):
+        name = names[number] if number < len(names) else f"list {number + 1}"
+        of_all = f" of {census.last_total}" if census.last_total >= 0 else ""
+        again = f"reading {census.reading}: {census.trouble}" if census.trouble else ""
+        shown.add_row(name, f"{census.rows}{of_all}", plain("complete" if census.done and not again else again))
+    out.print(shown)
+
+
+def _planned(out: "Console", target: "Stack", org_id: str, row: "Progress") -> None:
+    from cli import planning
+
+    try:
+        plan = planning.find(target, row.plan, org_id)
+    except Trouble as trouble:
+        # Plans are kept for a shorter time than what is recorded of them may be.
+        out.print(NOTE, plain(f"{trouble} {row.seen} were seen, {row.due} were due."), soft_wrap=True)
+        return
+    planning.show(out, plan)
+    _applied(out, target, plan, done=row.done)
+
+
+def _applied(out: "Console", target: "Stack", plan: "Plan", *, done: bool) -> None:
+    """What has become of a plan, and what can be done next."""
+    from cli import planning
+    from lifecycle.judgement.decide import Mode
+    from lifecycle.usecases.applying import Part, Stage
+
+    states = planning.applied(target, plan)
+    for part, state in states.items():
+        if state.stage:
+            mark = {Stage.DONE: YES, Stage.STOPPED: NO}.get(Stage(state.stage), NOTE)
+            by = f"{state.stage}, {state.sent} handed on, asked for by {state.requested_by}"
+            out.print(mark, plain(f"what is {part}: {by}"), soft_wrap=True)
+            if state.why:
+                out.print(" ", plain(state.why), soft_wrap=True)
+    if done and plan.due and not any(state.stage for state in states.values()):
+        why = "SweepMode is report" if plan.mode is Mode.REPORT else "see above"
+        out.print(NOTE, f"Only reported: {why}.")
+    out.print(f"  to see it     lifecycle report {planning.short(plan)}", soft_wrap=True)
+    waiting = [part for part in Part if states[part].stage != Stage.DONE and planning.due_in(plan, part)]
+    stopped = any(state.stage == Stage.STOPPED for state in states.values())
+    if done and waiting and not (stopped or plan.unseen or plan.stops):
+        out.print(f"  to apply it   lifecycle apply {plan.hash}", soft_wrap=True)

@@ -1,0 +1,155 @@
+"""`lifecycle apply`: do what a plan says, at the word of a person who names it by its whole hash."""
+
+import secrets
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import Region, StackName, Yes, stack_of, world_of
+from cli.plan import Org
+from cli.screen import NO, NOTE, YES, console, plain
+from cli.trouble import Exit, Trouble
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cli.aws import Stack
+    from cli.world import World
+    from lifecycle.judgement.plan import Plan
+    from lifecycle.usecases.sweep import Errand
+
+_LOOK_EVERY = 3.0
+_REQUESTER = 200
+"""What a command can say of who asked for it."""
+
+
+def apply(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="HASH", help="the plan's, all 64 characters, as its report shows it")],
+    yes: Yes = False,
+    yes_irreversible: Annotated[
+        int | None,
+        typer.Option(
+            "--yes-irreversible",
+            metavar="N",
+            help="Do not ask about what cannot be undone: N things, as the plan says. --yes does not answer that.",
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it until all is handed on, or until it stops.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="How many seconds to wait at most.")] = 1800,
+    org: Org = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Apply a plan of the stack, what cannot be undone included. First five things, a look at them, then the rest."""
+    from cli import planning
+    from lifecycle.usecases.applying import Stage
+
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    plan = planning.find_whole(target, name, org)
+    out = console()
+    planning.show(out, plan)
+    _say_if_the_policy_differs(out, plan)
+    refused = planning.refused_for(plan, world.clock())
+    if refused:
+        raise Trouble(f"It would be refused, so nothing was sent. {' '.join(refused)}")
+    if not plan.due:
+        out.print(YES, "There is nothing to do.")
+        return
+    states = planning.applied(target, plan).values()
+    for state in states:
+        if state.stage == Stage.STOPPED:
+            raise Trouble(f"It was stopped, so nothing was sent. {state.why} Make a new plan.")
+    if all(state.stage == Stage.DONE for state in states):
+        out.print(YES, "It has been applied already.")
+        return
+    _agreed(out, plan, yes=yes, irreversible=yes_irreversible)
+    errand = _send(target, plan)
+    out.print(YES, "sent:", plain(errand.sweep_id), soft_wrap=True)
+    out.print("  to pause      lifecycle pause --reason …", soft_wrap=True)
+    out.print("  one outcome   lifecycle explain ID", soft_wrap=True)
+    out.print("  what failed   lifecycle dead-letters list", soft_wrap=True)
+    if wait:
+        _follow(world, target, plan, errand, timeout)
+
+
+def _say_if_the_policy_differs(out: "Console", plan: "Plan") -> None:
+    from cli.preflight import declared_policy
+
+    if declared_policy().digest != plan.policy:
+        said = "policy.toml here is not the one it was made by. If the stack's was changed as well, it is refused."
+        out.print(NOTE, said, soft_wrap=True)
+
+
+def _agreed(out: "Console", plan: "Plan", *, yes: bool, irreversible: int | None) -> None:
+    from cli import planning
+    from lifecycle.usecases.applying import Part
+
+    lasting = planning.due_in(plan, Part.IRREVERSIBLE)
+    if irreversible is not None and irreversible != lasting:
+        raise Trouble(f"Nothing was sent: {lasting} things cannot be undone, not {irreversible}.")
+    if not yes:
+        typer.confirm(f"Apply it to {plan.due} things?", abort=True)
+    if lasting and irreversible is None:
+        out.print(f"What is done to {lasting} of them cannot be undone. To go on, type that number.", style="bold red")
+        if typer.prompt("", default="", show_default=False, prompt_suffix="> ").strip() != str(lasting):
+            raise Trouble("Nothing was sent.")
+
+
+def _send(target: "Stack", plan: "Plan") -> "Errand":
+    from lifecycle.usecases.sweep import Errand, Kind
+    from lifecycle.words.commands import one_line
+
+    queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
+    if queue is None:
+        raise Trouble(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
+    errand = Errand(
+        sweep_id=f"apply-{plan.hash[:12]}-{secrets.token_hex(4)}",
+        org_id=plan.org_id,
+        kind=Kind.APPLY,
+        plan=plan.hash,
+        requested_by=one_line(target.caller(), most=_REQUESTER),
+    )
+    queue.send(errand.model_dump_json(exclude_none=True))
+    return errand
+
+
+def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", seconds: float) -> None:
+    from cli import planning
+    from lifecycle.usecases.applying import Application, Stage
+
+    out = console()
+    told: dict[str, Application] = {}
+    left = seconds
+    while True:
+        states = planning.applied(target, plan)
+        for part, state in states.items():
+            if state.stage and told.get(part) != state:
+                told[part] = state
+                mark = {Stage.DONE: YES, Stage.STOPPED: NO}.get(Stage(state.stage), NOTE)
+                out.print(mark, f"what is {part}: {state.stage}, {state.sent} handed on", soft_wrap=True)
+            if state.stage == Stage.STOPPED:
+                raise Trouble(f"Stopped after {state.sent}. {state.why} Make a new plan.")
+        if all(state.stage == Stage.DONE for state in states.values()):
+            out.print("  They are carried out at the pace that Tallyfy allows.", soft_wrap=True)
+            return
+        refused = _refused(world, target, errand)
+        if refused is not None:
+            raise Trouble(f"Refused. {refused}")
+        if left <= 0:
+            out.print(NOTE, "Still under way.")
+            raise typer.Exit(Exit.PENDING)
+        world.sleep(_LOOK_EVERY)
+        left -= _LOOK_EVERY
+
+
+def _refused(world: "World", target: "Stack", errand: "Errand") -> str | None:
+    """Why the stack did not do it, as its dead letter says; the letter stays."""
+    from cli import letters
+    from lifecycle.usecases.sweep import Errand
+
+    pairs = [pair for pair in target.pairs() if pair.name == "sweeps"]
+    for letter in letters.look(pairs, most=100, clock=world.clock).letters:
+        if isinstance(letter.content, Errand) and letter.content.sweep_id == errand.sweep_id:
+            return letter.reason
+    return None

@@ -1,0 +1,207 @@
+"""`lifecycle explain`: why was this archived, or why was it not? What is seen, what the policy says, what was done."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from cli.options import Region, StackName, world_of
+from cli.plan import BaseUrl, Org, PolicyFile, TokenFile
+from cli.screen import NOTE, YES, console, plain, status_text, table
+from cli.trouble import Exit, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+
+    from cli.aws import Stack
+    from lifecycle.judgement.decide import Answer, Check, Explanation, Judged
+    from lifecycle.judgement.policy import Conditions, Policy
+    from lifecycle.words.capabilities import Resource
+    from lifecycle.words.things import Thing
+
+_RATE = 100
+_KINDS = {"process": "run", "checklist": "template", "blueprint": "template"}
+"""Other words for the same."""
+
+
+def explain(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="ID|LINK", help="its id, or a link to it copied from the browser")],
+    kind: Annotated[
+        str, typer.Option("--kind", help="process (run), task, template (checklist, blueprint) or tag")
+    ] = "process",
+    policy: PolicyFile = None,
+    org: Org = None,
+    token_file: TokenFile = None,
+    base_url: BaseUrl = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Say why a thing was, or was not, archived: rule by rule, and what was done to it. Only reads.
+
+    The token is LIFECYCLE_TALLYFY_TOKEN from the environment, or in a file. Without one, or with --stack, the stack is
+    asked: for its token, for holds, for what was done, for its newest plan.
+    """
+    from cli.links import id_in
+    from cli.preflight import POLICY_FILE, declared_policy
+    from cli.reading import Reader, access
+
+    world, out = world_of(ctx), console()
+    resource = _resource(kind)
+    judged = declared_policy(policy or POLICY_FILE)
+    what = access(ctx, org, token_file, base_url, stack, region)
+    thing_id = id_in(name, org_id=what.org_id)
+    reader = Reader(
+        world.session(),
+        what,
+        per_minute=_RATE,
+        clock=world.clock,
+        sleep=world.sleep,
+        tell=lambda line: console(errors=True).print(NOTE, plain(line), soft_wrap=True),
+    )
+    thing = reader.patiently(lambda: reader.tallyfy.look(what.org_id, resource, thing_id))
+    if thing is None:
+        said = "It was deleted for good, or it is of another kind: --kind."
+        out.print(NOTE, f"Tallyfy has no {resource.label} {thing_id}. {said}", soft_wrap=True)
+    else:
+        _facts(out, thing)
+        _judged(out, thing, what.stack, what.org_id, judged, world.clock())
+    known = False
+    if what.stack is None:
+        out.print(NOTE, "No stack was named, so neither holds nor what was done to it were looked up.", soft_wrap=True)
+    else:
+        known = _history(out, what.stack, what.org_id, resource, thing_id)
+        _planned(out, what.stack, what.org_id, thing_id)
+    if thing is None and not known:
+        raise typer.Exit(Exit.NOT_DONE)
+
+
+def _resource(kind: str) -> "Resource":
+    from lifecycle.words.capabilities import Resource
+
+    said = kind.strip().lower()
+    try:
+        return Resource(_KINDS.get(said, said))
+    except ValueError as error:
+        raise Trouble("--kind is one of process, task, template or tag.", Exit.USAGE) from error
+
+
+def _facts(out: "Console", thing: "Thing") -> None:
+    out.print(plain(f"{thing.resource.label} '{thing.name or 'without a name'}' {thing.id}"), style="bold")
+    several = {"owners": thing.owners, "tags": thing.tags}
+    moments = {
+        "created": thing.created_at,
+        "completed": thing.completed_at,
+        "last touched": thing.last_updated,
+        "archived": thing.archived_at,
+    }
+    facts = {
+        "state": thing.state + (f", status {thing.status}" if thing.status else ""),
+        **{what: _moment(when) for what, when in moments.items() if when is not None},
+        "template": thing.template_id or "",
+        **{what: ", ".join(sorted(names)) for what, names in several.items() if names is not None},
+        "uses": "" if thing.uses is None else str(thing.uses),
+    }
+    for what, fact in facts.items():
+        if fact:
+            out.print(f"  {what:<13}", plain(fact), soft_wrap=True)
+
+
+def _judged(
+    out: "Console", thing: "Thing", stack: "Stack | None", org_id: str, policy: "Policy", now: datetime
+) -> None:
+    from lifecycle.judgement import decide
+    from lifecycle.judgement.holds import Holds
+
+    held = stack.ledger().holds(org_id) if stack else {}
+    found = decide.explain(thing, policy, Holds(held, policy.hold_tags or frozenset()), now)
+    action = found.decision.action
+    out.print()
+    said = f"A sweep would {action} it now." if action else "A sweep would leave it alone now."
+    out.print(NOTE if action else YES, f"{said}", plain(found.decision.reason), soft_wrap=True)
+    _rules(out, found)
+
+
+def _rules(out: "Console", found: "Explanation") -> None:
+    from lifecycle.judgement.decide import Answer
+    from lifecycle.judgement.policy import Doing
+
+    styles = {Answer.YES: "green", Answer.NO: "red", Answer.UNKNOWN: "yellow"}
+    if not found.rules:
+        out.print("  No rule of the policy speaks of what it is.")
+        return
+    shown = table("rule", "asks", "answer", "seen")
+    for judged in sorted(found.rules, key=lambda one: one.rule.action is not Doing.KEEP):
+        for place, (asked, answer, seen) in enumerate(_answers(judged)):
+            rule = Text(f"{judged.rule.name} ({judged.rule.action})") if place == 0 else Text()
+            shown.add_row(rule, plain(asked), Text(answer, styles[answer]), plain(seen))
+    out.print(shown)
+
+
+def _answers(judged: "Judged") -> "list[tuple[str, Answer, str]]":
+    from lifecycle.judgement.policy import Doing
+
+    keeps = judged.rule.action is Doing.KEEP
+    rows = _asked("when", judged.rule.when, judged.when, excludes=keeps)
+    if judged.rule.unless is not None:
+        rows += _asked("unless", judged.rule.unless, judged.unless, excludes=True)
+    return [*rows, ("does it fit?", judged.fits, "")]
+
+
+def _asked(
+    word: str, conditions: "Conditions", checks: "Iterable[Check]", *, excludes: bool
+) -> "list[tuple[str, Answer, str]]":
+    from cli.wording import condition
+
+    return [
+        (f"{word} {condition(name, getattr(conditions, name), excludes=excludes)}", check.answer, check.seen)
+        for check in checks
+        for name in (check.condition,)
+    ]
+
+
+def _history(out: "Console", stack: "Stack", org_id: str, resource: "Resource", thing_id: str) -> bool:
+    """What we did to it last, and what is under way. Answers whether we ever did anything."""
+    from lifecycle.adapters.rows import Key
+
+    [row] = stack.rows().read(Key(f"resource#{org_id}#{resource}#{thing_id}", "resource"))
+    names = [str(row.values.get(name) or "") for name in ("newest_intent", "lease_intent")] if row else []
+    intents = [found for name in dict.fromkeys(names) if name and (found := stack.intent(name)) is not None]
+    out.print()
+    if not intents:
+        out.print("[bold]done to it[/]  nothing that the ledger knows of")
+        return False
+    for intent in intents:
+        out.print("[bold]done to it[/] ", f"{intent.action}, asked for {_at(intent.issued_at)}", soft_wrap=True)
+        ended = f" {_at(intent.concluded_at)}" if intent.concluded_at else ""
+        out.print("  by       ", plain(f"{intent.requested_by} ({intent.source})"), soft_wrap=True)
+        out.print("  why      ", plain(intent.why), soft_wrap=True)
+        out.print("  outcome  ", status_text(intent.status), plain(f"{ended} {intent.reason}".strip()), soft_wrap=True)
+        out.print("  intent   ", intent.intent_id, soft_wrap=True)
+    return True
+
+
+def _planned(out: "Console", stack: "Stack", org_id: str, thing_id: str) -> None:
+    from cli import planning
+
+    plan = planning.newest_of(stack, org_id)
+    if plan is None:
+        out.print("[bold]planned[/]     no plan of the stack yet")
+        return
+    entry = planning.said_of(stack, plan, thing_id)
+    out.print("[bold]planned[/]    ", f"{_moment(plan.made_at)}, plan {planning.short(plan)}", soft_wrap=True)
+    if entry is None:
+        out.print("  It was not seen: it is in none of the lists that the policy asked for.", soft_wrap=True)
+    else:
+        out.print(" ", plain(f"{entry.decision.action or 'keep'}: {entry.decision.reason}"), soft_wrap=True)
+
+
+def _at(milliseconds: int) -> str:
+    return _moment(datetime.fromtimestamp(milliseconds / 1000, UTC))
+
+
+def _moment(when: datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,262 @@
+"""`lifecycle plan`: what a policy would do, found out from here; `lifecycle report`: what a stack's plan looks like."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import Region, StackName, stack_of, world_of
+from cli.screen import NOTE, YES, console, plain
+from cli.trouble import Exit, Trouble
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cli.reading import Access, Reader
+    from cli.world import World
+    from lifecycle.judgement.census import Asked, Census
+    from lifecycle.judgement.plan import Plan
+    from lifecycle.judgement.policy import Policy
+    from lifecycle.usecases.inventory import Inventory
+    from lifecycle.usecases.planning import Terms
+
+Org = Annotated[
+    str | None,
+    typer.Option("--org", envvar="LIFECYCLE_ORG", help="The organization's id. (default: the stack's only one)"),
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", exists=True, dir_okay=False, help="(default: layers/config/policy.toml)"),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        exists=True,
+        dir_okay=False,
+        help="A file with a Tallyfy token. (default: LIFECYCLE_TALLYFY_TOKEN, else the stack's secret)",
+    ),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option("--base-url", help="Tallyfy's API. (default: the stack's, else https://go.tallyfy.com/api)"),
+]
+PerMinute = Annotated[int, typer.Option("--rate", min=1, max=6000, help="Calls to Tallyfy a minute, at most.")]
+Open = Annotated[bool, typer.Option("--open", help="Open the report in the browser.")]
+
+
+def plan(
+    ctx: typer.Context,
+    org: Org = None,
+    policy: PolicyFile = None,
+    token_file: TokenFile = None,
+    base_url: BaseUrl = None,
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="The folder for the plan.")] = Path("plans"),
+    rate: PerMinute = 100,
+    open_: Open = False,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Find out what a policy would do, for any organization. Only reads; needs no stack, and changes nothing.
+
+    The plan is for looking at. What can be applied is a plan of the stack: `lifecycle sweep start`.
+
+    The token is LIFECYCLE_TALLYFY_TOKEN from the environment, or in a file. It is never an argument: arguments are seen
+    by others. Without one, or with --stack, the stack is asked: for its token, for holds, for the policy applied last.
+    """
+    from cli.planning import show
+    from cli.preflight import POLICY_FILE, declared_policy
+    from cli.reading import Reader, access
+
+    world, screen = world_of(ctx), console(errors=True)
+    judged = declared_policy(policy or POLICY_FILE)
+    what = access(ctx, org, token_file, base_url, stack, region)
+    reader = Reader(
+        world.session(),
+        what,
+        per_minute=rate,
+        clock=world.clock,
+        sleep=world.sleep,
+        tell=lambda line: screen.print(NOTE, plain(line), soft_wrap=True),
+    )
+    try:
+        made, folder = _make(world, what, reader, judged, out, rate, screen)
+    except KeyboardInterrupt:
+        screen.print(NOTE, "Interrupted. No plan was made.")
+        raise
+    shown = console()
+    show(shown, made)
+    shown.print(YES, "report:", plain(str(folder / "report.html"), most=4096), soft_wrap=True)
+    shown.print("  Nothing was changed in Tallyfy. A plan that can be applied is made by `lifecycle sweep start`.")
+    if open_:
+        _open(folder / "report.html")
+
+
+def report(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="HASH", help="the plan's, or at least 8 characters of it (default: newest)")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", dir_okay=False, help="The file. (default: lifecycle-report-<hash>.html)"),
+    ] = None,
+    open_: Open = False,
+    org: Org = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Fetch the report of a plan that the stack made."""
+    from cli import planning
+    from lifecycle.usecases.planning import key_of
+
+    target = stack_of(ctx, stack, region)
+    found = planning.find(target, name, org) if name else planning.newest(target, org)
+    file = out or Path(f"lifecycle-report-{planning.short(found)}.html")
+    if not file.parent.is_dir():
+        raise Trouble(f"There is no folder {file.parent}.", Exit.USAGE)
+    if not target.objects().fetch(key_of(found.org_id, found.hash, "report.html"), file):
+        raise Trouble(f"The report of plan {found.hash} is gone. Make a new plan.")
+    shown = console()
+    shown.print(YES, "report:", plain(str(file), most=4096), soft_wrap=True)
+    shown.print(f"  plan {found.hash}", soft_wrap=True)
+    shown.print(f"  {planning.totals_of(found)}", soft_wrap=True)
+    if open_:
+        _open(file)
+
+
+def _open(file: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(file.resolve().as_uri()):
+        console(errors=True).print(NOTE, "No browser could be opened.")
+
+
+def _make(
+    world: "World", what: "Access", reader: "Reader", policy: "Policy", out: Path, rate: int, screen: "Console"
+) -> "tuple[Plan, Path]":
+    """Read everything, then write the plan: whole, or not at all."""
+    import secrets
+    from tempfile import TemporaryDirectory
+
+    from lifecycle.adapters.objects import FolderObjects
+    from lifecycle.judgement.census import lists_of
+    from lifecycle.judgement.plan import Heading
+    from lifecycle.usecases.inventory import Inventory
+    from lifecycle.usecases.planning import key_of, seal, unseen
+
+    wanted = lists_of(policy)
+    if not wanted:
+        raise Trouble("No rule of this policy acts on anything, so there is nothing to plan.")
+    made_at = world.clock()
+    sweep_id = f"{made_at:%Y-%m-%dT%H:%M:%SZ}-from-here-{secrets.token_hex(3)}"
+    terms = _terms(world, what, reader, policy, rate)
+    _prepared(out)
+    # Within `out`, so that the finished plan needs only a new name.
+    with TemporaryDirectory(dir=out, prefix=".unfinished-") as scratch:
+        objects = FolderObjects(Path(scratch))
+        inventory = Inventory(
+            tallyfy=reader.tallyfy,
+            objects=objects,
+            org_id=what.org_id,
+            folder="lists",
+            take_turn=lambda: None,  # The reader waits before each call itself.
+            clock=world.clock,
+        )
+        lists = _read(inventory, reader, wanted, screen)
+        heading = Heading(
+            org_id=what.org_id,
+            sweep_id=sweep_id,
+            made_at=made_at,
+            policy=policy.digest,
+            zone=policy.zone.key,
+            unseen=unseen(lists),
+        )
+        made = seal(inventory, lists, heading, terms, objects)
+        folder = out / what.org_id / made.hash
+        folder.parent.mkdir(exist_ok=True)
+        Path(scratch, key_of(what.org_id, made.hash, "plan.json")).parent.rename(folder)
+    return made, folder
+
+
+def _prepared(out: Path) -> None:
+    """The folder for plans. They name customers' things, so a new one is kept out of git."""
+    if not out.exists():
+        out.mkdir(parents=True)
+        (out / ".gitignore").write_text("*\n", encoding="utf-8")
+
+
+def _read(
+    inventory: "Inventory", reader: "Reader", wanted: "tuple[Asked, ...]", screen: "Console"
+) -> "list[tuple[Asked, Census]]":
+    from functools import partial
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from lifecycle.judgement.census import Census
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    read = []
+    with Progress(*columns, console=screen, disable=not screen.is_terminal) as bars:
+        for asked in wanted:
+            census, bar = Census(), bars.add_task(asked.name, total=None)
+            while not census.done:
+                census = reader.patiently(partial(inventory.read_page, asked, census))
+                again = f" (reading {census.reading}: {census.trouble})" if census.reading > 1 else ""
+                total = census.last_total if census.last_total >= 0 else None
+                bars.update(bar, description=asked.name + again, completed=census.rows, total=total)
+            read.append((asked, census))
+    return read
+
+
+def _terms(world: "World", what: "Access", reader: "Reader", policy: "Policy", rate: int) -> "Terms":
+    """What else decides: holds, the policy applied last, and whether all is in order."""
+    from lifecycle.judgement.decide import Mode
+    from lifecycle.judgement.holds import Holds
+    from lifecycle.judgement.preflight import Account, Mark, of_account
+    from lifecycle.judgement.sources import Sources
+    from lifecycle.usecases.planning import Terms
+    from lifecycle.usecases.preflight import notes, reasons
+
+    member, organization = reader.patiently(lambda: reader.tallyfy.account(what.org_id))
+    account = Account(org_id=what.org_id, member=member, organization=organization, token_stored_at=what.stored_at())
+    opened, *others = of_account(account, policy, Sources(sources={}), world.clock())
+    if opened.mark is Mark.NO:
+        raise Trouble(f"{opened.found}. {opened.todo}")
+    # What an operator's own token may do is no sign of what the stack's may.
+    found = () if what.own_token else others
+    held, missing = _holds(what)
+    before, person = _applied_last(what, policy)
+    name = organization.get("name")
+    return Terms(
+        mode=Mode.REPORT,
+        policy=policy,
+        holds=Holds(held, policy.hold_tags or frozenset()),
+        before=before,
+        org_name=name if isinstance(name, str) and name else None,
+        stops=reasons(found),
+        person=person,
+        notes=(*missing, *notes(found)),
+        per_minute=rate,
+    )
+
+
+def _holds(what: "Access") -> tuple[dict[str, str], tuple[str, ...]]:
+    if what.stack is None:
+        return {}, ("Holds were not asked for, because no stack was named: what is on hold may be shown as due.",)
+    return what.stack.ledger().holds(what.org_id), ()
+
+
+def _applied_last(what: "Access", policy: "Policy") -> "tuple[Policy | None, tuple[str, ...]]":
+    """The policy that the stack applied last, if it was another one; or why that cannot be said."""
+    from lifecycle.adapters.rows import Key
+    from lifecycle.judgement.policy import Policy
+
+    [row] = what.stack.rows().read(Key(f"sweep#{what.org_id}", "applied")) if what.stack else [None]
+    if row is None:
+        return None, ()
+    try:
+        before = Policy.from_json(str(row.values.get("policy")))
+    except ValueError:
+        return None, ("The policy that was applied last cannot be read by this release.",)
+    return (None if before.digest == policy.digest else before), ()

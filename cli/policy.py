@@ -1,0 +1,117 @@
+"""`lifecycle policy`: whether policy.toml is right, what it says in words, and what a change of it would change."""
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import Region, StackName, stack_of
+from cli.plan import Org
+from cli.screen import NOTE, YES, console, plain, table
+from cli.trouble import Exit, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cli.differing import Comparison
+    from lifecycle.judgement.plan import Plan
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What a sweep does by itself, as policy.toml says it: check it, and compare two of them on what was seen.",
+)
+
+_FIRST = 50
+
+
+@app.command()
+def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(exists=True, dir_okay=False, help="(default: layers/config/policy.toml)"),
+    ] = None,
+) -> None:
+    """Check a policy, and say in words what it does, in the order in which its rules are asked."""
+    from cli.preflight import POLICY_FILE, declared_policy
+    from cli.wording import in_words
+    from lifecycle.judgement.preflight import Mark, of_policy
+
+    path = file or POLICY_FILE
+    policy = declared_policy(path)
+    out = console()
+    out.print(YES, plain(f"{path.name} is right."), soft_wrap=True)
+    out.print(in_words(policy), soft_wrap=True)
+    for finding in of_policy(policy):
+        if finding.mark is not Mark.YES:
+            out.print(NOTE, plain(f"{finding.what}: {finding.found}. {finding.todo}"), soft_wrap=True)
+
+
+@app.command()
+def diff(
+    ctx: typer.Context,
+    old: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a policy.toml")],
+    new: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="another one")],
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            "--plan", metavar="FILE|HASH", help="What was seen: a plan.jsonl, or a plan of the stack. (default: newest)"
+        ),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help=f"List all, not only the first {_FIRST}.")] = False,
+    org: Org = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Say what a change of the policy would change, for all things that a plan has seen, at the plan's time."""
+    from cli.differing import compare
+    from cli.preflight import declared_policy
+
+    before, after = declared_policy(old), declared_policy(new)
+    with _lines(ctx, plan, org, stack, region) as path:
+        found = compare(path, before, after)
+    _tell(found, all_)
+
+
+@contextmanager
+def _lines(
+    ctx: typer.Context, plan: str | None, org: str | None, stack: str | None, region: str | None
+) -> "Iterator[Path]":
+    if plan is not None and Path(plan).is_file():
+        yield Path(plan)
+        return
+    from cli import planning
+
+    if plan is not None and ("/" in plan or plan.endswith(".jsonl")):
+        raise Trouble(f"There is no file {plan}.", Exit.USAGE)
+    target = stack_of(ctx, stack, region)
+    found: Plan = planning.find(target, plan, org) if plan else planning.newest(target, org)
+    with planning.lines_of(target, found) as path:
+        yield path
+
+
+def _tell(found: "Comparison", every: bool) -> None:
+    out = console()
+    out.print(f"[bold]{found.things}[/] things, as seen at {found.made_at:%Y-%m-%d %H:%M} UTC", soft_wrap=True)
+    for said, count in found.counts.items():
+        out.print(f"  {count:>7}  {said}")
+    for missing in found.missing:
+        out.print(NOTE, plain(missing), soft_wrap=True)
+    if not found.changes:
+        out.print(YES, "Nothing seen would be treated differently.")
+        return
+    shown = table("what", "thing", "name", "from", "to", "because")
+    listed = found.changes if every else found.changes[:_FIRST]
+    for change in listed:
+        before, after = (said.action or "keep" for said in (change.before, change.after))
+        shown.add_row(
+            change.what,
+            f"{change.thing.resource.label} {change.thing.id}",
+            plain(change.thing.name or "", most=60),
+            before,
+            after,
+            plain(change.after.reason),
+        )
+    out.print(shown)
+    if len(listed) < len(found.changes):
+        out.print(f"  {len(found.changes) - len(listed)} more: --all", soft_wrap=True)
