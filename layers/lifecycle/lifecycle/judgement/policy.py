@@ -6,12 +6,13 @@ missing from it, ever means "everything".
 
 import hashlib
 import json
+import re
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lifecycle.judgement.toml import OperatorsFile
 from lifecycle.words.capabilities import Action, Capability, Resource, State, capability
@@ -21,7 +22,25 @@ type Days = Annotated[int, Field(strict=True, ge=1, le=36500)]
 type Count = Annotated[int, Field(strict=True, ge=1)]
 type Percent = Annotated[int, Field(strict=True, ge=1, le=100)]
 type UserId = Annotated[int, Field(strict=True, ge=1)]
-type RuleName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
+
+
+def _some[Several: (tuple[object, ...], frozenset[object])](several: Several) -> Several:
+    # Not min_length: pydantic then calls a list empty of which one item is wrong.
+    if not several:
+        msg = "name at least one, or leave the key out"
+        raise ValueError(msg)
+    return several
+
+
+def _rule_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,47}", name):
+        msg = "a rule's name is up to 48 characters of a-z, 0-9 and -"
+        raise ValueError(msg)
+    return name
+
+
+type Some[Item] = Annotated[tuple[Item, ...], AfterValidator(_some)]
+type RuleName = Annotated[str, AfterValidator(_rule_name)]
 
 STATUSES = ("active", "complete", "problem", "delayed", "not-started", "in-progress", "expired")
 """What Tallyfy calls the states of processes and tasks. A word that is none of them is a slip of the pen."""
@@ -62,12 +81,12 @@ class Doing(StrEnum):
 class Conditions(_Table):
     """What is asked of a thing. Days are calendar days in the zone of the policy: *more than* so many."""
 
-    status: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    templates: Annotated[tuple[Id, ...], Field(min_length=1)] | None = None
-    owners: Annotated[tuple[UserId, ...], Field(min_length=1)] | None = None
-    tags: Annotated[tuple[ShortLine, ...], Field(min_length=1)] | None = None
+    status: Some[str] | None = None
+    templates: Some[Id] | None = None
+    owners: Some[UserId] | None = None
+    tags: Some[ShortLine] | None = None
     """Carries at least one of them."""
-    title: Annotated[tuple[ShortLine, ...], Field(min_length=1)] | None = None
+    title: Some[ShortLine] | None = None
     """Its name fits at least one of these patterns: ``*`` any text, ``?`` any character; case does not matter."""
     completed_days: Days | None = None
     created_days: Days | None = None
@@ -200,11 +219,11 @@ class Policy(OperatorsFile):
     file_name = "policy.toml"
 
     zone: ZoneInfo
-    hold_tags: Annotated[frozenset[ShortLine], Field(min_length=1)] | None = None
+    hold_tags: Annotated[frozenset[ShortLine], AfterValidator(_some)] | None = None
     caps: PlanCaps = PlanCaps()
     growth_percent: Annotated[int, Field(strict=True, ge=1, le=1000)] = 50
     """By how much a change of the policy may make a plan grow before a person must apply it."""
-    rules: Annotated[tuple[Rule, ...], Field(min_length=1)]
+    rules: Some[Rule]
 
     @field_validator("zone", mode="before")
     @classmethod
