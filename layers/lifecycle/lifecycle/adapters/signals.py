@@ -28,6 +28,7 @@ class Signal(StrEnum):
     POISON = "Poison"
     SWEEP_FINISHED = "SweepFinished"
     PLAN_APPLIED = "PlanApplied"
+    PLAN_TAKEN_BACK = "PlanTakenBack"
     PLAN_STOPPED = "PlanStopped"
     PREFLIGHT_FAILED = "PreflightFailed"
     TOKEN_AGING = "TokenAging"  # noqa: S105 # nosec B105 - the name of a metric
@@ -35,6 +36,9 @@ class Signal(StrEnum):
     RETRIED = "Retried"
     THROTTLED = "Throttled"
     PAUSED = "Paused"
+    PARKED = "Parked"
+    APPROVED = "Approved"
+    APPROVAL_REFUSED = "ApprovalRefused"
     DUPLICATE = "Duplicate"
     UNEXPECTED = "Unexpected"
     TOKEN_REFUSED = "TokenRefused"  # noqa: S105 # nosec B105 - the name of a metric

@@ -152,7 +152,7 @@ class HttpTallyfy:
     def look(self, org_id: str, resource: Resource, thing_id: str) -> Thing | None:
         """See ``Tallyfy``."""
         path = f"/organizations/{org_id}/{resource.collection}/{thing_id}"
-        found = self._read(org_id, path, _WITH[resource])
+        found = self._read(org_id, path, {**_WITH[resource], **_COUNTED.get(resource, {})})
         if found is not None:
             return _the(thing_id, thing_from(resource, _data(found)))
         if resource is Resource.TAG:
@@ -312,6 +312,7 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
     gone = State.GONE if resource is Resource.TAG else State.ARCHIVED
     run_id = row.get("run_id")
     said = row.get("is_oneoff_task")
+    tasks, comments = _counts(row) if resource is Resource.RUN else (None, None)
     belongs_to_none = True if "run_id" in row and run_id is None else None
     return Thing(
         resource=resource,
@@ -328,6 +329,8 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
         tags=_tags(row.get("tags")),
         run_id=str(run_id) if run_id else None,
         one_off=said if isinstance(said, bool) else belongs_to_none,
+        tasks=tasks,
+        comments=comments,
         uses=_uses(row.get("statistics")),
     )
 
@@ -350,6 +353,8 @@ _WITH: Mapping[Resource, Mapping[str, str]] = {
     Resource.TAG: {"with": "statistics"},
 }
 """What is asked for besides: a tag can put a hold on what carries it."""
+_COUNTED: Mapping[Resource, Mapping[str, str]] = {Resource.RUN: {"with": "tags,tasks,tasks.threads"}}
+"""Of one process, its tasks and comments as well: what a restore brings back is compared with what was archived."""
 _LISTED: Mapping[Resource, Mapping[str, str]] = {
     Resource.TASK: {"is_oneoff": "true"},
     Resource.RUN: {"sort": "-created_at"},
@@ -367,12 +372,28 @@ def _uses(statistics: object) -> int | None:
 
 def _tags(tags: object) -> frozenset[str] | None:
     """The titles of tags, from a plain list or one inside ``data``; ``None`` if any of them cannot be read."""
-    inner = tags.get("data") if isinstance(tags, dict) else tags
-    if not isinstance(inner, list):
+    inner = _rows(tags)
+    if inner is None:
         return None
     titles = [row.get("title") if isinstance(row, dict) else None for row in inner]
     named = [title for title in titles if isinstance(title, str)]
     return frozenset(named) if len(named) == len(titles) else None
+
+
+def _counts(row: Json) -> tuple[int | None, int | None]:
+    """How many tasks and comments a process shows."""
+    tasks = _rows(row.get("tasks"))
+    if tasks is None:
+        return None, None
+    threads = [_rows(task.get("threads")) if isinstance(task, dict) else None for task in tasks]
+    known = [len(thread) for thread in threads if thread is not None]
+    return len(tasks), sum(known) if len(known) == len(threads) else None
+
+
+def _rows(value: object) -> list[object] | None:
+    """A list, plain or inside ``data``."""
+    inner = value.get("data") if isinstance(value, dict) else value
+    return inner if isinstance(inner, list) else None
 
 
 def _owners(row: Json) -> frozenset[str] | None:

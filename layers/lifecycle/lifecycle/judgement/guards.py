@@ -31,6 +31,8 @@ class Ruling:
     verdict: Verdict
     code: Code
     reason: str
+    until: datetime | None = None
+    """From then on it may be done, if nothing changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +113,10 @@ def _too_fresh(command: Command, seen: Thing, facts: Circumstances) -> Ruling | 
         return _reject(Code.AGE_UNKNOWN, f"Tallyfy does not say since when the {label} is archived, so it is kept.")
     if facts.now - seen.archived_at < facts.minimum_archive_age:
         free = seen.archived_at + facts.minimum_archive_age
-        then = "Send it again then" if free < command.not_after else "This command ends before that; ask anew then"
-        return _reject(
-            Code.TOO_YOUNG,
-            f"The {label} was archived at {_day(seen.archived_at)}; it can be deleted after {_day(free)}. {then}.",
-        )
+        in_time = free < command.not_after
+        then = "Send it again then" if in_time else "This command ends before that; ask anew then"
+        reason = f"The {label} was archived at {_day(seen.archived_at)}; it can be deleted after {_day(free)}. {then}."
+        return Ruling(Verdict.REJECT, Code.TOO_YOUNG, reason, free if in_time else None)
     return None
 
 

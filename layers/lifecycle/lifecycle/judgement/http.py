@@ -43,6 +43,8 @@ class Request:
     parameters: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    caller: str = ""
+    """The ARN of who called, where API Gateway has authenticated it. Nothing that a caller writes ends up here."""
 
     @classmethod
     def of(cls, event: object) -> Self:
@@ -57,6 +59,7 @@ class Request:
             ),
             parameters=_texts(fields.get("pathParameters")),
             headers={name.lower(): value for name, value in _texts(fields.get("headers")).items()},
+            caller=_text(_dict(_dict(called.get("authorizer")).get("iam")).get("userArn")),
             body=_body(fields.get("body"), encoded=fields.get("isBase64Encoded") is True),
         )
 

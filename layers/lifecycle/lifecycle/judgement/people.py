@@ -1,4 +1,8 @@
-"""Who may do what from a chat tool: ``people.toml``, checked as a whole."""
+"""Who may do what as a person: ``people.toml``, checked as a whole.
+
+A person is known by what a channel proves about them: the Slack user that Slack signs for, the AWS identity that API
+Gateway has authenticated. A name in a payload proves nothing.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Self
@@ -10,6 +14,9 @@ from lifecycle.words.capabilities import TABLE, Capability
 from lifecycle.words.commands import Id
 
 _REVERSIBLE = frozenset(c.name for c in TABLE if not c.irreversible)
+_IRREVERSIBLE = frozenset(c.name for c in TABLE if c.irreversible)
+
+type Several = Annotated[int, Field(strict=True, ge=1, le=10)]
 
 
 class Person(BaseModel):
@@ -17,23 +24,58 @@ class Person(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    slack: Annotated[str, StringConstraints(pattern=r"^T[A-Z0-9]{2,20}/[UW][A-Z0-9]{2,20}$")]
+    slack: Annotated[str, StringConstraints(pattern=r"^T[A-Z0-9]{2,20}/[UW][A-Z0-9]{2,20}$")] | None = None
     """Workspace and user, such as ``T012ABCDE/U034FGHIJ``: a user id alone is not unique between workspaces."""
-    may: frozenset[str] = Field(min_length=1)
+    iam: (
+        Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:[A-Za-z0-9+=,.@_/-]+$")] | None
+    ) = None
+    """The whole ARN: a user's, or a session's (``arn:aws:sts::…:assumed-role/Operators/ada``). A role is no person."""
+    may: Annotated[frozenset[str], Field(min_length=1)] | None = None
+    approves: Annotated[frozenset[str], Field(min_length=1)] | None = None
+    """What this person may approve when somebody else asks for it."""
     organization: Id | None = None
     """Whose things are meant; left out, the stack's only organization."""
 
     @model_validator(mode="after")
-    def _only_what_can_be_undone(self) -> Self:
-        wrong = sorted(self.may - _REVERSIBLE)
-        if wrong:
-            msg = f"'may' may hold {', '.join(sorted(_REVERSIBLE))}, not {', '.join(wrong)}"
+    def _makes_sense(self) -> Self:
+        if self.slack is None and self.iam is None:
+            msg = "say by what this person is known: slack, iam or both"
             raise ValueError(msg)
+        if self.iam is not None and not self.iam.partition("::")[2].partition(":")[2].startswith(
+            ("user/", "assumed-role/")
+        ):
+            msg = "iam is the ARN of a user, or of a session of a role: …:assumed-role/<role>/<session>"
+            raise ValueError(msg)
+        if not self.may and not self.approves:
+            msg = "say what this person may ask for (may) or may approve (approves)"
+            raise ValueError(msg)
+        for key, named, known in (("may", self.may, _REVERSIBLE), ("approves", self.approves, _IRREVERSIBLE)):
+            wrong = sorted((named or set()) - known)
+            if wrong:
+                msg = f"'{key}' may hold {', '.join(sorted(known))}, not {', '.join(wrong)}"
+                raise ValueError(msg)
         return self
 
     def allows(self, doing: Capability) -> bool:
         """Whether this person may ask for it."""
-        return doing.name in self.may
+        return doing.name in (self.may or ())
+
+    def approves_of(self, doings: frozenset[Capability], org_id: str) -> bool:
+        """Whether this person may approve all of these in that organization."""
+        here = self.organization is None or self.organization == org_id
+        return here and bool(doings) and {doing.name for doing in doings} <= (self.approves or set())
+
+
+class ApprovalTerms(BaseModel):
+    """How many people must approve, and for how many hours they may."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    single: Several = 1
+    """Of one permanent delete."""
+    plan: Several = 2
+    """Of what cannot be undone in a plan."""
+    hours: Annotated[int, Field(strict=True, ge=1, le=720)] = 72
 
 
 class People(OperatorsFile):
@@ -41,16 +83,30 @@ class People(OperatorsFile):
 
     file_name = "people.toml"
 
+    approvals: ApprovalTerms = ApprovalTerms()
     people: Mapping[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")], Person]
 
     @model_validator(mode="after")
     def _nobody_twice(self) -> Self:
-        users = [person.slack for person in self.people.values()]
-        if len(set(users)) != len(users):
-            msg = "two people have the same slack user"
-            raise ValueError(msg)
+        for key in ("slack", "iam"):
+            users = [known for person in self.people.values() if (known := getattr(person, key)) is not None]
+            if len(set(users)) != len(users):
+                msg = f"two people have the same {key} user"
+                raise ValueError(msg)
         return self
 
     def find(self, team: str, user: str) -> tuple[str, Person] | None:
         """The person behind a Slack user, with their name here."""
         return next(((n, p) for n, p in self.people.items() if p.slack == f"{team}/{user}"), None)
+
+    def find_iam(self, arn: str) -> tuple[str, Person] | None:
+        """The person behind an AWS identity, with their name here."""
+        return next(((n, p) for n, p in self.people.items() if p.iam is not None and p.iam == arn), None)
+
+    def name_of(self, said: str) -> str:
+        """One name for whoever is called by their name here, their ARN or their Slack user; else what was said."""
+        plain = said.strip()
+        for name, person in self.people.items():
+            if plain.casefold() == name or plain in {person.iam, person.slack}:
+                return name
+        return plain

@@ -11,7 +11,7 @@ from lifecycle.judgement.signatures import HeaderName, Scheme, Signature
 from lifecycle.judgement.toml import OperatorsFile
 from lifecycle.judgement.translate import CommandRule, Expression
 from lifecycle.words.capabilities import TABLE, Capability, capability
-from lifecycle.words.commands import PLAN, SLACK, SOURCE_PATTERN, SWEEP, Id
+from lifecycle.words.commands import PLAN, SLACK, SOURCE_PATTERN, SWEEP, UNDO, Id
 
 LONGEST_DELAY = timedelta(days=366)
 OWN_EVENTS = "tallyfy-lifecycle"
@@ -154,7 +154,7 @@ class Sources(OperatorsFile):
 
     @model_validator(mode="after")
     def _names_are_free(self) -> Self:
-        taken = sorted({SWEEP, PLAN, SLACK} & set(self.sources))
+        taken = sorted({SWEEP, PLAN, UNDO, SLACK} & set(self.sources))
         if taken:
             msg = f"{', '.join(taken)}: this name is ours; give the source another one"
             raise ValueError(msg)

@@ -26,8 +26,9 @@ from lifecycle.judgement.plan import Entry, Heading, Plan, Totals, entries
 from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.transitions import OPEN, IntentRow, Status
 from lifecycle.usecases.planning import key_of
+from lifecycle.usecases.undoing import undo_command
 from lifecycle.words.capabilities import Capability, State, capability
-from lifecycle.words.commands import SWEEP, Command, Expect, one_line
+from lifecycle.words.commands import SWEEP, UNDO, Command, Expect, one_line
 from lifecycle.words.errors import Code, Rejected, Throttled
 from lifecycle.words.intents import intent_id
 from lifecycle.words.things import Thing
@@ -42,6 +43,8 @@ _FRESH = timedelta(days=7)
 _KEEP = timedelta(days=400)
 _DUE_FOR = timedelta(days=2)
 """How long a command of a plan may wait. After that another night decides anew."""
+_UNDONE = frozenset({*OPEN, Status.DONE})
+"""What was done, and what may still be done: an undo comes before it then."""
 _SKIPPED = frozenset(
     {
         *(Code.CHANGED, Code.HELD, Code.NOT_FOUND, Code.PROCESS_TASK, Code.CANNOT_TELL),
@@ -52,10 +55,12 @@ _SKIPPED = frozenset(
 
 
 class Part(StrEnum):
-    """The halves of a plan. The schedule alone applies only the first."""
+    """The halves of a plan. The schedule alone applies only the first; people may undo that."""
 
     REVERSIBLE = "reversible"
     IRREVERSIBLE = "irreversible"
+    TAKEN_BACK = "taken-back"
+    """No half: the first one undone."""
 
 
 class Stage(StrEnum):
@@ -152,6 +157,35 @@ class Applying:
             if state.stage == Stage.REST:
                 state, version = self._rest(plan, part, lines, state, version)
         return state
+
+    def take_back(self, plan: Plan, *, by: str) -> Application:
+        """Undo what was done of the reversible half, or go on where that stood. Raises as ``carry_on``."""
+        state, version = self._read(plan, Part.TAKEN_BACK)
+        if state.stage == Stage.DONE:
+            return state
+        if not state.stage:
+            state = Application(stage=Stage.REST, requested_by=by, source=UNDO, begun_at=self.clock().isoformat())
+        with tempfile.TemporaryDirectory() as scratch:
+            lines = Path(scratch, "plan.jsonl")
+            self._fetch(plan, lines)
+            for batch in batched(islice(_due(lines, Part.REVERSIBLE), state.sent, None), _BATCH, strict=False):
+                if self.time_left() < _NEEDED_SECONDS:
+                    raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
+                found = [self.ledger.find(self._intent_id(plan, entry.thing)) for entry in batch]
+                undone = [intent for intent in found if intent is not None and intent.status in _UNDONE]
+                texts = [self._undo(intent, state.requested_by).to_json() for intent in undone]
+                if texts:
+                    self.bulk.send_all(texts)
+                state = replace(state, sent=state.sent + len(batch))
+                version = self._save(plan, Part.TAKEN_BACK, state, version)
+                self.after_batch()
+        state = replace(state, stage=Stage.DONE)
+        self._save(plan, Part.TAKEN_BACK, state, version)
+        return state
+
+    def _undo(self, intent: IntentRow, by: str) -> Command:
+        name = intent_id(self.id_key(), UNDO, intent.intent_id)
+        return undo_command(intent, name=name, by=by, now=self.clock())
 
     def find(self, plan: Plan, part: Part) -> Application:
         """How far a part has come."""
@@ -250,6 +284,7 @@ class Applying:
             issued_at=now,
             not_after=now + _DUE_FOR,
             intent_id=self._intent_id(plan, entry.thing),
+            plan=plan.hash if doing.permanent else None,
             expect=expectation(entry.thing),
         )
 

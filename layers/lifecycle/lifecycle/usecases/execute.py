@@ -3,6 +3,7 @@
 One effect per intent, whatever is delivered twice, late, or cut off in the middle.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from lifecycle.adapters.queues import Later, Message, Queue
 from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.adapters.tallyfy import Tallyfy
 from lifecycle.judgement import waiting
-from lifecycle.judgement.guards import Circumstances, Verdict, rule
+from lifecycle.judgement.guards import Circumstances, Ruling, Verdict, rule
 from lifecycle.judgement.sources import Sources
 from lifecycle.judgement.transitions import OPEN, Busy, Conflict, End, Status, millis
 from lifecycle.usecases.budget import Budget
 from lifecycle.usecases.outcomes import Outcomes
+from lifecycle.usecases.safeguards import Parked, Safeguards, what_would_go
 from lifecycle.words.capabilities import Action, Capability, State
 from lifecycle.words.commands import PLAN, Command, Find, describe
 from lifecycle.words.errors import Ambiguous, Code, Poison, Rejected, Retryable, Throttled, TokenRefused
@@ -62,12 +64,17 @@ class Worker:
     """Whatever carries one of these is kept."""
     by_plan: frozenset[Capability] = frozenset()
     """What the policy has rules for: as much right as a person has who applies a plan."""
+    safeguards: Safeguards | None = None
+    """What must be so before anything is destroyed; a worker that can destroy has them."""
 
     def handle(self, message: Message) -> None:
         """Carry one message to its end. Raises ``Later`` when it has to come back; it is hidden until then."""
         try:
             command = self._read(message)
             self.outcomes.settle(self._carry_out(command, message), message, command.reply_to)
+        except Parked as parked:
+            # It comes back as another message, when its day has come or a person has spoken.
+            self.signals.note(Signal.PARKED, {"code": parked.code, "reason": parked.reason})
         except Poison as poison:
             self.outcomes.bury(message, poison)
         except Retryable as trouble:
@@ -171,6 +178,9 @@ class Worker:
             end = self._look_then_act(command, claim)
         except Rejected as error:
             end = End(Status.REJECTED, error.code, error.reason)
+        except Parked as parked:
+            self.ledger.release(claim, parked.code, parked.reason, counted=False)
+            raise
         except Retryable as trouble:
             return self._failed(claim, trouble)
         return self.ledger.conclude(claim, end)
@@ -195,26 +205,32 @@ class Worker:
 
     def _look_then_act(self, command: Command, claim: Claim) -> End:
         doing = command.capability
+        seen, ruling = self._look(command, claim)
+        may_come_to_it = ruling.verdict is Verdict.ACT or ruling.until is not None
+        if self.safeguards is None or not doing.permanent or seen is None or not may_come_to_it:
+            return _without_acting(ruling) or self._act(command, doing, _counts(seen))
+        ready = self.safeguards.judge(command, seen, ruling.until)
+        if isinstance(ready, End):
+            return ready
+        # An export may have taken minutes.
+        again, ruling = self._look(command, claim)
+        end = _without_acting(ruling)
+        if end is None and (again is None or what_would_go(command, again) != ready.shown):
+            end = End(Status.REJECTED, Code.CHANGED, "It was changed while it was exported, so it is not deleted.")
+        return end or self._act(command, doing, ready.evidence)
+
+    def _look(self, command: Command, claim: Claim) -> tuple[Thing | None, Ruling]:
         with self._heeding(command.org_id):
             seen = self.tallyfy.look(command.org_id, command.resource, command.thing_id)
         circumstances = Circumstances(
             now=self.clock(),
             minimum_archive_age=self.limits.minimum_archive_age,
-            may_be_irreversible=self._may(command, doing),
+            may_be_irreversible=self._may(command, command.capability),
             hold=self._hold(command, seen),
             in_doubt=claim.rows.intent.maybe_acted,
             deleted_before=claim.rows.resource.newest_action == Action.DELETE,
         )
-        ruling = rule(command, seen, circumstances)
-        match ruling.verdict:
-            case Verdict.REJECT:
-                return End(Status.REJECTED, ruling.code, ruling.reason)
-            case Verdict.NOTHING:
-                return End(Status.UNCHANGED, ruling.code, ruling.reason)
-            case Verdict.REACHED:
-                return End(Status.DONE, ruling.code, ruling.reason)
-            case Verdict.ACT:
-                return self._act(command, doing)
+        return seen, rule(command, seen, circumstances)
 
     def _hold(self, command: Command, seen: Thing | None) -> str | None:
         """Read as late as can be, and only where a hold could keep anything: an undo depends on no list of holds."""
@@ -225,16 +241,36 @@ class Worker:
     def _may(self, command: Command, doing: Capability) -> bool:
         return doing in self.by_plan if command.source == PLAN else self.sources.allow(command.source, doing)
 
-    def _act(self, command: Command, doing: Capability) -> End:
+    def _act(self, command: Command, doing: Capability, evidence: str) -> End:
         label = doing.resource.label
         try:
             with self._heeding(command.org_id):
                 receipt = self.tallyfy.act(doing, command.org_id, command.thing_id)
         except (Ambiguous, Rejected) as error:
             if error.code is not Code.FORBIDDEN and self._is_reached(command, doing, error):
-                return End(Status.DONE, Code.CONFIRMED, f"The {label} is {doing.reaches}, as a second look showed.")
+                reason = f"The {label} is {doing.reaches}, as a second look showed."
+                return End(Status.DONE, Code.CONFIRMED, reason, evidence)
             raise
-        return End(Status.DONE, Code.ACTED, f"The {label} is {doing.reaches}.", receipt.evidence)
+        lost = self._lost(command) if command.undoes else ""
+        if lost:
+            return End(Status.DONE, Code.RESTORED_IN_PART, f"The {label} is {doing.reaches}, but {lost}.", evidence)
+        return End(Status.DONE, Code.ACTED, f"The {label} is {doing.reaches}.", _joined(evidence, receipt.evidence))
+
+    def _lost(self, command: Command) -> str:
+        """What an undo did not bring back, by the counts before and after; empty if all did, or nothing is known."""
+        undone = self.ledger.find(command.undoes or "")
+        before = json.loads(undone.evidence) if undone is not None and undone.evidence else {}
+        try:
+            with self._heeding(command.org_id):
+                seen = self.tallyfy.look(command.org_id, command.resource, command.thing_id)
+        except (Retryable, Rejected):
+            return ""  # The restore itself was answered; a count that cannot be had must not put it in doubt.
+        after = json.loads(_counts(seen) or "{}")
+        return " and ".join(
+            f"{before[name]} {name} were archived and {after[name]} came back"
+            for name in ("tasks", "comments")
+            if name in before and name in after and after[name] != before[name]
+        )
 
     def _is_reached(self, command: Command, doing: Capability, trouble: Ambiguous | Rejected) -> bool:
         """Look again. If that fails as well, the doubt about the write must not be lost over the failed read."""
@@ -275,6 +311,31 @@ class Worker:
         # If this fails as well, the queue's visibility timeout brings the message back, only later.
         with suppress(Retryable):
             self.queue.hide(message, hidden_for)
+
+
+def _without_acting(ruling: Ruling) -> End | None:
+    """How a command ends that is not to act."""
+    match ruling.verdict:
+        case Verdict.REJECT:
+            return End(Status.REJECTED, ruling.code, ruling.reason)
+        case Verdict.NOTHING:
+            return End(Status.UNCHANGED, ruling.code, ruling.reason)
+        case Verdict.REACHED:
+            return End(Status.DONE, ruling.code, ruling.reason)
+        case Verdict.ACT:
+            return None
+
+
+def _counts(seen: Thing | None) -> str:
+    """What an undo is compared with later, as JSON; empty where nothing was counted."""
+    counted = {"tasks": seen.tasks, "comments": seen.comments} if seen else {}
+    known = {name: number for name, number in counted.items() if number is not None}
+    return json.dumps(known) if known else ""
+
+
+def _joined(*evidence: str) -> str:
+    joined = {name: value for text in evidence if text for name, value in json.loads(text).items()}
+    return json.dumps(joined) if joined else ""
 
 
 def _conflict(command: Command) -> Poison:

@@ -23,6 +23,8 @@ from lifecycle.words.errors import Code, Poison, Rejected, Retryable
 from lifecycle.words.intents import intent_id
 
 LONGEST_WAIT = timedelta(days=14)
+LONGEST_GRACE = timedelta(days=60)
+"""How long a permanent delete may wait for its approval and for the age of what it deletes."""
 """How long a command may wait to be carried out, dead-letter queue included. A sender may only shorten it."""
 _MOST_KEPT = 20_000
 """How many characters of a payload that cannot be translated are kept in its dead letter: each may become twelve in
@@ -176,7 +178,7 @@ class Intake:
         doing = capability(asked.resource, asked.action)
         self._permitted(name, source, doing, asked.org_id)
         now = self.clock()
-        latest = now + (source.after or timedelta()) + LONGEST_WAIT
+        latest = now + (source.after or timedelta()) + (LONGEST_GRACE if doing.permanent else LONGEST_WAIT)
         command = Command(
             action=asked.action,
             resource=asked.resource,

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
+from lifecycle.adapters.approvals import Approvals
 from lifecycle.adapters.bus import Bus
 from lifecycle.adapters.ledger import Ledger
 from lifecycle.adapters.objects import Objects
@@ -24,17 +25,21 @@ from lifecycle.adapters.rows import Change, Contention, Key, Rows, Value
 from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.adapters.tallyfy import Tallyfy
 from lifecycle.judgement import waiting
+from lifecycle.judgement.approvals import About, Request, Stand
 from lifecycle.judgement.census import Census, lists_of
 from lifecycle.judgement.decide import Mode
 from lifecycle.judgement.holds import Holds
+from lifecycle.judgement.people import People
 from lifecycle.judgement.plan import Heading, Plan
 from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.preflight import Finding
+from lifecycle.judgement.transitions import millis
 from lifecycle.usecases.applying import Application, Applying, Part, Stage
 from lifecycle.usecases.inventory import Inventory
 from lifecycle.usecases.outcomes import SCHEMA_VERSION, Outcomes
 from lifecycle.usecases.planning import Terms, seal, unseen
 from lifecycle.usecases.preflight import Preflight, notes, reasons
+from lifecycle.usecases.safeguards import announce_request
 from lifecycle.words.commands import PLAN, SWEEP, Id, ShortLine, describe
 from lifecycle.words.errors import Code, Poison, Rejected, Retryable, Throttled, TokenRefused
 
@@ -58,6 +63,8 @@ class Kind(StrEnum):
     """Only see whether all is in order."""
     APPLY = "apply"
     """Apply a plan at a person's word."""
+    UNDO = "undo"
+    """Take back what was applied of a plan."""
 
 
 class Errand(BaseModel):
@@ -75,9 +82,9 @@ class Errand(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> "Errand":
-        applies = self.kind is Kind.APPLY
+        applies = self.kind in {Kind.APPLY, Kind.UNDO}
         if applies != (self.plan is not None) or (applies and (self.org_id is None or self.requested_by is None)):
-            msg = "whoever applies names the plan, the organization and themselves"
+            msg = "whoever applies or undoes names the plan, the organization and themselves"
             raise ValueError(msg)
         return self
 
@@ -115,6 +122,8 @@ class Sweep:
     outcomes: Outcomes
     signals: Signals
     preflight: Preflight
+    approvals: Approvals
+    people: People
     policy: Policy
     mode: Mode
     org_ids: frozenset[str]
@@ -196,7 +205,7 @@ class Sweep:
             return
         self._lock(errand, org_id)
         if errand.plan is not None and errand.requested_by is not None:
-            self._apply(org_id, errand.plan, errand.requested_by)
+            self._apply(errand, org_id, errand.plan, errand.requested_by)
         else:
             self._go_on(errand.sweep_id, org_id)
         self._unlock(errand)
@@ -297,18 +306,53 @@ class Sweep:
             return None, ("The policy that was applied last cannot be read by this release.",)
         return (None if before.digest == self.policy.digest else before), ()
 
-    def _apply(self, org_id: str, name: str, by: str) -> None:
+    def _apply(self, errand: Errand, org_id: str, name: str, by: str) -> None:
         applying = self.applying()
         plan = applying.plan(org_id, name)
+        if errand.kind is Kind.UNDO:
+            self._report(Signal.PLAN_TAKEN_BACK, plan, applying.take_back(plan, by=by).sent, ())
+            return
         refusals = applying.refusals(plan, PLAN)
         if refusals:
             raise Rejected(Code.PLAN_STOPPED, " ".join(refusals))
         parts: list[Application] = []
-        for part in Part:
+        for part in (Part.REVERSIBLE, Part.IRREVERSIBLE):
+            if part is Part.IRREVERSIBLE and not self._is_approved(plan, errand, by):
+                break
             parts.append(self._heeding(org_id, partial(applying.carry_on, plan, part, by=by, source=PLAN)))
             if parts[-1].stage == Stage.STOPPED:
                 break
         self._report(Signal.PLAN_APPLIED, plan, sum(applied.sent for applied in parts), _why(parts[-1]))
+
+    def _is_approved(self, plan: Plan, errand: Errand, by: str) -> bool:
+        """Whether enough other people have approved what cannot be undone in it. If nobody was asked, they are now."""
+        lasting = [rule for rule in plan.rules if rule.irreversible and rule.due]
+        if not lasting:
+            return False  # and nothing to apply
+        now = self.clock()
+        request = self.approvals.ask(
+            Request(
+                hash=plan.hash,
+                about=About.PLAN,
+                org_id=plan.org_id,
+                subject=plan.hash,
+                asked_by=self.people.name_of(by),
+                asked_at=millis(now),
+                lapses_at=millis(now + timedelta(hours=self.people.approvals.hours)),
+                needed=self.people.approvals.plan,
+                shown=plan.model_dump_json(exclude={"ages", "kept_by"}),
+                message=errand.model_dump_json(exclude_none=True),
+                capabilities=tuple(sorted({f"{rule.resource}.{rule.action}" for rule in lasting})),
+            )
+        )
+        match request.stands(millis(now)):
+            case Stand.APPROVED:
+                return True
+            case Stand.REFUSED:
+                raise Rejected(Code.NOT_APPROVED, f"{request.refused_by} refused what cannot be undone in this plan.")
+            case _:
+                announce_request(self.bus, request)
+                return False
 
     def _report(self, signal: Signal, plan: Plan, sent: int, stopped: tuple[str, ...]) -> None:
         facts = {

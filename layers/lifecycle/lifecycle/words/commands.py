@@ -27,6 +27,8 @@ SWEEP = "sweep"
 """The source of what no person and no other system asked for. No sender can have this name."""
 PLAN = "plan"
 """The source of what a person asked for by typing the hash of a plan. No sender can have this name."""
+UNDO = "undo"
+"""The source of what takes an earlier command back. No sender can have this name."""
 SLACK = "slack"
 """The source of what a person asked for in Slack. No sender can have this name."""
 LINE_PATTERN = r"^[^\x00-\x1f\x7f]+$"
@@ -180,6 +182,10 @@ class Command(_Asked):
     issued_at: Utc
     not_after: Utc
     intent_id: Annotated[str, StringConstraints(pattern=INTENT_PATTERN)]
+    plan: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """The plan that asks for it. Only what cannot be undone needs it: there the plan was approved."""
+    undoes: Annotated[str, StringConstraints(pattern=INTENT_PATTERN)] | None = None
+    """The intent that this one takes back."""
     reply_to: Annotated[str, StringConstraints(max_length=500)] | None = None
     """Where a person in a chat tool waits for the result. A secret of that tool: never logged."""
 

@@ -31,6 +31,8 @@ class Code(StrEnum):
     INTENT_CONFLICT = "intent_conflict"
     POISON = "poison"
     PLAN_STOPPED = "plan_stopped"
+    UNKNOWN_APPROVAL = "unknown_approval"
+    OWN_REQUEST = "own_request"
     CONFIGURATION = "configuration"
     # what was seen in Tallyfy
     NOT_FOUND = "not_found"
@@ -46,6 +48,13 @@ class Code(StrEnum):
     USE_UNKNOWN = "use_unknown"
     FORBIDDEN = "forbidden"
     REFUSED = "refused"
+    # what a permanent delete waits for, and what keeps it from being made
+    AWAITING_APPROVAL = "awaiting_approval"
+    IN_GRACE = "in_grace"
+    NOT_APPROVED = "not_approved"
+    LAPSED = "lapsed"
+    EXPORT_INCOMPLETE = "export_incomplete"
+    EXPORT_DIFFERS = "export_differs"
     # passing trouble
     THROTTLED = "throttled"
     IN_LINE = "in_line"
@@ -59,6 +68,7 @@ class Code(StrEnum):
     ACTED = "acted"
     CONFIRMED = "confirmed"
     NOTHING_TO_DO = "nothing_to_do"
+    RESTORED_IN_PART = "restored_in_part"
     SUPERSEDED = "superseded"
     TAKEN_BACK = "taken_back"
     EXPIRED = "expired"

@@ -28,5 +28,9 @@ class Thing:
     """For a task: the process it belongs to. ``None`` for a one-off task."""
     one_off: bool | None = None
     """For a task: what Tallyfy says of it. ``None`` where it says nothing."""
+    tasks: int | None = None
+    """For a process: how many tasks it shows. ``None`` where they were not asked for or not shown."""
+    comments: int | None = None
+    """For a process: how many comments its tasks show."""
     uses: int | None = None
     """For a tag: how many templates and processes carry it, archived ones included. ``None``: Tallyfy did not say."""
