@@ -25,6 +25,8 @@ _STATUS: Mapping[Code, HTTPStatus] = {
     Code.RIGHT_MISSING: HTTPStatus.FORBIDDEN,
     Code.ORGANIZATION_UNKNOWN: HTTPStatus.FORBIDDEN,
     Code.INTENT_CONFLICT: HTTPStatus.CONFLICT,
+    Code.UNKNOWN_APPROVAL: HTTPStatus.NOT_FOUND,
+    Code.OWN_REQUEST: HTTPStatus.FORBIDDEN,
 }
 
 _UNAVAILABLE = "The command was not taken. Send the same delivery again; it will not be carried out twice."

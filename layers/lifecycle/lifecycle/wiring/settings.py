@@ -43,12 +43,20 @@ class StatusSettings(Settings):
     id_key_secret_arn: Name
 
 
-class ChatSettings(StatusSettings):
-    """``functions/chat``."""
+class OperatorSettings(StatusSettings):
+    """``functions/operator``."""
 
-    secret_prefix: Name
     organization_ids: OrgIds
     commands_queue_url: Name
+    purge_queue_url: Name
+    sweeps_queue_url: Name
+    ledger_days: Annotated[int, Field(ge=30)]
+
+
+class ChatSettings(OperatorSettings):
+    """``functions/chat``: the same, for who is known to Slack."""
+
+    secret_prefix: Name
 
 
 class IntakeSettings(StatusSettings):
@@ -87,6 +95,17 @@ class WorkerSettings(TallyfySettings):
     lane: Lane
     lease_seconds: Annotated[int, Field(ge=1)]
     queue_retention_seconds: Annotated[int, Field(ge=3600)]
+
+
+class PurgeSettings(WorkerSettings):
+    """``functions/purge``."""
+
+    id_key_secret_arn: Name
+    exports_bucket: Name
+    queue_arn: Name
+    dead_letter_queue_arn: Name
+    schedule_group: Name
+    schedule_role_arn: Name
 
 
 class SweepSettings(TallyfySettings):

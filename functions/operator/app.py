@@ -1,0 +1,24 @@
+"""Routes behind AWS_IAM: GET /approvals, POST /approvals/{hash}/approve or /reject, POST /commands/{intent_id}/undo."""
+
+from typing import TYPE_CHECKING
+
+from lifecycle.adapters.signals import Signal
+from lifecycle.judgement.http import Request, Response, answer, problem
+from lifecycle.wiring.bootstrap.operating import operating
+from lifecycle.wiring.observability import logger, metrics, signals
+from lifecycle.words.errors import LifecycleError
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
+    """Answer any event; API Gateway has authenticated whoever sent it."""
+    try:
+        status, body = operating().answer(Request.of(event))
+    except LifecycleError as error:
+        signals.note(Signal.REFUSED, {"code": error.code, "reason": error.reason})
+        return problem(error)
+    return answer(status, body)

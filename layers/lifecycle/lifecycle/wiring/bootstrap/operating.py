@@ -1,0 +1,42 @@
+"""For ``functions/operator``."""
+
+import os
+from datetime import timedelta
+from functools import cache
+
+from lifecycle.adapters.approvals import Approvals
+from lifecycle.adapters.queues import SqsQueue
+from lifecycle.judgement.people import People
+from lifecycle.usecases.approving import Approving
+from lifecycle.usecases.operating import Operating
+from lifecycle.usecases.undoing import Undoing
+from lifecycle.wiring.bootstrap.common import CONFIG, id_key, now, operators_file, reading_ledger, rows, session
+from lifecycle.wiring.observability import signals
+from lifecycle.wiring.settings import OperatorSettings
+
+
+@cache
+def operating() -> Operating:
+    """Build it once for each process."""
+    settings = OperatorSettings.read(os.environ)
+    sqs = session().client("sqs", config=CONFIG)
+    keep = timedelta(days=settings.ledger_days)
+    return Operating(
+        people=People.parse(operators_file("people.toml")),
+        approving=Approving(
+            approvals=Approvals(rows(settings.ledger_table), keep, now),
+            purge=SqsQueue(sqs, settings.purge_queue_url),
+            sweeps=SqsQueue(sqs, settings.sweeps_queue_url),
+            org_ids=settings.organization_ids,
+            signals=signals,
+            clock=now,
+        ),
+        undoing=Undoing(
+            ledger=reading_ledger(settings.ledger_table),
+            commands=SqsQueue(sqs, settings.commands_queue_url),
+            org_ids=settings.organization_ids,
+            id_key=id_key(settings.id_key_secret_arn),
+            signals=signals,
+            clock=now,
+        ),
+    )
