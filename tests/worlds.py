@@ -132,7 +132,7 @@ class FragileRows:
         if first.key.pk.startswith("pace#"):
             return "pace"
         status = (first.values or {}).get("status")
-        if len(changes) > 1:
+        if len([change for change in changes if not change.key.pk.startswith("audit#")]) > 1:
             return {"in_progress": "claim", "waiting": "release"}.get(str(status), "conclude")
         [before] = self.rows.read(first.key)
         return "settle" if before is not None and before.values.get("status") == status else "end"
