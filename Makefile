@@ -145,6 +145,13 @@ prove: build ## the long proofs; prints its time budget; never part of CI
 bench: build ## the benchmarks
 	@$(PYTEST) -m benchmark --capture=no
 
+.PHONY: browser
+browser: setup ## the report of a plan in a real Chromium; writes docs/report-*.png anew
+	@command -v chromium chromium-browser google-chrome-stable google-chrome >/dev/null || { \
+	  echo 'No Chromium found. Debian, Ubuntu: apt install chromium' >&2; exit 1; \
+	}
+	@$(PYTEST) -m browser --capture=no tests/browser
+
 .PHONY: openapi
 openapi: setup ## write docs/openapi.json anew from the models
 	@$(DEV)/python -m cli.openapi

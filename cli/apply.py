@@ -135,7 +135,7 @@ def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", sec
             return
         refused = _refused(world, target, errand)
         if refused is not None:
-            raise Trouble(f"Refused. {refused}")
+            raise Trouble(f"It was not applied. {refused}")
         if left <= 0:
             out.print(NOTE, "Still under way.")
             raise typer.Exit(Exit.PENDING)

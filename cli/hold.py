@@ -88,7 +88,7 @@ def remove(
     target = stack_of(ctx, stack, region)
     org_id = _meant(target, org)
     held, called = _named(kind, name, org_id)
-    there_was = target.ledger().lift(org_id, held, called)
+    there_was = target.ledger().lift(org_id, held, called, by=target.caller())
     mark, said = (YES, "no longer on hold:") if there_was else (NOTE, "was not on hold:")
     console().print(mark, said, plain(_in_words(f"{held}#{called}")), soft_wrap=True)
 

@@ -29,7 +29,7 @@ def pause(
     target, out = stack_of(ctx, stack, region), console()
     pacing = target.pacing()
     for org_id in _meant(target.outputs(), org):
-        pacing.pause(org_id, by=f"{getpass.getuser()} ({said})")
+        pacing.pause(org_id, by=f"{getpass.getuser()} ({said})", caller=target.caller())
         out.print(YES, "paused:", plain(org_id), soft_wrap=True)
     out.print("  A call that has begun is finished. `lifecycle resume` goes on.")
 
@@ -40,7 +40,7 @@ def resume(ctx: typer.Context, org: Org = None, stack: StackName = None, region:
     pacing = target.pacing()
     for org_id in _meant(target.outputs(), org):
         by = pacing.paused_by(org_id)
-        pacing.resume(org_id)
+        pacing.resume(org_id, caller=target.caller())
         out.print(YES if by else NOTE, f"resumed, was paused by {by}:" if by else "was not paused:", plain(org_id))
 
 

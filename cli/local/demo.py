@@ -18,17 +18,30 @@ from cli.api import Answer, Api, Report
 from cli.aws import AwsStack, Pair
 from cli.delivery import Delivery, declared_sources, delivery, new_delivery_id
 from cli.letters import Letter
-from cli.local.running import DEAL, PROJECT, SLACK_RUN, SOURCE, Local, local_stack, pointed_at, utc_now
-from cli.local.simulator import DefaultIds, Fault, SimulatorClient
+from cli.local.running import (
+    DEAL,
+    EDITED,
+    FINISHED,
+    KEPT,
+    PROJECT,
+    SLACK_RUN,
+    SOURCE,
+    Local,
+    local_stack,
+    pointed_at,
+    utc_now,
+)
+from cli.local.simulator import DefaultIds, Fault, Seed, SeedOrganization, SeedRun, SimulatorClient, crowd
 from cli.local.stack import ROOT
 from cli.screen import NO, YES, plain, status_text, table
 from cli.screen import console as plain_console
 from cli.signing import hmac_headers, sign
 from lifecycle.adapters.tallyfy import pooled_session
+from lifecycle.judgement.plan import Plan
 from lifecycle.judgement.slack import SIGNATURE as SLACK
 from lifecycle.judgement.transitions import DEAD, IntentRow, Status
-from lifecycle.usecases.sweep import Errand
-from lifecycle.usecases.sweep import Progress as Swept
+from lifecycle.usecases.planning import key_of
+from lifecycle.usecases.sweep import Errand, Kind
 from lifecycle.words.capabilities import Action, Resource
 from lifecycle.words.intents import INTENT_PATTERN
 
@@ -40,6 +53,7 @@ _END_SECONDS = 60.0
 _EVERY = 0.1
 _POISON = json.dumps({"please": "tidy up", "everything": True})
 _MOST_ATTEMPTS = 6
+_MANY = 20
 
 
 @dataclass(slots=True)
@@ -150,6 +164,7 @@ class Show:
         self._sources = declared_sources()
         self._first: tuple[Delivery, dict[str, str], str] | None = None
         self._outage: Asked | None = None
+        self._plan: Plan | None = None
         self._found: list[Letter] = []
         self._local = local
 
@@ -278,26 +293,88 @@ class Show:
             )
         step.check("the simulator has it archived", self._state(DEAL) == "archived")
 
-    def report(self, step: Step) -> None:
-        """The nightly sweep, which only reports unless it is told otherwise."""
+    def plan(self, step: Step) -> None:
+        """The nightly sweep: everything is seen, each with a reason, and nothing is done."""
+        before, calls = self.simulator.effects(), len(self.simulator.log())
+        plan = self._sweep(step)
+        if plan is None:
+            return
+        self._plan = plan
+        kept = ", ".join(f"{number} {kind}" for kind, number in plan.kept_by.items())
+        step.came_back += [
+            f"{plan.seen} seen = {plan.due} due + {plan.kept} kept + {plan.failed} unreadable ({kept})",
+            f"plan {plan.hash[:12]}…, with a report to look at",
+        ]
+        step.check("what was seen adds up", plan.seen == plan.due + plan.kept + plan.failed)
+        step.check("what carries the tag 'keep' is kept", plan.kept_by.get("on hold") == 1)
+        page = self.stack.objects().get(key_of(ORG, plan.hash, "report.html")) or b""
+        step.check("the report shows what is due", b"Onboard Wayne" in page)
+        step.check("Tallyfy was only read", all(call.method == "GET" for call in self.simulator.log()[calls:]))
+        step.check("nothing was changed", self.simulator.effects() == before)
+
+    def apply(self, step: Step) -> None:
+        """A person names the plan by its hash; what was edited since is left alone."""
+        if self._plan is None:
+            step.check("there is a plan", held=False)
+            return
+        edited = SeedRun(id=EDITED, name="Onboard Tyrell, again", status="active")
+        self.simulator.merge(Seed(organizations=[SeedOrganization(id=ORG, runs=[edited])]))
+        step.sent += ["a process of the plan is opened again and renamed", f"lifecycle apply {self._plan.hash[:12]}…"]
+        for _ in range(2):
+            self._apply(self._plan)
+        step.check(
+            "the other one is archived", _until(lambda: self._state(FINISHED) == "archived", seconds=_END_SECONDS)
+        )
+
+        def left_alone() -> bool:
+            return any(letter.code == "changed" for letter in self._letters())
+
+        step.check("the edited one is set aside with the reason", _until(left_alone, seconds=_END_SECONDS))
+        step.came_back += [f"{letter.code}: {letter.reason}" for letter in self._letters() if letter.code == "changed"]
+        step.check("the edited one is as it was", self._state(EDITED) == "active")
+        step.check("applied twice, done once", self.simulator.effects(Action.ARCHIVE, FINISHED) == 1)
+        step.check("what is kept is as it was", self._state(KEPT) == "active")
+
+    def cap(self, step: Step) -> None:
+        """Suddenly far more is due than anyone expects: nothing at all is done."""
+        self.simulator.merge(crowd(_MANY, status="complete", completed_at="-45d"))
         before = self.simulator.effects()
+        plan = self._sweep(step)
+        if plan is None:
+            return
+        step.came_back += plan.stops
+        step.check("the plan is stopped by its cap", any("its cap is" in why for why in plan.stops))
+        self._apply(plan)
+
+        def refused() -> bool:
+            return any(letter.code == "plan_stopped" for letter in self._letters())
+
+        step.check("applying it by its hash is refused, with the reason", _until(refused, seconds=_END_SECONDS))
+        step.check("nothing was changed", self.simulator.effects() == before)
+
+    def _sweep(self, step: Step) -> Plan | None:
         sweep_id = f"{utc_now():%Y-%m-%dT%H:%M:%SZ}"
-        [queue] = [pair.origin for pair in self.pairs if pair.name == "sweeps"]
         step.sent.append(f"what the schedule sends each night: sweep {sweep_id}, mode report")
-        queue.send(Errand(sweep_id=sweep_id).model_dump_json())
-        found: list[Swept | None] = []
+        self._errand(Errand(sweep_id=sweep_id))
 
         def finished() -> bool:
-            found[:] = [self.stack.sweep(sweep_id, ORG)]
-            return found[0] is not None and found[0].done
+            row = self.stack.sweep(sweep_id, ORG)
+            return row is not None and row.done
 
         step.check("it finished", _until(finished, seconds=_END_SECONDS))
-        if found and (row := found[0]) is not None:
-            kinds = ", ".join(f"{number} {kind}" for kind, number in json.loads(row.kinds).items())
-            step.came_back.append(f"{row.seen} processes seen, {row.due} due: {kinds}")
-            step.check("one is due", row.due == 1)
-            step.check("nothing was enqueued", row.sent == 0)
-        step.check("nothing was changed", self.simulator.effects() == before)
+        row = self.stack.sweep(sweep_id, ORG)
+        body = self.stack.objects().get(key_of(ORG, row.plan, "plan.json")) if row and row.plan else None
+        step.check("it left a plan", body)
+        return Plan.model_validate_json(body) if body else None
+
+    def _apply(self, plan: Plan) -> None:
+        name = f"apply-{new_delivery_id()}"
+        who = self.stack.caller()
+        self._errand(Errand(sweep_id=name, org_id=ORG, kind=Kind.APPLY, plan=plan.hash, requested_by=who))
+
+    def _errand(self, errand: Errand) -> None:
+        [queue] = [pair.origin for pair in self.pairs if pair.name == "sweeps"]
+        queue.send(errand.model_dump_json(exclude_none=True))
 
     def slack(self, step: Step) -> None:
         """A slash command: answered at once, and the result follows."""
@@ -375,7 +452,7 @@ class Show:
         step.check("the simulator has it active", self._state(DefaultIds.ARCHIVED_TASK) == "active")
         left = sorted(letter.code for letter in self._letters())
         step.came_back.append(f"still dead letters: {', '.join(left)}")
-        step.check("only the others are left", left == ["not_one", "poison", "too_young"])
+        step.check("only the others are left", left == ["changed", "not_one", "plan_stopped", "poison", "too_young"])
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -453,7 +530,9 @@ STEPS: tuple[tuple[str, Callable[[Show, Step], None]], ...] = (
     ("A tag", Show.tag),
     ("An event of another system archives the process that bears the project's name", Show.event),
     ("A webhook of HubSpot's, as HubSpot sends it", Show.hubspot),
-    ("The nightly report", Show.report),
+    ("The nightly plan: everything seen, each with its reason, nothing done", Show.plan),
+    ("Applied by its hash: done once, and what changed since is left alone", Show.apply),
+    ("Far more is due than anyone expects: a cap stops all of it", Show.cap),
     ("A slash command in Slack", Show.slack),
     ("A poison message and an outage end in the dead-letter queue, with reasons", Show.dead_letters),
     ("Sent again, and done", Show.sent_again),

@@ -33,15 +33,20 @@ from lifecycle.judgement.sources import Sources
 STATE_FILE = ROOT / ".local" / "stack.json"
 SOURCE = "operator"
 PROJECT, DEAL, SLACK_RUN, _DEAL_TAG = (make_id("sample", what) for what in ("project", "deal", "slack", "tag"))
+FINISHED, EDITED, KEPT, _KEEP_TAG = (make_id("sample", what) for what in ("finished", "edited", "kept", "keep"))
+"""What the sweep meets: one that is due, one that is edited before it is acted on, one with the tag that keeps."""
 _SEED = Seed(
     organizations=[
         SeedOrganization(
             id=DefaultIds.ORGANIZATION,
-            tags=[SeedTag(id=_DEAL_TAG, title="deal-9172831465")],
+            tags=[SeedTag(id=_DEAL_TAG, title="deal-9172831465"), SeedTag(id=_KEEP_TAG, title="keep")],
             runs=[
                 SeedRun(id=PROJECT, name="Website relaunch", checklist_id=DefaultIds.TEMPLATE),
                 SeedRun(id=DEAL, name="Onboard Hooli", tags=[_DEAL_TAG]),
                 SeedRun(id=SLACK_RUN, name="Onboard Stark", status="complete", completed_at="-3d"),
+                SeedRun(id=FINISHED, name="Onboard Wayne", status="complete", completed_at="-45d"),
+                SeedRun(id=EDITED, name="Onboard Tyrell", status="complete", completed_at="-50d"),
+                SeedRun(id=KEPT, name="Onboard Cyberdyne", status="complete", completed_at="-400d", tags=[_KEEP_TAG]),
             ],
         )
     ]

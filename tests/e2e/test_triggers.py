@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ import requests
 
 from cli.local.simulator import DefaultIds, Seed, SeedOrganization, SeedRun, SeedTag, make_id
 from lifecycle.adapters.bus import SOURCE
+from lifecycle.adapters.ledger import HoldKind, Ledger, Terms
+from lifecycle.adapters.rows import DynamoRows
+from lifecycle.words.capabilities import Resource
 from tests.e2e.bench import HMAC_SECRET, ORG, Bench, until
 
 pytestmark = pytest.mark.e2e
@@ -170,6 +174,23 @@ def test_a_nightly_sweep_reports_and_once_told_so_archives_what_is_due(bench: Be
         _sweep(bench)
         until(lambda: bench.simulator.effects("archive", due) == 1, 60, "the sweep's effect")
     assert bench.writes(young) == bench.writes(undated) == []
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Resource.TEMPLATE, DefaultIds.TEMPLATE), ("owner", "1001")])
+def test_a_hold_reaches_the_deployed_worker_and_ends(bench: Bench, kind: HoldKind, name: str) -> None:
+    """The worker reads all the rows that could speak of the process, under its own role."""
+    terms = Terms(lease=timedelta(0), keep=timedelta(days=1), most_attempts=0)
+    rows = DynamoRows(bench.stack.dynamodb, bench.stack.outputs["LedgerTableName"])
+    ledger = Ledger(rows, terms, lambda: datetime.now(UTC))
+    ledger.hold(ORG, kind, name, reason="An audit", by="Ada")
+    try:
+        held = bench.conclusion(bench.ask("archive", "process", DefaultIds.RUN))
+    finally:
+        assert ledger.lift(ORG, kind, name)
+    assert held["status"] == "rejected"
+    assert "An audit" in held["reason"]
+    assert bench.writes(DefaultIds.RUN) == []
+    assert bench.outcome("archive", "process", DefaultIds.RUN) == "done"
 
 
 @contextmanager

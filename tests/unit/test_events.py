@@ -329,7 +329,7 @@ def test_a_start_of_the_schedule_sends_one_sweep_to_each_organization(
     monkeypatch.setattr(sweep_function, "sweep", lambda: replace(night.sweep(), signals=signals))
     assert sweep_function.handler(sample("sweep-batch.json"), CONTEXT) == {"batchItemFailures": []}
     assert [json.loads(text) for text in bodies(night.queue)] == [
-        {"version": 1, "sweep_id": "2026-06-01T04:10:00Z", "org_id": DefaultIds.ORGANIZATION}
+        {"version": 1, "sweep_id": "2026-06-01T04:10:00Z", "org_id": DefaultIds.ORGANIZATION, "kind": "sweep"}
     ]
 
 

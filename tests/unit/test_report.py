@@ -328,12 +328,37 @@ def test_notes_stand_in_nobodys_way() -> None:
 
 
 def test_a_plan_that_its_sweep_applies_needs_no_command() -> None:
-    made, entries = sample(100, mode=Mode.APPLY)
-    page = read(made, entries)
-    assert "processes will be archived" in page.texts["h1"][0]
+    entries = [due(1), process(2)]
+    page = read(plan(entries, mode=Mode.APPLY), entries)
+    assert page.texts["h1"] == ["1 of 2 processes will be archived."]
+    assert "applies it by itself. No further step is needed." in page.text
     assert "Nothing has been done." not in page.text
     assert "None: the sweep applies this plan by itself." in page.text
     assert "lifecycle apply" not in page.text
+
+
+def final(place: int) -> Entry:
+    decision = Decision(Action.DELETE, "rule unused-tags", "Nothing carries it.", "unused-tags")
+    return process(place, decision, resource=Resource.TAG)
+
+
+def test_what_cannot_be_undone_waits_for_a_person_while_the_sweep_does_the_rest() -> None:
+    entries = [due(1), final(2)]
+    made = plan(entries, mode=Mode.APPLY)
+    page = read(made, entries)
+    assert page.texts["h1"] == ["1 of 1 process will be archived and 1 of 1 tag would be deleted for good."]
+    assert "applies it by itself. What cannot be undone waits for a person." in page.text
+    assert "the sweep does the rest by itself:" in page.text
+    assert f"lifecycle apply {made.hash}" in page.texts["code"]
+
+
+def test_where_nothing_can_be_undone_the_sweep_does_nothing_by_itself() -> None:
+    entries = [final(1)]
+    made = plan(entries, mode=Mode.APPLY)
+    page = read(made, entries)
+    assert page.texts["h1"] == ["1 of 1 tag would be deleted for good."]
+    assert "Nothing has been done." in page.text
+    assert f"lifecycle apply {made.hash}" in page.texts["code"]
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -15,6 +15,7 @@ from cli.local.simulator.seed import (
     STANDARD_TOKEN,
     DefaultIds,
     Seed,
+    SeedActivity,
     SeedAsset,
     SeedMember,
     SeedOrganization,
@@ -26,6 +27,7 @@ from cli.local.simulator.seed import (
     crowd,
     default_seed,
     load_seed,
+    long_run,
     make_id,
 )
 from cli.local.simulator.server import SimulatorServer, serve
@@ -42,6 +44,7 @@ __all__ = [
     "LoggedCall",
     "Quirks",
     "Seed",
+    "SeedActivity",
     "SeedAsset",
     "SeedMember",
     "SeedOrganization",
@@ -57,6 +60,7 @@ __all__ = [
     "crowd",
     "default_seed",
     "load_seed",
+    "long_run",
     "make_id",
     "serve",
 ]

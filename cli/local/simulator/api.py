@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, assert_never
+from urllib.parse import quote
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
@@ -13,7 +14,7 @@ from cli.local.simulator import listing, rows
 from cli.local.simulator.lifecycle import Action, Office, Resource
 from cli.local.simulator.messages import Answer, Call, Json, Refused, as_json, data, error, unprocessable
 from cli.local.simulator.quirks import Quirks
-from cli.local.simulator.world import IDENTIFIER, Member, Organization, Tag, World
+from cli.local.simulator.world import IDENTIFIER, Asset, Member, Organization, Tag, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,12 @@ class Caller:
     call: Call
     id: str
     includes: rows.Includes
+    quirks: Quirks
+
+    @property
+    def buried(self) -> bool:
+        """Whether parts of what is archived are shown."""
+        return self.quirks.archived_parts == "shown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,15 @@ class Tagging:
     action: str = "attach"
 
 
-type Route = Read | Lifecycle | Tagging
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The bytes of a file on the host that a download may be sent on to. That host refuses Tallyfy's token."""
+
+    resource: str = "file"
+    action: str = "stored"
+
+
+type Route = Read | Lifecycle | Tagging | Stored
 
 
 def _runs(caller: Caller) -> Answer:
@@ -84,13 +99,14 @@ def _run(caller: Caller) -> Answer:
 
 def _run_tasks(caller: Caller) -> Answer:
     run = _found(caller.organization.runs.get(caller.id))
-    own = Organization(id=run.id, name=run.name, tasks={task.id: task for task in run.tasks})
+    shown = [task for task in run.tasks if caller.buried or task.archived_at is None]
+    own = Organization(id=run.id, name=run.name, tasks={task.id: task for task in shown})
     query = caller.call.query
     return listing.page(
         caller.call.route,
         query,
         listing.tasks(own, query),
-        lambda task: rows.task_row(caller.organization, task, caller.includes),
+        lambda task: rows.task_row(caller.organization, task, caller.includes, buried=caller.buried),
     )
 
 
@@ -98,7 +114,10 @@ def _tasks(caller: Caller) -> Answer:
     query = caller.call.query
     found = listing.tasks(caller.organization, query)
     return listing.page(
-        caller.call.route, query, found, lambda task: rows.task_row(caller.organization, task, caller.includes)
+        caller.call.route,
+        query,
+        found,
+        lambda task: rows.task_row(caller.organization, task, caller.includes, buried=caller.buried),
     )
 
 
@@ -167,15 +186,26 @@ def _feed(caller: Caller) -> Answer:
 
 
 def _file(caller: Caller) -> Answer:
-    for task in caller.organization.tasks.values():
-        for asset in task.assets:
-            if asset.id == caller.id and asset.deleted_at is None:
-                headers = {
-                    "Content-Type": "application/octet-stream",
-                    "Content-Disposition": f'attachment; filename="{asset.filename}"',
-                }
-                return Answer(200, asset.content.encode(), headers)
-    raise Refused(error(404, "Not found."))
+    asset = _found(_asset(caller.organization, caller.id))
+    if asset.deleted_at is not None and not caller.buried:
+        raise Refused(error(404, "Not found."))
+    if caller.quirks.files_at is not None:
+        return Answer(302, b"", {"Location": f"{caller.quirks.files_at}/storage/{asset.id}?signature=made-up"})
+    return _bytes(asset)
+
+
+def _asset(organization: Organization, identifier: str) -> Asset | None:
+    assets = (asset for task in organization.tasks.values() for asset in task.assets)
+    return next((asset for asset in assets if asset.id == identifier), None)
+
+
+def _bytes(asset: Asset) -> Answer:
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Content-Disposition": f'attachment; filename="{quote(asset.filename)}"',
+        "Content-Length": str(asset.length),
+    }
+    return Answer(200, headers=headers, file=asset.open)
 
 
 def _found[T](thing: T | None) -> T:
@@ -219,7 +249,8 @@ def _routing() -> Map:
     bare = [
         Rule(path, methods=["GET"], endpoint=route) for _, path, route in ROUTES if path in {"/me", "/file/<id>/dl"}
     ]
-    return Map([*ours, *bare], strict_slashes=False, merge_slashes=False)
+    stored = Rule("/storage/<id>", methods=["GET"], endpoint=Stored())
+    return Map([*ours, *bare, stored], strict_slashes=False, merge_slashes=False)
 
 
 _URLS: Final = _routing()
@@ -257,11 +288,13 @@ class Api:
     def _follow(self, route: Route, values: dict[str, str], call: Call, now: datetime) -> Reply:
         identifier = values.get("id", "")
         acted = False
+        if isinstance(route, Stored):
+            return Reply(self._stored(call, identifier), route.resource, route.action, identifier)
         try:
             organization, member = self._admit(call, values.get("org"))
             _check(values)
             includes = frozenset(filter(None, call.query.get("with", "").split(",")))
-            caller = Caller(organization, member, call, identifier, includes)
+            caller = Caller(organization, member, call, identifier, includes, self.quirks)
             match route:
                 case Read():
                     answer = route.answer(caller)
@@ -276,6 +309,16 @@ class Api:
         except Refused as refusal:
             answer = refusal.answer
         return Reply(answer, route.resource, route.action, identifier or None, acted)
+
+    def _stored(self, call: Call, identifier: str) -> Answer:
+        """Give bytes to whoever has the signed address, and refuse a token beside the signature, as S3 does."""
+        if "authorization" in call.headers:
+            return error(400, "Only one auth mechanism allowed.")
+        if "signature" not in call.query:
+            return error(403, "Forbidden.")
+        found = (_asset(organization, identifier) for organization in self.world.organizations.values())
+        asset = next((asset for asset in found if asset is not None), None)
+        return error(404, "Not found.") if asset is None else _bytes(asset)
 
     def _admit(self, call: Call, organization_id: str | None) -> tuple[Organization, Member]:
         """Let in a named client with a token of the organization."""

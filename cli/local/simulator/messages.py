@@ -3,9 +3,9 @@
 import hashlib
 import json
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import parse_qsl
 
 type Json = dict[str, Any]
@@ -41,11 +41,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back to the caller."""
+    """What goes back to the caller: `body`, or a file that is read a piece at a time."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    file: Callable[[], BinaryIO] | None = None
 
 
 class Refused(Exception):

@@ -30,3 +30,7 @@ class Quirks(BaseModel):
     """The answer to restoring a task or template, whose shape no page documents."""
     empty_references: Literal["list", "object"] = "list"
     """`deleted_references` when there are none: `[]` or `{}`."""
+    archived_parts: Literal["shown", "hidden"] = "shown"
+    """What of an archived thing is shown to those who ask for archived tasks and for files: all, or nothing."""
+    files_at: str | None = None
+    """Where a download is sent on to, such as `https://files.tallyfy.test`; None: its bytes come at once."""

@@ -74,8 +74,8 @@ def archived_run_row(organization: Organization, run: Run) -> Json:
     return {**run_row(organization, run), "progress": progress(run)["percent"]}
 
 
-def task_row(organization: Organization, task: Task, includes: Includes = frozenset()) -> Json:
-    """Show a task."""
+def task_row(organization: Organization, task: Task, includes: Includes = frozenset(), *, buried: bool = False) -> Json:
+    """Show a task; `buried` parts are those that went with it into the archive."""
     row: Json = {
         "id": task.id,
         "title": task.title,
@@ -92,9 +92,9 @@ def task_row(organization: Organization, task: Task, includes: Includes = frozen
     if "tags" in includes:
         row["tags"] = {"data": tag_rows(organization, task)}
     if "threads" in includes:
-        row["threads"] = {"data": [thread_row(thread) for thread in task.threads if thread.deleted_at is None]}
+        row["threads"] = {"data": [thread_row(thread) for thread in task.threads if buried or not thread.deleted_at]}
     if "assets" in includes:
-        row["assets"] = {"data": [asset_row(asset) for asset in task.assets if asset.deleted_at is None]}
+        row["assets"] = {"data": [asset_row(asset) for asset in task.assets if buried or not asset.deleted_at]}
     for name in includes & {"comments", "form_fields", "activities"}:
         row[name] = {"data": []}
     for name in includes & {"step", "summary"}:
@@ -162,6 +162,8 @@ def template_row(organization: Organization, template: Template, includes: Inclu
     }
     if "tags" in includes:
         row["tags"] = tag_rows(organization, template)
+    if "steps" in includes:
+        row["steps"] = {"data": [{"title": title, "position": n} for n, title in enumerate(template.steps, start=1)]}
     return row
 
 

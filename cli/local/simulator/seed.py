@@ -17,6 +17,7 @@ from cli.local.simulator.quirks import Quirks
 from cli.local.simulator.world import (
     IDENTIFIER,
     Asset,
+    FeedEntry,
     Member,
     Organization,
     Role,
@@ -25,6 +26,7 @@ from cli.local.simulator.world import (
     Task,
     Template,
     Thread,
+    Verb,
     World,
 )
 
@@ -62,11 +64,12 @@ class SeedThread(_Model):
 
 
 class SeedAsset(_Model):
-    """A file."""
+    """A file: with its content, or with a size and bytes that are made up as they are read."""
 
     id: Identifier
     filename: str
     content: str = ""
+    size: int | None = Field(default=None, ge=0)
 
 
 class SeedTask(_Model):
@@ -125,6 +128,18 @@ class SeedTemplate(_Model):
     archived_at: Moment | None = None
     tags: list[Identifier] = Field(default_factory=list)
     references: list[Identifier] = Field(default_factory=list)
+    steps: list[str] = Field(default_factory=list)
+    """The titles of its steps."""
+
+
+class SeedActivity(_Model):
+    """A line of the activity feed from before."""
+
+    verb: Verb
+    entity_type: str = "run"
+    entity_id: Identifier
+    actor_id: int = 1001
+    created_at: Moment = "-60d"
 
 
 class SeedOrganization(_Model):
@@ -139,6 +154,7 @@ class SeedOrganization(_Model):
     tasks: list[SeedTask] = Field(default_factory=list)
     tags: list[SeedTag] = Field(default_factory=list)
     templates: list[SeedTemplate] = Field(default_factory=list)
+    feed: list[SeedActivity] = Field(default_factory=list)
 
 
 class Seed(_Model):
@@ -180,6 +196,10 @@ def build(seed: Seed, now: datetime, *, into: World | None = None) -> World:
             organization.tasks[task.id] = _task(task, now, None)
         for run in sown.runs:
             organization.add_run(_run(run, now))
+        organization.feed += [
+            FeedEntry(line.verb, line.entity_type, line.entity_id, line.actor_id, _at(line.created_at, now))
+            for line in sown.feed
+        ]
     return world
 
 
@@ -220,7 +240,7 @@ def _task(sown: SeedTask, now: datetime, run_id: str | None) -> Task:
         completed_at=_maybe(sown.completed_at, now),
         deadline=_maybe(sown.deadline, now),
         threads=[Thread(thread.id, thread.content) for thread in sown.threads],
-        assets=[Asset(asset.id, asset.filename, asset.content) for asset in sown.assets],
+        assets=[Asset(**asset.model_dump()) for asset in sown.assets],
     )
     if run_id is None and sown.archived_at is not None:
         task.archive(_at(sown.archived_at, now))
@@ -237,6 +257,7 @@ def _template(sown: SeedTemplate, now: datetime) -> Template:
         archived_at=archived,
         tags=set(sown.tags),
         references=list(sown.references),
+        steps=list(sown.steps),
         owner_id=sown.owner_id,
     )
 
@@ -353,4 +374,22 @@ def crowd(count: int, *, token: str = DEFAULT_TOKEN, **fields: object) -> Seed:
     runs = [SeedRun.model_validate({"id": make_id("run", n), "name": f"Run {n}", **fields}) for n in range(count)]
     return Seed(
         organizations=[SeedOrganization(id=DefaultIds.ORGANIZATION, members=[SeedMember(token=token)], runs=runs)]
+    )
+
+
+def long_run(tasks: int, comments: int, files: int, *, size: int, **fields: object) -> Seed:
+    """One organization with one run: `comments` and `files` of `size` bytes go round its tasks."""
+    threads = [SeedThread(id=make_id("thread", n), content=f"Comment {n}") for n in range(comments)]
+    assets = [SeedAsset(id=make_id("asset", n), filename=f"scan {n}.pdf", size=size) for n in range(files)]
+    of_run = [
+        SeedTask(
+            id=make_id("task", n), title=f"Task {n}", threads=threads[n::tasks], assets=assets[n::tasks], owners=[1001]
+        )
+        for n in range(tasks)
+    ]
+    run = SeedRun.model_validate({"id": DefaultIds.RUN, "name": "Long run", "tasks": of_run, **fields})
+    return Seed(
+        organizations=[
+            SeedOrganization(id=DefaultIds.ORGANIZATION, members=[SeedMember(token=DEFAULT_TOKEN)], runs=[run])
+        ]
     )

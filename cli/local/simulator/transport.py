@@ -58,7 +58,10 @@ class SimulatorTransport(BaseAdapter):
 
     def _response(self, request: requests.PreparedRequest, answer: Answer) -> requests.Response:
         raw = HTTPResponse(
-            io.BytesIO(answer.body), headers=dict(answer.headers), status=answer.status, preload_content=False
+            answer.file() if answer.file else io.BytesIO(answer.body),
+            headers=dict(answer.headers),
+            status=answer.status,
+            preload_content=False,
         )
         response = requests.Response()
         response.status_code = answer.status

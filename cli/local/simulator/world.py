@@ -1,13 +1,17 @@
 """The state of a simulated Tallyfy and its transitions. Pure: no I/O, time is an argument, no rule about who may."""
 
+import hashlib
+import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, BinaryIO, Final, Literal, override
 
 type Role = Literal["admin", "standard", "light"]
-type Verb = Literal["archived", "unarchived", "deleted"]
+type Verb = Literal[
+    "archived", "unarchived", "deleted", "created", "updated", "completed", "commented", "comment-deleted", "uploaded"
+]
 
 IDENTIFIER: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -34,12 +38,41 @@ class Thread:
 
 @dataclass(slots=True)
 class Asset:
-    """A file on a task."""
+    """A file on a task. One with a `size` instead of content is drawn as it is read, and never held in memory."""
 
     id: str
     filename: str
-    content: str
+    content: str = ""
+    size: int | None = None
     deleted_at: datetime | None = None
+
+    @property
+    def length(self) -> int:
+        """How many bytes it has."""
+        return len(self.content.encode()) if self.size is None else self.size
+
+    def open(self) -> BinaryIO:
+        """Its bytes, the same each time."""
+        return io.BytesIO(self.content.encode()) if self.size is None else io.BufferedReader(_Drawn(self.id, self.size))
+
+
+class _Drawn(io.RawIOBase):
+    """So many bytes that follow from a name."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._block = hashlib.sha256(name.encode()).digest() * 2048
+        self._left = size
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def readinto(self, buffer: Any) -> int:
+        taken = min(len(buffer), self._left, len(self._block))
+        buffer[:taken] = self._block[:taken]
+        self._left -= taken
+        return taken
 
 
 @dataclass(slots=True)
@@ -135,6 +168,7 @@ class Template:
     archived_at: datetime | None = None
     tags: set[str] = field(default_factory=set)
     references: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
     owner_id: int | None = None
 
 

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from werkzeug.wrappers import Request, Response
+from werkzeug.wsgi import wrap_file
 
 from cli.local.simulator.messages import Call, parse_query
 from cli.local.simulator.simulator import ConnectionReset, Simulator
@@ -33,9 +34,10 @@ class WsgiApp:
             answer = self._simulator.handle(call)
         except ConnectionReset as reset:
             raise ConnectionResetError from reset
-        response = Response(answer.body, answer.status)
+        body = answer.body if answer.file is None else wrap_file(environ, answer.file())
+        response = Response(body, answer.status, direct_passthrough=answer.file is not None)
         response.headers.clear()
         response.headers.extend(answer.headers)
-        if answer.status != HTTPStatus.NO_CONTENT:
+        if answer.status != HTTPStatus.NO_CONTENT and answer.file is None:
             response.headers["Content-Length"] = str(len(answer.body))
         return response(environ, start_response)

@@ -215,7 +215,14 @@ class Desk:
         """Type a command. The environment names nothing but what is given."""
         world = World(connect=self._connect, session=self._session, clock=self.clock, sleep=self._sleep)
         clean = dict.fromkeys(
-            ("LIFECYCLE_SECRET", "LIFECYCLE_STACK", "LIFECYCLE_API_URL", "LIFECYCLE_ORG", "AWS_REGION")
+            (
+                "LIFECYCLE_SECRET",
+                "LIFECYCLE_STACK",
+                "LIFECYCLE_API_URL",
+                "LIFECYCLE_ORG",
+                "AWS_REGION",
+                "LIFECYCLE_TALLYFY_TOKEN",
+            )
         )
         runner = CliRunner(env={**clean, "COLUMNS": "200", "TERM": "dumb", **(env or {})})
         return runner.invoke(app, list(words), obj=world, input=typed)

@@ -132,7 +132,7 @@ def test_the_demo_shows_what_was_promised() -> None:
     titles = " ".join(title.lower() for title, _ in STEPS)
     for promise in ("archives", "same delivery", "bad signature", "restore", "too young", "one-off", "template", "tag"):
         assert promise in titles
-    for promise in ("event of another system", "hubspot", "nightly report", "slash command"):
+    for promise in ("event of another system", "hubspot", "nightly plan", "its hash", "a cap", "slash command"):
         assert promise in titles
     assert "poison" in titles
     assert "sent again" in titles

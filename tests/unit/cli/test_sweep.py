@@ -1,21 +1,42 @@
-import json
 import re
-from dataclasses import asdict
 
-from cli.local.simulator import DefaultIds
-from lifecycle.adapters.rows import Change, Key
-from lifecycle.usecases.sweep import Errand, Progress
-from tests.builders import bodies
+from cli.local.simulator import DefaultIds, Fault
+from lifecycle.judgement.decide import Mode
+from lifecycle.judgement.plan import Plan
+from lifecycle.usecases.planning import key_of
+from lifecycle.usecases.sweep import Errand
+from tests.builders import CONFIG, bodies
 from tests.unit.cli.desk import ORG, Desk
+from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs
+from tests.unit.cli.test_apply import TAGS
+from tests.worlds import Night
 
 SWEEP = "2026-06-01T04:10:00Z"
+DECLARED = (CONFIG / "policy.toml").read_text()
 
 
-def swept(desk: Desk, **changes: object) -> None:
-    """What the ledger holds of a sweep."""
-    kinds = json.dumps({"rule completed": 120, "too young": 79, "on hold": 1})
-    found = asdict(Progress(listed=2, pages=2, seen=200, due=120, kinds=kinds, done=True)) | changes
-    desk.stack.rows.write(Change(Key(f"sweep#{ORG}#{SWEEP}", "state"), found, 0, None))
+def swept(
+    desk: Desk, *, mode: Mode = Mode.REPORT, policy: str = RULE, count: int = 3, tags: bool = False
+) -> tuple[Night, Plan]:
+    night = at_night(desk, organization(runs(count), TAGS if tags else []), mode=mode, policy=policy)
+    night.begin(SWEEP)
+    night.drain()
+    return night, night.plans()[-1]
+
+
+def cut_off(night: Night, *faults: Fault) -> None:
+    """A sweep up to where it has to wait for something."""
+    for fault in faults:
+        night.world.simulator.faults.add(fault)
+    night.begin(SWEEP)
+    for _ in range(2):  # One errand for each organization, then that of this one.
+        night.deliver()
+
+
+def shown(desk: Desk, *words: str, code: int = 0) -> str:
+    result = desk.run("sweep", "show", *words)
+    assert result.exit_code == code, result.output
+    return re.sub(r"\s+", " ", result.output)
 
 
 def test_a_sweep_is_started_under_a_name_of_its_own(desk: Desk) -> None:
@@ -36,28 +57,104 @@ def test_a_stack_without_sweeps_says_so(desk: Desk) -> None:
     assert (result.exit_code, "has no sweeps queue" in result.output) == (3, True)
 
 
-def test_a_report_is_shown_with_counts_and_estimate(desk: Desk) -> None:
-    swept(desk)
-    result = desk.run("sweep", "show", SWEEP)
-    assert result.exit_code == 0, result.output
-    said = re.sub(r"\s+", " ", result.output)
-    for part in ("finished", ORG, "seen 200", "rule completed 120", "on hold 1", "about 3 min at 100 calls a minute"):
-        assert part in said
-    assert "only reported" in said
+def test_a_report_is_shown_with_its_plan_and_what_is_next(desk: Desk) -> None:
+    _, plan = swept(desk)
+    said = shown(desk, SWEEP)
+    for part in (
+        f"finished: {SWEEP} of {ORG}",
+        f"plan {plan.hash}",
+        "3 seen = 3 due + 0 kept + 0 not readable",
+        "completed archive process: 3 of 3",
+        "about 1 min at 6000 calls a minute",
+        "Only reported: SweepMode is report.",
+        f"lifecycle report {plan.hash[:12]}",
+        f"lifecycle apply {plan.hash}",
+    ):
+        assert part in said, part
 
 
-def test_what_was_handed_on_is_told(desk: Desk) -> None:
-    swept(desk, sent=2)
-    assert "handed to the bulk queue" in desk.run("sweep", "show", SWEEP, "--org", ORG).output
+def test_why_the_rest_is_kept_is_counted(desk: Desk) -> None:
+    night = at_night(desk, organization([*runs(1), *runs(2, first=9, completed="-2d")]))
+    night.begin(SWEEP)
+    night.drain()
+    assert "too young 2" in shown(desk, SWEEP)
 
 
-def test_one_under_way_is_an_exit_code(desk: Desk) -> None:
-    swept(desk, listed=1, done=False)
-    result = desk.run("sweep", "show", SWEEP)
-    assert (result.exit_code, "under way" in result.output) == (4, True)
+def test_what_was_applied_is_told_and_not_asked_for_again(desk: Desk) -> None:
+    swept(desk, mode=Mode.APPLY)
+    said = shown(desk, SWEEP)
+    assert "what is reversible: done, 3 handed on, asked for by schedule" in said
+    assert "lifecycle apply" not in said
+    assert "Only reported" not in said
+
+
+def test_what_cannot_be_undone_waits_for_a_person(desk: Desk) -> None:
+    _, plan = swept(desk, mode=Mode.APPLY, policy=RULE + LASTING, tags=True)
+    said = shown(desk, SWEEP)
+    assert "what is reversible: done, 3" in said
+    assert f"lifecycle apply {plan.hash}" in said
+
+
+def test_why_nothing_was_applied_is_told(desk: Desk) -> None:
+    swept(desk, mode=Mode.APPLY, policy=RULE.replace("count = 500", "count = 2"))
+    said = shown(desk, SWEEP)
+    assert "not applied: The plan would act on 3 things; its cap is 2." in said
+    assert "Only reported: see above." in said
+    assert "lifecycle apply" not in said
+
+
+def test_why_it_stopped_after_the_first_is_told(desk: Desk) -> None:
+    night = at_night(desk, organization(runs(9)), mode=Mode.APPLY)
+    cut_off(night)
+    night.work()
+    night.world.simulator.organization.runs[runs(1)[0].id].restore(desk.clock())
+    night.drain()
+    said = shown(desk, SWEEP)
+    assert "what is reversible: stopped, 5 handed on" in said
+    assert "read back it is active" in said
+    assert "lifecycle apply" not in said
+
+
+def test_one_under_way_says_what_it_has_read(desk: Desk) -> None:
+    night = at_night(desk, organization(runs(150)), policy=DECLARED)
+    cut_off(night, Fault.answer_status(503, path="/runs", skip=1, times=-1))
+    said = shown(desk, SWEEP, code=4)
+    assert f"under way: {SWEEP} of {ORG}" in said
+    assert "active processes 100 of 150" in said
+    assert shown(desk, code=4) == said
+
+
+def test_the_lists_of_another_policy_have_no_names(desk: Desk) -> None:
+    night = at_night(desk, organization(runs(150)))
+    cut_off(night, Fault.answer_status(503, path="/runs", skip=1, times=-1))
+    assert "list 1 100 of 150" in shown(desk, SWEEP, code=4)
+
+
+def test_without_a_name_the_newest_is_shown(desk: Desk) -> None:
+    night, _ = swept(desk)
+    later = "2026-06-02T04:10:00Z"
+    night.begin(later)
+    night.drain()
+    assert later in shown(desk)
+    assert SWEEP in shown(desk, SWEEP)
+
+
+def test_who_applies_a_plan_is_no_sweep(desk: Desk) -> None:
+    night, plan = swept(desk)
+    night.apply(plan.hash)
+    night.deliver()
+    assert SWEEP in shown(desk)
+
+
+def test_a_plan_that_is_no_longer_kept_is_told(desk: Desk) -> None:
+    night, plan = swept(desk)
+    del night.objects.bodies[key_of(ORG, plan.hash, "plan.json")]  # type: ignore[attr-defined]
+    said = shown(desk, SWEEP)
+    assert "no longer kept" in said
+    assert "3 were seen, 3 were due" in said
 
 
 def test_an_unknown_sweep_is_told(desk: Desk) -> None:
-    for words in ((), ("--org", DefaultIds.RUN)):
-        result = desk.run("sweep", "show", "never", *words)
-        assert (result.exit_code, "knows no sweep" in result.output) == (1, True)
+    for words in ((), ("never",), ("never", "--org", ORG)):
+        assert "The ledger knows no sweep" in shown(desk, *words, code=1)
+    assert "not one of this stack's" in shown(desk, "never", "--org", DefaultIds.RUN, code=2)

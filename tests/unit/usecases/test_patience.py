@@ -36,6 +36,8 @@ class Kind:
     again: Callable[[World], None] = lambda _: None
     signal: Signal = Signal.THROTTLED
     least: timedelta = timedelta(hours=9)
+    told: tuple[str, ...] = ()
+    """What the world hears of it before the end."""
     rate: Rate = field(default_factory=lambda: Rate(6000, 600))
 
 
@@ -161,17 +163,22 @@ class Stop:
     rows: Callable[[], MemoryRows] = MemoryRows
     rate: Rate = field(default_factory=lambda: Rate(6000, 600))
     least: timedelta = timedelta(hours=9)
+    told: tuple[str, ...] = ()
+    """What the world hears of it before the end."""
 
 
 def _nearly_over(night: Night) -> None:
     night.time_left = 29.0
 
 
+_WARNED = ("lifecycle.preflight.failed",)
 STOPS: Mapping[str, Stop] = {
     "429, Retry-After 1": Stop(lambda night: night.world.simulator.add_fault(Fault.rate_limit(1, times=-1))),
     "our own line": Stop(again=lambda night: night.world.pacing.overdraw(ORG, 30), rate=Rate(60, 2)),
     "a pause": Stop(lambda night: night.world.pacing.pause(ORG, "Ada"), least=HALF),
-    "a refused token": Stop(lambda night: night.world.simulator.world.rotate_token(ORG, 1001, "new"), least=HALF),
+    "a refused token": Stop(
+        lambda night: night.world.simulator.world.rotate_token(ORG, 1001, "new"), least=HALF, told=_WARNED
+    ),
     "another invocation": Stop(rows=ContendedRows),
     "5xx": Stop(lambda night: night.world.simulator.add_fault(Fault.answer_status(503, times=-1))),
     # Each of these receives was fifteen minutes of work.
@@ -200,7 +207,7 @@ def test_a_sweep_that_can_only_wait_is_buried_with_a_reason_at_the_90th_receive(
     [entry] = world.dead_letters.entries.values()
     assert entry.message.attributes["code"] == "waited_too_long"
     assert entry.message.attributes["reason"] == "The sweep could not be carried on for too long."
-    assert [name for name, _ in world.bus.announced] == ["lifecycle.command.poison"]
+    assert [name for name, _ in world.bus.announced] == [*stop.told, "lifecycle.command.poison"]
     assert night.asked() == []
 
 

@@ -1,7 +1,8 @@
 """The ledger: which intent did what, kept for good, and who works on which thing right now.
 
 The rules are ``lifecycle.judgement.transitions``; this module only reads rows, asks the rules, and writes rows under
-the versions it has seen. It is the same code over DynamoDB and over memory.
+the versions it has seen. It is the same code over DynamoDB and over memory. Each end of an intent, and each hold that
+is set or lifted, is written together with its record: see ``lifecycle.adapters.trail``.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +13,9 @@ from enum import Enum
 from typing import Literal
 
 from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows, Value
+from lifecycle.adapters.trail import entry
 from lifecycle.judgement import transitions
+from lifecycle.judgement.audit import Record, What, concluded
 from lifecycle.judgement.holds import Holds, keys_of
 from lifecycle.judgement.transitions import (
     Busy,
@@ -123,7 +126,7 @@ class Ledger:
         intent, resource = transitions.conclude(
             claim.rows, end, now=self._now, maybe_acted=maybe_acted, landing=landing
         )
-        self._keep_claim(claim, intent, resource)
+        self._keep_claim(claim, intent, resource, entry(concluded(intent)))
         return Ended(intent, claim.versions[0] + 1)
 
     @property
@@ -223,28 +226,39 @@ class Ledger:
     def hold(self, org_id: str, kind: HoldKind, name: str, *, reason: str, by: str) -> None:
         """Put a hold on a thing, or on all that a user owns, or renew it. Holds do not expire."""
         key = _hold_key(org_id, kind, name)
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             [row] = self._rows.read(key)
+            at = self._now
+            said = Record(
+                at=at + attempt, what=What.HOLD_SET, org_id=org_id, resource=kind, id=name, by=by, reason=reason
+            )
             try:
-                self._rows.write(Change(key, {"reason": reason, "by": by, "at": self._now}, _version(row)))
+                self._rows.write(Change(key, {"reason": reason, "by": by, "at": at}, _version(row)), entry(said))
             except Contention:
                 continue
             return
         raise Throttled(Code.UNAVAILABLE, "Too many want this hold at once.", retry_after=1)
 
-    def lift(self, org_id: str, kind: HoldKind, name: str) -> bool:
+    def lift(self, org_id: str, kind: HoldKind, name: str, *, by: str = "") -> bool:
         """Take a hold away. Answers whether there was one; one that was renewed meanwhile stays and raises."""
         key = _hold_key(org_id, kind, name)
-        [row] = self._rows.read(key)
-        if row is None:
+        [seen] = self._rows.read(key)
+        if seen is None:
             return False
-        try:
-            self._rows.write(Change(key, None, row.version))
-        except Contention:
-            # AWS's client may have sent a removal twice, whose first copy did it.
-            if self._rows.read(key) != [None]:
-                raise Throttled(Code.BUSY, "The hold was changed meanwhile, so it stays. Look at it again.") from None
-        return True
+        for attempt in range(_TRIES):
+            at = self._now + attempt
+            said = Record(at=at, what=What.HOLD_LIFTED, org_id=org_id, resource=kind, id=name, by=by)
+            try:
+                self._rows.write(Change(key, None, seen.version), entry(said))
+            except Contention:
+                [present] = self._rows.read(key)
+                if present is None:
+                    return True  # Somebody else lifted it just now, and that is recorded.
+                if present.version != seen.version:
+                    break
+                continue
+            return True
+        raise Throttled(Code.BUSY, "The hold was changed meanwhile, so it stays. Look at it again.")
 
     @property
     def _lease(self) -> int:
@@ -255,21 +269,24 @@ class Ledger:
         return millis(self._clock())
 
     def _end(self, judged: Concluded, seen: int) -> Ended:
-        self._rows.write(self._change(_intent_key(judged.intent.intent_id), judged.intent, seen))
+        change = self._change(_intent_key(judged.intent.intent_id), judged.intent, seen)
+        self._rows.write(change, entry(concluded(judged.intent)))
         return Ended(judged.intent, seen + 1)
 
-    def _keep_claim(self, claim: Claim, intent: IntentRow, resource: ResourceRow) -> None:
+    def _keep_claim(self, claim: Claim, intent: IntentRow, resource: ResourceRow, *more: Change) -> None:
         keys = (
             _intent_key(intent.intent_id),
             _resource_key(intent.org_id, Resource(intent.resource), intent.id),
         )
         try:
-            self._write(keys, intent, resource, claim.versions)
+            self._write(keys, intent, resource, claim.versions, *more)
         except Contention:
             raise LeaseLost from None
 
-    def _write(self, keys: tuple[Key, Key], intent: IntentRow, resource: ResourceRow, seen: tuple[int, int]) -> None:
-        self._rows.write(self._change(keys[0], intent, seen[0]), self._change(keys[1], resource, seen[1]))
+    def _write(
+        self, keys: tuple[Key, Key], intent: IntentRow, resource: ResourceRow, seen: tuple[int, int], *more: Change
+    ) -> None:
+        self._rows.write(self._change(keys[0], intent, seen[0]), self._change(keys[1], resource, seen[1]), *more)
 
     def _change(self, key: Key, row: IntentRow | ResourceRow, seen: int) -> Change:
         expires_at = int((self._clock() + self._terms.keep).timestamp())

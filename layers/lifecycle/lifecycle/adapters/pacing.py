@@ -5,8 +5,11 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from lifecycle.adapters.rows import Change, Contention, Key, Rows
+from lifecycle.adapters.trail import entry
 from lifecycle.judgement import pace
+from lifecycle.judgement.audit import Record, What
 from lifecycle.judgement.pace import SECOND, Bucket, Lane, Rate
+from lifecycle.judgement.transitions import millis
 from lifecycle.words.errors import Code, Throttled
 
 _TRIES = 12
@@ -55,22 +58,26 @@ class Pacing:
         """Tallyfy said 429: nobody calls before ``seconds`` from now."""
         self._update(org_id, lambda bucket, now: pace.block(bucket, self.rate, seconds, now))
 
-    def pause(self, org_id: str, by: str) -> None:
-        """Stop everything but restores until ``resume``."""
-        self._update(org_id, lambda bucket, _: replace(bucket, paused_by=by))
+    def pause(self, org_id: str, by: str, *, caller: str = "") -> None:
+        """Stop everything but restores until ``resume``. ``by`` is shown to people; ``caller`` is recorded as who."""
+        said = Record(at=0, what=What.PAUSE_SET, org_id=org_id, by=caller or by, reason=by)
+        self._update(org_id, lambda bucket, _: replace(bucket, paused_by=by), said)
 
     def paused_by(self, org_id: str) -> str:
         """Who paused, and why; empty while running."""
         return self._update(org_id, lambda bucket, _: bucket).paused_by
 
-    def resume(self, org_id: str) -> None:
+    def resume(self, org_id: str, *, caller: str = "") -> None:
         """End the pause."""
-        self._update(org_id, lambda bucket, _: replace(bucket, paused_by=""))
+        said = Record(at=0, what=What.PAUSE_ENDED, org_id=org_id, by=caller)
+        self._update(org_id, lambda bucket, _: replace(bucket, paused_by=""), said)
 
-    def _update(self, org_id: str, change: Callable[[Bucket, int], Bucket]) -> Bucket:
+    def _update(self, org_id: str, change: Callable[[Bucket, int], Bucket], said: Record | None = None) -> Bucket:
+        """Change the bucket; with ``said``, together with that record."""
         key = Key(f"pace#{org_id}", "pace")
-        now = int(self._clock().timestamp() * SECOND)
-        for _ in range(_TRIES):
+        moment = self._clock()
+        now = int(moment.timestamp() * SECOND)
+        for attempt in range(_TRIES):
             [row] = self._rows.read(key)
             known = Bucket.__dataclass_fields__
             seen = Bucket(**{n: v for n, v in row.values.items() if n in known}) if row else Bucket()  # type: ignore[arg-type]
@@ -78,7 +85,8 @@ class Pacing:
             if after == seen:
                 return seen
             try:
-                self._rows.write(Change(key, asdict(after), row.version if row else 0))
+                records = [entry(said.model_copy(update={"at": millis(moment) + attempt}))] if said else []
+                self._rows.write(Change(key, asdict(after), row.version if row else 0), *records)
             except Contention:
                 continue
             return after

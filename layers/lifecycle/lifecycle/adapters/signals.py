@@ -27,6 +27,7 @@ class Signal(StrEnum):
     DEAD_LETTERED = "DeadLettered"
     POISON = "Poison"
     SWEEP_FINISHED = "SweepFinished"
+    AUDIT_SEALED = "AuditSealed"
     PLAN_APPLIED = "PlanApplied"
     PLAN_TAKEN_BACK = "PlanTakenBack"
     PLAN_STOPPED = "PlanStopped"

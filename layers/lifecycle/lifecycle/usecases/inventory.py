@@ -5,7 +5,7 @@ Each page is put away as it comes; nothing of it is kept in memory. A reading th
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lifecycle.adapters.objects import Objects
@@ -45,10 +45,9 @@ class Inventory:
         number = census.page + 1
         listing = self.tallyfy.page(self.org_id, asked.resource, number, _query(asked))
         # What has no id cannot be named, so it can be neither judged nor acted on.
-        named = [thing for thing in listing.things if re.fullmatch(ID_PATTERN, thing.id)]
-        lines = [(thing, line) for thing in named if (line := _line(thing)) is not None]
-        named = [thing for thing, _ in lines]
-        self.objects.put(self._key(asked, census, number), b"".join(line for _, line in lines), kind=_LINES)
+        named = [_readable(thing) for thing in listing.things if re.fullmatch(ID_PATTERN, thing.id)]
+        body = "".join(f"{fact_line(thing)}\n" for thing in named)
+        self.objects.put(self._key(asked, census, number), body.encode(), kind=_LINES)
         after = census.with_page(
             named,
             unreadable=listing.unreadable + len(listing.things) - len(named),
@@ -75,12 +74,10 @@ class Inventory:
         return f"{self.folder}/{asked.resource}-{asked.state}/{census.reading}/{number:06d}.jsonl"
 
 
-def _line(thing: Thing) -> bytes | None:
-    """A thing as it is put away. ``None`` where its name holds half a character, which no file can hold."""
-    try:
-        return f"{fact_line(thing)}\n".encode()
-    except ValueError:
-        return None
+def _readable(thing: Thing) -> Thing:
+    """Without a status that holds half a character: the plan's summary names each status, and could not be written."""
+    halves = thing.status is not None and any("\ud800" <= char <= "\udfff" for char in thing.status)
+    return replace(thing, status=None) if halves else thing
 
 
 def id_bytes(thing: Thing) -> bytes:

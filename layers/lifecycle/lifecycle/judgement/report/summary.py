@@ -20,36 +20,40 @@ class Headline:
 
 
 def applies_itself(plan: Plan) -> bool:
-    """Whether the sweep that made the plan goes on to apply it."""
-    return plan.mode is Mode.APPLY and plan.due > 0 and not (plan.unseen or plan.stops or plan.person)
+    """Whether the sweep that made the plan goes on to apply it, as far as it can be undone."""
+    return plan.mode is Mode.APPLY and plan.due > _final(plan) and not (plan.unseen or plan.stops or plan.person)
+
+
+def _final(plan: Plan) -> int:
+    """How much of it cannot be undone, and waits for a person."""
+    return sum(rule.due for rule in plan.rules if rule.irreversible)
 
 
 def headline(plan: Plan) -> Headline:
     """What would happen, and whether it has."""
     if plan.due:
-        will = "will be" if applies_itself(plan) else "would be"
-        sentence = f"{_listed(_due_of(plan, will))}."
+        sentence = f"{_listed(_due_of(plan))}."
     else:
         sentence = f"Nothing would be done: {counted(plan.seen, 'thing')} looked at, nothing due."
-    lead = (
-        "The sweep that made this plan applies it by itself. No further step is needed."
-        if applies_itself(plan)
-        else "Nothing has been done."
-    )
+    lead = "Nothing has been done."
+    if applies_itself(plan):
+        lead = "The sweep that made this plan applies it by itself."
+        lead += " What cannot be undone waits for a person." if _final(plan) else " No further step is needed."
     return Headline(sentence, lead, f"{sentence} {plan.org_name or plan.org_id}")
 
 
-def _due_of(plan: Plan, will: str) -> list[str]:
+def _due_of(plan: Plan) -> list[str]:
     """Such as "120 of 2,431 processes would be archived", for each thing that is done to a kind."""
     listed: Counter[Resource] = Counter()
     for bar in plan.ages:
         listed[bar.resource] += bar.things
-    due: Counter[tuple[Resource, Action]] = Counter()
+    due: Counter[tuple[Resource, Action, str]] = Counter()
     for rule in plan.rules:
-        due[rule.resource, rule.action] += rule.due
+        will = "will be" if applies_itself(plan) and not rule.irreversible else "would be"
+        due[rule.resource, rule.action, will] += rule.due
     return [
         f"{number(count)} of {counted(max(listed[resource], count), resource.label)} {will} {done(action)}"
-        for (resource, action), count in due.items()
+        for (resource, action, will), count in due.items()
         if count
     ]
 
@@ -199,18 +203,22 @@ def _organization(plan: Plan) -> str:
 
 
 def _can_be_applied(plan: Plan) -> bool:
-    return bool(plan.due) and not (plan.unseen or plan.stops or applies_itself(plan))
+    return bool(_final(plan) if applies_itself(plan) else plan.due) and not (plan.unseen or plan.stops)
 
 
 def next_step(plan: Plan) -> str:
     """The one command that goes on from here, or why there is none."""
     if _can_be_applied(plan):
         takes = f"{duration(plan.estimated_minutes)} at {counted(plan.per_minute, 'call')} a minute"
+        what = "To do exactly what is listed here, and nothing else:"
+        if applies_itself(plan):
+            what = "To do what cannot be undone as well; the sweep does the rest by itself:"
         return (
-            "<p>To do exactly what is listed here, and nothing else:</p>"
+            f"<p>{what}</p>"
             f'<div class="command"><code id="command">lifecycle apply {escape(plan.hash)}</code>'
             '<button type="button" id="copy" hidden>Copy</button></div>'
-            f'<p class="sub">It takes {takes}. Each thing is looked at again first.</p>'
+            f'<p class="sub">It takes {takes}. Each thing is looked at again first. '
+            "Once <code>policy.toml</code> changes, and after some days, it takes a new plan.</p>"
         )
     if applies_itself(plan):
         return "<p>None: the sweep applies this plan by itself.</p>"

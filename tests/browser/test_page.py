@@ -1,0 +1,432 @@
+"""The report in a real browser: harmless, usable by hand, by keyboard and by ear, on a desk and on a phone."""
+
+import json
+import unicodedata
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifecycle.judgement.decide import Decision
+from lifecycle.judgement.plan import Entry
+from lifecycle.words.capabilities import Resource
+from tests.browser.chromium import Failed, Page
+from tests.browser.conftest import Show
+from tests.browser.sample import plan, sample
+
+pytestmark = pytest.mark.browser
+
+DOCS = Path(__file__).parents[2] / "docs"
+HOSTILE = (
+    "</script><script>window.hurt=1</script>",
+    "<img src=x onerror=window.hurt=1>",
+    '"><svg onload=window.hurt=1>',
+    "javascript:window.hurt=1",
+    "{{constructor.constructor('window.hurt=1')()}}",
+    "\u2028window.hurt=1//",
+    "x" * 2_000,
+)
+THEMES = ("light", "dark")
+
+ROWS = "[...document.querySelectorAll('#body tr')]"
+COUNT = "document.getElementById('count').textContent"
+
+
+def shown(page: Page) -> list[dict[str, str]]:
+    """The rows that are in the document, as a reader sees them."""
+    found: list[dict[str, str]] = page.run(
+        ROWS + ".map(tr => ({ index: tr.getAttribute('aria-rowindex'), name: tr.querySelector('.name').textContent,"
+        " doing: tr.querySelector('.badge').textContent, why: tr.querySelector('.why').textContent,"
+        " status: tr.querySelector('.c-status').textContent, age: tr.querySelector('.age').textContent }))"
+    )
+    return found
+
+
+def choose(page: Page, field: str, value: str) -> None:
+    page.run(
+        f"(field => {{ field.value = {json.dumps(value)};"
+        " field.dispatchEvent(new Event('input', { bubbles: true })) })"
+        f"(document.getElementById({json.dumps(field)}))"
+    )
+
+
+def press(page: Page, selector: str) -> None:
+    page.run(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+def focused(page: Page, what: str) -> Any:  # noqa: ANN401 - JSON
+    return page.run(f"document.activeElement.{what}")
+
+
+def settle(page: Page) -> None:
+    """Two frames: what was asked for is drawn."""
+    page.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def hostile(entry: Entry, text: str) -> Entry:
+    said = Decision(entry.decision.action, text, text, text if entry.decision.action is None else entry.decision.rule)
+    return Entry(replace(entry.thing, name=text, status=text, template_id=text, tags=frozenset({text})), said)
+
+
+def test_the_page_asks_nobody_for_anything_and_has_nothing_to_complain_about(show: Show) -> None:
+    page = show(*sample(1_000, failed=1, person=("Why.",), stops=("Why.",), unseen=("Why.",), notes=("Why.",)))
+    press(page, "#body .name")
+    press(page, "#close")
+    settle(page)
+    assert page.trouble() == []
+    assert [url for url in page.requests() if not url.startswith("data:")] == [page.run("location.href")]
+
+
+def test_what_would_break_the_policy_is_seen_and_stopped(show: Show) -> None:
+    """The test above could fail."""
+    page = show(*sample(10))
+    page.run("fetch('https://policy.invalid/').catch(() => 0)")
+    assert any("connect-src" in trouble for trouble in page.trouble())
+    assert "TypeError" in page.run(
+        "(() => { try { document.body.innerHTML = '<b>' } catch (e) { return String(e) } })()"
+    )
+    for attempt in ("document.body.setAttribute('onclick', 'window.hurt=1')", "setTimeout('window.hurt=1')"):
+        with pytest.raises(Failed, match="This document requires 'TrustedScript' assignment"):
+            page.run(attempt)
+
+
+@pytest.mark.parametrize("script", [True, False])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_hostile_text_is_shown_and_nothing_else(show: Show, page: Page, width: int, *, script: bool) -> None:
+    made, plain = sample(4 * len(HOSTILE))
+    entries = [hostile(entry, HOSTILE[place % len(HOSTILE)]) for place, entry in enumerate(plain)]
+    page.size(width, 844)
+    page.call("Emulation.setScriptExecutionDisabled", value=not script)
+    show(made.model_copy(update={"notes": HOSTILE, "org_name": HOSTILE[0]}), entries)
+    page.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert page.run("typeof window.hurt") == "undefined"
+    assert page.of("Page.javascriptDialogOpening") == []
+    assert page.run("document.querySelectorAll('img, svg[onload], script:not([id])').length") == 1, "our own script"
+    assert {row["name"] for row in shown(page)} <= {text if len(text) < 500 else "x" * 500 + " …" for text in HOSTILE}
+    assert page.run("document.documentElement.scrollWidth") <= width
+    if script:
+        press(page, "#body .name")
+        assert page.run("document.getElementById('detail').open")
+        assert page.run("typeof window.hurt") == "undefined"
+        assert page.trouble() == []
+
+
+def test_search_narrows_as_one_types(show: Show) -> None:
+    made, entries = sample(1_000)
+    page = show(made, entries)
+    assert page.run(COUNT) == "All 1,000 rows"
+    page.run("document.getElementById('search').focus()")
+    page.type("KRÜGER  invoice")
+    fitting = [
+        entry for entry in entries if {"Krüger", "Invoice"} <= set((entry.thing.name or "").replace(":", "").split())
+    ]
+    assert fitting
+    assert page.run(COUNT) == f"{len(fitting)} of 1,000 rows"
+    assert {row["name"] for row in shown(page)} == {"Invoice approval: Benedikt Krüger"}
+    assert page.run("document.querySelector('table.rows').getAttribute('aria-rowcount')") == str(len(fitting) + 1)
+    page.run("new Promise(done => setTimeout(done, 600))")
+    assert page.run("document.getElementById('said').textContent") == f"{len(fitting)} of 1,000 rows shown"
+
+
+def test_an_id_and_a_reason_are_found_as_well(show: Show) -> None:
+    made, entries = sample(1_000)
+    page = show(made, entries)
+    choose(page, "search", entries[500].thing.id)
+    assert [row["name"] for row in shown(page)] == [entries[500].thing.name]
+    choose(page, "search", "hold tag")
+    assert page.run(COUNT) == f"{made.kept_by['on hold']} of 1,000 rows"
+
+
+def test_decision_reason_status_and_kind_narrow_it_together(show: Show) -> None:
+    made, entries = sample(1_000)
+    page = show(made, entries)
+    press(page, "input[value=due]")
+    assert page.run(COUNT) == f"{made.due} of 1,000 rows"
+    choose(page, "status", "active")
+    expected = [one for one in entries if one.decision.action and one.thing.status == "active"]
+    assert page.run(COUNT) == f"{len(expected)} of 1,000 rows"
+    assert {row["status"] for row in shown(page)} == {"active"}
+    press(page, "#clear")
+    assert page.run(COUNT) == "All 1,000 rows"
+    assert focused(page, "id") == "search"
+    choose(page, "reason", "kind:too young")
+    assert page.run(COUNT) == f"{made.kept_by['too young']} of 1,000 rows"
+    choose(page, "kind", "tag")
+    young = [one for one in entries if one.decision.kind == "too young" and one.thing.resource is Resource.TAG]
+    assert page.run(COUNT) == f"{len(young)} of 1,000 rows"
+
+
+def test_a_search_that_nothing_fits_says_so_and_offers_the_way_back(show: Show) -> None:
+    page = show(*sample(100))
+    choose(page, "search", "no such thing")
+    assert shown(page) == []
+    assert page.run("document.getElementById('none').checkVisibility()")
+    press(page, "#clear-too")
+    assert page.run(COUNT) == "All 100 rows"
+    assert not page.run("document.getElementById('none').checkVisibility()")
+
+
+def test_a_rule_and_a_reason_in_the_totals_lead_to_their_rows(show: Show) -> None:
+    made, entries = sample(1_000)
+    page = show(made, entries)
+    press(page, "[data-value=stalled-trials] button")
+    expected = next(rule.due for rule in made.rules if rule.name == "stalled-trials")
+    assert page.run(COUNT) == f"{expected} of 1,000 rows"
+    assert focused(page, "id") == "list"
+    press(page, "[data-value='on hold'] button")
+    assert page.run(COUNT) == f"{made.kept_by['on hold']} of 1,000 rows"
+
+
+def test_columns_sort_both_ways_and_say_which(show: Show) -> None:
+    made, entries = sample(1_000)
+    page = show(made, entries)
+    sorted_by = (
+        "[...document.querySelectorAll('th[aria-sort]')].map(th => [th.textContent, th.getAttribute('aria-sort')])"
+    )
+    assert page.run(sorted_by) == [["Decision", "ascending"]]
+    final = sum(rule.due for rule in made.rules if rule.irreversible)
+    assert [row["doing"] for row in shown(page)][:12] == (["delete"] * final + ["archive"] * made.due)[:12]
+    press(page, "th[data-sort=age] button")
+    assert page.run(sorted_by) == [["Age", "ascending"]]
+    young = [int(row["age"].split()[0].replace(",", "")) for row in shown(page)]
+    assert young == sorted(young)
+    press(page, "th[data-sort=age] button")
+    assert page.run(sorted_by) == [["Age", "descending"]]
+    old = [int(row["age"].split()[0].replace(",", "")) for row in shown(page)]
+    assert old == sorted(old, reverse=True)
+    assert old[0] > young[-1]
+    press(page, "th[data-sort=name] button")
+    names = [row["name"] for row in shown(page)]
+    assert names == sorted(names, key=lambda name: unicodedata.normalize("NFKD", name).casefold())
+    assert names != sorted(names), "as people sort, not as machines do"
+    assert page.run("document.querySelectorAll('th[data-sort] button').length") == 5
+
+
+def test_only_the_rows_in_sight_are_in_the_document(show: Show) -> None:
+    page = show(*sample(20_000))
+    assert 10 < len(shown(page)) < 60
+    assert page.run("document.querySelector('table.rows').getAttribute('aria-rowcount')") == "20001"
+    page.run("document.getElementById('frame').scrollTop = 1e9")
+    settle(page)
+    assert 10 < len(shown(page)) < 60
+    indexes = [int(row["index"]) for row in shown(page)]
+    assert indexes == list(range(indexes[0], 20_002)), "in their order in the document, too"
+    lowest = page.run(f"Math.max(...{ROWS}.map(tr => tr.getBoundingClientRect().bottom))")
+    assert lowest == pytest.approx(page.run("document.getElementById('frame').getBoundingClientRect().bottom"), abs=3)
+
+
+def test_the_list_can_be_walked_by_keyboard_alone(show: Show) -> None:
+    page = show(*sample(500))
+    page.run("document.querySelector('.skip').focus()")
+    page.key("Enter", code=13, text="\r")
+    assert focused(page, "id") == "list"
+    for _ in range(40):
+        page.key("Tab", code=9)
+        if focused(page, "className") == "name":
+            break
+    first = focused(page, "textContent")
+    for _ in range(60):
+        page.key("ArrowDown", code=40)
+    assert focused(page, "closest('tr').getAttribute('aria-rowindex')") == "62"
+    inside = (
+        "(() => { const row = document.activeElement.closest('tr').getBoundingClientRect(),"
+        " frame = document.getElementById('frame').getBoundingClientRect(),"
+        " head = document.querySelector('.rows thead').getBoundingClientRect();"
+        " return row.top >= head.bottom - 1 && row.bottom <= frame.bottom + 1 })()"
+    )
+    assert page.run(inside)
+    for _ in range(60):
+        page.key("ArrowUp", code=38)
+    assert focused(page, "textContent") == first
+    assert page.run(inside)
+
+
+def test_a_row_opens_whole_and_closes_where_it_was_opened(show: Show) -> None:
+    made, entries = sample(500)
+    page = show(made, entries)
+    name = f"{ROWS}.find(tr => tr.querySelector('.kind').textContent === 'process').querySelector('.name')"
+    page.run(f"{name}.focus()")
+    opened = focused(page, "textContent")
+    page.key("Enter", code=13, text="\r")
+    assert page.run("document.getElementById('detail').open")
+    assert page.run("document.getElementById('detail-h').textContent") == opened
+    said = page.run("document.getElementById('detail-facts').textContent")
+    [entry] = [one for one in entries if one.thing.id in said]
+    assert entry.decision.reason in said
+    [link] = page.run(
+        "[...document.querySelectorAll('#detail a')].map(a => [a.href, a.rel, a.target, a.referrerPolicy])"
+    )
+    address = f"https://go.tallyfy.com/{made.org_id}/process/{entry.thing.id}"
+    assert link == [address, "noopener noreferrer", "_blank", "no-referrer"]
+    page.key("Escape", code=27)
+    assert not page.run("document.getElementById('detail').open")
+    assert focused(page, "textContent") == opened
+
+
+def test_who_was_in_a_row_that_scrolls_away_stays_in_the_list(show: Show) -> None:
+    page = show(*sample(500))
+    page.run("document.querySelector('#body .name').focus(); document.getElementById('frame').scrollTop = 9000")
+    settle(page)
+    assert focused(page, "id") == "frame"
+
+
+def test_the_next_command_can_be_copied(show: Show, page: Page) -> None:
+    page.browser.call("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+    made, entries = sample(100)
+    show(made, entries)
+    page.call("Page.bringToFront")
+    press(page, "#copy")
+    settle(page)
+    assert page.run("document.getElementById('copy').textContent") == "Copied"
+    assert page.run("navigator.clipboard.readText()") == f"lifecycle apply {made.hash}"
+
+
+@pytest.mark.parametrize("width", [320, 390, 600, 768, 1024, 1280, 1920])
+def test_no_width_makes_the_page_scroll_sideways(show: Show, page: Page, width: int) -> None:
+    page.size(width, 844, mobile=width < 500)
+    show(*sample(300, failed=1, person=("Why.",), stops=("x" * 300,)))
+    assert page.run("document.documentElement.scrollWidth") <= width
+    assert page.run("document.getElementById('frame').scrollWidth <= document.getElementById('frame').clientWidth")
+    press(page, "#body .name")
+    assert page.run("document.getElementById('detail').scrollWidth <= document.getElementById('detail').clientWidth")
+
+
+def test_on_a_phone_rows_are_cards_that_still_say_all(show: Show, page: Page) -> None:
+    page.size(390, 844, mobile=True)
+    show(*sample(300))
+    boxes = page.run(
+        f"(tr => ['.name', '.badge', '.c-status', '.age', '.why'].map(part => tr.querySelector(part)"
+        f".getBoundingClientRect()).map(box => [box.left >= 0, box.right <= 390, box.height > 0]))({ROWS}[3])"
+    )
+    assert boxes == [[True, True, True]] * 5
+    tops = page.run(
+        f"['.name', '.badge', '.why'].map(part => {ROWS}[3].querySelector(part).getBoundingClientRect().top)"
+    )
+    assert tops == sorted(set(tops)), "one below the other"
+    assert page.run("document.querySelectorAll('[role=row] [role=cell]').length") > 0
+
+
+def test_a_resized_window_keeps_the_rows_in_place(show: Show, page: Page) -> None:
+    show(*sample(300))
+    page.size(390, 844, mobile=True)
+    settle(page)
+    apart = f"{ROWS}.slice(0, 5).map((tr, at, all) => at && Math.round(tr.getBoundingClientRect().top - all[at - 1]"
+    assert page.run(apart + ".getBoundingClientRect().bottom))") == [0] * 5
+
+
+# Contrast as WCAG 2 counts it, of every piece of text that is in sight, against what lies behind it.
+_CONTRAST = """
+(() => {
+  const parse = (text) => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return [r, g, b, a]; };
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0);
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = parse(getComputedStyle(node).backgroundColor);
+      if (colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+  while (walker.nextNode()) {
+    const node = walker.currentNode, at = node.parentElement;
+    if (!node.textContent.trim() || at.closest('.unseen, :disabled')) continue;
+    if (!at.checkVisibility({ opacityProperty: true })) continue;
+    const style = getComputedStyle(at);
+    const [one, other] = [light(parse(at.closest('svg') ? style.fill : style.color)), light(behind(at))];
+    const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    const big = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
+    if (ratio < (big ? 3 : 4.5)) found.push([node.textContent.trim().slice(0, 40), at.className, ratio.toFixed(2)]);
+  }
+  return found;
+})()
+"""
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", [1280, 390])
+def test_all_text_has_contrast_enough(show: Show, page: Page, theme: str, width: int) -> None:
+    page.size(width, 844)
+    page.media(prefers_color_scheme=theme)
+    show(*sample(400, failed=1, person=("Why.",), stops=("Why.",), notes=("Why.",)))
+    page.run("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    assert page.run(_CONTRAST) == []
+
+
+def test_text_that_is_too_faint_is_found(show: Show) -> None:
+    """The test above could fail."""
+    page = show(*sample(10))
+    page.run("document.querySelector('h1').style.color = '#aaa'")
+    assert [found[0][:2] for found in page.run(_CONTRAST)] == [page.run("document.querySelector('h1').textContent")[:2]]
+
+
+def test_the_page_is_dark_where_the_reader_prefers_it(show: Show, page: Page) -> None:
+    show(*sample(10))
+    colour = "getComputedStyle(document.documentElement).backgroundColor"
+    assert page.run(colour) == "rgb(247, 247, 245)"
+    page.media(prefers_color_scheme="dark")
+    assert page.run(colour) == "rgb(18, 19, 22)"
+
+
+def test_nothing_moves_where_the_reader_prefers_stillness(show: Show, page: Page) -> None:
+    page.media(prefers_reduced_motion="reduce")
+    show(*sample(10))
+    assert page.run("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+    assert page.run("getComputedStyle(document.querySelector('button')).transitionDuration") == "0s"
+
+
+def test_what_has_the_focus_shows_it(show: Show) -> None:
+    page = show(*sample(50))
+    for _ in range(25):
+        page.key("Tab", code=9)
+        look = (
+            "(at => getComputedStyle(at.matches('.choice input') ? at.nextElementSibling : at))(document.activeElement)"
+        )
+        assert page.run(f"{look}.outlineStyle") != "none", focused(page, "outerHTML")
+
+
+def test_without_javascript_the_first_rows_stand_there(show: Show, page: Page) -> None:
+    page.call("Emulation.setScriptExecutionDisabled", value=True)
+    page.size(390, 844, mobile=True)
+    made, entries = sample(1_000)
+    show(made, entries)
+    page.call("Emulation.setScriptExecutionDisabled", value=False)
+    rows = shown(page)
+    assert len(rows) == 200
+    affected = min(made.due, 200)
+    assert ["keep" not in row["doing"] for row in rows] == [True] * affected + [False] * (200 - affected)
+    assert not page.run("document.getElementById('tools').checkVisibility()")
+    assert page.run("document.querySelector('noscript p').checkVisibility()")
+    assert page.run("document.documentElement.scrollWidth") <= 390
+    boxes = page.run(f"{ROWS}.slice(0, 9).map(tr => tr.getBoundingClientRect()).map(box => [box.top, box.bottom])")
+    assert all(above[1] == pytest.approx(below[0]) for above, below in pairwise(boxes))
+
+
+def test_an_empty_plan_is_a_page_too(show: Show) -> None:
+    page = show(plan([]), [])
+    assert page.run(COUNT) == "All 0 rows"
+    assert page.trouble() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "height", "theme", "until"),
+    [
+        ("light", 1280, 520, "light", "#list"),
+        ("dark", 1280, 520, "dark", "#list"),
+        ("phone", 390, 844, "light", "#totals"),
+    ],
+)
+def test_pictures_for_the_documents(
+    show: Show, page: Page, name: str, width: int, height: int, theme: str, until: str
+) -> None:
+    page.size(width, height, mobile=width < 500)
+    page.media(prefers_color_scheme=theme)
+    show(*sample(2_431))
+    settle(page)
+    bottom = page.run(f"document.querySelector('{until}').getBoundingClientRect().bottom + scrollY + 24")
+    path = DOCS / f"report-{name}.png"
+    page.picture(path, height=bottom)
+    assert 20_000 < path.stat().st_size < 300_000

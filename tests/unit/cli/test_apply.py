@@ -1,0 +1,225 @@
+import re
+from datetime import timedelta
+
+import pytest
+
+from cli.local.simulator import SeedTag
+from cli.planning import refused_for
+from lifecycle.judgement.decide import Mode
+from lifecycle.judgement.plan import Plan
+from lifecycle.judgement.policy import Policy
+from lifecycle.usecases.planning import key_of
+from lifecycle.usecases.sweep import Errand, Kind
+from lifecycle.words.capabilities import Resource, State
+from lifecycle.words.commands import PLAN
+from tests.builders import bodies
+from tests.unit.cli.desk import OPERATOR, ORG, Desk
+from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs
+from tests.worlds import Night
+
+TAGS = [SeedTag(id=f"c{number:031x}", title=f"left over {number}") for number in range(2)]
+
+
+def reported(desk: Desk, *, policy: str = RULE, count: int = 3, tags: bool = False) -> tuple[Night, Plan]:
+    """A plan that waits for a person."""
+    night = at_night(desk, organization(runs(count), TAGS if tags else []), policy=policy)
+    night.begin()
+    night.drain()
+    [plan] = night.plans()
+    return night, plan
+
+
+def errands(desk: Desk) -> list[Errand]:
+    found = [Errand.model_validate_json(text) for text in bodies(desk.stack.origins["sweeps"])]
+    assert all(errand.kind is Kind.APPLY for errand in found)
+    return found
+
+
+def test_what_a_person_agrees_to_is_sent_under_their_name(desk: Desk) -> None:
+    _, plan = reported(desk)
+    result = desk.run("apply", plan.hash, typed="y\n")
+    assert result.exit_code == 0, result.output
+    [errand] = errands(desk)
+    assert (errand.org_id, errand.plan, errand.requested_by) == (ORG, plan.hash, OPERATOR)
+    assert re.fullmatch(rf"apply-{plan.hash[:12]}-[0-9a-f]{{8}}", errand.sweep_id)
+    for part in ("3 seen = 3 due", "completed  archive process: 3 of 3", "lifecycle pause", "lifecycle explain"):
+        assert part in result.output
+
+
+def test_each_time_is_another_errand(desk: Desk) -> None:
+    _, plan = reported(desk)
+    for _ in range(2):
+        assert desk.run("apply", plan.hash, "--yes").exit_code == 0
+    assert len({errand.sweep_id for errand in errands(desk)}) == 2
+
+
+@pytest.mark.parametrize("typed", ["n\n", "\n", ""])
+def test_whoever_does_not_agree_sends_nothing(desk: Desk, typed: str) -> None:
+    _, plan = reported(desk)
+    assert desk.run("apply", plan.hash, typed=typed).exit_code == 1
+    assert errands(desk) == []
+
+
+@pytest.mark.parametrize("most", [8, 12, 63])
+def test_nothing_less_than_the_whole_hash_is_enough(desk: Desk, most: int) -> None:
+    _, plan = reported(desk)
+    result = desk.run("apply", plan.hash[:most], "--yes")
+    assert (result.exit_code, "whole hash" in result.output) == (2, True)
+    assert errands(desk) == []
+
+
+def test_a_plan_that_is_not_the_stacks_is_told(desk: Desk) -> None:
+    assert desk.run("apply", "a" * 64, "--yes").exit_code == 1
+    assert errands(desk) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "typed", "sent"),
+    [
+        (("--yes",), "2\n", 1),
+        (("--yes", "--yes-irreversible", "2"), "", 1),
+        (("--yes-irreversible", "2"), "y\n", 1),
+        ((), "y\n2\n", 1),
+        (("--yes",), "", 0),
+        (("--yes",), "y\n", 0),
+        (("--yes",), "3\n", 0),
+        (("--yes-irreversible", "2"), "n\n", 0),
+        (("--yes", "--yes-irreversible", "3"), "2\n", 0),
+        (("--yes", "--yes-irreversible", "0"), "2\n", 0),
+        ((), "y\n\n", 0),
+    ],
+)
+def test_how_many_things_cannot_be_undone_must_be_said(
+    desk: Desk, words: tuple[str, ...], typed: str, sent: int
+) -> None:
+    _, plan = reported(desk, policy=RULE + LASTING, tags=True)
+    result = desk.run("apply", plan.hash, *words, typed=typed)
+    assert (len(errands(desk)), result.exit_code) == (sent, 1 - sent), result.output
+    assert "dead-tags  delete tag: 2 of 2  cannot be undone" in result.output
+
+
+def test_a_number_for_a_plan_without_such_things_is_a_mistake(desk: Desk) -> None:
+    _, plan = reported(desk)
+    assert desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "3").exit_code == 1
+    assert errands(desk) == []
+
+
+def with_changes(desk: Desk, plan: Plan, **changes: object) -> Plan:
+    """The same plan, kept with another summary."""
+    changed = plan.model_copy(update=changes)
+    key = key_of(ORG, plan.hash, "plan.json")
+    desk.stack.objects().put(key, changed.model_dump_json().encode(), kind="application/json")
+    return changed
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"unseen": ("The list of active processes did not add up.",)},
+        {"stops": ("The plan would act on 40 things; its cap is 20.",)},
+        {"person": ("policy.toml was changed.",)},
+        {"notes": ("Something else.",)},
+        {"made_at": timedelta(days=7, seconds=1)},
+        {"made_at": timedelta(days=7)},
+    ],
+)
+def test_what_the_stack_would_refuse_is_not_even_sent(desk: Desk, changes: dict[str, object]) -> None:
+    night, plan = reported(desk)
+    made_at = changes.get("made_at")
+    if isinstance(made_at, timedelta):
+        changes = {"made_at": desk.clock() - made_at}
+    plan = with_changes(desk, plan, **changes)
+    refusals = night.sweep().applying().refusals(plan, PLAN)
+    assert refused_for(plan, desk.clock()) == refusals
+    result = desk.run("apply", plan.hash, "--yes")
+    assert len(errands(desk)) == (0 if refusals else 1)
+    assert all(why in re.sub(r"\s+", " ", result.output) for why in refusals)
+
+
+def test_a_policy_that_differs_here_is_noted(desk: Desk) -> None:
+    _, plan = reported(desk)
+    assert "policy.toml here is not the one" in desk.run("apply", plan.hash, "--yes").output
+
+
+def test_there_may_be_nothing_to_do(desk: Desk) -> None:
+    _, plan = reported(desk, count=0)
+    result = desk.run("apply", plan.hash)
+    assert (result.exit_code, "nothing to do" in result.output, errands(desk)) == (0, True, [])
+
+
+def working(desk: Desk, night: Night) -> None:
+    """While the operator waits, the stack works."""
+
+    def work() -> None:
+        night.deliver()
+        night.work()
+
+    desk.while_waiting = work
+
+
+def test_it_is_followed_to_its_end(desk: Desk) -> None:
+    night, plan = reported(desk, policy=RULE + LASTING, tags=True, count=12)
+    working(desk, night)
+    result = desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "2", "--wait")
+    assert result.exit_code == 0, result.output
+    for part in ("what is reversible: first, 5 handed on", "what is reversible: done, 12", "irreversible: done, 2"):
+        assert part in result.output, result.output
+    assert night.world.state(Resource.RUN, runs(12)[11].id) is State.ARCHIVED
+    assert night.world.state(Resource.TAG, TAGS[0].id) is State.GONE
+    assert {command.requested_by for command in night.asked()} == {OPERATOR}
+    again = desk.run("apply", plan.hash, "--yes")
+    assert (again.exit_code, "applied already" in again.output) == (0, True)
+
+
+def test_why_it_stopped_is_told(desk: Desk) -> None:
+    night, plan = reported(desk)
+
+    def work() -> None:
+        night.deliver()
+        night.work()
+        night.world.simulator.organization.runs[runs(1)[0].id].restore(desk.clock())
+
+    desk.while_waiting = work
+    result = desk.run("apply", plan.hash, "--yes", "--wait")
+    assert result.exit_code == 1
+    assert "read back it is active" in re.sub(r"\s+", " ", result.output)
+    again = desk.run("apply", plan.hash, "--yes")
+    assert (again.exit_code, "It was stopped" in again.output) == (1, True)
+
+
+def test_why_the_stack_refused_it_is_told(desk: Desk) -> None:
+    night, plan = reported(desk)
+    night.policy = Policy.parse(RULE.replace("= 30", "= 31"))
+    working(desk, night)
+    result = desk.run("apply", plan.hash, "--yes", "--wait")
+    assert result.exit_code == 1
+    assert "It was not applied." in result.output
+    assert "policy.toml was changed since it was made." in re.sub(r"\s+", " ", result.output)
+    assert len(bodies(desk.stack.dead["sweeps"])) == 1
+
+
+def test_waiting_has_an_end(desk: Desk) -> None:
+    _, plan = reported(desk)
+    before = desk.clock()
+    result = desk.run("apply", plan.hash, "--yes", "--wait", "--timeout", "60")
+    assert (result.exit_code, "Still under way" in result.output) == (4, True)
+    assert timedelta(seconds=60) <= desk.clock() - before < timedelta(seconds=70)
+
+
+def test_what_the_schedule_applied_is_not_asked_for_again(desk: Desk) -> None:
+    night = at_night(desk, organization(runs(3)), mode=Mode.APPLY)
+    night.begin()
+    night.drain()
+    [plan] = night.plans()
+    working(desk, night)
+    result = desk.run("apply", plan.hash, "--yes", "--wait")
+    assert result.exit_code == 0, result.output
+    assert len(night.asked()) == 3
+
+
+def test_a_stack_without_sweeps_says_so(desk: Desk) -> None:
+    _, plan = reported(desk)
+    del desk.stack.dead["sweeps"]
+    result = desk.run("apply", plan.hash, "--yes")
+    assert (result.exit_code, "has no sweeps queue" in result.output) == (3, True)

@@ -1,0 +1,190 @@
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from cli.local.simulator import DEFAULT_TOKEN, SeedRun, SeedTag
+from cli.local.simulator.world import Task, Template
+from lifecycle.judgement.decide import Mode
+from lifecycle.words.capabilities import Resource
+from tests.unit.cli.desk import ORG, TALLYFY_URL, Desk
+from tests.unit.cli.planned import RULE, at_night, organization, runs
+from tests.worlds import Night
+
+POLICY = (
+    RULE.replace('zone = "UTC"', 'zone = "UTC"\nhold_tags = ["keep"]')
+    + """
+[rules.unless]
+title = ["*audit*"]
+tags = ["blue"]
+[[rules]]
+name = "stalled"
+resource = "process"
+action = "archive"
+[rules.when]
+stalled_days = 90
+[[rules]]
+name = "vip"
+resource = "process"
+action = "keep"
+[rules.when]
+owners = [7]
+"""
+)
+RUN = f"{1:032x}"
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> str:
+    path = tmp_path / "policy.toml"
+    path.write_text(POLICY)
+    return str(path)
+
+
+def swept(desk: Desk, *things: SeedRun, mode: Mode = Mode.REPORT, tags: tuple[SeedTag, ...] = ()) -> Night:
+    night = at_night(desk, organization(things or runs(1), tags), mode=mode, policy=POLICY)
+    night.begin()
+    night.drain()
+    night.world.simulator.log.calls.clear()
+    return night
+
+
+def explained(desk: Desk, policy: str, *words: str) -> str:
+    result: Result = desk.run("explain", *words, "--policy", policy)
+    assert result.exit_code == 0, result.output
+    assert {call.method for call in desk.simulator.log.calls} == {"GET"}
+    return re.sub(r"\s+", " ", result.output)
+
+
+def test_a_thing_that_is_due_is_explained_condition_by_condition(desk: Desk, policy: str) -> None:
+    swept(desk)
+    said = explained(desk, policy, RUN)
+    for part in (
+        f"process 'Run 1' {RUN}",
+        "state active, status complete",
+        "completed 2026-04-17 12:00 UTC",
+        "owners 1001",
+        "A sweep would archive it now. Rule 'completed': its status is complete; it was completed 45 days ago",
+        "completed (archive) when its status is complete yes its status is complete",
+        "when it was completed more than 30 days ago yes it was completed 45 days ago, more than 30",
+        "unless it carries the tag 'blue' no it carries none of the tags named",
+        "unless its name fits '*audit*' no its name does not fit",
+        "does it fit? yes",
+        "stalled (archive) when it is not complete, and was last touched more than 90 days ago no it is complete",
+        "does it fit? no",
+        "nothing that the ledger knows of",
+        "archive: Rule 'completed'",
+    ):
+        assert part in said, part
+    assert said.index("vip (keep)") < said.index("completed (archive)")
+
+
+def test_what_cannot_be_told_is_said(desk: Desk, policy: str) -> None:
+    swept(desk, SeedRun(id=RUN, status="complete", completed_at=None))
+    said = explained(desk, policy, RUN)
+    assert "A sweep would leave it alone now." in said
+    assert "cannot be told Tallyfy does not say when it was completed" in said
+
+
+def test_what_was_archived_tells_who_did_it_when_and_why(desk: Desk, policy: str) -> None:
+    night = swept(desk, mode=Mode.APPLY)
+    [command] = night.asked()
+    said = explained(desk, policy, RUN)
+    for part in (
+        "state archived",
+        "No rule acts on a process that is archived.",
+        "done to it archive, asked for 2026-06-01",
+        "by schedule (sweep)",
+        "why Rule 'completed'",
+        "outcome done 2026-06-01",
+        f"intent {command.intent_id}",
+        "planned 2026-06-01 12:00 UTC",
+        "archive: Rule 'completed'",
+    ):
+        assert part in said, part
+
+
+def test_a_hold_is_the_reason_and_the_rules_are_shown_all_the_same(desk: Desk, policy: str) -> None:
+    night = swept(desk)
+    night.world.ledger.hold(ORG, Resource.RUN, RUN, reason="a lawsuit", by="Ada")
+    said = explained(desk, policy, RUN)
+    assert "A sweep would leave it alone now. It is on hold: a lawsuit" in said
+    assert "does it fit? yes" in said
+
+
+def test_a_hold_tag_of_the_policy_counts(desk: Desk, policy: str) -> None:
+    tag = SeedTag(id="c" * 32, title="keep")
+    swept(desk, SeedRun(id=RUN, status="complete", completed_at="-45d", tags=[tag.id]), tags=(tag,))
+    assert "It carries the hold tag 'keep'." in explained(desk, policy, RUN)
+
+
+def test_a_link_names_it_as_well(desk: Desk, policy: str) -> None:
+    swept(desk)
+    said = explained(desk, policy, f"https://go.tallyfy.com/{ORG}/process/{RUN}")
+    assert "process 'Run 1'" in said
+
+
+def test_other_kinds_are_named(desk: Desk, policy: str) -> None:
+    night = swept(desk)
+    there = night.world.simulator.organization
+    there.tasks["d" * 32] = Task("d" * 32, "Call", desk.clock() - timedelta(days=3))
+    there.templates["e" * 32] = Template("e" * 32, "Onboarding", desk.clock(), desk.clock())
+    assert "one-off task 'Call'" in explained(desk, policy, "d" * 32, "--kind", "task")
+    said = explained(desk, policy, "e" * 32, "--kind", "blueprint")
+    assert "template 'Onboarding'" in said
+    assert "No rule of the policy speaks of what it is." in said
+    assert "It was not seen" in said
+    wrong = desk.run("explain", RUN, "--kind", "comment", "--policy", policy)
+    assert (wrong.exit_code, "process, task, template or tag" in wrong.output) == (2, True)
+
+
+def test_what_is_gone_still_has_its_history(desk: Desk, policy: str) -> None:
+    night = swept(desk, mode=Mode.APPLY)
+    del night.world.simulator.organization.runs[RUN]
+    said = explained(desk, policy, RUN)
+    assert f"Tallyfy has no process {RUN}" in said
+    assert "by schedule (sweep)" in said
+
+
+def test_what_nobody_knows_is_not_found(desk: Desk, policy: str) -> None:
+    swept(desk)
+    result = desk.run("explain", "f" * 32, "--policy", policy)
+    assert (result.exit_code, "deleted for good, or it is of another kind" in result.output) == (1, True)
+
+
+def test_what_is_under_way_is_told(desk: Desk, policy: str) -> None:
+    night = at_night(desk, organization(runs(1)), mode=Mode.APPLY, policy=POLICY)
+    night.begin()
+    for _ in range(2):  # One errand for each organization, and that of this one up to its first commands.
+        night.deliver()
+    [command] = night.asked()
+    night.world.ledger.claim(command)
+    said = explained(desk, policy, RUN)
+    assert "outcome in_progress" in said
+    assert command.intent_id in said
+
+
+def test_without_a_stack_the_thing_and_the_policy_are_explained(desk: Desk, policy: str) -> None:
+    desk.simulator.load(organization(runs(1)))
+    words = ("explain", RUN, "--policy", policy, "--org", ORG, "--base-url", TALLYFY_URL)
+    result = desk.run(*words, env={"LIFECYCLE_TALLYFY_TOKEN": DEFAULT_TOKEN})
+    assert result.exit_code == 0, result.output
+    assert desk.connected == []
+    assert "A sweep would archive it now." in result.output
+    assert "neither holds nor what was done" in result.output
+    assert DEFAULT_TOKEN not in result.output
+
+
+def test_names_from_tallyfy_cannot_write_on_the_screen(desk: Desk, policy: str) -> None:
+    swept(desk, SeedRun(id=RUN, name="\x1b[31mred[/] [bold]x", status="complete", completed_at="-45d"))
+    result = desk.run("explain", RUN, "--policy", policy)
+    assert "\x1b" not in result.output
+    assert "[bold]x" in result.output
+
+
+def test_a_thing_is_not_taken_for_another_whose_line_names_it(desk: Desk, policy: str) -> None:
+    swept(desk, *runs(1, first=2), SeedRun(id=f"{3:032x}", name=f"copy of {RUN}", checklist_id=RUN))
+    result = desk.run("explain", RUN, "--policy", policy)
+    assert "It was not seen" in result.output

@@ -1,0 +1,295 @@
+import re
+import webbrowser
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import requests
+from typer.testing import Result
+
+from cli.local.simulator import DEFAULT_TOKEN, Fault, SeedMember, SeedOrganization, SeedTag
+from cli.local.simulator.seed import Seed
+from cli.reading import Reader
+from lifecycle.adapters.rows import Change, Key
+from lifecycle.judgement.plan import Entry, Plan, entries
+from lifecycle.judgement.policy import Policy
+from lifecycle.words.capabilities import Resource
+from tests.unit.cli.desk import ORG, TALLYFY_URL, Desk
+from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs
+
+TOKEN = {"LIFECYCLE_TALLYFY_TOKEN": DEFAULT_TOKEN}
+ALONE = ("--org", ORG, "--base-url", TALLYFY_URL)
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> Path:
+    (tmp_path / "policy.toml").write_text(RULE)
+    return tmp_path
+
+
+def planned(desk: Desk, where: Path, *words: str, env: dict[str, str] | None = None) -> Result:
+    given = ("plan", "--policy", str(where / "policy.toml"), "--out", str(where / "plans"), *words)
+    return desk.run(*given, env=TOKEN if env is None else env)
+
+
+def alone(desk: Desk, where: Path, *words: str) -> Result:
+    """Without any stack."""
+    result = planned(desk, where, *ALONE, *words)
+    assert desk.connected == []
+    return result
+
+
+def made(where: Path) -> Plan:
+    [file] = where.glob("plans/*/*/plan.json")
+    return Plan.model_validate_json(file.read_bytes())
+
+
+def judged(where: Path) -> list[Entry]:
+    [file] = where.glob("plans/*/*/plan.jsonl")
+    return list(entries(file.read_bytes().splitlines()))
+
+
+def test_a_plan_is_made_without_a_stack_and_nothing_is_changed(desk: Desk, where: Path) -> None:
+    seed = organization([*runs(120), *runs(3, first=500, completed="-2d")])
+    desk.simulator.load(seed)
+    result = alone(desk, where)
+    assert result.exit_code == 0, result.output
+    assert {call.method for call in desk.simulator.log.calls} == {"GET"}
+    assert not any(call.acted for call in desk.simulator.log.calls)
+    plan = made(where)
+    assert (plan.org_id, plan.org_name, plan.mode) == (ORG, "Example Ltd", "report")
+    assert (plan.seen, plan.due, plan.kept, plan.failed) == (123, 120, 3, 0)
+    assert plan.policy == Policy.parse(RULE).digest
+    said = re.sub(r"\s+", " ", result.output)
+    for part in (
+        plan.hash,
+        "123 seen = 120 due + 3 kept + 0 not readable",
+        "completed archive process: 120 of 123",
+        "too young 3",
+        "Holds were not asked for",
+        "lifecycle sweep start",
+    ):
+        assert part in said, part
+    folder = where / "plans" / ORG / plan.hash
+    assert str(folder / "report.html") in result.output.replace("\n", "")
+    assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "plan.jsonl", "report.html"]
+    assert "Run 120" in (folder / "report.html").read_text()
+    assert len(judged(where)) == 123
+    assert sorted(path.name for path in (where / "plans").iterdir()) == [".gitignore", ORG]
+
+
+def test_the_token_is_never_shown_nor_kept(desk: Desk, where: Path) -> None:
+    desk.simulator.load(organization(runs(1)))
+    output = alone(desk, where).output
+    written = b"".join(path.read_bytes() for path in where.rglob("*") if path.is_file())
+    assert DEFAULT_TOKEN not in output
+    assert DEFAULT_TOKEN.encode() not in written
+    refused = planned(desk, where, *ALONE, env={"LIFECYCLE_TALLYFY_TOKEN": "another-token"})
+    assert refused.exit_code == 3
+    assert "another-token" not in refused.output
+
+
+def test_the_token_may_lie_in_a_file_which_wins(desk: Desk, where: Path) -> None:
+    desk.simulator.load(organization(runs(1)))
+    file = where / "token"
+    file.write_text(f'{{"token": "{DEFAULT_TOKEN}"}}\n')
+    result = planned(desk, where, *ALONE, "--token-file", str(file), env={"LIFECYCLE_TALLYFY_TOKEN": "another-token"})
+    assert result.exit_code == 0, result.output
+    file.write_text(" \n")
+    blank = planned(desk, where, *ALONE, "--token-file", str(file))
+    assert (blank.exit_code, "holds no token" in blank.output) == (2, True)
+
+
+def test_there_is_no_option_for_a_token(desk: Desk, where: Path) -> None:
+    assert alone(desk, where, "--token", DEFAULT_TOKEN).exit_code == 2
+
+
+def test_an_organization_must_be_named_where_no_stack_is(desk: Desk, where: Path) -> None:
+    result = planned(desk, where)
+    assert (result.exit_code, "--org" in result.output, desk.connected) == (2, True, [])
+
+
+def test_a_token_is_sent_to_no_strange_place(desk: Desk, where: Path) -> None:
+    result = planned(desk, where, "--org", ORG, "--base-url", "http://elsewhere.test/api")
+    assert (result.exit_code, "must be https" in result.output) == (2, True)
+
+
+def test_another_organizations_token_makes_no_plan(desk: Desk, where: Path) -> None:
+    other = "b" * 32
+    desk.simulator.load(Seed(organizations=[SeedOrganization(id=other, members=[SeedMember(token=DEFAULT_TOKEN)])]))
+    result = alone(desk, where)
+    assert result.exit_code != 0
+    assert not list(where.glob("plans/*/*"))
+
+
+def test_without_a_token_the_stack_gives_its_own_and_its_holds(desk: Desk, where: Path) -> None:
+    night = at_night(desk, organization(runs(2)))
+    held = runs(1)[0].id
+    night.world.ledger.hold(ORG, Resource.RUN, held, reason="a lawsuit", by="Ada")
+    result = planned(desk, where, env={})
+    assert result.exit_code == 0, result.output
+    assert desk.connected == [("tallyfy-lifecycle-dev", None)]
+    assert {entry.thing.id: entry.decision.kind for entry in judged(where)}[held] == "on hold"
+    assert "Holds were not asked for" not in result.output
+    assert DEFAULT_TOKEN not in result.output
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_stack_that_is_named_tells_its_holds_to_whoever_has_a_token(desk: Desk, where: Path, place: str) -> None:
+    night = at_night(desk, organization(runs(2)))
+    night.world.ledger.hold(ORG, Resource.RUN, runs(1)[0].id, reason="a lawsuit", by="Ada")
+    del desk.entrance.secrets.texts[f"stack/tokens/{ORG}"]
+    words = ("plan", "--policy", str(where / "policy.toml"), "--out", str(where / "plans"))
+    named = ("--stack", "prod")
+    result = desk.run(*named, *words, env=TOKEN) if place == "before" else desk.run(*words, *named, env=TOKEN)
+    assert result.exit_code == 0, result.output
+    assert desk.connected == [("prod", None)]
+    assert (made(where).due, made(where).kept_by) == (1, {"on hold": 1})
+
+
+def test_an_organization_that_is_not_the_stacks_is_refused(desk: Desk, where: Path) -> None:
+    result = planned(desk, where, "--stack", "prod", "--org", "b" * 32)
+    assert (result.exit_code, "not one of this stack's" in result.output) == (2, True)
+
+
+def test_what_would_stop_the_stacks_plan_is_said(desk: Desk, where: Path) -> None:
+    (where / "policy.toml").write_text(RULE.replace("count = 500", "count = 20"))
+    at_night(desk, organization(runs(40)))
+    desk.simulator.organization.members[1001].role = "light"
+    row = {"policy": Policy.parse(RULE.replace("= 30", "= 300")).to_json(), "plan": "a" * 64}
+    desk.stack.rows().write(Change(Key(f"sweep#{ORG}", "applied"), row, 0))
+    result = planned(desk, where, env={})
+    assert result.exit_code == 0, result.output
+    said = re.sub(r"\s+", " ", result.output)
+    assert "not applied: The plan would act on 40 things; its cap is 20." in said
+    assert "not applied: Role of the token's user: light" in said
+    assert "a person must apply it: policy.toml was changed" in said
+
+
+def test_what_ones_own_token_may_do_stops_nothing(desk: Desk, where: Path) -> None:
+    desk.simulator.load(organization(runs(1)))
+    desk.simulator.organization.members[1001].role = "light"
+    assert alone(desk, where).exit_code == 0
+    assert made(where).stops == ()
+
+
+def test_what_cannot_be_undone_stands_out(desk: Desk, where: Path) -> None:
+    (where / "policy.toml").write_text(RULE + LASTING)
+    desk.simulator.load(organization(runs(1), [SeedTag(id="c" * 32, title="left over")]))
+    result = alone(desk, where)
+    assert "dead-tags  delete tag: 1 of 1  cannot be undone" in result.output
+    assert "It waits for a person" in result.output
+
+
+def test_an_incomplete_list_is_said(desk: Desk, where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.simulator.load(organization(runs(150)))
+    patiently = Reader.patiently
+    leaving = iter(runs(150))
+
+    def shrinking[T](self: Reader, call: Callable[[], T]) -> T:
+        found = patiently(self, call)
+        desk.simulator.organization.runs[next(leaving).id].archive(desk.clock())
+        return found
+
+    monkeypatch.setattr(Reader, "patiently", shrinking)
+    result = alone(desk, where)
+    assert result.exit_code == 0, result.output
+    said = re.sub(r"\s+", " ", result.output)
+    assert "incomplete: The list of active processes did not add up, read 3 times" in said
+    assert made(where).unseen
+
+
+def test_a_pause_that_tallyfy_asks_for_is_kept(desk: Desk, where: Path) -> None:
+    desk.simulator.load(organization(runs(150)))
+    desk.simulator.faults.add(Fault.rate_limit(90, path="/runs", skip=1, times=2))
+    before = desk.clock()
+    result = alone(desk, where)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("Tallyfy asked for a pause of 90 s") == 2
+    assert desk.clock() - before >= timedelta(seconds=180)
+    assert made(where).seen == 150
+
+
+def test_no_more_calls_are_made_than_the_rate_allows(desk: Desk, where: Path) -> None:
+    desk.simulator.load(organization(runs(150)))
+    result = alone(desk, where, "--rate", "2")
+    assert result.exit_code == 0, result.output
+    times = [call.time for call in desk.simulator.log.calls]
+    assert len(times) == 4
+    assert all(later - first >= timedelta(seconds=30) for first, later in pairwise(times))
+
+
+def test_an_outage_is_waited_out_and_a_long_one_makes_no_plan(desk: Desk, where: Path) -> None:
+    desk.simulator.load(organization(runs(150)))
+    desk.simulator.faults.add(Fault.answer_status(503, path="/runs", skip=1, times=2))
+    assert alone(desk, where).exit_code == 0
+    desk.simulator.faults.add(Fault.answer_status(503, path="/runs", times=-1))
+    result = alone(desk, where)
+    assert result.exit_code == 3
+    assert len(list(where.glob("plans/*/*"))) == 1
+    assert not list(where.glob("plans/.unfinished*"))
+
+
+def test_an_interrupted_reading_leaves_no_plan_and_says_so(desk: Desk, where: Path) -> None:
+    desk.simulator.load(organization(runs(350)))
+    waited = []
+
+    def interrupting() -> None:
+        waited.append(1)
+        if len(waited) > 3:
+            raise KeyboardInterrupt
+
+    desk.while_waiting = interrupting
+    result = alone(desk, where, "--rate", "1")
+    assert result.exit_code == 130
+    assert "Interrupted. No plan was made." in result.output
+    assert [path.name for path in (where / "plans").rglob("*")] == [".gitignore"]
+
+
+def test_a_policy_that_does_nothing_needs_no_reading(desk: Desk, where: Path) -> None:
+    (where / "policy.toml").write_text(RULE.replace('"archive"', '"keep"'))
+    result = alone(desk, where)
+    assert (result.exit_code, "No rule of this policy acts" in result.output) == (1, True)
+
+
+def test_a_wrong_policy_is_told_before_anything_is_read(desk: Desk, where: Path) -> None:
+    (where / "policy.toml").write_text(RULE.replace("completed_days", "complete_days"))
+    result = alone(desk, where)
+    assert (result.exit_code, "rules.0.when.complete_days" in result.output) == (1, True)
+    assert desk.simulator.log.calls == []
+
+
+def test_a_folder_that_was_there_is_left_as_it_is(desk: Desk, where: Path) -> None:
+    (where / "plans").mkdir()
+    desk.simulator.load(organization(runs(1)))
+    assert alone(desk, where).exit_code == 0
+    assert [path.name for path in (where / "plans").iterdir()] == [ORG]
+
+
+def test_the_report_is_opened_where_that_is_asked(desk: Desk, where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) is None)  # type: ignore[func-returns-value]
+    desk.simulator.load(organization(runs(1)))
+    alone(desk, where)
+    assert opened == []
+    for path in where.glob("plans/*/*"):
+        path.rename(where / path.name)
+    alone(desk, where, "--open")
+    [file] = where.glob("plans/*/*/report.html")
+    assert opened == [file.resolve().as_uri()]
+
+
+def test_what_it_reads_with_cannot_write(desk: Desk, where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    send = requests.Session.request
+
+    def watched(self: requests.Session, method: str | bytes, *words: object, **more: object) -> requests.Response:
+        asked.append((type(self).__name__, method))
+        return send(self, method, *words, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(requests.Session, "request", watched)
+    desk.simulator.load(organization(runs(1)))
+    alone(desk, where)
+    assert set(asked) == {("ReadOnlySession", "GET")}

@@ -1,0 +1,87 @@
+import webbrowser
+from pathlib import Path
+
+import pytest
+
+from lifecycle.adapters.rows import Change, Key
+from lifecycle.usecases.planning import key_of
+from tests.unit.cli.desk import ORG, Desk
+from tests.unit.cli.planned import night, organization, runs
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_newest_report_is_fetched(desk: Desk, here: Path) -> None:
+    made = night(desk, organization(runs(3)))
+    result = desk.run("report")
+    assert result.exit_code == 0, result.output
+    [file] = here.iterdir()
+    assert file.name == f"lifecycle-report-{made.hash[:12]}.html"
+    assert file.read_bytes() == desk.stack.objects().get(key_of(ORG, made.hash, "report.html"))
+    assert made.hash in result.output
+    assert "3 seen = 3 due + 0 kept + 0 not readable" in result.output
+
+
+def test_a_report_is_fetched_by_some_of_its_hash_into_a_file_that_is_named(desk: Desk, here: Path) -> None:
+    made = night(desk, organization(runs(3)))
+    for name in (made.hash, made.hash[:8], f" {made.hash[:20].upper()} "):
+        assert desk.run("report", name, "--out", "here.html", "--org", ORG).exit_code == 0
+    assert [path.name for path in here.iterdir()] == ["here.html"]
+
+
+def test_what_is_not_there_is_told_and_no_file_is_left(desk: Desk, here: Path) -> None:
+    for words, code, said in (
+        ((), 1, "lifecycle sweep start"),
+        (("0" * 64,), 1, "has no plan"),
+        (("0" * 7,), 2, "at least 8"),
+        (("../../etc",), 2, "is no hash"),
+        (("0" * 64, "--org", "b" * 32), 2, "not one of this stack's"),
+    ):
+        result = desk.run("report", *words)
+        assert (result.exit_code, said in result.output) == (code, True), result.output
+    made = night(desk, organization(runs(1)))
+    assert desk.run("report", "--out", "nowhere/here.html").exit_code == 2
+    del desk.stack.kept.bodies[key_of(ORG, made.hash, "report.html")]  # type: ignore[attr-defined]
+    assert "is gone" in desk.run("report").output
+    assert list(here.iterdir()) == []
+
+
+def test_two_plans_that_begin_alike_are_not_confused(desk: Desk) -> None:
+    for name in ("a" * 8 + "b" * 56, "a" * 9 + "c" * 55):
+        desk.stack.objects().put(key_of(ORG, name, "plan.json"), b"{}", kind="application/json")
+    result = desk.run("report", "a" * 8)
+    assert (result.exit_code, "More than one" in result.output) == (2, True)
+    assert "written by another release" in desk.run("report", "a" * 8 + "b").output
+
+
+def test_a_plan_that_lies_under_another_name_is_not_believed(desk: Desk) -> None:
+    made = night(desk, organization(runs(1)))
+    desk.stack.objects().put(key_of(ORG, "a" * 64, "plan.json"), made.model_dump_json().encode(), kind="text/json")
+    assert "is another one" in desk.run("report", "a" * 64).output
+
+
+def test_of_several_organizations_one_must_be_named(desk: Desk) -> None:
+    night(desk, organization(runs(1)))
+    desk.stack.told["OrganizationIds"] = f"{ORG},{'b' * 32}"
+    result = desk.run("report")
+    assert (result.exit_code, "--org" in result.output) == (2, True)
+    assert desk.run("report", "--org", ORG).exit_code == 0
+
+
+def test_a_newest_plan_that_is_no_longer_kept_is_none(desk: Desk) -> None:
+    desk.stack.rows().write(Change(Key(f"sweep#{ORG}", "newest"), {"plan": "a" * 64, "sweep_id": "s"}, 0))
+    assert "There is no plan" in desk.run("report").output
+
+
+def test_it_is_opened_where_that_is_asked(desk: Desk, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: bool(opened.append(url)))  # type: ignore[func-returns-value]
+    night(desk, organization(runs(1)))
+    result = desk.run("report", "--open")
+    [file] = here.iterdir()
+    assert opened == [file.resolve().as_uri()]
+    assert "No browser" in result.output
