@@ -3,9 +3,8 @@
 from typing import TYPE_CHECKING
 
 from lifecycle.wiring.batch import each, size
-from lifecycle.wiring.bootstrap.tallyfy import worker
+from lifecycle.wiring.bootstrap.tallyfy import purge
 from lifecycle.wiring.observability import logger, metrics
-from lifecycle.words.capabilities import PERMANENT
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -16,6 +15,6 @@ if TYPE_CHECKING:
 @metrics.log_metrics
 def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
     """Carry out a batch; what has to come back is reported as failed."""
-    at_work = worker(PERMANENT)
+    at_work = purge()
     with at_work.budget.for_batch(size(event)):
         return each(event, context, at_work.handle)

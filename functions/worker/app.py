@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from lifecycle.wiring.batch import each, size
 from lifecycle.wiring.bootstrap.tallyfy import worker
 from lifecycle.wiring.observability import logger, metrics
-from lifecycle.words.capabilities import ORDINARY
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -16,6 +15,6 @@ if TYPE_CHECKING:
 @metrics.log_metrics
 def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
     """Carry out a batch; what has to come back is reported as failed."""
-    at_work = worker(ORDINARY)
+    at_work = worker()
     with at_work.budget.for_batch(size(event)):
         return each(event, context, at_work.handle)

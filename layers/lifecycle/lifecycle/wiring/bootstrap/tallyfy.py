@@ -3,24 +3,32 @@
 import os
 import random
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 
+from lifecycle.adapters.approvals import Approvals
 from lifecycle.adapters.bus import EventBridgeBus
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import SqsQueue
+from lifecycle.adapters.records import HttpRecords
 from lifecycle.adapters.replies import SlackReplies
 from lifecycle.adapters.rows import DynamoRows
+from lifecycle.adapters.schedules import EventBridgeSchedules
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens, pooled_session
 from lifecycle.judgement.pace import Lane, Rate
+from lifecycle.judgement.people import People
 from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.sources import Sources
 from lifecycle.judgement.urls import loopback_origin
 from lifecycle.usecases.budget import Budget
 from lifecycle.usecases.execute import Limits, Worker
+from lifecycle.usecases.export import Export
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.usecases.preflight import Preflight
+from lifecycle.usecases.safeguards import Safeguards
 from lifecycle.usecases.sweep import Sweep
 from lifecycle.wiring.bootstrap.common import (
     CONFIG,
@@ -34,8 +42,8 @@ from lifecycle.wiring.bootstrap.common import (
     stopwatch,
 )
 from lifecycle.wiring.observability import signals
-from lifecycle.wiring.settings import SweepSettings, TallyfySettings, WorkerSettings
-from lifecycle.words.capabilities import Capability
+from lifecycle.wiring.settings import PurgeSettings, SweepSettings, TallyfySettings, WorkerSettings
+from lifecycle.words.capabilities import ORDINARY, PERMANENT, Capability
 
 _MOST_ATTEMPTS = 6
 _BURST_SECONDS = 6
@@ -43,24 +51,48 @@ _BURST_SECONDS = 6
 
 
 @cache
-def worker(capabilities: frozenset[Capability]) -> Worker:
-    """Build it once for each process. Only ``capabilities`` can be expressed by it."""
-    settings = WorkerSettings.read(os.environ)
+def worker() -> Worker:
+    """Build it once for each process. It can express no permanent delete."""
+    return _worker(WorkerSettings.read(os.environ), ORDINARY)
+
+
+@cache
+def purge() -> Worker:
+    """Build it once for each process. It can express permanent deletes only, and has what must come before one."""
+    settings = PurgeSettings.read(os.environ)
+    made = _worker(settings, PERMANENT)
+    table = rows(settings.ledger_table)
+    tallyfy = _tallyfy(settings, PERMANENT, made.budget.spend)
+    safeguards = Safeguards(
+        approvals=Approvals(table, timedelta(days=settings.ledger_days), now),
+        people=People.parse(operators_file("people.toml")),
+        export=Export(
+            records=HttpRecords(tallyfy, pooled_session(), time_left=stopwatch.left),
+            objects=objects(settings.exports_bucket),
+            clock=now,
+        ),
+        schedules=EventBridgeSchedules(
+            session().client("scheduler", config=CONFIG),
+            group=settings.schedule_group,
+            queue_arn=settings.queue_arn,
+            dead_letter_arn=settings.dead_letter_queue_arn,
+            role_arn=settings.schedule_role_arn,
+        ),
+        bus=made.outcomes.bus,
+        id_key=id_key(settings.id_key_secret_arn),
+        clock=now,
+    )
+    return replace(made, safeguards=safeguards)
+
+
+def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Worker:
     table = rows(settings.ledger_table)
     ledger = _ledger(table, settings, timedelta(seconds=settings.lease_seconds))
     budget = Budget(_pacing(table, settings, settings.lane))
-    tokens = Tokens(secrets(), settings.secret_prefix, settings.organization_ids)
     policy = _policy()
     return Worker(
         ledger=ledger,
-        tallyfy=HttpTallyfy(
-            pooled_session(),
-            settings.tallyfy_base_url,
-            tokens,
-            capabilities=capabilities,
-            spend=budget.spend,
-            time_left=stopwatch.left,
-        ),
+        tallyfy=_tallyfy(settings, capabilities, budget.spend),
         budget=budget,
         queue=_queue(settings.queue_url),
         outcomes=_outcomes(settings, ledger),
@@ -86,14 +118,8 @@ def sweep() -> Sweep:
     table = rows(settings.ledger_table)
     ledger = _ledger(table, settings, timedelta(0))
     outcomes = _outcomes(settings, ledger)
-    tallyfy = HttpTallyfy(
-        pooled_session(),
-        settings.tallyfy_base_url,
-        Tokens(secrets(), settings.secret_prefix, settings.organization_ids),
-        capabilities=frozenset(),
-        spend=lambda _: None,  # the sweep takes its slots itself, one for each page
-        time_left=stopwatch.left,
-    )
+    # The sweep takes its slots itself, one for each page.
+    tallyfy = _tallyfy(settings, frozenset(), lambda _: None)
     policy = _policy()
     return Sweep(
         rows=table,
@@ -118,6 +144,8 @@ def sweep() -> Sweep:
             bus=outcomes.bus,
             clock=now,
         ),
+        approvals=Approvals(table, timedelta(days=settings.ledger_days), now),
+        people=People.parse(operators_file("people.toml")),
         policy=policy,
         mode=settings.sweep_mode,
         org_ids=settings.organization_ids,
@@ -125,6 +153,19 @@ def sweep() -> Sweep:
         retry_base=settings.retry_base_seconds,
         clock=now,
         sleep=time.sleep,
+        time_left=stopwatch.left,
+    )
+
+
+def _tallyfy(
+    settings: TallyfySettings, capabilities: frozenset[Capability], spend: Callable[[str], None]
+) -> HttpTallyfy:
+    return HttpTallyfy(
+        pooled_session(),
+        settings.tallyfy_base_url,
+        Tokens(secrets(), settings.secret_prefix, settings.organization_ids),
+        capabilities=capabilities,
+        spend=spend,
         time_left=stopwatch.left,
     )
 
