@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from cli.trouble import Exit, Trouble
 from lifecycle.adapters.ledger import Ledger, Terms
-from lifecycle.adapters.objects import Objects, S3Objects
+from lifecycle.adapters.objects import Erasable, Objects, S3Objects
 from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import Queue, SqsQueue
 from lifecycle.adapters.rows import DynamoRows, Key, Rows
@@ -79,6 +79,9 @@ class Stack(Protocol):
 
     def objects(self) -> Objects:
         """Where its plans are kept."""
+
+    def exports(self) -> Erasable:
+        """Where its exports are kept."""
 
     def pacing(self) -> Pacing:
         """The shared pace, with its pause flag."""
@@ -184,6 +187,10 @@ class AwsStack:
     def objects(self) -> Objects:
         """See `Stack`."""
         return S3Objects(self._session.client("s3", config=_CONFIG), output_of(self, "PlansBucketName"))
+
+    def exports(self) -> Erasable:
+        """See `Stack`."""
+        return S3Objects(self._session.client("s3", config=_CONFIG), output_of(self, "ExportsBucketName"))
 
     def pacing(self) -> Pacing:
         """See `Stack`."""

@@ -11,6 +11,7 @@ from cli import pausing
 from cli.apply import apply
 from cli.dead_letters import app as dead_letters
 from cli.explain import explain
+from cli.export import app as export
 from cli.hold import app as hold
 from cli.local.commands import app as local
 from cli.options import ApiUrl, Region, RootStackName, StackName, Timeout, ToldGroup, Wait, Yes, stack_of, world_of
@@ -35,6 +36,7 @@ app = typer.Typer(
     epilog="AWS credentials, profile and endpoint come from the usual AWS_* variables. " + EXIT_CODES,
 )
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(export, name="export")
 app.add_typer(hold, name="hold")
 app.add_typer(policy, name="policy")
 app.add_typer(source, name="source")

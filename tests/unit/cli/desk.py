@@ -140,6 +140,7 @@ class MemoryStack:
         self.origins |= {name: MemoryQueue(clock) for name in ("bulk", "events", "sweeps")}
         self.table: Rows = MemoryRows()
         self.kept: Objects = MemoryObjects()
+        self.evidence = MemoryObjects()
         # As in a stack: one table for the ledger, the pace and the sweeps.
         self.entrance.ledger = Ledger(self.table, Terms(timedelta(seconds=90), timedelta(days=400), 6), clock)
         self.put: list[Mapping[str, str]] = []
@@ -187,6 +188,9 @@ class MemoryStack:
 
     def objects(self) -> Objects:
         return self.kept
+
+    def exports(self) -> MemoryObjects:
+        return self.evidence
 
     def pacing(self) -> Pacing:
         return Pacing(self.table, Rate(60, 1), self.entrance.clock)

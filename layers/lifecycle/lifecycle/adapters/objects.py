@@ -20,6 +20,8 @@ from lifecycle.words.errors import Code, Rejected, Retryable
 
 _MOST_KEY_BYTES = 1024
 _CHUNK = 1024 * 1024
+_MOST_AT_ONCE = 1000
+"""So many versions S3 removes in one call."""
 # The checksum of the whole, also where an object travels in parts: S3 checks it on the way in, and botocore, which
 # leaves out checksums of parts, on the way out.
 _CHECKSUM = "CRC32"
@@ -43,6 +45,19 @@ class Objects(Protocol):
 
     def keys(self, prefix: str) -> list[str]:
         """Every key that starts with ``prefix``, sorted."""
+
+
+class Erasable(Objects, Protocol):
+    """Objects that can be erased, for whoever answers for it. What is deployed only ever adds versions."""
+
+    def all_keys(self, prefix: str) -> list[str]:
+        """As ``keys``, and those as well of which only older versions are left."""
+
+    def erase(self, key: str, *, but_newest: bool = False) -> None:
+        """Remove all versions of an object, or all but the newest; nothing if there is none.
+
+        Raises ``Rejected`` where what is kept may not be removed yet.
+        """
 
 
 @dataclass(slots=True)
@@ -77,6 +92,15 @@ class MemoryObjects:
         """See ``Objects``."""
         _checked_prefix(prefix)
         return sorted(key for key in self.bodies if key.startswith(prefix))
+
+    def all_keys(self, prefix: str) -> list[str]:
+        """See ``Erasable``. There are no versions."""
+        return self.keys(prefix)
+
+    def erase(self, key: str, *, but_newest: bool = False) -> None:
+        """See ``Erasable``."""
+        if _checked(key) in self.bodies and not but_newest:
+            del self.bodies[key], self.kinds[key]
 
 
 class FolderObjects:
@@ -127,6 +151,17 @@ class FolderObjects:
                 found += [file.relative_to(self._root).as_posix() for file in files if not file.is_symlink()]
         return sorted(key for key in found if key.startswith(prefix))
 
+    def all_keys(self, prefix: str) -> list[str]:
+        """See ``Erasable``. There are no versions."""
+        return self.keys(prefix)
+
+    def erase(self, key: str, *, but_newest: bool = False) -> None:
+        """See ``Erasable``."""
+        path = self._path(key)
+        with _on_disk("erase an object"):
+            if path.is_file() and not but_newest:
+                path.unlink()
+
     def _path(self, key: str) -> Path:
         path = (self._root / _checked(key)).resolve()
         if not path.is_relative_to(self._root):  # By a link that somebody put there.
@@ -145,6 +180,9 @@ class _S3Client(Protocol):
 
     def get_object(self, **asked: Any) -> Any:  # noqa: ANN401 - as boto3 answers
         """Read an object."""
+
+    def delete_objects(self, **asked: Any) -> Any:  # noqa: ANN401 - as boto3 answers
+        """Remove versions of objects."""
 
     def get_paginator(self, name: str, /) -> Any:  # noqa: ANN401 - as boto3 answers
         """Read a list page by page."""
@@ -198,6 +236,36 @@ class S3Objects:
         with translated("list objects"):
             pages = self._client.get_paginator("list_objects_v2").paginate(**asked)
             return sorted(each["Key"] for page in pages for each in page.get("Contents", []))
+
+    def all_keys(self, prefix: str) -> list[str]:
+        """See ``Erasable``."""
+        return sorted({each["Key"] for each in self._versions(_checked_prefix(prefix))})
+
+    def erase(self, key: str, *, but_newest: bool = False) -> None:
+        """See ``Erasable``. Markers of earlier deletes go as well."""
+        versions = [
+            {"Key": key, "VersionId": each["VersionId"]}
+            for each in self._versions(_checked(key))
+            if each["Key"] == key and not (but_newest and each["IsLatest"])
+        ]
+        for start in range(0, len(versions), _MOST_AT_ONCE):
+            asked = {"Objects": versions[start : start + _MOST_AT_ONCE], "Quiet": True}
+            with translated("erase an object"):
+                answer = self._client.delete_objects(Bucket=self._bucket, Delete=asked)
+            for error in answer.get("Errors", []):
+                if error.get("Code") == "AccessDenied":
+                    raise Rejected(
+                        Code.FORBIDDEN,
+                        "AWS refused to erase an object: it is under Object Lock until its retention ends, or the "
+                        "right s3:DeleteObjectVersion is missing. Who may bypass governance mode can still erase it.",
+                    )
+                raise Retryable(Code.UNAVAILABLE, f"AWS refused to erase an object: {error.get('Code', 'no code')}.")
+
+    def _versions(self, prefix: str) -> list[Mapping[str, Any]]:
+        with translated("list versions of objects"):
+            pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=prefix)
+            kinds = ("Versions", "DeleteMarkers")
+            return [each for page in pages for kind in kinds for each in page.get(kind, [])]
 
     def _find(self, key: str) -> Mapping[str, Any] | None:
         try:

@@ -34,6 +34,7 @@ PER_PAGE = 100
 _DEFAULT_RETRY_AFTER = 60.0
 _LONGEST_RETRY_AFTER = 3600.0
 _UNAUTHORIZED_TRIES = 2
+_NOT_NOW = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS})
 _GATEWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
 """Said by something in front of Tallyfy, which may still be working on the call."""
 
@@ -208,6 +209,14 @@ class HttpTallyfy:
         pages = _total_pages(found) if rows else number
         return Listing(things, pages, _counted(found, "total"), len(rows) - len(things))
 
+    def body(self, org_id: str, path: str, query: Mapping[str, str]) -> Json | None:
+        """What a read below the organization answers, whole. ``None``: 404. For ``adapters.records``."""
+        return self._read(org_id, f"/organizations/{org_id}{path}", query)
+
+    def stream(self, org_id: str, path: str) -> requests.Response:
+        """A read below the organization, its body still to come and as it is kept. For ``adapters.records``."""
+        return self._call(org_id, "GET", f"/organizations/{org_id}{path}", stream=True)
+
     def search(self, org_id: str, find: Find, *, archived: bool) -> list[Thing]:
         """See ``Tallyfy``."""
         query = {"archived": "only"} if archived else {}
@@ -249,7 +258,9 @@ class HttpTallyfy:
             raise Retryable(Code.UNAVAILABLE, f"Tallyfy answered {answer.status_code} and nothing readable.")
         return body
 
-    def _call(self, org_id: str, method: str, path: str, query: Mapping[str, str] | None = None) -> requests.Response:
+    def _call(
+        self, org_id: str, method: str, path: str, query: Mapping[str, str] | None = None, *, stream: bool = False
+    ) -> requests.Response:
         """One call; on 401 once more with a token fetched afresh (401 means that nothing was done)."""
         for attempt in range(_UNAUTHORIZED_TRIES):
             token = self._tokens.of(org_id, fresh=attempt > 0)
@@ -267,10 +278,15 @@ class HttpTallyfy:
                     "Authorization": f"Bearer {token}",
                     "Accept": "application/json",
                     "X-Tallyfy-Client": "APIClient",
+                    # Only what is not packed has the size that its header says.
+                    **({"Accept": "*/*", "Accept-Encoding": "identity"} if stream else {}),
                 },
                 timeout=(connect, min(_READ_SECONDS, left - connect - 1)),
                 allow_redirects=False,
+                stream=stream,
             )
+            if answer.status_code in _NOT_NOW:
+                answer.close()  # Its body says nothing more, and its connection is wanted again.
             if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
                 raise Throttled(
                     Code.THROTTLED,
