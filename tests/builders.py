@@ -12,20 +12,25 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from cli.local.simulator import DefaultIds
+from lifecycle.adapters.approvals import Approvals
 from lifecycle.adapters.bus import MemoryBus
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.queues import MemoryQueue
+from lifecycle.adapters.replies import MemoryReplies, Replies
 from lifecycle.adapters.rows import MemoryRows
 from lifecycle.adapters.schedules import MemorySchedules
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import MemorySignals
+from lifecycle.judgement.blocks import Message
 from lifecycle.judgement.http import Request
 from lifecycle.judgement.people import People
 from lifecycle.judgement.sources import Sources
+from lifecycle.usecases.approving import Approving
 from lifecycle.usecases.chat import Chat
 from lifecycle.usecases.intake import Intake
 from lifecycle.usecases.lookup import Lookup
 from lifecycle.usecases.outcomes import Outcomes
+from lifecycle.usecases.undoing import Undoing
 from lifecycle.words.capabilities import TABLE
 from lifecycle.words.commands import Command
 from lifecycle.words.intents import intent_id
@@ -242,13 +247,14 @@ may = ["run.archive", "run.restore", "task.archive", "task.restore"]
 [people.grace]
 slack = "T012ABCDE/U034FGHIK"
 may = ["run.restore"]
+approves = ["run.delete", "tag.delete"]
 organization = "{ORG}"
 """
 
 
 @dataclass
 class ChatRoom:
-    """The way in for slash commands, over memory. ``people`` is the text of a people.toml."""
+    """The way in for slash commands and buttons, over memory. ``people`` is the text of a people.toml."""
 
     clock: Callable[[], datetime]
     org_ids: frozenset[str] = frozenset({ORG})
@@ -256,8 +262,12 @@ class ChatRoom:
 
     def __post_init__(self) -> None:
         self.secrets = MemorySecrets({f"{PREFIX}/chat/slack": SHARED})
-        self.ledger = Ledger(MemoryRows(), Terms(timedelta(seconds=90), timedelta(days=400), 6), self.clock)
-        self.commands = MemoryQueue(self.clock)
+        self.rows = MemoryRows()
+        self.ledger = Ledger(self.rows, Terms(timedelta(seconds=90), timedelta(days=400), 6), self.clock)
+        self.approvals = Approvals(self.rows, timedelta(days=400), self.clock)
+        self.commands, self.purge, self.sweeps = (MemoryQueue(self.clock) for _ in range(3))
+        self.heard = MemoryReplies()
+        self.replies: Replies = self.heard
         self.signals = MemorySignals()
 
     @cached_property
@@ -270,14 +280,41 @@ class ChatRoom:
             id_key=lambda: ID_KEY,
             lookup=Lookup(ledger=self.ledger, id_key=lambda: ID_KEY),
             commands=self.commands,
+            approving=Approving(
+                approvals=self.approvals,
+                purge=self.purge,
+                sweeps=self.sweeps,
+                org_ids=self.org_ids,
+                signals=self.signals,
+                clock=self.clock,
+            ),
+            undoing=Undoing(
+                ledger=self.ledger,
+                commands=self.commands,
+                org_ids=self.org_ids,
+                id_key=lambda: ID_KEY,
+                signals=self.signals,
+                clock=self.clock,
+            ),
+            replies=self.replies,
             signals=self.signals,
             clock=self.clock,
         )
 
-    def say(self, text: str, **fields: str) -> str:
+    def show(self, text: str, **fields: str) -> Message:
         """What the asker sees for a line typed by Ada, or by whom ``fields`` say."""
         raw = slash(text, **fields)
         return self.chat.answer(chat_request(raw, slack_headers(raw, at=self.clock().timestamp())))
+
+    def say(self, text: str, **fields: str) -> str:
+        """The text of what the asker sees."""
+        return self.show(text, **fields).text
+
+    def press(self, action: str, value: str, **fields: object) -> str:
+        """What Grace is told who pressed a button, or whom ``fields`` of the payload say."""
+        raw = pressed(action, value, **fields)
+        self.chat.press(chat_request(raw, slack_headers(raw, at=self.clock().timestamp()), path="/chat/slack/actions"))
+        return self.heard.said[-1][1]
 
 
 def slash(text: str, **fields: str) -> bytes:
@@ -294,10 +331,25 @@ def slash(text: str, **fields: str) -> bytes:
     return urlencode({**form, **fields}).encode()
 
 
-def chat_request(raw: bytes, headers: Mapping[str, str]) -> Request:
+def pressed(action: str, value: str, **fields: object) -> bytes:
+    """The form of a pressed button."""
+    payload: dict[str, object] = {
+        "type": "block_actions",
+        "user": {"id": "U034FGHIK", "username": "grace", "team_id": "T012ABCDE"},
+        "team": {"id": "T012ABCDE", "domain": "example"},
+        "enterprise": None,
+        "is_enterprise_install": False,
+        "trigger_id": "3.4.def",
+        "response_url": "https://hooks.slack.com/actions/T012ABCDE/2/def",
+        "actions": [{"type": "button", "block_id": "b1", "action_id": action, "value": value}],
+    }
+    return urlencode({"payload": json.dumps({**payload, **fields})}).encode()
+
+
+def chat_request(raw: bytes, headers: Mapping[str, str], *, path: str = "/chat/slack") -> Request:
     """A request of Slack as the handler hands it on."""
-    uri = f"https://{DOMAIN}/chat/slack"
-    return Request(route="POST /chat/slack", method="POST", uri=uri, parameters={}, headers=headers, body=raw)
+    uri = f"https://{DOMAIN}{path}"
+    return Request(route=f"POST {path}", method="POST", uri=uri, parameters={}, headers=headers, body=raw)
 
 
 def sample(name: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ import json
 import queue
 import time
 from collections.abc import Callable
-from typing import Final, override
+from typing import Any, Final, override
 
 from cli.local.simulator import Simulator
 from cli.local.simulator.messages import Answer, Call, as_json
@@ -22,6 +22,8 @@ class ListeningSimulator(Simulator):
     def __init__(self) -> None:
         self.heard: queue.SimpleQueue[str] = queue.SimpleQueue()
         """The texts, in the order they came."""
+        self.buttons: list[tuple[str, str]] = []
+        """What each button shown so far asks for, and of what: the action id and the value that a press would send."""
         super().__init__()
 
     @override
@@ -29,5 +31,12 @@ class ListeningSimulator(Simulator):
         """Answer one call; a reply to Slack is none of Tallyfy's, and not in its log."""
         if call.path != REPLIES:
             return super().handle(call, wait)
-        self.heard.put(str(json.loads(call.body).get("text")))
+        said = json.loads(call.body)
+        self.buttons += _buttons(said)
+        self.heard.put(str(said.get("text")))
         return as_json(200, {"ok": True})
+
+
+def _buttons(said: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - JSON
+    rows = [block["elements"] for block in said.get("blocks", []) if block["type"] == "actions"]
+    return [(button["action_id"], button["value"]) for row in rows for button in row]

@@ -1,4 +1,4 @@
-"""POST /chat/slack: a slash command in, a line for the asker out."""
+"""POST /chat/slack: a slash command in, a line for the asker out. POST /chat/slack/actions: a button was pressed."""
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
     """Answer any event within Slack's three seconds; the result of a command follows by itself."""
     try:
-        line = chat().answer(Request.of(event))
+        request = Request.of(event)
+        if request.route == "POST /chat/slack/actions":
+            chat().press(request)
+            return {"statusCode": int(HTTPStatus.OK), "body": ""}  # whoever pressed has been told already
+        message = chat().answer(request)
     except LifecycleError as error:
         return problem(error)
-    return answer(HTTPStatus.OK, {"response_type": "ephemeral", "text": line})
+    return answer(HTTPStatus.OK, message.body())

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import override
@@ -27,13 +27,11 @@ from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.tallyfy import pooled_session
 from lifecycle.judgement.http import Request, Response, answer, problem
 from lifecycle.judgement.pace import Rate
-from lifecycle.judgement.people import People
 from lifecycle.judgement.transitions import End, IntentRow, Status
-from lifecycle.usecases.chat import Chat
 from lifecycle.usecases.sweep import Progress
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, LifecycleError
-from tests.builders import CONFIG, ID_KEY, NOW, PEOPLE, PREFIX, SHARED, WHSEC, Clock, Entrance
+from tests.builders import CONFIG, NOW, PREFIX, SHARED, WHSEC, ChatRoom, Clock, Entrance
 from tests.worlds import Night
 
 ORG = DefaultIds.ORGANIZATION
@@ -48,16 +46,12 @@ class Front(BaseAdapter):
     def __init__(self, entrance: Entrance) -> None:
         super().__init__()
         self._entrance = entrance
-        self._chat = Chat(
-            people=People.parse(PEOPLE),
-            org_ids=frozenset({ORG}),
-            prefix=PREFIX,
+        self._chat = replace(
+            ChatRoom(entrance.clock).chat,
             secrets=entrance.secrets,
-            id_key=lambda: ID_KEY,
             lookup=entrance.lookup,
             commands=entrance.ordinary,
             signals=entrance.signals,
-            clock=entrance.clock,
         )
         self.asked: list[requests.PreparedRequest] = []
         self.failures: list[Exception | int] = []
@@ -101,8 +95,7 @@ class Front(BaseAdapter):
             "isBase64Encoded": True,
         }
         if room == "chat":
-            line = self._chat.answer(Request.of(event))
-            return answer(HTTPStatus.OK, {"response_type": "ephemeral", "text": line})
+            return answer(HTTPStatus.OK, self._chat.answer(Request.of(event)).body())
         commands = self._entrance.intake.accept(Request.of(event))
         if not commands:
             return answer(HTTPStatus.OK, {"status": "ignored", "intent_ids": []})

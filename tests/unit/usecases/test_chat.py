@@ -1,5 +1,6 @@
 """A slash command from the line typed to the answer that follows."""
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import override
@@ -99,6 +100,8 @@ def test_a_line_becomes_a_command_and_says_how_to_follow_it(room: ChatRoom, targ
         "source": "slack",
         "reason": "ada asked for it in Slack.",
         "intent_id": intent_id(ID_KEY, "slack", "1.2.abc"),
+        "plan": None,
+        "undoes": None,
         "reply_to": URL,
     }
     assert (command.issued_at, command.not_after) == (NOW, NOW + timedelta(days=14))
@@ -311,7 +314,7 @@ def test_a_reply_is_for_the_asker_alone() -> None:
     assert replies(slack).reply(URL, "Done.")
     [sent] = slack.posted
     assert (sent.method, sent.url) == ("POST", URL)
-    assert sent.body == b'{"response_type": "ephemeral", "replace_original": false, "text": "Done."}'
+    assert json.loads(sent.body or b"") == {"response_type": "ephemeral", "replace_original": False, "text": "Done."}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
+from lifecycle.judgement.blocks import result
+
 if TYPE_CHECKING:
     import requests
 
@@ -14,8 +16,11 @@ _SLACK = "hooks.slack.com"
 class Replies(Protocol):
     """Where a person hears how it went."""
 
-    def reply(self, url: str, text: str) -> bool:
-        """Show a text to the person behind the URL. Best effort: ``False`` if it could not be delivered."""
+    def reply(self, url: str, text: str, *, undo: str | None = None) -> bool:
+        """Show a text to the person behind the URL. Best effort: ``False`` if it could not be delivered.
+
+        ``undo`` is an intent that the person is offered to take back.
+        """
 
 
 @dataclass(slots=True)
@@ -23,24 +28,28 @@ class MemoryReplies:
     """Keeps what was said."""
 
     said: list[tuple[str, str]] = field(default_factory=list)
+    offered: list[str | None] = field(default_factory=list)
+    """With each of them, the intent that could be undone."""
 
-    def reply(self, url: str, text: str) -> bool:
+    def reply(self, url: str, text: str, *, undo: str | None = None) -> bool:
         """See ``Replies``."""
         self.said.append((url, text))
+        self.offered.append(undo)
         return True
 
 
 class SlackReplies:
     """Slack's ``response_url`` (valid for 30 minutes and five answers). Posts to Slack's own host and nowhere else.
 
-    ``also`` names one more host with its port, for a simulator on loopback.
+    ``also`` names one more host with its port, for a simulator on loopback. ``seconds`` is how long Slack is given.
     """
 
-    def __init__(self, session: "requests.Session", also: str | None = None) -> None:
+    def __init__(self, session: "requests.Session", also: str | None = None, *, seconds: float = _SECONDS) -> None:
         self._session = session
         self._also = also
+        self._seconds = seconds
 
-    def reply(self, url: str, text: str) -> bool:
+    def reply(self, url: str, text: str, *, undo: str | None = None) -> bool:
         """See ``Replies``."""
         try:
             parts = urlsplit(url)
@@ -52,8 +61,8 @@ class SlackReplies:
         try:
             answer = self._session.post(
                 url,
-                json={"response_type": "ephemeral", "replace_original": False, "text": text},
-                timeout=_SECONDS,
+                json={**result(text, undo).body(), "replace_original": False},
+                timeout=self._seconds,
                 allow_redirects=False,
             )
         except OSError:  # what requests raises is one; importing it here would cost every intake 0.1 s at start

@@ -13,7 +13,7 @@ from lifecycle.adapters.queues import Message, Queue
 from lifecycle.adapters.replies import Replies
 from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.judgement.transitions import DEAD, Debt, IntentRow, Status
-from lifecycle.words.capabilities import Resource
+from lifecycle.words.capabilities import Action, Resource, capability
 from lifecycle.words.errors import Poison
 
 SCHEMA_VERSION = "1"
@@ -56,8 +56,10 @@ class Outcomes:
             ended = self.ledger.settle(ended, Debt.DEAD_LETTER)
         if Debt.ANNOUNCEMENT in intent.owed:
             self.bus.announce(f"lifecycle.command.{intent.status}", _detail(intent))
-            if reply_to and self.replies and not self.replies.reply(reply_to, _sentence(intent)):
-                self.signals.note(Signal.REPLY_FAILED, facts(intent))
+            if reply_to and self.replies:
+                undo = intent.intent_id if _can_be_undone(intent) else None
+                if not self.replies.reply(reply_to, _sentence(intent), undo=undo):
+                    self.signals.note(Signal.REPLY_FAILED, facts(intent))
             self.ledger.settle(ended, Debt.ANNOUNCEMENT)
 
     def bury(self, message: Message, poison: Poison) -> None:
@@ -91,6 +93,12 @@ def facts(intent: IntentRow) -> dict[str, str | int]:
         "reason": intent.reason,
         "attempts": intent.attempts,
     }
+
+
+def _can_be_undone(intent: IntentRow) -> bool:
+    if intent.status is not Status.DONE:
+        return False
+    return capability(Resource(intent.resource), Action(intent.action)).undo is not None
 
 
 def _sentence(intent: IntentRow) -> str:

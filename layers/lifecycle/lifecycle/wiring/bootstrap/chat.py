@@ -3,28 +3,50 @@
 import os
 from functools import cache
 
-from lifecycle.adapters.queues import SqsQueue
-from lifecycle.judgement.people import People
+from lifecycle.adapters.replies import Replies, SlackReplies
 from lifecycle.usecases.chat import Chat
 from lifecycle.usecases.lookup import Lookup
-from lifecycle.wiring.bootstrap.common import CONFIG, id_key, now, operators_file, reading_ledger, secrets, session
+from lifecycle.wiring.bootstrap.common import now, secrets
+from lifecycle.wiring.bootstrap.operating import operating
 from lifecycle.wiring.observability import signals
 from lifecycle.wiring.settings import ChatSettings
+
+_REPLY_SECONDS = 1.5
+"""Slack waits for three seconds for the answer to a press, and the press itself comes first."""
+
+
+class _LateReplies:
+    """Slack's, built at the first press: lines, which are far more, must not wait for the import of requests."""
+
+    def reply(self, url: str, text: str, *, undo: str | None = None) -> bool:
+        """See ``Replies``."""
+        return _replies().reply(url, text, undo=undo)
 
 
 @cache
 def chat() -> Chat:
-    """Build it once for each process."""
+    """Build it once for each process. It shares what people under their AWS identity have."""
     settings = ChatSettings.read(os.environ)
-    key = id_key(settings.id_key_secret_arn)
+    shared = operating()
+    undoing = shared.undoing
     return Chat(
-        people=People.parse(operators_file("people.toml")),
+        people=shared.people,
         org_ids=settings.organization_ids,
         prefix=settings.secret_prefix,
         secrets=secrets(),
-        id_key=key,
-        lookup=Lookup(ledger=reading_ledger(settings.ledger_table), id_key=key),
-        commands=SqsQueue(session().client("sqs", config=CONFIG), settings.commands_queue_url),
+        id_key=undoing.id_key,
+        lookup=Lookup(ledger=undoing.ledger, id_key=undoing.id_key),
+        commands=undoing.commands,
+        approving=shared.approving,
+        undoing=undoing,
+        replies=_LateReplies(),
         signals=signals,
         clock=now,
     )
+
+
+@cache
+def _replies() -> Replies:
+    from lifecycle.adapters.tallyfy import pooled_session  # noqa: PLC0415 - see above
+
+    return SlackReplies(pooled_session(), seconds=_REPLY_SECONDS)
