@@ -6,6 +6,8 @@ from lifecycle.judgement.decide import Mode
 from lifecycle.wiring.settings import (
     ChatSettings,
     IntakeSettings,
+    OperatorSettings,
+    PurgeSettings,
     Settings,
     StatusSettings,
     SweepSettings,
@@ -19,14 +21,20 @@ STATUS = {
     "LEDGER_TABLE": "ledger",
     "ID_KEY_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:id-key",
 }
-CHAT = {
+OPERATOR = {
+    **STATUS,
+    "ORGANIZATION_IDS": ORG,
+    "COMMANDS_QUEUE_URL": "https://sqs/commands",
+    "PURGE_QUEUE_URL": "https://sqs/purge",
+    "SWEEPS_QUEUE_URL": "https://sqs/sweeps",
+    "LEDGER_DAYS": "400",
+}
+CHAT = {**OPERATOR, "SECRET_PREFIX": "stack"}
+INTAKE = {
     **STATUS,
     "SECRET_PREFIX": "stack",
     "ORGANIZATION_IDS": ORG,
     "COMMANDS_QUEUE_URL": "https://sqs/commands",
-}
-INTAKE = {
-    **CHAT,
     "COMMANDS_DEAD_LETTER_QUEUE_ARN": "arn:aws:sqs:eu-west-1:123456789012:dead",
     "COMMANDS_QUEUE_ARN": "arn:aws:sqs:eu-west-1:123456789012:commands",
     "COMMANDS_DEAD_LETTER_QUEUE_URL": "https://sqs/dead",
@@ -54,6 +62,15 @@ WORKER = {
     "LEASE_SECONDS": "90",
     "QUEUE_RETENTION_SECONDS": "345600",
 }
+PURGE = {
+    **WORKER,
+    "ID_KEY_SECRET_ARN": STATUS["ID_KEY_SECRET_ARN"],
+    "EXPORTS_BUCKET": "exports",
+    "QUEUE_ARN": "arn:aws:sqs:eu-west-1:123456789012:purge",
+    "DEAD_LETTER_QUEUE_ARN": "arn:aws:sqs:eu-west-1:123456789012:dead",
+    "SCHEDULE_GROUP": "later",
+    "SCHEDULE_ROLE_ARN": "arn:aws:iam::123456789012:role/later",
+}
 SWEEP = {
     **TALLYFY,
     "ID_KEY_SECRET_ARN": STATUS["ID_KEY_SECRET_ARN"],
@@ -64,9 +81,11 @@ SWEEP = {
 }
 ALL: tuple[tuple[type[Settings], dict[str, str]], ...] = (
     (StatusSettings, STATUS),
+    (OperatorSettings, OPERATOR),
     (ChatSettings, CHAT),
     (IntakeSettings, INTAKE),
     (WorkerSettings, WORKER),
+    (PurgeSettings, PURGE),
     (SweepSettings, SWEEP),
 )
 
@@ -152,6 +171,19 @@ def test_the_status_function_needs_no_more_than_it_uses() -> None:
 def test_a_value_that_would_be_dangerous_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(Rejected, match=name.lower()):
         WorkerSettings.read({**WORKER, name: value})
+
+
+@pytest.mark.parametrize("value", ["", " ", "0", "-1", "0.5", "none", "00"])
+def test_nothing_is_destroyed_without_a_grace_period(value: str) -> None:
+    """Blank or zero never means "at once"."""
+    with pytest.raises(Rejected, match="minimum_archive_days"):
+        PurgeSettings.read({**PURGE, "MINIMUM_ARCHIVE_DAYS": value})
+
+
+@pytest.mark.parametrize("value", ["", "0", "29", "forever"])
+def test_approvals_are_remembered_as_long_as_intents(value: str) -> None:
+    with pytest.raises(Rejected, match="ledger_days"):
+        OperatorSettings.read({**OPERATOR, "LEDGER_DAYS": value})
 
 
 def test_several_organizations_are_separated_by_commas() -> None:

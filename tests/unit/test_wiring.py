@@ -1,38 +1,85 @@
-"""What a function is built with, by its environment alone."""
+"""What a function is built with, by its environment and the operator's files alone."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
+from cli.local.build import ROOT
 from lifecycle.judgement.pace import Lane
-from lifecycle.wiring.bootstrap import common, tallyfy
-from lifecycle.words.capabilities import ORDINARY
-from tests.builders import SOURCES
-from tests.unit.test_settings import WORKER
+from lifecycle.wiring.bootstrap import chat, common, operating, tallyfy
+from lifecycle.words.capabilities import ORDINARY, PERMANENT
+from tests.unit.test_settings import CHAT, OPERATOR, PURGE, SWEEP, WORKER
+
+CACHES = (tallyfy.worker, tallyfy.purge, tallyfy.sweep, operating.operating, chat.chat, common.session, common.secrets)
+
+type Given = Callable[[Mapping[str, str]], None]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each process is built once; here each test is one."""
-    for name, value in {
-        "AWS_DEFAULT_REGION": "eu-west-1",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-    }.items():
-        monkeypatch.setenv(name, value)
+def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Given]:
+    """Each process is built once; here each test is one. Nothing of the caller's AWS account is used."""
+    account = {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+
+    def environment(variables: Mapping[str, str]) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    environment(account)
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(tallyfy, "operators_file", lambda _: SOURCES)
-    caches = (tallyfy.worker, common.session, common.secrets)
-    for cached in caches:
+    (tmp_path / "lifecycle_config").symlink_to(ROOT / "layers" / "config")  # As the layer brings it.
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("lifecycle_config", None)
+    for cached in CACHES:
         cached.cache_clear()
-    yield
-    for cached in caches:
+    yield environment
+    sys.modules.pop("lifecycle_config", None)
+    for cached in CACHES:
         cached.cache_clear()
 
 
 @pytest.mark.parametrize("lane", Lane)
-def test_a_worker_stands_in_the_line_its_environment_names(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {**WORKER, "LANE": lane.value}.items():
-        monkeypatch.setenv(name, value)
-    assert tallyfy.worker(ORDINARY).budget._pacing._lane is lane
+def test_a_worker_stands_in_the_line_its_environment_names(lane: Lane, given: Given) -> None:
+    given({**WORKER, "LANE": lane.value})
+    assert tallyfy.worker().budget._pacing._lane is lane
+
+
+def test_the_ordinary_worker_can_express_no_permanent_delete(given: Given) -> None:
+    given(WORKER)
+    made = tallyfy.worker()
+    assert made.capabilities == ORDINARY
+    assert made.safeguards is None
+
+
+def test_what_can_destroy_has_what_must_come_first(given: Given) -> None:
+    given(PURGE)
+    made = tallyfy.purge()
+    assert made.capabilities == PERMANENT
+    assert made.safeguards is not None
+    # What is parked comes back into the queue it was taken from, or, if that fails, into its dead letters.
+    schedules = made.safeguards.schedules
+    assert (schedules._queue_arn, schedules._dead_letter_arn) == (  # type: ignore[attr-defined]
+        PURGE["QUEUE_ARN"],
+        PURGE["DEAD_LETTER_QUEUE_ARN"],
+    )
+
+
+def test_a_sweep_asks_the_people_of_its_file_for_approval(given: Given) -> None:
+    given(SWEEP)
+    assert tallyfy.sweep().people.approvals.plan >= tallyfy.sweep().people.approvals.single
+
+
+def test_whoever_takes_approvals_knows_the_three_ways_on(given: Given) -> None:
+    given(OPERATOR)
+    made = operating.operating()
+    ways = (made.undoing.commands, made.approving.purge, made.approving.sweeps)
+    assert [way._url for way in ways] == [  # type: ignore[attr-defined]
+        *(OPERATOR["COMMANDS_QUEUE_URL"], OPERATOR["PURGE_QUEUE_URL"], OPERATOR["SWEEPS_QUEUE_URL"])
+    ]
+
+
+def test_the_chat_function_is_built_of_its_environment(given: Given) -> None:
+    given(CHAT)
+    assert chat.chat().org_ids == {CHAT["ORGANIZATION_IDS"]}
