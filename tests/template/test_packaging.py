@@ -176,7 +176,7 @@ def test_it_starts_with_its_folder_the_layers_and_boto3_alone(
         assert file.startswith(str(folder)), module
 
 
-@pytest.mark.parametrize("name", ["sources.toml", "people.toml"])
+@pytest.mark.parametrize("name", ["sources.toml", "people.toml", "policy.toml"])
 def test_the_configuration_is_there_to_read(build: Build, name: str) -> None:
     package = build.directory / "ConfigLayer" / "python" / "lifecycle_config"
     assert (package / name).read_bytes() == (build.root / "layers" / "config" / name).read_bytes()
