@@ -4,6 +4,7 @@ import pytest
 
 from lifecycle.judgement.decide import Mode
 from lifecycle.wiring.settings import (
+    AuditSettings,
     ChatSettings,
     IntakeSettings,
     Settings,
@@ -68,6 +69,7 @@ ALL: tuple[tuple[type[Settings], dict[str, str]], ...] = (
     (IntakeSettings, INTAKE),
     (WorkerSettings, WORKER),
     (SweepSettings, SWEEP),
+    (AuditSettings, {"LEDGER_TABLE": "ledger", "AUDIT_BUCKET": "audit"}),
 )
 
 
