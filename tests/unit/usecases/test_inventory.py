@@ -140,6 +140,14 @@ def test_what_is_launched_meanwhile_comes_at_the_end_and_shifts_nothing(count: i
     assert len(night.objects.keys(f"sweeps/{ORG}/")) == (count + 1 + 99) // 100, "read once"
 
 
+def test_what_was_launched_this_very_moment_does_not_make_a_single_page_doubtful() -> None:
+    night = _night(3)
+    night.world.simulator.organization.runs[_id(2)].created_at = night.world.clock()
+    plan = _planned(night)
+    assert (plan.unseen, plan.seen) == ((), 3)
+    assert len(night.objects.keys(f"sweeps/{ORG}/")) == 1, "read once"
+
+
 def test_one_that_comes_does_not_hide_one_that_leaves() -> None:
     night = _night(350)
     meanwhile = {
