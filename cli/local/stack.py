@@ -462,7 +462,7 @@ class LocalStack:
         return made["IntegrationId"]
 
     def _admit_plain_http(self) -> None:
-        """Take the TLS-only policy off queues and bucket: the emulator enforces it, and speaks plain HTTP on loopback.
+        """Take the TLS-only policy off queues and buckets: the emulator enforces it, and speaks plain HTTP on loopback.
 
         That of a queue binds us too, so this one client says what a TLS proxy in front would say.
         """
@@ -475,7 +475,8 @@ class LocalStack:
         for url in self._queues(dead_letters=True):
             sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
         s3 = self.session().client("s3", endpoint_url=self.endpoint_url)
-        s3.delete_bucket_policy(Bucket=self.outputs["PlansBucketName"])
+        for name in ("PlansBucketName", "AuditBucketName"):
+            s3.delete_bucket_policy(Bucket=self.outputs[name])
 
     def _admit_what_aws_calls_otherwise(self) -> None:
         """Give the rights that fit on AWS once more, under the names by which the emulator asks for them.

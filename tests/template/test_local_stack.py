@@ -80,7 +80,7 @@ class TestBuild:
             ("sources.toml", "[sources", "sources.toml", "TOML"),
             ("people.toml", '[people.ada]\nslack = "@ada"\nmay = ["run.archive"]\n', "people.ada.slack", "pattern"),
             ("people.toml", '[people.ada]\nslack = "T0AA/U0BB"\nmay = ["run.delete"]\n', "people.ada", "run.restore"),
-            ("policy.toml", 'zone = "Mars/Olympus"\nrules = []\n', "zone", "Mars/Olympus"),
+            ("policy.toml", 'zone = "Mars/Olympus"\nrules = []\n', "zone", "such as Europe/Berlin"),
             (
                 "policy.toml",
                 'zone = "UTC"\n[[rules]]\nname = "old"\nresource = "process"\naction = "archive"\n[rules.when]\n',
