@@ -21,19 +21,24 @@ from lifecycle.adapters.rows import MemoryRows
 from lifecycle.adapters.schedules import MemorySchedules
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import MemorySignals
+from lifecycle.judgement.approvals import About, name
+from lifecycle.judgement.approvals import Request as Wanted
 from lifecycle.judgement.blocks import Message
 from lifecycle.judgement.http import Request
 from lifecycle.judgement.people import People
 from lifecycle.judgement.sources import Sources
+from lifecycle.judgement.transitions import millis
 from lifecycle.usecases.approving import Approving
 from lifecycle.usecases.chat import Chat
 from lifecycle.usecases.intake import Intake
 from lifecycle.usecases.lookup import Lookup
 from lifecycle.usecases.outcomes import Outcomes
+from lifecycle.usecases.safeguards import what_would_go
 from lifecycle.usecases.undoing import Undoing
-from lifecycle.words.capabilities import TABLE
+from lifecycle.words.capabilities import TABLE, State
 from lifecycle.words.commands import Command
 from lifecycle.words.intents import intent_id
+from lifecycle.words.things import Thing
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 ORG = DefaultIds.ORGANIZATION
@@ -329,6 +334,38 @@ def slash(text: str, **fields: str) -> bytes:
         "trigger_id": "1.2.abc",
     }
     return urlencode({**form, **fields}).encode()
+
+
+def wanted(**changes: object) -> Wanted:
+    """A request for the approval of a permanent delete that Ada asked for."""
+    doing = command(action="delete", requested_by="ada", source="slack")
+    seen = Thing(
+        resource=doing.resource,
+        id=THING,
+        state=State.ARCHIVED,
+        name="Onboard Initech",
+        status="archived",
+        archived_at=NOW - timedelta(days=40),
+        template_id="7e" * 16,
+        owners=frozenset({"4711", "4712"}),
+        tasks=12,
+        comments=3,
+    )
+    shown = what_would_go(doing, seen)
+    made: dict[str, object] = {
+        "hash": name(json.loads(shown)),
+        "about": About.COMMAND,
+        "org_id": ORG,
+        "subject": doing.intent_id,
+        "asked_by": "ada",
+        "asked_at": millis(NOW),
+        "lapses_at": millis(NOW + timedelta(hours=72)),
+        "needed": 1,
+        "shown": shown,
+        "message": doing.to_json(),
+        "capabilities": (doing.capability.name,),
+    }
+    return Wanted(**{**made, **changes})  # type: ignore[arg-type]
 
 
 def pressed(action: str, value: str, **fields: object) -> bytes:

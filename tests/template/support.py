@@ -15,7 +15,7 @@ from samtranslator.yaml_helper import yaml_parse
 ROOT = Path(__file__).resolve().parents[2]
 ORGANIZATION = "0123456789abcdef0123456789abcdef"
 FUNCTIONS = (
-    *("WebhookFunction", "ChatFunction", "StatusFunction", "EventFunction", "SweepFunction"),
+    *("WebhookFunction", "ChatFunction", "StatusFunction", "OperatorFunction", "EventFunction", "SweepFunction"),
     *("WorkerFunction", "BulkWorkerFunction", "PurgeFunction", "AuditFunction"),
 )
 

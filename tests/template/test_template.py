@@ -12,6 +12,7 @@ import pytest
 from lifecycle.adapters.bus import SOURCE, MemoryBus
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.queues import MemoryQueue, Message
+from lifecycle.adapters.records import MOST_FILE_BYTES
 from lifecycle.adapters.rows import MemoryRows
 from lifecycle.adapters.signals import MemorySignals, Signal
 from lifecycle.adapters.trail import KEEP, entry
@@ -24,6 +25,8 @@ from lifecycle.wiring.settings import (
     AuditSettings,
     ChatSettings,
     IntakeSettings,
+    OperatorSettings,
+    PurgeSettings,
     Settings,
     StatusSettings,
     SweepSettings,
@@ -37,6 +40,10 @@ QUEUES = (*SOURCE_QUEUES, *SOURCE_QUEUES.values(), "AuditDeadLetterQueue")
 WORKERS = {"WorkerFunction": "CommandsQueue", "BulkWorkerFunction": "BulkQueue", "PurgeFunction": "PurgeQueue"}
 CONSUMERS = WORKERS | {"EventFunction": "EventsQueue", "SweepFunction": "SweepsQueue"}
 INTAKE = ("WebhookFunction", "EventFunction")
+# Who takes approvals from people, and undoes for them.
+TAKES_APPROVALS = ("ChatFunction", "OperatorFunction")
+# Who makes what is for later.
+SCHEDULERS = dict.fromkeys(INTAKE, "CommandsQueue") | {"PurgeFunction": "PurgeQueue"}
 # Whom Scheduler acts as, with the only schedule groups for which it may.
 SCHEDULER_ROLES = {
     "SweepSchedulesRole": "schedule-group/default",
@@ -49,11 +56,19 @@ SETTINGS: dict[str, type[Settings]] = {
     "EventFunction": IntakeSettings,
     "ChatFunction": ChatSettings,
     "StatusFunction": StatusSettings,
+    "OperatorFunction": OperatorSettings,
     "SweepFunction": SweepSettings,
     "WorkerFunction": WorkerSettings,
     "BulkWorkerFunction": WorkerSettings,
-    "PurgeFunction": WorkerSettings,
+    "PurgeFunction": PurgeSettings,
     "AuditFunction": AuditSettings,
+}
+BY_IDENTITY = {
+    ("GET", "/approvals"),
+    ("GET", "/approvals/{hash}"),
+    ("POST", "/approvals/{hash}/approve"),
+    ("POST", "/approvals/{hash}/reject"),
+    ("POST", "/commands/{intent_id}/undo"),
 }
 HOUR = 3_600
 DAY = 24 * HOUR
@@ -177,8 +192,9 @@ class TestQueues:
     def test_nothing_comes_back_while_it_is_worked_on(self, template: Template, function: str, queue: str) -> None:
         timeout = template.properties(function)["Timeout"]
         visibility = template.properties(queue)["VisibilityTimeout"]
-        # A sweep's checkpoints stand for the six times that Lambda advises: a second copy of it gives way.
-        assert visibility > timeout if function == "SweepFunction" else visibility >= 6 * timeout
+        # A sweep's checkpoints, a purge's lease stand for the six times that Lambda advises: a copy of it gives way.
+        long = function in {"SweepFunction", "PurgeFunction"}
+        assert visibility > timeout if long else visibility >= 6 * timeout
 
     def test_a_paused_sweep_is_not_set_aside_for_its_pause(self, template: Template) -> None:
         """It comes back each quarter of an hour; an operator has a day to mend what is wrong."""
@@ -190,6 +206,18 @@ class TestQueues:
         assert target(variables["QUEUE_URL"]) == queue
         assert target(variables["DEAD_LETTER_QUEUE_URL"]) == SOURCE_QUEUES[queue]
         assert int(variables["QUEUE_RETENTION_SECONDS"]) == template.properties(queue)["MessageRetentionPeriod"]
+
+    def test_what_a_purge_parks_comes_back_to_it(self, template: Template) -> None:
+        variables = template.properties("PurgeFunction")["Environment"]["Variables"]
+        assert target(variables["QUEUE_ARN"]) == "PurgeQueue"
+        assert target(variables["DEAD_LETTER_QUEUE_ARN"]) == "PurgeDeadLetterQueue"
+
+    @pytest.mark.parametrize("function", TAKES_APPROVALS)
+    def test_what_was_approved_goes_where_it_belongs(self, template: Template, function: str) -> None:
+        variables = template.properties(function)["Environment"]["Variables"]
+        assert target(variables["COMMANDS_QUEUE_URL"]) == "CommandsQueue"
+        assert target(variables["PURGE_QUEUE_URL"]) == "PurgeQueue"
+        assert target(variables["SWEEPS_QUEUE_URL"]) == "SweepsQueue"
 
     def test_a_sweep_knows_its_queues(self, template: Template) -> None:
         variables = template.properties("SweepFunction")["Environment"]["Variables"]
@@ -310,7 +338,7 @@ class TestSchedule:
         ("role", "queues"),
         [
             ("SweepSchedulesRole", {"SweepsQueue", "SweepsDeadLetterQueue"}),
-            ("LaterRole", {"CommandsQueue", "CommandsDeadLetterQueue"}),
+            ("LaterRole", {"CommandsQueue", "CommandsDeadLetterQueue", "PurgeQueue", "PurgeDeadLetterQueue"}),
         ],
     )
     def test_scheduler_may_do_nothing_but_send_there(self, template: Template, role: str, queues: set[str]) -> None:
@@ -333,9 +361,25 @@ class TestApi:
             ("POST", "/webhooks/{source}"),
             ("POST", "/webhooks/{source}/{key}"),
             ("POST", "/chat/slack"),
+            ("POST", "/chat/slack/actions"),
             ("GET", "/commands/{intent_id}"),
             ("GET", "/health"),
+            *BY_IDENTITY,
         }
+
+    def test_who_speaks_for_themselves_is_known_to_aws_and_who_signs_is_not_asked(self, template: Template) -> None:
+        """The route, and not the function, decides: a route that forgets it would let anybody approve."""
+        body = template.properties("HttpApi")["Body"]
+        asked = {
+            (method.upper(), path): operation.get("security", [])
+            for path, methods in body["paths"].items()
+            for method, operation in methods.items()
+        }
+        assert asked == {route: [{"AWS_IAM": []}] if route in BY_IDENTITY else [] for route in routes(template)}
+        assert body["components"]["securitySchemes"]["AWS_IAM"]["x-amazon-apigateway-authtype"] == "awsSigv4"
+        uris = [json.dumps(body["paths"][path][method.lower()]) for method, path in BY_IDENTITY]
+        functions = {name for uri in uris for name in re.findall(r"\$\{(\w+Function)\.Arn\}", uri)}
+        assert functions == {"OperatorFunction"}
 
     def test_each_route_may_call_its_function(self, template: Template) -> None:
         permitted = set()
@@ -413,7 +457,7 @@ class TestFunctions:
         lanes = {
             function: template.properties(function)["Environment"]["Variables"]["LANE"]
             for function, settings in SETTINGS.items()
-            if settings is WorkerSettings
+            if issubclass(settings, WorkerSettings)
         }
         assert lanes == {"WorkerFunction": "people", "BulkWorkerFunction": "bulk", "PurgeFunction": "people"}
 
@@ -473,8 +517,10 @@ class TestRights:
             assert sure["aws:SourceAccount"] == {"Ref": "AWS::AccountId"}
             assert SCHEDULER_ROLES[name] in json.dumps(sure["aws:SourceArn"])
 
-    @pytest.mark.parametrize("function", INTAKE)
-    def test_intake_lends_the_scheduler_one_role_and_nobody_else_any(self, template: Template, function: str) -> None:
+    @pytest.mark.parametrize("function", SCHEDULERS)
+    def test_who_schedules_lends_the_scheduler_one_role_and_nobody_else_any(
+        self, template: Template, function: str
+    ) -> None:
         passing = [made for made in statements(template, function) if "iam:PassRole" in many(made["Action"])]
         assert [(target(made["Resource"]), made["Condition"]) for made in passing] == [
             ("LaterRole", {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}})
@@ -482,10 +528,10 @@ class TestRights:
         variables = template.properties(function)["Environment"]["Variables"]
         assert target(variables["SCHEDULE_ROLE_ARN"]) == "LaterRole"
 
-    def test_schedules_are_made_by_intake_in_their_group_alone(self, template: Template) -> None:
+    def test_schedules_are_made_in_their_group_alone_by_intake_and_for_what_must_wait(self, template: Template) -> None:
         for function in FUNCTIONS:
             made = [one for one in statements(template, function) if "scheduler:" in json.dumps(one["Action"])]
-            if function not in INTAKE:
+            if function not in SCHEDULERS:
                 assert not made
                 assert not allowed(template, function, "iam")
                 continue
@@ -494,12 +540,15 @@ class TestRights:
             assert statement["Resource"]["Fn::Sub"].endswith(":schedule/${LaterGroup}/*")
             variables = template.properties(function)["Environment"]["Variables"]
             assert target(variables["SCHEDULE_GROUP"]) == "LaterGroup"
+            (sends,) = statements_of(template, "LaterRole")
+            assert SCHEDULERS[function] in {target(arn) for arn in sends["Resource"]}
 
     @pytest.mark.parametrize(
         ("function", "queues"),
         [
             ("WebhookFunction", {"CommandsQueue", "PurgeQueue", "CommandsDeadLetterQueue"}),
-            ("ChatFunction", {"CommandsQueue"}),
+            ("ChatFunction", {"CommandsQueue", "PurgeQueue", "SweepsQueue"}),
+            ("OperatorFunction", {"CommandsQueue", "PurgeQueue", "SweepsQueue"}),
             ("StatusFunction", set()),
         ],
     )
@@ -564,13 +613,27 @@ class TestRights:
     def test_no_function_can_write_a_hold(self, template: Template, function: str) -> None:
         assert "holds#*" not in keys(template, function).get("dynamodb:PutItem", set())
 
-    @pytest.mark.parametrize("function", ["WebhookFunction", "EventFunction", "ChatFunction", "StatusFunction"])
+    @pytest.mark.parametrize("function", ["WebhookFunction", "EventFunction", "StatusFunction"])
     def test_who_takes_in_reads_intents_only(self, template: Template, function: str) -> None:
         assert keys(template, function) == {"dynamodb:GetItem": {"intent#*"}}
+
+    @pytest.mark.parametrize("function", TAKES_APPROVALS)
+    def test_who_takes_approvals_keeps_them_and_reads_intents(self, template: Template, function: str) -> None:
+        assert keys(template, function) == {
+            "dynamodb:GetItem": {"intent#*", "approval#*"},
+            "dynamodb:Query": {"approval#*"},
+            "dynamodb:PutItem": {"approval#*", "audit#2*"},
+        }
+
+    def test_who_asks_for_approval_and_who_takes_it_are_the_only_ones_to_touch_it(self, template: Template) -> None:
+        touching = {function for function in FUNCTIONS if "approval#*" in str(keys(template, function))}
+        assert touching == {*TAKES_APPROVALS, "PurgeFunction", "SweepFunction"}
 
     @pytest.mark.parametrize("function", WORKERS)
     def test_a_worker_keeps_intents_leases_and_pace(self, template: Template, function: str) -> None:
         kept = {"intent#*", "resource#*", "pace#*"}
+        if function == "PurgeFunction":
+            kept |= {"approval#*"}  # It asks for approval; only others give it.
         assert keys(template, function) == {
             "dynamodb:GetItem": kept | {"holds#*"},
             "dynamodb:BatchGetItem": kept | {"holds#*"},
@@ -582,8 +645,9 @@ class TestRights:
         self, template: Template
     ) -> None:
         assert keys(template, "SweepFunction") == {
-            "dynamodb:GetItem": {"sweep#*", "pace#*", "intent#*"},
-            "dynamodb:PutItem": {"sweep#*", "pace#*", "audit#2*"},
+            "dynamodb:GetItem": {"sweep#*", "pace#*", "intent#*", "approval#*"},
+            "dynamodb:BatchGetItem": {"approval#*"},
+            "dynamodb:PutItem": {"sweep#*", "pace#*", "approval#*", "audit#2*"},
             "dynamodb:Query": {"holds#*"},
         }
 
@@ -593,11 +657,12 @@ class TestRights:
             ("WebhookFunction", {"sources", "IdKeySecret"}),
             ("ChatFunction", {"chat", "IdKeySecret"}),
             ("StatusFunction", {"IdKeySecret"}),
+            ("OperatorFunction", {"IdKeySecret"}),
             ("EventFunction", {"IdKeySecret"}),
             ("SweepFunction", {"tokens", "IdKeySecret"}),
             ("WorkerFunction", {"tokens"}),
             ("BulkWorkerFunction", {"tokens"}),
-            ("PurgeFunction", {"tokens"}),
+            ("PurgeFunction", {"tokens", "IdKeySecret"}),
             ("AuditFunction", set()),
         ],
     )
@@ -643,7 +708,7 @@ class TestLedger:
 
 class TestPlans:
     def test_there_is_no_bucket_these_tests_do_not_know(self, template: Template) -> None:
-        assert set(template.of_type("AWS::S3::Bucket")) == {"PlansBucket", "AuditBucket"}
+        assert set(template.of_type("AWS::S3::Bucket")) == {"PlansBucket", "AuditBucket", "ExportsBucket"}
 
     def test_the_bucket_is_versioned_encrypted_and_private(self, template: Template) -> None:
         made = template.properties("PlansBucket")
@@ -695,6 +760,99 @@ class TestPlans:
             variables = template.properties(function)["Environment"]["Variables"]
             found = [name for name, value in variables.items() if target(value) == "PlansBucket"]
             assert found == (["PLANS_BUCKET"] if function == "SweepFunction" else [])
+
+
+class TestExports:
+    def test_the_bucket_is_versioned_encrypted_and_private_and_outlives_the_stack(self, template: Template) -> None:
+        resource = template.resources["ExportsBucket"]
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        made = resource["Properties"]
+        assert made["VersioningConfiguration"] == {"Status": "Enabled"}
+        (rule,) = made["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+        assert made["PublicAccessBlockConfiguration"] == dict.fromkeys(
+            ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True
+        )
+        assert made["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+        assert "BucketName" not in made
+
+    def test_it_refuses_plain_http(self, template: Template) -> None:
+        policy = template.properties("ExportsBucketPolicy")
+        assert target(policy["Bucket"]) == "ExportsBucket"
+        (deny,) = policy["PolicyDocument"]["Statement"]
+        assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "s3:*")
+        assert deny["Resource"] == [{"Fn::GetAtt": ["ExportsBucket", "Arn"]}, {"Fn::Sub": "${ExportsBucket.Arn}/*"}]
+        assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+    def test_it_is_kept_as_long_as_told_and_grows_cold_where_it_can_still_be_read(self, template: Template) -> None:
+        kept, cold, unfinished = self.rules(template)
+        assert (kept["Status"], kept["Prefix"], kept["ExpirationInDays"]) == (
+            "Enabled",
+            "exports/",
+            {"Ref": "ExportDays"},
+        )
+        assert kept["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+        assert (cold["Status"], cold["Prefix"]) == ("Enabled", "exports/")
+        # The other cold classes need an order, and hours, before a folder can be verified or erased.
+        assert cold["Transitions"] == [{"StorageClass": "GLACIER_IR", "TransitionInDays": {"Ref": "ExportColdDays"}}]
+        assert unfinished["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+        made = template.source["Parameters"]
+        assert (made["ExportDays"]["Default"], made["ExportDays"]["MinValue"]) == (7 * 365, 30)
+        assert 0 < made["ExportColdDays"]["Default"] < made["ExportDays"]["Default"]
+
+    def test_it_can_stay_warm(self) -> None:
+        warm = load(ExportColdDays="0")
+        assert [rule["Id"] for rule in self.rules(warm)] == ["exports", "unfinished-uploads"]
+
+    def test_the_settings_files_are_ones_that_s3_takes(self, template: Template) -> None:
+        """It refuses to move what it has removed."""
+        settings = tomllib.loads((ROOT / "samconfig.toml").read_text())
+        for name, environment in settings.items():
+            if name != "version":
+                said = dict(pair.split("=", 1) for pair in environment["deploy"]["parameters"]["parameter_overrides"])
+                assert int(said.get("ExportColdDays", template.parameters["ExportColdDays"])) < int(
+                    said.get("ExportDays", template.parameters["ExportDays"])
+                ), name
+
+    def test_it_is_locked_only_if_told_so_and_never_beyond_the_reach_of_the_law(self, template: Template) -> None:
+        for name in ("ObjectLockEnabled", "ObjectLockConfiguration"):
+            assert template.choose(template.properties("ExportsBucket")[name]) == {"Ref": "AWS::NoValue"}
+        locked = load(ExportLock="governance")
+        made = locked.properties("ExportsBucket")
+        assert locked.choose(made["ObjectLockEnabled"]) is True
+        assert locked.choose(made["ObjectLockConfiguration"]) == {
+            "ObjectLockEnabled": "Enabled",
+            "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": {"Ref": "ExportDays"}}},
+        }
+        assert template.source["Parameters"]["ExportLock"]["AllowedValues"] == ["off", "governance"]
+
+    def test_only_the_purge_writes_below_one_prefix_and_nobody_removes(self, template: Template) -> None:
+        for function in FUNCTIONS:
+            made = [one for one in statements(template, function) if "ExportsBucket" in json.dumps(one["Resource"])]
+            variables = template.properties(function)["Environment"]["Variables"]
+            found = [name for name, value in variables.items() if target(value) == "ExportsBucket"]
+            if function != "PurgeFunction":
+                assert not made
+                assert not found
+                continue
+            assert found == ["EXPORTS_BUCKET"]
+            keeping, listing = made
+            assert set(keeping["Action"]) == {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"}
+            assert keeping["Resource"] == {"Fn::Sub": "${ExportsBucket.Arn}/exports/*"}
+            assert (listing["Action"], listing["Resource"]) == (
+                "s3:ListBucket",
+                {"Fn::GetAtt": ["ExportsBucket", "Arn"]},
+            )
+            assert listing["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["exports/*"]}}
+
+    def test_a_part_its_copy_read_back_and_what_a_crash_left_have_room(self, template: Template) -> None:
+        made = template.properties("PurgeFunction")
+        assert made["EphemeralStorage"]["Size"] * 1024 * 1024 >= 4 * MOST_FILE_BYTES
+
+    @staticmethod
+    def rules(template: Template) -> list[Json]:
+        made = template.properties("ExportsBucket")["LifecycleConfiguration"]["Rules"]
+        return [rule for rule in map(template.choose, made) if rule != {"Ref": "AWS::NoValue"}]
 
 
 class TestAudit:
@@ -807,7 +965,7 @@ class TestAlarms:
 
     def test_what_waits_too_long_rings(self, template: Template) -> None:
         age = alarms(template, "ApproximateAgeOfOldestMessage")
-        patient = dict.fromkeys(("BulkQueue", "SweepsQueue"), 12 * HOUR)
+        patient = dict.fromkeys(("BulkQueue", "SweepsQueue", "PurgeQueue"), 12 * HOUR)
         assert {queue: age[queue]["Threshold"] for queue in SOURCE_QUEUES} == (
             dict.fromkeys(SOURCE_QUEUES, HOUR // 4) | patient
         )
@@ -974,10 +1132,16 @@ class TestParameters:
         assert "Default" not in template.source["Parameters"]["OrganizationIds"]
 
     def test_nothing_is_deleted_for_good_on_the_day_it_was_archived(self, template: Template) -> None:
+        """CloudFormation takes nothing blank for a number, and nothing below the least: neither means "at once"."""
         made = template.source["Parameters"]["MinimumArchiveDays"]
-        assert (made["MinValue"], made["Default"]) == (1, 30)
+        assert (made["Type"], made["MinValue"], made["Default"]) == ("Number", 1, 30)
+        for function in WORKERS:
+            variables = template.properties(function)["Environment"]["Variables"]
+            assert variables["MINIMUM_ARCHIVE_DAYS"] == {"Ref": "MinimumArchiveDays"}
 
-    @pytest.mark.parametrize("parameter", ["RatePerMinute", "LedgerDays", "RetryBaseSeconds", "PlanDays", "AuditDays"])
+    @pytest.mark.parametrize(
+        "parameter", ["RatePerMinute", "LedgerDays", "RetryBaseSeconds", "PlanDays", "AuditDays", "ExportDays"]
+    )
     def test_numbers_have_bounds(self, template: Template, parameter: str) -> None:
         made = template.source["Parameters"][parameter]
         assert 0 < made["MinValue"] <= made["Default"] <= made["MaxValue"]
@@ -997,5 +1161,5 @@ def test_the_outputs_are_what_tools_look_for(template: Template) -> None:
         *("BulkQueueUrl", "BulkDeadLetterQueueUrl", "EventsQueueUrl", "EventsDeadLetterQueueUrl"),
         *("SweepsQueueUrl", "SweepsDeadLetterQueueUrl", "BusArn"),
         *("LedgerTableName", "BusName", "SecretPrefix", "AlarmTopicArn", "OrganizationIds", "TallyfyBaseUrl"),
-        *("PlansBucketName", "AuditBucketName"),
+        *("PlansBucketName", "AuditBucketName", "ExportsBucketName"),
     }

@@ -1,5 +1,6 @@
 """The samples in events/ are what the functions really take and give; each of them is used."""
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,14 +21,16 @@ from functions.sweep import app as sweep_function
 from functions.webhook import app as webhook
 from functions.worker import app as worker
 from lifecycle.adapters.queues import from_record
+from lifecycle.judgement.slack import Press
 from lifecycle.usecases.execute import Worker
 from lifecycle.wiring.observability import signals
-from lifecycle.words.capabilities import PERMANENT, TABLE, Capability
+from lifecycle.words.capabilities import ORDINARY, PERMANENT, TABLE, Capability
 from lifecycle.words.commands import Command
 from tests.builders import (
     CONFIG,
     EVENTS,
     NOW,
+    PEOPLE,
     PREFIX,
     SHARED,
     ChatRoom,
@@ -38,6 +41,7 @@ from tests.builders import (
     hub_headers,
     hubspot_headers,
     sample,
+    wanted,
     webhook_event,
 )
 from tests.worlds import Night, World
@@ -64,8 +68,8 @@ def world(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         built = made.process(capabilities).worker
         return replace(built, signals=signals, outcomes=replace(built.outcomes, signals=signals))
 
-    monkeypatch.setattr(worker, "worker", build)
-    monkeypatch.setattr(purge, "worker", build)
+    monkeypatch.setattr(worker, "worker", lambda: build(ORDINARY))
+    monkeypatch.setattr(purge, "purge", lambda: build(PERMANENT))
     yield made
     assert made.secrets.texts
     assert DEFAULT_TOKEN not in str(made.bus.announced)
@@ -319,6 +323,20 @@ def test_a_slash_command_of_slack_archives_the_process_behind_its_link(
     [(url, line)] = world.replies.said
     assert url.startswith("https://hooks.slack.com/commands/T012ABCDE/")
     assert line == f"Archive process `{DefaultIds.RUN}`: done. The process is archived."
+
+
+def test_a_button_of_slack_approves_what_its_value_names(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = ChatRoom(clock, people=PEOPLE.replace("[people.grace]", 'approves = ["run.delete"]\n[people.grace]'))
+    room.secrets.texts[f"{PREFIX}/chat/slack"] = "8f742231b10e8888abcd99yyyzzz85a5"
+    approving = replace(room.chat.approving, signals=signals)
+    monkeypatch.setattr(chat_function, "chat", lambda: replace(room.chat, approving=approving))
+    value = Press.read(base64.b64decode(str(sample("chat-approve.json")["body"]))).value
+    asked = room.approvals.ask(wanted(hash=value, asked_by="grace"))
+    assert chat_function.handler(sample("chat-approve.json"), CONTEXT) == {"statusCode": 200, "body": ""}
+    assert bodies(room.purge) == [asked.message]
+    [(url, line)] = room.heard.said
+    assert url.startswith("https://hooks.slack.com/actions/T012ABCDE/")
+    assert line.startswith(f"You approved `{value[:12]}`: 1 of 1.")
 
 
 @pytest.mark.filterwarnings("ignore:No application metrics")

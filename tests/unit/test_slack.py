@@ -1,15 +1,16 @@
 """A line typed in Slack, and the form it comes in."""
 
+import json
 from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.judgement.slack import Ask, Slash, StatusOf, understand
+from lifecycle.judgement.slack import Ask, Meant, Press, Slash, StatusOf, UndoOf, Waiting, understand, way_back
 from lifecycle.words.capabilities import Action, Resource
 from lifecycle.words.errors import Code, Rejected
-from tests.builders import ORG, THING, slash
+from tests.builders import ORG, THING, pressed, slash
 
 LINK = f"https://go.tallyfy.com/{ORG}/process/{THING}"
 RUN = Resource.RUN
@@ -33,9 +34,11 @@ RUN = Resource.RUN
         (f"restore template {THING}", Ask(Action.RESTORE, Resource.TEMPLATE, THING)),
         (f"archive tag {THING}", Ask(Action.ARCHIVE, Resource.TAG, THING)),
         ("status int_1", StatusOf("int_1")),
+        ("undo int_1", UndoOf("int_1")),
+        ("Approvals", Waiting()),
     ],
 )
-def test_a_line_is_understood(text: str, meant: Ask | StatusOf | None) -> None:
+def test_a_line_is_understood(text: str, meant: Meant | None) -> None:
     assert understand(text) == meant
 
 
@@ -46,6 +49,10 @@ def test_a_line_is_understood(text: str, meant: Ask | StatusOf | None) -> None:
         ("delete " + THING, "did not understand"),
         ("status", "did not understand"),
         ("status a b", "did not understand"),
+        ("undo", "did not understand"),
+        ("undo a b", "did not understand"),
+        ("approvals now", "did not understand"),
+        ("approve " + "0" * 64, "did not understand"),
         ("archive process", "exactly one thing"),
         (f"archive {THING} {THING}", "exactly one thing"),
         (f"archive folder {THING}", "exactly one thing"),
@@ -69,7 +76,8 @@ def test_what_is_not_understood_is_answered_with_what_to_do(text: str, said: str
         st.text(),
         st.lists(
             st.one_of(
-                st.text(max_size=5), st.sampled_from(["archive", "restore", "status", "help", "task", THING, LINK])
+                st.text(max_size=5),
+                st.sampled_from(["archive", "restore", "status", "undo", "approvals", "help", "task", THING, LINK]),
             )
         ).map(" ".join),
     )
@@ -121,3 +129,87 @@ def test_what_is_no_form_is_refused(raw: bytes) -> None:
 
 def test_what_is_missing_is_empty() -> None:
     assert Slash.read(b"") == Slash("", "", "", "", "", "")
+
+
+# --- a button ---
+
+
+def test_a_press_is_read() -> None:
+    assert Press.read(pressed("approve", "0" * 64)) == Press(
+        team="T012ABCDE",
+        user="U034FGHIK",
+        action="approve",
+        value="0" * 64,
+        response_url="https://hooks.slack.com/actions/T012ABCDE/2/def",
+    )
+
+
+@pytest.mark.parametrize(
+    ("here", "home", "enterprise", "team"),
+    [
+        ({"id": "T012ABCDE"}, "T012ABCDE", None, "T012ABCDE"),
+        ({"id": "T012ABCDE"}, None, None, "T012ABCDE"),
+        # pressed in a channel shared with another company: theirs is no user of ours, whatever their id
+        ({"id": "T012ABCDE"}, "T099ABCDE", None, "T099ABCDE"),
+        ({"id": "T012ABCDE", "enterprise_id": "E1"}, "E1", None, "T012ABCDE"),
+        ({"id": "T012ABCDE"}, "E1", {"id": "E1"}, "T012ABCDE"),
+        ({"id": "T012ABCDE", "enterprise_id": "E1"}, "E2", {"id": "E1"}, ""),
+        ({"id": "T012ABCDE"}, "E1", None, ""),
+        (None, "T012ABCDE", {"id": "E1"}, "T012ABCDE"),
+        (None, "E1", {"id": "E1"}, ""),
+        (None, None, None, ""),
+        ("T012ABCDE", 7, [], ""),
+    ],
+)
+def test_a_person_is_known_by_the_workspace_where_they_are_at_home(
+    here: object, home: object, enterprise: object, team: str
+) -> None:
+    user = {"id": "U034FGHIK", "team_id": home}
+    assert Press.read(pressed("undo", "x", team=here, user=user, enterprise=enterprise)).team == team
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\xff",
+        b"payload=",
+        b"payload=7",
+        b"payload=[]",
+        b"payload={}",
+        b"payload=" + b"[" * 100_000,
+        pressed("approve", "x", type="view_submission"),
+        pressed("approve", "x", actions=[]),
+        pressed("approve", "x", actions={}),
+        pressed("approve", "x", actions=["approve"]),
+        slash("approvals"),
+    ],
+)
+def test_what_is_no_press_is_refused(raw: bytes) -> None:
+    with pytest.raises(Rejected) as refusal:
+        Press.read(raw)
+    assert refusal.value.code is Code.INVALID
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=9)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.dictionaries(st.sampled_from(["type", "user", "team", "enterprise", "actions", "response_url"]), JSON))
+def test_any_payload_is_read_or_refused(payload: dict[str, object]) -> None:
+    made = {"type": "block_actions", "actions": [{}], **payload}
+    try:
+        press = Press.read(urlencode({"payload": json.dumps(made)}).encode())
+    except Rejected:
+        return
+    assert all(isinstance(text, str) for text in (press.team, press.user, press.action, press.value))
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"), [("https://x", True), ("", False), ("x" * 500, True), ("x" * 501, False), ("https://ü", False)]
+)
+def test_a_way_back_is_one_that_a_command_can_carry(url: str, *, kept: bool) -> None:
+    assert way_back(url) == (url if kept else None)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.local.build import ROOT
+from lifecycle.adapters.replies import SlackReplies
 from lifecycle.judgement.pace import Lane
 from lifecycle.wiring.bootstrap import chat, common, operating, tallyfy
 from lifecycle.words.capabilities import ORDINARY, PERMANENT
@@ -83,3 +84,12 @@ def test_whoever_takes_approvals_knows_the_three_ways_on(given: Given) -> None:
 def test_the_chat_function_is_built_of_its_environment(given: Given) -> None:
     given(CHAT)
     assert chat.chat().org_ids == {CHAT["ORGANIZATION_IDS"]}
+
+
+def test_what_a_button_is_answered_goes_to_slack_alone_and_soon(given: Given) -> None:
+    given(CHAT)
+    # With no simulator beside it, so that nothing but Slack's own host is ever called.
+    assert not chat.chat().replies.reply("https://example.com/x", "Done.")
+    replies = chat._replies()
+    assert isinstance(replies, SlackReplies)
+    assert (replies._also, replies._seconds) == (None, 1.5)

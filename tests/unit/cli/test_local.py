@@ -142,9 +142,13 @@ def test_what_slack_would_show_is_heard_beside_the_simulated_tallyfy() -> None:
     simulator = ListeningSimulator()
     with SimulatorServer(simulator) as server:
         origin = server.base_url.removesuffix("/api")
-        assert SlackReplies(pooled_session(), origin).reply(origin + REPLIES, "done.")
+        replies = SlackReplies(pooled_session(), origin)
+        assert replies.reply(origin + REPLIES, "done.")
+        assert simulator.buttons == []
+        assert replies.reply(origin + REPLIES, "archived.", undo="int_1")
         assert not server.client().log()
-    assert simulator.heard.get_nowait() == "done."
+    assert [simulator.heard.get_nowait() for _ in range(2)] == ["done.", "archived."]
+    assert simulator.buttons == [("undo", "int_1")]
 
 
 @pytest.mark.parametrize(("content", "said"), [("{", "no seed file"), ('{"organizations": [{"id": "x"}]}', "no seed")])

@@ -1,17 +1,24 @@
 """A slash command from the line typed to the answer that follows."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
-from typing import override
+from typing import cast, override
 
 import pytest
 import requests
 from requests.adapters import BaseAdapter
 
+from cli.local.build import ROOT
+from lifecycle.adapters.queues import MemoryQueue
 from lifecycle.adapters.replies import SlackReplies
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import Signal
+from lifecycle.judgement.approvals import Request as Wanted
+from lifecycle.judgement.blocks import Block, Message
 from lifecycle.judgement.http import problem
 from lifecycle.judgement.slack import HELP
 from lifecycle.judgement.transitions import Status
@@ -30,8 +37,10 @@ from tests.builders import (
     Clock,
     bodies,
     chat_request,
+    pressed,
     slack_headers,
     slash,
+    wanted,
 )
 from tests.worlds import VISIBILITY, When, World
 
@@ -138,6 +147,12 @@ def test_what_is_not_understood_is_answered_and_noted(room: ChatRoom, text: str)
     assert room.signals.counts[Signal.REFUSED] == 1
 
 
+def test_a_line_waits_for_no_import_of_what_only_a_button_needs() -> None:
+    code = "import sys, functions.chat.app; print('requests' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout.strip() == "False"
+
+
 # --- who may ---
 
 
@@ -211,6 +226,277 @@ def test_the_status_of_a_command_is_told(room: ChatRoom) -> None:
 @pytest.mark.parametrize("name", ["int_1", "int_" + "0" * 48, "x" * 900, "`"])
 def test_a_name_that_was_never_given_out_is_answered(room: ChatRoom, name: str) -> None:
     assert "given out no such id" in room.say(f"status {name}")
+
+
+# --- approvals ---
+
+
+@pytest.fixture
+def asked(room: ChatRoom) -> Wanted:
+    """Ada asked for a permanent delete; Grace may approve it."""
+    return room.approvals.ask(wanted())
+
+
+def standing(room: ChatRoom, name: str) -> Wanted:
+    found = room.approvals.find(ORG, name)
+    assert found is not None
+    return found
+
+
+def buttons(message: Message) -> list[tuple[object, object]]:
+    rows = [block["elements"] for block in message.blocks if block["type"] == "actions"]
+    return [(button["action_id"], button["value"]) for row in rows for button in cast("list[Block]", row)]
+
+
+def test_whoever_may_approve_sees_what_waits_with_two_buttons(room: ChatRoom, asked: Wanted) -> None:
+    shown = room.show("approvals", **GRACE)
+    assert buttons(shown) == [("approve", asked.hash), ("reject", asked.hash)]
+    assert asked.hash[:12] in shown.text
+    assert "Onboard Initech" in str(shown.blocks)
+
+
+def test_who_asked_sees_it_without_a_button_to_approve(room: ChatRoom) -> None:
+    asked = room.approvals.ask(wanted(asked_by="grace"))
+    assert buttons(room.show("approvals", **GRACE)) == [("reject", asked.hash)]
+
+
+@pytest.mark.parametrize("person", [{}, {"user_id": "U0STRANGER"}])
+def test_whoever_may_not_approve_is_shown_nothing(room: ChatRoom, asked: Wanted, person: dict[str, str]) -> None:
+    shown = room.show("approvals", **person)
+    assert shown.blocks == ()
+    assert asked.hash[:12] not in shown.text
+    assert "people.toml" in shown.text
+
+
+def test_nothing_that_waits_is_said(room: ChatRoom) -> None:
+    assert room.say("approvals", **GRACE) == "Nothing waits for your approval."
+
+
+def test_a_press_approves_and_sends_the_command_on(room: ChatRoom, asked: Wanted) -> None:
+    line = room.press("approve", asked.hash)
+    assert line.startswith(f"You approved `{asked.hash[:12]}`: 1 of 1. It goes on now.")
+    assert room.heard.said == [("https://hooks.slack.com/actions/T012ABCDE/2/def", line)]
+    assert standing(room, asked.hash).approved_by == ("grace",)
+    assert bodies(room.purge) == [asked.message]
+    assert bodies(room.sweeps) == []
+
+
+def test_a_press_that_is_replayed_counts_once(room: ChatRoom) -> None:
+    asked = room.approvals.ask(wanted(needed=2))
+    for _ in range(3):
+        assert "1 of 2. Others have until 2026-06-04 12:00 UTC." in room.press("approve", asked.hash)
+    assert standing(room, asked.hash).approved_by == ("grace",)
+    assert bodies(room.purge) == []
+
+
+def test_a_press_rejects_for_good(room: ChatRoom, asked: Wanted) -> None:
+    assert room.press("reject", asked.hash).startswith(f"You refused `{asked.hash[:12]}`.")
+    assert standing(room, asked.hash).refused_by == "grace"
+    assert room.press("reject", asked.hash) == "This request is refused already."
+    assert room.press("approve", asked.hash) == "This request is refused already."
+    assert standing(room, asked.hash).approved_by == ()
+
+
+def test_nobody_approves_what_they_asked_for(room: ChatRoom) -> None:
+    asked = room.approvals.ask(wanted(asked_by="grace"))
+    assert room.press("approve", asked.hash) == "You asked for this yourself; somebody else must approve it."
+    assert standing(room, asked.hash).approved_by == ()
+    assert bodies(room.purge) == []
+    assert room.signals.counts[Signal.REFUSED] == 1
+
+
+def test_what_has_lapsed_is_not_approved(room: ChatRoom, asked: Wanted, clock: Clock) -> None:
+    clock.advance(timedelta(hours=72))
+    assert room.press("approve", asked.hash) == "This request is lapsed already."
+    assert bodies(room.purge) == []
+
+
+ADA_PRESSES = {"user": {"id": "U034FGHIJ", "team_id": "T012ABCDE"}}
+
+
+@pytest.mark.parametrize("action", ["approve", "reject"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"user": {"id": "U0STRANGER", "team_id": "T012ABCDE"}},
+        {"user": {"id": "U034FGHIK", "team_id": "T099ABCDE"}},
+        {"user": {}},
+        ADA_PRESSES,
+    ],
+    ids=["stranger", "another company's", "nobody", "without the right"],
+)
+def test_whoever_may_not_approve_is_refused(
+    room: ChatRoom, asked: Wanted, action: str, fields: dict[str, object]
+) -> None:
+    line = room.press(action, asked.hash, **fields)
+    assert "I do not know you" in line or "no request with this hash that you may approve" in line
+    assert standing(room, asked.hash) == asked
+    assert bodies(room.purge) == []
+
+
+@pytest.mark.parametrize("action", ["approve", "reject"])
+@pytest.mark.parametrize("value", ["", "0" * 64, f"of#{wanted().subject}", "x", wanted().hash[:12], "0" * 2000])
+def test_a_value_that_names_no_request_is_unknown(room: ChatRoom, asked: Wanted, action: str, value: str) -> None:
+    assert "no " in room.press(action, value)
+    [note] = [facts for signal, facts in room.signals.notes if signal is Signal.REFUSED]
+    assert note["code"] == Code.UNKNOWN_APPROVAL
+    assert standing(room, asked.hash) == asked
+
+
+def test_a_request_of_another_organization_is_unknown(room: ChatRoom) -> None:
+    elsewhere = room.approvals.ask(wanted(org_id="1b" * 16))
+    assert "no request with this hash" in room.press("approve", elsewhere.hash)
+    assert buttons(room.show("approvals", **GRACE)) == []
+
+
+def test_a_button_that_is_not_ours_does_nothing(room: ChatRoom, asked: Wanted) -> None:
+    assert "I do not know this button" in room.press("delete", asked.hash)
+    assert standing(room, asked.hash) == asked
+
+
+@pytest.mark.parametrize("spoil", ["signature", "old", "body"])
+def test_a_press_that_slack_did_not_sign_is_refused_unread(room: ChatRoom, asked: Wanted, spoil: str) -> None:
+    raw = pressed("approve", asked.hash)
+    headers = slack_headers(raw, at=NOW.timestamp() - (301 if spoil == "old" else 0))
+    if spoil == "signature":
+        headers["x-slack-signature"] = "v0="
+    with pytest.raises(Rejected) as refusal:
+        room.chat.press(chat_request(raw + (b"&x=1" if spoil == "body" else b""), headers))
+    assert refusal.value.code is Code.SIGNATURE_REFUSED
+    assert standing(room, asked.hash) == asked
+    assert room.heard.said == []
+
+
+def test_a_body_that_tells_of_no_press_is_a_400(room: ChatRoom) -> None:
+    raw = slash("approvals")
+    with pytest.raises(Rejected) as refusal:
+        room.chat.press(chat_request(raw, slack_headers(raw)))
+    assert problem(refusal.value)["statusCode"] == 400
+    assert room.signals.counts[Signal.REFUSED] == 1
+
+
+def test_passing_trouble_is_told_where_the_button_is(room: ChatRoom, asked: Wanted) -> None:
+    class Out(MemoryQueue):
+        @override
+        def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
+            raise Retryable(Code.UNAVAILABLE, "SQS is out.")
+
+    working, room.purge = room.purge, Out(room.clock)
+    with pytest.raises(Retryable):
+        room.press("approve", asked.hash)
+    [(_, line)] = room.heard.said
+    assert line == "It could not be taken now. Press again in a moment; nothing is done twice."
+    again = replace(room.chat, approving=replace(room.chat.approving, purge=working))
+    raw = pressed("approve", asked.hash)
+    again.press(chat_request(raw, slack_headers(raw)))
+    assert bodies(working) == [asked.message]
+
+
+def test_an_answer_that_does_not_arrive_changes_nothing(room: ChatRoom, asked: Wanted) -> None:
+    room.replies = replies(Slack(404))
+    raw = pressed("approve", asked.hash)
+    room.chat.press(chat_request(raw, slack_headers(raw)))
+    assert room.signals.counts[Signal.REPLY_FAILED] == 1
+    assert standing(room, asked.hash).approved_by == ("grace",)
+    assert "hooks.slack.com" not in str(room.signals.notes)
+
+
+# --- undo ---
+
+
+def done(world: World, text: str = f"archive {THING}") -> tuple[ChatRoom, Command]:
+    """What Ada asked for in Slack is done; the room looks into the same ledger."""
+    command = spoken(world, text)
+    world.drain(world.process())
+    room = ChatRoom(world.clock)
+    room.ledger = world.ledger
+    return room, command
+
+
+def test_a_result_that_can_be_undone_offers_it(clock: Clock) -> None:
+    world = World(clock)
+    world.add(Resource.RUN, THING)
+    _, command = done(world)
+    assert world.replies.offered == [command.intent_id]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["archived already", "not there"])
+def test_a_result_that_changed_nothing_offers_nothing(clock: Clock, *, there: bool) -> None:
+    world = World(clock)
+    if there:
+        world.add(Resource.RUN, THING, archived_days=3)
+    done(world)
+    assert world.replies.offered == [None]
+
+
+def test_what_cannot_be_undone_is_not_offered(clock: Clock) -> None:
+    world = World(clock)
+    world.add(Resource.TAG, THING)
+    world.send(world.command(Resource.TAG, THING, Action.DELETE, "one", reply_to=URL))
+    world.drain(world.process())
+    assert world.replies.said[0][1].startswith(f"Delete tag `{THING}`: done.")
+    assert world.replies.offered == [None]
+
+
+@pytest.mark.parametrize("way", ["button", "line"])
+def test_an_undo_is_asked_for_once_and_its_result_follows(clock: Clock, way: str) -> None:
+    world = World(clock)
+    world.add(Resource.RUN, THING)
+    room, command = done(world)
+
+    def ask() -> str:
+        if way == "line":
+            return room.say(f"undo {command.intent_id}", response_url=URL)
+        return room.press("undo", command.intent_id, response_url=URL, **ADA_PRESSES)
+
+    name = intent_id(ID_KEY, "undo", command.intent_id)
+    for _ in range(2):
+        assert ask() == f"On it: undo of `{command.intent_id}`. Ask with `/tallyfy status {name}`."
+    for text in bodies(room.commands):
+        world.queue.send(text)
+    world.replies.said.clear()
+    world.replies.offered.clear()
+    world.drain(world.process())
+    assert world.state(Resource.RUN, THING) is State.ACTIVE
+    assert [line.split(".")[0] for _, line in world.replies.said] == [f"Restore process `{THING}`: done"]
+    assert world.replies.offered == [name]
+    sent = len(bodies(room.commands))
+    assert ask().startswith(f"Undo of `{command.intent_id}`: done. ")
+    assert len(bodies(room.commands)) == sent
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"user": {"id": "U0STRANGER", "team_id": "T012ABCDE"}}, "I do not know you"),
+        ({"user": {"id": "U034FGHIJ", "team_id": "T099ABCDE"}}, "I do not know you"),
+        ({}, "You may not ask for run.archive"),
+    ],
+)
+def test_an_undo_needs_the_right_to_what_it_does(clock: Clock, fields: dict[str, object], said: str) -> None:
+    world = World(clock)
+    world.add(Resource.RUN, THING, archived_days=3)
+    room, command = done(world, f"restore {THING}")
+    assert said in room.press("undo", command.intent_id, **fields)
+    assert bodies(room.commands) == []
+
+
+@pytest.mark.parametrize("value", ["", "int_" + "0" * 48, "x", "int_" + "0" * 4000])
+def test_an_undo_of_what_is_not_known_is_answered(room: ChatRoom, value: str) -> None:
+    room.press("undo", value, **ADA_PRESSES)
+    [note] = [facts for signal, facts in room.signals.notes if signal is Signal.REFUSED]
+    assert note["code"] == Code.UNKNOWN_INTENT
+    assert bodies(room.commands) == []
+
+
+def test_a_reply_with_an_undo_has_its_button_below_the_text() -> None:
+    slack = Slack()
+    assert replies(slack).reply(URL, "Done.", undo="int_1")
+    said = json.loads(slack.posted[0].body or b"")
+    assert (said["text"], said["response_type"], said["replace_original"]) == ("Done.", "ephemeral", False)
+    text, row = said["blocks"]
+    assert text["text"]["text"] == "Done."
+    assert [(button["action_id"], button["value"]) for button in row["elements"]] == [("undo", "int_1")]
 
 
 # --- the answer that follows ---

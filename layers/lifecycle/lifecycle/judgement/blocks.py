@@ -103,7 +103,7 @@ def _asked(request: Request, who: str, now: int) -> list[Block]:
         "Reject",
         request.hash,
         confirm=_confirm(
-            "Reject", request, "It is not done, and cannot be approved any more. Whoever asked may again."
+            "Reject", request, "It is not done, and this request is over for good."
         ),
     )
     buttons = [reject]
