@@ -23,7 +23,7 @@ from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorT
 from cli.main import app
 from cli.signed import Identity
 from cli.trouble import Exit, Trouble
-from cli.world import World
+from cli.world import World as Outside
 from lifecycle.adapters.approvals import Approvals
 from lifecycle.adapters.ledger import Claim, Ledger, Terms
 from lifecycle.adapters.objects import MemoryObjects, Objects
@@ -43,7 +43,7 @@ from lifecycle.usecases.undoing import Undoing
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, LifecycleError
 from tests.builders import CONFIG, ID_KEY, NOW, PREFIX, SHARED, WHSEC, ChatRoom, Clock, Entrance
-from tests.worlds import Night
+from tests.worlds import Night, World
 
 ORG = DefaultIds.ORGANIZATION
 API_URL = "https://api.test"
@@ -317,7 +317,7 @@ class Desk:
 
     def run(self, *words: str, typed: str = "", env: Mapping[str, str] | None = None) -> Result:
         """Type a command. The environment names nothing but what is given."""
-        world = World(connect=self._connect, session=self._session, clock=self.clock, sleep=self._sleep)
+        world = Outside(connect=self._connect, session=self._session, clock=self.clock, sleep=self._sleep)
         clean = dict.fromkeys(
             (
                 "LIFECYCLE_SECRET",
@@ -362,12 +362,19 @@ class Desk:
 
     def move_to(self, night: Night) -> None:
         """Stand before a stack whose sweeps really work: its rows, plans, queue and Tallyfy."""
-        world = night.world
-        self.clock, self.simulator = world.clock, world.simulator
-        self.stack.table, self.stack.kept = world.rows, night.objects
+        self.stand_before(night.world)
+        self.stack.kept = night.objects
         self.stack.origins["sweeps"] = night.queue
+
+    def stand_before(self, world: World) -> None:
+        """Stand before a stack whose workers really work: its clock, rows, queues and Tallyfy."""
+        self.clock, self.simulator = world.clock, world.simulator
+        self.stack.table = world.rows
+        self.stack.origins["sweeps"] = world.sweeps_queue
         self.stack.dead["sweeps"] = world.dead_letters
-        self.entrance.ledger = world.ledger
+        self.entrance.ordinary, self.entrance.permanent = world.queue, world.purge_queue
+        self.entrance.clock, self.entrance.ledger = world.clock, world.ledger
+        vars(self.entrance).pop("lookup", None)  # Made with the ledger that was there before.
 
     def work(self, status: Status = Status.DONE, code: Code = Code.ACTED, reason: str = "It is so.") -> None:
         """Be the worker: carry everything that waits to this end."""
