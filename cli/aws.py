@@ -83,6 +83,9 @@ class Stack(Protocol):
     def exports(self) -> Erasable:
         """Where its exports are kept."""
 
+    def audit(self) -> Objects:
+        """Where its audit trail is kept."""
+
     def pacing(self) -> Pacing:
         """The shared pace, with its pause flag."""
 
@@ -191,6 +194,10 @@ class AwsStack:
     def exports(self) -> Erasable:
         """See `Stack`."""
         return S3Objects(self._session.client("s3", config=_CONFIG), output_of(self, "ExportsBucketName"))
+
+    def audit(self) -> Objects:
+        """See `Stack`."""
+        return S3Objects(self._session.client("s3", config=_CONFIG), output_of(self, "AuditBucketName"))
 
     def pacing(self) -> Pacing:
         """See `Stack`."""

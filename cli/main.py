@@ -9,6 +9,7 @@ import typer
 
 from cli import pausing
 from cli.apply import apply
+from cli.audit import app as audit
 from cli.dead_letters import app as dead_letters
 from cli.explain import explain
 from cli.export import app as export
@@ -35,6 +36,7 @@ app = typer.Typer(
     help="Archive, restore and delete in Tallyfy through a deployed stack, and look after what could not be done.",
     epilog="AWS credentials, profile and endpoint come from the usual AWS_* variables. " + EXIT_CODES,
 )
+app.add_typer(audit, name="audit")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(export, name="export")
 app.add_typer(hold, name="hold")

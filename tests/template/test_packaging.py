@@ -176,10 +176,16 @@ def test_it_starts_with_its_folder_the_layers_and_boto3_alone(
         assert file.startswith(str(folder)), module
 
 
-@pytest.mark.parametrize("name", ["sources.toml", "people.toml"])
+@pytest.mark.parametrize("name", ["sources.toml", "people.toml", "policy.toml"])
 def test_the_configuration_is_there_to_read(build: Build, name: str) -> None:
     package = build.directory / "ConfigLayer" / "python" / "lifecycle_config"
     assert (package / name).read_bytes() == (build.root / "layers" / "config" / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["page.html", "page.css", "page.js"])
+def test_the_parts_of_the_report_travel_with_the_package(build: Build, name: str) -> None:
+    part = build.directory / "LifecycleLayer" / "python" / "lifecycle" / "judgement" / "report" / name
+    assert part.stat().st_size > 0
 
 
 def test_both_workers_are_the_same_code(build: Build) -> None:

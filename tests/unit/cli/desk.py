@@ -134,6 +134,7 @@ class MemoryStack:
         self.table: Rows = MemoryRows()
         self.kept: Objects = MemoryObjects()
         self.evidence = MemoryObjects()
+        self.segments = MemoryObjects()
         # As in a stack: one table for the ledger, the pace and the sweeps.
         self.entrance.ledger = Ledger(self.table, Terms(timedelta(seconds=90), timedelta(days=400), 6), clock)
         self.put: list[Mapping[str, str]] = []
@@ -184,6 +185,9 @@ class MemoryStack:
 
     def exports(self) -> MemoryObjects:
         return self.evidence
+
+    def audit(self) -> MemoryObjects:
+        return self.segments
 
     def pacing(self) -> Pacing:
         return Pacing(self.table, Rate(60, 1), self.entrance.clock)

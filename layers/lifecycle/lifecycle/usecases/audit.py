@@ -27,7 +27,7 @@ PATIENCE = timedelta(minutes=15)
 """How long after its end an hour is sealed. AWS takes nothing from a clock that is five minutes off."""
 _HOUR = timedelta(hours=1)
 _RESERVE = 120.0
-"""No hour is begun with less time left, in seconds: a hundred thousand records take a quarter of that."""
+"""No hour is begun with less time left, in seconds: a hundred thousand records take about a minute."""
 
 
 @dataclass(slots=True)

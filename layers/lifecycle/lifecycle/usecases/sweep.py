@@ -97,6 +97,7 @@ class Progress:
     """The mode and the policy it was begun under."""
     begun_at: str = ""
     lists: str = "[]"
+    org_name: str = ""
     stops: str = "[]"
     notes: str = "[]"
     plan: str = ""
@@ -253,6 +254,7 @@ class Sweep:
             begun_at=self.clock().isoformat(),
             lists=json.dumps([asdict(Census()) for _ in lists_of(self.policy)]),
             stops=json.dumps(reasons(findings)),
+            org_name=next((finding.name for finding in findings if finding.name), ""),
             notes=json.dumps(notes(findings)),
         )
 
@@ -284,6 +286,7 @@ class Sweep:
             before=before,
             stops=stops,
             person=person,
+            org_name=progress.org_name or None,
             notes=tuple(json.loads(progress.notes)),
             per_minute=self.pacing.rate.per_minute,
         )
