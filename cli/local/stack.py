@@ -533,7 +533,8 @@ class LocalStack:
 
         Where the body asks for an AWS identity (AWS_IAM), so does the emulator. It checks signature and rights, and
         tells the function who calls: root is `arn:aws:iam::<account>:root`, a user
-        `arn:aws:iam::<account>:user/<name>`, a role's session `arn:aws:sts::<account>:assumed-role/<role>/<session>`, as on AWS.
+        `arn:aws:iam::<account>:user/<name>`, a role's session
+        `arn:aws:sts::<account>:assumed-role/<role>/<session>`, as on AWS.
         """
         processed: Any = self.cloudformation.get_template(StackName=self.options.stack_name, TemplateStage="Processed")[
             "TemplateBody"
