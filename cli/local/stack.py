@@ -532,9 +532,8 @@ class LocalStack:
         """Make the routes that SAM wrote into the API's body, which the emulator does not read (AWS does).
 
         Where the body asks for an AWS identity (AWS_IAM), so does the emulator. It checks signature and rights, and
-        tells the function who calls: root is `arn:aws:iam::<account>:root`, a user
-        `arn:aws:iam::<account>:user/<name>`, a role's session
-        `arn:aws:sts::<account>:assumed-role/<role>/<session>`, as on AWS.
+        tells the function who calls, as AWS does: root as `arn:aws:iam::<account>:root`, a user as `…:user/<name>`, a
+        role's session as `arn:aws:sts::<account>:assumed-role/<role>/<session>`.
         """
         processed: Any = self.cloudformation.get_template(StackName=self.options.stack_name, TemplateStage="Processed")[
             "TemplateBody"
