@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 
+from cli.signed import Identity
 from cli.trouble import Exit, Trouble
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.objects import Erasable, Objects, S3Objects
@@ -73,6 +74,9 @@ class Stack(Protocol):
 
     def caller(self) -> str:
         """Who works on it, as AWS knows them."""
+
+    def identity(self) -> Identity:
+        """The same, to sign calls to its API with."""
 
     def rows(self) -> Rows:
         """The ledger's table: what sweeps and those who apply plans record of themselves."""
@@ -182,6 +186,15 @@ class AwsStack:
     def caller(self) -> str:
         """See `Stack`."""
         return self._session.client("sts", config=_CONFIG).get_caller_identity()["Arn"]
+
+    def identity(self) -> Identity:
+        """See `Stack`."""
+        credentials, region = self._session.get_credentials(), self._session.region_name
+        if credentials is None:
+            raise NoCredentialsError
+        if region is None:
+            raise NoRegionError
+        return Identity(credentials.get_frozen_credentials(), region)
 
     def rows(self) -> Rows:
         """See `Stack`."""

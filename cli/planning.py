@@ -112,14 +112,21 @@ def said_of(stack: Stack, plan: Plan, thing_id: str) -> Entry | None:
 
 
 def applied(stack: Stack, plan: Plan) -> Mapping[Part, Application]:
-    """How far each part of a plan has been applied."""
+    """How far each half of a plan has been applied that acts on anything."""
+    return {part: state for part, state in states_of(stack, plan).items() if due_in(plan, part)}
+
+
+def states_of(stack: Stack, plan: Plan) -> Mapping[Part, Application]:
+    """How far each half of a plan has been applied, and how far that was taken back."""
     parts = list(Part)
     rows = stack.rows().read(*(application_key(plan.org_id, plan.hash, part) for part in parts))
     return {part: application_in(row) for part, row in zip(parts, rows, strict=True)}
 
 
 def due_in(plan: Plan, part: Part) -> int:
-    """How many things one half of it acts on."""
+    """How many things one half of it acts on. Taking back is no half: it acts on what was done of the first."""
+    if part is Part.TAKEN_BACK:
+        return 0
     return sum(rule.due for rule in plan.rules if rule.irreversible is (part is Part.IRREVERSIBLE))
 
 
