@@ -199,6 +199,8 @@ class Command(_Asked):
         """What makes two commands the same: all that was asked, none of the times or names given at intake."""
         kept = {"action", "resource", "org_id", "requested_by", "reason", "expect", "allow_in_use"}
         kept.add("id" if self.find is None else "find")
+        if self.undoes is not None:
+            kept.remove("requested_by")  # whoever takes it back: it is taken back once
         return json.dumps(self.model_dump(mode="json", include=kept), sort_keys=True)
 
     @property
