@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,8 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
+from lifecycle.judgement.approvals import About, Stand
 from lifecycle.judgement.http import MOST_BYTES, problem
 from lifecycle.judgement.transitions import Status
+from lifecycle.words.capabilities import TABLE
 from lifecycle.words.commands import SOURCE_PATTERN, CommandRequest
 from lifecycle.words.errors import Code, Rejected, Retryable
 from lifecycle.words.intents import INTENT_PATTERN
@@ -21,7 +24,24 @@ ALIASES = {"process": "run", "checklist": "template", "blueprint": "template"}
 """Other words for a resource. They are turned into ours before the schema's enumeration is asked, so it lacks them."""
 _REFS = "#/components/schemas/{model}"
 
+_HASH_PATTERN = "^[0-9a-f]{64}$"
+_IRREVERSIBLE = sorted(doing.name for doing in TABLE if doing.irreversible)
+_IDENTITY = "AWS_IAM"
+_SCHEMES = {
+    _IDENTITY: {
+        "type": "apiKey",
+        "name": "Authorization",
+        "in": "header",
+        "x-amazon-apigateway-authtype": "awsSigv4",
+        "description": (
+            "AWS Signature Version 4, service `execute-api`, by an identity that IAM allows `execute-api:Invoke` and "
+            "that people.toml names. API Gateway refuses others with a 403 of its own."
+        ),
+    }
+}
+
 type IntentId = Annotated[str, Field(pattern=INTENT_PATTERN)]
+type Hash = Annotated[str, Field(pattern=_HASH_PATTERN)]
 type Schema = dict[str, Any]
 
 
@@ -64,6 +84,45 @@ class ChatLine(_Answer):
 
     response_type: Literal["ephemeral"]
     text: str
+    blocks: list[dict[str, Any]] = Field(default=[], description="Slack's blocks, shown in the place of the text.")
+
+
+class Why(_Answer):
+    """Why a request is rejected; told to whoever asked for it."""
+
+    why: str = Field(default="", max_length=500)
+
+
+class Approval(_Answer):
+    """A request for approval of what cannot be undone. The hash is of exactly what is shown."""
+
+    hash: Hash
+    stands: Stand
+    about: About
+    org_id: str
+    subject: str = Field(description="The intent of a command, or the hash of a plan.")
+    asked_by: str
+    asked_at: datetime
+    lapses_at: datetime
+    needed: int = Field(ge=1, description="How many people must approve it.")
+    approved_by: list[str]
+    refused_by: str
+    would_do: list[Annotated[str, Field(json_schema_extra={"enum": _IRREVERSIBLE})]]
+    shown: dict[str, Any] = Field(description="What would go.")
+
+
+class Approvals(_Answer):
+    """Every request that this person may approve or reject now, the oldest first; their own are among them."""
+
+    approvals: list[Approval]
+
+
+class Undoing(_Answer):
+    """The queue has the command that takes it back. Asking again gets the same answer and has no second effect."""
+
+    status: Literal["accepted"]
+    intent_id: IntentId = Field(description="Of the undo.")
+    status_url: str = Field(description="Relative to this API.")
 
 
 class Problem(_Answer):
@@ -76,13 +135,18 @@ class Problem(_Answer):
     detail: str
 
 
-_ANSWERS: tuple[type[BaseModel], ...] = (Accepted, Ignored, Stands, Healthy, ChatLine, Problem)
+_ANSWERS: tuple[type[BaseModel], ...] = (
+    *(Accepted, Ignored, Stands, Healthy, ChatLine, Problem),
+    *(Approval, Approvals, Undoing),
+)
 
 _AT_ANY_DOOR = (Code.TOO_LARGE, Code.INVALID, Code.UNAVAILABLE)
 _INTAKE = (
     *(Code.UNKNOWN_SOURCE, Code.SIGNATURE_REFUSED, Code.NOT_POSSIBLE, Code.UNTRANSLATABLE, Code.RIGHT_MISSING),
     *(Code.ORGANIZATION_UNKNOWN, Code.INTENT_CONFLICT, *_AT_ANY_DOOR),
 )
+_APPROVING = (Code.RIGHT_MISSING, Code.UNKNOWN_APPROVAL, *_AT_ANY_DOOR)
+_SLACK = (Code.SIGNATURE_REFUSED, Code.UNKNOWN_ROUTE, *_AT_ANY_DOOR)
 _SENT_HEADERS = {
     "webhook-id": "Standard Webhooks: names the delivery",
     "webhook-timestamp": "Standard Webhooks: seconds since 1970",
@@ -101,8 +165,8 @@ def document() -> Schema:
             "version": "1",
             "summary": "Archive, restore and delete in Tallyfy, once per request.",
             "description": (
-                "Every delivery is signed, in the way that sources.toml says for its source. "
-                "`detail` of a problem says what to do."
+                "Every delivery is signed, in the way that sources.toml says for its source. What a person asks for "
+                "under their own name is signed with their AWS credentials. `detail` of a problem says what to do."
             ),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -124,7 +188,7 @@ def document() -> Schema:
                 "get": _operation(
                     "commandStatus",
                     "Say what became of a command",
-                    parameters=[_parameter("intent_id", "path", INTENT_PATTERN, "As the delivery was answered")],
+                    parameters=[_INTENT],
                     responses={HTTPStatus.OK: [Stands]},
                     codes=(Code.UNKNOWN_INTENT, *_AT_ANY_DOOR),
                 )
@@ -132,21 +196,73 @@ def document() -> Schema:
             "/health": {
                 "get": _operation("health", "Say that the API is up", responses={HTTPStatus.OK: [Healthy]}, codes=())
             },
+            "/commands/{intent_id}/undo": {
+                "post": _by_person(
+                    "undo",
+                    "Take back what a command did",
+                    parameters=[_INTENT],
+                    responses={HTTPStatus.ACCEPTED: [Undoing]},
+                    codes=(Code.RIGHT_MISSING, Code.UNKNOWN_INTENT, Code.NOT_POSSIBLE, *_AT_ANY_DOOR),
+                )
+            },
+            "/approvals": {
+                "get": _by_person(
+                    "approvals",
+                    "List what waits for your approval",
+                    responses={HTTPStatus.OK: [Approvals]},
+                    codes=(Code.RIGHT_MISSING, *_AT_ANY_DOOR),
+                )
+            },
+            "/approvals/{hash}": {
+                "get": _by_person(
+                    "approval",
+                    "Show one request for approval",
+                    parameters=[_REQUEST],
+                    responses={HTTPStatus.OK: [Approval]},
+                    codes=_APPROVING,
+                )
+            },
+            "/approvals/{hash}/approve": {
+                "post": _by_person(
+                    "approve",
+                    "Approve exactly what the hash is of; not what you asked for yourself",
+                    parameters=[_REQUEST],
+                    responses={HTTPStatus.OK: [Approval]},
+                    codes=(Code.OWN_REQUEST, *_APPROVING),
+                )
+            },
+            "/approvals/{hash}/reject": {
+                "post": _by_person(
+                    "reject",
+                    "End a request for good",
+                    parameters=[_REQUEST],
+                    body={"application/json": {"schema": {"$ref": _REFS.format(model="Why")}}},
+                    responses={HTTPStatus.OK: [Approval]},
+                    codes=_APPROVING,
+                )
+            },
             "/chat/slack": {
                 "post": _operation(
                     "slackCommand",
                     "Take a slash command of Slack",
-                    parameters=[
-                        _parameter("x-slack-request-timestamp", "header", "^[0-9]+$", "Seconds since 1970"),
-                        _parameter("x-slack-signature", "header", "^v0=[0-9a-f]{64}$", "As Slack signs"),
-                    ],
-                    body={"application/x-www-form-urlencoded": {"schema": {"type": "object"}}},
+                    parameters=_SLACK_HEADERS,
+                    body=_FORM,
                     responses={HTTPStatus.OK: [ChatLine]},
-                    codes=(Code.SIGNATURE_REFUSED, *_AT_ANY_DOOR),
+                    codes=_SLACK,
+                )
+            },
+            "/chat/slack/actions": {
+                "post": _operation(
+                    "slackAction",
+                    "Take a press of a button in Slack; what came of it is told at its `response_url`",
+                    parameters=_SLACK_HEADERS,
+                    body=_FORM,
+                    responses={HTTPStatus.OK: []},
+                    codes=_SLACK,
                 )
             },
         },
-        "components": {"schemas": _schemas()},
+        "components": {"schemas": _schemas(), "securitySchemes": _SCHEMES},
     }
 
 
@@ -156,7 +272,8 @@ def text() -> str:
 
 
 def _schemas() -> Schema:
-    models = [(CommandRequest, "validation"), *((model, "serialization") for model in _ANSWERS)]
+    asked = ((model, "validation") for model in (CommandRequest, Why))
+    models = [*asked, *((model, "serialization") for model in _ANSWERS)]
     _, found = models_json_schema(models, ref_template=_REFS)  # type: ignore[arg-type]
     schemas: Schema = found["$defs"]
     resource = schemas["Resource"]
@@ -171,6 +288,13 @@ def _parameter(name: str, place: str, pattern: str, told: str, *, required: bool
 
 _SOURCE = _parameter("source", "path", SOURCE_PATTERN, "As in sources.toml")
 _KEY = _parameter("key", "path", "^.+$", "The shared secret")
+_INTENT = _parameter("intent_id", "path", INTENT_PATTERN, "As the delivery was answered")
+_REQUEST = _parameter("hash", "path", _HASH_PATTERN, "Of what is to be approved")
+_SLACK_HEADERS = [
+    _parameter("x-slack-request-timestamp", "header", "^[0-9]+$", "Seconds since 1970"),
+    _parameter("x-slack-signature", "header", "^v0=[0-9a-f]{64}$", "As Slack signs"),
+]
+_FORM: Schema = {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}
 
 
 def _webhook(name: str, told: str, path: list[Schema]) -> Schema:
@@ -185,6 +309,14 @@ def _webhook(name: str, told: str, path: list[Schema]) -> Schema:
         responses={HTTPStatus.ACCEPTED: [Accepted], HTTPStatus.OK: [Ignored]},
         codes=_INTAKE,
     )
+
+
+def _by_person(name: str, told: str, *, body: Schema | None = None, **more: Any) -> Schema:
+    """What is asked under an AWS identity; its body may be left out."""
+    made = _operation(name, told, body=body, **more)
+    if body is not None:
+        made["requestBody"]["required"] = False
+    return made | {"security": [{_IDENTITY: []}]}
 
 
 def _operation(
@@ -206,7 +338,9 @@ def _operation(
     return made
 
 
-def _answered(model: type[BaseModel]) -> Schema:
+def _answered(model: type[BaseModel] | None = None) -> Schema:
+    if model is None:
+        return {"description": "An empty body"}
     content = {"application/json": {"schema": {"$ref": _REFS.format(model=model.__name__)}}}
     return {"description": str(model.__doc__), "content": content}
 

@@ -3,6 +3,12 @@
     with LocalStack(StackOptions(tallyfy_base_url=simulator.base_url, organization_ids=(org,))) as stack:
         requests.post(f"{stack.api_url}/webhooks/demo", ...)
 
+People are IAM users here, as on AWS. Their ARNs are known beforehand, so that people.toml can name them:
+
+    grace = f'people.grace = {{iam = "{person_arn("grace")}", approves = ["run.delete"]}}'
+    with LocalStack(StackOptions(..., files={"people.toml": grace})) as stack:
+        stack.call("GET", "/approvals", stack.person("grace"))
+
 Everything listens on loopback only. Nothing is printed: progress goes to `on_step`, failures are LocalStackError.
 """
 
@@ -26,8 +32,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
-from cli.local.build import ROOT, Build, LocalStackError, Tools, run_sam, sam_environment, tail
+from cli.local.build import (
+    ROOT,
+    Build,
+    LocalStackError,
+    Tools,
+    check_operators_files,
+    run_sam,
+    sam_environment,
+    tail,
+)
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest
@@ -42,7 +60,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
-__all__ = ["ROOT", "LocalStack", "LocalStackError", "StackOptions", "StackState", "Tools"]
+__all__ = ["ROOT", "LocalStack", "LocalStackError", "Person", "StackOptions", "StackState", "Tools", "person_arn"]
 
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
@@ -55,6 +73,7 @@ _SERVICES = (
 )
 _RUN = "run"
 _ARTIFACTS = "lifecycle-local-artifacts"
+_CONFIG_LAYER = "ConfigLayer"
 _READY_SECONDS = 30
 _DEPLOY_SECONDS = 180
 _STOP_SECONDS = 5
@@ -80,6 +99,28 @@ class StackOptions:
     """Lowers the queues' visibility timeout after the deploy; None keeps the template's, as on AWS."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """More of the template's parameters, by name."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """What an operator edits, by name (`people.toml`), in this stack alone; the others are those of `layers/config`.
+
+    They take their place in a copy of the built layer, when it is deployed: the build itself, which other stacks and a
+    deploy to AWS use, stays as it is, and nothing is built anew.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """An IAM user of the stack, who may call the API's routes, and look up where it is."""
+
+    name: str
+    arn: str
+    """As the API's functions see it."""
+    access_key: str
+    secret_key: str = field(repr=False)
+
+
+def person_arn(name: str) -> str:
+    """The ARN that a person of this name has, or will have, in every local stack."""
+    return f"arn:aws:iam::{ACCOUNT}:user/{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +280,10 @@ class LocalStack:
             "AWS_SECRET_ACCESS_KEY": _OPERATOR,
         }
 
+    def environment_of(self, person: Person) -> dict[str, str]:
+        """The same, as this person."""
+        return self.environment | {"AWS_ACCESS_KEY_ID": person.access_key, "AWS_SECRET_ACCESS_KEY": person.secret_key}
+
     @property
     def log(self) -> str:
         """The end of the emulator's log, where a failure in a function shows."""
@@ -295,6 +340,11 @@ class LocalStack:
         return self.session().client("cloudformation", endpoint_url=self.endpoint_url)
 
     @cached_property
+    def iam(self) -> Any:  # noqa: ANN401 - its stubs are not among ours
+        """A client of this stack."""
+        return self.session().client("iam", endpoint_url=self.endpoint_url)
+
+    @cached_property
     def _apis(self) -> "ApiGatewayV2Client":
         return self.session().client("apigatewayv2", endpoint_url=self.endpoint_url)
 
@@ -311,6 +361,29 @@ class LocalStack:
     def put_token(self, organization: str, token: str) -> None:
         """Set the Tallyfy token of an organization."""
         self._put_secret(f"{self.options.stack_name}/tokens/{organization}", {"token": token})
+
+    def person(self, name: str, *, may_call: bool = True) -> Person:
+        """Make an IAM user with a key. Each has one name; whether the stack knows them, `people.toml` says.
+
+        Without `may_call` they lack what an administrator gives on AWS: `execute-api:Invoke` on this API.
+        """
+        arn = self.iam.create_user(UserName=name)["User"]["Arn"]
+        stacks = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{self.options.stack_name}/*"
+        routes = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{self._api_id}/*"
+        allowed = {"cloudformation:DescribeStacks": stacks} | ({"execute-api:Invoke": routes} if may_call else {})
+        statements = [{"Effect": "Allow", "Action": action, "Resource": what} for action, what in allowed.items()]
+        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        self.iam.put_user_policy(UserName=name, PolicyName="operates", PolicyDocument=policy)
+        key = self.iam.create_access_key(UserName=name)["AccessKey"]
+        return Person(name, arn, key["AccessKeyId"], key["SecretAccessKey"])
+
+    def call(self, method: str, path: str, caller: Person | None = None, body: object = None) -> requests.Response:
+        """Call a route of the API that asks who it is (AWS_IAM), signed as AWS's clients sign; by default as root."""
+        keys = (caller.access_key, caller.secret_key) if caller else (_OPERATOR, _OPERATOR)
+        data = b"" if body is None else json.dumps(body).encode()
+        asked = AWSRequest(method, self.api_url + path, data=data, headers={"content-type": "application/json"})
+        SigV4Auth(Credentials(*keys), "execute-api", REGION).add_auth(asked)
+        return requests.request(method, self.api_url + path, data=data, headers=dict(asked.headers), timeout=30)
 
     def set_visibility(self, seconds: int) -> None:
         """Lower the visibility timeout of the queues, so that a crash is seen again soon. Not as on AWS."""
@@ -420,7 +493,7 @@ class LocalStack:
         run_sam(
             [
                 *(str(self.tools.sam), "deploy", "--config-file", str(settings)),
-                *("--template-file", str(self.build.template), "--stack-name", options.stack_name),
+                *("--template-file", str(self._template()), "--stack-name", options.stack_name),
                 *("--s3-bucket", _ARTIFACTS, "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset"),
                 *("--parameter-overrides", *(f'{name}="{value}"' for name, value in parameters.items())),
             ],
@@ -435,8 +508,33 @@ class LocalStack:
             if "OutputKey" in output and "OutputValue" in output
         }
 
+    def _template(self) -> Path:
+        """The built template; or one beside links to what was built, and a config layer with this stack's own files."""
+        if not self.options.files:
+            return self.build.template
+        place = self._directory / "build"
+        place.mkdir()
+        for built in self.build.directory.iterdir():
+            if built.name == _CONFIG_LAYER:
+                shutil.copytree(built, place / built.name)
+            else:
+                (place / built.name).symlink_to(built)
+        config = place / _CONFIG_LAYER / "python" / "lifecycle_config"
+        for name, text in self.options.files.items():
+            (config / name).write_text(text, encoding="utf-8")
+        check_operators_files(config)
+        template = place / self.build.template.name
+        template.unlink()
+        shutil.copyfile(self.build.template, template)  # A link would lead sam to the folders beside the original.
+        return template
+
     def _connect_routes(self) -> None:
-        """Make the routes that SAM wrote into the API's body, which the emulator does not read (AWS does)."""
+        """Make the routes that SAM wrote into the API's body, which the emulator does not read (AWS does).
+
+        Where the body asks for an AWS identity (AWS_IAM), so does the emulator. It checks signature and rights, and
+        tells the function who calls, as AWS does: root as `arn:aws:iam::<account>:root`, a user as `…:user/<name>`, a
+        role's session as `arn:aws:sts::<account>:assumed-role/<role>/<session>`.
+        """
         processed: Any = self.cloudformation.get_template(StackName=self.options.stack_name, TemplateStage="Processed")[
             "TemplateBody"
         ]
@@ -444,12 +542,17 @@ class LocalStack:
         self._api_id = self.physical_id("HttpApi")
         known = {route["RouteKey"] for route in self._apis.get_routes(ApiId=self._api_id)["Items"]}
         integrations: dict[str, str] = {}
-        for route, function in _routes(template):
+        for route, function, asks_who in _routes(template):
             if route in known:
                 continue
             if function not in integrations:
                 integrations[function] = self._integrate(function)
-            self._apis.create_route(ApiId=self._api_id, RouteKey=route, Target=f"integrations/{integrations[function]}")
+            self._apis.create_route(
+                ApiId=self._api_id,
+                RouteKey=route,
+                AuthorizationType="AWS_IAM" if asks_who else "NONE",
+                Target=f"integrations/{integrations[function]}",
+            )
 
     def _integrate(self, function: str) -> str:
         found = self.functions.get_function(FunctionName=self.physical_id(function))
@@ -475,7 +578,7 @@ class LocalStack:
         for url in self._queues(dead_letters=True):
             sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
         s3 = self.session().client("s3", endpoint_url=self.endpoint_url)
-        for name in ("PlansBucketName", "AuditBucketName"):
+        for name in [name for name in self.outputs if name.endswith("BucketName")]:
             s3.delete_bucket_policy(Bucket=self.outputs[name])
 
     def _admit_what_aws_calls_otherwise(self) -> None:
@@ -487,14 +590,14 @@ class LocalStack:
         schedules = ("scheduler:CreateSchedule", [f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/*"])
         queues = [f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.options.stack_name}-{name}" for name in ("bulk", "purge")]
         batches = ("sqs:SendMessageBatch", queues)
-        iam = self.session().client("iam", endpoint_url=self.endpoint_url)
         for role, (action, resources) in {
             "WebhookRole": schedules,
             "EventRole": schedules,
+            "PurgeRole": schedules,
             "SweepRole": batches,
         }.items():
             allow = {"Effect": "Allow", "Action": action, "Resource": resources}
-            iam.put_role_policy(
+            self.iam.put_role_policy(
                 RoleName=self.physical_id(role),
                 PolicyName="as-the-emulator-calls-it",
                 PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
@@ -517,8 +620,8 @@ class LocalStack:
         self._kept_state = True
 
 
-def _routes(template: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - parsed JSON
-    """Each route of the processed template with the logical id of its function."""
+def _routes(template: Any) -> Iterator[tuple[str, str, bool]]:  # noqa: ANN401 - parsed JSON
+    """Each route of the processed template with the logical id of its function, and whether it asks for an identity."""
     body = template["Resources"]["HttpApi"]["Properties"]["Body"]
     for path, methods in body["paths"].items():
         for method, operation in methods.items():
@@ -527,7 +630,7 @@ def _routes(template: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - parse
             if function is None:
                 message = f"The route {method} {path} names no function"
                 raise LocalStackError(message)
-            yield f"{method.upper()} {path}", function[1]
+            yield f"{method.upper()} {path}", function[1], {"AWS_IAM": []} in operation.get("security", [])
 
 
 def _free_port() -> int:

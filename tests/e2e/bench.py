@@ -5,19 +5,30 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import requests
 from standardwebhooks import Webhook
 
 from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Seed, SimulatorClient, SimulatorServer
-from cli.local.stack import LocalStack, StackOptions
+from cli.local.stack import ROOT, LocalStack, Person, StackOptions, person_arn
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HMAC_SECRET = "plain-secret"
 _BY_HMAC = ("crm", "hubspot", "jira", "github", "tallyfy")
 ORG = DefaultIds.ORGANIZATION
+_PEOPLE = f"""
+[people.grace]
+iam = "{person_arn("grace")}"
+may = ["run.archive", "run.restore"]
+approves = ["run.delete", "task.delete", "template.archive", "template.delete", "tag.delete"]
+
+[people.linus]
+iam = "{person_arn("linus")}"
+approves = ["run.delete", "task.delete", "template.archive", "template.delete", "tag.delete"]
+"""
+"""Whom people.toml knows by their AWS identity, beside whom the repository's own names."""
 OPEN = frozenset({"accepted", "in_progress", "waiting"})
 
 
@@ -25,6 +36,13 @@ OPEN = frozenset({"accepted", "in_progress", "waiting"})
 class Bench:
     stack: LocalStack
     simulator: SimulatorClient
+    _known: dict[str, Person] = field(default_factory=dict)
+
+    def person(self, name: str) -> Person:
+        """An IAM user, made when first asked for. `grace` and `linus` are in people.toml; any other is a stranger."""
+        if name not in self._known:
+            self._known[name] = self.stack.person(name)
+        return self._known[name]
 
     def start_over(self) -> None:
         """Empty queues and the simulator as seeded; the ledger keeps its memory, so each test uses its own things."""
@@ -120,6 +138,7 @@ def running_bench() -> Iterator[Bench]:
             sources={"operator": (SECRET,), "automation": (SECRET,)} | dict.fromkeys(_BY_HMAC, (HMAC_SECRET,)),
             chats={"slack": (HMAC_SECRET,)},
             tokens={ORG: DEFAULT_TOKEN},
+            files={"people.toml": (ROOT / "layers" / "config" / "people.toml").read_text() + _PEOPLE},
         )
         with LocalStack(options) as stack:
             yield Bench(stack, simulator.client())

@@ -9,13 +9,15 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli.local.build import Build, LocalStackError, Tools, check_operators_files, run_sam, sam_environment, tail
-from cli.local.stack import LocalStack, StackOptions, StackState
-from tests.template.support import ORGANIZATION, ROOT
+from cli.local.stack import LocalStack, StackOptions, StackState, _routes, person_arn
+from lifecycle.judgement.people import People
+from tests.template.support import ORGANIZATION, ROOT, Template
 
 OPTIONS = StackOptions(tallyfy_base_url="http://127.0.0.1:1/api", organization_ids=(ORGANIZATION,))
 
@@ -133,6 +135,52 @@ class TestBuild:
 
     def test_the_tail_is_the_end(self) -> None:
         assert tail("one\ntwo\nthree\n", lines=2) == "two\nthree"
+
+
+class TestFilesOfOneStack:
+    @pytest.fixture
+    def with_layers(self, built: Build) -> Build:
+        """What sam would have built beside the template."""
+        shutil.copytree(
+            built.root / "layers" / "config", built.directory / "ConfigLayer" / "python" / "lifecycle_config"
+        )
+        (built.directory / "WorkerFunction").mkdir()
+        (built.directory / "WorkerFunction" / "app.py").write_text("built = True\n")
+        return built
+
+    def stack(self, build: Build, **files: str) -> LocalStack:
+        made = LocalStack(replace(OPTIONS, files={f"{name}.toml": text for name, text in files.items()}), build=build)
+        made._directory = build.root / "run"
+        made._directory.mkdir()
+        return made
+
+    def test_without_any_the_build_itself_is_deployed(self, with_layers: Build) -> None:
+        assert self.stack(with_layers)._template() == with_layers.template
+
+    def test_its_people_are_deployed_and_the_build_stays_as_it_is(self, with_layers: Build) -> None:
+        people = f'people.grace = {{iam = "{person_arn("grace")}", approves = ["run.delete"]}}'
+        template = self.stack(with_layers, people=people)._template()
+
+        assert not template.is_symlink()
+        assert template.read_bytes() == with_layers.template.read_bytes()
+        assert (template.parent / "WorkerFunction" / "app.py").read_text() == "built = True\n"
+        config = template.parent / "ConfigLayer" / "python" / "lifecycle_config"
+        assert list(People.parse((config / "people.toml").read_text()).people) == ["grace"]
+        kept = with_layers.directory / "ConfigLayer" / "python" / "lifecycle_config"
+        assert (config / "policy.toml").read_bytes() == (kept / "policy.toml").read_bytes()
+        assert "grace" not in (kept / "people.toml").read_text()
+        assert with_layers.is_fresh()
+
+    def test_a_mistake_in_them_stops_it(self, with_layers: Build) -> None:
+        with pytest.raises(LocalStackError, match=r"people\.toml is wrong"):
+            self.stack(with_layers, people='[people.grace]\nmay = ["run.burn"]\n')._template()
+
+
+def test_the_routes_that_ask_who_it_is_are_made_so(template: Template) -> None:
+    made = {route: (function, asks) for route, function, asks in _routes(template.transformed)}
+    assert made["GET /approvals"] == made["POST /commands/{intent_id}/undo"] == ("OperatorFunction", True)
+    assert made["GET /commands/{intent_id}"] == ("StatusFunction", False)
+    assert {function for function, asks in made.values() if asks} == {"OperatorFunction"}
 
 
 class TestState:

@@ -708,7 +708,7 @@ class TestLedger:
 
 class TestPlans:
     def test_there_is_no_bucket_these_tests_do_not_know(self, template: Template) -> None:
-        assert set(template.of_type("AWS::S3::Bucket")) == {"PlansBucket", "AuditBucket", "ExportsBucket"}
+        assert set(template.of_type("AWS::S3::Bucket")) == {"PlansBucket", "ExportsBucket", "AuditBucket"}
 
     def test_the_bucket_is_versioned_encrypted_and_private(self, template: Template) -> None:
         made = template.properties("PlansBucket")
@@ -1140,7 +1140,7 @@ class TestParameters:
             assert variables["MINIMUM_ARCHIVE_DAYS"] == {"Ref": "MinimumArchiveDays"}
 
     @pytest.mark.parametrize(
-        "parameter", ["RatePerMinute", "LedgerDays", "RetryBaseSeconds", "PlanDays", "AuditDays", "ExportDays"]
+        "parameter", ["RatePerMinute", "LedgerDays", "RetryBaseSeconds", "PlanDays", "ExportDays", "AuditDays"]
     )
     def test_numbers_have_bounds(self, template: Template, parameter: str) -> None:
         made = template.source["Parameters"][parameter]
@@ -1161,5 +1161,5 @@ def test_the_outputs_are_what_tools_look_for(template: Template) -> None:
         *("BulkQueueUrl", "BulkDeadLetterQueueUrl", "EventsQueueUrl", "EventsDeadLetterQueueUrl"),
         *("SweepsQueueUrl", "SweepsDeadLetterQueueUrl", "BusArn"),
         *("LedgerTableName", "BusName", "SecretPrefix", "AlarmTopicArn", "OrganizationIds", "TallyfyBaseUrl"),
-        *("PlansBucketName", "AuditBucketName", "ExportsBucketName"),
+        *("PlansBucketName", "ExportsBucketName", "AuditBucketName"),
     }

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifecycle.judgement.approvals import About, Request
-from lifecycle.judgement.blocks import MOST_BLOCKS, MOST_CHARACTERS, MOST_TEXT, Block, Message, result, waiting
+from lifecycle.judgement.blocks import MOST_CHARACTERS, MOST_TEXT, Block, Message, result, waiting
 from lifecycle.judgement.transitions import millis
 from tests.builders import NOW, ORG, THING, wanted
 
@@ -156,7 +156,7 @@ def test_what_others_wrote_is_never_read_as_marks() -> None:
 
 
 def assert_within_limits(message: Message) -> None:
-    assert 0 < len(message.blocks) <= MOST_BLOCKS
+    assert 0 < len(message.blocks) <= 50
     assert len(json.dumps(message.blocks, ensure_ascii=False)) < MOST_CHARACTERS + 1000
     for text in texts(message.blocks):
         assert 0 < len(str(text["text"])) <= MOST_TEXT
@@ -201,8 +201,20 @@ def test_a_long_result_still_has_its_button() -> None:
     assert result("Done.", None) == Message("Done.")
 
 
-def test_a_day_that_has_not_come_is_not_counted() -> None:
+@pytest.mark.parametrize("day", [(NOW + timedelta(days=2)).isoformat(), "2026-01-02T00:00:00", "some day"])
+def test_a_day_from_which_none_can_be_counted_is_shown_as_it_is(day: str) -> None:
     facts = json.loads(wanted().shown)
-    later = (NOW + timedelta(days=2)).isoformat()
-    shown = waiting([wanted(shown=json.dumps({**facts, "archived_at": later}))], "grace", AT)
-    assert f"Archived: {later}" in lines(shown)
+    shown = waiting([wanted(shown=json.dumps({**facts, "archived_at": day}))], "grace", AT)
+    assert f"Archived: {day}" in lines(shown)
+
+
+def test_who_is_asked_again_is_told_all_of_it_however_long_a_title_is() -> None:
+    facts = json.loads(wanted().shown)
+    shown = waiting([wanted(shown=json.dumps({**facts, "title": "x" * 5000}))], "grace", AT)
+    sure = cast("dict[str, Block]", buttons(shown)[0]["confirm"])
+    assert str(sure["text"]["text"]).endswith("Nothing brings it back; its export is evidence and no undo.")
+
+
+def test_a_plan_of_many_rules_stays_within_the_limits() -> None:
+    rule = {"resource": "run", "action": "delete", "irreversible": True, "due": 1}
+    assert_within_limits(waiting([plan(rules=[{**rule, "name": f"r{n}" * 20} for n in range(200)])], "grace", AT))

@@ -1,6 +1,7 @@
 """docs/openapi.json is what the models say, has every route of the template, and every answer that is really given."""
 
 import json
+import re
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,18 @@ from samtranslator.yaml_helper import yaml_parse
 
 from cli import openapi
 from cli.local.build import ROOT
-from lifecycle.judgement.http import answer, problem
-from lifecycle.judgement.transitions import Status
+from lifecycle.adapters.ledger import Claim
+from lifecycle.judgement.http import Request, answer, problem
+from lifecycle.judgement.people import People
+from lifecycle.judgement.transitions import End, Status
+from lifecycle.usecases.operating import Operating
 from lifecycle.words.commands import CommandRequest
 from lifecycle.words.errors import Code, Rejected, Retryable
-from tests.builders import EVENTS, ORG, THING
+from tests.builders import EVENTS, NOW, ORG, THING, ChatRoom, command, wanted
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.FILE.read_text(encoding="utf-8"))
 INTENT = "int_" + "0f" * 24
+GRACE = "arn:aws:iam::123456789012:user/grace"
 
 
 def validator(name: str) -> OAS31Validator:
@@ -78,10 +83,77 @@ def test_what_the_schema_refuses_is_refused(wrong: dict[str, object]) -> None:
         *(("Stands", {"intent_id": INTENT, "status": status, "reason": "It is so."}) for status in Status),
         ("Healthy", {"status": "ok"}),
         ("ChatLine", {"response_type": "ephemeral", "text": "On it."}),
+        ("ChatLine", {"response_type": "ephemeral", "text": "On it.", "blocks": [{"type": "divider"}]}),
     ],
 )
 def test_the_answers_fit_their_schemas(name: str, told: dict[str, object]) -> None:
     validator(name).validate(json.loads(str(answer(HTTPStatus.OK, told)["body"])))
+
+
+class TestByPerson:
+    """What the operator function answers, to the letter, against what is documented of its route."""
+
+    @pytest.fixture
+    def operating(self) -> Operating:
+        room = ChatRoom(clock=lambda: NOW)
+        room.approvals.ask(wanted())
+        archive = command(action="archive")
+        claim = room.ledger.claim(archive)
+        assert isinstance(claim, Claim)
+        room.ledger.conclude(claim, End(Status.DONE, Code.ACTED, "It is archived."))
+        people = f'people.grace = {{iam = "{GRACE}", may = ["run.restore"], approves = ["run.delete"]}}'
+        return Operating(people=People.parse(people), approving=room.chat.approving, undoing=room.chat.undoing)
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [
+            ("get", "/approvals", b""),
+            ("get", "/approvals/{hash}", b""),
+            ("post", "/approvals/{hash}/approve", b""),
+            ("post", "/approvals/{hash}/reject", b'{"why": "Needed in March"}'),
+            ("post", "/commands/{intent_id}/undo", b""),
+        ],
+    )
+    def test_it_is_as_documented(self, operating: Operating, method: str, path: str, body: bytes) -> None:
+        made = DOCUMENT["paths"][path][method]
+        given = {"hash": wanted().hash, "intent_id": command(action="archive").intent_id}
+        if body:
+            validator("Why").validate(json.loads(body))
+
+        status, told = operating.answer(
+            Request(f"{method.upper()} {path}", method.upper(), "", given, {}, body, caller=GRACE)
+        )
+
+        answered = made["responses"][str(int(status))]["content"]["application/json"]["schema"]["$ref"]
+        validator(answered.rpartition("/")[2]).validate(json.loads(str(answer(status, told)["body"])))
+        for parameter in made.get("parameters", []):
+            assert re.fullmatch(parameter["schema"]["pattern"], given[parameter["name"]])
+
+    def test_only_what_stands_behind_an_identity_says_so(self) -> None:
+        template = yaml_parse((ROOT / "template.yaml").read_text())["Resources"].values()
+        events = [event for resource in template for event in resource["Properties"].get("Events", {}).values()]
+        asking = {
+            (event["Properties"]["Method"].lower(), event["Properties"]["Path"])
+            for event in events
+            if event["Properties"].get("Auth") == {"Authorizer": "AWS_IAM"}
+        }
+        operations = {(m, path): made for path, methods in DOCUMENT["paths"].items() for m, made in methods.items()}
+        assert {route for route, made in operations.items() if made.get("security") == [{"AWS_IAM": []}]} == asking
+        assert [route for route, made in operations.items() if "security" in made and route not in asking] == []
+        assert asking
+
+    def test_the_longest_reason_is_the_longest_taken(self, operating: Operating) -> None:
+        most = DOCUMENT["components"]["schemas"]["Why"]["properties"]["why"]["maxLength"]
+
+        def reject(length: int) -> None:
+            body = json.dumps({"why": "x" * length}).encode()
+            given = {"hash": wanted().hash}
+            operating.answer(Request("POST /approvals/{hash}/reject", "POST", "", given, {}, body, caller=GRACE))
+
+        with pytest.raises(Rejected) as refusal:
+            reject(most + 1)
+        assert refusal.value.code is Code.INVALID
+        reject(most)
 
 
 @pytest.mark.parametrize("code", Code)

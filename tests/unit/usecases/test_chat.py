@@ -481,9 +481,15 @@ def test_an_undo_needs_the_right_to_what_it_does(clock: Clock, fields: dict[str,
     assert bodies(room.commands) == []
 
 
-@pytest.mark.parametrize("value", ["", "int_" + "0" * 48, "x", "int_" + "0" * 4000])
-def test_an_undo_of_what_is_not_known_is_answered(room: ChatRoom, value: str) -> None:
-    room.press("undo", value, **ADA_PRESSES)
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("int_" + "0" * 48, "The ledger knows no command"),
+        *((value, "That is no command id.") for value in ("", "x", "int_" + "0" * 4000)),
+    ],
+)
+def test_an_undo_of_what_is_not_known_is_answered(room: ChatRoom, value: str, said: str) -> None:
+    assert room.press("undo", value, **ADA_PRESSES).startswith(said)
     [note] = [facts for signal, facts in room.signals.notes if signal is Signal.REFUSED]
     assert note["code"] == Code.UNKNOWN_INTENT
     assert bodies(room.commands) == []

@@ -1,5 +1,6 @@
 """Requests for approval, kept beside the ledger: a row for each, and one that names the newest of a subject."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from lifecycle.words.errors import Code, Throttled
 
 _TRIES = 8
 _OF = "of#"
+_HASH = r"[0-9a-f]{64}"
 
 
 class Approvals:
@@ -22,7 +24,9 @@ class Approvals:
         self._clock = clock
 
     def find(self, org_id: str, name: str) -> Request | None:
-        """The request of this hash."""
+        """The request of this hash; ``None`` for whatever is no hash: other rows lie beside the requests."""
+        if not re.fullmatch(_HASH, name):
+            return None
         [row] = self._rows.read(_key(org_id, name))
         return _request(row)
 
@@ -53,7 +57,7 @@ class Approvals:
     def change(self, org_id: str, name: str, change: Callable[[Request], Request]) -> Request | None:
         """Change a request by the rules of ``lifecycle.judgement.approvals``; ``None`` if there is none."""
         for _ in range(_TRIES):
-            [row] = self._rows.read(_key(org_id, name))
+            [row] = self._rows.read(_key(org_id, name)) if re.fullmatch(_HASH, name) else [None]
             known = _request(row)
             if known is None:
                 return None

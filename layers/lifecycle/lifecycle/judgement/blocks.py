@@ -15,7 +15,6 @@ from lifecycle.judgement.approvals import About, Request, Stand
 from lifecycle.words.capabilities import TABLE, Resource
 from lifecycle.words.commands import one_line
 
-MOST_BLOCKS = 50
 MOST_TEXT = 3000
 MOST_CHARACTERS = 12_000
 """Of all blocks of a message together. Slack names no such limit, and refuses from about 13,000 on."""
@@ -69,7 +68,7 @@ def waiting(requests: Sequence[Request], who: str, now: int) -> Message:
     for place, request in enumerate(requests):
         group = _asked(request, who, now)
         size += len(json.dumps(group, ensure_ascii=False))
-        if len(blocks) + len(group) >= MOST_BLOCKS or size > MOST_CHARACTERS:
+        if size > MOST_CHARACTERS:  # long before there are 50 blocks, the most that Slack takes
             blocks.append(_section(_marked(f"… and {len(requests) - place} more: `{_MORE}`")))
             break
         blocks += group
@@ -102,9 +101,7 @@ def _asked(request: Request, who: str, now: int) -> list[Block]:
         Button.REJECT,
         "Reject",
         request.hash,
-        confirm=_confirm(
-            "Reject", request, "It is not done, and this request is over for good."
-        ),
+        confirm=_confirm("Reject", request, "It is not done, and this request is over for good."),
     )
     buttons = [reject]
     if not shown:
@@ -197,7 +194,7 @@ def _deed(request: Request) -> str:
 
 
 def _deeds(shown: Facts) -> str:
-    lasting = [rule for rule in _rules(shown) if rule.get("irreversible") is True and rule.get("due")]
+    lasting = [rule for rule in _rules(shown) if rule.get("irreversible") is True]
     told = (
         f"{_said(rule.get('action'))} {_label(rule.get('resource'))} × {_said(rule.get('due'))}" for rule in lasting
     )
