@@ -283,6 +283,37 @@ def test_a_writer_that_fails_at_any_step_leaves_a_chain_that_the_next_one_contin
     archive.is_whole()
 
 
+def test_what_was_written_is_taken_as_it_stands_and_never_written_again() -> None:
+    archive = prepared()
+    fuse = Fuse("put", when="after")
+    with pytest.raises(Crash):
+        archive.sealer(FragileRows(archive.rows, fuse), FragileObjects(archive.objects, fuse)).seal()
+    written = dict(archive.objects.bodies)
+    archive.record(NOW + HOUR)
+    archive.seal_at(NOW + 5 * HOUR + RUN)
+    archive.is_whole()
+    assert len(written) == 2
+    assert {key: archive.objects.bodies[key] for key in written} == written
+
+
+FOREIGN = (
+    b"",
+    b"x\n",
+    b'{"segment":2,"hour":"2026-06-01T13","previous":"x","records":0,"late":0,"after":""}\n',
+)
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_what_somebody_else_put_into_the_place_of_a_segment_is_not_taken_for_one(foreign: bytes) -> None:
+    archive = prepared()
+    fuse = Fuse("put")
+    with pytest.raises(Crash):
+        archive.sealer(FragileRows(archive.rows, fuse), FragileObjects(archive.objects, fuse)).seal()
+    archive.objects.bodies[key_of(hour_of(NOW + HOUR), 2)] = foreign
+    archive.seal_at(NOW + 5 * HOUR + RUN)
+    archive.is_whole()
+
+
 @pytest.mark.parametrize("step", range(STEPS))
 def test_writers_that_keep_dying_come_to_the_end(step: int) -> None:
     archive = prepared()

@@ -102,7 +102,9 @@ def _not_applied(night: Night, *unseen: str) -> None:
 
 
 def test_everything_is_read_oldest_first_and_kept_page_by_page() -> None:
-    night = _night(350)
+    night = _night(0)
+    for number in reversed(range(350)):
+        _add(night, number)
     plan = _planned(night)
     assert _seen(night, plan) == [_id(number) for number in range(350)]
     assert len(night.objects.keys(f"sweeps/{ORG}/")) == 4
