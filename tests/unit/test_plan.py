@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from lifecycle.judgement.decide import Decision, Mode, decide
 from lifecycle.judgement.holds import Holds
 from lifecycle.judgement.plan import (
-    Closing,
     AGES,
     AgeBar,
+    Closing,
     Entry,
     Heading,
     Plan,
@@ -82,7 +82,7 @@ def written(*made: Entry, failed: int = 0, heading: Heading = HEADING, **said: t
     lines = [writer.begin()]
     writer.fail(failed)
     lines += [writer.add(entry) for entry in made]
-    lines.append(writer.end(Closing(**writer.totals().model_dump(), **said)))
+    lines.append(writer.end(Closing.model_validate({**writer.totals().model_dump(), **said})))
     return b"".join(lines), writer
 
 
