@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, override
 
@@ -19,28 +19,39 @@ from requests.adapters import BaseAdapter
 from cli.local.simulator import DEFAULT_TOKEN, LoggedCall, Quirks, Seed, SeedMember, SeedOrganization, Simulator
 from cli.local.simulator.transport import SimulatorTransport
 from cli.local.simulator.world import Run, Tag, Task, Template
+from lifecycle.adapters.approvals import Approvals
 from lifecycle.adapters.bus import Bus, Detail, MemoryBus
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.objects import MemoryObjects, Objects
 from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import Later, MemoryQueue, Message, Queue
+from lifecycle.adapters.records import HttpRecords
 from lifecycle.adapters.replies import MemoryReplies
 from lifecycle.adapters.rows import Change, Key, MemoryRows, Row, Rows
+from lifecycle.adapters.schedules import MemorySchedules, Schedules
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import MemorySignals
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tallyfy, Tokens
+from lifecycle.judgement.approvals import Request as Wanted
 from lifecycle.judgement.decide import Mode
+from lifecycle.judgement.http import Request
 from lifecycle.judgement.pace import Lane, Rate
+from lifecycle.judgement.people import People
 from lifecycle.judgement.plan import Entry, Plan, entries
 from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.sources import Sources
 from lifecycle.judgement.transitions import OPEN, IntentRow
+from lifecycle.usecases.approving import Approving
 from lifecycle.usecases.budget import Budget
 from lifecycle.usecases.execute import Limits, Worker
+from lifecycle.usecases.export import Export
+from lifecycle.usecases.operating import Operating
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.usecases.planning import key_of
 from lifecycle.usecases.preflight import Preflight
+from lifecycle.usecases.safeguards import Safeguards
 from lifecycle.usecases.sweep import Sweep
+from lifecycle.usecases.undoing import Undoing
 from lifecycle.words.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource, State
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, Retryable
@@ -62,6 +73,39 @@ AWS_POINTS = tuple(point for point in POINTS if point not in {"look", "act"})
 
 ANY_WRITE = "any write"
 """Every step of a process that leaves something behind."""
+ANY_STEP = "any step"
+_READS = frozenset({"read", "look", "fetch"})
+
+PEOPLE = f"""
+[people.ada]
+slack = "T012ABCDE/U034FGHIJ"
+iam = "arn:aws:iam::123456789012:user/ada"
+may = ["run.archive", "run.restore", "task.archive", "task.restore", "template.restore"]
+approves = ["run.delete", "task.delete", "template.delete", "template.archive", "tag.delete"]
+
+[people.bob]
+iam = "arn:aws:sts::123456789012:assumed-role/Operators/bob"
+may = ["run.archive", "run.restore"]
+approves = ["run.delete", "task.delete", "template.delete", "template.archive", "tag.delete"]
+
+[people.cleo]
+slack = "T012ABCDE/U034FGHIK"
+approves = ["run.delete", "task.delete", "template.delete", "template.archive", "tag.delete"]
+organization = "{ORG}"
+
+[people.dan]
+iam = "arn:aws:iam::123456789012:user/dan"
+may = ["run.archive"]
+approves = ["tag.delete"]
+
+[people.eve]
+iam = "arn:aws:iam::123456789012:user/eve"
+may = ["run.archive", "run.restore"]
+approves = ["run.delete", "task.delete", "template.delete", "template.archive", "tag.delete"]
+organization = "{"e0" * 16}"
+"""
+"""Ada asks, and may approve what others ask for, as Bob may. Cleo is known by Slack alone, Dan answers for tags only,
+Eve belongs to another organization."""
 
 _SOURCES = Sources.parse(SOURCES)
 
@@ -81,12 +125,15 @@ class Fuse:
     """So many passes are survived."""
     dead: bool = False
     blown: bool = False
+    taken: list[str] = field(default_factory=list)
+    """Every step so far."""
 
     @contextmanager
     def step(self, point: str) -> Iterator[None]:
         """Around one step."""
         if self.dead:
             raise Crash
+        self.taken.append(point)
         armed = self._is_meant(point) and not self.blown
         if armed and self.skip:
             self.skip -= 1
@@ -98,7 +145,7 @@ class Fuse:
             self._blow(point)
 
     def _is_meant(self, point: str) -> bool:
-        return point == self.point or (self.point == ANY_WRITE and point not in {"read", "look"})
+        return self.point in {point, ANY_STEP} or (self.point == ANY_WRITE and point not in _READS)
 
     def _blow(self, point: str) -> None:
         self.blown = True
@@ -129,8 +176,9 @@ class FragileRows:
 
     def _point(self, changes: tuple[Change, ...]) -> str:
         first = changes[0]
-        if first.key.pk.startswith("pace#"):
-            return "pace"
+        for kind, point in (("pace#", "pace"), ("approval#", "ask")):
+            if first.key.pk.startswith(kind):
+                return point
         status = (first.values or {}).get("status")
         if len([change for change in changes if not change.key.pk.startswith("audit#")]) > 1:
             return {"in_progress": "claim", "waiting": "release"}.get(str(status), "conclude")
@@ -195,13 +243,28 @@ class FragileObjects:
             self.objects.put_file(key, path, kind=kind)
 
     def get(self, key: str) -> bytes | None:
-        return self.objects.get(key)
+        with self.fuse.step("fetch"):
+            return self.objects.get(key)
 
     def fetch(self, key: str, path: Path) -> bool:
-        return self.objects.fetch(key, path)
+        with self.fuse.step("fetch"):
+            return self.objects.fetch(key, path)
 
     def keys(self, prefix: str) -> list[str]:
-        return self.objects.keys(prefix)
+        with self.fuse.step("fetch"):
+            return self.objects.keys(prefix)
+
+
+@dataclass(slots=True)
+class FragileSchedules:
+    """Schedules of which every one may be the last that is made."""
+
+    schedules: Schedules
+    fuse: Fuse
+
+    def at(self, moment: datetime, name: str, body: str) -> None:
+        with self.fuse.step("schedule"):
+            self.schedules.at(moment, name, body)
 
 
 class WatchedTransport(BaseAdapter):
@@ -230,6 +293,8 @@ class WatchedTransport(BaseAdapter):
     ) -> requests.Response:
         looking = request.method == "GET"
         self.on_call()
+        if not looking:
+            self._world.before_write(f"{request.method} {request.path_url}")
         with self._fuse.step("look" if looking else "act"):
             try:
                 answer = self._inner.send(request, stream, timeout, verify, cert, proxies)
@@ -260,6 +325,13 @@ class World:
     bus: MemoryBus = field(default_factory=MemoryBus)
     signals: MemorySignals = field(default_factory=MemorySignals)
     replies: MemoryReplies = field(default_factory=MemoryReplies)
+    people: People = field(default_factory=lambda: People.parse(PEOPLE))
+    objects: Objects = field(default_factory=MemoryObjects)
+    """Where exports are kept."""
+    schedules: MemorySchedules = field(default_factory=MemorySchedules)
+    """What comes back to the purge queue by itself, see ``Undertaker.advance``."""
+    before_write: Callable[[str], None] = lambda _: None
+    """Called with each call that is to change something, before Tallyfy sees it."""
 
     def __post_init__(self) -> None:
         seed = Seed(
@@ -267,9 +339,12 @@ class World:
         )
         self.simulator = Simulator(seed, clock=self.clock)
         self.queue = MemoryQueue(self.clock)
+        self.purge_queue = MemoryQueue(self.clock)
+        self.sweeps_queue = MemoryQueue(self.clock)
         self.dead_letters = MemoryQueue(self.clock)
         self.secrets = MemorySecrets({f"{PREFIX}/tokens/{ORG}": DEFAULT_TOKEN})
         self.ledger = Ledger(self.rows, TERMS, self.clock)
+        self.approvals = Approvals(self.rows, TERMS.keep, self.clock)
         self.pacing = Pacing(self.rows, self.rate, self.clock)
         self.effects: defaultdict[str, list[LoggedCall]] = defaultdict(list)
         """Which intent changed what in Tallyfy."""
@@ -400,20 +475,48 @@ class World:
         """A fresh Lambda environment."""
         return Process(self, capabilities, lane)
 
+    def purge(self, fuse: Fuse | None = None) -> "Process":
+        """A fresh environment of the purge function, with all that must come before a delete."""
+        return Process(self, PERMANENT, guarded=True, fuse=fuse)
+
+    def operating(self, fuse: Fuse | None = None) -> Operating:
+        """A fresh environment of the operator function."""
+        fuse = fuse or Fuse()
+        rows = FragileRows(self.rows, fuse)
+        return Operating(
+            people=self.people,
+            approving=Approving(
+                approvals=Approvals(rows, TERMS.keep, self.clock),
+                purge=FragileQueue(self.purge_queue, fuse),
+                sweeps=FragileQueue(self.sweeps_queue, fuse),
+                org_ids=frozenset({ORG}),
+                signals=self.signals,
+                clock=self.clock,
+            ),
+            undoing=Undoing(
+                ledger=Ledger(rows, TERMS, self.clock),
+                commands=FragileQueue(self.queue, fuse),
+                org_ids=frozenset({ORG}),
+                id_key=lambda: ID_KEY,
+                signals=self.signals,
+                clock=self.clock,
+            ),
+        )
+
     @property
     def depth(self) -> tuple[int, int]:
         """How many messages lie in the queue and in its dead-letter queue."""
         return self.queue.depth(), self.dead_letters.depth()
 
-    def next_visible(self) -> float | None:
+    def next_visible(self, queue: MemoryQueue | None = None) -> float | None:
         """Seconds until the next message can be received; `None` if there is none at all."""
-        times = [entry.visible_at for entry in self.queue.entries.values()]
+        times = [entry.visible_at for entry in (queue or self.queue).entries.values()]
         return max(0.0, min(times) - self.clock().timestamp()) if times else None
 
     def drain(self, process: "Process", *, most: int = 500) -> None:
         """Deliver until the queue is empty, waiting as long as the messages are hidden."""
         for _ in range(most):
-            wait = self.next_visible()
+            wait = self.next_visible(process.queue)
             if wait is None:
                 return
             self.clock.advance(timedelta(seconds=wait))
@@ -428,10 +531,17 @@ class Process:
     """One worker over a world. After a crash make a new one."""
 
     def __init__(
-        self, world: World, capabilities: frozenset[Capability] = EVERYTHING, lane: Lane = Lane.PEOPLE
+        self,
+        world: World,
+        capabilities: frozenset[Capability] = EVERYTHING,
+        lane: Lane = Lane.PEOPLE,
+        *,
+        guarded: bool = False,
+        fuse: Fuse | None = None,
     ) -> None:
         self.world = world
-        self.fuse = Fuse()
+        self.fuse = fuse or Fuse()
+        self.queue = world.purge_queue if guarded else world.queue
         self._started = world.clock()
         rows = FragileRows(world.rows, self.fuse)
         self.transport = WatchedTransport(world, self.fuse)
@@ -440,18 +550,19 @@ class Process:
         session.mount("https://", self.transport)
         ledger = Ledger(rows, TERMS, world.clock)
         self.budget = Budget(Pacing(rows, world.rate, world.clock, lane))
+        tallyfy = HttpTallyfy(
+            session,
+            URL,
+            Tokens(world.secrets, PREFIX, frozenset({ORG})),
+            capabilities=capabilities,
+            spend=self.budget.spend,
+            time_left=self._time_left,
+        )
         self.worker = Worker(
             ledger=ledger,
-            tallyfy=HttpTallyfy(
-                session,
-                URL,
-                Tokens(world.secrets, PREFIX, frozenset({ORG})),
-                capabilities=capabilities,
-                spend=self.budget.spend,
-                time_left=lambda: TIMEOUT - (world.clock() - self._started).total_seconds(),
-            ),
+            tallyfy=tallyfy,
             budget=self.budget,
-            queue=FragileQueue(world.queue, self.fuse),
+            queue=FragileQueue(self.queue, self.fuse),
             outcomes=Outcomes(
                 ledger=ledger,
                 dead_letters=FragileQueue(world.dead_letters, self.fuse),
@@ -472,6 +583,22 @@ class Process:
             roll=world.roll,
             hold_tags=(world.policy.hold_tags if world.policy else None) or frozenset(),
             by_plan=frozenset(rule.capability for rule in world.policy.acting) if world.policy else frozenset(),
+            safeguards=self._safeguards(HttpRecords(tallyfy, session, time_left=self._time_left)) if guarded else None,
+        )
+
+    def _time_left(self) -> float:
+        return TIMEOUT - (self.world.clock() - self._started).total_seconds()
+
+    def _safeguards(self, records: HttpRecords) -> Safeguards:
+        world = self.world
+        return Safeguards(
+            approvals=Approvals(FragileRows(world.rows, self.fuse), TERMS.keep, world.clock),
+            people=world.people,
+            export=Export(records=records, objects=FragileObjects(world.objects, self.fuse), clock=world.clock),
+            schedules=FragileSchedules(world.schedules, self.fuse),
+            bus=FragileBus(world.bus, self.fuse),
+            id_key=lambda: ID_KEY,
+            clock=world.clock,
         )
 
     def deliver(self, most: int = 1) -> int:
@@ -479,7 +606,7 @@ class Process:
 
         What is finished is deleted when the invocation ends, and not at all if the process dies before.
         """
-        messages = self.world.queue.receive(most, hidden_for=VISIBILITY)
+        messages = self.queue.receive(most, hidden_for=VISIBILITY)
         if not messages:
             return 0
         self._started = self.world.clock()
@@ -498,8 +625,122 @@ class Process:
         except Retryable:
             return 0  # the whole invocation failed, as when what was left of the pace could not be given back
         for message in finished:
-            self.world.queue.delete(message)
+            self.queue.delete(message)
         return len(finished)
+
+
+@dataclass
+class Undertaker:
+    """The way of permanent deletes through a world: they are asked for, approved, waited for and carried out.
+
+    Each invocation and each request of a person is a process of its own. ``fuse`` is of the next one; a crash uses it
+    up, and whoever pressed a button then presses it again.
+    """
+
+    world: World = field(default_factory=World)
+    fuse: Fuse = field(default_factory=Fuse)
+
+    def ask(self, resource: Resource, thing_id: str, **more: object) -> Command:
+        """A delete as the intake accepts it, in the queue."""
+        self.world.clock.advance(timedelta(seconds=1))
+        given = {"not_after": self.world.clock() + timedelta(days=60), **more}
+        delivery = str(given.pop("delivery", f"delete-{thing_id}-{self.world.clock()}"))
+        command = self.world.command(resource, thing_id, Action.DELETE, delivery, **given)
+        self.world.purge_queue.send(command.to_json())
+        return command
+
+    def deliver(self) -> int:
+        """One invocation."""
+        process = self.world.purge(self.fuse)
+        finished = process.deliver(10)
+        self._burn()
+        return finished
+
+    def work(self, *, most: int = 200) -> None:
+        """Deliver until the queue is empty, waiting as long as messages are hidden."""
+        for _ in range(most):
+            wait = self.world.next_visible(self.world.purge_queue)
+            if wait is None:
+                return
+            self.world.clock.advance(timedelta(seconds=wait))
+            self.world.land()
+            self.deliver()
+        raise AssertionError(f"the queue is not empty after {most} rounds")
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass. What was scheduled comes into the queue at its time, and is worked on."""
+        end = self.world.clock() + by
+        while due := sorted((at, name) for name, (at, _) in self.world.schedules.waiting.items() if at <= end):
+            at, name = due[0]
+            _, body = self.world.schedules.waiting.pop(name)
+            # EventBridge knows whole seconds only.
+            self.world.clock.now = max(at.replace(microsecond=0), self.world.clock())
+            self.world.purge_queue.send(body)
+            self.work()
+        self.world.clock.now = max(end, self.world.clock())
+
+    def wanted(self, command: Command) -> Wanted:
+        """What stands to be approved."""
+        request = self.world.approvals.newest(command.org_id, command.intent_id)
+        assert request is not None, "nobody was asked"
+        return request
+
+    def approve(self, command: Command, who: str = "bob") -> Mapping[str, object]:
+        """Press on approve until it is taken, and let it be worked on."""
+        told = self.press("approve", self.wanted(command).hash, who)
+        self.work()
+        return told
+
+    def refuse(self, command: Command, who: str = "bob", why: str = "") -> Mapping[str, object]:
+        """Press on reject until it is taken, and let it be worked on."""
+        told = self.press("reject", self.wanted(command).hash, who, why)
+        self.work()
+        return told
+
+    def press(self, what: Literal["approve", "reject"], name: str, who: str, why: str = "") -> Mapping[str, object]:
+        """What a person does under their own identity. After a crash, and when AWS fails, they do it again."""
+        for _ in range(5):
+            try:
+                return self._pressed(what, name, who, why)
+            except (Crash, Retryable):
+                continue
+            finally:
+                self._burn()
+        raise AssertionError("it was never taken")
+
+    def _pressed(self, what: Literal["approve", "reject"], name: str, who: str, why: str) -> Mapping[str, object]:
+        operating = self.world.operating(self.fuse)
+        arn = self.world.people.people[who].iam
+        if arn is not None:
+            return operate(operating, f"POST /approvals/{{hash}}/{what}", arn, {"why": why}, hash=name)[1]
+        team, _, user = str(self.world.people.people[who].slack).partition("/")
+        found = self.world.people.find(team, user)
+        assert found is not None
+        approving = operating.approving
+        after = approving.approve(name, *found) if what == "approve" else approving.refuse(name, *found, why)
+        return {"hash": after.hash}
+
+    def _burn(self) -> None:
+        if self.fuse.dead or self.fuse.blown:
+            self.fuse = Fuse()
+
+    def deletes(self, thing_id: str) -> list[LoggedCall]:
+        """Every call to delete the thing that reached Tallyfy."""
+        return [call for call in self.world.writes() if call.id == thing_id and call.action == "delete"]
+
+
+def operate(
+    operating: Operating, route: str, caller: str, body: object = None, **parameters: str
+) -> tuple[int, Mapping[str, object]]:
+    """A request behind AWS_IAM, from the event on."""
+    event = {
+        "routeKey": route,
+        "requestContext": {"authorizer": {"iam": {"userArn": caller}}},
+        "pathParameters": parameters,
+        "body": "" if body is None else body if isinstance(body, str) else json.dumps(body),
+    }
+    status, told = operating.answer(Request.of(event))
+    return int(status), told
 
 
 POLICY = """
@@ -531,7 +772,7 @@ class Night:
     """Of the next invocation; a crash uses it up."""
 
     def __post_init__(self) -> None:
-        self.queue = MemoryQueue(self.world.clock)
+        self.queue = self.world.sweeps_queue
         self.bulk = MemoryQueue(self.world.clock)
         self.purge = MemoryQueue(self.world.clock)
         self.slept: list[float] = []
@@ -585,6 +826,8 @@ class Night:
                 bus=bus,
                 clock=world.clock,
             ),
+            approvals=Approvals(rows, TERMS.keep, world.clock),
+            people=world.people,
             policy=self.policy,
             mode=self.mode,
             org_ids=frozenset({ORG}),
@@ -623,12 +866,13 @@ class Night:
     def work(self) -> None:
         """Let workers carry out what the sweep asked for."""
         self.world.policy = self.policy
-        for queue, capabilities in ((self.bulk, ORDINARY), (self.purge, PERMANENT)):
+        workers = ((self.bulk, self.world.process(ORDINARY)), (self.purge, self.world.purge()))
+        for queue, worker in workers:
             for entry in list(queue.entries.values()):
                 self._handed_on.append(Command.model_validate_json(entry.message.body))
-                self.world.queue.send(entry.message.body)
+                worker.queue.send(entry.message.body)
             queue.entries.clear()
-            self.world.drain(self.world.process(capabilities), most=20_000)
+            self.world.drain(worker, most=20_000)
 
     def drain(self, *, most: int = 1000, work: bool = True) -> int:
         """Deliver until the queue is empty, waiting as long as messages are hidden; how many invocations it took."""

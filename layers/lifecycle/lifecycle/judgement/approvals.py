@@ -75,10 +75,17 @@ def approve(request: Request, person: str, now: int) -> Request:
 
 
 def refuse(request: Request, person: str, why: str, now: int) -> Request:
-    """End a request. Whoever asked may do so as well: it takes nothing from anyone."""
+    """End a request. Whoever asked may do so as well: it takes nothing from anyone. Twice is as once."""
+    if request.refused_by == person:
+        return request
     if request.stands(now) is not Stand.OPEN:
         raise Rejected(Code.UNKNOWN_APPROVAL, f"This request is {request.stands(now)} already.")
     return replace(request, refused_by=person, why=why)
+
+
+def withdraw(request: Request, person: str, why: str) -> Request:
+    """Refuse it even where it was approved: what was not done by then is not done any more."""
+    return request if request.refused_by else replace(request, refused_by=person, why=why)
 
 
 def _may_speak(request: Request, person: str, now: int) -> None:

@@ -104,9 +104,14 @@ class People(OperatorsFile):
         return next(((n, p) for n, p in self.people.items() if p.iam is not None and p.iam == arn), None)
 
     def name_of(self, said: str) -> str:
-        """One name for whoever is called by their name here, their ARN or their Slack user; else what was said."""
+        """One name for whoever is called by their name here, their ARN or their Slack user; else what was said.
+
+        Slack shows a user with or without the workspace, and mentions one as ``<@U034FGHIJ>``.
+        """
         plain = said.strip()
+        user = plain.removeprefix("<@").partition(">")[0].partition("|")[0]
         for name, person in self.people.items():
-            if plain.casefold() == name or plain in {person.iam, person.slack}:
+            bare = person.slack.partition("/")[2] if person.slack else None
+            if plain.casefold() == name or plain in {person.iam, person.slack} or user == bare:
                 return name
         return plain

@@ -5,7 +5,7 @@ command concluded, so that an older command that arrives late is superseded. Tim
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from lifecycle.words.capabilities import Action
@@ -120,12 +120,15 @@ class Conflict:
     """The same intent id came with another meaning. The recorded one stands."""
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
 type Claim = Claimed | Concluded | Busy | Conflict
 
 
 def millis(moment: datetime) -> int:
-    """Milliseconds since 1970, UTC."""
-    return int(moment.timestamp() * 1000)
+    """Milliseconds since 1970, UTC. Exact: a float may come out one too small, and then one moment has two numbers."""
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def claim(

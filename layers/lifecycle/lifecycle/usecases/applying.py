@@ -23,8 +23,9 @@ from lifecycle.adapters.tallyfy import Tallyfy
 from lifecycle.judgement.belts import over_caps
 from lifecycle.judgement.plan import Closing, Entry, Heading, Plan, entries
 from lifecycle.judgement.policy import Policy
-from lifecycle.judgement.transitions import OPEN, IntentRow, Status
+from lifecycle.judgement.transitions import OPEN, IntentRow, Status, millis
 from lifecycle.usecases.planning import key_of
+from lifecycle.usecases.safeguards import name_in_plan
 from lifecycle.usecases.undoing import undo_command
 from lifecycle.words.capabilities import Capability, State, capability
 from lifecycle.words.commands import SWEEP, UNDO, Command, Expect, one_line
@@ -42,7 +43,7 @@ _FRESH = timedelta(days=7)
 _KEEP = timedelta(days=400)
 _DUE_FOR = timedelta(days=2)
 """How long a command of a plan may wait. After that another night decides anew."""
-_UNDONE = frozenset({*OPEN, Status.DONE})
+_UNDONE = frozenset({*OPEN, Status.DONE, Status.DEAD_LETTERED})
 """What was done, and what may still be done: an undo comes before it then."""
 _SKIPPED = frozenset(
     {
@@ -158,20 +159,27 @@ class Applying:
         return state
 
     def take_back(self, plan: Plan, *, by: str) -> Application:
-        """Undo what was done of the reversible half, or go on where that stood. Raises as ``carry_on``."""
+        """Undo what was done of the reversible half, or go on where that stood. Raises as ``carry_on``.
+
+        What was not begun of the plan by then is never begun. The caller has made sure that nobody else applies it.
+        """
         state, version = self._read(plan, Part.TAKEN_BACK)
         if state.stage == Stage.DONE:
             return state
         if not state.stage:
             state = Application(stage=Stage.REST, requested_by=by, source=UNDO, begun_at=self.clock().isoformat())
+            version = self._save(plan, Part.TAKEN_BACK, state, version)
+        self._stop(plan, Part.IRREVERSIBLE, state.requested_by)
+        applied = self._stop(plan, Part.REVERSIBLE, state.requested_by)
         with tempfile.TemporaryDirectory() as scratch:
             lines = Path(scratch, "plan.jsonl")
             self._fetch(plan, lines)
-            for batch in batched(islice(_due(lines, Part.REVERSIBLE), state.sent, None), _BATCH, strict=False):
+            due = enumerate(_due(lines, Part.REVERSIBLE))
+            for batch in batched(islice(due, state.sent, None), _BATCH, strict=False):
                 if self.time_left() < _NEEDED_SECONDS:
                     raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
-                found = [self.ledger.find(self._intent_id(plan, entry.thing)) for entry in batch]
-                undone = [intent for intent in found if intent is not None and intent.status in _UNDONE]
+                found = [self._begun(plan, entry, applied, sent=number < applied.sent) for number, entry in batch]
+                undone = [one for one in found if one is not None and (one.status in _UNDONE or one.maybe_acted)]
                 texts = [self._undo(intent, state.requested_by).to_json() for intent in undone]
                 if texts:
                     self.bulk.send_all(texts)
@@ -181,6 +189,34 @@ class Applying:
         state = replace(state, stage=Stage.DONE)
         self._save(plan, Part.TAKEN_BACK, state, version)
         return state
+
+    def _stop(self, plan: Plan, part: Part, by: str) -> Application:
+        """Let nothing more of a part begin. Answers how far it had come, with what was sent and not yet counted."""
+        state, version = self._read(plan, part)
+        if state.stage in {Stage.FIRST, Stage.REST}:
+            most = max(state.sent, _FIRST) if state.stage == Stage.FIRST else state.sent + _BATCH
+            state = replace(state, stage=Stage.STOPPED, sent=most, why=f"{by} took the plan back.")
+            self._save(plan, part, state, version)
+        return state
+
+    def _begun(self, plan: Plan, entry: Entry, applied: Application, *, sent: bool) -> IntentRow | None:
+        """What the ledger says of an entry. Of one that still waits in its queue it says nothing yet."""
+        intent = self.ledger.find(self._intent_id(plan, entry))
+        if intent is not None or not sent:
+            return intent
+        command = self._command(plan, entry, applied)
+        return IntentRow(
+            intent_id=command.intent_id,
+            meaning=command.meaning,
+            action=command.action,
+            resource=command.resource,
+            org_id=command.org_id,
+            id=command.thing_id,
+            source=command.source,
+            requested_by=command.requested_by,
+            why=command.reason,
+            issued_at=millis(command.issued_at),
+        )
 
     def _undo(self, intent: IntentRow, by: str) -> Command:
         name = intent_id(self.id_key(), UNDO, intent.intent_id)
@@ -208,7 +244,7 @@ class Applying:
             self._send(plan, first, state)
             self._save(plan, part, replace(state, sent=len(first)), version)
             raise Throttled(Code.IN_LINE, f"The first {len(first)} are under way.", retry_after=self.look_again)
-        intents = [self.ledger.find(self._intent_id(plan, entry.thing)) for entry in first]
+        intents = [self.ledger.find(self._intent_id(plan, entry)) for entry in first]
         ended = [intent for intent in intents if intent is not None and intent.status not in OPEN]
         if len(ended) < len(first):
             raise Throttled(Code.IN_LINE, "The first ones are under way.", retry_after=self.look_again)
@@ -284,13 +320,13 @@ class Applying:
             reason=one_line(entry.decision.reason, most=500),
             issued_at=now,
             not_after=now + _DUE_FOR,
-            intent_id=self._intent_id(plan, entry.thing),
+            intent_id=self._intent_id(plan, entry),
             plan=plan.hash if doing.permanent else None,
             expect=expectation(entry.thing),
         )
 
-    def _intent_id(self, plan: Plan, thing: Thing) -> str:
-        return intent_id(self.id_key(), SWEEP, f"{plan.hash}/{thing.resource}/{thing.id}")
+    def _intent_id(self, plan: Plan, entry: Entry) -> str:
+        return intent_id(self.id_key(), SWEEP, name_in_plan(plan.hash, _doing(entry), entry.thing.id))
 
     def _remember(self, plan: Plan) -> None:
         """Keep the policy that was applied last: a change of it is measured against it."""

@@ -1,5 +1,6 @@
 """A person approves or refuses what cannot be undone. Who they are, the channel has proved."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from lifecycle.words.commands import one_line
 from lifecycle.words.errors import Code, Rejected
 
 _BY_NAME = {doing.name: doing for doing in TABLE}
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ class Approving:
 
     def find(self, name: str, person: Person) -> Request:
         """The request of this hash, if it concerns this person. Raises ``Rejected``."""
-        for org_id in sorted(self.org_ids):
+        for org_id in sorted(self.org_ids) if _HASH.fullmatch(name) else ():
             request = self.approvals.find(org_id, name)
             if request is not None and person.approves_of(_doings(request), org_id):
                 return request
@@ -51,7 +53,7 @@ class Approving:
 
         An approval that is repeated sends the message again: it may have been lost with the first one.
         """
-        known = self.find(name, person)
+        known = self._newest(name, person)
         now = millis(self.clock())
         after = self.approvals.change(known.org_id, name, lambda request: rules.approve(request, who, now))
         if after is None:
@@ -63,7 +65,7 @@ class Approving:
 
     def refuse(self, name: str, who: str, person: Person, why: str) -> Request:
         """End a request for good. Raises ``Rejected`` if it has ended already."""
-        known = self.find(name, person)
+        known = self._newest(name, person)
         now, said = millis(self.clock()), one_line(why, most=200) if why.strip() else ""
         after = self.approvals.change(known.org_id, name, lambda request: rules.refuse(request, who, said, now))
         if after is None:
@@ -72,10 +74,21 @@ class Approving:
         self.signals.note(Signal.APPROVAL_REFUSED, {"approval": name, "by": who, "subject": after.subject})
         return after
 
+    def _newest(self, name: str, person: Person) -> Request:
+        """Find a request as it is to be approved or refused: not one whose subject looks different since."""
+        known = self.find(name, person)
+        newest = self.approvals.newest(known.org_id, known.subject)
+        if newest is None or newest.hash != name:
+            now = f" Look at {newest.hash}." if newest else ""
+            raise Rejected(Code.UNKNOWN_APPROVAL, f"It was changed since, so this request counts no more.{now}")
+        return known
+
     def _go_on(self, request: Request) -> None:
         queue = self.sweeps if request.about == About.PLAN else self.purge
         queue.send(request.message)
 
 
 def _doings(request: Request) -> frozenset[Capability]:
-    return frozenset(_BY_NAME[name] for name in request.capabilities if name in _BY_NAME)
+    """What would be done. If any of it is not known here, nobody may approve it."""
+    known = frozenset(_BY_NAME[name] for name in request.capabilities if name in _BY_NAME)
+    return known if len(known) == len(set(request.capabilities)) else frozenset()

@@ -6,7 +6,7 @@ One effect per intent, whatever is delivered twice, late, or cut off in the midd
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -208,8 +208,10 @@ class Worker:
         seen, ruling = self._look(command, claim)
         may_come_to_it = ruling.verdict is Verdict.ACT or ruling.until is not None
         if self.safeguards is None or not doing.permanent or seen is None or not may_come_to_it:
-            return _without_acting(ruling) or self._act(command, doing, _counts(seen))
-        ready = self.safeguards.judge(command, seen, ruling.until)
+            end = _without_acting(ruling)
+            return self._told_more(command, end, ruling, seen) if end else self._act(command, doing, _counts(seen))
+        with self._heeding(command.org_id):
+            ready = self.safeguards.judge(command, seen, ruling.until, in_doubt=claim.rows.intent.maybe_acted)
         if isinstance(ready, End):
             return ready
         # An export may have taken minutes.
@@ -218,6 +220,19 @@ class Worker:
         if end is None and (again is None or what_would_go(command, again) != ready.shown):
             end = End(Status.REJECTED, Code.CHANGED, "It was changed while it was exported, so it is not deleted.")
         return end or self._act(command, doing, ready.evidence)
+
+    def _told_more(self, command: Command, end: End, ruling: Ruling, seen: Thing | None) -> End:
+        """Add to an end what an earlier attempt that was cut off could not say any more."""
+        if ruling.verdict is Verdict.REACHED and command.undoes:
+            return self._compared(command, end, seen)
+        if self.safeguards is None or not command.capability.permanent:
+            return end
+        if ruling.verdict is Verdict.REACHED:
+            return replace(end, evidence=self.safeguards.evidence(command))
+        if ruling.code is Code.NOT_ARCHIVED and self.safeguards.was_asked(command):
+            label = command.resource.label
+            return replace(end, reason=f"The {label} was restored since its delete was asked for. That is cancelled.")
+        return end
 
     def _look(self, command: Command, claim: Claim) -> tuple[Thing | None, Ruling]:
         with self._heeding(command.org_id):
@@ -249,28 +264,36 @@ class Worker:
         except (Ambiguous, Rejected) as error:
             if error.code is not Code.FORBIDDEN and self._is_reached(command, doing, error):
                 reason = f"The {label} is {doing.reaches}, as a second look showed."
-                return End(Status.DONE, Code.CONFIRMED, reason, evidence)
-            raise
-        lost = self._lost(command) if command.undoes else ""
-        if lost:
-            return End(Status.DONE, Code.RESTORED_IN_PART, f"The {label} is {doing.reaches}, but {lost}.", evidence)
-        return End(Status.DONE, Code.ACTED, f"The {label} is {doing.reaches}.", _joined(evidence, receipt.evidence))
+                end = End(Status.DONE, Code.CONFIRMED, reason, evidence)
+            else:
+                raise
+        else:
+            found = _joined(evidence, receipt.evidence)
+            end = End(Status.DONE, Code.ACTED, f"The {label} is {doing.reaches}.", found)
+        return self._compared(command, end) if command.undoes else end
 
-    def _lost(self, command: Command) -> str:
-        """What an undo did not bring back, by the counts before and after; empty if all did, or nothing is known."""
-        undone = self.ledger.find(command.undoes or "")
-        before = json.loads(undone.evidence) if undone is not None and undone.evidence else {}
+    def _compared(self, command: Command, end: End, seen: Thing | None = None) -> End:
+        """Hold what an undo brought back against what was archived. More may have come: that is no loss."""
+        if command.action is not Action.RESTORE:
+            return end
         try:
-            with self._heeding(command.org_id):
-                seen = self.tallyfy.look(command.org_id, command.resource, command.thing_id)
+            undone = self.ledger.find(command.undoes or "")
+            if seen is None:
+                with self._heeding(command.org_id):
+                    seen = self.tallyfy.look(command.org_id, command.resource, command.thing_id)
         except (Retryable, Rejected):
-            return ""  # The restore itself was answered; a count that cannot be had must not put it in doubt.
+            return end  # The restore itself was answered; a count that cannot be had must not put it in doubt.
+        before = json.loads(undone.evidence) if undone is not None and undone.evidence else {}
         after = json.loads(_counts(seen) or "{}")
-        return " and ".join(
+        lost = " and ".join(
             f"{before[name]} {name} were archived and {after[name]} came back"
             for name in ("tasks", "comments")
-            if name in before and name in after and after[name] != before[name]
+            if name in before and name in after and after[name] < before[name]
         )
+        if not lost:
+            return end
+        reason = f"The {command.resource.label} is {command.capability.reaches}, but {lost}."
+        return replace(end, code=Code.RESTORED_IN_PART, reason=reason)
 
     def _is_reached(self, command: Command, doing: Capability, trouble: Ambiguous | Rejected) -> bool:
         """Look again. If that fails as well, the doubt about the write must not be lost over the failed read."""

@@ -77,7 +77,7 @@ def _why(body: bytes) -> str:
         return ""
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     why = said.get("why", "") if isinstance(said, dict) else None
     if not isinstance(why, str) or len(why) > _MOST_WHY:

@@ -16,10 +16,12 @@ from lifecycle.adapters.bus import Bus
 from lifecycle.adapters.schedules import Schedules
 from lifecycle.judgement import approvals as rules
 from lifecycle.judgement.approvals import About, Request, Stand
+from lifecycle.judgement.manifest import Manifest
 from lifecycle.judgement.people import People
 from lifecycle.judgement.transitions import End, Status, millis
-from lifecycle.usecases.export import Export
+from lifecycle.usecases.export import Export, folder_of, verify
 from lifecycle.usecases.outcomes import SCHEMA_VERSION
+from lifecycle.words.capabilities import Capability
 from lifecycle.words.commands import PLAN, SWEEP, Command
 from lifecycle.words.errors import Code, LifecycleError
 from lifecycle.words.intents import intent_id
@@ -50,41 +52,55 @@ class Safeguards:
     id_key: Callable[[], bytes]
     clock: Callable[[], datetime]
 
-    def judge(self, command: Command, seen: Thing, until: datetime | None) -> End | Ready:
-        """May it be destroyed now? Not before ``until``. Raises ``Parked`` where it has to wait, ``Retryable``."""
+    def judge(self, command: Command, seen: Thing, until: datetime | None, *, in_doubt: bool = False) -> End | Ready:
+        """May it be destroyed now? Not before ``until``. Raises ``Parked`` where it has to wait, ``Retryable``.
+
+        ``in_doubt``: an earlier attempt may have sent its delete, and that may still take effect.
+        """
         shown = what_would_go(command, seen)
         end = self._approved_by_plan(command) if command.source == PLAN else self._approved(command, shown)
         if end is not None:
             return end
         if until is not None:
-            self.schedules.at(until, f"grace-{command.intent_id}", command.to_json())
+            self._come_back("grace", until, command)
             raise Parked(Code.IN_GRACE, f"It was approved and is deleted after {_day(until)}, if nothing changes.")
-        return self._exported(command, seen, shown)
+        return self._exported(command, seen, shown, in_doubt=in_doubt)
+
+    def evidence(self, command: Command) -> str:
+        """Where the export of something that is gone lies, as in ``Ready``; empty if there is none."""
+        folder = _folder(command)
+        manifest, _ = verify(self.export.objects, folder, scratch=self.export.scratch)
+        return _evidence(folder, manifest) if manifest else ""
+
+    def was_asked(self, command: Command) -> bool:
+        """Whether people were asked about it, so that it looked as if it could be deleted."""
+        return self.approvals.newest(command.org_id, command.intent_id) is not None
 
     def _approved(self, command: Command, shown: str) -> End | None:
         request = self.approvals.newest(command.org_id, command.intent_id)
         now = millis(self.clock())
         if request is None:
-            return self._ask(command, shown)
-        stand = request.stands(now)
-        if request.shown != shown:
-            if stand is Stand.APPROVED:
-                reason = "It was changed after it had been approved, so the delete is cancelled. Ask anew."
-                return End(Status.REJECTED, Code.CHANGED, reason)
-            return self._ask(command, shown)
-        match stand:
-            case Stand.APPROVED:
+            raise self._ask(command, shown)
+        match request.stands(now):
+            case Stand.APPROVED if request.shown == shown:
                 return None
+            case Stand.APPROVED:
+                reason = (
+                    f"It is not what was approved, so the delete is cancelled: {_differs(request, shown)}. Ask anew."
+                )
+                return End(Status.REJECTED, Code.CHANGED, reason)
             case Stand.REFUSED:
                 why = f": {request.why}" if request.why else "."
                 return End(Status.REJECTED, Code.NOT_APPROVED, f"{request.refused_by} refused it{why}")
             case Stand.LAPSED:
                 reason = f"Nobody approved it before {_day(_moment(request.lapses_at))}. Ask anew if it is still meant."
                 return End(Status.REJECTED, Code.LAPSED, reason)
+            case Stand.OPEN if request.shown == shown:
+                raise self._waiting(request, command)
             case Stand.OPEN:
-                raise Parked(Code.AWAITING_APPROVAL, _waits(request))
+                raise self._ask(command, shown)
 
-    def _ask(self, command: Command, shown: str) -> End | None:
+    def _ask(self, command: Command, shown: str) -> Parked:
         now = self.clock()
         lapses_at = now + timedelta(hours=self.people.approvals.hours)
         request = self.approvals.ask(
@@ -102,33 +118,78 @@ class Safeguards:
                 capabilities=(command.capability.name,),
             )
         )
+        return self._waiting(request, command)
+
+    def _waiting(self, request: Request, command: Command) -> Parked:
+        """Each time it is looked at: whoever made the request may have been cut off before the rest."""
         # It comes back when nobody has spoken in time, to say so.
-        self.schedules.at(_moment(request.lapses_at), f"lapse-{request.hash[:48]}", command.to_json())
+        self._come_back("lapse", _moment(request.lapses_at), command)
         announce_request(self.bus, request)
-        raise Parked(Code.AWAITING_APPROVAL, _waits(request))
+        return Parked(Code.AWAITING_APPROVAL, _waits(request))
+
+    def _come_back(self, why: str, moment: datetime, command: Command) -> None:
+        """Let the command come back, not before that moment: it would find nothing changed, and nothing comes twice.
+
+        A schedule knows whole seconds only. One of the same name is left as it is, so the name tells moments apart.
+        """
+        at = moment.replace(microsecond=0) + timedelta(seconds=1)
+        name = rules.name({"intent_id": command.intent_id, "at": at.isoformat()})
+        self.schedules.at(at, f"{why}-{name[:48]}", command.to_json())
 
     def _approved_by_plan(self, command: Command) -> End | None:
         """A plan is approved as a whole. That the command is part of it shows in its name, which only we can make."""
         request = self.approvals.find(command.org_id, command.plan) if command.plan else None
-        named = f"{command.plan}/{command.resource}/{command.thing_id}"
+        named = name_in_plan(command.plan or "", command.capability, command.thing_id)
         ours = command.intent_id == intent_id(self.id_key(), SWEEP, named)
         if not ours or request is None or request.about != About.PLAN or request.subject != command.plan:
             return End(Status.REJECTED, Code.NOT_APPROVED, "It is not part of a plan that was approved.")
-        if request.stands(millis(self.clock())) is not Stand.APPROVED:
+        stand = request.stands(millis(self.clock()))
+        if stand is Stand.REFUSED:
+            return End(
+                Status.REJECTED, Code.NOT_APPROVED, f"{request.refused_by} refused the plan. {request.why}".strip()
+            )
+        if stand is not Stand.APPROVED or command.capability.name not in request.capabilities:
             return End(Status.REJECTED, Code.NOT_APPROVED, "The plan was not approved by enough people.")
         return None
 
-    def _exported(self, command: Command, seen: Thing, shown: str) -> End | Ready:
-        folder = f"exports/{command.org_id}/{command.resource}/{command.thing_id}/{command.intent_id}"
+    def _exported(self, command: Command, seen: Thing, shown: str, *, in_doubt: bool) -> End | Ready:
+        folder = _folder(command)
+        if in_doubt:
+            # While the delete lands, another export would find less, and take the place of the one that has it all.
+            kept, wrong = verify(self.export.objects, folder, scratch=self.export.scratch)
+            fresh = kept is not None and (seen.last_updated is None or seen.last_updated <= kept.made_at)
+            if kept is not None and kept.complete and fresh and not wrong:
+                return Ready(shown, _evidence(folder, kept))
         manifest = self.export.make(command.org_id, seen, folder, intent_id=command.intent_id)
         if manifest.missing:
             reason = f"It is not deleted, because its export is not complete: {' '.join(manifest.missing)}"
             return End(Status.REJECTED, Code.EXPORT_INCOMPLETE, reason[:1000])
-        wrong = self.export.verify(folder)
+        found, wrong = verify(self.export.objects, folder, scratch=self.export.scratch)
+        if found is not None and found.digest != manifest.digest:
+            wrong = (*wrong, "its manifest is another one.")
         if wrong:
             reason = f"It is not deleted, because its export reads back differently: {' '.join(wrong)}"
             return End(Status.REJECTED, Code.EXPORT_DIFFERS, reason[:1000])
-        return Ready(shown, json.dumps({"export": folder, "manifest": manifest.digest}))
+        return Ready(shown, _evidence(folder, manifest))
+
+
+def name_in_plan(plan: str, doing: Capability, thing_id: str) -> str:
+    """What the intent of one thing in a plan is named after. The name of an archive is not that of a delete."""
+    return f"{plan}/{doing.name if doing.permanent else doing.resource}/{thing_id}"
+
+
+def _folder(command: Command) -> str:
+    return folder_of(command.org_id, command.resource, command.thing_id, command.intent_id)
+
+
+def _evidence(folder: str, manifest: Manifest) -> str:
+    return json.dumps({"export": folder, "manifest": manifest.digest})
+
+
+def _differs(request: Request, shown: str) -> str:
+    """Which of the facts that were shown are others now."""
+    before, after = json.loads(request.shown), json.loads(shown)
+    return ", ".join(sorted(name for name in before | after if before.get(name) != after.get(name)))
 
 
 def what_would_go(command: Command, seen: Thing) -> str:

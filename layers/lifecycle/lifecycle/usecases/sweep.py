@@ -24,6 +24,7 @@ from lifecycle.adapters.queues import Later, Message, Queue
 from lifecycle.adapters.rows import Change, Contention, Key, Rows, Value
 from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.adapters.tallyfy import Tallyfy
+from lifecycle.judgement import approvals as rules
 from lifecycle.judgement import waiting
 from lifecycle.judgement.approvals import About, Request, Stand
 from lifecycle.judgement.census import Census, lists_of
@@ -313,9 +314,15 @@ class Sweep:
         applying = self.applying()
         plan = applying.plan(org_id, name)
         if errand.kind is Kind.UNDO:
+            # What was approved of it and is not done by now is not done any more.
+            off = partial(rules.withdraw, person=self.people.name_of(by), why="The plan was taken back.")
+            self.approvals.change(org_id, name, off)
             self._report(Signal.PLAN_TAKEN_BACK, plan, applying.take_back(plan, by=by).sent, ())
             return
         refusals = applying.refusals(plan, PLAN)
+        taken_back = applying.find(plan, Part.TAKEN_BACK)
+        if taken_back.stage:
+            refusals = (*refusals, f"{taken_back.requested_by} took it back. Make a new plan.")
         if refusals:
             raise Rejected(Code.PLAN_STOPPED, " ".join(refusals))
         parts: list[Application] = []

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from lifecycle.adapters.ledger import Ledger
 from lifecycle.adapters.queues import Queue
 from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.judgement.people import Person
-from lifecycle.judgement.transitions import IntentRow
+from lifecycle.judgement.transitions import DEAD, IntentRow, Status
 from lifecycle.usecases.intake import LONGEST_WAIT
 from lifecycle.words.capabilities import Action, Capability, Resource, capability
 from lifecycle.words.commands import UNDO, Command
 from lifecycle.words.errors import Code, Rejected
 from lifecycle.words.intents import intent_id
+
+_NOTHING_DONE = frozenset({Status.UNCHANGED, Status.SUPERSEDED})
+"""Ends after which no copy of a command ever does anything. What was refused or given up may be sent again."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +34,8 @@ class Undoing:
     def undo(self, target: str, *, by: str, person: Person, reply_to: str | None = None) -> str:
         """Undo one intent; the intent id of the undo, the same whoever asks and however often.
 
-        It may come before what it undoes was done: then that is superseded. Raises ``Rejected`` for an intent that is
-        not known, cannot be undone, or is not this person's to undo.
+        It may come before what it undoes was done: then that is superseded. An undo that failed is tried again. Raises
+        ``Rejected`` for an intent that is not known, cannot be undone, or is not this person's to undo.
         """
         intent = self.ledger.find(target)
         if intent is None or not intent.id or intent.org_id not in self.org_ids:
@@ -40,10 +44,14 @@ class Undoing:
         here = person.organization is None or person.organization == intent.org_id
         if not here or not person.allows(doing):
             raise Rejected(Code.RIGHT_MISSING, f"You may not ask for {doing.name}. people.toml says who may do what.")
+        if intent.status in _NOTHING_DONE and not intent.maybe_acted:
+            reason = f"It ended as {intent.status} and changed nothing, so there is nothing to undo."
+            raise Rejected(Code.NOT_POSSIBLE, reason)
         name = intent_id(self.id_key(), UNDO, target)
-        if self.ledger.find(name) is None:
+        known = self.ledger.find(name)
+        if known is None or known.status in DEAD:
             command = undo_command(intent, name=name, by=by, now=self.clock(), reply_to=reply_to)
-            self.commands.send(command.to_json())
+            self.commands.send(command.to_json(), {"redrive": str(known.redrive + 1)} if known else None)
         self.signals.note(Signal.ACCEPTED, {"intent_id": name, "source": UNDO, "capability": doing.name})
         return name
 
@@ -57,8 +65,12 @@ def undo_of(intent: IntentRow) -> Capability:
 
 
 def undo_command(intent: IntentRow, *, name: str, by: str, now: datetime, reply_to: str | None = None) -> Command:
-    """The command that takes an intent back."""
+    """The command that takes an intent back.
+
+    It is younger than that, even where the clock that accepted it was ahead of ours.
+    """
     doing = undo_of(intent)
+    issued_at = max(now, _EPOCH + timedelta(milliseconds=intent.issued_at + 1))
     return Command(
         action=doing.action,
         resource=doing.resource,
@@ -67,8 +79,8 @@ def undo_command(intent: IntentRow, *, name: str, by: str, now: datetime, reply_
         requested_by=by,
         source=UNDO,
         reason=f"Undo of {intent.intent_id}.",
-        issued_at=now,
-        not_after=now + LONGEST_WAIT,
+        issued_at=issued_at,
+        not_after=issued_at + LONGEST_WAIT,
         intent_id=name,
         undoes=intent.intent_id,
         reply_to=reply_to,

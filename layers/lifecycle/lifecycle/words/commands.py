@@ -196,8 +196,12 @@ class Command(_Asked):
 
     @property
     def meaning(self) -> str:
-        """What makes two commands the same: all that was asked, none of the times or names given at intake."""
-        kept = {"action", "resource", "org_id", "requested_by", "reason", "expect", "allow_in_use"}
+        """What makes two commands the same: all that was asked, none of the times or names given at intake.
+
+        An undo is the same whoever asks for it: two people may, and it is done once.
+        """
+        kept = {"action", "resource", "org_id", "reason", "expect", "allow_in_use"}
+        kept |= {"requested_by"} if self.undoes is None else set()
         kept.add("id" if self.find is None else "find")
         if self.undoes is not None:
             kept.remove("requested_by")  # whoever takes it back: it is taken back once
