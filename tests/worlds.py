@@ -673,7 +673,8 @@ class Undertaker:
         while due := sorted((at, name) for name, (at, _) in self.world.schedules.waiting.items() if at <= end):
             at, name = due[0]
             _, body = self.world.schedules.waiting.pop(name)
-            self.world.clock.now = max(at, self.world.clock())
+            # EventBridge knows whole seconds only.
+            self.world.clock.now = max(at.replace(microsecond=0), self.world.clock())
             self.world.purge_queue.send(body)
             self.work()
         self.world.clock.now = max(end, self.world.clock())

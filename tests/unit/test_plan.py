@@ -17,6 +17,7 @@ from lifecycle.judgement.holds import Holds
 from lifecycle.judgement.plan import (
     AGES,
     AgeBar,
+    Closing,
     Entry,
     Heading,
     Plan,
@@ -76,12 +77,12 @@ def run(number: int = 1, **facts: object) -> Thing:
     return replace(known, **facts)  # type: ignore[arg-type] # each test gives the fields of Thing
 
 
-def written(*made: Entry, failed: int = 0, heading: Heading = HEADING, twice: int = 0) -> tuple[bytes, Writer]:
+def written(*made: Entry, failed: int = 0, heading: Heading = HEADING, **said: tuple[str, ...]) -> tuple[bytes, Writer]:
     writer = Writer(heading, POLICY)
     lines = [writer.begin()]
     writer.fail(failed)
     lines += [writer.add(entry) for entry in made]
-    lines.append(writer.end(twice=twice))
+    lines.append(writer.end(Closing.model_validate({**writer.totals().model_dump(), **said})))
     return b"".join(lines), writer
 
 
@@ -231,7 +232,9 @@ def test_a_plan_is_named_by_the_hash_of_its_bytes() -> None:
         written(Entry(run(1), DUE)),
         written(Entry(run(1, name="x"), DUE), Entry(run(2), KEPT)),
         written(Entry(run(1), DUE), Entry(run(2), KEPT), failed=1),
-        written(Entry(run(1), DUE), Entry(run(2), KEPT), twice=1),
+        written(Entry(run(1), DUE), Entry(run(2), KEPT), unseen=("a list",)),
+        written(Entry(run(1), DUE), Entry(run(2), KEPT), stops=("a cap",)),
+        written(Entry(run(1), DUE), Entry(run(2), KEPT), person=("it grew",)),
         written(Entry(run(1), replace(DUE, rule="old")), Entry(run(2), KEPT)),
         written(Entry(run(1), replace(DUE, action=Action.DELETE)), Entry(run(2), KEPT)),
         *(
@@ -277,10 +280,10 @@ def test_lines_are_read_one_by_one() -> None:
         next(endless)
 
 
-def test_the_last_line_says_what_was_counted() -> None:
-    raw, writer = written(Entry(run(), DUE), failed=2, twice=3)
+def test_the_last_line_says_what_was_counted_and_what_it_comes_to() -> None:
+    raw, writer = written(Entry(run(), DUE), failed=2, stops=("a cap",))
     last = json.loads(raw.splitlines()[-1])
-    assert last["twice"] == 3
+    assert (last["unseen"], last["stops"], last["person"]) == ([], ["a cap"], [])
     assert Totals.model_validate(last) == writer.totals()
 
 

@@ -9,7 +9,7 @@ from cli.local.simulator import SeedRun, SeedTag
 from cli.trouble import Trouble
 from lifecycle.judgement.decide import Decision, Mode, decide
 from lifecycle.judgement.holds import Holds
-from lifecycle.judgement.plan import Entry, Heading, Writer
+from lifecycle.judgement.plan import Closing, Entry, Heading, Writer
 from lifecycle.judgement.policy import Policy
 from lifecycle.usecases.planning import key_of
 from lifecycle.words.capabilities import Action, Resource, State
@@ -180,7 +180,8 @@ def plan_file(folder: Path, *seen: Entry) -> Path:
     heading = Heading(org_id=ORG, sweep_id="s", made_at=NOW, policy=policy.digest, zone="UTC")
     writer = Writer(heading, policy)
     path = folder / "plan.jsonl"
-    path.write_bytes(b"".join([writer.begin(), *map(writer.add, seen), writer.end()]))
+    lines = [writer.begin(), *map(writer.add, seen)]
+    path.write_bytes(b"".join([*lines, writer.end(Closing(**writer.totals().model_dump()))]))
     return path
 
 
