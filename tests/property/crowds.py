@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, urlparse
 import requests
 from requests.adapters import BaseAdapter
 
+from lifecycle.adapters.approvals import Approvals
 from lifecycle.adapters.bus import MemoryBus
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.objects import FolderObjects
@@ -33,6 +34,7 @@ from lifecycle.adapters.signals import MemorySignals
 from lifecycle.adapters.tallyfy import PER_PAGE, HttpTallyfy, Tokens
 from lifecycle.judgement.decide import Mode
 from lifecycle.judgement.pace import Rate
+from lifecycle.judgement.people import People
 from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.sources import Sources
 from lifecycle.usecases.applying import Application, Part, Stage, application_key
@@ -248,6 +250,8 @@ class Crowded:
                 bus=self.bus,
                 clock=self.clock,
             ),
+            approvals=Approvals(self.rows, timedelta(days=400), self.clock),
+            people=People.parse("[people]\n"),
             policy=policy,
             mode=self.mode,
             org_ids=frozenset({ORG}),

@@ -111,8 +111,8 @@ def _thing(pick: random.Random, now: datetime) -> Thing:
         run_id=pick.choice([None] * 9 + [TEMPLATES[0]]) if resource is Resource.TASK else None,
         one_off=pick.choice([True] * 7 + [False, None]) if resource is Resource.TASK else None,
         uses=pick.choice([0, 0, 1]) if resource is Resource.TAG else None,
-        **dates,
     )
+    known = replace(known, **dates)  # type: ignore[arg-type] # mypy takes any name for any field
     if resource is Resource.RUN and state is State.ARCHIVED and pick.random() < 0.8:
         known = replace(known, status="archived")
     for name in ("name", "status", "template_id", "owners", "tags", "uses"):

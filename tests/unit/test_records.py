@@ -72,6 +72,7 @@ class TestRows:
             [listed({"id": 1}, total="1")],
             [listed({"id": 1}, total=2, pages=2), listed({"id": 1}, total=2, pages=2)],
             [listed({"id": 1}, total=2, pages=2), listed({"id": 2}, total=3, pages=2)],
+            [listed({"id": 1}, total=3, pages=2), listed({"id": 2}, total=2, pages=2)],
             [listed({"id": 1}, total=3, pages=3), listed(total=3, pages=3)],
             [listed({"id": 1}, "no row")],
             [answered(200, {"data": [{"id": 1}]})],
@@ -234,6 +235,7 @@ class TestSentOn:
     )
     def test_by_https_alone(self, tmp_path: Path, where: str) -> None:
         stand = CannedStand(sent_on(where), *[octets(b"x")] * 9)
+        stand.client._session.mount("http://", stand.canned)
         if where in {"", "//", "https://"}:  # The same address again, and https: without the token it is refused there.
             stand.canned.answers[1:] = [answered(401)]
         with pytest.raises((Rejected, Retryable)):

@@ -218,6 +218,7 @@ class TestErase:
 
 
 def test_help_says_that_it_is_no_undo(desk: Desk) -> None:
+    assert "verify" in desk.run("export", "--help").output
     for words in (("export", "--help"), ("export", "make", "--help")):
         result = desk.run(*words)
         assert result.exit_code == 0

@@ -37,7 +37,7 @@ from cli.local.simulator.messages import Answer, Call, Json
 from lifecycle.adapters.objects import FolderObjects, MemoryObjects
 from lifecycle.adapters.records import HttpRecords
 from lifecycle.judgement.manifest import Manifest, Part
-from lifecycle.usecases.export import Export, erase, folder_of, verify
+from lifecycle.usecases.export import Export, _Tally, erase, folder_of, verify
 from lifecycle.words.capabilities import Resource
 from lifecycle.words.errors import Code, Rejected, Retryable, Throttled, TokenRefused
 from lifecycle.words.things import Thing
@@ -340,7 +340,7 @@ class TestFiles:
     def test_one_that_is_only_mentioned_in_a_text_is_fetched_if_it_is_there(self, archive: Archive) -> None:
         stray, gone = make_id("stray"), make_id("gone")
         link = f'<a href="https://go.tallyfy.com/api/organizations/{ORG}/file/{stray}/dl">it</a>'
-        text = f"{link} /file/{gone} /file/{gone}0"
+        text = f"{link} /file/{gone} /file/{make_id('longer')}0"
         sown = SeedTask(id=make_id("one-off"), assets=[SeedAsset(id=stray, filename="x", content="stray bytes")])
         archive.simulator.merge(holding(tasks=[sown]))
         archive.simulator.organization.runs[ids.RUN].tasks[0].threads[0].content = text
@@ -348,8 +348,32 @@ class TestFiles:
         assert made.missing == ()
         assert archive.body(f"files/{stray}") == b"stray bytes"
         assert made.counts["files"] == 3
+        assert make_id("longer") not in {call.id for call in archive.simulator.log.calls}
         archive.simulator.add_fault(Fault.answer_status(403, path=f"{gone}/dl$"))
         assert archive.make().missing == (f"files/{gone}: Tallyfy forbids reading it (403).",)
+
+    def test_one_of_the_things_own_stays_so_wherever_else_it_is_mentioned(self) -> None:
+        name = make_id("asset")
+        own, text = {"assets": [{"id": name, "filename": "x.pdf"}]}, {"content": f"/file/{name}"}
+        for first, second in ((own, text), (text, own)):
+            met, more, both = _Tally(), _Tally(), _Tally()
+            met.see(first)
+            more.see(second)
+            met.add(more)
+            both.see({"first": first, "second": second})
+            assert [met.files[name].ours, both.files[name].ours] == [True, True]
+
+    def test_a_thread_counts_by_its_comments_and_each_of_them_once(self) -> None:
+        met = _Tally()
+        said = [{"id": 2, "content": "x"}, {"id": 3, "content": "y"}]
+        met.see({"threads": {"data": [{"id": 1, "comments": {"data": said}}, {"id": 4}]}, "comments": said[:1]})
+        assert met.comments == {"2", "3", "4"}
+
+    @pytest.mark.parametrize("key", ["checklist", "step"])
+    def test_those_of_its_template_are_none_of_its_own(self, key: str) -> None:
+        met = _Tally()
+        met.see({key: {"data": {"attachments": [{"id": make_id("asset"), "filename": "x.pdf"}]}}})
+        assert met.files == {}
 
 
 class TestLists:
@@ -557,6 +581,19 @@ class TestOthers:
         assert [step["title"] for step in template["steps"]["data"]] == ["Sign", "File"]
         assert {line["id"] for line in archive.lines("processes.jsonl")} == {make_id("run"), make_id("archived run")}
         assert {line["id"] for line in archive.lines("references.jsonl")} == {make_id("referring"), make_id("archived")}
+
+    def test_a_filter_that_tallyfy_does_not_heed_lets_nothing_else_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        archive = Archive(Simulator(clock=Clock(NOW)))
+        expected = archive.make(Resource.TEMPLATE, ids.TEMPLATE), archive.make(Resource.TAG, ids.USED_TAG)
+        whole = archive.stand.client.body
+        dropped = ("checklist_id", "tag_ids", "tag")
+
+        def heedless(org_id: str, path: str, query: Mapping[str, str]) -> object:
+            return whole(org_id, path, {name: value for name, value in query.items() if name not in dropped})
+
+        monkeypatch.setattr(archive.stand.client, "body", heedless)
+        found = archive.make(Resource.TEMPLATE, ids.TEMPLATE), archive.make(Resource.TAG, ids.USED_TAG)
+        assert [made.counts["processes"] for made in found] == [made.counts["processes"] for made in expected]
 
     def test_an_archived_template_is_found_in_its_list_with_its_steps_or_is_incomplete(
         self, monkeypatch: pytest.MonkeyPatch
