@@ -203,8 +203,6 @@ class Command(_Asked):
         kept = {"action", "resource", "org_id", "reason", "expect", "allow_in_use"}
         kept |= {"requested_by"} if self.undoes is None else set()
         kept.add("id" if self.find is None else "find")
-        if self.undoes is not None:
-            kept.remove("requested_by")  # whoever takes it back: it is taken back once
         return json.dumps(self.model_dump(mode="json", include=kept), sort_keys=True)
 
     @property
