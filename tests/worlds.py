@@ -848,6 +848,11 @@ class Night:
         errand = {"sweep_id": f"apply-{by}-{plan[:12]}", "org_id": ORG, "kind": "apply", "plan": plan}
         self.queue.send(json.dumps({**errand, "requested_by": by}))
 
+    def take_back(self, plan: str, *, by: str = "bob") -> None:
+        """What a person sends who undoes a plan."""
+        errand = {"sweep_id": f"undo-{by}-{plan[:12]}", "org_id": ORG, "kind": "undo", "plan": plan}
+        self.queue.send(json.dumps({**errand, "requested_by": by}))
+
     def deliver(self) -> bool:
         """One invocation with the next visible message; whether it was finished."""
         messages = self.queue.receive(1, hidden_for=5400)

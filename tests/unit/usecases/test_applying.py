@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import pytest
 
@@ -25,7 +26,7 @@ from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, Rejected
 from lifecycle.words.things import Thing
 from tests.builders import NOW, ORG
-from tests.worlds import ANY_WRITE, POLICY, Fuse, Night, When, World
+from tests.worlds import ANY_WRITE, POLICY, Fuse, Night, Undertaker, When, World
 
 OTHER_ORG = "1b" * 16
 
@@ -955,10 +956,24 @@ def test_the_schedule_never_does_what_cannot_be_undone() -> None:
     ]
 
 
+def _press(night: Night, plan: Plan, who: str, what: Literal["approve", "reject"] = "approve") -> None:
+    """Somebody says yes or no to what cannot be undone in a plan."""
+    Undertaker(night.world).press(what, plan.hash, who)
+
+
+def _approved(night: Night, plan: Plan) -> None:
+    """Apply a plan and let two people approve what cannot be undone in it; nothing of that is begun yet."""
+    night.apply(plan.hash)
+    night.drain()
+    assert _left(night) == UNTOUCHED
+    for who in ("bob", "cleo"):
+        _press(night, plan, who)
+
+
 def test_a_person_who_types_the_hash_does_through_the_queue_that_can() -> None:
     night = _lasting()
     plan = _planned(night)
-    night.apply(plan.hash, by="ada")
+    _approved(night, plan)
     purged: list[str] = []
     while night.queue.entries:
         night.turn(work=False)
@@ -973,20 +988,19 @@ def test_a_person_who_types_the_hash_does_through_the_queue_that_can() -> None:
     assert night.archived() == {*ARCHIVED, _id(33)}
     assert {(command.source, command.requested_by) for command in night.asked()} == {("plan", "ada")}
     assert _statuses(night) == {Status.DONE: 7}
-    [told] = night.applications()
-    assert told["sent"] == "7"
+    assert [told["sent"] for told in night.applications()] == ["2", "7"]
 
 
 def test_what_the_schedule_left_a_person_can_still_do_by_the_same_plan() -> None:
     night = _lasting()
     night.begin()
     night.drain()
-    night.apply(night.plans()[0].hash, by="ada")
+    _approved(night, night.plans()[0])
     night.drain()
     assert _left(night) == DONE
     assert {command.id for command in night.asked() if command.source == "plan"} == {*DEAD_TAGS, *TEMPLATES, *DELETED}
     assert len(night.world.writes()) == 7
-    assert [told["sent"] for told in night.applications()] == ["7"]
+    assert [told["sent"] for told in night.applications()] == ["2", "7"]
 
 
 def test_what_is_not_as_planned_in_the_first_half_stops_the_second() -> None:
@@ -1008,7 +1022,7 @@ def test_a_deletion_that_did_not_take_place_stops_the_rest() -> None:
     for number in range(40, 50):
         night.world.add(Resource.TAG, _id(number))
     plan = _planned(night)
-    night.apply(plan.hash)
+    _approved(night, plan)
     while not night.purge.entries:
         night.turn(work=False)
         if not night.purge.entries:
@@ -1018,7 +1032,7 @@ def test_a_deletion_that_did_not_take_place_stops_the_rest() -> None:
     tag = night.world.simulator.organization.tags[first[0]]
     tag.deleted_at = None
     night.drain()
-    assert f"The tag {tag.id} was to be gone, and read back it is active." in str(night.applications()[0]["stopped_by"])
+    assert f"The tag {tag.id} was to be gone, and read back it is active." in str(night.applications()[1]["stopped_by"])
     assert len([command for command in night.asked() if command.capability.irreversible]) == 5
 
 
@@ -1042,11 +1056,11 @@ def test_a_deletion_is_believed_where_too_much_is_archived_to_look_through() -> 
     night = _lasting()
     plan = _planned(night)
     night.seen_through = Crowded  # type: ignore[assignment]
-    night.apply(plan.hash)
+    _approved(night, plan)
     night.drain()
     assert _left(night) == DONE
     assert _letters(night) == []
-    assert night.applications()[0]["stopped_by"] == ""
+    assert [told["stopped_by"] for told in night.applications()] == ["", ""]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -1056,10 +1070,14 @@ def test_a_person_s_plan_killed_at_any_write_is_done_once(when: When) -> None:
         plan = _planned(night)
         night.apply(plan.hash)
         killed, skip, where = False, writes, f"killed {when} write {writes + 1}"
-        while night.queue.entries:
-            fuse = night.fuse = Fuse("" if killed else ANY_WRITE, when, skip=skip)
-            night.turn()
-            killed, skip = killed or fuse.blown, fuse.skip
+        for approver in ("bob", "cleo", ""):
+            while night.queue.entries:
+                fuse = night.fuse = Fuse("" if killed else ANY_WRITE, when, skip=skip)
+                night.turn()
+                killed, skip = killed or fuse.blown, fuse.skip
+            if approver:
+                assert _left(night) == UNTOUCHED, where
+                _press(night, plan, approver)
         assert _left(night) == DONE, where
         assert night.archived() == {*ARCHIVED, _id(33)}, where
         assert len(night.world.writes()) == 7, where
@@ -1076,8 +1094,9 @@ def test_a_person_s_plan_killed_at_any_write_is_done_once(when: When) -> None:
 def _foreign(night: Night, resource: Resource, name: str, action: Action) -> str:
     """A command that says it comes from a plan; its intent."""
     command = night.world.command(resource, name, action, f"{resource}/{name}", source="plan")
-    night.world.send(command)
-    night.world.drain(night.world.process())
+    worker = night.world.purge() if action is Action.DELETE else night.world.process()
+    worker.queue.send(command.to_json())
+    night.world.drain(worker)
     return command.intent_id
 
 
@@ -1098,7 +1117,10 @@ def test_a_plan_s_right_comes_from_the_policy_alone(rule: str, resource: Resourc
     assert _left(night) == UNTOUCHED
     allowed = _lasting()
     allowed.world.policy = Policy.parse(LASTING)
-    assert allowed.world.intent(_foreign(allowed, resource, name, action)).status is Status.DONE
+    intent = allowed.world.intent(_foreign(allowed, resource, name, action))
+    # The right alone deletes nothing: it has to be part of a plan that was approved.
+    code = Code.ACTED if action is Action.ARCHIVE else Code.NOT_APPROVED
+    assert intent.code == code
 
 
 def test_without_a_policy_a_plan_has_no_right_at_all() -> None:

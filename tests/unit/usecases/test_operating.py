@@ -87,6 +87,7 @@ def test_what_waits_is_listed_as_it_would_be_approved(burying: Undertaker, comma
         "refused_by": "",
         "would_do": ["run.delete"],
     }
+    assert isinstance(shown, dict)
     assert shown["title"] == "Process a1a1"
     assert shown == json.loads(wanted.shown)
     assert told(burying, SHOW, BOB, hash=wanted.hash) == {**one, "shown": shown}
