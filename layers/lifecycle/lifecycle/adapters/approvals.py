@@ -6,7 +6,9 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows, Value
-from lifecycle.judgement.approvals import Request, Stand
+from lifecycle.adapters.trail import entry
+from lifecycle.judgement.approvals import About, Request, Stand
+from lifecycle.judgement.audit import Record, What
 from lifecycle.judgement.transitions import millis
 from lifecycle.words.errors import Code, Throttled
 
@@ -16,7 +18,7 @@ _HASH = r"[0-9a-f]{64}"
 
 
 class Approvals:
-    """Every change is one conditional write; two people who approve at once are both counted."""
+    """Every change is one conditional write, with its audit record; two people who approve at once are both counted."""
 
     def __init__(self, rows: Rows, keep: timedelta, clock: Callable[[], datetime]) -> None:
         self._rows = rows
@@ -48,6 +50,7 @@ class Approvals:
                 self._rows.write(
                     self._change(key, _values(request), present),
                     self._change(of, {"hash": request.hash}, pointer),
+                    entry(_record(What.APPROVAL_ASKED, request, request.asked_by, request.asked_at)),
                 )
             except Contention:
                 continue
@@ -65,11 +68,18 @@ class Approvals:
             if after == known:
                 return known
             try:
-                self._rows.write(self._change(_key(org_id, name), _values(after), row))
+                self._rows.write(self._change(_key(org_id, name), _values(after), row), entry(self._said(after)))
             except Contention:
                 continue
             return after
         raise Throttled(Code.UNAVAILABLE, "Too many people approve the same request at once.", retry_after=1)
+
+    def _said(self, request: Request) -> Record:
+        """Who has just spoken, for the trail."""
+        now = millis(self._clock())
+        if request.refused_by:
+            return _record(What.APPROVAL_REFUSED, request, request.refused_by, now)
+        return _record(What.APPROVAL_GIVEN, request, request.approved_by[-1], now)
 
     def open(self, org_id: str) -> list[Request]:
         """Every request that waits for somebody, the oldest first."""
@@ -83,6 +93,21 @@ class Approvals:
     def _change(self, key: Key, values: Mapping[str, Value], present: Row | None) -> Change:
         expires_at = int((self._clock() + self._keep).timestamp())
         return Change(key, values, present.version if present else 0, expires_at)
+
+
+def _record(what: What, request: Request, by: str, at: int) -> Record:
+    plan = request.about == About.PLAN
+    return Record(
+        at=at,
+        what=what,
+        org_id=request.org_id,
+        action=", ".join(request.capabilities),
+        by=by,
+        intent_id="" if plan else request.subject,
+        plan=request.subject if plan else "",
+        reason=request.why,
+        evidence=request.hash,
+    )
 
 
 def _partition(org_id: str) -> str:

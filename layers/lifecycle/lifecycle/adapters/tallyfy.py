@@ -328,8 +328,10 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
     gone = State.GONE if resource is Resource.TAG else State.ARCHIVED
     run_id = row.get("run_id")
     said = row.get("is_oneoff_task")
-    tasks, comments = _counts(row) if resource is Resource.RUN else (None, None)
-    belongs_to_none = True if "run_id" in row and run_id is None else None
+    # What is archived may show none of its tasks: a count would be one of what is shown.
+    tasks, comments = (None, None) if removed or resource is not Resource.RUN else _counts(row)
+    # Of a process, an empty field says nothing: only a plain word makes it a task.
+    belongs_to_none = True if resource is Resource.TASK and "run_id" in row and run_id is None else None
     return Thing(
         resource=resource,
         id=str(row.get("id", "")),
