@@ -641,6 +641,8 @@ class Undertaker:
 
     world: World = field(default_factory=World)
     fuse: Fuse = field(default_factory=Fuse)
+    fired: set[str] = field(default_factory=set)
+    """The names of the schedules that have come."""
 
     def ask(self, resource: Resource, thing_id: str, **more: object) -> Command:
         """A delete as the intake accepts it, in the queue."""
@@ -672,9 +674,12 @@ class Undertaker:
     def advance(self, by: timedelta) -> None:
         """Let time pass. What was scheduled comes into the queue at its time, and is worked on."""
         end = self.world.clock() + by
-        while due := sorted((at, name) for name, (at, _) in self.world.schedules.waiting.items() if at <= end):
+        waiting = self.world.schedules.waiting
+        while due := sorted((at, name) for name, (at, _) in waiting.items() if at <= end and name not in self.fired):
             at, name = due[0]
-            _, body = self.world.schedules.waiting.pop(name)
+            _, body = waiting[name]
+            # Its name stays taken for a while: one that is made anew under it may never come.
+            self.fired.add(name)
             # EventBridge knows whole seconds only.
             self.world.clock.now = max(at.replace(microsecond=0), self.world.clock())
             self.world.purge_queue.send(body)

@@ -578,6 +578,11 @@ def of_another_organization_s_plan(burying: Undertaker) -> Outcome:
     return by_plan(burying)
 
 
+def approved_as_another_plan(burying: Undertaker) -> Outcome:
+    planned(burying, subject="8" * 64)
+    return by_plan(burying)
+
+
 def of_a_command_s_approval(burying: Undertaker) -> Outcome:
     planned(burying, about="command")
     return by_plan(burying)
@@ -649,6 +654,7 @@ ATTEMPTS: list[tuple[str, Callable[[Undertaker], Outcome], Code]] = [
     (NO_PART_OF_A_PLAN, archived_by_the_plan, Code.NOT_APPROVED),
     (NO_PART_OF_A_PLAN, of_another_organization_s_plan, Code.NOT_APPROVED),
     (NO_PART_OF_A_PLAN, of_a_command_s_approval, Code.NOT_APPROVED),
+    (NO_PART_OF_A_PLAN, approved_as_another_plan, Code.NOT_APPROVED),
     (FEW, of_a_plan_that_one_approved, Code.NOT_APPROVED),
     (FEW, of_a_plan_that_deletes_other_kinds, Code.NOT_APPROVED),
     ("the plan was refused", of_a_plan_that_was_refused, Code.NOT_APPROVED),

@@ -1,0 +1,169 @@
+"""Whatever people, time, crashes and copies do in whatever order: nothing is deleted unless everything holds then."""
+
+import json
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Literal
+
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from cli.local.simulator import Fault
+from cli.local.simulator.world import Run, Task, Thread
+from lifecycle.judgement.approvals import Stand
+from lifecycle.judgement.transitions import Status, millis
+from lifecycle.usecases.export import folder_of, verify
+from lifecycle.words.capabilities import Resource, State
+from lifecycle.words.commands import Command
+from lifecycle.words.errors import LifecycleError
+from tests.builders import ORG
+from tests.worlds import ANY_STEP, Fuse, Undertaker
+
+RUN = "a1" * 16
+MINIMUM = timedelta(days=30)
+
+type Step = tuple[str, int]
+
+FAULTS = (
+    Fault.reset("after", method="DELETE"),
+    Fault.delay(50, method="DELETE"),
+    Fault.answer_status(503, path="/tasks"),
+    Fault.rate_limit(30),
+)
+STEPS = st.one_of(
+    st.tuples(st.sampled_from(["copy", "again", "work"]), st.just(0)),
+    st.tuples(st.sampled_from(["rename", "rename-back", "comment", "restore", "archive", "hold", "lift"]), st.just(0)),
+    st.tuples(st.sampled_from(["approve", "reject"]), st.integers(0, 4)),
+    st.tuples(st.just("approve"), st.integers(1, 2)),
+    st.tuples(st.just("wait"), st.sampled_from([1, 10, 71, 73, 24 * 8, 24 * 29])),
+    st.tuples(
+        st.sampled_from([f"{harm} {when}" for harm in ("crash", "outage") for when in ("before", "after")]),
+        st.integers(0, 60),
+    ),
+    st.tuples(st.just("fault"), st.integers(0, len(FAULTS) - 1)),
+)
+
+
+class Life:
+    """One process whose delete is asked for, and what becomes of it."""
+
+    def __init__(self, days: int) -> None:
+        self.burying = Undertaker()
+        world = self.burying.world
+        created = world.clock() - timedelta(days=900)
+        task = Task("1" * 32, "Task", created, run_id=RUN, threads=[Thread("2" * 32, "Done.")])
+        self.run = Run(RUN, "Onboard Acme", created, created, owner_id=1, checklist_id="c1" * 16, tasks=[task])
+        self.run.archive(world.clock() - timedelta(days=days))
+        world.simulator.organization.add_run(self.run)
+        self.command = self.burying.ask(Resource.RUN, RUN)
+        self.held = False
+        self.deletes = 0
+        world.before_write = self.at_the_delete
+
+    def at_the_delete(self, call: str) -> None:
+        """What must be so whenever Tallyfy is asked to delete it."""
+        world = self.burying.world
+        self.deletes += 1
+        request = self.burying.wanted(self.command)
+        assert request.stands(millis(world.clock())) is Stand.APPROVED, call
+        assert request.approved_by, call
+        assert set(request.approved_by) <= {"bob", "cleo"}, call
+        assert not self.held, call
+        manifest, wrong = verify(world.objects, folder(self.command))
+        assert manifest is not None, call
+        assert (manifest.complete, wrong) == (True, ()), call
+        if world.state(Resource.RUN, RUN) is State.GONE:
+            return  # A call of ours took effect after we had given it up; this one does nothing.
+        shown = json.loads(request.shown)
+        assert self.run.archived_at is not None, call
+        assert world.clock() - self.run.archived_at >= MINIMUM, call
+        assert shown["title"] == self.run.name, call
+        assert datetime.fromisoformat(shown["archived_at"]) == self.run.archived_at, call
+        assert (manifest.name, manifest.made_at >= self.run.last_updated) == (self.run.name, True), call
+
+    def take(self, step: Step) -> None:
+        what, number = step
+        words = what.split()
+        match words[0]:
+            case "wait":
+                self.burying.advance(timedelta(hours=number))
+            case "work":
+                self.burying.work()
+            case "approve" | "reject" as said:
+                self.press(said, ("ada", "bob", "cleo", "dan", "eve")[number])
+            case "crash" | "outage" as harm:
+                self.burying.fuse = Fuse(ANY_STEP, "before" if words[1] == "before" else "after", harm, skip=number)
+            case "fault":
+                self.burying.world.simulator.add_fault(FAULTS[number])
+            case "hold" | "lift":
+                self.hold(on=what == "hold")
+            case "copy" | "again":
+                self.send(what)
+            case _ if RUN in self.burying.world.simulator.organization.runs:
+                self.edit(what)
+            case _:
+                pass
+
+    def press(self, what: Literal["approve", "reject"], who: str) -> None:
+        request = self.burying.world.approvals.newest(ORG, self.command.intent_id)
+        with suppress(LifecycleError):
+            self.burying.press(what, request.hash if request else "", who)
+
+    def hold(self, *, on: bool) -> None:
+        self.held = on
+        if on:
+            self.burying.world.ledger.hold(ORG, Resource.RUN, RUN, reason="a claim", by="Grace")
+        else:
+            self.burying.world.ledger.lift(ORG, Resource.RUN, RUN)
+
+    def send(self, what: str) -> None:
+        world = self.burying.world
+        if what == "copy":
+            world.purge_queue.send(self.command.to_json())
+        for letter in world.dead_letters.receive(10) if what == "again" else ():
+            world.purge_queue.send(letter.body, {"redrive": str(letter.redrive + 1)})
+            world.dead_letters.delete(letter)
+
+    def edit(self, what: str) -> None:
+        now = self.burying.world.clock()
+        match what:
+            case "rename" | "rename-back" | "comment":
+                self.run.name = {"rename": "Onboard Ajax", "rename-back": "Onboard Acme"}.get(what, self.run.name)
+                self.run.last_updated = now
+            case "restore":
+                self.run.restore(now)
+            case "archive" if self.run.archived_at is None:
+                self.run.archive(now)
+            case _:
+                pass
+
+
+def folder(command: Command) -> str:
+    return folder_of(ORG, command.resource, command.thing_id, command.intent_id)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from([10, 29, 40, 40]), st.lists(STEPS, max_size=10), st.lists(STEPS, max_size=10))
+def test_nothing_is_deleted_unless_everything_holds_and_nothing_twice(
+    days: int, before: list[Step], after: list[Step]
+) -> None:
+    life = Life(days)
+    for step in [*before, ("work", 0), ("approve", 1), *after]:
+        life.take(step)
+    burying = life.burying
+    burying.fuse = Fuse()
+    burying.work()
+    burying.advance(timedelta(days=70))
+    event(life.burying.world.intent(life.command.intent_id).code)
+    acted = [call for call in burying.deletes(RUN) if call.acted]
+    assert len(acted) <= 1
+    row = burying.world.intent(life.command.intent_id)
+    assert row.status not in {Status.WAITING, Status.IN_PROGRESS}, (row.code, "it waits for ever")
+    assert (burying.world.state(Resource.RUN, RUN) is State.GONE) == bool(acted)
+    if acted:
+        manifest, wrong = verify(burying.world.objects, folder(life.command))
+        assert manifest is not None
+        assert (manifest.complete, wrong) == (True, ())
+    if row.status is Status.DONE:
+        assert acted
+        assert json.loads(row.evidence)["export"] == folder(life.command)
