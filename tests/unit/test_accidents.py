@@ -12,7 +12,7 @@ from lifecycle.wiring.settings import SweepSettings
 from lifecycle.words.capabilities import ORDINARY, PERMANENT, Action, Resource, State
 from lifecycle.words.errors import Code, Rejected
 from tests.builders import NOW, ORG, THING
-from tests.worlds import Night, World
+from tests.worlds import Night, Undertaker, World
 
 OLD = 'status = ["complete"]\ncompleted_days = 30'
 
@@ -120,6 +120,10 @@ def test_what_cannot_be_undone_waits_for_a_person() -> None:
     assert (swept.asked(), world.writes()) == ([], [])
     assert world.state(Resource.RUN, THING) is State.ARCHIVED
     swept.apply(plan.hash)
+    swept.drain()
+    assert (swept.asked(), world.writes()) == ([], [])
+    for who in ("bob", "cleo"):
+        Undertaker(world).press("approve", plan.hash, who)
     swept.drain()
     assert {command.capability for command in swept.asked()} <= PERMANENT
     assert world.state(Resource.RUN, THING) is State.GONE

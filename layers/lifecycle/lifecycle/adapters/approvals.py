@@ -40,7 +40,8 @@ class Approvals:
     def ask(self, request: Request) -> Request:
         """Make a request, or find the one that stands already. One that has lapsed is made anew."""
         key, of = _key(request.org_id, request.hash), _key(request.org_id, f"{_OF}{request.subject}")
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
+            at = millis(self._clock()) + attempt  # Two records of the same words are told apart by their time.
             present, pointer = self._rows.read(key, of)
             known = _request(present)
             stands = known is not None and known.stands(millis(self._clock())) is not Stand.LAPSED
@@ -50,7 +51,7 @@ class Approvals:
                 self._rows.write(
                     self._change(key, _values(request), present),
                     self._change(of, {"hash": request.hash}, pointer),
-                    entry(_record(What.APPROVAL_ASKED, request, request.asked_by, request.asked_at)),
+                    entry(_record(What.APPROVAL_ASKED, request, request.asked_by, at)),
                 )
             except Contention:
                 continue
@@ -68,7 +69,8 @@ class Approvals:
             if after == known:
                 return known
             try:
-                self._rows.write(self._change(_key(org_id, name), _values(after), row), entry(self._said(after)))
+                said = [entry(self._said(after))] if _has_spoken(known, after) else []
+                self._rows.write(self._change(_key(org_id, name), _values(after), row), *said)
             except Contention:
                 continue
             return after
@@ -93,6 +95,10 @@ class Approvals:
     def _change(self, key: Key, values: Mapping[str, Value], present: Row | None) -> Change:
         expires_at = int((self._clock() + self._keep).timestamp())
         return Change(key, values, present.version if present else 0, expires_at)
+
+
+def _has_spoken(before: Request, after: Request) -> bool:
+    return (before.approved_by, before.refused_by) != (after.approved_by, after.refused_by)
 
 
 def _record(what: What, request: Request, by: str, at: int) -> Record:

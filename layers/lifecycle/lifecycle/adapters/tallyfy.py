@@ -330,8 +330,7 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
     said = row.get("is_oneoff_task")
     # What is archived may show none of its tasks: a count would be one of what is shown.
     tasks, comments = (None, None) if removed or resource is not Resource.RUN else _counts(row)
-    # Of a process, an empty field says nothing: only a plain word makes it a task.
-    belongs_to_none = True if resource is Resource.TASK and "run_id" in row and run_id is None else None
+    belongs_to_none = True if "run_id" in row and run_id is None else None
     return Thing(
         resource=resource,
         id=str(row.get("id", "")),
