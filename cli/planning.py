@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,14 +17,12 @@ from cli.screen import NO, NOTE, plain, table
 from cli.trouble import Exit, Trouble
 from lifecycle.judgement.plan import Entry, Plan, entries
 from lifecycle.judgement.policy import Policy, Rule
-from lifecycle.usecases.applying import Application, Part, application_in, application_key
+from lifecycle.usecases.applying import FRESH, Application, Part, application_in, application_key
 from lifecycle.usecases.planning import key_of
 from lifecycle.usecases.sweep import newest_key
 
 _WHOLE = re.compile(r"[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{8,64}")
-_FRESH = timedelta(days=7)
-"""As in ``lifecycle.usecases.applying``: an older plan is refused there."""
 _SHOWN = 12
 """So many characters of a hash are enough for people."""
 RED = "bold red"
@@ -132,8 +130,8 @@ def due_in(plan: Plan, part: Part) -> int:
 
 def refused_for(plan: Plan, now: datetime) -> tuple[str, ...]:
     """Why the stack would refuse to apply it, whoever asks; empty if nothing is known against it here."""
-    old = now - plan.made_at > _FRESH
-    late = (f"It is older than {_FRESH.days} days. Make a new plan.",) if old else ()
+    old = now - plan.made_at > FRESH
+    late = (f"It is older than {FRESH.days} days. Make a new plan.",) if old else ()
     return *plan.unseen, *plan.stops, *late
 
 

@@ -38,7 +38,7 @@ _BATCH = 100
 _MOST_NAMES = 100
 """So many tags or owners can be expected of a thing."""
 _NEEDED_SECONDS = 30.0
-_FRESH = timedelta(days=7)
+FRESH = timedelta(days=7)
 """A plan is a picture of what was seen. After so long, make a new one."""
 _KEEP = timedelta(days=400)
 _DUE_FOR = timedelta(days=2)
@@ -125,7 +125,7 @@ class Applying:
         """Why it must not be applied; empty if it may. A person may do what the schedule alone may not."""
         acting = [rule.name for rule in self.policy.acting]
         changed = plan.policy != self.policy.digest or [rule.name for rule in plan.rules] != acting
-        old = self.clock() - plan.made_at > _FRESH
+        old = self.clock() - plan.made_at > FRESH
         # The summary is not what the plan is named after: what its numbers say is said again.
         capped = () if changed else over_caps(plan, self.policy)
         return (
@@ -133,7 +133,7 @@ class Applying:
             *dict.fromkeys((*plan.stops, *capped)),
             *(plan.person if source == SWEEP else ()),
             *(("policy.toml was changed since it was made. Make a new plan.",) if changed else ()),
-            *((f"It is older than {_FRESH.days} days. Make a new plan.",) if old else ()),
+            *((f"It is older than {FRESH.days} days. Make a new plan.",) if old else ()),
         )
 
     def carry_on(self, plan: Plan, part: Part, *, by: str, source: str) -> Application:
