@@ -1,6 +1,8 @@
 """`lifecycle apply`: do what a plan says, at the word of a person who names it by its whole hash."""
 
 import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from cli.aws import Stack
     from cli.world import World
     from lifecycle.judgement.plan import Plan
+    from lifecycle.usecases.applying import Application, Part
     from lifecycle.usecases.sweep import Errand
 
 _LOOK_EVERY = 3.0
@@ -43,7 +46,7 @@ def apply(
 ) -> None:
     """Apply a plan of the stack, what cannot be undone included. First five things, a look at them, then the rest."""
     from cli import planning
-    from lifecycle.usecases.applying import Stage
+    from lifecycle.usecases.applying import Part, Stage
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     plan = planning.find_whole(target, name, org)
@@ -66,8 +69,12 @@ def apply(
     _agreed(out, plan, yes=yes, irreversible=yes_irreversible)
     errand = _send(target, plan)
     out.print(YES, "sent:", plain(errand.sweep_id), soft_wrap=True)
+    if planning.due_in(plan, Part.IRREVERSIBLE):
+        said = f"Other people must approve what cannot be undone: lifecycle approve {plan.hash}"
+        out.print(NOTE, said, soft_wrap=True)
     out.print("  to pause      lifecycle pause --reason …", soft_wrap=True)
     out.print("  one outcome   lifecycle explain ID", soft_wrap=True)
+    out.print("  to undo it    lifecycle undo --plan HASH", soft_wrap=True)
     out.print("  what failed   lifecycle dead-letters list", soft_wrap=True)
     if wait:
         _follow(world, target, plan, errand, timeout)
@@ -133,7 +140,12 @@ def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", sec
         if all(state.stage == Stage.DONE for state in states.values()):
             out.print("  They are carried out at the pace that Tallyfy allows.", soft_wrap=True)
             return
-        refused = _refused(world, target, errand)
+        waits = _waits_for(world, target, plan, states)
+        if waits:
+            out.print(NOTE, plain(waits), soft_wrap=True)
+            out.print(f"  lifecycle approve {plan.hash}", soft_wrap=True)
+            raise typer.Exit(Exit.PENDING)
+        refused = why_refused(world, target, errand)
         if refused is not None:
             raise Trouble(f"It was not applied. {refused}")
         if left <= 0:
@@ -143,7 +155,25 @@ def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", sec
         left -= _LOOK_EVERY
 
 
-def _refused(world: "World", target: "Stack", errand: "Errand") -> str | None:
+def _waits_for(world: "World", target: "Stack", plan: "Plan", states: "Mapping[Part, Application]") -> str:
+    """Whom all that is left waits for; empty while there is more to do, or nobody was asked yet."""
+    from lifecycle.adapters.approvals import Approvals
+    from lifecycle.judgement.approvals import Stand
+    from lifecycle.judgement.transitions import millis
+    from lifecycle.usecases.applying import Part, Stage
+
+    if any(state.stage != Stage.DONE for part, state in states.items() if part is not Part.IRREVERSIBLE):
+        return ""
+    request = Approvals(target.rows(), timedelta(0), world.clock).find(plan.org_id, plan.hash)
+    if request is None or request.stands(millis(world.clock())) is not Stand.OPEN:
+        return ""
+    missing = request.needed - len(request.approved_by)
+    who = f"{missing} other {'person' if missing == 1 else 'people'}"
+    until = f"{datetime.fromtimestamp(request.lapses_at / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+    return f"What cannot be undone waits until {until} for the approval of {who}."
+
+
+def why_refused(world: "World", target: "Stack", errand: "Errand") -> str | None:
     """Why the stack did not do it, as its dead letter says; the letter stays."""
     from cli import letters
     from lifecycle.usecases.sweep import Errand

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 
+from cli.signed import Identity
 from cli.trouble import Exit, Trouble
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.objects import Erasable, Objects, S3Objects
@@ -74,6 +75,9 @@ class Stack(Protocol):
     def caller(self) -> str:
         """Who works on it, as AWS knows them."""
 
+    def identity(self) -> Identity:
+        """The same, to sign calls to its API with."""
+
     def rows(self) -> Rows:
         """The ledger's table: what sweeps and those who apply plans record of themselves."""
 
@@ -82,6 +86,9 @@ class Stack(Protocol):
 
     def exports(self) -> Erasable:
         """Where its exports are kept."""
+
+    def audit(self) -> Objects:
+        """Where its audit trail is kept."""
 
     def pacing(self) -> Pacing:
         """The shared pace, with its pause flag."""
@@ -180,6 +187,15 @@ class AwsStack:
         """See `Stack`."""
         return self._session.client("sts", config=_CONFIG).get_caller_identity()["Arn"]
 
+    def identity(self) -> Identity:
+        """See `Stack`."""
+        credentials, region = self._session.get_credentials(), self._session.region_name
+        if credentials is None:
+            raise NoCredentialsError
+        if region is None:
+            raise NoRegionError
+        return Identity(credentials.get_frozen_credentials(), region)
+
     def rows(self) -> Rows:
         """See `Stack`."""
         return self._rows
@@ -191,6 +207,10 @@ class AwsStack:
     def exports(self) -> Erasable:
         """See `Stack`."""
         return S3Objects(self._session.client("s3", config=_CONFIG), output_of(self, "ExportsBucketName"))
+
+    def audit(self) -> Objects:
+        """See `Stack`."""
+        return S3Objects(self._session.client("s3", config=_CONFIG), output_of(self, "AuditBucketName"))
 
     def pacing(self) -> Pacing:
         """See `Stack`."""

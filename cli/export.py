@@ -158,6 +158,9 @@ def erase(
 
     All versions of every part go. A tombstone stays: who, when, why, and the hashes of what was there.
     """
+    from lifecycle.adapters.trail import Trail
+    from lifecycle.judgement.audit import Record, What
+    from lifecycle.judgement.transitions import millis
     from lifecycle.usecases import export
 
     said = " ".join("".join(c if c.isprintable() else " " for c in reason).split())
@@ -171,7 +174,19 @@ def erase(
         if not sys.stdin.isatty():
             raise Trouble(f"{question} Nobody is there to ask: say --yes.", Exit.USAGE)
         typer.confirm(question, abort=True)
-    stone = export.erase(objects, name, by=target.caller(), at=world.clock(), reason=said)
+    by, at = target.caller(), world.clock()
+    stone = export.erase(objects, name, by=by, at=at, reason=said)
+    record = Record(
+        at=millis(at),
+        what=What.EXPORT_ERASED,
+        org_id=stone.org_id,
+        resource=stone.resource,
+        id=stone.id,
+        by=by,
+        reason=said,
+        evidence=stone.digest,
+    )
+    Trail(target.rows()).record(record)
     shown = console()
     shown.print(YES, "erased:", plain(name, most=1024), soft_wrap=True)
     shown.print(f"  {len(stone.parts)} parts in all versions; their hashes stay in manifest.json")

@@ -9,23 +9,30 @@ import typer
 
 from cli import pausing
 from cli.apply import apply
+from cli.approve import approvals, approve, reject
+from cli.audit import app as audit
 from cli.dead_letters import app as dead_letters
 from cli.explain import explain
 from cli.export import app as export
 from cli.hold import app as hold
 from cli.local.commands import app as local
 from cli.options import ApiUrl, Region, RootStackName, StackName, Timeout, ToldGroup, Wait, Yes, stack_of, world_of
+from cli.outcome import has_come_to_rest, tell
 from cli.plan import plan, report
 from cli.policy import app as policy
-from cli.screen import NO, NOTE, YES, console, plain, status_text, table
+from cli.screen import NO, NOTE, YES, console, plain, table
 from cli.source import app as source
 from cli.sweep import app as sweep
 from cli.trouble import EXIT_CODES, Exit, Trouble
+from cli.undo import undo
 from cli.world import World
 
 if TYPE_CHECKING:
-    from cli.api import Answer, Report
+    from cli.api import Answer
     from cli.aws import Stack
+
+_REQUESTER = 200
+"""What a command can say of who asked for it."""
 
 app = typer.Typer(
     cls=ToldGroup,
@@ -35,6 +42,7 @@ app = typer.Typer(
     help="Archive, restore and delete in Tallyfy through a deployed stack, and look after what could not be done.",
     epilog="AWS credentials, profile and endpoint come from the usual AWS_* variables. " + EXIT_CODES,
 )
+app.add_typer(audit, name="audit")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(export, name="export")
 app.add_typer(hold, name="hold")
@@ -45,6 +53,10 @@ app.add_typer(local, name="local")
 app.command()(plan)
 app.command()(report)
 app.command()(apply)
+app.command()(approvals)
+app.command()(approve)
+app.command()(reject)
+app.command()(undo)
 app.command()(explain)
 app.command()(pausing.pause)
 app.command()(pausing.resume)
@@ -106,22 +118,22 @@ def send(
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     declared = made.declared(made.declared_sources(), source)
-    packet, doing = made.delivery(
-        source,
-        declared,
-        {
-            "action": action,
-            "resource": resource,
-            "org_id": org.strip(),
-            "id": id_in(id, org_id=org.strip()),
-            "reason": reason,
-            "requested_by": requested_by,
-            "not_after": not_after,
-            "expect": made.expectations(expect or []),
-            "allow_in_use": allow_in_use,
-        },
-        delivery_id or made.new_delivery_id(),
-    )
+    asked: dict[str, object] = {
+        "action": action,
+        "resource": resource,
+        "org_id": org.strip(),
+        "id": id_in(id, org_id=org.strip()),
+        "reason": reason,
+        "requested_by": requested_by,
+        "not_after": not_after,
+        "expect": made.expectations(expect or []),
+        "allow_in_use": allow_in_use,
+    }
+    packet, doing = made.delivery(source, declared, asked, delivery_id or made.new_delivery_id())
+    if doing.permanent and requested_by is None:
+        # Nobody approves their own: the stack has to know whose it is.
+        asked["requested_by"] = _known_as(target)
+        packet, doing = made.delivery(source, declared, asked, packet.delivery_id)
     if doing.irreversible and not yes:
         _agreed(f"{doing.name} cannot be taken back. {doing.remark} Send it?")
     api = world.api(target, api_url)
@@ -133,8 +145,12 @@ def send(
     out.print(YES, f"accepted: {doing.name}")
     out.print(f"  intent    {answer.intent_id}", soft_wrap=True)
     out.print(f"  delivery  {packet.delivery_id}")
+    if doing.permanent:
+        out.print("  Nothing is deleted before somebody else has approved it: lifecycle approvals", soft_wrap=True)
+    elif doing.undo is not None:
+        out.print(f"  to undo   lifecycle undo {answer.intent_id}", soft_wrap=True)
     if wait:
-        _tell(api.wait(answer.intent_id, seconds=timeout, sleep=world.sleep))
+        tell(api.wait(answer.intent_id, seconds=timeout, sleep=world.sleep, until=has_come_to_rest))
 
 
 @app.command()
@@ -151,7 +167,7 @@ def status(
     world = world_of(ctx)
     api = world.api(stack_of(ctx, stack, region), api_url)
     name = intent_id.strip()
-    _tell(api.wait(name, seconds=timeout, sleep=world.sleep) if wait else api.status(name))
+    tell(api.wait(name, seconds=timeout, sleep=world.sleep, until=has_come_to_rest) if wait else api.status(name))
 
 
 @app.command()
@@ -208,6 +224,18 @@ def _agreed(question: str) -> None:
     typer.confirm(question, abort=True)
 
 
+def _known_as(stack: "Stack") -> str | None:
+    """Who types, as AWS knows them; `None` for whoever has no AWS credentials, only the secret of a source."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from lifecycle.words.commands import one_line
+
+    try:
+        return one_line(stack.caller(), most=_REQUESTER)
+    except (BotoCoreError, ClientError):
+        return None
+
+
 def _secret(stack: "Stack", source: str, from_stack: bool) -> str:
     from cli.aws import output_of
     from cli.delivery import stored_secret
@@ -227,18 +255,6 @@ def _accepted(answer: "Answer", delivery_id: str) -> None:
         again = f"{told}\nTo try again without doing it twice: --delivery-id {delivery_id}"
         raise Trouble(again, Exit.UNREACHABLE)
     raise Trouble(told)
-
-
-def _tell(report: "Report") -> None:
-    from cli.api import REACHED
-
-    out = console()
-    mark = YES if report.status in REACHED else NO if report.concluded else NOTE
-    out.print(mark, status_text(report.status), plain(report.reason))
-    if not report.concluded:
-        raise typer.Exit(Exit.PENDING)
-    if report.status not in REACHED:
-        raise typer.Exit(Exit.NOT_DONE)
 
 
 if __name__ == "__main__":

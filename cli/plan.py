@@ -45,6 +45,9 @@ PerMinute = Annotated[int, typer.Option("--rate", min=1, max=6000, help="Calls t
 Open = Annotated[bool, typer.Option("--open", help="Open the report in the browser.")]
 
 
+_FROM_HERE = "It was not made by the stack, so it cannot be applied. `lifecycle sweep start` makes one that can."
+
+
 def plan(
     ctx: typer.Context,
     org: Org = None,
@@ -87,7 +90,7 @@ def plan(
     shown = console()
     show(shown, made)
     shown.print(YES, "report:", plain(str(folder / "report.html"), most=4096), soft_wrap=True)
-    shown.print("  Nothing was changed in Tallyfy. A plan that can be applied is made by `lifecycle sweep start`.")
+    shown.print("  Nothing was changed in Tallyfy.")
     if open_:
         _open(folder / "report.html")
 
@@ -234,7 +237,7 @@ def _terms(world: "World", what: "Access", reader: "Reader", policy: "Policy", r
         holds=Holds(held, policy.hold_tags or frozenset()),
         before=before,
         org_name=name if isinstance(name, str) and name else None,
-        stops=reasons(found),
+        stops=(_FROM_HERE, *reasons(found)),
         person=person,
         notes=(*missing, *notes(found)),
         per_minute=rate,

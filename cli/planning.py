@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,14 +17,12 @@ from cli.screen import NO, NOTE, plain, table
 from cli.trouble import Exit, Trouble
 from lifecycle.judgement.plan import Entry, Plan, entries
 from lifecycle.judgement.policy import Policy, Rule
-from lifecycle.usecases.applying import Application, Part, application_in, application_key
+from lifecycle.usecases.applying import FRESH, Application, Part, application_in, application_key
 from lifecycle.usecases.planning import key_of
 from lifecycle.usecases.sweep import newest_key
 
 _WHOLE = re.compile(r"[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{8,64}")
-_FRESH = timedelta(days=7)
-"""As in ``lifecycle.usecases.applying``: an older plan is refused there."""
 _SHOWN = 12
 """So many characters of a hash are enough for people."""
 RED = "bold red"
@@ -112,21 +110,28 @@ def said_of(stack: Stack, plan: Plan, thing_id: str) -> Entry | None:
 
 
 def applied(stack: Stack, plan: Plan) -> Mapping[Part, Application]:
-    """How far each part of a plan has been applied."""
+    """How far each half of a plan has been applied that acts on anything."""
+    return {part: state for part, state in states_of(stack, plan).items() if due_in(plan, part)}
+
+
+def states_of(stack: Stack, plan: Plan) -> Mapping[Part, Application]:
+    """How far each half of a plan has been applied, and how far that was taken back."""
     parts = list(Part)
     rows = stack.rows().read(*(application_key(plan.org_id, plan.hash, part) for part in parts))
     return {part: application_in(row) for part, row in zip(parts, rows, strict=True)}
 
 
 def due_in(plan: Plan, part: Part) -> int:
-    """How many things one half of it acts on."""
+    """How many things one half of it acts on. Taking back is no half: it acts on what was done of the first."""
+    if part is Part.TAKEN_BACK:
+        return 0
     return sum(rule.due for rule in plan.rules if rule.irreversible is (part is Part.IRREVERSIBLE))
 
 
 def refused_for(plan: Plan, now: datetime) -> tuple[str, ...]:
     """Why the stack would refuse to apply it, whoever asks; empty if nothing is known against it here."""
-    old = now - plan.made_at > _FRESH
-    late = (f"It is older than {_FRESH.days} days. Make a new plan.",) if old else ()
+    old = now - plan.made_at > FRESH
+    late = (f"It is older than {FRESH.days} days. Make a new plan.",) if old else ()
     return *plan.unseen, *plan.stops, *late
 
 

@@ -100,14 +100,15 @@ def _tell(found: "Comparison", every: bool) -> None:
     if not found.changes:
         out.print(YES, "Nothing seen would be treated differently.")
         return
-    shown = table("what", "thing", "name", "from", "to", "because")
+    shown = table("what", "id", "thing", "from", "to", "because")
+    shown.columns[1].no_wrap = True  # An id is there to be copied.
     listed = found.changes if every else found.changes[:_FIRST]
     for change in listed:
         before, after = (said.action or "keep" for said in (change.before, change.after))
         shown.add_row(
             change.what,
-            f"{change.thing.resource.label} {change.thing.id}",
-            plain(change.thing.name or "", most=60),
+            change.thing.id,
+            plain(f"{change.thing.resource.label} {change.thing.name or ''}", most=80),
             before,
             after,
             plain(change.after.reason),

@@ -8,6 +8,7 @@ from pathlib import Path
 import requests
 
 from cli.api import Api
+from cli.approvers import of_approvers
 from cli.aws import Stack, output_of
 from cli.delivery import SOURCES_FILE
 from cli.reading import ReadOnlySession
@@ -73,10 +74,11 @@ def check(
         if source.scheme is not Scheme.EVENTBRIDGE:  # The bus itself says who may put events on it.
             yield _source_secret(stack.secrets(), prefix, name, source, clock())
         yield from _strangers(name, source, organizations)
-    if people.people:
+    if any(person.slack for person in people.people.values()):
         yield _chat_secret(stack.secrets(), prefix)
-        yield from _lost(people, organizations)
+    yield from _lost(people, organizations)
     for org_id in organizations:
+        yield from of_approvers(people, sources, policy, org_id)
         yield from _organization(stack, sources, policy, session, org_id, organizations, clock())
 
 
@@ -163,7 +165,8 @@ def _lost(people: People, organizations: list[str]) -> Iterator[Finding]:
     """People whose every line would be answered with a refusal."""
     for name, person in people.people.items():
         what = f"organization of {name}"
-        if person.organization is None and len(organizations) > 1:
+        # Only a line in Slack is about no organization of its own.
+        if person.slack and person.may and person.organization is None and len(organizations) > 1:
             yield Finding(Mark.NOTE, what, "not said, and the stack has several", "Say it in people.toml.")
         elif person.organization is not None and person.organization not in organizations:
             yield Finding(Mark.NOTE, what, f"{person.organization}: not the stack's", "Correct people.toml.")

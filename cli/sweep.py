@@ -122,12 +122,13 @@ def _applied(out: "Console", target: "Stack", plan: "Plan", *, done: bool) -> No
     from lifecycle.judgement.decide import Mode
     from lifecycle.usecases.applying import Part, Stage
 
-    states = planning.applied(target, plan)
+    states = planning.states_of(target, plan)
     for part, state in states.items():
         if state.stage:
             mark = {Stage.DONE: YES, Stage.STOPPED: NO}.get(Stage(state.stage), NOTE)
             by = f"{state.stage}, {state.sent} handed on, asked for by {state.requested_by}"
-            out.print(mark, plain(f"what is {part}: {by}"), soft_wrap=True)
+            what = "taken back" if part is Part.TAKEN_BACK else f"what is {part}"
+            out.print(mark, plain(f"{what}: {by}"), soft_wrap=True)
             if state.why:
                 out.print(" ", plain(state.why), soft_wrap=True)
     if done and plan.due and not any(state.stage for state in states.values()):

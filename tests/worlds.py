@@ -32,6 +32,7 @@ from lifecycle.adapters.schedules import MemorySchedules, Schedules
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import MemorySignals
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tallyfy, Tokens
+from lifecycle.adapters.trail import Trail
 from lifecycle.judgement.approvals import Request as Wanted
 from lifecycle.judgement.decide import Mode
 from lifecycle.judgement.http import Request
@@ -595,6 +596,7 @@ class Process:
             approvals=Approvals(FragileRows(world.rows, self.fuse), TERMS.keep, world.clock),
             people=world.people,
             export=Export(records=records, objects=FragileObjects(world.objects, self.fuse), clock=world.clock),
+            trail=Trail(FragileRows(world.rows, self.fuse)),
             schedules=FragileSchedules(world.schedules, self.fuse),
             bus=FragileBus(world.bus, self.fuse),
             id_key=lambda: ID_KEY,

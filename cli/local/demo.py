@@ -4,7 +4,7 @@ import base64
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -19,6 +19,8 @@ from cli.aws import AwsStack, Pair
 from cli.delivery import Delivery, declared_sources, delivery, new_delivery_id
 from cli.letters import Letter
 from cli.local.running import (
+    APPROVER,
+    ASKER,
     DEAL,
     EDITED,
     FINISHED,
@@ -32,7 +34,7 @@ from cli.local.running import (
     utc_now,
 )
 from cli.local.simulator import DefaultIds, Fault, Seed, SeedOrganization, SeedRun, SimulatorClient, crowd
-from cli.local.stack import ROOT
+from cli.local.stack import ROOT, Person
 from cli.screen import NO, YES, plain, status_text, table
 from cli.screen import console as plain_console
 from cli.signing import hmac_headers, sign
@@ -40,6 +42,7 @@ from lifecycle.adapters.tallyfy import pooled_session
 from lifecycle.judgement.plan import Plan
 from lifecycle.judgement.slack import SIGNATURE as SLACK
 from lifecycle.judgement.transitions import DEAD, IntentRow, Status
+from lifecycle.usecases.export import verify
 from lifecycle.usecases.planning import key_of
 from lifecycle.usecases.sweep import Errand, Kind
 from lifecycle.words.capabilities import Action, Resource
@@ -165,6 +168,7 @@ class Show:
         self._first: tuple[Delivery, dict[str, str], str] | None = None
         self._outage: Asked | None = None
         self._plan: Plan | None = None
+        self._people: dict[str, Person] = {}
         self._found: list[Letter] = []
         self._local = local
 
@@ -229,18 +233,85 @@ class Show:
         step.check("the simulator has it active", self._state(DefaultIds.RUN) == "active")
 
     def delete(self, step: Step) -> None:
-        """Two permanent deletes: one too early, one old enough."""
-        cases = (
-            (DefaultIds.RUN_ARCHIVED_RECENTLY, "2 d", Status.REJECTED, "archived"),
-            (DefaultIds.RUN_ARCHIVED_LONG_AGO, "400 d", Status.DONE, "deleted"),
-        )
-        step.sent.append("delete process, archived for 2 days; delete process, archived for 400 days")
-        for id, age, status, state in cases:
-            answer = self._post(self._packet(Resource.RUN, Action.DELETE, id))
-            report = self._ended(step, answer, f"delete process ({age})", id, Action.DELETE, status)
-            step.check(f"the simulator has it {state}", self._state(id) == state)
-            if status is Status.REJECTED:
-                step.check("the reason says when", report is not None and "can be deleted after" in report.reason)
+        """A permanent delete: asked, previewed, refused to its asker, approved by another, exported, verified, done."""
+        id = DefaultIds.RUN_ARCHIVED_LONG_AGO
+        step.sent.append(f"delete process, archived for 400 days, asked by {ASKER}")
+        answer = self._post(self._packet(Resource.RUN, Action.DELETE, id, by=ASKER))
+        shown = self._waiting(step, answer.intent_id)
+        step.came_back.append(f"shown to approvers: '{shown.get('title')}', archived {shown.get('archived_at')}")
+        step.check("the preview names it", shown.get("id") == id)
+        step.check("nothing is deleted yet", self.simulator.effects(Action.DELETE, id) == 0)
+        own = self._speak(ASKER, "approve", shown)
+        step.came_back.append(f"approved by {ASKER}: {own.get('status')} {own.get('code')}")
+        step.check("its asker may not approve it", own.get("code") == "own_request")
+        other = self._speak(APPROVER, "approve", shown)
+        step.check("somebody else may", other.get("stands") == "approved")
+        self._ended(step, answer, "delete process (400 d)", id, Action.DELETE, Status.DONE)
+        step.check("the simulator has it deleted", self._state(id) == "deleted")
+        self._exported(step, f"exports/{ORG}/run/{id}/{answer.intent_id}")
+
+    def grace(self, step: Step) -> None:
+        """Approved, and still too young: it waits for its day, and a refusal ends another."""
+        id = DefaultIds.RUN_ARCHIVED_RECENTLY
+        step.sent.append("delete process, archived for 2 days; approved at once")
+        answer = self._post(self._packet(Resource.RUN, Action.DELETE, id, by=ASKER))
+        self._speak(APPROVER, "approve", self._waiting(step, answer.intent_id))
+
+        def parked() -> bool:
+            row = self.stack.intent(answer.intent_id)
+            return row is not None and row.code == "in_grace"
+
+        step.check("it waits for its age", _until(parked, seconds=_END_SECONDS))
+        step.came_back.append(self.api.status(answer.intent_id).reason)
+        step.check("the simulator has it archived", self._state(id) == "archived")
+        self.asked.append(Asked(answer.intent_id, "delete process (2 d)", id, Action.DELETE, Status.WAITING, 0))
+
+    def undo(self, step: Step) -> None:
+        """An archive, taken back by its intent."""
+        id = DefaultIds.ACTIVE_RUN
+        answer = self._post(self._packet(Resource.RUN, Action.ARCHIVE, id))
+        self._ended(step, answer, "archive process (undone)", id, Action.ARCHIVE, Status.DONE)
+        step.sent.append("archive process, then POST /commands/{intent_id}/undo, twice")
+        told = [self._call("POST", f"/commands/{answer.intent_id}/undo", APPROVER) for _ in range(2)]
+        step.check("both presses are one undo", told[0].get("intent_id") == told[1].get("intent_id") is not None)
+        report = self.api.wait(str(told[0].get("intent_id")), seconds=_END_SECONDS, every=_EVERY)
+        step.came_back.append(f"{report.status}: {report.reason}")
+        step.check("it is done", report.status is Status.DONE)
+        step.check("the simulator has it active", self._state(id) == "active")
+        step.check("one restore", self.simulator.effects(Action.RESTORE, id) == 1)
+
+    def _waiting(self, step: Step, intent_id: str) -> Mapping[str, object]:
+        """What approvers are shown of a command, with the request's hash, once they are asked."""
+        found: list[Mapping[str, object]] = []
+
+        def asked() -> bool:
+            told = self._call("GET", "/approvals", APPROVER).get("approvals")
+            waiting = told if isinstance(told, list) else []
+            found[:] = [{**one["shown"], "hash": one["hash"]} for one in waiting if one["subject"] == intent_id]
+            return bool(found)
+
+        step.check("somebody is asked to approve it", _until(asked, seconds=_END_SECONDS))
+        return found[0] if found else {}
+
+    def _speak(self, name: str, verdict: str, shown: Mapping[str, object]) -> Mapping[str, object]:
+        return self._call("POST", f"/approvals/{shown.get('hash', '')}/{verdict}", name)
+
+    def _call(self, method: str, path: str, name: str) -> Mapping[str, object]:
+        """Call a route under a person's own AWS identity."""
+        if name not in self._people:
+            self._people[name] = self._local.stack.person(name)
+        answer = self._local.stack.call(method, path, self._people[name])
+        told: Mapping[str, object] = answer.json()
+        return told
+
+    def _exported(self, step: Step, folder: str) -> None:
+        """Read the export back from the bucket, as an auditor would."""
+        found = self.stack.exports()
+        manifest, wrong = verify(found, folder)
+        step.check("its export is complete and every checksum agrees", manifest and manifest.complete and not wrong)
+        if manifest:
+            parts = f"{len(manifest.parts)} parts, {sum(part.size for part in manifest.parts):,} bytes"
+            step.came_back.append(f"export verified: {parts}")
 
     def task(self, step: Step) -> None:
         """A one-off task."""
@@ -252,8 +323,9 @@ class Show:
 
     def tag(self, step: Step) -> None:
         """A tag: "archive", as older pages of Tallyfy's say, is understood as the delete that it is."""
-        step.sent.append("archive tag (Tallyfy deletes tags for good)")
-        answer = self._post(self._packet(Resource.TAG, Action.ARCHIVE, DefaultIds.UNUSED_TAG))
+        step.sent.append("archive tag (Tallyfy deletes tags for good), approved by another")
+        answer = self._post(self._packet(Resource.TAG, Action.ARCHIVE, DefaultIds.UNUSED_TAG, by=ASKER))
+        self._speak(APPROVER, "approve", self._waiting(step, answer.intent_id))
         self._ended(step, answer, "delete tag", DefaultIds.UNUSED_TAG, Action.DELETE, Status.DONE)
         step.check("the simulator has it deleted", self._state(DefaultIds.UNUSED_TAG) == "deleted")
 
@@ -452,7 +524,7 @@ class Show:
         step.check("the simulator has it active", self._state(DefaultIds.ARCHIVED_TASK) == "active")
         left = sorted(letter.code for letter in self._letters())
         step.came_back.append(f"still dead letters: {', '.join(left)}")
-        step.check("only the others are left", left == ["changed", "not_one", "plan_stopped", "poison", "too_young"])
+        step.check("only the others are left", left == ["changed", "not_one", "plan_stopped", "poison"])
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -479,8 +551,11 @@ class Show:
 
     # --- helpers ------------------------------------------------------------------------------------------------------
 
-    def _packet(self, resource: Resource, action: Action, id: str, *, source: str = SOURCE) -> Delivery:
+    def _packet(
+        self, resource: Resource, action: Action, id: str, *, source: str = SOURCE, by: str | None = None
+    ) -> Delivery:
         asked = {"action": action, "resource": resource, "org_id": ORG, "id": id, "reason": "Shown in the demo"}
+        asked |= {"requested_by": by} if by else {}
         return delivery(source, self._sources.sources[source], asked, new_delivery_id())[0]
 
     def _post(self, packet: Delivery) -> Answer:
@@ -524,7 +599,9 @@ STEPS: tuple[tuple[str, Callable[[Show, Step], None]], ...] = (
     ("The same delivery again: nothing is done twice", Show.same_again),
     ("A bad signature is refused", Show.bad_signature),
     ("A restore", Show.restore),
-    ("A permanent delete: refused when too young, allowed when old enough", Show.delete),
+    ("An undo: archived, and brought back by its intent", Show.undo),
+    ("A permanent delete: asked, refused to its asker, approved by another, exported, verified, done", Show.delete),
+    ("A permanent delete that is approved too early waits for its day", Show.grace),
     ("A one-off task", Show.task),
     ("A template", Show.template),
     ("A tag", Show.tag),

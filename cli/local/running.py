@@ -25,7 +25,7 @@ from cli.local.simulator import (
     SimulatorServer,
     make_id,
 )
-from cli.local.stack import REGION, ROOT, LocalStack, StackOptions, StackState
+from cli.local.stack import REGION, ROOT, LocalStack, StackOptions, StackState, person_arn
 from lifecycle.adapters.secrets import ManagedSecrets
 from lifecycle.judgement.signatures import Scheme
 from lifecycle.judgement.sources import Sources
@@ -52,6 +52,21 @@ _SEED = Seed(
     ]
 )
 """What the samples in events/ speak of, beside what the simulator holds anyway."""
+ASKER, APPROVER = "ada", "grace"
+_LASTING = '["run.delete", "task.delete", "tag.delete", "template.delete"]'
+PEOPLE = f"""
+[people.{ASKER}]
+slack = "T012ABCDE/U034FGHIJ"
+iam = "{person_arn(ASKER)}"
+may = ["run.archive", "run.restore", "task.archive", "task.restore"]
+approves = {_LASTING}
+
+[people.{APPROVER}]
+iam = "{person_arn(APPROVER)}"
+may = ["run.archive", "run.restore"]
+approves = {_LASTING}
+"""
+"""Who approves and undoes here, in place of `layers/config/people.toml`: that knows nobody of this machine."""
 _SIGNED_SECONDS = 300
 """How long Standard Webhooks takes a signature."""
 _ROOT_USER = "test"
@@ -94,6 +109,7 @@ def local_stack(on_step: Callable[[str], None], *, state_file: Path | None = Non
             sources={name: (secret,) for name, secret in made.items()},
             chats={"slack": (chat_secret,)},
             tokens={DefaultIds.ORGANIZATION: DEFAULT_TOKEN},
+            files={"people.toml": PEOPLE},
             parameters={"RetryBaseSeconds": "0.2"},  # Nobody should wait half a minute for the sixth attempt.
         )
         with LocalStack(options, state_file=state_file, on_step=on_step) as stack, ending_calmly():

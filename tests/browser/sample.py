@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from lifecycle.judgement.decide import Mode, decide
 from lifecycle.judgement.holds import Holds
-from lifecycle.judgement.plan import Entry, Heading, Plan, Writer
+from lifecycle.judgement.plan import Closing, Entry, Heading, Plan, Writer
 from lifecycle.judgement.policy import Policy
 from lifecycle.words.capabilities import Resource, State
 from lifecycle.words.things import Thing
@@ -127,7 +127,7 @@ def plan(entries: Iterable[Entry], *, failed: int = 0, **changes: object) -> Pla
     for each in entries:
         writer.add(each)
     writer.fail(failed)
-    writer.end()
+    writer.end(Closing(**writer.totals().model_dump()))
     totals = writer.totals()
     said: dict[str, object] = {
         **heading.model_dump(),

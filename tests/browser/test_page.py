@@ -217,6 +217,16 @@ def test_only_the_rows_in_sight_are_in_the_document(show: Show) -> None:
     assert lowest == pytest.approx(page.run("document.getElementById('frame').getBoundingClientRect().bottom"), abs=3)
 
 
+def test_scrolling_back_and_forth_keeps_the_rows_few_and_in_order(show: Show) -> None:
+    page = show(*sample(2_000))
+    for top in (300, 900, 9_000, 8_700, 8_400, 8_900, 200, 0):
+        page.run(f"document.getElementById('frame').scrollTop = {top}")
+        settle(page)
+        indexes = [int(row["index"]) for row in shown(page)]
+        assert indexes == list(range(indexes[0], indexes[-1] + 1))
+        assert len(indexes) < 40
+
+
 def test_the_list_can_be_walked_by_keyboard_alone(show: Show) -> None:
     page = show(*sample(500))
     page.run("document.querySelector('.skip').focus()")
@@ -308,9 +318,14 @@ def test_on_a_phone_rows_are_cards_that_still_say_all(show: Show, page: Page) ->
     assert page.run("document.querySelectorAll('[role=row] [role=cell]').length") > 0
 
 
-def test_a_resized_window_keeps_the_rows_in_place(show: Show, page: Page) -> None:
+@pytest.mark.parametrize("change", ["a narrow window", "large letters"])
+def test_rows_keep_their_places_when_they_grow(show: Show, page: Page, change: str) -> None:
+    page.size(1280, 500)
     show(*sample(300))
-    page.size(390, 844, mobile=True)
+    if change == "large letters":
+        page.run("document.documentElement.style.fontSize = '24px'")
+    else:
+        page.size(390, 844, mobile=True)
     settle(page)
     apart = f"{ROWS}.slice(0, 5).map((tr, at, all) => at && Math.round(tr.getBoundingClientRect().top - all[at - 1]"
     assert page.run(apart + ".getBoundingClientRect().bottom))") == [0] * 5

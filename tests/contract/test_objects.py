@@ -13,7 +13,7 @@ from botocore.response import StreamingBody
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
-from lifecycle.adapters.objects import FolderObjects, MemoryObjects, Objects, S3Objects
+from lifecycle.adapters.objects import Erasable, FolderObjects, MemoryObjects, Objects, S3Objects
 from lifecycle.words.errors import Code, Rejected, Retryable
 
 BUCKET = "plans-of-a-stack"
@@ -23,7 +23,7 @@ PART = 8 * 1024 * 1024
 
 
 @pytest.fixture(params=["memory", "folder", "s3"])
-def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Erasable:
     if request.param == "memory":
         return MemoryObjects()
     if request.param == "folder":
@@ -35,6 +35,31 @@ def s3(aws: boto3.Session) -> S3Objects:
     client = aws.client("s3")
     client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     return S3Objects(client, BUCKET)
+
+
+def versioned(aws: boto3.Session, *, locked: bool = False) -> S3Objects:
+    """As the bucket of exports: it keeps what is overwritten, and may lock it in governance mode."""
+    client = aws.client("s3")
+    place = {"LocationConstraint": "eu-west-1"}
+    client.create_bucket(
+        Bucket=BUCKET,
+        CreateBucketConfiguration=place,
+        ObjectLockEnabledForBucket=locked,
+    )
+    client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    if locked:
+        rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 30}}
+        client.put_object_lock_configuration(
+            Bucket=BUCKET,
+            ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule},
+        )
+    return S3Objects(client, BUCKET)
+
+
+def versions(aws: boto3.Session, key: str) -> list[Any]:
+    told = aws.client("s3").list_object_versions(Bucket=BUCKET, Prefix=key)
+    every: list[Any] = [*told.get("Versions", []), *told.get("DeleteMarkers", [])]
+    return [each for each in every if each["Key"] == key]
 
 
 def calls(objects: S3Objects) -> list[tuple[str, dict[str, str]]]:
@@ -137,6 +162,37 @@ class TestAnyObjects:
     def test_a_plain_key_is_none_of_those(self, objects: Objects, key: str) -> None:
         objects.put(key, b"one", kind=KIND)
         assert objects.keys("") == [key]
+
+
+class TestErasing:
+    def test_what_is_erased_is_gone_and_nothing_else_is(self, objects: Erasable) -> None:
+        for key in (KEY, f"{KEY}x", "plans/0a1b/c0ffee/plan", "plans/0a1b/other"):
+            objects.put(key, b"one", kind=KIND)
+        objects.erase(KEY)
+        assert objects.get(KEY) is None
+        assert objects.all_keys("") == objects.keys("") == ["plans/0a1b/c0ffee/plan", f"{KEY}x", "plans/0a1b/other"]
+        objects.put(KEY, b"anew", kind=KIND)
+        assert objects.get(KEY) == b"anew"
+
+    def test_what_is_not_there_is_erased_already(self, objects: Erasable) -> None:
+        objects.erase(KEY)
+        objects.erase(KEY, but_newest=True)
+        assert objects.all_keys("") == []
+
+    def test_the_newest_can_be_spared(self, objects: Erasable) -> None:
+        for body in (b"first", b"second", b"third"):
+            objects.put(KEY, body, kind=KIND)
+        objects.erase(KEY, but_newest=True)
+        assert objects.get(KEY) == b"third"
+
+    @pytest.mark.parametrize("key", ["", "/etc/passwd", "plans/../x", "plans/", "plans/.x"])
+    def test_a_key_that_leads_elsewhere_is_not_erased_either(self, objects: Erasable, tmp_path: Path, key: str) -> None:
+        objects.put(KEY, b"one", kind=KIND)
+        (tmp_path / "x").write_bytes(b"not an object")
+        with pytest.raises(Rejected):
+            objects.erase(key)
+        assert objects.keys("") == [KEY]
+        assert (tmp_path / "x").exists()
 
 
 class TestFolder:
@@ -304,3 +360,70 @@ class TestS3:
             objects.put_file(KEY, tmp_path / "plan", kind=KIND)
         with pytest.raises(Retryable, match="could not be reached"):
             objects.fetch(KEY, tmp_path / "brought")
+
+
+class TestVersionsInS3:
+    def test_every_version_goes_and_so_do_markers_of_deletes(self, aws: boto3.Session) -> None:
+        objects = versioned(aws)
+        client = aws.client("s3")
+        for body in (b"first", b"second"):
+            objects.put(KEY, body, kind=KIND)
+        client.delete_object(Bucket=BUCKET, Key=KEY)
+        objects.put(f"{KEY}x", b"a neighbour", kind=KIND)
+        assert objects.keys("") == [f"{KEY}x"]
+        assert objects.all_keys("plans/0a1b/") == [KEY, f"{KEY}x"]
+        assert len(versions(aws, KEY)) == 3
+        objects.erase(KEY)
+        assert versions(aws, KEY) == []
+        assert objects.all_keys("") == [f"{KEY}x"]
+        assert objects.get(f"{KEY}x") == b"a neighbour"
+
+    def test_all_but_the_newest_go(self, aws: boto3.Session) -> None:
+        objects = versioned(aws)
+        for body in (b"first", b"second", b"third"):
+            objects.put(KEY, body, kind=KIND)
+        objects.erase(KEY, but_newest=True)
+        assert len(versions(aws, KEY)) == 1
+        assert objects.get(KEY) == b"third"
+
+    def test_more_versions_than_one_page_or_one_call_takes(
+        self, aws: boto3.Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        objects = versioned(aws)
+        monkeypatch.setattr("lifecycle.adapters.objects._MOST_AT_ONCE", 2)
+        objects._client.meta.events.register(  # type: ignore[attr-defined] # boto3's client
+            "provide-client-params.s3.ListObjectVersions", lambda params, **_: {**params, "MaxKeys": 2}
+        )
+        for number in range(5):
+            objects.put(KEY, b"%d" % number, kind=KIND)
+        made = calls(objects)
+        objects.erase(KEY)
+        assert versions(aws, KEY) == []
+        assert [name for name, _ in made] == [*["ListObjectVersions"] * 3, *["DeleteObjects"] * 3]
+
+    def test_what_is_locked_is_refused_and_stays(self, aws: boto3.Session) -> None:
+        objects = versioned(aws, locked=True)
+        objects.put(KEY, b"evidence", kind=KIND)
+        with pytest.raises(Rejected, match="Object Lock until its retention ends") as refusal:
+            objects.erase(KEY)
+        assert refusal.value.code is Code.FORBIDDEN
+        assert objects.get(KEY) == b"evidence"
+        assert len(versions(aws, KEY)) == 1
+
+    @pytest.mark.parametrize("error", ["InternalError", ""])
+    def test_a_version_that_did_not_go_is_not_taken_for_gone(
+        self, aws: boto3.Session, monkeypatch: pytest.MonkeyPatch, error: str
+    ) -> None:
+        objects = versioned(aws)
+        objects.put(KEY, b"one", kind=KIND)
+        told = {"Errors": [{"Key": KEY, "Code": error}]}
+        monkeypatch.setattr(objects._client, "delete_objects", lambda **_: told)
+        with pytest.raises(Retryable, match="AWS refused to erase an object"):
+            objects.erase(KEY)
+
+    def test_a_bucket_that_is_not_there_has_nothing_erased(self, aws: boto3.Session) -> None:
+        gone = S3Objects(aws.client("s3"), "a-bucket-that-is-gone")
+        with pytest.raises(Retryable, match="NoSuchBucket"):
+            gone.erase(KEY)
+        with pytest.raises(Retryable, match="NoSuchBucket"):
+            gone.all_keys("")

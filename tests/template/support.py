@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ORGANIZATION = "0123456789abcdef0123456789abcdef"
 FUNCTIONS = (
     *("WebhookFunction", "ChatFunction", "StatusFunction", "OperatorFunction", "EventFunction", "SweepFunction"),
-    *("WorkerFunction", "BulkWorkerFunction", "PurgeFunction"),
+    *("WorkerFunction", "BulkWorkerFunction", "PurgeFunction", "AuditFunction"),
 )
 
 # A parsed template is JSON of any shape.

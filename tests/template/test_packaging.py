@@ -182,6 +182,12 @@ def test_the_configuration_is_there_to_read(build: Build, name: str) -> None:
     assert (package / name).read_bytes() == (build.root / "layers" / "config" / name).read_bytes()
 
 
+@pytest.mark.parametrize("name", ["page.html", "page.css", "page.js"])
+def test_the_parts_of_the_report_travel_with_the_package(build: Build, name: str) -> None:
+    part = build.directory / "LifecycleLayer" / "python" / "lifecycle" / "judgement" / "report" / name
+    assert part.stat().st_size > 0
+
+
 def test_both_workers_are_the_same_code(build: Build) -> None:
     worker, bulk = (build.directory / name / "app.py" for name in ("WorkerFunction", "BulkWorkerFunction"))
     assert worker.read_bytes() == bulk.read_bytes()

@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
 from functools import partial
 
 import pytest
@@ -14,10 +15,14 @@ from lifecycle.adapters.queues import MemoryQueue, Message
 from lifecycle.adapters.records import MOST_FILE_BYTES
 from lifecycle.adapters.rows import MemoryRows
 from lifecycle.adapters.signals import MemorySignals, Signal
+from lifecycle.adapters.trail import KEEP, entry
+from lifecycle.judgement.audit import Record, What
 from lifecycle.judgement.sources import Sources
+from lifecycle.usecases.audit import LEASE, PATIENCE
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.usecases.sweep import Errand
 from lifecycle.wiring.settings import (
+    AuditSettings,
     ChatSettings,
     IntakeSettings,
     OperatorSettings,
@@ -31,7 +36,7 @@ from lifecycle.words.errors import Code, Poison
 from tests.template.support import FUNCTIONS, ORGANIZATION, ROOT, Json, Template, load, many, target
 
 SOURCE_QUEUES = {f"{name}Queue": f"{name}DeadLetterQueue" for name in ("Events", "Sweeps", "Commands", "Bulk", "Purge")}
-QUEUES = (*SOURCE_QUEUES, *SOURCE_QUEUES.values())
+QUEUES = (*SOURCE_QUEUES, *SOURCE_QUEUES.values(), "AuditDeadLetterQueue")
 WORKERS = {"WorkerFunction": "CommandsQueue", "BulkWorkerFunction": "BulkQueue", "PurgeFunction": "PurgeQueue"}
 CONSUMERS = WORKERS | {"EventFunction": "EventsQueue", "SweepFunction": "SweepsQueue"}
 INTAKE = ("WebhookFunction", "EventFunction")
@@ -40,8 +45,12 @@ TAKES_APPROVALS = ("ChatFunction", "OperatorFunction")
 # Who makes what is for later.
 SCHEDULERS = dict.fromkeys(INTAKE, "CommandsQueue") | {"PurgeFunction": "PurgeQueue"}
 # Whom Scheduler acts as, with the only schedule groups for which it may.
-SCHEDULER_ROLES = {"SweepSchedulesRole": "schedule-group/default", "LaterRole": "LaterGroup"}
-SCHEDULES = ("NightlySweep", "DailyCheck")
+SCHEDULER_ROLES = {
+    "SweepSchedulesRole": "schedule-group/default",
+    "SealScheduleRole": "schedule-group/default",
+    "LaterRole": "LaterGroup",
+}
+SCHEDULES = ("NightlySweep", "DailyCheck", "HourlySeal")
 SETTINGS: dict[str, type[Settings]] = {
     "WebhookFunction": IntakeSettings,
     "EventFunction": IntakeSettings,
@@ -52,6 +61,7 @@ SETTINGS: dict[str, type[Settings]] = {
     "WorkerFunction": WorkerSettings,
     "BulkWorkerFunction": WorkerSettings,
     "PurgeFunction": PurgeSettings,
+    "AuditFunction": AuditSettings,
 }
 BY_IDENTITY = {
     ("GET", "/approvals"),
@@ -627,7 +637,7 @@ class TestRights:
         assert keys(template, function) == {
             "dynamodb:GetItem": kept | {"holds#*"},
             "dynamodb:BatchGetItem": kept | {"holds#*"},
-            "dynamodb:PutItem": kept,
+            "dynamodb:PutItem": kept | {"audit#2*"},
             "dynamodb:Query": {"holds#*"},
         }
 
@@ -637,7 +647,7 @@ class TestRights:
         assert keys(template, "SweepFunction") == {
             "dynamodb:GetItem": {"sweep#*", "pace#*", "intent#*", "approval#*"},
             "dynamodb:BatchGetItem": {"approval#*"},
-            "dynamodb:PutItem": {"sweep#*", "pace#*", "approval#*"},
+            "dynamodb:PutItem": {"sweep#*", "pace#*", "approval#*", "audit#2*"},
             "dynamodb:Query": {"holds#*"},
         }
 
@@ -653,6 +663,7 @@ class TestRights:
             ("WorkerFunction", {"tokens"}),
             ("BulkWorkerFunction", {"tokens"}),
             ("PurgeFunction", {"tokens", "IdKeySecret"}),
+            ("AuditFunction", set()),
         ],
     )
     def test_each_reads_only_its_secrets(self, template: Template, function: str, readable: set[str]) -> None:
@@ -696,6 +707,9 @@ class TestLedger:
 
 
 class TestPlans:
+    def test_there_is_no_bucket_these_tests_do_not_know(self, template: Template) -> None:
+        assert set(template.of_type("AWS::S3::Bucket")) == {"PlansBucket", "ExportsBucket", "AuditBucket"}
+
     def test_the_bucket_is_versioned_encrypted_and_private(self, template: Template) -> None:
         made = template.properties("PlansBucket")
         assert made["VersioningConfiguration"] == {"Status": "Enabled"}
@@ -841,12 +855,103 @@ class TestExports:
         return [rule for rule in map(template.choose, made) if rule != {"Ref": "AWS::NoValue"}]
 
 
+class TestAudit:
+    def test_the_bucket_is_versioned_encrypted_and_private_and_outlives_the_stack(self, template: Template) -> None:
+        resource = template.resources["AuditBucket"]
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        made = resource["Properties"]
+        assert made["VersioningConfiguration"] == {"Status": "Enabled"}
+        (rule,) = made["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+        assert made["PublicAccessBlockConfiguration"] == dict.fromkeys(
+            ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True
+        )
+        assert made["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+        assert "BucketName" not in made
+
+    def test_it_refuses_plain_http(self, template: Template) -> None:
+        policy = template.properties("AuditBucketPolicy")
+        assert target(policy["Bucket"]) == "AuditBucket"
+        (deny,) = policy["PolicyDocument"]["Statement"]
+        assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "s3:*")
+        assert deny["Resource"] == [{"Fn::GetAtt": ["AuditBucket", "Arn"]}, {"Fn::Sub": "${AuditBucket.Arn}/*"}]
+        assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+    def test_it_is_kept_for_seven_years_and_longer_than_its_rows(self, template: Template) -> None:
+        (kept, unfinished) = template.properties("AuditBucket")["LifecycleConfiguration"]["Rules"]
+        days = {"Ref": "AuditDays"}
+        assert (kept["Status"], kept["Prefix"], kept["ExpirationInDays"]) == ("Enabled", "audit/", days)
+        assert kept["NoncurrentVersionExpiration"] == {"NoncurrentDays": days}
+        assert unfinished["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+        made = template.source["Parameters"]["AuditDays"]
+        assert made["Default"] == 7 * 365
+        assert made["MinValue"] > KEEP.days
+
+    def test_only_the_writer_reads_records_moves_the_head_and_reaches_the_bucket(self, template: Template) -> None:
+        assert keys(template, "AuditFunction") == {
+            "dynamodb:Query": {"audit#2*"},
+            "dynamodb:GetItem": {"audit#head"},
+            "dynamodb:PutItem": {"audit#head"},
+        }
+        for function in FUNCTIONS:
+            made = [one for one in statements(template, function) if "AuditBucket" in json.dumps(one["Resource"])]
+            if function != "AuditFunction":
+                assert not made
+                assert "audit#head" not in json.dumps(statements(template, function))
+                continue
+            keeping, listing = made
+            assert set(keeping["Action"]) == {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"}
+            assert keeping["Resource"] == {"Fn::Sub": "${AuditBucket.Arn}/audit/*"}
+            assert (listing["Action"], listing["Resource"]) == ("s3:ListBucket", {"Fn::GetAtt": ["AuditBucket", "Arn"]})
+            assert listing["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["audit/*"]}}
+
+    def test_the_rows_that_others_may_write_are_those_of_hours(self) -> None:
+        made = entry(Record(at=1_764_633_600_000, what=What.PLAN_MADE))
+        assert fnmatch(made.key.pk, "audit#2*")
+        assert not fnmatch("audit#head", "audit#2*")
+
+    def test_it_runs_each_hour_once_the_hour_before_can_be_sealed(self, template: Template) -> None:
+        made = template.properties("HourlySeal")
+        minute = re.fullmatch(r"cron\((\d+) \* \* \* \? \*\)", made["ScheduleExpression"])
+        assert minute is not None
+        assert PATIENCE.total_seconds() < int(minute[1]) * 60 < HOUR
+        to = made["Target"]
+        assert target(to["Arn"]) == "AuditFunction"
+        assert target(to["RoleArn"]) == "SealScheduleRole"
+        assert target(to["DeadLetterConfig"]["Arn"]) == "AuditDeadLetterQueue"
+        assert to["RetryPolicy"]["MaximumEventAgeInSeconds"] <= HOUR
+        json.loads(to["Input"])
+
+    def test_a_writer_is_dead_before_its_lease_ends_and_that_is_before_the_next_run(self, template: Template) -> None:
+        assert template.properties("AuditFunction")["Timeout"] < LEASE.total_seconds() < HOUR
+
+    def test_what_failed_for_good_is_kept_and_rings(self, template: Template) -> None:
+        made = template.properties("AuditFunction")["DeadLetterConfig"]
+        assert target(made["TargetArn"]) == "AuditDeadLetterQueue"
+        assert allowed(template, "AuditFunction", "sqs") == {"sqs:SendMessage": {"AuditDeadLetterQueue"}}
+        assert alarms(template, "ApproximateNumberOfMessagesVisible")["AuditDeadLetterQueue"]["Threshold"] == 0
+
+    def test_scheduler_may_do_nothing_but_call_it_and_set_aside(self, template: Template) -> None:
+        found = {made["Action"]: target(made["Resource"]) for made in statements_of(template, "SealScheduleRole")}
+        assert found == {"lambda:InvokeFunction": "AuditFunction", "sqs:SendMessage": "AuditDeadLetterQueue"}
+
+    def test_three_hours_without_a_seal_ring(self, template: Template) -> None:
+        made = template.properties("AuditHeartbeatAlarm")
+        variables = template.properties("AuditFunction")["Environment"]["Variables"]
+        assert made["MetricName"] == Signal.AUDIT_SEALED.value
+        assert made["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
+        assert made["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
+        assert made["Period"] * made["EvaluationPeriods"] == 3 * HOUR
+        assert made["DatapointsToAlarm"] == made["EvaluationPeriods"]
+        assert (made["Statistic"], made["ComparisonOperator"], made["Threshold"]) == ("Sum", "LessThanThreshold", 1)
+
+
 class TestAlarms:
     def test_every_alarm_rings_and_says_what_to_do(self, template: Template) -> None:
         for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
             properties = alarm["Properties"]
             assert [target(action) for action in properties["AlarmActions"]] == ["AlarmTopic"], name
-            silence = "breaching" if name == "SweepHeartbeatAlarm" else "notBreaching"
+            silence = "breaching" if name in {"SweepHeartbeatAlarm", "AuditHeartbeatAlarm"} else "notBreaching"
             assert properties["TreatMissingData"] == silence, name
             assert len(properties["AlarmDescription"]) > 40, name
 
@@ -1034,7 +1139,9 @@ class TestParameters:
             variables = template.properties(function)["Environment"]["Variables"]
             assert variables["MINIMUM_ARCHIVE_DAYS"] == {"Ref": "MinimumArchiveDays"}
 
-    @pytest.mark.parametrize("parameter", ["RatePerMinute", "LedgerDays", "RetryBaseSeconds", "PlanDays", "ExportDays"])
+    @pytest.mark.parametrize(
+        "parameter", ["RatePerMinute", "LedgerDays", "RetryBaseSeconds", "PlanDays", "ExportDays", "AuditDays"]
+    )
     def test_numbers_have_bounds(self, template: Template, parameter: str) -> None:
         made = template.source["Parameters"][parameter]
         assert 0 < made["MinValue"] <= made["Default"] <= made["MaxValue"]
@@ -1054,5 +1161,5 @@ def test_the_outputs_are_what_tools_look_for(template: Template) -> None:
         *("BulkQueueUrl", "BulkDeadLetterQueueUrl", "EventsQueueUrl", "EventsDeadLetterQueueUrl"),
         *("SweepsQueueUrl", "SweepsDeadLetterQueueUrl", "BusArn"),
         *("LedgerTableName", "BusName", "SecretPrefix", "AlarmTopicArn", "OrganizationIds", "TallyfyBaseUrl"),
-        *("PlansBucketName", "ExportsBucketName"),
+        *("PlansBucketName", "ExportsBucketName", "AuditBucketName"),
     }

@@ -299,9 +299,28 @@ def test_an_exception_keeps_where_any_of_it_holds_or_cannot_be_told(unless: str,
     assert (decision.action is not None) is acts
 
 
+def test_an_exception_keeps_from_later_rules_too() -> None:
+    first = archive("completed_days = 30", name="first", unless="tags = ['Test']")
+    later = archive("completed_days = 1", name="later")
+    assert judged(thing(), first + later).rule == "first"
+    assert judged(thing(), first + later).action is None
+    assert judged(thing(tags=None), first + later).action is None
+    assert judged(thing(), later + first).rule == "later"
+    # It is an exception from what the rule applies to, and from nothing else.
+    assert judged(thing(completed_at=ago(9)), first + later).rule == "later"
+
+
+def test_an_exception_beats_what_cannot_be_told() -> None:
+    rules = archive("owners = [4711], completed_days = 30", unless="created_days = 9, tags = ['Test']")
+    decision = judged(thing(owners=None, tags=None), rules)
+    assert (decision.kind, decision.rule) == ("excluded", "rule")
+
+
 def test_an_exception_is_told() -> None:
     rules = archive("completed_days = 30", unless="tags = ['Test'], owners = [12]")
-    assert judged(thing(), rules) == Decision(None, "excluded", "Rule 'rule': it carries the tag 'Test'.")
+    assert judged(thing(), rules) == Decision(
+        None, "excluded", "Rule 'rule': it carries the tag 'Test', so it is kept.", "rule"
+    )
     assert judged(thing(owners=None, tags=frozenset()), rules) == Decision(
         None, "no owner", "Rule 'rule': Tallyfy does not say who owns it, so it is kept.", "rule"
     )

@@ -4,6 +4,7 @@ import pytest
 
 from lifecycle.judgement.decide import Mode
 from lifecycle.wiring.settings import (
+    AuditSettings,
     ChatSettings,
     IntakeSettings,
     OperatorSettings,
@@ -87,6 +88,7 @@ ALL: tuple[tuple[type[Settings], dict[str, str]], ...] = (
     (WorkerSettings, WORKER),
     (PurgeSettings, PURGE),
     (SweepSettings, SWEEP),
+    (AuditSettings, {"LEDGER_TABLE": "ledger", "AUDIT_BUCKET": "audit"}),
 )
 
 

@@ -101,8 +101,12 @@ def test_every_page_asks_for_the_same_as_a_look(resource: Resource) -> None:
     stand = SimulatorStand()
     stand.client.look(ORG, resource, THING)
     stand.client.page(ORG, resource, 1, {})
-    asked = {call.query.get("with") for call in stand.simulator.log.calls}
-    assert asked == {"statistics" if resource is Resource.TAG else "tags"}
+    look, *listed = ({*str(call.query.get("with")).split(",")} for call in stand.simulator.log.calls)
+    page = listed[-1]
+    assert all(one == page for one in listed)
+    assert page == {"statistics" if resource is Resource.TAG else "tags"}
+    # Of one process its tasks and comments are counted as well: an undo is compared with them.
+    assert look - page == ({"tasks", "tasks.threads"} if resource is Resource.RUN else set())
 
 
 def test_a_task_of_a_process_is_told_from_a_one_off_task() -> None:

@@ -202,7 +202,7 @@ def _asset(organization: Organization, identifier: str) -> Asset | None:
 def _bytes(asset: Asset) -> Answer:
     headers = {
         "Content-Type": "application/octet-stream",
-        "Content-Disposition": f'attachment; filename="{quote(asset.filename)}"',
+        "Content-Disposition": f'attachment; filename="{quote(asset.filename, errors="replace")}"',
         "Content-Length": str(asset.length),
     }
     return Answer(200, headers=headers, file=asset.open)

@@ -1,23 +1,30 @@
 """An operator's desk: the real commands in front of a stack in memory. No network; waiting moves the clock."""
 
 import base64
+import hashlib
+import hmac
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import override
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import requests
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import NoCredentialsError
 from requests.adapters import BaseAdapter
 from typer.testing import CliRunner, Result
 
 from cli.aws import Pair, progress
 from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorTransport
 from cli.main import app
+from cli.signed import Identity
 from cli.trouble import Exit, Trouble
-from cli.world import World
+from cli.world import World as Outside
+from lifecycle.adapters.approvals import Approvals
 from lifecycle.adapters.ledger import Claim, Ledger, Terms
 from lifecycle.adapters.objects import MemoryObjects, Objects
 from lifecycle.adapters.pacing import Pacing
@@ -27,25 +34,61 @@ from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.tallyfy import pooled_session
 from lifecycle.judgement.http import Request, Response, answer, problem
 from lifecycle.judgement.pace import Rate
+from lifecycle.judgement.people import People
 from lifecycle.judgement.transitions import End, IntentRow, Status
+from lifecycle.usecases.approving import Approving
+from lifecycle.usecases.operating import Operating
 from lifecycle.usecases.sweep import Progress
+from lifecycle.usecases.undoing import Undoing
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, LifecycleError
-from tests.builders import CONFIG, NOW, PREFIX, SHARED, WHSEC, ChatRoom, Clock, Entrance
-from tests.worlds import Night
+from tests.builders import CONFIG, ID_KEY, NOW, PREFIX, SHARED, WHSEC, ChatRoom, Clock, Entrance
+from tests.worlds import Night, World
 
 ORG = DefaultIds.ORGANIZATION
 API_URL = "https://api.test"
 TALLYFY_URL = "https://tallyfy.test/api"
 OPERATOR = "arn:aws:iam::123456789012:user/ada"
+REGION = "eu-west-1"
+ARNS = {
+    "ada": OPERATOR,
+    "bob": "arn:aws:sts::123456789012:assumed-role/Operators/bob",
+    "cleo": "arn:aws:iam::123456789012:user/cleo",
+    "dan": "arn:aws:iam::123456789012:user/dan",
+    "mallory": "arn:aws:iam::123456789012:user/mallory",
+}
+"""Whom AWS knows. Of Mallory people.toml knows nothing."""
+KEYS = {f"AKIA{name}": (f"secret of {name}", arn) for name, arn in ARNS.items()}
+_ALL = '"run.delete", "task.delete", "template.delete", "template.archive", "tag.delete"'
+PEOPLE = f"""
+[people.ada]
+iam = "{ARNS["ada"]}"
+may = ["run.archive", "run.restore"]
+approves = [{_ALL}]
+[people.bob]
+iam = "{ARNS["bob"]}"
+may = ["run.restore"]
+approves = [{_ALL}]
+[people.cleo]
+iam = "{ARNS["cleo"]}"
+approves = [{_ALL}]
+[people.dan]
+iam = "{ARNS["dan"]}"
+may = ["run.archive"]
+approves = ["tag.delete"]
+"""
 
 
 class Front(BaseAdapter):
-    """The HTTP API in memory: the real intake and lookup behind `requests`."""
+    """The HTTP API in memory: the real intake, lookup and operator's use case behind `requests`.
 
-    def __init__(self, entrance: Entrance) -> None:
+    Where a route asks for an AWS identity, the signature is checked as AWS does it, and says who calls.
+    """
+
+    def __init__(self, entrance: Entrance, operating: Callable[[], Operating]) -> None:
         super().__init__()
         self._entrance = entrance
+        self._operating = operating
         self._chat = replace(
             ChatRoom(entrance.clock).chat,
             secrets=entrance.secrets,
@@ -54,7 +97,7 @@ class Front(BaseAdapter):
             signals=entrance.signals,
         )
         self.asked: list[requests.PreparedRequest] = []
-        self.failures: list[Exception | int] = []
+        self.failures: list[Exception | int | Response] = []
         """What goes wrong with the next requests."""
 
     @override
@@ -72,6 +115,8 @@ class Front(BaseAdapter):
             failure = self.failures.pop(0)
             if isinstance(failure, Exception):
                 raise failure
+            if not isinstance(failure, int):
+                return _as_response(request, failure)
             return _as_response(request, {"statusCode": failure, "body": '{"detail": "made up"}'})
         try:
             return _as_response(request, self._route(request))
@@ -82,6 +127,8 @@ class Front(BaseAdapter):
         _, room, *rest = unquote(urlsplit(request.url or "").path).split("/")
         if room == "health":
             return answer(HTTPStatus.OK, {"status": "ok"})
+        if room == "approvals" or (room == "commands" and request.method == "POST"):
+            return self._as_somebody(request, room, rest)
         if room == "commands":
             status, reason = self._entrance.lookup.status_of("/".join(rest))
             return answer(HTTPStatus.OK, {"intent_id": rest[0], "status": status, "reason": reason})
@@ -103,15 +150,63 @@ class Front(BaseAdapter):
         one = {"intent_id": ids[0]} if len(ids) == 1 else {}
         return answer(HTTPStatus.ACCEPTED, {"status": "accepted", **one, "intent_ids": ids})
 
+    def _as_somebody(self, request: requests.PreparedRequest, room: str, rest: list[str]) -> Response:
+        caller = caller_of(request)
+        if caller is None:
+            return {"statusCode": 403, "headers": {}, "body": '{"message": "Forbidden"}'}
+        named = "intent_id" if room == "commands" else "hash"
+        path = "/".join([room, *(f"{{{named}}}" if number == 0 else word for number, word in enumerate(rest))])
+        event = {
+            "routeKey": f"{request.method} /{path}",
+            "requestContext": {"authorizer": {"iam": {"userArn": caller}}},
+            "pathParameters": {named: rest[0]} if rest else {},
+            "body": base64.b64encode(request.body if isinstance(request.body, bytes) else b"").decode(),
+            "isBase64Encoded": True,
+        }
+        status, body = self._operating().answer(Request.of(event))
+        return answer(status, body)
+
     @override
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def caller_of(request: requests.PreparedRequest) -> str | None:
+    """Who signed a request, by AWS's own rules (Signature Version 4); `None` if nobody known did."""
+    given = re.fullmatch(
+        r"AWS4-HMAC-SHA256 Credential=(\w+)/(\d{8})/([a-z0-9-]+)/execute-api/aws4_request, "
+        r"SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})",
+        str(request.headers.get("authorization", "")),
+    )
+    if given is None or given[1] not in KEYS:
+        return None
+    secret, arn = KEYS[given[1]]
+    parts = urlsplit(request.url or "")
+    headers = {str(name).lower(): str(value) for name, value in request.headers.items()} | {"host": parts.netloc}
+    names = given[4].split(";")
+    assert {"host", "x-amz-date"} <= set(names)
+    body = request.body if isinstance(request.body, bytes) else b""
+    asked = "\n".join(
+        (
+            *(str(request.method), quote(parts.path, safe="/~"), parts.query),
+            *(f"{name}:{headers[name]}" for name in names),
+            *("", given[4], hashlib.sha256(body).hexdigest()),
+        )
+    )
+    scope = f"{given[2]}/{given[3]}/execute-api/aws4_request"
+    said = f"AWS4-HMAC-SHA256\n{headers['x-amz-date']}\n{scope}\n{hashlib.sha256(asked.encode()).hexdigest()}"
+    key = f"AWS4{secret}".encode()
+    for word in (*scope.split("/"), said):
+        key = hmac.new(key, word.encode(), hashlib.sha256).digest()
+    return arn if hmac.compare_digest(key.hex(), given[5]) and given[3] == REGION else None
 
 
 def _as_response(request: requests.PreparedRequest, told: Response) -> requests.Response:
     response = requests.Response()
     response.status_code = int(str(told["statusCode"]))
     response._content = str(told["body"]).encode()
+    headers = told.get("headers")
+    response.headers.update(headers if isinstance(headers, dict) else {})
     response.url = request.url or ""
     response.request = request
     return response
@@ -125,6 +220,8 @@ class MemoryStack:
     name: str = PREFIX
     missing: bool = False
     told: dict[str, str] = field(default_factory=dict)
+    who: str = "ada"
+    """Whose AWS credentials are used."""
 
     def __post_init__(self) -> None:
         clock = self.entrance.clock
@@ -134,6 +231,7 @@ class MemoryStack:
         self.table: Rows = MemoryRows()
         self.kept: Objects = MemoryObjects()
         self.evidence = MemoryObjects()
+        self.segments = MemoryObjects()
         # As in a stack: one table for the ledger, the pace and the sweeps.
         self.entrance.ledger = Ledger(self.table, Terms(timedelta(seconds=90), timedelta(days=400), 6), clock)
         self.put: list[Mapping[str, str]] = []
@@ -164,7 +262,7 @@ class MemoryStack:
         return [Pair(name, self.dead[name], origins[name]) for name in self.dead]
 
     def parameters(self) -> Mapping[str, str]:
-        return {"SweepMode": "report", "RatePerMinute": "100"}
+        return {"SweepMode": "report", "RatePerMinute": "100", "MinimumArchiveDays": "30"}
 
     def put_events(self, entries: Sequence[Mapping[str, str]]) -> int:
         self.put += entries
@@ -174,7 +272,12 @@ class MemoryStack:
         return self.entrance.ledger
 
     def caller(self) -> str:
-        return OPERATOR
+        return ARNS.get(self.who, OPERATOR)
+
+    def identity(self) -> Identity:
+        if self.who not in ARNS:
+            raise NoCredentialsError
+        return Identity(ReadOnlyCredentials(f"AKIA{self.who}", f"secret of {self.who}", None), REGION)
 
     def rows(self) -> Rows:
         return self.table
@@ -184,6 +287,9 @@ class MemoryStack:
 
     def exports(self) -> MemoryObjects:
         return self.evidence
+
+    def audit(self) -> MemoryObjects:
+        return self.segments
 
     def pacing(self) -> Pacing:
         return Pacing(self.table, Rate(60, 1), self.entrance.clock)
@@ -202,7 +308,8 @@ class Desk:
         self.clock = Clock(NOW)
         self.entrance = Entrance(self.clock, frozenset({ORG}), (CONFIG / "sources.toml").read_text())
         self.stack = MemoryStack(self.entrance)
-        self.front = Front(self.entrance)
+        self.front = Front(self.entrance, self.operating)
+        self.people = PEOPLE
         self.simulator = Simulator(clock=self.clock)
         self.connected: list[tuple[str, str | None]] = []
         self.while_waiting: Callable[[], None] = lambda: None
@@ -210,7 +317,7 @@ class Desk:
 
     def run(self, *words: str, typed: str = "", env: Mapping[str, str] | None = None) -> Result:
         """Type a command. The environment names nothing but what is given."""
-        world = World(connect=self._connect, session=self._session, clock=self.clock, sleep=self._sleep)
+        world = Outside(connect=self._connect, session=self._session, clock=self.clock, sleep=self._sleep)
         clean = dict.fromkeys(
             (
                 "LIFECYCLE_SECRET",
@@ -224,14 +331,50 @@ class Desk:
         runner = CliRunner(env={**clean, "COLUMNS": "200", "TERM": "dumb", **(env or {})})
         return runner.invoke(app, list(words), obj=world, input=typed)
 
+    def operating(self) -> Operating:
+        """The operator function, over what the stack holds now."""
+        origins = {pair.name: pair.origin for pair in self.stack.pairs()}
+        signals = self.entrance.signals
+        org_ids = frozenset({ORG})
+        return Operating(
+            people=People.parse(self.people),
+            approving=Approving(
+                approvals=self.approvals(),
+                purge=origins["purge"],
+                sweeps=origins["sweeps"],
+                org_ids=org_ids,
+                signals=signals,
+                clock=self.clock,
+            ),
+            undoing=Undoing(
+                ledger=self.entrance.ledger,
+                commands=origins["commands"],
+                org_ids=org_ids,
+                id_key=lambda: ID_KEY,
+                signals=signals,
+                clock=self.clock,
+            ),
+        )
+
+    def approvals(self) -> Approvals:
+        """The requests for approval that the stack holds."""
+        return Approvals(self.stack.table, timedelta(days=400), self.clock)
+
     def move_to(self, night: Night) -> None:
         """Stand before a stack whose sweeps really work: its rows, plans, queue and Tallyfy."""
-        world = night.world
-        self.clock, self.simulator = world.clock, world.simulator
-        self.stack.table, self.stack.kept = world.rows, night.objects
+        self.stand_before(night.world)
+        self.stack.kept = night.objects
         self.stack.origins["sweeps"] = night.queue
+
+    def stand_before(self, world: World) -> None:
+        """Stand before a stack whose workers really work: its clock, rows, queues and Tallyfy."""
+        self.clock, self.simulator = world.clock, world.simulator
+        self.stack.table = world.rows
+        self.stack.origins["sweeps"] = world.sweeps_queue
         self.stack.dead["sweeps"] = world.dead_letters
-        self.entrance.ledger = world.ledger
+        self.entrance.ordinary, self.entrance.permanent = world.queue, world.purge_queue
+        self.entrance.clock, self.entrance.ledger = world.clock, world.ledger
+        vars(self.entrance).pop("lookup", None)  # Made with the ledger that was there before.
 
     def work(self, status: Status = Status.DONE, code: Code = Code.ACTED, reason: str = "It is so.") -> None:
         """Be the worker: carry everything that waits to this end."""

@@ -5,7 +5,9 @@ import pytest
 
 from cli.local.simulator import SeedTag
 from cli.planning import refused_for
+from cli.trouble import Exit
 from lifecycle.judgement.decide import Mode
+from lifecycle.judgement.people import People
 from lifecycle.judgement.plan import Plan
 from lifecycle.judgement.policy import Policy
 from lifecycle.usecases.planning import key_of
@@ -23,6 +25,7 @@ TAGS = [SeedTag(id=f"c{number:031x}", title=f"left over {number}") for number in
 def reported(desk: Desk, *, policy: str = RULE, count: int = 3, tags: bool = False) -> tuple[Night, Plan]:
     """A plan that waits for a person."""
     night = at_night(desk, organization(runs(count), TAGS if tags else []), policy=policy)
+    night.world.people = People.parse(desk.people)
     night.begin()
     night.drain()
     [plan] = night.plans()
@@ -161,10 +164,23 @@ def working(desk: Desk, night: Night) -> None:
 def test_it_is_followed_to_its_end(desk: Desk) -> None:
     night, plan = reported(desk, policy=RULE + LASTING, tags=True, count=12)
     working(desk, night)
+    asking = desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "2", "--wait")
+    assert asking.exit_code == Exit.PENDING, asking.output
+    for part in (
+        "Other people must approve what cannot be undone",
+        "what is reversible: first, 5 handed on",
+        "what is reversible: done, 12",
+        "waits until 2026-06-04 12:00 UTC for the approval of 2 other people",
+    ):
+        assert part in asking.output, asking.output
+    assert night.world.state(Resource.TAG, TAGS[0].id) is State.ACTIVE
+    for who in ("bob", "cleo"):
+        desk.stack.who = who
+        assert desk.run("approve", plan.hash, "--yes").exit_code == 0
+    desk.stack.who = "ada"
     result = desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "2", "--wait")
     assert result.exit_code == 0, result.output
-    for part in ("what is reversible: first, 5 handed on", "what is reversible: done, 12", "irreversible: done, 2"):
-        assert part in result.output, result.output
+    assert "irreversible: done, 2" in result.output
     assert night.world.state(Resource.RUN, runs(12)[11].id) is State.ARCHIVED
     assert night.world.state(Resource.TAG, TAGS[0].id) is State.GONE
     assert {command.requested_by for command in night.asked()} == {OPERATOR}

@@ -29,6 +29,7 @@ TEMPLATE = {
     "Resources": {
         **{name: {"Type": "AWS::SQS::Queue"} for name in QUEUES},
         "PlansBucket": {"Type": "AWS::S3::Bucket"},
+        "AuditBucket": {"Type": "AWS::S3::Bucket"},
         "Bus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": "stack"}},
         "LedgerTable": {
             "Type": "AWS::DynamoDB::Table",
@@ -46,6 +47,7 @@ TEMPLATE = {
         **{f"{name}Url": {"Value": {"Ref": name}} for name in QUEUES},
         "LedgerTableName": {"Value": {"Ref": "LedgerTable"}},
         "PlansBucketName": {"Value": {"Ref": "PlansBucket"}},
+        "AuditBucketName": {"Value": {"Ref": "AuditBucket"}},
         "OrganizationIds": {"Value": f"{ORG},{OTHER}"},
         "SecretPrefix": {"Value": "stack"},
         "BusName": {"Value": "stack"},
@@ -169,6 +171,12 @@ def test_plans_are_read_from_the_bucket_and_records_from_the_table(stack: AwsSta
     [row] = stack.rows().read(key)
     assert row is not None
     assert row.values == {"plan": "a" * 64}
+
+
+def test_the_audit_trail_is_read_from_its_bucket(stack: AwsStack) -> None:
+    client = boto3.client("s3", region_name=REGION)
+    client.put_object(Bucket=output_of(stack, "AuditBucketName"), Key="audit/2026/06/01/12-1.jsonl", Body=b"{}")
+    assert stack.audit().keys("audit/") == ["audit/2026/06/01/12-1.jsonl"]
 
 
 def test_only_an_organization_of_the_stack_can_be_meant(stack: AwsStack) -> None:

@@ -1,3 +1,4 @@
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from cli.reading import ReadOnlySession
 from lifecycle.judgement.people import People
 from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.sources import Sources
-from tests.unit.cli.desk import ORG, Desk
+from tests.unit.cli.desk import ARNS, ORG, Desk
 
 
 def test_all_is_well(desk: Desk) -> None:
@@ -154,6 +155,96 @@ def test_a_people_file_that_is_wrong_is_told(desk: Desk, monkeypatch: pytest.Mon
     monkeypatch.setattr(delivery.declared_people, "__defaults__", (wrong,))
     result = desk.run("check")
     assert (result.exit_code, "people.ada.slack" in result.output) == (1, True), result.output
+
+
+def allowed(monkeypatch: pytest.MonkeyPatch, people: str, *, policy: str | None = None) -> None:
+    """One source may delete processes for good, and these people may approve."""
+    named = (f'[people.{name}]\niam = "{ARNS[name]}"\n{rights}\n' for name, rights in _said(people))
+    terms = "".join(line + "\n" for line in people.splitlines() if line.startswith(("[approvals]", "single", "plan")))
+    text = terms + "".join(named)
+    monkeypatch.setattr(delivery, "declared_people", lambda: People.parse(text or "[people]"))
+    one = '[sources.operator]\nscheme = "standard-webhooks"\nmay = ["run.delete"]\nirreversible = true\n'
+    monkeypatch.setattr(delivery, "declared_sources", lambda: Sources.parse(one))
+    if policy:
+        monkeypatch.setattr(preflight, "declared_policy", lambda: Policy.parse(policy))
+
+
+def _said(people: str) -> list[tuple[str, str]]:
+    return re.findall(r"^(\w+): (.*)$", people, re.MULTILINE)
+
+
+def shown(desk: Desk) -> tuple[int, str]:
+    result = desk.run("check")
+    return result.exit_code, re.sub(r"\s+", " ", result.output)
+
+
+ASKS = 'may = ["run.archive"]'
+RUNS = 'approves = ["run.delete"]'
+TAGS = 'approves = ["tag.delete"]'
+BOTH = 'approves = ["run.delete", "tag.delete"]'
+TWO_RULES = """
+    zone = "UTC"
+    [[rules]]
+    name = "ancient"
+    resource = "process"
+    action = "delete"
+    irreversible = true
+    when = { archived_days = 365 }
+    [[rules]]
+    name = "dead-tags"
+    resource = "tag"
+    action = "delete"
+    irreversible = true
+    when = { unused = true }
+"""
+
+
+def test_who_may_approve_what_is_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed(monkeypatch, f"ada: {BOTH}\nbob: {RUNS}")
+    code, output = shown(desk)
+    assert (code, "✓ who may approve run.delete: ada, bob; tag.delete: ada" in output) == (0, True), output
+    assert "approval of" not in output
+    assert "signing secret of Slack" not in output
+
+
+def test_what_nobody_can_approve_is_noted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed(monkeypatch, f"ada: {ASKS}\nbob: {TAGS}")
+    code, output = shown(desk)
+    assert (code, "! approval of run.delete by nobody: it only lapses" in output) == (0, True), output
+
+
+def test_one_who_could_only_approve_what_others_ask_for_is_noted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed(monkeypatch, f"ada: {RUNS}\nbob: {TAGS}")
+    code, output = shown(desk)
+    assert (code, "! approval of run.delete only by ada: never of what they ask for" in output) == (0, True), output
+
+
+def test_more_than_there_are_can_never_approve(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed(monkeypatch, f"[approvals]\nsingle = 3\nada: {RUNS}\nbob: {BOTH}\ncleo: {TAGS}")
+    failing(desk, "approval of run.delete")
+    assert "can never be given: 3 must, only ada, bob can" in shown(desk)[1]
+
+
+def test_a_plan_needs_people_who_may_approve_all_of_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed(monkeypatch, f"ada: {BOTH}\nbob: {RUNS}\ncleo: {TAGS}", policy=TWO_RULES)
+    failing(desk, "approval of a plan")
+    assert "can never be given: 2 must, only ada can" in shown(desk)[1]
+
+
+def test_a_plan_that_all_must_approve_none_of_them_may_ask_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed(monkeypatch, f"ada: {BOTH}\nbob: {BOTH}", policy=TWO_RULES)
+    code, output = shown(desk)
+    assert (code, "! approval of a plan only by ada, bob: never of what" in output) == (0, True), output
+
+
+def test_who_approves_in_another_organization_does_not_count(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed(monkeypatch, f"ada: {RUNS}\nbob: {RUNS}")
+    elsewhere = delivery.declared_people().model_dump(mode="json", exclude_none=True)
+    for person in elsewhere["people"].values():
+        person["organization"] = "9f" * 16
+    monkeypatch.setattr(delivery, "declared_people", lambda: People.model_validate_json(json.dumps(elsewhere)))
+    code, output = shown(desk)
+    assert (code, "approval of run.delete by nobody" in output) == (0, True), output
 
 
 def test_an_organization_of_a_rule_that_is_not_the_stacks_is_noted(desk: Desk) -> None:

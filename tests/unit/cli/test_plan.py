@@ -13,6 +13,7 @@ from cli.local.simulator import DEFAULT_TOKEN, Fault, SeedMember, SeedOrganizati
 from cli.local.simulator.seed import Seed
 from cli.reading import Reader
 from lifecycle.adapters.rows import Change, Key
+from lifecycle.adapters.tallyfy import HttpTallyfy, Json
 from lifecycle.judgement.plan import Entry, Plan, entries
 from lifecycle.judgement.policy import Policy
 from lifecycle.words.capabilities import Resource
@@ -69,13 +70,14 @@ def test_a_plan_is_made_without_a_stack_and_nothing_is_changed(desk: Desk, where
         "completed archive process: 120 of 123",
         "too young 3",
         "Holds were not asked for",
-        "lifecycle sweep start",
+        "not applied: It was not made by the stack",
     ):
         assert part in said, part
     folder = where / "plans" / ORG / plan.hash
     assert str(folder / "report.html") in result.output.replace("\n", "")
     assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "plan.jsonl", "report.html"]
     assert "Run 120" in (folder / "report.html").read_text()
+    assert "lifecycle apply" not in (folder / "report.html").read_text()
     assert len(judged(where)) == 123
     assert sorted(path.name for path in (where / "plans").iterdir()) == [".gitignore", ORG]
 
@@ -89,6 +91,7 @@ def test_the_token_is_never_shown_nor_kept(desk: Desk, where: Path) -> None:
     refused = planned(desk, where, *ALONE, env={"LIFECYCLE_TALLYFY_TOKEN": "another-token"})
     assert refused.exit_code == 3
     assert "another-token" not in refused.output
+    assert "Once more" not in refused.output  # Waiting mends no token.
 
 
 def test_the_token_may_lie_in_a_file_which_wins(desk: Desk, where: Path) -> None:
@@ -122,6 +125,16 @@ def test_another_organizations_token_makes_no_plan(desk: Desk, where: Path) -> N
     result = alone(desk, where)
     assert result.exit_code != 0
     assert not list(where.glob("plans/*/*"))
+
+
+def test_a_token_that_opens_another_organization_makes_no_plan(
+    desk: Desk, where: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered: tuple[Json, Json] = {"role": "admin"}, {"id": "b" * 32, "name": "Another Ltd"}
+    monkeypatch.setattr(HttpTallyfy, "account", lambda *_: answered)
+    result = alone(desk, where)
+    assert (result.exit_code, f"Tallyfy answered for {'b' * 32}" in result.output) == (1, True)
+    assert not (where / "plans").exists()
 
 
 def test_without_a_token_the_stack_gives_its_own_and_its_holds(desk: Desk, where: Path) -> None:
@@ -172,7 +185,8 @@ def test_what_ones_own_token_may_do_stops_nothing(desk: Desk, where: Path) -> No
     desk.simulator.load(organization(runs(1)))
     desk.simulator.organization.members[1001].role = "light"
     assert alone(desk, where).exit_code == 0
-    assert made(where).stops == ()
+    [stop] = made(where).stops
+    assert "not made by the stack" in stop
 
 
 def test_what_cannot_be_undone_stands_out(desk: Desk, where: Path) -> None:

@@ -9,8 +9,9 @@ from cli.local.simulator import SeedRun, SeedTag
 from cli.trouble import Trouble
 from lifecycle.judgement.decide import Decision, Mode, decide
 from lifecycle.judgement.holds import Holds
-from lifecycle.judgement.plan import Entry, Heading, Writer
+from lifecycle.judgement.plan import Closing, Entry, Heading, Writer
 from lifecycle.judgement.policy import Policy
+from lifecycle.usecases.planning import key_of
 from lifecycle.words.capabilities import Action, Resource, State
 from lifecycle.words.things import Thing
 from tests.builders import NOW, ORG
@@ -179,7 +180,8 @@ def plan_file(folder: Path, *seen: Entry) -> Path:
     heading = Heading(org_id=ORG, sweep_id="s", made_at=NOW, policy=policy.digest, zone="UTC")
     writer = Writer(heading, policy)
     path = folder / "plan.jsonl"
-    path.write_bytes(b"".join([writer.begin(), *map(writer.add, seen), writer.end()]))
+    lines = [writer.begin(), *map(writer.add, seen)]
+    path.write_bytes(b"".join([*lines, writer.end(Closing(**writer.totals().model_dump()))]))
     return path
 
 
@@ -256,9 +258,9 @@ def test_the_difference_is_shown_with_reasons_and_fifty_rows(desk: Desk, tmp_pat
     said = re.sub(r" +", " ", result.output)
     assert "52 things, as seen at 2026-06-01 12:00 UTC" in said
     assert "52 no longer affected" in said
-    assert len(re.findall(r"process 0{30}", result.output)) == 50
+    assert len(re.findall(r"affected  0{30}", result.output)) == 50
     assert "2 more: --all" in said
-    assert len(re.findall(r"process 0{30}", desk.run(*words, "--all").output)) == 52
+    assert len(re.findall(r"affected  0{30}", desk.run(*words, "--all").output)) == 52
     assert "more than 60 are needed" in said
     same = desk.run("policy", "diff", old, old, "--plan", str(file))
     assert (same.exit_code, "Nothing seen would be treated differently" in same.output) == (0, True)
@@ -278,3 +280,15 @@ def test_the_facts_are_those_of_the_newest_plan_of_the_stack_or_of_one_that_is_n
     for words in (("--plan", "abc"), ("--plan", "nowhere/plan.jsonl")):
         assert desk.run("policy", "diff", old, new, *words).exit_code == 2
     assert desk.run("policy", "diff", old, new, "--plan", "0" * 64).exit_code == 1
+
+
+def test_lines_that_are_not_what_was_planned_are_not_compared(desk: Desk, tmp_path: Path) -> None:
+    policy = written(tmp_path, RULE)
+    made = night(desk, organization(runs=[SeedRun(id=f"{1:032x}")]))
+    key = key_of(ORG, made.hash, "plan.jsonl")
+    body = desk.stack.objects().get(key) or b""
+    desk.stack.objects().put(key, body.replace(b"active", b"Active"), kind="application/jsonl")
+    result = desk.run("policy", "diff", policy, policy)
+    assert (result.exit_code, "not what was planned" in result.output) == (1, True)
+    del desk.stack.kept.bodies[key]  # type: ignore[attr-defined]
+    assert "are gone" in desk.run("policy", "diff", policy, policy).output

@@ -48,7 +48,7 @@ def _run(night: Night, number: int) -> Run:
     night.world.add(Resource.RUN, _id(number))
     run = night.world.simulator.organization.runs[_id(number)]
     run.created_at += timedelta(minutes=number)
-    run.status = "complete"
+    run.status, run.checklist_id, run.owner_id = "complete", "7d" * 16, 1001
     return run
 
 

@@ -292,7 +292,7 @@ def test_a_press_that_is_replayed_counts_once(room: ChatRoom) -> None:
 def test_a_press_rejects_for_good(room: ChatRoom, asked: Wanted) -> None:
     assert room.press("reject", asked.hash).startswith(f"You refused `{asked.hash[:12]}`.")
     assert standing(room, asked.hash).refused_by == "grace"
-    assert room.press("reject", asked.hash) == "This request is refused already."
+    assert room.press("reject", asked.hash).startswith(f"You refused `{asked.hash[:12]}`.")
     assert room.press("approve", asked.hash) == "This request is refused already."
     assert standing(room, asked.hash).approved_by == ()
 

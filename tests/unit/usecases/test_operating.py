@@ -72,6 +72,7 @@ def test_what_waits_is_listed_as_it_would_be_approved(burying: Undertaker, comma
     wanted = burying.wanted(command)
     [one] = listed(burying, BOB)
     shown = one.pop("shown")
+    assert isinstance(shown, dict)
     assert one == {
         "hash": wanted.hash,
         "stands": "open",

@@ -923,7 +923,7 @@ CONTEXT = cast("RealContext", LambdaContext())
 def test_a_batch_in_which_all_is_throttled_answers_its_failures_and_raises_nothing(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "worker", lambda _: replace(case.worker.worker, signals=signals))
+    monkeypatch.setattr(app, "worker", lambda: replace(case.worker.worker, signals=signals))
     case.world.pacing.block(ORG, 60)
     for _ in range(3):
         case.ask()
@@ -933,7 +933,7 @@ def test_a_batch_in_which_all_is_throttled_answers_its_failures_and_raises_nothi
 
 
 def test_in_a_mixed_batch_only_what_has_to_come_back_is_reported(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "worker", lambda _: replace(case.worker.worker, signals=signals))
+    monkeypatch.setattr(app, "worker", lambda: replace(case.worker.worker, signals=signals))
     case.world.add(Resource.RUN, OTHER)
     case.fail(Fault.answer_status(503, id=OTHER))
     case.ask()

@@ -1,20 +1,24 @@
 """Requests for approval, kept beside the ledger: a row for each, and one that names the newest of a subject."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows, Value
-from lifecycle.judgement.approvals import Request, Stand
+from lifecycle.adapters.trail import entry
+from lifecycle.judgement.approvals import About, Request, Stand
+from lifecycle.judgement.audit import Record, What
 from lifecycle.judgement.transitions import millis
 from lifecycle.words.errors import Code, Throttled
 
 _TRIES = 8
 _OF = "of#"
+_HASH = r"[0-9a-f]{64}"
 
 
 class Approvals:
-    """Every change is one conditional write; two people who approve at once are both counted."""
+    """Every change is one conditional write, with its audit record; two people who approve at once are both counted."""
 
     def __init__(self, rows: Rows, keep: timedelta, clock: Callable[[], datetime]) -> None:
         self._rows = rows
@@ -22,7 +26,9 @@ class Approvals:
         self._clock = clock
 
     def find(self, org_id: str, name: str) -> Request | None:
-        """The request of this hash."""
+        """The request of this hash; ``None`` for whatever is no hash: other rows lie beside the requests."""
+        if not re.fullmatch(_HASH, name):
+            return None
         [row] = self._rows.read(_key(org_id, name))
         return _request(row)
 
@@ -34,7 +40,8 @@ class Approvals:
     def ask(self, request: Request) -> Request:
         """Make a request, or find the one that stands already. One that has lapsed is made anew."""
         key, of = _key(request.org_id, request.hash), _key(request.org_id, f"{_OF}{request.subject}")
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
+            at = millis(self._clock()) + attempt  # Two records of the same words are told apart by their time.
             present, pointer = self._rows.read(key, of)
             known = _request(present)
             stands = known is not None and known.stands(millis(self._clock())) is not Stand.LAPSED
@@ -44,6 +51,7 @@ class Approvals:
                 self._rows.write(
                     self._change(key, _values(request), present),
                     self._change(of, {"hash": request.hash}, pointer),
+                    entry(_record(What.APPROVAL_ASKED, request, request.asked_by, at)),
                 )
             except Contention:
                 continue
@@ -53,7 +61,7 @@ class Approvals:
     def change(self, org_id: str, name: str, change: Callable[[Request], Request]) -> Request | None:
         """Change a request by the rules of ``lifecycle.judgement.approvals``; ``None`` if there is none."""
         for _ in range(_TRIES):
-            [row] = self._rows.read(_key(org_id, name))
+            [row] = self._rows.read(_key(org_id, name)) if re.fullmatch(_HASH, name) else [None]
             known = _request(row)
             if known is None:
                 return None
@@ -61,11 +69,19 @@ class Approvals:
             if after == known:
                 return known
             try:
-                self._rows.write(self._change(_key(org_id, name), _values(after), row))
+                said = [entry(self._said(after))] if _has_spoken(known, after) else []
+                self._rows.write(self._change(_key(org_id, name), _values(after), row), *said)
             except Contention:
                 continue
             return after
         raise Throttled(Code.UNAVAILABLE, "Too many people approve the same request at once.", retry_after=1)
+
+    def _said(self, request: Request) -> Record:
+        """Who has just spoken, for the trail."""
+        now = millis(self._clock())
+        if request.refused_by:
+            return _record(What.APPROVAL_REFUSED, request, request.refused_by, now)
+        return _record(What.APPROVAL_GIVEN, request, request.approved_by[-1], now)
 
     def open(self, org_id: str) -> list[Request]:
         """Every request that waits for somebody, the oldest first."""
@@ -79,6 +95,25 @@ class Approvals:
     def _change(self, key: Key, values: Mapping[str, Value], present: Row | None) -> Change:
         expires_at = int((self._clock() + self._keep).timestamp())
         return Change(key, values, present.version if present else 0, expires_at)
+
+
+def _has_spoken(before: Request, after: Request) -> bool:
+    return (before.approved_by, before.refused_by) != (after.approved_by, after.refused_by)
+
+
+def _record(what: What, request: Request, by: str, at: int) -> Record:
+    plan = request.about == About.PLAN
+    return Record(
+        at=at,
+        what=what,
+        org_id=request.org_id,
+        action=", ".join(request.capabilities),
+        by=by,
+        intent_id="" if plan else request.subject,
+        plan=request.subject if plan else "",
+        reason=request.why,
+        evidence=request.hash,
+    )
 
 
 def _partition(org_id: str) -> str:

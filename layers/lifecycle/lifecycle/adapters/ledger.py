@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Literal
 
 from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows, Value
-from lifecycle.adapters.trail import entry
+from lifecycle.adapters.trail import entry, untaken
 from lifecycle.judgement import transitions
 from lifecycle.judgement.audit import Record, What, concluded
 from lifecycle.judgement.holds import Holds, keys_of
@@ -229,9 +229,8 @@ class Ledger:
         for attempt in range(_TRIES):
             [row] = self._rows.read(key)
             at = self._now
-            said = Record(
-                at=at + attempt, what=What.HOLD_SET, org_id=org_id, resource=kind, id=name, by=by, reason=reason
-            )
+            said = Record(at=at, what=What.HOLD_SET, org_id=org_id, resource=kind, id=name, by=by, reason=reason)
+            said = untaken(self._rows, said) if attempt else said
             try:
                 self._rows.write(Change(key, {"reason": reason, "by": by, "at": at}, _version(row)), entry(said))
             except Contention:
@@ -246,8 +245,8 @@ class Ledger:
         if seen is None:
             return False
         for attempt in range(_TRIES):
-            at = self._now + attempt
-            said = Record(at=at, what=What.HOLD_LIFTED, org_id=org_id, resource=kind, id=name, by=by)
+            said = Record(at=self._now, what=What.HOLD_LIFTED, org_id=org_id, resource=kind, id=name, by=by)
+            said = untaken(self._rows, said) if attempt else said
             try:
                 self._rows.write(Change(key, None, seen.version), entry(said))
             except Contention:

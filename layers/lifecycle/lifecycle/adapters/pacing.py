@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from lifecycle.adapters.rows import Change, Contention, Key, Rows
-from lifecycle.adapters.trail import entry
+from lifecycle.adapters.trail import entry, untaken
 from lifecycle.judgement import pace
 from lifecycle.judgement.audit import Record, What
 from lifecycle.judgement.pace import SECOND, Bucket, Lane, Rate
@@ -60,7 +60,7 @@ class Pacing:
 
     def pause(self, org_id: str, by: str, *, caller: str = "") -> None:
         """Stop everything but restores until ``resume``. ``by`` is shown to people; ``caller`` is recorded as who."""
-        said = Record(at=0, what=What.PAUSE_SET, org_id=org_id, by=caller or by, reason=by)
+        said = Record(at=millis(self._clock()), what=What.PAUSE_SET, org_id=org_id, by=caller or by, reason=by)
         self._update(org_id, lambda bucket, _: replace(bucket, paused_by=by), said)
 
     def paused_by(self, org_id: str) -> str:
@@ -69,14 +69,13 @@ class Pacing:
 
     def resume(self, org_id: str, *, caller: str = "") -> None:
         """End the pause."""
-        said = Record(at=0, what=What.PAUSE_ENDED, org_id=org_id, by=caller)
+        said = Record(at=millis(self._clock()), what=What.PAUSE_ENDED, org_id=org_id, by=caller)
         self._update(org_id, lambda bucket, _: replace(bucket, paused_by=""), said)
 
     def _update(self, org_id: str, change: Callable[[Bucket, int], Bucket], said: Record | None = None) -> Bucket:
         """Change the bucket; with ``said``, together with that record."""
         key = Key(f"pace#{org_id}", "pace")
-        moment = self._clock()
-        now = int(moment.timestamp() * SECOND)
+        now = int(self._clock().timestamp() * SECOND)
         for attempt in range(_TRIES):
             [row] = self._rows.read(key)
             known = Bucket.__dataclass_fields__
@@ -85,7 +84,9 @@ class Pacing:
             if after == seen:
                 return seen
             try:
-                records = [entry(said.model_copy(update={"at": millis(moment) + attempt}))] if said else []
+                if said is not None and attempt:
+                    said = untaken(self._rows, said)
+                records = [entry(said)] if said else []
                 self._rows.write(Change(key, asdict(after), row.version if row else 0), *records)
             except Contention:
                 continue

@@ -151,6 +151,8 @@ class HttpRecords:
                 _refuse(answer, elsewhere=hop > 0)
                 return answer
             answer.close()
+            if hop == _MOST_HOPS:
+                break
             where = urljoin(answer.url, answer.headers.get("Location", ""))
             if not _may_lie_there(where, answer.url):
                 raise Rejected(Code.REFUSED, "Tallyfy sent on to an address that is not https.")
@@ -163,7 +165,6 @@ class HttpRecords:
                 allow_redirects=False,
                 stream=True,
             )
-        answer.close()
         raise Rejected(Code.REFUSED, f"Tallyfy sent on more than {_MOST_HOPS} times.")
 
     def _save(self, answer: requests.Response, path: Path) -> int:

@@ -328,7 +328,8 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
     gone = State.GONE if resource is Resource.TAG else State.ARCHIVED
     run_id = row.get("run_id")
     said = row.get("is_oneoff_task")
-    tasks, comments = _counts(row) if resource is Resource.RUN else (None, None)
+    # What is archived may show none of its tasks: a count would be one of what is shown.
+    tasks, comments = (None, None) if removed or resource is not Resource.RUN else _counts(row)
     belongs_to_none = True if "run_id" in row and run_id is None else None
     return Thing(
         resource=resource,

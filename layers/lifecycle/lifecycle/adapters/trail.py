@@ -23,8 +23,7 @@ _LINE = re.compile(r'\{"at":[0-9]{13},[ -~]+\}')
 def entry(record: Record) -> Change:
     """The row of a record, for a transaction.
 
-    Its key follows from the record. The same record twice is contention: whoever may record two things of the same
-    words in one millisecond moves ``at`` by one.
+    Its key follows from the record. The same record twice is contention, see ``untaken``.
     """
     line = record.to_line()
     again = f".{record.redrive}" if record.redrive else ""
@@ -32,6 +31,16 @@ def entry(record: Record) -> Change:
     hour = hour_of(datetime.fromtimestamp(record.at / 1000, UTC))
     key = Key(_partition(hour), f"{record.at:013}#{name}#{record.what}")
     return Change(key, {"line": line}, 0, record.at // 1000 + int(KEEP.total_seconds()))
+
+
+def untaken(rows: Rows, record: Record) -> Record:
+    """The record, a millisecond or more later where one of the same words stands already.
+
+    For who met with contention and may have recorded the same before: set, lifted and set within a millisecond.
+    """
+    while rows.read(entry(record).key) != [None]:
+        record = record.model_copy(update={"at": record.at + 1})
+    return record
 
 
 class Trail:

@@ -15,9 +15,9 @@ from lifecycle.words.things import Thing
 
 MOST_READINGS = 3
 """A list that does not add up is read again. After so many times it is what could not be seen."""
-_CLOCKS_DIFFER = timedelta(seconds=2)
-"""What was created so shortly before the first answer came counts as newer. One that is counted as newer in error
-has the list read again; one that is not would make up for one that left."""
+_CLOCKS_DIFFER = timedelta(seconds=5)
+"""What was created so shortly before the first answer was put away counts as newer. One that is counted as newer in
+error has the list read again; one that is not would make up for one that left."""
 
 
 class Asked(NamedTuple):
@@ -48,7 +48,7 @@ class Census:
     rows: int = 0
     unreadable: int = 0
     newer: int = 0
-    """Things created after the first page was read."""
+    """Things created since about the time when the first page was read."""
     first_total: int = -1
     last_total: int = -1
     opened_at: str = ""

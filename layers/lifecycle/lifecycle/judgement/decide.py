@@ -75,10 +75,14 @@ class Judged:
     unless: tuple[Check, ...]
 
     @property
+    def applies(self) -> Answer:
+        """Yes only if every condition in ``when`` holds."""
+        return _every({check.answer for check in self.when})
+
+    @property
     def fits(self) -> Answer:
-        """Yes only if every condition in ``when`` holds and none in ``unless`` does."""
-        answers = {check.answer for check in self.when} | {_not(check.answer) for check in self.unless}
-        return Answer.NO if Answer.NO in answers else Answer.UNKNOWN if Answer.UNKNOWN in answers else Answer.YES
+        """Yes only if it applies and no condition in ``unless`` holds."""
+        return _every({self.applies, *(_not(check.answer) for check in self.unless)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,25 +148,28 @@ def _by_rules(thing: Thing, policy: Policy, judge: Callable[[Rule], Judged]) -> 
         if not _speaks_of(rule, thing):
             continue
         judged = judge(rule)
+        if judged.applies is Answer.NO:
+            missed.append(judged)
+            continue
         if judged.fits is Answer.YES:
             return Decision(rule.capability.action, f"rule {rule.name}", f"{_why(judged)}.", rule.name)
-        if judged.fits is Answer.UNKNOWN:
-            unclear = next(_where(Answer.UNKNOWN, (*judged.when, *judged.unless)))
-            return Decision(None, unclear.kind, f"{_said(rule, [unclear])}, so it is kept.", rule.name)
-        missed.append(judged)
+        # An exception keeps, from later rules too: writing one must never lead to more.
+        excluded = next(_where(Answer.YES, judged.unless), None)
+        unclear = excluded or next(_where(Answer.UNKNOWN, (*judged.when, *judged.unless)))
+        kind = "excluded" if excluded else unclear.kind
+        return Decision(None, kind, f"{_said(rule, [unclear])}, so it is kept.", rule.name)
     if not missed:
         return Decision(None, "no rule", f"No rule acts on a {thing.resource.label} that is {thing.state}.")
     return _missed(missed[0], len(missed) - 1)
 
 
 def _missed(judged: Judged, others: int) -> Decision:
-    """Kept because nothing fits. The first rule's answer is told; it is the one most people have in mind."""
-    failed = next(_where(Answer.NO, judged.when), None)
-    kind, check = (failed.kind, failed) if failed else ("excluded", next(_where(Answer.YES, judged.unless)))
+    """Kept because no rule applies. The first rule's answer is told; it is the one most people have in mind."""
+    check = next(_where(Answer.NO, judged.when))
     more = {0: "", 1: " The other rule does not fit either."}.get(
         others, f" The {others} other rules do not fit either."
     )
-    return Decision(None, kind, f"{_said(judged.rule, [check])}.{more}")
+    return Decision(None, check.kind, f"{_said(judged.rule, [check])}.{more}")
 
 
 def _why(judged: Judged) -> str:
@@ -175,6 +182,10 @@ def _said(rule: Rule, checks: Iterable[Check]) -> str:
 
 def _where(answer: Answer, checks: Iterable[Check]) -> Iterator[Check]:
     return (check for check in checks if check.answer is answer)
+
+
+def _every(answers: set[Answer]) -> Answer:
+    return Answer.NO if Answer.NO in answers else Answer.UNKNOWN if Answer.UNKNOWN in answers else Answer.YES
 
 
 def _not(answer: Answer) -> Answer:

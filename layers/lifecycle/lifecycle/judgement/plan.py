@@ -64,6 +64,17 @@ class Totals(_Frozen):
     ages: tuple[AgeBar, ...]
 
 
+class Closing(Totals):
+    """The last line of a plan: what was counted, and what it comes to."""
+
+    unseen: tuple[str, ...] = ()
+    """What could not be seen. A plan that says so is incomplete and is never applied."""
+    stops: tuple[str, ...] = ()
+    """Why it is not applied."""
+    person: tuple[str, ...] = ()
+    """Why only a person may apply it."""
+
+
 class Heading(_Frozen):
     """The first line of a plan: under which terms its decisions were made. ``made_at`` is the clock of all of them."""
 
@@ -77,14 +88,12 @@ class Heading(_Frozen):
     """What could not be seen. A plan that says so is incomplete and is never applied."""
 
 
-class Plan(Heading, Totals):
-    """The summary. ``stops`` say why it is not applied, ``person`` why only a person may apply it."""
+class Plan(Heading, Closing):
+    """The summary. All but the mode, the name and the notes stands in the lines, which its hash is of."""
 
     hash: Hash
     mode: Mode
     org_name: str | None = None
-    stops: tuple[str, ...] = ()
-    person: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     per_minute: int
     estimated_minutes: int
@@ -183,10 +192,9 @@ class Writer:
         """Count rows that could not be read at all."""
         self._failed += count
 
-    def end(self, *, twice: int = 0) -> bytes:
-        """The last line. ``twice`` is how many things stood in two lists."""
-        said = {"line": LineKind.TOTALS, "twice": twice, **self.totals().model_dump(mode="json")}
-        return self._line(json.dumps(said))
+    def end(self, closing: Closing) -> bytes:
+        """The last line."""
+        return self._line(json.dumps({"line": LineKind.TOTALS, **closing.model_dump(mode="json")}))
 
     @property
     def digest(self) -> str:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from lifecycle.judgement.policy import Caps, Doing, PlanCaps, Policy
 from lifecycle.judgement.sources import Sources
 from lifecycle.words.capabilities import PERMANENT, Capability, Resource
-from lifecycle.words.commands import ID_PATTERN
+from lifecycle.words.commands import ID_PATTERN, one_line
 
 TOKEN_DAYS = 183
 """A personal access token lives about six months. Tallyfy does not say how old one is: its secret does."""
@@ -41,6 +41,8 @@ class Finding:
     found: str
     todo: str = ""
     aging: bool = False
+    name: str = ""
+    """What the organization calls itself, where this is about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +122,9 @@ def _organization(account: Account) -> Finding:
     if not shown:
         found = "Tallyfy's answer does not say which organization it is for"
         return Finding(Mark.NO, what, found, "Check TallyfyBaseUrl: it may not be Tallyfy that answers.")
-    name = account.organization.get("name")
-    return Finding(Mark.YES, what, f"the token opens {name if name and isinstance(name, str) else 'it'}")
+    said_name = account.organization.get("name")
+    name = one_line(said_name, most=200) if isinstance(said_name, str) and said_name.strip() else ""
+    return Finding(Mark.YES, what, f"the token opens {name or 'it'}", name=name)
 
 
 def _role(member: Mapping[str, object], doings: frozenset[Capability]) -> Finding:

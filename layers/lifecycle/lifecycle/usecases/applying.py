@@ -4,7 +4,6 @@ Commands are named after the plan and the thing, so whatever is applied twice is
 """
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +21,7 @@ from lifecycle.adapters.queues import Queue
 from lifecycle.adapters.rows import Change, Key, Row, Rows
 from lifecycle.adapters.tallyfy import Tallyfy
 from lifecycle.judgement.belts import over_caps
-from lifecycle.judgement.plan import Entry, Heading, Plan, Totals, entries
+from lifecycle.judgement.plan import Closing, Entry, Heading, Plan, entries
 from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.transitions import OPEN, IntentRow, Status, millis
 from lifecycle.usecases.planning import key_of
@@ -39,7 +38,7 @@ _BATCH = 100
 _MOST_NAMES = 100
 """So many tags or owners can be expected of a thing."""
 _NEEDED_SECONDS = 30.0
-_FRESH = timedelta(days=7)
+FRESH = timedelta(days=7)
 """A plan is a picture of what was seen. After so long, make a new one."""
 _KEEP = timedelta(days=400)
 _DUE_FOR = timedelta(days=2)
@@ -126,7 +125,7 @@ class Applying:
         """Why it must not be applied; empty if it may. A person may do what the schedule alone may not."""
         acting = [rule.name for rule in self.policy.acting]
         changed = plan.policy != self.policy.digest or [rule.name for rule in plan.rules] != acting
-        old = self.clock() - plan.made_at > _FRESH
+        old = self.clock() - plan.made_at > FRESH
         # The summary is not what the plan is named after: what its numbers say is said again.
         capped = () if changed else over_caps(plan, self.policy)
         return (
@@ -134,7 +133,7 @@ class Applying:
             *dict.fromkeys((*plan.stops, *capped)),
             *(plan.person if source == SWEEP else ()),
             *(("policy.toml was changed since it was made. Make a new plan.",) if changed else ()),
-            *((f"It is older than {_FRESH.days} days. Make a new plan.",) if old else ()),
+            *((f"It is older than {FRESH.days} days. Make a new plan.",) if old else ()),
         )
 
     def carry_on(self, plan: Plan, part: Part, *, by: str, source: str) -> Application:
@@ -277,7 +276,9 @@ class Applying:
         state = seen.state if seen else State.GONE
         if state is not wanted:
             return f"{_name(thing)} was to be {wanted}, and read back it is {state}."
-        if seen is not None and (seen.name, seen.template_id) != (thing.name, thing.template_id):
+        # What a list shows and a look leaves out is no difference.
+        known = [(seen.name, thing.name), (seen.template_id, thing.template_id)] if seen else []
+        if any(one != other for one, other in known if one is not None and other is not None):
             return f"{_name(thing)} is {state}, but has another name or template than the one planned."
         return ""
 
@@ -379,23 +380,18 @@ def _is_plain(text: str) -> bool:
 
 
 def _is_summary_of(plan: Plan, lines: Path) -> bool:
-    """Whether a summary says what the first and the last line say. Of ``unseen`` it may say more."""
+    """Whether a summary says what the first and the last line say: only those are what the plan is named after."""
     with lines.open("rb") as file:
         first = last = file.readline()
         for line in file:
             last = line
     try:
-        heading, totals = Heading.model_validate_json(first), Totals.model_validate_json(last)
+        heading, closing = Heading.model_validate_json(first), Closing.model_validate_json(last)
     except ValidationError:
         return False
     said = plan.model_dump()
-    terms, counts = heading.model_dump(exclude={"unseen"}), totals.model_dump()
-    twice = bool(json.loads(last).get("twice"))
-    return (
-        all(said[name] == value for name, value in {**terms, **counts}.items())
-        and plan.unseen[: len(heading.unseen)] == heading.unseen
-        and (len(plan.unseen) > len(heading.unseen)) is twice
-    )
+    terms = {**heading.model_dump(), **closing.model_dump()}
+    return all(said[name] == value for name, value in terms.items())
 
 
 def _due(lines: Path, part: Part) -> Iterator[Entry]:

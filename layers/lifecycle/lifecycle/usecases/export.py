@@ -173,8 +173,8 @@ class _Tally:
     comments: set[object] = field(default_factory=set)
     """Their ids, so that one that is shown in two places counts once."""
     files: dict[str, _File] = field(default_factory=dict)
-    links: int = 0
-    nameless: int = 0
+    links: set[str] = field(default_factory=set)
+    nameless: set[str] = field(default_factory=set)
     verbs: Counter[str] = field(default_factory=Counter)
 
     def see(self, row: Json) -> None:
@@ -198,11 +198,11 @@ class _Tally:
     def _meet(self, item: Json) -> None:
         name = item.get("id")
         if item.get("source") == "url" and item.get("uploaded_to_s3") is not True:
-            self.links += 1  # Its bytes lie elsewhere, and the delete does not touch them.
+            self.links.add(str(name))  # Its bytes lie elsewhere, and the delete does not touch them.
         elif isinstance(name, str) and re.fullmatch(ID_PATTERN, name):
             self.files[name] = _File(item, ours=True)
         else:
-            self.nameless += 1
+            self.nameless.add(str(name))
 
     def add(self, other: "_Tally") -> None:
         """Take in what another one met."""
@@ -210,8 +210,8 @@ class _Tally:
         for name, file in other.files.items():
             if file.ours or name not in self.files:
                 self.files[name] = file
-        self.links += other.links
-        self.nameless += other.nameless
+        self.links |= other.links
+        self.nameless |= other.nameless
         self.verbs += other.verbs
 
 
@@ -386,13 +386,14 @@ class _Making:
     def _files(self) -> None:
         """Keep the bytes of each file, and a list of what Tallyfy says of them."""
         if self.met.nameless:
-            self.missing.append(f"files: {self.met.nameless} have an id of an unknown form and cannot be asked for.")
+            number = len(self.met.nameless)
+            self.missing.append(f"files: of {number} the id is of an unknown form, so they cannot be asked for.")
         with self._sheet("files") as sheet:
             for name in sorted(self.met.files):
                 kept = self._file(name, self.met.files[name])
                 sheet.write({**self.met.files[name].described, "part": kept.name if kept else None})
         self.counts["files"] += 0
-        self.counts["links"] = self.met.links
+        self.counts["links"] = len(self.met.links)
         if self.met.files:
             self._keep("files.jsonl", "files", sheet, kept_as=_LINES)
 

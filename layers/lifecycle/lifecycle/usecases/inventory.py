@@ -55,7 +55,11 @@ class Inventory:
             total=listing.total,
             now=self.clock(),
         )
-        return after.settled(self._distinct(asked, after)) if after.is_read else after
+        if not after.is_read:
+            return after
+        # A single page is seen at one moment: what is new on it cannot hide what left meanwhile.
+        whole = replace(after, newer=0) if after.page == 1 else after
+        return whole.settled(self._distinct(asked, after))
 
     def things(self, asked: Asked, census: Census) -> Iterator[Thing]:
         """What was read of a list, in its order."""

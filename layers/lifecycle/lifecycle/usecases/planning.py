@@ -12,7 +12,7 @@ from lifecycle.judgement.census import Asked, Census
 from lifecycle.judgement.decide import Mode, decide
 from lifecycle.judgement.holds import Holds
 from lifecycle.judgement.mentions import Mentions
-from lifecycle.judgement.plan import Entry, Heading, Plan, Totals, Writer, entries
+from lifecycle.judgement.plan import Closing, Entry, Heading, Plan, Totals, Writer, entries
 from lifecycle.judgement.policy import Policy
 from lifecycle.usecases.budget import CALLS
 from lifecycle.usecases.inventory import Inventory, id_bytes
@@ -111,18 +111,21 @@ def _write(
             if terms.before is not None:
                 before += decide(thing, terms.before, terms.holds, heading.made_at).action is not None
             file.write(writer.add(Entry(thing, decision)))
-        file.write(writer.end(twice=seen.twice))
-    totals = writer.totals()
-    growth = grows(totals.due, before, policy) if terms.before is not None else None
-    twice = (f"{seen.twice} things came twice: they moved meanwhile, or an id is not what it seems.",)
+        totals = writer.totals()
+        growth = grows(totals.due, before, policy) if terms.before is not None else None
+        twice = (f"{seen.twice} things came twice: they moved meanwhile, or an id is not what it seems.",)
+        closing = Closing(
+            **totals.model_dump(),
+            unseen=(*heading.unseen, *(twice if seen.twice else ())),
+            stops=(*terms.stops, *over_caps(totals, policy)),
+            person=(*terms.person, *((growth,) if growth else ())),
+        )
+        file.write(writer.end(closing))
     return Plan(
-        **{**heading.model_dump(), "unseen": (*heading.unseen, *(twice if seen.twice else ()))},
-        **totals.model_dump(),
+        **{**heading.model_dump(), **closing.model_dump()},
         hash=writer.digest,
         mode=terms.mode,
         org_name=terms.org_name,
-        stops=(*terms.stops, *over_caps(totals, policy)),
-        person=(*terms.person, *((growth,) if growth else ())),
         notes=(*terms.notes, *_waiting(totals), *mentions.missing()),
         per_minute=terms.per_minute,
         estimated_minutes=-(-totals.due * CALLS // terms.per_minute),

@@ -14,8 +14,10 @@ from datetime import UTC, datetime, timedelta
 from lifecycle.adapters.approvals import Approvals
 from lifecycle.adapters.bus import Bus
 from lifecycle.adapters.schedules import Schedules
+from lifecycle.adapters.trail import Trail
 from lifecycle.judgement import approvals as rules
 from lifecycle.judgement.approvals import About, Request, Stand
+from lifecycle.judgement.audit import Record, What
 from lifecycle.judgement.manifest import Manifest
 from lifecycle.judgement.people import People
 from lifecycle.judgement.transitions import End, Status, millis
@@ -47,6 +49,7 @@ class Safeguards:
     approvals: Approvals
     people: People
     export: Export
+    trail: Trail
     schedules: Schedules
     bus: Bus
     id_key: Callable[[], bytes]
@@ -170,12 +173,27 @@ class Safeguards:
         if wrong:
             reason = f"It is not deleted, because its export reads back differently: {' '.join(wrong)}"
             return End(Status.REJECTED, Code.EXPORT_DIFFERS, reason[:1000])
+        self.trail.record(_verified(command, manifest, millis(self.clock())))
         return Ready(shown, _evidence(folder, manifest))
 
 
 def name_in_plan(plan: str, doing: Capability, thing_id: str) -> str:
     """What the intent of one thing in a plan is named after. The name of an archive is not that of a delete."""
     return f"{plan}/{doing.name if doing.permanent else doing.resource}/{thing_id}"
+
+
+def _verified(command: Command, manifest: Manifest, at: int) -> Record:
+    return Record(
+        at=at,
+        what=What.EXPORT_VERIFIED,
+        org_id=command.org_id,
+        resource=command.resource,
+        id=command.thing_id,
+        by=command.requested_by,
+        intent_id=command.intent_id,
+        reason=f"{len(manifest.parts)} parts agree with their checksums",
+        evidence=manifest.digest,
+    )
 
 
 def _folder(command: Command) -> str:

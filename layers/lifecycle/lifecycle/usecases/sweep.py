@@ -24,9 +24,11 @@ from lifecycle.adapters.queues import Later, Message, Queue
 from lifecycle.adapters.rows import Change, Contention, Key, Rows, Value
 from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.adapters.tallyfy import Tallyfy
+from lifecycle.adapters.trail import Trail
 from lifecycle.judgement import approvals as rules
 from lifecycle.judgement import waiting
 from lifecycle.judgement.approvals import About, Request, Stand
+from lifecycle.judgement.audit import Record, What
 from lifecycle.judgement.census import Census, lists_of
 from lifecycle.judgement.decide import Mode
 from lifecycle.judgement.holds import Holds
@@ -98,6 +100,7 @@ class Progress:
     """The mode and the policy it was begun under."""
     begun_at: str = ""
     lists: str = "[]"
+    org_name: str = ""
     stops: str = "[]"
     notes: str = "[]"
     plan: str = ""
@@ -231,6 +234,7 @@ class Sweep:
         if not progress.plan:
             plan = self._plan(sweep_id, org_id, inventory, progress)
             self._remember(plan)
+            self._record(What.PLAN_MADE, plan, f"{plan.due} of {plan.seen} things are due")
             progress = replace(progress, plan=plan.hash, seen=plan.seen, due=plan.due)
             version = self._save(sweep_id, org_id, progress, version)
             self.after_step()
@@ -254,6 +258,7 @@ class Sweep:
             begun_at=self.clock().isoformat(),
             lists=json.dumps([asdict(Census()) for _ in lists_of(self.policy)]),
             stops=json.dumps(reasons(findings)),
+            org_name=next((finding.name for finding in findings if finding.name), ""),
             notes=json.dumps(notes(findings)),
         )
 
@@ -285,6 +290,7 @@ class Sweep:
             before=before,
             stops=stops,
             person=person,
+            org_name=progress.org_name or None,
             notes=tuple(json.loads(progress.notes)),
             per_minute=self.pacing.rate.per_minute,
         )
@@ -295,6 +301,10 @@ class Sweep:
         key = newest_key(plan.org_id)
         [row] = self.rows.read(key)
         self.rows.write(Change(key, {"sweep_id": plan.sweep_id, "plan": plan.hash}, row.version if row else 0))
+
+    def _record(self, what: What, plan: Plan, reason: str) -> None:
+        at = millis(self.clock())
+        Trail(self.rows).record(Record(at=at, what=what, org_id=plan.org_id, plan=plan.hash, reason=reason))
 
     def _applied_last(self, org_id: str) -> tuple[Policy | None, tuple[str, ...]]:
         """The policy that was applied last, if it was another one; or why that cannot be said."""
@@ -381,7 +391,10 @@ class Sweep:
         told = {"schema_version": SCHEMA_VERSION, **facts, **{name: str(count) for name, count in counts.items()}}
         self.bus.announce(f"lifecycle.{'plan.applied' if signal is Signal.PLAN_APPLIED else 'sweep.finished'}", told)
         if stopped:
+            self._record(What.PLAN_STOPPED, plan, facts["stopped_by"])
             self.signals.note(Signal.PLAN_STOPPED, facts)
+        elif sent:
+            self._record(What.PLAN_APPLIED, plan, f"{sent} commands handed on")
         self.signals.note(signal, {**facts, **counts})
 
     def _inventory(self, sweep_id: str, org_id: str) -> Inventory:

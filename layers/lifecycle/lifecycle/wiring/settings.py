@@ -116,3 +116,9 @@ class SweepSettings(TallyfySettings):
     purge_queue_url: Name
     plans_bucket: Name
     sweep_mode: Mode
+
+
+class AuditSettings(Settings):
+    """``functions/audit``."""
+
+    audit_bucket: Name

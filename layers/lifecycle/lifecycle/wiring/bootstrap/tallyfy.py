@@ -18,6 +18,7 @@ from lifecycle.adapters.replies import SlackReplies
 from lifecycle.adapters.rows import DynamoRows
 from lifecycle.adapters.schedules import EventBridgeSchedules
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens, pooled_session
+from lifecycle.adapters.trail import Trail
 from lifecycle.judgement.pace import Lane, Rate
 from lifecycle.judgement.people import People
 from lifecycle.judgement.policy import Policy
@@ -71,6 +72,7 @@ def purge() -> Worker:
             objects=objects(settings.exports_bucket),
             clock=now,
         ),
+        trail=Trail(table),
         schedules=EventBridgeSchedules(
             session().client("scheduler", config=CONFIG),
             group=settings.schedule_group,

@@ -1,0 +1,165 @@
+"""`lifecycle undo`: take back what a command or a plan did, as far as anything can."""
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import ApiUrl, Region, StackName, Timeout, Yes, stack_of, world_of
+from cli.plan import Org
+from cli.screen import NO, NOTE, YES, console, plain
+from cli.trouble import Exit, Trouble
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cli.aws import Stack
+    from cli.world import World
+    from lifecycle.judgement.plan import Plan
+    from lifecycle.usecases.applying import Application
+    from lifecycle.usecases.sweep import Errand
+
+_LOOK_EVERY = 3.0
+_REQUESTER = 200
+"""What a command can say of who asked for it."""
+
+
+def undo(
+    ctx: typer.Context,
+    intent: Annotated[
+        str | None, typer.Argument(metavar="[INTENT]", help="a command's, as it was answered when it was accepted")
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option("--plan", metavar="HASH", help="All that was applied of a plan: its whole hash, 64 characters."),
+    ] = None,
+    yes: Yes = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until it has ended; of a plan, until all is asked for.")
+    ] = False,
+    timeout: Timeout = 300,
+    org: Org = None,
+    api_url: ApiUrl = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Take back what a command did, or all that was applied of a plan. What was deleted for good stays deleted.
+
+    An undo is a command of its own, younger than what it undoes: late copies of that do nothing any more.
+    """
+    if (intent is None) == (plan is None):
+        raise Trouble("Name one: the intent id of a command, or --plan with the hash of a plan.", Exit.USAGE)
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    if intent is not None:
+        _undo_command(world, target, intent.strip(), api_url, timeout if wait else None)
+    elif plan is not None:
+        _undo_plan(world, target, plan, org, yes=yes, timeout=timeout if wait else None)
+
+
+def _undo_command(world: "World", target: "Stack", name: str, api_url: str | None, timeout: float | None) -> None:
+    from cli.outcome import has_come_to_rest, tell
+    from cli.signed import signed_api
+    from lifecycle.words.intents import INTENT_PATTERN
+
+    if not re.fullmatch(INTENT_PATTERN, name):
+        raise Trouble(
+            f"'{name[:70]}' is no intent id: int_ and 48 characters 0-9 and a-f. Was it copied whole?", Exit.USAGE
+        )
+    undo = signed_api(world, target, api_url).undo(name)
+    out = console()
+    out.print(YES, "accepted: undo of", plain(name), soft_wrap=True)
+    out.print("  intent    ", plain(undo), soft_wrap=True)
+    if timeout is None:
+        out.print("  to follow ", plain(f"lifecycle status {undo}"), soft_wrap=True)
+        return
+    api = world.api(target, api_url)
+    tell(api.wait(undo, seconds=timeout, sleep=world.sleep, until=has_come_to_rest))
+
+
+def _undo_plan(
+    world: "World", target: "Stack", name: str, org: str | None, *, yes: bool, timeout: float | None
+) -> None:
+    from cli import planning
+    from lifecycle.usecases.applying import Part, Stage
+
+    plan = planning.find_whole(target, name, org)
+    out = console()
+    states = planning.states_of(target, plan)
+    done, lasting, back = (states[part] for part in (Part.REVERSIBLE, Part.IRREVERSIBLE, Part.TAKEN_BACK))
+    _show(out, plan, done, lasting)
+    if back.stage == Stage.DONE:
+        out.print(YES, "It has been taken back already.")
+        return
+    if not done.sent:
+        raise Trouble("Nothing was applied of it that could be undone, so nothing was sent.")
+    if done.stage in {Stage.FIRST, Stage.REST}:
+        said = "It is still being applied. The undo waits until that has ended; `lifecycle pause` stops it."
+        out.print(NOTE, said, soft_wrap=True)
+    if not yes:
+        typer.confirm(f"Undo what was done to these {done.sent} things?", abort=True)
+    errand = _send(target, plan)
+    out.print(YES, "sent:", plain(errand.sweep_id), soft_wrap=True)
+    out.print("  to pause    lifecycle pause --reason …", soft_wrap=True)
+    out.print("  one outcome lifecycle explain ID", soft_wrap=True)
+    if timeout is not None:
+        _follow(world, target, plan, errand, timeout)
+
+
+def _show(out: "Console", plan: "Plan", done: "Application", lasting: "Application") -> None:
+    from cli import planning
+
+    place = f"{plan.org_name} ({plan.org_id})" if plan.org_name else plan.org_id
+    out.print("[bold]plan[/]     ", plan.hash, soft_wrap=True)
+    out.print("[bold]made[/]     ", plain(f"{plan.made_at:%Y-%m-%d %H:%M} UTC, {place}"), soft_wrap=True)
+    out.print(planning.by_rule(plan))
+    if done.sent:
+        by = f"{done.sent} commands, {done.stage}, since {done.begun_at[:16].replace('T', ' ')}"
+        out.print("[bold]applied[/]  ", plain(f"{by}, asked for by {done.requested_by}"), soft_wrap=True)
+    if lasting.sent:
+        stays = f"{lasting.sent} things were deleted for good or are about to be: no undo reaches those."
+        out.print(NO, stays, "Their exports are evidence, nothing more.", soft_wrap=True)
+
+
+def _send(target: "Stack", plan: "Plan") -> "Errand":
+    from lifecycle.usecases.sweep import Errand, Kind
+    from lifecycle.words.commands import one_line
+
+    queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
+    if queue is None:
+        raise Trouble(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
+    errand = Errand(
+        sweep_id=f"undo-{plan.hash[:12]}-{secrets.token_hex(4)}",
+        org_id=plan.org_id,
+        kind=Kind.UNDO,
+        plan=plan.hash,
+        requested_by=one_line(target.caller(), most=_REQUESTER),
+    )
+    queue.send(errand.model_dump_json(exclude_none=True))
+    return errand
+
+
+def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", seconds: float) -> None:
+    from cli import planning
+    from cli.apply import why_refused
+    from lifecycle.usecases.applying import Application, Part, Stage
+
+    out = console()
+    told, left = Application(), seconds
+    while True:
+        state = planning.states_of(target, plan)[Part.TAKEN_BACK]
+        if state.stage and state != told:
+            told = state
+            mark = YES if state.stage == Stage.DONE else NOTE
+            out.print(mark, f"taken back: {state.stage}, {state.sent} looked at", soft_wrap=True)
+        if state.stage == Stage.DONE:
+            out.print("  The undos are carried out at the pace that Tallyfy allows.", soft_wrap=True)
+            return
+        refused = why_refused(world, target, errand)
+        if refused is not None:
+            raise Trouble(f"It was not undone. {refused}")
+        if left <= 0:
+            out.print(NOTE, "Still under way.")
+            raise typer.Exit(Exit.PENDING)
+        world.sleep(_LOOK_EVERY)
+        left -= _LOOK_EVERY

@@ -1,0 +1,18 @@
+"""The hourly schedule: what was recorded in the hours that are over is sealed into the audit trail."""
+
+from typing import TYPE_CHECKING
+
+from lifecycle.wiring.bootstrap.audit import sealer
+from lifecycle.wiring.bootstrap.common import stopwatch
+from lifecycle.wiring.observability import logger, metrics
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: dict[str, object], context: "LambdaContext") -> dict[str, bool]:  # noqa: ARG001 - each run does all
+    """Seal all that is due."""
+    stopwatch.start(context.get_remaining_time_in_millis())
+    return {"complete": sealer().seal()}

@@ -1,0 +1,509 @@
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from email.utils import format_datetime
+
+import pytest
+import requests
+from botocore.credentials import ReadOnlyCredentials
+
+from cli.local.simulator import SeedRun, SeedTag, SeedTask
+from cli.signed import Identity, Signature
+from cli.trouble import Exit
+from lifecycle.adapters.objects import MemoryObjects
+from lifecycle.judgement.approvals import About, Request, name
+from lifecycle.judgement.http import Response
+from lifecycle.judgement.people import People
+from lifecycle.judgement.transitions import IntentRow, Status, millis
+from lifecycle.words.capabilities import Resource, State
+from tests.unit.cli.desk import ARNS, OPERATOR, ORG, PEOPLE, REGION, Desk, caller_of
+from tests.unit.cli.planned import LASTING, RULE, at_night, organization
+from tests.worlds import Night, World
+
+THING = "5e" * 16
+TITLE = "Onboarding of Acme [bold]Ltd[/]"
+
+
+@dataclass
+class Office:
+    """A desk before a stack that really deletes, and the process that Ada wants to be gone."""
+
+    desk: Desk
+    world: World
+    hash: str
+    intent_id: str
+
+    def run(self, who: str, *words: str, typed: str = "") -> tuple[int, str]:
+        """What somebody types under their own AWS identity."""
+        self.desk.stack.who = who
+        result = self.desk.run(*words, typed=typed)
+        return result.exit_code, re.sub(r"[ ]+", " ", result.output)
+
+    def work(self) -> None:
+        """Let the purge function take what lies in its queue."""
+        self.world.drain(self.world.purge())
+
+    def request(self) -> Request:
+        found = self.desk.approvals().find(ORG, self.hash)
+        assert found is not None
+        return found
+
+    def intent(self) -> IntentRow:
+        return self.world.intent(self.intent_id)
+
+    @property
+    def called(self) -> list[tuple[str, str]]:
+        """What was called under an AWS identity: by which method and path, the stack's prefix left out."""
+        return [(str(call.method), str(call.path_url)) for call in self.desk.front.asked if call.method != "GET"]
+
+
+def office(desk: Desk, *, archived_days: int = 40, single: int = 1) -> Office:
+    desk.people = f"[approvals]\nsingle = {single}\n{PEOPLE}"
+    world = World(desk.clock, people=People.parse(desk.people))
+    desk.stand_before(world)
+    world.simulator.load(
+        organization(
+            [
+                SeedRun(
+                    id=THING,
+                    name=TITLE,
+                    status="complete",
+                    created_at="-90d",
+                    completed_at="-60d",
+                    archived_at=f"-{archived_days}d",
+                    owner_id=1001,
+                    tasks=[SeedTask(id=f"{number:032x}", title=f"Step {number}") for number in range(3)],
+                )
+            ]
+        )
+    )
+    asked = desk.run("send", "process", "delete", THING, "--org", ORG, "--reason", "The customer left.", "--yes")
+    assert asked.exit_code == 0, asked.output
+    assert "before somebody else has approved it" in asked.output
+    [intent_id] = re.findall(r"int_[0-9a-f]{48}", asked.output)
+    made = Office(desk, world, "", intent_id)
+    made.work()
+    [request] = desk.approvals().open(ORG)
+    made.hash = request.hash
+    desk.front.asked.clear()
+    return made
+
+
+class TestList:
+    def test_what_waits_is_listed_with_who_asked_and_until_when(self, desk: Desk) -> None:
+        made = office(desk)
+        code, output = made.run("bob", "approvals")
+        assert code == 0, output
+        for part in (made.hash[:12], "delete process for good", TITLE, "ada", "0 of 1", "2026-06-04 12:00 UTC, in 3 d"):
+            assert part in output
+        assert made.hash not in output
+
+    def test_nothing_may_wait(self, desk: Desk) -> None:
+        assert desk.run("approvals").exit_code == 0
+        assert "Nothing waits for your approval." in desk.run("approvals").output
+
+    def test_nobody_sees_what_is_not_theirs_to_approve(self, desk: Desk) -> None:
+        made = office(desk)
+        assert made.hash[:12] not in made.run("dan", "approvals")[1]
+
+
+class TestApprove:
+    def test_exactly_what_would_go_is_shown_first(self, desk: Desk) -> None:
+        made = office(desk)
+        code, output = made.run("bob", "approve", made.hash, typed="n\n")
+        assert code == 1
+        for part in (
+            "delete process for good: nothing brings it back",
+            f"title {TITLE}",
+            f"id {THING}",
+            "owners 1001",
+            "archived 2026-04-22 12:00 UTC, 40 d ago",
+            "completed 2026-04-02 12:00 UTC",
+            f"asked for by {OPERATOR}, through operator",
+            "why The customer left.",
+            "asked by ada, 2026-06-01 12:00 UTC",
+            "approved 0 of 1",
+            "lapses 2026-06-04 12:00 UTC",
+            f"hash {made.hash}",
+        ):
+            assert part in output, part
+
+    @pytest.mark.parametrize("typed", ["n\n", "\n", ""])
+    def test_who_does_not_say_yes_has_not_approved(self, desk: Desk, typed: str) -> None:
+        made = office(desk)
+        assert made.run("bob", "approve", made.hash, typed=typed)[0] == 1
+        assert made.request().approved_by == ()
+        assert made.called == []
+
+    @pytest.mark.parametrize(("words", "typed"), [(("--yes",), ""), ((), "y\n")])
+    def test_what_another_one_approves_is_exported_and_deleted(
+        self, desk: Desk, words: tuple[str, ...], typed: str
+    ) -> None:
+        made = office(desk)
+        code, output = made.run("bob", "approve", made.hash, *words, typed=typed)
+        assert code == 0, output
+        for part in (
+            "approved: 1 of 1",
+            "exported first, and deleted only if the export reads back whole",
+            "An export is evidence, not an undo",
+            f"lifecycle status {made.intent_id}",
+        ):
+            assert part in output, part
+        assert made.request().approved_by == ("bob",)
+        made.work()
+        assert made.intent().status is Status.DONE
+        assert made.world.state(Resource.RUN, THING) is State.GONE
+        assert isinstance(made.world.objects, MemoryObjects)
+        assert any(key.endswith("/manifest.json") for key in made.world.objects.bodies)
+
+    def test_the_whole_hash_is_sent_of_which_the_beginning_was_typed(self, desk: Desk) -> None:
+        made = office(desk)
+        assert made.run("bob", "approve", made.hash[:12].upper(), "--yes")[0] == 0
+        assert made.called == [("POST", f"/approvals/{made.hash}/approve")]
+
+    def test_every_call_is_signed_by_who_types(self, desk: Desk) -> None:
+        made = office(desk)
+        made.run("bob", "approve", made.hash[:12], "--yes")
+        assert [caller_of(call) for call in desk.front.asked] == [ARNS["bob"]] * 2
+
+    def test_nobody_approves_their_own(self, desk: Desk) -> None:
+        made = office(desk)
+        code, output = made.run("ada", "approve", made.hash, "--yes")
+        assert (code, "You asked for this yourself; somebody else must approve it." in output) == (1, True)
+        assert made.request().approved_by == ()
+
+    def test_nobody_approves_their_own_by_leaving_their_name_out(self, desk: Desk) -> None:
+        assert office(desk).request().asked_by == "ada"
+
+    def test_whom_people_toml_does_not_name_is_told_as_whom_aws_knows_them(self, desk: Desk) -> None:
+        made = office(desk)
+        code, output = made.run("mallory", "approve", made.hash, "--yes")
+        assert (code, ARNS["mallory"] in output, "people.toml names nobody" in output) == (1, True, True)
+
+    def test_who_may_not_approve_this_learns_nothing_of_it(self, desk: Desk) -> None:
+        made = office(desk)
+        code, output = made.run("dan", "approve", made.hash, "--yes")
+        assert (code, "no request with this hash that you may approve" in output, TITLE in output) == (1, True, False)
+
+    def test_several_people_are_waited_for(self, desk: Desk) -> None:
+        made = office(desk, single=2)
+        assert "1 more person until 2026-06-04" in made.run("bob", "approve", made.hash, "--yes")[1]
+        assert "approved: 1 of 2" in made.run("bob", "approve", made.hash, "--yes")[1]
+        made.work()
+        assert made.world.state(Resource.RUN, THING) is State.ARCHIVED
+        code, output = made.run("cleo", "approve", made.hash, "--yes")
+        assert (code, "approved: 2 of 2" in output, "1 of 2 (bob)" in output) == (0, True, True)
+        made.work()
+        assert made.world.state(Resource.RUN, THING) is State.GONE
+
+    def test_until_it_was_archived_long_enough_it_is_in_grace(self, desk: Desk) -> None:
+        made = office(desk, archived_days=10)
+        _, output = made.run("bob", "approve", made.hash, "--yes")
+        assert "in grace until 2026-06-21 12:00 UTC" in output
+        assert "A restore, a hold or any change of it until then cancels" in output
+        made.work()
+        assert made.world.state(Resource.RUN, THING) is State.ARCHIVED
+        before = desk.clock()
+        code, output = made.run("ada", "status", made.intent_id, "--wait")
+        assert (code, desk.clock()) == (Exit.PENDING, before)
+        assert "waiting It was approved and is deleted after 2026-06-21 12:00" in output
+        assert "a restore, a hold or any change of the thing keeps it" in output
+
+    def test_what_has_lapsed_is_over(self, desk: Desk) -> None:
+        made = office(desk)
+        desk.clock.advance(timedelta(hours=72))
+        code, output = made.run("bob", "approve", made.hash, "--yes")
+        assert (code, "lapsed already" in output) == (1, True)
+        assert made.called == []
+
+    def test_what_is_not_what_its_hash_names_is_not_approved(self, desk: Desk) -> None:
+        made = office(desk)
+        shown = json.dumps({**json.loads(made.request().shown), "title": "Something harmless"})
+        desk.approvals().change(ORG, made.hash, lambda request: replace(request, shown=shown))
+        code, output = made.run("bob", "approve", made.hash, "--yes")
+        assert (code, "not what this hash names" in output) == (1, True)
+        assert made.called == []
+
+    def test_a_title_moves_no_cursor(self, desk: Desk) -> None:
+        made = office(desk)
+        shown = {"title": "\x1b[2Jgone", "action": "run.delete"}
+        ask(desk, shown)
+        _, output = made.run("bob", "approve", name(shown), typed="n\n")
+        assert ("\x1b" in output, "�[2Jgone" in output) == (False, True)
+
+    def test_what_goes_with_it_is_counted_where_tallyfy_shows_it(self, desk: Desk) -> None:
+        made = office(desk)
+        shown = {"title": "Acme", "tasks": 3, "comments": 7, "owners": [str(number) for number in range(25)]}
+        ask(desk, shown)
+        _, output = made.run("bob", "approve", name(shown), typed="n\n")
+        for part in ("tasks 3", "comments 7", "18, 19 and 5 more"):
+            assert part in output
+
+    def test_what_nobody_knows_is_said_to_be_unknown(self, desk: Desk) -> None:
+        made = office(desk)
+        shown: dict[str, object] = {"title": None, "owners": None, "tags": [], "archived_at": "soon", "comments": None}
+        ask(desk, shown)
+        _, output = made.run("bob", "approve", name(shown), typed="n\n")
+        for part in ("title not known", "owners not known", "tags none", "archived soon", "comments not known"):
+            assert part in output
+
+
+def ask(desk: Desk, shown: Mapping[str, object], **changes: object) -> Request:
+    """Somebody asks for approval of this."""
+    made = Request(
+        hash=name(shown),
+        about=About.COMMAND,
+        org_id=ORG,
+        subject=name(shown)[:8],
+        asked_by="ada",
+        asked_at=millis(desk.clock()),
+        lapses_at=millis(desk.clock() + timedelta(hours=72)),
+        needed=1,
+        shown=json.dumps(shown),
+        message="{}",
+        capabilities=("run.delete",),
+    )
+    return desk.approvals().ask(replace(made, **changes))  # type: ignore[arg-type]
+
+
+class TestNames:
+    @pytest.mark.parametrize("length", [1, 8, 11])
+    def test_fewer_than_twelve_characters_name_nothing(self, desk: Desk, length: int) -> None:
+        made = office(desk)
+        code, output = made.run("bob", "approve", made.hash[:length], "--yes")
+        assert (code, "the first 12 at least" in output) == (Exit.USAGE, True)
+        assert desk.front.asked == []
+
+    @pytest.mark.parametrize("said", ["the big one, please", "g" * 64, "../../commands", "a" * 65, ""])
+    def test_what_is_no_hash_is_not_even_asked_for(self, desk: Desk, said: str) -> None:
+        made = office(desk)
+        assert made.run("bob", "approve", said, "--yes")[0] == Exit.USAGE
+        assert desk.front.asked == []
+
+    def test_the_beginning_of_nothing(self, desk: Desk) -> None:
+        made = office(desk)
+        code, output = made.run("bob", "approve", "0" * 12, "--yes")
+        assert (code, "Nothing that waits for your approval begins with" in output) == (1, True)
+
+    def test_the_beginning_of_two_names_neither(self, desk: Desk) -> None:
+        made = office(desk)
+        for end in "ab":
+            ask(desk, {"title": end}, hash="c" * 63 + end)
+        code, output = made.run("bob", "approve", "c" * 63, "--yes")
+        assert (code, "2 requests begin with" in output) == (Exit.USAGE, True)
+        assert made.called == []
+
+
+class TestReject:
+    def test_it_ends_with_the_reason(self, desk: Desk) -> None:
+        made = office(desk)
+        code, output = made.run("bob", "reject", made.hash[:12], "--reason", "We are  in court.\n", typed="y\n")
+        assert code == 0, output
+        assert TITLE in output
+        assert "rejected: We are in court." in output
+        made.work()
+        assert (made.intent().status, made.intent().code) == (Status.REJECTED, "not_approved")
+        assert made.run("ada", "status", made.intent_id) == (1, "✗ rejected bob refused it: We are in court.\n")
+        code, output = made.run("cleo", "approve", made.hash, "--yes")
+        assert (code, "refused by bob already" in output) == (1, True)
+        assert made.world.state(Resource.RUN, THING) is State.ARCHIVED
+
+    def test_who_asked_may_take_it_back(self, desk: Desk) -> None:
+        made = office(desk)
+        assert made.run("ada", "reject", made.hash, "--reason", "A mistake", "--yes")[0] == 0
+        assert made.request().refused_by == "ada"
+
+    def test_who_does_not_say_yes_has_not_rejected(self, desk: Desk) -> None:
+        made = office(desk)
+        assert made.run("bob", "reject", made.hash, "--reason", "No", typed="n\n")[0] == 1
+        assert made.request().refused_by == ""
+
+    @pytest.mark.parametrize("reason", ["", " \n ", "x" * 201])
+    def test_a_reason_that_is_none_is_refused(self, desk: Desk, reason: str) -> None:
+        made = office(desk)
+        assert made.run("bob", "reject", made.hash, "--reason", reason, "--yes")[0] == Exit.USAGE
+        assert desk.front.asked == []
+
+
+def test_a_status_that_waits_for_people_says_what_to_type(desk: Desk) -> None:
+    made = office(desk)
+    before = desk.clock()
+    for words in ((), ("--wait",)):
+        code, output = made.run("ada", "status", made.intent_id, *words)
+        assert (code, desk.clock()) == (Exit.PENDING, before)
+        assert "waiting It waits until 2026-06-04 12:00+00:00 for the approval of one other person." in output
+        assert f"\n to approve lifecycle approve {made.hash}\n" in output
+        assert f"\n to reject lifecycle reject {made.hash} --reason …\n" in output
+        assert "somebody else must" in output
+
+
+class TestPlan:
+    def test_what_cannot_be_undone_in_a_plan_goes_when_two_others_have_approved_it(self, desk: Desk) -> None:
+        tags = [SeedTag(id=f"c{number:031x}", title=f"left over {number}") for number in range(2)]
+        night = at_night(desk, organization(tags=tags), policy=RULE + LASTING)
+        night.world.people = People.parse(desk.people)
+        night.begin()
+        night.drain()
+        [plan] = night.plans()
+        desk.while_waiting = lambda: working(night)
+        result = desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "2", "--wait")
+        assert result.exit_code == Exit.PENDING, result.output
+        assert "for the approval of 2 other people" in result.output
+        made = Office(desk, night.world, plan.hash, "")
+
+        assert "2 things" in made.run("bob", "approvals")[1]
+        code, output = made.run("ada", "approve", plan.hash, "--yes")
+        assert (code, "somebody else must" in output) == (1, True)
+        code, output = made.run("bob", "approve", plan.hash[:12], typed="y\n")
+        assert code == 0, output
+        for part in (
+            "What cannot be undone in a plan: 2 things",
+            "2 seen = 2 due + 0 kept",
+            "dead-tags delete tag: 2 of 2 cannot be undone",
+            f"lifecycle report {plan.hash}",
+            "asked by ada",
+            "1 more person",
+            f"lifecycle sweep show {plan.sweep_id}",
+        ):
+            assert part in output, part
+        night.drain()
+        assert night.world.state(Resource.TAG, tags[0].id) is State.ACTIVE
+
+        code, output = made.run("cleo", "approve", plan.hash, "--yes")
+        assert (code, "handed on now" in output, "not an undo" in output) == (0, True, True)
+        night.drain()
+        assert [night.world.state(Resource.TAG, tag.id) for tag in tags] == [State.GONE] * 2
+        again = desk.run("apply", plan.hash, "--yes")
+        assert (again.exit_code, "applied already" in again.output) == (0, True)
+
+    def test_a_plan_that_says_it_is_another_one_is_not_approved(self, desk: Desk) -> None:
+        office(desk)
+        ask(desk, {"hash": "b" * 64}, hash="a" * 64, about=About.PLAN, subject="a" * 64)
+        desk.stack.who = "bob"
+        result = desk.run("approve", "a" * 64, "--yes")
+        assert (result.exit_code, "not what this hash names" in result.output) == (1, True)
+
+    def test_a_plan_of_another_release_is_told(self, desk: Desk) -> None:
+        office(desk)
+        ask(desk, {"hash": "a" * 64}, hash="a" * 64, about=About.PLAN, subject="a" * 64)
+        desk.stack.who = "bob"
+        result = desk.run("approve", "a" * 64, "--yes")
+        assert (result.exit_code, "another release" in result.output) == (1, True)
+
+
+def working(night: Night) -> None:
+    """What the stack does while somebody waits."""
+    night.turn()
+
+
+def refusal(body: Mapping[str, str], **headers: str) -> Response:
+    return {"statusCode": 403, "headers": headers, "body": json.dumps(body)}
+
+
+class TestAws:
+    def test_without_credentials_nothing_is_called(self, desk: Desk) -> None:
+        desk.stack.who = "nobody"
+        result = desk.run("approvals")
+        assert (result.exit_code, "no AWS credentials" in result.output) == (Exit.UNREACHABLE, True)
+        assert desk.front.asked == []
+
+    def test_who_may_not_call_the_api_is_told_which_policy_to_ask_for(self, desk: Desk) -> None:
+        made = office(desk)
+        desk.front.failures = [refusal({"message": "Forbidden"})]
+        code, output = made.run("bob", "approve", made.hash, "--yes")
+        assert code == Exit.UNREACHABLE
+        assert "403: Forbidden" in output
+        assert f"execute-api:Invoke on arn:aws:execute-api:{REGION}:" in output
+        assert output.count("GET/approvals/*") == 1
+
+    def test_the_policy_names_the_api_where_its_url_does(self, desk: Desk) -> None:
+        desk.front.failures = [refusal({"message": "Forbidden"})]
+        session = desk._session()
+        session.mount("https://a1b2c3.execute-api.us-east-1.amazonaws.com", desk.front)
+        desk._session = lambda: session  # type: ignore[method-assign]
+        result = desk.run("approvals", "--api-url", "https://a1b2c3.execute-api.us-east-1.amazonaws.com")
+        assert "arn:aws:execute-api:us-east-1:<account>:a1b2c3/*/GET/approvals." in result.output
+        assert "/us-east-1/execute-api/" in str(desk.front.asked[0].headers["Authorization"])
+
+    @pytest.mark.parametrize(("off", "said"), [(7, "7 minutes ahead of AWS"), (-6, "6 minutes behind AWS")])
+    def test_a_clock_that_is_off_is_told(self, desk: Desk, off: int, said: str) -> None:
+        there = format_datetime(desk.clock() - timedelta(minutes=off), usegmt=True)
+        desk.front.failures = [refusal({"message": "Forbidden"}, date=there)]
+        result = desk.run("approvals")
+        assert (result.exit_code, said.replace(" behind", " behind of")[:20] in result.output) == (3, True)
+
+    @pytest.mark.parametrize(
+        ("body", "headers", "said"),
+        [
+            ({"message": "Signature expired: 20260601 is now earlier than 20260602"}, {}, "check the clock"),
+            ({"message": "no"}, {"x-amzn-errortype": "InvalidSignatureException"}, "check the clock"),
+            ({"message": "The security token included in the request is invalid."}, {}, "Sign in again"),
+            ({"message": "no"}, {"x-amzn-errortype": "UnrecognizedClientException"}, "not known, or no longer"),
+            ({"Message": "User: x is not authorized to perform: execute-api:Invoke"}, {}, "needs a policy"),
+            ({"message": "Forbidden"}, {"date": "the day before yesterday"}, "needs a policy"),
+        ],
+    )
+    def test_what_aws_says_decides_what_to_do(
+        self, desk: Desk, body: Mapping[str, str], headers: Mapping[str, str], said: str
+    ) -> None:
+        desk.front.failures = [refusal(body, **headers)]
+        result = desk.run("approvals")
+        assert (result.exit_code, said in result.output) == (Exit.UNREACHABLE, True), result.output
+
+    @pytest.mark.parametrize(
+        ("failure", "said"),
+        [
+            (503, "Try again: nothing is done twice."),
+            (404, "no such route"),
+            ({"statusCode": 200, "body": "<html>"}, "cannot be read"),
+            ({"statusCode": 200, "body": '{"approvals": [{"hash": "x"}]}'}, "cannot be read"),
+            ({"statusCode": 503, "body": '{"code": "unavailable", "detail": "Send the same delivery"}'}, "Try again"),
+            (requests.ConnectionError("gone"), "could not be reached"),
+        ],
+    )
+    def test_what_is_out_of_reach_is_told(self, desk: Desk, failure: int | Exception | Response, said: str) -> None:
+        desk.front.failures = [failure]
+        result = desk.run("approvals")
+        assert (result.exit_code, said in result.output) == (Exit.UNREACHABLE, True), result.output
+
+    def test_a_signature_of_somebody_else_is_nobodys(self, desk: Desk) -> None:
+        forged = Identity(ReadOnlyCredentials("AKIAbob", "a guess", None), REGION)
+        assert caller_of(signed(forged)) is None
+        assert caller_of(signed(replace_secret(forged, "secret of bob"))) == ARNS["bob"]
+
+    def test_a_session_carries_its_token_and_the_signature_covers_it(self) -> None:
+        identity = Identity(ReadOnlyCredentials("AKIAbob", "secret of bob", "the session's token"), REGION)
+        request = signed(identity)
+        assert request.headers["X-Amz-Security-Token"] == "the session's token"
+        assert "x-amz-security-token" in str(request.headers["Authorization"])
+        assert caller_of(request) == ARNS["bob"]
+        request.headers["X-Amz-Security-Token"] = "another one"
+        assert caller_of(request) is None
+
+    def test_the_signature_covers_the_body_and_the_route(self) -> None:
+        identity = Identity(ReadOnlyCredentials("AKIAbob", "secret of bob", None), REGION)
+        request = signed(identity)
+        request.body = b'{"why": "another"}'
+        assert caller_of(request) is None
+        request = signed(identity)
+        request.url = str(request.url).replace("reject", "approve")
+        assert caller_of(request) is None
+
+    def test_no_secret_shows(self) -> None:
+        assert "secret of bob" not in repr(Identity(ReadOnlyCredentials("AKIAbob", "secret of bob", None), REGION))
+
+
+def replace_secret(identity: Identity, secret: str) -> Identity:
+    return Identity(identity.credentials._replace(secret_key=secret), identity.region)
+
+
+def signed(identity: Identity) -> requests.PreparedRequest:
+    made = requests.Request(
+        "POST",
+        "http://eu-west-1:4566/_aws/execute-api/a1b2/$default/approvals/abc/reject",
+        json={"why": "ä"},
+        auth=Signature(identity),
+    )
+    return requests.Session().prepare_request(made)

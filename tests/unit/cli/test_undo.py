@@ -1,0 +1,226 @@
+import re
+from datetime import timedelta
+
+import pytest
+
+from cli.local.simulator import SeedRun, SeedTag, SeedTask
+from cli.trouble import Exit
+from lifecycle.judgement.decide import Mode
+from lifecycle.judgement.people import People
+from lifecycle.judgement.plan import Plan
+from lifecycle.usecases.applying import Part, Stage
+from lifecycle.usecases.planning import key_of
+from lifecycle.usecases.sweep import Errand, Kind
+from lifecycle.words.capabilities import Action, Resource, State
+from lifecycle.words.commands import Command
+from tests.builders import bodies
+from tests.unit.cli.desk import OPERATOR, ORG, Desk, caller_of
+from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs
+from tests.worlds import Night, World
+
+THING = "5e" * 16
+
+
+def archived(desk: Desk, *, tasks: int = 3) -> tuple[World, str]:
+    """A process that a command has archived; the command's intent."""
+    world = World(desk.clock)
+    desk.stand_before(world)
+    steps = [SeedTask(id=f"{number:032x}", title=f"Step {number}") for number in range(tasks)]
+    world.simulator.load(organization([SeedRun(id=THING, name="Acme", tasks=steps)]))
+    command = world.command(Resource.RUN, THING, Action.ARCHIVE, "a delivery")
+    world.send(command)
+    world.drain(world.process())
+    assert world.state(Resource.RUN, THING) is State.ARCHIVED
+    desk.clock.advance(timedelta(minutes=1))
+    return world, command.intent_id
+
+
+class TestCommand:
+    def test_what_was_archived_is_restored(self, desk: Desk) -> None:
+        world, intent = archived(desk)
+        result = desk.run("undo", intent)
+        assert result.exit_code == 0, result.output
+        [undo] = [Command.model_validate_json(body) for body in bodies(world.queue)]
+        assert (undo.action, undo.undoes, undo.requested_by) == (Action.RESTORE, intent, "ada")
+        assert f"lifecycle status {undo.intent_id}" in result.output
+        assert [caller_of(call) for call in desk.front.asked] == [OPERATOR]
+        world.drain(world.process())
+        assert world.state(Resource.RUN, THING) is State.ACTIVE
+
+    def test_it_is_followed_to_its_end(self, desk: Desk) -> None:
+        world, intent = archived(desk)
+        desk.while_waiting = lambda: world.drain(world.process())
+        result = desk.run("undo", intent, "--wait")
+        assert (result.exit_code, "✓ done The process is active." in result.output) == (0, True), result.output
+
+    def test_what_did_not_come_back_is_told(self, desk: Desk) -> None:
+        world, intent = archived(desk)
+
+        def lose_one() -> None:
+            del world.simulator.organization.runs[THING].tasks[2:]
+            world.drain(world.process())
+
+        desk.while_waiting = lose_one
+        result = desk.run("undo", intent, "--wait")
+        assert "3 tasks were archived and 2 came back" in result.output
+
+    def test_waiting_has_an_end(self, desk: Desk) -> None:
+        _, intent = archived(desk)
+        assert desk.run("undo", intent, "--wait", "--timeout", "5").exit_code == Exit.PENDING
+
+    def test_twice_is_once(self, desk: Desk) -> None:
+        world, intent = archived(desk)
+        first, second = desk.run("undo", intent).output, desk.run("undo", intent).output
+        assert first == second
+        world.drain(world.process())
+        assert len([call for call in world.writes() if call.action == "restore"]) == 1
+
+    def test_what_was_deleted_for_good_stays_so(self, desk: Desk) -> None:
+        world, _ = archived(desk)
+        command = world.command(Resource.RUN, THING, Action.DELETE, "another delivery")
+        world.purge_queue.send(command.to_json())
+        world.purge().deliver()
+        result = desk.run("undo", command.intent_id)
+        assert (result.exit_code, "run.delete cannot be undone, by anyone." in result.output) == (1, True)
+        assert "evidence only" in result.output
+
+    def test_what_the_stack_does_not_know(self, desk: Desk) -> None:
+        result = desk.run("undo", f"int_{'0' * 48}")
+        assert (result.exit_code, "The ledger knows no command" in result.output) == (1, True)
+
+    def test_who_may_not_ask_for_the_restore_may_not_undo(self, desk: Desk) -> None:
+        world, intent = archived(desk)
+        desk.stack.who = "dan"
+        result = desk.run("undo", intent)
+        assert (result.exit_code, "You may not ask for run.restore" in result.output) == (1, True)
+        assert world.queue.depth() == 0
+
+    @pytest.mark.parametrize(
+        "words",
+        [("int_123",), ("",), (f"int_{'0' * 48}/../approvals",), (), (f"int_{'0' * 48}", "--plan", "a" * 64)],
+    )
+    def test_what_names_no_command_is_not_even_asked_for(self, desk: Desk, words: tuple[str, ...]) -> None:
+        assert desk.run("undo", *words).exit_code == Exit.USAGE
+        assert desk.front.asked == []
+
+    def test_without_credentials_nothing_is_called(self, desk: Desk) -> None:
+        desk.stack.who = "nobody"
+        assert desk.run("undo", f"int_{'0' * 48}").exit_code == Exit.UNREACHABLE
+        assert desk.front.asked == []
+
+
+def applied(desk: Desk, *, mode: Mode = Mode.APPLY, policy: str = RULE) -> tuple[Night, Plan]:
+    """A plan that the schedule has applied."""
+    tags = [SeedTag(id=f"c{number:031x}", title=f"left over {number}") for number in range(2)]
+    night = at_night(desk, organization(runs(7), tags if policy != RULE else []), mode=mode, policy=policy)
+    night.world.people = People.parse(desk.people)
+    night.begin()
+    night.drain()
+    [plan] = night.plans()
+    desk.clock.advance(timedelta(minutes=1))
+    return night, plan
+
+
+def working(night: Night) -> None:
+    """What the stack does while somebody waits."""
+    night.turn()
+
+
+def states(night: Night) -> set[State]:
+    return {night.world.state(Resource.RUN, run.id) for run in runs(7)}
+
+
+def errands(desk: Desk) -> list[Errand]:
+    return [Errand.model_validate_json(text) for text in bodies(desk.stack.origins["sweeps"])]
+
+
+class TestPlan:
+    def test_what_is_agreed_to_is_sent_under_ones_own_name(self, desk: Desk) -> None:
+        _, plan = applied(desk)
+        result = desk.run("undo", "--plan", plan.hash, typed="y\n")
+        assert result.exit_code == 0, result.output
+        [errand] = errands(desk)
+        assert (errand.kind, errand.plan, errand.org_id) == (Kind.UNDO, plan.hash, ORG)
+        assert errand.requested_by == OPERATOR
+        assert re.fullmatch(rf"undo-{plan.hash[:12]}-[0-9a-f]{{8}}", errand.sweep_id)
+        for part in ("completed  archive process: 7 of 7", "7 commands, done", "asked for by schedule", "7 things?"):
+            assert part in result.output
+
+    def test_it_is_followed_until_all_is_restored(self, desk: Desk) -> None:
+        night, plan = applied(desk)
+        assert states(night) == {State.ARCHIVED}
+        desk.while_waiting = lambda: working(night)
+        result = desk.run("undo", "--plan", plan.hash, "--yes", "--wait")
+        assert (result.exit_code, "taken back: done, 7" in result.output) == (0, True), result.output
+        night.drain()
+        assert states(night) == {State.ACTIVE}
+        again = desk.run("undo", "--plan", plan.hash, "--yes")
+        assert (again.exit_code, "taken back already" in again.output) == (0, True)
+        assert errands(desk) == []
+        shown = desk.run("sweep", "show").output
+        assert "taken back: done, 7 handed on" in shown
+        assert "to apply it" not in shown
+
+    @pytest.mark.parametrize("typed", ["n\n", "\n", ""])
+    def test_who_does_not_agree_sends_nothing(self, desk: Desk, typed: str) -> None:
+        _, plan = applied(desk)
+        assert desk.run("undo", "--plan", plan.hash, typed=typed).exit_code == 1
+        assert errands(desk) == []
+
+    def test_what_was_only_reported_cannot_be_undone(self, desk: Desk) -> None:
+        _, plan = applied(desk, mode=Mode.REPORT)
+        result = desk.run("undo", "--plan", plan.hash, "--yes")
+        assert (result.exit_code, "Nothing was applied of it that could be undone" in result.output) == (1, True)
+        assert errands(desk) == []
+
+    def test_what_was_deleted_for_good_is_said_to_stay(self, desk: Desk) -> None:
+        night, plan = applied(desk, policy=RULE + LASTING)
+        desk.while_waiting = lambda: working(night)
+        assert desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "2", "--wait").exit_code == Exit.PENDING
+        for who in ("bob", "cleo"):
+            desk.stack.who = who
+            assert desk.run("approve", plan.hash, "--yes").exit_code == 0
+        night.drain()
+        desk.stack.who = "ada"
+        result = desk.run("undo", "--plan", plan.hash, "--yes")
+        assert result.exit_code == 0, result.output
+        assert "✗ 2 things were deleted for good" in result.output
+        assert "no undo reaches those" in result.output
+        night.drain()
+        assert states(night) == {State.ACTIVE}
+        assert night.world.state(Resource.TAG, f"c{0:031x}") is State.GONE
+
+    def test_one_that_is_still_applied_is_noted(self, desk: Desk) -> None:
+        night = at_night(desk, organization(runs(7)), mode=Mode.APPLY)
+        night.begin()
+        while not night.plans() or not night.sweep().applying().find(night.plans()[0], Part.REVERSIBLE).sent:
+            night.turn(work=False)
+        [plan] = night.plans()
+        assert night.sweep().applying().find(plan, Part.REVERSIBLE).stage == Stage.FIRST
+        result = desk.run("undo", "--plan", plan.hash, "--yes")
+        assert (result.exit_code, "still being applied" in result.output) == (0, True), result.output
+
+    def test_waiting_has_an_end(self, desk: Desk) -> None:
+        _, plan = applied(desk)
+        result = desk.run("undo", "--plan", plan.hash, "--yes", "--wait", "--timeout", "10")
+        assert (result.exit_code, "Still under way" in result.output) == (Exit.PENDING, True)
+
+    def test_why_the_stack_refused_it_is_told(self, desk: Desk) -> None:
+        night, plan = applied(desk)
+        night.objects.put(key_of(ORG, plan.hash, "plan.jsonl"), b"something else", kind="text/plain")
+        desk.while_waiting = lambda: working(night)
+        result = desk.run("undo", "--plan", plan.hash, "--yes", "--wait")
+        assert (result.exit_code, "It was not undone." in result.output) == (1, True)
+        assert "not what was planned" in result.output
+
+    @pytest.mark.parametrize("most", [8, 12, 63])
+    def test_nothing_less_than_the_whole_hash_is_enough(self, desk: Desk, most: int) -> None:
+        _, plan = applied(desk)
+        assert desk.run("undo", "--plan", plan.hash[:most], "--yes").exit_code == Exit.USAGE
+        assert errands(desk) == []
+
+    def test_a_stack_without_sweeps_says_so(self, desk: Desk) -> None:
+        _, plan = applied(desk)
+        del desk.stack.dead["sweeps"]
+        result = desk.run("undo", "--plan", plan.hash, "--yes")
+        assert (result.exit_code, "has no sweeps queue" in result.output) == (Exit.UNREACHABLE, True)
