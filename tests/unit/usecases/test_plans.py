@@ -392,6 +392,52 @@ def test_a_plan_that_is_half_applied_goes_no_further_once_it_was_taken_back() ->
     assert all("bob took it back" in reason for _, reason in _letters(night))
 
 
+def test_a_night_that_is_half_done_goes_no_further_once_its_plan_was_taken_back() -> None:
+    """What is refused to people by name, the schedule goes on with by its record."""
+    night = _night(due=230, policy=REVERSIBLE)
+    night.begin()
+    while len(_archived(night)) < 5:
+        night.turn()
+    night.kill_after(1)
+    night.turn()
+    night.after_step = lambda: None
+    [plan] = night.plans()
+    late = [entry.message.body for entry in night.queue.entries.values()]
+    night.queue.entries.clear()
+    assert len(_archived(night)) == 105
+    night.world.clock.advance(timedelta(hours=7))
+    night.take_back(plan.hash)
+    night.drain()
+    assert _archived(night) == set()
+    for body in late:
+        night.queue.send(body)
+    night.drain()
+    assert _archived(night) == set()
+    assert len(night.asked()) == 105 + 205
+
+
+def test_a_batch_that_was_sent_and_never_counted_is_taken_back_too() -> None:
+    night = _night(due=30, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.turn()
+    while len(night.bulk.entries) < 25:
+        night.fuse = Fuse("bury", "after", skip=24)  # the last command of the batch is sent, and then it dies
+        night.turn(work=False)
+    waiting = [entry.message.body for entry in night.bulk.entries.values()]
+    assert night.sweep().applying().find(plan, Part.REVERSIBLE).sent == 5
+    night.queue.entries.clear()
+    night.world.clock.advance(timedelta(hours=7))
+    night.take_back(plan.hash)
+    night.turn(work=False)
+    undone = [entry.message.body for entry in night.bulk.entries.values()][len(waiting) :]
+    assert len(undone) == 30
+    for body in (*undone, *waiting):
+        night.world.queue.send(body)
+    night.world.drain(night.world.process(), most=500)
+    assert _archived(night) == set()
+
+
 def test_an_apply_that_comes_after_the_undo_does_nothing() -> None:
     night = _night(policy=REVERSIBLE)
     plan = _planned(night)

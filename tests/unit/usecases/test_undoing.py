@@ -246,6 +246,7 @@ def test_twice_and_by_two_people_it_is_done_once(desk: Desk, second: str, betwee
     if between == "later":
         desk.work()
     assert desk.undo(command.intent_id, second) == undo
+    assert desk.world.queue.depth() == (0 if between == "later" else 2)
     desk.work()
     desk.is_at(undo, Status.DONE, Code.ACTED)
     assert desk.world.intent(undo).requested_by == "bob"
