@@ -80,6 +80,24 @@ class Bench:
         until(lambda: self.status(intent_id)["status"] not in OPEN, within, f"{intent_id} to end")
         return self.status(intent_id)
 
+    def asked_for(self, intent_id: str) -> str:
+        """Wait until a permanent delete is put before people; the hash under which."""
+        found: list[str] = []
+
+        def shown() -> bool:
+            answer = self.stack.call("GET", "/approvals", self.person("grace"))
+            assert answer.status_code == 200, answer.text
+            found[:] = [one["hash"] for one in answer.json()["approvals"] if one["subject"] == intent_id]
+            return bool(found)
+
+        until(shown, 60, "a request for approval")
+        return found[0]
+
+    def approve(self, intent_id: str) -> None:
+        """Let somebody approve a permanent delete."""
+        answer = self.stack.call("POST", f"/approvals/{self.asked_for(intent_id)}/approve", self.person("linus"))
+        assert answer.json()["stands"] == "approved", answer.text
+
     def outcome(self, action: str, resource: str, thing_id: str, **more: object) -> str:
         return self.conclusion(self.ask(action, resource, thing_id, **more))["status"]
 

@@ -3,6 +3,7 @@
 import itertools
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
@@ -18,7 +19,7 @@ from cli.local.simulator import (
     make_id,
 )
 from lifecycle.words.capabilities import TABLE, Action, Capability, Resource
-from tests.e2e.bench import ORG, Bench, signed
+from tests.e2e.bench import ORG, Bench, signed, until
 
 pytestmark = pytest.mark.e2e
 
@@ -55,7 +56,10 @@ def test_each_of_the_ten_actions_reaches_tallyfy_as_documented(bench: Bench, doi
     thing_id = make_id("e2e", doing.name, str(uuid.uuid4()))
     bench.sow(_sow_for(doing.resource, doing.action, thing_id))
 
-    end = bench.conclusion(bench.ask(doing.action, doing.resource, thing_id))
+    intent_id = bench.ask(doing.action, doing.resource, thing_id)
+    if doing.permanent:
+        bench.approve(intent_id)
+    end = bench.conclusion(intent_id)
 
     assert end["status"] == "done", end
     assert bench.writes(thing_id) == [(doing.method, "/api" + doing.path(ORG, thing_id))]
@@ -93,12 +97,19 @@ def test_a_task_of_a_process_is_left_alone(bench: Bench) -> None:
     assert bench.writes(DefaultIds.PROCESS_TASK) == []
 
 
-def test_a_delete_that_comes_too_early_is_refused(bench: Bench) -> None:
-    end = bench.conclusion(bench.ask("delete", "run", DefaultIds.RUN_ARCHIVED_RECENTLY))
+def test_a_delete_that_ends_before_its_day_is_refused_and_one_that_lives_longer_waits(bench: Bench) -> None:
+    soon = (datetime.now(UTC) + timedelta(days=7)).isoformat()
+    end = bench.conclusion(bench.ask("delete", "run", DefaultIds.RUN_ARCHIVED_RECENTLY, not_after=soon))
     assert end["status"] == "rejected"
     assert "can be deleted" in end["reason"]
-    assert bench.writes(DefaultIds.RUN_ARCHIVED_RECENTLY) == []
     assert [letter["code"] for letter in bench.dead_letters("PurgeDeadLetter")] == ["too_young"]
+
+    patient = bench.ask("delete", "run", DefaultIds.RUN_ARCHIVED_RECENTLY)
+    bench.approve(patient)
+
+    until(lambda: "It was approved" in bench.status(patient)["reason"], 60, "the grace to begin")
+    assert bench.status(patient)["status"] == "waiting"
+    assert bench.writes(DefaultIds.RUN_ARCHIVED_RECENTLY) == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import requests
 
 from cli.local.simulator import Seed, SeedOrganization, SeedRun, SeedTask, make_id
 from lifecycle.judgement.manifest import Manifest
-from tests.e2e.bench import ORG, Bench, until
+from tests.e2e.bench import ORG, Bench
 
 pytestmark = pytest.mark.e2e
 
@@ -27,20 +27,6 @@ def sown(bench: Bench, **more: object) -> str:
     made = SeedRun(id=run, name="Onboard Initech", **more)  # type: ignore[arg-type] # a seed checks what it is given
     bench.sow(Seed(organizations=[SeedOrganization(id=ORG, runs=[made])]))
     return run
-
-
-def asked_for(bench: Bench, intent_id: str) -> str:
-    """Wait until it is put before people; the hash under which."""
-    found: list[str] = []
-
-    def shown() -> bool:
-        answer = bench.stack.call("GET", "/approvals", bench.person("grace"))
-        assert answer.status_code == 200, answer.text
-        found[:] = [one["hash"] for one in answer.json()["approvals"] if one["subject"] == intent_id]
-        return bool(found)
-
-    until(shown, 60, "a request for approval")
-    return found[0]
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=lambda word: str(word).strip("/").split("/")[-1])
@@ -78,7 +64,7 @@ def test_a_permanent_delete_waits_for_somebody_and_is_exported_first(bench: Benc
         bench, archived_at="-45d", tasks=[SeedTask(id=make_id("operator", "task", str(uuid.uuid4())), title="Sign")]
     )
     intent_id = bench.ask("delete", "run", run)
-    name = asked_for(bench, intent_id)
+    name = bench.asked_for(intent_id)
     assert bench.writes(run) == []
     assert bench.status(intent_id)["status"] == "waiting"
 
@@ -101,7 +87,7 @@ def test_a_permanent_delete_waits_for_somebody_and_is_exported_first(bench: Benc
 def test_what_somebody_refuses_is_left_alone(bench: Bench) -> None:
     run = sown(bench, archived_at="-45d")
     intent_id = bench.ask("delete", "run", run)
-    name = asked_for(bench, intent_id)
+    name = bench.asked_for(intent_id)
 
     refused = bench.stack.call("POST", f"/approvals/{name}/reject", bench.person("grace"), {"why": "Needed in March"})
 
