@@ -91,13 +91,13 @@ def _undo_plan(
     if back.stage == Stage.DONE:
         out.print(YES, "It has been taken back already.")
         return
-    if not done.sent:
+    if not done.sent and not any(rule.irreversible and rule.due for rule in plan.rules):
         raise Trouble("Nothing was applied of it that could be undone, so nothing was sent.")
     if done.stage in {Stage.FIRST, Stage.REST}:
         said = "It is still being applied. The undo waits until that has ended; `lifecycle pause` stops it."
         out.print(NOTE, said, soft_wrap=True)
     if not yes:
-        typer.confirm(f"Undo what was done to these {done.sent} things?", abort=True)
+        typer.confirm(f"Take the plan back, and undo what was done to {done.sent} things?", abort=True)
     errand = _send(target, plan)
     out.print(YES, "sent:", plain(errand.sweep_id), soft_wrap=True)
     out.print("  to pause    lifecycle pause --reason …", soft_wrap=True)
@@ -117,7 +117,7 @@ def _show(out: "Console", plan: "Plan", done: "Application", lasting: "Applicati
         by = f"{done.sent} commands, {done.stage}, since {done.begun_at[:16].replace('T', ' ')}"
         out.print("[bold]applied[/]  ", plain(f"{by}, asked for by {done.requested_by}"), soft_wrap=True)
     if lasting.sent:
-        stays = f"{lasting.sent} things were deleted for good or are about to be: no undo reaches those."
+        stays = f"{lasting.sent} things were asked for that cannot be undone; those that are done stay so."
         out.print(NO, stays, "Their exports are evidence, nothing more.", soft_wrap=True)
 
 

@@ -54,3 +54,12 @@ def test_a_user_is_known_only_in_their_own_workspace() -> None:
 
 def test_the_shipped_file_is_sound() -> None:
     assert People.parse((CONFIG / "people.toml").read_text(encoding="utf-8")).people
+
+
+def test_one_more_must_approve_what_an_unknown_aws_identity_asked_for() -> None:
+    """It may be one of the approvers, under a session that the file does not name."""
+    known = "arn:aws:iam::123456789012:user/ada"
+    people = People.parse(f'[people.ada]\niam = "{known}"\nmay = ["run.archive"]\n')
+    assert [people.needed(1, said) for said in (known, "ada", "automation")] == [1, 1, 1]
+    assert people.needed(1, "arn:aws:sts::123456789012:assumed-role/Admin/ada") == 2
+    assert people.needed(2, "arn:aws:iam::123456789012:root") == 3

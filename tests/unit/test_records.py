@@ -10,7 +10,7 @@ import requests
 from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Fault, Quirks, Simulator, crowd, long_run, make_id
 from cli.local.simulator.messages import Answer
 from lifecycle.adapters import records as adapter
-from lifecycle.adapters.records import DoesNotAddUp, HttpRecords
+from lifecycle.adapters.records import DoesNotAddUp, HttpRecords, Patient
 from lifecycle.words.errors import Code, Rejected, Retryable, Throttled, TokenRefused
 from tests.builders import NOW, ORG, Clock
 from tests.tallyfy_stand import CannedStand, SimulatorStand, Stand, answered, page
@@ -286,3 +286,40 @@ def test_each_call_is_made_the_way_that_was_asked_for(tmp_path: Path) -> None:
     assert patient.download(ORG, FILE, tmp_path / "file") == 19
     assert len(list(patient.rows(ORG, "/runs", {}))) == 2
     assert made == ["Retryable", "Throttled"]
+
+
+# --- patience ---------------------------------------------------------------------------------------------------------
+
+
+def _answers(*pauses: float | None) -> Callable[[], str]:
+    """A call that is throttled so often, then answers."""
+    left = list(pauses)
+
+    def call() -> str:
+        if left:
+            raise Throttled(Code.THROTTLED, "Tallyfy asked for a pause (429).", retry_after=left.pop(0))
+        return "all of it"
+
+    return call
+
+
+def test_a_pause_that_fits_into_the_time_left_costs_one_call_and_not_the_whole_export() -> None:
+    slept: list[float] = []
+    assert Patient(slept.append, lambda: 900.0)(_answers(30.0, 60.0)) == "all of it"
+    assert slept == [30.0, 60.0]
+
+
+@pytest.mark.parametrize(("pause", "left"), [(61.0, 120.0), (None, 900.0)])
+def test_a_pause_without_room_for_what_comes_behind_it_goes_on_upward(pause: float | None, left: float) -> None:
+    slept: list[float] = []
+    with pytest.raises(Throttled):
+        Patient(slept.append, lambda: left)(_answers(pause))
+    assert slept == []
+
+
+def test_no_other_wait_is_sat_out() -> None:
+    def paused() -> str:
+        raise Throttled(Code.PAUSED, "Paused by Ada.", retry_after=1.0)
+
+    with pytest.raises(Throttled, match="paused"):
+        Patient(lambda _: None, lambda: 900.0)(paused)

@@ -184,8 +184,8 @@ class TestPlan:
         desk.stack.who = "ada"
         result = desk.run("undo", "--plan", plan.hash, "--yes")
         assert result.exit_code == 0, result.output
-        assert "✗ 2 things were deleted for good" in result.output
-        assert "no undo reaches those" in result.output
+        assert "✗ 2 things were asked for that cannot be undone" in result.output
+        assert "those that are done stay so" in result.output
         night.drain()
         assert states(night) == {State.ACTIVE}
         assert night.world.state(Resource.TAG, f"c{0:031x}") is State.GONE

@@ -1130,6 +1130,37 @@ def test_without_a_policy_a_plan_has_no_right_at_all() -> None:
     assert intent.code == Code.RIGHT_MISSING
 
 
+def _take_back(night: Night, plan: Plan) -> None:
+    errand = {"sweep_id": "undo", "org_id": ORG, "kind": "undo", "plan": plan.hash, "requested_by": "ada"}
+    night.queue.send(json.dumps(errand))
+
+
+def test_a_plan_taken_back_brings_its_templates_back_and_archives_none_that_still_waited() -> None:
+    """Archiving a template is approved as what cannot be undone; what can come back of it does."""
+    night = _lasting()
+    plan = _planned(night)
+    _approved(night, plan)
+    night.drain()
+    assert _left(night) == DONE
+    _take_back(night, plan)
+    night.drain()
+    assert _left(night) == {**DONE, **dict.fromkeys(TEMPLATES, State.ACTIVE)}
+
+
+def test_a_plan_is_taken_back_from_what_waits_before_its_turn_comes() -> None:
+    """While it is being applied the undo waits. What was approved and is not done must not go on meanwhile."""
+    night = _lasting()
+    plan = _planned(night)
+    _approved(night, plan)
+    night.turn(work=False)
+    assert [command.action for command in night.asked() if command.capability.permanent]
+    _take_back(night, plan)
+    night.queue.entries.pop(next(iter(night.queue.entries)))  # The one who applies it comes back later.
+    assert not night.deliver()
+    night.work()
+    assert {name: state for name, state in _left(night).items() if state is State.GONE} == {}
+
+
 def test_the_schedule_s_own_name_has_no_right_to_what_cannot_be_undone() -> None:
     night = _lasting()
     night.world.policy = Policy.parse(LASTING)

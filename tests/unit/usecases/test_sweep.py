@@ -373,6 +373,16 @@ def test_a_sweep_of_a_strange_organization_is_none_of_ours(night: Night) -> None
     assert (night.reports(), _letters(night), night.world.rows.table) == ([], [], {})
 
 
+@pytest.mark.parametrize("kind", ["apply", "undo"])
+def test_what_a_person_asked_for_of_a_strange_organization_is_buried_with_the_reason(night: Night, kind: str) -> None:
+    errand = {"sweep_id": "a", "org_id": "1b" * 16, "kind": kind, "plan": "0" * 64, "requested_by": "ada"}
+    night.queue.send(json.dumps(errand))
+    assert night.deliver()
+    [(code, _)] = _letters(night)
+    assert code == "organization_unknown"
+    assert _calls(night) == 0
+
+
 def test_the_check_tells_what_is_not_in_order_and_lists_nothing(night: Night) -> None:
     night.world.simulator.organization.members[1001].role = "light"
     night.queue.send(json.dumps({"sweep_id": "a", "kind": "check"}))

@@ -25,6 +25,8 @@ _CHUNK = 256 * 1024
 _MOST_PAGES = 10_000
 _MOST_HOPS = 3
 _LEAST_SECONDS = 2.0
+_KEPT_SECONDS = 60.0
+"""Kept for what comes behind a pause: a call, and writing down how it went."""
 _CONNECT_SECONDS = 3.05
 _READ_SECONDS = 10.0
 _REDIRECTS = frozenset(
@@ -67,6 +69,28 @@ class Through(Protocol):
 def at_once[T](call: Callable[[], T]) -> T:
     """Make a call without waiting."""
     return call()
+
+
+class Patient:
+    """Makes a call again where Tallyfy asked for a pause that fits into the time left: all before it need not be anew.
+
+    ``sleep`` takes, and ``time_left`` answers in, seconds.
+    """
+
+    def __init__(self, sleep: Callable[[float], None], time_left: Callable[[], float]) -> None:
+        self._sleep = sleep
+        self._time_left = time_left
+
+    def __call__[T](self, call: Callable[[], T]) -> T:
+        """See ``Through``. Raises what ``call`` raises, in the end."""
+        while True:
+            try:
+                return call()
+            except Throttled as wait:
+                pause = wait.retry_after
+                if wait.code is not Code.THROTTLED or pause is None or pause > self._time_left() - _KEPT_SECONDS:
+                    raise
+                self._sleep(pause)
 
 
 class HttpRecords:

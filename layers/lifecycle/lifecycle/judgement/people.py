@@ -103,6 +103,11 @@ class People(OperatorsFile):
         """The person behind an AWS identity, with their name here."""
         return next(((n, p) for n, p in self.people.items() if p.iam is not None and p.iam == arn), None)
 
+    def needed(self, people: int, asked_by: str) -> int:
+        """How many must approve. One more where AWS knows who asked and this file does not: it may be one of them."""
+        stranger = asked_by.startswith("arn:") and self.name_of(asked_by) not in self.people
+        return people + stranger
+
     def name_of(self, said: str) -> str:
         """One name for whoever is called by their name here, their ARN or their Slack user; else what was said.
 

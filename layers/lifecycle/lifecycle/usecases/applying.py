@@ -43,8 +43,8 @@ FRESH = timedelta(days=7)
 _KEEP = timedelta(days=400)
 _DUE_FOR = timedelta(days=2)
 """How long a command of a plan may wait. After that another night decides anew."""
-_UNDONE = frozenset({*OPEN, Status.DONE, Status.DEAD_LETTERED})
-"""What was done, and what may still be done: an undo comes before it then."""
+_UNDONE = frozenset({*OPEN, Status.DONE, Status.DEAD_LETTERED, Status.REJECTED})
+"""What was done, and what may still be done, or be sent again: an undo comes before it then."""
 _SKIPPED = frozenset(
     {
         *(Code.CHANGED, Code.HELD, Code.NOT_FOUND, Code.PROCESS_TASK, Code.CANNOT_TELL),
@@ -159,7 +159,7 @@ class Applying:
         return state
 
     def take_back(self, plan: Plan, *, by: str) -> Application:
-        """Undo what was done of the reversible half, or go on where that stood. Raises as ``carry_on``.
+        """Undo what was done of it and can be undone, or go on where that stood. Raises as ``carry_on``.
 
         What was not begun of the plan by then is never begun. The caller has made sure that nobody else applies it.
         """
@@ -169,16 +169,17 @@ class Applying:
         if not state.stage:
             state = Application(stage=Stage.REST, requested_by=by, source=UNDO, begun_at=self.clock().isoformat())
             version = self._save(plan, Part.TAKEN_BACK, state, version)
-        self._stop(plan, Part.IRREVERSIBLE, state.requested_by)
-        applied = self._stop(plan, Part.REVERSIBLE, state.requested_by)
+        applied = {part: self._stop(plan, part, state.requested_by) for part in (Part.REVERSIBLE, Part.IRREVERSIBLE)}
         with tempfile.TemporaryDirectory() as scratch:
             lines = Path(scratch, "plan.jsonl")
             self._fetch(plan, lines)
-            due = enumerate(_due(lines, Part.REVERSIBLE))
-            for batch in batched(islice(due, state.sent, None), _BATCH, strict=False):
+            for batch in batched(islice(_undoable(lines), state.sent, None), _BATCH, strict=False):
                 if self.time_left() < _NEEDED_SECONDS:
                     raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
-                found = [self._begun(plan, entry, applied, sent=number < applied.sent) for number, entry in batch]
+                found = [
+                    self._begun(plan, entry, applied[part], sent=number < applied[part].sent)
+                    for part, number, entry in batch
+                ]
                 undone = [one for one in found if one is not None and (one.status in _UNDONE or one.maybe_acted)]
                 texts = [self._undo(intent, state.requested_by).to_json() for intent in undone]
                 if texts:
@@ -399,6 +400,14 @@ def _due(lines: Path, part: Part) -> Iterator[Entry]:
         for entry in entries(file):
             if entry.decision.action is not None and _doing(entry).irreversible is (part is Part.IRREVERSIBLE):
                 yield entry
+
+
+def _undoable(lines: Path) -> Iterator[tuple[Part, int, Entry]]:
+    """What can be undone, if only in part as an archived template is, with its place in its half."""
+    for part in (Part.REVERSIBLE, Part.IRREVERSIBLE):
+        for number, entry in enumerate(_due(lines, part)):
+            if _doing(entry).undo is not None:
+                yield part, number, entry
 
 
 def _doing(entry: Entry) -> Capability:

@@ -61,13 +61,17 @@ class Safeguards:
         ``in_doubt``: an earlier attempt may have sent its delete, and that may still take effect.
         """
         shown = what_would_go(command, seen)
-        end = self._approved_by_plan(command) if command.source == PLAN else self._approved(command, shown)
+        end = self.approval(command, shown)
         if end is not None:
             return end
         if until is not None:
             self._come_back("grace", until, command)
             raise Parked(Code.IN_GRACE, f"It was approved and is deleted after {_day(until)}, if nothing changes.")
         return self._exported(command, seen, shown, in_doubt=in_doubt)
+
+    def approval(self, command: Command, shown: str) -> End | None:
+        """Why it may not be done although it was asked for; ``None`` if enough people have said that it may."""
+        return self._approved_by_plan(command) if command.source == PLAN else self._approved(command, shown)
 
     def evidence(self, command: Command) -> str:
         """Where the export of something that is gone lies, as in ``Ready``; empty if there is none."""
@@ -115,7 +119,7 @@ class Safeguards:
                 asked_by=self.people.name_of(command.requested_by),
                 asked_at=millis(now),
                 lapses_at=millis(lapses_at),
-                needed=self.people.approvals.single,
+                needed=self.people.needed(self.people.approvals.single, command.requested_by),
                 shown=shown,
                 message=command.to_json(),
                 capabilities=(command.capability.name,),

@@ -56,6 +56,7 @@ _KEEP = timedelta(days=30)
 _LOCKED = timedelta(hours=6)
 """Longer than a sweep ever waits between two invocations. One that crashed for good blocks others for no longer."""
 _PREFLIGHT_CALLS = 2
+_TAKEN_BACK = "The plan was taken back."
 
 
 class Kind(StrEnum):
@@ -156,6 +157,10 @@ class Sweep:
                     self._start(errand)
                 elif errand.org_id in self.org_ids:
                     self._run(errand, errand.org_id)
+                elif errand.plan is not None:
+                    # Somebody waits for it. A sweep of an organization that was taken out is simply over.
+                    reason = f"Organization {errand.org_id} is not one of this stack's."
+                    self.outcomes.bury(message, Poison(Code.ORGANIZATION_UNKNOWN, reason))
             except Rejected as error:
                 self._unlock(errand)
                 self.outcomes.bury(message, Poison(error.code, f"The sweep stopped: {error.reason}"))
@@ -207,6 +212,10 @@ class Sweep:
         if errand.kind is Kind.SWEEP and self._progress(errand.sweep_id, org_id)[0].done:
             self._unlock(errand)  # It may have been cut off just before.
             return
+        if errand.kind is Kind.UNDO and errand.plan is not None:
+            # Before its turn: what was approved of it and is not done by now is not done any more.
+            off = partial(rules.withdraw, person=self.people.name_of(errand.requested_by or ""), why=_TAKEN_BACK)
+            self.approvals.change(org_id, errand.plan, off)
         self._lock(errand, org_id)
         if errand.plan is not None and errand.requested_by is not None:
             self._apply(errand, org_id, errand.plan, errand.requested_by)
@@ -321,9 +330,6 @@ class Sweep:
         applying = self.applying()
         plan = applying.plan(org_id, name)
         if errand.kind is Kind.UNDO:
-            # What was approved of it and is not done by now is not done any more.
-            off = partial(rules.withdraw, person=self.people.name_of(by), why="The plan was taken back.")
-            self.approvals.change(org_id, name, off)
             self._report(Signal.PLAN_TAKEN_BACK, plan, applying.take_back(plan, by=by).sent, ())
             return
         refusals = applying.refusals(plan, PLAN)
@@ -356,7 +362,7 @@ class Sweep:
                 asked_by=self.people.name_of(by),
                 asked_at=millis(now),
                 lapses_at=millis(now + timedelta(hours=self.people.approvals.hours)),
-                needed=self.people.approvals.plan,
+                needed=self.people.needed(self.people.approvals.plan, by),
                 shown=plan.model_dump_json(exclude={"ages", "kept_by"}),
                 message=errand.model_dump_json(exclude_none=True),
                 capabilities=tuple(sorted({f"{rule.resource}.{rule.action}" for rule in lasting})),

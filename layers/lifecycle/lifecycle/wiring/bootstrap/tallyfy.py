@@ -13,7 +13,7 @@ from lifecycle.adapters.bus import EventBridgeBus
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import SqsQueue
-from lifecycle.adapters.records import HttpRecords
+from lifecycle.adapters.records import HttpRecords, Patient
 from lifecycle.adapters.replies import SlackReplies
 from lifecycle.adapters.rows import DynamoRows
 from lifecycle.adapters.schedules import EventBridgeSchedules
@@ -68,7 +68,12 @@ def purge() -> Worker:
         approvals=Approvals(table, timedelta(days=settings.ledger_days), now),
         people=People.parse(operators_file("people.toml")),
         export=Export(
-            records=HttpRecords(tallyfy, pooled_session(), time_left=stopwatch.left),
+            records=HttpRecords(
+                tallyfy,
+                pooled_session(),
+                time_left=stopwatch.left,
+                through=Patient(time.sleep, stopwatch.left),
+            ),
             objects=objects(settings.exports_bucket),
             clock=now,
         ),
