@@ -14,7 +14,7 @@ from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.transitions import Status
 from lifecycle.words.capabilities import Action, Resource, capability
 from tests.builders import NOW, ORG
-from tests.worlds import Night, World
+from tests.worlds import Night, Undertaker, World
 
 KEEP = "7a" * 16
 POLICY = """
@@ -144,6 +144,10 @@ def test_what_is_done_is_what_the_plan_says_and_everything_is_counted_once(
         night.turn(work=False)
     _meanwhile(night, things)
     night.drain()
+    for who in ("bob", "cleo"):
+        if night.world.approvals.open(ORG):
+            Undertaker(night.world).press("approve", plan.hash, who)
+            night.drain()
 
     # Counts: all that was seen is due, kept or could not be read.
     entries = night.entries(plan)
