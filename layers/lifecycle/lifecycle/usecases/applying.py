@@ -43,8 +43,9 @@ FRESH = timedelta(days=7)
 _KEEP = timedelta(days=400)
 _DUE_FOR = timedelta(days=2)
 """How long a command of a plan may wait. After that another night decides anew."""
-_UNDONE = frozenset({*OPEN, Status.DONE, Status.DEAD_LETTERED, Status.REJECTED})
-"""What was done, and what may still be done, or be sent again: an undo comes before it then."""
+_UNDONE = frozenset({*OPEN, Status.DONE, Status.DEAD_LETTERED})
+"""What was done, and what may still be done: an undo comes before it then. What was rejected is left alone: whoever
+archived that since did it by hand."""
 _SKIPPED = frozenset(
     {
         *(Code.CHANGED, Code.HELD, Code.NOT_FOUND, Code.PROCESS_TASK, Code.CANNOT_TELL),

@@ -220,8 +220,8 @@ class Worker:
         if end is None and (again is None or what_would_go(command, again) != ready.shown):
             end = End(Status.REJECTED, Code.CHANGED, "It was changed while it was exported, so it is not deleted.")
         if end is None:
+            self.budget.heed_pause(command.org_id)
             end = self.safeguards.approval(command, ready.shown)
-        self.budget.heed_pause(command.org_id)
         return end or self._act(command, doing, ready.evidence)
 
     def _told_more(self, command: Command, end: End, ruling: Ruling, seen: Thing | None) -> End:
