@@ -158,17 +158,17 @@ class TestFilesOfOneStack:
         assert self.stack(with_layers)._template() == with_layers.template
 
     def test_its_people_are_deployed_and_the_build_stays_as_it_is(self, with_layers: Build) -> None:
-        people = f'people.grace = {{iam = "{person_arn("grace")}", approves = ["run.delete"]}}'
+        people = f'people.hypatia = {{iam = "{person_arn("hypatia")}", approves = ["run.delete"]}}'
         template = self.stack(with_layers, people=people)._template()
 
         assert not template.is_symlink()
         assert template.read_bytes() == with_layers.template.read_bytes()
         assert (template.parent / "WorkerFunction" / "app.py").read_text() == "built = True\n"
         config = template.parent / "ConfigLayer" / "python" / "lifecycle_config"
-        assert list(People.parse((config / "people.toml").read_text()).people) == ["grace"]
+        assert list(People.parse((config / "people.toml").read_text()).people) == ["hypatia"]
         kept = with_layers.directory / "ConfigLayer" / "python" / "lifecycle_config"
         assert (config / "policy.toml").read_bytes() == (kept / "policy.toml").read_bytes()
-        assert "grace" not in (kept / "people.toml").read_text()
+        assert "hypatia" not in (kept / "people.toml").read_text()
         assert with_layers.is_fresh()
 
     def test_a_mistake_in_them_stops_it(self, with_layers: Build) -> None:
