@@ -1,5 +1,6 @@
 """What a function is built with, by its environment and the operator's files alone."""
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -93,3 +94,19 @@ def test_what_a_button_is_answered_goes_to_slack_alone_and_soon(given: Given) ->
     replies = chat._replies()
     assert isinstance(replies, SlackReplies)
     assert (replies._also, replies._seconds) == (None, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("intake", "lifecycle.adapters.objects"),
+        ("chat", "lifecycle.adapters.objects"),
+        ("lookup", "lifecycle.adapters.objects"),
+        ("tallyfy", "lifecycle.judgement.report"),
+        ("tallyfy", "lifecycle.usecases.sweep"),
+    ],
+)
+def test_nothing_is_imported_at_start_that_only_another_function_needs(module: str, unwanted: str) -> None:
+    code = f"import sys, lifecycle.wiring.bootstrap.{module}; print({unwanted!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

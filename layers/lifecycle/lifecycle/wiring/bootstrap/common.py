@@ -5,14 +5,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
 
 from lifecycle.adapters.ledger import Ledger, Terms
-from lifecycle.adapters.objects import S3Objects
 from lifecycle.adapters.rows import DynamoRows
 from lifecycle.adapters.secrets import ManagedSecrets
+
+if TYPE_CHECKING:
+    from lifecycle.adapters.objects import S3Objects
 
 CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
 
@@ -62,8 +65,11 @@ def rows(table: str) -> DynamoRows:
     return DynamoRows(session().client("dynamodb", config=CONFIG), table)
 
 
-def objects(bucket: str) -> S3Objects:
+def objects(bucket: str) -> "S3Objects":
     """A bucket."""
+    # Only here: every function starts with this module, and few have a bucket.
+    from lifecycle.adapters.objects import S3Objects  # noqa: PLC0415 - see above
+
     return S3Objects(session().client("s3", config=CONFIG), bucket)
 
 

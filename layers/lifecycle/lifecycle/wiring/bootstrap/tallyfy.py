@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
+from typing import TYPE_CHECKING
 
 from lifecycle.adapters.approvals import Approvals
 from lifecycle.adapters.bus import EventBridgeBus
@@ -28,9 +29,7 @@ from lifecycle.usecases.budget import Budget
 from lifecycle.usecases.execute import Limits, Worker
 from lifecycle.usecases.export import Export
 from lifecycle.usecases.outcomes import Outcomes
-from lifecycle.usecases.preflight import Preflight
 from lifecycle.usecases.safeguards import Safeguards
-from lifecycle.usecases.sweep import Sweep
 from lifecycle.wiring.bootstrap.common import (
     CONFIG,
     id_key,
@@ -45,6 +44,9 @@ from lifecycle.wiring.bootstrap.common import (
 from lifecycle.wiring.observability import signals
 from lifecycle.wiring.settings import PurgeSettings, SweepSettings, TallyfySettings, WorkerSettings
 from lifecycle.words.capabilities import ORDINARY, PERMANENT, Capability
+
+if TYPE_CHECKING:
+    from lifecycle.usecases.sweep import Sweep
 
 _MOST_ATTEMPTS = 6
 _BURST_SECONDS = 6
@@ -119,8 +121,12 @@ def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Wo
 
 
 @cache
-def sweep() -> Sweep:
+def sweep() -> "Sweep":
     """Build it once for each process. It can express no capability: it only lists, and asks others."""
+    # Only here: the workers, which share this module, need neither a report nor anything else of a sweep at start.
+    from lifecycle.usecases.preflight import Preflight  # noqa: PLC0415 - see above
+    from lifecycle.usecases.sweep import Sweep  # noqa: PLC0415 - see above
+
     settings = SweepSettings.read(os.environ)
     table = rows(settings.ledger_table)
     ledger = _ledger(table, settings, timedelta(0))
