@@ -1,6 +1,5 @@
 """`lifecycle apply`: do what a plan says, at the word of a person who names it by its whole hash."""
 
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from lifecycle.usecases.sweep import Errand
 
 _LOOK_EVERY = 3.0
-_REQUESTER = 200
-"""What a command can say of who asked for it."""
 
 
 def apply(
@@ -47,6 +44,7 @@ def apply(
     """Apply a plan of the stack, what cannot be undone included. First five things, a look at them, then the rest."""
     from cli import planning
     from lifecycle.usecases.applying import Part, Stage
+    from lifecycle.usecases.sweep import Kind
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     plan = planning.find_whole(target, name, org)
@@ -67,7 +65,7 @@ def apply(
         out.print(YES, "It has been applied already.")
         return
     _agreed(out, plan, yes=yes, irreversible=yes_irreversible)
-    errand = _send(target, plan)
+    errand = planning.send(target, plan, Kind.APPLY)
     out.print(YES, "sent:", plain(errand.sweep_id), soft_wrap=True)
     if planning.due_in(plan, Part.IRREVERSIBLE):
         said = f"Other people must approve what cannot be undone: lifecycle approve {plan.hash}"
@@ -101,24 +99,6 @@ def _agreed(out: "Console", plan: "Plan", *, yes: bool, irreversible: int | None
         out.print(f"What is done to {lasting} of them cannot be undone. To go on, type that number.", style="bold red")
         if typer.prompt("", default="", show_default=False, prompt_suffix="> ").strip() != str(lasting):
             raise Trouble("Nothing was sent.")
-
-
-def _send(target: "Stack", plan: "Plan") -> "Errand":
-    from lifecycle.usecases.sweep import Errand, Kind
-    from lifecycle.words.commands import one_line
-
-    queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
-    if queue is None:
-        raise Trouble(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
-    errand = Errand(
-        sweep_id=f"apply-{plan.hash[:12]}-{secrets.token_hex(4)}",
-        org_id=plan.org_id,
-        kind=Kind.APPLY,
-        plan=plan.hash,
-        requested_by=one_line(target.caller(), most=_REQUESTER),
-    )
-    queue.send(errand.model_dump_json(exclude_none=True))
-    return errand
 
 
 def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,10 +20,13 @@ from lifecycle.judgement.plan import Entry, Plan, entries
 from lifecycle.judgement.policy import Policy, Rule
 from lifecycle.usecases.applying import FRESH, Application, Part, application_in, application_key
 from lifecycle.usecases.planning import key_of
-from lifecycle.usecases.sweep import newest_key
+from lifecycle.usecases.sweep import Errand, Kind, newest_key
+from lifecycle.words.commands import one_line
 
 _WHOLE = re.compile(r"[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{8,64}")
+_REQUESTER = 200
+"""What a command can say of who asked for it."""
 _SHOWN = 12
 """So many characters of a hash are enough for people."""
 RED = "bold red"
@@ -194,3 +198,19 @@ def short(plan: Plan) -> str:
 def in_order(policy: Policy) -> Iterable[Rule]:
     """Its rules as they are asked: those that keep come first."""
     return *policy.keeping, *policy.acting
+
+
+def send(target: Stack, plan: Plan, kind: Kind) -> Errand:
+    """Hand an errand about a plan to the sweeps queue, in the name of who AWS says is asking."""
+    queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
+    if queue is None:
+        raise Trouble(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
+    errand = Errand(
+        sweep_id=f"{kind}-{plan.hash[:12]}-{secrets.token_hex(4)}",
+        org_id=plan.org_id,
+        kind=kind,
+        plan=plan.hash,
+        requested_by=one_line(target.caller(), most=_REQUESTER),
+    )
+    queue.send(errand.model_dump_json(exclude_none=True))
+    return errand

@@ -1,7 +1,6 @@
 """`lifecycle undo`: take back what a command or a plan did, as far as anything can."""
 
 import re
-import secrets
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from lifecycle.usecases.sweep import Errand
 
 _LOOK_EVERY = 3.0
-_REQUESTER = 200
-"""What a command can say of who asked for it."""
 
 
 def undo(
@@ -82,6 +79,7 @@ def _undo_plan(
 ) -> None:
     from cli import planning
     from lifecycle.usecases.applying import Part, Stage
+    from lifecycle.usecases.sweep import Kind
 
     plan = planning.find_whole(target, name, org)
     out = console()
@@ -98,7 +96,7 @@ def _undo_plan(
         out.print(NOTE, said, soft_wrap=True)
     if not yes:
         typer.confirm(f"Take the plan back, and undo what was done to {done.sent} things?", abort=True)
-    errand = _send(target, plan)
+    errand = planning.send(target, plan, Kind.UNDO)
     out.print(YES, "sent:", plain(errand.sweep_id), soft_wrap=True)
     out.print("  to pause    lifecycle pause --reason …", soft_wrap=True)
     out.print("  one outcome lifecycle explain ID", soft_wrap=True)
@@ -119,24 +117,6 @@ def _show(out: "Console", plan: "Plan", done: "Application", lasting: "Applicati
     if lasting.sent:
         stays = f"{lasting.sent} things were asked for that cannot be undone; those that are done stay so."
         out.print(NO, stays, "Their exports are evidence, nothing more.", soft_wrap=True)
-
-
-def _send(target: "Stack", plan: "Plan") -> "Errand":
-    from lifecycle.usecases.sweep import Errand, Kind
-    from lifecycle.words.commands import one_line
-
-    queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
-    if queue is None:
-        raise Trouble(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
-    errand = Errand(
-        sweep_id=f"undo-{plan.hash[:12]}-{secrets.token_hex(4)}",
-        org_id=plan.org_id,
-        kind=Kind.UNDO,
-        plan=plan.hash,
-        requested_by=one_line(target.caller(), most=_REQUESTER),
-    )
-    queue.send(errand.model_dump_json(exclude_none=True))
-    return errand
 
 
 def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", seconds: float) -> None:
