@@ -8,6 +8,7 @@ import typer
 from rich.text import Text
 
 from cli.options import Region, StackName, Timeout, Wait, Yes, stack_of, world_of
+from cli.pausing import pauses_if_told, tell_pauses
 from cli.screen import NO, NOTE, YES, age, console, plain, status_text, table
 from cli.trouble import Exit, Trouble
 
@@ -228,6 +229,7 @@ def _outcomes(
 
     open_ = {letter.name: letter for letter in sent if letter.intent_id}
     out = console()
+    tell_pauses(out, pauses_if_told(stack))
     left, failed = seconds, 0
     while open_:
         for name, letter in list(open_.items()):

@@ -11,7 +11,6 @@ from cli.screen import NOTE, YES, console, plain, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
-    from cli.aws import Stack
     from lifecycle.adapters.ledger import HoldKind
 
 app = typer.Typer(
@@ -54,8 +53,10 @@ def add(
         raise Trouble("Say why: --reason must not be blank.", Exit.USAGE)
     if len(said) > _MOST_REASON:
         raise Trouble(f"The reason is too long: at most {_MOST_REASON} characters.", Exit.USAGE)
+    from cli.aws import one_organization
+
     target, out = stack_of(ctx, stack, region), console()
-    org_id = _meant(target, org)
+    org_id = one_organization(target, org)
     held, called = _named(kind, name, org_id)
     target.ledger().hold(org_id, held, called, reason=said, by=target.caller())
     out.print(YES, "on hold:", plain(_in_words(f"{held}#{called}")), soft_wrap=True)
@@ -67,8 +68,10 @@ def add(
 @app.command("list")
 def list_(ctx: typer.Context, org: Org = None, stack: StackName = None, region: Region = None) -> None:
     """List what is on hold, why, since when, and who said so."""
+    from cli.aws import one_organization
+
     target = stack_of(ctx, stack, region)
-    org_id = _meant(target, org)
+    org_id = one_organization(target, org)
     holds = target.ledger().holds_listed(org_id)
     if not holds:
         console().print(YES, "Nothing is on hold.", "Hold tags of policy.toml are not listed here.")
@@ -85,8 +88,10 @@ def remove(
     ctx: typer.Context, kind: Kind, name: Name, org: Org = None, stack: StackName = None, region: Region = None
 ) -> None:
     """Remove a hold. What was refused meanwhile is not done by that: send it again."""
+    from cli.aws import one_organization
+
     target = stack_of(ctx, stack, region)
-    org_id = _meant(target, org)
+    org_id = one_organization(target, org)
     held, called = _named(kind, name, org_id)
     there_was = target.ledger().lift(org_id, held, called, by=target.caller())
     mark, said = (YES, "no longer on hold:") if there_was else (NOTE, "was not on hold:")
@@ -117,15 +122,3 @@ def _in_words(key: str) -> str:
         return f"everything of owner {name}"
     word = next((word for word, kind in _KINDS.items() if kind == held), None)
     return f"{word} {name}" if word else key
-
-
-def _meant(target: "Stack", org: str | None) -> str:
-    """The organization meant; one that is not the stack's is refused, so that no hold is set where nobody looks."""
-    known = [org_id for org_id in target.outputs().get("OrganizationIds", "").split(",") if org_id]
-    if org is None and len(known) == 1:
-        return known[0]
-    if org is None:
-        raise Trouble(f"Say which organization with --org: {', '.join(known) or 'the stack names none'}.", Exit.USAGE)
-    if org.strip() not in known:
-        raise Trouble(f"Organization {org.strip()} is not one of this stack's: {', '.join(known)}.", Exit.USAGE)
-    return org.strip()

@@ -17,7 +17,7 @@ from cli.export import app as export
 from cli.hold import app as hold
 from cli.local.commands import app as local
 from cli.options import ApiUrl, Region, RootStackName, StackName, Timeout, ToldGroup, Wait, Yes, stack_of, world_of
-from cli.outcome import has_come_to_rest, tell
+from cli.outcome import Beside, follow
 from cli.plan import plan, report
 from cli.policy import app as policy
 from cli.screen import NO, NOTE, YES, console, plain, table
@@ -150,7 +150,8 @@ def send(
     elif doing.undo is not None:
         out.print(f"  to undo   lifecycle undo {answer.intent_id}", soft_wrap=True)
     if wait:
-        tell(api.wait(answer.intent_id, seconds=timeout, sleep=world.sleep, until=has_come_to_rest))
+        beside = Beside(world, target, answer.intent_id, org.strip(), restores=doing.action == "restore")
+        follow(api, beside, seconds=timeout)
 
 
 @app.command()
@@ -164,10 +165,9 @@ def status(
     region: Region = None,
 ) -> None:
     """Say what became of a command. The exit code tells, too."""
-    world = world_of(ctx)
-    api = world.api(stack_of(ctx, stack, region), api_url)
-    name = intent_id.strip()
-    tell(api.wait(name, seconds=timeout, sleep=world.sleep, until=has_come_to_rest) if wait else api.status(name))
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    beside = Beside(world, target, intent_id.strip())
+    follow(world.api(target, api_url), beside, seconds=timeout if wait else None)
 
 
 @app.command()

@@ -6,15 +6,18 @@ from datetime import datetime
 from pathlib import Path
 
 import requests
+from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.api import Api
 from cli.approvers import of_approvers
 from cli.aws import Stack, output_of
 from cli.delivery import SOURCES_FILE
-from cli.reading import ReadOnlySession
+from cli.pausing import pauses
+from cli.reading import ReadOnlySession, read_only
 from cli.rehearsal import Rehearsal
 from cli.signing import sign
 from cli.trouble import Trouble, trouble_in
+from cli.world import World
 from lifecycle.adapters.secrets import Secrets, signing_secrets
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens
 from lifecycle.judgement.http import Request
@@ -23,7 +26,7 @@ from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.preflight import Finding, Mark, of_policy
 from lifecycle.judgement.signatures import Scheme
 from lifecycle.judgement.sources import Source, Sources
-from lifecycle.usecases.preflight import of_organization
+from lifecycle.usecases.preflight import of_organization, reasons
 from lifecycle.words.errors import LifecycleError
 
 OUTPUTS = (
@@ -77,9 +80,23 @@ def check(
     if any(person.slack for person in people.people.values()):
         yield _chat_secret(stack.secrets(), prefix)
     yield from _lost(people, organizations)
+    yield from _pauses(stack, organizations)
     for org_id in organizations:
         yield from of_approvers(people, sources, policy, org_id)
         yield from _organization(stack, sources, policy, session, org_id, organizations, clock())
+
+
+def troubles_of(world: World, stack: Stack, org_id: str) -> tuple[str, ...] | None:
+    """What keeps sweeps of an organization from acting now, in sentences; `None` where that cannot be found out."""
+    session = read_only(world.session())
+    try:
+        policy, sources = declared_policy(), Sources(sources={})
+        found = list(_organization(stack, sources, policy, session, org_id, [org_id], world.clock()))
+    except Exception as error:
+        if trouble_in(error) is None:
+            raise
+        return None
+    return reasons(found)
 
 
 def _file(name: str, one: str, many: str, entries: Mapping[str, object]) -> Finding:
@@ -159,6 +176,20 @@ def _strangers(name: str, source: Source, organizations: list[str]) -> Iterator[
             f"{', '.join(strangers)}: not the stack's",
             "Add them to OrganizationIds, or take them out of sources.toml.",
         )
+
+
+def _pauses(stack: Stack, organizations: list[str]) -> Iterator[Finding]:
+    """A pause is somebody's wish, no fault; but nothing is done before it ends."""
+    for org_id in organizations:
+        what = f"pause of {org_id}"
+        try:
+            by = pauses(stack, [org_id]).get(org_id)
+        except (LifecycleError, BotoCoreError, ClientError) as error:
+            yield Finding(Mark.NO, what, _said(error), "Allow this identity to read the ledger's table.")
+            continue
+        if by is not None:
+            found = f"paused by {by}: only restores are carried out"
+            yield Finding(Mark.NOTE, what, found, "To go on: lifecycle resume")
 
 
 def _lost(people: People, organizations: list[str]) -> Iterator[Finding]:

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import Region, StackName, stack_of, world_of
+from cli.pausing import pauses_if_told, tell_pauses
 from cli.screen import NO, NOTE, YES, console, plain, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from cli.aws import Stack
+    from cli.world import World
     from lifecycle.judgement.plan import Plan
     from lifecycle.usecases.sweep import Progress
 
@@ -39,6 +43,7 @@ def start(ctx: typer.Context, stack: StackName = None, region: Region = None) ->
     out.print(YES, f"started, mode {target.parameters().get('SweepMode', 'unknown')}")
     out.print(f"  sweep  {sweep_id}", soft_wrap=True)
     out.print(f"  lifecycle sweep show {sweep_id}", soft_wrap=True)
+    tell_pauses(out, pauses_if_told(target))
 
 
 @app.command()
@@ -58,14 +63,16 @@ def show(
     """Show how far a sweep has come: what it read, what its plan says, whether that was applied, and what is next."""
     from cli.aws import organizations_of
 
-    target = stack_of(ctx, stack, region)
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
     name = sweep_id.strip() if sweep_id else None
     meant = [(org_id, name or _newest(target, org_id)) for org_id in organizations_of(target, org)]
     found = [(org_id, one, row) for org_id, one in meant if one and (row := target.sweep(one, org_id)) is not None]
+    out = console()
     if not found:
+        for org_id, _ in meant:
+            _in_the_way(out, world, target, org_id)
         what = f"no sweep {name}" if name else "no sweep"
         raise Trouble(f"The ledger knows {what}: it has not begun, or it is more than 30 days old.")
-    out = console()
     for org_id, one, row in found:
         state = "finished:" if row.done else "under way:"
         out.print(YES if row.done else NOTE, state, plain(f"{one} of {org_id}"), soft_wrap=True)
@@ -73,6 +80,8 @@ def show(
             _planned(out, target, org_id, row)
         else:
             _read_so_far(out, row)
+        if not row.done:
+            _in_the_way(out, world, target, org_id, json.loads(row.stops))
     if not all(row.done for _, _, row in found):
         raise typer.Exit(Exit.PENDING)
 
@@ -101,6 +110,20 @@ def _read_so_far(out: "Console", row: "Progress") -> None:
         again = f"reading {census.reading}: {census.trouble}" if census.trouble else ""
         shown.add_row(name, f"{census.rows}{of_all}", plain("complete" if census.done and not again else again))
     out.print(shown)
+
+
+def _in_the_way(out: "Console", world: "World", target: "Stack", org_id: str, stops: "Sequence[str]" = ()) -> None:
+    """What keeps a sweep from beginning or going on, as it is now: a pause, a token that is refused.
+
+    `stops` is what the sweep itself found when it began.
+    """
+    from cli.preflight import troubles_of
+
+    tell_pauses(out, pauses_if_told(target, [org_id]))
+    now = troubles_of(world, target, org_id)
+    # Where Tallyfy cannot be asked from here, what the sweep found has to do.
+    for sentence in stops if now is None else now:
+        out.print(NO, plain(sentence), soft_wrap=True)
 
 
 def _planned(out: "Console", target: "Stack", org_id: str, row: "Progress") -> None:
