@@ -48,7 +48,7 @@ class Beside:
 
     def pauses(self) -> Mapping[str, str]:
         """The pauses that keep it from being carried out, by organization."""
-        if self.restores or self._unasked:
+        if self.restores:
             return {}
         row = self._row()
         if self._unasked or (row is not None and row.action == "restore"):
