@@ -49,7 +49,7 @@ def approvals(ctx: typer.Context, api_url: ApiUrl = None, stack: StackName = Non
             f"{len(wanted.approved_by)} of {wanted.needed}",
             f"{_day(wanted.lapses_at)}, in {left}",
         )
-    console().print(shown)
+    console().print(shown, soft_wrap=True)
     console().print("  to see it and to approve it  lifecycle approve HASH")
 
 

@@ -29,6 +29,7 @@ app = typer.Typer(
 _MOST = 1000
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _TRIES = 5
+_LEAST_BEGINNING = 12
 _OPEN = "not yet"
 
 
@@ -73,7 +74,7 @@ def show(
     shown = table("when (UTC)", "what", "thing", "by", "how, and why", "segment")
     for record, segment in sorted(found, key=lambda pair: pair[0].at):
         shown.add_row(*_cells(record), segment)
-    out.print(shown)
+    out.print(shown, soft_wrap=True)
 
 
 @app.command()
@@ -208,13 +209,20 @@ def _filter(name: str, by: str | None, day: datetime | None, org_id: str) -> "Ca
         record = Record.parse(line)
         if record is None or (org_id and record.org_id != org_id) or who not in record.by.casefold():
             return None
-        if name and name not in {record.id, record.intent_id, record.plan}:
+        if name and not _is_called(record, name):
             return None
         if day is not None and not day <= _moment(record) < day + _DAY:
             return None
         return record
 
     return fits
+
+
+def _is_called(record: "Record", name: str) -> bool:
+    """Whether it is about what is called so. The beginning of an intent id or a plan's hash does."""
+    if name in {record.id, record.intent_id, record.plan}:
+        return True
+    return len(name) >= _LEAST_BEGINNING and (record.intent_id.startswith(name) or record.plan.startswith(name))
 
 
 def _name(thing: str | None, org_ids: list[str]) -> str:

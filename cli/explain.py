@@ -138,7 +138,7 @@ def _rules(out: "Console", found: "Explanation") -> None:
         for place, (asked, answer, seen) in enumerate(_answers(judged)):
             rule = Text(f"{judged.rule.name} ({judged.rule.action})") if place == 0 else Text()
             shown.add_row(rule, plain(asked), Text(answer, styles[answer]), plain(seen))
-    out.print(shown)
+    out.print(shown, soft_wrap=True)
 
 
 def _answers(judged: "Judged") -> "list[tuple[str, Answer, str]]":

@@ -80,7 +80,7 @@ def list_(ctx: typer.Context, org: Org = None, stack: StackName = None, region: 
     for hold in holds:
         since = f"{hold.since:%Y-%m-%d %H:%M} UTC" if hold.since else "unknown"
         shown.add_row(plain(_in_words(hold.key)), plain(hold.reason), plain(hold.by or "unknown"), since)
-    console().print(shown)
+    console().print(shown, soft_wrap=True)
 
 
 @app.command()

@@ -37,6 +37,7 @@ ApiUrl = Annotated[
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and tell how.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0, help="How many seconds to wait at most.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs: JSON, and nothing else, on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cli.pausing import pauses_if_told, tell_pauses
-from cli.screen import NO, NOTE, YES, console, plain, status_text
+from cli.screen import NO, NOTE, YES, as_json, console, plain, status_text
 from cli.trouble import Exit, trouble_in
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ class Beside:
             return None
 
 
-def follow(api: "Api", beside: Beside, *, seconds: float | None) -> None:
+def follow(api: "Api", beside: Beside, *, seconds: float | None, json_: bool = False) -> None:
     """Say what became of a command; with `seconds`, once it has come to rest, or after that time.
 
-    A pause ends the wait: it lasts until a person ends it.
+    A pause ends the wait: it lasts until a person ends it. The exit code tells, too.
     """
     if seconds is None:
         report = api.status(beside.intent_id)
@@ -92,16 +92,43 @@ def follow(api: "Api", beside: Beside, *, seconds: float | None) -> None:
             sleep=beside.world.sleep,
             until=lambda one: has_come_to_rest(one) or bool(beside.pauses()),
         )
-    tell(report, beside)
+    (_write if json_ else _tell)(report, beside)
+    _leave(report)
 
 
-def tell(report: "Report", beside: Beside) -> None:
-    """Say it, and leave with the exit code that says it, too."""
+def _leave(report: "Report") -> None:
+    from cli.api import REACHED
+
+    if not report.concluded:
+        raise typer.Exit(Exit.PENDING)
+    if report.status not in REACHED:
+        raise typer.Exit(Exit.NOT_DONE)
+
+
+def _write(report: "Report", beside: Beside) -> None:
+    approval = _approval(report)
+    as_json(
+        {
+            "intent_id": report.intent_id,
+            "status": report.status,
+            "reason": report.reason,
+            "approval": approval[2] if approval else None,
+            "approvals_missing": beside.approvals_missing(approval[2]) if approval else None,
+            "paused": {} if report.concluded else dict(beside.pauses()),
+        }
+    )
+
+
+def _approval(report: "Report") -> "re.Match[str] | None":
+    return _APPROVAL.match(report.reason) if report.status == "waiting" else None
+
+
+def _tell(report: "Report", beside: Beside) -> None:
     from cli.api import REACHED
 
     out = console()
     mark = YES if report.status in REACHED else NO if report.concluded else NOTE
-    approval = _APPROVAL.match(report.reason) if report.status == "waiting" else None
+    approval = _approval(report)
     said = f"{approval[1]}." if approval else report.reason
     out.print(mark, status_text(report.status), plain(said), soft_wrap=True)
     if approval:
@@ -115,6 +142,3 @@ def tell(report: "Report", beside: Beside) -> None:
         out.print("  Until then a restore, a hold or any change of the thing keeps it.", soft_wrap=True)
     if not report.concluded:
         tell_pauses(out, beside.pauses())
-        raise typer.Exit(Exit.PENDING)
-    if report.status not in REACHED:
-        raise typer.Exit(Exit.NOT_DONE)

@@ -113,6 +113,6 @@ def _tell(found: "Comparison", every: bool) -> None:
             after,
             plain(change.after.reason),
         )
-    out.print(shown)
+    out.print(shown, soft_wrap=True)
     if len(listed) < len(found.changes):
         out.print(f"  {len(found.changes) - len(listed)} more: --all", soft_wrap=True)

@@ -40,7 +40,7 @@ def list_(sources: SourcesFile = None) -> None:
         rules = len(source.commands)
         how = f"{rules} rule{'' if rules == 1 else 's'}" if rules else "our own words"
         shown.add_row(plain(name), source.scheme, rights, _span(source.after) if source.after else "at once", how)
-    console().print(shown)
+    console().print(shown, soft_wrap=True)
 
 
 @app.command("try")
@@ -136,7 +136,7 @@ def _tell(trial: "Trial", after: timedelta | None) -> None:
     steps = table("", "step", "found")
     for step in trial.steps:
         steps.add_row(marks[step.held], plain(step.what), plain(step.found))
-    out.print(steps)
+    out.print(steps, soft_wrap=True)
     if trial.refused:
         raise Trouble(f"Not accepted. {trial.refused}")
     if not trial.commands:

@@ -109,7 +109,7 @@ def _read_so_far(out: "Console", row: "Progress") -> None:
         of_all = f" of {census.last_total}" if census.last_total >= 0 else ""
         again = f"reading {census.reading}: {census.trouble}" if census.trouble else ""
         shown.add_row(name, f"{census.rows}{of_all}", plain("complete" if census.done and not again else again))
-    out.print(shown)
+    out.print(shown, soft_wrap=True)
 
 
 def _in_the_way(out: "Console", world: "World", target: "Stack", org_id: str, stops: "Sequence[str]" = ()) -> None:

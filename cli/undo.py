@@ -56,10 +56,12 @@ def undo(
 
 
 def _undo_command(world: "World", target: "Stack", name: str, api_url: str | None, timeout: float | None) -> None:
+    from cli.letters import whole_intent
     from cli.outcome import Beside, follow
     from cli.signed import signed_api
     from lifecycle.words.intents import INTENT_PATTERN
 
+    name = whole_intent(target, name, world.clock)
     if not re.fullmatch(INTENT_PATTERN, name):
         raise Trouble(
             f"'{name[:70]}' is no intent id: int_ and 48 characters 0-9 and a-f. Was it copied whole?", Exit.USAGE
