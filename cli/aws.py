@@ -11,6 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 
+from cli.links import org_in
 from cli.signed import Identity
 from cli.trouble import Exit, Trouble
 from lifecycle.adapters.ledger import Ledger, Terms
@@ -253,12 +254,13 @@ def organizations_of(stack: Stack, org: str | None) -> list[str]:
     Raises:
         Trouble: The one that was named is not the stack's: what is asked of it there would mean nothing.
     """
+    meant = None if org is None else org_in(org)
     known = [org_id for org_id in output_of(stack, "OrganizationIds").split(",") if org_id]
-    if org is None:
+    if meant is None:
         return known
-    if org.strip() not in known:
-        raise Trouble(f"Organization {org.strip()} is not one of this stack's: {', '.join(known)}.", Exit.USAGE)
-    return [org.strip()]
+    if meant not in known:
+        raise Trouble(f"Organization {meant} is not one of this stack's: {', '.join(known)}.", Exit.USAGE)
+    return [meant]
 
 
 def one_organization(stack: Stack, org: str | None) -> str:
