@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.links import id_in
-from cli.options import Region, StackName, stack_of, world_of
-from cli.screen import NO, NOTE, YES, console, plain, table
+from cli.options import Json, Region, StackName, stack_of, world_of
+from cli.screen import NO, NOTE, YES, as_json, console, plain, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def show(
         str | None,
         typer.Option("--org", envvar="LIFECYCLE_ORG", help="Of one organization. (default: all of the stack's)"),
     ] = None,
+    json_: Json = False,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
@@ -64,15 +65,23 @@ def show(
         for segment, line in chain(_sealed(objects, meant), _waiting(trail, objects, head, meant, world.clock()))
         if (record := fits(line)) is not None
     )
+    if len(found) > _MOST:
+        found.popleft()
+        console(errors=True).print(
+            NOTE, f"Only the newest {_MOST} are shown. Narrow it down with --day, --thing or --by."
+        )
+    ordered = sorted(found, key=lambda pair: pair[0].at)
+    if json_:
+        as_json(
+            [{**record.model_dump(mode="json", exclude_defaults=True), "segment": said} for record, said in ordered]
+        )
+        return
     out = console()
     if not found:
         out.print(NOTE, "Nothing that fits is recorded.")
         return
-    if len(found) > _MOST:
-        found.popleft()
-        out.print(NOTE, f"Only the newest {_MOST} are shown. Narrow it down with --day, --thing or --by.")
     shown = table("when (UTC)", "what", "thing", "by", "how, and why", "segment")
-    for record, segment in sorted(found, key=lambda pair: pair[0].at):
+    for record, segment in ordered:
         shown.add_row(*_cells(record), segment)
     out.print(shown, soft_wrap=True)
 

@@ -1,13 +1,14 @@
 """`lifecycle hold`: what everyone leaves alone, until the hold is removed."""
 
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.links import id_in
-from cli.options import Region, StackName, stack_of
-from cli.screen import NOTE, YES, console, plain, table
+from cli.options import Json, Region, StackName, stack_of
+from cli.screen import NOTE, YES, as_json, console, plain, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
@@ -66,13 +67,18 @@ def add(
 
 
 @app.command("list")
-def list_(ctx: typer.Context, org: Org = None, stack: StackName = None, region: Region = None) -> None:
+def list_(
+    ctx: typer.Context, org: Org = None, json_: Json = False, stack: StackName = None, region: Region = None
+) -> None:
     """List what is on hold, why, since when, and who said so."""
     from cli.aws import one_organization
 
     target = stack_of(ctx, stack, region)
     org_id = one_organization(target, org)
     holds = target.ledger().holds_listed(org_id)
+    if json_:
+        as_json([asdict(hold) for hold in holds])
+        return
     if not holds:
         console().print(YES, "Nothing is on hold.", "Hold tags of policy.toml are not listed here.")
         return

@@ -65,8 +65,8 @@ def plan(
 ) -> None:
     """Find out what a policy would do, for any organization. Only reads; needs no stack, and changes nothing.
 
-    The plan is for looking at. What can be applied is a plan of the stack: `lifecycle sweep start`. Exit code 1 where the
-    stack would not apply such a plan either: it is over a cap, or incomplete.
+    The plan is for looking at. What can be applied is a plan of the stack: `lifecycle sweep start`. Exit code 1 where
+    the stack would not apply such a plan either: it is over a cap, or incomplete.
 
     The token is LIFECYCLE_TALLYFY_TOKEN from the environment, or in a file. It is never an argument: arguments are seen
     by others. Without one, or with --stack, the stack is asked: for its token, for holds, for the policy applied last.

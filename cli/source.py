@@ -1,6 +1,7 @@
 """`lifecycle source`: what the declared sources may do, and what a payload of theirs would become."""
 
 import os
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from cli.options import ApiUrl, Region, StackName, Timeout, Wait, Yes, stack_of, world_of
-from cli.screen import NO, NOTE, YES, console, plain, status_text, table
+from cli.options import ApiUrl, Json, Region, StackName, Timeout, Wait, Yes, stack_of, world_of
+from cli.screen import NO, NOTE, YES, as_json, console, plain, status_text, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
@@ -32,8 +33,11 @@ Header = Annotated[list[str] | None, typer.Option("--header", metavar="NAME=VALU
 
 
 @app.command("list")
-def list_(sources: SourcesFile = None) -> None:
+def list_(sources: SourcesFile = None, json_: Json = False) -> None:
     """List each source: how it shows who it is, what it may ask for, and how much later that is done."""
+    if json_:
+        as_json(_declared(sources).model_dump(mode="json", exclude_none=True)["sources"])
+        return
     shown = table("source", "scheme", "may", "after", "translated by")
     for name, source in _declared(sources).sources.items():
         rights = ", ".join(sorted(source.may)) + (" (irreversible too)" if source.irreversible else "")
@@ -63,6 +67,7 @@ def try_(
         bool, typer.Option("--secret-from-env", help="Insist on verifying the signature with LIFECYCLE_SECRET.")
     ] = False,
     sources: SourcesFile = None,
+    json_: Json = False,
 ) -> None:
     """Show step by step what a payload becomes. Exit code 0 if the stack would accept or ignore it.
 
@@ -79,7 +84,9 @@ def try_(
     )
     found = declared(_declared(sources), source)
     trial = try_out(source, found, file.read_bytes(), given, world_of(ctx).clock())
-    _tell(trial, found.after)
+    (_write if json_ else _tell)(trial, found.after)
+    if trial.refused:
+        raise Trouble(f"Not accepted. {trial.refused}")
 
 
 @app.command("play")
@@ -130,6 +137,20 @@ def _headers(pairs: list[str] | None) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs or [])
 
 
+def _write(trial: "Trial", after: timedelta | None) -> None:
+    commands = [
+        {**command.model_dump(mode="json", exclude_none=True), "delivery": name} for command, name in trial.commands
+    ]
+    as_json(
+        {
+            "steps": [asdict(step) for step in trial.steps],
+            "refused": trial.refused or None,
+            "after_seconds": int(after.total_seconds()) if after else 0,
+            "commands": commands,
+        }
+    )
+
+
 def _tell(trial: "Trial", after: timedelta | None) -> None:
     out = console()
     marks = {True: YES, False: NO if trial.refused else NOTE, None: Text()}
@@ -138,7 +159,7 @@ def _tell(trial: "Trial", after: timedelta | None) -> None:
         steps.add_row(marks[step.held], plain(step.what), plain(step.found))
     out.print(steps, soft_wrap=True)
     if trial.refused:
-        raise Trouble(f"Not accepted. {trial.refused}")
+        return
     if not trial.commands:
         out.print(YES, "Ignored: it is not wanted.")
         return

@@ -2,13 +2,14 @@
 
 import json
 import secrets
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Region, StackName, stack_of, world_of
+from cli.options import Json, Region, StackName, stack_of, world_of
 from cli.pausing import pauses_if_told, tell_pauses
-from cli.screen import NO, NOTE, YES, console, plain, table
+from cli.screen import NO, NOTE, YES, as_json, console, plain, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def show(
         str | None,
         typer.Option("--org", envvar="LIFECYCLE_ORG", help="One organization. (default: all of the stack's)"),
     ] = None,
+    json_: Json = False,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
@@ -73,7 +75,9 @@ def show(
             _in_the_way(out, world, target, org_id)
         what = f"no sweep {name}" if name else "no sweep"
         raise Trouble(f"The ledger knows {what}: it has not begun, or it is more than 30 days old.")
-    for org_id, one, row in found:
+    if json_:
+        as_json([_as_json(world, target, org_id, one, row) for org_id, one, row in found])
+    for org_id, one, row in () if json_ else found:
         state = "finished:" if row.done else "under way:"
         out.print(YES if row.done else NOTE, state, plain(f"{one} of {org_id}"), soft_wrap=True)
         if row.plan:
@@ -84,6 +88,24 @@ def show(
             _in_the_way(out, world, target, org_id, json.loads(row.stops))
     if not all(row.done for _, _, row in found):
         raise typer.Exit(Exit.PENDING)
+
+
+def _as_json(world: "World", target: "Stack", org_id: str, name: str, row: "Progress") -> dict[str, object]:
+    from cli import planning
+    from cli.preflight import troubles_of
+
+    said: dict[str, object] = {"sweep": name, "org_id": org_id, "done": row.done, "seen": row.seen, "due": row.due}
+    if not row.done:
+        said["paused_by"] = pauses_if_told(target, [org_id]).get(org_id)
+        said["stops"] = troubles_of(world, target, org_id)
+    if row.plan:
+        try:
+            plan = planning.find(target, row.plan, org_id)
+        except Trouble:  # It is no longer kept.
+            return {**said, "plan": {"hash": row.plan}}
+        states = {part.value: asdict(state) for part, state in planning.states_of(target, plan).items() if state.stage}
+        return {**said, "plan": plan.model_dump(mode="json"), "applied": states}
+    return {**said, "lists": json.loads(row.lists)}
 
 
 def _newest(target: "Stack", org_id: str) -> str:

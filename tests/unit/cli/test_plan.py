@@ -324,7 +324,13 @@ def test_what_is_no_organization_fails_before_anything_is_asked(desk: Desk, wher
     for env in (TOKEN, {}):
         result = planned(desk, where, "--org", org, env=env)
         assert (result.exit_code, "not the id of an organization" in result.output) == (2, True), result.output
-    for words in (("explain", "5e" * 16), ("hold", "list"), ("audit", "show"), ("sweep", "show"), ("pause", "--reason", "x")):
+    for words in (
+        ("explain", "5e" * 16),
+        ("hold", "list"),
+        ("audit", "show"),
+        ("sweep", "show"),
+        ("pause", "--reason", "x"),
+    ):
         result = desk.run(*words, "--org", org)
         assert (result.exit_code, "not the id of an organization" in result.output) == (2, True), (words, result.output)
     assert desk.simulator.log.calls == []
