@@ -65,6 +65,10 @@ class Api:
         emulated = re.fullmatch(r"http://([^/:]+)(?::\d+)?/_aws/execute-api/([^/]+)/\$default", self.url)
         return f"https://{emulated[2]}.execute-api.{emulated[1]}" if emulated else self.url
 
+    def signed_as(self, source: str) -> str:
+        """The URL that a delivery of this source is signed for, where its scheme signs one."""
+        return f"{self.seen_as}/webhooks/{source}"
+
     def post(self, source: str, body: bytes, headers: dict[str, str], *, key: str = "") -> Answer:
         """Deliver. What the stack refuses is an answer; being out of reach is `requests.RequestException`.
 

@@ -165,8 +165,7 @@ def send(
         _agreed(f"{doing.name} cannot be taken back. {doing.remark} Send it?")
     api = world.api(target, api_url)
     secret = _secret(target, source, secret_from_stack)
-    uri = f"{api.url}/webhooks/{source}"
-    answer = api.post(source, packet.body, packet.headers(secret, world.clock(), uri=uri))
+    answer = api.post(source, packet.body, packet.headers(secret, world.clock(), uri=api.signed_as(source)))
     _accepted(answer, packet.delivery_id)
     out = console()
     out.print(YES, f"accepted: {doing.name}")

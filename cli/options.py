@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from cli.screen import console, plain
+from cli.screen import console, heed_encoding, plain
 from cli.trouble import trouble_in
 from cli.world import DEFAULT_STACK, World
 
@@ -43,6 +43,11 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 class ToldGroup(TyperGroup):
     """Tells expected errors in a line on stderr, without a traceback, and exits with the documented code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as below
+        """Run the program, on whatever terminal it is."""
+        heed_encoding()
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer brings a click of its own, without public names
         """Run the command."""

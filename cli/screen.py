@@ -1,5 +1,7 @@
 """How things look: one console, marks, and text from elsewhere made harmless."""
 
+import codecs
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -20,6 +22,26 @@ _STYLES = {
     "waiting": "yellow",
     "superseded": "yellow",
 }
+
+
+_IN_ASCII = {"✓": "+", "✗": "x", "…": "...", "–": "-", "—": "-", "’": "'", "×": "x", "→": "->", "�": "?"}
+
+
+def _plainer(error: UnicodeError) -> tuple[str, int]:
+    """What a terminal cannot show, as near as ASCII comes to it."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_IN_ASCII.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("plainer", _plainer)
+
+
+def heed_encoding() -> None:
+    """Let no character end a command: what stdout or stderr cannot encode is shown as near as ASCII comes to it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plainer")
 
 
 def console(*, errors: bool = False) -> Console:

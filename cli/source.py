@@ -10,11 +10,17 @@ import typer
 from rich.text import Text
 
 from cli.options import ApiUrl, Json, Region, StackName, Timeout, Wait, Yes, stack_of, world_of
+from cli.pausing import tell_pauses
 from cli.screen import NO, NOTE, YES, as_json, console, plain, status_text, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cli.api import Api, Report
+    from cli.aws import Stack
     from cli.trial import Trial
+    from cli.world import World
     from lifecycle.judgement.sources import Sources
     from lifecycle.words.commands import Command
 
@@ -122,12 +128,35 @@ def play(
     out.print(YES, plain(played.line), soft_wrap=True)
     if after and played.intent_ids:
         out.print(f"  carried out {_span(after)} later", soft_wrap=True)
-    for intent_id in played.intent_ids:
-        if not wait or after:
+    if not wait or after:
+        for intent_id in played.intent_ids:
             out.print(f"  intent  {intent_id}", soft_wrap=True)
-            continue
-        report = api.wait(intent_id, seconds=timeout, sleep=world.sleep)
+        return
+    _await(world, target, api, played.intent_ids, timeout)
+
+
+def _await(world: "World", target: "Stack", api: "Api", intent_ids: "Sequence[str]", seconds: float) -> None:
+    """Tell how each ended, and exit as the worst of them: not done before not known yet."""
+    from cli.api import REACHED
+    from cli.outcome import Beside, has_come_to_rest
+
+    out, worst, began = console(), Exit.DONE, world.clock()
+    for intent_id in intent_ids:
+        beside = Beside(world, target, intent_id)
+
+        def at_rest(report: "Report", beside: Beside = beside) -> bool:
+            return has_come_to_rest(report) or bool(beside.pauses())
+
+        left = max(0.0, seconds - (world.clock() - began).total_seconds())
+        report = api.wait(intent_id, seconds=left, sleep=world.sleep, until=at_rest)
         out.print(f"  {intent_id}", status_text(report.status), plain(report.reason), soft_wrap=True)
+        if not report.concluded:
+            tell_pauses(out, beside.pauses())
+            worst = worst or Exit.PENDING
+        elif report.status not in REACHED:
+            worst = Exit.NOT_DONE
+    if worst:
+        raise typer.Exit(worst)
 
 
 def _headers(pairs: list[str] | None) -> dict[str, str]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from lifecycle.judgement.plan import Plan
     from lifecycle.usecases.sweep import Progress
 
+_REQUESTER = 200
+"""What a message can say of who asked for it."""
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Start a sweep now, and see how far one has come. Whether it only reports is the stack's SweepMode.",
@@ -32,14 +35,16 @@ app = typer.Typer(
 def start(ctx: typer.Context, stack: StackName = None, region: Region = None) -> None:
     """Start a sweep of every organization, as the schedule does each night."""
     from lifecycle.usecases.sweep import Errand
+    from lifecycle.words.commands import one_line
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
     if queue is None:
         raise Trouble(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
     # Never the name of a night: the ledger would take this one for a copy of it.
+    by = one_line(target.caller(), most=_REQUESTER)
     sweep_id = f"{world.clock():%Y-%m-%dT%H:%M:%SZ}-by-hand-{secrets.token_hex(3)}"
-    queue.send(Errand(sweep_id=sweep_id).model_dump_json(exclude_none=True))
+    queue.send(Errand(sweep_id=sweep_id, requested_by=by).model_dump_json(exclude_none=True))
     out = console()
     out.print(YES, f"started, mode {target.parameters().get('SweepMode', 'unknown')}")
     out.print(f"  sweep  {sweep_id}", soft_wrap=True)

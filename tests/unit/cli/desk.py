@@ -386,6 +386,12 @@ class Desk:
                     self._conclude(claim, End(status, code, reason))
                 queue.delete(message)
 
+    def end(self, command: Command, status: Status, reason: str = "It is so.") -> None:
+        """Be the worker: carry one command to this end."""
+        claim = self.entrance.ledger.claim(command, redrive=0)
+        assert isinstance(claim, Claim)
+        self._conclude(claim, End(status, Code.ACTED, reason))
+
     def bury(
         self, command: Command, code: Code = Code.ATTEMPTS_EXHAUSTED, *, queue: str = "commands", redrive: int = 0
     ) -> None:

@@ -6,6 +6,7 @@ import pytest
 from cli.api import Api
 from lifecycle.adapters.tallyfy import pooled_session
 from lifecycle.judgement.transitions import Status
+from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code
 from tests.builders import EVENTS, ORG
 from tests.unit.cli.desk import Desk, sent
@@ -94,3 +95,27 @@ def test_the_emulators_functions_see_another_url() -> None:
     local = Api(session, "http://127.0.0.1:4566/_aws/execute-api/abc/$default")
     assert local.seen_as == "https://abc.execute-api.127.0.0.1"
     assert Api(session, "https://abc.execute-api.eu-west-1.amazonaws.com/").seen_as.endswith("amazonaws.com")
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        ((Status.DONE, Status.UNCHANGED), 0),
+        ((Status.DONE, Status.REJECTED), 1),
+        ((Status.REJECTED, Status.DONE), 1),
+        ((Status.DONE,), 4),  # The other one is still under way.
+        ((Status.REJECTED,), 1),
+    ],
+)
+def test_whoever_waits_leaves_with_the_worst_end(desk: Desk, ends: tuple[Status, ...], code: int) -> None:
+    """HubSpot's sample becomes two commands."""
+
+    def work() -> None:
+        for status, message in zip(ends, desk.entrance.ordinary.receive(), strict=False):
+            asked = Command.model_validate_json(message.body)
+            desk.end(asked.model_copy(update={"find": None, "id": asked.intent_id[4:36]}), status)
+            desk.entrance.ordinary.delete(message)
+        desk.while_waiting = lambda: None
+
+    desk.while_waiting = work
+    assert played(desk, "hubspot", "hubspot-deal-won.json", "--wait", "--timeout", "5")[0] == code

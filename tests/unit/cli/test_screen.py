@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from typer.testing import CliRunner
 
+from cli.main import app
 from cli.screen import Listing, plain, table
 
 INTENT = "int_" + "4f" * 24
@@ -65,3 +67,18 @@ def test_a_screen_with_room_shows_a_table_and_a_narrow_one_a_block_for_each_row(
 def test_what_is_longer_than_the_screen_has_a_line_of_its_own() -> None:
     lines = drawn(made(["today", INTENT, "held"]), 40).splitlines()
     assert INTENT in lines
+
+
+@pytest.mark.parametrize("charset", ["latin-1", "ascii", "utf-8"])
+@pytest.mark.parametrize("words", [("policy", "check"), ("source", "list"), ("--help",), ("hold", "--help")])
+def test_no_terminal_ends_a_command_by_what_it_cannot_show(charset: str, words: tuple[str, ...]) -> None:
+    shown = CliRunner(charset=charset, env={"TERM": "dumb", "COLUMNS": "80"}).invoke(app, list(words))
+    assert shown.exit_code == 0, shown.output
+    assert shown.exception is None
+    if words == ("policy", "check"):
+        assert shown.output.startswith("✓ policy" if charset == "utf-8" else "+ policy")
+
+
+def test_what_a_terminal_cannot_show_is_shown_as_near_as_ascii_comes_to_it() -> None:
+    assert "✓ ✗ – … ’ ×".encode("ascii", "plainer") == b"+ x - ... ' x"
+    assert "Zoë 中".encode("latin-1", "plainer") == b"Zo\xeb ?"
