@@ -95,11 +95,17 @@ def access(
     if token is not None:
         tokens = Tokens(MemorySecrets({f"{_GIVEN}/tokens/{org_id}": token}), _GIVEN, known)
     elif target is not None:
-        tokens = Tokens(target.secrets(), output_of(target, "SecretPrefix"), known)
+        tokens = access_of(target, org_id).tokens
     else:
         raise Trouble(f"There is no token: set {TOKEN_VARIABLE}.", Exit.USAGE)
     url = base_url or (output_of(target, "TallyfyBaseUrl") if target is not None else TALLYFY_URL)
     return Access(org_id, url, tokens, target, token is not None)
+
+
+def access_of(target: Stack, org_id: str) -> Access:
+    """What a stack itself reads one of its organizations with."""
+    tokens = Tokens(target.secrets(), output_of(target, "SecretPrefix"), frozenset({org_id}))
+    return Access(org_id, output_of(target, "TallyfyBaseUrl"), tokens, target, own_token=False)
 
 
 class Reader:

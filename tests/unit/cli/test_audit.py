@@ -159,7 +159,7 @@ def test_text_from_elsewhere_moves_no_cursor_and_sets_no_colour(desk: Desk) -> N
 
 
 def test_what_operators_do_is_recorded_under_the_name_that_aws_knows(desk: Desk) -> None:
-    desk.run("hold", "add", "process", THING, "--reason", "an audit")
+    desk.run("hold", "add", "process", THING, "--reason", "an audit", "--force")
     desk.run("hold", "remove", "process", THING)
     desk.run("pause", "--reason", "a wrong rule")
     desk.run("resume")
