@@ -61,6 +61,12 @@ class Stack(Protocol):
     def parameters(self) -> Mapping[str, str]:
         """The parameters it was deployed with."""
 
+    def secrets_to_be_deleted(self) -> Mapping[str, datetime]:
+        """Those of its secrets that are scheduled for deletion, by full name: each with the day it is gone."""
+
+    def concurrency(self) -> int:
+        """How many Lambda invocations the account may run at once, but for what is reserved."""
+
     def pairs(self) -> list[Pair]:
         """Its dead-letter queues, those of the commands first."""
 
@@ -141,6 +147,21 @@ class AwsStack:
     def secrets(self) -> Secrets:
         """See `Stack`."""
         return self._secrets
+
+    def secrets_to_be_deleted(self) -> Mapping[str, datetime]:
+        """See `Stack`."""
+        client = self._session.client("secretsmanager", config=_CONFIG)
+        pages = client.get_paginator("list_secrets").paginate(
+            IncludePlannedDeletion=True,
+            Filters=[{"Key": "name", "Values": [f"{output_of(self, 'SecretPrefix')}/"]}],
+        )
+        listed = (one for page in pages for one in page["SecretList"])
+        return {one.get("Name", ""): one["DeletedDate"].astimezone(UTC) for one in listed if "DeletedDate" in one}
+
+    def concurrency(self) -> int:
+        """See `Stack`."""
+        client = self._session.client("lambda", config=_CONFIG)
+        return client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
 
     def pairs(self) -> list[Pair]:
         """See `Stack`."""
