@@ -40,6 +40,7 @@ from tests.builders import (
     bodies,
     hub_headers,
     hubspot_headers,
+    request,
     sample,
     wanted,
     webhook_event,
@@ -384,3 +385,29 @@ def test_every_sample_is_used_by_a_test() -> None:
         if path.name not in COMMANDS and not any(f'"{path.name}"' in source for source in sources)
     ]
     assert unused == []
+
+
+UNRELATED = [
+    None,
+    "",
+    "Nothing to see here.",
+    "See https://tallyfy.com/pricing and https://tallyfy.com/products/process/",
+    "Another customer's: https://go.tallyfy.com/0123456789abcdef0123456789abcdef/process/4285cc44dcdcb4a91e63ae8bcbf4680f",
+    "https://example.com/af3a1bb312bf8430055d0f513e3a27c4/process/4285cc44dcdcb4a91e63ae8bcbf4680f",
+    ["a", "list"],
+    7,
+]
+
+
+@pytest.mark.parametrize("text", UNRELATED)
+def test_an_issue_that_is_none_of_ours_is_ignored_and_leaves_no_dead_letter(shipped: Entrance, text: object) -> None:
+    github = sample("github-issue-closed.json")
+    github["issue"]["body"] = text  # type: ignore[index]
+    raw = json.dumps(github).encode()
+    assert shipped.intake.accept(request("github", raw, hub_headers(raw))) == []
+    jira = sample("jira-issue-resolved.json")
+    jira["issue"]["fields"]["description"] = text  # type: ignore[index]
+    raw = json.dumps(jira).encode()
+    assert shipped.intake.accept(request("jira", raw, hub_headers(raw, name="x-hub-signature"))) == []
+    assert bodies(shipped.dead_letters) == []
+    assert bodies(shipped.ordinary) == []

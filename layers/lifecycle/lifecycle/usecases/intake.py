@@ -200,6 +200,12 @@ class Intake:
                 Code.INTENT_CONFLICT,
                 "This delivery id was used before for another command. A new command needs a new delivery id.",
             )
+        earliest = now + (source.after or timedelta())
+        if known is None and command.not_after <= earliest:  # A copy of what was taken in time is taken again.
+            raise Rejected(
+                Code.EXPIRED,
+                f"not_after: it could not be carried out before {earliest:%Y-%m-%dT%H:%M:%SZ}, which is too late.",
+            )
         return command
 
     def _bury(self, name: str, payload: str, error: Rejected) -> None:
