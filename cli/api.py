@@ -103,7 +103,8 @@ class Api:
         )
         said = _object(told)
         if not told.ok:
-            raise Trouble(f"The stack answered {told.status_code} {said.get('code')}: {said.get('detail')}")
+            code = Exit.UNREACHABLE if told.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else Exit.NOT_DONE
+            raise Trouble(f"The stack answered {told.status_code} {said.get('code')}: {said.get('detail')}", code)
         return str(said.get("text") or "")
 
     def status(self, intent_id: str) -> Report:

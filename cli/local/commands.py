@@ -65,7 +65,14 @@ def show(json_: Json = False) -> None:
             "api_url": state.api_url,
             "tallyfy_base_url": state.tallyfy_base_url,
         }
-        as_json({**addresses, "stack_name": state.stack_name, "variables": running.variables(state)})
+        as_json(
+            {
+                **addresses,
+                "stack_name": state.stack_name,
+                "variables": running.variables(state),
+                "people": list(state.people),
+            }
+        )
         return
     sys.stdout.write(running.describe(state, running.utc_now()))
 
