@@ -4,7 +4,7 @@ import codecs
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import override
 
@@ -68,41 +68,44 @@ class Listing(Table):
         needs = [self._need(console, options, number) for number in range(len(self.columns))]
         gaps = 2 * max(0, len(needs) - 1)
         if sum(need.minimum for need in needs) + gaps > options.max_width:
-            yield from self._blocks(options.max_width)
+            yield from self._blocks(console, options.max_width)
             return
         for column, width in zip(self.columns, _widths(needs, options.max_width - gaps), strict=True):
             column.width = width
         yield from super().__rich_console__(console, options)
 
     def _need(self, console: Console, options: ConsoleOptions, number: int) -> Measurement:
-        cells = [Measurement.get(console, options, cell) for cell in self.columns[number].cells]
+        column = self.columns[number]
+        cells = [Measurement.get(console, options, cell) for cell in (column.header, *column.cells)]
         return Measurement(max(cell.minimum for cell in cells), max(cell.maximum for cell in cells))
 
-    def _blocks(self, width: int) -> RenderResult:
-        """Each row as lines of `name  value`. A word that is longer than the screen is left to the terminal."""
+    def _blocks(self, console: Console, width: int) -> Iterator[Text]:
+        """Each row as lines of `name  value`, its mark before the first of them."""
         names = [str(column.header) for column in self.columns]
         indent = max(map(len, names)) + 2
-        for place, row in enumerate(zip(*(column._cells for column in self.columns), strict=True)):  # noqa: SLF001
+        for place, row in enumerate(zip(*(column.cells for column in self.columns), strict=True)):
             if place:
                 yield Text()
+            mark = Text()
             for name, cell in zip(names, row, strict=True):
                 text = cell if isinstance(cell, Text) else Text.from_markup(str(cell))
-                if text.plain.strip():
-                    yield from _block(name, text, indent, width)
+                if not name and len(text) == 1:
+                    mark = Text.assemble(text, " ")
+                elif text.plain.strip():
+                    yield from _block(console, name, Text.assemble(mark, text), indent, width)
+                    mark = Text()
 
 
-def _block(name: str, text: Text, indent: int, width: int) -> RenderResult:
-    words = text.plain.split()
-    if max(map(len, words)) > width - indent:  # It gets lines of its own.
+def _block(console: Console, name: str, text: Text, indent: int, width: int) -> Iterator[Text]:
+    if max(map(len, text.plain.split())) > width - indent:
+        # It gets lines of its own; a word that is longer than the screen is left to the terminal.
         if name:
             yield Text(name, "bold")
-        yield Text(text.plain, text.style, no_wrap=True, overflow="ignore")
+        yield text
         return
-    pair = Table.grid(padding=(0, 0))
-    pair.add_column(width=indent, style="bold", no_wrap=True)
-    pair.add_column(width=width - indent)
-    pair.add_row(name, text)
-    yield pair
+    for place, line in enumerate(text.wrap(console, width - indent)):
+        line.rstrip()
+        yield Text.assemble((f"{'' if place else name:<{indent}}", "bold"), line)
 
 
 def _widths(needs: Sequence[Measurement], room: int) -> list[int]:

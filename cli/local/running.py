@@ -37,8 +37,8 @@ from lifecycle.words.capabilities import TABLE
 STATE_FILE = ROOT / ".local" / "stack.json"
 PORTS_FILE = STATE_FILE.with_name("ports.json")
 SOURCE = "operator"
-PROJECT, DEAL, SLACK_RUN, JIRA_RUN, GITHUB_RUN, _DEAL_TAG = (
-    make_id("sample", what) for what in ("project", "deal", "slack", "jira", "github", "tag")
+PROJECT, DEAL, SLACK_RUN, JIRA_RUN, GITHUB_RUN, OLD_RUN, _DEAL_TAG = (
+    make_id("sample", what) for what in ("project", "deal", "slack", "jira", "github", "old", "tag")
 )
 FINISHED, EDITED, KEPT, _KEEP_TAG = (make_id("sample", what) for what in ("finished", "edited", "kept", "keep"))
 """What the sweep meets: one that is due, one that is edited before it is acted on, one with the tag that keeps."""
@@ -52,6 +52,9 @@ SEED = Seed(
                 SeedRun(id=DEAL, name="Onboard Hooli", tags=[_DEAL_TAG]),
                 SeedRun(id=JIRA_RUN, name="Off-board Soylent", checklist_id=DefaultIds.TEMPLATE),
                 SeedRun(id=GITHUB_RUN, name="Off-board Aperture", checklist_id=DefaultIds.TEMPLATE),
+                SeedRun(
+                    id=OLD_RUN, name="Onboard Weyland", status="complete", completed_at="-450d", archived_at="-400d"
+                ),
                 SeedRun(id=SLACK_RUN, name="Onboard Stark", status="complete", completed_at="-3d"),
                 SeedRun(id=FINISHED, name="Onboard Wayne", status="complete", completed_at="-45d"),
                 SeedRun(id=EDITED, name="Onboard Tyrell", status="complete", completed_at="-50d"),
@@ -286,6 +289,7 @@ To point `lifecycle` here, paste:
 {exports}
 
 {as_people}
+
 Then each of these has something to do:
   lifecycle send task archive {DefaultIds.TASK} --wait
   lifecycle source play automation events/command-run-archive.json --wait
@@ -311,7 +315,7 @@ def _as_somebody(state: StackState) -> str:
     ask, approve = (_shell_name(name) for name in state.people)
     return f"""
 As a person whom people.toml knows (two were added to yours: {", ".join(state.people)}):
-  lifecycle send process delete {DefaultIds.RUN_ARCHIVED_LONG_AGO} --requested-by {next(iter(state.people))} --yes
+  lifecycle send process delete {OLD_RUN} --requested-by {next(iter(state.people))} --yes
   {approve} lifecycle approvals
   {approve} lifecycle approve HASH
   {ask} lifecycle undo INTENT --wait   # of one of the commands above

@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.main import app
-from cli.screen import Listing, plain, table
+from cli.screen import YES, Listing, plain, table
 
 INTENT = "int_" + "4f" * 24
 WORDS = st.lists(
@@ -62,6 +62,21 @@ def test_a_screen_with_room_shows_a_table_and_a_narrow_one_a_block_for_each_row(
         f"what  {INTENT}",
         "why   changed",
     ]
+
+
+def test_a_heading_counts_as_a_word_too() -> None:
+    shown = table("approvals", "lapses")
+    shown.add_row("0 of 1", "today")
+    assert (
+        drawn(shown, 16).splitlines()[0].split() == ["approvals", "lapses"] or "approvals" in drawn(shown, 16).split()
+    )
+    assert "…" not in drawn(shown, 12)
+
+
+def test_the_mark_of_a_row_stands_before_its_first_value() -> None:
+    shown = table("", "what", "found")
+    shown.add_row(YES, "organization", INTENT)
+    assert drawn(shown, 62).splitlines() == ["what   ✓ organization", f"found  {INTENT}"]
 
 
 def test_what_is_longer_than_the_screen_has_a_line_of_its_own() -> None:
