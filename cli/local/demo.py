@@ -141,7 +141,7 @@ def _play_steps(show: "Show", progress: Progress, bar: TaskID, out: Console) -> 
         progress.advance(bar)
         passed &= step.passed
     stands, all_right = show.closing_table()
-    out.print(stands)
+    out.print(stands, soft_wrap=True)
     return passed and all_right
 
 
@@ -540,8 +540,6 @@ class Show:
     def closing_table(self) -> tuple[Table, bool]:
         """What the ledger says of each intent, beside what Tallyfy went through."""
         shown = table("", "intent", "asked", "ledger", "tries", "changes", title="What the ledger says of each intent")
-        for column in shown.columns:
-            column.no_wrap = True
         all_right = True
         for asked in self.asked:
             row = self.stack.intent(asked.intent_id)
