@@ -68,7 +68,7 @@ VISIBILITY = 360
 LEASE = 90
 TIMEOUT = 60
 
-POINTS = ("pace", "claim", "look", "act", "release", "conclude", "end", "bury", "settle", "announce", "hide")
+POINTS = ("pace", "claim", "look", "mark", "act", "release", "conclude", "end", "bury", "settle", "announce", "hide")
 """The steps at which a process can fail. `conclude` records an end under a claim, `end` one without."""
 AWS_POINTS = tuple(point for point in POINTS if point not in {"look", "act"})
 
@@ -171,18 +171,24 @@ class FragileRows:
         with self.fuse.step(self._point(changes)):
             self.rows.write(*changes)
 
+    def insert(self, change: Change) -> Row | None:
+        with self.fuse.step("accept"):
+            return self.rows.insert(change)
+
     def partition(self, pk: str) -> dict[str, Row]:
         with self.fuse.step("read"):
             return self.rows.partition(pk)
 
     def _point(self, changes: tuple[Change, ...]) -> str:
         first = changes[0]
-        for kind, point in (("pace#", "pace"), ("approval#", "ask")):
+        for kind, point in (("pace#", "pace"), ("approval#", "ask"), ("resource#", "claim"), ("word#", "word")):
             if first.key.pk.startswith(kind):
                 return point
         status = (first.values or {}).get("status")
         if len([change for change in changes if not change.key.pk.startswith("audit#")]) > 1:
-            return {"in_progress": "claim", "waiting": "release"}.get(str(status), "conclude")
+            return "release" if status == "waiting" else "conclude"
+        if status == "in_progress":
+            return "mark"
         [before] = self.rows.read(first.key)
         return "settle" if before is not None and before.values.get("status") == status else "end"
 

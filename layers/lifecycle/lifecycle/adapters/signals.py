@@ -38,6 +38,8 @@ class Signal(StrEnum):
     THROTTLED = "Throttled"
     PAUSED = "Paused"
     PARKED = "Parked"
+    WOKEN = "Woken"
+    """A command that waited for its day and that nothing had brought back."""
     APPROVED = "Approved"
     APPROVAL_REFUSED = "ApprovalRefused"
     DUPLICATE = "Duplicate"

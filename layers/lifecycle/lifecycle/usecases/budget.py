@@ -54,12 +54,6 @@ class Budget:
             self._turned_away += 1
             raise Throttled(Code.IN_LINE, "The pace towards Tallyfy is used up for now.", retry_after=wait)
 
-    def heed_pause(self, org_id: str) -> None:
-        """Look once more, after long work: a pause may have been set since the batch began. Raises ``Throttled``."""
-        paused_by = self._pacing.paused_by(org_id)
-        if paused_by:
-            raise Throttled(Code.PAUSED, f"Paused by {paused_by}.")
-
     def spend(self, org_id: str) -> None:
         """One call is about to be made."""
         if self._left.get(org_id, 0) > 0:

@@ -64,6 +64,8 @@ class Code(StrEnum):
     UNAVAILABLE = "unavailable"
     UNCERTAIN = "uncertain"
     OUT_OF_TIME = "out_of_time"
+    READ_LAG = "read_lag"
+    NEWER_RELEASE = "newer_release"
     # how an intent ended
     ACTED = "acted"
     CONFIRMED = "confirmed"
@@ -71,6 +73,8 @@ class Code(StrEnum):
     RESTORED_IN_PART = "restored_in_part"
     SUPERSEDED = "superseded"
     TAKEN_BACK = "taken_back"
+    RESTORED = "restored"
+    UNDONE = "undone"
     EXPIRED = "expired"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     WAITED_TOO_LONG = "waited_too_long"
