@@ -128,12 +128,15 @@ class Fuse:
     blown: bool = False
     taken: list[str] = field(default_factory=list)
     """Every step so far."""
+    before_step: Callable[[str], None] = lambda _: None
+    """Called before each step: what others do meanwhile."""
 
     @contextmanager
     def step(self, point: str) -> Iterator[None]:
         """Around one step."""
         if self.dead:
             raise Crash
+        self.before_step(point)
         self.taken.append(point)
         armed = self._is_meant(point) and not self.blown
         if armed and self.skip:
@@ -423,7 +426,8 @@ class World:
         return Command.model_validate({**made, **more})
 
     def send(self, command: Command) -> str:
-        """Put a command into the queue; its body, for sending copies."""
+        """Accept a command and put it into the queue, as the intake does; its body, for sending copies."""
+        self.ledger.accept(command)
         body = command.to_json()
         self.queue.send(body)
         return body
@@ -656,6 +660,7 @@ class Undertaker:
         given = {"not_after": self.world.clock() + timedelta(days=60), **more}
         delivery = str(given.pop("delivery", f"delete-{thing_id}-{self.world.clock()}"))
         command = self.world.command(resource, thing_id, Action.DELETE, delivery, **given)
+        self.world.ledger.accept(command)
         self.world.purge_queue.send(command.to_json())
         return command
 

@@ -253,13 +253,17 @@ class Worker:
     def _act(self, attempt: "_Attempt", seen: Thing, evidence: str, *, shown: str = "") -> End:
         """Mark the intent, hear the last words, then call. ``shown`` is what was approved of a permanent delete."""
         attempt.claim = self.ledger.mark(attempt.claim, evidence)
-        words = self._last_words(attempt, seen)
+        if self.safeguards is not None and shown:
+            end = self.safeguards.approval(attempt.command, shown)
+            if end is not None:
+                return end
+        self.budget.prepare(attempt.command.org_id)
+        words = self._last_words(attempt, seen)  # The last thing that is read before the call.
         if words.end is not None:
             return words.end
         if words.paused_by:
             raise Throttled(Code.PAUSED, f"Paused by {words.paused_by}.")
-        end = self.safeguards.approval(attempt.command, shown) if self.safeguards is not None and shown else None
-        return end or self._call(attempt.command, evidence)
+        return self._call(attempt.command, evidence)
 
     def _last_words(self, attempt: "_Attempt", seen: Thing) -> LastWords:
         return self.ledger.last_words(attempt.claim, seen, tags=self.hold_tags, plan=attempt.command.plan)
