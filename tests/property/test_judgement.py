@@ -79,7 +79,6 @@ circumstances = st.builds(
     now=moments,
     minimum_archive_age=st.integers(1, 4000).map(lambda days: timedelta(days=days)),
     may_be_irreversible=st.booleans(),
-    hold=st.one_of(st.none(), st.just("a lawsuit")),
     in_doubt=st.booleans(),
     deleted_before=st.booleans(),
 )
@@ -100,8 +99,6 @@ def test_nothing_irreversible_happens_unless_every_condition_holds(
     assert seen.state is not doing.reaches
     assert seen.run_id is None
     assert seen.one_off is (True if asked.resource is Resource.TASK else None)
-    if doing.action is not Action.RESTORE:
-        assert facts.hold is None
     if doing.irreversible:
         assert facts.may_be_irreversible
     if doing.archived_first:

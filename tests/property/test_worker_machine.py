@@ -195,6 +195,7 @@ class WorkerMachine(RuleBasedStateMachine):
         more = {} if patience is None else {"not_after": world.clock() + timedelta(seconds=patience)}
         command = world.command(resource, thing, action, f"delivery-{len(self.commands)}", **more)
         self.commands.append(command)
+        world.ledger.accept(command)
         body = command.to_json()
         if send:
             world.queue.send(body)

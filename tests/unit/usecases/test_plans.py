@@ -511,7 +511,7 @@ def test_what_is_not_deleted_by_then_is_not_deleted_any_more() -> None:
     assert _archived(night) == set()
     purged = [command for command in night.asked() if command.capability.permanent]
     assert len(purged) == 3
-    assert {night.world.intent(command.intent_id).code for command in purged} == {Code.NOT_APPROVED}
+    assert {night.world.intent(command.intent_id).code for command in purged} == {Code.UNDONE}
     assert night.sweep().applying().find(plan, Part.IRREVERSIBLE).stage == "stopped"
 
 

@@ -121,7 +121,7 @@ class Pacing:
 
     def _update(self, org_id: str, change: Callable[[Bucket, int], Bucket], said: Record | None = None) -> Bucket:
         """Change the bucket; with ``said``, together with that record."""
-        key = Key(f"pace#{org_id}", "pace")
+        key = pace_key(org_id)
         now = int(self._clock().timestamp() * SECOND)
         for attempt in range(_TRIES):
             [row] = self._rows.read(key)
@@ -139,3 +139,8 @@ class Pacing:
                 continue
             return after
         raise Throttled(Code.UNAVAILABLE, "Too many workers ask for their pace at once.", retry_after=1)
+
+
+def pace_key(org_id: str) -> Key:
+    """Where the pace of an organization is kept, with its pause."""
+    return Key(f"pace#{org_id}", "pace")

@@ -41,6 +41,8 @@ class Signal(StrEnum):
     OUTAGE_OVER = "OutageOver"
     PAUSED = "Paused"
     PARKED = "Parked"
+    WOKEN = "Woken"
+    """A command that waited for its day and that nothing had brought back."""
     APPROVED = "Approved"
     APPROVAL_REFUSED = "ApprovalRefused"
     DUPLICATE = "Duplicate"

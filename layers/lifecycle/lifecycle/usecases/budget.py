@@ -66,11 +66,11 @@ class Budget:
             self._turned_away += 1
             raise Throttled(Code.IN_LINE, "The pace towards Tallyfy is used up for now.", retry_after=wait)
 
-    def heed_pause(self, org_id: str) -> None:
-        """Look once more, after long work: a pause may have been set since the batch began. Raises ``Throttled``."""
-        paused_by = self._pacing.paused_by(org_id)
-        if paused_by:
-            raise Throttled(Code.PAUSED, f"Paused by {paused_by}.")
+    def prepare(self, org_id: str) -> None:
+        """Take the slot of the next call now, so that nothing lies between the last look at people's words and it."""
+        if self._left.get(org_id, 0) < 1:
+            self._pacing.overdraw(org_id)
+            self._left[org_id] = 1
 
     def spend(self, org_id: str) -> None:
         """One call is about to be made."""

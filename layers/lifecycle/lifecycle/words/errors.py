@@ -65,6 +65,8 @@ class Code(StrEnum):
     OUTAGE = "outage"
     UNCERTAIN = "uncertain"
     OUT_OF_TIME = "out_of_time"
+    READ_LAG = "read_lag"
+    NEWER_RELEASE = "newer_release"
     # how an intent ended
     ACTED = "acted"
     CONFIRMED = "confirmed"
@@ -72,6 +74,8 @@ class Code(StrEnum):
     RESTORED_IN_PART = "restored_in_part"
     SUPERSEDED = "superseded"
     TAKEN_BACK = "taken_back"
+    RESTORED = "restored"
+    UNDONE = "undone"
     EXPIRED = "expired"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     WAITED_TOO_LONG = "waited_too_long"
