@@ -374,7 +374,7 @@ _WITH: Mapping[Resource, Mapping[str, str]] = {
     Resource.TAG: {"with": "statistics"},
 }
 """What is asked for besides: a tag can put a hold on what carries it."""
-_COUNTED: Mapping[Resource, Mapping[str, str]] = {Resource.RUN: {"with": "tags,tasks,tasks.threads"}}
+_COUNTED: Mapping[Resource, Mapping[str, str]] = {Resource.RUN: {"with": "tags,threads,tasks,tasks.threads"}}
 """Of one process, its tasks and comments as well: what a restore brings back is compared with what was archived."""
 _LISTED: Mapping[Resource, Mapping[str, str]] = {
     Resource.TASK: {"is_oneoff": "true"},
@@ -407,6 +407,8 @@ def _counts(row: Json) -> tuple[int | None, int | None]:
     if tasks is None:
         return None, None
     threads = [_rows(task.get("threads")) if isinstance(task, dict) else None for task in tasks]
+    if "threads" in row:  # Those on the process itself, where Tallyfy shows them.
+        threads.append(_rows(row["threads"]))
     known = [len(thread) for thread in threads if thread is not None]
     return len(tasks), sum(known) if len(known) == len(threads) else None
 

@@ -238,8 +238,7 @@ class Worker:
         if words.end is not None:
             return words.end
         with self._heeding(command.org_id):
-            doubt = attempt.claim.rows.intent.maybe_acted
-            ready = safeguards.judge(command, seen, ruling.until, in_doubt=doubt)
+            ready = safeguards.judge(command, seen, ruling.until)
         if isinstance(ready, End):
             return ready
         # An export may have taken minutes.
