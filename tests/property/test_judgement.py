@@ -321,7 +321,7 @@ rows = st.builds(
         lease_until=lease,
         maybe_acted=doubt,
     ),
-    st.sampled_from([status for status in Status if status is not Status.ACCEPTED]),
+    st.sampled_from(Status),
     st.integers(0, 7),
     st.integers(0, 3),
     numbers,
@@ -341,21 +341,25 @@ resources = st.one_of(
 
 
 @MANY
-@given(st.one_of(st.none(), rows), st.one_of(st.none(), resources), st.integers(0, 4), numbers)
+@given(
+    st.one_of(st.none(), rows), st.one_of(st.none(), resources), st.one_of(st.none(), rows), st.integers(0, 4), numbers
+)
 def test_a_claim_is_won_only_where_nobody_else_is_at_work(
-    intent: IntentRow | None, resource: ResourceRow | None, redrive: int, now: int
+    intent: IntentRow | None, resource: ResourceRow | None, holder: IntentRow | None, redrive: int, now: int
 ) -> None:
-    answer = claim(intent, resource, COMMAND, redrive=redrive, now=now, lease=90_000, most_attempts=6)
+    answer = claim(intent, resource, COMMAND, holder=holder, redrive=redrive, now=now, lease=90_000, most_attempts=6)
     match answer:
         case Claimed():
             assert intent is None or intent.lease_until <= now
             assert intent is None or intent.status in OPEN or redrive > intent.redrive
-            assert resource is None or resource.lease_until <= now or resource.lease_intent == COMMAND.intent_id
+            assert resource is None or resource.lease_until <= now
             assert resource is None or resource.newest_concluded <= answer.intent.issued_at
             assert (
                 resource is None
                 or resource.lease_intent == COMMAND.intent_id
                 or resource.lease_issued <= answer.intent.issued_at
+                or holder is None
+                or not (holder.maybe_acted or holder.status is Status.IN_PROGRESS)
             )
             assert 1 <= answer.intent.attempts <= 6
             assert intent is None or not intent.maybe_acted or answer.intent.maybe_acted

@@ -34,7 +34,7 @@ from lifecycle.usecases.budget import Budget
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.usecases.safeguards import Parked, Safeguards, what_would_go
 from lifecycle.words.capabilities import Action, Capability, State
-from lifecycle.words.commands import PLAN, Command, Find, describe
+from lifecycle.words.commands import PLAN, Command, Find, describe, is_of_a_newer_release
 from lifecycle.words.errors import Ambiguous, Code, Poison, Rejected, Retryable, Throttled, TokenRefused
 from lifecycle.words.things import Thing
 
@@ -99,7 +99,12 @@ class Worker:
             command = Command.model_validate_json(message.body)
             doing = command.capability
         except ValidationError as error:
-            raise Poison(Code.POISON, f"The message is no command: {describe(error)}") from None
+            if is_of_a_newer_release(error) and not self._is_out_of_patience(message):
+                reason = (
+                    f"The message says what this release does not know: {describe(error)}. It waits for a newer one."
+                )
+                raise Throttled(Code.NEWER_RELEASE, reason) from None
+            raise Poison(Code.POISON, f"The message is not a command: {describe(error)}") from None
         except Rejected as error:
             raise Poison(error.code, error.reason) from None
         if doing not in self.capabilities:
@@ -129,8 +134,11 @@ class Worker:
             case Claim():
                 return self._under_claim(command, claim)
 
+    def _is_out_of_patience(self, message: Message) -> bool:
+        return self.clock() - message.sent_at > self.limits.patience or message.receives >= waiting.MOST_RECEIVES
+
     def _out_of_patience(self, command: Command, message: Message) -> Ended | None:
-        if self.clock() - message.sent_at <= self.limits.patience and message.receives < waiting.MOST_RECEIVES:
+        if not self._is_out_of_patience(message):
             return None
         return self.ledger.give_up(
             command,
@@ -253,11 +261,11 @@ class Worker:
     def _act(self, attempt: "_Attempt", seen: Thing, evidence: str, *, shown: str = "") -> End:
         """Mark the intent, hear the last words, then call. ``shown`` is what was approved of a permanent delete."""
         attempt.claim = self.ledger.mark(attempt.claim, evidence)
+        self.budget.prepare(attempt.command.org_id)
         if self.safeguards is not None and shown:
             end = self.safeguards.approval(attempt.command, shown)
             if end is not None:
                 return end
-        self.budget.prepare(attempt.command.org_id)
         words = self._last_words(attempt, seen)  # The last thing that is read before the call.
         if words.end is not None:
             return words.end
