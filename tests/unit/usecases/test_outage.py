@@ -200,6 +200,16 @@ def test_a_pause_wins_over_an_outage() -> None:
     assert codes == {Code.PAUSED}
 
 
+def test_a_refused_token_is_an_answer_and_ends_the_outage() -> None:
+    crew = Crew(RUNS[:1])
+    _opened(crew.world)
+    crew.world.clock.advance(MINUTES)
+    crew.world.simulator.world.rotate_token(ORG, 1001, "a new token")
+    crew.workers[0].deliver()
+    assert crew.world.pacing.reserve(ORG, 2).calls == 2
+    assert crew.world.signals.counts[Signal.TOKEN_REFUSED] == 1
+
+
 def test_an_ordinary_command_costs_no_write_more() -> None:
     crew = Crew(RUNS[:1])
     process: Process = crew.workers[0]

@@ -13,7 +13,7 @@ from lifecycle.judgement import waiting
 from lifecycle.judgement.pace import LONGEST_LINE, PROBE_CALLS, SECOND
 from lifecycle.words.capabilities import Action
 from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, LifecycleError, Rejected, Retryable, Throttled
+from lifecycle.words.errors import Code, LifecycleError, Rejected, Retryable, Throttled, TokenRefused
 
 CALLS = PROBE_CALLS
 """What a command needs: one look, one act. A look again overdraws."""
@@ -97,8 +97,8 @@ class Budget:
         except Retryable as trouble:
             if trouble.outage:
                 self._failed(command, trouble, roll, ask)
-            elif trouble.code is Code.THROTTLED:
-                self._worked(command.org_id)  # A 429 is an answer.
+            elif trouble.code is Code.THROTTLED or isinstance(trouble, TokenRefused):
+                self._worked(command.org_id)  # A 429 and a 401 are answers.
             raise
         except LifecycleError:
             self._worked(command.org_id)
@@ -137,9 +137,8 @@ class Budget:
 def _answers(org_id: str, ask: Callable[[str], object]) -> bool:
     """Whether Tallyfy answers about the organization itself, so that what failed has a cause of its own."""
     try:
-        ask(org_id)
+        with suppress(Rejected):
+            ask(org_id)
     except Retryable:
         return False
-    except Rejected:
-        return True
     return True
