@@ -560,7 +560,7 @@ class Process:
         session.trust_env = False
         session.mount("https://", self.transport)
         ledger = Ledger(rows, TERMS, world.clock)
-        self.budget = Budget(Pacing(rows, world.rate, world.clock, lane))
+        self.budget = Budget(Pacing(rows, world.rate, world.clock, lane, world.signals))
         tallyfy = HttpTallyfy(
             session,
             URL,
@@ -820,7 +820,7 @@ class Night:
             rows=rows,
             ledger=ledger,
             tallyfy=tallyfy,
-            pacing=Pacing(rows, world.pacing.rate, world.clock),
+            pacing=Pacing(rows, world.pacing.rate, world.clock, signals=world.signals),
             queue=FragileQueue(self.queue, self.fuse),
             bulk=FragileQueue(self.bulk, self.fuse),
             purge=FragileQueue(self.purge, self.fuse),

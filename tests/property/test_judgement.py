@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -388,3 +389,26 @@ def test_only_a_doubt_leaves_the_thing_locked(
         held = (won.resource.lease_until, COMMAND.intent_id) if doubt else (0, "")
         assert (freed.lease_until, freed.lease_intent) == held
     assert concluded.newest_concluded >= (resource.newest_concluded if resource else 0)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["ask", "fail"]), st.floats(0, 20), st.floats(0, 0.999)), max_size=200),
+)
+def test_while_the_breaker_is_open_two_probes_are_never_closer_than_half_of_the_first_delay(
+    steps: list[tuple[str, float, float]],
+) -> None:
+    rate, now, probes = Rate(6000, 600), 1_000 * SECOND, []
+    bucket = Bucket()
+    for thing in "abc":
+        bucket = pace.failed(bucket, thing, now, 0.0)
+    waiting = False
+    for step, seconds, roll in steps:
+        now += int(seconds * SECOND)
+        if step == "fail" and waiting:
+            bucket, waiting = pace.failed(bucket, "a", now, roll, probe=True), False
+        else:
+            bucket, grant = pace.take(bucket, rate, 20, now)
+            waiting = waiting or grant.calls > 0
+            probes += [now] if grant.calls else []
+    # It fails with a delay of 30 seconds or more, of which at least half is waited.
+    assert all(after - before >= 15 * SECOND for before, after in pairwise(probes))

@@ -185,7 +185,7 @@ class Worker:
 
     def _the_one(self, command: Command, find: Find) -> str:
         archived = command.action is Action.RESTORE
-        with self._heeding(command.org_id):
+        with self.budget.attempt(command, self.roll(), self.tallyfy.account), self._heeding(command.org_id):
             seen = self.tallyfy.search(command.org_id, find, archived=archived)
         ids = sorted({thing.id for thing in seen})
         if len(ids) != 1:
@@ -199,7 +199,8 @@ class Worker:
     def _under_claim(self, command: Command, claim: Claim) -> Ended:
         attempt = _Attempt(command, claim)
         try:
-            end = self._look_then_act(attempt)
+            with self.budget.attempt(command, self.roll(), self.tallyfy.account):
+                end = self._look_then_act(attempt)
         except Rejected as error:
             end = End(Status.REJECTED, error.code, error.reason)
         except Parked as parked:
@@ -245,8 +246,7 @@ class Worker:
         if words.end is not None:
             return words.end
         with self._heeding(command.org_id):
-            doubt = attempt.claim.rows.intent.maybe_acted
-            ready = safeguards.judge(command, seen, ruling.until, in_doubt=doubt)
+            ready = safeguards.judge(command, seen, ruling.until)
         if isinstance(ready, End):
             return ready
         # An export may have taken minutes.
@@ -393,7 +393,11 @@ class Worker:
             if isinstance(trouble, Ambiguous):
                 wait = blind.retry_after if isinstance(blind, Retryable) else None
                 raise Ambiguous(
-                    trouble.code, trouble.reason, retry_after=wait, may_still_land=trouble.may_still_land
+                    trouble.code,
+                    trouble.reason,
+                    retry_after=wait,
+                    outage=trouble.outage,
+                    may_still_land=trouble.may_still_land,
                 ) from blind
             raise
         return (seen.state if seen else State.GONE) is doing.reaches
@@ -412,6 +416,8 @@ class Worker:
         base = self.limits.retry_base
         if isinstance(trouble, TokenRefused):
             hidden_for = waiting.patience(message.receives)
+        elif trouble.outage and not trouble.counted:
+            hidden_for = waiting.outage(trouble.retry_after or 0.0, message.receives, self.roll())
         elif trouble.code is Code.IN_LINE and (often := message.receives - waiting.PASSED_OVER) > 0:
             hidden_for = waiting.anew(trouble.retry_after, often, base=base, roll=self.roll())
         elif trouble.retry_after is not None and (trouble.counted or trouble.code in _TIMED):

@@ -198,7 +198,7 @@ def _ledger(table: DynamoRows, settings: TallyfySettings, lease: timedelta) -> L
 
 def _pacing(table: DynamoRows, settings: TallyfySettings, lane: Lane) -> Pacing:
     burst = max(2, settings.rate_per_minute * _BURST_SECONDS // 60)
-    return Pacing(table, Rate(settings.rate_per_minute, burst), now, lane)
+    return Pacing(table, Rate(settings.rate_per_minute, burst), now, lane, signals)
 
 
 def _queue(url: str) -> SqsQueue:
