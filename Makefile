@@ -98,7 +98,7 @@ lock: $(LOCAL)/uv/.made ## write the locks anew from the .in files (LOCK_FLAGS=-
 .PHONY: test
 test: lint validate build ## everything: linters, template checks, build and all tests but `prove` and `bench` (CI runs this)
 	$(call say,pytest)
-	@$(PYTEST) --cov --cov-report=
+	@$(PYTEST) --cov --cov-report= --numprocesses=2 --dist=loadgroup
 	$(call say,branch coverage of words and judgement: at least 95 %)
 	@$(DEV)/coverage report --include='*/lifecycle/words/*,*/lifecycle/judgement/*' --fail-under=95
 
@@ -130,7 +130,7 @@ build: setup ## sam build into .local/build
 
 .PHONY: unit
 unit: setup ## the fast tests: unit, property, contract
-	@$(PYTEST) tests/unit tests/property tests/contract
+	@$(PYTEST) --numprocesses=2 --dist=loadgroup tests/unit tests/property tests/contract
 
 .PHONY: e2e
 e2e: build ## the end-to-end tests: real HTTP against the deployed template

@@ -147,7 +147,7 @@ def verify(folder: Folder) -> None:
 def erase(
     ctx: typer.Context,
     folder: Annotated[
-        str, typer.Argument(metavar="FOLDER", help="in the stack's bucket, such as exports/<org>/run/<id>/<intent>")
+        str, typer.Argument(metavar="FOLDER", help="in the stack's bucket, such as exports/<org>/run/<id>/<name>")
     ],
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the tombstone.")],
     yes: Yes = False,

@@ -7,7 +7,7 @@ from lifecycle.words.errors import Code
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What to do about these codes. `status` is set where such a command ended otherwise than as a dead letter."""
+    """What to do about these codes. `status` is set where it is met elsewhere than in a dead letter."""
 
     codes: tuple[Code, ...]
     todo: str
@@ -32,6 +32,12 @@ REMEDIES = (
     Remedy(
         (Code.ATTEMPTS_EXHAUSTED,),
         "Six attempts failed; the reason quotes the last. Mend the cause and send again.",
+    ),
+    Remedy(
+        (Code.OUTAGE,),
+        "Several commands failed because Tallyfy or Secrets Manager does not answer. They wait, and go on by "
+        "themselves within the hour. Nothing to mend.",
+        status="in the log",
     ),
     Remedy(
         (Code.WAITED_TOO_LONG,),

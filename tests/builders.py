@@ -194,7 +194,8 @@ class Entrance:
                 **{f"{PREFIX}/sources/{name}": SHARED for name in ("hubspot", "jira", "github", "tallyfy", "one")},
             }
         )
-        self.ledger = Ledger(MemoryRows(), Terms(timedelta(seconds=90), timedelta(days=400), 6), self.clock)
+        self.rows = MemoryRows()
+        self.ledger = Ledger(self.rows, Terms(timedelta(seconds=90), timedelta(days=400), 6), self.clock)
         self.ordinary = MemoryQueue(self.clock)
         self.permanent = MemoryQueue(self.clock)
         self.schedules = MemorySchedules()
@@ -227,7 +228,7 @@ class Entrance:
 
     @cached_property
     def lookup(self) -> Lookup:
-        return Lookup(ledger=self.ledger, id_key=lambda: ID_KEY)
+        return Lookup(ledger=self.ledger, id_key=lambda: ID_KEY, clock=self.clock)
 
     def accept(self, raw: bytes, *, source: str = "operator", delivery_id: str = "delivery-1") -> Command:
         """Bring in a request that its source signed."""
@@ -283,7 +284,7 @@ class ChatRoom:
             prefix=PREFIX,
             secrets=self.secrets,
             id_key=lambda: ID_KEY,
-            lookup=Lookup(ledger=self.ledger, id_key=lambda: ID_KEY),
+            lookup=Lookup(ledger=self.ledger, id_key=lambda: ID_KEY, clock=self.clock),
             commands=self.commands,
             approving=Approving(
                 approvals=self.approvals,

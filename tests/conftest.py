@@ -13,3 +13,11 @@ os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "TallyfyLifecycle")
 @pytest.fixture
 def clock() -> Clock:
     return Clock(NOW)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares an expensive fixture: each process would make its own."""
+    for item in items:
+        for folder in ("e2e", "template"):
+            if f"tests/{folder}/" in item.nodeid:
+                item.add_marker(pytest.mark.xdist_group(folder))

@@ -68,7 +68,7 @@ VISIBILITY = 360
 LEASE = 90
 TIMEOUT = 60
 
-POINTS = ("pace", "claim", "look", "act", "release", "conclude", "end", "bury", "settle", "announce", "hide")
+POINTS = ("pace", "claim", "look", "mark", "act", "release", "conclude", "end", "bury", "settle", "announce", "hide")
 """The steps at which a process can fail. `conclude` records an end under a claim, `end` one without."""
 AWS_POINTS = tuple(point for point in POINTS if point not in {"look", "act"})
 
@@ -128,12 +128,15 @@ class Fuse:
     blown: bool = False
     taken: list[str] = field(default_factory=list)
     """Every step so far."""
+    before_step: Callable[[str], None] = lambda _: None
+    """Called before each step: what others do meanwhile."""
 
     @contextmanager
     def step(self, point: str) -> Iterator[None]:
         """Around one step."""
         if self.dead:
             raise Crash
+        self.before_step(point)
         self.taken.append(point)
         armed = self._is_meant(point) and not self.blown
         if armed and self.skip:
@@ -171,18 +174,24 @@ class FragileRows:
         with self.fuse.step(self._point(changes)):
             self.rows.write(*changes)
 
+    def insert(self, change: Change) -> Row | None:
+        with self.fuse.step("accept"):
+            return self.rows.insert(change)
+
     def partition(self, pk: str) -> dict[str, Row]:
         with self.fuse.step("read"):
             return self.rows.partition(pk)
 
     def _point(self, changes: tuple[Change, ...]) -> str:
         first = changes[0]
-        for kind, point in (("pace#", "pace"), ("approval#", "ask")):
+        for kind, point in (("pace#", "pace"), ("approval#", "ask"), ("resource#", "claim"), ("word#", "word")):
             if first.key.pk.startswith(kind):
                 return point
         status = (first.values or {}).get("status")
         if len([change for change in changes if not change.key.pk.startswith("audit#")]) > 1:
-            return {"in_progress": "claim", "waiting": "release"}.get(str(status), "conclude")
+            return "release" if status == "waiting" else "conclude"
+        if status == "in_progress":
+            return "mark"
         [before] = self.rows.read(first.key)
         return "settle" if before is not None and before.values.get("status") == status else "end"
 
@@ -417,7 +426,8 @@ class World:
         return Command.model_validate({**made, **more})
 
     def send(self, command: Command) -> str:
-        """Put a command into the queue; its body, for sending copies."""
+        """Accept a command and put it into the queue, as the intake does; its body, for sending copies."""
+        self.ledger.accept(command)
         body = command.to_json()
         self.queue.send(body)
         return body
@@ -550,7 +560,7 @@ class Process:
         session.trust_env = False
         session.mount("https://", self.transport)
         ledger = Ledger(rows, TERMS, world.clock)
-        self.budget = Budget(Pacing(rows, world.rate, world.clock, lane))
+        self.budget = Budget(Pacing(rows, world.rate, world.clock, lane, world.signals))
         tallyfy = HttpTallyfy(
             session,
             URL,
@@ -650,6 +660,7 @@ class Undertaker:
         given = {"not_after": self.world.clock() + timedelta(days=60), **more}
         delivery = str(given.pop("delivery", f"delete-{thing_id}-{self.world.clock()}"))
         command = self.world.command(resource, thing_id, Action.DELETE, delivery, **given)
+        self.world.ledger.accept(command)
         self.world.purge_queue.send(command.to_json())
         return command
 
@@ -809,7 +820,7 @@ class Night:
             rows=rows,
             ledger=ledger,
             tallyfy=tallyfy,
-            pacing=Pacing(rows, world.pacing.rate, world.clock),
+            pacing=Pacing(rows, world.pacing.rate, world.clock, signals=world.signals),
             queue=FragileQueue(self.queue, self.fuse),
             bulk=FragileQueue(self.bulk, self.fuse),
             purge=FragileQueue(self.purge, self.fuse),

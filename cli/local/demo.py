@@ -251,7 +251,7 @@ class Show:
         step.check("somebody else may", other.get("stands") == "approved")
         self._ended(step, answer, "delete process (400 d)", id, Action.DELETE, Status.DONE)
         step.check("the simulator has it deleted", self._state(id) == "deleted")
-        self._exported(step, f"exports/{ORG}/run/{id}/{answer.intent_id}")
+        self._exported(step, answer.intent_id)
 
     def grace(self, step: Step) -> None:
         """Approved, and still too young: it waits for its day, and a refusal ends another."""
@@ -305,10 +305,11 @@ class Show:
         told: Mapping[str, object] = answer.json()
         return told
 
-    def _exported(self, step: Step, folder: str) -> None:
-        """Read the export back from the bucket, as an auditor would."""
-        found = self.stack.exports()
-        manifest, wrong = verify(found, folder)
+    def _exported(self, step: Step, intent_id: str) -> None:
+        """Read the export that the ledger names back from the bucket, as an auditor would."""
+        row = self.stack.intent(intent_id)
+        folder = json.loads(row.evidence).get("export") if row is not None and row.evidence else None
+        manifest, wrong = verify(self.stack.exports(), str(folder))
         step.check("its export is complete and every checksum agrees", manifest and manifest.complete and not wrong)
         if manifest:
             parts = f"{len(manifest.parts)} parts, {sum(part.size for part in manifest.parts):,} bytes"

@@ -176,6 +176,9 @@ class Crowded:
             raise Contention
         self.rows.write(*changes)
 
+    def insert(self, change: Change) -> Row | None:
+        return self.rows.insert(change)
+
     def partition(self, pk: str) -> dict[str, Row]:
         return self.rows.partition(pk)
 

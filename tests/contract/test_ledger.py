@@ -11,10 +11,10 @@ import pytest
 
 from lifecycle.adapters.ledger import Claim, Ended, Hold, HoldKind, LeaseLost, Ledger
 from lifecycle.adapters.rows import Change, Key, Row, Rows, Value
-from lifecycle.judgement.transitions import Busy, Conflict, Debt, End, IntentRow, Status, millis
+from lifecycle.judgement.transitions import Busy, Conflict, Debt, End, IntentRow, Status, as_old_as, millis
 from lifecycle.words.capabilities import Action, Resource, State
 from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Retryable, Throttled
+from lifecycle.words.errors import Code, Rejected, Retryable, Throttled
 from lifecycle.words.intents import intent_id
 from lifecycle.words.things import Thing
 from tests.builders import ID_KEY, NOW, ORG, THING, Clock, command
@@ -60,8 +60,34 @@ def test_an_unknown_intent_has_no_story(ledger: Ledger) -> None:
     assert ledger.find(command().intent_id) is None
 
 
-def test_a_claim_is_recorded_with_who_and_why_before_anything_is_done(ledger: Ledger) -> None:
-    won(ledger.claim(command()))
+def test_an_accepted_command_is_recorded_before_it_is_enqueued(ledger: Ledger) -> None:
+    ledger.accept(command())
+    row = ledger.find(command().intent_id)
+    assert row is not None
+    assert (row.status, row.issued_at, row.not_after) == (
+        Status.ACCEPTED,
+        millis(command().issued_at),
+        millis(command().not_after),
+    )
+
+
+def test_a_repeated_delivery_is_as_old_as_its_first(ledger: Ledger, clock: Clock) -> None:
+    ledger.accept(command())
+    clock.advance(timedelta(days=1))
+    again = command(issued_at=clock().isoformat())
+    standing = ledger.accept(again)
+    assert as_old_as(standing, again) == command()
+
+
+def test_a_name_that_stands_for_another_command_is_refused(ledger: Ledger) -> None:
+    ledger.accept(command())
+    with pytest.raises(Rejected) as refused:
+        ledger.accept(command(reason="Another one."))
+    assert refused.value.code is Code.INTENT_CONFLICT
+
+
+def test_a_call_is_recorded_with_who_and_why_before_it_is_made(ledger: Ledger) -> None:
+    ledger.mark(won(ledger.claim(command())))
     row = ledger.find(command().intent_id)
     assert row is not None
     assert (row.status, row.attempts, row.lease_until) == (Status.IN_PROGRESS, 1, millis(NOW + LEASE))
@@ -85,7 +111,7 @@ def test_another_thing_is_not_held_up(ledger: Ledger) -> None:
 
 
 def test_a_lease_that_ran_out_is_taken_over_in_doubt(ledger: Ledger, clock: Clock) -> None:
-    first = won(ledger.claim(command()))
+    first = ledger.mark(won(ledger.claim(command())))
     clock.advance(LEASE - timedelta(milliseconds=1))
     assert isinstance(ledger.claim(command()), Busy)
     clock.advance(timedelta(milliseconds=1))
@@ -106,6 +132,7 @@ def test_who_lost_the_lease_records_nothing(ledger: Ledger, clock: Clock) -> Non
 
 
 def test_the_same_intent_with_another_meaning_is_a_conflict_before_and_after_its_end(ledger: Ledger) -> None:
+    ledger.accept(command())
     claim = won(ledger.claim(command()))
     assert ledger.claim(command(reason="Another one.")) == Conflict()
     settled(ledger, ledger.conclude(claim, DONE))
@@ -210,10 +237,17 @@ def test_a_later_copy_does_not_make_an_intent_newer(ledger: Ledger) -> None:
 
 
 def test_an_older_command_does_not_come_in_behind_a_newer_one_that_was_cut_off(ledger: Ledger, clock: Clock) -> None:
-    won(ledger.claim(issued(5, "newer", Action.RESTORE)))
+    ledger.mark(won(ledger.claim(issued(5, "newer", Action.RESTORE))))
     clock.advance(LEASE)
     assert ended(ledger.claim(issued(0, "old"))).intent.status is Status.SUPERSEDED
     won(ledger.claim(issued(9, "newest")))
+
+
+def test_an_older_command_goes_on_where_a_newer_one_died_before_its_call(ledger: Ledger, clock: Clock) -> None:
+    ledger.accept(issued(5, "newer", Action.RESTORE))
+    won(ledger.claim(issued(5, "newer", Action.RESTORE)))
+    clock.advance(LEASE)
+    won(ledger.claim(issued(0, "old")))
 
 
 def test_what_comes_too_late_expires(ledger: Ledger, clock: Clock) -> None:
@@ -224,7 +258,7 @@ def test_what_comes_too_late_expires(ledger: Ledger, clock: Clock) -> None:
 
 def test_after_the_sixth_cut_off_attempt_it_is_dead_and_stays_in_doubt(ledger: Ledger, clock: Clock) -> None:
     for attempt in range(1, 7):
-        claim = won(ledger.claim(command()))
+        claim = ledger.mark(won(ledger.claim(command())))
         assert ledger.is_last_attempt(claim) is (attempt == 6)
         clock.advance(LEASE)
     dead = ended(ledger.claim(command())).intent
@@ -242,7 +276,7 @@ def test_an_operators_copy_opens_again_what_died_and_starts_counting_anew(ledger
 
 
 def test_giving_up_ends_what_nobody_works_on_and_nothing_else(ledger: Ledger, clock: Clock) -> None:
-    claim = won(ledger.claim(command()))
+    claim = ledger.mark(won(ledger.claim(command())))
     assert ledger.give_up(command(), TOO_LONG) is None
     clock.advance(LEASE)
     dead = ended(ledger.give_up(command(), TOO_LONG))
@@ -359,6 +393,9 @@ class Failing:
     def write(self, *changes: Change) -> None:
         self.rows.write(*changes)
 
+    def insert(self, change: Change) -> Row | None:
+        return self.rows.insert(change)
+
     def partition(self, pk: str) -> dict[str, Row]:
         raise Retryable(Code.UNAVAILABLE, f"{pk} could not be read (made up).")
 
@@ -411,6 +448,9 @@ class Overtaken:
             meanwhile, self.meanwhile = self.meanwhile, None
             meanwhile()
         self.rows.write(*changes)
+
+    def insert(self, change: Change) -> Row | None:
+        return self.rows.insert(change)
 
     def partition(self, pk: str) -> dict[str, Row]:
         return self.rows.partition(pk)
@@ -505,7 +545,7 @@ def test_every_hold_of_an_organization_is_told_with_its_reason(ledger: Ledger) -
 
 def test_a_story_is_recalled_with_the_version_that_settles_it(ledger: Ledger) -> None:
     assert ledger.recall(command().intent_id) is None
-    won(ledger.claim(command()))
+    ledger.mark(won(ledger.claim(command())))
     told = ended(ledger.recall(command().intent_id))
     assert (told.intent.status, told.intent.id) == (Status.IN_PROGRESS, THING)
 
@@ -523,5 +563,9 @@ def test_a_rejection_without_a_claim_keeps_its_own_code_and_no_thing(ledger: Led
 
 def test_two_finds_of_different_things_for_one_intent_never_act_both(ledger: Ledger) -> None:
     searching = command(id=None, find={"tag": "deal-7"})
-    won(ledger.claim(searching.model_copy(update={"id": THING})))
+    one = won(ledger.claim(searching.model_copy(update={"id": THING})))
+    other = won(ledger.claim(searching.model_copy(update={"id": "6f" * 16})))
+    ledger.mark(one)
+    with pytest.raises(LeaseLost):
+        ledger.mark(other)
     assert isinstance(ledger.claim(searching.model_copy(update={"id": "6f" * 16})), Busy)

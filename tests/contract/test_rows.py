@@ -229,3 +229,38 @@ def test_a_partition_is_read_whole_and_alone(rows: Rows) -> None:
     assert sorted(found) == [f"run#{number:03d}" for number in range(120)]
     assert {(row.values["reason"], row.version) for row in found.values()} == {(long, 1)}
     assert rows.partition("holds#none") == {}
+
+
+def test_a_row_is_inserted_once_and_whoever_comes_second_gets_what_stands(rows: Rows) -> None:
+    assert rows.insert(Change(ONE, {"n": 1}, 0, expires_at=2_000_000_000)) is None
+    assert rows.insert(Change(ONE, {"n": 2}, 0)) == Row({"n": 1}, 1)
+    assert rows.read(ONE) == [Row({"n": 1}, 1)]
+
+
+def test_of_many_that_insert_at_once_exactly_one_does(rows: Rows) -> None:
+    start, found = threading.Barrier(8), []
+
+    def insert(number: int) -> None:
+        start.wait()
+        found.append(rows.insert(Change(ONE, {"n": number}, 0)))
+
+    threads = [threading.Thread(target=insert, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert found.count(None) == 1
+    assert all(one is None or [one] == rows.read(ONE) for one in found)
+
+
+def test_where_the_answer_does_not_bring_the_row_it_is_read(table: DynamoRows) -> None:
+    """A transaction at work on the row refuses the write as well, and its answer has no item."""
+    table.insert(Change(ONE, {"n": 1}, 0))
+    with Stubber(table._client) as stub:
+        stub.add_client_error("put_item", "TransactionConflictException")
+        stub.add_response("get_item", {"Item": table._item(Change(ONE, {}, 0), {"n": 1})})
+        assert table.insert(Change(ONE, {"n": 2}, 0)) == Row({"n": 1}, 1)
+        stub.add_client_error("put_item", "TransactionConflictException")
+        stub.add_response("get_item", {})
+        with pytest.raises(Contention):
+            table.insert(Change(ONE, {"n": 2}, 0))

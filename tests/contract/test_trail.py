@@ -141,15 +141,29 @@ class Heard:
         self.rows.write(*changes)
         self.writes.append([change.key.pk.split("#")[0] for change in changes])
 
+    def insert(self, change: Change) -> Row | None:
+        self.writes.append([change.key.pk.split("#")[0]])
+        return self.rows.insert(change)
+
     def partition(self, pk: str) -> dict[str, Row]:
         return self.rows.partition(pk)
 
 
-def test_a_command_costs_one_more_row_than_without_a_record(rows: Rows, clock: Clock) -> None:
+def units(writes: list[list[str]]) -> int:
+    """Write units of DynamoDB for rows of up to 1 KB: one each, two each in a transaction."""
+    return sum(len(rows) * (1 if len(rows) == 1 else 2) for rows in writes)
+
+
+def test_a_command_costs_ten_write_units_and_a_restore_one_more(rows: Rows, clock: Clock) -> None:
     heard = Heard(rows)
     ledger = Ledger(heard, TERMS, clock)
-    settled(ledger, ledger.conclude(claimed(ledger, command()), DONE))
-    assert heard.writes == [["intent", "resource"], ["intent", "resource", "audit"], ["intent"]]
+    ledger.accept(command())
+    settled(ledger, ledger.conclude(ledger.mark(claimed(ledger, command())), DONE))
+    assert heard.writes == [["intent"], ["resource"], ["intent"], ["intent", "resource", "audit"], ["intent"]]
+    assert units(heard.writes) == 10
+    heard.writes.clear()
+    ledger.accept(command(action="restore", intent_id=another("restore").intent_id))
+    assert heard.writes == [["intent"], ["word"]]
     heard.writes.clear()
     ended = ledger.give_up(another("given up"), TOO_LONG)
     assert ended is not None
@@ -171,6 +185,9 @@ class Refusing:
             raise Contention
         self.rows.write(*changes)
 
+    def insert(self, change: Change) -> Row | None:
+        return self.rows.insert(change)
+
     def partition(self, pk: str) -> dict[str, Row]:
         return self.rows.partition(pk)
 
@@ -178,7 +195,7 @@ class Refusing:
 def test_nothing_ends_without_its_record(rows: Rows, clock: Clock) -> None:
     ledger = Ledger(Refusing(rows), TERMS, clock)
     with pytest.raises(LeaseLost):
-        ledger.conclude(claimed(ledger, command()), DONE)
+        ledger.conclude(ledger.mark(claimed(ledger, command())), DONE)
     found = ledger.find(command().intent_id)
     assert found is not None
     assert found.status is Status.IN_PROGRESS

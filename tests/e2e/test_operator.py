@@ -76,9 +76,10 @@ def test_a_permanent_delete_waits_for_somebody_and_is_exported_first(bench: Benc
     assert end["status"] == "done", end
     assert bench.simulator.effects("delete", run) == 1
     s3 = bench.stack.session().client("s3", endpoint_url=bench.stack.endpoint_url)
-    kept = s3.get_object(
-        Bucket=bench.stack.outputs["ExportsBucketName"], Key=f"exports/{ORG}/run/{run}/{intent_id}/manifest.json"
-    )
+    bucket, prefix = bench.stack.outputs["ExportsBucketName"], f"exports/{ORG}/run/{run}/{intent_id}-"
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+    [name] = [one["Key"] for one in listed if one["Key"].endswith("/manifest.json")]
+    kept = s3.get_object(Bucket=bucket, Key=name)
     manifest = Manifest.parse(kept["Body"].read())
     assert manifest.complete
     assert manifest.counts["tasks"] == 1

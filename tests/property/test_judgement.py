@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -78,7 +79,6 @@ circumstances = st.builds(
     now=moments,
     minimum_archive_age=st.integers(1, 4000).map(lambda days: timedelta(days=days)),
     may_be_irreversible=st.booleans(),
-    hold=st.one_of(st.none(), st.just("a lawsuit")),
     in_doubt=st.booleans(),
     deleted_before=st.booleans(),
 )
@@ -99,8 +99,6 @@ def test_nothing_irreversible_happens_unless_every_condition_holds(
     assert seen.state is not doing.reaches
     assert seen.run_id is None
     assert seen.one_off is (True if asked.resource is Resource.TASK else None)
-    if doing.action is not Action.RESTORE:
-        assert facts.hold is None
     if doing.irreversible:
         assert facts.may_be_irreversible
     if doing.archived_first:
@@ -323,7 +321,7 @@ rows = st.builds(
         lease_until=lease,
         maybe_acted=doubt,
     ),
-    st.sampled_from([status for status in Status if status is not Status.ACCEPTED]),
+    st.sampled_from(Status),
     st.integers(0, 7),
     st.integers(0, 3),
     numbers,
@@ -343,21 +341,25 @@ resources = st.one_of(
 
 
 @MANY
-@given(st.one_of(st.none(), rows), st.one_of(st.none(), resources), st.integers(0, 4), numbers)
+@given(
+    st.one_of(st.none(), rows), st.one_of(st.none(), resources), st.one_of(st.none(), rows), st.integers(0, 4), numbers
+)
 def test_a_claim_is_won_only_where_nobody_else_is_at_work(
-    intent: IntentRow | None, resource: ResourceRow | None, redrive: int, now: int
+    intent: IntentRow | None, resource: ResourceRow | None, holder: IntentRow | None, redrive: int, now: int
 ) -> None:
-    answer = claim(intent, resource, COMMAND, redrive=redrive, now=now, lease=90_000, most_attempts=6)
+    answer = claim(intent, resource, COMMAND, holder=holder, redrive=redrive, now=now, lease=90_000, most_attempts=6)
     match answer:
         case Claimed():
             assert intent is None or intent.lease_until <= now
             assert intent is None or intent.status in OPEN or redrive > intent.redrive
-            assert resource is None or resource.lease_until <= now or resource.lease_intent == COMMAND.intent_id
+            assert resource is None or resource.lease_until <= now
             assert resource is None or resource.newest_concluded <= answer.intent.issued_at
             assert (
                 resource is None
                 or resource.lease_intent == COMMAND.intent_id
                 or resource.lease_issued <= answer.intent.issued_at
+                or holder is None
+                or not (holder.maybe_acted or holder.status is Status.IN_PROGRESS)
             )
             assert 1 <= answer.intent.attempts <= 6
             assert intent is None or not intent.maybe_acted or answer.intent.maybe_acted
@@ -387,3 +389,26 @@ def test_only_a_doubt_leaves_the_thing_locked(
         held = (won.resource.lease_until, COMMAND.intent_id) if doubt else (0, "")
         assert (freed.lease_until, freed.lease_intent) == held
     assert concluded.newest_concluded >= (resource.newest_concluded if resource else 0)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["ask", "fail"]), st.floats(0, 20), st.floats(0, 0.999)), max_size=200),
+)
+def test_while_the_breaker_is_open_two_probes_are_never_closer_than_half_of_the_first_delay(
+    steps: list[tuple[str, float, float]],
+) -> None:
+    rate, now, probes = Rate(6000, 600), 1_000 * SECOND, []
+    bucket = Bucket()
+    for thing in "abc":
+        bucket = pace.failed(bucket, thing, now, 0.0)
+    waiting = False
+    for step, seconds, roll in steps:
+        now += int(seconds * SECOND)
+        if step == "fail" and waiting:
+            bucket, waiting = pace.failed(bucket, "a", now, roll, probe=True), False
+        else:
+            bucket, grant = pace.take(bucket, rate, 20, now)
+            waiting = waiting or grant.calls > 0
+            probes += [now] if grant.calls else []
+    # It fails with a delay of 30 seconds or more, of which at least half is waited.
+    assert all(after - before >= 15 * SECOND for before, after in pairwise(probes))

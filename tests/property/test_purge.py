@@ -12,9 +12,8 @@ from cli.local.simulator import Fault
 from cli.local.simulator.world import Run, Task, Thread
 from lifecycle.judgement.approvals import Stand
 from lifecycle.judgement.transitions import Status, millis
-from lifecycle.usecases.export import folder_of, verify
+from lifecycle.usecases.export import verify
 from lifecycle.words.capabilities import Resource, State
-from lifecycle.words.commands import Command
 from lifecycle.words.errors import LifecycleError
 from tests.builders import ORG
 from tests.worlds import ANY_STEP, Fuse, Undertaker
@@ -69,7 +68,7 @@ class Life:
         assert request.approved_by, call
         assert set(request.approved_by) <= {"bob", "cleo"}, call
         assert not self.held, call
-        manifest, wrong = verify(world.objects, folder(self.command))
+        manifest, wrong = verify(world.objects, self.folder)
         assert manifest is not None, call
         assert (manifest.complete, wrong) == (True, ()), call
         if world.state(Resource.RUN, RUN) is State.GONE:
@@ -80,6 +79,11 @@ class Life:
         assert shown["title"] == self.run.name, call
         assert datetime.fromisoformat(shown["archived_at"]) == self.run.archived_at, call
         assert (manifest.name, manifest.made_at >= self.run.last_updated) == (self.run.name, True), call
+
+    @property
+    def folder(self) -> str:
+        """Where the export lies that the ledger names."""
+        return str(json.loads(self.burying.world.intent(self.command.intent_id).evidence)["export"])
 
     def take(self, step: Step) -> None:
         what, number = step
@@ -138,10 +142,6 @@ class Life:
                 pass
 
 
-def folder(command: Command) -> str:
-    return folder_of(ORG, command.resource, command.thing_id, command.intent_id)
-
-
 @settings(max_examples=300)
 @given(st.sampled_from([10, 29, 40, 40]), st.lists(STEPS, max_size=10), st.lists(STEPS, max_size=10))
 def test_nothing_is_deleted_unless_everything_holds_and_nothing_twice(
@@ -161,9 +161,9 @@ def test_nothing_is_deleted_unless_everything_holds_and_nothing_twice(
     assert row.status not in {Status.WAITING, Status.IN_PROGRESS}, (row.code, "it waits for ever")
     assert (burying.world.state(Resource.RUN, RUN) is State.GONE) == bool(acted)
     if acted:
-        manifest, wrong = verify(burying.world.objects, folder(life.command))
+        manifest, wrong = verify(burying.world.objects, life.folder)
         assert manifest is not None
         assert (manifest.complete, wrong) == (True, ())
     if row.status is Status.DONE:
         assert acted
-        assert json.loads(row.evidence)["export"] == folder(life.command)
+        assert json.loads(row.evidence)["export"] == life.folder

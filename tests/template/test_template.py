@@ -613,16 +613,20 @@ class TestRights:
     def test_no_function_can_write_a_hold(self, template: Template, function: str) -> None:
         assert "holds#*" not in keys(template, function).get("dynamodb:PutItem", set())
 
-    @pytest.mark.parametrize("function", ["WebhookFunction", "EventFunction", "StatusFunction"])
-    def test_who_takes_in_reads_intents_only(self, template: Template, function: str) -> None:
-        assert keys(template, function) == {"dynamodb:GetItem": {"intent#*"}}
+    @pytest.mark.parametrize("function", ["WebhookFunction", "EventFunction"])
+    def test_who_takes_in_records_what_was_accepted_and_nothing_else(self, template: Template, function: str) -> None:
+        accepted = {"intent#*", "word#*", "waiting#*"}
+        assert keys(template, function) == {"dynamodb:GetItem": accepted, "dynamodb:PutItem": accepted}
+
+    def test_who_tells_what_became_of_a_command_reads_intents_only(self, template: Template) -> None:
+        assert keys(template, "StatusFunction") == {"dynamodb:GetItem": {"intent#*"}}
 
     @pytest.mark.parametrize("function", TAKES_APPROVALS)
     def test_who_takes_approvals_keeps_them_and_reads_intents(self, template: Template, function: str) -> None:
         assert keys(template, function) == {
-            "dynamodb:GetItem": {"intent#*", "approval#*"},
+            "dynamodb:GetItem": {"intent#*", "word#*", "approval#*"},
             "dynamodb:Query": {"approval#*"},
-            "dynamodb:PutItem": {"approval#*", "audit#2*"},
+            "dynamodb:PutItem": {"intent#*", "word#*", "approval#*", "audit#2*"},
         }
 
     def test_who_asks_for_approval_and_who_takes_it_are_the_only_ones_to_touch_it(self, template: Template) -> None:
@@ -631,15 +635,18 @@ class TestRights:
 
     @pytest.mark.parametrize("function", WORKERS)
     def test_a_worker_keeps_intents_leases_and_pace(self, template: Template, function: str) -> None:
-        kept = {"intent#*", "resource#*", "pace#*"}
+        kept = {"intent#*", "resource#*", "word#*", "pace#*"}
         if function == "PurgeFunction":
             kept |= {"approval#*"}  # It asks for approval; only others give it.
+        waits = {"waiting#*"} if function == "PurgeFunction" else set()
+        # Right before a call it reads whether its plan was taken back.
+        heard = {"holds#*", "sweep#*"}
         # Of the trail it reads nothing but a record of its own whose answer was lost.
         recorded = {"audit#2*"} if function == "PurgeFunction" else set()
         assert keys(template, function) == {
-            "dynamodb:GetItem": kept | {"holds#*"} | recorded,
-            "dynamodb:BatchGetItem": kept | {"holds#*"},
-            "dynamodb:PutItem": kept | {"audit#2*"},
+            "dynamodb:GetItem": kept | heard | recorded | waits,
+            "dynamodb:BatchGetItem": kept | heard,
+            "dynamodb:PutItem": kept | {"audit#2*"} | waits,
             "dynamodb:Query": {"holds#*"},
         }
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lifecycle.judgement.guards import Circumstances, Verdict, rule
+from lifecycle.judgement.guards import Circumstances, Undone, Verdict, rule
 from lifecycle.words.capabilities import Resource, State
 from lifecycle.words.errors import Code
 from lifecycle.words.things import Thing
@@ -40,10 +40,10 @@ RESTORE: Mapping[str, object] = {"action": "restore"}
 DELETE: Mapping[str, object] = {"action": "delete"}
 DELETE_TAG: Mapping[str, object] = {"action": "delete", "resource": "tag"}
 NO_RIGHT = replace(FACTS, may_be_irreversible=False)
-HELD = replace(FACTS, hold="It is on hold: a lawsuit")
 IN_DOUBT = replace(FACTS, in_doubt=True)
 SECOND = timedelta(seconds=1)
 TAGS = frozenset({"VIP", "test"})
+LAST = Undone("", LONG_AGO)
 
 CASES = {
     # what may be done
@@ -72,12 +72,12 @@ CASES = {
     # what is so already
     "archiving an archived process changes nothing": Case(archived(), Verdict.NOTHING, Code.NOTHING_TO_DO, ARCHIVE),
     "restoring an active process changes nothing": Case(seen(), Verdict.NOTHING, Code.NOTHING_TO_DO, RESTORE),
-    "what is so already needs no right and minds no hold": Case(
+    "what is so already needs no right": Case(
         archived(Resource.TEMPLATE),
         Verdict.NOTHING,
         Code.NOTHING_TO_DO,
         {**ARCHIVE, "resource": "template", "expect": {"name": "other"}},
-        replace(NO_RIGHT, hold="a lawsuit"),
+        NO_RIGHT,
     ),
     "a tag that shows its deletion is gone": Case(
         seen(Resource.TAG, State.GONE), Verdict.NOTHING, Code.NOTHING_TO_DO, DELETE_TAG
@@ -91,7 +91,7 @@ CASES = {
     "a delete in doubt is found done": Case(None, Verdict.REACHED, Code.CONFIRMED, DELETE, IN_DOUBT),
     "an archive in doubt is done if it did not happen": Case(seen(), Verdict.ACT, Code.ACTED, ARCHIVE, IN_DOUBT),
     "a delete in doubt is guarded like the first": Case(
-        archived(), Verdict.REJECT, Code.HELD, DELETE, replace(HELD, in_doubt=True)
+        archived(), Verdict.REJECT, Code.RIGHT_MISSING, DELETE, replace(NO_RIGHT, in_doubt=True)
     ),
     # what is not there
     "archiving what is not there": Case(None, Verdict.REJECT, Code.NOT_FOUND, ARCHIVE),
@@ -123,12 +123,24 @@ CASES = {
         Code.PROCESS_TASK,
         {**DELETE, "resource": "task"},
     ),
-    # holds
-    "archiving what is held": Case(seen(), Verdict.REJECT, Code.HELD, ARCHIVE, HELD),
-    "deleting what is held": Case(archived(), Verdict.REJECT, Code.HELD, DELETE, HELD),
-    "deleting a tag that is held": Case(seen(Resource.TAG, uses=0), Verdict.REJECT, Code.HELD, DELETE_TAG, HELD),
-    "a hold without words is a hold": Case(archived(), Verdict.REJECT, Code.HELD, DELETE, replace(FACTS, hold="")),
-    "a hold does not keep a restore": Case(archived(), Verdict.ACT, Code.ACTED, RESTORE, HELD),
+    # undo
+    "an undo of what was done last": Case(archived(), Verdict.ACT, Code.ACTED, RESTORE, replace(FACTS, undone=LAST)),
+    "an undo where a newer command was carried out since": Case(
+        archived(), Verdict.OVERTAKEN, Code.SUPERSEDED, RESTORE, replace(FACTS, undone=replace(LAST, newer="int_newer"))
+    ),
+    "an undo of what somebody archived again by hand": Case(
+        archived(at=LONG_AGO + SECOND), Verdict.OVERTAKEN, Code.SUPERSEDED, RESTORE, replace(FACTS, undone=LAST)
+    ),
+    "an undo of what has not ended yet": Case(
+        archived(), Verdict.ACT, Code.ACTED, RESTORE, replace(FACTS, undone=Undone("", None))
+    ),
+    "an undo in doubt that did not happen is not overtaken by itself": Case(
+        archived(),
+        Verdict.ACT,
+        Code.ACTED,
+        RESTORE,
+        replace(FACTS, in_doubt=True, undone=replace(LAST, newer="int_itself")),
+    ),
     # rights
     "deleting without the right": Case(archived(), Verdict.REJECT, Code.RIGHT_MISSING, DELETE, NO_RIGHT),
     "archiving a template without the right": Case(
@@ -232,7 +244,7 @@ def test_every_code_that_a_look_can_lead_to_has_a_case() -> None:
         Code.PROCESS_TASK,
         Code.CANNOT_TELL,
         Code.CHANGED,
-        Code.HELD,
+        Code.SUPERSEDED,
         Code.NOT_ARCHIVED,
         Code.TOO_YOUNG,
         Code.AGE_UNKNOWN,
@@ -259,10 +271,6 @@ def test_a_refusal_names_what_changed_but_not_to_what() -> None:
     ruling = rule(command(expect={"name": "Onboard Globex"}), seen(), FACTS)
     assert "name changed" in ruling.reason
     assert "Acme" not in ruling.reason
-
-
-def test_a_refusal_names_the_reason_of_the_hold() -> None:
-    assert "a lawsuit" in rule(command(), seen(), HELD).reason
 
 
 def test_the_same_moment_with_and_without_milliseconds_is_no_change() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from lifecycle.adapters.ledger import Claim
 from lifecycle.adapters.queues import MemoryQueue
+from lifecycle.adapters.rows import Change, Key
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import Signal
 from lifecycle.judgement.http import problem
@@ -317,16 +318,36 @@ def test_without_the_queue_nothing_is_accepted(clock: Clock) -> None:
 # --- the status of an intent ---
 
 
-def test_an_intent_without_a_row_is_accepted(entrance: Entrance) -> None:
+def test_an_accepted_command_waits_for_a_worker(entrance: Entrance, clock: Clock) -> None:
     name = entrance.accept(body()).intent_id
-    assert entrance.lookup.status_of(name) == (Status.ACCEPTED, "It is in the queue.")
+    status, reason = entrance.lookup.status_of(name)
+    assert (status, reason) == (Status.ACCEPTED, "It was accepted. No worker has begun it yet.")
+    clock.advance(timedelta(days=15))
+    assert "its time has passed" in entrance.lookup.status_of(name)[1]
+
+
+def test_a_name_without_a_record_is_not_said_to_be_in_a_queue(entrance: Entrance) -> None:
+    with pytest.raises(Rejected, match="no record of this command") as refusal:
+        entrance.lookup.status_of(intent_id(ID_KEY, "operator", "forgotten"))
+    assert refusal.value.code is Code.UNKNOWN_INTENT
+
+
+def test_an_end_that_this_release_does_not_know_is_told_and_breaks_nothing(entrance: Entrance) -> None:
+    name = entrance.accept(body()).intent_id
+    [row] = entrance.rows.read(Key(f"intent#{name}", "intent"))
+    assert row is not None
+    changed = {**row.values, "status": "postponed"}
+    entrance.rows.write(Change(Key(f"intent#{name}", "intent"), changed, row.version))
+    status, reason = entrance.lookup.status_of(name)
+    assert (status, "postponed" in reason) == (Status.WAITING, True)
 
 
 def test_an_intent_with_a_row_says_where_it_is(entrance: Entrance) -> None:
     accepted = entrance.accept(body())
     claim = entrance.ledger.claim(accepted)
-    assert entrance.lookup.status_of(accepted.intent_id)[0] is Status.IN_PROGRESS
     assert isinstance(claim, Claim)
+    claim = entrance.ledger.mark(claim)
+    assert entrance.lookup.status_of(accepted.intent_id)[0] is Status.IN_PROGRESS
     entrance.ledger.release(claim, Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
     assert entrance.lookup.status_of(accepted.intent_id) == (Status.WAITING, "Not now.")
 

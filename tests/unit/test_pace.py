@@ -2,7 +2,20 @@
 
 import pytest
 
-from lifecycle.judgement.pace import LONGEST_LINE, SECOND, Bucket, Grant, Lane, Rate, block, give_back, overdraw, take
+from lifecycle.judgement.pace import (
+    LONGEST_LINE,
+    SECOND,
+    Bucket,
+    Grant,
+    Lane,
+    Rate,
+    block,
+    failed,
+    give_back,
+    overdraw,
+    take,
+    worked,
+)
 
 RATE = Rate(60, 5)
 AT = 1_000 * SECOND
@@ -111,3 +124,55 @@ def test_a_sweep_stands_in_its_own_line_and_sees_the_slots_that_people_took() ->
     bucket, first = take(bucket, rate, 4, 0, Lane.BULK)
     _, second = take(bucket, rate, 4, 0, Lane.BULK)
     assert (first.wait, second.wait) == (1, 5)
+
+
+def _out(now: int = AT) -> Bucket:
+    """An open breaker, whose first probe may go after 15 seconds."""
+    bucket = Bucket()
+    for thing in "abc":
+        bucket = failed(bucket, thing, now, 1.0)
+    return bucket
+
+
+def test_the_third_thing_that_fails_opens_the_breaker() -> None:
+    bucket = failed(failed(failed(Bucket(), "a", AT, 0.5), "b", AT, 0.5), "a", AT, 0.5)
+    assert not bucket.is_out
+    assert failed(bucket, "c", AT, 0.5).is_out
+
+
+def test_a_call_that_works_between_failures_keeps_the_breaker_closed() -> None:
+    bucket = worked(failed(failed(Bucket(), "a", AT, 0.5), "b", AT, 0.5))
+    assert not failed(bucket, "c", AT, 0.5).is_out
+
+
+def test_while_the_breaker_is_open_nobody_calls_and_everybody_hears_when_the_next_probe_is() -> None:
+    assert take(_out(), RATE, 20, AT + 5 * SECOND)[1] == Grant(0, 10.0, outage=True)
+
+
+def test_one_probe_gets_the_slots_of_one_command_and_the_others_wait_a_minute_for_its_result() -> None:
+    now = AT + 15 * SECOND
+    bucket, grant = take(_out(), RATE, 20, now)
+    assert grant == Grant(2, 0.0, outage=True)
+    assert take(bucket, RATE, 20, now)[1] == Grant(0, 60.0, outage=True)
+
+
+def test_a_probe_waits_for_the_end_of_a_429() -> None:
+    assert take(block(_out(), RATE, 90, AT), RATE, 2, AT + 15 * SECOND)[1] == Grant(0, 75.0, outage=True)
+
+
+def test_a_probe_that_fails_doubles_the_time_to_the_next_up_to_five_minutes() -> None:
+    bucket, waits = _out(), []
+    for _ in range(6):
+        bucket = failed(bucket, "a", AT, 1.0, probe=True)
+        waits.append((bucket.probe_at - AT) // SECOND)
+    assert waits == [30, 60, 120, 240, 300, 300]
+
+
+def test_a_late_failure_of_another_command_moves_no_probe() -> None:
+    assert failed(_out(), "d", AT + 14 * SECOND, 1.0) == _out()
+
+
+def test_a_call_that_works_closes_the_breaker() -> None:
+    bucket = worked(_out())
+    assert bucket == Bucket()
+    assert take(bucket, RATE, 5, AT)[1].calls == 5

@@ -41,6 +41,7 @@ INTAKE = {
     "COMMANDS_DEAD_LETTER_QUEUE_URL": "https://sqs/dead",
     "PURGE_QUEUE_URL": "https://sqs/purge",
     "BUS_NAME": "bus",
+    "LEDGER_DAYS": "400",
     "SCHEDULE_GROUP": "later",
     "SCHEDULE_ROLE_ARN": "arn:aws:iam::123456789012:role/later",
 }

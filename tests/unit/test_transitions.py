@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from lifecycle.judgement.transitions import (
+    CLOCKS_DIFFER,
     DEAD,
     Busy,
     Claim,
@@ -17,13 +18,16 @@ from lifecycle.judgement.transitions import (
     IntentRow,
     ResourceRow,
     Status,
+    accepted,
     claim,
     conclude,
     fail,
     give_up,
+    mark,
     millis,
     release,
     settle,
+    stop,
 )
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code
@@ -44,10 +48,16 @@ def judge(
     resource: ResourceRow | None = None,
     asked: Command = COMMAND,
     *,
+    holder: IntentRow | None = None,
     redrive: int = 0,
     now: int = AT,
 ) -> Claim:
-    return claim(intent, resource, asked, redrive=redrive, now=now, lease=LEASE, most_attempts=MOST)
+    return claim(intent, resource, asked, holder=holder, redrive=redrive, now=now, lease=LEASE, most_attempts=MOST)
+
+
+def marked(intent: IntentRow | None = None, resource: ResourceRow | None = None, *, now: int = AT) -> Claimed:
+    """A claim whose call is about to be made."""
+    return mark(claimed(intent, resource, now=now), "")
 
 
 def claimed(intent: IntentRow | None = None, resource: ResourceRow | None = None, *, now: int = AT) -> Claimed:
@@ -71,24 +81,51 @@ def concluded(answer: Claim) -> IntentRow:
 
 def test_the_first_delivery_is_claimed() -> None:
     won = claimed()
-    assert won.intent.status is Status.IN_PROGRESS
+    assert won.intent.status is Status.WAITING
     assert won.intent.attempts == 1
     assert not won.intent.maybe_acted
-    assert won.intent.lease_until == won.resource.lease_until == AT + LEASE
+    assert won.resource.lease_until == AT + LEASE
     assert won.resource.lease_intent == COMMAND.intent_id
     assert won.intent.issued_at == AT
 
 
+def test_before_its_call_it_is_marked_with_what_is_known_by_then() -> None:
+    before_the_call = mark(claimed(), '{"tasks": 3}').intent
+    assert before_the_call.status is Status.IN_PROGRESS
+    assert before_the_call.lease_until == AT + LEASE
+    assert before_the_call.evidence == '{"tasks": 3}'
+
+
 def test_a_copy_waits_while_another_worker_has_it() -> None:
-    assert judge(claimed().intent, now=AT + 1) == Busy(AT + LEASE)
-    assert judge(claimed().intent, now=AT + LEASE - 1) == Busy(AT + LEASE)
+    for left in (claimed(), marked()):
+        for later in (1, LEASE - 1):
+            assert judge(accepted(COMMAND), left.resource, now=AT + later) == Busy(AT + LEASE)
+    assert judge(marked().intent, now=AT + 1) == Busy(AT + LEASE)
 
 
-def test_what_a_dead_worker_left_is_taken_over_in_doubt() -> None:
-    left = claimed()
+def test_what_a_dead_worker_left_after_its_mark_is_taken_over_in_doubt() -> None:
+    left = marked()
     taken = claimed(left.intent, left.resource, now=AT + LEASE)
     assert taken.intent.attempts == 2
     assert taken.intent.maybe_acted
+
+
+def test_what_a_dead_worker_left_before_its_mark_is_counted_and_in_no_doubt() -> None:
+    taken = claimed(accepted(COMMAND), claimed().resource, now=AT + LEASE)
+    assert taken.intent.attempts == 2
+    assert not taken.intent.maybe_acted
+
+
+def test_six_workers_that_die_before_the_mark_end_it_and_an_operator_starts_the_count_again() -> None:
+    resource: ResourceRow | None = None
+    for _ in range(MOST):
+        resource = claimed(accepted(COMMAND), resource, now=AT).resource
+        resource = replace(resource, lease_until=0)
+    dead = concluded(judge(accepted(COMMAND), resource))
+    assert (dead.status, dead.code, dead.maybe_acted) == (Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, False)
+    again = judge(replace(dead, lease_until=0), resource, redrive=1)
+    assert isinstance(again, Claimed)
+    assert again.intent.attempts == 1
 
 
 def test_another_meaning_under_the_same_name_is_a_conflict() -> None:
@@ -161,14 +198,15 @@ def test_one_worker_at_a_time_has_a_thing() -> None:
     taken = ResourceRow(lease_until=AT + 5, lease_intent="int_other")
     assert judge(resource=taken) == Busy(AT + 5)
     assert isinstance(judge(resource=taken, now=AT + 5), Claimed)
-    assert isinstance(judge(resource=replace(taken, lease_intent=COMMAND.intent_id)), Claimed)
 
 
 def test_an_end_frees_the_thing_and_marks_it_as_the_newest() -> None:
     intent, resource = conclude(claimed(), DONE, now=AT + 5, maybe_acted=False)
     assert (intent.status, intent.code, intent.evidence) == (Status.DONE, "acted", "{}")
     assert intent.concluded_at == AT + 5
-    assert resource == ResourceRow(newest_concluded=AT, newest_action="archive", newest_intent=COMMAND.intent_id)
+    assert resource == ResourceRow(
+        newest_concluded=AT, newest_action="archive", newest_intent=COMMAND.intent_id, newest_at=AT + 5
+    )
 
 
 def test_archiving_a_tag_is_remembered_as_the_deletion_that_it_is() -> None:
@@ -244,23 +282,80 @@ def test_while_a_call_may_still_land_the_thing_stays_leased_for_copies_and_other
 
 
 def test_after_an_answered_failure_a_newer_command_may_begin_at_once_and_an_older_one_may_not() -> None:
-    _, let_go = release(claimed(), Code.UNCERTAIN, "500.", counted=True, maybe_acted=True)
+    doubtful, let_go = release(marked(), Code.UNCERTAIN, "500.", counted=True, maybe_acted=True)
     undo = command(action="restore", intent_id=intent_id(ID_KEY, "operator", "undo"))
     assert isinstance(judge(None, let_go, undo, now=AT + 1), Claimed)
     older = command(
         issued_at=(NOW - timedelta(seconds=1)).isoformat(), intent_id=intent_id(ID_KEY, "operator", "older")
     )
-    assert concluded(judge(None, let_go, older, now=AT + 1)).status is Status.SUPERSEDED
+    assert concluded(judge(None, let_go, older, holder=doubtful, now=AT + 1)).status is Status.SUPERSEDED
 
 
-def test_an_older_command_does_not_follow_a_newer_one_that_was_cut_off() -> None:
-    left = claimed().resource
+def test_an_older_command_does_not_follow_a_newer_one_that_was_cut_off_in_its_call() -> None:
+    left = marked()
     older = command(
         issued_at=(NOW - timedelta(seconds=1)).isoformat(), intent_id=intent_id(ID_KEY, "operator", "older")
     )
-    row = concluded(judge(None, left, older, now=AT + LEASE))
+    row = concluded(judge(None, left.resource, older, holder=left.intent, now=AT + LEASE))
     assert row.status is Status.SUPERSEDED
     assert "begun first" in row.reason
+
+
+@pytest.mark.parametrize("holder", [None, accepted(COMMAND)], ids=["of a plan", "accepted"])
+def test_a_newer_command_that_died_before_its_call_supersedes_nothing(holder: IntentRow | None) -> None:
+    older = command(
+        issued_at=(NOW - timedelta(seconds=1)).isoformat(), intent_id=intent_id(ID_KEY, "operator", "older")
+    )
+    assert isinstance(judge(None, claimed().resource, older, holder=holder, now=AT + LEASE), Claimed)
+
+
+@pytest.mark.parametrize("restore_is_first", [True, False])
+def test_of_two_commands_of_one_millisecond_the_restore_is_newer_whichever_was_concluded_first(
+    restore_is_first: bool,  # noqa: FBT001 - a case
+) -> None:
+    restore = command(action="restore", intent_id=intent_id(ID_KEY, "operator", "the other"))
+    first, second = (restore, COMMAND) if restore_is_first else (COMMAND, restore)
+    won = judge(asked=first)
+    assert isinstance(won, Claimed)
+    _, resource = conclude(won, DONE, now=AT, maybe_acted=False)
+    then = judge(None, resource, second)
+    assert isinstance(then, Concluded) is restore_is_first
+
+
+def test_of_two_archives_of_one_millisecond_one_is_newer_for_everyone() -> None:
+    other = command(intent_id=intent_id(ID_KEY, "operator", "the other"))
+    older, newer = sorted((COMMAND, other), key=lambda asked: asked.intent_id)
+    for first, second in ((older, newer), (newer, older)):
+        won = judge(asked=first)
+        assert isinstance(won, Claimed)
+        _, resource = conclude(won, DONE, now=AT, maybe_acted=False)
+        assert isinstance(judge(None, resource, second), Concluded) is (second is older)
+
+
+def test_a_command_from_the_future_is_refused() -> None:
+    soon = command(issued_at=(NOW + timedelta(milliseconds=CLOCKS_DIFFER)).isoformat())
+    assert isinstance(judge(asked=soon), Claimed)
+    later = command(issued_at=(NOW + timedelta(milliseconds=CLOCKS_DIFFER + 1)).isoformat())
+    row = concluded(judge(asked=later))
+    assert (row.status, row.code) == (Status.REJECTED, Code.INVALID)
+
+
+# --- stopping ---
+
+
+@pytest.mark.parametrize(
+    "row", [accepted(COMMAND), release(claimed(), Code.IN_LINE, "x", counted=False, maybe_acted=False)[0]]
+)
+def test_what_made_no_call_is_stopped_at_once(row: IntentRow) -> None:
+    stopped = stop(row, End(Status.SUPERSEDED, Code.UNDONE, "Ada undid it."), now=AT + 5)
+    assert stopped is not None
+    assert stopped.intent.status is Status.SUPERSEDED
+    assert judge(stopped.intent, now=AT + 6) == Concluded(stopped.intent, fresh=False)
+
+
+@pytest.mark.parametrize("row", [marked().intent, replace(accepted(COMMAND), maybe_acted=True), *map(ended, ENDED)])
+def test_what_may_have_acted_or_has_ended_is_not_stopped(row: IntentRow) -> None:
+    assert stop(row, End(Status.SUPERSEDED, Code.UNDONE, "Ada undid it."), now=AT + 5) is None
 
 
 def test_what_another_meaning_did_is_not_given_up_in_its_name() -> None:
@@ -299,9 +394,12 @@ def test_what_has_ended_is_not_given_up(status: Status) -> None:
 
 
 def test_what_is_being_worked_on_is_not_given_up() -> None:
-    at_work = claimed().intent
-    assert give_up(at_work, COMMAND, TOO_LONG, redrive=0, now=AT + 1, lease=LEASE) is None
-    assert give_up(at_work, COMMAND, TOO_LONG, redrive=0, now=AT + LEASE, lease=LEASE) is not None
+    for at_work in (marked(), Claimed(accepted(COMMAND), claimed().resource)):
+        for later, given in ((1, False), (LEASE, True)):
+            found = give_up(
+                at_work.intent, COMMAND, TOO_LONG, resource=at_work.resource, redrive=0, now=AT + later, lease=LEASE
+            )
+            assert (found is not None) is given
 
 
 # --- commands of a sweep ---
@@ -317,7 +415,8 @@ def _newest(action: str, at: int) -> ResourceRow:
 
 @pytest.mark.parametrize("later", [0, 1, 10**12])
 def test_a_sweep_does_not_take_back_a_restore_since_the_completion(later: int) -> None:
-    asked = _swept(issued_at=(NOW + timedelta(days=9999)).isoformat(), not_after="2099-01-01T00:00:00Z")
+    issued_at = NOW + timedelta(milliseconds=later + 1000)
+    asked = _swept(issued_at=issued_at.isoformat(), not_after="2099-01-01T00:00:00Z")
     row = concluded(judge(None, _newest("restore", AT + later), asked, now=AT + later))
     assert (row.status, row.code) == (Status.SUPERSEDED, Code.TAKEN_BACK)
     assert row.owed == (Debt.ANNOUNCEMENT,)
@@ -340,7 +439,7 @@ def test_a_sweep_that_does_not_know_when_it_was_completed_takes_no_restore_back(
     [(_swept(), "archive"), (_swept(), ""), (command(), "restore"), (command(source="slack"), "restore")],
 )
 def test_only_a_sweep_and_only_a_restore_count_as_taken_back(asked: Command, action: str) -> None:
-    assert isinstance(judge(None, _newest(action, AT), asked), Claimed)
+    assert isinstance(judge(None, _newest(action, AT - 1), asked), Claimed)
 
 
 def test_a_command_of_a_sweep_past_its_time_makes_no_dead_letter() -> None:
@@ -367,7 +466,7 @@ def test_what_has_ended_fails_no_more(status: Status) -> None:
 
 
 def test_what_is_worked_on_or_means_another_thing_does_not_fail() -> None:
-    at_work = claimed().intent
+    at_work = marked().intent
     assert fail(at_work, COMMAND, Code.UNAVAILABLE, "No answer.", redrive=0, now=AT) is None
     other = command(id="6f" * 16)
     row = replace(at_work, status=Status.WAITING, lease_until=0)

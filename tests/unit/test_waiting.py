@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle.judgement.waiting import LONGEST, anew, backoff, clamp, patience, peek
+from lifecycle.judgement.waiting import LONGEST, MOST_RECEIVES, anew, backoff, clamp, outage, patience, peek
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,18 @@ def test_not_now_is_longer_each_time_and_never_shorter_than_was_said(
 ) -> None:
     assert anew(told, receives, base=30, roll=0) == least
     assert most - 1 <= anew(told, receives, base=30, roll=0.999999) <= most
+
+
+@pytest.mark.parametrize(
+    ("until_probe", "receives", "seconds"),
+    [(0, 0, 15), (0, 1, 15), (0, 3, 60), (0, 7, 900), (0, 24, 900), (0, 25, 3600), (0, 89, 3600), (200, 1, 200)],
+)
+def test_a_wait_for_the_end_of_an_outage_grows_and_is_never_shorter_than_until_the_probe(
+    until_probe: float, receives: int, seconds: int
+) -> None:
+    assert outage(until_probe, receives, 0) == seconds
+    assert seconds <= outage(until_probe, receives, 0.999) <= seconds * 1.25 + 1
+
+
+def test_ninety_receives_outlast_an_outage_of_nearly_three_days_whatever_the_dice_say() -> None:
+    assert sum(outage(0, receives, 0) for receives in range(1, MOST_RECEIVES)) > 2.9 * 86400

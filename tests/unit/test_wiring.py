@@ -61,8 +61,8 @@ def test_what_can_destroy_has_what_must_come_first(given: Given) -> None:
     assert made.capabilities == PERMANENT
     assert made.safeguards is not None
     # What is parked comes back into the queue it was taken from, or, if that fails, into its dead letters.
-    schedules = made.safeguards.schedules
-    assert (schedules._queue_arn, schedules._dead_letter_arn) == (  # type: ignore[attr-defined]
+    schedules = made.safeguards.schedules._schedules  # type: ignore[attr-defined]
+    assert (schedules._queue_arn, schedules._dead_letter_arn) == (
         PURGE["QUEUE_ARN"],
         PURGE["DEAD_LETTER_QUEUE_ARN"],
     )

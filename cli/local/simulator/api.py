@@ -87,14 +87,14 @@ def _runs(caller: Caller) -> Answer:
         caller.call.route,
         caller.call.query,
         listing.runs(caller.organization, caller.call.query),
-        lambda run: rows.run_row(caller.organization, run, caller.includes, values),
+        lambda run: rows.run_row(caller.organization, run, caller.includes, values, buried=caller.buried),
     )
 
 
 def _run(caller: Caller) -> Answer:
     values = caller.call.query.get("form_fields_values") == "true"
     run = _found(caller.organization.runs.get(caller.id))
-    return data(rows.run_row(caller.organization, run, caller.includes, values))
+    return data(rows.run_row(caller.organization, run, caller.includes, values, buried=caller.buried))
 
 
 def _run_tasks(caller: Caller) -> Answer:

@@ -27,8 +27,15 @@ def progress(run: Run) -> Json:
     return {"complete": done, "total": total, "percent": round(100 * done / total) if total else 0}
 
 
-def run_row(organization: Organization, run: Run, includes: Includes = frozenset(), values: bool = False) -> Json:
-    """Show a run as reads do."""
+def run_row(
+    organization: Organization,
+    run: Run,
+    includes: Includes = frozenset(),
+    values: bool = False,
+    *,
+    buried: bool = False,
+) -> Json:
+    """Show a run as reads do; `buried` threads are those that went with it into the archive."""
     template = organization.templates.get(run.checklist_id or "")
     row: Json = {
         "id": run.id,
@@ -55,6 +62,8 @@ def run_row(organization: Organization, run: Run, includes: Includes = frozenset
     if "tasks" in includes or "tasks.threads" in includes or "tasks.form_fields" in includes:
         nested = frozenset(name.removeprefix("tasks.") for name in includes if name.startswith("tasks."))
         row["tasks"] = {"data": [task_row(organization, task, nested) for task in shown]}
+    if "threads" in includes:
+        row["threads"] = _thread_rows(run.threads, buried=buried)
     if "tags" in includes:
         row["tags"] = {"data": row["tags"]}
     if "assets" in includes:
@@ -92,7 +101,7 @@ def task_row(organization: Organization, task: Task, includes: Includes = frozen
     if "tags" in includes:
         row["tags"] = {"data": tag_rows(organization, task)}
     if "threads" in includes:
-        row["threads"] = {"data": [thread_row(thread) for thread in task.threads if buried or not thread.deleted_at]}
+        row["threads"] = _thread_rows(task.threads, buried=buried)
     if "assets" in includes:
         row["assets"] = {"data": [asset_row(asset) for asset in task.assets if buried or not asset.deleted_at]}
     for name in includes & {"comments", "form_fields", "activities"}:
@@ -100,6 +109,10 @@ def task_row(organization: Organization, task: Task, includes: Includes = frozen
     for name in includes & {"step", "summary"}:
         row[name] = None
     return row
+
+
+def _thread_rows(threads: Iterable[Thread], *, buried: bool) -> Json:
+    return {"data": [thread_row(thread) for thread in threads if buried or not thread.deleted_at]}
 
 
 def thread_row(thread: Thread) -> Json:
@@ -162,6 +175,8 @@ def template_row(organization: Organization, template: Template, includes: Inclu
     }
     if "tags" in includes:
         row["tags"] = tag_rows(organization, template)
+    if "threads" in includes:
+        row["threads"] = _thread_rows(template.threads, buried=True)
     if "steps" in includes:
         row["steps"] = {"data": [{"title": title, "position": n} for n, title in enumerate(template.steps, start=1)]}
     return row

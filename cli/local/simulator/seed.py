@@ -106,6 +106,8 @@ class SeedRun(_Model):
     tags: list[Identifier] = Field(default_factory=list)
     form_fields: dict[str, str] = Field(default_factory=dict)
     tasks: list[SeedTask] = Field(default_factory=list)
+    threads: list[SeedThread] = Field(default_factory=list)
+    """Comments on the process itself."""
 
 
 class SeedTag(_Model):
@@ -130,6 +132,7 @@ class SeedTemplate(_Model):
     references: list[Identifier] = Field(default_factory=list)
     steps: list[str] = Field(default_factory=list)
     """The titles of its steps."""
+    threads: list[SeedThread] = Field(default_factory=list)
 
 
 class SeedActivity(_Model):
@@ -221,6 +224,7 @@ def _run(sown: SeedRun, now: datetime) -> Run:
         tags=set(sown.tags),
         form_fields=dict(sown.form_fields),
         tasks=[_task(task, now, sown.id) for task in sown.tasks],
+        threads=_threads(sown.threads),
     )
     if sown.archived_at is not None:
         run.archive(_at(sown.archived_at, now))
@@ -239,7 +243,7 @@ def _task(sown: SeedTask, now: datetime, run_id: str | None) -> Task:
         tags=set(sown.tags),
         completed_at=_maybe(sown.completed_at, now),
         deadline=_maybe(sown.deadline, now),
-        threads=[Thread(thread.id, thread.content) for thread in sown.threads],
+        threads=_threads(sown.threads),
         assets=[Asset(**asset.model_dump()) for asset in sown.assets],
     )
     if run_id is None and sown.archived_at is not None:
@@ -259,7 +263,12 @@ def _template(sown: SeedTemplate, now: datetime) -> Template:
         references=list(sown.references),
         steps=list(sown.steps),
         owner_id=sown.owner_id,
+        threads=_threads(sown.threads),
     )
+
+
+def _threads(sown: list[SeedThread]) -> list[Thread]:
+    return [Thread(thread.id, thread.content) for thread in sown]
 
 
 def _maybe(moment: datetime | str | None, now: datetime) -> datetime | None:

@@ -29,7 +29,7 @@ class Member:
 
 @dataclass(slots=True)
 class Thread:
-    """A comment on a task."""
+    """A comment on a task, a process or a template."""
 
     id: str
     content: str
@@ -128,12 +128,16 @@ class Run:
     tags: set[str] = field(default_factory=set)
     form_fields: dict[str, str] = field(default_factory=dict)
     tasks: list[Task] = field(default_factory=list)
+    threads: list[Thread] = field(default_factory=list)
+    """Those on the process itself."""
     status_before: str | None = None
 
     def archive(self, now: datetime) -> None:
         """Archive the run and soft-delete what belongs to it."""
         self.status_before, self.status = self.status, "archived"
         self.archived_at = self.last_updated = now
+        for thread in self.threads:
+            thread.deleted_at = now
         for task in self.tasks:
             task.archive(now)
 
@@ -141,6 +145,8 @@ class Run:
         """Bring back the run, its status and what belongs to it."""
         self.status, self.status_before = self.status_before or "active", None
         self.archived_at, self.last_updated = None, now
+        for thread in self.threads:
+            thread.deleted_at = None
         for task in self.tasks:
             task.restore()
 
@@ -170,6 +176,7 @@ class Template:
     references: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     owner_id: int | None = None
+    threads: list[Thread] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,10 +93,10 @@ def test_the_ledger_is_read(stack: AwsStack, clock: Clock) -> None:
     assert stack.intent(command().intent_id) is None
     rows = DynamoRows(boto3.client("dynamodb", region_name=REGION), output_of(stack, "LedgerTableName"))
     terms = Terms(lease=NOW - NOW, keep=NOW - NOW, most_attempts=6)
-    Ledger(rows, terms, clock).claim(command())
+    Ledger(rows, terms, clock).accept(command())
     row = stack.intent(command().intent_id)
     assert row is not None
-    assert row.status == "in_progress"
+    assert row.status == "accepted"
 
 
 def test_a_hold_is_set_and_lifted_by_whom_aws_knows(stack: AwsStack) -> None:

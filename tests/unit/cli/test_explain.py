@@ -7,6 +7,7 @@ from typer.testing import Result
 
 from cli.local.simulator import DEFAULT_TOKEN, SeedRun, SeedTag
 from cli.local.simulator.world import Task, Template
+from lifecycle.adapters.ledger import Claim
 from lifecycle.judgement.decide import Mode
 from lifecycle.words.capabilities import Resource
 from tests.unit.cli.desk import ORG, TALLYFY_URL, Desk
@@ -161,7 +162,9 @@ def test_what_is_under_way_is_told(desk: Desk, policy: str) -> None:
     for _ in range(2):  # One errand for each organization, and that of this one up to its first commands.
         night.deliver()
     [command] = night.asked()
-    night.world.ledger.claim(command)
+    claim = night.world.ledger.claim(command)
+    assert isinstance(claim, Claim)
+    night.world.ledger.mark(claim)
     said = explained(desk, policy, RUN)
     assert "outcome in_progress" in said
     assert command.intent_id in said

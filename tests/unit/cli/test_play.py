@@ -15,6 +15,20 @@ from tests.builders import EVENTS, ORG
 from tests.unit.cli.desk import Desk, sent
 
 
+TWO = f"""
+[sources.one]
+scheme = "hmac"
+may = ["run.archive"]
+
+[[sources.one.commands]]
+each = "body.ids"
+action = "archive"
+resource = "process"
+org_id = "{ORG}"
+id = "item"
+"""
+
+
 def played(desk: Desk, source: str, file: Path | str, *words: str) -> tuple[int, str]:
     result = desk.run("source", "play", source, str(EVENTS / file), *words)
     assert "Traceback" not in result.output
@@ -108,18 +122,23 @@ def test_the_emulators_functions_see_another_url() -> None:
         ((Status.REJECTED,), 1),
     ],
 )
-def test_whoever_waits_leaves_with_the_worst_end(desk: Desk, ends: tuple[Status, ...], code: int) -> None:
-    """HubSpot's sample becomes two commands."""
+def test_whoever_waits_leaves_with_the_worst_end(
+    desk: Desk, tmp_path: Path, ends: tuple[Status, ...], code: int
+) -> None:
+    """One delivery that becomes two commands."""
+    sources, payload = tmp_path / "sources.toml", tmp_path / "payload.json"
+    sources.write_text(TWO)
+    desk.entrance.declared = TWO
+    payload.write_text(json.dumps({"ids": ["0a" * 16, "0b" * 16]}))
 
     def work() -> None:
         for status, message in zip(ends, desk.entrance.ordinary.receive(), strict=False):
-            asked = Command.model_validate_json(message.body)
-            desk.end(asked.model_copy(update={"find": None, "id": asked.intent_id[4:36]}), status)
+            desk.end(Command.model_validate_json(message.body), status)
             desk.entrance.ordinary.delete(message)
         desk.while_waiting = lambda: None
 
     desk.while_waiting = work
-    assert played(desk, "hubspot", "hubspot-deal-won.json", "--wait", "--timeout", "5")[0] == code
+    assert played(desk, "one", payload, "--sources", str(sources), "--wait", "--timeout", "5")[0] == code
 
 
 def test_each_sample_of_the_readme_has_something_of_its_own_to_do(desk: Desk) -> None:

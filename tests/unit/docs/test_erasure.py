@@ -49,9 +49,10 @@ class Followed:
             "organization": ORG,
             "kind": "run",
             "intent": self.intent,
+            "name": folder.rpartition("/")[2],
             "hash": self.hash,
         }
-        assert folder == f"exports/{ORG}/run/{THING}/{self.intent}"
+        assert folder.startswith(f"exports/{ORG}/run/{THING}/{self.intent}-")
 
     def _delete(self) -> None:
         words = ("process", "delete", THING, "--org", ORG, "--reason", "Request 17", "--yes")

@@ -199,6 +199,9 @@ class Counting:
     def write(self, *changes: Change) -> None:
         self.rows.write(*changes)
 
+    def insert(self, change: Change) -> Row | None:
+        return self.rows.insert(change)
+
     def partition(self, pk: str) -> dict[str, Row]:
         self.partitions += 1
         return self.rows.partition(pk)
@@ -450,6 +453,9 @@ class MeanwhileRows:
     def write(self, *changes: Change) -> None:
         self.meanwhile.pass_by()
         self.rows.write(*changes)
+
+    def insert(self, change: Change) -> Row | None:
+        return self.rows.insert(change)
 
     def partition(self, pk: str) -> dict[str, Row]:
         return self.rows.partition(pk)

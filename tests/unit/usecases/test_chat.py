@@ -13,6 +13,7 @@ import requests
 from requests.adapters import BaseAdapter
 
 from cli.local.build import ROOT
+from lifecycle.adapters.ledger import Claim
 from lifecycle.adapters.queues import MemoryQueue
 from lifecycle.adapters.replies import SlackReplies
 from lifecycle.adapters.secrets import MemorySecrets
@@ -218,8 +219,10 @@ def test_what_slack_did_not_sign_is_refused_unread(room: ChatRoom, spoil: str) -
 def test_the_status_of_a_command_is_told(room: ChatRoom) -> None:
     room.say(f"archive {THING}")
     name = queued(room).intent_id
-    assert room.say(f"status {name}") == f"`{name}`: accepted. It is in the queue."
-    room.ledger.claim(queued(room))
+    assert room.say(f"status {name}") == f"`{name}`: accepted. It was accepted. No worker has begun it yet."
+    claim = room.ledger.claim(queued(room))
+    assert isinstance(claim, Claim)
+    room.ledger.mark(claim)
     assert room.say(f"status {name}").startswith(f"`{name}`: in_progress")
 
 

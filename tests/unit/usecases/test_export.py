@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -34,6 +34,7 @@ from cli.local.simulator import (
     make_id,
 )
 from cli.local.simulator.messages import Answer, Call, Json
+from cli.local.simulator.world import FeedEntry, Task, Thread
 from lifecycle.adapters.objects import FolderObjects, MemoryObjects
 from lifecycle.adapters.records import HttpRecords
 from lifecycle.judgement.manifest import Manifest, Part
@@ -84,9 +85,12 @@ class Archive:
         self.export = exporter(self.stand, self.objects, self.clock)
 
     def make(self, resource: Resource = Resource.RUN, name: str = ids.RUN, folder: str = FOLDER) -> Manifest:
+        return self.export.make(ORG, self.look(resource, name), folder, intent_id="an-intent")
+
+    def look(self, resource: Resource = Resource.RUN, name: str = ids.RUN) -> Thing:
         thing = self.stand.client.look(ORG, resource, name)
         assert thing is not None
-        return self.export.make(ORG, thing, folder, intent_id="an-intent")
+        return thing
 
     def lines(self, name: str) -> list[Any]:
         return [json.loads(line) for line in self.body(name).splitlines()]
@@ -421,40 +425,137 @@ class Growing(SimulatorStand):
 
 class TestAgain:
     @pytest.mark.parametrize("step", range(7))
-    def test_after_a_crash_it_is_made_anew(self, archive: Archive, step: int) -> None:
+    def test_after_a_crash_it_is_made_in_another_folder(self, archive: Archive, step: int) -> None:
         archive.objects.dies_at = step
         with pytest.raises(Crash):
             archive.make()
         assert archive.export.verify(FOLDER) == ("There is no manifest.json.",)
         archive.objects.dies_at = None
-        made = archive.make()
+        made = archive.make(folder=f"{FOLDER}-2")
         assert made.complete
-        assert archive.export.verify(FOLDER) == ()
+        assert archive.export.verify(f"{FOLDER}-2") == ()
+        assert archive.export.verify(FOLDER) == ("There is no manifest.json.",)
 
-    def test_a_crash_in_a_second_making_is_not_taken_for_the_first(self, archive: Archive) -> None:
+    def test_a_folder_that_was_used_before_does_not_read_back_right(self, archive: Archive) -> None:
         archive.make()
-        archive.simulator.organization.runs[ids.RUN].name = "Onboard, renamed"
-        archive.objects.dies_at = 2
-        with pytest.raises(Crash):
-            archive.make()
-        assert archive.export.verify(FOLDER) != ()
-
-    def test_the_same_again_is_the_same(self, archive: Archive) -> None:
-        first = archive.make()
-        before = dict(archive.objects.bodies)
-        assert archive.make() == first
-        assert archive.objects.bodies == before
-
-    def test_what_an_earlier_making_has_left_is_kept_and_listed(self, archive: Archive) -> None:
-        archive.make()
-        gone = make_id("asset", 0)
         [task] = [task for task in archive.simulator.organization.tasks.values() if task.assets]
         task.assets.pop(0)
+        archive.make()
+        assert archive.export.verify(FOLDER) == (f"'files/{make_id('asset', 0)}' is not in the manifest.",)
+
+
+def _comment(thread: str = "later") -> Thread:
+    return Thread(make_id("thread", thread), "One more thing.")
+
+
+ADDITIONS: Mapping[str, Callable[[Simulator], object]] = {
+    "a comment on a task": lambda simulator: simulator.organization.runs[ids.RUN].tasks[1].threads.append(_comment()),
+    "a comment on the process": lambda simulator: simulator.organization.runs[ids.RUN].threads.append(_comment()),
+    "a task": lambda simulator: simulator.organization.runs[ids.RUN].tasks.append(
+        Task(make_id("task", 9), "More", NOW, run_id=ids.RUN)
+    ),
+    "a line in the feed": lambda simulator: simulator.organization.feed.append(
+        FeedEntry("updated", "run", ids.RUN, 1001, NOW)
+    ),
+}
+
+
+class TestAddedSince:
+    @pytest.mark.parametrize("add", ADDITIONS.values(), ids=ADDITIONS)
+    def test_what_was_added_since_shows(self, archive: Archive, add: Callable[[Simulator], object]) -> None:
+        made, thing = archive.make(), archive.look()
+        assert archive.export.still_holds_all(made, thing)
+        add(archive.simulator)
+        assert not archive.export.still_holds_all(made, thing)
+
+    def test_counting_again_keeps_nothing_and_downloads_nothing(self, archive: Archive) -> None:
+        made, before = archive.make(), dict(archive.objects.bodies)
+        archive.simulator.log.calls.clear()
+        archive.export.still_holds_all(made, archive.look())
+        assert archive.objects.bodies == before
+        assert [call.action for call in archive.simulator.log.calls[1:]] == ["read", "tasks", "list"]
+
+    @pytest.mark.parametrize("path", ["/tasks$", "/activity-feeds"])
+    def test_what_cannot_be_read_any_more_counts_as_added_to(self, archive: Archive, path: str) -> None:
+        made, thing = archive.make(), archive.look()
+        archive.simulator.add_fault(Fault.answer_status(403, path=path, times=-1))
+        assert not archive.export.still_holds_all(made, thing)
+
+    def test_what_could_not_be_read_before_either_is_no_addition(self, archive: Archive) -> None:
+        archive.simulator.add_fault(Fault.answer_status(403, path="/activity-feeds", times=-1))
         made = archive.make()
-        [part] = [part for part in made.parts if part.kind == "earlier"]
-        assert (part.name, part.sha256) == (f"files/{gone}", sha(b"the contract"))
-        assert made.complete
-        assert archive.export.verify(FOLDER) == ()
+        assert not made.complete
+        assert archive.export.still_holds_all(made, archive.look())
+
+    def test_what_is_gone_is_not_found(self, archive: Archive) -> None:
+        made, thing = archive.make(), archive.look()
+        archive.simulator.organization.runs.clear()
+        with pytest.raises(Rejected) as refusal:
+            archive.export.still_holds_all(made, thing)
+        assert refusal.value.code is Code.NOT_FOUND
+
+
+class TestThreads:
+    """Processes and templates have comments of their own."""
+
+    OWN: ClassVar = [SeedThread(id=make_id("thread", "own", n), content=f"On the whole {n}") for n in range(2)]
+
+    @pytest.mark.parametrize("archived_at", [None, "-40d"])
+    def test_those_of_a_process_are_exported_and_counted(self, archived_at: str | None) -> None:
+        made = (archive := Archive(Simulator(process(threads=self.OWN, archived_at=archived_at)))).make()
+        assert made.missing == ()
+        assert made.counts["comments"] == 6
+        [run] = archive.lines("process.json")
+        assert [thread["content"] for thread in run["threads"]["data"]] == ["On the whole 0", "On the whole 1"]
+
+    def test_a_look_at_a_process_counts_them_too(self) -> None:
+        thing = Archive(Simulator(process(threads=self.OWN))).look()
+        assert (thing.tasks, thing.comments) == (2, 6)
+
+    def test_those_of_a_template_are_exported_and_counted(self) -> None:
+        template = SeedTemplate(id=ids.TEMPLATE, threads=self.OWN)
+        archive = Archive(Simulator(holding(templates=[template])))
+        made = archive.make(Resource.TEMPLATE, ids.TEMPLATE)
+        assert made.counts["comments"] == 2
+        thing = archive.look(Resource.TEMPLATE, ids.TEMPLATE)
+        archive.simulator.organization.templates[ids.TEMPLATE].threads.append(_comment())
+        assert not archive.export.still_holds_all(made, thing)
+
+    def test_if_the_feed_tells_of_more_comments_than_came_some_are_missing(self, archive: Archive) -> None:
+        archive.simulator.organization.feed.append(FeedEntry("commented", "run", ids.RUN, 1001, NOW))
+        made = archive.make()
+        assert made.missing == ("comments: 4 came, and the activity feed tells of 5.",)
+
+    def test_a_comment_that_was_deleted_is_not_missing(self, archive: Archive) -> None:
+        for verb in ("commented", "comment-deleted"):
+            archive.simulator.organization.feed.append(FeedEntry(verb, "run", ids.RUN, 1001, NOW))
+        assert archive.make().missing == ()
+
+
+# What Tallyfy's reference lists for `with`, per endpoint (2026-08).
+_LISTED = {
+    "/runs/{id}": "checklist,tasks,tags,assets,form_fields,ko_form_fields,stages,folders,threads",
+    "/runs/{id}/tasks": "step,threads,comments,assets,form_fields,activities,summary",
+    "/tasks/{id}": "run,step,form_fields,tags,threads,issues,assets,folders,roles,activities,summary",
+    "/tasks": "run,step,threads,assets,form_fields,tags,summary",
+}
+
+
+def test_only_what_is_documented_is_asked_for() -> None:
+    task = SeedTask(id=ids.TASK, archived_at="-1d")
+    archive = Archive(Simulator(holding(runs=[SeedRun(id=ids.RUN)], tasks=[task]), clock=Clock(NOW)))
+    things = archive.look(), archive.look(Resource.TASK, ids.TASK)
+    archive.simulator.log.calls.clear()
+    for number, thing in enumerate(things):
+        archive.export.make(ORG, thing, f"{FOLDER}-{number}")
+    asked = {}
+    for call in archive.simulator.log.calls:
+        if "with" in call.query:
+            path = call.path.partition(ORG)[2].replace(ids.RUN, "{id}").replace(ids.TASK, "{id}")
+            asked[path] = set(call.query["with"].split(","))
+    assert {"/runs/{id}", "/runs/{id}/tasks", "/tasks/{id}"} <= set(asked)
+    for path, parts in asked.items():
+        assert parts <= set(_LISTED[path].split(",")), path
 
 
 class TestReadingBack:

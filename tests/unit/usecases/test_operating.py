@@ -278,10 +278,18 @@ def test_an_undo_of_what_nobody_knows_is_refused(burying: Undertaker, target: st
     assert refused(burying, UNDO, BOB, intent_id=target) is Code.UNKNOWN_INTENT
 
 
-def test_an_undo_of_a_delete_is_refused_before_and_after(burying: Undertaker, command: Command) -> None:
-    assert refused(burying, UNDO, BOB, intent_id=command.intent_id) is Code.NOT_POSSIBLE
+def test_an_undo_of_a_delete_that_is_done_is_refused(burying: Undertaker, command: Command) -> None:
     burying.approve(command)
     assert refused(burying, UNDO, BOB, intent_id=command.intent_id) is Code.NOT_POSSIBLE
+
+
+def test_an_undo_of_a_delete_that_waits_cancels_it(burying: Undertaker, command: Command) -> None:
+    status, _ = operate(burying.world.operating(), UNDO, BOB, intent_id=command.intent_id)
+    assert status == 202
+    burying.advance(timedelta(days=60))
+    row = burying.world.intent(command.intent_id)
+    assert (row.status, row.code) == (Status.SUPERSEDED, Code.UNDONE)
+    assert burying.deletes(command.thing_id) == []
 
 
 def test_an_undo_without_the_right_is_refused(burying: Undertaker) -> None:

@@ -1,5 +1,6 @@
 """A plan that people must approve, and one that a person takes back."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,7 +16,7 @@ from lifecycle.judgement.plan import Plan
 from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.transitions import Status, millis
 from lifecycle.usecases.applying import Part
-from lifecycle.usecases.export import folder_of, verify
+from lifecycle.usecases.export import verify
 from lifecycle.usecases.sweep import Errand, Kind
 from lifecycle.words.capabilities import Action, Resource, State
 from lifecycle.words.errors import Code, Rejected
@@ -146,7 +147,8 @@ def test_each_was_exported_before() -> None:
     def look(call: str) -> None:
         for command in (command for command in night.asked() if command.capability.permanent):
             if command.thing_id in call:
-                folder = folder_of(ORG, command.resource, command.thing_id, command.intent_id)
+                evidence = night.world.intent(command.intent_id).evidence
+                folder = str(json.loads(evidence)["export"])
                 manifest, wrong = verify(night.world.objects, folder)
                 seen[command.thing_id] = manifest is not None and manifest.complete and not wrong
 
@@ -511,7 +513,7 @@ def test_what_is_not_deleted_by_then_is_not_deleted_any_more() -> None:
     assert _archived(night) == set()
     purged = [command for command in night.asked() if command.capability.permanent]
     assert len(purged) == 3
-    assert {night.world.intent(command.intent_id).code for command in purged} == {Code.NOT_APPROVED}
+    assert {night.world.intent(command.intent_id).code for command in purged} == {Code.UNDONE}
     assert night.sweep().applying().find(plan, Part.IRREVERSIBLE).stage == "stopped"
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import override
 
 import pytest
@@ -72,8 +73,15 @@ def run_of(burying: Undertaker) -> Run:
     return burying.world.simulator.organization.runs[RUN]
 
 
-def folder(command: Command) -> str:
-    return folder_of(ORG, command.resource, command.thing_id, command.intent_id)
+def folder(burying: Undertaker, command: Command) -> str:
+    """Where the export lies that the ledger names."""
+    return str(json.loads(burying.world.intent(command.intent_id).evidence)["export"])
+
+
+def folders(burying: Undertaker, command: Command) -> list[str]:
+    """Every folder that was begun for a command, the oldest first."""
+    prefix = folder_of(ORG, command.resource, command.thing_id, command.intent_id)
+    return sorted({"/".join(key.split("/")[:5]) for key in burying.world.objects.keys(prefix)})
 
 
 def letter(burying: Undertaker, command: Command) -> str:
@@ -89,7 +97,7 @@ def test_when_everything_holds_it_is_deleted_once_and_its_export_agrees() -> Non
     burying = burial()
     seen: list[tuple[Manifest | None, tuple[str, ...]]] = []
     command = burying.ask(Resource.RUN, RUN)
-    burying.world.before_write = lambda _: seen.append(verify(burying.world.objects, folder(command)))
+    burying.world.before_write = lambda _: seen.append(verify(burying.world.objects, folder(burying, command)))
     burying.work()
     assert burying.deletes(RUN) == []
     burying.approve(command)
@@ -100,7 +108,7 @@ def test_when_everything_holds_it_is_deleted_once_and_its_export_agrees() -> Non
     assert (manifest.complete, wrong, manifest.counts["tasks"], manifest.counts["files"]) == (True, (), 2, 1)
     row = burying.world.intent(command.intent_id)
     assert (row.status, row.code, row.requested_by) == (Status.DONE, Code.ACTED, "Ada")
-    assert json.loads(row.evidence) == {"export": folder(command), "manifest": manifest.digest}
+    assert json.loads(row.evidence) == {"export": folder(burying, command), "manifest": manifest.digest}
     assert burying.world.announced(command.intent_id) == ["done"]
     assert burying.world.depth == (0, 0)
 
@@ -134,7 +142,7 @@ def test_each_kind_of_thing_needs_the_same(resource: Resource) -> None:
     row = burying.world.intent(command.intent_id)
     assert (row.status, row.code) == (Status.DONE, Code.ACTED), row.reason
     assert len(burying.deletes("d1" * 16)) == 1
-    assert verify(burying.world.objects, folder(command))[1] == ()
+    assert verify(burying.world.objects, folder(burying, command))[1] == ()
 
 
 def test_what_is_too_young_is_approved_first_and_goes_when_its_day_has_come() -> None:
@@ -629,12 +637,12 @@ ATTEMPTS: list[tuple[str, Callable[[Undertaker], Outcome], Code]] = [
     ("changed before it was approved", changed_before, Code.UNKNOWN_APPROVAL),
     ("changed after it was approved", changed_after, Code.CHANGED),
     ("restored in grace", restored_by_hand, Code.NOT_ARCHIVED),
-    ("restored in grace through us", restored_by_us, Code.SUPERSEDED),
+    ("restored in grace through us", restored_by_us, Code.RESTORED),
     ("restored and archived again", archived_again, Code.CHANGED),
     ("held in grace", held_in_grace, Code.HELD),
     ("held during the export", held_during_the_export, Code.HELD),
     ("changed during the export", changed_during_the_export, Code.CHANGED),
-    ("not archived", restored_during_the_export, Code.NOT_ARCHIVED),
+    ("restored in grace", restored_during_the_export, Code.NOT_ARCHIVED),
     ("a file is missing", a_file_that_is_forbidden, Code.EXPORT_INCOMPLETE),
     ("tasks are missing", fewer_tasks_than_said, Code.EXPORT_INCOMPLETE),
     ("the feed is missing", no_feed, Code.EXPORT_INCOMPLETE),
@@ -825,7 +833,7 @@ def watch(burying: Undertaker, command: Command) -> None:
     """Whenever Tallyfy is asked to delete: it was approved, its time has come, its export is whole and agrees."""
 
     def at_the_delete(call: str) -> None:
-        manifest, wrong = verify(burying.world.objects, folder(command))
+        manifest, wrong = verify(burying.world.objects, folder(burying, command))
         assert (manifest is not None and manifest.complete, wrong) == (True, ()), call
         assert burying.wanted(command).approved_by == ("bob",)
         archived = run_of(burying).archived_at if RUN in burying.world.simulator.organization.runs else None
@@ -837,6 +845,7 @@ def watch(burying: Undertaker, command: Command) -> None:
 def way(fuse: Fuse) -> tuple[Undertaker, Command]:
     """All the way of a delete that is too young when it is asked for."""
     burying = burial(days=29)
+    burying.world.objects = Once()
     burying.fuse = fuse
     command = burying.ask(Resource.RUN, RUN)
     watch(burying, command)
@@ -863,12 +872,12 @@ def test_killed_at_any_step_it_is_deleted_once_and_never_without_its_export(when
         assert fuse.blown, where
         effects = [call for call in burying.deletes(RUN) if call.acted]
         assert len(effects) == 1, where
-        manifest, wrong = verify(burying.world.objects, folder(command))
+        manifest, wrong = verify(burying.world.objects, folder(burying, command))
         assert manifest is not None, where
         assert (manifest.complete, wrong) == (True, ()), where
         row = burying.world.intent(command.intent_id)
         assert row.status is Status.DONE, (where, row.reason)
-        assert json.loads(row.evidence) == {"export": folder(command), "manifest": manifest.digest}, where
+        assert json.loads(row.evidence) == {"export": folder(burying, command), "manifest": manifest.digest}, where
         assert (row.owed, burying.world.letters(command.intent_id)) == ((), []), where
         assert set(burying.world.announced(command.intent_id)) == {"done"}, where
 
@@ -899,7 +908,7 @@ def test_whatever_tallyfy_does_it_is_deleted_once_and_its_export_stays_whole(fau
     burying.advance(3 * DAY)
     burying.work()
     assert len([call for call in burying.deletes(RUN) if call.acted]) == 1
-    manifest, wrong = verify(burying.world.objects, folder(command))
+    manifest, wrong = verify(burying.world.objects, folder(burying, command))
     assert manifest is not None
     assert (manifest.complete, wrong) == (True, ())
     assert burying.world.intent(command.intent_id).status is Status.DONE
@@ -922,26 +931,101 @@ def test_a_delete_that_lands_late_takes_nothing_of_the_export_that_was_made_befo
     assert burying.world.state(Resource.RUN, RUN) is State.ARCHIVED
     bucket.acted = False
     burying.work()
-    manifest, wrong = verify(bucket, folder(command))
+    manifest, wrong = verify(bucket, folder(burying, command))
     assert manifest is not None
     assert (manifest.complete, wrong) == (True, ())
     assert burying.world.intent(command.intent_id).status is Status.DONE
     assert len([call for call in burying.deletes(RUN) if call.acted]) == 1
 
 
-def test_an_export_from_before_a_change_is_not_taken_for_one_of_after() -> None:
-    """In doubt, what lies in the bucket counts only if the thing has not been touched since."""
+def test_an_export_of_an_earlier_attempt_is_not_used_again() -> None:
     burying = burial()
     command = asked(burying)
     burying.world.simulator.add_fault(Fault.answer_status(500, method="DELETE"))
     burying.press("approve", burying.wanted(command).hash, "bob")
     burying.deliver()
-    before, _ = verify(burying.world.objects, folder(command))
+    earlier = folder(burying, command)
+    burying.world.clock.advance(timedelta(minutes=10))
+    burying.work()
+    assert burying.world.intent(command.intent_id).status is Status.DONE
+    assert folders(burying, command) == [earlier, folder(burying, command)]
+    assert earlier != folder(burying, command)
+
+
+def test_an_export_from_before_a_change_is_not_taken_for_one_of_after() -> None:
+    burying = burial()
+    command = asked(burying)
+    burying.world.simulator.add_fault(Fault.answer_status(500, method="DELETE"))
+    burying.press("approve", burying.wanted(command).hash, "bob")
+    burying.deliver()
     burying.world.clock.advance(DAY)
     run_of(burying).last_updated = burying.world.clock()
     burying.work()
     assert stands(burying, command)[0] == Code.CHANGED
-    after, _ = verify(burying.world.objects, folder(command))
-    assert before is not None
-    assert after == before
     assert [call for call in burying.deletes(RUN) if call.acted] == []
+
+
+# --- added while it is exported ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Once(MemoryObjects):
+    """A bucket in which nothing may be written twice; ``meanwhile`` happens after each manifest is written."""
+
+    meanwhile: Callable[[], object] = lambda: None
+
+    @override
+    def put(self, key: str, body: bytes, *, kind: str) -> None:
+        assert key not in self.bodies, f"{key} is overwritten"
+        super().put(key, body, kind=kind)
+        if key.endswith("manifest.json"):
+            self.meanwhile()
+
+    @override
+    def put_file(self, key: str, path: Path, *, kind: str) -> None:
+        assert key not in self.bodies, f"{key} is overwritten"
+        super().put_file(key, path, kind=kind)
+
+
+def commenting(burying: Undertaker, times: int, where: Callable[[Run], list[Thread]]) -> Once:
+    """After so many exports somebody comments, which moves neither the process nor what was approved."""
+    left = iter(range(times))
+
+    def comment() -> None:
+        number = next(left, None)
+        if number is not None:
+            where(run_of(burying)).append(Thread(f"{number + 900:032x}", "Wait!"))
+
+    bucket = burying.world.objects = Once(meanwhile=comment)
+    return bucket
+
+
+@pytest.mark.parametrize("where", [lambda run: run.threads, lambda run: run.tasks[0].threads], ids=["process", "task"])
+def test_a_comment_during_the_export_is_in_the_one_that_is_kept(where: Callable[[Run], list[Thread]]) -> None:
+    burying = burial()
+    command = asked(burying)
+    bucket = commenting(burying, 1, where)
+    burying.approve(command)
+    assert burying.world.intent(command.intent_id).status is Status.DONE
+    [first, second] = folders(burying, command)
+    assert folder(burying, command) == second
+    before, after = (verify(bucket, name)[0] for name in (first, second))
+    assert before is not None
+    assert after is not None
+    assert (before.counts["comments"], after.counts["comments"]) == (2, 3)
+    assert verify(bucket, first)[1] == verify(bucket, second)[1] == ()
+
+
+def test_what_is_added_to_each_time_is_not_deleted_and_waits() -> None:
+    burying = burial()
+    command = asked(burying)
+    commenting(burying, 3, lambda run: run.threads)
+    burying.press("approve", burying.wanted(command).hash, "bob")
+    burying.deliver()
+    row = burying.world.intent(command.intent_id)
+    assert (row.status, row.attempts) == (Status.WAITING, 1)
+    assert row.reason.startswith("Something was added to it each time it was exported, 3 times.")
+    assert len(folders(burying, command)) == 3
+    assert burying.deletes(RUN) == []
+    burying.work()
+    assert burying.world.intent(command.intent_id).status is Status.DONE

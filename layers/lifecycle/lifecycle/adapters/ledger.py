@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Literal
 
+from lifecycle.adapters.pacing import pace_key
 from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows, Value
 from lifecycle.adapters.trail import entry, untaken
 from lifecycle.judgement import transitions
@@ -28,16 +29,20 @@ from lifecycle.judgement.transitions import (
     ResourceRow,
     Status,
     millis,
+    order,
+    place,
 )
-from lifecycle.words.capabilities import Resource
+from lifecycle.words.capabilities import Action, Resource
 from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Throttled
+from lifecycle.words.errors import Code, Rejected, Throttled
 from lifecycle.words.things import Thing
 
 type HoldKind = Resource | Literal["owner"]
 
 _TRIES = 8
 _UNEXPLAINED = "no reason was given"
+_DEAD_LETTERS_LIVE = timedelta(days=14)
+"""How long a message may lie in a dead-letter queue and be sent again: SQS keeps none for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +81,28 @@ class Hold:
     since: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """The newest word for keeping a thing: a restore that was accepted. ``at`` is in milliseconds, UTC."""
+
+    at: int
+    intent_id: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastWords:
+    """What was said until right before a call. ``end``: why it must not be made any more; else who paused, if any."""
+
+    end: End | None = None
+    paused_by: str = ""
+
+
 class LeaseLost(Throttled):
-    """The lease ran out and somebody else took over; what they record stands."""
+    """Somebody else took over, or ended the intent, meanwhile; what they record stands."""
 
     def __init__(self) -> None:
-        super().__init__(Code.BUSY, "The lease ran out while this was carried out; another worker looks after it now.")
+        super().__init__(Code.BUSY, "It was taken over or ended meanwhile. What is recorded stands.", retry_after=1)
 
 
 class Ledger:
@@ -91,15 +113,65 @@ class Ledger:
         self._terms = terms
         self._clock = clock
 
+    def accept(self, command: Command, *, due_at: datetime | None = None) -> IntentRow:
+        """Record a command that was let in, before it is enqueued, and return the row that stands.
+
+        The first delivery counts: a repeated one finds its row, with the age that it has and how it stands. A restore
+        counts as a word for keeping from now on. Raises ``Rejected`` where the name stands for another command,
+        ``Throttled``.
+        """
+        row = transitions.accepted(command, due_at)
+        change = self._change(_intent_key(command.intent_id), row, 0)
+        for _ in range(_TRIES):
+            try:
+                standing = _read(IntentRow, self._rows.insert(change)) or row
+            except Contention:
+                continue
+            _same(standing, command)
+            if command.action is Action.RESTORE and command.id is not None and standing.status in transitions.OPEN:
+                self._keep(standing)
+            return standing
+        raise Throttled(Code.UNAVAILABLE, "Too many deliveries of the same command at once.", retry_after=1)
+
+    def check(self, command: Command) -> None:
+        """Raise ``Rejected`` where the name stands for another command already. ``accept`` does so as well."""
+        standing = self.find(command.intent_id)
+        if standing is not None:
+            _same(standing, command)
+
+    def stop(self, intent_id: str, end: End, *, undo: IntentRow | None = None) -> IntentRow | None:
+        """End an open intent that has made no call; ``None`` where it has ended or may have acted.
+
+        ``undo`` is the row of who stopped it, which is written as an end in the same transaction.
+        """
+        key = _intent_key(intent_id)
+        for _ in range(_TRIES):
+            [row] = self._rows.read(key)
+            intent = _read(IntentRow, row)
+            judged = transitions.stop(intent, end, now=self._now) if intent else None
+            if judged is None:
+                return None
+            changes = [self._change(key, judged.intent, _version(row)), entry(concluded(judged.intent))]
+            if undo is not None:
+                changes += [self._change(_intent_key(undo.intent_id), undo, 0), entry(concluded(undo))]
+            try:
+                self._rows.write(*changes)
+            except Contention:
+                continue
+            return judged.intent
+        raise Throttled(Code.UNAVAILABLE, "Too many are at work on this command at once.", retry_after=1)
+
     def claim(self, command: Command, *, redrive: int = 0) -> Claim | Ended | Busy | Conflict:
         """Try to start. A claim lasts for the lease; an intent that has ended says how."""
         keys = _intent_key(command.intent_id), _resource_key(command.org_id, command.resource, command.thing_id)
         for _ in range(_TRIES):
             intent, resource = self._rows.read(*keys)
+            known = _read(ResourceRow, resource)
             judged = transitions.claim(
                 _read(IntentRow, intent),
-                _read(ResourceRow, resource),
+                known,
                 command,
+                holder=self._holder(known, command),
                 redrive=redrive,
                 now=self._now,
                 lease=self._lease,
@@ -109,8 +181,8 @@ class Ledger:
             try:
                 match judged:
                     case Claimed():
-                        self._write(keys, judged.intent, judged.resource, seen)
-                        return Claim(judged, (seen[0] + 1, seen[1] + 1))
+                        self._rows.write(self._change(keys[1], judged.resource, seen[1]))
+                        return Claim(judged, (seen[0], seen[1] + 1))
                     case Concluded(fresh=True):
                         return self._end(judged, seen[0])
                     case Concluded():
@@ -120,6 +192,57 @@ class Ledger:
             except Contention:
                 continue
         raise Throttled(Code.UNAVAILABLE, "Too many workers want the same thing at once.", retry_after=1)
+
+    def mark(self, claim: Claim, evidence: str = "") -> Claim:
+        """Record that the call is about to be made. Raises ``LeaseLost`` if the intent was ended or taken meanwhile."""
+        marked = transitions.mark(claim.rows, evidence)
+        if self._now >= marked.intent.lease_until:
+            raise LeaseLost
+        try:
+            self._rows.write(self._change(_intent_key(marked.intent.intent_id), marked.intent, claim.versions[0]))
+        except Contention:
+            self._let_go(claim)
+            raise LeaseLost from None
+        return Claim(marked, (claim.versions[0] + 1, claim.versions[1]))
+
+    def last_words(self, claim: Claim, seen: Thing, *, tags: frozenset[str], plan: str | None = None) -> LastWords:
+        """What was said until now against going on: a restore, a hold, an undo of the plan, a pause.
+
+        The words are read in one go, strongly consistent. Raises ``LeaseLost`` if the claim is not ours any more.
+        """
+        intent = claim.rows.intent
+        thing = Resource(intent.resource)
+        keys = [
+            _resource_key(intent.org_id, thing, intent.id),
+            _word_key(intent.org_id, thing, intent.id),
+            pace_key(intent.org_id),
+            _plan_key(intent.org_id, plan or "none"),
+        ]
+        hold_keys = keys_of(seen)
+        known = [Key(_holds_of(intent.org_id), key) for key in hold_keys or ()]
+        resource, word, pace, undone, *found = self._rows.read(*keys, *known)
+        if _version(resource) != claim.versions[1]:
+            raise LeaseLost
+        if intent.action == Action.RESTORE:
+            return LastWords()
+        if hold_keys is None:
+            holds = self._rows.partition(_holds_of(intent.org_id))
+        else:
+            holds = {key: row for key, row in zip(hold_keys, found, strict=True) if row is not None}
+        end = (
+            _restored(intent, _word(word))
+            or _plan_undone(undone if plan else None)
+            or _hold_end(seen, _held(seen, holds, tags, since=intent.issued_at))
+        )
+        return LastWords(end, str(pace.values.get("paused_by") or "") if pace else "")
+
+    def word(self, org_id: str, resource: Resource, thing_id: str) -> Word | None:
+        """The newest restore that was accepted for a thing."""
+        return _word(self._rows.read(_word_key(org_id, resource, thing_id))[0])
+
+    def keep(self, command: Command) -> None:
+        """Let a restore count as a word for keeping, once it is known which thing it is about."""
+        self._keep(replace(transitions.accepted(command), id=command.thing_id))
 
     def conclude(self, claim: Claim, end: End, *, maybe_acted: bool = False, landing: bool = False) -> Ended:
         """Record the end. Raises ``LeaseLost`` if another worker has taken over since."""
@@ -166,10 +289,18 @@ class Ledger:
     def give_up(self, command: Command, end: End, *, redrive: int = 0) -> Ended | None:
         """End an intent that nobody works on, without a claim. ``None`` if it has ended or is being worked on."""
         key = _intent_key(command.intent_id)
+        thing = [_resource_key(command.org_id, command.resource, command.id)] if command.id else []
         for _ in range(_TRIES):
-            [row] = self._rows.read(key)
+            row, *rest = self._rows.read(key, *thing)
+            resource = _read(ResourceRow, rest[0]) if rest else None
             judged = transitions.give_up(
-                _read(IntentRow, row), command, end, redrive=redrive, now=self._now, lease=self._lease
+                _read(IntentRow, row),
+                command,
+                end,
+                resource=resource,
+                redrive=redrive,
+                now=self._now,
+                lease=self._lease,
             )
             if judged is None:
                 return None
@@ -199,29 +330,33 @@ class Ledger:
         intent = _read(IntentRow, row)
         return Ended(intent, _version(row)) if intent else None
 
-    def hold_on(self, org_id: str, thing: Thing, *, tags: frozenset[str]) -> str | None:
+    def hold_on(self, org_id: str, thing: Thing, *, tags: frozenset[str], since: int | None = None) -> str | None:
         """Why a thing is held, or ``None``. ``tags`` are the policy's hold tags.
 
-        An unreadable answer raises: nothing is done then.
+        With ``since`` (milliseconds, UTC) a hold that was set after that holds although it was lifted. An unreadable
+        answer raises: nothing is done then.
         """
         keys = keys_of(thing)
         if keys is None:
-            return Holds(self.holds(org_id), tags).on(thing)
-        rows = self._rows.read(*(Key(_holds_of(org_id), key) for key in keys))
-        held = {key: _reason(row) for key, row in zip(keys, rows, strict=True) if row is not None}
-        return Holds(held, tags).on(thing)
+            rows = self._rows.partition(_holds_of(org_id))
+        else:
+            found = self._rows.read(*(Key(_holds_of(org_id), key) for key in keys))
+            rows = {key: row for key, row in zip(keys, found, strict=True) if row is not None}
+        return _held(thing, rows, tags, since=since)
 
     def holds(self, org_id: str) -> dict[str, str]:
         """Every hold of an organization, see ``lifecycle.judgement.holds``, with its reason.
 
         An unreadable answer raises: nothing is done then.
         """
-        return {key: _reason(row) for key, row in self._rows.partition(_holds_of(org_id)).items()}
+        return {key: _reason(row) for key, row in self._rows.partition(_holds_of(org_id)).items() if _stands(row)}
 
     def holds_listed(self, org_id: str) -> list[Hold]:
         """As ``holds``, with who set each one and since when; sorted by key."""
         rows = sorted(self._rows.partition(_holds_of(org_id)).items())
-        return [Hold(key, _reason(row), str(row.values.get("by") or ""), _since(row)) for key, row in rows]
+        return [
+            Hold(key, _reason(row), str(row.values.get("by") or ""), _since(row)) for key, row in rows if _stands(row)
+        ]
 
     def hold(self, org_id: str, kind: HoldKind, name: str, *, reason: str, by: str) -> None:
         """Put a hold on a thing, or on all that a user owns, or renew it. Holds do not expire."""
@@ -239,19 +374,24 @@ class Ledger:
         raise Throttled(Code.UNAVAILABLE, "Too many want this hold at once.", retry_after=1)
 
     def lift(self, org_id: str, kind: HoldKind, name: str, *, by: str = "") -> bool:
-        """Take a hold away. Answers whether there was one; one that was renewed meanwhile stays and raises."""
+        """Take a hold away. Answers whether there was one; one that was renewed meanwhile stays and raises.
+
+        Its row stays, as lifted: the hold counts for good against whatever had been asked for before it was set.
+        """
         key = _hold_key(org_id, kind, name)
         [seen] = self._rows.read(key)
-        if seen is None:
+        if seen is None or not _stands(seen):
             return False
         for attempt in range(_TRIES):
-            said = Record(at=self._now, what=What.HOLD_LIFTED, org_id=org_id, resource=kind, id=name, by=by)
+            at = self._now
+            said = Record(at=at, what=What.HOLD_LIFTED, org_id=org_id, resource=kind, id=name, by=by)
             said = untaken(self._rows, said) if attempt else said
             try:
-                self._rows.write(Change(key, None, seen.version), entry(said))
+                lifted = {**seen.values, "lifted_at": at, "lifted_by": by}
+                self._rows.write(Change(key, lifted, seen.version), entry(said))
             except Contention:
                 [present] = self._rows.read(key)
-                if present is None:
+                if present is None or not _stands(present):
                     return True  # Somebody else lifted it just now, and that is recorded.
                 if present.version != seen.version:
                     break
@@ -272,24 +412,65 @@ class Ledger:
         self._rows.write(change, entry(concluded(judged.intent)))
         return Ended(judged.intent, seen + 1)
 
+    def _holder(self, resource: ResourceRow | None, command: Command) -> IntentRow | None:
+        """Who left a lease on the thing that ran out, if that was another command: did it make its call?"""
+        name = resource.lease_intent if resource else ""
+        return self.find(name) if name not in {"", command.intent_id} else None
+
+    def _keep(self, restore: IntentRow) -> None:
+        """Record a restore as the newest word for keeping its thing, unless a newer one stands there."""
+        key = _word_key(restore.org_id, Resource(restore.resource), restore.id)
+        for _ in range(_TRIES):
+            [row] = self._rows.read(key)
+            known = _word(row)
+            if known is not None and order(known.at, Action.RESTORE, known.intent_id) >= place(restore):
+                return
+            values: dict[str, Value] = {
+                "at": restore.issued_at,
+                "intent_id": restore.intent_id,
+                "by": restore.requested_by,
+            }
+            try:
+                self._rows.write(Change(key, values, _version(row)))
+            except Contention:
+                continue
+            return
+        raise Throttled(Code.UNAVAILABLE, "Too many restores of the same thing at once.", retry_after=1)
+
     def _keep_claim(self, claim: Claim, intent: IntentRow, resource: ResourceRow, *more: Change) -> None:
-        keys = (
-            _intent_key(intent.intent_id),
-            _resource_key(intent.org_id, Resource(intent.resource), intent.id),
+        key = _intent_key(intent.intent_id)
+        changes = (
+            self._change(key, intent, claim.versions[0]),
+            self._change(_key_of(intent), resource, claim.versions[1]),
         )
         try:
-            self._write(keys, intent, resource, claim.versions, *more)
+            self._rows.write(*changes, *more)
         except Contention:
+            self._let_go(claim)
             raise LeaseLost from None
 
-    def _write(
-        self, keys: tuple[Key, Key], intent: IntentRow, resource: ResourceRow, seen: tuple[int, int], *more: Change
-    ) -> None:
-        self._rows.write(self._change(keys[0], intent, seen[0]), self._change(keys[1], resource, seen[1]), *more)
+    def _let_go(self, claim: Claim) -> None:
+        """Free the thing for others where only the intent was ended meanwhile. The lease would end by itself, later."""
+        _, resource = transitions.release(
+            claim.rows, Code.BUSY, "", counted=False, maybe_acted=claim.rows.intent.status is Status.IN_PROGRESS
+        )
+        with suppress(Contention):
+            self._rows.write(self._change(_key_of(claim.rows.intent), resource, claim.versions[1]))
 
     def _change(self, key: Key, row: IntentRow | ResourceRow, seen: int) -> Change:
-        expires_at = int((self._clock() + self._terms.keep).timestamp())
-        return Change(key, _values(row), seen, expires_at)
+        return Change(key, _values(row), seen, self._expires_at(row))
+
+    def _expires_at(self, row: IntentRow | ResourceRow) -> int | None:
+        """When a row may be forgotten, in seconds, UTC; ``None`` for never.
+
+        An intent outlives whatever may still bring it back by as long as the ledger keeps. What was restored must be
+        known without end; what was deleted for good cannot come back.
+        """
+        now = self._clock()
+        if isinstance(row, ResourceRow):
+            return int((now + self._terms.keep).timestamp()) if row.newest_action == Action.DELETE else None
+        last = max(now, datetime.fromtimestamp(row.not_after / 1000, UTC) + _DEAD_LETTERS_LIVE)
+        return int((last + self._terms.keep).timestamp())
 
 
 def _intent_key(intent_id: str) -> Key:
@@ -298,6 +479,19 @@ def _intent_key(intent_id: str) -> Key:
 
 def _resource_key(org_id: str, resource: Resource, thing_id: str) -> Key:
     return Key(f"resource#{org_id}#{resource}#{thing_id}", "resource")
+
+
+def _key_of(intent: IntentRow) -> Key:
+    return _resource_key(intent.org_id, Resource(intent.resource), intent.id)
+
+
+def _word_key(org_id: str, resource: Resource, thing_id: str) -> Key:
+    return Key(f"word#{org_id}#{resource}#{thing_id}", "word")
+
+
+def _plan_key(org_id: str, plan: str) -> Key:
+    """Where it is recorded that a plan was taken back."""
+    return Key(f"sweep#{org_id}", f"plan#{plan}#taken-back")
 
 
 def _hold_key(org_id: str, kind: HoldKind, name: str) -> Key:
@@ -311,6 +505,71 @@ def _holds_of(org_id: str) -> str:
 def _reason(row: Row) -> str:
     """Whatever the row says, or does not say, it holds."""
     return str(row.values.get("reason") or "").strip() or _UNEXPLAINED
+
+
+def _same(standing: IntentRow, command: Command) -> None:
+    if standing.meaning != command.meaning:
+        raise Rejected(
+            Code.INTENT_CONFLICT,
+            "This delivery id was used before for another command. A new command needs a new delivery id.",
+        )
+
+
+def _stands(row: Row) -> bool:
+    """Whether a hold was not lifted. Whatever cannot be read holds."""
+    return type(row.values.get("lifted_at")) is not int
+
+
+def _was_set_since(row: Row, since: int) -> bool:
+    at = row.values.get("at")
+    return type(at) is not int or at >= since
+
+
+def _held(thing: Thing, rows: Mapping[str, Row], tags: frozenset[str], *, since: int | None) -> str | None:
+    """Why a thing is held against what was issued at ``since``, as a sentence; ``None`` if it is not."""
+    standing = Holds({key: _reason(row) for key, row in rows.items() if _stands(row)}, tags).on(thing)
+    if standing is not None or since is None:
+        return standing
+    lifted = {key: "" for key, row in rows.items() if not _stands(row) and _was_set_since(row, since)}
+    if Holds(lifted).on(thing) is None:
+        return None
+    return "A hold was set after this was asked for. It was lifted since: ask again if this is still meant."
+
+
+def _hold_end(thing: Thing, reason: str | None) -> End | None:
+    said = f"The {thing.resource.label} is left alone. {reason}"
+    return End(Status.REJECTED, Code.HELD, said) if reason else None
+
+
+def _restored(intent: IntentRow, word: Word | None) -> End | None:
+    """How an accepted restore ends an older command that takes the thing away."""
+    if word is None or order(word.at, Action.RESTORE, word.intent_id) < place(intent):
+        return None
+    reason = (
+        f"{word.by or 'Somebody'} asked to restore it after this was asked for ({word.intent_id}), so this is not done."
+    )
+    return End(Status.SUPERSEDED, Code.RESTORED, reason)
+
+
+def restored(by: str, intent_id: str) -> End:
+    """How a command ends that a restore has stopped, which was accepted after it."""
+    return End(Status.SUPERSEDED, Code.RESTORED, f"{by} asked for a restore ({intent_id}) after this was asked for.")
+
+
+def _plan_undone(row: Row | None) -> End | None:
+    if row is None:
+        return None
+    by = row.values.get("requested_by") or "Somebody"
+    return End(Status.SUPERSEDED, Code.UNDONE, f"{by} took its plan back before it was carried out.")
+
+
+def _word(row: Row | None) -> Word | None:
+    """The word in a row. One that cannot be read is newer than everything: it keeps."""
+    if row is None:
+        return None
+    at = row.values.get("at")
+    known = at if type(at) is int else 2**63
+    return Word(known, str(row.values.get("intent_id") or ""), str(row.values.get("by") or ""))
 
 
 def _since(row: Row) -> datetime | None:
@@ -342,5 +601,9 @@ def _read[T: (IntentRow, ResourceRow)](kind: type[T], row: Row | None) -> T | No
     known = {field.name for field in fields(kind)}
     built = kind(**{name: value for name, value in row.values.items() if name in known})  # type: ignore[arg-type]
     if isinstance(built, IntentRow):
-        return replace(built, status=Status(built.status), owed=tuple(Debt(owed) for owed in built.owed))
+        try:
+            return replace(built, status=Status(built.status), owed=tuple(Debt(owed) for owed in built.owed))
+        except ValueError:
+            reason = f"A newer release recorded this command as '{built.status}'. It waits for a worker that knows it."
+            raise Throttled(Code.NEWER_RELEASE, reason) from None
     return built

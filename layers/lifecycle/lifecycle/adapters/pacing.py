@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from lifecycle.adapters.rows import Change, Contention, Key, Rows
+from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.adapters.trail import entry, untaken
 from lifecycle.judgement import pace
 from lifecycle.judgement.audit import Record, What
@@ -22,16 +23,31 @@ class Admission:
     calls: int
     wait: float
     paused_by: str
+    outage: bool = False
+    """The breaker is open. With ``calls`` this is the probe; else the next one may go after ``wait`` seconds."""
+    failing: bool = False
+    """Something failed since the last call that worked, so the next one that works must be recorded."""
 
 
 class Pacing:
-    """Takes and returns slots in conditional writes, so that any number of workers keep one rate together."""
+    """Takes and returns slots in conditional writes, so that any number of workers keep one rate together.
 
-    def __init__(self, rows: Rows, rate: Rate, clock: Callable[[], datetime], lane: Lane = Lane.PEOPLE) -> None:
+    ``signals`` hears when the breaker opens and closes.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        rate: Rate,
+        clock: Callable[[], datetime],
+        lane: Lane = Lane.PEOPLE,
+        signals: Signals | None = None,
+    ) -> None:
         self.rate = rate
         self._lane = lane
         self._rows = rows
         self._clock = clock
+        self._signals = signals
 
     def reserve(self, org_id: str, calls: int) -> Admission:
         """Take up to ``calls`` slots at once, for a whole batch."""
@@ -43,7 +59,38 @@ class Pacing:
             return after
 
         bucket = self._update(org_id, taking)
-        return Admission(granted.calls, granted.wait, bucket.paused_by)
+        return Admission(granted.calls, granted.wait, bucket.paused_by, granted.outage, bool(bucket.failing))
+
+    def failed(self, org_id: str, thing: str, roll: float, *, probe: bool = False) -> bool:
+        """Record a failure whose cause may be everybody's; see ``pace.failed``. Whether the breaker is open now."""
+        was_out = False
+
+        def failing(bucket: Bucket, now: int) -> Bucket:
+            nonlocal was_out
+            was_out = bucket.is_out
+            return pace.failed(bucket, thing, now, roll, probe=probe)
+
+        is_out = self._update(org_id, failing).is_out
+        if is_out and not was_out:
+            self._tell(Signal.OUTAGE, org_id)
+        return is_out
+
+    def worked(self, org_id: str) -> None:
+        """Record that a call worked: the breaker closes. Writes only if something had failed."""
+        was_out = False
+
+        def working(bucket: Bucket, _: int) -> Bucket:
+            nonlocal was_out
+            was_out = bucket.is_out
+            return pace.worked(bucket)
+
+        self._update(org_id, working)
+        if was_out:
+            self._tell(Signal.OUTAGE_OVER, org_id)
+
+    def _tell(self, signal: Signal, org_id: str) -> None:
+        if self._signals is not None:
+            self._signals.note(signal, {"org_id": org_id})
 
     def overdraw(self, org_id: str, calls: int = 1) -> None:
         """Record calls made beyond what was reserved, such as a read-back; the others wait for them."""
@@ -74,7 +121,7 @@ class Pacing:
 
     def _update(self, org_id: str, change: Callable[[Bucket, int], Bucket], said: Record | None = None) -> Bucket:
         """Change the bucket; with ``said``, together with that record."""
-        key = Key(f"pace#{org_id}", "pace")
+        key = pace_key(org_id)
         now = int(self._clock().timestamp() * SECOND)
         for attempt in range(_TRIES):
             [row] = self._rows.read(key)
@@ -92,3 +139,8 @@ class Pacing:
                 continue
             return after
         raise Throttled(Code.UNAVAILABLE, "Too many workers ask for their pace at once.", retry_after=1)
+
+
+def pace_key(org_id: str) -> Key:
+    """Where the pace of an organization is kept, with its pause."""
+    return Key(f"pace#{org_id}", "pace")

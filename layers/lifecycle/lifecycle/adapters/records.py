@@ -55,6 +55,9 @@ class Records(Protocol):
     def rows(self, org_id: str, path: str, query: Mapping[str, str], *, per_page: int = PER_PAGE) -> Iterator[Json]:
         """Every row of a list, a page at a time. Raises as ``document``, and at the end ``DoesNotAddUp``."""
 
+    def total(self, org_id: str, path: str, query: Mapping[str, str]) -> int:
+        """How many rows a list has. Raises as ``document``, and ``DoesNotAddUp`` if Tallyfy does not say."""
+
     def download(self, org_id: str, file_id: str, path: Path) -> int:
         """Bring a file's bytes to ``path``, and return how many. Raises ``Rejected`` if they cannot be had."""
 
@@ -147,6 +150,14 @@ class HttpRecords:
                 Code.UNAVAILABLE, f"{len(ids) + unnamed} rows came of a list of {said}: it changed while it was read."
             )
 
+    def total(self, org_id: str, path: str, query: Mapping[str, str]) -> int:
+        """See ``Records``."""
+        body = self._through(partial(self._tallyfy.body, org_id, path, {**query, "page": "1", "per_page": "1"}))
+        total = _page(body)[2] if body is not None else None
+        if total is None:
+            raise DoesNotAddUp(Code.UNAVAILABLE, "Tallyfy does not say how many rows a list has.")
+        return total
+
     def download(self, org_id: str, file_id: str, path: Path) -> int:
         """See ``Records``."""
         if not re.fullmatch(ID_PATTERN, file_id):
@@ -158,7 +169,8 @@ class HttpRecords:
             with closing(self._open(org_id, file_id)) as answer:
                 return self._save(answer, path)
         except requests.RequestException as error:
-            raise Retryable(Code.UNAVAILABLE, f"A file's bytes were cut off ({type(error).__name__}).") from error
+            reason = f"A file's bytes were cut off ({type(error).__name__})."
+            raise Retryable(Code.UNAVAILABLE, reason, outage=True) from error
         except OSError as error:
             raise Retryable(Code.UNAVAILABLE, f"The disk refused to keep a file: {error.strerror}.") from error
 
@@ -263,7 +275,7 @@ def _trouble(answer: requests.Response, *, elsewhere: bool) -> LifecycleError | 
     passing = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in passing:
         return Rejected(Code.REFUSED, f"{who} refused it with status {status}.")
-    return Retryable(Code.UNAVAILABLE, f"{who} answered {status}, and not with a file.")
+    return Retryable(Code.UNAVAILABLE, f"{who} answered {status}, and not with a file.", outage=not elsewhere)
 
 
 def _too_large() -> Rejected:

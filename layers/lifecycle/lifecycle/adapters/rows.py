@@ -69,6 +69,12 @@ class Rows(Protocol):
     def write(self, *changes: Change) -> None:
         """Write all or nothing. Raises ``Contention`` if a version has moved on."""
 
+    def insert(self, change: Change) -> Row | None:
+        """Write a row that is not there yet, and return ``None``; or return the row that stands there already.
+
+        Raises ``Contention`` where somebody is writing it right now.
+        """
+
     def partition(self, pk: str) -> dict[str, Row]:
         """Every row of a partition, by its sort key."""
 
@@ -97,6 +103,14 @@ class MemoryRows:
                     self.table.pop(change.key, None)
                 else:
                     self.table[change.key] = Row(dict(change.values), change.seen + 1)
+
+    def insert(self, change: Change) -> Row | None:
+        """See ``Rows``."""
+        with self._lock:
+            present = self.table.get(change.key)
+            if present is None:
+                self.table[change.key] = Row(dict(change.values or {}), 1)
+            return present
 
     def partition(self, pk: str) -> dict[str, Row]:
         """See ``Rows``."""
@@ -145,6 +159,26 @@ class DynamoRows:
                     raise Contention from error
                 raise
 
+    def insert(self, change: Change) -> Row | None:
+        """See ``Rows``. One call: the answer to a refused write brings the row that stands."""
+        with translated("write the ledger"):
+            try:
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=self._item(change, change.values or {}),
+                    ConditionExpression=_UNSEEN,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                if not _is_contention(error):
+                    raise
+                # Where a transaction is at work on the row, the answer does not bring it.
+                standing = self._row(error.response.get("Item")) or self.read(change.key)[0]  # type: ignore[arg-type]
+                if standing is None:
+                    raise Contention from error
+                return standing
+        return None
+
     def partition(self, pk: str) -> dict[str, Row]:
         """See ``Rows``. Strongly consistent; all pages."""
         found: dict[str, Row] = {}
@@ -184,10 +218,7 @@ class DynamoRows:
                     "ExpressionAttributeValues": self._marshal({":seen": change.seen}),
                 }
             }
-        row: dict[str, Value] = {**change.values, **change.key._asdict(), "version": change.seen + 1}
-        if change.expires_at is not None:
-            row["expires_at"] = change.expires_at
-        item = self._marshal(row)
+        item = self._item(change, change.values)
         if not change.seen:
             return {"Put": {"TableName": self._table, "Item": item, "ConditionExpression": _UNSEEN}}
         return {
@@ -198,6 +229,12 @@ class DynamoRows:
                 "ExpressionAttributeValues": self._marshal({":seen": change.seen}),
             }
         }
+
+    def _item(self, change: Change, values: Mapping[str, Value]) -> "dict[str, AttributeValueTypeDef]":
+        row: dict[str, Value] = {**values, **change.key._asdict(), "version": change.seen + 1}
+        if change.expires_at is not None:
+            row["expires_at"] = change.expires_at
+        return self._marshal(row)
 
     def _marshal(self, values: Mapping[str, Value]) -> "dict[str, AttributeValueTypeDef]":
         return {name: self._to.serialize(value) for name, value in values.items()}

@@ -79,7 +79,8 @@ class ManagedSecrets:
             if type(error.__context__).__name__ == _NOT_FOUND:
                 self._missing_until[name] = self._ticks() + _MISSING_SECONDS
                 raise _missing(name) from error
-            raise Retryable(Code.UNAVAILABLE, f"Secret '{name}' could not be read from Secrets Manager.") from error
+            reason = f"Secret '{name}' could not be read from Secrets Manager."
+            raise Retryable(Code.UNAVAILABLE, reason, outage=True) from error
         if not isinstance(text, str) or not text.strip():
             raise Retryable(Code.CONFIGURATION, f"Secret '{name}' is empty or binary. Store text in it.")
         return text

@@ -171,6 +171,7 @@ class HttpTallyfy:
             raise Ambiguous(
                 Code.UNCERTAIN,
                 f"The call was cut off ({type(error).__name__}), so its effect is unknown.",
+                outage=True,
                 may_still_land=True,
             ) from error
         body = _json(answer)
@@ -179,6 +180,7 @@ class HttpTallyfy:
             raise Ambiguous(
                 Code.UNCERTAIN,
                 f"Tallyfy answered {answer.status_code} with an error, so the effect is unknown.",
+                outage=not succeeded or body is None,
                 may_still_land=answer.status_code in _GATEWAY,
             )
         if not succeeded or body is None:
@@ -247,7 +249,8 @@ class HttpTallyfy:
         try:
             answer = self._call(org_id, "GET", path, query)
         except requests.RequestException as error:
-            raise Retryable(Code.UNAVAILABLE, f"Tallyfy could not be reached ({type(error).__name__}).") from error
+            reason = f"Tallyfy could not be reached ({type(error).__name__})."
+            raise Retryable(Code.UNAVAILABLE, reason, outage=True) from error
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
         body = _json(answer)
@@ -255,7 +258,8 @@ class HttpTallyfy:
         if refused and answer.status_code != HTTPStatus.REQUEST_TIMEOUT:
             raise _refused(answer.status_code, "reading")
         if not _succeeded(answer) or not body or _is_error(body):
-            raise Retryable(Code.UNAVAILABLE, f"Tallyfy answered {answer.status_code} and nothing readable.")
+            reason = f"Tallyfy answered {answer.status_code} and nothing readable."
+            raise Retryable(Code.UNAVAILABLE, reason, outage=True)
         return body
 
     def _call(
@@ -370,7 +374,7 @@ _WITH: Mapping[Resource, Mapping[str, str]] = {
     Resource.TAG: {"with": "statistics"},
 }
 """What is asked for besides: a tag can put a hold on what carries it."""
-_COUNTED: Mapping[Resource, Mapping[str, str]] = {Resource.RUN: {"with": "tags,tasks,tasks.threads"}}
+_COUNTED: Mapping[Resource, Mapping[str, str]] = {Resource.RUN: {"with": "tags,threads,tasks,tasks.threads"}}
 """Of one process, its tasks and comments as well: what a restore brings back is compared with what was archived."""
 _LISTED: Mapping[Resource, Mapping[str, str]] = {
     Resource.TASK: {"is_oneoff": "true"},
@@ -403,6 +407,8 @@ def _counts(row: Json) -> tuple[int | None, int | None]:
     if tasks is None:
         return None, None
     threads = [_rows(task.get("threads")) if isinstance(task, dict) else None for task in tasks]
+    if "threads" in row:  # Those on the process itself, where Tallyfy shows them.
+        threads.append(_rows(row["threads"]))
     known = [len(thread) for thread in threads if thread is not None]
     return len(tasks), sum(known) if len(known) == len(threads) else None
 
@@ -490,5 +496,6 @@ def _refused(status: int, what: str) -> LifecycleError:
             f"Tallyfy forbids {what} to this token (403). Permanent deletion needs an Admin, the rest a Standard one.",
         )
     if status == HTTPStatus.REQUEST_TIMEOUT:
-        return Ambiguous(Code.UNCERTAIN, "Tallyfy answered 408, so the effect is unknown.", may_still_land=True)
+        reason = "Tallyfy answered 408, so the effect is unknown."
+        return Ambiguous(Code.UNCERTAIN, reason, outage=True, may_still_land=True)
     return Rejected(Code.REFUSED, f"Tallyfy refused {what} with status {status}.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from lifecycle.words.capabilities import Action, Capability, Resource, State
+from lifecycle.words.capabilities import Capability, Resource, State
 from lifecycle.words.commands import Command, Expect
 from lifecycle.words.errors import Code
 from lifecycle.words.things import Thing
@@ -21,6 +21,8 @@ class Verdict(StrEnum):
     """What was asked for is already so."""
     REACHED = "reached"
     """An earlier attempt of the same command did it."""
+    OVERTAKEN = "overtaken"
+    """Somebody else has acted on the thing since the command that is to be taken back."""
     REJECT = "reject"
 
 
@@ -35,6 +37,16 @@ class Ruling:
     """From then on it may be done, if nothing changes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What happened to the thing since the command that is to be taken back."""
+
+    newer: str
+    """The intent that was concluded on it since; empty if none was."""
+    archived_by: datetime | None
+    """Whatever was archived after this was archived by somebody else; ``None`` where that command has not ended."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
     """What besides the thing itself bears on the decision."""
@@ -42,8 +54,8 @@ class Circumstances:
     now: datetime
     minimum_archive_age: timedelta
     may_be_irreversible: bool
-    hold: str | None = None
-    """Why the thing is held, as a sentence; ``None`` if it is not."""
+    undone: Undone | None = None
+    """For an undo: what happened since the command that it takes back."""
     in_doubt: bool = False
     """An earlier attempt of this command may have acted."""
     deleted_before: bool = False
@@ -63,8 +75,9 @@ def rule(command: Command, seen: Thing | None, facts: Circumstances) -> Ruling:
         if facts.in_doubt:
             return Ruling(Verdict.REACHED, Code.CONFIRMED, f"An earlier attempt did it: the {label} is {seen.state}.")
         return Ruling(Verdict.NOTHING, Code.NOTHING_TO_DO, f"The {label} is {seen.state} already.")
-    if facts.hold is not None and doing.action is not Action.RESTORE:
-        return _reject(Code.HELD, f"The {label} is left alone. {facts.hold}".strip())
+    overtaken = _overtaken(seen, facts.undone) if facts.undone is not None and not facts.in_doubt else ""
+    if overtaken:
+        return Ruling(Verdict.OVERTAKEN, Code.SUPERSEDED, f"The {label} is left alone. {overtaken}")
     if doing.irreversible and not facts.may_be_irreversible:
         return _reject(
             Code.RIGHT_MISSING,
@@ -79,6 +92,16 @@ def rule(command: Command, seen: Thing | None, facts: Circumstances) -> Ruling:
     if refusal:
         return refusal
     return Ruling(Verdict.ACT, Code.ACTED, f"The {label} was {seen.state} and is to be {doing.reaches}.")
+
+
+def _overtaken(seen: Thing, undone: Undone) -> str:
+    """Why what is to be undone is not there any more: somebody did the same again since. Empty if nobody did."""
+    if undone.newer:
+        return f"A newer command ({undone.newer}) was carried out since; undo that one if it is meant."
+    archived_at = seen.archived_at if seen.state is State.ARCHIVED else None
+    if archived_at is not None and undone.archived_by is not None and archived_at > undone.archived_by:
+        return f"Somebody archived it again at {_day(archived_at)}, after what is to be undone."
+    return ""
 
 
 def _gone(doing: Capability, facts: Circumstances) -> Ruling:

@@ -2,6 +2,9 @@
 
 One number describes the bucket: the *theoretical arrival time* at which it would be full again. All times are whole
 microseconds, UTC, so that every process computes the same.
+
+The same row holds a breaker. It opens when several things fail with a cause that is not their own, such as a network
+error or a 5xx. While it is open nobody calls, except one probe from time to time. See decision 0026.
 """
 
 from dataclasses import dataclass, replace
@@ -10,6 +13,17 @@ from enum import StrEnum
 SECOND = 1_000_000
 LONGEST_LINE = 3600 * SECOND
 """Who would stand in line for longer gets no place, but comes back within the hour and asks again."""
+
+
+OUTAGE_THINGS = 3
+"""When so many things have failed since the last call that worked, the cause is not theirs: the breaker opens."""
+PROBE_CALLS = 2
+"""What a probe may take: one command looks and acts."""
+_FIRST_PROBE = 15 * SECOND
+_LONGEST_PROBE = 300 * SECOND
+"""The time between two probes doubles from the first to the second of these."""
+_PROBING = 60 * SECOND
+"""How long everybody else waits for the result of a probe. A probe that crashed holds nobody for longer."""
 
 
 class Lane(StrEnum):
@@ -29,6 +43,17 @@ class Bucket:
     bulk_until: int = 0
     """The end of each line: until then whoever was turned away has been told when to come back."""
     paused_by: str = ""
+    failing: str = ""
+    """The things that failed since the last call that worked, separated by blanks; at most ``OUTAGE_THINGS``."""
+    outage_delay: int = 0
+    """How long the breaker stays open before the next probe; zero while it is closed."""
+    probe_at: int = 0
+    """While the breaker is open: when the next probe may go."""
+
+    @property
+    def is_out(self) -> bool:
+        """Whether the breaker is open."""
+        return self.outage_delay > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +81,8 @@ class Grant:
 
     calls: int
     wait: float
+    outage: bool = False
+    """The breaker is open. Without ``calls``, ``wait`` is the time until the next probe; with them, this is it."""
 
 
 def take(bucket: Bucket, rate: Rate, calls: int, now: int, lane: Lane = Lane.PEOPLE) -> tuple[Bucket, Grant]:
@@ -64,6 +91,8 @@ def take(bucket: Bucket, rate: Rate, calls: int, now: int, lane: Lane = Lane.PEO
     A place is the time to come back, not a slot: slots are taken, and lines only keep those who wait from coming all at
     once, or from staying away while slots are free.
     """
+    if bucket.is_out:
+        return _probe(bucket, rate, calls, now)
     if now < bucket.blocked_until:
         return _line_up(bucket, rate, lane, calls, bucket.blocked_until, now, 0)
     base = max(bucket.full_at, now)
@@ -73,6 +102,39 @@ def take(bucket: Bucket, rate: Rate, calls: int, now: int, lane: Lane = Lane.PEO
     after = replace(bucket, full_at=base + granted * rate.interval)
     free_at = max(now, after.full_at + rate.interval - capacity)
     return _line_up(after, rate, lane, calls - granted, free_at, now, granted)
+
+
+def _probe(bucket: Bucket, rate: Rate, calls: int, now: int) -> tuple[Bucket, Grant]:
+    """While the breaker is open: the slots of one command for whoever comes first when it is time, else nothing."""
+    free_at = max(bucket.probe_at, bucket.blocked_until)
+    if now < free_at:
+        return bucket, Grant(0, (free_at - now) / SECOND, outage=True)
+    probing = min(calls, PROBE_CALLS)
+    # A probe does not stand in line: nobody else calls meanwhile, and the others wait for its slots afterwards.
+    after = replace(overdraw(bucket, rate, probing, now), probe_at=now + _PROBING)
+    return after, Grant(probing, 0.0, outage=True)
+
+
+def failed(bucket: Bucket, thing: str, now: int, roll: float, *, probe: bool = False) -> Bucket:
+    """Record that a call about ``thing`` failed, with a cause that may be everybody's.
+
+    ``probe``: it was the probe of an open breaker. ``roll`` in [0, 1) spreads the time of the next one.
+    """
+    if bucket.is_out:
+        return _open(bucket, min(2 * bucket.outage_delay, _LONGEST_PROBE), now, roll) if probe else bucket
+    failing = sorted({*bucket.failing.split(), thing})
+    if len(failing) < OUTAGE_THINGS:
+        return replace(bucket, failing=" ".join(failing))
+    return _open(replace(bucket, failing=" ".join(failing)), _FIRST_PROBE, now, roll)
+
+
+def _open(bucket: Bucket, delay: int, now: int, roll: float) -> Bucket:
+    return replace(bucket, outage_delay=delay, probe_at=now + int(delay * (0.5 + roll / 2)))
+
+
+def worked(bucket: Bucket) -> Bucket:
+    """Record that a call worked: what failed before has causes of its own. Closes the breaker."""
+    return replace(bucket, failing="", outage_delay=0, probe_at=0)
 
 
 def _line_up(

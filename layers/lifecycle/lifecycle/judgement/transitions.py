@@ -2,11 +2,15 @@
 
 An *intent* row holds one command's story; a *resource* row holds, per thing, a short lease and the time of the newest
 command concluded, so that an older command that arrives late is superseded. Times are whole milliseconds, UTC.
+
+A command is *accepted* when its row is written, *claimed* when it holds the lease on its thing, and *marked* right
+before its call to Tallyfy. Only a marked attempt can have acted. Whoever ends an intent before it is marked wins.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from lifecycle.words.capabilities import Action
 from lifecycle.words.commands import PLAN, SWEEP, Command
@@ -14,7 +18,7 @@ from lifecycle.words.errors import Code
 
 
 class Status(StrEnum):
-    """Where an intent is. ``ACCEPTED`` is what an intent without a row is; it is never stored."""
+    """Where an intent is. ``ACCEPTED``: no worker has begun it. ``IN_PROGRESS``: its call is being made."""
 
     ACCEPTED = "accepted"
     IN_PROGRESS = "in_progress"
@@ -27,9 +31,16 @@ class Status(StrEnum):
     DEAD_LETTERED = "dead_lettered"
 
 
-OPEN = frozenset({Status.IN_PROGRESS, Status.WAITING})
+OPEN = frozenset({Status.ACCEPTED, Status.IN_PROGRESS, Status.WAITING})
 DEAD = frozenset({Status.REJECTED, Status.EXPIRED, Status.DEAD_LETTERED})
 """Concluded without doing what was asked: to the dead-letter queue, and open again when an operator sends it again."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+CLOCKS_DIFFER = 300_000
+"""How far, in milliseconds, a clock that issued a command may be ahead of ours. All of them are AWS's, which keep to
+well under a second; a command from further in the future is refused."""
+READ_LAG = 60_000
+"""For so long, in milliseconds, Tallyfy may still show a thing as it was before our last call on it."""
 
 
 class Debt(StrEnum):
@@ -53,6 +64,9 @@ class IntentRow:
     requested_by: str
     why: str
     issued_at: int
+    not_after: int = 0
+    due_at: int = 0
+    """When a schedule will enqueue it; 0 where it was enqueued at once."""
     status: Status = Status.WAITING
     attempts: int = 0
     redrive: int = 0
@@ -77,9 +91,37 @@ class ResourceRow:
     lease_until: int = 0
     lease_intent: str = ""
     lease_issued: int = 0
+    lease_action: str = ""
+    lease_attempt: int = 0
+    """Which attempt holds the lease: one that is cut off before it is marked has written nothing else."""
+    lease_redrive: int = 0
     newest_concluded: int = 0
+    """When the newest command concluded here was issued."""
     newest_action: str = ""
     newest_intent: str = ""
+    newest_at: int = 0
+    """When it was concluded."""
+    waiting_delete: str = ""
+    """The permanent delete that was begun here last and has not ended, or that a restore stopped."""
+
+    @property
+    def newest(self) -> "Order":
+        """The place of the newest command concluded, in the order of commands."""
+        return order(self.newest_concluded, self.newest_action, self.newest_intent)
+
+
+class Order(NamedTuple):
+    """The place of a command among all that concern one thing. The later one is newer, and there is always one."""
+
+    issued_at: int
+    keeps: bool
+    """Of one millisecond, a restore is newer than anything else."""
+    intent_id: str
+
+
+def order(issued_at: int, action: str, intent_id: str) -> Order:
+    """Place a command in the order of commands."""
+    return Order(issued_at, action == Action.RESTORE, intent_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +170,42 @@ def millis(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
+def moment(at: int) -> datetime:
+    """The moment of so many milliseconds since 1970, exactly."""
+    return _EPOCH + timedelta(milliseconds=at)
+
+
+def as_old_as(first: IntentRow, command: Command) -> Command:
+    """A repeated command with the age and the end of its first delivery."""
+    if first.issued_at == millis(command.issued_at):
+        return command
+    return command.model_copy(update={"issued_at": moment(first.issued_at), "not_after": moment(first.not_after)})
+
+
+def accepted(command: Command, due_at: datetime | None = None) -> IntentRow:
+    """The row of a command that was let in and that no worker has begun."""
+    return replace(
+        _first(command),
+        status=Status.ACCEPTED,
+        due_at=millis(due_at) if due_at else 0,
+    )
+
+
 def claim(
     intent: IntentRow | None,
     resource: ResourceRow | None,
     command: Command,
     *,
+    holder: IntentRow | None = None,
     redrive: int,
     now: int,
     lease: int,
     most_attempts: int,
 ) -> Claim:
-    """Judge whether this delivery of the command may act. ``lease`` is in milliseconds."""
+    """Judge whether this delivery of the command may act. ``lease`` is in milliseconds.
+
+    ``holder`` is the row of the command that the resource's lease names, where that is another one and has a row.
+    """
     intent = intent or _first(command)
     resource = resource or ResourceRow()
     if intent.meaning != command.meaning:
@@ -151,25 +218,45 @@ def claim(
         return Busy(intent.lease_until)
     if intent.status not in OPEN:
         return Concluded(intent, fresh=False)
-    issued = min(intent.issued_at, millis(command.issued_at))
-    end = _too_late(intent, resource, command, issued=issued, now=now, most_attempts=most_attempts)
+    if resource.lease_intent == intent.intent_id and resource.lease_until > now:
+        return Busy(resource.lease_until)
+    intent = replace(
+        intent,
+        issued_at=min(intent.issued_at, millis(command.issued_at)),
+        attempts=_attempts(intent, resource),
+    )
+    end = _too_late(intent, resource, command, now=now, most_attempts=most_attempts)
     if end is not None:
         return _ended(intent, end, now, lease)
-    if _others_hold(resource, intent) and resource.lease_until > now:
+    if resource.lease_until > now:
         return Busy(resource.lease_until)
-    if _others_hold(resource, intent) and resource.lease_issued > issued:
+    if _overtaken(intent, resource, holder):
         # Undoing now what that one may have done would make it do it a second time.
         reason = f"A newer command for the same thing ({resource.lease_intent}) was begun first."
         return _ended(intent, End(Status.SUPERSEDED, Code.SUPERSEDED, reason), now, lease)
-    claimed = replace(
-        intent,
-        issued_at=issued,
-        status=Status.IN_PROGRESS,
-        attempts=intent.attempts + 1,
+    claimed = replace(intent, attempts=intent.attempts + 1)
+    leased = replace(
+        resource,
         lease_until=now + lease,
+        lease_intent=intent.intent_id,
+        lease_issued=intent.issued_at,
+        lease_action=intent.action,
+        lease_attempt=claimed.attempts,
+        lease_redrive=intent.redrive,
+        waiting_delete=intent.intent_id if intent.action == Action.DELETE else resource.waiting_delete,
     )
-    leased = replace(resource, lease_until=now + lease, lease_intent=intent.intent_id, lease_issued=issued)
     return Claimed(claimed, leased)
+
+
+def mark(claimed: Claimed, evidence: str) -> Claimed:
+    """Note that the call is about to be made: from now on this attempt may have acted, whatever becomes of it."""
+    intent = replace(
+        claimed.intent,
+        status=Status.IN_PROGRESS,
+        lease_until=claimed.resource.lease_until,
+        evidence=evidence or claimed.intent.evidence,
+    )
+    return Claimed(intent, claimed.resource)
 
 
 def conclude(
@@ -179,17 +266,21 @@ def conclude(
 
     The intent keeps its lease until its debts are paid, so that two deliveries do not pay them at the same time.
     """
-    lease = claimed.intent.lease_until - now
+    lease = claimed.resource.lease_until - now
     doubt = claimed.intent.maybe_acted or maybe_acted
     intent = _ended(replace(claimed.intent, maybe_acted=doubt), end, now, lease).intent
     resource = _let_go(claimed.resource, maybe_acted=maybe_acted, landing=landing)
-    if end.status in {Status.DONE, Status.UNCHANGED} and intent.issued_at >= resource.newest_concluded:
+    if end.status in {Status.DONE, Status.UNCHANGED} and place(intent) >= resource.newest:
         resource = replace(
             resource,
             newest_concluded=intent.issued_at,
             newest_action=intent.action,
             newest_intent=intent.intent_id,
+            newest_at=now,
         )
+    # What a restore stopped stays named until that restore has said so.
+    if intent.action == Action.RESTORE or (resource.waiting_delete == intent.intent_id and end.code != Code.RESTORED):
+        resource = replace(resource, waiting_delete="")
     return intent, resource
 
 
@@ -206,7 +297,7 @@ def release(
         claimed.intent,
         status=Status.WAITING,
         attempts=attempts,
-        lease_until=claimed.intent.lease_until if landing else 0,
+        lease_until=claimed.resource.lease_until if landing else 0,
         code=code.value,
         reason=reason,
         maybe_acted=claimed.intent.maybe_acted or maybe_acted,
@@ -215,14 +306,30 @@ def release(
 
 
 def give_up(
-    intent: IntentRow | None, command: Command, end: End, *, redrive: int, now: int, lease: int
+    intent: IntentRow | None,
+    command: Command,
+    end: End,
+    *,
+    resource: ResourceRow | None = None,
+    redrive: int,
+    now: int,
+    lease: int,
 ) -> Concluded | None:
     """End an intent that nobody works on, without a claim. ``None`` if it has ended already or is being worked on."""
     intent = _cut_off(_reopened(intent or _first(command), redrive), now)
     if intent.meaning != command.meaning or intent.status not in OPEN or intent.lease_until > now:
         return None
+    if resource is not None and resource.lease_intent == intent.intent_id and resource.lease_until > now:
+        return None
     reopened = replace(intent, redrive=max(intent.redrive, redrive))
     return _ended(reopened, end, now, lease)
+
+
+def stop(intent: IntentRow, end: End, *, now: int) -> Concluded | None:
+    """End an open intent that has made no call and now never will. ``None`` where it has ended or may have acted."""
+    if intent.status not in {Status.ACCEPTED, Status.WAITING} or intent.maybe_acted:
+        return None
+    return _ended(intent, end, now, lease=0)
 
 
 def fail(
@@ -242,15 +349,29 @@ def settle(intent: IntentRow, debt: Debt) -> IntentRow:
     return replace(intent, owed=owed, lease_until=intent.lease_until if owed else 0)
 
 
+def place(intent: IntentRow) -> Order:
+    """The place of an intent in the order of commands."""
+    return order(intent.issued_at, intent.action, intent.intent_id)
+
+
+def _attempts(intent: IntentRow, resource: ResourceRow) -> int:
+    """How many attempts were begun, counting one that was cut off before it was marked."""
+    cut_off = resource.lease_intent == intent.intent_id and resource.lease_redrive == intent.redrive
+    return max(intent.attempts, resource.lease_attempt) if cut_off else intent.attempts
+
+
 def _too_late(
-    intent: IntentRow, resource: ResourceRow, command: Command, *, issued: int, now: int, most_attempts: int
+    intent: IntentRow, resource: ResourceRow, command: Command, *, now: int, most_attempts: int
 ) -> End | None:
     """Why a command must not begin any more, whoever holds the thing."""
+    if intent.issued_at > now + CLOCKS_DIFFER:
+        reason = f"It says that it was issued at {command.issued_at.isoformat()}, which is in the future."
+        return End(Status.REJECTED, Code.INVALID, reason)
     swept = command.source in {SWEEP, PLAN}
     if swept and _taken_back(resource, command):
         reason = "It was restored after it had been completed. A sweep does not take that back."
         return End(Status.SUPERSEDED, Code.TAKEN_BACK, reason)
-    if resource.newest_concluded > issued:
+    if resource.newest > place(intent):
         reason = f"A newer command for the same thing ({resource.newest_intent}) was concluded first."
         return End(Status.SUPERSEDED, Code.SUPERSEDED, reason)
     if millis(command.not_after) < now:
@@ -263,8 +384,12 @@ def _too_late(
     return None
 
 
-def _others_hold(resource: ResourceRow, intent: IntentRow) -> bool:
-    return resource.lease_intent not in {"", intent.intent_id}
+def _overtaken(intent: IntentRow, resource: ResourceRow, holder: IntentRow | None) -> bool:
+    """Whether a newer command was cut off here that may have acted. One that made no call supersedes nothing."""
+    if resource.lease_intent in {"", intent.intent_id}:
+        return False
+    newer = order(resource.lease_issued, resource.lease_action, resource.lease_intent) > place(intent)
+    return newer and holder is not None and (holder.maybe_acted or holder.status is Status.IN_PROGRESS)
 
 
 def _taken_back(resource: ResourceRow, command: Command) -> bool:
@@ -287,6 +412,7 @@ def _first(command: Command) -> IntentRow:
         requested_by=command.requested_by,
         why=command.reason,
         issued_at=millis(command.issued_at),
+        not_after=millis(command.not_after),
     )
 
 
@@ -303,7 +429,15 @@ def _let_go(resource: ResourceRow, *, maybe_acted: bool, landing: bool) -> Resou
         return resource
     if maybe_acted:
         return replace(resource, lease_until=0)
-    return replace(resource, lease_until=0, lease_intent="", lease_issued=0)
+    return replace(
+        resource,
+        lease_until=0,
+        lease_intent="",
+        lease_issued=0,
+        lease_action="",
+        lease_attempt=0,
+        lease_redrive=0,
+    )
 
 
 def _cut_off(intent: IntentRow, now: int) -> IntentRow:

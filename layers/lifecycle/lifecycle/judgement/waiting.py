@@ -4,6 +4,8 @@ MOST_RECEIVES = 90
 """After so many receives a message is dead-lettered with a reason. SQS would do it after 100, without one."""
 PASSED_OVER = 60
 """Who stood in line so often for nothing stays away for longer: the others need the slots for hours."""
+OFTEN_IN_AN_OUTAGE = 24
+"""After so many receives an outage has lasted for hours: a message comes back each hour, so that it outlasts days."""
 LONGEST = 12 * 3600
 """SQS hides a message for at most 12 hours (API reference: ChangeMessageVisibility)."""
 
@@ -17,6 +19,16 @@ def backoff(attempts: int, *, base: float, roll: float) -> int:
 def patience(receives: int) -> int:
     """While a person has to act (a pause, a refused token): 5 minutes at first, an hour in the end."""
     return clamp(300.0 * min(max(receives, 1), 12))
+
+
+def outage(until_probe: float, receives: int, roll: float) -> int:
+    """While the breaker is open: at least until the next probe, and longer the longer it lasts.
+
+    15 seconds at first, 15 minutes after seven receives, then an hour after ``OFTEN_IN_AN_OUTAGE``: 90 receives outlast
+    nearly three days. ``roll`` adds up to a quarter, so that not all of them ask for the same probe.
+    """
+    growing = 3600.0 if receives > OFTEN_IN_AN_OUTAGE else min(900.0, 15.0 * 2.0 ** min(max(receives - 1, 0), 6))
+    return clamp(max(until_probe, growing) * (1 + roll / 4))
 
 
 def peek(until_free: float, receives: int) -> int:

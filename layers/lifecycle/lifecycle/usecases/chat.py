@@ -28,7 +28,7 @@ from lifecycle.judgement.slack import (
     understand,
     way_back,
 )
-from lifecycle.judgement.transitions import Status, millis
+from lifecycle.judgement.transitions import OPEN, Status, as_old_as, millis
 from lifecycle.usecases.approving import Approving
 from lifecycle.usecases.intake import LONGEST_WAIT
 from lifecycle.usecases.lookup import Lookup
@@ -176,7 +176,9 @@ class Chat:
             intent_id=intent_id(self.id_key(), SLACK, slash.trigger),
             reply_to=way_back(slash.response_url),
         )
-        self.commands.send(command.to_json())
+        standing = self.undoing.ledger.accept(command)
+        if standing.status in OPEN:
+            self.commands.send(as_old_as(standing, command).to_json())
         self.signals.note(Signal.ACCEPTED, {"intent_id": command.intent_id, "source": SLACK, "capability": doing.name})
         return f"On it: {ask.action} {ask.resource.label} `{ask.id}`. Ask with `/tallyfy status {command.intent_id}`."
 

@@ -7,29 +7,42 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
-from lifecycle.adapters.ledger import Claim, Ended, Ledger
+from lifecycle.adapters.ledger import Claim, Ended, LastWords, Ledger, restored
 from lifecycle.adapters.queues import Later, Message, Queue
 from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.adapters.tallyfy import Tallyfy
 from lifecycle.judgement import waiting
-from lifecycle.judgement.guards import Circumstances, Ruling, Verdict, rule
+from lifecycle.judgement.guards import Circumstances, Ruling, Undone, Verdict, rule
 from lifecycle.judgement.sources import Sources
-from lifecycle.judgement.transitions import OPEN, Busy, Conflict, End, Status, millis
+from lifecycle.judgement.transitions import (
+    DEAD,
+    OPEN,
+    READ_LAG,
+    Busy,
+    Conflict,
+    End,
+    ResourceRow,
+    Status,
+    millis,
+    place,
+)
 from lifecycle.usecases.budget import Budget
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.usecases.safeguards import Parked, Safeguards, what_would_go
 from lifecycle.words.capabilities import Action, Capability, State
-from lifecycle.words.commands import PLAN, Command, Find, describe
+from lifecycle.words.commands import PLAN, Command, Find, describe, is_of_a_newer_release
 from lifecycle.words.errors import Ambiguous, Code, Poison, Rejected, Retryable, Throttled, TokenRefused
 from lifecycle.words.things import Thing
 
 _WAITING_SIGNALS = {Code.PAUSED: Signal.PAUSED, Code.TOKEN_REFUSED: Signal.TOKEN_REFUSED}
-_TIMED = frozenset({Code.IN_LINE, Code.PAUSED, Code.BUSY})
+_TIMED = frozenset({Code.IN_LINE, Code.PAUSED, Code.BUSY, Code.READ_LAG})
 """Waits whose length already takes into account how long it may go on."""
+_AGAIN = timedelta(minutes=2)
+"""What was archived so long after our own call, somebody else archived. Tallyfy's clock and ours differ by less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +99,12 @@ class Worker:
             command = Command.model_validate_json(message.body)
             doing = command.capability
         except ValidationError as error:
-            raise Poison(Code.POISON, f"The message is no command: {describe(error)}") from None
+            if is_of_a_newer_release(error) and not self._is_out_of_patience(message):
+                reason = (
+                    f"The message says what this release does not know: {describe(error)}. It waits for a newer one."
+                )
+                raise Throttled(Code.NEWER_RELEASE, reason) from None
+            raise Poison(Code.POISON, f"The message is not a command: {describe(error)}") from None
         except Rejected as error:
             raise Poison(error.code, error.reason) from None
         if doing not in self.capabilities:
@@ -102,6 +120,8 @@ class Worker:
         if isinstance(command_or_end, Ended):
             return command_or_end
         command = command_or_end
+        if command.find is not None and command.action is Action.RESTORE:
+            self.ledger.keep(command)
         claim = self.ledger.claim(command, redrive=message.redrive)
         match claim:
             case Ended():
@@ -114,8 +134,11 @@ class Worker:
             case Claim():
                 return self._under_claim(command, claim)
 
+    def _is_out_of_patience(self, message: Message) -> bool:
+        return self.clock() - message.sent_at > self.limits.patience or message.receives >= waiting.MOST_RECEIVES
+
     def _out_of_patience(self, command: Command, message: Message) -> Ended | None:
-        if self.clock() - message.sent_at <= self.limits.patience and message.receives < waiting.MOST_RECEIVES:
+        if not self._is_out_of_patience(message):
             return None
         return self.ledger.give_up(
             command,
@@ -162,7 +185,7 @@ class Worker:
 
     def _the_one(self, command: Command, find: Find) -> str:
         archived = command.action is Action.RESTORE
-        with self._heeding(command.org_id):
+        with self.budget.attempt(command, self.roll(), self.tallyfy.account), self._heeding(command.org_id):
             seen = self.tallyfy.search(command.org_id, find, archived=archived)
         ids = sorted({thing.id for thing in seen})
         if len(ids) != 1:
@@ -174,16 +197,18 @@ class Worker:
         return ids[0]
 
     def _under_claim(self, command: Command, claim: Claim) -> Ended:
+        attempt = _Attempt(command, claim)
         try:
-            end = self._look_then_act(command, claim)
+            with self.budget.attempt(command, self.roll(), self.tallyfy.account):
+                end = self._look_then_act(attempt)
         except Rejected as error:
             end = End(Status.REJECTED, error.code, error.reason)
         except Parked as parked:
-            self.ledger.release(claim, parked.code, parked.reason, counted=False)
+            self.ledger.release(attempt.claim, parked.code, parked.reason, counted=False)
             raise
         except Retryable as trouble:
-            return self._failed(claim, trouble)
-        return self.ledger.conclude(claim, end)
+            return self._failed(attempt.claim, trouble)
+        return self.ledger.conclude(attempt.claim, self._with_what_it_stopped(attempt, end))
 
     def _failed(self, claim: Claim, trouble: Retryable) -> Ended:
         """Let go and raise, or, after one failure too many, end it where an operator finds it."""
@@ -199,67 +224,128 @@ class Worker:
         if trouble.counted and trouble.retry_after is None:
             trouble.retry_after = waiting.backoff(attempts, base=self.limits.retry_base, roll=self.roll())
         if landing:
-            leased = (claim.rows.intent.lease_until - millis(self.clock())) / 1000
+            leased = (claim.rows.resource.lease_until - millis(self.clock())) / 1000
             trouble.retry_after = max(trouble.retry_after or 0.0, leased)
         raise trouble
 
-    def _look_then_act(self, command: Command, claim: Claim) -> End:
-        doing = command.capability
-        seen, ruling = self._look(command, claim)
+    def _look_then_act(self, attempt: "_Attempt") -> End:
+        command = attempt.command
+        seen, ruling = self._look(attempt)
         may_come_to_it = ruling.verdict is Verdict.ACT or ruling.until is not None
-        if self.safeguards is None or not doing.permanent or seen is None or not may_come_to_it:
-            end = _without_acting(ruling)
-            return self._told_more(command, end, ruling, seen) if end else self._act(command, doing, _counts(seen))
+        if seen is None or not may_come_to_it:
+            self._believe(attempt, ruling)
+            return self._told_more(attempt, _without_acting(ruling), ruling, seen)
+        if self.safeguards is not None and command.capability.permanent:
+            return self._destroy(attempt, seen, ruling, self.safeguards)
+        return _without_acting(ruling) or self._act(attempt, seen, _counts(seen))
+
+    def _destroy(self, attempt: "_Attempt", seen: Thing, ruling: Ruling, safeguards: Safeguards) -> End:
+        """Delete for good what was approved, once its export was read back and it is still what it was."""
+        command = attempt.command
+        words = self._last_words(attempt, seen)
+        if words.end is not None:
+            return words.end
         with self._heeding(command.org_id):
-            ready = self.safeguards.judge(command, seen, ruling.until, in_doubt=claim.rows.intent.maybe_acted)
+            ready = safeguards.judge(command, seen, ruling.until)
         if isinstance(ready, End):
             return ready
         # An export may have taken minutes.
-        again, ruling = self._look(command, claim)
+        again, ruling = self._look(attempt)
         end = _without_acting(ruling)
-        if end is None and (again is None or what_would_go(command, again) != ready.shown):
-            end = End(Status.REJECTED, Code.CHANGED, "It was changed while it was exported, so it is not deleted.")
-        if end is None:
-            self.budget.heed_pause(command.org_id)
-            end = self.safeguards.approval(command, ready.shown)
-        return end or self._act(command, doing, ready.evidence)
+        if end is not None or again is None:
+            return self._told_more(attempt, end, ruling, again)
+        if what_would_go(command, again) != ready.shown:
+            return _CHANGED
+        return self._act(attempt, again, ready.evidence, shown=ready.shown)
 
-    def _told_more(self, command: Command, end: End, ruling: Ruling, seen: Thing | None) -> End:
-        """Add to an end what an earlier attempt that was cut off could not say any more."""
-        if ruling.verdict is Verdict.REACHED and command.undoes:
-            return self._compared(command, end, seen)
-        if self.safeguards is None or not command.capability.permanent:
+    def _act(self, attempt: "_Attempt", seen: Thing, evidence: str, *, shown: str = "") -> End:
+        """Mark the intent, hear the last words, then call. ``shown`` is what was approved of a permanent delete."""
+        attempt.claim = self.ledger.mark(attempt.claim, evidence)
+        self.budget.prepare(attempt.command.org_id)
+        if self.safeguards is not None and shown:
+            end = self.safeguards.approval(attempt.command, shown)
+            if end is not None:
+                return end
+        words = self._last_words(attempt, seen)  # The last thing that is read before the call.
+        if words.end is not None:
+            return words.end
+        if words.paused_by:
+            raise Throttled(Code.PAUSED, f"Paused by {words.paused_by}.")
+        return self._call(attempt.command, evidence)
+
+    def _last_words(self, attempt: "_Attempt", seen: Thing) -> LastWords:
+        return self.ledger.last_words(attempt.claim, seen, tags=self.hold_tags, plan=attempt.command.plan)
+
+    def _with_what_it_stopped(self, attempt: "_Attempt", end: End) -> End:
+        """End the delete that a restore stopped, and say so on this side as well."""
+        name = attempt.claim.rows.resource.waiting_delete
+        if attempt.command.action is not Action.RESTORE or not name or end.status in DEAD:
             return end
+        end_of_it = restored(attempt.command.requested_by, attempt.command.intent_id)
+        stopped = self.ledger.stop(name, end_of_it) or self.ledger.find(name)
+        if stopped is None or stopped.code != Code.RESTORED:
+            return end
+        return replace(end, reason=f"{end.reason} Its permanent delete {name} was stopped.")
+
+    def _believe(self, attempt: "_Attempt", ruling: Ruling) -> None:
+        """Raise ``Throttled`` where it is too soon to believe that a thing is as wanted already.
+
+        Tallyfy may still show what was before our last call, which did the opposite.
+        """
+        newest = attempt.claim.rows.resource
+        since = millis(self.clock()) - newest.newest_at
+        opposite = newest.newest_intent and newest.newest_action != attempt.command.capability.action
+        if ruling.verdict is not Verdict.NOTHING or not opposite or since >= READ_LAG:
+            return
+        # It is looked at again after as long as has passed since: the wait doubles.
+        wait = min(max(since, 2000), READ_LAG - since) / 1000
+        reason = "It was changed moments ago, and Tallyfy may not show that yet. It is looked at again."
+        raise Throttled(Code.READ_LAG, reason, retry_after=wait)
+
+    def _told_more(self, attempt: "_Attempt", end: End | None, ruling: Ruling, seen: Thing | None) -> End:
+        """Add to an end what an earlier attempt that was cut off could not say any more."""
+        end, command = end or _CHANGED, attempt.command
         if ruling.verdict is Verdict.REACHED:
-            return replace(end, evidence=self.safeguards.evidence(command))
-        if ruling.code is Code.NOT_ARCHIVED and self.safeguards.was_asked(command):
+            end = replace(end, evidence=attempt.claim.rows.intent.evidence)
+            return self._compared(command, end, seen) if command.undoes else end
+        if (
+            ruling.code is Code.NOT_ARCHIVED
+            and command.capability.permanent
+            and self.safeguards is not None
+            and self.safeguards.was_asked(command)
+        ):
             label = command.resource.label
             return replace(end, reason=f"The {label} was restored since its delete was asked for. That is cancelled.")
         return end
 
-    def _look(self, command: Command, claim: Claim) -> tuple[Thing | None, Ruling]:
+    def _look(self, attempt: "_Attempt") -> tuple[Thing | None, Ruling]:
+        command, rows = attempt.command, attempt.claim.rows
         with self._heeding(command.org_id):
             seen = self.tallyfy.look(command.org_id, command.resource, command.thing_id)
         circumstances = Circumstances(
             now=self.clock(),
             minimum_archive_age=self.limits.minimum_archive_age,
             may_be_irreversible=self._may(command, command.capability),
-            hold=self._hold(command, seen),
-            in_doubt=claim.rows.intent.maybe_acted,
-            deleted_before=claim.rows.resource.newest_action == Action.DELETE,
+            undone=self._undone(command, rows.resource),
+            in_doubt=rows.intent.maybe_acted,
+            deleted_before=rows.resource.newest_action == Action.DELETE,
         )
         return seen, rule(command, seen, circumstances)
 
-    def _hold(self, command: Command, seen: Thing | None) -> str | None:
-        """Read as late as can be, and only where a hold could keep anything: an undo depends on no list of holds."""
-        if seen is None or seen.state is command.capability.reaches or command.action is Action.RESTORE:
+    def _undone(self, command: Command, resource: ResourceRow) -> Undone | None:
+        """What was done here since the command that this one takes back, as far as the ledger knows."""
+        intent = self.ledger.find(command.undoes) if command.undoes else None
+        if intent is None:
             return None
-        return self.ledger.hold_on(command.org_id, seen, tags=self.hold_tags)
+        newer = resource.newest_intent if resource.newest > place(intent) else ""
+        ended = datetime.fromtimestamp(intent.concluded_at / 1000, UTC) if intent.concluded_at else None
+        return Undone(newer, ended + _AGAIN if ended else None)
 
     def _may(self, command: Command, doing: Capability) -> bool:
         return doing in self.by_plan if command.source == PLAN else self.sources.allow(command.source, doing)
 
-    def _act(self, command: Command, doing: Capability, evidence: str) -> End:
+    def _call(self, command: Command, evidence: str) -> End:
+        doing = command.capability
         label = doing.resource.label
         try:
             with self._heeding(command.org_id):
@@ -307,7 +393,11 @@ class Worker:
             if isinstance(trouble, Ambiguous):
                 wait = blind.retry_after if isinstance(blind, Retryable) else None
                 raise Ambiguous(
-                    trouble.code, trouble.reason, retry_after=wait, may_still_land=trouble.may_still_land
+                    trouble.code,
+                    trouble.reason,
+                    retry_after=wait,
+                    outage=trouble.outage,
+                    may_still_land=trouble.may_still_land,
                 ) from blind
             raise
         return (seen.state if seen else State.GONE) is doing.reaches
@@ -326,6 +416,8 @@ class Worker:
         base = self.limits.retry_base
         if isinstance(trouble, TokenRefused):
             hidden_for = waiting.patience(message.receives)
+        elif trouble.outage and not trouble.counted:
+            hidden_for = waiting.outage(trouble.retry_after or 0.0, message.receives, self.roll())
         elif trouble.code is Code.IN_LINE and (often := message.receives - waiting.PASSED_OVER) > 0:
             hidden_for = waiting.anew(trouble.retry_after, often, base=base, roll=self.roll())
         elif trouble.retry_after is not None and (trouble.counted or trouble.code in _TIMED):
@@ -339,6 +431,17 @@ class Worker:
             self.queue.hide(message, hidden_for)
 
 
+@dataclass(slots=True)
+class _Attempt:
+    """One attempt at a command. Its claim moves on as the ledger records it."""
+
+    command: Command
+    claim: Claim
+
+
+_CHANGED = End(Status.REJECTED, Code.CHANGED, "It was changed while it was exported, so it is not deleted.")
+
+
 def _without_acting(ruling: Ruling) -> End | None:
     """How a command ends that is not to act."""
     match ruling.verdict:
@@ -348,6 +451,8 @@ def _without_acting(ruling: Ruling) -> End | None:
             return End(Status.UNCHANGED, ruling.code, ruling.reason)
         case Verdict.REACHED:
             return End(Status.DONE, ruling.code, ruling.reason)
+        case Verdict.OVERTAKEN:
+            return End(Status.SUPERSEDED, ruling.code, ruling.reason)
         case Verdict.ACT:
             return None
 

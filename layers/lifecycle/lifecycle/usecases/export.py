@@ -16,8 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Self
 
-from pydantic import ValidationError
-
 from lifecycle.adapters.objects import Erasable, Objects
 from lifecycle.adapters.records import DoesNotAddUp, Records
 from lifecycle.adapters.tallyfy import PER_PAGE, Json
@@ -32,6 +30,8 @@ _READINGS = 3
 """So often a list is read that does not add up: it may change while it is read."""
 _TASKS_PER_PAGE = 50
 """With all that belongs to them they are large, for us and for Tallyfy."""
+_SIGNS = ("tasks", "comments", "activity")
+"""What is counted again before a delete: whatever people add to a thing moves one of these."""
 _CHUNK = 1024 * 1024
 _MOST_NAME = 500
 _FOLDER = re.compile(r"exports/([0-9a-f]{32})/(run|task|tag|template)/([0-9a-f]{32})/[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
@@ -39,12 +39,14 @@ _LINK = re.compile(r"/file/([0-9a-f]{32})(?![0-9a-f])")
 _TEMPLATES = frozenset({"checklist", "step"})
 """What is shown of a template inside of something else. Its files are not those of that thing."""
 
-# From Tallyfy's reference: "Get process", "List process tasks", "Get task", "Get template" (2026). A process's tasks
-# are a list of their own: inside of it they would come all at once.
-_RUN = "checklist,tags,assets,form_fields,ko_form_fields,stages,folders,member_watchers,guest_watchers"
+# What each endpoint's page in Tallyfy's reference lists for `with` (2026-08). Processes and templates have threads of
+# their own, besides those of their tasks. A process's tasks are a list of their own: inside of it they would come all
+# at once.
+_RUN = "checklist,tags,assets,form_fields,ko_form_fields,stages,folders,threads"
 _RUN_TASKS = "step,threads,comments,assets,form_fields,activities,summary"
-_TASK = "tags,threads,comments,assets,form_fields,activities,summary,folders,member_watchers,guest_watchers"
-_TEMPLATE = "steps,tags,folder"
+_TASK = "step,form_fields,tags,threads,issues,assets,folders,roles,activities,summary"
+_LISTED_TASK = "step,threads,assets,form_fields,tags,summary"
+_TEMPLATE = "steps,tags,folder,threads"
 
 type Query = Mapping[str, str]
 type Take = Callable[[Json], Json | None]
@@ -69,18 +71,13 @@ class Export:
     told: Callable[[Part], None] = lambda _: None
 
     def make(self, org_id: str, thing: Thing, folder: str, *, intent_id: str | None = None) -> Manifest:
-        """Write everything into ``folder``, the manifest last. Making it again takes the place of what was there.
+        """Write everything into ``folder``, the manifest last. The folder must be a new one: nothing is overwritten.
 
         What cannot be had is in ``missing``, with why. Raises ``Rejected`` where there is nothing to export,
         ``Retryable`` for passing trouble.
         """
         making = _Making(self, org_id, thing, folder)
-        try:
-            with TemporaryDirectory(dir=self.scratch) as scratch:
-                making.scratch = Path(scratch)
-                making.everything()
-        except OSError as error:
-            raise Retryable(Code.UNAVAILABLE, f"The disk refused to keep a part: {error.strerror}.") from error
+        making.run()
         manifest = Manifest(
             org_id=org_id,
             resource=thing.resource,
@@ -94,6 +91,17 @@ class Export:
         )
         self.objects.put(_key(folder, FILE_NAME), manifest.to_json(), kind=_DOCUMENT)
         return manifest
+
+    def still_holds_all(self, manifest: Manifest, thing: Thing) -> bool:
+        """Count again what shows whether something was added to the thing since. Keeps nothing.
+
+        Raises as ``make``: ``Rejected`` with ``not_found`` if the thing is gone.
+        """
+        making = _Making(self, manifest.org_id, thing, "", counting=True)
+        making.run()
+        unread = {_part(sentence) for sentence in making.missing} - {_part(sentence) for sentence in manifest.missing}
+        counts = [(making.counts[name], manifest.counts.get(name)) for name in _SIGNS if name in making.counts]
+        return not unread and all(now == then for now, then in counts)
 
     def verify(self, folder: str) -> tuple[str, ...]:
         """See ``verify``."""
@@ -172,6 +180,8 @@ class _Tally:
     rows: int = 0
     comments: set[object] = field(default_factory=set)
     """Their ids, so that one that is shown in two places counts once."""
+    threads: set[object] = field(default_factory=set)
+    """The ids of threads that have comments in them. Whether the feed tells of a thread as well is not documented."""
     files: dict[str, _File] = field(default_factory=dict)
     links: set[str] = field(default_factory=set)
     nameless: set[str] = field(default_factory=set)
@@ -186,7 +196,9 @@ class _Tally:
             elif isinstance(item, dict):
                 for key in ("threads", "comments"):
                     said = [one for one in _items(item.get(key)) if isinstance(one, dict)]
-                    self.comments |= {str(one.get("id")) for one in said if not _items(one.get("comments"))}
+                    for one in said:
+                        heads = _items(one.get("comments"))
+                        (self.threads if heads else self.comments).add(str(one.get("id")))
                 if isinstance(item.get("filename"), str):
                     self._meet(item)
 
@@ -207,6 +219,7 @@ class _Tally:
     def add(self, other: "_Tally") -> None:
         """Take in what another one met."""
         self.comments |= other.comments
+        self.threads |= other.threads
         for name, file in other.files.items():
             if file.ours or name not in self.files:
                 self.files[name] = file
@@ -217,7 +230,7 @@ class _Tally:
 
 @dataclass(slots=True)
 class _Making:
-    """One export under way."""
+    """One export under way. ``counting``: only count what can show an addition; nothing is kept."""
 
     export: Export
     org_id: str
@@ -228,6 +241,16 @@ class _Making:
     counts: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
     met: _Tally = field(default_factory=_Tally)
+    counting: bool = False
+
+    def run(self) -> None:
+        """Read and keep all parts, by way of a scratch folder."""
+        try:
+            with TemporaryDirectory(dir=self.export.scratch) as scratch:
+                self.scratch = Path(scratch)
+                self.everything()
+        except OSError as error:
+            raise Retryable(Code.UNAVAILABLE, f"The disk refused to keep a part: {error.strerror}.") from error
 
     def everything(self) -> None:
         """Read and keep all parts."""
@@ -242,8 +265,9 @@ class _Making:
                 self._tag()
             case Resource.TEMPLATE:
                 self._template()
+        if self.counting:
+            return
         self._files()
-        self._earlier()
         self.counts["parts"] = len(self.parts)
         self.counts["bytes"] = sum(part.size for part in self.parts)
 
@@ -271,7 +295,7 @@ class _Making:
     def _task(self) -> None:
         if self.thing.run_id is not None:
             raise Rejected(Code.PROCESS_TASK, "This task belongs to a process. Export the process.")
-        listed = {"is_oneoff": "true", "with": _TASK, "archived": "only"}
+        listed = {"is_oneoff": "true", "with": _LISTED_TASK, "archived": "only"}
         self._document("task", f"/tasks/{self.thing.id}", {"with": _TASK}, archived=("/tasks", listed))
         self.counts["tasks"] = 1
         self._feed("task")
@@ -279,6 +303,8 @@ class _Making:
 
     def _tag(self) -> None:
         tag = self._document("tag", f"/tags/{self.thing.id}", {"with": "statistics"})
+        if self.counting:
+            return
         carries = _carries(self.thing.id)
         title = tag.get("title")
         by_title = {"tag": title} if isinstance(title, str) and title else {}
@@ -306,6 +332,9 @@ class _Making:
         )
         if "steps" not in template:
             self.missing.append("template: its steps did not come. Tallyfy may hide them of an archived template.")
+        self.counts["comments"] = len(self.met.comments)
+        if self.counting:
+            return
         runs = [("/runs", {"checklist_id": name, "sort": "created_at", **state}) for state in _BOTH]
         # A template that launches it, or whose rules name it.
         others = [("/checklists", {"with": "steps", **state}) for state in _BOTH]
@@ -372,16 +401,23 @@ class _Making:
 
     def _feed(self, entity: str) -> None:
         query = {"entity_type": entity, "entity_id": self.thing.id, "sort": "created_at"}
+        if self.counting:
+            try:
+                self.counts["activity"] = self.export.records.total(self.org_id, "/activity-feeds", query)
+            except (DoesNotAddUp, Rejected) as error:
+                self.missing.append(f"activity: {error.reason}")
+            return
         told = self._list("activity", [("/activity-feeds", query)], see=_Tally.hear)
         self.counts["activity"] = told or 0
 
     def _comments(self, *, archived: bool) -> None:
-        """Count the comments. That none came of which the feed tells means that they are hidden."""
+        """Count the comments. If fewer came than the feed tells of, some are hidden."""
         self.counts["comments"] = len(self.met.comments)
         told = self.met.verbs["commented"] - self.met.verbs["comment-deleted"]
-        if not self.met.comments and told > 0:
+        came = len(self.met.comments | self.met.threads)
+        if came < told:
             why = " Tallyfy may hide those of what is archived." if archived else ""
-            self.missing.append(f"comments: none came, and the activity feed tells of {told}.{why}")
+            self.missing.append(f"comments: {came or 'none'} came, and the activity feed tells of {told}.{why}")
 
     def _files(self) -> None:
         """Keep the bytes of each file, and a list of what Tallyfy says of them."""
@@ -413,25 +449,12 @@ class _Making:
         self._done(part)
         return part
 
-    def _earlier(self) -> None:
-        """List what an earlier making has left and this one did not write: it is evidence as well."""
-        prefix = _key(self.folder, "")
-        written = {part.name for part in self.parts} | {FILE_NAME}
-        path = self.scratch / "earlier"
-        for key in self.export.objects.keys(prefix):
-            name = key.removeprefix(prefix)
-            if name in written or not self.export.objects.fetch(key, path):
-                continue
-            size, sha256 = _measured(path)
-            try:
-                self._done(Part(name=name, kind="earlier", size=size, sha256=sha256))
-            except ValidationError:
-                continue  # Nothing of ours is called so. Reading it back will say that it is there.
-
     def _sheet(self, name: str = "part") -> "_Sheet":
         return _Sheet(self.scratch / name)
 
     def _keep(self, name: str, kind: str, sheet: "_Sheet", *, kept_as: str) -> None:
+        if self.counting:
+            return
         self.export.objects.put_file(_key(self.folder, name), sheet.path, kind=kept_as)
         self._done(Part(name=name, kind=kind, size=sheet.size, sha256=sheet.sha256))
 
@@ -487,6 +510,11 @@ def _measured(path: Path) -> tuple[int, str]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return file.tell(), digest
+
+
+def _part(sentence: str) -> str:
+    """Which part a sentence in ``missing`` is about."""
+    return sentence.partition(":")[0]
 
 
 def _name(name: str | None) -> str | None:

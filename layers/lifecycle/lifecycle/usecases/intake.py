@@ -15,6 +15,7 @@ from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.judgement.http import Request
 from lifecycle.judgement.signatures import Accepted, Refused, Scheme, Signature, described, shared, standard
 from lifecycle.judgement.sources import Source, Sources
+from lifecycle.judgement.transitions import OPEN, as_old_as
 from lifecycle.judgement.translate import Translated, Untranslatable, read_json, translate, wanted
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.words.capabilities import Capability, capability
@@ -23,9 +24,9 @@ from lifecycle.words.errors import Code, Poison, Rejected, Retryable
 from lifecycle.words.intents import intent_id
 
 LONGEST_WAIT = timedelta(days=14)
+"""How long a command may wait to be carried out, dead-letter queue included. A sender may only shorten it."""
 LONGEST_GRACE = timedelta(days=60)
 """How long a permanent delete may wait for its approval and for the age of what it deletes."""
-"""How long a command may wait to be carried out, dead-letter queue included. A sender may only shorten it."""
 _MOST_KEPT = 20_000
 """How many characters of a payload that cannot be translated are kept in its dead letter: each may become twelve in
 ASCII JSON, and a message of SQS has at least 256 KiB."""
@@ -112,10 +113,30 @@ class Intake:
         if len({command.intent_id for command in ready}) < len({(c.intent_id, c.meaning) for c in ready}):
             raise Untranslatable("Two different commands of one delivery have the same name; see 'delivery'.")
         for command in ready:
-            self._send(source, command)
+            self._in_time(source, command)
+            if len(ready) > 1:
+                self.ledger.check(command)
+        for command in ready:
+            self._accept(source, command)
             doing = command.capability.name
             self.signals.note(Signal.ACCEPTED, {"intent_id": command.intent_id, "source": name, "capability": doing})
         return ready
+
+    def _in_time(self, source: Source, command: Command) -> None:
+        """Refuse what could only expire. A copy of what was taken in time is taken again: it has its answer already."""
+        earliest = command.issued_at + (source.after or timedelta())
+        if command.not_after <= earliest and self.ledger.find(command.intent_id) is None:
+            raise Rejected(
+                Code.EXPIRED,
+                f"not_after: it could not be carried out before {earliest:%Y-%m-%dT%H:%M:%SZ}, which is too late.",
+            )
+
+    def _accept(self, source: Source, command: Command) -> None:
+        """Record it, then enqueue it. A repeated delivery is as old as its first, and enqueued while that is open."""
+        due_at = None if source.after is None else command.issued_at + source.after
+        standing = self.ledger.accept(command, due_at=due_at)
+        if standing.status in OPEN:
+            self._send(source, as_old_as(standing, command))
 
     def _send(self, source: Source, command: Command) -> None:
         if source.after is not None:
@@ -179,7 +200,7 @@ class Intake:
         self._permitted(name, source, doing, asked.org_id)
         now = self.clock()
         latest = now + (source.after or timedelta()) + (LONGEST_GRACE if doing.permanent else LONGEST_WAIT)
-        command = Command(
+        return Command(
             action=asked.action,
             resource=asked.resource,
             org_id=asked.org_id,
@@ -194,19 +215,6 @@ class Intake:
             expect=asked.expect,
             allow_in_use=asked.allow_in_use,
         )
-        known = self.ledger.find(command.intent_id)
-        if known is not None and known.meaning != command.meaning:
-            raise Rejected(
-                Code.INTENT_CONFLICT,
-                "This delivery id was used before for another command. A new command needs a new delivery id.",
-            )
-        earliest = now + (source.after or timedelta())
-        if known is None and command.not_after <= earliest:  # A copy of what was taken in time is taken again.
-            raise Rejected(
-                Code.EXPIRED,
-                f"not_after: it could not be carried out before {earliest:%Y-%m-%dT%H:%M:%SZ}, which is too late.",
-            )
-        return command
 
     def _bury(self, name: str, payload: str, error: Rejected) -> None:
         """Keep what a source sent in vain where an operator finds it; its sender may never look at our answer."""

@@ -25,9 +25,12 @@ from lifecycle.usecases.export import Export, folder_of, verify
 from lifecycle.usecases.outcomes import SCHEMA_VERSION
 from lifecycle.words.capabilities import Capability
 from lifecycle.words.commands import PLAN, SWEEP, Command
-from lifecycle.words.errors import Code, LifecycleError
+from lifecycle.words.errors import Code, LifecycleError, Rejected, Retryable
 from lifecycle.words.intents import intent_id
 from lifecycle.words.things import Thing
+
+_MOST_EXPORTS = 3
+"""So often a thing is exported in one attempt, if something is added to it meanwhile."""
 
 
 class Parked(LifecycleError):
@@ -55,11 +58,8 @@ class Safeguards:
     id_key: Callable[[], bytes]
     clock: Callable[[], datetime]
 
-    def judge(self, command: Command, seen: Thing, until: datetime | None, *, in_doubt: bool = False) -> End | Ready:
-        """May it be destroyed now? Not before ``until``. Raises ``Parked`` where it has to wait, ``Retryable``.
-
-        ``in_doubt``: an earlier attempt may have sent its delete, and that may still take effect.
-        """
+    def judge(self, command: Command, seen: Thing, until: datetime | None) -> End | Ready:
+        """May it be destroyed now? Not before ``until``. Raises ``Parked`` where it has to wait, ``Retryable``."""
         shown = what_would_go(command, seen)
         end = self.approval(command, shown)
         if end is not None:
@@ -67,17 +67,11 @@ class Safeguards:
         if until is not None:
             self._come_back("grace", until, command)
             raise Parked(Code.IN_GRACE, f"It was approved and is deleted after {_day(until)}, if nothing changes.")
-        return self._exported(command, seen, shown, in_doubt=in_doubt)
+        return self._exported(command, seen, shown)
 
     def approval(self, command: Command, shown: str) -> End | None:
         """Why it may not be done although it was asked for; ``None`` if enough people have said that it may."""
         return self._approved_by_plan(command) if command.source == PLAN else self._approved(command, shown)
-
-    def evidence(self, command: Command) -> str:
-        """Where the export of something that is gone lies, as in ``Ready``; empty if there is none."""
-        folder = _folder(command)
-        manifest, _ = verify(self.export.objects, folder, scratch=self.export.scratch)
-        return _evidence(folder, manifest) if manifest else ""
 
     def was_asked(self, command: Command) -> bool:
         """Whether people were asked about it, so that it looked as if it could be deleted."""
@@ -159,26 +153,40 @@ class Safeguards:
             return End(Status.REJECTED, Code.NOT_APPROVED, "The plan was not approved by enough people.")
         return None
 
-    def _exported(self, command: Command, seen: Thing, shown: str, *, in_doubt: bool) -> End | Ready:
-        folder = _folder(command)
-        if in_doubt:
-            # While the delete lands, another export would find less, and take the place of the one that has it all.
-            kept, wrong = verify(self.export.objects, folder, scratch=self.export.scratch)
-            fresh = kept is not None and (seen.last_updated is None or seen.last_updated <= kept.made_at)
-            if kept is not None and kept.complete and fresh and not wrong:
-                return Ready(shown, _evidence(folder, kept))
-        manifest = self.export.make(command.org_id, seen, folder, intent_id=command.intent_id)
-        if manifest.missing:
-            reason = f"It is not deleted, because its export is not complete: {' '.join(manifest.missing)}"
-            return End(Status.REJECTED, Code.EXPORT_INCOMPLETE, reason[:1000])
-        found, wrong = verify(self.export.objects, folder, scratch=self.export.scratch)
-        if found is not None and found.digest != manifest.digest:
-            wrong = (*wrong, "its manifest is another one.")
-        if wrong:
-            reason = f"It is not deleted, because its export reads back differently: {' '.join(wrong)}"
-            return End(Status.REJECTED, Code.EXPORT_DIFFERS, reason[:1000])
+    def _exported(self, command: Command, seen: Thing, shown: str) -> End | Ready:
+        """Export it now, and once more if something was added meanwhile. No older export is used."""
+        for number in range(1, _MOST_EXPORTS + 1):
+            folder = _folder(command, self.clock(), number)
+            try:
+                manifest = self.export.make(command.org_id, seen, folder, intent_id=command.intent_id)
+                found, wrong = verify(self.export.objects, folder, scratch=self.export.scratch)
+                whole = self.export.still_holds_all(manifest, seen)
+            except Rejected as error:
+                if error.code is not Code.NOT_FOUND:
+                    raise
+                # It was there a moment ago. An earlier attempt's delete may have landed: the next look tells.
+                raise Retryable(Code.UNAVAILABLE, "It went away while it was exported.") from error
+            if whole:
+                return _unusable(manifest, found, wrong) or self._ready(command, shown, folder, manifest)
+        reason = f"Something was added to it each time it was exported, {_MOST_EXPORTS} times. It is tried again later."
+        raise Retryable(Code.UNAVAILABLE, reason)
+
+    def _ready(self, command: Command, shown: str, folder: str, manifest: Manifest) -> Ready:
         self.trail.record(_verified(command, manifest, millis(self.clock())))
-        return Ready(shown, _evidence(folder, manifest))
+        return Ready(shown, json.dumps({"export": folder, "manifest": manifest.digest}))
+
+
+def _unusable(manifest: Manifest, found: Manifest | None, wrong: tuple[str, ...]) -> End | None:
+    """How a delete ends whose export does not hold everything, or reads back differently."""
+    if manifest.missing:
+        reason = f"It is not deleted, because its export is not complete: {' '.join(manifest.missing)}"
+        return End(Status.REJECTED, Code.EXPORT_INCOMPLETE, reason[:1000])
+    if found is not None and found.digest != manifest.digest:
+        wrong = (*wrong, "its manifest is another one.")
+    if wrong:
+        reason = f"It is not deleted, because its export reads back differently: {' '.join(wrong)}"
+        return End(Status.REJECTED, Code.EXPORT_DIFFERS, reason[:1000])
+    return None
 
 
 def name_in_plan(plan: str, doing: Capability, thing_id: str) -> str:
@@ -200,12 +208,10 @@ def _verified(command: Command, manifest: Manifest, at: int) -> Record:
     )
 
 
-def _folder(command: Command) -> str:
-    return folder_of(command.org_id, command.resource, command.thing_id, command.intent_id)
-
-
-def _evidence(folder: str, manifest: Manifest) -> str:
-    return json.dumps({"export": folder, "manifest": manifest.digest})
+def _folder(command: Command, now: datetime, number: int) -> str:
+    """A new folder for each export, so that none is ever overwritten. The lease lets one worker export at a time."""
+    name = f"{command.intent_id}-{now:%Y%m%dT%H%M%S.%f}Z-{number}"
+    return folder_of(command.org_id, command.resource, command.thing_id, name)
 
 
 def _differs(request: Request, shown: str) -> str:

@@ -7,6 +7,7 @@ same plan.
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -57,6 +58,8 @@ _LOCKED = timedelta(hours=6)
 """Longer than a sweep ever waits between two invocations. One that crashed for good blocks others for no longer."""
 _PREFLIGHT_CALLS = 2
 _SCHEDULE = "schedule"
+_SWEEP = "sweep"
+"""What a sweep counts as among the things that fail in an outage."""
 _TAKEN_BACK = "The plan was taken back."
 
 
@@ -193,6 +196,8 @@ class Sweep:
         refused = isinstance(trouble, TokenRefused)
         if refused or trouble.code is Code.PAUSED:
             wait = waiting.patience(message.receives)
+        elif trouble.code is Code.OUTAGE:
+            wait = waiting.outage(trouble.retry_after or 0.0, message.receives, roll=1.0)
         elif trouble.code is Code.OUT_OF_TIME:
             wait = waiting.clamp(1)  # It was at work for the whole time.
         else:
@@ -237,7 +242,7 @@ class Sweep:
         inventory = self._inventory(sweep_id, org_id)
         for number, asked in enumerate(lists_of(self.policy)):
             while not (census := _censuses(progress)[number]).done:
-                after = self._heeding(org_id, partial(inventory.read_page, asked, census))
+                after = self._calling(org_id, partial(inventory.read_page, asked, census))
                 progress = _with_census(progress, number, after)
                 version = self._save(sweep_id, org_id, progress, version)
                 self.after_step()
@@ -276,7 +281,7 @@ class Sweep:
         # One turn for both: at a slow pace, waiting for one each would never come to the second.
         self._take_turn(org_id)
         self.pacing.overdraw(org_id, _PREFLIGHT_CALLS - 1)
-        return self._heeding(org_id, partial(self.preflight.look, org_id))
+        return self._calling(org_id, partial(self.preflight.look, org_id))
 
     def _plan(self, sweep_id: str, org_id: str, inventory: Inventory, progress: Progress) -> Plan:
         if self.time_left() < _SEALING_SECONDS:
@@ -414,13 +419,25 @@ class Sweep:
             clock=self.clock,
         )
 
+    def _calling[T](self, org_id: str, call: Callable[[], T]) -> T:
+        """As ``_heeding``, for what calls Tallyfy: that it answered ends an outage."""
+        answer = self._heeding(org_id, call)
+        self.pacing.worked(org_id)
+        return answer
+
     def _heeding[T](self, org_id: str, call: Callable[[], T]) -> T:
-        """A 429 is everybody's: the shared pace is moved before the error goes on."""
+        """A 429 is everybody's, and so is an outage: the shared pace hears of it before the error goes on."""
         try:
             return call()
         except Throttled as wait:
             if wait.code is Code.THROTTLED and wait.retry_after is not None:
                 self.pacing.block(org_id, wait.retry_after)
+            raise
+        except Retryable as trouble:
+            if trouble.outage:
+                with suppress(Retryable):
+                    # It called, so if the breaker is open this was the probe.
+                    self.pacing.failed(org_id, _SWEEP, roll=1.0, probe=True)
             raise
 
     def _take_turn(self, org_id: str) -> None:
@@ -430,6 +447,8 @@ class Sweep:
         if given.paused_by:
             self.pacing.give_back(org_id, given.calls)
             raise Throttled(Code.PAUSED, f"Paused by {given.paused_by}.")
+        if given.outage and not given.calls:
+            raise Throttled(Code.OUTAGE, "Tallyfy, or AWS before it, does not answer.", retry_after=given.wait)
         if not given.calls and given.wait > _SHORT_WAIT:
             raise Throttled(Code.IN_LINE, "The pace towards Tallyfy is used up for now.", retry_after=given.wait)
         if not given.calls:

@@ -72,6 +72,7 @@ class IntakeSettings(StatusSettings):
     bus_name: Name
     schedule_group: Name
     schedule_role_arn: Name
+    ledger_days: Annotated[int, Field(ge=30)]
 
 
 class TallyfySettings(Settings):

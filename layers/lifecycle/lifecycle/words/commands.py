@@ -224,6 +224,17 @@ def one_line(text: str, *, most: int) -> str:
     return "".join(c if c.isprintable() else " " for c in text).strip()[:most] or "-"
 
 
+_UNKNOWN_WORDS = frozenset({"extra_forbidden", "enum", "literal_error"})
+
+
+def is_of_a_newer_release(error: ValidationError) -> bool:
+    """Whether a message is wrong only in fields and words that this release does not know.
+
+    One of another release is never poison: it waits for a worker that knows it.
+    """
+    return all(detail["type"] in _UNKNOWN_WORDS for detail in error.errors(include_url=False, include_input=False))
+
+
 _PATTERNS = {
     ID_PATTERN: "this is no id; an id is 32 characters of 0-9 and a-f",
     SOURCE_PATTERN: "a source's name is up to 48 characters of a-z, 0-9 and -",

@@ -62,8 +62,11 @@ class Code(StrEnum):
     BUSY = "busy"
     TOKEN_REFUSED = "token_refused"  # noqa: S105 # nosec B105 - a reason, not a secret
     UNAVAILABLE = "unavailable"
+    OUTAGE = "outage"
     UNCERTAIN = "uncertain"
     OUT_OF_TIME = "out_of_time"
+    READ_LAG = "read_lag"
+    NEWER_RELEASE = "newer_release"
     # how an intent ended
     ACTED = "acted"
     CONFIRMED = "confirmed"
@@ -71,6 +74,8 @@ class Code(StrEnum):
     RESTORED_IN_PART = "restored_in_part"
     SUPERSEDED = "superseded"
     TAKEN_BACK = "taken_back"
+    RESTORED = "restored"
+    UNDONE = "undone"
     EXPIRED = "expired"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     WAITED_TOO_LONG = "waited_too_long"
@@ -93,14 +98,16 @@ class Retryable(LifecycleError):
     """May work later.
 
     ``retry_after`` is in seconds; ``None`` leaves the time to the backoff. ``counted`` tells whether this was a failed
-    attempt (six of them end in the dead-letter queue) or only waiting.
+    attempt (six of them end in the dead-letter queue) or only waiting. ``outage``: Tallyfy or Secrets Manager gave no
+    answer of its own (network error, 5xx, 408), so the cause may be everybody's.
     """
 
     counted = True
 
-    def __init__(self, code: Code, reason: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, code: Code, reason: str, *, retry_after: float | None = None, outage: bool = False) -> None:
         super().__init__(code, reason)
         self.retry_after = retry_after
+        self.outage = outage
 
 
 class Throttled(Retryable):
@@ -122,9 +129,15 @@ class Ambiguous(Retryable):
     """
 
     def __init__(
-        self, code: Code, reason: str, *, retry_after: float | None = None, may_still_land: bool = False
+        self,
+        code: Code,
+        reason: str,
+        *,
+        retry_after: float | None = None,
+        outage: bool = False,
+        may_still_land: bool = False,
     ) -> None:
-        super().__init__(code, reason, retry_after=retry_after)
+        super().__init__(code, reason, retry_after=retry_after, outage=outage)
         self.may_still_land = may_still_land
 
 

@@ -35,7 +35,7 @@ def chat() -> Chat:
         prefix=settings.secret_prefix,
         secrets=secrets(),
         id_key=undoing.id_key,
-        lookup=Lookup(ledger=undoing.ledger, id_key=undoing.id_key),
+        lookup=Lookup(ledger=undoing.ledger, id_key=undoing.id_key, clock=now),
         commands=undoing.commands,
         approving=shared.approving,
         undoing=undoing,

@@ -73,9 +73,9 @@ def objects(bucket: str) -> "S3Objects":
     return S3Objects(session().client("s3", config=CONFIG), bucket)
 
 
-def reading_ledger(table: str) -> Ledger:
-    """A ledger for functions that may only read."""
-    return Ledger(rows(table), Terms(lease=timedelta(0), keep=timedelta(0), most_attempts=0), now)
+def accepting_ledger(table: str, days: int = 0) -> Ledger:
+    """A ledger for functions that carry out nothing. ``days`` is how long it keeps what they write."""
+    return Ledger(rows(table), Terms(lease=timedelta(0), keep=timedelta(days=days), most_attempts=0), now)
 
 
 def operators_file(name: str) -> str:

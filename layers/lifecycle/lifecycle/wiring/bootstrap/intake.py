@@ -6,10 +6,20 @@ from functools import cache
 from lifecycle.adapters.bus import EventBridgeBus
 from lifecycle.adapters.queues import SqsQueue
 from lifecycle.adapters.schedules import EventBridgeSchedules
+from lifecycle.adapters.wakeups import RememberedSchedules
 from lifecycle.judgement.sources import Sources
 from lifecycle.usecases.intake import Intake
 from lifecycle.usecases.outcomes import Outcomes
-from lifecycle.wiring.bootstrap.common import CONFIG, id_key, now, operators_file, reading_ledger, secrets, session
+from lifecycle.wiring.bootstrap.common import (
+    CONFIG,
+    accepting_ledger,
+    id_key,
+    now,
+    operators_file,
+    rows,
+    secrets,
+    session,
+)
 from lifecycle.wiring.observability import signals
 from lifecycle.wiring.settings import IntakeSettings
 
@@ -19,7 +29,7 @@ def intake() -> Intake:
     """Build it once for each process."""
     settings = IntakeSettings.read(os.environ)
     sqs = session().client("sqs", config=CONFIG)
-    ledger = reading_ledger(settings.ledger_table)
+    ledger = accepting_ledger(settings.ledger_table, settings.ledger_days)
     return Intake(
         sources=Sources.parse(operators_file("sources.toml")),
         org_ids=settings.organization_ids,
@@ -29,12 +39,15 @@ def intake() -> Intake:
         ledger=ledger,
         ordinary=SqsQueue(sqs, settings.commands_queue_url),
         permanent=SqsQueue(sqs, settings.purge_queue_url),
-        schedules=EventBridgeSchedules(
-            session().client("scheduler", config=CONFIG),
-            group=settings.schedule_group,
-            queue_arn=settings.commands_queue_arn,
-            dead_letter_arn=settings.commands_dead_letter_queue_arn,
-            role_arn=settings.schedule_role_arn,
+        schedules=RememberedSchedules(
+            EventBridgeSchedules(
+                session().client("scheduler", config=CONFIG),
+                group=settings.schedule_group,
+                queue_arn=settings.commands_queue_arn,
+                dead_letter_arn=settings.commands_dead_letter_queue_arn,
+                role_arn=settings.schedule_role_arn,
+            ),
+            rows(settings.ledger_table),
         ),
         outcomes=Outcomes(
             ledger=ledger,

@@ -4,7 +4,7 @@ import os
 from functools import cache
 
 from lifecycle.usecases.lookup import Lookup
-from lifecycle.wiring.bootstrap.common import id_key, reading_ledger
+from lifecycle.wiring.bootstrap.common import accepting_ledger, id_key, now
 from lifecycle.wiring.settings import StatusSettings
 
 
@@ -12,4 +12,4 @@ from lifecycle.wiring.settings import StatusSettings
 def lookup() -> Lookup:
     """Build it once for each process."""
     settings = StatusSettings.read(os.environ)
-    return Lookup(ledger=reading_ledger(settings.ledger_table), id_key=id_key(settings.id_key_secret_arn))
+    return Lookup(ledger=accepting_ledger(settings.ledger_table), id_key=id_key(settings.id_key_secret_arn), clock=now)

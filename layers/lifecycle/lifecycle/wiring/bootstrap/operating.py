@@ -10,7 +10,7 @@ from lifecycle.judgement.people import People
 from lifecycle.usecases.approving import Approving
 from lifecycle.usecases.operating import Operating
 from lifecycle.usecases.undoing import Undoing
-from lifecycle.wiring.bootstrap.common import CONFIG, id_key, now, operators_file, reading_ledger, rows, session
+from lifecycle.wiring.bootstrap.common import CONFIG, accepting_ledger, id_key, now, operators_file, rows, session
 from lifecycle.wiring.observability import signals
 from lifecycle.wiring.settings import OperatorSettings
 
@@ -32,7 +32,7 @@ def operating() -> Operating:
             clock=now,
         ),
         undoing=Undoing(
-            ledger=reading_ledger(settings.ledger_table),
+            ledger=accepting_ledger(settings.ledger_table, settings.ledger_days),
             commands=SqsQueue(sqs, settings.commands_queue_url),
             org_ids=settings.organization_ids,
             id_key=id_key(settings.id_key_secret_arn),

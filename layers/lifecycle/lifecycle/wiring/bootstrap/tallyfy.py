@@ -20,6 +20,7 @@ from lifecycle.adapters.rows import DynamoRows
 from lifecycle.adapters.schedules import EventBridgeSchedules
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens, pooled_session
 from lifecycle.adapters.trail import Trail
+from lifecycle.adapters.wakeups import RememberedSchedules
 from lifecycle.judgement.pace import Lane, Rate
 from lifecycle.judgement.people import People
 from lifecycle.judgement.policy import Policy
@@ -80,12 +81,15 @@ def purge() -> Worker:
             clock=now,
         ),
         trail=Trail(table),
-        schedules=EventBridgeSchedules(
-            session().client("scheduler", config=CONFIG),
-            group=settings.schedule_group,
-            queue_arn=settings.queue_arn,
-            dead_letter_arn=settings.dead_letter_queue_arn,
-            role_arn=settings.schedule_role_arn,
+        schedules=RememberedSchedules(
+            EventBridgeSchedules(
+                session().client("scheduler", config=CONFIG),
+                group=settings.schedule_group,
+                queue_arn=settings.queue_arn,
+                dead_letter_arn=settings.dead_letter_queue_arn,
+                role_arn=settings.schedule_role_arn,
+            ),
+            table,
         ),
         bus=made.outcomes.bus,
         id_key=id_key(settings.id_key_secret_arn),
@@ -194,7 +198,7 @@ def _ledger(table: DynamoRows, settings: TallyfySettings, lease: timedelta) -> L
 
 def _pacing(table: DynamoRows, settings: TallyfySettings, lane: Lane) -> Pacing:
     burst = max(2, settings.rate_per_minute * _BURST_SECONDS // 60)
-    return Pacing(table, Rate(settings.rate_per_minute, burst), now, lane)
+    return Pacing(table, Rate(settings.rate_per_minute, burst), now, lane, signals)
 
 
 def _queue(url: str) -> SqsQueue:
