@@ -14,7 +14,6 @@ from lifecycle.words.errors import Code
 from tests.builders import EVENTS, ORG
 from tests.unit.cli.desk import Desk, sent
 
-
 TWO = f"""
 [sources.one]
 scheme = "hmac"
@@ -26,6 +25,7 @@ action = "archive"
 resource = "process"
 org_id = "{ORG}"
 id = "item"
+delivery = "item"
 """
 
 
