@@ -23,6 +23,7 @@ CLIENT_ERRORS = {
     Code.TOO_LARGE: 413,
     Code.NOT_POSSIBLE: 422,
     Code.UNTRANSLATABLE: 422,
+    Code.EXPIRED: 422,
 }
 
 
