@@ -25,16 +25,17 @@ def pieces(
 
     Raises ``requests.ConnectionError`` where it is cut off.
     """
-    size, done = 0, False
+    size, late, done = 0, False, False
     try:
         while piece := answer.raw.read1(_PIECE, decode_content=decode):
             size += len(piece)
             if size > most:
                 raise OutOfBounds(f"it is larger than {most} bytes", response=answer)
             yield piece
-            # Most answers are here by now, whole: only what comes after the first piece is waited for.
-            if seconds() <= 0:
+            # Most answers are here by now, whole, and the next read only says so: one more is always made.
+            if late:
                 raise OutOfBounds("it took longer than it may", response=answer)
+            late = seconds() <= 0
         done = True
     except HTTPError as error:
         raise requests.ConnectionError(type(error).__name__, response=answer) from error
