@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import ApiUrl, Region, StackName, Yes, stack_of, world_of
-from cli.screen import NOTE, YES, age, console, plain, table
+from cli.options import ApiUrl, Json, Region, StackName, Yes, stack_of, world_of
+from cli.screen import NOTE, YES, age, as_json, console, plain, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
@@ -29,12 +29,17 @@ Hash = Annotated[
 ]
 
 
-def approvals(ctx: typer.Context, api_url: ApiUrl = None, stack: StackName = None, region: Region = None) -> None:
+def approvals(
+    ctx: typer.Context, json_: Json = False, api_url: ApiUrl = None, stack: StackName = None, region: Region = None
+) -> None:
     """List what waits for an approval that you may give. What you asked for yourself somebody else must approve."""
     from cli.signed import SHOWN, signed_api
 
     world = world_of(ctx)
     waiting = signed_api(world, stack_of(ctx, stack, region), api_url).waiting()
+    if json_:
+        as_json([wanted.model_dump(mode="json") for wanted in waiting])
+        return
     if not waiting:
         console().print(YES, "Nothing waits for your approval.")
         return
@@ -49,7 +54,7 @@ def approvals(ctx: typer.Context, api_url: ApiUrl = None, stack: StackName = Non
             f"{len(wanted.approved_by)} of {wanted.needed}",
             f"{_day(wanted.lapses_at)}, in {left}",
         )
-    console().print(shown)
+    console().print(shown, soft_wrap=True)
     console().print("  to see it and to approve it  lifecycle approve HASH")
 
 

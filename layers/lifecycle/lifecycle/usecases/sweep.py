@@ -57,6 +57,7 @@ _KEEP = timedelta(days=30)
 _LOCKED = timedelta(hours=6)
 """Longer than a sweep ever waits between two invocations. One that crashed for good blocks others for no longer."""
 _PREFLIGHT_CALLS = 2
+_SCHEDULE = "schedule"
 _SWEEP = "sweep"
 """What a sweep counts as among the things that fail in an outage."""
 _TAKEN_BACK = "The plan was taken back."
@@ -225,10 +226,10 @@ class Sweep:
         if errand.plan is not None and errand.requested_by is not None:
             self._apply(errand, org_id, errand.plan, errand.requested_by)
         else:
-            self._go_on(errand.sweep_id, org_id)
+            self._go_on(errand.sweep_id, org_id, by=errand.requested_by or _SCHEDULE)
         self._unlock(errand)
 
-    def _go_on(self, sweep_id: str, org_id: str) -> None:
+    def _go_on(self, sweep_id: str, org_id: str, *, by: str) -> None:
         progress, version = self._progress(sweep_id, org_id)
         if progress.terms != self._terms:
             raise Rejected(
@@ -248,7 +249,7 @@ class Sweep:
         if not progress.plan:
             plan = self._plan(sweep_id, org_id, inventory, progress)
             self._remember(plan)
-            self._record(What.PLAN_MADE, plan, f"{plan.due} of {plan.seen} things are due")
+            self._record(What.PLAN_MADE, plan, f"{plan.due} of {plan.seen} things are due", by)
             progress = replace(progress, plan=plan.hash, seen=plan.seen, due=plan.due)
             version = self._save(sweep_id, org_id, progress, version)
             self.after_step()
@@ -257,10 +258,10 @@ class Sweep:
         refusals = applying.refusals(plan, SWEEP)
         applied = Application()
         if self.mode is Mode.APPLY and not refusals:
-            carry_on = partial(applying.carry_on, plan, Part.REVERSIBLE, by="schedule", source=SWEEP)
+            carry_on = partial(applying.carry_on, plan, Part.REVERSIBLE, by=_SCHEDULE, source=SWEEP)
             applied = self._heeding(org_id, carry_on)
         stopped = refusals if self.mode is Mode.APPLY else ()
-        self._report(Signal.SWEEP_FINISHED, plan, applied.sent, (*stopped, *_why(applied)))
+        self._report(Signal.SWEEP_FINISHED, plan, applied.sent, (*stopped, *_why(applied)), by=by)
         self._save(sweep_id, org_id, replace(progress, done=True), version)
 
     def _begin(self, org_id: str, progress: Progress) -> Progress:
@@ -316,9 +317,9 @@ class Sweep:
         [row] = self.rows.read(key)
         self.rows.write(Change(key, {"sweep_id": plan.sweep_id, "plan": plan.hash}, row.version if row else 0))
 
-    def _record(self, what: What, plan: Plan, reason: str) -> None:
+    def _record(self, what: What, plan: Plan, reason: str, by: str) -> None:
         at = millis(self.clock())
-        Trail(self.rows).record(Record(at=at, what=what, org_id=plan.org_id, plan=plan.hash, reason=reason))
+        Trail(self.rows).record(Record(at=at, what=what, org_id=plan.org_id, plan=plan.hash, by=by, reason=reason))
 
     def _applied_last(self, org_id: str) -> tuple[Policy | None, tuple[str, ...]]:
         """The policy that was applied last, if it was another one; or why that cannot be said."""
@@ -335,7 +336,7 @@ class Sweep:
         applying = self.applying()
         plan = applying.plan(org_id, name)
         if errand.kind is Kind.UNDO:
-            self._report(Signal.PLAN_TAKEN_BACK, plan, applying.take_back(plan, by=by).sent, ())
+            self._report(Signal.PLAN_TAKEN_BACK, plan, applying.take_back(plan, by=by).sent, (), by=by)
             return
         refusals = applying.refusals(plan, PLAN)
         taken_back = applying.find(plan, Part.TAKEN_BACK)
@@ -350,7 +351,7 @@ class Sweep:
             parts.append(self._heeding(org_id, partial(applying.carry_on, plan, part, by=by, source=PLAN)))
             if parts[-1].stage == Stage.STOPPED:
                 break
-        self._report(Signal.PLAN_APPLIED, plan, sum(applied.sent for applied in parts), _why(parts[-1]))
+        self._report(Signal.PLAN_APPLIED, plan, sum(applied.sent for applied in parts), _why(parts[-1]), by=by)
 
     def _is_approved(self, plan: Plan, errand: Errand, by: str) -> bool:
         """Whether enough other people have approved what cannot be undone in it. If nobody was asked, they are now."""
@@ -383,7 +384,7 @@ class Sweep:
                 announce_request(self.bus, request)
                 return False
 
-    def _report(self, signal: Signal, plan: Plan, sent: int, stopped: tuple[str, ...]) -> None:
+    def _report(self, signal: Signal, plan: Plan, sent: int, stopped: tuple[str, ...], *, by: str) -> None:
         facts = {
             "sweep_id": plan.sweep_id,
             "org_id": plan.org_id,
@@ -403,10 +404,10 @@ class Sweep:
         told = {"schema_version": SCHEMA_VERSION, **facts, **{name: str(count) for name, count in counts.items()}}
         self.bus.announce(f"lifecycle.{'plan.applied' if signal is Signal.PLAN_APPLIED else 'sweep.finished'}", told)
         if stopped:
-            self._record(What.PLAN_STOPPED, plan, facts["stopped_by"])
+            self._record(What.PLAN_STOPPED, plan, facts["stopped_by"], by)
             self.signals.note(Signal.PLAN_STOPPED, facts)
         elif sent:
-            self._record(What.PLAN_APPLIED, plan, f"{sent} commands handed on")
+            self._record(What.PLAN_APPLIED, plan, f"{sent} commands handed on", by)
         self.signals.note(signal, {**facts, **counts})
 
     def _inventory(self, sweep_id: str, org_id: str) -> Inventory:
