@@ -1,4 +1,4 @@
-"""`lifecycle approvals`, `approve` and `reject`: what cannot be undone needs the word of somebody else.
+"""`lifecycle approvals`, `approve`, `withdraw` and `reject`: what cannot be undone needs the word of somebody else.
 
 Who that is, AWS says: each call is signed with the operator's own credentials, and people.toml knows them by their ARN.
 """
@@ -115,6 +115,24 @@ def reject(
     out.print(YES, "rejected:", plain(said), soft_wrap=True)
     out.print("  That is final. If it is meant after all, it has to be asked for anew.", soft_wrap=True)
     _say_how_to_follow(out, wanted)
+
+
+def withdraw(
+    ctx: typer.Context,
+    name: Hash,
+    api_url: ApiUrl = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Take your own approval back. It counts until the call to Tallyfy is sent."""
+    from cli.signed import signed_api
+
+    api = signed_api(world_of(ctx), stack_of(ctx, stack, region), api_url)
+    after = api.withdraw(api.find(name).hash)
+    out = console()
+    out.print(YES, f"withdrawn: {len(after.approved_by)} of {after.needed} approvals are left")
+    out.print(f"  It waits for approval until {_day(after.lapses_at)}. To end it for good:", soft_wrap=True)
+    out.print(f"  lifecycle reject {after.hash} --reason …", soft_wrap=True)
 
 
 def _must_be_open(wanted: "Wanted") -> None:

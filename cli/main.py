@@ -9,7 +9,7 @@ import typer
 
 from cli import pausing
 from cli.apply import apply
-from cli.approve import approvals, approve, reject
+from cli.approve import approvals, approve, reject, withdraw
 from cli.audit import app as audit
 from cli.dead_letters import app as dead_letters
 from cli.explain import explain
@@ -67,6 +67,7 @@ app.command()(report)
 app.command()(apply)
 app.command()(approvals)
 app.command()(approve)
+app.command()(withdraw)
 app.command()(reject)
 app.command()(undo)
 app.command()(explain)

@@ -1,6 +1,7 @@
 """Reading all there is: lists that add up, files byte by byte, and where the token never goes."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import requests
 
 from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Fault, Quirks, Simulator, crowd, long_run, make_id
 from cli.local.simulator.messages import Answer
+from lifecycle.adapters import bodies
 from lifecycle.adapters import records as adapter
-from lifecycle.adapters.records import DoesNotAddUp, HttpRecords, Patient
+from lifecycle.adapters.records import HttpRecords, Patient
+from lifecycle.adapters.tallyfy import DoesNotAddUp
 from lifecycle.words.errors import Code, Rejected, Retryable, Throttled, TokenRefused
 from tests.builders import NOW, ORG, Clock
 from tests.tallyfy_stand import CannedStand, SimulatorStand, Stand, answered, page
@@ -103,20 +106,20 @@ class TestDownload:
         assert stand.spent == [ORG]
 
     def test_a_large_one_comes_a_piece_at_a_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        size = 3 * adapter._CHUNK + 17
+        size = 3 * bodies._PIECE + 17
         stand = SimulatorStand(Simulator(long_run(1, 0, 1, size=size), clock=Clock(NOW)))
         pieces: list[int] = []
-        whole = requests.Response.iter_content
+        whole = bodies.pieces
 
-        def counted(answer: requests.Response, *args: Any) -> Iterator[bytes]:
-            for piece in whole(answer, *args):
+        def counted(*args: Any, **more: Any) -> Iterator[bytes]:
+            for piece in whole(*args, **more):
                 pieces.append(len(piece))
                 yield piece
 
-        monkeypatch.setattr(requests.Response, "iter_content", counted)
+        monkeypatch.setattr(adapter, "pieces", counted)
         assert records(stand).download(ORG, make_id("asset", 0), tmp_path / "file") == size
         assert (tmp_path / "file").stat().st_size == sum(pieces) == size
-        assert max(pieces) <= adapter._CHUNK
+        assert max(pieces) <= bodies._PIECE
 
     def test_nothing_packed_is_asked_for(self, tmp_path: Path) -> None:
         stand = CannedStand(octets(b"x"))
@@ -168,23 +171,22 @@ class TestDownload:
 
     def test_half_of_a_file_is_not_taken_for_the_whole(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Even where the layer below did not notice."""
-        monkeypatch.setattr(requests.Response, "iter_content", lambda *_: iter([b"half"]))
+        monkeypatch.setattr(adapter, "pieces", lambda *_, **__: iter([b"half"]))
         with pytest.raises(Retryable, match="4 of 8 bytes"):
             records(CannedStand(octets(b"half it!"))).download(ORG, FILE, tmp_path / "file")
 
     def test_one_that_grows_without_end_is_stopped(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(adapter, "MOST_FILE_BYTES", 1000)
         endless = Answer(200, b"x" * 5000, {**OCTETS, "Transfer-Encoding": "chunked"})
-        monkeypatch.setattr(requests.Response, "iter_content", lambda *_: iter([b"x" * 600] * 9))
         with pytest.raises(Rejected) as refusal:
             records(CannedStand(endless)).download(ORG, FILE, tmp_path / "file")
         assert refusal.value.code is Code.TOO_LARGE
         assert (tmp_path / "file").stat().st_size <= 1000
 
     def test_the_time_that_is_left_ends_it(self, tmp_path: Path) -> None:
-        size = 4 * adapter._CHUNK
+        size = 4 * bodies._PIECE
         stand = SimulatorStand(Simulator(long_run(1, 0, 1, size=size), clock=Clock(NOW)))
-        left = iter([30.0, 20.0, 1.5])
+        left = chain([30.0, 20.0], repeat(1.5))
         with pytest.raises(Throttled) as wait:
             records(stand, lambda: next(left)).download(ORG, make_id("asset", 0), tmp_path / "file")
         assert wait.value.code is Code.OUT_OF_TIME

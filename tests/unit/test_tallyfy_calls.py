@@ -43,7 +43,7 @@ def test_every_call_carries_the_three_headers_and_no_body(call: Callable[[Canned
 
 
 def test_pages_and_later_attempts_carry_the_headers_too() -> None:
-    stand = CannedStand(REFUSED, answered(404), answered(200, {"data": []}))
+    stand = CannedStand(REFUSED, answered(404), answered(200, {"data": [], "meta": {"pagination": {"total": 0}}}))
     look(stand)
     assert [asked.headers["X-Tallyfy-Client"] for asked in stand.canned.asked] == ["APIClient"] * 3
 

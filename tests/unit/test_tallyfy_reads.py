@@ -14,7 +14,7 @@ from tests.tallyfy_stand import ORG, CannedStand, SimulatorStand, answered, page
 
 ids = DefaultIds
 NOT_THERE = answered(404, {"error": True, "message": "Not found.", "code": 404})
-NOTHING_ARCHIVED = answered(200, {"data": [], "meta": {"pagination": {"total_pages": 1, "links": []}}})
+NOTHING_ARCHIVED = answered(200, {"data": [], "meta": {"pagination": {"total": 0, "total_pages": 1, "links": []}}})
 
 
 def look(stand: CannedStand, resource: Resource = Resource.RUN) -> Thing | None:
@@ -161,10 +161,11 @@ def test_too_many_archived_things_to_look_through_is_a_refusal_not_a_guess() -> 
     assert len(stand.canned.asked) == 21
 
 
-def test_without_a_page_count_the_first_empty_page_is_the_last() -> None:
+def test_a_list_that_does_not_say_how_many_there_are_proves_nothing() -> None:
     rows = answered(200, {"data": [{"id": "6f" * 16}, "no row"]})
-    stand = CannedStand(NOT_THERE, rows, answered(200, {"data": []}))
-    assert look(stand) is None
+    stand = CannedStand(NOT_THERE, *[rows, answered(200, {"data": []})] * 3)
+    with pytest.raises(Retryable, match="an unknown number"):
+        look(stand)
 
 
 @pytest.mark.parametrize(

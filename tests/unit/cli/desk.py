@@ -355,6 +355,7 @@ class Desk:
             people=People.parse(self.people),
             approving=Approving(
                 approvals=self.approvals(),
+                ledger=self.entrance.ledger,
                 purge=origins["purge"],
                 sweeps=origins["sweeps"],
                 org_ids=org_ids,

@@ -14,14 +14,15 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from lifecycle.adapters.tallyfy import PER_PAGE, HttpTallyfy, Json
+from lifecycle.adapters.bodies import OutOfBounds, pieces
+from lifecycle.adapters.tallyfy import PER_PAGE, DoesNotAddUp, HttpTallyfy, Json
 from lifecycle.judgement.urls import LOOPBACK
+from lifecycle.judgement.whole_list import WholeList
 from lifecycle.words.commands import ID_PATTERN
 from lifecycle.words.errors import Code, LifecycleError, Rejected, Retryable, Throttled
 
 MOST_FILE_BYTES = 200 * 1024 * 1024
 """Twice of what Tallyfy takes: whatever is larger is not a file of Tallyfy's."""
-_CHUNK = 256 * 1024
 _MOST_PAGES = 10_000
 _MOST_HOPS = 3
 _LEAST_SECONDS = 2.0
@@ -40,10 +41,6 @@ _REDIRECTS = frozenset(
 )
 _MESSAGES = frozenset({"application/json", "text/html"})
 """What Tallyfy or its edge says something with. Files come as ``application/octet-stream``, whatever they hold."""
-
-
-class DoesNotAddUp(Retryable):
-    """A list that changed while it was read, or that says another number of rows than it has."""
 
 
 class Records(Protocol):
@@ -125,30 +122,21 @@ class HttpRecords:
 
     def rows(self, org_id: str, path: str, query: Mapping[str, str], *, per_page: int = PER_PAGE) -> Iterator[Json]:
         """See ``Records``. Pages by number: ``links.next`` names another host and is never followed."""
-        totals: set[int | None] = set()
-        ids: set[object] = set()
-        unnamed = 0
+        whole = WholeList()
         for number in range(1, _MOST_PAGES + 1):
             asked = {**query, "page": str(number), "per_page": str(per_page)}
             body = self._through(partial(self._tallyfy.body, org_id, path, asked))
             if body is None:
                 raise Rejected(Code.NOT_FOUND, "Tallyfy knows no such list (404).")
             found, pages, total = _page(body)
-            totals.add(total)
-            for row in found:
-                name = row.get("id")
-                if isinstance(name, str | int):
-                    ids.add(name)
-                else:
-                    unnamed += 1
-                yield row
+            if len(found) > per_page:
+                raise DoesNotAddUp(Code.UNAVAILABLE, f"{len(found)} rows came on a page of {per_page}.")
+            whole.add_page((row.get("id") for row in found), total)
+            yield from found
             if pages is None or number >= pages or not found:
                 break
-        if totals != {len(ids) + unnamed}:
-            said = " or ".join(sorted("an unknown number" if total is None else str(total) for total in totals))
-            raise DoesNotAddUp(
-                Code.UNAVAILABLE, f"{len(ids) + unnamed} rows came of a list of {said}: it changed while it was read."
-            )
+        if whole.trouble:
+            raise DoesNotAddUp(Code.UNAVAILABLE, whole.trouble)
 
     def total(self, org_id: str, path: str, query: Mapping[str, str]) -> int:
         """See ``Records``."""
@@ -213,13 +201,12 @@ class HttpRecords:
         if length is not None and length > MOST_FILE_BYTES:
             raise _too_large()
         size = 0
-        with path.open("wb") as file:
-            for chunk in answer.iter_content(_CHUNK):
-                size += len(chunk)
-                if size > MOST_FILE_BYTES:
-                    raise _too_large()
-                self._seconds()
-                file.write(chunk)
+        try:
+            with path.open("wb") as file:
+                for piece in pieces(answer, most=MOST_FILE_BYTES, seconds=self._seconds, decode=False):
+                    size += file.write(piece)
+        except OutOfBounds:
+            raise _too_large() from None
         if length not in {None, size} and not answer.headers.get("Content-Encoding"):
             raise Retryable(Code.UNAVAILABLE, f"{size} of {length} bytes of a file came.")
         return size

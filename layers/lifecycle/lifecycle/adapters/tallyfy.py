@@ -17,8 +17,10 @@ from typing import Protocol
 import requests
 from requests.adapters import HTTPAdapter
 
+from lifecycle.adapters.bodies import load
 from lifecycle.adapters.secrets import Secrets, token_in
 from lifecycle.judgement.urls import checked_base_url
+from lifecycle.judgement.whole_list import WholeList
 from lifecycle.words.capabilities import Capability, Resource, State
 from lifecycle.words.commands import Find
 from lifecycle.words.errors import Ambiguous, Code, LifecycleError, Rejected, Retryable, Throttled, TokenRefused
@@ -34,6 +36,10 @@ PER_PAGE = 100
 _DEFAULT_RETRY_AFTER = 60.0
 _LONGEST_RETRY_AFTER = 3600.0
 _UNAUTHORIZED_TRIES = 2
+_LONGEST_ANSWER = 30.0
+"""So many seconds an answer may take to arrive, however small its pieces are."""
+_READINGS = 3
+"""So often a list is read that does not add up."""
 _NOT_NOW = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS})
 _GATEWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
 """Said by something in front of Tallyfy, which may still be working on the call."""
@@ -57,6 +63,10 @@ class Listing:
     total: int | None = None
     unreadable: int = 0
     """Rows that are no objects. They were there, and nothing can be said about them."""
+
+
+class DoesNotAddUp(Retryable):
+    """A list that changed while it was read, or that says another number of rows than it has."""
 
 
 class Tallyfy(Protocol):
@@ -159,7 +169,9 @@ class HttpTallyfy:
         if resource is Resource.TAG:
             return None
         archived = {"archived": "only", **_LISTED.get(resource, {})}
-        return next((seen for seen in self._all(org_id, resource, archived) if seen.id == thing_id), None)
+        return self._settled(
+            lambda: next((seen for seen in self._all(org_id, resource, archived) if seen.id == thing_id), None)
+        )
 
     def act(self, doing: Capability, org_id: str, thing_id: str) -> Receipt:
         """See ``Tallyfy``."""
@@ -203,9 +215,9 @@ class HttpTallyfy:
         path = f"/organizations/{org_id}/{resource.collection}"
         found = self._read(org_id, path, {**_WITH[resource], **query, "page": str(number), "per_page": str(PER_PAGE)})
         rows = found.get("data") if found else None
-        if found is None or not isinstance(rows, list):
+        if found is None or not isinstance(rows, list) or len(rows) > PER_PAGE:
             # A thing that a delete left in doubt would count as gone if this were taken for an empty list.
-            raise Retryable(Code.UNAVAILABLE, f"Tallyfy did not list its things of kind {resource.label}.")
+            raise Retryable(Code.UNAVAILABLE, f"Tallyfy did not list its things of kind {resource.label} by the page.")
         only_archived = query.get("archived") == "only"
         things = [thing_from(resource, row, listed_as_archived=only_archived) for row in rows if isinstance(row, dict)]
         pages = _total_pages(found) if rows else number
@@ -228,16 +240,27 @@ class HttpTallyfy:
             query |= {"checklist_id": str(find.template), "q": str(find.name)}
         state = State.ARCHIVED if archived else State.ACTIVE
         # Filters of the API may be wider than their names say: every row is compared again.
-        return [
-            seen for seen in self._all(org_id, Resource.RUN, query) if seen.state is state and _is_meant(find, seen)
-        ]
+        seen = self._settled(lambda: list(self._all(org_id, Resource.RUN, query)))
+        return [thing for thing in seen if thing.state is state and _is_meant(find, thing)]
+
+    def _settled[T](self, read: Callable[[], T]) -> T:
+        """Read a list again where it does not add up. Raises ``DoesNotAddUp`` if it never does."""
+        for _ in range(_READINGS - 1):
+            with suppress(DoesNotAddUp):
+                return read()
+        return read()
 
     def _all(self, org_id: str, resource: Resource, query: Mapping[str, str]) -> Iterator[Thing]:
-        """Every thing of a kind, up to a bound; ``Rejected`` beyond it."""
+        """Every thing of a kind, up to a bound; ``Rejected`` beyond it, ``DoesNotAddUp`` at the end."""
+        whole = WholeList()
         for number in range(1, _MOST_PAGES + 1):
             listing = self.page(org_id, resource, number, query)
+            unreadable = [None] * listing.unreadable
+            whole.add_page([*(thing.id for thing in listing.things), *unreadable], listing.total)
             yield from listing.things
             if number >= listing.pages:
+                if whole.trouble:
+                    raise DoesNotAddUp(Code.UNAVAILABLE, whole.trouble)
                 return
         raise Rejected(
             Code.CANNOT_TELL,
@@ -287,7 +310,7 @@ class HttpTallyfy:
                 },
                 timeout=(connect, min(_READ_SECONDS, left - connect - 1)),
                 allow_redirects=False,
-                stream=stream,
+                stream=True,
             )
             if answer.status_code in _NOT_NOW:
                 answer.close()  # Its body says nothing more, and its connection is wanted again.
@@ -298,12 +321,17 @@ class HttpTallyfy:
                     retry_after=retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)),
                 )
             if answer.status_code != HTTPStatus.UNAUTHORIZED:
-                return answer
+                return answer if stream else load(answer, seconds=self._seconds_for_an_answer(left))
         raise TokenRefused(
             Code.TOKEN_REFUSED,
             f"Tallyfy refused the token of organization {org_id} (401). A token dies when its user logs out, and after "
             "about six months. Store a new one; no deploy is needed.",
         )
+
+    def _seconds_for_an_answer(self, left: float) -> Callable[[], float]:
+        """How many seconds the answer to a call may still take that was begun with ``left`` of the function's."""
+        # The second is kept for recording.
+        return lambda: min(self._time_left() - 1, _LONGEST_ANSWER - (left - self._time_left()))
 
 
 def _the(thing_id: str, seen: Thing) -> Thing:

@@ -13,6 +13,8 @@ from lifecycle.judgement.policy import Policy
 from lifecycle.words.capabilities import Resource, State
 from lifecycle.words.things import Thing
 
+MOST_PAGES = 20_000
+"""Two million things. A list that goes on behind that has no end, as far as we can tell."""
 MOST_READINGS = 3
 """A list that does not add up is read again. After so many times it is what could not be seen."""
 _CLOCKS_DIFFER = timedelta(seconds=5)
@@ -57,8 +59,8 @@ class Census:
 
     @property
     def is_read(self) -> bool:
-        """Whether its last page has been read."""
-        return self.page >= self.pages
+        """Whether its last page has been read, or more pages than any list has."""
+        return self.page >= min(self.pages, MOST_PAGES)
 
     def with_page(
         self, things: Iterable[Thing], *, unreadable: int, pages: int, total: int | None, now: datetime
@@ -83,11 +85,13 @@ class Census:
     def settled(self, distinct: int) -> "Census":
         """After the last page, knowing how many different things were read: done, or to be read again."""
         trouble = self._trouble(distinct)
-        if not trouble or self.reading >= MOST_READINGS:
+        if not trouble or self.reading >= MOST_READINGS or self.pages > MOST_PAGES:
             return replace(self, trouble=trouble, done=True)
         return Census(reading=self.reading + 1, trouble=trouble)
 
     def _trouble(self, distinct: int) -> str:
+        if self.pages > MOST_PAGES:
+            return f"it has more than {MOST_PAGES} pages"
         if self.last_total < 0 or self.first_total < 0:
             return "Tallyfy does not say how many there are"
         if distinct < self.rows - self.unreadable:

@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import IO, Self
 
 from lifecycle.adapters.objects import Erasable, Objects
-from lifecycle.adapters.records import DoesNotAddUp, Records
-from lifecycle.adapters.tallyfy import PER_PAGE, Json
+from lifecycle.adapters.records import Records
+from lifecycle.adapters.tallyfy import PER_PAGE, DoesNotAddUp, Json
 from lifecycle.judgement.manifest import FILE_NAME, Manifest, Part, compare
 from lifecycle.words.capabilities import Resource, State
 from lifecycle.words.commands import ID_PATTERN

@@ -366,6 +366,7 @@ class Sweep:
                 org_id=plan.org_id,
                 subject=plan.hash,
                 asked_by=self.people.name_of(by),
+                asked_ids=self.people.identities_of(by),
                 asked_at=millis(now),
                 lapses_at=millis(now + timedelta(hours=self.people.approvals.hours)),
                 needed=self.people.needed(self.people.approvals.plan, by),

@@ -1,0 +1,36 @@
+"""Was a whole list seen? Its rows are held against its total: pages are numbered, so what moves meanwhile shifts them.
+
+Pure. The sweep, which reads lists of any length over several invocations, keeps its own account: see ``census``.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class WholeList:
+    """One reading of a list, page by page."""
+
+    totals: set[int | None] = field(default_factory=set)
+    """What each page said of how many rows there are."""
+    ids: set[object] = field(default_factory=set)
+    unnamed: int = 0
+    """Rows without a readable id."""
+
+    def add_page(self, ids: Iterable[object], total: int | None) -> None:
+        """Take in a page: the id of each row, and the total that came with it."""
+        self.totals.add(total)
+        for name in ids:
+            if isinstance(name, str | int) and name != "":
+                self.ids.add(name)
+            else:
+                self.unnamed += 1
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot be believed, as a sentence; empty if every page said the total that came."""
+        came = len(self.ids) + self.unnamed
+        if self.totals == {came}:
+            return ""
+        said = " or ".join(sorted("an unknown number" if total is None else str(total) for total in self.totals))
+        return f"{came} rows came of a list of {said}: it changed while it was read."
