@@ -350,11 +350,11 @@ def send_all(count: int, folder: Path, plan: str) -> Cost:
     night.remember_as_looked_at(plan)
     applying = night.sweep().applying()
     began, stage = time.monotonic(), ""
-    summary = applying.plan(ORG, plan)
-    while stage != Stage.DONE:
-        night.started = night.clock()
-        with suppress(Killed):
-            stage = applying.carry_on(summary, Part.REVERSIBLE, by="schedule", source="sweep").stage
+    with applying.opened(ORG, plan) as (summary, lines):
+        while stage != Stage.DONE:
+            night.started = night.clock()
+            with suppress(Killed):
+                stage = applying.carry_on(summary, lines, Part.REVERSIBLE, by="schedule", source="sweep").stage
     return Cost(
         things=summary.seen,
         due=summary.due,
