@@ -65,6 +65,10 @@ class Api:
         emulated = re.fullmatch(r"http://([^/:]+)(?::\d+)?/_aws/execute-api/([^/]+)/\$default", self.url)
         return f"https://{emulated[2]}.execute-api.{emulated[1]}" if emulated else self.url
 
+    def signed_as(self, source: str) -> str:
+        """The URL that a delivery of this source is signed for, where its scheme signs one."""
+        return f"{self.seen_as}/webhooks/{source}"
+
     def post(self, source: str, body: bytes, headers: dict[str, str], *, key: str = "") -> Answer:
         """Deliver. What the stack refuses is an answer; being out of reach is `requests.RequestException`.
 
@@ -99,7 +103,8 @@ class Api:
         )
         said = _object(told)
         if not told.ok:
-            raise Trouble(f"The stack answered {told.status_code} {said.get('code')}: {said.get('detail')}")
+            code = Exit.UNREACHABLE if told.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else Exit.NOT_DONE
+            raise Trouble(f"The stack answered {told.status_code} {said.get('code')}: {said.get('detail')}", code)
         return str(said.get("text") or "")
 
     def status(self, intent_id: str) -> Report:

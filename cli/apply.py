@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import Region, StackName, Yes, stack_of, world_of
+from cli.pausing import pauses_if_told, tell_pauses
 from cli.plan import Org
 from cli.screen import NO, NOTE, YES, console, plain
 from cli.trouble import Exit, Trouble
@@ -146,6 +147,7 @@ def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", sec
     from lifecycle.usecases.applying import Application, Part, Stage
 
     out = console()
+    tell_pauses(out, pauses_if_told(target, [plan.org_id]))
     told: dict[str, Application] = {}
     left = seconds
     while True:

@@ -1,4 +1,4 @@
-"""`lifecycle approvals`, `approve` and `reject`: what cannot be undone needs the word of somebody else.
+"""`lifecycle approvals`, `approve`, `withdraw` and `reject`: what cannot be undone needs the word of somebody else.
 
 Who that is, AWS says: each call is signed with the operator's own credentials, and people.toml knows them by their ARN.
 """
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import ApiUrl, Region, StackName, Yes, stack_of, world_of
-from cli.screen import NOTE, YES, age, console, plain, table
+from cli.options import ApiUrl, Json, Region, StackName, Yes, stack_of, world_of
+from cli.screen import NOTE, YES, age, as_json, console, plain, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
@@ -29,12 +29,17 @@ Hash = Annotated[
 ]
 
 
-def approvals(ctx: typer.Context, api_url: ApiUrl = None, stack: StackName = None, region: Region = None) -> None:
+def approvals(
+    ctx: typer.Context, json_: Json = False, api_url: ApiUrl = None, stack: StackName = None, region: Region = None
+) -> None:
     """List what waits for an approval that you may give. What you asked for yourself somebody else must approve."""
     from cli.signed import SHOWN, signed_api
 
     world = world_of(ctx)
     waiting = signed_api(world, stack_of(ctx, stack, region), api_url).waiting()
+    if json_:
+        as_json([wanted.model_dump(mode="json") for wanted in waiting])
+        return
     if not waiting:
         console().print(YES, "Nothing waits for your approval.")
         return
@@ -49,7 +54,7 @@ def approvals(ctx: typer.Context, api_url: ApiUrl = None, stack: StackName = Non
             f"{len(wanted.approved_by)} of {wanted.needed}",
             f"{_day(wanted.lapses_at)}, in {left}",
         )
-    console().print(shown)
+    console().print(shown, soft_wrap=True)
     console().print("  to see it and to approve it  lifecycle approve HASH")
 
 
@@ -110,6 +115,24 @@ def reject(
     out.print(YES, "rejected:", plain(said), soft_wrap=True)
     out.print("  That is final. If it is meant after all, it has to be asked for anew.", soft_wrap=True)
     _say_how_to_follow(out, wanted)
+
+
+def withdraw(
+    ctx: typer.Context,
+    name: Hash,
+    api_url: ApiUrl = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Take your own approval back. It counts until the call to Tallyfy is sent."""
+    from cli.signed import signed_api
+
+    api = signed_api(world_of(ctx), stack_of(ctx, stack, region), api_url)
+    after = api.withdraw(api.find(name).hash)
+    out = console()
+    out.print(YES, f"withdrawn: {len(after.approved_by)} of {after.needed} approvals are left")
+    out.print(f"  It waits for approval until {_day(after.lapses_at)}. To end it for good:", soft_wrap=True)
+    out.print(f"  lifecycle reject {after.hash} --reason …", soft_wrap=True)
 
 
 def _must_be_open(wanted: "Wanted") -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.links import id_in
-from cli.options import Region, StackName, stack_of, world_of
-from cli.screen import NO, NOTE, YES, console, plain, table
+from cli.options import Json, Region, StackName, stack_of, world_of
+from cli.screen import NO, NOTE, YES, as_json, console, plain, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ app = typer.Typer(
 _MOST = 1000
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _TRIES = 5
+_LEAST_BEGINNING = 12
 _OPEN = "not yet"
 
 
@@ -44,6 +45,7 @@ def show(
         str | None,
         typer.Option("--org", envvar="LIFECYCLE_ORG", help="Of one organization. (default: all of the stack's)"),
     ] = None,
+    json_: Json = False,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
@@ -63,17 +65,25 @@ def show(
         for segment, line in chain(_sealed(objects, meant), _waiting(trail, objects, head, meant, world.clock()))
         if (record := fits(line)) is not None
     )
+    if len(found) > _MOST:
+        found.popleft()
+        console(errors=True).print(
+            NOTE, f"Only the newest {_MOST} are shown. Narrow it down with --day, --thing or --by."
+        )
+    ordered = sorted(found, key=lambda pair: pair[0].at)
+    if json_:
+        as_json(
+            [{**record.model_dump(mode="json", exclude_defaults=True), "segment": said} for record, said in ordered]
+        )
+        return
     out = console()
     if not found:
         out.print(NOTE, "Nothing that fits is recorded.")
         return
-    if len(found) > _MOST:
-        found.popleft()
-        out.print(NOTE, f"Only the newest {_MOST} are shown. Narrow it down with --day, --thing or --by.")
     shown = table("when (UTC)", "what", "thing", "by", "how, and why", "segment")
-    for record, segment in sorted(found, key=lambda pair: pair[0].at):
+    for record, segment in ordered:
         shown.add_row(*_cells(record), segment)
-    out.print(shown)
+    out.print(shown, soft_wrap=True)
 
 
 @app.command()
@@ -93,6 +103,9 @@ def verify(ctx: typer.Context, stack: StackName = None, region: Region = None) -
     counted = f"{read.segments} segments with {read.records} records, {read.first or 'none'} to {read.last or 'none'}"
     if breaks:
         raise Trouble(f"The audit trail is broken in {len(breaks)} places. Read: {counted}.")
+    if not read.segments:
+        out.print(NOTE, "There is no segment to verify, so nothing is proven: an hour is sealed after it has ended.")
+        raise typer.Exit(Exit.PENDING)
     out.print(YES, f"unbroken: {counted}", soft_wrap=True)
     if head is not None:
         out.print(f"  head  segment {head.segment}, {head.sha256}", soft_wrap=True)
@@ -208,13 +221,20 @@ def _filter(name: str, by: str | None, day: datetime | None, org_id: str) -> "Ca
         record = Record.parse(line)
         if record is None or (org_id and record.org_id != org_id) or who not in record.by.casefold():
             return None
-        if name and name not in {record.id, record.intent_id, record.plan}:
+        if name and not _is_called(record, name):
             return None
         if day is not None and not day <= _moment(record) < day + _DAY:
             return None
         return record
 
     return fits
+
+
+def _is_called(record: "Record", name: str) -> bool:
+    """Whether it is about what is called so. The beginning of an intent id or a plan's hash does."""
+    if name in {record.id, record.intent_id, record.plan}:
+        return True
+    return len(name) >= _LEAST_BEGINNING and (record.intent_id.startswith(name) or record.plan.startswith(name))
 
 
 def _name(thing: str | None, org_ids: list[str]) -> str:

@@ -11,6 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 
+from cli.links import org_in
 from cli.signed import Identity
 from cli.trouble import Exit, Trouble
 from lifecycle.adapters.ledger import Ledger, Terms
@@ -59,6 +60,12 @@ class Stack(Protocol):
 
     def parameters(self) -> Mapping[str, str]:
         """The parameters it was deployed with."""
+
+    def secrets_to_be_deleted(self) -> Mapping[str, datetime]:
+        """Those of its secrets that are scheduled for deletion, by full name: each with the day it is gone."""
+
+    def concurrency(self) -> int:
+        """How many Lambda invocations the account may run at once, but for what is reserved."""
 
     def pairs(self) -> list[Pair]:
         """Its dead-letter queues, those of the commands first."""
@@ -140,6 +147,21 @@ class AwsStack:
     def secrets(self) -> Secrets:
         """See `Stack`."""
         return self._secrets
+
+    def secrets_to_be_deleted(self) -> Mapping[str, datetime]:
+        """See `Stack`."""
+        client = self._session.client("secretsmanager", config=_CONFIG)
+        pages = client.get_paginator("list_secrets").paginate(
+            IncludePlannedDeletion=True,
+            Filters=[{"Key": "name", "Values": [f"{output_of(self, 'SecretPrefix')}/"]}],
+        )
+        listed = (one for page in pages for one in page["SecretList"])
+        return {one.get("Name", ""): one["DeletedDate"].astimezone(UTC) for one in listed if "DeletedDate" in one}
+
+    def concurrency(self) -> int:
+        """See `Stack`."""
+        client = self._session.client("lambda", config=_CONFIG)
+        return client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
 
     def pairs(self) -> list[Pair]:
         """See `Stack`."""
@@ -253,12 +275,13 @@ def organizations_of(stack: Stack, org: str | None) -> list[str]:
     Raises:
         Trouble: The one that was named is not the stack's: what is asked of it there would mean nothing.
     """
+    meant = None if org is None else org_in(org)
     known = [org_id for org_id in output_of(stack, "OrganizationIds").split(",") if org_id]
-    if org is None:
+    if meant is None:
         return known
-    if org.strip() not in known:
-        raise Trouble(f"Organization {org.strip()} is not one of this stack's: {', '.join(known)}.", Exit.USAGE)
-    return [org.strip()]
+    if meant not in known:
+        raise Trouble(f"Organization {meant} is not one of this stack's: {', '.join(known)}.", Exit.USAGE)
+    return [meant]
 
 
 def one_organization(stack: Stack, org: str | None) -> str:

@@ -5,10 +5,10 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
-from cli.options import Region, StackName, Timeout, Wait, Yes, stack_of, world_of
-from cli.screen import NO, NOTE, YES, age, console, plain, status_text, table
+from cli.options import Json, Region, StackName, Timeout, Wait, Yes, stack_of, world_of
+from cli.pausing import pauses_if_told, tell_pauses
+from cli.screen import NO, NOTE, YES, age, as_json, console, plain, status_text, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
@@ -27,16 +27,20 @@ app = typer.Typer(
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Look at so many messages of each queue at most.")]
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID]...", help="intent ids, or message ids; the first characters do if they are unique"),
+    typer.Argument(metavar="[ID]...", help="intent ids, or message ids; the beginning of one does if it is unique"),
 ]
 
 
 @app.command("list")
-def list_(ctx: typer.Context, limit: Limit = 1000, stack: StackName = None, region: Region = None) -> None:
-    """List the dead letters, and leave them where they are."""
+def list_(
+    ctx: typer.Context, limit: Limit = 1000, json_: Json = False, stack: StackName = None, region: Region = None
+) -> None:
+    """List the dead letters, and leave them where they are. Each id is taken by every command that takes an intent."""
     world = world_of(ctx)
     seen = _look(world, stack_of(ctx, stack, region), limit)
-    if seen.letters:
+    if json_:
+        as_json([_as_json(letter) for letter in _oldest_first(seen.letters)])
+    elif seen.letters:
         _print(world, seen.letters)
     elif not seen.missed:
         console().print(YES, "There are no dead letters.")
@@ -50,11 +54,13 @@ def show(
         bool, typer.Option("--payload", help="Only what a source sent in vain, as it was: for `lifecycle source try`.")
     ] = False,
     limit: Limit = 1000,
+    json_: Json = False,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show all that is known of one dead letter."""
+    """Show all that is known of one dead letter, and what to do about it."""
     from cli import letters
+    from cli.remedies import remedy_for
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     for letter in letters.choose(_look(world, target, limit).letters, [id]):
@@ -62,6 +68,9 @@ def show(
             _print_payload(letter)
             continue
         row = target.intent(letter.intent_id) if letter.intent_id else None
+        if json_:
+            as_json({**_as_json(letter, row), "body": letter.message.body})
+            continue
         out = console()
         for name, value in (
             ("intent", letter.intent_id or "none: this is no command"),
@@ -70,6 +79,7 @@ def show(
             ("what", letter.what),
             ("code", letter.code),
             ("reason", letter.reason),
+            ("what to do", remedy_for(letter.code)),
             ("attempts", letter.attempts),
             ("sent again", str(letter.message.redrive)),
             ("failed at", f"{letter.failed_at:%Y-%m-%d %H:%M:%S} UTC"),
@@ -138,7 +148,7 @@ def drop(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Delete dead letters for good: the command is never carried out. You are asked to type what you drop."""
+    """Delete dead letters for good: the command is never carried out. You are asked first."""
     from cli import letters
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
@@ -150,10 +160,8 @@ def drop(
         console().print(YES, "There is nothing to drop.")
         return
     _print(world, chosen)
-    wanted = chosen[0].name if len(chosen) == 1 else f"drop {len(chosen)}"
-    console().print(f"This cannot be taken back. To go on, type: [bold]{wanted}[/]", soft_wrap=True)
-    if typer.prompt("", default="", show_default=False, prompt_suffix="> ").strip() != wanted:
-        raise Trouble("Nothing was dropped.")
+    those = "it" if len(chosen) == 1 else f"all {len(chosen)}"
+    typer.confirm(f"What is dropped is never carried out, and cannot be had back. Drop {those}?", abort=True)
     deeds = []
     for deed in letters.drop(target.pairs(), chosen, most=limit, clock=world.clock):
         deeds.append(deed)
@@ -182,35 +190,44 @@ def _print_payload(letter: "Letter") -> None:
 
 
 def _print(world: "World", shown: list["Letter"]) -> None:
-    names = _short_names(shown)
-    rows = table("intent", "what, code, reason", "attempts", "failed at", "age")
-    rows.leading = 1
-    for column in (rows.columns[0], *rows.columns[2:]):
-        column.no_wrap = True
-    rows.columns[0].min_width = max(map(len, names.values()))
+    rows = table("id", "what", "why", "attempts", "failed at", "age")
     now = world.clock()
-    for letter in sorted(shown, key=lambda one: one.failed_at):
+    for letter in _oldest_first(shown):
         rows.add_row(
-            names[letter.key],
-            Text("\n").join(
-                (plain(letter.what), plain(letter.code).append(": ").append(plain(letter.reason, most=160)))
-            ),
+            plain(letter.name),
+            plain(letter.what),
+            plain(letter.code).append(": ").append(plain(letter.reason, most=160)),
             plain(letter.attempts),
             f"{letter.failed_at:%m-%d %H:%M}",
             age(now - letter.failed_at),
         )
-    console().print(rows)
+    console().print(rows, soft_wrap=True)
     total = len(shown)
     console().print(f"{total} dead letter{'s' if total > 1 else ''}. Times are UTC; each is kept for 14 days.")
 
 
-def _short_names(shown: list["Letter"]) -> dict[tuple[str, str], str]:
-    """Names cut to the length that still tells them apart; a message id stands where there is no intent."""
-    full = {letter.name for letter in shown}
-    length = 12
-    while len({name[:length] for name in full}) < len(full):
-        length += 4
-    return {letter.key: letter.name[:length] for letter in shown}
+def _oldest_first(shown: list["Letter"]) -> list["Letter"]:
+    return sorted(shown, key=lambda one: one.failed_at)
+
+
+def _as_json(letter: "Letter", row: "IntentRow | None" = None) -> dict[str, object]:
+    """A letter for programs; the ledger's word where it was asked."""
+    from cli.remedies import remedy_for
+
+    return {
+        "id": letter.name,
+        "intent_id": letter.intent_id or None,
+        "message_id": letter.message.id,
+        "queue": letter.queue,
+        "what": letter.what,
+        "code": letter.code,
+        "reason": letter.reason,
+        "todo": remedy_for(letter.code),
+        "attempts": letter.attempts,
+        "sent_again": letter.message.redrive,
+        "failed_at": letter.failed_at.isoformat(),
+        "ledger": {"status": row.status, "reason": row.reason} if row else None,
+    }
 
 
 def _print_deed(deed: "Deed", done: str) -> None:
@@ -228,6 +245,7 @@ def _outcomes(
 
     open_ = {letter.name: letter for letter in sent if letter.intent_id}
     out = console()
+    tell_pauses(out, pauses_if_told(stack))
     left, failed = seconds, 0
     while open_:
         for name, letter in list(open_.items()):

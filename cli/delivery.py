@@ -112,6 +112,8 @@ def delivery(
         )
     if not re.fullmatch(r"[\x21-\x7e]{1,200}", delivery_id):
         raise Trouble("A delivery id has 1 to 200 visible ASCII characters and no spaces.", Exit.USAGE)
+    if declared.scheme is Scheme.STANDARD_WEBHOOKS and "." in delivery_id:
+        raise Trouble("A delivery id of Standard Webhooks holds no dot.", Exit.USAGE)
     said = {name: value for name, value in asked.items() if value is not None and value is not False}
     if declared.scheme is Scheme.HMAC:
         said["delivery_id"] = delivery_id  # This scheme has no header for it.

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from cli.options import Region, StackName, world_of
+from cli.options import Json, Region, StackName, world_of
 from cli.plan import BaseUrl, Org, PolicyFile, TokenFile
-from cli.screen import NOTE, YES, console, plain, status_text, table
+from cli.screen import NOTE, YES, as_json, console, plain, status_text, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cli.aws import Stack
+    from cli.reading import Access
     from lifecycle.judgement.decide import Answer, Check, Explanation, Judged
     from lifecycle.judgement.policy import Conditions, Policy
+    from lifecycle.judgement.transitions import IntentRow
     from lifecycle.words.capabilities import Resource
     from lifecycle.words.things import Thing
 
@@ -38,6 +40,7 @@ def explain(
     org: Org = None,
     token_file: TokenFile = None,
     base_url: BaseUrl = None,
+    json_: Json = False,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
@@ -64,6 +67,9 @@ def explain(
         tell=lambda line: console(errors=True).print(NOTE, plain(line), soft_wrap=True),
     )
     thing = reader.patiently(lambda: reader.tallyfy.look(what.org_id, resource, thing_id))
+    if json_:
+        _write(thing, what, resource, thing_id, judged, world.clock())
+        return
     if thing is None:
         said = "It was deleted for good, or it is of another kind: --kind."
         out.print(NOTE, f"Tallyfy has no {resource.label} {thing_id}. {said}", soft_wrap=True)
@@ -89,6 +95,48 @@ def _resource(kind: str) -> "Resource":
         return Resource(_KINDS.get(said, said))
     except ValueError as error:
         raise Trouble("--kind is one of process, task, template or tag.", Exit.USAGE) from error
+
+
+def _write(
+    thing: "Thing | None", what: "Access", resource: "Resource", thing_id: str, policy: "Policy", now: datetime
+) -> None:
+    """All of it for programs."""
+    from pydantic_core import to_jsonable_python
+
+    from cli import planning
+    from lifecycle.judgement import decide
+    from lifecycle.judgement.holds import Holds
+
+    stack, org_id = what.stack, what.org_id
+    held = stack.ledger().holds(org_id) if stack else {}
+    found = decide.explain(thing, policy, Holds(held, policy.hold_tags or frozenset()), now) if thing else None
+    plan = planning.newest_of(stack, org_id) if stack else None
+    entry = planning.said_of(stack, plan, thing_id) if stack and plan else None
+    intents = _intents(stack, org_id, resource, thing_id) if stack else []
+    as_json(
+        {
+            "id": thing_id,
+            "resource": resource,
+            "thing": to_jsonable_python(thing),
+            "decision": to_jsonable_python(found.decision) if found else None,
+            "rules": [
+                {
+                    "rule": one.rule.name,
+                    "action": one.rule.action,
+                    "fits": one.fits,
+                    "when": to_jsonable_python(one.when),
+                    "unless": to_jsonable_python(one.unless),
+                }
+                for one in (found.rules if found else ())
+            ],
+            "done_to_it": to_jsonable_python(intents) if stack else None,
+            "planned": {"plan": plan.hash, "decision": to_jsonable_python(entry.decision) if entry else None}
+            if plan
+            else None,
+        }
+    )
+    if thing is None and not intents:
+        raise typer.Exit(Exit.NOT_DONE)
 
 
 def _facts(out: "Console", thing: "Thing") -> None:
@@ -149,7 +197,7 @@ def _rules(out: "Console", found: "Explanation") -> None:
         for place, (asked, answer, seen) in enumerate(_answers(judged)):
             rule = Text(f"{judged.rule.name} ({judged.rule.action})") if place == 0 else Text()
             shown.add_row(rule, plain(asked), Text(answer, styles[answer]), plain(seen))
-    out.print(shown)
+    out.print(shown, soft_wrap=True)
 
 
 def _answers(judged: "Judged") -> "list[tuple[str, Answer, str]]":
@@ -174,13 +222,18 @@ def _asked(
     ]
 
 
-def _history(out: "Console", stack: "Stack", org_id: str, resource: "Resource", thing_id: str) -> bool:
-    """What we did to it last, and what is under way. Answers whether we ever did anything."""
+def _intents(stack: "Stack", org_id: str, resource: "Resource", thing_id: str) -> "list[IntentRow]":
+    """The command that was concluded on it last, and the one that is under way."""
     from lifecycle.adapters.rows import Key
 
     [row] = stack.rows().read(Key(f"resource#{org_id}#{resource}#{thing_id}", "resource"))
     names = [str(row.values.get(name) or "") for name in ("newest_intent", "lease_intent")] if row else []
-    intents = [found for name in dict.fromkeys(names) if name and (found := stack.intent(name)) is not None]
+    return [found for name in dict.fromkeys(names) if name and (found := stack.intent(name)) is not None]
+
+
+def _history(out: "Console", stack: "Stack", org_id: str, resource: "Resource", thing_id: str) -> bool:
+    """What we did to it last, and what is under way. Answers whether we ever did anything."""
+    intents = _intents(stack, org_id, resource, thing_id)
     out.print()
     if not intents:
         out.print("[bold]done to it[/]  nothing that the ledger knows of")

@@ -210,7 +210,7 @@ def _tell(shown: "Console", manifest: "Manifest") -> None:
     counted = table("what", "number")
     for what, number in manifest.counts.items():
         counted.add_row(plain(what), _size(number) if what == "bytes" else str(number))
-    shown.print(counted)
+    shown.print(counted, soft_wrap=True)
     for sentence in manifest.missing:
         shown.print(NO, "missing:", plain(sentence), soft_wrap=True)
     shown.print(f"  {NOT_AN_UNDO}", soft_wrap=True)

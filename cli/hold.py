@@ -1,18 +1,21 @@
 """`lifecycle hold`: what everyone leaves alone, until the hold is removed."""
 
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.links import id_in
-from cli.options import Region, StackName, stack_of
-from cli.screen import NOTE, YES, console, plain, table
-from cli.trouble import Exit, Trouble
+from cli.options import Json, Region, StackName, stack_of, world_of
+from cli.screen import NOTE, YES, as_json, console, plain, table
+from cli.trouble import Exit, Trouble, trouble_in
 
 if TYPE_CHECKING:
     from cli.aws import Stack
+    from cli.world import World
     from lifecycle.adapters.ledger import HoldKind
+    from lifecycle.words.capabilities import Resource
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,9 +30,11 @@ _KINDS = {"process": "run", "task": "task", "tag": "tag", "template": "template"
 _REMARKS = {
     "template": "That holds the template and all its processes.",
     "tag": "That holds the tag, not what carries it. For that, name it under hold_tags in policy.toml.",
-    _OWNER: "That holds every process, one-off task and template of this user, and those without a known owner.",
+    _OWNER: "That holds every process, one-off task and template of this user, and those without a known owner. "
+    "Whether there is such a user is not looked up.",
 }
 _MOST_REASON = 500
+_RATE = 100
 
 Kind = Annotated[str, typer.Argument(help="process (run), task, tag, template (checklist, blueprint) or owner (user)")]
 Name = Annotated[str, typer.Argument(metavar="ID", help="its id, or a link copied from the browser; a user's number")]
@@ -44,19 +49,29 @@ def add(
     kind: Kind,
     name: Name,
     reason: Annotated[str, typer.Option("--reason", help="Shown to everyone whom the hold stops.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Do not look whether there is such a thing in Tallyfy.")
+    ] = False,
     org: Org = None,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Put a hold on a thing, or say a new reason for one. It counts from now on and does not expire."""
+    """Put a hold on a thing, or say a new reason for one. It counts from now on and does not expire.
+
+    If Tallyfy shows no such thing you are asked first. If Tallyfy cannot be asked, the hold is set: it only keeps.
+    """
     said = " ".join("".join(c if c.isprintable() else " " for c in reason).split())
     if not said:
         raise Trouble("Say why: --reason must not be blank.", Exit.USAGE)
     if len(said) > _MOST_REASON:
         raise Trouble(f"The reason is too long: at most {_MOST_REASON} characters.", Exit.USAGE)
-    target, out = stack_of(ctx, stack, region), console()
-    org_id = _meant(target, org)
+    from cli.aws import one_organization
+
+    world, target, out = world_of(ctx), stack_of(ctx, stack, region), console()
+    org_id = one_organization(target, org)
     held, called = _named(kind, name, org_id)
+    if not force and held != "owner":
+        _ask_if_missing(world, target, org_id, held, called)
     target.ledger().hold(org_id, held, called, reason=said, by=target.caller())
     out.print(YES, "on hold:", plain(_in_words(f"{held}#{called}")), soft_wrap=True)
     if remark := _REMARKS.get(held):
@@ -65,11 +80,18 @@ def add(
 
 
 @app.command("list")
-def list_(ctx: typer.Context, org: Org = None, stack: StackName = None, region: Region = None) -> None:
+def list_(
+    ctx: typer.Context, org: Org = None, json_: Json = False, stack: StackName = None, region: Region = None
+) -> None:
     """List what is on hold, why, since when, and who said so."""
+    from cli.aws import one_organization
+
     target = stack_of(ctx, stack, region)
-    org_id = _meant(target, org)
+    org_id = one_organization(target, org)
     holds = target.ledger().holds_listed(org_id)
+    if json_:
+        as_json([asdict(hold) for hold in holds])
+        return
     if not holds:
         console().print(YES, "Nothing is on hold.", "Hold tags of policy.toml are not listed here.")
         return
@@ -77,7 +99,7 @@ def list_(ctx: typer.Context, org: Org = None, stack: StackName = None, region: 
     for hold in holds:
         since = f"{hold.since:%Y-%m-%d %H:%M} UTC" if hold.since else "unknown"
         shown.add_row(plain(_in_words(hold.key)), plain(hold.reason), plain(hold.by or "unknown"), since)
-    console().print(shown)
+    console().print(shown, soft_wrap=True)
 
 
 @app.command()
@@ -85,12 +107,41 @@ def remove(
     ctx: typer.Context, kind: Kind, name: Name, org: Org = None, stack: StackName = None, region: Region = None
 ) -> None:
     """Remove a hold. What was refused meanwhile is not done by that: send it again."""
+    from cli.aws import one_organization
+
     target = stack_of(ctx, stack, region)
-    org_id = _meant(target, org)
+    org_id = one_organization(target, org)
     held, called = _named(kind, name, org_id)
     there_was = target.ledger().lift(org_id, held, called, by=target.caller())
     mark, said = (YES, "no longer on hold:") if there_was else (NOTE, "was not on hold:")
     console().print(mark, said, plain(_in_words(f"{held}#{called}")), soft_wrap=True)
+
+
+def _ask_if_missing(world: "World", target: "Stack", org_id: str, held: "Resource", called: str) -> None:
+    """An id that was mistyped would hold nothing, and look as if it did."""
+    from cli.reading import Reader, access_of
+
+    try:
+        reader = Reader(
+            world.session(),
+            access_of(target, org_id),
+            per_minute=_RATE,
+            clock=world.clock,
+            sleep=world.sleep,
+            tell=lambda _: None,
+        )
+        there = reader.tallyfy.look(org_id, held, called) is not None
+    except Exception as error:
+        trouble = trouble_in(error)
+        if trouble is None:
+            raise
+        console(errors=True).print(
+            NOTE, plain(f"Whether there is such a thing could not be seen. {trouble}"), soft_wrap=True
+        )
+        return
+    if not there:
+        said = f"Tallyfy shows no {held.label} {called} in organization {org_id}. Is it of another kind, or mistyped?"
+        typer.confirm(f"{said} Put it on hold all the same?", abort=True)
 
 
 def _named(kind: str, name: str, org_id: str) -> "tuple[HoldKind, str]":
@@ -117,15 +168,3 @@ def _in_words(key: str) -> str:
         return f"everything of owner {name}"
     word = next((word for word, kind in _KINDS.items() if kind == held), None)
     return f"{word} {name}" if word else key
-
-
-def _meant(target: "Stack", org: str | None) -> str:
-    """The organization meant; one that is not the stack's is refused, so that no hold is set where nobody looks."""
-    known = [org_id for org_id in target.outputs().get("OrganizationIds", "").split(",") if org_id]
-    if org is None and len(known) == 1:
-        return known[0]
-    if org is None:
-        raise Trouble(f"Say which organization with --org: {', '.join(known) or 'the stack names none'}.", Exit.USAGE)
-    if org.strip() not in known:
-        raise Trouble(f"Organization {org.strip()} is not one of this stack's: {', '.join(known)}.", Exit.USAGE)
-    return org.strip()

@@ -4,6 +4,7 @@ A queue can only be read by receiving. So a look hides each letter for a minute 
 whatever is done is done to a copy received just before, under a receipt that is fresh.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,18 +12,21 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cli.aws import Pair
+from cli.aws import Pair, Stack
 from cli.trouble import Exit, Trouble
 from lifecycle.adapters.queues import Message, Queue
 from lifecycle.judgement.transitions import DEAD, OPEN, IntentRow
 from lifecycle.usecases.sweep import Errand
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Retryable
+from lifecycle.words.intents import INTENT_PATTERN
 
 HIDDEN_SECONDS = 60
 _MOST_SECONDS = 45.0
 """A look ends before the first letter it has hidden appears again."""
 _LEAST_PREFIX = 8
+_MOST_LOOKED_AT = 1000
+_BEGINNING = re.compile(rf"int_[0-9a-f]{{{_LEAST_PREFIX},47}}")
 UNTRANSLATABLE = (
     "It is a payload that sources.toml could not translate, not a command, so it cannot be sent again. Mend the rule, "
     "try it with `lifecycle source try`, deploy, and ask the sender to deliver again; then drop it."
@@ -161,11 +165,33 @@ def choose(letters: Sequence[Letter], ids: Sequence[str]) -> list[Letter]:
             and (one.intent_id.startswith(prefix) or one.message.id.startswith(prefix))
         ]
         if not fitting:
-            raise Trouble(f"No dead letter of that name is to be seen: {prefix}")
+            raise Trouble(f"No dead letter matches {prefix[:70]}. See `lifecycle dead-letters list`.")
         if len({one.name for one in fitting}) > 1:
             raise Trouble(f"{prefix} fits several dead letters. Give more of the id.", Exit.USAGE)
         chosen.update((one.key, one) for one in fitting)
     return list(chosen.values())
+
+
+def whole_intent(stack: Stack, name: str, clock: Clock) -> str:
+    """An intent id that was given whole, as it is; the beginning of one, completed from the dead letters.
+
+    Raises:
+        Trouble: It is neither; or no dead letter, or more than one, begins so.
+    """
+    said = name.strip().lower()
+    if re.fullmatch(INTENT_PATTERN, said) or not _BEGINNING.fullmatch(said):
+        return name.strip()
+    seen = look(stack.pairs(), most=_MOST_LOOKED_AT, clock=clock)
+    found = {one.intent_id for one in seen.letters if one.intent_id.startswith(said)}
+    if len(found) == 1:
+        return found.pop()
+    if found:
+        raise Trouble(f"{len(found)} dead letters begin with {said}. Give more of the id.", Exit.USAGE)
+    unseen = f" Not all could be seen. {' '.join(seen.missed)}" if seen.missed else ""
+    raise Trouble(
+        f"No dead letter begins with {said}. Of anything else, give the whole id: int_ and 48 characters.{unseen}",
+        Exit.USAGE,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,18 @@ from cli.trouble import Exit, Trouble
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
+def org_in(text: str) -> str:
+    """The organization's id that was given.
+
+    Raises:
+        Trouble: It is none: said before anything is asked of anybody.
+    """
+    if not _ID.fullmatch(text.strip()):
+        said = f"'{_short(text.strip())}' is not the id of an organization: 32 characters of 0-9 and a-f."
+        raise Trouble(f"{said} Tallyfy shows it under Settings, Organization.", Exit.USAGE)
+    return text.strip()
+
+
 def id_in(text: str, *, org_id: str) -> str:
     """The id that was pasted. From a link it is taken only if it is the one id there besides the organization's.
 

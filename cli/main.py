@@ -9,18 +9,30 @@ import typer
 
 from cli import pausing
 from cli.apply import apply
-from cli.approve import approvals, approve, reject
+from cli.approve import approvals, approve, reject, withdraw
 from cli.audit import app as audit
 from cli.dead_letters import app as dead_letters
 from cli.explain import explain
 from cli.export import app as export
 from cli.hold import app as hold
 from cli.local.commands import app as local
-from cli.options import ApiUrl, Region, RootStackName, StackName, Timeout, ToldGroup, Wait, Yes, stack_of, world_of
-from cli.outcome import has_come_to_rest, tell
+from cli.options import (
+    ApiUrl,
+    Json,
+    Region,
+    RootStackName,
+    StackName,
+    Timeout,
+    ToldGroup,
+    Wait,
+    Yes,
+    stack_of,
+    world_of,
+)
+from cli.outcome import Beside, follow
 from cli.plan import plan, report
 from cli.policy import app as policy
-from cli.screen import NO, NOTE, YES, console, plain, table
+from cli.screen import NO, NOTE, YES, as_json, console, plain, table
 from cli.source import app as source
 from cli.sweep import app as sweep
 from cli.trouble import EXIT_CODES, Exit, Trouble
@@ -55,6 +67,7 @@ app.command()(report)
 app.command()(apply)
 app.command()(approvals)
 app.command()(approve)
+app.command()(withdraw)
 app.command()(reject)
 app.command()(undo)
 app.command()(explain)
@@ -62,8 +75,23 @@ app.command()(pausing.pause)
 app.command()(pausing.resume)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"lifecycle {version('tallyfy-lifecycle')}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def root(ctx: typer.Context, stack: RootStackName = None, region: Region = None) -> None:
+def root(
+    ctx: typer.Context,
+    stack: RootStackName = None,
+    region: Region = None,
+    version: Annotated[  # noqa: ARG001 - its callback does all
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version, and end.")
+    ] = False,
+) -> None:
     """Options before a command count for it; the same options after it win."""
     world = ctx.obj if isinstance(ctx.obj, World) else World()
     world.stack_name = stack or world.stack_name
@@ -138,8 +166,7 @@ def send(
         _agreed(f"{doing.name} cannot be taken back. {doing.remark} Send it?")
     api = world.api(target, api_url)
     secret = _secret(target, source, secret_from_stack)
-    uri = f"{api.url}/webhooks/{source}"
-    answer = api.post(source, packet.body, packet.headers(secret, world.clock(), uri=uri))
+    answer = api.post(source, packet.body, packet.headers(secret, world.clock(), uri=api.signed_as(source)))
     _accepted(answer, packet.delivery_id)
     out = console()
     out.print(YES, f"accepted: {doing.name}")
@@ -150,28 +177,35 @@ def send(
     elif doing.undo is not None:
         out.print(f"  to undo   lifecycle undo {answer.intent_id}", soft_wrap=True)
     if wait:
-        tell(api.wait(answer.intent_id, seconds=timeout, sleep=world.sleep, until=has_come_to_rest))
+        beside = Beside(world, target, answer.intent_id, org.strip(), restores=doing.action == "restore")
+        follow(api, beside, seconds=timeout)
 
 
 @app.command()
 def status(
     ctx: typer.Context,
-    intent_id: Annotated[str, typer.Argument(help="as `send` or the webhook gave it")],
+    intent_id: Annotated[
+        str, typer.Argument(help="as `send` or the webhook gave it; of a dead letter, the beginning does")
+    ],
     wait: Wait = False,
     timeout: Timeout = 120,
+    json_: Json = False,
     api_url: ApiUrl = None,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
     """Say what became of a command. The exit code tells, too."""
-    world = world_of(ctx)
-    api = world.api(stack_of(ctx, stack, region), api_url)
-    name = intent_id.strip()
-    tell(api.wait(name, seconds=timeout, sleep=world.sleep, until=has_come_to_rest) if wait else api.status(name))
+    from cli.letters import whole_intent
+
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    beside = Beside(world, target, whole_intent(target, intent_id, world.clock))
+    follow(world.api(target, api_url), beside, seconds=timeout if wait else None, json_=json_)
 
 
 @app.command()
-def check(ctx: typer.Context, api_url: ApiUrl = None, stack: StackName = None, region: Region = None) -> None:
+def check(
+    ctx: typer.Context, json_: Json = False, api_url: ApiUrl = None, stack: StackName = None, region: Region = None
+) -> None:
     """Check settings, secrets, tokens and roles; only reads, changes nothing."""
     from cli import preflight
     from cli.delivery import declared_people, declared_sources
@@ -181,7 +215,7 @@ def check(ctx: typer.Context, api_url: ApiUrl = None, stack: StackName = None, r
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     marks = {Mark.YES: YES, Mark.NOTE: NOTE, Mark.NO: NO}
     shown = table("", "what", "found", "what to do")
-    failed = 0
+    found = []
     for finding in preflight.check(
         target,
         declared_sources(),
@@ -191,9 +225,13 @@ def check(ctx: typer.Context, api_url: ApiUrl = None, stack: StackName = None, r
         read_only(world.session()),
         clock=world.clock,
     ):
-        failed += finding.mark is Mark.NO
+        found.append(finding)
         shown.add_row(marks[finding.mark], plain(finding.what), plain(finding.found), plain(finding.todo))
-    console().print(shown)
+    if json_:
+        as_json([{name: getattr(one, name) for name in ("mark", "what", "found", "todo")} for one in found])
+    else:
+        console().print(shown, soft_wrap=True)
+    failed = sum(one.mark is Mark.NO for one in found)
     if failed:
         raise Trouble(f"{failed} of these must be mended first.")
 

@@ -231,6 +231,15 @@ def document() -> Schema:
                     codes=(Code.OWN_REQUEST, *_APPROVING),
                 )
             },
+            "/approvals/{hash}/withdraw": {
+                "post": _by_person(
+                    "withdraw",
+                    "Take your own approval back, until the call to Tallyfy is sent",
+                    parameters=[_REQUEST],
+                    responses={HTTPStatus.OK: [Approval]},
+                    codes=(Code.NOT_POSSIBLE, *_APPROVING),
+                )
+            },
             "/approvals/{hash}/reject": {
                 "post": _by_person(
                     "reject",

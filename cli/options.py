@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from cli.screen import console, plain
+from cli.screen import console, heed_encoding, plain
 from cli.trouble import trouble_in
 from cli.world import DEFAULT_STACK, World
 
@@ -37,11 +37,17 @@ ApiUrl = Annotated[
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and tell how.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0, help="How many seconds to wait at most.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs: JSON, and nothing else, on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 class ToldGroup(TyperGroup):
     """Tells expected errors in a line on stderr, without a traceback, and exits with the documented code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as below
+        """Run the program, on whatever terminal it is."""
+        heed_encoding()
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer brings a click of its own, without public names
         """Run the command."""

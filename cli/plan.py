@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Region, StackName, stack_of, world_of
-from cli.screen import NOTE, YES, console, plain
+from cli.options import Json, Region, StackName, stack_of, world_of
+from cli.screen import NOTE, YES, as_json, console, plain
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ PerMinute = Annotated[int, typer.Option("--rate", min=1, max=6000, help="Calls t
 Open = Annotated[bool, typer.Option("--open", help="Open the report in the browser.")]
 
 
+_REPORTS = Path("plans")
+"""Where what is fetched or made lies, if nothing else is said."""
 _FROM_HERE = "It was not made by the stack, so it cannot be applied. `lifecycle sweep start` makes one that can."
 
 
@@ -57,12 +59,14 @@ def plan(
     out: Annotated[Path, typer.Option("--out", file_okay=False, help="The folder for the plan.")] = Path("plans"),
     rate: PerMinute = 100,
     open_: Open = False,
+    json_: Json = False,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
     """Find out what a policy would do, for any organization. Only reads; needs no stack, and changes nothing.
 
-    The plan is for looking at. What can be applied is a plan of the stack: `lifecycle sweep start`.
+    The plan is for looking at. What can be applied is a plan of the stack: `lifecycle sweep start`. Exit code 1 where
+    the stack would not apply such a plan either: it is over a cap, or incomplete.
 
     The token is LIFECYCLE_TALLYFY_TOKEN from the environment, or in a file. It is never an argument: arguments are seen
     by others. Without one, or with --stack, the stack is asked: for its token, for holds, for the policy applied last.
@@ -87,12 +91,20 @@ def plan(
     except KeyboardInterrupt:
         screen.print(NOTE, "Interrupted. No plan was made.")
         raise
-    shown = console()
-    show(shown, made)
-    shown.print(YES, "report:", plain(str(folder / "report.html"), most=4096), soft_wrap=True)
-    shown.print("  Nothing was changed in Tallyfy.")
+    # That it was made here is no fault of it, and is said last.
+    stops = tuple(why for why in made.stops if why != _FROM_HERE)
+    if json_:
+        as_json({**made.model_dump(mode="json"), "stops": stops, "folder": str(folder)})
+    else:
+        shown = console()
+        show(shown, made.model_copy(update={"stops": stops}))
+        shown.print(YES, "report:", plain(str(folder / "report.html"), most=4096), soft_wrap=True)
+        shown.print("  Nothing was changed in Tallyfy.")
+        shown.print(f"  {_FROM_HERE}", soft_wrap=True)
     if open_:
         _open(folder / "report.html")
+    if stops or made.unseen:
+        raise typer.Exit(Exit.NOT_DONE)
 
 
 def report(
@@ -102,9 +114,10 @@ def report(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", dir_okay=False, help="The file. (default: lifecycle-report-<hash>.html)"),
+        typer.Option("--out", dir_okay=False, help="The file. (default: plans/lifecycle-report-<hash>.html)"),
     ] = None,
     open_: Open = False,
+    json_: Json = False,
     org: Org = None,
     stack: StackName = None,
     region: Region = None,
@@ -115,15 +128,20 @@ def report(
 
     target = stack_of(ctx, stack, region)
     found = planning.find(target, name, org) if name else planning.newest(target, org)
-    file = out or Path(f"lifecycle-report-{planning.short(found)}.html")
+    if out is None:
+        _prepared(_REPORTS)
+    file = out or _REPORTS / f"lifecycle-report-{planning.short(found)}.html"
     if not file.parent.is_dir():
         raise Trouble(f"There is no folder {file.parent}.", Exit.USAGE)
     if not target.objects().fetch(key_of(found.org_id, found.hash, "report.html"), file):
         raise Trouble(f"The report of plan {found.hash} is gone. Make a new plan.")
-    shown = console()
-    shown.print(YES, "report:", plain(str(file), most=4096), soft_wrap=True)
-    shown.print(f"  plan {found.hash}", soft_wrap=True)
-    shown.print(f"  {planning.totals_of(found)}", soft_wrap=True)
+    if json_:
+        as_json({**found.model_dump(mode="json"), "file": str(file)})
+    else:
+        shown = console()
+        shown.print(YES, "report:", plain(str(file), most=4096), soft_wrap=True)
+        shown.print(f"  plan {found.hash}", soft_wrap=True)
+        shown.print(f"  {planning.totals_of(found)}", soft_wrap=True)
     if open_:
         _open(file)
 

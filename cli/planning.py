@@ -180,7 +180,7 @@ def show(out: Console, plan: Plan) -> None:
         kept.columns[1].justify = "right"
         for kind, number in plan.kept_by.items():
             kept.add_row(plain(f"  {kind}"), str(number))
-        out.print(kept)
+        out.print(kept, soft_wrap=True)
     told(out, plan)
 
 

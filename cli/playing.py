@@ -50,7 +50,7 @@ def deliver(
         body,
         delivery_id=new_delivery_id(),
         timestamp=int(now.timestamp()),
-        uri=f"{api.seen_as}/webhooks/{name}",
+        uri=api.signed_as(name),
     )
     in_path = source.scheme is Scheme.SHARED_SECRET and source.header is None
     answer = api.post(name, body, {**headers, **signed}, key=secret if in_path else "")

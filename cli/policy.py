@@ -1,14 +1,16 @@
 """`lifecycle policy`: whether policy.toml is right, what it says in words, and what a change of it would change."""
 
+import json
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Region, StackName, stack_of
+from cli.options import Json, Region, StackName, stack_of
 from cli.plan import Org
-from cli.screen import NOTE, YES, console, plain, table
+from cli.screen import NOTE, YES, as_json, console, plain, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ def check(
         Path | None,
         typer.Argument(exists=True, dir_okay=False, help="(default: layers/config/policy.toml)"),
     ] = None,
+    json_: Json = False,
 ) -> None:
     """Check a policy, and say in words what it does, in the order in which its rules are asked."""
     from cli.preflight import POLICY_FILE, declared_policy
@@ -39,6 +42,10 @@ def check(
 
     path = file or POLICY_FILE
     policy = declared_policy(path)
+    if json_:
+        findings = [asdict(one) for one in of_policy(policy)]
+        as_json({"digest": policy.digest, "policy": json.loads(policy.to_json()), "findings": findings})
+        return
     out = console()
     out.print(YES, plain(f"{path.name} is right."), soft_wrap=True)
     out.print(in_words(policy), soft_wrap=True)
@@ -59,6 +66,7 @@ def diff(
         ),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help=f"List all, not only the first {_FIRST}.")] = False,
+    json_: Json = False,
     org: Org = None,
     stack: StackName = None,
     region: Region = None,
@@ -70,7 +78,10 @@ def diff(
     before, after = declared_policy(old), declared_policy(new)
     with _lines(ctx, plan, org, stack, region) as path:
         found = compare(path, before, after)
-    _tell(found, all_)
+    if json_:
+        _write(found)
+    else:
+        _tell(found, all_)
 
 
 @contextmanager
@@ -90,6 +101,23 @@ def _lines(
         yield path
 
 
+def _write(found: "Comparison") -> None:
+    changes = [
+        {
+            "what": change.what,
+            "id": change.thing.id,
+            "resource": change.thing.resource,
+            "name": change.thing.name,
+            "from": change.before.action,
+            "to": change.after.action,
+            "because": change.after.reason,
+        }
+        for change in found.changes
+    ]
+    counted = {"made_at": found.made_at.isoformat(), "things": found.things, "counts": dict(found.counts)}
+    as_json({**counted, "missing": found.missing, "changes": changes})
+
+
 def _tell(found: "Comparison", every: bool) -> None:
     out = console()
     out.print(f"[bold]{found.things}[/] things, as seen at {found.made_at:%Y-%m-%d %H:%M} UTC", soft_wrap=True)
@@ -101,7 +129,6 @@ def _tell(found: "Comparison", every: bool) -> None:
         out.print(YES, "Nothing seen would be treated differently.")
         return
     shown = table("what", "id", "thing", "from", "to", "because")
-    shown.columns[1].no_wrap = True  # An id is there to be copied.
     listed = found.changes if every else found.changes[:_FIRST]
     for change in listed:
         before, after = (said.action or "keep" for said in (change.before, change.after))
@@ -113,6 +140,6 @@ def _tell(found: "Comparison", every: bool) -> None:
             after,
             plain(change.after.reason),
         )
-    out.print(shown)
+    out.print(shown, soft_wrap=True)
     if len(listed) < len(found.changes):
         out.print(f"  {len(found.changes) - len(listed)} more: --all", soft_wrap=True)

@@ -6,15 +6,18 @@ from datetime import datetime
 from pathlib import Path
 
 import requests
+from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.api import Api
 from cli.approvers import of_approvers
 from cli.aws import Stack, output_of
 from cli.delivery import SOURCES_FILE
-from cli.reading import ReadOnlySession
+from cli.pausing import pauses
+from cli.reading import ReadOnlySession, read_only
 from cli.rehearsal import Rehearsal
 from cli.signing import sign
 from cli.trouble import Trouble, trouble_in
+from cli.world import World
 from lifecycle.adapters.secrets import Secrets, signing_secrets
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens
 from lifecycle.judgement.http import Request
@@ -23,7 +26,7 @@ from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.preflight import Finding, Mark, of_policy
 from lifecycle.judgement.signatures import Scheme
 from lifecycle.judgement.sources import Source, Sources
-from lifecycle.usecases.preflight import of_organization
+from lifecycle.usecases.preflight import of_organization, reasons
 from lifecycle.words.errors import LifecycleError
 
 OUTPUTS = (
@@ -32,6 +35,8 @@ OUTPUTS = (
 )
 POLICY_FILE = SOURCES_FILE.with_name("policy.toml")
 _SECONDS = 15.0
+_LEAST_CONCURRENCY = 50
+"""The queues alone use 13, the rest is for senders who come at once; a new account may have no more than 10."""
 _LEAST_SECRET_BYTES = 24
 """What Standard Webhooks asks of a secret."""
 
@@ -77,9 +82,25 @@ def check(
     if any(person.slack for person in people.people.values()):
         yield _chat_secret(stack.secrets(), prefix)
     yield from _lost(people, organizations)
+    yield from of_parameters(stack.parameters(), sources)
+    yield from _account(stack)
+    yield from _pauses(stack, organizations)
     for org_id in organizations:
         yield from of_approvers(people, sources, policy, org_id)
         yield from _organization(stack, sources, policy, session, org_id, organizations, clock())
+
+
+def troubles_of(world: World, stack: Stack, org_id: str) -> tuple[str, ...] | None:
+    """What keeps sweeps of an organization from acting now, in sentences; `None` where that cannot be found out."""
+    session = read_only(world.session())
+    try:
+        policy, sources = declared_policy(), Sources(sources={})
+        found = list(_organization(stack, sources, policy, session, org_id, [org_id], world.clock()))
+    except Exception as error:
+        if trouble_in(error) is None:
+            raise
+        return None
+    return reasons(found)
 
 
 def _file(name: str, one: str, many: str, entries: Mapping[str, object]) -> Finding:
@@ -159,6 +180,65 @@ def _strangers(name: str, source: Source, organizations: list[str]) -> Iterator[
             f"{', '.join(strangers)}: not the stack's",
             "Add them to OrganizationIds, or take them out of sources.toml.",
         )
+
+
+def of_parameters(parameters: Mapping[str, str], sources: Sources) -> Iterator[Finding]:
+    """What was given to the stack when it was deployed, held against what the files ask for. Pure."""
+    what = "events on the bus"
+    taken = [one for one in parameters.get("IncomingDetailTypes", "").split(",") if one]
+    wanted = {one for source in sources.sources.values() for one in source.detail_types or ()}
+    missing = sorted(wanted - set(taken))
+    if missing and "IncomingDetailTypes" in parameters:
+        # `sam deploy` cuts a value at a space that stands in no quotes, and says nothing.
+        cut = [one for one in missing if taken and one.startswith(f"{taken[-1]} ")]
+        why = f": the parameter was cut at a space, after '{taken[-1]}'" if cut else ""
+        line = f"'IncomingDetailTypes=\"{','.join(sorted(wanted))}\"'"
+        yield Finding(
+            Mark.NO,
+            what,
+            f"the stack takes no {', '.join(missing)}, which sources.toml names{why}",
+            f"Write {line} into parameter_overrides of samconfig.toml, quotes included, and deploy.",
+        )
+    others = {source.account for source in sources.sources.values() if source.account}
+    unheard = sorted(others - set(parameters.get("EventSenderAccountIds", "").split(",")))
+    if unheard and "EventSenderAccountIds" in parameters:
+        found = f"sources.toml names account {', '.join(unheard)}; EventSenderAccountIds does not"
+        yield Finding(Mark.NOTE, what, found, "Add it and deploy, unless it is the account of this stack.")
+
+
+def _account(stack: Stack) -> Iterator[Finding]:
+    """What the account may keep from this stack: secrets that are about to go, and room to run."""
+    try:
+        for name, gone in stack.secrets_to_be_deleted().items():
+            found = f"is deleted for good on {gone:%Y-%m-%d}, and cannot be read until then"
+            yield Finding(Mark.NO, f"secret {name}", found, f"aws secretsmanager restore-secret --secret-id {name}")
+    except (BotoCoreError, ClientError) as error:
+        yield Finding(Mark.NOTE, "secrets about to be deleted", _said(error), "Allow secretsmanager:ListSecrets.")
+    what = "concurrency of the account"
+    try:
+        room = stack.concurrency()
+    except (BotoCoreError, ClientError) as error:
+        yield Finding(Mark.NOTE, what, _said(error), "Allow lambda:GetAccountSettings.")
+        return
+    if room < _LEAST_CONCURRENCY:
+        found = f"{room} invocations at once, for everything in it: a burst of deliveries would be answered with 503"
+        yield Finding(Mark.NOTE, what, found, "Ask for more: Service Quotas, AWS Lambda, Concurrent executions.")
+    else:
+        yield Finding(Mark.YES, what, f"{room} invocations at once")
+
+
+def _pauses(stack: Stack, organizations: list[str]) -> Iterator[Finding]:
+    """A pause is somebody's wish, no fault; but nothing is done before it ends."""
+    for org_id in organizations:
+        what = f"pause of {org_id}"
+        try:
+            by = pauses(stack, [org_id]).get(org_id)
+        except (LifecycleError, BotoCoreError, ClientError) as error:
+            yield Finding(Mark.NO, what, _said(error), "Allow this identity to read the ledger's table.")
+            continue
+        if by is not None:
+            found = f"paused by {by}: only restores are carried out"
+            yield Finding(Mark.NOTE, what, found, "To go on: lifecycle resume")
 
 
 def _lost(people: People, organizations: list[str]) -> Iterator[Finding]:

@@ -10,8 +10,9 @@ import requests
 import typer
 
 from cli.aws import Stack, one_organization, output_of
+from cli.links import org_in
 from cli.options import stack_of
-from cli.trouble import Exit, Trouble
+from cli.trouble import Exit, Trouble, trouble_in
 from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.rows import MemoryRows
 from lifecycle.adapters.secrets import MemorySecrets, token_in
@@ -81,23 +82,30 @@ def access(
         Trouble: It is not said which organization is meant, or there is no token.
     """
     token = _token(token_file)
+    given = None if org is None else org_in(org)
     named = stack or ctx.find_root().params.get("stack")
     target = stack_of(ctx, stack, region) if named or token is None else None
     if target is not None:
-        org_id = one_organization(target, org)
-    elif org is None:
+        org_id = one_organization(target, given) if token or named else _without_token(target, given)
+    elif given is None:
         raise Trouble("Say which organization with --org.", Exit.USAGE)
     else:
-        org_id = org.strip()
+        org_id = given
     known = frozenset({org_id})
     if token is not None:
         tokens = Tokens(MemorySecrets({f"{_GIVEN}/tokens/{org_id}": token}), _GIVEN, known)
     elif target is not None:
-        tokens = Tokens(target.secrets(), output_of(target, "SecretPrefix"), known)
+        tokens = access_of(target, org_id).tokens
     else:
         raise Trouble(f"There is no token: set {TOKEN_VARIABLE}.", Exit.USAGE)
     url = base_url or (output_of(target, "TallyfyBaseUrl") if target is not None else TALLYFY_URL)
     return Access(org_id, url, tokens, target, token is not None)
+
+
+def access_of(target: Stack, org_id: str) -> Access:
+    """What a stack itself reads one of its organizations with."""
+    tokens = Tokens(target.secrets(), output_of(target, "SecretPrefix"), frozenset({org_id}))
+    return Access(org_id, output_of(target, "TallyfyBaseUrl"), tokens, target, own_token=False)
 
 
 class Reader:
@@ -158,6 +166,18 @@ class Reader:
         if not given.calls:
             self._sleep(given.wait)
             self._pacing.overdraw(org_id)
+
+
+def _without_token(target: Stack, org: str | None) -> str:
+    """Ask the stack, which nobody named. If it cannot be reached, the token is what is missing here."""
+    try:
+        return one_organization(target, org)
+    except Exception as error:
+        trouble = trouble_in(error)
+        if trouble is None or trouble.code is Exit.USAGE:
+            raise
+        given = f"There is no token here: set {TOKEN_VARIABLE}, or give --token-file."
+        raise Trouble(f"{given} Stack '{target.name}' was asked for its own: {trouble}", trouble.code) from error
 
 
 def _token(file: Path | None) -> str | None:

@@ -1,8 +1,15 @@
 """How things look: one console, marks, and text from elsewhere made harmless."""
 
+import codecs
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import override
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +22,26 @@ _STYLES = {
     "waiting": "yellow",
     "superseded": "yellow",
 }
+
+
+_IN_ASCII = {"✓": "+", "✗": "x", "…": "...", "–": "-", "—": "-", "’": "'", "×": "x", "→": "->", "�": "?"}
+
+
+def _plainer(error: UnicodeError) -> tuple[str, int]:
+    """What a terminal cannot show, as near as ASCII comes to it."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_IN_ASCII.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("plainer", _plainer)
+
+
+def heed_encoding() -> None:
+    """Let no character end a command: what stdout or stderr cannot encode is shown as near as ASCII comes to it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plainer")
 
 
 def console(*, errors: bool = False) -> Console:
@@ -33,12 +60,79 @@ def status_text(status: str) -> Text:
     return Text(status, _STYLES.get(status, "red"))
 
 
-def table(*columns: str, title: str | None = None) -> Table:
+class Listing(Table):
+    """A table that breaks neither a word nor an id: what is too narrow for it is shown as one block for each row."""
+
+    @override
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        needs = [self._need(console, options, number) for number in range(len(self.columns))]
+        gaps = 2 * max(0, len(needs) - 1)
+        if sum(need.minimum for need in needs) + gaps > options.max_width:
+            yield from self._blocks(console, options.max_width)
+            return
+        for column, width in zip(self.columns, _widths(needs, options.max_width - gaps), strict=True):
+            column.width = width
+        yield from super().__rich_console__(console, options)
+
+    def _need(self, console: Console, options: ConsoleOptions, number: int) -> Measurement:
+        column = self.columns[number]
+        cells = [Measurement.get(console, options, cell) for cell in (column.header, *column.cells)]
+        return Measurement(max(cell.minimum for cell in cells), max(cell.maximum for cell in cells))
+
+    def _blocks(self, console: Console, width: int) -> Iterator[Text]:
+        """Each row as lines of `name  value`, its mark before the first of them."""
+        names = [str(column.header) for column in self.columns]
+        indent = max(map(len, names)) + 2
+        for place, row in enumerate(zip(*(column.cells for column in self.columns), strict=True)):
+            if place:
+                yield Text()
+            mark = Text()
+            for name, cell in zip(names, row, strict=True):
+                text = cell if isinstance(cell, Text) else Text.from_markup(str(cell))
+                if not name and len(text) == 1:
+                    mark = Text.assemble(text, " ")
+                elif text.plain.strip():
+                    yield from _block(console, name, Text.assemble(mark, text), indent, width)
+                    mark = Text()
+
+
+def _block(console: Console, name: str, text: Text, indent: int, width: int) -> Iterator[Text]:
+    if max(map(len, text.plain.split())) > width - indent:
+        # It gets lines of its own; a word that is longer than the screen is left to the terminal.
+        if name:
+            yield Text(name, "bold")
+        yield text
+        return
+    for place, line in enumerate(text.wrap(console, width - indent)):
+        line.rstrip()
+        yield Text.assemble((f"{'' if place else name:<{indent}}", "bold"), line)
+
+
+def _widths(needs: Sequence[Measurement], room: int) -> list[int]:
+    """Each column as wide as its longest word at least; what is left goes to those that want little more first."""
+    widths = [need.minimum for need in needs]
+    left = room - sum(widths)
+    eager = sorted(range(len(needs)), key=lambda number: needs[number].maximum - needs[number].minimum)
+    for place, number in enumerate(eager):
+        more = min(needs[number].maximum - needs[number].minimum, left // (len(eager) - place))
+        widths[number] += more
+        left -= more
+    return widths
+
+
+def table(*columns: str, title: str | None = None) -> Listing:
     """An empty table in the house's look."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    made = Listing(
+        title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False
+    )
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column)
     return made
+
+
+def as_json(found: object) -> None:
+    """Write what a command found to stdout for programs: plain ASCII, whatever the terminal is."""
+    sys.stdout.write(json.dumps(found, indent=2, default=str) + "\n")
 
 
 def age(span: timedelta) -> str:

@@ -128,6 +128,10 @@ class SignedApi:
         """Approve what this whole hash names."""
         return _read(Wanted, self._ask("POST", f"/approvals/{whole}/approve"))
 
+    def withdraw(self, whole: str) -> Wanted:
+        """Take this person's approval of it back."""
+        return _read(Wanted, self._ask("POST", f"/approvals/{whole}/withdraw"))
+
     def reject(self, whole: str, why: str) -> Wanted:
         """Reject it, for good."""
         return _read(Wanted, self._ask("POST", f"/approvals/{whole}/reject", {"why": why}))

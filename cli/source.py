@@ -1,6 +1,7 @@
 """`lifecycle source`: what the declared sources may do, and what a payload of theirs would become."""
 
 import os
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,12 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from cli.options import ApiUrl, Region, StackName, Timeout, Wait, Yes, stack_of, world_of
-from cli.screen import NO, NOTE, YES, console, plain, status_text, table
+from cli.options import ApiUrl, Json, Region, StackName, Timeout, Wait, Yes, stack_of, world_of
+from cli.pausing import tell_pauses
+from cli.screen import NO, NOTE, YES, as_json, console, plain, status_text, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cli.api import Api, Report
+    from cli.aws import Stack
     from cli.trial import Trial
+    from cli.world import World
     from lifecycle.judgement.sources import Sources
     from lifecycle.words.commands import Command
 
@@ -32,15 +39,18 @@ Header = Annotated[list[str] | None, typer.Option("--header", metavar="NAME=VALU
 
 
 @app.command("list")
-def list_(sources: SourcesFile = None) -> None:
+def list_(sources: SourcesFile = None, json_: Json = False) -> None:
     """List each source: how it shows who it is, what it may ask for, and how much later that is done."""
+    if json_:
+        as_json(_declared(sources).model_dump(mode="json", exclude_none=True)["sources"])
+        return
     shown = table("source", "scheme", "may", "after", "translated by")
     for name, source in _declared(sources).sources.items():
         rights = ", ".join(sorted(source.may)) + (" (irreversible too)" if source.irreversible else "")
         rules = len(source.commands)
         how = f"{rules} rule{'' if rules == 1 else 's'}" if rules else "our own words"
         shown.add_row(plain(name), source.scheme, rights, _span(source.after) if source.after else "at once", how)
-    console().print(shown)
+    console().print(shown, soft_wrap=True)
 
 
 @app.command("try")
@@ -63,6 +73,7 @@ def try_(
         bool, typer.Option("--secret-from-env", help="Insist on verifying the signature with LIFECYCLE_SECRET.")
     ] = False,
     sources: SourcesFile = None,
+    json_: Json = False,
 ) -> None:
     """Show step by step what a payload becomes. Exit code 0 if the stack would accept or ignore it.
 
@@ -79,7 +90,9 @@ def try_(
     )
     found = declared(_declared(sources), source)
     trial = try_out(source, found, file.read_bytes(), given, world_of(ctx).clock())
-    _tell(trial, found.after)
+    (_write if json_ else _tell)(trial, found.after)
+    if trial.refused:
+        raise Trouble(f"Not accepted. {trial.refused}")
 
 
 @app.command("play")
@@ -115,12 +128,35 @@ def play(
     out.print(YES, plain(played.line), soft_wrap=True)
     if after and played.intent_ids:
         out.print(f"  carried out {_span(after)} later", soft_wrap=True)
-    for intent_id in played.intent_ids:
-        if not wait or after:
+    if not wait or after:
+        for intent_id in played.intent_ids:
             out.print(f"  intent  {intent_id}", soft_wrap=True)
-            continue
-        report = api.wait(intent_id, seconds=timeout, sleep=world.sleep)
+        return
+    _await(world, target, api, played.intent_ids, timeout)
+
+
+def _await(world: "World", target: "Stack", api: "Api", intent_ids: "Sequence[str]", seconds: float) -> None:
+    """Tell how each ended, and exit as the worst of them: not done before not known yet."""
+    from cli.api import REACHED
+    from cli.outcome import Beside, has_come_to_rest
+
+    out, worst, began = console(), Exit.DONE, world.clock()
+    for intent_id in intent_ids:
+        beside = Beside(world, target, intent_id)
+
+        def at_rest(report: "Report", beside: Beside = beside) -> bool:
+            return has_come_to_rest(report) or bool(beside.pauses())
+
+        left = max(0.0, seconds - (world.clock() - began).total_seconds())
+        report = api.wait(intent_id, seconds=left, sleep=world.sleep, until=at_rest)
         out.print(f"  {intent_id}", status_text(report.status), plain(report.reason), soft_wrap=True)
+        if not report.concluded:
+            tell_pauses(out, beside.pauses())
+            worst = worst or Exit.PENDING
+        elif report.status not in REACHED:
+            worst = Exit.NOT_DONE
+    if worst:
+        raise typer.Exit(worst)
 
 
 def _headers(pairs: list[str] | None) -> dict[str, str]:
@@ -130,15 +166,29 @@ def _headers(pairs: list[str] | None) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs or [])
 
 
+def _write(trial: "Trial", after: timedelta | None) -> None:
+    commands = [
+        {**command.model_dump(mode="json", exclude_none=True), "delivery": name} for command, name in trial.commands
+    ]
+    as_json(
+        {
+            "steps": [asdict(step) for step in trial.steps],
+            "refused": trial.refused or None,
+            "after_seconds": int(after.total_seconds()) if after else 0,
+            "commands": commands,
+        }
+    )
+
+
 def _tell(trial: "Trial", after: timedelta | None) -> None:
     out = console()
     marks = {True: YES, False: NO if trial.refused else NOTE, None: Text()}
     steps = table("", "step", "found")
     for step in trial.steps:
         steps.add_row(marks[step.held], plain(step.what), plain(step.found))
-    out.print(steps)
+    out.print(steps, soft_wrap=True)
     if trial.refused:
-        raise Trouble(f"Not accepted. {trial.refused}")
+        return
     if not trial.commands:
         out.print(YES, "Ignored: it is not wanted.")
         return

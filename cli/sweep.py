@@ -2,20 +2,28 @@
 
 import json
 import secrets
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Region, StackName, stack_of, world_of
-from cli.screen import NO, NOTE, YES, console, plain, table
+from cli.options import Json, Region, StackName, stack_of, world_of
+from cli.pausing import pauses_if_told, tell_pauses
+from cli.screen import NO, NOTE, YES, as_json, console, plain, table
 from cli.trouble import Exit, Trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from cli.aws import Stack
+    from cli.world import World
     from lifecycle.judgement.plan import Plan
     from lifecycle.usecases.sweep import Progress
+
+_REQUESTER = 200
+"""What a message can say of who asked for it."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,18 +35,21 @@ app = typer.Typer(
 def start(ctx: typer.Context, stack: StackName = None, region: Region = None) -> None:
     """Start a sweep of every organization, as the schedule does each night."""
     from lifecycle.usecases.sweep import Errand
+    from lifecycle.words.commands import one_line
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
     if queue is None:
         raise Trouble(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
     # Never the name of a night: the ledger would take this one for a copy of it.
+    by = one_line(target.caller(), most=_REQUESTER)
     sweep_id = f"{world.clock():%Y-%m-%dT%H:%M:%SZ}-by-hand-{secrets.token_hex(3)}"
-    queue.send(Errand(sweep_id=sweep_id).model_dump_json(exclude_none=True))
+    queue.send(Errand(sweep_id=sweep_id, requested_by=by).model_dump_json(exclude_none=True))
     out = console()
     out.print(YES, f"started, mode {target.parameters().get('SweepMode', 'unknown')}")
     out.print(f"  sweep  {sweep_id}", soft_wrap=True)
     out.print(f"  lifecycle sweep show {sweep_id}", soft_wrap=True)
+    tell_pauses(out, pauses_if_told(target))
 
 
 @app.command()
@@ -52,29 +63,54 @@ def show(
         str | None,
         typer.Option("--org", envvar="LIFECYCLE_ORG", help="One organization. (default: all of the stack's)"),
     ] = None,
+    json_: Json = False,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
     """Show how far a sweep has come: what it read, what its plan says, whether that was applied, and what is next."""
     from cli.aws import organizations_of
 
-    target = stack_of(ctx, stack, region)
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
     name = sweep_id.strip() if sweep_id else None
     meant = [(org_id, name or _newest(target, org_id)) for org_id in organizations_of(target, org)]
     found = [(org_id, one, row) for org_id, one in meant if one and (row := target.sweep(one, org_id)) is not None]
+    out = console()
     if not found:
+        for org_id, _ in meant:
+            _in_the_way(out, world, target, org_id)
         what = f"no sweep {name}" if name else "no sweep"
         raise Trouble(f"The ledger knows {what}: it has not begun, or it is more than 30 days old.")
-    out = console()
-    for org_id, one, row in found:
+    if json_:
+        as_json([_as_json(world, target, org_id, one, row) for org_id, one, row in found])
+    for org_id, one, row in () if json_ else found:
         state = "finished:" if row.done else "under way:"
         out.print(YES if row.done else NOTE, state, plain(f"{one} of {org_id}"), soft_wrap=True)
         if row.plan:
             _planned(out, target, org_id, row)
         else:
             _read_so_far(out, row)
+        if not row.done:
+            _in_the_way(out, world, target, org_id, json.loads(row.stops))
     if not all(row.done for _, _, row in found):
         raise typer.Exit(Exit.PENDING)
+
+
+def _as_json(world: "World", target: "Stack", org_id: str, name: str, row: "Progress") -> dict[str, object]:
+    from cli import planning
+    from cli.preflight import troubles_of
+
+    said: dict[str, object] = {"sweep": name, "org_id": org_id, "done": row.done, "seen": row.seen, "due": row.due}
+    if not row.done:
+        said["paused_by"] = pauses_if_told(target, [org_id]).get(org_id)
+        said["stops"] = troubles_of(world, target, org_id)
+    if row.plan:
+        try:
+            plan = planning.find(target, row.plan, org_id)
+        except Trouble:  # It is no longer kept.
+            return {**said, "plan": {"hash": row.plan}}
+        states = {part.value: asdict(state) for part, state in planning.states_of(target, plan).items() if state.stage}
+        return {**said, "plan": plan.model_dump(mode="json"), "applied": states}
+    return {**said, "lists": json.loads(row.lists)}
 
 
 def _newest(target: "Stack", org_id: str) -> str:
@@ -100,7 +136,21 @@ def _read_so_far(out: "Console", row: "Progress") -> None:
         of_all = f" of {census.last_total}" if census.last_total >= 0 else ""
         again = f"reading {census.reading}: {census.trouble}" if census.trouble else ""
         shown.add_row(name, f"{census.rows}{of_all}", plain("complete" if census.done and not again else again))
-    out.print(shown)
+    out.print(shown, soft_wrap=True)
+
+
+def _in_the_way(out: "Console", world: "World", target: "Stack", org_id: str, stops: "Sequence[str]" = ()) -> None:
+    """What keeps a sweep from beginning or going on, as it is now: a pause, a token that is refused.
+
+    `stops` is what the sweep itself found when it began.
+    """
+    from cli.preflight import troubles_of
+
+    tell_pauses(out, pauses_if_told(target, [org_id]))
+    now = troubles_of(world, target, org_id)
+    # Where Tallyfy cannot be asked from here, what the sweep found has to do.
+    for sentence in stops if now is None else now:
+        out.print(NO, plain(sentence), soft_wrap=True)
 
 
 def _planned(out: "Console", target: "Stack", org_id: str, row: "Progress") -> None:

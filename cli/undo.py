@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import ApiUrl, Region, StackName, Timeout, Yes, stack_of, world_of
+from cli.pausing import pauses_if_told, tell_pauses
 from cli.plan import Org
 from cli.screen import NO, NOTE, YES, console, plain
 from cli.trouble import Exit, Trouble
@@ -55,10 +56,12 @@ def undo(
 
 
 def _undo_command(world: "World", target: "Stack", name: str, api_url: str | None, timeout: float | None) -> None:
-    from cli.outcome import has_come_to_rest, tell
+    from cli.letters import whole_intent
+    from cli.outcome import Beside, follow
     from cli.signed import signed_api
     from lifecycle.words.intents import INTENT_PATTERN
 
+    name = whole_intent(target, name, world.clock)
     if not re.fullmatch(INTENT_PATTERN, name):
         raise Trouble(
             f"'{name[:70]}' is no intent id: int_ and 48 characters 0-9 and a-f. Was it copied whole?", Exit.USAGE
@@ -70,8 +73,7 @@ def _undo_command(world: "World", target: "Stack", name: str, api_url: str | Non
     if timeout is None:
         out.print("  to follow ", plain(f"lifecycle status {undo}"), soft_wrap=True)
         return
-    api = world.api(target, api_url)
-    tell(api.wait(undo, seconds=timeout, sleep=world.sleep, until=has_come_to_rest))
+    follow(world.api(target, api_url), Beside(world, target, undo), seconds=timeout)
 
 
 def _undo_plan(
@@ -141,6 +143,7 @@ def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", sec
     from lifecycle.usecases.applying import Application, Part, Stage
 
     out = console()
+    tell_pauses(out, pauses_if_told(target, [plan.org_id]))
     told, left = Application(), seconds
     while True:
         state = planning.states_of(target, plan)[Part.TAKEN_BACK]

@@ -288,6 +288,7 @@ class ChatRoom:
             commands=self.commands,
             approving=Approving(
                 approvals=self.approvals,
+                ledger=self.ledger,
                 purge=self.purge,
                 sweeps=self.sweeps,
                 org_ids=self.org_ids,

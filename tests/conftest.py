@@ -3,11 +3,16 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 from tests.builders import NOW, Clock
 
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "tests")
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "TallyfyLifecycle")
+
+# No test asserts how long anything took: machines differ, and are busy.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture

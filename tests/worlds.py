@@ -61,6 +61,7 @@ from tests.builders import ID_KEY, NOW, ORG, PREFIX, SOURCES, Clock
 
 type When = Literal["before", "after"]
 type Harm = Literal["crash", "outage"]
+type Press = Literal["approve", "reject", "withdraw"]
 
 URL = "https://tallyfy.test/api"
 EVERYTHING = frozenset(TABLE)
@@ -498,6 +499,7 @@ class World:
             people=self.people,
             approving=Approving(
                 approvals=Approvals(rows, TERMS.keep, self.clock),
+                ledger=Ledger(rows, TERMS, self.clock),
                 purge=FragileQueue(self.purge_queue, fuse),
                 sweeps=FragileQueue(self.sweeps_queue, fuse),
                 org_ids=frozenset({ORG}),
@@ -715,7 +717,9 @@ class Undertaker:
         self.work()
         return told
 
-    def press(self, what: Literal["approve", "reject"], name: str, who: str, why: str = "") -> Mapping[str, object]:
+    def press(
+        self, what: Literal["approve", "reject", "withdraw"], name: str, who: str, why: str = ""
+    ) -> Mapping[str, object]:
         """What a person does under their own identity. After a crash, and when AWS fails, they do it again."""
         for _ in range(5):
             try:
@@ -726,7 +730,9 @@ class Undertaker:
                 self._burn()
         raise AssertionError("it was never taken")
 
-    def _pressed(self, what: Literal["approve", "reject"], name: str, who: str, why: str) -> Mapping[str, object]:
+    def _pressed(
+        self, what: Literal["approve", "reject", "withdraw"], name: str, who: str, why: str
+    ) -> Mapping[str, object]:
         operating = self.world.operating(self.fuse)
         arn = self.world.people.people[who].iam
         if arn is not None:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cli.screen import YES, console
+from cli.options import Json
+from cli.screen import YES, as_json, console
 from cli.trouble import Exit, Trouble
 
 app = typer.Typer(
@@ -51,13 +52,28 @@ def start(
 
 
 @app.command()
-def show() -> None:
+def show(json_: Json = False) -> None:
     """Say again where the running stack is, with a signed curl that is fresh."""
     from cli.local import running
 
     state = running.running()
     if state is None:
         raise Trouble("No local stack is running. `lifecycle local start` starts one.")
+    if json_:
+        addresses = {
+            "endpoint_url": state.endpoint_url,
+            "api_url": state.api_url,
+            "tallyfy_base_url": state.tallyfy_base_url,
+        }
+        as_json(
+            {
+                **addresses,
+                "stack_name": state.stack_name,
+                "variables": running.variables(state),
+                "people": list(state.people),
+            }
+        )
+        return
     sys.stdout.write(running.describe(state, running.utc_now()))
 
 

@@ -74,8 +74,8 @@ _SERVICES = (
 _RUN = "run"
 _ARTIFACTS = "lifecycle-local-artifacts"
 _CONFIG_LAYER = "ConfigLayer"
-_READY_SECONDS = 30
-_DEPLOY_SECONDS = 180
+_READY_SECONDS = 120
+_DEPLOY_SECONDS = 600
 _STOP_SECONDS = 5
 _PORT_TRIES = 3
 
@@ -97,6 +97,10 @@ class StackOptions:
     retry_base_seconds: int = 1
     visibility_seconds: int | None = None
     """Lowers the queues' visibility timeout after the deploy; None keeps the template's, as on AWS."""
+    people: tuple[str, ...] = ()
+    """IAM users that are made at the start, for whoever uses the stack from a terminal."""
+    port: int = 0
+    """Where the emulator listens if that port is free; 0 takes any."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """More of the template's parameters, by name."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -125,7 +129,7 @@ def person_arn(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackState:
-    """What another process needs to use, or stop, a running stack. Kept as JSON; holds no secret."""
+    """What another process needs to use, or stop, a running stack. Kept as JSON, for its owner's eyes."""
 
     pid: int
     directory: str
@@ -134,6 +138,8 @@ class StackState:
     stack_name: str
     tallyfy_base_url: str
     outputs: Mapping[str, str]
+    people: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """The access key and secret key of each person; worth nothing outside the emulator, and nothing after it."""
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
@@ -193,6 +199,7 @@ class LocalStack:
         self._on_step = on_step
         self._process: Popen[bytes] | None = None
         self._kept_state = False
+        self.people: dict[str, Person] = {}
         self._port = 0
         self._api_id = ""
         self._directory = root / ".local" / _RUN / secrets.token_hex(4)
@@ -235,6 +242,7 @@ class LocalStack:
             self._admit_what_aws_calls_otherwise()
             if self.options.visibility_seconds is not None:
                 self.set_visibility(self.options.visibility_seconds)
+            self.people = {name: self.person(name) for name in self.options.people}
             self._write_state()
         except BaseException:
             self.stop()
@@ -258,6 +266,11 @@ class LocalStack:
         return self._process is not None and self._process.poll() is None
 
     # --- what one needs to talk to it --------------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """Where the emulator listens."""
+        return self._port
 
     @property
     def endpoint_url(self) -> str:
@@ -426,7 +439,7 @@ class LocalStack:
         private = self._directory / "tmp"
         private.mkdir(parents=True, mode=0o700)
         for attempt in range(1, _PORT_TRIES + 1):
-            self._port = _free_port()
+            self._port = free_port(self.options.port if attempt == 1 else 0)
             # The log is a file: a pipe would fill up, and would tie the emulator to this process.
             with (self._directory / "ministack.log").open("wb") as log:
                 self._process = Popen(
@@ -614,8 +627,10 @@ class LocalStack:
             "stack_name": self.options.stack_name,
             "tallyfy_base_url": self.options.tallyfy_base_url,
             "outputs": self.outputs,
+            "people": {name: (one.access_key, one.secret_key) for name, one in self.people.items()},
         }
         self.state_file.parent.mkdir(parents=True, exist_ok=True)
+        self.state_file.touch(mode=0o600)
         self.state_file.write_text(json.dumps(state, indent=2))
         self._kept_state = True
 
@@ -633,11 +648,20 @@ def _routes(template: Any) -> Iterator[tuple[str, str, bool]]:  # noqa: ANN401 -
             yield f"{method.upper()} {path}", function[1], {"AWS_IAM": []} in operation.get("security", [])
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(preferred: int = 0) -> int:
+    """A port on loopback that is free now: the preferred one, if it is."""
+    for wanted in (preferred, 0):
+        with socket.socket() as probe:
+            # As servers do: a port whose last connections are only winding down is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, wanted))
+            except OSError:
+                continue
+            port: int = probe.getsockname()[1]
+            return port
+    message = "No port on loopback is free"
+    raise LocalStackError(message)
 
 
 def _end_group(pid: int) -> None:

@@ -1,4 +1,4 @@
-"""Routes behind AWS_IAM: GET /approvals, POST /approvals/{hash}/approve or /reject, POST /commands/{intent_id}/undo."""
+"""Routes behind AWS_IAM: see what waits for approval, approve, withdraw, reject; undo a command."""
 
 from typing import TYPE_CHECKING
 

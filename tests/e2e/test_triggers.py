@@ -4,12 +4,14 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import requests
@@ -74,6 +76,11 @@ def test_a_deal_won_in_hubspot_archives_the_process_with_its_tag(bench: Bench) -
     assert deliver(bench, "webhooks/hubspot", raw, headers).json() == answer.json()
 
 
+def linked(text: str) -> str:
+    """The process that a text links to."""
+    return re.split(r"/process/", text)[1][:32]
+
+
 @pytest.mark.parametrize(
     ("source", "file", "header"),
     [
@@ -84,12 +91,14 @@ def test_a_deal_won_in_hubspot_archives_the_process_with_its_tag(bench: Bench) -
 def test_a_closed_issue_archives_the_process_it_links_to(bench: Bench, source: str, file: str, header: str) -> None:
     raw = sample(file)
     signed = {header: f"sha256={digest(raw).hex()}", "x-github-event": "issues"}
+    run = linked(raw.decode())
+    sow(bench, SeedRun(id=run))
 
     answer = deliver(bench, f"webhooks/{source}", raw, signed)
 
     assert answer.status_code == 202, answer.text
     assert bench.conclusion(answer.json()["intent_id"])["status"] == "done"
-    assert bench.simulator.effects("archive", DefaultIds.RUN) == 1
+    assert bench.simulator.effects("archive", run) == 1
     other = raw.replace(b'"closed"', b'"opened"').replace(b"jira:issue_updated", b"jira:issue_created")
     ignored = deliver(bench, f"webhooks/{source}", other, {header: f"sha256={digest(other).hex()}"})
     assert (ignored.status_code, ignored.json()["status"]) == (200, "ignored")
@@ -150,13 +159,15 @@ def test_a_slash_command_archives_and_is_answered_at_once(bench: Bench) -> None:
     now = str(int(time.time()))
     signature = f"v0={digest(f'v0:{now}:'.encode() + raw).hex()}"
     headers = {"x-slack-signature": signature, "x-slack-request-timestamp": now}
+    run = linked(unquote(raw.decode()))
+    sow(bench, SeedRun(id=run))
     assert deliver(bench, "chat/slack", raw, headers | {"x-slack-signature": "v0=00"}).status_code == 401
 
     answer = deliver(bench, "chat/slack", raw, headers)
 
     assert answer.status_code == 200
     assert "On it: archive process" in answer.json()["text"]
-    until(lambda: bench.simulator.effects("archive", DefaultIds.RUN) == 1, 60, "the slash command's effect")
+    until(lambda: bench.simulator.effects("archive", run) == 1, 60, "the slash command's effect")
 
 
 def test_a_nightly_sweep_reports_and_once_told_so_archives_what_is_due(bench: Bench) -> None:

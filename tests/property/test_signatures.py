@@ -42,7 +42,9 @@ def test_junk_of_all_kinds_is_refused_and_never_raises(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=200), st.text(min_size=1, max_size=50), st.floats(-300, 299))
+@given(
+    st.binary(max_size=200), st.text(min_size=1, max_size=50).filter(lambda name: "." not in name), st.floats(-300, 299)
+)
 def test_what_is_signed_with_the_secret_is_accepted_whatever_it_is(raw: bytes, delivery_id: str, off: float) -> None:
     signed = request("operator", raw, standard_headers(raw, delivery_id=delivery_id, at=AT + off))
     assert standard([WHSEC.encode()], signed, now=AT) == Accepted(delivery_id)

@@ -68,6 +68,7 @@ BY_IDENTITY = {
     ("GET", "/approvals/{hash}"),
     ("POST", "/approvals/{hash}/approve"),
     ("POST", "/approvals/{hash}/reject"),
+    ("POST", "/approvals/{hash}/withdraw"),
     ("POST", "/commands/{intent_id}/undo"),
 }
 HOUR = 3_600
@@ -624,8 +625,9 @@ class TestRights:
     @pytest.mark.parametrize("function", TAKES_APPROVALS)
     def test_who_takes_approvals_keeps_them_and_reads_intents(self, template: Template, function: str) -> None:
         assert keys(template, function) == {
-            "dynamodb:GetItem": {"intent#*", "word#*", "approval#*"},
-            "dynamodb:Query": {"approval#*"},
+            "dynamodb:GetItem": {"intent#*", "word#*", "sweep#*", "holds#*", "approval#*"},
+            "dynamodb:BatchGetItem": {"holds#*"},
+            "dynamodb:Query": {"approval#*", "holds#*"},
             "dynamodb:PutItem": {"intent#*", "word#*", "approval#*", "audit#2*"},
         }
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lifecycle.judgement.approvals import About, Request, Stand, approve, name, refuse, withdraw
+from lifecycle.judgement.approvals import About, Request, Stand, approve, name, refuse, unapprove, withdraw
 from lifecycle.judgement.people import People
 from lifecycle.judgement.transitions import millis
 from lifecycle.usecases.safeguards import what_would_go
@@ -67,7 +67,7 @@ def test_two_people_make_two_approvals() -> None:
     assert (once.approved_by, once.stands(ASKED)) == (("bob",), Stand.OPEN)
     twice = approve(once, "cleo", ASKED)
     assert (twice.approved_by, twice.stands(ASKED)) == (("bob", "cleo"), Stand.APPROVED)
-    assert replace(twice, approved_by=()) == request(), "nothing else is touched"
+    assert replace(twice, approved_by=(), approved_ids=()) == request(), "nothing else is touched"
 
 
 def test_one_person_counts_once_however_often_they_press() -> None:
@@ -104,11 +104,53 @@ def test_a_refusal_ends_it_once_and_for_all() -> None:
     assert refuse(request(), "ada", "", ASKED).refused_by == "ada", "whoever asked may think better of it"
 
 
-@pytest.mark.parametrize("wanted", [request(approved_by=("bob", "cleo")), request()])
-def test_what_has_been_decided_is_not_refused_later(wanted: Request) -> None:
+def test_what_has_lapsed_is_not_refused_later() -> None:
     with pytest.raises(Rejected) as refused:
-        refuse(wanted, "dan", "", LAPSES)
+        refuse(request(), "dan", "", LAPSES)
     assert refused.value.code is Code.UNKNOWN_APPROVAL
+
+
+def test_what_was_approved_can_still_be_refused() -> None:
+    assert refuse(request(approved_by=("bob", "cleo")), "dan", "No.", LAPSES).stands(LAPSES) is Stand.REFUSED
+
+
+# --- who is who ---
+
+ADA, BOB = frozenset({"iam:arn:ada", "slack:T1/U1"}), frozenset({"iam:arn:bob"})
+
+
+def test_whoever_asked_cannot_approve_under_another_name() -> None:
+    asked = request(asked_by="ada", asked_ids=tuple(ADA))
+    with pytest.raises(Rejected) as refused:
+        approve(asked, "adele", ASKED, frozenset({"slack:T1/U1"}))
+    assert refused.value.code is Code.OWN_REQUEST
+
+
+def test_another_person_may_approve_who_has_the_name_of_the_asker_by_now() -> None:
+    asked = request(asked_by="ada", asked_ids=tuple(ADA))
+    assert approve(asked, "ada", ASKED, BOB).approved_by == ("ada",)
+
+
+def test_a_name_that_nobody_proved_keeps_its_bearer_from_approving() -> None:
+    with pytest.raises(Rejected) as refused:
+        approve(request(asked_by="ada"), "ada", ASKED, ADA)
+    assert refused.value.code is Code.OWN_REQUEST
+
+
+def test_one_person_counts_once_under_two_names_and_on_two_channels() -> None:
+    once = approve(request(), "bob", ASKED, frozenset({"iam:arn:bob", "slack:T1/U2"}))
+    assert approve(once, "robert", ASKED, frozenset({"slack:T1/U2"})) == once
+    assert approve(once, "bob", ASKED, frozenset({"iam:arn:another"})).approved_by == ("bob", "bob")
+
+
+def test_an_approval_is_taken_back_by_whoever_gave_it() -> None:
+    full = approve(approve(request(), "bob", ASKED, BOB), "cleo", ASKED, frozenset({"iam:arn:cleo"}))
+    left = unapprove(full, "robert", BOB)
+    assert (left.approved_by, left.approved_ids, left.stands(ASKED)) == (("cleo",), ("iam:arn:cleo",), Stand.OPEN)
+    for nobody in (left, request(), withdraw(full, "ada", "No.")):
+        with pytest.raises(Rejected) as refused:
+            unapprove(nobody, "bob", BOB)
+        assert refused.value.code is Code.UNKNOWN_APPROVAL
 
 
 def test_what_is_taken_back_is_refused_even_where_it_was_approved() -> None:

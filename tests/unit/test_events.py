@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext as RealContext
 
+from cli.local.running import GITHUB_RUN, JIRA_RUN, SEED, SLACK_RUN
 from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, default_seed
 from cli.local.simulator.world import Tag
 from functions.chat import app as chat_function
@@ -40,6 +41,7 @@ from tests.builders import (
     bodies,
     hub_headers,
     hubspot_headers,
+    request,
     sample,
     wanted,
     webhook_event,
@@ -197,16 +199,18 @@ def test_a_deal_won_in_hubspot_archives_the_process_with_its_tag(shipped: Entran
 
 
 def test_an_issue_resolved_in_jira_archives_the_process_linked_in_it(shipped: Entrance, world: World) -> None:
+    world.simulator.merge(SEED)
     raw = (EVENTS / "jira-issue-resolved.json").read_bytes()
     delivered("jira", "jira-issue-resolved.json", hub_headers(raw, name="x-hub-signature"))
-    command = carried_out(shipped, world, DefaultIds.RUN)
+    command = carried_out(shipped, world, JIRA_RUN)
     assert (command.reason, command.requested_by) == ("OPS-42 was resolved in Jira", "Grace Hopper")
 
 
 def test_an_issue_closed_on_github_archives_the_process_linked_in_it(shipped: Entrance, world: World) -> None:
+    world.simulator.merge(SEED)
     raw = (EVENTS / "github-issue-closed.json").read_bytes()
     delivered("github", "github-issue-closed.json", {**hub_headers(raw), "X-GitHub-Event": "issues"})
-    assert carried_out(shipped, world, DefaultIds.RUN).reason == "Closed on GitHub: example/operations#7"
+    assert carried_out(shipped, world, GITHUB_RUN).reason == "Closed on GitHub: example/operations#7"
 
 
 @pytest.fixture
@@ -311,6 +315,7 @@ def test_a_slash_command_of_slack_archives_the_process_behind_its_link(
     room = ChatRoom(clock, people=(CONFIG / "people.toml").read_text(encoding="utf-8"))
     room.secrets.texts[f"{PREFIX}/chat/slack"] = "8f742231b10e8888abcd99yyyzzz85a5"
     monkeypatch.setattr(chat_function, "chat", lambda: replace(room.chat, signals=signals))
+    world.simulator.merge(SEED)
     response = chat_function.handler(sample("chat-archive.json"), CONTEXT)
     assert response["statusCode"] == 200
     assert told(response)["response_type"] == "ephemeral"
@@ -322,7 +327,7 @@ def test_a_slash_command_of_slack_archives_the_process_behind_its_link(
     assert world.announced(command.intent_id) == ["done"]
     [(url, line)] = world.replies.said
     assert url.startswith("https://hooks.slack.com/commands/T012ABCDE/")
-    assert line == f"Archive process `{DefaultIds.RUN}`: done. The process is archived."
+    assert line == f"Archive process `{SLACK_RUN}`: done. The process is archived."
 
 
 def test_a_button_of_slack_approves_what_its_value_names(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,3 +389,29 @@ def test_every_sample_is_used_by_a_test() -> None:
         if path.name not in COMMANDS and not any(f'"{path.name}"' in source for source in sources)
     ]
     assert unused == []
+
+
+UNRELATED = [
+    None,
+    "",
+    "Nothing to see here.",
+    "See https://tallyfy.com/pricing and https://tallyfy.com/products/process/",
+    "Another customer's: https://go.tallyfy.com/0123456789abcdef0123456789abcdef/process/4285cc44dcdcb4a91e63ae8bcbf4680f",
+    "https://example.com/af3a1bb312bf8430055d0f513e3a27c4/process/4285cc44dcdcb4a91e63ae8bcbf4680f",
+    ["a", "list"],
+    7,
+]
+
+
+@pytest.mark.parametrize("text", UNRELATED)
+def test_an_issue_that_is_none_of_ours_is_ignored_and_leaves_no_dead_letter(shipped: Entrance, text: object) -> None:
+    github = sample("github-issue-closed.json")
+    github["issue"]["body"] = text  # type: ignore[index]
+    raw = json.dumps(github).encode()
+    assert shipped.intake.accept(request("github", raw, hub_headers(raw))) == []
+    jira = sample("jira-issue-resolved.json")
+    jira["issue"]["fields"]["description"] = text  # type: ignore[index]
+    raw = json.dumps(jira).encode()
+    assert shipped.intake.accept(request("jira", raw, hub_headers(raw, name="x-hub-signature"))) == []
+    assert bodies(shipped.dead_letters) == []
+    assert bodies(shipped.ordinary) == []

@@ -24,6 +24,7 @@ from tests.builders import (
     NOW,
     ORG,
     PREFIX,
+    SHARED,
     SOURCES,
     THING,
     WHSEC,
@@ -114,11 +115,39 @@ def test_what_is_not_said_is_filled_in(entrance: Entrance) -> None:
         (NOW + timedelta(hours=1), NOW + timedelta(hours=1)),
         (NOW + timedelta(days=14), NOW + timedelta(days=14)),
         (NOW + timedelta(days=15), NOW + timedelta(days=14)),
-        (NOW - timedelta(days=1), NOW - timedelta(days=1)),
     ],
 )
 def test_a_sender_may_only_shorten_the_wait(entrance: Entrance, asked: datetime, kept: datetime) -> None:
     assert entrance.accept(body(not_after=asked.isoformat())).not_after == kept
+
+
+@pytest.mark.parametrize("late", [timedelta(), timedelta(seconds=1), timedelta(days=400)])
+def test_what_is_too_late_already_is_refused_at_the_door(entrance: Entrance, late: timedelta) -> None:
+    error = refused(entrance, body(not_after=(NOW - late).isoformat()))
+    assert (error.code, problem(error)["statusCode"]) == (Code.EXPIRED, 422)
+    assert "not_after" in error.reason
+
+
+def test_what_its_source_may_do_only_later_than_it_asks_is_refused_at_the_door(clock: Clock) -> None:
+    later = Entrance(
+        clock, declared=SOURCES + '[sources.slow]\nscheme = "hmac"\nmay = ["run.archive"]\nafter = "14d"\n'
+    )
+    later.secrets.texts[f"{PREFIX}/sources/slow"] = SHARED
+    raw = body(not_after=(NOW + timedelta(days=13)).isoformat())
+    with pytest.raises(Rejected) as caught:
+        later.intake.accept(request("slow", raw, hmac_headers(raw)))
+    assert caught.value.code is Code.EXPIRED
+    assert later.schedules.waiting == {}
+    raw = body(not_after=(NOW + timedelta(days=15)).isoformat())
+    assert later.intake.accept(request("slow", raw, hmac_headers(raw)))
+
+
+def test_a_copy_of_what_came_in_time_gets_the_same_answer_when_it_is_late(entrance: Entrance, clock: Clock) -> None:
+    asked = body(not_after=(NOW + timedelta(minutes=2)).isoformat())
+    first = entrance.accept(asked)
+    assert isinstance(entrance.ledger.claim(first), Claim)
+    clock.advance(timedelta(minutes=3))
+    assert entrance.accept(asked).intent_id == first.intent_id
 
 
 def test_an_unknown_source_is_not_found(entrance: Entrance) -> None:

@@ -202,3 +202,13 @@ def test_a_refusal_repeats_nothing_that_was_sent() -> None:
     refused = standard(headers, b"PRIVATE")
     assert isinstance(refused, Refused)
     assert "PRIVATE" not in refused.why
+
+
+def test_one_signature_fits_no_second_delivery_made_by_moving_the_dots() -> None:
+    """What is signed is `id.timestamp.body`: an id with a dot would let a stranger cut it elsewhere."""
+    early = AT - 1
+    moved = f"{int(AT)}.".encode() + RAW
+    honest = standard_headers(moved, delivery_id="msg", at=early)
+    assert standard(honest, moved) == Accepted("msg")
+    forged = {**honest, "webhook-id": f"msg.{int(early)}", "webhook-timestamp": str(int(AT))}
+    assert standard(forged, RAW) == Refused("webhook-id holds a dot")

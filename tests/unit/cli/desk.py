@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import override
 from urllib.parse import quote, unquote, urlsplit
@@ -235,6 +235,15 @@ class MemoryStack:
         # As in a stack: one table for the ledger, the pace and the sweeps.
         self.entrance.ledger = Ledger(self.table, Terms(timedelta(seconds=90), timedelta(days=400), 6), clock)
         self.put: list[Mapping[str, str]] = []
+        self.given = {
+            "SweepMode": "report",
+            "RatePerMinute": "100",
+            "MinimumArchiveDays": "30",
+            "IncomingDetailTypes": "project.closed",
+            "EventSenderAccountIds": "",
+        }
+        self.doomed: dict[str, datetime] = {}
+        self.at_once = 1000
         self.refused = 0
         self.entrance.secrets.texts[f"{PREFIX}/tokens/{ORG}"] = DEFAULT_TOKEN
         self.entrance.secrets.texts[f"{PREFIX}/chat/slack"] = SHARED
@@ -262,7 +271,13 @@ class MemoryStack:
         return [Pair(name, self.dead[name], origins[name]) for name in self.dead]
 
     def parameters(self) -> Mapping[str, str]:
-        return {"SweepMode": "report", "RatePerMinute": "100", "MinimumArchiveDays": "30"}
+        return self.given
+
+    def secrets_to_be_deleted(self) -> Mapping[str, datetime]:
+        return self.doomed
+
+    def concurrency(self) -> int:
+        return self.at_once
 
     def put_events(self, entries: Sequence[Mapping[str, str]]) -> int:
         self.put += entries
@@ -340,6 +355,7 @@ class Desk:
             people=People.parse(self.people),
             approving=Approving(
                 approvals=self.approvals(),
+                ledger=self.entrance.ledger,
                 purge=origins["purge"],
                 sweeps=origins["sweeps"],
                 org_ids=org_ids,
@@ -385,6 +401,12 @@ class Desk:
                 if isinstance(claim, Claim):
                     self._conclude(claim, End(status, code, reason))
                 queue.delete(message)
+
+    def end(self, command: Command, status: Status, reason: str = "It is so.") -> None:
+        """Be the worker: carry one command to this end."""
+        claim = self.entrance.ledger.claim(command, redrive=0)
+        assert isinstance(claim, Claim)
+        self._conclude(claim, End(status, Code.ACTED, reason))
 
     def bury(
         self, command: Command, code: Code = Code.ATTEMPTS_EXHAUSTED, *, queue: str = "commands", redrive: int = 0

@@ -339,6 +339,16 @@ def test_a_status_that_waits_for_people_says_what_to_type(desk: Desk) -> None:
         assert "somebody else must" in output
 
 
+def test_a_status_after_one_of_two_approvals_says_that_one_more_is_missing(desk: Desk) -> None:
+    at = office(desk, single=2)
+    code, said = at.run("ada", "status", at.intent_id)
+    assert (code, "missing 2 more approvals" in said) == (4, True), said
+    assert at.run("bob", "approve", at.hash, "--yes")[0] == 0
+    at.work()
+    code, said = at.run("ada", "status", at.intent_id)
+    assert (code, "missing 1 more approval" in said, "approvals" in said) == (4, True, False), said
+
+
 class TestPlan:
     def test_what_cannot_be_undone_in_a_plan_goes_when_two_others_have_approved_it(self, desk: Desk) -> None:
         tags = [SeedTag(id=f"c{number:031x}", title=f"left over {number}") for number in range(2)]

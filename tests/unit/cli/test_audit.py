@@ -1,5 +1,6 @@
 """`lifecycle audit`: what an operator sees of the trail, and what is told once it was tampered with."""
 
+import json
 import re
 from datetime import timedelta
 
@@ -15,7 +16,8 @@ from lifecycle.judgement.transitions import millis
 from lifecycle.usecases.audit import Sealer
 from lifecycle.words.capabilities import Resource
 from tests.builders import NOW, command
-from tests.unit.cli.desk import OPERATOR, ORG, Desk
+from tests.unit.cli.desk import ARNS, OPERATOR, ORG, Desk
+from tests.unit.cli.planned import at_night, organization, runs
 
 HOUR = timedelta(hours=1)
 THING, OTHER = make_id("thing"), make_id("other")
@@ -157,7 +159,7 @@ def test_text_from_elsewhere_moves_no_cursor_and_sets_no_colour(desk: Desk) -> N
 
 
 def test_what_operators_do_is_recorded_under_the_name_that_aws_knows(desk: Desk) -> None:
-    desk.run("hold", "add", "process", THING, "--reason", "an audit")
+    desk.run("hold", "add", "process", THING, "--reason", "an audit", "--force")
     desk.run("hold", "remove", "process", THING)
     desk.run("pause", "--reason", "a wrong rule")
     desk.run("resume")
@@ -175,11 +177,6 @@ def test_an_unbroken_trail_is_counted(busy: Desk) -> None:
     assert result.exit_code == 0
     assert "unbroken: 2 segments with 3 records" in result.output
     assert f"{hour_of(NOW)} to {hour_of(NOW + HOUR)}" in result.output
-
-
-def test_a_stack_that_has_sealed_nothing_is_unbroken(desk: Desk) -> None:
-    result = desk.run("audit", "verify")
-    assert (result.exit_code, "unbroken: 0 segments" in result.output) == (0, True)
 
 
 def newest(desk: Desk) -> str:
@@ -245,3 +242,23 @@ def test_a_trail_that_is_being_written_is_read_as_of_one_moment(busy: Desk) -> N
     result = busy.run("audit", "verify")
     assert result.exit_code == 0
     assert "unbroken: 3 segments with 4 records" in result.output
+
+
+def test_a_trail_without_any_segment_proves_nothing_and_says_so(desk: Desk) -> None:
+    result = desk.run("audit", "verify")
+    assert (result.exit_code, "nothing is proven" in result.output, "unbroken" in result.output) == (4, True, False)
+
+
+def test_who_started_a_sweep_and_who_applied_its_plan_are_named(desk: Desk) -> None:
+    made = at_night(desk, organization(runs(3)))
+    assert desk.run("sweep", "start").exit_code == 0
+    made.drain()
+    [plan] = made.plans()
+    made.begin("2026-06-02T04:10:00Z")
+    made.drain()
+    desk.stack.who = "bob"
+    assert desk.run("apply", plan.hash, "--yes").exit_code == 0
+    made.drain()
+    found = json.loads(desk.run("audit", "show", "--json").stdout)
+    done = [(one["what"], one["by"]) for one in found if one["what"].startswith("plan.")]
+    assert done == [("plan.made", OPERATOR), ("plan.made", "schedule"), ("plan.applied", ARNS["bob"])]

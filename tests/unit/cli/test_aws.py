@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
+from botocore.stub import Stubber
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 from typer.testing import CliRunner
@@ -221,3 +222,22 @@ def test_the_exit_codes_are_documented() -> None:
     said = " ".join(CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120", "TERM": "dumb"}).output.split())
     for code in Exit:
         assert f"{code.value} " in said[said.index("Exit codes") :]
+
+
+def test_secrets_that_are_about_to_be_deleted_are_those_of_this_stack(stack: AwsStack) -> None:
+    client = boto3.client("secretsmanager", region_name=REGION)
+    for name in ("stack/sources/crm", "stack/sources/jira", "stack-2/sources/crm"):
+        client.create_secret(Name=name, SecretString="x")
+    for name in ("stack/sources/crm", "stack-2/sources/crm"):
+        client.delete_secret(SecretId=name, RecoveryWindowInDays=7)
+    assert list(stack.secrets_to_be_deleted()) == ["stack/sources/crm"]
+
+
+def test_the_room_of_the_account_is_what_nobody_has_reserved(stack: AwsStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = boto3.client("lambda", region_name=REGION)
+    stubber = Stubber(client)
+    limits = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 900}
+    stubber.add_response("get_account_settings", {"AccountLimit": limits}, {})
+    monkeypatch.setattr(stack._session, "client", lambda *_, **__: client)
+    with stubber:
+        assert stack.concurrency() == 900

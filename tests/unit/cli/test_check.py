@@ -2,9 +2,11 @@ import json
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import requests
+from botocore.exceptions import ClientError
 
 from cli import delivery, preflight
 from cli.local.simulator import LIGHT_TOKEN, STANDARD_TOKEN, Fault, SeedOrganization
@@ -360,3 +362,69 @@ def test_no_stack(desk: Desk) -> None:
     desk.stack.missing = True
     result = desk.run("check")
     assert (result.exit_code, "There is no stack" in result.output) == (3, True)
+
+
+# --- the stack against the files, and its account ---------------------------------------------------------------------
+
+BUS = """
+[sources.projects]
+scheme = "eventbridge"
+event_source = "com.example.projects"
+detail_types = ["project.closed", "Deal Won"]
+may = ["run.archive"]
+"""
+
+
+def on_the_bus(monkeypatch: pytest.MonkeyPatch, text: str = BUS) -> None:
+    monkeypatch.setattr(delivery, "declared_sources", lambda: Sources.parse(text))
+
+
+def test_a_parameter_that_was_cut_at_a_space_is_found(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_the_bus(monkeypatch)
+    desk.stack.given["IncomingDetailTypes"] = "project.closed,Deal"
+    said = failing(desk, "events on the bus")
+    assert "takes no Deal Won" in said
+    assert "cut at a space, after 'Deal'" in said
+    assert "'IncomingDetailTypes=\"Deal Won,project.closed\"'" in said
+
+
+def test_an_event_that_the_stack_does_not_take_is_found(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_the_bus(monkeypatch)
+    said = failing(desk, "events on the bus")
+    assert ("takes no Deal Won" in said, "cut at a space" in said) == (True, False)
+    desk.stack.given["IncomingDetailTypes"] = "project.closed,Deal Won"
+    assert desk.run("check").exit_code == 0
+
+
+def test_a_sender_whose_account_may_not_use_the_bus_is_noted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_the_bus(monkeypatch, BUS.replace(', "Deal Won"', "") + 'account = "210987654321"\n')
+    assert "names account 210987654321; EventSenderAccountIds does not" in shown(desk)[1]
+    desk.stack.given["EventSenderAccountIds"] = "111111111111,210987654321"
+    assert "EventSenderAccountIds" not in shown(desk)[1]
+
+
+def test_a_secret_that_is_about_to_be_deleted_is_found_with_the_way_back(desk: Desk) -> None:
+    desk.stack.doomed = {"stack/id-key": desk.clock() + timedelta(days=7)}
+    said = failing(desk, "secret stack/id-key")
+    assert "deleted for good on 2026-06-08" in said
+    assert "aws secretsmanager restore-secret --secret-id stack/id-key" in said
+
+
+def test_an_account_with_little_room_is_noted(desk: Desk) -> None:
+    desk.stack.at_once = 10
+    code, said = shown(desk)
+    assert (code, "! concurrency of the account 10 invocations at once" in said) == (0, True), said
+
+
+def test_what_the_operator_may_not_ask_of_the_account_is_noted_and_stops_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> NoReturn:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListSecrets")
+
+    monkeypatch.setattr(desk.stack, "secrets_to_be_deleted", refused)
+    monkeypatch.setattr(desk.stack, "concurrency", refused)
+    code, said = shown(desk)
+    assert code == 0
+    assert "Allow secretsmanager:ListSecrets." in said
+    assert "Allow lambda:GetAccountSettings." in said

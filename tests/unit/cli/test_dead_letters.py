@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,6 +9,7 @@ import pytest
 
 from cli import letters
 from cli.aws import Pair
+from cli.remedies import remedy_for
 from lifecycle.adapters.queues import MemoryQueue, Message
 from lifecycle.judgement.transitions import Status
 from lifecycle.words.errors import Code, Retryable
@@ -44,7 +46,7 @@ def test_the_list_tells_all_of_both_queues_and_leaves_them_there(full: Desk) -> 
     for _ in range(2):
         result = full.run("dead-letters", "list")
         assert result.exit_code == 0, result.output
-        for part in (FIRST.intent_id[:12], "archive process", "delete process", "attempts_exhausted", "poison", "3 d"):
+        for part in (FIRST.intent_id, "archive process", "delete process", "attempts_exhausted", "poison", "3 d"):
             assert part in result.output
         assert "4 dead letters" in result.output
     assert len(lying(full)) == 3
@@ -406,33 +408,91 @@ def test_a_letter_that_sqs_moved_itself_is_waited_for_too(desk: Desk) -> None:
 # --- dropping ---------------------------------------------------------------------------------------------------------
 
 
-def test_dropping_one_wants_its_name_typed(full: Desk) -> None:
-    for typed in ("", "y\n", "yes\n", "drop 1\n", SECOND.intent_id + "\n"):
+def test_dropping_asks_and_only_a_yes_drops(full: Desk) -> None:
+    for typed in ("", "\n", "n\n", FIRST.intent_id + "\n"):
         assert full.run("dead-letters", "drop", FIRST.intent_id, typed=typed).exit_code == 1
     assert len(lying(full)) == 3
-    result = full.run("dead-letters", "drop", FIRST.intent_id, typed=FIRST.intent_id + "\n")
+    result = full.run("dead-letters", "drop", FIRST.intent_id, typed="y\n")
     assert result.exit_code == 0, result.output
     assert FIRST.intent_id not in {message.attributes.get("intent_id") for message in lying(full)}
     assert len(lying(full)) == 2
     assert not full.entrance.ordinary.entries
 
 
-def test_dropping_several_wants_their_number_typed(full: Desk) -> None:
-    ids = (FIRST.intent_id, THIRD.intent_id)
-    assert full.run("dead-letters", "drop", *ids, typed="drop 3\n").exit_code == 1
-    assert full.run("dead-letters", "drop", *ids, typed="drop 2\n").exit_code == 0
+def test_dropping_several_says_how_many(full: Desk) -> None:
+    result = full.run("dead-letters", "drop", FIRST.intent_id, THIRD.intent_id, typed="y\n")
+    assert (result.exit_code, "Drop all 2?" in result.output) == (0, True)
     assert len(lying(full)) == 2
     assert not lying(full, "purge")
 
 
 def test_poison_can_be_dropped_by_its_code(full: Desk) -> None:
-    [poison] = [message for message in lying(full) if message.attributes["code"] == "poison"]
-    assert full.run("dead-letters", "drop", "--code", "poison", typed=poison.id + "\n").exit_code == 0
+    assert full.run("dead-letters", "drop", "--code", "poison", typed="y\n").exit_code == 0
     assert len(lying(full)) == 2
     assert "nothing to drop" in full.run("dead-letters", "drop", "--code", "poison").output
 
 
-def test_there_is_no_way_around_typing(full: Desk) -> None:
+def test_there_is_no_way_around_the_question(full: Desk) -> None:
     assert full.run("dead-letters", "drop", FIRST.intent_id, "--yes").exit_code == 2
     assert full.run("dead-letters", "drop").exit_code == 2
     assert len(lying(full)) == 3
+
+
+# --- ids, and what to do ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+def test_the_ids_of_the_list_are_whole_on_any_screen(full: Desk, columns: str) -> None:
+    result = full.run("dead-letters", "list", env={"COLUMNS": columns})
+    for letter in (FIRST, SECOND, THIRD):
+        assert letter.intent_id in result.output.split()
+    for word in ("attempts_exhausted:", "waited_too_long:", "3 dead letters", FIRST.id or ""):
+        assert word.split()[0] in result.output.split()
+
+
+def test_what_the_list_shows_is_taken_by_every_command(full: Desk) -> None:
+    [shown] = [word for word in full.run("dead-letters", "list").output.split() if word == FIRST.intent_id]
+    assert "dead_lettered" in full.run("status", shown).output
+    assert full.run("dead-letters", "show", shown).exit_code == 0
+    assert full.run("audit", "show", "--thing", shown).exit_code == 0
+
+
+def test_the_beginning_of_an_id_does_everywhere_if_one_dead_letter_begins_so(full: Desk) -> None:
+    beginning = FIRST.intent_id[:14]
+    status = full.run("status", beginning)
+    assert (status.exit_code, "dead_lettered" in status.output) == (1, True), status.output
+    assert FIRST.intent_id in re.sub(r"\s", "", full.run("audit", "show", "--thing", beginning).output)
+    undone = full.run("undo", beginning)
+    assert "Was it copied whole" not in undone.output
+    assert FIRST.intent_id in "".join(str(call.path_url) for call in full.front.asked)
+
+
+def test_the_beginning_of_what_is_no_dead_letter_is_refused_and_says_what_is_wanted(full: Desk) -> None:
+    for words in (("status",), ("undo",)):
+        result = full.run(*words, "int_" + "0" * 10)
+        assert (result.exit_code, "give the whole id" in result.output) == (2, True), result.output
+
+
+def test_a_beginning_that_fits_two_is_refused(desk: Desk) -> None:
+    for last in "ab":
+        desk.stack.dead["commands"].send("{}", {"intent_id": "int_" + "0" * 47 + last, "code": "held"})
+    result = desk.run("status", "int_" + "0" * 20)
+    assert (result.exit_code, "2 dead letters begin with" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize("code", ["attempts_exhausted", "held", "crashed", "of_another_release"])
+def test_show_says_what_to_do(desk: Desk, code: str) -> None:
+    desk.stack.dead["commands"].send(FIRST.to_json(), {"code": code, "reason": "x", "intent_id": FIRST.intent_id})
+    output = desk.run("dead-letters", "show", FIRST.intent_id).output
+    assert f"what to do  {remedy_for(code)}" in output
+
+
+def test_programs_get_the_same_as_json(full: Desk) -> None:
+    listed = json.loads(full.run("dead-letters", "list", "--json").output)
+    assert [one["intent_id"] for one in listed].count(FIRST.intent_id) == 1
+    shown = json.loads(full.run("dead-letters", "show", FIRST.intent_id, "--json").output)
+    assert shown["todo"] == remedy_for("attempts_exhausted")
+    assert shown["ledger"]["status"] == "dead_lettered"
+    assert json.loads(shown["body"])["id"] == FIRST.id
+    status = full.run("status", FIRST.intent_id, "--json")
+    assert (status.exit_code, json.loads(status.output)["status"]) == (1, "dead_lettered")

@@ -2,7 +2,18 @@
 
 import pytest
 
-from cli.local.simulator import make_id
+from cli.local.simulator import (
+    DEFAULT_TOKEN,
+    Fault,
+    Seed,
+    SeedMember,
+    SeedOrganization,
+    SeedRun,
+    SeedTag,
+    SeedTask,
+    SeedTemplate,
+    make_id,
+)
 from lifecycle.adapters.ledger import Hold, Ledger
 from lifecycle.adapters.rows import Change, Contention, Key, MemoryRows
 from lifecycle.words.capabilities import Resource
@@ -10,9 +21,28 @@ from tests.builders import NOW
 from tests.contract.conftest import TERMS
 from tests.unit.cli.desk import OPERATOR, ORG, Desk
 
-THING = make_id("thing")
+THING, ARCHIVED, NOWHERE = make_id("thing"), make_id("archived"), make_id("nowhere")
 OTHER_ORG = "0b" * 16
 WHY = ("--reason", "an audit")
+
+
+@pytest.fixture(autouse=True)
+def things(desk: Desk) -> None:
+    """One of each kind, all of one id, besides what is nowhere."""
+    desk.simulator.load(
+        Seed(
+            organizations=[
+                SeedOrganization(
+                    id=ORG,
+                    members=[SeedMember(token=DEFAULT_TOKEN)],
+                    runs=[SeedRun(id=THING), SeedRun(id=ARCHIVED, archived_at="-9d")],
+                    tasks=[SeedTask(id=THING)],
+                    tags=[SeedTag(id=THING, title="vip")],
+                    templates=[SeedTemplate(id=THING)],
+                )
+            ]
+        )
+    )
 
 
 def holds(desk: Desk, org_id: str = ORG) -> list[Hold]:
@@ -102,6 +132,42 @@ def test_a_hold_needs_a_reason(desk: Desk, reason: tuple[str, ...]) -> None:
     assert holds(desk) == []
 
 
+# --- whether there is such a thing ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["process", "task", "tag", "template"])
+def test_what_tallyfy_does_not_show_is_held_only_if_that_is_meant(desk: Desk, kind: str) -> None:
+    for typed in ("", "n\n"):
+        asked = desk.run("hold", "add", kind, NOWHERE, *WHY, typed=typed)
+        assert (asked.exit_code, f" {NOWHERE} in organization" in asked.output) == (1, True), asked.output
+    assert holds(desk) == []
+    assert desk.run("hold", "add", kind, NOWHERE, *WHY, typed="y\n").exit_code == 0
+    assert len(holds(desk)) == 1
+
+
+def test_force_does_not_look(desk: Desk) -> None:
+    assert desk.run("hold", "add", "process", NOWHERE, *WHY, "--force").exit_code == 0
+    assert len(holds(desk)) == 1
+    assert desk.simulator.log.calls == []
+
+
+def test_an_archived_process_is_there(desk: Desk) -> None:
+    assert desk.run("hold", "add", "process", ARCHIVED, *WHY).exit_code == 0
+
+
+@pytest.mark.parametrize("trouble", ["token", "outage", "output"])
+def test_a_hold_is_set_where_tallyfy_cannot_be_asked_for_it_only_keeps(desk: Desk, trouble: str) -> None:
+    if trouble == "token":
+        desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = "expired"
+    elif trouble == "outage":
+        desk.simulator.faults.add(Fault.answer_status(503, path="/runs", times=-1))
+    else:
+        del desk.stack.told["TallyfyBaseUrl"]
+    result = desk.run("hold", "add", "process", NOWHERE, *WHY)
+    assert (result.exit_code, "could not be seen" in result.output) == (0, True), result.output
+    assert len(holds(desk)) == 1
+
+
 # --- which organization -----------------------------------------------------------------------------------------------
 
 
@@ -113,9 +179,8 @@ def test_an_organization_that_is_not_the_stacks_is_refused(desk: Desk, doing: tu
 
 
 @pytest.mark.parametrize("doing", [("add", "process", THING, *WHY), ("remove", "process", THING), ("list",)])
-@pytest.mark.parametrize("known", [f"{ORG},{OTHER_ORG}", ""])
-def test_of_several_organizations_one_has_to_be_named(desk: Desk, doing: tuple[str, ...], known: str) -> None:
-    desk.stack.told["OrganizationIds"] = known
+def test_of_several_organizations_one_has_to_be_named(desk: Desk, doing: tuple[str, ...]) -> None:
+    desk.stack.told["OrganizationIds"] = f"{ORG},{OTHER_ORG}"
     refused = desk.run("hold", *doing)
     assert (refused.exit_code, "--org" in refused.output) == (2, True)
     assert holds(desk) == []

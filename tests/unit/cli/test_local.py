@@ -1,26 +1,34 @@
+import json
 import os
+import re
 import shlex
 import signal
+import socket
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from subprocess import run
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from cli.local import running
 from cli.local.demo import STEPS, Step
 from cli.local.mailbox import REPLIES, ListeningSimulator
 from cli.local.simulator import DefaultIds, SimulatorServer
-from cli.local.stack import StackState
+from cli.local.stack import HOST, StackState, free_port, person_arn
 from cli.main import app
 from cli.rehearsal import Rehearsal
 from lifecycle.adapters.replies import SlackReplies
 from lifecycle.adapters.tallyfy import pooled_session
 from lifecycle.judgement.http import Request
+from lifecycle.judgement.people import People
 from lifecycle.judgement.signatures import Scheme
 from lifecycle.judgement.sources import Source
-from tests.builders import NOW, WHSEC
+from lifecycle.words.capabilities import PERMANENT
+from lifecycle.words.errors import Rejected
+from tests.builders import CONFIG, EVENTS, NOW, WHSEC
 
 STATE = StackState(
     pid=2**22 + 1,
@@ -77,8 +85,8 @@ def test_the_printed_curl_is_signed_and_the_exports_survive_a_shell(monkeypatch:
     operator = Source(scheme=Scheme.STANDARD_WEBHOOKS, may=frozenset({"run.archive"}))
     sent = Request(route="", method="POST", uri="", parameters={"source": "operator"}, headers=headers, body=body)
     made = Rehearsal("operator", operator, frozenset({DefaultIds.ORGANIZATION}), secrets=[WHSEC], now=NOW).accept(sent)
-    assert [command.id for command in made] == [DefaultIds.RUN]
-    assert DefaultIds.RUN.encode() in body
+    assert [command.id for command in made] == [DefaultIds.ACTIVE_RUN]
+    assert DefaultIds.ACTIVE_RUN.encode() in body
     assert WHSEC not in told
     assert "good for 5 minutes" in told
     script = "\n".join(line for line in told.splitlines() if line.startswith("export "))
@@ -168,3 +176,88 @@ def test_a_seed_that_is_none_is_refused(tmp_path: Path, content: str, said: str)
     seed.write_text(content)
     result = CliRunner().invoke(app, ["simulator", "--seed", str(seed)])
     assert (result.exit_code, said in result.output) == (2, True)
+
+
+# --- people, ports, and what is printed -------------------------------------------------------------------------------
+
+OPERATORS = """
+# A note of the operator's.
+[approvals]
+single = 2
+[people.linus]
+iam = "arn:aws:iam::999999999999:user/linus"
+approves = ["run.delete"]
+"""
+KNOWN = replace(STATE, people={"local-ada": ("AKIAADA", "secret of ada"), "local-grace": ("AKIAGRACE", "s3/+=")})
+
+
+@pytest.mark.parametrize("text", [OPERATORS, (CONFIG / "people.toml").read_text()], ids=["another", "shipped"])
+def test_the_operators_people_stay_as_they_are_and_two_are_added_where_they_are_seen(text: str) -> None:
+    made = running.with_local_people(text)
+    assert made.startswith(text.rstrip())
+    assert made.count("Added by `lifecycle local start`, on this machine alone.") == 2
+    before, after = People.parse(text), People.parse(made)
+    assert after.approvals == before.approvals
+    assert {name: after.people[name] for name in before.people} == dict(before.people)
+    assert set(after.people) - set(before.people) == {"local-ada", "local-grace"}
+    for name in ("local-ada", "local-grace"):
+        assert after.find_iam(person_arn(name)) == (name, after.people[name])
+        assert after.people[name].approves_of(PERMANENT, DefaultIds.ORGANIZATION)
+    assert after.find("T012ABCDE", "U034FGHIJ") is not None  # Whoever it is: the samples of Slack are theirs.
+
+
+def test_what_is_wrong_in_the_operators_people_is_said_of_theirs() -> None:
+    with pytest.raises(Rejected, match=r"people\.ada"):
+        running.with_local_people("[people.ada]\nmay = 7\n")
+
+
+def test_what_is_printed_for_a_person_is_run_as_that_person_and_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "stored_secret", lambda *_: WHSEC)
+    told = running.describe(KNOWN, NOW)
+    pasted = [line for line in told.splitlines() if re.match(r"(export |as_\w+\(\))", line)]
+    ask = 'env | grep "^AWS_[AS].*KEY" | sort | tr "\\n" " "'
+    script = "\n".join([*pasted, f"as_local_grace sh -c {shlex.quote(ask)}", f"sh -c {shlex.quote(ask)}"])
+    shell = run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]})
+    assert shell.stdout.split() == [
+        *("AWS_ACCESS_KEY_ID=AKIAGRACE", "AWS_SECRET_ACCESS_KEY=s3/+="),
+        *("AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"),
+    ]
+
+
+def test_every_command_that_is_printed_exists_and_its_options_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "stored_secret", lambda *_: WHSEC)
+    printed = re.findall(r"^  (?:as_\w+ )?lifecycle (.+?)(?: +#.*)?$", running.describe(KNOWN, NOW), re.MULTILINE)
+    assert len(printed) >= 12
+    for line in printed:
+        words = shlex.split(line)
+        command = typer.main.get_command(app)
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
+        given = {word for word in words if word.startswith("--")}
+        assert given <= {option for parameter in command.params for option in parameter.opts}, line
+        for word in words:
+            assert not word.startswith("events/") or (EVENTS.parent / word).is_file(), line
+
+
+def test_a_restart_takes_the_ports_that_it_had_unless_somebody_else_has_them(tmp_path: Path) -> None:
+    file = tmp_path / "kept" / "ports.json"
+    assert running.Ports.read(file) == running.Ports(0, 0)
+    port = free_port()
+    running.Ports(port, free_port()).write(file)
+    kept = running.Ports.read(file)
+    assert free_port(kept.emulator) == port
+    with socket.socket() as other:
+        other.bind((HOST, port))
+        other.listen()
+        assert free_port(kept.emulator) not in {0, port}
+    for text in ("", "[]", '{"emulator": "x", "simulator": 1}', "{}"):
+        file.write_text(text)
+        assert running.Ports.read(file) == running.Ports(0, 0)
+
+
+def test_a_state_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "stack.json"
+    known = asdict(STATE)
+    del known["people"]
+    file.write_text(json.dumps(known))
+    assert StackState.read(file) == STATE

@@ -1,5 +1,14 @@
+import re
+from datetime import timedelta
+
+import pytest
+from botocore.exceptions import NoCredentialsError
+
 from lifecycle.adapters.pacing import Admission
-from tests.unit.cli.desk import ORG, Desk
+from lifecycle.adapters.rows import Rows
+from tests.builders import command
+from tests.unit.cli.desk import API_URL, ORG, Desk
+from tests.unit.cli.planned import at_night, organization, runs
 
 
 def test_a_pause_reaches_every_worker_with_its_reason_and_a_resume_ends_it(desk: Desk) -> None:
@@ -20,3 +29,101 @@ def test_a_pause_needs_a_reason_and_an_organization_of_the_stack(desk: Desk) -> 
     assert refused.exit_code != 0
     assert "not one of this stack's" in refused.output
     assert desk.stack.pacing().paused_by("f" * 32) == ""
+
+
+RUN = "1b" * 16
+SEND = ("send", "process", "archive", RUN, "--org", ORG)
+PAUSED = "is paused by"
+
+
+def one_line(desk: Desk, *words: str, code: int, env: dict[str, str] | None = None) -> str:
+    result = desk.run(*words, env=env)
+    assert result.exit_code == code, result.output
+    return re.sub(r"\s+", " ", result.output)
+
+
+@pytest.fixture
+def paused(desk: Desk) -> Desk:
+    assert desk.run("pause", "--reason", "a wrong rule is live").exit_code == 0
+    return desk
+
+
+def intent_of(output: str) -> str:
+    found = re.search(r"int_[0-9a-f]{48}", output)
+    assert found is not None
+    return found[0]
+
+
+def test_whoever_waits_for_command_hears_of_the_pause_and_does_not_wait_for_its_end(paused: Desk) -> None:
+    began = paused.clock()
+    said = one_line(paused, *SEND, "--wait", code=4)
+    assert f"Organization {ORG} {PAUSED}" in said
+    assert "(a wrong rule is live)" in said
+    assert "lifecycle resume" in said
+    assert paused.clock() - began < timedelta(seconds=5)
+
+
+def test_a_pause_set_while_somebody_waits_ends_the_waiting(desk: Desk) -> None:
+    def pause_once() -> None:
+        desk.while_waiting = lambda: None
+        assert desk.run("pause", "--reason", "a wrong rule is live").exit_code == 0
+
+    desk.while_waiting = pause_once
+    assert PAUSED in one_line(desk, *SEND, "--wait", code=4)
+
+
+def test_the_status_of_what_a_pause_keeps_says_so(paused: Desk) -> None:
+    intent = intent_of(one_line(paused, *SEND, code=0))
+    assert PAUSED in one_line(paused, "status", intent, code=4)
+    assert PAUSED in one_line(paused, "status", intent, "--wait", code=4)
+
+
+def test_the_status_of_what_has_ended_speaks_of_no_pause(desk: Desk) -> None:
+    intent = intent_of(one_line(desk, *SEND, code=0))
+    desk.work()
+    assert desk.run("pause", "--reason", "x").exit_code == 0
+    assert PAUSED not in one_line(desk, "status", intent, code=0)
+
+
+def test_a_restore_passes_a_pause_and_its_waiting_too(paused: Desk) -> None:
+    paused.while_waiting = paused.work
+    assert PAUSED not in one_line(paused, "send", "process", "restore", RUN, "--org", ORG, "--wait", code=0)
+
+
+def test_a_status_needs_no_aws_and_then_says_nothing_of_pauses(paused: Desk) -> None:
+    intent = intent_of(one_line(paused, *SEND, code=0))
+
+    def refused() -> Rows:
+        raise NoCredentialsError
+
+    paused.stack.rows = refused  # type: ignore[method-assign]
+    paused.stack.intent = lambda _: refused()  # type: ignore[method-assign,return-value,assignment]
+    assert PAUSED not in one_line(paused, "status", intent, code=4, env={"LIFECYCLE_API_URL": API_URL})
+
+
+def test_check_shows_a_pause_and_does_not_call_it_a_fault(paused: Desk) -> None:
+    said = one_line(paused, "check", code=0)
+    assert f"! pause of {ORG} paused by" in said
+    assert "lifecycle resume" in said
+
+
+def test_a_sweep_that_waits_for_the_end_of_a_pause_says_so(desk: Desk) -> None:
+    night = at_night(desk, organization(runs(3)))
+    assert desk.run("pause", "--reason", "a wrong rule is live").exit_code == 0
+    night.begin("2026-06-01T04:10:00Z")
+    night.deliver()
+    assert PAUSED in one_line(desk, "sweep", "start", code=0)
+    assert PAUSED in one_line(desk, "sweep", "show", code=1)
+
+
+def test_what_is_sent_again_in_a_pause_says_why_nothing_comes_of_it(paused: Desk) -> None:
+    paused.bury(command())
+    assert PAUSED in one_line(
+        paused, "dead-letters", "send-again", "--all", "--yes", "--wait", "--timeout", "2", code=4
+    )
+
+
+def test_a_stack_that_tells_no_organizations_is_not_paused_in_silence(desk: Desk) -> None:
+    del desk.stack.told["OrganizationIds"]
+    for words in (("pause", "--reason", "x"), ("resume",)):
+        assert "has no output OrganizationIds" in one_line(desk, *words, code=3)

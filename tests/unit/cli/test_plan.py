@@ -1,3 +1,4 @@
+import json
 import re
 import webbrowser
 from collections.abc import Callable
@@ -70,9 +71,10 @@ def test_a_plan_is_made_without_a_stack_and_nothing_is_changed(desk: Desk, where
         "completed archive process: 120 of 123",
         "too young 3",
         "Holds were not asked for",
-        "not applied: It was not made by the stack",
+        "Nothing was changed in Tallyfy. It was not made by the stack",
     ):
         assert part in said, part
+    assert "✗" not in said
     folder = where / "plans" / ORG / plan.hash
     assert str(folder / "report.html") in result.output.replace("\n", "")
     assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "plan.jsonl", "report.html"]
@@ -174,7 +176,7 @@ def test_what_would_stop_the_stacks_plan_is_said(desk: Desk, where: Path) -> Non
     row = {"policy": Policy.parse(RULE.replace("= 30", "= 300")).to_json(), "plan": "a" * 64}
     desk.stack.rows().write(Change(Key(f"sweep#{ORG}", "applied"), row, 0))
     result = planned(desk, where, env={})
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output
     said = re.sub(r"\s+", " ", result.output)
     assert "not applied: The plan would act on 40 things; its cap is 20." in said
     assert "not applied: Role of the token's user: light" in said
@@ -209,7 +211,7 @@ def test_an_incomplete_list_is_said(desk: Desk, where: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Reader, "patiently", shrinking)
     result = alone(desk, where)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output
     said = re.sub(r"\s+", " ", result.output)
     assert "incomplete: The list of active processes did not add up, read 3 times" in said
     assert made(where).unseen
@@ -307,3 +309,37 @@ def test_what_it_reads_with_cannot_write(desk: Desk, where: Path, monkeypatch: p
     desk.simulator.load(organization(runs(1)))
     alone(desk, where)
     assert set(asked) == {("ReadOnlySession", "GET")}
+
+
+def test_without_a_token_and_without_aws_the_token_is_what_is_said_to_be_missing(desk: Desk, where: Path) -> None:
+    desk.stack.missing = True
+    result = planned(desk, where, "--org", ORG, env={})
+    assert result.exit_code == 3
+    for part in ("There is no token here: set LIFECYCLE_TALLYFY_TOKEN, or give --token-file.", "There is no stack"):
+        assert part in result.output, result.output
+
+
+@pytest.mark.parametrize("org", ["123", "acme", ORG[:-1], f"{ORG}/x"])
+def test_what_is_no_organization_fails_before_anything_is_asked(desk: Desk, where: Path, org: str) -> None:
+    for env in (TOKEN, {}):
+        result = planned(desk, where, "--org", org, env=env)
+        assert (result.exit_code, "not the id of an organization" in result.output) == (2, True), result.output
+    for words in (
+        ("explain", "5e" * 16),
+        ("hold", "list"),
+        ("audit", "show"),
+        ("sweep", "show"),
+        ("pause", "--reason", "x"),
+    ):
+        result = desk.run(*words, "--org", org)
+        assert (result.exit_code, "not the id of an organization" in result.output) == (2, True), (words, result.output)
+    assert desk.simulator.log.calls == []
+
+
+def test_a_plan_for_programs_is_json_alone(desk: Desk, where: Path) -> None:
+    desk.simulator.load(organization(runs(3)))
+    result = desk.run(
+        *("plan", "--policy", str(where / "policy.toml"), "--out", str(where / "plans"), "--json", *ALONE), env=TOKEN
+    )
+    found = json.loads(result.stdout)
+    assert (found["due"], found["stops"], Path(found["folder"]).name) == (3, [], found["hash"])

@@ -1,16 +1,32 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from cli.api import Api
+from cli.local.running import SEED, SLACK_RUN
+from cli.local.simulator import default_seed
 from lifecycle.adapters.tallyfy import pooled_session
 from lifecycle.judgement.transitions import Status
+from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code
 from tests.builders import EVENTS, ORG
 from tests.unit.cli.desk import Desk, sent
 
-RUN = "4285cc44dcdcb4a91e63ae8bcbf4680f"
+TWO = f"""
+[sources.one]
+scheme = "hmac"
+may = ["run.archive"]
+
+[[sources.one.commands]]
+each = "body.ids"
+action = "archive"
+resource = "process"
+org_id = "{ORG}"
+id = "item"
+delivery = "item"
+"""
 
 
 def played(desk: Desk, source: str, file: Path | str, *words: str) -> tuple[int, str]:
@@ -68,14 +84,14 @@ def test_waiting_tells_each_end(desk: Desk) -> None:
 def test_nobody_in_slack_is_written_to(desk: Desk) -> None:
     played(desk, "slack", "chat-archive.json")
     [asked] = sent(desk.entrance.ordinary)
-    assert (asked["id"], asked.get("reply_to"), asked["org_id"]) == (RUN, None, ORG)
+    assert (asked["id"], asked.get("reply_to"), asked["org_id"]) == (SLACK_RUN, None, ORG)
 
 
 def test_a_refusal_is_told(desk: Desk) -> None:
     code, said = played(desk, "hubspot", "jira-issue-resolved.json")
     assert (code, "422 untranslatable" in said) == (1, True), said
     desk.front.failures = [503]
-    assert played(desk, "slack", "chat-archive.json")[0] == 1
+    assert played(desk, "slack", "chat-archive.json")[0] == 3
 
 
 def test_what_cannot_be_taken_back_needs_a_yes(desk: Desk) -> None:
@@ -94,3 +110,59 @@ def test_the_emulators_functions_see_another_url() -> None:
     local = Api(session, "http://127.0.0.1:4566/_aws/execute-api/abc/$default")
     assert local.seen_as == "https://abc.execute-api.127.0.0.1"
     assert Api(session, "https://abc.execute-api.eu-west-1.amazonaws.com/").seen_as.endswith("amazonaws.com")
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        ((Status.DONE, Status.UNCHANGED), 0),
+        ((Status.DONE, Status.REJECTED), 1),
+        ((Status.REJECTED, Status.DONE), 1),
+        ((Status.DONE,), 4),  # The other one is still under way.
+        ((Status.REJECTED,), 1),
+    ],
+)
+def test_whoever_waits_leaves_with_the_worst_end(
+    desk: Desk, tmp_path: Path, ends: tuple[Status, ...], code: int
+) -> None:
+    """One delivery that becomes two commands."""
+    sources, payload = tmp_path / "sources.toml", tmp_path / "payload.json"
+    sources.write_text(TWO)
+    desk.entrance.declared = TWO
+    payload.write_text(json.dumps({"ids": ["0a" * 16, "0b" * 16]}))
+
+    def work() -> None:
+        for status, message in zip(ends, desk.entrance.ordinary.receive(), strict=False):
+            desk.end(Command.model_validate_json(message.body), status)
+            desk.entrance.ordinary.delete(message)
+        desk.while_waiting = lambda: None
+
+    desk.while_waiting = work
+    assert played(desk, "one", payload, "--sources", str(sources), "--wait", "--timeout", "5")[0] == code
+
+
+def test_each_sample_of_the_readme_has_something_of_its_own_to_do(desk: Desk) -> None:
+    """Played in its order in front of what the local stack holds: none finds that another was there before."""
+    readme = (EVENTS.parent / "README.md").read_text(encoding="utf-8")
+    plays = re.findall(r"`lifecycle source play (\w+) events/(\S+?)[ `]", readme)
+    assert len(plays) >= 8
+    desk.simulator.load(default_seed())
+    desk.simulator.merge(SEED)
+    for source, file in plays:
+        assert played(desk, source, file)[0] == 0
+    organization = desk.simulator.organization
+    targets = []
+    for asked in sent(desk.entrance.ordinary):
+        found = asked.get("find")
+        if isinstance(found, dict):
+            tagged = {tag.id for tag in organization.tags.values() if tag.title == found["tag"]}
+            targets += [run.id for run in organization.runs.values() if run.tags & tagged]
+            continue
+        thing = organization.runs[str(asked["id"])]
+        assert (thing.archived_at is None) is (asked["action"] == "archive"), (file, thing.name)
+        targets.append(thing.id)
+    [entry] = desk.stack.put
+    targets += [run.id for run in organization.runs.values() if run.name == json.loads(entry["Detail"])["name"]]
+    assert (
+        len(targets) == len(set(targets)) == 7
+    )  # Of HubSpot's two deals one has a process; Tallyfy's waits two weeks.

@@ -19,11 +19,17 @@ def test_the_newest_report_is_fetched(desk: Desk, here: Path) -> None:
     made = night(desk, organization(runs(3)))
     result = desk.run("report")
     assert result.exit_code == 0, result.output
-    [file] = here.iterdir()
+    [file] = here.glob("plans/*.html")
     assert file.name == f"lifecycle-report-{made.hash[:12]}.html"
     assert file.read_bytes() == desk.stack.objects().get(key_of(ORG, made.hash, "report.html"))
     assert made.hash in result.output
     assert "3 seen = 3 due + 0 kept + 0 not readable" in result.output
+
+
+def test_a_report_names_customers_things_so_git_does_not_see_it(desk: Desk, here: Path) -> None:
+    night(desk, organization(runs(3)))
+    assert desk.run("report").exit_code == 0
+    assert (here / "plans" / ".gitignore").read_text() == "*\n"
 
 
 def test_a_report_is_fetched_by_some_of_its_hash_into_a_file_that_is_named(desk: Desk, here: Path) -> None:
@@ -47,7 +53,7 @@ def test_what_is_not_there_is_told_and_no_file_is_left(desk: Desk, here: Path) -
     assert desk.run("report", "--out", "nowhere/here.html").exit_code == 2
     del desk.stack.kept.bodies[key_of(ORG, made.hash, "report.html")]  # type: ignore[attr-defined]
     assert "is gone" in desk.run("report").output
-    assert list(here.iterdir()) == []
+    assert list(here.rglob("*.html")) == []
 
 
 def test_two_plans_that_begin_alike_are_not_confused(desk: Desk) -> None:
@@ -82,6 +88,6 @@ def test_it_is_opened_where_that_is_asked(desk: Desk, here: Path, monkeypatch: p
     monkeypatch.setattr(webbrowser, "open", lambda url: bool(opened.append(url)))  # type: ignore[func-returns-value]
     night(desk, organization(runs(1)))
     result = desk.run("report", "--open")
-    [file] = here.iterdir()
+    [file] = here.glob("plans/*.html")
     assert opened == [file.resolve().as_uri()]
     assert "No browser" in result.output

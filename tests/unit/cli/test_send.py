@@ -1,6 +1,14 @@
+import json
+from typing import override
+
 import pytest
 import requests
+from requests.adapters import BaseAdapter
 
+from lifecycle.adapters.tallyfy import pooled_session
+from lifecycle.judgement.http import Request
+from lifecycle.judgement.signatures import Accepted, described
+from lifecycle.judgement.sources import Sources
 from lifecycle.judgement.transitions import Status
 from lifecycle.words.errors import Code
 from tests.unit.cli.desk import ORG, SHARED, WHSEC, Desk, sent
@@ -229,3 +237,64 @@ def test_the_stack_may_be_named_before_or_after_the_command(
 ) -> None:
     desk.run(*words, env=env)
     assert desk.connected == [meant]
+
+
+class Recorder(BaseAdapter):
+    """Takes what is posted, and accepts it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.posted: list[requests.PreparedRequest] = []
+
+    @override
+    def send(self, request: requests.PreparedRequest, *args: object, **kwargs: object) -> requests.Response:
+        self.posted.append(request)
+        response = requests.Response()
+        response.status_code = 202
+        response._content = json.dumps({"status": "accepted", "intent_id": "int_" + "0" * 48}).encode()
+        return response
+
+    @override
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def test_a_source_that_signs_the_url_is_signed_for_the_url_that_the_function_sees(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = Sources.parse(
+        """
+        [sources.custom]
+        scheme = "hmac"
+        may = ["run.archive"]
+        signature.signed = "{method}{uri}{body}{timestamp}"
+        """
+    )
+    monkeypatch.setattr("cli.delivery.declared_sources", lambda: declared)
+    session, recorder = pooled_session(), Recorder()
+    session.mount("http://127.0.0.1:4566", recorder)
+    monkeypatch.setattr(desk, "_session", lambda: session)
+    given = {
+        "LIFECYCLE_SECRET": SHARED,
+        "LIFECYCLE_API_URL": "http://127.0.0.1:4566/_aws/execute-api/abc/$default",
+    }
+    assert desk.run(*ARCHIVE, "--source", "custom", env=given).exit_code == 0
+    [posted] = recorder.posted
+    assert isinstance(posted.body, bytes)
+    seen = Request(
+        route="",
+        method="POST",
+        uri="https://abc.execute-api.127.0.0.1/webhooks/custom",
+        parameters={},
+        headers={str(name).lower(): str(value) for name, value in posted.headers.items()},
+        body=posted.body,
+    )
+    how = declared.sources["custom"].signature
+    assert how is not None
+    assert described(how, [SHARED.encode()], seen, now=desk.clock().timestamp()) == Accepted(None)
+
+
+def test_a_dot_in_a_delivery_id_is_refused_where_dots_part_what_is_signed(desk: Desk) -> None:
+    refused = desk.run(*ARCHIVE, "--delivery-id", "deal.1042")
+    assert (refused.exit_code, "no dot" in refused.output) == (2, True)
+    assert desk.run(*ARCHIVE, "--source", "crm", "--delivery-id", "deal.1042").exit_code == 0

@@ -5,7 +5,7 @@ from lifecycle.judgement.decide import Mode
 from lifecycle.judgement.plan import Plan
 from lifecycle.usecases.planning import key_of
 from lifecycle.usecases.sweep import Errand
-from tests.builders import CONFIG, bodies
+from tests.builders import CONFIG, PREFIX, bodies
 from tests.unit.cli.desk import ORG, Desk
 from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs
 from tests.unit.cli.test_apply import TAGS
@@ -159,3 +159,25 @@ def test_an_unknown_sweep_is_told(desk: Desk) -> None:
     for words in ((), ("never",), ("never", "--org", ORG)):
         assert "The ledger knows no sweep" in shown(desk, *words, code=1)
     assert "not one of this stack's" in shown(desk, "never", "--org", DefaultIds.RUN, code=2)
+
+
+def test_a_token_that_is_refused_is_told_at_once_and_no_longer_once_it_is_mended(desk: Desk) -> None:
+    night = at_night(desk, organization(runs(3)))
+    secret = f"{PREFIX}/tokens/{ORG}"
+    good = night.world.secrets.texts[secret]
+    for texts in (night.world.secrets.texts, desk.entrance.secrets.texts):
+        texts[secret] = "expired"
+    cut_off(night)
+    said = shown(desk, SWEEP, code=4)
+    assert f"✗ Organization {ORG}: " in said
+    assert "Store the token of a dedicated Tallyfy admin user" in said
+    desk.entrance.secrets.texts[secret] = good
+    assert "✗" not in shown(desk, SWEEP, code=4)
+
+
+def test_what_a_sweep_found_when_it_began_is_told_where_tallyfy_cannot_be_asked_from_here(desk: Desk) -> None:
+    night = at_night(desk, organization(runs(3)))
+    night.world.secrets.texts[f"{PREFIX}/tokens/{ORG}"] = "expired"
+    cut_off(night)
+    del desk.stack.told["SecretPrefix"]
+    assert f"✗ Organization {ORG}: " in shown(desk, SWEEP, code=4)

@@ -9,6 +9,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from cli.delivery import declared_sources
 from cli.main import app
+from cli.remedies import REMEDIES
 from lifecycle.judgement.http import Request, problem
 from lifecycle.judgement.transitions import Status
 from lifecycle.words.capabilities import TABLE
@@ -92,12 +93,36 @@ def test_each_trigger_is_played_by_its_own_sample_of_a_declared_source() -> None
     assert [command for _, command in rows if " play " not in command] == ["lifecycle sweep start"]
 
 
-def test_every_code_and_status_the_readme_explains_exists() -> None:
-    section = README.split("| code | what to do |")[1].split("\n\n")[0]
-    codes = {
-        word for row in section.splitlines() for word in re.findall(r"`(\w+)`", row.split("|")[1] if "|" in row else "")
-    }
-    assert codes
-    assert codes <= {code.value for code in Code}
+def test_the_table_of_codes_is_the_one_that_dead_letters_show_reads() -> None:
+    section = README.split("| code | what to do |\n|---|---|\n")[1].split("\n\n")[0]
+    assert section.splitlines() == [remedy.row for remedy in REMEDIES]
+
+
+def test_every_code_that_a_person_may_meet_at_an_end_has_a_remedy() -> None:
+    answered_only = {"unknown_source", "unknown_intent", "unknown_route", "signature_refused", "too_large"}
+    passing = {"configuration", "throttled", "in_line", "paused", "busy", "unavailable", "uncertain", "out_of_time"}
+    passing |= {"read_lag", "newer_release"}
+    fine = {"acted", "confirmed", "nothing_to_do", "superseded", "taken_back", "restored", "undone"}
+    told = [code.value for remedy in REMEDIES for code in remedy.codes]
+    assert sorted(told) == sorted({code.value for code in Code} - answered_only - passing - fine)
+
+
+def test_every_status_the_readme_explains_exists() -> None:
     paragraph = README.split("answers its `status`")[1].split("\n\n")[0]
     assert {status.value for status in Status} <= set(re.findall(r"`(\w+)`", paragraph))
+
+
+@pytest.mark.parametrize("rule", ["DeadLetterNoticeRule", "PoisonNoticeRule"])
+def test_each_command_in_a_notice_can_be_pasted_as_it_is(rule: str) -> None:
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    [target] = template["Resources"][rule]["Properties"]["Targets"]
+    transformer = target["InputTransformer"]
+    text = transformer["InputTemplate"]["Fn::Sub"]
+    commands = re.findall(r"lifecycle (dead-letters) (\S+)((?: (?:<intent>|ID))?) (--stack \S+ --region \S+)", text)
+    assert {command for _, command, _, _ in commands} >= {"show", "drop"}
+    assert len(commands) == text.count("lifecycle dead-letters")
+    group = typer.main.get_command(app)
+    known = getattr(getattr(group, "commands", {})["dead-letters"], "commands", {})
+    assert all(command in known for _, command, _, _ in commands)
+    assert {options for *_, options in commands} == {"--stack ${AWS::StackName} --region ${AWS::Region}"}
+    assert set(re.findall(r"<(\w+)>", text)) <= set(transformer["InputPathsMap"])

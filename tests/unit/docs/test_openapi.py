@@ -20,11 +20,13 @@ from lifecycle.judgement.transitions import End, Status
 from lifecycle.usecases.operating import Operating
 from lifecycle.words.commands import CommandRequest
 from lifecycle.words.errors import Code, Rejected, Retryable
-from tests.builders import EVENTS, NOW, ORG, THING, ChatRoom, command, wanted
+from lifecycle.words.intents import intent_id
+from tests.builders import EVENTS, ID_KEY, NOW, ORG, THING, ChatRoom, command, wanted
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.FILE.read_text(encoding="utf-8"))
 INTENT = "int_" + "0f" * 24
 GRACE = "arn:aws:iam::123456789012:user/grace"
+ARCHIVE = intent_id(ID_KEY, "operator", "archived")
 
 
 def validator(name: str) -> OAS31Validator:
@@ -96,8 +98,8 @@ class TestByPerson:
     @pytest.fixture
     def operating(self) -> Operating:
         room = ChatRoom(clock=lambda: NOW)
-        room.approvals.ask(wanted())
-        archive = command(action="archive")
+        room.approvals.ask(wanted(needed=2, approved_by=("grace",)))
+        archive = command(action="archive", intent_id=ARCHIVE)
         claim = room.ledger.claim(archive)
         assert isinstance(claim, Claim)
         room.ledger.conclude(claim, End(Status.DONE, Code.ACTED, "It is archived."))
@@ -110,13 +112,14 @@ class TestByPerson:
             ("get", "/approvals", b""),
             ("get", "/approvals/{hash}", b""),
             ("post", "/approvals/{hash}/approve", b""),
+            ("post", "/approvals/{hash}/withdraw", b""),
             ("post", "/approvals/{hash}/reject", b'{"why": "Needed in March"}'),
             ("post", "/commands/{intent_id}/undo", b""),
         ],
     )
     def test_it_is_as_documented(self, operating: Operating, method: str, path: str, body: bytes) -> None:
         made = DOCUMENT["paths"][path][method]
-        given = {"hash": wanted().hash, "intent_id": command(action="archive").intent_id}
+        given = {"hash": wanted().hash, "intent_id": ARCHIVE}
         if body:
             validator("Why").validate(json.loads(body))
 

@@ -8,7 +8,6 @@ import pytest
 from cli.local.simulator import Fault
 from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.rows import Change, Key
-from lifecycle.judgement.approvals import Request, withdraw
 from lifecycle.judgement.transitions import READ_LAG, Status
 from lifecycle.words.capabilities import Action, Resource, State
 from lifecycle.words.commands import Command
@@ -19,6 +18,7 @@ from tests.worlds import Fuse, Undertaker, World, operate
 
 SECOND = timedelta(seconds=1)
 ADA = "arn:aws:iam::123456789012:user/ada"
+BOB = "arn:aws:sts::123456789012:assumed-role/Operators/bob"
 UNDO = "POST /commands/{intent_id}/undo"
 DEADLINE = timedelta(days=70)
 
@@ -62,15 +62,15 @@ WORDS: dict[str, tuple[Word, set[str]]] = {
         {"held"},
     ),
     "an undo": (lambda burying, command: undone(burying.world, command), {"undone"}),
-    "a rejection": (
-        lambda burying, command: burying.world.approvals.change(ORG, burying.wanted(command).hash, rules_withdraw),
-        {"not_approved"},
-    ),
+    "a rejection": (lambda burying, command: says(burying, "reject", command), {"not_approved"}),
+    "a withdrawal": (lambda burying, command: says(burying, "withdraw", command), {"lapsed", "awaiting_approval"}),
 }
 
 
-def rules_withdraw(request: Request) -> Request:
-    return withdraw(request, "bob", "I was wrong.")
+def says(burying: Undertaker, what: str, command: Command) -> None:
+    """What a person does at the terminal, under their own identity."""
+    route = f"POST /approvals/{{hash}}/{what}"
+    operate(burying.world.operating(), route, BOB, {"why": ""}, hash=burying.wanted(command).hash)
 
 
 def approved(fuse: Fuse) -> tuple[Undertaker, Command]:
@@ -97,8 +97,7 @@ def test_a_word_for_keeping_stops_an_approved_delete_before_each_of_its_steps(wo
     path = steps()
     assert {"claim", "look", "put", "fetch", "mark"} <= set(path)
     assert path[-2:] == ["read", "act"]
-    last = -2 if word == "a rejection" else -1  # The approval is read just before the last words.
-    for number, point in enumerate(path[:last]):
+    for number, point in enumerate(path[:-1]):
         burying, command, accepted = _interrupted(say, number)
         burying.advance(DEADLINE)
         burying.work()
@@ -194,6 +193,43 @@ def test_a_restore_that_was_refused_at_the_door_stops_nothing() -> None:
         operate(burying.world.operating(), UNDO, "arn:aws:iam::123456789012:user/dan", intent_id=command.intent_id)
     burying.approve(command)
     assert burying.world.intent(command.intent_id).status is Status.DONE
+
+
+def test_an_approval_that_was_withdrawn_can_be_given_again() -> None:
+    burying = burial(days=5)
+    command = burying.ask(Resource.RUN, RUN)
+    burying.work()
+    burying.approve(command)
+    says(burying, "withdraw", command)
+    burying.work()
+    assert burying.world.intent(command.intent_id).code == Code.AWAITING_APPROVAL
+    burying.approve(command)
+    burying.advance(timedelta(days=40))
+    assert len(burying.deletes(RUN)) == 1
+
+
+def test_after_the_call_nothing_is_withdrawn() -> None:
+    burying = burial()
+    command = burying.ask(Resource.RUN, RUN)
+    burying.work()
+    burying.approve(command)
+    for what in ("withdraw", "reject"):
+        with pytest.raises(Rejected, match="ended already"):
+            says(burying, what, command)
+
+
+@pytest.mark.parametrize("word", ["a restore", "a hold", "a hold that is lifted again", "an undo"])
+def test_what_can_no_longer_happen_is_not_offered_and_an_approval_of_it_says_why(word: str) -> None:
+    burying = burial()
+    command = burying.ask(Resource.RUN, RUN)
+    burying.work()
+    say, _ = WORDS[word]
+    say(burying, command)
+    _, told = operate(burying.world.operating(), "GET /approvals", BOB)
+    assert told == {"approvals": []}
+    with pytest.raises(Rejected, match="would have no effect") as refused:
+        says(burying, "approve", command)
+    assert refused.value.code is Code.UNKNOWN_APPROVAL
 
 
 # --- while an archive is on its way -----------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Requests for approval, kept beside the ledger: a row for each, and one that names the newest of a subject."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
@@ -58,9 +58,19 @@ class Approvals:
             return request
         raise Throttled(Code.UNAVAILABLE, "Too many ask for the same approval at once.", retry_after=1)
 
-    def change(self, org_id: str, name: str, change: Callable[[Request], Request]) -> Request | None:
-        """Change a request by the rules of ``lifecycle.judgement.approvals``; ``None`` if there is none."""
-        for _ in range(_TRIES):
+    def change(
+        self,
+        org_id: str,
+        name: str,
+        change: Callable[[Request], Request],
+        *,
+        fence: Callable[[], Sequence[Change]] = tuple,
+    ) -> Request | None:
+        """Change a request by the rules of ``lifecycle.judgement.approvals``; ``None`` if there is none.
+
+        ``fence`` gives what must be written with it, so that nothing else can happen in between.
+        """
+        for attempt in range(_TRIES):
             [row] = self._rows.read(_key(org_id, name)) if re.fullmatch(_HASH, name) else [None]
             known = _request(row)
             if known is None:
@@ -69,16 +79,19 @@ class Approvals:
             if after == known:
                 return known
             try:
-                said = [entry(self._said(after))] if _has_spoken(known, after) else []
-                self._rows.write(self._change(_key(org_id, name), _values(after), row), *said)
+                said = [entry(self._said(known, after, attempt))] if _has_spoken(known, after) else []
+                self._rows.write(self._change(_key(org_id, name), _values(after), row), *said, *fence())
             except Contention:
                 continue
             return after
         raise Throttled(Code.UNAVAILABLE, "Too many people approve the same request at once.", retry_after=1)
 
-    def _said(self, request: Request) -> Record:
+    def _said(self, before: Request, request: Request, attempt: int) -> Record:
         """Who has just spoken, for the trail."""
-        now = millis(self._clock())
+        now = millis(self._clock()) + attempt  # Two records of the same words are told apart by their time.
+        withdrawn = set(before.approved_by) - set(request.approved_by)
+        if withdrawn:
+            return _record(What.APPROVAL_WITHDRAWN, request, withdrawn.pop(), now)
         if request.refused_by:
             return _record(What.APPROVAL_REFUSED, request, request.refused_by, now)
         return _record(What.APPROVAL_GIVEN, request, request.approved_by[-1], now)
@@ -93,7 +106,10 @@ class Approvals:
         return sorted((one for one in waiting if one.hash in newest), key=lambda request: request.asked_at)
 
     def _change(self, key: Key, values: Mapping[str, Value], present: Row | None) -> Change:
-        expires_at = int((self._clock() + self._keep).timestamp())
+        # It outlives what it may still decide by as long as the ledger keeps.
+        lapses_at = values.get("lapses_at")
+        last = max(self._clock().timestamp(), lapses_at / 1000 if isinstance(lapses_at, int) else 0)
+        expires_at = int(last + self._keep.total_seconds())
         return Change(key, values, present.version if present else 0, expires_at)
 
 

@@ -238,6 +238,32 @@ class Ledger:
         )
         return LastWords(end, str(pace.values.get("paused_by") or "") if pace else "")
 
+    def fence(self, intent_id: str) -> list[Change]:
+        """The intent's row, unchanged, for somebody else's transaction: with it no call can begin in between.
+
+        Raises ``Rejected`` where its call is being made already, or it has ended.
+        """
+        [row] = self._rows.read(_intent_key(intent_id))
+        intent = _read(IntentRow, row)
+        if intent is None:
+            return []
+        if intent.status is Status.IN_PROGRESS:
+            raise Rejected(Code.NOT_POSSIBLE, "It is too late: its call is being made.")
+        if intent.status not in transitions.OPEN:
+            raise Rejected(Code.UNKNOWN_APPROVAL, f"It has ended already ({intent.status}): {intent.reason}")
+        return [self._change(_intent_key(intent_id), intent, _version(row))]
+
+    def kept_since(self, intent: IntentRow, thing: Thing) -> str | None:
+        """Which word for keeping stops an intent that waits, as a sentence; ``None``: none does."""
+        said = _restored(intent, self.word(intent.org_id, thing.resource, thing.id))
+        hold = self.hold_on(intent.org_id, thing, tags=frozenset(), since=intent.issued_at)
+        return said.reason if said else hold
+
+    def plan_undone_by(self, org_id: str, plan: str) -> str:
+        """Who took a plan back; empty if nobody did."""
+        [row] = self._rows.read(taken_back_key(org_id, plan))
+        return taken_back_by(row) if row is not None and is_taken_back(row) else ""
+
     def word(self, org_id: str, resource: Resource, thing_id: str) -> Word | None:
         """The newest restore that was accepted for a thing."""
         return _word(self._rows.read(_word_key(org_id, resource, thing_id))[0])

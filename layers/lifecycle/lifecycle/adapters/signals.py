@@ -45,6 +45,7 @@ class Signal(StrEnum):
     """A command that waited for its day and that nothing had brought back."""
     APPROVED = "Approved"
     APPROVAL_REFUSED = "ApprovalRefused"
+    APPROVAL_WITHDRAWN = "ApprovalWithdrawn"
     DUPLICATE = "Duplicate"
     UNEXPECTED = "Unexpected"
     TOKEN_REFUSED = "TokenRefused"  # noqa: S105 # nosec B105 - the name of a metric

@@ -51,6 +51,10 @@ class Request:
     approved_by: tuple[str, ...] = ()
     refused_by: str = ""
     why: str = ""
+    asked_ids: tuple[str, ...] = ()
+    """What is known of who asked: each identity that AWS or Slack proves. Names in people.toml may move on."""
+    approved_ids: tuple[str, ...] = ()
+    """For each approval, in order, the identities of who gave it, with blanks between them."""
 
     def stands(self, now: int) -> Stand:
         """Where it stands. An approval that is complete does not lapse; a refusal is final."""
@@ -66,19 +70,40 @@ def name(shown: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(shown, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-def approve(request: Request, person: str, now: int) -> Request:
-    """Add one person's approval; a second one of theirs changes nothing. Raises ``Rejected`` if it must not count."""
-    _may_speak(request, person, now)
-    if person in request.approved_by:
+def approve(request: Request, person: str, now: int, ids: frozenset[str] = frozenset()) -> Request:
+    """Add one person's approval; a second one of theirs changes nothing. Raises ``Rejected`` if it must not count.
+
+    ``ids`` are the identities that were proven of them.
+    """
+    if _is_same(person, ids, request.asked_by, frozenset(request.asked_ids)):
+        raise Rejected(Code.OWN_REQUEST, "You asked for this yourself; somebody else must approve it.")
+    stand, given = request.stands(now), _vote_of(request, person, ids) is not None
+    if given and stand in {Stand.OPEN, Stand.APPROVED}:
         return request
-    return replace(request, approved_by=(*request.approved_by, person))
+    if stand is not Stand.OPEN:
+        raise Rejected(Code.UNKNOWN_APPROVAL, f"This request is {stand} already.")
+    return replace(
+        request,
+        approved_by=(*request.approved_by, person),
+        approved_ids=(*_ids_of_all(request), " ".join(sorted(ids))),
+    )
+
+
+def unapprove(request: Request, person: str, ids: frozenset[str] = frozenset()) -> Request:
+    """Take one person's approval back. Raises ``Rejected`` where they gave none that still counts."""
+    number = _vote_of(request, person, ids)
+    if number is None or request.refused_by:
+        raise Rejected(Code.UNKNOWN_APPROVAL, "There is no approval of yours that could be withdrawn.")
+    given, known = list(request.approved_by), list(_ids_of_all(request))
+    del given[number], known[number]
+    return replace(request, approved_by=tuple(given), approved_ids=tuple(known))
 
 
 def refuse(request: Request, person: str, why: str, now: int) -> Request:
-    """End a request. Whoever asked may do so as well: it takes nothing from anyone. Twice is as once."""
+    """End a request, approved or not. Whoever asked may do so as well. Twice is as once."""
     if request.refused_by == person:
         return request
-    if request.stands(now) is not Stand.OPEN:
+    if request.stands(now) in {Stand.REFUSED, Stand.LAPSED}:
         raise Rejected(Code.UNKNOWN_APPROVAL, f"This request is {request.stands(now)} already.")
     return replace(request, refused_by=person, why=why)
 
@@ -88,11 +113,18 @@ def withdraw(request: Request, person: str, why: str) -> Request:
     return request if request.refused_by else replace(request, refused_by=person, why=why)
 
 
-def _may_speak(request: Request, person: str, now: int) -> None:
-    if person == request.asked_by:
-        raise Rejected(Code.OWN_REQUEST, "You asked for this yourself; somebody else must approve it.")
-    stand = request.stands(now)
-    if stand is Stand.APPROVED and person in request.approved_by:
-        return
-    if stand is not Stand.OPEN:
-        raise Rejected(Code.UNKNOWN_APPROVAL, f"This request is {stand} already.")
+def _vote_of(request: Request, person: str, ids: frozenset[str]) -> int | None:
+    """The number of a person's approval."""
+    votes = enumerate(zip(request.approved_by, _ids_of_all(request), strict=True))
+    return next((n for n, (name, known) in votes if _is_same(person, ids, name, frozenset(known.split()))), None)
+
+
+def _ids_of_all(request: Request) -> tuple[str, ...]:
+    """The identities of each approver; blank where an earlier release recorded none."""
+    missing = len(request.approved_by) - len(request.approved_ids)
+    return (*request.approved_ids, *[""] * missing)
+
+
+def _is_same(person: str, ids: frozenset[str], other: str, known: frozenset[str]) -> bool:
+    """Whether two are one person: by what was proven of both, and by name only where that is not known."""
+    return bool(ids & known) if ids and known else person == other

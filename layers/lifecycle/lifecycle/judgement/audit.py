@@ -34,6 +34,7 @@ class What(StrEnum):
     PAUSE_ENDED = "pause.ended"
     APPROVAL_ASKED = "approval.asked"
     APPROVAL_GIVEN = "approval.given"
+    APPROVAL_WITHDRAWN = "approval.withdrawn"
     APPROVAL_REFUSED = "approval.refused"
     PLAN_MADE = "plan.made"
     PLAN_APPLIED = "plan.applied"

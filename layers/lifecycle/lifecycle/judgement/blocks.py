@@ -78,14 +78,23 @@ def waiting(requests: Sequence[Request], who: str, now: int) -> Message:
 def approved(request: Request, now: int) -> str:
     """What somebody is told who has just approved."""
     count = f"You approved `{short(request)}`: {len(request.approved_by)} of {request.needed}."
+    back = f"To take that back: `/tallyfy withdraw {request.hash}`"
     if request.stands(now) is not Stand.APPROVED:
-        return f"{count} Others have until {_moment(request.lapses_at)}."
-    return f"{count} It goes on now. Its age, its holds and its export are looked at before anything is destroyed."
+        return f"{count} Others have until {_moment(request.lapses_at)}. {back}"
+    return (
+        f"{count} It goes on now. Its age, its holds and its export are looked at before anything is destroyed. {back}"
+    )
 
 
 def refused(request: Request) -> str:
     """What somebody is told who has just refused."""
     return f"You refused `{short(request)}`. What was asked for is not done."
+
+
+def withdrawn(request: Request) -> str:
+    """What somebody is told who has taken their approval back."""
+    left = f"{len(request.approved_by)} of {request.needed} are left"
+    return f"You took your approval of `{short(request)}` back: {left}."
 
 
 def short(request: Request) -> str:

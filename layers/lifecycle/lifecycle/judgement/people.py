@@ -56,6 +56,12 @@ class Person(BaseModel):
                 raise ValueError(msg)
         return self
 
+    @property
+    def identities(self) -> frozenset[str]:
+        """By what channels know them, such as ``iam:arn:…`` and ``slack:T012ABCDE/U034FGHIJ``."""
+        known = {"iam": self.iam, "slack": self.slack}
+        return frozenset(f"{channel}:{said}" for channel, said in known.items() if said is not None)
+
     def allows(self, doing: Capability) -> bool:
         """Whether this person may ask for it."""
         return doing.name in (self.may or ())
@@ -107,6 +113,12 @@ class People(OperatorsFile):
         """How many must approve. One more where AWS knows who asked and this file does not: it may be one of them."""
         stranger = asked_by.startswith("arn:") and self.name_of(asked_by) not in self.people
         return people + stranger
+
+    def identities_of(self, said: str) -> tuple[str, ...]:
+        """Every identity of whoever is called so, see ``name_of``. An ARN counts, whoever it is."""
+        person = self.people.get(self.name_of(said))
+        own = {f"iam:{said.strip()}"} if said.strip().startswith("arn:") else set()
+        return tuple(sorted((person.identities if person else frozenset()) | own))
 
     def name_of(self, said: str) -> str:
         """One name for whoever is called by their name here, their ARN or their Slack user; else what was said.

@@ -30,6 +30,7 @@ HELP = (
     "*/tallyfy status <command id>* says what became of a command\n"
     "*/tallyfy undo <command id>* takes back what a command did\n"
     "*/tallyfy approvals* shows what you may approve or reject\n"
+    "*/tallyfy withdraw <hash>* takes your own approval back\n"
     "Write `task` or `template` before the link where it is not a process."
 )
 _MOST_FIELDS = 100
@@ -126,7 +127,14 @@ class Waiting:
     """``approvals``: what waits for the person who asks."""
 
 
-type Meant = Ask | StatusOf | UndoOf | Waiting
+@dataclass(frozen=True, slots=True)
+class WithdrawalOf:
+    """``withdraw``: the approval that the person gave to a request."""
+
+    hash: str
+
+
+type Meant = Ask | StatusOf | UndoOf | Waiting | WithdrawalOf
 
 
 def understand(text: str) -> Meant | None:
@@ -139,6 +147,8 @@ def understand(text: str) -> Meant | None:
             return StatusOf(intent_id)
         case ["undo", intent_id]:
             return UndoOf(intent_id)
+        case ["withdraw", name]:
+            return WithdrawalOf(name)
         case ["approvals"]:
             return Waiting()
         case ["archive" | "restore" as verb, *rest] if rest:

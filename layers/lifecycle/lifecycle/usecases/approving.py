@@ -1,19 +1,23 @@
 """A person approves or refuses what cannot be undone. Who they are, the channel has proved."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from lifecycle.adapters.approvals import Approvals
+from lifecycle.adapters.ledger import Ledger
 from lifecycle.adapters.queues import Queue
+from lifecycle.adapters.rows import Change
 from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.judgement import approvals as rules
 from lifecycle.judgement.approvals import About, Request, Stand
 from lifecycle.judgement.people import Person
-from lifecycle.judgement.transitions import millis
-from lifecycle.words.capabilities import TABLE, Capability
+from lifecycle.judgement.transitions import OPEN, IntentRow, millis
+from lifecycle.words.capabilities import TABLE, Capability, Resource, State
 from lifecycle.words.commands import one_line
 from lifecycle.words.errors import Code, Rejected
+from lifecycle.words.things import Thing
 
 _BY_NAME = {doing.name: doing for doing in TABLE}
 
@@ -23,6 +27,7 @@ class Approving:
     """Everything an approval passes. What was approved goes on as a message: a command, or a plan's errand."""
 
     approvals: Approvals
+    ledger: Ledger
     purge: Queue
     sweeps: Queue
     org_ids: frozenset[str]
@@ -35,7 +40,7 @@ class Approving:
             request
             for org_id in sorted(self.org_ids)
             for request in self.approvals.open(org_id)
-            if person.approves_of(_doings(request), org_id)
+            if person.approves_of(_doings(request), org_id) and not self._over(request)
         ]
 
     def find(self, name: str, person: Person) -> Request:
@@ -52,20 +57,47 @@ class Approving:
         An approval that is repeated sends the message again: it may have been lost with the first one.
         """
         known = self._newest(name, person)
-        now = millis(self.clock())
-        after = self.approvals.change(known.org_id, name, lambda request: rules.approve(request, who, now))
+        now, over = millis(self.clock()), self._over(known)
+
+        def approve(request: Request) -> Request:
+            given = rules.approve(request, who, now, person.identities)
+            if over and given != request:
+                raise Rejected(Code.UNKNOWN_APPROVAL, f"An approval would have no effect. {over}")
+            return given
+
+        after = self.approvals.change(known.org_id, name, approve)
         if after is None:
             raise Rejected(Code.UNKNOWN_APPROVAL, "The request is gone.")
-        if after.stands(now) is Stand.APPROVED:
+        if after.stands(now) is Stand.APPROVED and not over:
             self._go_on(after)
         self.signals.note(Signal.APPROVED, {"approval": name, "by": who, "subject": after.subject})
         return after
 
+    def withdraw(self, name: str, who: str, person: Person) -> Request:
+        """Take this person's approval back. Raises ``Rejected`` if there is none, or if the call is being made."""
+        known = self._newest(name, person)
+        after = self.approvals.change(
+            known.org_id,
+            name,
+            lambda request: rules.unapprove(request, who, person.identities),
+            fence=lambda: self._fence(known),
+        )
+        if after is None:
+            raise Rejected(Code.UNKNOWN_APPROVAL, "The request is gone.")
+        self._go_on(after)  # so that it waits again, and says for whom
+        self.signals.note(Signal.APPROVAL_WITHDRAWN, {"approval": name, "by": who, "subject": after.subject})
+        return after
+
     def refuse(self, name: str, who: str, person: Person, why: str) -> Request:
-        """End a request for good. Raises ``Rejected`` if it has ended already."""
+        """End a request for good, approved or not. Raises ``Rejected`` if it has ended, or its call is being made."""
         known = self._newest(name, person)
         now, said = millis(self.clock()), one_line(why, most=200) if why.strip() else ""
-        after = self.approvals.change(known.org_id, name, lambda request: rules.refuse(request, who, said, now))
+        after = self.approvals.change(
+            known.org_id,
+            name,
+            lambda request: rules.refuse(request, who, said, now),
+            fence=lambda: self._fence(known),
+        )
         if after is None:
             raise Rejected(Code.UNKNOWN_APPROVAL, "The request is gone.")
         self._go_on(after)  # so that its intent ends, with the reason
@@ -81,9 +113,38 @@ class Approving:
             raise Rejected(Code.UNKNOWN_APPROVAL, f"It was changed since, so this request counts no more.{now}")
         return known
 
+    def _fence(self, request: Request) -> list[Change]:
+        """Nothing is called while this is recorded. The commands of a plan are many: each reads its word by itself."""
+        return [] if request.about == About.PLAN else self.ledger.fence(request.subject)
+
+    def _over(self, request: Request) -> str:
+        """Why what was asked for can no longer happen, as a sentence; empty if it can."""
+        if request.about == About.PLAN:
+            by = self.ledger.plan_undone_by(request.org_id, request.subject)
+            return f"{by} took the plan back." if by else ""
+        intent = self.ledger.find(request.subject)
+        if intent is None:
+            return ""
+        if intent.status not in OPEN:
+            return f"The command has ended ({intent.status}): {intent.reason}"
+        return self.ledger.kept_since(intent, _thing_of(request, intent)) or ""
+
     def _go_on(self, request: Request) -> None:
         queue = self.sweeps if request.about == About.PLAN else self.purge
         queue.send(request.message)
+
+
+def _thing_of(request: Request, intent: IntentRow) -> Thing:
+    """The thing as it was shown. What was not shown is not known, and holds."""
+    shown = json.loads(request.shown)
+    owners = shown.get("owners")
+    return Thing(
+        resource=Resource(intent.resource),
+        id=intent.id,
+        state=State.ARCHIVED,
+        template_id=shown.get("template"),
+        owners=frozenset(owners) if isinstance(owners, list) else None,
+    )
 
 
 def _doings(request: Request) -> frozenset[Capability]:

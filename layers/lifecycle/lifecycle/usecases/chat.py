@@ -12,7 +12,7 @@ from lifecycle.adapters.queues import Queue
 from lifecycle.adapters.replies import Replies
 from lifecycle.adapters.secrets import Secrets, signing_secrets
 from lifecycle.adapters.signals import Signal, Signals
-from lifecycle.judgement.blocks import Button, Message, approved, refused, waiting
+from lifecycle.judgement.blocks import Button, Message, approved, refused, waiting, withdrawn
 from lifecycle.judgement.http import Request
 from lifecycle.judgement.people import People, Person
 from lifecycle.judgement.signatures import Refused, described
@@ -25,6 +25,7 @@ from lifecycle.judgement.slack import (
     StatusOf,
     UndoOf,
     Waiting,
+    WithdrawalOf,
     understand,
     way_back,
 )
@@ -124,6 +125,8 @@ class Chat:
                 return Message(f"`{asked}`: {status}. {reason}")
             case UndoOf(target):
                 return Message(self._undo(target, name, person, way_back(slash.response_url)))
+            case WithdrawalOf(named):
+                return Message(withdrawn(self.approving.withdraw(_hash_in(named), name, person)))
             case Waiting():
                 return self._waiting(name, person)
             case Ask():

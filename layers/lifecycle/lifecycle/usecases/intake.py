@@ -112,14 +112,24 @@ class Intake:
         ready = [self._command(name, source, one) for one in asked]
         if len({command.intent_id for command in ready}) < len({(c.intent_id, c.meaning) for c in ready}):
             raise Untranslatable("Two different commands of one delivery have the same name; see 'delivery'.")
-        if len(ready) > 1:
-            for command in ready:
+        for command in ready:
+            self._in_time(source, command)
+            if len(ready) > 1:
                 self.ledger.check(command)
         for command in ready:
             self._accept(source, command)
             doing = command.capability.name
             self.signals.note(Signal.ACCEPTED, {"intent_id": command.intent_id, "source": name, "capability": doing})
         return ready
+
+    def _in_time(self, source: Source, command: Command) -> None:
+        """Refuse what could only expire. A copy of what was taken in time is taken again: it has its answer already."""
+        earliest = command.issued_at + (source.after or timedelta())
+        if command.not_after <= earliest and self.ledger.find(command.intent_id) is None:
+            raise Rejected(
+                Code.EXPIRED,
+                f"not_after: it could not be carried out before {earliest:%Y-%m-%dT%H:%M:%SZ}, which is too late.",
+            )
 
     def _accept(self, source: Source, command: Command) -> None:
         """Record it, then enqueue it. A repeated delivery is as old as its first, and enqueued while that is open."""

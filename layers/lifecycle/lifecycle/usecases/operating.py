@@ -37,6 +37,8 @@ class Operating:
                 return HTTPStatus.OK, self._told(self.approving.find(given.get("hash", ""), person))
             case "POST /approvals/{hash}/approve":
                 return HTTPStatus.OK, self._told(self.approving.approve(given.get("hash", ""), name, person))
+            case "POST /approvals/{hash}/withdraw":
+                return HTTPStatus.OK, self._told(self.approving.withdraw(given.get("hash", ""), name, person))
             case "POST /approvals/{hash}/reject":
                 refused = self.approving.refuse(given.get("hash", ""), name, person, _why(request.body))
                 return HTTPStatus.OK, self._told(refused)

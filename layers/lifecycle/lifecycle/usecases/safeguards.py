@@ -111,6 +111,7 @@ class Safeguards:
                 org_id=command.org_id,
                 subject=command.intent_id,
                 asked_by=self.people.name_of(command.requested_by),
+                asked_ids=self.people.identities_of(command.requested_by),
                 asked_at=millis(now),
                 lapses_at=millis(lapses_at),
                 needed=self.people.needed(self.people.approvals.single, command.requested_by),

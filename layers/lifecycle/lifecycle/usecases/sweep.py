@@ -58,6 +58,7 @@ _KEEP = timedelta(days=30)
 _LOCKED = timedelta(hours=6)
 """Longer than a sweep ever waits between two invocations. One that crashed for good blocks others for no longer."""
 _PREFLIGHT_CALLS = 2
+_SCHEDULE = "schedule"
 _SWEEP = "sweep"
 """What a sweep counts as among the things that fail in an outage."""
 _TAKEN_BACK = "The plan was taken back."
@@ -232,7 +233,7 @@ class Sweep:
             self._run_plan(errand, org_id, errand.plan, errand.requested_by)
             return
         self._lock(errand, org_id)
-        self._go_on(errand.sweep_id, org_id)
+        self._go_on(errand.sweep_id, org_id, by=errand.requested_by or _SCHEDULE)
         self._unlock(errand)
 
     def _run_plan(self, errand: Errand, org_id: str, name: str, by: str) -> None:
@@ -244,7 +245,7 @@ class Sweep:
         if undone:
             # Also one that waits or is paused ends here. People decided it: that is no dead letter.
             self._unlock(errand)
-            self._record(What.PLAN_STOPPED, org_id, name, undone)
+            self._record(What.PLAN_STOPPED, org_id, name, undone, by=by)
             self.signals.note(Signal.SUPERSEDED, {"org_id": org_id, "plan": name, "reason": undone})
             return
         self._lock(errand, org_id)
@@ -267,12 +268,12 @@ class Sweep:
         with applying.opened(org_id, name) as (plan, lines):
             before = applying.undone(plan)
             if before.stage == Stage.DONE:
-                self._report(Signal.PLAN_TAKEN_BACK, plan, 0, (undone_already(before),))
+                self._report(Signal.PLAN_TAKEN_BACK, plan, 0, (undone_already(before),), by=by)
                 return
             after = applying.take_back(plan, lines)
-            self._report(Signal.PLAN_TAKEN_BACK, plan, after.undos, (), said=after.why)
+            self._report(Signal.PLAN_TAKEN_BACK, plan, after.undos, (), by=by, said=after.why)
 
-    def _go_on(self, sweep_id: str, org_id: str) -> None:
+    def _go_on(self, sweep_id: str, org_id: str, *, by: str) -> None:
         progress, version = self._progress(sweep_id, org_id)
         if progress.terms != self._terms:
             raise Rejected(
@@ -292,7 +293,7 @@ class Sweep:
         if not progress.plan:
             plan = self._plan(sweep_id, org_id, inventory, progress)
             self._remember(plan)
-            self._record(What.PLAN_MADE, org_id, plan.hash, f"{plan.due} of {plan.seen} things are due")
+            self._record(What.PLAN_MADE, org_id, plan.hash, f"{plan.due} of {plan.seen} things are due", by=by)
             progress = replace(progress, plan=plan.hash, seen=plan.seen, due=plan.due)
             version = self._save(sweep_id, org_id, progress, version)
             self.after_step()
@@ -301,10 +302,10 @@ class Sweep:
             refusals = applying.refusals(plan, SWEEP)
             applied = Application()
             if self.mode is Mode.APPLY and not refusals:
-                carry_on = partial(applying.carry_on, plan, lines, Part.REVERSIBLE, by="schedule", source=SWEEP)
+                carry_on = partial(applying.carry_on, plan, lines, Part.REVERSIBLE, by=_SCHEDULE, source=SWEEP)
                 applied = self._heeding(org_id, carry_on)
             stopped = refusals if self.mode is Mode.APPLY else ()
-            self._report(Signal.SWEEP_FINISHED, plan, applied.sent, (*stopped, *_why(applied)))
+            self._report(Signal.SWEEP_FINISHED, plan, applied.sent, (*stopped, *_why(applied)), by=by)
         self._save(sweep_id, org_id, replace(progress, done=True), version)
 
     def _begin(self, org_id: str, progress: Progress) -> Progress:
@@ -361,9 +362,9 @@ class Sweep:
         [row] = self.rows.read(key)
         self.rows.write(Change(key, {"sweep_id": plan.sweep_id, "plan": plan.hash}, row.version if row else 0))
 
-    def _record(self, what: What, org_id: str, plan: str, reason: str) -> None:
+    def _record(self, what: What, org_id: str, plan: str, reason: str, *, by: str) -> None:
         at = millis(self.clock())
-        Trail(self.rows).record(Record(at=at, what=what, org_id=org_id, plan=plan, reason=reason))
+        Trail(self.rows).record(Record(at=at, what=what, org_id=org_id, plan=plan, by=by, reason=reason))
 
     def _applied_last(self, org_id: str) -> tuple[Policy | None, tuple[str, ...]]:
         """The policy that was applied last, if it was another one; or why that cannot be said."""
@@ -396,7 +397,7 @@ class Sweep:
                     break
         sent = sum(applied.sent for applied in parts)
         said = f"{sent} commands handed on" + (f", only the oldest {first} of {plan.due} things" if first else "")
-        self._report(Signal.PLAN_APPLIED, plan, sent, _why(parts[-1]), said=said)
+        self._report(Signal.PLAN_APPLIED, plan, sent, _why(parts[-1]), by=by, said=said)
 
     def _is_approved(self, plan: Plan, errand: Errand, by: str) -> bool:
         """Whether enough other people have approved what cannot be undone in it. If nobody was asked, they are now."""
@@ -411,6 +412,7 @@ class Sweep:
                 org_id=plan.org_id,
                 subject=plan.hash,
                 asked_by=self.people.name_of(by),
+                asked_ids=self.people.identities_of(by),
                 asked_at=millis(now),
                 lapses_at=millis(now + timedelta(hours=self.people.approvals.hours)),
                 needed=self.people.needed(self.people.approvals.plan, by),
@@ -428,7 +430,9 @@ class Sweep:
                 announce_request(self.bus, request)
                 return False
 
-    def _report(self, signal: Signal, plan: Plan, sent: int, stopped: tuple[str, ...], *, said: str = "") -> None:
+    def _report(
+        self, signal: Signal, plan: Plan, sent: int, stopped: tuple[str, ...], *, by: str, said: str = ""
+    ) -> None:
         facts = {
             "sweep_id": plan.sweep_id,
             "org_id": plan.org_id,
@@ -447,7 +451,7 @@ class Sweep:
         }
         told = {"schema_version": SCHEMA_VERSION, **facts, **{name: str(count) for name, count in counts.items()}}
         self.bus.announce(_EVENTS[signal], told)
-        record = partial(self._record, org_id=plan.org_id, plan=plan.hash)
+        record = partial(self._record, org_id=plan.org_id, plan=plan.hash, by=by)
         if signal is Signal.PLAN_TAKEN_BACK:
             record(What.PLAN_TAKEN_BACK, reason=said or facts["stopped_by"])
         elif stopped:

@@ -21,10 +21,12 @@ def operating() -> Operating:
     settings = OperatorSettings.read(os.environ)
     sqs = session().client("sqs", config=CONFIG)
     keep = timedelta(days=settings.ledger_days)
+    ledger = accepting_ledger(settings.ledger_table, settings.ledger_days)
     return Operating(
         people=People.parse(operators_file("people.toml")),
         approving=Approving(
             approvals=Approvals(rows(settings.ledger_table), keep, now),
+            ledger=ledger,
             purge=SqsQueue(sqs, settings.purge_queue_url),
             sweeps=SqsQueue(sqs, settings.sweeps_queue_url),
             org_ids=settings.organization_ids,
@@ -32,7 +34,7 @@ def operating() -> Operating:
             clock=now,
         ),
         undoing=Undoing(
-            ledger=accepting_ledger(settings.ledger_table, settings.ledger_days),
+            ledger=ledger,
             commands=SqsQueue(sqs, settings.commands_queue_url),
             org_ids=settings.organization_ids,
             id_key=id_key(settings.id_key_secret_arn),
