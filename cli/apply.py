@@ -36,6 +36,15 @@ def apply(
             help="Do not ask about what cannot be undone: N things, as the plan says. --yes does not answer that.",
         ),
     ] = None,
+    first: Annotated[
+        int | None,
+        typer.Option(
+            "--first",
+            metavar="N",
+            min=1,
+            help="Only the N oldest things, where caps stop the whole. No more than the cap on the count.",
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it until all is handed on, or until it stops.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0, help="How many seconds to wait at most.")] = 1800,
     org: Org = None,
@@ -44,7 +53,6 @@ def apply(
 ) -> None:
     """Apply a plan of the stack, what cannot be undone included. First five things, a look at them, then the rest."""
     from cli import planning
-    from lifecycle.usecases.applying import Part, Stage
     from lifecycle.usecases.sweep import Kind
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
@@ -52,23 +60,18 @@ def apply(
     out = console()
     planning.show(out, plan)
     _say_if_the_policy_differs(out, plan)
-    refused = planning.refused_for(plan, world.clock())
+    refused = planning.refused_for(plan, world.clock(), first=first)
     if refused:
-        raise Trouble(f"It would be refused, so nothing was sent. {' '.join(refused)}")
+        raise Trouble(f"It would be refused, so nothing was sent. {' '.join(refused)}{_how_to_begin(plan, first)}")
     if not plan.due:
         out.print(YES, "There is nothing to do.")
         return
-    states = planning.applied(target, plan).values()
-    for state in states:
-        if state.stage == Stage.STOPPED:
-            raise Trouble(f"It was stopped, so nothing was sent. {state.why} Make a new plan.")
-    if all(state.stage == Stage.DONE for state in states):
-        out.print(YES, "It has been applied already.")
+    if _is_over(out, target, plan):
         return
-    _agreed(out, plan, yes=yes, irreversible=yes_irreversible)
-    errand = planning.send(target, plan, Kind.APPLY)
+    lasting = _agreed(out, target, plan, first, yes=yes, irreversible=yes_irreversible)
+    errand = planning.send(target, plan, Kind.APPLY, first=first)
     out.print(YES, "sent:", plain(errand.sweep_id), soft_wrap=True)
-    if planning.due_in(plan, Part.IRREVERSIBLE):
+    if lasting:
         said = f"Other people must approve what cannot be undone: lifecycle approve {plan.hash}"
         out.print(NOTE, said, soft_wrap=True)
     out.print("  to pause      lifecycle pause --reason …", soft_wrap=True)
@@ -87,24 +90,61 @@ def _say_if_the_policy_differs(out: "Console", plan: "Plan") -> None:
         out.print(NOTE, said, soft_wrap=True)
 
 
-def _agreed(out: "Console", plan: "Plan", *, yes: bool, irreversible: int | None) -> None:
+def _how_to_begin(plan: "Plan", first: int | None) -> str:
+    """What a person can do about a plan that only caps stop."""
+    if first is not None or not plan.can_begin:
+        return ""
+    return " If so much is meant, begin with its oldest things: --first N, no more than the cap on the count."
+
+
+def _is_over(out: "Console", target: "Stack", plan: "Plan") -> bool:
+    """Whether it was applied already.
+
+    Raises:
+        Trouble: It was taken back, or stopped.
+    """
+    from cli import planning
+    from lifecycle.usecases.applying import Part, Stage
+
+    undone = planning.states_of(target, plan)[Part.TAKEN_BACK]
+    if undone.stage:
+        raise Trouble(f"{undone.requested_by} took it back, so nothing was sent. Make a new plan.")
+    states = planning.applied(target, plan).values()
+    for state in states:
+        if state.stage == Stage.STOPPED:
+            raise Trouble(f"It was stopped, so nothing was sent. {state.why} Make a new plan.")
+    if not all(state.stage == Stage.DONE for state in states):
+        return False
+    begun = max(state.first for state in states)
+    rest = f" Of it only the oldest {begun}: make a new plan for the rest." if begun else ""
+    out.print(YES, f"It has been applied already.{rest}", soft_wrap=True)
+    return True
+
+
+def _agreed(
+    out: "Console", target: "Stack", plan: "Plan", first: int | None, *, yes: bool, irreversible: int | None
+) -> int:
+    """Ask what has to be asked, and answer how many things are meant that cannot be undone."""
     from cli import planning
     from lifecycle.usecases.applying import Part
 
-    lasting = planning.due_in(plan, Part.IRREVERSIBLE)
+    due = planning.due_of_first(target, plan, first) if first else {part: planning.due_in(plan, part) for part in Part}
+    lasting, things = due[Part.IRREVERSIBLE], sum(due.values())
     if irreversible is not None and irreversible != lasting:
         raise Trouble(f"Nothing was sent: {lasting} things cannot be undone, not {irreversible}.")
     if not yes:
-        typer.confirm(f"Apply it to {plan.due} things?", abort=True)
+        what = f"the oldest {things} of {plan.due} things" if first else f"{things} things"
+        typer.confirm(f"Apply it to {what}?", abort=True)
     if lasting and irreversible is None:
         out.print(f"What is done to {lasting} of them cannot be undone. To go on, type that number.", style="bold red")
         if typer.prompt("", default="", show_default=False, prompt_suffix="> ").strip() != str(lasting):
             raise Trouble("Nothing was sent.")
+    return lasting
 
 
 def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", seconds: float) -> None:
     from cli import planning
-    from lifecycle.usecases.applying import Application, Stage
+    from lifecycle.usecases.applying import Application, Part, Stage
 
     out = console()
     tell_pauses(out, pauses_if_told(target, [plan.org_id]))
@@ -122,6 +162,9 @@ def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", sec
         if all(state.stage == Stage.DONE for state in states.values()):
             out.print("  They are carried out at the pace that Tallyfy allows.", soft_wrap=True)
             return
+        undone = planning.states_of(target, plan)[Part.TAKEN_BACK]
+        if undone.stage:
+            raise Trouble(f"{undone.requested_by} took it back. Nothing more of it is done.")
         waits = _waits_for(world, target, plan, states)
         if waits:
             out.print(NOTE, plain(waits), soft_wrap=True)

@@ -7,11 +7,13 @@ from datetime import datetime
 from pathlib import Path
 
 from cli.trouble import Exit, Trouble
+from lifecycle.judgement import restored
 from lifecycle.judgement.census import Asked, lists_of
 from lifecycle.judgement.decide import Decision, decide
 from lifecycle.judgement.holds import Holds
 from lifecycle.judgement.plan import Entry, entries, heading_of
 from lifecycle.judgement.policy import Policy
+from lifecycle.words.capabilities import Action
 from lifecycle.words.things import Thing
 
 NEWLY, NO_LONGER, OTHERWISE = "newly affected", "no longer affected", "by another action"
@@ -78,7 +80,9 @@ def compare(path: Path, old: Policy, new: Policy) -> Comparison:
 def _decided(entry: Entry, policy: Policy, made_at: datetime) -> Decision:
     if entry.decision.kind == _ON_HOLD and not _by_tag(entry):
         return entry.decision  # By a hold that no policy sets, so none can lift it.
-    return decide(entry.thing, policy, Holds({}, policy.hold_tags or frozenset()), made_at)
+    found = decide(entry.thing, policy, Holds({}, policy.hold_tags or frozenset()), made_at)
+    # What a person restored is left alone under every policy.
+    return entry.decision if entry.decision.kind == restored.KIND and found.action is Action.ARCHIVE else found
 
 
 def _by_tag(entry: Entry) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _RATE = 100
 _KINDS = {"process": "run", "checklist": "template", "blueprint": "template"}
 """Other words for the same."""
+_STATES = {"active": "not archived"}
 
 
 def explain(
@@ -77,7 +78,8 @@ def explain(
         _judged(out, thing, what.stack, what.org_id, judged, world.clock())
     known = False
     if what.stack is None:
-        out.print(NOTE, "No stack was named, so neither holds nor what was done to it were looked up.", soft_wrap=True)
+        said = "No stack was named, so neither holds nor what was done to it, restores included, were looked up."
+        out.print(NOTE, said, soft_wrap=True)
     else:
         known = _history(out, what.stack, what.org_id, resource, thing_id)
         _planned(out, what.stack, what.org_id, thing_id)
@@ -147,7 +149,8 @@ def _facts(out: "Console", thing: "Thing") -> None:
         "archived": thing.archived_at,
     }
     facts = {
-        "state": thing.state + (f", status {thing.status}" if thing.status else ""),
+        # "active" is also a status: of a process that nobody has completed.
+        "state": _STATES.get(thing.state, thing.state) + (f", status {thing.status}" if thing.status else ""),
         **{what: _moment(when) for what, when in moments.items() if when is not None},
         "template": thing.template_id or "",
         **{what: ", ".join(sorted(names)) for what, names in several.items() if names is not None},
@@ -163,13 +166,21 @@ def _judged(
 ) -> None:
     from lifecycle.judgement import decide
     from lifecycle.judgement.holds import Holds
+    from lifecycle.judgement.restored import by_a_person
+    from lifecycle.usecases.planning import as_restored
+    from lifecycle.words.capabilities import Action
 
-    held = stack.ledger().holds(org_id) if stack else {}
+    ledger = stack.ledger() if stack else None
+    held = ledger.holds(org_id) if ledger else {}
     found = decide.explain(thing, policy, Holds(held, policy.hold_tags or frozenset()), now)
-    action = found.decision.action
+    decision = found.decision
+    newest = ledger.newest_on(org_id, [thing]) if ledger else {}
+    kept = by_a_person(thing, newest.get((thing.resource, thing.id)))
+    if kept and decision.action is Action.ARCHIVE:
+        decision = as_restored(decision, kept)
     out.print()
-    said = f"A sweep would {action} it now." if action else "A sweep would leave it alone now."
-    out.print(NOTE if action else YES, f"{said}", plain(found.decision.reason), soft_wrap=True)
+    said = f"A sweep would {decision.action} it now." if decision.action else "A sweep would leave it alone now."
+    out.print(NOTE if decision.action else YES, f"{said}", plain(decision.reason), soft_wrap=True)
     _rules(out, found)
 
 

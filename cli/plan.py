@@ -231,7 +231,9 @@ def _read(
 
 
 def _terms(world: "World", what: "Access", reader: "Reader", policy: "Policy", rate: int) -> "Terms":
-    """What else decides: holds, the policy applied last, and whether all is in order."""
+    """What else decides: holds, what people restored, the policy applied last, and whether all is in order."""
+    from functools import partial
+
     from lifecycle.judgement.decide import Mode
     from lifecycle.judgement.holds import Holds
     from lifecycle.judgement.preflight import Account, Mark, of_account
@@ -247,12 +249,14 @@ def _terms(world: "World", what: "Access", reader: "Reader", policy: "Policy", r
     # What an operator's own token may do is no sign of what the stack's may.
     found = () if what.own_token else others
     held, missing = _holds(what)
+    ledger = what.stack.ledger() if what.stack is not None else None
     before, person = _applied_last(what, policy)
     name = organization.get("name")
     return Terms(
         mode=Mode.REPORT,
         policy=policy,
         holds=Holds(held, policy.hold_tags or frozenset()),
+        newest_on=partial(ledger.newest_on, what.org_id) if ledger is not None else None,
         before=before,
         org_name=name if isinstance(name, str) and name else None,
         stops=(_FROM_HERE, *reasons(found)),
@@ -264,7 +268,10 @@ def _terms(world: "World", what: "Access", reader: "Reader", policy: "Policy", r
 
 def _holds(what: "Access") -> tuple[dict[str, str], tuple[str, ...]]:
     if what.stack is None:
-        return {}, ("Holds were not asked for, because no stack was named: what is on hold may be shown as due.",)
+        return {}, (
+            "Holds were not asked for, because no stack was named: what is on hold may be shown as due.",
+            "What people restored was not looked up, because no stack was named: it may be shown as due.",
+        )
     return what.stack.ledger().holds(what.org_id), ()
 
 

@@ -1,6 +1,5 @@
 """Plans of a stack, as its operator finds them by name and sees them on the screen."""
 
-import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +17,15 @@ from cli.screen import NO, NOTE, plain, table
 from cli.trouble import Exit, Trouble
 from lifecycle.judgement.plan import Entry, Plan, entries
 from lifecycle.judgement.policy import Policy, Rule
-from lifecycle.usecases.applying import FRESH, Application, Part, application_in, application_key
+from lifecycle.usecases.applying import (
+    FRESH,
+    Application,
+    Part,
+    application_in,
+    application_key,
+    count_due,
+    what_differs,
+)
 from lifecycle.usecases.planning import key_of
 from lifecycle.usecases.sweep import Errand, Kind, newest_key
 from lifecycle.words.commands import one_line
@@ -57,10 +64,15 @@ def find(stack: Stack, name: str, org: str | None) -> Plan:
 
 
 def find_whole(stack: Stack, name: str, org: str | None) -> Plan:
-    """As `find`, but by nothing less than the whole hash: it is what somebody puts their name to."""
+    """As `find`, but by nothing less than the whole hash: it is what somebody puts their name to.
+
+    What its summary says is held against its lines, which the hash is of.
+    """
     if not _WHOLE.fullmatch(name.strip().lower()):
         raise Trouble("Give the whole hash of the plan, all 64 characters, as the report shows it.", Exit.USAGE)
-    return find(stack, name, org)
+    plan = find(stack, name, org)
+    with lines_of(stack, plan):
+        return plan
 
 
 def newest(stack: Stack, org: str | None) -> Plan:
@@ -94,14 +106,18 @@ def _read(stack: Stack, org_id: str, name: str) -> Plan:
 
 @contextmanager
 def lines_of(stack: Stack, plan: Plan) -> Iterator[Path]:
-    """Its lines, in a file for as long as it is needed, once they are known to be those it is named after."""
+    """Its lines, in a file for as long as it is needed.
+
+    Raises:
+        Trouble: They are not those that it is named after, or its summary says something else than they do.
+    """
     with TemporaryDirectory() as scratch:
         path = Path(scratch, "plan.jsonl")
         if not stack.objects().fetch(key_of(plan.org_id, plan.hash, "plan.jsonl"), path):
             raise Trouble(f"The lines of plan {plan.hash} are gone. Make a new plan.")
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != plan.hash:
-                raise Trouble(f"The lines of plan {plan.hash} are not what was planned. Make a new plan.")
+        wrong = what_differs(plan, path)
+        if wrong:
+            raise Trouble(wrong)
         yield path
 
 
@@ -132,11 +148,21 @@ def due_in(plan: Plan, part: Part) -> int:
     return sum(rule.due for rule in plan.rules if rule.irreversible is (part is Part.IRREVERSIBLE))
 
 
-def refused_for(plan: Plan, now: datetime) -> tuple[str, ...]:
-    """Why the stack would refuse to apply it, whoever asks; empty if nothing is known against it here."""
+def due_of_first(stack: Stack, plan: Plan, first: int) -> Mapping[Part, int]:
+    """How many of the oldest so many things each half of it acts on."""
+    with lines_of(stack, plan) as path:
+        return {part: count_due(path, part, first) for part in (Part.REVERSIBLE, Part.IRREVERSIBLE)}
+
+
+def refused_for(plan: Plan, now: datetime, *, first: int | None = None) -> tuple[str, ...]:
+    """Why the stack would refuse to apply it, whoever asks; empty if nothing is known against it here.
+
+    Where only the oldest `first` things are meant, caps do not measure the plan as a whole.
+    """
     old = now - plan.made_at > FRESH
     late = (f"It is older than {FRESH.days} days. Make a new plan.",) if old else ()
-    return *plan.unseen, *plan.stops, *late
+    stops = tuple(why for why in plan.stops if first is None or why not in plan.capped)
+    return *plan.unseen, *stops, *late
 
 
 def show(out: Console, plan: Plan) -> None:
@@ -200,7 +226,12 @@ def in_order(policy: Policy) -> Iterable[Rule]:
     return *policy.keeping, *policy.acting
 
 
-def send(target: Stack, plan: Plan, kind: Kind) -> Errand:
+def requester(target: Stack) -> str:
+    """Who AWS says is asking, as commands and records name them."""
+    return one_line(target.caller(), most=_REQUESTER)
+
+
+def send(target: Stack, plan: Plan, kind: Kind, *, first: int | None = None) -> Errand:
     """Hand an errand about a plan to the sweeps queue, in the name of who AWS says is asking."""
     queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
     if queue is None:
@@ -210,7 +241,8 @@ def send(target: Stack, plan: Plan, kind: Kind) -> Errand:
         org_id=plan.org_id,
         kind=kind,
         plan=plan.hash,
-        requested_by=one_line(target.caller(), most=_REQUESTER),
+        requested_by=requester(target),
+        first=first,
     )
     queue.send(errand.model_dump_json(exclude_none=True))
     return errand

@@ -80,7 +80,7 @@ def _undo_plan(
     world: "World", target: "Stack", name: str, org: str | None, *, yes: bool, timeout: float | None
 ) -> None:
     from cli import planning
-    from lifecycle.usecases.applying import Part, Stage
+    from lifecycle.usecases.applying import Part, Stage, undone_already
     from lifecycle.usecases.sweep import Kind
 
     plan = planning.find_whole(target, name, org)
@@ -89,21 +89,37 @@ def _undo_plan(
     done, lasting, back = (states[part] for part in (Part.REVERSIBLE, Part.IRREVERSIBLE, Part.TAKEN_BACK))
     _show(out, plan, done, lasting)
     if back.stage == Stage.DONE:
-        out.print(YES, "It has been taken back already.")
+        out.print(YES, "It has been taken back already, so nothing was sent.")
+        out.print(NOTE, plain(undone_already(back), most=2000), soft_wrap=True)
         return
-    if not done.sent and not any(rule.irreversible and rule.due for rule in plan.rules):
-        raise Trouble("Nothing was applied of it that could be undone, so nothing was sent.")
+    if not done.sent and not lasting.sent:
+        said = "Nothing was applied of it so far. Taken back, it never is, whoever has asked for it."
+        out.print(NOTE, said, soft_wrap=True)
     if done.stage in {Stage.FIRST, Stage.REST}:
-        said = "It is still being applied. The undo waits until that has ended; `lifecycle pause` stops it."
+        said = "It is still being applied. That stops now: a call that has begun is finished, then undone."
         out.print(NOTE, said, soft_wrap=True)
     if not yes:
         typer.confirm(f"Take the plan back, and undo what was done to {done.sent} things?", abort=True)
+    _take_back(world, target, plan)
+    out.print(YES, "taken back: from now on nothing more of it is done", soft_wrap=True)
     errand = planning.send(target, plan, Kind.UNDO)
     out.print(YES, "sent:", plain(errand.sweep_id), soft_wrap=True)
     out.print("  to pause    lifecycle pause --reason …", soft_wrap=True)
     out.print("  one outcome lifecycle explain ID", soft_wrap=True)
     if timeout is not None:
         _follow(world, target, plan, errand, timeout)
+
+
+def _take_back(world: "World", target: "Stack", plan: "Plan") -> None:
+    """Write it down where workers look right before each call: it counts from now on, whatever waits or is locked."""
+    from cli import planning
+    from lifecycle.adapters import plan_words
+    from lifecycle.adapters.rows import Contention
+
+    try:
+        plan_words.take_back(target.rows(), plan.org_id, plan.hash, by=planning.requester(target), at=world.clock())
+    except Contention as error:
+        raise Trouble("Somebody else is taking it back at this moment. Try again.") from error
 
 
 def _show(out: "Console", plan: "Plan", done: "Application", lasting: "Application") -> None:
@@ -135,6 +151,8 @@ def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", sec
             told = state
             mark = YES if state.stage == Stage.DONE else NOTE
             out.print(mark, f"taken back: {state.stage}, {state.sent} looked at", soft_wrap=True)
+            if state.why:
+                out.print(" ", plain(state.why, most=2000), soft_wrap=True)
         if state.stage == Stage.DONE:
             out.print("  The undos are carried out at the pace that Tallyfy allows.", soft_wrap=True)
             return

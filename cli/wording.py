@@ -9,6 +9,7 @@ from cli.planning import RED, in_order
 from cli.screen import plain
 from lifecycle.judgement.census import Asked
 from lifecycle.judgement.policy import Caps, Conditions, Doing, PlanCaps, Policy, Rule
+from lifecycle.words.capabilities import State
 
 
 def in_words(policy: Policy) -> Text:
@@ -41,7 +42,7 @@ def condition(name: str, value: Any, *, excludes: bool) -> str:  # noqa: ANN401 
 
 def _rule(number: int, rule: Rule) -> Iterator[Text]:
     keeps = rule.action is Doing.KEEP
-    what = Asked(rule.resource, rule.considers).name if not keeps else f"{rule.resource.label}, in any state"
+    what = f"{rule.resource.label}, in any state" if keeps else _considered(rule)
     head = Text(f"{number:>3}  {rule.name}: {rule.action} {what}")
     if rule.irreversible:
         head.append(" – cannot be undone: only by `lifecycle apply`, never by the schedule")
@@ -54,6 +55,12 @@ def _rule(number: int, rule: Rule) -> Iterator[Text]:
         yield Text(f"       at most {_caps(rule.caps)}")
 
 
+def _considered(rule: Rule) -> str:
+    """The things that a rule is asked about. The word active is left to the status."""
+    name = Asked(rule.resource, rule.considers).name
+    return name if rule.considers is State.ARCHIVED else name.removeprefix(f"{State.ACTIVE} ")
+
+
 def _clauses(first: str, more: str, conditions: Conditions, *, excludes: bool) -> Iterator[Text]:
     for place, name in enumerate(conditions.named):
         clause = condition(name, getattr(conditions, name), excludes=excludes)
@@ -63,7 +70,9 @@ def _clauses(first: str, more: str, conditions: Conditions, *, excludes: bool) -
 def _caps(caps: Caps | PlanCaps) -> str:
     parts = [f"{caps.count} things"] if caps.count is not None else []
     if caps.percent is not None:
-        parts.append(f"{caps.percent} % of those it is asked about")
+        few = caps.few if isinstance(caps, PlanCaps) else 0
+        allowed = f" (up to {few} are not counted in percent)" if few else ""
+        parts.append(f"{caps.percent} % of those it is asked about{allowed}")
     return " and ".join(parts)
 
 

@@ -6,6 +6,7 @@ Both say what they cost, and are to be called in a process of their own: its pea
 
 import gc
 import hashlib
+import io
 import json
 import random
 import resource
@@ -21,6 +22,7 @@ from urllib.parse import parse_qs, urlparse
 
 import requests
 from requests.adapters import BaseAdapter
+from urllib3 import HTTPResponse
 
 from lifecycle.adapters.approvals import Approvals
 from lifecycle.adapters.bus import MemoryBus
@@ -91,7 +93,8 @@ class Crowd(BaseAdapter):
         asked = urlparse(str(request.url))
         answer = requests.Response()
         answer.status_code, answer.url, answer.request = 200, str(request.url), request
-        answer._content = json.dumps(self._answer(asked.path, parse_qs(asked.query))).encode()
+        body = json.dumps(self._answer(asked.path, parse_qs(asked.query))).encode()
+        answer.raw = HTTPResponse(io.BytesIO(body), preload_content=False)
         return answer
 
     @override
@@ -350,11 +353,11 @@ def send_all(count: int, folder: Path, plan: str) -> Cost:
     night.remember_as_looked_at(plan)
     applying = night.sweep().applying()
     began, stage = time.monotonic(), ""
-    summary = applying.plan(ORG, plan)
-    while stage != Stage.DONE:
-        night.started = night.clock()
-        with suppress(Killed):
-            stage = applying.carry_on(summary, Part.REVERSIBLE, by="schedule", source="sweep").stage
+    with applying.opened(ORG, plan) as (summary, lines):
+        while stage != Stage.DONE:
+            night.started = night.clock()
+            with suppress(Killed):
+                stage = applying.carry_on(summary, lines, Part.REVERSIBLE, by="schedule", source="sweep").stage
     return Cost(
         things=summary.seen,
         due=summary.due,

@@ -165,9 +165,7 @@ def test_what_is_done_is_what_the_plan_says_and_everything_is_counted_once(
     }
     asked = {command.id: command.action for command in night.asked()}
     assert asked == ({} if plan.stops else meant)
-    assert bool(plan.stops) is (
-        len(due) > caps[0] or (len(due) > 10 and len(due) * 100 > caps[1] * (plan.seen - plan.failed))
-    )
+    assert bool(plan.stops) is (len(due) > caps[0] or len(due) * 100 > caps[1] * (plan.seen - plan.failed))
 
     # Each has one end, and what has an effect in Tallyfy is what the ledger calls done.
     ends = {command.id: night.world.intent(command.intent_id).status for command in night.asked()}

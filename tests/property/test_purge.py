@@ -142,7 +142,7 @@ class Life:
                 pass
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from([10, 29, 40, 40]), st.lists(STEPS, max_size=10), st.lists(STEPS, max_size=10))
 def test_nothing_is_deleted_unless_everything_holds_and_nothing_twice(
     days: int, before: list[Step], after: list[Step]

@@ -656,8 +656,8 @@ class TestRights:
         self, template: Template
     ) -> None:
         assert keys(template, "SweepFunction") == {
-            "dynamodb:GetItem": {"sweep#*", "pace#*", "intent#*", "approval#*", "audit#2*"},
-            "dynamodb:BatchGetItem": {"approval#*"},
+            "dynamodb:GetItem": {"sweep#*", "pace#*", "intent#*", "resource#*", "approval#*", "audit#2*"},
+            "dynamodb:BatchGetItem": {"approval#*", "resource#*"},
             "dynamodb:PutItem": {"sweep#*", "pace#*", "approval#*", "audit#2*"},
             "dynamodb:Query": {"holds#*"},
         }

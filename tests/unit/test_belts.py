@@ -58,10 +58,11 @@ WIDE = "[caps]\ncount = 100000\npercent = 100"
         ("{ percent = 10 }", 109, 11, "Rule 'r0' would act on 11 of 109 things, 11 %; its cap is 10 %."),
         ("{ percent = 99 }", 1000, 1000, "Rule 'r0' would act on 1000 of 1000 things, 100 %; its cap is 99 %."),
         ("{ percent = 100 }", 1000, 1000, None),
-        # few are not measured in percent, and are counted all the same
-        ("{ percent = 1 }", 10, 10, None),
+        # a cap that was written binds from the first thing
+        ("{ percent = 1 }", 10, 10, "Rule 'r0' would act on 10 of 10 things, 100 %; its cap is 1 %."),
+        ("{ percent = 50 }", 1, 1, "Rule 'r0' would act on 1 of 1 things, 100 %; its cap is 50 %."),
         ("{ percent = 1 }", 11, 11, "Rule 'r0' would act on 11 of 11 things, 100 %; its cap is 1 %."),
-        ("{ count = 9, percent = 1 }", 10, 10, "Rule 'r0' would act on 10 things; its cap is 9."),
+        ("{ count = 9, percent = 100 }", 10, 10, "Rule 'r0' would act on 10 things; its cap is 9."),
         ("", 0, 0, None),
         ("{ count = 1, percent = 1 }", 0, 0, None),
     ],
@@ -84,6 +85,11 @@ def test_a_rule_has_caps_of_its_own(cap: str, considered: int, due: int, said: s
         ("[caps]\ncount = 5", 1000, 5, None),
         ("", 10, 10, None),
         ("", 36, 11, f"{PLAN} 11 of 36 things, 31 %; its cap is 30 %."),
+        ("[caps]\npercent = 1", 10, 10, f"{PLAN} 10 of 10 things, 100 %; its cap is 1 %."),
+        ("[caps]\npercent = 30", 3, 1, f"{PLAN} 1 of 3 things, 34 %; its cap is 30 %."),
+        ("[caps]\npercent = 30\nfew = 1", 3, 1, None),
+        ("[caps]\nfew = 0", 3, 1, f"{PLAN} 1 of 3 things, 34 %; its cap is 30 %."),
+        ("[caps]\ncount = 500", 10, 10, None),
         ("", 37, 11, None),
     ],
 )
@@ -135,7 +141,7 @@ def test_a_cap_is_exact(considered: int, due: int, count: int, percent: int) -> 
     judged = policy(f"{{ count = {count}, percent = {percent} }}", head=WIDE)
     found = over(judged, (considered, due))
     share = due / considered * 100 if considered else 0
-    assert bool(found) is (due > count or (due > 10 and share > percent + 1e-9))
+    assert bool(found) is (due > count or share > percent + 1e-9)
     for why in found:
         assert "its cap is" in why
         if "%" in why:

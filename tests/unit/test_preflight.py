@@ -338,3 +338,26 @@ def test_caps_that_cap_nothing_are_noted(plan: str, rule: str, notes: list[tuple
     _, *found = of_policy(policy(f"{ARCHIVE}caps = {{ {rule} }}\n", caps=f"[caps]\n{plan}\n"))
     assert [(finding.what, finding.found) for finding in found] == notes
     assert all(finding.mark is NOTE and finding.todo for finding in found)
+
+
+# --- what people still work on ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("when", "resource", "warned"),
+    [
+        ("created_days = 90", "process", True),
+        ('created_days = 90\ntitle = ["x*"]', "process", True),
+        ("created_days = 90", "task", True),
+        ('created_days = 90\nstatus = ["complete"]', "process", False),
+        ('created_days = 90\nstatus = ["active"]', "process", False),
+        ("stalled_days = 90", "process", False),
+        ("completed_days = 90", "process", False),
+    ],
+)
+def test_a_rule_that_archives_what_people_still_work_on_is_noted(when: str, resource: str, *, warned: bool) -> None:
+    text = f'zone = "UTC"\n[[rules]]\nname = "old"\nresource = "{resource}"\naction = "archive"\n[rules.when]\n{when}\n'
+    judged = Policy.parse(text)
+    found = [finding for finding in of_policy(judged) if finding.what == "rule 'old'"]
+    assert [finding.mark for finding in found] == ([Mark.NOTE] if warned else [])
+    assert bool(judged.warnings) is warned

@@ -132,12 +132,59 @@ def test_what_the_stack_would_refuse_is_not_even_sent(desk: Desk, changes: dict[
     made_at = changes.get("made_at")
     if isinstance(made_at, timedelta):
         changes = {"made_at": desk.clock() - made_at}
-    plan = with_changes(desk, plan, **changes)
-    refusals = night.sweep().applying().refusals(plan, PLAN)
-    assert refused_for(plan, desk.clock()) == refusals
+    changed = plan.model_copy(update=changes)
+    assert refused_for(changed, desk.clock()) == night.sweep().applying().refusals(changed, PLAN)
+
+
+def test_a_plan_that_is_too_old_is_not_even_sent(desk: Desk) -> None:
+    _, plan = reported(desk)
+    desk.clock.advance(timedelta(days=7, seconds=1))
     result = desk.run("apply", plan.hash, "--yes")
-    assert len(errands(desk)) == (0 if refusals else 1)
-    assert all(why in re.sub(r"\s+", " ", result.output) for why in refusals)
+    assert (result.exit_code, errands(desk)) == (1, [])
+    assert "It is older than 7 days. Make a new plan." in re.sub(r"\s+", " ", result.output)
+
+
+def test_an_edited_summary_is_not_even_shown(desk: Desk) -> None:
+    """It says one thing where the lines say three: nobody is asked to agree to that."""
+    _, plan = reported(desk)
+    [rule] = plan.rules
+    with_changes(desk, plan, due=1, rules=(rule.model_copy(update={"due": 1}),))
+    result = desk.run("apply", plan.hash, typed="y\n")
+    assert (result.exit_code, errands(desk)) == (1, [])
+    assert "is not what its lines say" in re.sub(r"\s+", " ", result.output)
+    assert "Apply it to" not in result.output
+
+
+CAPPED = RULE.replace("count = 500", "count = 2")
+
+
+def test_a_plan_over_its_caps_is_begun_with_its_oldest_things(desk: Desk) -> None:
+    night, plan = reported(desk, policy=CAPPED.replace("percent = 100", "percent = 10"))
+    refused = desk.run("apply", plan.hash, "--yes")
+    assert (refused.exit_code, "--first N" in refused.output, errands(desk)) == (1, True, [])
+    working(desk, night)
+    result = desk.run("apply", plan.hash, "--first", "2", "--wait", typed="y\n")
+    assert (result.exit_code, "Apply it to the oldest 2 of 3 things?" in result.output) == (0, True), result.output
+    assert len(night.archived()) == 2
+    again = desk.run("apply", plan.hash, "--first", "2", "--yes")
+    assert "only the oldest 2: make a new plan" in re.sub(r"\s+", " ", again.output)
+
+
+def test_more_than_the_cap_on_the_count_is_refused_by_the_stack(desk: Desk) -> None:
+    night, plan = reported(desk, policy=CAPPED)
+    working(desk, night)
+    result = desk.run("apply", plan.hash, "--first", "3", "--yes", "--wait")
+    assert result.exit_code == 1
+    assert "--first 3 is more than the cap of 2." in re.sub(r"\s+", " ", result.output)
+    assert night.archived() == set()
+
+
+def test_what_was_taken_back_is_not_sent(desk: Desk) -> None:
+    _, plan = reported(desk)
+    assert desk.run("undo", "--plan", plan.hash, "--yes").exit_code == 0
+    desk.stack.origins["sweeps"].entries.clear()
+    result = desk.run("apply", plan.hash, "--yes")
+    assert (result.exit_code, "took it back" in result.output, errands(desk)) == (1, True, [])
 
 
 def test_a_policy_that_differs_here_is_noted(desk: Desk) -> None:

@@ -64,7 +64,7 @@ def test_a_thing_that_is_due_is_explained_condition_by_condition(desk: Desk, pol
     said = explained(desk, policy, RUN)
     for part in (
         f"process 'Run 1' {RUN}",
-        "state active, status complete",
+        "state not archived, status complete",
         "completed 2026-04-17 12:00 UTC",
         "owners 1001",
         "A sweep would archive it now. Rule 'completed': its status is complete; it was completed 45 days ago",
@@ -105,6 +105,17 @@ def test_what_was_archived_tells_who_did_it_when_and_why(desk: Desk, policy: str
         "archive: Rule 'completed'",
     ):
         assert part in said, part
+
+
+def test_what_a_person_restored_in_tallyfy_is_left_alone_and_the_intent_is_named(desk: Desk, policy: str) -> None:
+    night = swept(desk, mode=Mode.APPLY)
+    [command] = night.asked()
+    desk.clock.advance(timedelta(days=1))
+    night.world.simulator.organization.runs[RUN].restore(desk.clock())
+    said = explained(desk, policy, RUN)
+    assert "A sweep would leave it alone now. It was archived on 2026-06-01" in said
+    assert f"({command.intent_id}) and is not archived any more: somebody restored it in Tallyfy" in said
+    assert "does it fit? yes" in said
 
 
 def test_a_hold_is_the_reason_and_the_rules_are_shown_all_the_same(desk: Desk, policy: str) -> None:

@@ -80,9 +80,9 @@ def test_a_policy_is_said_in_words_in_the_order_in_which_it_is_asked(desk: Desk,
     assert result.exit_code == 0, result.output
     assert re.findall(r"^ +(\d)  ([a-z]+): (.+)$", result.output, re.MULTILINE) == [
         ("1", "audits", "keep process, in any state"),
-        ("2", "old", "archive active processes"),
-        ("3", "tags", "delete active tags – cannot be undone: only by `lifecycle apply`, never by the schedule"),
-        ("4", "stalled", "archive active processes"),
+        ("2", "old", "archive processes"),
+        ("3", "tags", "delete tags – cannot be undone: only by `lifecycle apply`, never by the schedule"),
+        ("4", "stalled", "archive processes"),
         ("5", "gone", "delete archived processes – cannot be undone: only by `lifecycle apply`, never by the schedule"),
     ]
     said = re.sub(r"\s+", " ", result.output)

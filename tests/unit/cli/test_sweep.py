@@ -100,7 +100,8 @@ def test_why_nothing_was_applied_is_told(desk: Desk) -> None:
     said = shown(desk, SWEEP)
     assert "not applied: The plan would act on 3 things; its cap is 2." in said
     assert "Only reported: see above." in said
-    assert "lifecycle apply" not in said
+    assert "--first 2. The rest stays due." in said
+    assert "to apply it" not in said
 
 
 def test_why_it_stopped_after_the_first_is_told(desk: Desk) -> None:

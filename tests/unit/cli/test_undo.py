@@ -167,11 +167,36 @@ class TestPlan:
         assert desk.run("undo", "--plan", plan.hash, typed=typed).exit_code == 1
         assert errands(desk) == []
 
-    def test_what_was_only_reported_cannot_be_undone(self, desk: Desk) -> None:
-        _, plan = applied(desk, mode=Mode.REPORT)
+    def test_what_was_only_reported_is_never_applied_any_more(self, desk: Desk) -> None:
+        """Somebody may have asked for it just now, and waits for its turn."""
+        night, plan = applied(desk, mode=Mode.REPORT)
+        night.apply(plan.hash)
         result = desk.run("undo", "--plan", plan.hash, "--yes")
-        assert (result.exit_code, "Nothing was applied of it that could be undone" in result.output) == (1, True)
-        assert errands(desk) == []
+        assert (result.exit_code, "Nothing was applied of it so far." in result.output) == (0, True), result.output
+        night.drain()
+        assert states(night) == {State.ACTIVE}
+        assert night.asked() == []
+
+    def test_it_counts_before_the_stack_has_read_the_message(self, desk: Desk) -> None:
+        night, plan = applied(desk, mode=Mode.REPORT)
+        night.apply(plan.hash)
+        night.turn(work=False)
+        assert len(night.asked()) == 5
+        assert desk.run("undo", "--plan", plan.hash, "--yes").exit_code == 0
+        night.work()
+        assert states(night) == {State.ACTIVE}
+        assert night.world.writes() == []
+
+    def test_what_another_undo_does_not_do_is_told(self, desk: Desk) -> None:
+        night, plan = applied(desk)
+        assert desk.run("undo", "--plan", plan.hash, "--yes").exit_code == 0
+        night.drain()
+        desk.clock.advance(timedelta(minutes=5))
+        night.world.simulator.organization.runs[runs(1)[0].id].archive(desk.clock())
+        result = desk.run("undo", "--plan", plan.hash, "--yes")
+        said = re.sub(r"\s+", " ", result.output)
+        assert (result.exit_code, "7 undos were sent." in said, errands(desk)) == (0, True, []), said
+        assert "Nothing more is sent: what was archived again since" in said
 
     def test_what_was_deleted_for_good_is_said_to_stay(self, desk: Desk) -> None:
         night, plan = applied(desk, policy=RULE + LASTING)
@@ -207,8 +232,12 @@ class TestPlan:
 
     def test_why_the_stack_refused_it_is_told(self, desk: Desk) -> None:
         night, plan = applied(desk)
-        night.objects.put(key_of(ORG, plan.hash, "plan.jsonl"), b"something else", kind="text/plain")
-        desk.while_waiting = lambda: working(night)
+
+        def spoil() -> None:
+            night.objects.put(key_of(ORG, plan.hash, "plan.jsonl"), b"something else", kind="text/plain")
+            working(night)
+
+        desk.while_waiting = spoil
         result = desk.run("undo", "--plan", plan.hash, "--yes", "--wait")
         assert (result.exit_code, "It was not undone." in result.output) == (1, True)
         assert "not what was planned" in result.output

@@ -450,6 +450,11 @@ def test_a_summary_that_is_none_is_refused(body: bytes) -> None:
         {"failed": 1},
         {"unseen": ["Something."]},
         {"ages": []},
+        {"due": 1, "kept": 11},
+        {"rules": []},
+        {"stops": ["Something."]},
+        {"capped": ["Something."]},
+        {"person": ["Something."]},
     ],
 )
 def test_a_summary_that_says_anything_else_than_the_lines_is_refused(change: dict[str, object]) -> None:
@@ -458,7 +463,7 @@ def test_a_summary_that_says_anything_else_than_the_lines_is_refused(change: dic
     _moved(night, plan, **change)
     night.apply(plan.hash)
     night.drain()
-    _refused(night, "Something." if "unseen" in change else f"What plan.json says of plan {plan.hash} is not")
+    _refused(night, f"What plan.json says of plan {plan.hash} is not")
 
 
 def test_nobody_can_take_from_a_plan_what_stops_it() -> None:
@@ -468,7 +473,7 @@ def test_nobody_can_take_from_a_plan_what_stops_it() -> None:
     _moved(night, plan, stops=[])
     night.apply(plan.hash)
     night.drain()
-    _refused(night, "The plan would act on 12 things; its cap is 5.")
+    _refused(night, "What plan.json says")
 
 
 def test_nobody_can_take_its_rules_either() -> None:
@@ -477,7 +482,24 @@ def test_nobody_can_take_its_rules_either() -> None:
     _moved(night, plan, stops=[], rules=[])
     night.apply(plan.hash)
     night.drain()
-    _refused(night, "policy.toml was changed")
+    _refused(night, "What plan.json says")
+
+
+def test_nobody_is_asked_about_a_summary_that_says_less_than_the_lines() -> None:
+    """It shows one thing to delete, and its lines name twelve. What can be undone in it was applied before."""
+    night = _night(0, policy=LASTING)
+    for number in range(1, 13):
+        night.world.add(Resource.RUN, _id(number), archived_days=61)
+    night.begin()
+    night.drain()
+    [plan] = night.plans()
+    assert plan.due == 12
+    rules = [rule.model_dump(mode="json") | {"due": min(rule.due, 1)} for rule in plan.rules]
+    _moved(night, plan, due=1, kept=plan.kept + 11, rules=rules)
+    night.apply(plan.hash)
+    night.drain()
+    _refused(night, "What plan.json says")
+    assert night.world.approvals.open(ORG) == []
 
 
 def test_nobody_can_make_an_incomplete_plan_complete() -> None:
@@ -634,12 +656,31 @@ def test_when_the_first_ones_were_all_rightly_left_alone_the_rest_goes_on(
 
 def test_when_people_had_restored_the_first_ones_the_rest_goes_on() -> None:
     night = _night(12)
+    night.begin()
+    while not night.plans():
+        night.turn(work=False)
     for number in range(1, 6):
         _restored_before(night, number)
-    night.begin()
     night.drain()
     assert _statuses(night) == {Status.SUPERSEDED: 5, Status.DONE: 7}
     assert night.archived() == {_id(number) for number in range(6, 13)}
+
+
+@pytest.mark.parametrize("change", [change for change, _ in SKIPS])
+def test_the_first_five_are_five_that_were_done(change: Callable[[Night, int], None]) -> None:
+    """A Tallyfy that says yes and archives nothing: after five calls the rest is stopped, not after 35."""
+    night = _night(40)
+    _first_sent(night)
+    for number in range(1, 6):
+        change(night, number)
+    before = night.archived()
+    while night.queue.entries:
+        night.turn()
+        for name in night.archived() - before:
+            night.world.simulator.organization.runs[name].restore(night.world.clock())
+    assert len(night.world.writes()) == 5
+    assert len(night.asked()) == 10
+    assert "read back it is active" in str(night.reports()[0]["stopped_by"])
 
 
 def test_of_what_is_due_each_is_done_skipped_or_failed_and_counted_once() -> None:
@@ -1148,7 +1189,7 @@ def test_a_plan_taken_back_brings_its_templates_back_and_archives_none_that_stil
 
 
 def test_a_plan_is_taken_back_from_what_waits_before_its_turn_comes() -> None:
-    """While it is being applied the undo waits. What was approved and is not done must not go on meanwhile."""
+    """What was approved and is not done must not go on meanwhile."""
     night = _lasting()
     plan = _planned(night)
     _approved(night, plan)
@@ -1156,7 +1197,7 @@ def test_a_plan_is_taken_back_from_what_waits_before_its_turn_comes() -> None:
     assert [command.action for command in night.asked() if command.capability.permanent]
     _take_back(night, plan)
     night.queue.entries.pop(next(iter(night.queue.entries)))  # The one who applies it comes back later.
-    assert not night.deliver()
+    assert night.deliver()
     night.work()
     assert {name: state for name, state in _left(night).items() if state is State.GONE} == {}
 
@@ -1199,3 +1240,95 @@ def _thing(**facts: object) -> Thing:
 def test_only_what_can_be_said_again_is_expected(facts: dict[str, object], expected: dict[str, object] | None) -> None:
     made = expectation(_thing(**facts))
     assert (made and made.model_dump()) == expected
+
+
+# --- the oldest of a plan that is over its caps ---
+
+FEW_AT_ONCE = POLICY.replace("count = 5000\npercent = 100", "count = 8\npercent = 10")
+
+
+def _first(night: Night, plan: Plan, first: int, by: str = "ada") -> None:
+    """What a person sends who begins with the oldest things of a plan."""
+    errand = {"sweep_id": f"apply-{by}-{first}", "org_id": ORG, "kind": "apply", "plan": plan.hash}
+    night.queue.send(json.dumps({**errand, "requested_by": by, "first": first}))
+
+
+def test_a_backlog_is_begun_with_its_oldest_things_and_the_rest_stays_due() -> None:
+    night = _night(30, policy=FEW_AT_ONCE)
+    for number in range(1, 31):  # the youngest by creation is the oldest by completion
+        night.world.simulator.organization.runs[_id(number)].completed_at = NOW - timedelta(days=40 + number)
+    plan = _planned(night)
+    assert plan.can_begin
+    assert plan.capped == plan.stops
+    assert any(f"lifecycle apply {plan.hash} --first 8" in note for note in plan.notes)
+    _first(night, plan, 8)
+    night.drain()
+    assert night.archived() == {_id(number) for number in range(23, 31)}
+    assert _letters(night) == []
+    records = [row.values for key, row in night.world.rows.table.items() if key.pk.startswith("audit#")]
+    assert any("only the oldest 8 of 30 things" in str(values) for values in records)
+    night.begin("the-next-night")
+    night.drain()
+    assert night.plans()[-1].due == 22
+
+
+@pytest.mark.parametrize(("first", "rule", "most"), [(9, "", 8), (4, "[rules.caps]\ncount = 3\n", 3)])
+def test_no_cap_on_a_count_is_passed_by_it(first: int, rule: str, most: int) -> None:
+    night = _night(30, policy=f"{FEW_AT_ONCE}{rule}")
+    plan = _planned(night)
+    _first(night, plan, first)
+    night.drain()
+    _refused(night, f"--first {first} is more than the cap of {most}.")
+
+
+def test_it_passes_nothing_but_caps() -> None:
+    night = _night(30, policy=FEW_AT_ONCE)
+    night.world.simulator.organization.members[1001].role = "light"
+    plan = _planned(night)
+    assert not plan.can_begin
+    _first(night, plan, 8)
+    night.drain()
+    [(code, reason)] = _letters(night)
+    assert code == Code.PLAN_STOPPED
+    assert "may not archive" in reason
+    assert night.archived() == set()
+
+
+def test_whoever_goes_on_with_it_begins_with_the_same() -> None:
+    night = _night(30, policy=FEW_AT_ONCE)
+    plan = _planned(night)
+    _first(night, plan, 7)
+    night.turn()
+    night.queue.entries.clear()
+    night.world.clock.advance(timedelta(hours=7))
+    _first(night, plan, 8, by="grace")
+    night.drain()
+    assert len(night.archived()) == 7
+    night.apply(plan.hash)
+    night.drain()
+    assert len(night.archived()) == 7
+
+
+def test_what_cannot_be_undone_among_the_oldest_waits_for_the_same_people() -> None:
+    night = _lasting()
+    night.policy = Policy.parse(LASTING.replace("percent = 100", "count = 6\npercent = 1"))
+    plan = _planned(night)
+    assert plan.can_begin
+    _first(night, plan, 6)
+    night.drain()
+    assert _left(night) == UNTOUCHED
+    for who in ("bob", "cleo"):
+        _press(night, plan, who)
+    night.drain()
+    assert len(_effects(night)) == 6
+    assert len(night.world.writes()) == 6
+
+
+def test_a_rule_that_archives_what_people_still_work_on_is_told_in_plan_and_report() -> None:
+    running = POLICY.replace('status = ["complete"]\ncompleted_days', "created_days")
+    assert running != POLICY
+    night = _night(2, policy=running)
+    plan = _planned(night)
+    assert any("although people may still work on it" in note for note in plan.notes)
+    page = (night.objects.get(key_of(ORG, plan.hash, "report.html")) or b"").decode()
+    assert "although people may still work on it" in page

@@ -9,6 +9,9 @@ import pytest
 
 from cli.local.simulator import Fault
 from cli.local.simulator.world import Run
+from lifecycle.adapters.plan_words import taken_back_key
+from lifecycle.adapters.rows import Change, Key
+from lifecycle.adapters.signals import Signal
 from lifecycle.judgement.approvals import Stand
 from lifecycle.judgement.decide import Mode
 from lifecycle.judgement.pace import Rate
@@ -343,9 +346,8 @@ def test_all_that_a_plan_did_is_taken_back_and_stays_so(later: timedelta) -> Non
     assert night.world.letters(archives[0].intent_id) == []
 
 
-@pytest.mark.parametrize("first", ["undo", "archive"])
-def test_what_still_waits_in_its_queue_does_not_stay_done(first: str) -> None:
-    """No worker has begun it, so no ledger knows of it; the undo finds it nevertheless."""
+def test_what_still_waits_in_its_queue_is_never_done() -> None:
+    """No worker has begun it, so no ledger knows of it; the workers hear of the undo right before each call."""
     night = _night(due=130, policy=REVERSIBLE)
     plan = _planned(night)
     night.apply(plan.hash)
@@ -360,14 +362,14 @@ def test_what_still_waits_in_its_queue_does_not_stay_done(first: str) -> None:
     while night.queue.entries:
         night.turn(work=False)
     undone = [entry.message.body for entry in night.bulk.entries.values()][125:]
-    assert len(undone) == 130
-    for body in (*undone, *waiting) if first == "undo" else (*waiting, *undone):
+    assert len(undone) == 5
+    for body in (*waiting, *undone):
         night.world.queue.send(body)
     night.world.drain(night.world.process(), most=2000)
     assert _archived(night) == set()
-    done = len([call for call in night.world.simulator.log.calls if call.acted])
-    # Some wait in line, and the other one of the two comes first.
-    assert done < 30 if first == "undo" else done > 240
+    assert len([call for call in night.world.simulator.log.calls if call.acted]) == 10
+    back = night.sweep().applying().undone(plan)
+    assert back.why == "5 undos were sent. Left alone: 125 not begun, and not done any more."
 
 
 def test_a_plan_that_is_half_applied_goes_no_further_once_it_was_taken_back() -> None:
@@ -390,8 +392,8 @@ def test_a_plan_that_is_half_applied_goes_no_further_once_it_was_taken_back() ->
     night.apply(plan.hash, by="cleo")
     night.drain()
     assert _archived(night) == set()
-    assert {code for code, _ in _letters(night)} == {Code.PLAN_STOPPED}
-    assert all("bob took it back" in reason for _, reason in _letters(night))
+    assert _letters(night) == [], "what people decided is no dead letter"
+    assert "bob took the plan back" in str(night.world.signals.notes[-1])
 
 
 def test_a_night_that_is_half_done_goes_no_further_once_its_plan_was_taken_back() -> None:
@@ -415,10 +417,11 @@ def test_a_night_that_is_half_done_goes_no_further_once_its_plan_was_taken_back(
         night.queue.send(body)
     night.drain()
     assert _archived(night) == set()
-    assert len(night.asked()) == 105 + 205
+    assert len(night.asked()) == 105 + 105
+    assert night.world.signals.counts[Signal.PLAN_STOPPED] == 0, "what people decided is no alarm"
 
 
-def test_a_batch_that_was_sent_and_never_counted_is_taken_back_too() -> None:
+def test_a_batch_that_was_sent_and_never_counted_is_not_done_either() -> None:
     night = _night(due=30, policy=REVERSIBLE)
     plan = _planned(night)
     night.apply(plan.hash)
@@ -433,7 +436,7 @@ def test_a_batch_that_was_sent_and_never_counted_is_taken_back_too() -> None:
     night.take_back(plan.hash)
     night.turn(work=False)
     undone = [entry.message.body for entry in night.bulk.entries.values()][len(waiting) :]
-    assert len(undone) == 30
+    assert len(undone) == 5
     for body in (*undone, *waiting):
         night.world.queue.send(body)
     night.world.drain(night.world.process(), most=500)
@@ -448,7 +451,7 @@ def test_an_apply_that_comes_after_the_undo_does_nothing() -> None:
     night.apply(plan.hash)
     night.drain()
     assert (_archived(night), night.world.writes()) == (set(), [])
-    assert [code for code, _ in _letters(night)] == [Code.PLAN_STOPPED]
+    assert _letters(night) == []
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -545,3 +548,179 @@ def test_a_dead_letter_of_a_plan_that_was_taken_back_is_not_done_when_it_is_sent
     night.world.drain(night.world.process())
     assert _archived(night) == set()
     assert night.world.intent(letter.intent_id).status is Status.SUPERSEDED
+
+
+# --- before any lock, and between any two calls -----------------------------------------------------------------------
+
+
+def _held_by(night: Night) -> object:
+    """Whose lock stands on the organization."""
+    return night.world.rows.table[Key(f"sweep#{ORG}", "current")].values["sweep_id"]
+
+
+def test_a_paused_apply_does_not_keep_its_plan_from_being_taken_back() -> None:
+    night = _night(due=300, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.turn()
+    assert len(_archived(night)) == 5
+    night.world.pacing.pause(ORG, "ada")
+    for _ in range(3):
+        night.turn()
+    night.take_back(plan.hash)
+    night.deliver()
+    assert (night.sweep().applying().undone(plan).stage, _held_by(night)) == ("done", ""), "others may go on"
+    night.drain()
+    assert (_held_by(night), _letters(night)) == ("", [])
+    night.world.pacing.resume(ORG)
+    night.work()
+    assert _archived(night) == set()
+    assert len(night.asked()) == 10, "five, and five undos"
+
+
+def test_an_apply_that_waits_for_a_lock_ends_once_its_plan_was_taken_back() -> None:
+    night = _night(due=12, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.mode = Mode.APPLY
+    night.begin("another-night")
+    night.deliver()
+    night.deliver()
+    night.apply(plan.hash)
+    night.deliver()
+    night.take_back(plan.hash)
+    night.drain()
+    assert plan.hash not in {command.plan for command in night.asked()}
+    assert night.sweep().applying().undone(plan).stage == "done"
+
+
+@pytest.mark.parametrize("batch", range(1, 5))
+def test_taken_back_between_any_two_batches_it_sends_no_more(batch: int) -> None:
+    night = _night(due=330, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.turn()
+    seen: list[int] = []
+
+    def count() -> None:
+        seen.append(1)
+        if len(seen) == batch:
+            night.after_step = lambda: None
+            night.world.rows.insert(Change(taken_back_key(ORG, plan.hash), {"requested_by": "bob", "stage": "rest"}, 0))
+
+    night.after_step = count
+    while night.queue.entries and len(seen) < batch:
+        night.turn(work=False)
+    sent = len(night.asked())
+    night.drain(work=False)
+    assert len(night.asked()) == sent == 5 + min(100 * batch, 325)
+    night.work()
+    assert len(_archived(night)) == 5, "those that were done before"
+
+
+def test_a_plan_taken_back_while_its_commands_are_carried_out_stops_after_the_call_under_way() -> None:
+    night = _night(due=30, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.turn()
+    while len(night.bulk.entries) < 25:
+        night.turn(work=False)
+    calls: list[str] = []
+
+    def third(call: str) -> None:
+        calls.append(call)
+        if len(calls) == 3:
+            night.world.rows.insert(Change(taken_back_key(ORG, plan.hash), {"requested_by": "bob", "stage": "rest"}, 0))
+
+    night.world.before_write = third
+    night.work()
+    assert len(calls) == 3, "the one that had begun, and no more"
+    night.world.before_write = lambda _: None
+    night.queue.entries.clear()
+    night.take_back(plan.hash)
+    night.drain()
+    assert _archived(night) == set()
+
+
+def test_what_somebody_archived_by_hand_since_is_left_alone_by_the_undo() -> None:
+    """Of the plan it was never done: neither by the command that waits nor by the undo is it brought back."""
+    night = _night(due=12, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.turn()
+    while len(night.bulk.entries) < 7:
+        night.turn(work=False)
+    _run(night, _id(12)).archive(night.world.clock())
+    night.take_back(plan.hash)
+    night.drain()
+    assert _archived(night) == {_id(12)}
+
+
+def test_taken_back_again_it_says_what_it_does_not_do() -> None:
+    night = _night(due=7, policy=REVERSIBLE)
+    plan = _applied(night)
+    night.take_back(plan.hash)
+    night.drain()
+    undo = next(command for command in night.asked() if command.undoes)
+    again = night.world.operating().undoing.undo(undo.intent_id, by="ada", person=night.world.people.people["ada"])
+    night.world.drain(night.world.process())
+    assert night.world.intent(again).status is Status.DONE
+    asked = len(night.asked())
+    night.take_back(plan.hash, by="cleo")
+    night.drain()
+    assert len(night.asked()) == asked
+    told = [detail for name, detail in night.world.bus.announced if name == "lifecycle.plan.taken_back"]
+    assert [detail["sent"] for detail in told] == ["7", "0"]
+    assert "whose undo was undone, stays as it is" in str(told[1]["stopped_by"])
+    assert _archived(night) == {undo.id}
+
+
+def test_what_was_undone_one_by_one_before_is_not_undone_again_with_its_plan() -> None:
+    night = _night(due=2, policy=REVERSIBLE)
+    plan = _applied(night)
+    [one, _] = night.asked()
+    undoing = night.world.operating().undoing
+    undo = undoing.undo(one.intent_id, by="ada", person=night.world.people.people["ada"])
+    night.world.drain(night.world.process())
+    undoing.undo(undo, by="ada", person=night.world.people.people["ada"])
+    night.world.drain(night.world.process())
+    night.world.clock.advance(timedelta(minutes=1))
+    night.take_back(plan.hash)
+    night.drain()
+    assert _archived(night) == {one.id}
+    back = night.sweep().applying().undone(plan)
+    assert back.why == "1 undos were sent. Left alone: 1 undone before; whatever was done to it since stays."
+
+
+def test_a_paused_night_gives_up_its_lock_once_its_plan_was_taken_back() -> None:
+    night = _night(due=12, policy=REVERSIBLE)
+    night.begin()
+    while not night.asked():
+        night.turn(work=False)
+    night.world.pacing.pause(ORG, "ada")
+    night.turn(work=False)
+    [plan] = night.plans()
+    night.take_back(plan.hash)
+    night.deliver()
+    assert _held_by(night) == ""
+    night.world.pacing.resume(ORG)
+    night.drain()
+    assert (_archived(night), _letters(night)) == (set(), [])
+    assert night.world.signals.counts[Signal.PLAN_STOPPED] == 0
+
+
+def test_a_row_that_says_less_than_ours_takes_the_plan_back_as_well() -> None:
+    night = _night(due=2, policy=REVERSIBLE)
+    plan = _applied(night)
+    night.world.rows.write(Change(taken_back_key(ORG, plan.hash), {}, 0))
+    night.take_back(plan.hash)
+    night.drain()
+    assert _archived(night) == set()
+
+
+def test_every_command_of_a_plan_names_it() -> None:
+    night = _night()
+    plan, people = _asked(night)
+    for who in ("bob", "cleo"):
+        people.press("approve", plan.hash, who)
+    night.drain()
+    assert {command.plan for command in night.asked()} == {plan.hash}

@@ -886,12 +886,12 @@ def restored(night: Night) -> Night:
 def test_what_was_restored_is_left_to_people_every_night_without_a_dead_letter(restored: Night) -> None:
     for number in range(40):
         restored.world.clock.advance(timedelta(days=1))
-        asked = _night(restored, f"night-{number}")
-        assert asked is not None
-        row = restored.world.intent(asked.intent_id)
-        assert (row.status, row.code, row.owed) == (Status.SUPERSEDED, Code.TAKEN_BACK, ())
-        assert "restored after it had been completed" in row.reason
-        assert restored.world.announced(asked.intent_id) == ["superseded"]
+        assert _night(restored, f"night-{number}") is None
+        plan = restored.plans()[-1]
+        [entry] = [entry for entry in restored.entries(plan) if entry.thing.id == _id(1)]
+        assert (entry.decision.action, entry.decision.kind) == (None, "restored by a person")
+        assert "int_" in entry.decision.reason
+        assert plan.kept_by["restored by a person"] == 1
     assert restored.world.state(Resource.RUN, _id(1)) is State.ACTIVE
     assert len([call for call in restored.world.writes() if call.id == _id(1)]) == 2
     assert len(restored.reports()) == 41
@@ -908,12 +908,68 @@ def test_what_was_completed_again_after_it_was_restored_is_archived_again(restor
     assert restored.world.state(Resource.RUN, _id(1)) is State.ARCHIVED
 
 
-def test_what_a_person_archived_after_restoring_it_is_no_longer_left_to_people(restored: Night) -> None:
+def test_what_was_restored_in_tallyfy_is_left_to_people_whoever_archived_it(restored: Night) -> None:
     _by_hand(restored, Action.ARCHIVE)
-    restored.world.simulator.organization.runs[_id(1)].restore(restored.world.clock())  # in Tallyfy itself
-    asked = _night(restored, "the-second-night")
-    assert asked is not None
-    assert restored.world.intent(asked.intent_id).code == Code.ACTED
+    restored.world.simulator.organization.runs[_id(1)].restore(restored.world.clock())
+    for number in range(3):
+        restored.world.clock.advance(timedelta(days=1))
+        assert _night(restored, f"night-{number}") is None
+    [entry] = [entry for entry in restored.entries(restored.plans()[-1]) if entry.thing.id == _id(1)]
+    assert "somebody restored it in Tallyfy" in entry.decision.reason
+    assert restored.world.state(Resource.RUN, _id(1)) is State.ACTIVE
+
+
+def test_an_older_plan_does_not_archive_again_what_was_restored_in_tallyfy(night: Night) -> None:
+    """Two plans name it. One was applied, and somebody restored it in Tallyfy; then the other one is applied."""
+    night.mode = Mode.REPORT
+    for name in ("one", "other"):
+        night.begin(name)
+        night.drain()
+        night.world.clock.advance(timedelta(hours=1))
+    one, other = night.plans()
+    night.apply(one.hash)
+    night.drain()
+    night.world.clock.advance(timedelta(hours=1))
+    night.world.simulator.organization.runs[_id(1)].restore(night.world.clock())
+    night.apply(other.hash)
+    night.drain()
+    assert night.world.state(Resource.RUN, _id(1)) is State.ACTIVE
+    [asked] = [command for command in night.asked() if (command.id, command.plan) == (_id(1), other.hash)]
+    row = night.world.intent(asked.intent_id)
+    assert (row.status, row.code) == (Status.SUPERSEDED, Code.TAKEN_BACK)
+
+
+@pytest.mark.parametrize("in_tallyfy", [False, True])
+def test_what_people_restored_is_neither_due_nor_counted_against_a_cap(night: Night, in_tallyfy: bool) -> None:  # noqa: FBT001 - a case
+    """Eight such things and a cap of ten: what is due tonight goes, and so does what is due on every later night."""
+    runs = night.world.simulator.organization.runs
+    for number in range(6000, 6006):
+        night.world.add(Resource.RUN, _id(number))
+        runs[_id(number)].status, runs[_id(number)].completed_at = "complete", NOW - timedelta(days=45)
+    night.begin("the-first-night")
+    night.drain()
+    night.world.clock.advance(timedelta(minutes=5))
+    taken_back = sorted(night.archived())
+    assert len(taken_back) == 8
+    for name in taken_back:
+        if in_tallyfy:
+            runs[name].restore(night.world.clock())
+        else:
+            night.world.send(night.world.command(Resource.RUN, name, Action.RESTORE, f"back {name}"))
+    night.world.drain(night.world.process())
+    night.policy = Policy.parse(POLICY.replace("count = 5000", "count = 10"))
+    for late in range(2):
+        night.world.clock.advance(timedelta(days=1))
+        for number in range(3):
+            name = _id(7000 + 10 * late + number)
+            night.world.add(Resource.RUN, name)
+            runs[name].status, runs[name].completed_at = "complete", night.world.clock() - timedelta(days=45)
+        night.begin(f"a-later-night-{late}")
+        night.drain()
+        plan = night.plans()[-1]
+        # Number 3 is old enough on the first of these nights.
+        assert (plan.due, plan.stops, plan.kept_by["restored by a person"]) == (4 - late, (), 8)
+    assert {name for name in taken_back if runs[name].archived_at is not None} == set()
 
 
 def test_a_person_may_archive_what_a_person_restored(restored: Night) -> None:
@@ -922,11 +978,12 @@ def test_a_person_may_archive_what_a_person_restored(restored: Night) -> None:
 
 
 def test_a_restore_while_the_command_of_the_sweep_waits_is_heeded(night: Night) -> None:
-    night.world.simulator.organization.runs[_id(1)].archive(NOW - timedelta(days=1))
-    _by_hand(night, Action.RESTORE)
     _start(night)
     night.deliver()
-    night.world.clock.advance(timedelta(hours=1))
+    while not night.plans():
+        night.turn(work=False)
+    for action in (Action.ARCHIVE, Action.RESTORE):
+        _by_hand(night, action)
     night.drain()
     asked = next(command for command in night.asked() if command.id == _id(1))
     assert night.world.intent(asked.intent_id).code == Code.TAKEN_BACK

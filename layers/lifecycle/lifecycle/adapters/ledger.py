@@ -5,7 +5,7 @@ the versions it has seen. It is the same code over DynamoDB and over memory. Eac
 is set or lifted, is written together with its record: see ``lifecycle.adapters.trail``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -13,11 +13,13 @@ from enum import Enum
 from typing import Literal
 
 from lifecycle.adapters.pacing import pace_key
+from lifecycle.adapters.plan_words import is_taken_back, taken_back_by, taken_back_key
 from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows, Value
 from lifecycle.adapters.trail import entry, untaken
 from lifecycle.judgement import transitions
 from lifecycle.judgement.audit import Record, What, concluded
 from lifecycle.judgement.holds import Holds, keys_of
+from lifecycle.judgement.restored import Newest
 from lifecycle.judgement.transitions import (
     Busy,
     Claimed,
@@ -216,7 +218,7 @@ class Ledger:
             _resource_key(intent.org_id, thing, intent.id),
             _word_key(intent.org_id, thing, intent.id),
             pace_key(intent.org_id),
-            _plan_key(intent.org_id, plan or "none"),
+            taken_back_key(intent.org_id, plan or "none"),
         ]
         hold_keys = keys_of(seen)
         known = [Key(_holds_of(intent.org_id), key) for key in hold_keys or ()]
@@ -259,8 +261,8 @@ class Ledger:
 
     def plan_undone_by(self, org_id: str, plan: str) -> str:
         """Who took a plan back; empty if nobody did."""
-        [row] = self._rows.read(_plan_key(org_id, plan))
-        return str(row.values.get("requested_by") or "Somebody") if row else ""
+        [row] = self._rows.read(taken_back_key(org_id, plan))
+        return taken_back_by(row) if row is not None and is_taken_back(row) else ""
 
     def word(self, org_id: str, resource: Resource, thing_id: str) -> Word | None:
         """The newest restore that was accepted for a thing."""
@@ -355,6 +357,12 @@ class Ledger:
         [row] = self._rows.read(_intent_key(intent_id))
         intent = _read(IntentRow, row)
         return Ended(intent, _version(row)) if intent else None
+
+    def newest_on(self, org_id: str, things: Sequence[Thing]) -> dict[tuple[Resource, str], Newest]:
+        """The newest command concluded on each of these things; one that the ledger does not know is left out."""
+        rows = self._rows.read(*(_resource_key(org_id, thing.resource, thing.id) for thing in things))
+        found = {(thing.resource, thing.id): _read(ResourceRow, row) for thing, row in zip(things, rows, strict=True)}
+        return {name: row.newest_word for name, row in found.items() if row is not None and row.newest_action}
 
     def hold_on(self, org_id: str, thing: Thing, *, tags: frozenset[str], since: int | None = None) -> str | None:
         """Why a thing is held, or ``None``. ``tags`` are the policy's hold tags.
@@ -515,11 +523,6 @@ def _word_key(org_id: str, resource: Resource, thing_id: str) -> Key:
     return Key(f"word#{org_id}#{resource}#{thing_id}", "word")
 
 
-def _plan_key(org_id: str, plan: str) -> Key:
-    """Where it is recorded that a plan was taken back."""
-    return Key(f"sweep#{org_id}", f"plan#{plan}#taken-back")
-
-
 def _hold_key(org_id: str, kind: HoldKind, name: str) -> Key:
     return Key(_holds_of(org_id), f"{kind}#{name}")
 
@@ -583,10 +586,9 @@ def restored(by: str, intent_id: str) -> End:
 
 
 def _plan_undone(row: Row | None) -> End | None:
-    if row is None:
+    if row is None or not is_taken_back(row):
         return None
-    by = row.values.get("requested_by") or "Somebody"
-    return End(Status.SUPERSEDED, Code.UNDONE, f"{by} took its plan back before it was carried out.")
+    return End(Status.SUPERSEDED, Code.UNDONE, f"{taken_back_by(row)} took its plan back before it was carried out.")
 
 
 def _word(row: Row | None) -> Word | None:

@@ -39,6 +39,7 @@ class What(StrEnum):
     PLAN_MADE = "plan.made"
     PLAN_APPLIED = "plan.applied"
     PLAN_STOPPED = "plan.stopped"
+    PLAN_TAKEN_BACK = "plan.taken_back"
     EXPORT_VERIFIED = "export.verified"
     EXPORT_ERASED = "export.erased"
     UNREADABLE = "record.unreadable"

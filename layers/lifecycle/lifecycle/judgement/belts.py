@@ -6,15 +6,21 @@ A cap is never applied to a part: over it, nothing is done.
 from collections.abc import Iterator
 
 from lifecycle.judgement.plan import Totals
-from lifecycle.judgement.policy import Policy
+from lifecycle.judgement.policy import Caps, PlanCaps, Policy
 
 _FEW = 10
-"""Up to so many things are not measured in percent: one of three is a third."""
+"""So many more things are no growth, whatever they are in percent."""
 
 
 def over_caps(totals: Totals, policy: Policy) -> tuple[str, ...]:
     """Each cap that is exceeded, as a sentence; empty if all is within them."""
     return tuple(_over(totals, policy))
+
+
+def most_first(policy: Policy) -> int:
+    """The most that ``lifecycle apply --first`` may be told: no cap on a count is ever passed by it."""
+    counts = (rule.caps.count for rule in policy.acting if rule.caps is not None and rule.caps.count is not None)
+    return min((policy.caps.count, *counts))
 
 
 def grows(due: int, before: int, policy: Policy) -> str | None:
@@ -36,13 +42,14 @@ def _over(totals: Totals, policy: Policy) -> Iterator[str]:
             considered += counted.considered
         if rule.caps is not None:
             what = f"Rule '{rule.name}'"
-            yield from _beyond(what, counted.due, counted.considered, rule.caps.count, rule.caps.percent)
-    yield from _beyond("The plan", totals.due, considered, policy.caps.count, policy.caps.percent)
+            yield from _beyond(what, counted.due, considered=counted.considered, caps=rule.caps, few=0)
+    yield from _beyond("The plan", totals.due, considered=considered, caps=policy.caps, few=policy.caps.few)
 
 
-def _beyond(what: str, due: int, considered: int, count: int | None, percent: int | None) -> Iterator[str]:
-    if count is not None and due > count:
-        yield f"{what} would act on {due} things; its cap is {count}."
-    if percent is not None and due > _FEW and due * 100 > considered * percent:
+def _beyond(what: str, due: int, *, considered: int, caps: Caps | PlanCaps, few: int) -> Iterator[str]:
+    """Up to ``few`` things are not measured in percent: one of three is a third."""
+    if caps.count is not None and due > caps.count:
+        yield f"{what} would act on {due} things; its cap is {caps.count}."
+    if caps.percent is not None and due > few and due * 100 > considered * caps.percent:
         share = -(-due * 100 // max(considered, 1))
-        yield f"{what} would act on {due} of {considered} things, {share} %; its cap is {percent} %."
+        yield f"{what} would act on {due} of {considered} things, {share} %; its cap is {caps.percent} %."

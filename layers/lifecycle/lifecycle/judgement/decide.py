@@ -159,7 +159,9 @@ def _by_rules(thing: Thing, policy: Policy, judge: Callable[[Rule], Judged]) -> 
         kind = "excluded" if excluded else unclear.kind
         return Decision(None, kind, f"{_said(rule, [unclear])}, so it is kept.", rule.name)
     if not missed:
-        return Decision(None, "no rule", f"No rule acts on a {thing.resource.label} that is {thing.state}.")
+        # "Active" is also a status: a process that is complete and not archived would be called active here.
+        state = "not archived" if thing.state is State.ACTIVE else thing.state
+        return Decision(None, "no rule", f"No rule acts on a {thing.resource.label} that is {state}.")
     return _missed(missed[0], len(missed) - 1)
 
 

@@ -71,6 +71,8 @@ class Closing(Totals):
     """What could not be seen. A plan that says so is incomplete and is never applied."""
     stops: tuple[str, ...] = ()
     """Why it is not applied."""
+    capped: tuple[str, ...] = ()
+    """Those of ``stops`` that are caps: a person may still apply the oldest things of it."""
     person: tuple[str, ...] = ()
     """Why only a person may apply it."""
 
@@ -97,6 +99,11 @@ class Plan(Heading, Closing):
     notes: tuple[str, ...] = ()
     per_minute: int
     estimated_minutes: int
+
+    @property
+    def can_begin(self) -> bool:
+        """Whether caps alone stop it, so that a person may apply its oldest things with ``--first``."""
+        return bool(self.capped) and not self.unseen and set(self.stops) == set(self.capped)
 
 
 @dataclass(frozen=True, slots=True)

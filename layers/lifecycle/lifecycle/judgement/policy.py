@@ -70,6 +70,10 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+_FEW = 10
+"""Of the built-in percentage. One of three things is a third."""
+
+
 class Doing(StrEnum):
     """What a rule does to what it fits."""
 
@@ -155,6 +159,14 @@ class PlanCaps(_Table):
 
     count: Count = 1000
     percent: Percent = 30
+    few: Annotated[int, Field(strict=True, ge=0)] = _FEW
+    """Up to so many things are not measured in percent. A percentage that was written binds from the first thing,
+    unless this was written as well."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_binds(cls, said: object) -> object:
+        return {"few": 0, **said} if isinstance(said, dict) and "percent" in said else said
 
 
 class Rule(_Table):
@@ -172,6 +184,12 @@ class Rule(_Table):
     def capability(self) -> Capability:
         """What a rule that acts asks for. Not for one that keeps."""
         return capability(self.resource, Action(self.action.value))
+
+    @property
+    def takes_running(self) -> bool:
+        """Whether it archives what people may still work on: it asks for no status, completion or standstill."""
+        asked = {"status", "completed_days", "stalled_days"} & set(self.when.named)
+        return self.action is Doing.ARCHIVE and self.resource in {Resource.RUN, Resource.TASK} and not asked
 
     @property
     def considers(self) -> State:
@@ -242,6 +260,16 @@ class Policy(OperatorsFile):
     def acting(self) -> tuple[Rule, ...]:
         """The rules that act, in order."""
         return tuple(rule for rule in self.rules if rule.action is not Doing.KEEP)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed and seldom meant, as sentences."""
+        return tuple(
+            f"Rule '{rule.name}' archives a {rule.resource.label} although people may still work on it. "
+            'Write status = ["complete"] if only finished ones are meant.'
+            for rule in self.acting
+            if rule.takes_running
+        )
 
     @property
     def keeping(self) -> tuple[Rule, ...]:

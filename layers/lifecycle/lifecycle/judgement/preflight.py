@@ -105,7 +105,7 @@ def of_token(stored_at: datetime | None, now: datetime) -> Finding:
 
 def of_policy(policy: Policy) -> tuple[Finding, ...]:
     """What the policy does at all, and whether its caps can stop anything."""
-    return _summary(policy), *_caps(policy)
+    return _summary(policy), *_caps(policy), *_running(policy)
 
 
 def _organization(account: Account) -> Finding:
@@ -195,6 +195,18 @@ def _caps(policy: Policy) -> Iterator[Finding]:
         if wide:
             yield Finding(
                 Mark.NOTE, f"caps of rule '{rule.name}'", ", ".join(wide), "Write smaller ones, or leave them out."
+            )
+
+
+def _running(policy: Policy) -> Iterator[Finding]:
+    for rule in policy.acting:
+        if rule.takes_running:
+            found = f"it archives a {rule.resource.label} although people may still work on it"
+            yield Finding(
+                Mark.NOTE,
+                f"rule '{rule.name}'",
+                found,
+                'Write status = ["complete"] (or completed_days, or stalled_days) if that is not meant.',
             )
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from lifecycle.judgement import restored
 from lifecycle.words.capabilities import Action
 from lifecycle.words.commands import PLAN, SWEEP, Command
 from lifecycle.words.errors import Code
@@ -108,6 +109,11 @@ class ResourceRow:
     def newest(self) -> "Order":
         """The place of the newest command concluded, in the order of commands."""
         return order(self.newest_concluded, self.newest_action, self.newest_intent)
+
+    @property
+    def newest_word(self) -> restored.Newest:
+        """What was done last. A row of an earlier release knows only when that was issued."""
+        return restored.Newest(self.newest_action, self.newest_at or self.newest_concluded, self.newest_intent)
 
 
 class Order(NamedTuple):
@@ -395,8 +401,7 @@ def _overtaken(intent: IntentRow, resource: ResourceRow, holder: IntentRow | Non
 def _taken_back(resource: ResourceRow, command: Command) -> bool:
     """Whether somebody restored the thing, and it has not been completed again since."""
     completed_at = command.expect.completed_at if command.expect else None
-    restored = resource.newest_action == Action.RESTORE
-    return restored and (completed_at is None or millis(completed_at) <= resource.newest_concluded)
+    return restored.restored(completed_at, resource.newest_word)
 
 
 def _first(command: Command) -> IntentRow:

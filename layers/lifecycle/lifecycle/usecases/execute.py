@@ -15,6 +15,7 @@ from lifecycle.adapters.ledger import Claim, Ended, LastWords, Ledger, restored
 from lifecycle.adapters.queues import Later, Message, Queue
 from lifecycle.adapters.signals import Signal, Signals
 from lifecycle.adapters.tallyfy import Tallyfy
+from lifecycle.judgement import restored as restored_rule
 from lifecycle.judgement import waiting
 from lifecycle.judgement.guards import Circumstances, Ruling, Undone, Verdict, rule
 from lifecycle.judgement.sources import Sources
@@ -34,7 +35,7 @@ from lifecycle.usecases.budget import Budget
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.usecases.safeguards import Parked, Safeguards, what_would_go
 from lifecycle.words.capabilities import Action, Capability, State
-from lifecycle.words.commands import PLAN, Command, Find, describe, is_of_a_newer_release
+from lifecycle.words.commands import PLAN, SWEEP, Command, Find, describe, is_of_a_newer_release
 from lifecycle.words.errors import Ambiguous, Code, Poison, Rejected, Retryable, Throttled, TokenRefused
 from lifecycle.words.things import Thing
 
@@ -231,6 +232,9 @@ class Worker:
     def _look_then_act(self, attempt: "_Attempt") -> End:
         command = attempt.command
         seen, ruling = self._look(attempt)
+        kept = self._restored(attempt, seen)
+        if kept is not None:
+            return kept
         may_come_to_it = ruling.verdict is Verdict.ACT or ruling.until is not None
         if seen is None or not may_come_to_it:
             self._believe(attempt, ruling)
@@ -238,6 +242,16 @@ class Worker:
         if self.safeguards is not None and command.capability.permanent:
             return self._destroy(attempt, seen, ruling, self.safeguards)
         return _without_acting(ruling) or self._act(attempt, seen, _counts(seen))
+
+    def _restored(self, attempt: "_Attempt", seen: Thing | None) -> End | None:
+        """How a sweep's archive ends of a thing that a person restored: also of a plan that was made before that."""
+        command = attempt.command
+        swept = command.source in {SWEEP, PLAN} and command.action is Action.ARCHIVE
+        if seen is None or not swept or attempt.in_doubt:
+            return None
+        why = restored_rule.by_a_person(seen, attempt.claim.rows.resource.newest_word)
+        reason = f"{why} A sweep does not take that back."
+        return End(Status.SUPERSEDED, Code.TAKEN_BACK, reason) if why else None
 
     def _destroy(self, attempt: "_Attempt", seen: Thing, ruling: Ruling, safeguards: Safeguards) -> End:
         """Delete for good what was approved, once its export was read back and it is still what it was."""
@@ -437,6 +451,11 @@ class _Attempt:
 
     command: Command
     claim: Claim
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether an earlier attempt of this command may have acted."""
+        return self.claim.rows.intent.maybe_acted
 
 
 _CHANGED = End(Status.REJECTED, Code.CHANGED, "It was changed while it was exported, so it is not deleted.")

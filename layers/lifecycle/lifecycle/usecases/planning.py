@@ -1,22 +1,31 @@
 """From what was read to a plan: decide on each thing, write the lines, name them by their hash, draw the report."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import batched
 from pathlib import Path
 
 from lifecycle.adapters.objects import Objects
 from lifecycle.judgement import report
-from lifecycle.judgement.belts import grows, over_caps
+from lifecycle.judgement import restored as restored_rule
+from lifecycle.judgement.belts import grows, most_first, over_caps
 from lifecycle.judgement.census import Asked, Census
-from lifecycle.judgement.decide import Mode, decide
+from lifecycle.judgement.decide import Decision, Mode, decide
 from lifecycle.judgement.holds import Holds
 from lifecycle.judgement.mentions import Mentions
 from lifecycle.judgement.plan import Closing, Entry, Heading, Plan, Totals, Writer, entries
 from lifecycle.judgement.policy import Policy
+from lifecycle.judgement.restored import Newest
 from lifecycle.usecases.budget import CALLS
 from lifecycle.usecases.inventory import Inventory, id_bytes
+from lifecycle.words.capabilities import Action, Resource
 from lifecycle.words.things import Thing
+
+type NewestOn = Callable[[Sequence[Thing]], Mapping[tuple[Resource, str], Newest]]
+"""Asks the ledger for the newest command concluded on each of up to a hundred things."""
+
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +38,8 @@ class Terms:
     mode: Mode
     policy: Policy
     holds: Holds
+    newest_on: NewestOn | None = None
+    """``None`` where there is no ledger to ask: then nobody knows what people restored."""
     before: Policy | None = None
     org_name: str | None = None
     stops: tuple[str, ...] = ()
@@ -105,28 +116,65 @@ def _write(
         file.write(writer.begin())
         for _, census in lists:
             writer.fail(census.unreadable)
-        for thing in seen:
-            decision = decide(thing, policy, terms.holds, heading.made_at)
-            mentions.meet(thing)
-            if terms.before is not None:
-                before += decide(thing, terms.before, terms.holds, heading.made_at).action is not None
-            file.write(writer.add(Entry(thing, decision)))
+        for entry, was_due in _decided(seen, terms, heading):
+            mentions.meet(entry.thing)
+            before += was_due
+            file.write(writer.add(entry))
         totals = writer.totals()
+        capped = over_caps(totals, policy)
         growth = grows(totals.due, before, policy) if terms.before is not None else None
         twice = (f"{seen.twice} things came twice: they moved meanwhile, or an id is not what it seems.",)
         closing = Closing(
             **totals.model_dump(),
             unseen=(*heading.unseen, *(twice if seen.twice else ())),
-            stops=(*terms.stops, *over_caps(totals, policy)),
+            stops=(*terms.stops, *capped),
+            capped=capped,
             person=(*terms.person, *((growth,) if growth else ())),
         )
         file.write(writer.end(closing))
-    return Plan(
+    made = Plan(
         **{**heading.model_dump(), **closing.model_dump()},
         hash=writer.digest,
         mode=terms.mode,
         org_name=terms.org_name,
-        notes=(*terms.notes, *_waiting(totals), *mentions.missing()),
+        notes=(*terms.notes, *policy.warnings, *_waiting(totals), *mentions.missing()),
         per_minute=terms.per_minute,
         estimated_minutes=-(-totals.due * CALLS // terms.per_minute),
     )
+    return made.model_copy(update={"notes": (*made.notes, *_backlog(made, policy))})
+
+
+def _decided(things: Iterable[Thing], terms: Terms, heading: Heading) -> Iterator[tuple[Entry, bool]]:
+    """Each thing with what was decided about it, and whether the policy applied before would act on it as well."""
+
+    def judge(thing: Thing, policy: Policy) -> Decision:
+        return decide(thing, policy, terms.holds, heading.made_at)
+
+    for batch in batched(things, _AT_ONCE, strict=False):
+        now = [judge(thing, terms.policy) for thing in batch]
+        then = [judge(thing, terms.before).action if terms.before else None for thing in batch]
+        asked = [
+            thing
+            for thing, decision, before in zip(batch, now, then, strict=True)
+            if Action.ARCHIVE in {decision.action, before}
+        ]
+        newest = terms.newest_on(asked) if terms.newest_on is not None and asked else {}
+        for thing, decision, before in zip(batch, now, then, strict=True):
+            kept = restored_rule.by_a_person(thing, newest.get((thing.resource, thing.id)))
+            if kept and decision.action is Action.ARCHIVE:
+                decision = as_restored(decision, kept)  # noqa: PLW2901 - what the ledger says comes last
+            yield Entry(thing, decision), before is not None and not (kept and before is Action.ARCHIVE)
+
+
+def as_restored(decision: Decision, why: str) -> Decision:
+    """What becomes of a decision to archive a thing that a person restored."""
+    return Decision(None, restored_rule.KIND, f"{why} A sweep leaves it alone.", decision.rule)
+
+
+def _backlog(plan: Plan, policy: Policy) -> Iterator[str]:
+    if plan.can_begin:
+        most = min(most_first(policy), plan.due)
+        yield (
+            f"Only caps stop this plan. If so much is meant, such as for a first sweep over a backlog, a person can "
+            f"apply its oldest things: lifecycle apply {plan.hash} --first {most}. The rest stays due."
+        )

@@ -14,8 +14,9 @@ from enum import StrEnum
 from functools import partial
 from typing import Annotated, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from lifecycle.adapters import plan_words
 from lifecycle.adapters.approvals import Approvals
 from lifecycle.adapters.bus import Bus
 from lifecycle.adapters.ledger import Ledger
@@ -38,7 +39,7 @@ from lifecycle.judgement.plan import Heading, Plan
 from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.preflight import Finding
 from lifecycle.judgement.transitions import millis
-from lifecycle.usecases.applying import Application, Applying, Part, Stage
+from lifecycle.usecases.applying import Application, Applying, Part, Stage, count_due, undone_already
 from lifecycle.usecases.inventory import Inventory
 from lifecycle.usecases.outcomes import SCHEMA_VERSION, Outcomes
 from lifecycle.usecases.planning import Terms, seal, unseen
@@ -61,6 +62,11 @@ _SCHEDULE = "schedule"
 _SWEEP = "sweep"
 """What a sweep counts as among the things that fail in an outage."""
 _TAKEN_BACK = "The plan was taken back."
+_EVENTS = {
+    Signal.SWEEP_FINISHED: "lifecycle.sweep.finished",
+    Signal.PLAN_APPLIED: "lifecycle.plan.applied",
+    Signal.PLAN_TAKEN_BACK: "lifecycle.plan.taken_back",
+}
 
 
 class Kind(StrEnum):
@@ -87,9 +93,14 @@ class Errand(BaseModel):
     kind: Kind = Kind.SWEEP
     plan: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     requested_by: ShortLine | None = None
+    first: Annotated[int, Field(ge=1)] | None = None
+    """Apply only the oldest so many things of the plan."""
 
     @model_validator(mode="after")
     def _complete(self) -> "Errand":
+        if self.first is not None and self.kind is not Kind.APPLY:
+            msg = "only a plan that is applied has a first part"
+            raise ValueError(msg)
         applies = self.kind in {Kind.APPLY, Kind.UNDO}
         if applies != (self.plan is not None) or (applies and (self.org_id is None or self.requested_by is None)):
             msg = "whoever applies or undoes names the plan, the organization and themselves"
@@ -218,16 +229,49 @@ class Sweep:
         if errand.kind is Kind.SWEEP and self._progress(errand.sweep_id, org_id)[0].done:
             self._unlock(errand)  # It may have been cut off just before.
             return
-        if errand.kind is Kind.UNDO and errand.plan is not None:
-            # Before its turn: what was approved of it and is not done by now is not done any more.
-            off = partial(rules.withdraw, person=self.people.name_of(errand.requested_by or ""), why=_TAKEN_BACK)
-            self.approvals.change(org_id, errand.plan, off)
-        self._lock(errand, org_id)
         if errand.plan is not None and errand.requested_by is not None:
-            self._apply(errand, org_id, errand.plan, errand.requested_by)
-        else:
-            self._go_on(errand.sweep_id, org_id, by=errand.requested_by or _SCHEDULE)
+            self._run_plan(errand, org_id, errand.plan, errand.requested_by)
+            return
+        self._lock(errand, org_id)
+        self._go_on(errand.sweep_id, org_id, by=errand.requested_by or _SCHEDULE)
         self._unlock(errand)
+
+    def _run_plan(self, errand: Errand, org_id: str, name: str, by: str) -> None:
+        if errand.kind is Kind.UNDO:
+            # It needs no lock, and must not wait for one: it counts from the moment at which it is written down.
+            self._undo(org_id, name, by)
+            return
+        undone = self._undone(org_id, name)
+        if undone:
+            # Also one that waits or is paused ends here. People decided it: that is no dead letter.
+            self._unlock(errand)
+            self._record(What.PLAN_STOPPED, org_id, name, undone, by=by)
+            self.signals.note(Signal.SUPERSEDED, {"org_id": org_id, "plan": name, "reason": undone})
+            return
+        self._lock(errand, org_id)
+        self._apply(errand, org_id, name, by)
+        self._unlock(errand)
+
+    def _undone(self, org_id: str, name: str) -> str:
+        """Who took a plan back, as a sentence; empty if nobody did."""
+        [row] = self.rows.read(plan_words.taken_back_key(org_id, name))
+        if row is None or not plan_words.is_taken_back(row):
+            return ""
+        return f"{plan_words.taken_back_by(row)} took the plan back. Make a new plan."
+
+    def _undo(self, org_id: str, name: str, by: str) -> None:
+        plan_words.take_back(self.rows, org_id, name, by=by, at=self.clock())
+        self._free(org_id, name)
+        off = partial(rules.withdraw, person=self.people.name_of(by), why=_TAKEN_BACK)
+        self.approvals.change(org_id, name, off)
+        applying = self.applying()
+        with applying.opened(org_id, name) as (plan, lines):
+            before = applying.undone(plan)
+            if before.stage == Stage.DONE:
+                self._report(Signal.PLAN_TAKEN_BACK, plan, 0, (undone_already(before),), by=by)
+                return
+            after = applying.take_back(plan, lines)
+            self._report(Signal.PLAN_TAKEN_BACK, plan, after.undos, (), by=by, said=after.why)
 
     def _go_on(self, sweep_id: str, org_id: str, *, by: str) -> None:
         progress, version = self._progress(sweep_id, org_id)
@@ -249,19 +293,19 @@ class Sweep:
         if not progress.plan:
             plan = self._plan(sweep_id, org_id, inventory, progress)
             self._remember(plan)
-            self._record(What.PLAN_MADE, plan, f"{plan.due} of {plan.seen} things are due", by)
+            self._record(What.PLAN_MADE, org_id, plan.hash, f"{plan.due} of {plan.seen} things are due", by=by)
             progress = replace(progress, plan=plan.hash, seen=plan.seen, due=plan.due)
             version = self._save(sweep_id, org_id, progress, version)
             self.after_step()
         applying = self.applying()
-        plan = applying.plan(org_id, progress.plan)
-        refusals = applying.refusals(plan, SWEEP)
-        applied = Application()
-        if self.mode is Mode.APPLY and not refusals:
-            carry_on = partial(applying.carry_on, plan, Part.REVERSIBLE, by=_SCHEDULE, source=SWEEP)
-            applied = self._heeding(org_id, carry_on)
-        stopped = refusals if self.mode is Mode.APPLY else ()
-        self._report(Signal.SWEEP_FINISHED, plan, applied.sent, (*stopped, *_why(applied)), by=by)
+        with applying.opened(org_id, progress.plan) as (plan, lines):
+            refusals = applying.refusals(plan, SWEEP)
+            applied = Application()
+            if self.mode is Mode.APPLY and not refusals:
+                carry_on = partial(applying.carry_on, plan, lines, Part.REVERSIBLE, by=_SCHEDULE, source=SWEEP)
+                applied = self._heeding(org_id, carry_on)
+            stopped = refusals if self.mode is Mode.APPLY else ()
+            self._report(Signal.SWEEP_FINISHED, plan, applied.sent, (*stopped, *_why(applied)), by=by)
         self._save(sweep_id, org_id, replace(progress, done=True), version)
 
     def _begin(self, org_id: str, progress: Progress) -> Progress:
@@ -302,6 +346,7 @@ class Sweep:
             mode=self.mode,
             policy=self.policy,
             holds=Holds(self.ledger.holds(org_id), self.policy.hold_tags or frozenset()),
+            newest_on=partial(self.ledger.newest_on, org_id),
             before=before,
             stops=stops,
             person=person,
@@ -317,9 +362,9 @@ class Sweep:
         [row] = self.rows.read(key)
         self.rows.write(Change(key, {"sweep_id": plan.sweep_id, "plan": plan.hash}, row.version if row else 0))
 
-    def _record(self, what: What, plan: Plan, reason: str, by: str) -> None:
+    def _record(self, what: What, org_id: str, plan: str, reason: str, *, by: str) -> None:
         at = millis(self.clock())
-        Trail(self.rows).record(Record(at=at, what=what, org_id=plan.org_id, plan=plan.hash, by=by, reason=reason))
+        Trail(self.rows).record(Record(at=at, what=what, org_id=org_id, plan=plan, by=by, reason=reason))
 
     def _applied_last(self, org_id: str) -> tuple[Policy | None, tuple[str, ...]]:
         """The policy that was applied last, if it was another one; or why that cannot be said."""
@@ -334,24 +379,25 @@ class Sweep:
 
     def _apply(self, errand: Errand, org_id: str, name: str, by: str) -> None:
         applying = self.applying()
-        plan = applying.plan(org_id, name)
-        if errand.kind is Kind.UNDO:
-            self._report(Signal.PLAN_TAKEN_BACK, plan, applying.take_back(plan, by=by).sent, (), by=by)
-            return
-        refusals = applying.refusals(plan, PLAN)
-        taken_back = applying.find(plan, Part.TAKEN_BACK)
-        if taken_back.stage:
-            refusals = (*refusals, f"{taken_back.requested_by} took it back. Make a new plan.")
-        if refusals:
-            raise Rejected(Code.PLAN_STOPPED, " ".join(refusals))
-        parts: list[Application] = []
-        for part in (Part.REVERSIBLE, Part.IRREVERSIBLE):
-            if part is Part.IRREVERSIBLE and not self._is_approved(plan, errand, by):
-                break
-            parts.append(self._heeding(org_id, partial(applying.carry_on, plan, part, by=by, source=PLAN)))
-            if parts[-1].stage == Stage.STOPPED:
-                break
-        self._report(Signal.PLAN_APPLIED, plan, sum(applied.sent for applied in parts), _why(parts[-1]), by=by)
+        with applying.opened(org_id, name) as (plan, lines):
+            begun = applying.find(plan, Part.REVERSIBLE)
+            # What was begun goes on as it was begun, whoever carries it on.
+            first = begun.first if begun.stage else errand.first or 0
+            refusals = applying.refusals(plan, PLAN, first=first)
+            if refusals:
+                raise Rejected(Code.PLAN_STOPPED, " ".join(refusals))
+            parts: list[Application] = []
+            for part in (Part.REVERSIBLE, Part.IRREVERSIBLE):
+                asks = part is Part.IRREVERSIBLE and (not first or count_due(lines, part, first))
+                if asks and not self._is_approved(plan, errand, by):
+                    break
+                carry_on = partial(applying.carry_on, plan, lines, part, by=by, source=PLAN, first=first)
+                parts.append(self._heeding(org_id, carry_on))
+                if parts[-1].stage == Stage.STOPPED:
+                    break
+        sent = sum(applied.sent for applied in parts)
+        said = f"{sent} commands handed on" + (f", only the oldest {first} of {plan.due} things" if first else "")
+        self._report(Signal.PLAN_APPLIED, plan, sent, _why(parts[-1]), by=by, said=said)
 
     def _is_approved(self, plan: Plan, errand: Errand, by: str) -> bool:
         """Whether enough other people have approved what cannot be undone in it. If nobody was asked, they are now."""
@@ -384,7 +430,9 @@ class Sweep:
                 announce_request(self.bus, request)
                 return False
 
-    def _report(self, signal: Signal, plan: Plan, sent: int, stopped: tuple[str, ...], *, by: str) -> None:
+    def _report(
+        self, signal: Signal, plan: Plan, sent: int, stopped: tuple[str, ...], *, by: str, said: str = ""
+    ) -> None:
         facts = {
             "sweep_id": plan.sweep_id,
             "org_id": plan.org_id,
@@ -402,12 +450,17 @@ class Sweep:
             "estimated_minutes": plan.estimated_minutes,
         }
         told = {"schema_version": SCHEMA_VERSION, **facts, **{name: str(count) for name, count in counts.items()}}
-        self.bus.announce(f"lifecycle.{'plan.applied' if signal is Signal.PLAN_APPLIED else 'sweep.finished'}", told)
-        if stopped:
-            self._record(What.PLAN_STOPPED, plan, facts["stopped_by"], by)
-            self.signals.note(Signal.PLAN_STOPPED, facts)
+        self.bus.announce(_EVENTS[signal], told)
+        record = partial(self._record, org_id=plan.org_id, plan=plan.hash, by=by)
+        if signal is Signal.PLAN_TAKEN_BACK:
+            record(What.PLAN_TAKEN_BACK, reason=said or facts["stopped_by"])
+        elif stopped:
+            record(What.PLAN_STOPPED, reason=facts["stopped_by"])
+            if not self._undone(plan.org_id, plan.hash):
+                # What people took back is no work for anyone.
+                self.signals.note(Signal.PLAN_STOPPED, facts)
         elif sent:
-            self._record(What.PLAN_APPLIED, plan, f"{sent} commands handed on", by)
+            record(What.PLAN_APPLIED, reason=said or f"{sent} commands handed on")
         self.signals.note(signal, {**facts, **counts})
 
     def _inventory(self, sweep_id: str, org_id: str) -> Inventory:
@@ -465,7 +518,11 @@ class Sweep:
         until = int(str(row.values.get("until", 0))) if row else 0
         if holder not in {"", errand.sweep_id} and until > now.timestamp():
             raise Throttled(Code.BUSY, f"Sweep {holder} of this organization is not finished.", retry_after=600)
-        values: dict[str, Value] = {"sweep_id": errand.sweep_id, "until": int((now + _LOCKED).timestamp())}
+        values: dict[str, Value] = {
+            "sweep_id": errand.sweep_id,
+            "until": int((now + _LOCKED).timestamp()),
+            "plan": errand.plan or "",
+        }
         self.rows.write(Change(key, values, row.version if row else 0))
 
     def _unlock(self, errand: Errand) -> None:
@@ -474,6 +531,16 @@ class Sweep:
         key = _lock_key(errand.org_id)
         [row] = self.rows.read(key)
         if row is not None and row.values.get("sweep_id") == errand.sweep_id:
+            self.rows.write(Change(key, {"sweep_id": "", "until": 0}, row.version))
+
+    def _free(self, org_id: str, plan: str) -> None:
+        """Take the lock from whoever applies a plan that was taken back: it sends nothing more, and may be paused."""
+        key = _lock_key(org_id)
+        [row] = self.rows.read(key)
+        holder = str(row.values.get("sweep_id") or "") if row else ""
+        if row is None or not holder:
+            return
+        if plan in {row.values.get("plan"), self._progress(holder, org_id)[0].plan}:
             self.rows.write(Change(key, {"sweep_id": "", "until": 0}, row.version))
 
     def _progress(self, sweep_id: str, org_id: str) -> tuple[Progress, int]:

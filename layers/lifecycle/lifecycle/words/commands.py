@@ -183,7 +183,7 @@ class Command(_Asked):
     not_after: Utc
     intent_id: Annotated[str, StringConstraints(pattern=INTENT_PATTERN)]
     plan: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
-    """The plan that asks for it. Only what cannot be undone needs it: there the plan was approved."""
+    """The plan that asks for it: it ends when that is taken back, and what cannot be undone was approved with it."""
     undoes: Annotated[str, StringConstraints(pattern=INTENT_PATTERN)] | None = None
     """The intent that this one takes back."""
     reply_to: Annotated[str, StringConstraints(max_length=500)] | None = None

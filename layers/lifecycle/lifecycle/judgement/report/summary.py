@@ -80,7 +80,8 @@ def notices(plan: Plan) -> str:
                 "stop",
                 "This plan is not applied",
                 plan.stops,
-                f"See whether the policy says what you mean and settle what is named here, {_ANEW}",
+                f"See whether the policy says what you mean and settle what is named here, {_ANEW}"
+                + (' Or begin with the oldest things: <a href="#next">Next step</a>.' if plan.can_begin else ""),
             ),
             ("person", "A person has to apply this plan", plan.person, _for_a_person(plan)),
             ("note", "Worth knowing", plan.notes, ""),
@@ -105,7 +106,8 @@ def _notice(look: str, heading: str, said: Iterable[str], then: str) -> str:
 
 def places(plan: Plan) -> str:
     """Where to go on this page."""
-    step = '<li><a href="#next">Next step</a></li>' if _can_be_applied(plan) else '<li><a href="#facts">Facts</a></li>'
+    has_step = _can_be_applied(plan) or plan.can_begin
+    step = '<li><a href="#next">Next step</a></li>' if has_step else '<li><a href="#facts">Facts</a></li>'
     return (
         '<li><a href="#totals">Totals</a></li><li><a href="#ages">Ages</a></li><li><a href="#list">The list</a></li>'
         + step
@@ -222,6 +224,13 @@ def next_step(plan: Plan) -> str:
         )
     if applies_itself(plan):
         return "<p>None: the sweep applies this plan by itself.</p>"
+    if plan.can_begin:
+        return (
+            "<p>Only caps stop this plan. If so much is meant, a person can begin with its oldest things:</p>"
+            f'<div class="command"><code id="command">lifecycle apply {escape(plan.hash)} --first N</code></div>'
+            '<p class="sub">N is no more than the cap on the count. The rest stays due. '
+            "If it is not meant, change <code>policy.toml</code> and make a new plan.</p>"
+        )
     if plan.unseen or plan.stops:
         return f"<p>This plan is not to be applied. See to what is named at the top, {_ANEW}</p>"
     return "<p>None: there is nothing to do.</p>"
