@@ -33,6 +33,7 @@ from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import MemorySignals
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tallyfy, Tokens
 from lifecycle.adapters.trail import Trail
+from lifecycle.adapters.wakeups import Wakeups
 from lifecycle.judgement.approvals import Request as Wanted
 from lifecycle.judgement.decide import Mode
 from lifecycle.judgement.http import Request
@@ -53,6 +54,7 @@ from lifecycle.usecases.preflight import Preflight
 from lifecycle.usecases.safeguards import Safeguards
 from lifecycle.usecases.sweep import Sweep
 from lifecycle.usecases.undoing import Undoing
+from lifecycle.usecases.wake import Waking
 from lifecycle.words.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource, State
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, Retryable
@@ -849,6 +851,13 @@ class Night:
                 signals=world.signals,
                 bus=bus,
                 clock=world.clock,
+            ),
+            waking=Waking(
+                wakeups=Wakeups(rows),
+                ledger=ledger,
+                ordinary=FragileQueue(self.bulk, self.fuse),
+                permanent=FragileQueue(self.purge, self.fuse),
+                signals=world.signals,
             ),
             approvals=Approvals(rows, TERMS.keep, world.clock),
             people=world.people,

@@ -34,6 +34,7 @@ from lifecycle.adapters.rows import Change, MemoryRows
 from lifecycle.adapters.secrets import MemorySecrets
 from lifecycle.adapters.signals import MemorySignals
 from lifecycle.adapters.tallyfy import PER_PAGE, HttpTallyfy, Tokens
+from lifecycle.adapters.wakeups import Wakeups
 from lifecycle.judgement.decide import Mode
 from lifecycle.judgement.pace import Rate
 from lifecycle.judgement.people import People
@@ -43,6 +44,7 @@ from lifecycle.usecases.applying import Application, Part, Stage, application_ke
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.usecases.preflight import Preflight
 from lifecycle.usecases.sweep import Sweep, state_key
+from lifecycle.usecases.wake import Waking
 from tests.builders import ID_KEY, NOW, ORG, PREFIX, SOURCES, Clock
 
 POLICY = """
@@ -252,6 +254,13 @@ class Crowded:
                 signals=self.signals,
                 bus=self.bus,
                 clock=self.clock,
+            ),
+            waking=Waking(
+                wakeups=Wakeups(self.rows),
+                ledger=ledger,
+                ordinary=MemoryQueue(self.clock),
+                permanent=MemoryQueue(self.clock),
+                signals=self.signals,
             ),
             approvals=Approvals(self.rows, timedelta(days=400), self.clock),
             people=People.parse("[people]\n"),

@@ -659,7 +659,7 @@ class TestRights:
             "dynamodb:GetItem": {"sweep#*", "pace#*", "intent#*", "resource#*", "approval#*", "audit#2*"},
             "dynamodb:BatchGetItem": {"approval#*", "resource#*"},
             "dynamodb:PutItem": {"sweep#*", "pace#*", "approval#*", "audit#2*"},
-            "dynamodb:Query": {"holds#*"},
+            "dynamodb:Query": {"holds#*", "waiting#*"},
         }
 
     @pytest.mark.parametrize(

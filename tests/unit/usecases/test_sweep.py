@@ -12,7 +12,9 @@ from cli.local.simulator import DEFAULT_TOKEN, Fault, crowd, make_id
 from cli.local.simulator.world import Run, Tag
 from lifecycle.adapters.ledger import HoldKind
 from lifecycle.adapters.rows import Key
+from lifecycle.adapters.schedules import MemorySchedules
 from lifecycle.adapters.signals import Signal
+from lifecycle.adapters.wakeups import RememberedSchedules
 from lifecycle.judgement.decide import Mode
 from lifecycle.judgement.pace import Rate
 from lifecycle.judgement.policy import Policy
@@ -403,6 +405,24 @@ def test_the_check_is_silent_when_all_is_well_and_waits_for_no_sweep(night: Nigh
     assert night.deliver()
     assert len(night.world.bus.announced) == announced
     assert night.world.signals.counts[Signal.PREFLIGHT_FAILED] == 0
+
+
+def test_the_check_wakes_what_should_have_come_back_by_now(night: Night) -> None:
+    world = night.world
+    delete = world.command(Resource.RUN, "a1" * 16, Action.DELETE, "parked")
+    world.ledger.accept(delete)
+    RememberedSchedules(MemorySchedules(), world.rows).at(world.clock(), "lost", delete.to_json())
+    world.clock.advance(timedelta(hours=2))
+    night.queue.send(json.dumps({"sweep_id": "a", "org_id": ORG, "kind": "check"}))
+    assert night.deliver()
+    assert [entry.message.body for entry in night.purge.entries.values()] == [delete.to_json()]
+
+
+def test_a_message_of_a_later_release_waits_for_it(night: Night) -> None:
+    night.queue.send(json.dumps({"sweep_id": "a", "kind": "tidy", "version": 2}))
+    assert not night.deliver()
+    assert night.queue.depth() == 1
+    assert _letters(night) == []
 
 
 # --- what is in its way ---

@@ -39,13 +39,14 @@ from lifecycle.judgement.plan import Heading, Plan
 from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.preflight import Finding
 from lifecycle.judgement.transitions import millis
-from lifecycle.usecases.applying import Application, Applying, Part, Stage, count_due, undone_already
+from lifecycle.usecases.applying import FRESH, Application, Applying, Part, Stage, count_due, undone_already
 from lifecycle.usecases.inventory import Inventory
 from lifecycle.usecases.outcomes import SCHEMA_VERSION, Outcomes
 from lifecycle.usecases.planning import Terms, seal, unseen
 from lifecycle.usecases.preflight import Preflight, notes, reasons
 from lifecycle.usecases.safeguards import announce_request
-from lifecycle.words.commands import PLAN, SWEEP, Id, ShortLine, describe
+from lifecycle.usecases.wake import Waking
+from lifecycle.words.commands import PLAN, SWEEP, Id, ShortLine, describe, is_of_a_newer_release
 from lifecycle.words.errors import Code, Poison, Rejected, Retryable, Throttled, TokenRefused
 
 _NEEDED_SECONDS = 30.0
@@ -142,6 +143,7 @@ class Sweep:
     outcomes: Outcomes
     signals: Signals
     preflight: Preflight
+    waking: Waking
     approvals: Approvals
     people: People
     policy: Policy
@@ -160,7 +162,10 @@ class Sweep:
         try:
             errand = Errand.model_validate_json(message.body)
         except ValidationError as error:
-            self.outcomes.bury(message, Poison(Code.POISON, f"The message starts no sweep: {describe(error)}"))
+            if is_of_a_newer_release(error) and message.receives < waiting.MOST_RECEIVES:
+                reason = f"It waits for a newer release, which knows what it says: {describe(error)}"
+                self._hide(message, Throttled(Code.NEWER_RELEASE, reason))
+            self.outcomes.bury(message, Poison(Code.POISON, f"Invalid sweep message: {describe(error)}"))
             return
         if message.receives >= waiting.MOST_RECEIVES:
             self._unlock(errand)
@@ -224,6 +229,7 @@ class Sweep:
 
     def _run(self, errand: Errand, org_id: str) -> None:
         if errand.kind is Kind.CHECK:
+            self.waking.wake(org_id, self.clock())
             self.preflight.tell(org_id, self._look(org_id))
             return
         if errand.kind is Kind.SWEEP and self._progress(errand.sweep_id, org_id)[0].done:
@@ -414,7 +420,8 @@ class Sweep:
                 asked_by=self.people.name_of(by),
                 asked_ids=self.people.identities_of(by),
                 asked_at=millis(now),
-                lapses_at=millis(now + timedelta(hours=self.people.approvals.hours)),
+                # An approval outlives no plan: an older one is not applied.
+                lapses_at=millis(min(now + timedelta(hours=self.people.approvals.hours), plan.made_at + FRESH)),
                 needed=self.people.needed(self.people.approvals.plan, by),
                 shown=plan.model_dump_json(exclude={"ages", "kept_by"}),
                 message=errand.model_dump_json(exclude_none=True),

@@ -20,7 +20,7 @@ from lifecycle.adapters.rows import DynamoRows
 from lifecycle.adapters.schedules import EventBridgeSchedules
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens, pooled_session
 from lifecycle.adapters.trail import Trail
-from lifecycle.adapters.wakeups import RememberedSchedules
+from lifecycle.adapters.wakeups import RememberedSchedules, Wakeups
 from lifecycle.judgement.pace import Lane, Rate
 from lifecycle.judgement.people import People
 from lifecycle.judgement.policy import Policy
@@ -130,6 +130,7 @@ def sweep() -> "Sweep":
     # Only here: the workers, which share this module, need neither a report nor anything else of a sweep at start.
     from lifecycle.usecases.preflight import Preflight  # noqa: PLC0415 - see above
     from lifecycle.usecases.sweep import Sweep  # noqa: PLC0415 - see above
+    from lifecycle.usecases.wake import Waking  # noqa: PLC0415 - see above
 
     settings = SweepSettings.read(os.environ)
     table = rows(settings.ledger_table)
@@ -160,6 +161,13 @@ def sweep() -> "Sweep":
             signals=signals,
             bus=outcomes.bus,
             clock=now,
+        ),
+        waking=Waking(
+            wakeups=Wakeups(table),
+            ledger=ledger,
+            ordinary=_queue(settings.bulk_queue_url),
+            permanent=_queue(settings.purge_queue_url),
+            signals=signals,
         ),
         approvals=Approvals(table, timedelta(days=settings.ledger_days), now),
         people=People.parse(operators_file("people.toml")),
