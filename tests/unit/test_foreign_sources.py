@@ -343,7 +343,7 @@ def test_what_is_to_be_done_later_is_scheduled_and_not_sent(clock: Clock) -> Non
     way_in = later(clock)
     [command] = deliver(way_in, items(THING))
     assert way_in.ordinary.depth() == 0
-    assert way_in.schedules.waiting == {command.intent_id: (NOW + timedelta(days=14), command.to_json())}
+    assert list(way_in.schedules.waiting.values()) == [(NOW + timedelta(days=14), command.to_json())]
     assert command.not_after == NOW + timedelta(days=28)
 
 
