@@ -38,7 +38,7 @@ class Scheduled(NamedTuple):
 
 
 def scheduled(name: str, moment: datetime, body: str, now: datetime) -> Scheduled:
-    """The schedule that brings ``body`` back.
+    r"""The schedule that brings ``body`` back.
 
     EventBridge Scheduler works in whole minutes and may run early within one, so the time is rounded up. A moment that
     has passed, or comes within a minute, is moved: nothing says that a schedule in the past runs.
@@ -47,7 +47,7 @@ def scheduled(name: str, moment: datetime, body: str, now: datetime) -> Schedule
     ahead, so a name that is taken belongs to the same message, which still waits.
 
     Scheduler replaces ``<aws.scheduler.…>`` in its input. In JSON ``<`` stands only within texts, and there
-    ``\\u003c`` means the same.
+    ``\u003c`` means the same.
     """
     latest = max(moment, now + _MINUTE).astimezone(UTC)
     whole = latest.replace(second=0, microsecond=0)
