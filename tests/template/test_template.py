@@ -21,6 +21,7 @@ from lifecycle.judgement.sources import Sources
 from lifecycle.usecases.audit import LEASE, PATIENCE
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.usecases.sweep import Errand
+from lifecycle.wiring.batch import MESSAGE_AGE
 from lifecycle.wiring.settings import (
     AuditSettings,
     ChatSettings,
@@ -119,7 +120,7 @@ def alarms(template: Template, metric: str) -> dict[str, Json]:
     """The alarms on a metric, by the resource that they watch."""
     found = {}
     for alarm in template.of_type("AWS::CloudWatch::Alarm").values():
-        if alarm["Properties"]["MetricName"] == metric:
+        if alarm["Properties"].get("MetricName") == metric:
             value = alarm["Properties"]["Dimensions"][0]["Value"]
             found[target(value) or value] = alarm["Properties"]
     return found
@@ -983,12 +984,24 @@ class TestAlarms:
             assert depth[dead_letters]["ComparisonOperator"] == "GreaterThanThreshold"
             assert age[dead_letters]["Threshold"] == 7 * DAY
 
-    def test_what_waits_too_long_rings(self, template: Template) -> None:
-        age = alarms(template, "ApproximateAgeOfOldestMessage")
-        patient = dict.fromkeys(("BulkQueue", "SweepsQueue", "PurgeQueue"), 12 * HOUR)
-        assert {queue: age[queue]["Threshold"] for queue in SOURCE_QUEUES} == (
-            dict.fromkeys(SOURCE_QUEUES, HOUR // 4) | patient
-        )
+    @pytest.mark.parametrize(("function", "queue"), CONSUMERS.items())
+    def test_what_waits_too_long_rings_whether_it_is_received_or_not(
+        self, template: Template, function: str, queue: str
+    ) -> None:
+        made = template.properties(f"{queue.removesuffix('Queue')}AgeAlarm")
+        age, *metrics = made["Metrics"]
+        own, untouched = (one["MetricStat"]["Metric"] for one in metrics)
+        variables = template.properties(function)["Environment"]["Variables"]
+        assert age["Expression"] == "MAX([FILL(received, 0), FILL(untouched, 0)])"
+        assert (own["MetricName"], own["Namespace"]) == (MESSAGE_AGE, variables["POWERTOOLS_METRICS_NAMESPACE"])
+        assert own["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
+        assert metrics[0]["MetricStat"]["Unit"] == "Seconds"
+        assert untouched["MetricName"] == "ApproximateAgeOfOldestMessage"
+        assert target(untouched["Dimensions"][0]["Value"]) == queue
+        patient = queue in {"BulkQueue", "SweepsQueue", "PurgeQueue"}
+        assert made["Threshold"] == (12 * HOUR if patient else HOUR // 4)
+        # A message that waits is received again within the longest backoff, so each period sees it.
+        assert {one["MetricStat"]["Period"] for one in metrics} == {HOUR // 4}
 
     def test_a_night_without_a_sweep_rings(self, template: Template) -> None:
         made = template.properties("SweepHeartbeatAlarm")
@@ -996,7 +1009,10 @@ class TestAlarms:
         variables = template.properties("SweepFunction")["Environment"]["Variables"]
         assert made["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
         assert made["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
-        assert made["Period"] * made["EvaluationPeriods"] == 26 * HOUR
+        assert made["Period"] == HOUR
+        assert made["EvaluationPeriods"] == {"Ref": "SweepHeartbeatHours"}
+        assert template.parameters["SweepHeartbeatHours"] in {26, "26"}
+        assert "SweepHeartbeatAlarm" not in load(SweepHeartbeatHours="0").of_type("AWS::CloudWatch::Alarm")
         assert made["DatapointsToAlarm"] == made["EvaluationPeriods"]
         assert (made["Statistic"], made["ComparisonOperator"], made["Threshold"]) == ("Sum", "LessThanThreshold", 1)
 
@@ -1019,7 +1035,7 @@ class TestAlarms:
         made = [
             alarm["Properties"]
             for alarm in template.of_type("AWS::CloudWatch::Alarm").values()
-            if alarm["Properties"]["MetricName"] == metric.value
+            if alarm["Properties"].get("MetricName") == metric.value
         ]
         variables = [template.properties(function)["Environment"]["Variables"] for function in functions]
         watched = [dimension for alarm in made for dimension in alarm["Dimensions"]]
