@@ -1000,8 +1000,8 @@ class TestAlarms:
         assert target(untouched["Dimensions"][0]["Value"]) == queue
         patient = queue in {"BulkQueue", "SweepsQueue", "PurgeQueue"}
         assert made["Threshold"] == (12 * HOUR if patient else HOUR // 4)
-        # A message that waits is received again within the longest backoff, so each period sees it.
-        assert {one["MetricStat"]["Period"] for one in metrics} == {HOUR // 4}
+        # What waits for Tallyfy or for a person is received again each hour, so each period sees it.
+        assert {one["MetricStat"]["Period"] for one in metrics} == {HOUR}
 
     def test_a_night_without_a_sweep_rings(self, template: Template) -> None:
         made = template.properties("SweepHeartbeatAlarm")
