@@ -183,6 +183,9 @@ def _print_payload(letter: "Letter") -> None:
 
     if not isinstance(letter.content, Payload):
         raise Trouble(f"{letter.name} holds no payload of a source; it is: {letter.what}.")
+    if letter.content.cut:
+        kept, whole = len(letter.content.payload), letter.content.characters
+        typer.echo(f"Cut: a dead letter holds the first {kept} of {whole} characters of this payload.", err=True)
     if sys.stdout.isatty():
         console().print(plain(letter.content.payload, most=20_000), soft_wrap=True)
     else:  # To a file: byte for byte.

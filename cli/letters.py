@@ -36,12 +36,17 @@ type Clock = Callable[[], datetime]
 
 
 class Payload(BaseModel):
-    """What a source sent in vain: the body of such a dead letter. A long payload is kept in part."""
+    """What a source sent in vain: the body of such a dead letter.
+
+    ``cut``: only the beginning fitted into a message, of a payload of so many ``characters``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
     payload: str
+    cut: bool = False
+    characters: int = 0
 
 
 class Event(BaseModel):

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
-from lifecycle.adapters.secrets import ManagedSecrets, MemorySecrets, Secrets
-from lifecycle.words.errors import Code, Retryable
+from lifecycle.adapters.secrets import ManagedSecrets, MemorySecrets, Secrets, Unusable
+from lifecycle.adapters.tallyfy import Tokens
+from lifecycle.words.errors import Code, Retryable, TokenRefused
 from tests.builders import NOW
 
 if TYPE_CHECKING:
@@ -178,3 +180,30 @@ def test_a_refused_question_for_its_time_is_tried_again_later(aws: boto3.Session
     with pytest.raises(Retryable) as trouble:
         ManagedSecrets(client).stored_at(NAME)
     assert (trouble.value.code, NAME in trouble.value.reason) == (Code.UNAVAILABLE, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("InvalidRequestException", "is marked for deletion"),
+        ("AccessDeniedException", "may not be read"),
+        ("DecryptionFailure", "cannot be decrypted"),
+    ],
+)
+def test_a_secret_that_a_person_has_to_mend_waits_like_a_missing_one_and_is_no_outage(
+    aws: boto3.Session, monkeypatch: pytest.MonkeyPatch, said: str, reason: str
+) -> None:
+    client = aws.client("secretsmanager")
+
+    def refuse(**_: object) -> None:
+        raise ClientError({"Error": {"Code": said, "Message": "private"}}, "GetSecretValue")
+
+    monkeypatch.setattr(client, "get_secret_value", refuse)
+    secrets = ManagedSecrets(client, Ticks())
+    for read in (secrets.get, secrets.stored_at):
+        with pytest.raises(Unusable, match=reason) as trouble:
+            read(NAME)
+        assert (trouble.value.counted, trouble.value.outage) == (False, False)
+        assert "private" not in trouble.value.reason
+    with pytest.raises(TokenRefused, match=reason):
+        Tokens(secrets, "stack", frozenset({"one"})).of("one")

@@ -21,6 +21,7 @@ from lifecycle.judgement.sources import Sources
 from lifecycle.usecases.audit import LEASE, PATIENCE
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.usecases.sweep import Errand
+from lifecycle.wiring.batch import MESSAGE_AGE
 from lifecycle.wiring.settings import (
     AuditSettings,
     ChatSettings,
@@ -120,7 +121,7 @@ def alarms(template: Template, metric: str) -> dict[str, Json]:
     """The alarms on a metric, by the resource that they watch."""
     found = {}
     for alarm in template.of_type("AWS::CloudWatch::Alarm").values():
-        if alarm["Properties"]["MetricName"] == metric:
+        if alarm["Properties"].get("MetricName") == metric:
             value = alarm["Properties"]["Dimensions"][0]["Value"]
             found[target(value) or value] = alarm["Properties"]
     return found
@@ -297,13 +298,13 @@ class TestBus:
 
 
 class TestSchedule:
-    def test_each_is_named_after_the_stack_so_that_two_stacks_never_share_it(self, template: Template) -> None:
-        assert set(template.of_type("AWS::Scheduler::Schedule")) == set(SCHEDULES)
-        names = [template.properties(schedule)["Name"]["Fn::Sub"] for schedule in SCHEDULES]
-        assert all(name.startswith("${AWS::StackName}-") for name in names)
-        assert len(set(names)) == len(names)
-        (group,) = template.of_type("AWS::Scheduler::ScheduleGroup")
-        assert template.properties(group)["Name"]["Fn::Sub"].startswith("${AWS::StackName}-")
+    def test_cloudformation_names_each_so_that_no_stack_name_is_too_long(self, template: Template) -> None:
+        """Scheduler takes 64 characters, a stack's name may have 128; CloudFormation shortens, and names two apart."""
+        schedules = template.of_type("AWS::Scheduler::Schedule")
+        assert set(schedules) == set(SCHEDULES)
+        (group,) = template.of_type("AWS::Scheduler::ScheduleGroup").values()
+        made = [*(schedule["Properties"] for schedule in schedules.values()), group.get("Properties", {})]
+        assert not [one for one in made if "Name" in one]
 
     def test_it_runs_at_a_local_time_that_every_day_has(self, template: Template) -> None:
         made = template.properties("NightlySweep")
@@ -399,13 +400,17 @@ class TestApi:
             wanted.add((method, re.sub(r"\{\w+\}", "*", path), function))
         assert permitted == wanted
 
-    def test_the_access_log_names_routes_never_paths_or_people(self, template: Template) -> None:
+    def test_a_warning_of_the_import_stops_no_deploy(self, template: Template) -> None:
+        assert "FailOnWarnings" not in template.properties("HttpApi")
+
+    def test_the_access_log_names_routes_and_callers_never_paths(self, template: Template) -> None:
         (stage,) = template.of_type("AWS::ApiGatewayV2::Stage").values()
         log = stage["Properties"]["AccessLogSettings"]
         values = set(json.loads(log["Format"]).values())
         assert {"$context.routeKey", "$context.status", "$context.requestId", "$context.responseLatency"} <= values
+        assert {"$context.identity.sourceIp", "$context.identity.userArn"} <= values
         told = json.dumps(log["Format"]).lower()
-        assert not [word for word in ("path", "sourceip", "useragent", "identity", "authorizer") if word in told]
+        assert not [word for word in ("path", "useragent", "authorizer") if word in told]
         assert "RetentionInDays" in template.properties(target(log["DestinationArn"]))
 
     def test_slack_is_answered_within_its_three_seconds_or_knows_soon(self, template: Template) -> None:
@@ -464,6 +469,13 @@ class TestFunctions:
 
 
 class TestArchitecture:
+    def test_none_is_traced_unless_told_so(self, template: Template) -> None:
+        assert template.source["Globals"]["Function"]["Tracing"] == {"Ref": "Tracing"}
+        assert template.parameters["Tracing"] == "PassThrough"
+
+    def test_a_sweep_of_a_million_things_has_room_twice(self, template: Template) -> None:
+        assert template.properties("SweepFunction")["EphemeralStorage"]["Size"] >= 2 * 501
+
     def test_functions_and_layers_agree(self, template_of_each_architecture: Template) -> None:
         template = template_of_each_architecture
         wanted = template.parameters["Architecture"]
@@ -698,7 +710,7 @@ class TestLedger:
     def test_it_outlives_the_stack_and_mistakes(self, template: Template) -> None:
         for name in ("LedgerTable", "IdKeySecret"):
             resource = template.resources[name]
-            assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+            assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
         table = template.properties("LedgerTable")
         assert table["DeletionProtectionEnabled"] is True
         assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
@@ -734,7 +746,7 @@ class TestPlans:
 
     def test_it_outlives_the_stack(self, template: Template) -> None:
         resource = template.resources["PlansBucket"]
-        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
 
     def test_it_refuses_plain_http_and_lets_nobody_else_in(self, template: Template) -> None:
         policy = template.properties("PlansBucketPolicy")
@@ -776,7 +788,7 @@ class TestPlans:
 class TestExports:
     def test_the_bucket_is_versioned_encrypted_and_private_and_outlives_the_stack(self, template: Template) -> None:
         resource = template.resources["ExportsBucket"]
-        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
         made = resource["Properties"]
         assert made["VersioningConfiguration"] == {"Status": "Enabled"}
         (rule,) = made["BucketEncryption"]["ServerSideEncryptionConfiguration"]
@@ -869,7 +881,7 @@ class TestExports:
 class TestAudit:
     def test_the_bucket_is_versioned_encrypted_and_private_and_outlives_the_stack(self, template: Template) -> None:
         resource = template.resources["AuditBucket"]
-        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
         made = resource["Properties"]
         assert made["VersioningConfiguration"] == {"Status": "Enabled"}
         (rule,) = made["BucketEncryption"]["ServerSideEncryptionConfiguration"]
@@ -974,12 +986,24 @@ class TestAlarms:
             assert depth[dead_letters]["ComparisonOperator"] == "GreaterThanThreshold"
             assert age[dead_letters]["Threshold"] == 7 * DAY
 
-    def test_what_waits_too_long_rings(self, template: Template) -> None:
-        age = alarms(template, "ApproximateAgeOfOldestMessage")
-        patient = dict.fromkeys(("BulkQueue", "SweepsQueue", "PurgeQueue"), 12 * HOUR)
-        assert {queue: age[queue]["Threshold"] for queue in SOURCE_QUEUES} == (
-            dict.fromkeys(SOURCE_QUEUES, HOUR // 4) | patient
-        )
+    @pytest.mark.parametrize(("function", "queue"), CONSUMERS.items())
+    def test_what_waits_too_long_rings_whether_it_is_received_or_not(
+        self, template: Template, function: str, queue: str
+    ) -> None:
+        made = template.properties(f"{queue.removesuffix('Queue')}AgeAlarm")
+        age, *metrics = made["Metrics"]
+        own, untouched = (one["MetricStat"]["Metric"] for one in metrics)
+        variables = template.properties(function)["Environment"]["Variables"]
+        assert age["Expression"] == "MAX([FILL(received, 0), FILL(untouched, 0)])"
+        assert (own["MetricName"], own["Namespace"]) == (MESSAGE_AGE, variables["POWERTOOLS_METRICS_NAMESPACE"])
+        assert own["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
+        assert metrics[0]["MetricStat"]["Unit"] == "Seconds"
+        assert untouched["MetricName"] == "ApproximateAgeOfOldestMessage"
+        assert target(untouched["Dimensions"][0]["Value"]) == queue
+        patient = queue in {"BulkQueue", "SweepsQueue", "PurgeQueue"}
+        assert made["Threshold"] == (12 * HOUR if patient else HOUR // 4)
+        # What waits for Tallyfy or for a person is received again each hour, so each period sees it.
+        assert {one["MetricStat"]["Period"] for one in metrics} == {HOUR}
 
     def test_a_night_without_a_sweep_rings(self, template: Template) -> None:
         made = template.properties("SweepHeartbeatAlarm")
@@ -987,7 +1011,10 @@ class TestAlarms:
         variables = template.properties("SweepFunction")["Environment"]["Variables"]
         assert made["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
         assert made["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
-        assert made["Period"] * made["EvaluationPeriods"] == 26 * HOUR
+        assert made["Period"] == HOUR
+        assert made["EvaluationPeriods"] == {"Ref": "SweepHeartbeatHours"}
+        assert template.parameters["SweepHeartbeatHours"] in {26, "26"}
+        assert "SweepHeartbeatAlarm" not in load(SweepHeartbeatHours="0").of_type("AWS::CloudWatch::Alarm")
         assert made["DatapointsToAlarm"] == made["EvaluationPeriods"]
         assert (made["Statistic"], made["ComparisonOperator"], made["Threshold"]) == ("Sum", "LessThanThreshold", 1)
 
@@ -1010,7 +1037,7 @@ class TestAlarms:
         made = [
             alarm["Properties"]
             for alarm in template.of_type("AWS::CloudWatch::Alarm").values()
-            if alarm["Properties"]["MetricName"] == metric.value
+            if alarm["Properties"].get("MetricName") == metric.value
         ]
         variables = [template.properties(function)["Environment"]["Variables"] for function in functions]
         watched = [dimension for alarm in made for dimension in alarm["Dimensions"]]

@@ -1,12 +1,16 @@
 """What a function does with a message that it cannot finish."""
 
+import json
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 
 from lifecycle.adapters.queues import Later, Message
-from lifecycle.wiring.batch import each
+from lifecycle.wiring.batch import MESSAGE_AGE, each
+from lifecycle.wiring.observability import metrics
 from lifecycle.words.errors import Code, Retryable
+from tests.builders import NOW
 
 
 @dataclass
@@ -49,3 +53,24 @@ def test_it_alone_comes_back_and_only_a_defect_is_told_as_one(
     assert done == ["first", "last"]
     assert answer == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
     assert caplog.messages == ([is_told_as] if is_told_as else [])
+
+
+def test_each_receive_tells_the_seconds_since_the_message_was_first_sent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the age alarms read, however often the message was received: SQS's own metric stops at three."""
+    monkeypatch.setattr("lifecycle.wiring.batch.now", lambda: NOW)
+    event = handed_over("waits")
+    sent = int((NOW - timedelta(hours=13)).timestamp() * 1000)
+    event["Records"][0]["attributes"] = {"SentTimestamp": str(sent), "ApproximateReceiveCount": "40"}  # type: ignore[index]
+
+    metrics.clear_metrics()
+    each(event, Context(), lambda message: None)  # type: ignore[arg-type]
+    metrics.flush_metrics()
+
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if MESSAGE_AGE in line]
+    [one] = told
+    [made] = one["_aws"]["CloudWatchMetrics"]
+    assert {"Name": MESSAGE_AGE, "Unit": "Seconds"} in made["Metrics"]
+    assert made["Dimensions"] == [["service"]]
+    assert one[MESSAGE_AGE] == [13 * 3600]

@@ -205,6 +205,24 @@ def test_a_dead_letter_always_fits_into_a_message(clock: Clock, filler: str) -> 
     assert len(text.encode()) < 256 * 1024
 
 
+def test_a_dead_letter_keeps_a_large_payload_whole(clock: Clock) -> None:
+    way_in = entrance(clock, OPEN + EACH)
+    with pytest.raises(Rejected):
+        deliver(way_in, b"x" * 200_000)
+    [kept] = [json.loads(text) for text in bodies(way_in.dead_letters)]
+    assert kept == {"source": "one", "payload": "x" * 200_000}
+
+
+def test_a_payload_that_was_cut_says_so(clock: Clock) -> None:
+    way_in = entrance(clock, OPEN + EACH)
+    with pytest.raises(Rejected):
+        deliver(way_in, "解".encode() * 80_000)
+    [text] = bodies(way_in.dead_letters)
+    kept = json.loads(text)
+    assert (kept["cut"], kept["characters"]) == (True, 80_000)
+    assert 230_000 < len(text) < 250_000
+
+
 @pytest.mark.parametrize("key", ["", "guess", SHARED + "x", SHARED[:-1]])
 def test_strangers_reach_no_queue(clock: Clock, key: str) -> None:
     way_in = entrance(clock, OPEN + EACH)
@@ -343,7 +361,7 @@ def test_what_is_to_be_done_later_is_scheduled_and_not_sent(clock: Clock) -> Non
     way_in = later(clock)
     [command] = deliver(way_in, items(THING))
     assert way_in.ordinary.depth() == 0
-    assert way_in.schedules.waiting == {command.intent_id: (NOW + timedelta(days=14), command.to_json())}
+    assert list(way_in.schedules.waiting.values()) == [(NOW + timedelta(days=14), command.to_json())]
     assert command.not_after == NOW + timedelta(days=28)
 
 

@@ -62,7 +62,7 @@ def test_what_can_destroy_has_what_must_come_first(given: Given) -> None:
     assert made.safeguards is not None
     # What is parked comes back into the queue it was taken from, or, if that fails, into its dead letters.
     schedules = made.safeguards.schedules._schedules  # type: ignore[attr-defined]
-    assert (schedules._queue_arn, schedules._dead_letter_arn) == (
+    assert (schedules.queue_arn, schedules.dead_letter_arn) == (
         PURGE["QUEUE_ARN"],
         PURGE["DEAD_LETTER_QUEUE_ARN"],
     )

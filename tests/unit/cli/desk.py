@@ -419,10 +419,10 @@ class Desk:
         stamp = {"redrive": str(redrive), "failed_at": self.clock().isoformat()}
         self.stack.dead[queue].send(command.to_json(), {**letter, **stamp})
 
-    def bury_payload(self, source: str = "hubspot", payload: str = '[{"eventId": 1}]') -> None:
+    def bury_payload(self, source: str = "hubspot", payload: str = '[{"eventId": 1}]', **more: object) -> None:
         """Put a payload into the dead-letter queue that its source sent in vain."""
         told = {"code": "untranslatable", "reason": f"Source '{source}': commands[0].find.tag finds no text."}
-        body = json.dumps({"source": source, "payload": payload})
+        body = json.dumps({"source": source, "payload": payload, **more})
         self.stack.dead["commands"].send(body, {**told, "redrive": "0", "failed_at": self.clock().isoformat()})
 
     def bury_poison(self, body: str = '{"no": "command"}') -> None:

@@ -358,6 +358,12 @@ def test_its_payload_can_be_taken_out_for_a_trial(desk: Desk) -> None:
     assert desk.run("dead-letters", "show", letter.id, "--payload").output == '[{"eventId": 1, "name": "Zoë"}]\n'
 
 
+def test_a_payload_that_was_cut_is_still_one_and_says_so(desk: Desk) -> None:
+    desk.bury_payload(payload="[1, 2", cut=True, characters=300_000)
+    (letter,) = desk.stack.dead["commands"].receive(hidden_for=0)
+    assert "first 5 of 300000 characters" in desk.run("dead-letters", "show", letter.id, "--payload").output
+
+
 def test_a_command_holds_no_payload(full: Desk) -> None:
     result = full.run("dead-letters", "show", FIRST.intent_id, "--payload")
     assert (result.exit_code, "holds no payload" in result.output) == (1, True)

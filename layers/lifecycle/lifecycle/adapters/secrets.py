@@ -24,6 +24,21 @@ _MOST_SECRETS = 2
 _CACHE_SECONDS = 300
 _MISSING_SECONDS = 60
 _NOT_FOUND = "ResourceNotFoundException"
+_UNUSABLE = {
+    "InvalidRequestException": "is marked for deletion. Restore it in Secrets Manager.",
+    "AccessDeniedException": "may not be read. Allow the function's role to read it.",
+    "DecryptionFailure": "cannot be decrypted. Look at the KMS key that it is encrypted with.",
+}
+"""What AWS answers where a person has to act, and what to do."""
+
+
+class Unusable(Retryable):
+    """The secret exists, and a person has to act before it can be read. It is this secret's trouble, and no outage.
+
+    Whoever needs a token waits, as for one that is missing. A sender is asked to try again: its delivery is not lost.
+    """
+
+    counted = False
 
 
 class Secrets(Protocol):
@@ -79,6 +94,8 @@ class ManagedSecrets:
             if type(error.__context__).__name__ == _NOT_FOUND:
                 self._missing_until[name] = self._ticks() + _MISSING_SECONDS
                 raise _missing(name) from error
+            if isinstance(error.__context__, ClientError) and error_code(error.__context__) in _UNUSABLE:
+                raise _unusable(name, error_code(error.__context__)) from error
             reason = f"Secret '{name}' could not be read from Secrets Manager."
             raise Retryable(Code.UNAVAILABLE, reason, outage=True) from error
         if not isinstance(text, str) or not text.strip():
@@ -97,6 +114,8 @@ class ManagedSecrets:
             except ClientError as error:
                 if error_code(error) == _NOT_FOUND:
                     raise _missing(name) from error
+                if error_code(error) in _UNUSABLE:
+                    raise _unusable(name, error_code(error)) from error
                 raise
         stored = answer.get("CreatedDate")
         return stored.astimezone(UTC) if isinstance(stored, datetime) else None
@@ -130,3 +149,7 @@ def token_in(text: str) -> str | None:
 
 def _missing(name: str) -> Retryable:
     return Retryable(Code.CONFIGURATION, f"Secret '{name}' does not exist. Create it in Secrets Manager.")
+
+
+def _unusable(name: str, said: str) -> Unusable:
+    return Unusable(Code.UNAVAILABLE, f"Secret '{name}' {_UNUSABLE[said]}")

@@ -18,7 +18,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from lifecycle.adapters.bodies import load
-from lifecycle.adapters.secrets import Secrets, token_in
+from lifecycle.adapters.secrets import Secrets, Unusable, token_in
 from lifecycle.judgement.urls import checked_base_url
 from lifecycle.judgement.whole_list import WholeList
 from lifecycle.words.capabilities import Capability, Resource, State
@@ -127,7 +127,7 @@ class Tokens:
         try:
             text = self._secrets.get(name, fresh=fresh)
         except Retryable as error:
-            if error.code is Code.CONFIGURATION:
+            if error.code is Code.CONFIGURATION or isinstance(error, Unusable):
                 raise TokenRefused(Code.TOKEN_REFUSED, error.reason) from error
             raise
         token = token_in(text)

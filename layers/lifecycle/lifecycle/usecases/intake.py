@@ -1,6 +1,7 @@
 """From a signed request, or an event on the bus, to commands in a queue. Strangers never reach a queue."""
 
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,9 +28,8 @@ LONGEST_WAIT = timedelta(days=14)
 """How long a command may wait to be carried out, dead-letter queue included. A sender may only shorten it."""
 LONGEST_GRACE = timedelta(days=60)
 """How long a permanent delete may wait for its approval and for the age of what it deletes."""
-_MOST_KEPT = 20_000
-"""How many characters of a payload that cannot be translated are kept in its dead letter: each may become twelve in
-ASCII JSON, and a message of SQS has at least 256 KiB."""
+_MOST_KEPT = 240_000
+"""How many bytes a dead letter of intake has at most. Its attributes count too, and SQS promises 262,144 for both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,9 +218,25 @@ class Intake:
 
     def _bury(self, name: str, payload: str, error: Rejected) -> None:
         """Keep what a source sent in vain where an operator finds it; its sender may never look at our answer."""
-        body = json.dumps({"source": name, "payload": payload[:_MOST_KEPT]})
-        message = Message(body=body, sent_at=self.clock())
+        message = Message(body=_kept(name, payload), sent_at=self.clock())
         self.outcomes.bury(message, Poison(error.code, f"Source '{name}': {error.reason}"))
+
+
+def _kept(name: str, payload: str) -> str:
+    """The body of a dead letter: the whole payload, or as much as fits, with a mark and its full length in characters.
+
+    ASCII JSON: SQS takes neither control characters nor half a surrogate pair.
+    """
+    whole = json.dumps({"source": name, "payload": payload})
+    if len(whole) <= _MOST_KEPT:
+        return whole
+
+    def cut(characters: int) -> str:
+        kept = {"source": name, "cut": True, "characters": len(payload), "payload": payload[:characters]}
+        return json.dumps(kept)
+
+    fits = bisect_right(range(_MOST_KEPT), _MOST_KEPT, key=lambda characters: len(cut(characters))) - 1
+    return cut(max(0, fits))
 
 
 @dataclass(frozen=True, slots=True)

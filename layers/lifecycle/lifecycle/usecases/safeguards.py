@@ -130,13 +130,8 @@ class Safeguards:
         return Parked(Code.AWAITING_APPROVAL, _waits(request))
 
     def _come_back(self, why: str, moment: datetime, command: Command) -> None:
-        """Let the command come back, not before that moment: it would find nothing changed, and nothing comes twice.
-
-        A schedule knows whole seconds only. One of the same name is left as it is, so the name tells moments apart.
-        """
-        at = moment.replace(microsecond=0) + timedelta(seconds=1)
-        name = rules.name({"intent_id": command.intent_id, "at": at.isoformat()})
-        self.schedules.at(at, f"{why}-{name[:48]}", command.to_json())
+        """Let the command come back, never before that moment: it would find nothing changed."""
+        self.schedules.at(moment, f"{why}-{command.intent_id}", command.to_json())
 
     def _approved_by_plan(self, command: Command) -> End | None:
         """A plan is approved as a whole. That the command is part of it shows in its name, which only we can make."""

@@ -1,6 +1,7 @@
 """A batch of SQS records, one by one, with Powertools' partial responses."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -8,7 +9,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 
 from lifecycle.adapters.queues import Later, Message, from_record
 from lifecycle.adapters.signals import Signal
-from lifecycle.wiring.bootstrap.common import stopwatch
+from lifecycle.wiring.bootstrap.common import now, stopwatch
 from lifecycle.wiring.observability import logger, metrics, signals
 from lifecycle.words.errors import Retryable
 
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 
 # A batch in which everything waits is no error: the messages are hidden, and no alarm should ring.
 _processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+
+
+MESSAGE_AGE = "MessageAge"
+"""A metric: the seconds since a message entered its queue for the first time, at each receive. Each function takes from
+one queue, so the dimension ``service`` names the queue as well."""
+
+
+def _age(message: Message, at: datetime) -> float:
+    """In seconds; 0 where the clocks of SQS and of the function differ the other way."""
+    return max(0.0, (at - message.sent_at).total_seconds())
 
 
 def size(event: dict[str, object]) -> int:
@@ -34,8 +45,11 @@ def each(
     stopwatch.start(context.get_remaining_time_in_millis())
 
     def one(record: "SQSRecord") -> None:
+        message = from_record(record.raw_event)
+        # SQS's own metric leaves out what was received three times, and waiting here is being received.
+        metrics.add_metric(name=MESSAGE_AGE, unit=MetricUnit.Seconds, value=_age(message, now()))
         try:
-            handle(from_record(record.raw_event))
+            handle(message)
         except Later:
             raise
         except Retryable as trouble:

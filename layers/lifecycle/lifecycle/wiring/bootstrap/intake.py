@@ -41,11 +41,12 @@ def intake() -> Intake:
         permanent=SqsQueue(sqs, settings.purge_queue_url),
         schedules=RememberedSchedules(
             EventBridgeSchedules(
-                session().client("scheduler", config=CONFIG),
+                client=session().client("scheduler", config=CONFIG),
                 group=settings.schedule_group,
                 queue_arn=settings.commands_queue_arn,
                 dead_letter_arn=settings.commands_dead_letter_queue_arn,
                 role_arn=settings.schedule_role_arn,
+                clock=now,
             ),
             rows(settings.ledger_table),
         ),

@@ -83,11 +83,12 @@ def purge() -> Worker:
         trail=Trail(table),
         schedules=RememberedSchedules(
             EventBridgeSchedules(
-                session().client("scheduler", config=CONFIG),
+                client=session().client("scheduler", config=CONFIG),
                 group=settings.schedule_group,
                 queue_arn=settings.queue_arn,
                 dead_letter_arn=settings.dead_letter_queue_arn,
                 role_arn=settings.schedule_role_arn,
+                clock=now,
             ),
             table,
         ),

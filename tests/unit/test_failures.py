@@ -1,0 +1,39 @@
+"""How much attention each end asks for."""
+
+import pytest
+
+from lifecycle.judgement.failures import Attention, attention
+from lifecycle.words.errors import Code
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(Code.ATTEMPTS_EXHAUSTED, Code.WAITED_TOO_LONG, Code.POISON, Code.TOKEN_REFUSED, Code.FORBIDDEN),
+        *(Code.EXPORT_INCOMPLETE, Code.EXPORT_DIFFERS, Code.CONFIGURATION, Code.REFUSED),
+    ],
+)
+def test_what_is_broken_pages(code: Code) -> None:
+    assert attention(code) is Attention.PAGE
+
+
+@pytest.mark.parametrize(
+    "code", [Code.HELD, Code.CHANGED, Code.TOO_YOUNG, Code.UNTRANSLATABLE, Code.NOT_ONE, Code.NOT_FOUND]
+)
+def test_what_a_person_may_want_to_change_waits_for_the_digest(code: Code) -> None:
+    assert attention(code) is Attention.DIGEST
+
+
+@pytest.mark.parametrize(
+    "code", [Code.NOT_APPROVED, Code.LAPSED, Code.RESTORED, Code.UNDONE, Code.TAKEN_BACK, Code.SUPERSEDED]
+)
+def test_what_people_decided_asks_for_nothing(code: Code) -> None:
+    assert attention(code) is Attention.NONE
+
+
+def test_what_nobody_has_weighed_pages() -> None:
+    assert attention("a_code_of_the_next_release") is Attention.PAGE
+
+
+def test_codes_read_back_from_a_row_are_the_same() -> None:
+    assert [code for code in Code if attention(code.value) is not attention(code)] == []
