@@ -77,10 +77,19 @@ REMEDIES = (
     ),
     Remedy(
         (Code.NOT_APPROVED, Code.LAPSED),
-        (
-            "Somebody rejected it, and the reason says why; or nobody approved it in time. Drop it, and ask again "
-            "if it is still meant."
-        ),
+        "Somebody rejected it, and the reason says why; or nobody approved it in time. There is no dead letter: ask "
+        "again if it is still meant.",
+        status="rejected",
+    ),
+    Remedy(
+        (Code.RESTORED, Code.UNDONE),
+        "Somebody restored the thing, or undid the command, before it was carried out. Nothing to mend.",
+        status="superseded",
+    ),
+    Remedy(
+        (Code.NEWER_RELEASE,),
+        "A newer release recorded it, and this one does not know how. Deploy that release again; until then it waits.",
+        status="waiting",
     ),
     Remedy(
         (Code.EXPORT_INCOMPLETE,),

@@ -702,7 +702,15 @@ def test_each_missing_condition_has_a_reason_of_its_own() -> None:
     assert len(said) >= 35
 
 
-@pytest.mark.parametrize("attempt", [refused, lapsed, changed_after, restored_by_hand, a_file_that_is_forbidden])
+@pytest.mark.parametrize("attempt", [refused, lapsed])
+def test_what_people_decided_is_told_and_is_no_work_for_anybody(attempt: Callable[[Undertaker], Outcome]) -> None:
+    burying, _ = attempt_at(attempt)
+    assert not burying.world.dead_letters.entries
+    told = [detail for name, detail in burying.world.bus.announced if name == "lifecycle.command.rejected"]
+    assert [detail["dead_lettered"] for detail in told] == [False]
+
+
+@pytest.mark.parametrize("attempt", [changed_after, restored_by_hand, a_file_that_is_forbidden])
 def test_what_will_never_be_done_is_told_with_a_letter(attempt: Callable[[Undertaker], Outcome]) -> None:
     burying, (code, reason) = attempt_at(attempt)
     [found] = [entry.message.attributes for entry in burying.world.dead_letters.entries.values()]
@@ -753,7 +761,8 @@ def test_cut_off_while_asking_it_still_tells_and_still_lapses(point: str, when: 
     assert [name for name, _ in burying.world.bus.announced][:1] == ["lifecycle.approval.asked"]
     burying.advance(timedelta(hours=73))
     assert stands(burying, command)[0] == Code.LAPSED
-    assert letter(burying, command) == Code.LAPSED
+    assert burying.world.letters(command.intent_id) == []
+    assert burying.world.announced(command.intent_id) == ["rejected"]
 
 
 def test_what_comes_back_comes_late_enough_though_schedules_know_whole_seconds_only() -> None:

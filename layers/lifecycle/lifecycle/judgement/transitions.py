@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from lifecycle.judgement import restored
+from lifecycle.judgement.failures import Attention, attention
 from lifecycle.words.capabilities import Action
 from lifecycle.words.commands import PLAN, SWEEP, Command
 from lifecycle.words.errors import Code
@@ -355,6 +356,11 @@ def settle(intent: IntentRow, debt: Debt) -> IntentRow:
     return replace(intent, owed=owed, lease_until=intent.lease_until if owed else 0)
 
 
+def is_dead_letter(status: Status, code: str) -> bool:
+    """Whether an end is work for a person. What people decided themselves is not."""
+    return status in DEAD and attention(code) is not Attention.NONE
+
+
 def place(intent: IntentRow) -> Order:
     """The place of an intent in the order of commands."""
     return order(intent.issued_at, intent.action, intent.intent_id)
@@ -457,6 +463,7 @@ _DOUBT = "An earlier call got no answer and may have taken effect. Send it again
 
 def _ended(intent: IntentRow, end: End, now: int, lease: int) -> Concluded:
     doubtful = end.status in DEAD and intent.maybe_acted
+    letter = (Debt.DEAD_LETTER,) if is_dead_letter(end.status, end.code) else ()
     ended = replace(
         intent,
         status=end.status,
@@ -465,6 +472,6 @@ def _ended(intent: IntentRow, end: End, now: int, lease: int) -> Concluded:
         evidence=end.evidence,
         concluded_at=now,
         lease_until=now + lease,
-        owed=(Debt.DEAD_LETTER, Debt.ANNOUNCEMENT) if end.status in DEAD else (Debt.ANNOUNCEMENT,),
+        owed=(*letter, Debt.ANNOUNCEMENT),
     )
     return Concluded(ended, fresh=True)

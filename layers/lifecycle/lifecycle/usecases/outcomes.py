@@ -12,7 +12,7 @@ from lifecycle.adapters.ledger import Ended, Ledger
 from lifecycle.adapters.queues import Message, Queue
 from lifecycle.adapters.replies import Replies
 from lifecycle.adapters.signals import Signal, Signals
-from lifecycle.judgement.transitions import DEAD, Debt, IntentRow, Status
+from lifecycle.judgement.transitions import Debt, IntentRow, Status, is_dead_letter
 from lifecycle.words.capabilities import Action, Resource, capability
 from lifecycle.words.errors import Poison
 
@@ -111,7 +111,7 @@ def _detail(intent: IntentRow) -> dict[str, str | bool]:
     return {
         "schema_version": SCHEMA_VERSION,
         "status": intent.status.value,
-        "dead_lettered": intent.status in DEAD,
+        "dead_lettered": is_dead_letter(intent.status, intent.code),
         "concluded_at": datetime.fromtimestamp(intent.concluded_at / 1000, UTC).isoformat(),
         **{name: str(row[name]) for name in _TOLD},
     }
