@@ -3,7 +3,6 @@
 import json
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Literal
 
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -13,12 +12,13 @@ from cli.local.simulator.world import Run, Task, Thread
 from lifecycle.judgement.approvals import Stand
 from lifecycle.judgement.transitions import Status, millis
 from lifecycle.usecases.export import verify
-from lifecycle.words.capabilities import Resource, State
+from lifecycle.words.capabilities import ORDINARY, Action, Resource, State
 from lifecycle.words.errors import LifecycleError
 from tests.builders import ORG
-from tests.worlds import ANY_STEP, Fuse, Undertaker
+from tests.worlds import ANY_STEP, Fuse, Press, Undertaker, operate
 
 RUN = "a1" * 16
+ADA = "arn:aws:iam::123456789012:user/ada"
 MINIMUM = timedelta(days=30)
 
 type Step = tuple[str, int]
@@ -32,7 +32,8 @@ FAULTS = (
 STEPS = st.one_of(
     st.tuples(st.sampled_from(["copy", "again", "work"]), st.just(0)),
     st.tuples(st.sampled_from(["rename", "rename-back", "comment", "restore", "archive", "hold", "lift"]), st.just(0)),
-    st.tuples(st.sampled_from(["approve", "reject"]), st.integers(0, 4)),
+    st.tuples(st.sampled_from(["approve", "reject", "withdraw"]), st.integers(0, 4)),
+    st.tuples(st.sampled_from(["ask-restore", "undo"]), st.just(0)),
     st.tuples(st.just("approve"), st.integers(1, 2)),
     st.tuples(st.just("wait"), st.sampled_from([1, 10, 71, 73, 24 * 8, 24 * 29])),
     st.tuples(
@@ -55,19 +56,22 @@ class Life:
         self.run.archive(world.clock() - timedelta(days=days))
         world.simulator.organization.add_run(self.run)
         self.command = self.burying.ask(Resource.RUN, RUN)
-        self.held = False
+        self.kept = False
+        """Whether a word for keeping was accepted since the delete was asked for: then it is never carried out."""
         self.deletes = 0
         world.before_write = self.at_the_delete
 
     def at_the_delete(self, call: str) -> None:
         """What must be so whenever Tallyfy is asked to delete it."""
         world = self.burying.world
+        if not call.startswith("DELETE"):
+            return
         self.deletes += 1
         request = self.burying.wanted(self.command)
         assert request.stands(millis(world.clock())) is Stand.APPROVED, call
         assert request.approved_by, call
         assert set(request.approved_by) <= {"bob", "cleo"}, call
-        assert not self.held, call
+        assert not self.kept, call
         manifest, wrong = verify(world.objects, self.folder)
         assert manifest is not None, call
         assert (manifest.complete, wrong) == (True, ()), call
@@ -93,7 +97,7 @@ class Life:
                 self.burying.advance(timedelta(hours=number))
             case "work":
                 self.burying.work()
-            case "approve" | "reject" as said:
+            case "approve" | "reject" | "withdraw" as said:
                 self.press(said, ("ada", "bob", "cleo", "dan", "eve")[number])
             case "crash" | "outage" as harm:
                 self.burying.fuse = Fuse(ANY_STEP, "before" if words[1] == "before" else "after", harm, skip=number)
@@ -101,6 +105,10 @@ class Life:
                 self.burying.world.simulator.add_fault(FAULTS[number])
             case "hold" | "lift":
                 self.hold(on=what == "hold")
+            case "ask-restore":
+                self.ask_restore()
+            case "undo":
+                self.undo()
             case "copy" | "again":
                 self.send(what)
             case _ if RUN in self.burying.world.simulator.organization.runs:
@@ -108,14 +116,27 @@ class Life:
             case _:
                 pass
 
-    def press(self, what: Literal["approve", "reject"], who: str) -> None:
+    def ask_restore(self) -> None:
+        world = self.burying.world
+        world.clock.advance(timedelta(seconds=1))
+        world.send(world.command(Resource.RUN, RUN, Action.RESTORE, f"restore-{world.clock()}"))
+        self.kept = True
+        world.process(ORDINARY).deliver(10)
+
+    def undo(self) -> None:
+        world = self.burying.world
+        with suppress(LifecycleError):
+            operate(world.operating(), "POST /commands/{intent_id}/undo", ADA, intent_id=self.command.intent_id)
+            self.kept = True
+
+    def press(self, what: Press, who: str) -> None:
         request = self.burying.world.approvals.newest(ORG, self.command.intent_id)
         with suppress(LifecycleError):
             self.burying.press(what, request.hash if request else "", who)
 
     def hold(self, *, on: bool) -> None:
-        self.held = on
         if on:
+            self.kept = True
             self.burying.world.ledger.hold(ORG, Resource.RUN, RUN, reason="a claim", by="Grace")
         else:
             self.burying.world.ledger.lift(ORG, Resource.RUN, RUN)
