@@ -107,6 +107,15 @@ def test_every_code_that_a_person_may_meet_at_an_end_has_a_remedy() -> None:
     assert sorted(told) == sorted({code.value for code in Code} - answered_only - passing - fine)
 
 
+def test_each_promise_names_tests_that_exist() -> None:
+    table = README.split("| promise | test |\n|---|---|\n")[1].split("\n\n")[0].splitlines()
+    assert len(table) >= 12
+    for row in table:
+        named = re.findall(r"`(tests/[^`]+)`", row)
+        assert named, row
+        assert all((ROOT / name).is_file() for name in named), row
+
+
 def test_every_status_the_readme_explains_exists() -> None:
     paragraph = README.split("answers its `status`")[1].split("\n\n")[0]
     assert {status.value for status in Status} <= set(re.findall(r"`(\w+)`", paragraph))
