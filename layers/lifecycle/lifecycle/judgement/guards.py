@@ -10,7 +10,7 @@ from enum import StrEnum
 from lifecycle.words.capabilities import Capability, Resource, State
 from lifecycle.words.commands import Command, Expect
 from lifecycle.words.errors import Code
-from lifecycle.words.things import Thing
+from lifecycle.words.things import Thing, known_status
 
 
 class Verdict(StrEnum):
@@ -164,6 +164,9 @@ def _changed(expect: Expect | None, seen: Thing) -> list[str]:
     named = sorted(expect.model_fields_set)
     # Of these an absence is no fact: Tallyfy did not show them, and nobody knows whether they changed.
     hidden = {name for name in ("tags", "owners") if getattr(seen, name) is None}
+    worded = seen.resource in {Resource.RUN, Resource.TASK} and seen.state is not State.ARCHIVED
+    if worded and known_status(seen.status) is None:
+        hidden.add("status")
     return [name for name in named if name in hidden or _plain(getattr(expect, name)) != _plain(getattr(seen, name))]
 
 

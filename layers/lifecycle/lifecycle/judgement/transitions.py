@@ -436,10 +436,11 @@ def _reopened(intent: IntentRow, redrive: int) -> IntentRow:
 
 def _let_go(resource: ResourceRow, *, maybe_acted: bool, landing: bool) -> ResourceRow:
     """End the lease, unless a call may still land. After a doubtful one its name stays: nothing older begins."""
+    # The intent says how many attempts were begun; only one that wrote nothing is counted here.
     if landing:
-        return resource
+        return replace(resource, lease_attempt=0)
     if maybe_acted:
-        return replace(resource, lease_until=0)
+        return replace(resource, lease_until=0, lease_attempt=0)
     return replace(
         resource,
         lease_until=0,

@@ -222,8 +222,9 @@ class Worker:
         attempts = self.ledger.release(
             claim, trouble.code, trouble.reason, counted=trouble.counted, maybe_acted=doubt, landing=landing
         )
-        if trouble.counted and trouble.retry_after is None:
-            trouble.retry_after = waiting.backoff(attempts, base=self.limits.retry_base, roll=self.roll())
+        if trouble.counted:
+            backoff = waiting.backoff(attempts, base=self.limits.retry_base, roll=self.roll())
+            trouble.retry_after = max(trouble.retry_after or 0.0, backoff)
         if landing:
             leased = (claim.rows.resource.lease_until - millis(self.clock())) / 1000
             trouble.retry_after = max(trouble.retry_after or 0.0, leased)
@@ -418,11 +419,12 @@ class Worker:
 
     @contextmanager
     def _heeding(self, org_id: str) -> Iterator[None]:
-        """A 429 is everybody's: the shared pace is moved before the error goes on."""
+        """A 429, or a 503 that says when, is everybody's: the shared pace is moved before the error goes on."""
         try:
             yield
-        except Throttled as wait:
-            if wait.code is Code.THROTTLED and wait.retry_after is not None:
+        except (Throttled, Ambiguous) as wait:
+            told = wait.code is Code.THROTTLED or isinstance(wait, Ambiguous)
+            if told and wait.retry_after is not None:
                 self.budget.block(org_id, wait.retry_after)
             raise
 

@@ -134,10 +134,12 @@ class Ambiguous(Retryable):
         reason: str,
         *,
         retry_after: float | None = None,
+        counted: bool = True,
         outage: bool = False,
         may_still_land: bool = False,
     ) -> None:
         super().__init__(code, reason, retry_after=retry_after, outage=outage)
+        self.counted = counted
         self.may_still_land = may_still_land
 
 
