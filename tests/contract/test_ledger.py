@@ -552,9 +552,9 @@ def test_a_story_is_recalled_with_the_version_that_settles_it(ledger: Ledger) ->
 
 def test_a_rejection_without_a_claim_keeps_its_own_code_and_no_thing(ledger: Ledger) -> None:
     searching = command(id=None, find={"tag": "deal-7"})
-    end = End(Status.REJECTED, Code.NOT_ONE, "0 active processes fit.")
+    end = End(Status.REJECTED, Code.AMBIGUOUS_MATCH, "0 active processes fit.")
     dead = ended(ledger.give_up(searching, end))
-    assert (dead.intent.status, dead.intent.code, dead.intent.id) == (Status.REJECTED, Code.NOT_ONE, "")
+    assert (dead.intent.status, dead.intent.code, dead.intent.id) == (Status.REJECTED, Code.AMBIGUOUS_MATCH, "")
     settled(ledger, dead)
     found = searching.model_copy(update={"id": THING})
     assert ended(ledger.claim(found)).intent.status is Status.REJECTED

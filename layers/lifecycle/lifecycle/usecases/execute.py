@@ -193,7 +193,8 @@ class Worker:
             shown = f": {', '.join(ids[:5])}{' …' if len(ids) > 5 else ''}" if ids else ""  # noqa: PLR2004
             state = State.ARCHIVED if archived else State.ACTIVE
             raise Rejected(
-                Code.NOT_ONE, f"{len(ids)} {state} processes fit where exactly one must{shown}. Nothing was done."
+                Code.AMBIGUOUS_MATCH,
+                f"{len(ids)} {state} processes fit where exactly one must{shown}. Nothing was done.",
             )
         return ids[0]
 
