@@ -471,3 +471,6 @@ def test_what_a_person_took_back_after_a_call_without_an_answer_is_not_done_agai
     assert len(world.effects[command.intent_id]) == 1
     row = world.intent(command.intent_id)
     assert (row.status, row.code, row.maybe_acted) == (Status.REJECTED, Code.CHANGED, True)
+    assert world.send_again() == 1
+    world.drain(world.process())
+    assert len(world.effects[command.intent_id]) == 1
