@@ -100,7 +100,7 @@ def _archived(query: Query) -> Literal["no", "only", "both"]:
 
 def _sorted[T: (Run, Task, Tag, Template)](found: Iterable[T], query: Query) -> list[T]:
     """Sort by a field, `-` for descending, nothing last; an unknown field is ignored."""
-    wanted = query.get("sort", "")
+    wanted = query.get("sort", query.get("sort_by", ""))
     name = wanted.removeprefix("-")
     rows = list(found)
     if name not in {"created_at", "last_updated", "completed_at", "archived_at", "name", "title", "status"}:
