@@ -4,11 +4,12 @@ import json
 import re
 import tomllib
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatch
+from fnmatch import fnmatch, fnmatchcase
 from functools import partial
 
 import pytest
 
+from lifecycle.adapters import approval_keys
 from lifecycle.adapters.bus import SOURCE, MemoryBus
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.queues import MemoryQueue, Message
@@ -637,15 +638,24 @@ class TestRights:
     @pytest.mark.parametrize("function", TAKES_APPROVALS)
     def test_who_takes_approvals_keeps_them_and_reads_intents(self, template: Template, function: str) -> None:
         assert keys(template, function) == {
-            "dynamodb:GetItem": {"intent#*", "word#*", "sweep#*", "holds#*", "approval#*"},
-            "dynamodb:BatchGetItem": {"holds#*"},
+            "dynamodb:GetItem": {"intent#*", "word#*", "sweep#*", "holds#*", "approval#*", "vote#*"},
+            "dynamodb:BatchGetItem": {"holds#*", "vote#*"},
             "dynamodb:Query": {"approval#*", "holds#*"},
-            "dynamodb:PutItem": {"intent#*", "word#*", "approval#*", "audit#2*"},
+            "dynamodb:PutItem": {"intent#*", "word#*", "approval#*", "vote#*", "audit#2*"},
         }
 
     def test_who_asks_for_approval_and_who_takes_it_are_the_only_ones_to_touch_it(self, template: Template) -> None:
         touching = {function for function in FUNCTIONS if "approval#*" in str(keys(template, function))}
         assert touching == {*TAKES_APPROVALS, "PurgeFunction", "SweepFunction"}
+
+    @pytest.mark.parametrize("function", FUNCTIONS)
+    def test_votes_are_written_only_by_what_speaks_for_people(self, template: Template, function: str) -> None:
+        """Whoever asks for approvals or carries out deletes could otherwise approve its own."""
+        writes = keys(template, function).get("dynamodb:PutItem", set())
+        rows = {"request": approval_keys.request(ORGANIZATION, "7"), "vote": approval_keys.vote(ORGANIZATION, "7")}
+        reached = {kind for kind, key in rows.items() if any(fnmatchcase(key.pk, pattern) for pattern in writes)}
+        asks = {"request"} if function in {*TAKES_APPROVALS, "PurgeFunction", "SweepFunction"} else set()
+        assert reached == asks | ({"vote"} if function in TAKES_APPROVALS else set())
 
     @pytest.mark.parametrize("function", WORKERS)
     def test_a_worker_keeps_intents_leases_and_pace(self, template: Template, function: str) -> None:
@@ -655,11 +665,12 @@ class TestRights:
         waits = {"waiting#*"} if function == "PurgeFunction" else set()
         # Right before a call it reads whether its plan was taken back.
         heard = {"holds#*", "sweep#*"}
+        votes = {"vote#*"} if function == "PurgeFunction" else set()
         # Of the trail it reads nothing but a record of its own whose answer was lost.
         recorded = {"audit#2*"} if function == "PurgeFunction" else set()
         assert keys(template, function) == {
-            "dynamodb:GetItem": kept | heard | recorded | waits,
-            "dynamodb:BatchGetItem": kept | heard,
+            "dynamodb:GetItem": kept | heard | recorded | waits | votes,
+            "dynamodb:BatchGetItem": kept | heard | votes,
             "dynamodb:PutItem": kept | {"audit#2*"} | waits,
             "dynamodb:Query": {"holds#*"},
         }
@@ -668,8 +679,8 @@ class TestRights:
         self, template: Template
     ) -> None:
         assert keys(template, "SweepFunction") == {
-            "dynamodb:GetItem": {"sweep#*", "pace#*", "intent#*", "resource#*", "approval#*", "audit#2*"},
-            "dynamodb:BatchGetItem": {"approval#*", "resource#*"},
+            "dynamodb:GetItem": {"sweep#*", "pace#*", "intent#*", "resource#*", "approval#*", "vote#*", "audit#2*"},
+            "dynamodb:BatchGetItem": {"approval#*", "vote#*", "resource#*"},
             "dynamodb:PutItem": {"sweep#*", "pace#*", "approval#*", "audit#2*"},
             "dynamodb:Query": {"holds#*", "waiting#*"},
         }

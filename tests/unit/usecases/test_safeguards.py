@@ -26,7 +26,7 @@ from lifecycle.words.capabilities import Action, Resource, State
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, Rejected, Retryable
 from lifecycle.words.intents import intent_id
-from tests.builders import ID_KEY, NOW, ORG, Clock
+from tests.builders import ID_KEY, NOW, ORG, Clock, with_approvals
 from tests.worlds import ANY_STEP, PEOPLE, Fuse, Harm, Undertaker, When, World, operate
 
 RUN, TAG, TEMPLATE, OTHER_TEMPLATE, OTHER_ORG = "a1" * 16, "b1" * 16, "c1" * 16, "c2" * 16, "e0" * 16
@@ -515,12 +515,10 @@ def planned(burying: Undertaker, *, approvers: tuple[str, ...] = ("bob", "cleo")
             shown="{}",
             message="{}",
             capabilities=("run.delete",),
-            approved_by=approvers,
         ),
         **more,  # type: ignore[arg-type]
     )
-    burying.world.approvals.ask(request)
-    return request
+    return with_approvals(burying.world.approvals, request, approvers)
 
 
 def by_plan(burying: Undertaker, *, name: str | None = None, **more: object) -> Outcome:

@@ -83,6 +83,11 @@ class ApprovalTerms(BaseModel):
     """Of what cannot be undone in a plan."""
     hours: Annotated[int, Field(strict=True, ge=1, le=720)] = 72
 
+    @property
+    def least(self) -> Mapping[str, int]:
+        """How many people must approve at least, by what a request is about (``approvals.About``)."""
+        return {"command": self.single, "plan": self.plan}
+
 
 class People(OperatorsFile):
     """The whole file."""
