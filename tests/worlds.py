@@ -886,6 +886,11 @@ class Night:
         errand = {"sweep_id": f"undo-{by}-{plan[:12]}", "org_id": ORG, "kind": "undo", "plan": plan}
         self.queue.send(json.dumps({**errand, "requested_by": by}))
 
+    def check(self) -> None:
+        """What the daily schedule sends, for this organization."""
+        errand = {"sweep_id": f"{self.world.clock():%Y-%m-%dT%H:%M:%SZ}", "org_id": ORG, "kind": "check"}
+        self.queue.send(json.dumps(errand))
+
     def deliver(self) -> bool:
         """One invocation with the next visible message; whether it was finished."""
         messages = self.queue.receive(1, hidden_for=5400)

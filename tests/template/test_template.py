@@ -17,10 +17,12 @@ from lifecycle.adapters.records import MOST_FILE_BYTES
 from lifecycle.adapters.rows import MemoryRows
 from lifecycle.adapters.signals import MemorySignals, Signal
 from lifecycle.adapters.trail import KEEP, entry
+from lifecycle.judgement.approvals import Notice
 from lifecycle.judgement.audit import Record, What
 from lifecycle.judgement.sources import Sources
 from lifecycle.usecases.audit import LEASE, PATIENCE
 from lifecycle.usecases.outcomes import Outcomes
+from lifecycle.usecases.safeguards import announce_request
 from lifecycle.usecases.sweep import Errand
 from lifecycle.wiring.batch import MESSAGE_AGE
 from lifecycle.wiring.settings import (
@@ -35,6 +37,7 @@ from lifecycle.wiring.settings import (
     WorkerSettings,
 )
 from lifecycle.words.errors import Code, Poison
+from tests.builders import wanted
 from tests.template.support import FUNCTIONS, ORGANIZATION, ROOT, Json, Template, load, many, target
 
 SOURCE_QUEUES = {f"{name}Queue": f"{name}DeadLetterQueue" for name in ("Events", "Sweeps", "Commands", "Bulk", "Purge")}
@@ -682,7 +685,7 @@ class TestRights:
             "dynamodb:GetItem": {"sweep#*", "pace#*", "intent#*", "resource#*", "approval#*", "vote#*", "audit#2*"},
             "dynamodb:BatchGetItem": {"approval#*", "vote#*", "resource#*"},
             "dynamodb:PutItem": {"sweep#*", "pace#*", "approval#*", "audit#2*"},
-            "dynamodb:Query": {"holds#*", "waiting#*"},
+            "dynamodb:Query": {"holds#*", "waiting#*", "approval#*", "vote#*"},
         }
 
     @pytest.mark.parametrize(
@@ -1121,6 +1124,33 @@ class TestAlarms:
         (to,) = template.properties("PoisonNoticeRule")["Targets"]
         paths = [path.removeprefix("$.detail.") for path in to["InputTransformer"]["InputPathsMap"].values()]
         assert [path for path in paths if not detail.get(path)] == []
+
+    @pytest.mark.parametrize(
+        ("rule", "told"),
+        [("ApprovalNoticeRule", {"asked", "reminded"}), ("ApprovalLapsedNoticeRule", {"lapsed"})],
+    )
+    def test_approvers_are_told_in_words(self, template: Template, rule: str, told: set[str]) -> None:
+        made = template.properties(rule)
+        assert target(made["EventBusName"]) == "Bus"
+        types = [f"lifecycle.approval.{one}" for one in sorted(told)]
+        assert made["EventPattern"] == {"source": [SOURCE], "detail-type": types}
+        (to,) = made["Targets"]
+        assert target(to["Arn"]) == "AlarmTopic"
+        text = to["InputTransformer"]["InputTemplate"]["Fn::Sub"]
+        assert isinstance(json.loads(text), str)
+        paths = to["InputTransformer"]["InputPathsMap"]
+        assert set(re.findall(r"<(\w+)>", text)) == set(paths)
+        bus = MemoryBus()
+        asked = wanted()
+        announce_request(bus, asked, asked.asked_at if "asked" in told else asked.lapses_at)
+        ((name, detail),) = bus.announced
+        assert name in types
+        assert [path for path in paths.values() if not detail.get(path.removeprefix("$.detail."))] == []
+
+    def test_whatever_approvers_should_know_has_a_notice(self, template: Template) -> None:
+        rules = [template.properties(rule) for rule in ("ApprovalNoticeRule", "ApprovalLapsedNoticeRule")]
+        types = [one for rule in rules for one in rule["EventPattern"]["detail-type"]]
+        assert sorted(types) == sorted(f"lifecycle.approval.{notice}" for notice in Notice)
 
 
 class TestParameters:

@@ -101,12 +101,25 @@ class Approvals:
     def open(self, org_id: str) -> list[Request]:
         """Every request that waits for somebody, the oldest first."""
         now = millis(self._clock())
-        rows = self._rows.partition(keys.requests(org_id))
-        newest = {str(row.values.get("hash")) for key, row in rows.items() if keys.is_newest(key)}
         # A request that has ended or lapsed without its votes cannot be open with them: these are not read.
-        may = [row for key, row in rows.items() if key in newest and _plain(row).stands(now) is Stand.OPEN]
+        may = [row for row in self._newest_rows(org_id) if _plain(row).stands(now) is Stand.OPEN]
         waiting = [request for request in self._requests(*may) if request and request.stands(now) is Stand.OPEN]
         return sorted(waiting, key=lambda request: request.asked_at)
+
+    def due_notices(self, org_id: str, since: datetime, until: datetime) -> list[Request]:
+        """Every undecided request whose half time or whose end came after ``since`` and not after ``until`` (UTC)."""
+
+        def is_due(request: Request) -> bool:
+            return rules.notice_between(request, millis(since), millis(until), millis(self._clock())) is not None
+
+        may = [row for row in self._newest_rows(org_id) if is_due(_plain(row))]
+        return [one for one in self._requests(*may) if one is not None and is_due(one)]
+
+    def _newest_rows(self, org_id: str) -> list[Row]:
+        """The rows of the newest request of each subject."""
+        rows = self._rows.partition(keys.requests(org_id))
+        newest = {str(row.values.get("hash")) for key, row in rows.items() if keys.is_newest(key)}
+        return [row for key, row in rows.items() if key in newest]
 
     def _read(self, org_id: str, name: str) -> tuple[Request | None, Row | None]:
         if not re.fullmatch(_HASH, name):

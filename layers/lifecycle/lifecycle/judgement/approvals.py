@@ -28,6 +28,14 @@ class Stand(StrEnum):
     LAPSED = "lapsed"
 
 
+class Notice(StrEnum):
+    """What approvers are told about a request."""
+
+    ASKED = "asked"
+    REMINDED = "reminded"
+    LAPSED = "lapsed"
+
+
 _MAY_CHANGE = frozenset({"approved_by", "approved_ids", "refused_by", "why"})
 """What becomes of a request. All else is what people approve."""
 
@@ -68,6 +76,21 @@ class Request:
     approved_ids: tuple[str, ...] = ()
     """For each approval, in order, the identities of who gave it, with blanks between them."""
 
+    @property
+    def half_time(self) -> int:
+        """When approvers are reminded."""
+        return (self.asked_at + self.lapses_at) // 2
+
+    def notice(self, now: int) -> Notice | None:
+        """What approvers should know of it now; ``None`` where it was decided."""
+        match self.stands(now):
+            case Stand.OPEN:
+                return Notice.REMINDED if now >= self.half_time else Notice.ASKED
+            case Stand.LAPSED:
+                return Notice.LAPSED
+            case _:
+                return None
+
     def stands(self, now: int) -> Stand:
         """Where it stands. An approval that is complete does not lapse; a refusal is final. Nobody is never enough."""
         if self.refused_by:
@@ -75,6 +98,13 @@ class Request:
         if len(self.approved_by) >= max(1, self.needed):
             return Stand.APPROVED
         return Stand.LAPSED if now >= self.lapses_at else Stand.OPEN
+
+
+def notice_between(request: Request, since: int, until: int, now: int) -> Notice | None:
+    """What became due to be told after ``since`` and not after ``until``: a reminder, or that it has lapsed."""
+    due = request.notice(now)
+    moment = {Notice.REMINDED: request.half_time, Notice.LAPSED: request.lapses_at}.get(due) if due else None
+    return due if moment is not None and since < moment <= until else None
 
 
 def name(shown: Mapping[str, object]) -> str:
