@@ -81,6 +81,9 @@ ANY_STEP = "any step"
 _READS = frozenset({"read", "look", "fetch"})
 
 PEOPLE = f"""
+[roles.Operators]
+session_name_fixed = true
+
 [people.ada]
 slack = "T012ABCDE/U034FGHIJ"
 iam = "arn:aws:iam::123456789012:user/ada"
