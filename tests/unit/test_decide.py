@@ -364,7 +364,15 @@ YES, NO, UNKNOWN = Answer.YES, Answer.NO, Answer.UNKNOWN
         ("status = ['completed']", thing(), YES, "status"),
         ("status = ['active', 'complete']", thing(status="COMPLETED"), YES, "status"),
         ("status = ['active']", thing(), NO, "status"),
-        ("status = ['active']", thing(status="something new"), NO, "status"),
+        ("status = ['active']", thing(status="something new"), UNKNOWN, "unknown status"),
+        ("completed_days = 30", thing(status="something new"), UNKNOWN, "unknown status"),
+        ("stalled_days = 30", thing(status="something new"), UNKNOWN, "unknown status"),
+        ("status = ['issue']", thing(status="issue"), YES, "status"),
+        ("status = ['improvement']", thing(status="improvement"), YES, "status"),
+        # Tallyfy's own filter for problems shows these as well
+        ("status = ['problem']", thing(status="issue"), YES, "status"),
+        ("status = ['problem']", thing(has_open_issue=True), YES, "status"),
+        ("status = ['issue']", thing(status="problem"), NO, "status"),
         ("status = ['active']", thing(status=None), UNKNOWN, "no status"),
         # an archived process says "archived" where its status was
         ("status = ['complete']", archived(), UNKNOWN, "no status"),

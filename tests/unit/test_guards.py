@@ -123,6 +123,10 @@ CASES = {
         Code.PROCESS_TASK,
         {**DELETE, "resource": "task"},
     ),
+    # words that nobody here knows
+    "a status that is not known, as it was seen": Case(
+        seen(status="postponed"), Verdict.REJECT, Code.CHANGED, {**ARCHIVE, "expect": {"status": "postponed"}}
+    ),
     # undo
     "an undo of what was done last": Case(archived(), Verdict.ACT, Code.ACTED, RESTORE, replace(FACTS, undone=LAST)),
     "an undo where a newer command was carried out since": Case(

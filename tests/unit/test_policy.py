@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lifecycle.judgement.policy import STATUSES, Caps, Conditions, Doing, PlanCaps, Policy
+from lifecycle.judgement.policy import Caps, Conditions, Doing, PlanCaps, Policy
 from lifecycle.words.capabilities import Action, Resource, State, capability
 from lifecycle.words.errors import Code, Rejected
+from lifecycle.words.things import STATUSES
 from tests.builders import CONFIG, THING
 
 SHIPPED = (CONFIG / "policy.toml").read_text(encoding="utf-8")

@@ -274,7 +274,7 @@ def test_while_a_call_may_still_land_the_thing_stays_leased_for_copies_and_other
     intent, let_go = release(won, Code.UNCERTAIN, "Cut off.", counted=True, maybe_acted=True, landing=True)
     end = End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x")
     _, ended_so = conclude(won, end, now=AT, maybe_acted=True, landing=True)
-    assert let_go == ended_so == won.resource
+    assert let_go == ended_so == replace(won.resource, lease_attempt=0)
     assert judge(intent, let_go, command(), now=AT + 1) == Busy(AT + LEASE)
     undo = command(action="restore", intent_id=intent_id(ID_KEY, "operator", "undo"))
     assert judge(None, let_go, undo, now=AT + 1) == Busy(AT + LEASE)

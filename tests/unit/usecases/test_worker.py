@@ -1027,3 +1027,17 @@ def test_who_finds_no_place_in_line_comes_back_within_the_hour_and_not_all_at_on
     assert case.world.intent(command.intent_id).status is Status.ACCEPTED
     case.world.drain(case.worker)
     case.is_at(command, Status.DONE, Code.ACTED)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize("told", [30, 3600])
+def test_a_503_that_says_when_is_obeyed_like_a_429_and_is_no_failed_attempt(case: Case, method: str, told: int) -> None:
+    command = case.ask()
+    case.fail(Fault.answer_status(503, method=method, retry_after=told))
+    case.worker.deliver()
+    row = case.world.intent(command.intent_id)
+    assert (row.status, row.attempts) == (Status.WAITING, 0), row
+    hidden = case.world.next_visible()
+    assert hidden is not None
+    assert hidden >= told
+    assert case.world.pacing.reserve(ORG, 1).calls == 0

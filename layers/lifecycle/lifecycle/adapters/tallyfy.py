@@ -41,6 +41,8 @@ _LONGEST_ANSWER = 30.0
 _READINGS = 3
 """So often a list is read that does not add up."""
 _NOT_NOW = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS})
+_SAYS_WHEN = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+"""Answers that may say when to come back (RFC 9110, 10.2.3)."""
 _GATEWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
 """Said by something in front of Tallyfy, which may still be working on the call."""
 
@@ -86,7 +88,10 @@ class Tallyfy(Protocol):
         """
 
     def search(self, org_id: str, find: Find, *, archived: bool) -> list[Thing]:
-        """Every process with exactly that tag, or of exactly that name and template. Raises as ``look``."""
+        """Every process with exactly that tag, or of exactly that name and template.
+
+        Raises as ``look``, and ``Rejected`` where none or several tags have the title.
+        """
 
     def page(self, org_id: str, resource: Resource, number: int, query: Mapping[str, str]) -> Listing:
         """One page of a list, at most ``PER_PAGE`` things, counted from 1. Raises as ``look``."""
@@ -189,10 +194,13 @@ class HttpTallyfy:
         body = _json(answer)
         succeeded = _succeeded(answer)
         if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or (succeeded and (body is None or _is_error(body))):
+            told = _told(answer)
             raise Ambiguous(
                 Code.UNCERTAIN,
                 f"Tallyfy answered {answer.status_code} with an error, so the effect is unknown.",
-                outage=not succeeded or body is None,
+                retry_after=told,
+                counted=told is None,
+                outage=told is None and (not succeeded or body is None),
                 may_still_land=answer.status_code in _GATEWAY,
             )
         if not succeeded or body is None:
@@ -235,13 +243,23 @@ class HttpTallyfy:
         """See ``Tallyfy``."""
         query = {"archived": "only"} if archived else {}
         if find.tag is not None:
-            query["tag"] = find.tag
+            query["tag_ids"] = self._tag_of(org_id, find.tag)
         else:
             query |= {"checklist_id": str(find.template), "q": str(find.name)}
         state = State.ARCHIVED if archived else State.ACTIVE
         # Filters of the API may be wider than their names say: every row is compared again.
         seen = self._settled(lambda: list(self._all(org_id, Resource.RUN, query)))
         return [thing for thing in seen if thing.state is state and _is_meant(find, thing)]
+
+    def _tag_of(self, org_id: str, title: str) -> str:
+        """The id of the one tag of exactly this title: Tallyfy filters processes by the ids of tags, not by titles."""
+        tags = self._settled(lambda: list(self._all(org_id, Resource.TAG, {"all": "true"})))
+        ids = {tag.id for tag in tags if tag.name == title}
+        if len(ids) != 1:
+            raise Rejected(
+                Code.AMBIGUOUS_MATCH, f"{len(ids)} tags have exactly this title where one must. Nothing was done."
+            )
+        return ids.pop()
 
     def _settled[T](self, read: Callable[[], T]) -> T:
         """Read a list again where it does not add up. Raises ``DoesNotAddUp`` if it never does."""
@@ -280,6 +298,9 @@ class HttpTallyfy:
         refused = HTTPStatus.BAD_REQUEST <= answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
         if refused and answer.status_code != HTTPStatus.REQUEST_TIMEOUT:
             raise _refused(answer.status_code, "reading")
+        told = _told(answer)
+        if told is not None:
+            raise Throttled(Code.THROTTLED, f"Tallyfy asked for a pause ({answer.status_code}).", retry_after=told)
         if not _succeeded(answer) or not body or _is_error(body):
             reason = f"Tallyfy answered {answer.status_code} and nothing readable."
             raise Retryable(Code.UNAVAILABLE, reason, outage=True)
@@ -341,6 +362,12 @@ def _the(thing_id: str, seen: Thing) -> Thing:
     return seen
 
 
+def _told(answer: requests.Response) -> float | None:
+    """How long an answer asks to wait, in seconds; ``None`` where it says nothing."""
+    header = answer.headers.get("Retry-After")
+    return retry_after(header, datetime.now(UTC)) if header and answer.status_code in _SAYS_WHEN else None
+
+
 def retry_after(header: str | None, now: datetime) -> float:
     """Seconds to wait, from seconds or an HTTP date (RFC 9110, 10.2.3); a minute when it says nothing readable."""
     wait = _DEFAULT_RETRY_AFTER
@@ -380,17 +407,18 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
         one_off=said if isinstance(said, bool) else belongs_to_none,
         tasks=tasks,
         comments=comments,
+        has_open_issue=True if row.get("has_open_issue") is True else None,
         uses=_uses(row.get("statistics")),
     )
 
 
 def moment(value: object) -> datetime | None:
-    """A time in UTC, or ``None``. Tallyfy writes ISO 8601 with or without milliseconds; one without a zone is UTC."""
+    """A time in UTC, or ``None``. Tallyfy writes ISO 8601 with a zone; a time without one could be any of 26 hours."""
     if not isinstance(value, str):
         return None
     try:
         parsed = datetime.fromisoformat(value)
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+        return parsed.astimezone(UTC) if parsed.tzinfo else None
     except (ValueError, OverflowError):
         return None
 

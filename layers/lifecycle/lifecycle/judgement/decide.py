@@ -20,11 +20,10 @@ from lifecycle.judgement.holds import Holds, alike
 from lifecycle.judgement.policy import Conditions, Doing, Policy, Rule
 from lifecycle.words.capabilities import Action, Resource, State
 from lifecycle.words.commands import ID_PATTERN
-from lifecycle.words.things import Thing
+from lifecycle.words.things import Thing, known_status
 
 _EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
 """Older than Tallyfy: a date before this is a default of some system, not something that happened."""
-_COMPLETE = frozenset({"complete", "completed"})
 
 
 class Mode(StrEnum):
@@ -225,13 +224,16 @@ class _Asking:
     excludes: bool
 
     def status(self, wanted: tuple[str, ...]) -> Check:
-        status = _status(self.thing)
-        if status is None:
-            return Check(Answer.UNKNOWN, "no status", "Tallyfy does not say its status")
-        if status == State.ARCHIVED:
+        said = (self.thing.status or "").strip().lower()
+        if said == State.ARCHIVED:
             # It stands where the status was, which comes back when the thing is restored.
             return Check(Answer.UNKNOWN, "no status", "Tallyfy does not say which status it had when it was archived")
-        return Check(_if(status in wanted), "status", f"its status is {status}")
+        status = _status(self.thing)
+        if status is None:
+            return _no_status(self.thing)
+        # Tallyfy's own filter for problems shows what somebody has an open issue on as well.
+        trouble = "problem" in wanted and (status == "issue" or self.thing.has_open_issue is True)
+        return Check(_if(trouble or status in wanted), "status", f"its status is {status}")
 
     def templates(self, wanted: tuple[str, ...]) -> Check:
         own = self.thing.id if self.thing.resource is Resource.TEMPLATE else self.thing.template_id
@@ -268,9 +270,10 @@ class _Asking:
 
     def completed_days(self, wanted: int) -> Check:
         status = _status(self.thing)
-        if status is None:
-            return Check(Answer.UNKNOWN, "no status", "Tallyfy does not say its status")
-        if status not in _COMPLETE and self.thing.state is not State.ARCHIVED:
+        archived = self.thing.state is State.ARCHIVED and (self.thing.status or "").strip().lower() == State.ARCHIVED
+        if status is None and not archived:
+            return _no_status(self.thing)
+        if status != "complete" and self.thing.state is not State.ARCHIVED:
             # Whatever date it still has, somebody opened it again.
             return Check(Answer.NO, "not complete", f"it is not complete (status: {status})")
         return self._age("completed", self.thing.completed_at, wanted, after=(self.thing.created_at,))
@@ -291,8 +294,8 @@ class _Asking:
             return Check(Answer.NO, "not stalled", f"it is {self.thing.state}, not stalled")
         status = _status(self.thing)
         if status is None:
-            return Check(Answer.UNKNOWN, "no status", "Tallyfy does not say its status")
-        if status in _COMPLETE:
+            return _no_status(self.thing)
+        if status == "complete":
             return Check(Answer.NO, "not stalled", "it is complete, not stalled")
         return self._age("last touched", self.thing.last_updated, wanted, after=(self.thing.created_at,))
 
@@ -338,7 +341,11 @@ def _if(holds: object) -> Answer:
 
 
 def _status(thing: Thing) -> str | None:
-    if thing.status is None:
-        return None
-    status = thing.status.strip().lower()
-    return "complete" if status in _COMPLETE else status or None
+    return known_status(thing.status)
+
+
+def _no_status(thing: Thing) -> Check:
+    """What is not said, and what is said in a word that nobody here knows, cannot be told."""
+    if not (thing.status or "").strip():
+        return Check(Answer.UNKNOWN, "no status", "Tallyfy does not say its status")
+    return Check(Answer.UNKNOWN, "unknown status", "its status is a word that this release does not know")

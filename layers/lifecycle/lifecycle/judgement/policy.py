@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from lifecycle.judgement.toml import OperatorsFile
 from lifecycle.words.capabilities import Action, Capability, Resource, State, capability
 from lifecycle.words.commands import Id, Kind, ShortLine
+from lifecycle.words.things import STATUSES
 
 type Days = Annotated[int, Field(strict=True, ge=1, le=36500)]
 type Count = Annotated[int, Field(strict=True, ge=1)]
@@ -41,9 +42,6 @@ def _rule_name(name: str) -> str:
 
 type Some[Item] = Annotated[tuple[Item, ...], AfterValidator(_some)]
 type RuleName = Annotated[str, AfterValidator(_rule_name)]
-
-STATUSES = ("active", "complete", "problem", "delayed", "not-started", "in-progress", "expired")
-"""What Tallyfy calls the states of processes and tasks. A word that is none of them is a slip of the pen."""
 
 _RUN, _TASK, _TAG, _TEMPLATE = Resource.RUN, Resource.TASK, Resource.TAG, Resource.TEMPLATE
 _FITTING: dict[str, frozenset[Resource]] = {

@@ -436,10 +436,11 @@ def _reopened(intent: IntentRow, redrive: int) -> IntentRow:
 
 def _let_go(resource: ResourceRow, *, maybe_acted: bool, landing: bool) -> ResourceRow:
     """End the lease, unless a call may still land. After a doubtful one its name stays: nothing older begins."""
+    # The intent says how many attempts were begun; only one that wrote nothing is counted here.
     if landing:
-        return resource
+        return replace(resource, lease_attempt=0)
     if maybe_acted:
-        return replace(resource, lease_until=0)
+        return replace(resource, lease_until=0, lease_attempt=0)
     return replace(
         resource,
         lease_until=0,
@@ -469,7 +470,8 @@ def _ended(intent: IntentRow, end: End, now: int, lease: int) -> Concluded:
         status=end.status,
         code=end.code.value,
         reason=f"{end.reason} {_DOUBT}" if doubtful else end.reason,
-        evidence=end.evidence,
+        # Whoever sends it again compares the thing with what the doubtful attempt had before it.
+        evidence=end.evidence or (intent.evidence if doubtful else ""),
         concluded_at=now,
         lease_until=now + lease,
         owed=(*letter, Debt.ANNOUNCEMENT),

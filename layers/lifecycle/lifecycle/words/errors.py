@@ -37,7 +37,7 @@ class Code(StrEnum):
     # what was seen in Tallyfy
     NOT_FOUND = "not_found"
     CANNOT_TELL = "cannot_tell"
-    NOT_ONE = "not_one"
+    AMBIGUOUS_MATCH = "ambiguous_match"
     PROCESS_TASK = "process_task"
     CHANGED = "changed"
     HELD = "held"
@@ -134,10 +134,12 @@ class Ambiguous(Retryable):
         reason: str,
         *,
         retry_after: float | None = None,
+        counted: bool = True,
         outage: bool = False,
         may_still_land: bool = False,
     ) -> None:
         super().__init__(code, reason, retry_after=retry_after, outage=outage)
+        self.counted = counted
         self.may_still_land = may_still_land
 
 

@@ -5,6 +5,19 @@ from datetime import datetime
 
 from lifecycle.words.capabilities import Resource, State
 
+STATUSES = (
+    *("active", "complete", "problem", "issue", "improvement", "delayed"),
+    *("not-started", "in-progress", "expired"),
+)
+"""What Tallyfy calls the states of processes and tasks (API reference, 2026-08). Any other word is not known."""
+
+
+def known_status(status: str | None) -> str | None:
+    """The status in the word that rules use; ``None`` where it is blank, missing, or a word that is not known."""
+    plain = (status or "").strip().lower()
+    plain = "complete" if plain == "completed" else plain
+    return plain if plain in STATUSES else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thing:
@@ -32,5 +45,7 @@ class Thing:
     """For a process: how many tasks it shows. ``None`` where they were not asked for or not shown."""
     comments: int | None = None
     """For a process: how many comments its tasks show."""
+    has_open_issue: bool | None = None
+    """For a process: somebody has an open issue on it. ``None`` where Tallyfy does not say so."""
     uses: int | None = None
     """For a tag: how many templates and processes carry it, archived ones included. ``None``: Tallyfy did not say."""
