@@ -66,10 +66,11 @@ def purge() -> Worker:
     settings = PurgeSettings.read(os.environ)
     made = _worker(settings, PERMANENT)
     table = rows(settings.ledger_table)
+    people = People.parse(operators_file("people.toml"))
     tallyfy = _tallyfy(settings, PERMANENT, made.budget.spend)
     safeguards = Safeguards(
-        approvals=Approvals(table, timedelta(days=settings.ledger_days), now),
-        people=People.parse(operators_file("people.toml")),
+        approvals=Approvals(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
+        people=people,
         export=Export(
             records=HttpRecords(
                 tallyfy,
@@ -130,6 +131,7 @@ def sweep() -> "Sweep":
     # The sweep takes its slots itself, one for each page.
     tallyfy = _tallyfy(settings, frozenset(), lambda _: None)
     policy = _policy()
+    people = People.parse(operators_file("people.toml"))
     return Sweep(
         rows=table,
         ledger=ledger,
@@ -160,8 +162,8 @@ def sweep() -> "Sweep":
             permanent=_queue(settings.purge_queue_url),
             signals=signals,
         ),
-        approvals=Approvals(table, timedelta(days=settings.ledger_days), now),
-        people=People.parse(operators_file("people.toml")),
+        approvals=Approvals(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
+        people=people,
         policy=policy,
         mode=settings.sweep_mode,
         org_ids=settings.organization_ids,
