@@ -233,6 +233,7 @@ def what_would_go(command: Command, seen: Thing) -> str:
             "owners": sorted(seen.owners) if seen.owners is not None else None,
             "tags": sorted(seen.tags) if seen.tags is not None else None,
             "status": seen.status,
+            "has_open_issue": seen.has_open_issue,
             "created_at": _iso(seen.created_at),
             "completed_at": _iso(seen.completed_at),
             "archived_at": _iso(seen.archived_at),
