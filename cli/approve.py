@@ -166,6 +166,8 @@ def _facts(shown: Mapping[str, object], now: datetime) -> Iterator[tuple[str, st
     yield "id", _text(shown, "id")
     yield "organization", _text(shown, "org_id")
     yield from ((key, _text(shown, key)) for key in ("template", "status") if shown.get(key) is not None)
+    if shown.get("has_open_issue") is True:
+        yield "problem", "reported, and still open"
     yield from ((key, _several(shown.get(key))) for key in ("owners", "tags"))
     for key in ("created_at", "completed_at", "archived_at", "last_updated"):
         moment = _moment(shown.get(key))

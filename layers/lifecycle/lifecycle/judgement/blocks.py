@@ -150,7 +150,8 @@ def _of_command(request: Request, shown: Facts, now: int) -> Iterator[str]:
         if doing.resource is Resource.RUN:
             yield f"Template: {_said(shown.get('template'))}"
         yield f"Owners: {_listed(shown.get('owners'))}"
-    yield f"Status: {_said(shown.get('status'))}"
+    problem = ", with an open problem" if shown.get("has_open_issue") is True else ""
+    yield f"Status: {_said(shown.get('status'))}{problem}"
     for name, key in (("Archived", "archived_at"), ("Completed", "completed_at"), ("Last changed", "last_updated")):
         if shown.get(key) is not None or key == "archived_at":
             yield f"{name}: {_since(shown.get(key), now)}"
