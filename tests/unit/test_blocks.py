@@ -88,6 +88,13 @@ def test_what_tallyfy_did_not_say_is_not_shown_as_nothing() -> None:
     assert "Owners: none" in lines(waiting([none], "grace", AT))
 
 
+def test_an_open_problem_is_shown() -> None:
+    facts = json.loads(wanted().shown)
+    troubled = wanted(shown=json.dumps({**facts, "has_open_issue": True}))
+    assert not any("open problem" in line for line in lines(waiting([wanted()], "grace", AT)))
+    assert any("open problem" in line for line in lines(waiting([troubled], "grace", AT)))
+
+
 def test_a_plan_is_shown_by_its_rules_and_what_cannot_be_undone() -> None:
     shown = waiting([plan()], "grace", AT)
     assert lines(shown)[1:10] == [

@@ -236,9 +236,10 @@ class TestApprove:
     def test_what_goes_with_it_is_counted_where_tallyfy_shows_it(self, desk: Desk) -> None:
         made = office(desk)
         shown = {"title": "Acme", "tasks": 3, "comments": 7, "owners": [str(number) for number in range(25)]}
+        shown["has_open_issue"] = True
         ask(desk, shown)
         _, output = made.run("bob", "approve", name(shown), typed="n\n")
-        for part in ("tasks 3", "comments 7", "18, 19 and 5 more"):
+        for part in ("problem reported, and still open", "tasks 3", "comments 7", "18, 19 and 5 more"):
             assert part in output
 
     def test_what_nobody_knows_is_said_to_be_unknown(self, desk: Desk) -> None:
