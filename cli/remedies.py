@@ -36,7 +36,7 @@ REMEDIES = (
     Remedy(
         (Code.OUTAGE,),
         "Several commands failed because Tallyfy or Secrets Manager does not answer. They wait, and go on by "
-        "themselves within the hour. Nothing to mend.",
+        "themselves within 75 minutes. Nothing to mend.",
         status="in the log",
     ),
     Remedy(
