@@ -1252,5 +1252,5 @@ def test_the_outputs_are_what_tools_look_for(template: Template) -> None:
         *("BulkQueueUrl", "BulkDeadLetterQueueUrl", "EventsQueueUrl", "EventsDeadLetterQueueUrl"),
         *("SweepsQueueUrl", "SweepsDeadLetterQueueUrl", "BusArn"),
         *("LedgerTableName", "BusName", "SecretPrefix", "AlarmTopicArn", "OrganizationIds", "TallyfyBaseUrl"),
-        *("PlansBucketName", "ExportsBucketName", "AuditBucketName"),
+        *("PlansBucketName", "ExportsBucketName", "AuditBucketName", "OperatorsPolicyArn", "ApproversPolicyArn"),
     }
