@@ -24,8 +24,22 @@ def of_approvers(people: People, sources: Sources, policy: Policy, org_id: str) 
         yield from _enough("approval of a plan", _approvers(people, lasting, org_id), people.approvals.plan)
 
 
+def of_identities(people: People) -> Iterator[Finding]:
+    """Whose AWS identity proves no person: whoever may assume a role could be two people."""
+    for name in people.unproven:
+        role = (people.people[name].iam or "").split("/")[1]
+        todo = (
+            "Name the ARN of an IAM user or of a session of Identity Center. Or let the role's trust policy fix the "
+            "name (condition sts:RoleSessionName = ${aws:username}) and say so in people.toml: "
+            f"[roles.{role}] session_name_fixed = true."
+        )
+        found = f"a session of {role}, whose name anybody may choose who assumes it: not accepted"
+        yield Finding(Mark.NO, f"AWS identity of {name}", found, todo)
+
+
 def _approvers(people: People, doings: frozenset[Capability], org_id: str) -> list[str]:
-    return [name for name, person in people.people.items() if person.approves_of(doings, org_id)]
+    able = (name for name, person in people.people.items() if person.approves_of(doings, org_id))
+    return [name for name in able if people.is_reachable(name)]
 
 
 def _enough(what: str, names: list[str], needed: int) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ import requests
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.api import Api
-from cli.approvers import of_approvers
+from cli.approvers import of_approvers, of_identities
 from cli.aws import Stack, output_of
 from cli.delivery import SOURCES_FILE
 from cli.pausing import pauses
@@ -82,6 +82,7 @@ def check(
     if any(person.slack for person in people.people.values()):
         yield _chat_secret(stack.secrets(), prefix)
     yield from _lost(people, organizations)
+    yield from of_identities(people)
     yield from of_parameters(stack.parameters(), sources)
     yield from _account(stack)
     yield from _pauses(stack, organizations)

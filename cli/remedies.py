@@ -119,7 +119,7 @@ REMEDIES = (
         status="done",
     ),
     Remedy(
-        (Code.NOT_ONE,),
+        (Code.AMBIGUOUS_MATCH,),
         "`find` met none or several; the reason says how many. Correct the tag or the name and ask again. "
         'Where none is normal, write `if_none = "ignore"` in `sources.toml`.',
     ),

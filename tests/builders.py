@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -412,3 +412,11 @@ class LambdaContext:
 def bodies(queue: MemoryQueue) -> list[str]:
     """What lies in a queue."""
     return [entry.message.body for entry in queue.entries.values()]
+
+
+def with_approvals(approvals: Approvals, request: Wanted, by: tuple[str, ...]) -> Wanted:
+    """A request that was made, and that these people have approved since."""
+    approvals.ask(request)
+    after = approvals.change(request.org_id, request.hash, lambda known: replace(known, approved_by=by))
+    assert after is not None
+    return after

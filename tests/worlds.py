@@ -82,6 +82,9 @@ ANY_STEP = "any step"
 _READS = frozenset({"read", "look", "fetch"})
 
 PEOPLE = f"""
+[roles.Operators]
+session_name_fixed = true
+
 [people.ada]
 slack = "T012ABCDE/U034FGHIJ"
 iam = "arn:aws:iam::123456789012:user/ada"
@@ -892,6 +895,11 @@ class Night:
         """What a person sends who undoes a plan."""
         errand = {"sweep_id": f"undo-{by}-{plan[:12]}", "org_id": ORG, "kind": "undo", "plan": plan}
         self.queue.send(json.dumps({**errand, "requested_by": by}))
+
+    def check(self) -> None:
+        """What the daily schedule sends, for this organization."""
+        errand = {"sweep_id": f"{self.world.clock():%Y-%m-%dT%H:%M:%SZ}", "org_id": ORG, "kind": "check"}
+        self.queue.send(json.dumps(errand))
 
     def deliver(self) -> bool:
         """One invocation with the next visible message; whether it was finished."""

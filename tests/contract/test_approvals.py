@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from lifecycle.adapters.approvals import Approvals
-from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows
+from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows, Value
 from lifecycle.judgement import approvals as rules
 from lifecycle.judgement.approvals import Request, Stand
 from lifecycle.judgement.transitions import millis
@@ -196,3 +196,123 @@ def test_whoever_always_comes_second_is_told_to_come_later(rows: Rows, clock: Cl
     known = crowded(0).find(ORG, request().hash)
     assert known is not None
     assert known.approved_by == ("bob",)
+
+
+def partition_of(rows: Rows, pk: str) -> dict[str, dict[str, object]]:
+    return {sk: dict(row.values) for sk, row in rows.partition(pk).items()}
+
+
+def forge(rows: Rows, **values: Value) -> None:
+    """Write what whoever may write requests can write: the request's row, and nothing under the votes' keys."""
+    key = Key(f"approval#{ORG}", request().hash)
+    [row] = rows.read(key)
+    assert row is not None
+    rows.write(Change(key, {**row.values, **values}, row.version))
+
+
+def found(approvals: Approvals) -> Request:
+    known = approvals.find(ORG, request().hash)
+    assert known is not None
+    return known
+
+
+def test_a_vote_lies_under_keys_of_its_own_with_whose_it_is(approvals: Approvals, rows: Rows) -> None:
+    approvals.ask(request())
+    approvals.change(
+        ORG, request().hash, lambda known: rules.approve(known, "bob", millis(NOW), frozenset({"iam:arn:bob"}))
+    )
+    [vote] = partition_of(rows, f"vote#{ORG}").values()
+    assert (vote["by"], vote["ids"], vote["withdrawn"]) == ("bob", "iam:arn:bob", False)
+    assert "bob" not in str(partition_of(rows, f"approval#{ORG}")), "the request's row says nothing of who approved"
+    assert found(approvals).approved_ids == ("iam:arn:bob",)
+
+
+def test_whoever_writes_requests_alone_cannot_approve_one(approvals: Approvals, rows: Rows) -> None:
+    approvals.ask(request())
+    forge(rows, approved_by=["bob", "cleo"], approved_ids=["iam:b", "iam:c"], votes=["a", "b"])
+    assert (found(approvals).approved_by, found(approvals).stands(millis(NOW))) == ((), Stand.OPEN)
+    forge(rows, needed=0)
+    assert found(approvals).stands(millis(NOW)) is Stand.OPEN, "nothing is approved by nobody"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"shown": '{"title": "Something else"}'},
+        {"message": '{"a": 2}'},
+        {"about": "plan"},
+        {"capabilities": ["run.delete", "template.delete"]},
+        {"needed": 1},
+        {"asked_by": "dan"},
+        {"asked_ids": ["iam:arn:dan"]},
+        {"subject": "intent-2"},
+        {"lapses_at": millis(NOW + timedelta(days=300))},
+    ],
+)
+def test_a_vote_counts_for_the_request_as_it_was_read_only(
+    approvals: Approvals, rows: Rows, changed: dict[str, Value]
+) -> None:
+    approvals.ask(request())
+    approve(approvals, "bob")
+    approve(approvals, "cleo")
+    assert found(approvals).stands(millis(NOW)) is Stand.APPROVED
+    forge(rows, **changed)
+    assert (found(approvals).approved_by, found(approvals).stands(millis(NOW))) == ((), Stand.OPEN)
+
+
+def test_a_vote_that_is_withdrawn_stays_so_whatever_the_request_says(approvals: Approvals, rows: Rows) -> None:
+    approvals.ask(request(needed=1))
+    approve(approvals, "bob")
+    [before] = rows.read(Key(f"approval#{ORG}", request().hash))
+    assert before is not None
+    approvals.change(ORG, request().hash, lambda known: rules.unapprove(known, "bob"))
+    forge(rows, **before.values)
+    assert found(approvals).approved_by == ()
+    assert approve(approvals, "bob") == found(approvals), "who withdrew may approve again"
+    assert found(approvals).stands(millis(NOW)) is Stand.APPROVED
+
+
+def test_votes_are_not_carried_from_a_lapsed_request_to_the_next(
+    approvals: Approvals, rows: Rows, clock: Clock
+) -> None:
+    approvals.ask(request())
+    approve(approvals, "bob")
+    [old] = rows.read(Key(f"approval#{ORG}", request().hash))
+    clock.advance(timedelta(hours=72))
+    assert old is not None
+    approvals.ask(request(asked_at=millis(clock()), lapses_at=millis(clock() + timedelta(hours=72))))
+    forge(rows, votes=old.values["votes"])
+    assert found(approvals).approved_by == ()
+
+
+def test_no_fewer_people_are_needed_than_the_file_says(rows: Rows, clock: Clock) -> None:
+    asked = Approvals(rows, KEEP, clock).ask(request(needed=1))
+    strict = Approvals(rows, KEEP, clock, least={"command": 2})
+    approve(strict, "bob")
+    assert found(strict).needed == 2
+    assert found(strict).stands(millis(NOW)) is Stand.OPEN
+    approve(strict, "cleo")
+    assert found(strict).stands(millis(NOW)) is Stand.APPROVED
+    assert asked.needed == 1
+
+
+def test_a_request_of_another_release_is_read(approvals: Approvals, rows: Rows) -> None:
+    approvals.ask(request())
+    approve(approvals, "bob")
+    forge(rows, colour="blue")
+    assert found(approvals).approved_by == ("bob",)
+
+
+def test_a_vote_and_its_record_are_written_together(rows: Rows, clock: Clock) -> None:
+    class Recorded(Crowded):
+        written: list[list[str]] = []  # noqa: RUF012 — one test's
+
+        def write(self, *changes: Change) -> None:
+            self.written.append([change.key.pk.partition("#")[0] for change in changes])
+            super().write(*changes)
+
+    recorded = Recorded(rows, 0)
+    approvals = Approvals(recorded, KEEP, clock)
+    approvals.ask(request())
+    approve(approvals, "bob")
+    assert sorted(recorded.written[-1]) == ["approval", "audit", "vote"]

@@ -4,13 +4,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
 
 from lifecycle.adapters.ledger import Claim, Ended, Hold, HoldKind, LeaseLost, Ledger
-from lifecycle.adapters.rows import Change, Key, Row, Rows, Value
+from lifecycle.adapters.rows import Change, DynamoRows, Key, Row, Rows, Value
 from lifecycle.judgement.transitions import Busy, Conflict, Debt, End, IntentRow, Status, as_old_as, millis
 from lifecycle.words.capabilities import Action, Resource, State
 from lifecycle.words.commands import Command
@@ -18,7 +18,7 @@ from lifecycle.words.errors import Code, Rejected, Retryable, Throttled
 from lifecycle.words.intents import intent_id
 from lifecycle.words.things import Thing
 from tests.builders import ID_KEY, NOW, ORG, THING, Clock, command
-from tests.contract.conftest import TERMS
+from tests.contract.conftest import TABLE, TERMS
 
 DONE = End(Status.DONE, Code.ACTED, "The process is archived.")
 TOO_LONG = End(Status.DEAD_LETTERED, Code.WAITED_TOO_LONG, "It waited too long.")
@@ -552,9 +552,9 @@ def test_a_story_is_recalled_with_the_version_that_settles_it(ledger: Ledger) ->
 
 def test_a_rejection_without_a_claim_keeps_its_own_code_and_no_thing(ledger: Ledger) -> None:
     searching = command(id=None, find={"tag": "deal-7"})
-    end = End(Status.REJECTED, Code.NOT_ONE, "0 active processes fit.")
+    end = End(Status.REJECTED, Code.AMBIGUOUS_MATCH, "0 active processes fit.")
     dead = ended(ledger.give_up(searching, end))
-    assert (dead.intent.status, dead.intent.code, dead.intent.id) == (Status.REJECTED, Code.NOT_ONE, "")
+    assert (dead.intent.status, dead.intent.code, dead.intent.id) == (Status.REJECTED, Code.AMBIGUOUS_MATCH, "")
     settled(ledger, dead)
     found = searching.model_copy(update={"id": THING})
     assert ended(ledger.claim(found)).intent.status is Status.REJECTED
@@ -569,3 +569,44 @@ def test_two_finds_of_different_things_for_one_intent_never_act_both(ledger: Led
     with pytest.raises(LeaseLost):
         ledger.mark(other)
     assert isinstance(ledger.claim(searching.model_copy(update={"id": "6f" * 16})), Busy)
+
+
+# --- how long it is remembered ----------------------------------------------------------------------------------------
+
+
+def _expires_at(table: DynamoRows, pk: str, sk: str) -> datetime | None:
+    item = table._client.get_item(TableName=TABLE, Key={"pk": {"S": pk}, "sk": {"S": sk}})["Item"]
+    at = item.get("expires_at")
+    return datetime.fromtimestamp(int(at["N"]), UTC) if at else None
+
+
+def test_an_intent_outlives_its_own_end_and_its_dead_letter_by_as_long_as_the_ledger_keeps(
+    table: DynamoRows, clock: Clock
+) -> None:
+    """However long it may wait: a schedule of two years, or an approval."""
+    ledger = Ledger(table, TERMS, clock)
+    ends = NOW + timedelta(days=730)
+    ledger.accept(command(not_after=ends.isoformat()))
+    until = _expires_at(table, f"intent#{command().intent_id}", "intent")
+    assert until is not None
+    assert until >= ends + timedelta(days=14) + TERMS.keep
+
+
+def test_what_was_done_to_a_thing_is_remembered_without_end_unless_it_is_gone(table: DynamoRows, clock: Clock) -> None:
+    ledger = Ledger(table, TERMS, clock)
+    finished(ledger, command())
+    assert _expires_at(table, f"resource#{ORG}#run#{THING}", "resource") is None
+    restore = issued(5, "restore", Action.RESTORE)
+    ledger.accept(restore)
+    finished(ledger, restore)
+    assert _expires_at(table, f"resource#{ORG}#run#{THING}", "resource") is None
+    assert _expires_at(table, f"word#{ORG}#run#{THING}", "word") is None
+    finished(ledger, issued(9, "delete", Action.DELETE))
+    assert _expires_at(table, f"resource#{ORG}#run#{THING}", "resource") is not None
+
+
+def test_a_lifted_hold_is_remembered_without_end(table: DynamoRows, clock: Clock) -> None:
+    ledger = Ledger(table, TERMS, clock)
+    ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
+    ledger.lift(ORG, Resource.RUN, THING, by="Ada")
+    assert _expires_at(table, f"holds#{ORG}", f"run#{THING}") is None

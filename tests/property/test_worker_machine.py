@@ -192,6 +192,7 @@ class WorkerMachine(RuleBasedStateMachine):
 
     @rule(thing=st.sampled_from(THINGS[:2]))
     def somebody_restores_or_archives_by_hand(self, thing: tuple[Resource, str]) -> None:
+        self.world.clock.advance(timedelta(seconds=1))
         run = self.world.simulator.organization.runs[thing[1]]
         if run.archived_at is None:
             run.archive(self.world.clock())

@@ -4,11 +4,12 @@ import json
 import re
 import tomllib
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatch
+from fnmatch import fnmatch, fnmatchcase
 from functools import partial
 
 import pytest
 
+from lifecycle.adapters import approval_keys
 from lifecycle.adapters.bus import SOURCE, MemoryBus
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.queues import MemoryQueue, Message
@@ -16,12 +17,14 @@ from lifecycle.adapters.records import MOST_FILE_BYTES
 from lifecycle.adapters.rows import MemoryRows
 from lifecycle.adapters.signals import Measure, MemorySignals, Signal
 from lifecycle.adapters.trail import KEEP, entry
+from lifecycle.judgement.approvals import Notice
 from lifecycle.judgement.audit import Record, What
 from lifecycle.judgement.failures import Attention, attention
 from lifecycle.judgement.sources import Sources
 from lifecycle.usecases.audit import LEASE, PATIENCE
 from lifecycle.usecases.digest import Digest
 from lifecycle.usecases.outcomes import Outcomes
+from lifecycle.usecases.safeguards import announce_request
 from lifecycle.usecases.sweep import Errand
 from lifecycle.wiring.batch import MESSAGE_AGE
 from lifecycle.wiring.settings import (
@@ -36,6 +39,7 @@ from lifecycle.wiring.settings import (
     WorkerSettings,
 )
 from lifecycle.words.errors import Code, Poison
+from tests.builders import wanted
 from tests.template.support import FUNCTIONS, ORGANIZATION, ROOT, Json, Template, load, many, target
 
 SOURCE_QUEUES = {f"{name}Queue": f"{name}DeadLetterQueue" for name in ("Events", "Sweeps", "Commands", "Bulk", "Purge")}
@@ -643,15 +647,24 @@ class TestRights:
     @pytest.mark.parametrize("function", TAKES_APPROVALS)
     def test_who_takes_approvals_keeps_them_and_reads_intents(self, template: Template, function: str) -> None:
         assert keys(template, function) == {
-            "dynamodb:GetItem": {"intent#*", "word#*", "sweep#*", "holds#*", "approval#*"},
-            "dynamodb:BatchGetItem": {"holds#*"},
+            "dynamodb:GetItem": {"intent#*", "word#*", "sweep#*", "holds#*", "approval#*", "vote#*"},
+            "dynamodb:BatchGetItem": {"holds#*", "vote#*"},
             "dynamodb:Query": {"approval#*", "holds#*"},
-            "dynamodb:PutItem": {"intent#*", "word#*", "approval#*", "audit#2*"},
+            "dynamodb:PutItem": {"intent#*", "word#*", "approval#*", "vote#*", "audit#2*"},
         }
 
     def test_who_asks_for_approval_and_who_takes_it_are_the_only_ones_to_touch_it(self, template: Template) -> None:
         touching = {function for function in FUNCTIONS if "approval#*" in str(keys(template, function))}
         assert touching == {*TAKES_APPROVALS, "PurgeFunction", "SweepFunction"}
+
+    @pytest.mark.parametrize("function", FUNCTIONS)
+    def test_votes_are_written_only_by_what_speaks_for_people(self, template: Template, function: str) -> None:
+        """Whoever asks for approvals or carries out deletes could otherwise approve its own."""
+        writes = keys(template, function).get("dynamodb:PutItem", set())
+        rows = {"request": approval_keys.request(ORGANIZATION, "7"), "vote": approval_keys.vote(ORGANIZATION, "7")}
+        reached = {kind for kind, key in rows.items() if any(fnmatchcase(key.pk, pattern) for pattern in writes)}
+        asks = {"request"} if function in {*TAKES_APPROVALS, "PurgeFunction", "SweepFunction"} else set()
+        assert reached == asks | ({"vote"} if function in TAKES_APPROVALS else set())
 
     @pytest.mark.parametrize("function", WORKERS)
     def test_a_worker_keeps_intents_leases_and_pace(self, template: Template, function: str) -> None:
@@ -661,11 +674,12 @@ class TestRights:
         waits = {"waiting#*"} if function == "PurgeFunction" else set()
         # Right before a call it reads whether its plan was taken back.
         heard = {"holds#*", "sweep#*"}
+        votes = {"vote#*"} if function == "PurgeFunction" else set()
         # Of the trail it reads nothing but a record of its own whose answer was lost.
         recorded = {"audit#2*"} if function == "PurgeFunction" else set()
         assert keys(template, function) == {
-            "dynamodb:GetItem": kept | heard | recorded | waits,
-            "dynamodb:BatchGetItem": kept | heard,
+            "dynamodb:GetItem": kept | heard | recorded | waits | votes,
+            "dynamodb:BatchGetItem": kept | heard | votes,
             "dynamodb:PutItem": kept | {"audit#2*"} | waits,
             "dynamodb:Query": {"holds#*"},
         }
@@ -674,10 +688,10 @@ class TestRights:
         self, template: Template
     ) -> None:
         assert keys(template, "SweepFunction") == {
-            "dynamodb:GetItem": {"sweep#*", "pace#*", "intent#*", "resource#*", "approval#*", "audit#2*"},
-            "dynamodb:BatchGetItem": {"approval#*", "resource#*"},
+            "dynamodb:GetItem": {"sweep#*", "pace#*", "intent#*", "resource#*", "approval#*", "vote#*", "audit#2*"},
+            "dynamodb:BatchGetItem": {"approval#*", "vote#*", "resource#*"},
             "dynamodb:PutItem": {"sweep#*", "pace#*", "approval#*", "audit#2*"},
-            "dynamodb:Query": {"holds#*", "waiting#*"},
+            "dynamodb:Query": {"holds#*", "waiting#*", "approval#*", "vote#*"},
         }
 
     @pytest.mark.parametrize(
@@ -1168,6 +1182,33 @@ class TestAlarms:
         (to,) = template.properties("PoisonNoticeRule")["Targets"]
         paths = [path.removeprefix("$.detail.") for path in to["InputTransformer"]["InputPathsMap"].values()]
         assert [path for path in paths if not detail.get(path)] == []
+
+    @pytest.mark.parametrize(
+        ("rule", "told"),
+        [("ApprovalNoticeRule", {"asked", "reminded"}), ("ApprovalLapsedNoticeRule", {"lapsed"})],
+    )
+    def test_approvers_are_told_in_words(self, template: Template, rule: str, told: set[str]) -> None:
+        made = template.properties(rule)
+        assert target(made["EventBusName"]) == "Bus"
+        types = [f"lifecycle.approval.{one}" for one in sorted(told)]
+        assert made["EventPattern"] == {"source": [SOURCE], "detail-type": types}
+        (to,) = made["Targets"]
+        assert target(to["Arn"]) == "AlarmTopic"
+        text = to["InputTransformer"]["InputTemplate"]["Fn::Sub"]
+        assert isinstance(json.loads(text), str)
+        paths = to["InputTransformer"]["InputPathsMap"]
+        assert set(re.findall(r"<(\w+)>", text)) == set(paths)
+        bus = MemoryBus()
+        asked = wanted()
+        announce_request(bus, asked, asked.asked_at if "asked" in told else asked.lapses_at)
+        ((name, detail),) = bus.announced
+        assert name in types
+        assert [path for path in paths.values() if not detail.get(path.removeprefix("$.detail."))] == []
+
+    def test_whatever_approvers_should_know_has_a_notice(self, template: Template) -> None:
+        rules = [template.properties(rule) for rule in ("ApprovalNoticeRule", "ApprovalLapsedNoticeRule")]
+        types = [one for rule in rules for one in rule["EventPattern"]["detail-type"]]
+        assert sorted(types) == sorted(f"lifecycle.approval.{notice}" for notice in Notice)
 
 
 class TestParameters:

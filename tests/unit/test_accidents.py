@@ -237,7 +237,13 @@ def test_what_is_archived_since_nobody_knows_when_is_kept(blank: object) -> None
 
 @pytest.mark.parametrize(
     "default",
-    ["1980-01-01T00:00:01Z", "1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "1601-01-01T00:00:00Z", "2000-01-01"],
+    [
+        "1980-01-01T00:00:01Z",
+        "1970-01-01T00:00:00Z",
+        "0001-01-01T00:00:00Z",
+        "1601-01-01T00:00:00Z",
+        "2000-01-01T00:00:00Z",
+    ],
 )
 @pytest.mark.parametrize("created", ["the same", LONG_AGO])
 def test_a_date_of_1980_is_no_age(default: str, created: str) -> None:

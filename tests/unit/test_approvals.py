@@ -186,6 +186,7 @@ OTHER_FACTS: list[dict[str, object]] = [
     {"name": "Onboard Ajax"},
     {"name": None},
     {"status": "complete"},
+    {"has_open_issue": True},
     {"created_at": LATER},
     {"completed_at": LATER},
     {"completed_at": None},

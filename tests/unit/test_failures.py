@@ -18,7 +18,7 @@ def test_what_is_broken_pages(code: Code) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", [Code.HELD, Code.CHANGED, Code.TOO_YOUNG, Code.UNTRANSLATABLE, Code.NOT_ONE, Code.NOT_FOUND]
+    "code", [Code.HELD, Code.CHANGED, Code.TOO_YOUNG, Code.UNTRANSLATABLE, Code.AMBIGUOUS_MATCH, Code.NOT_FOUND]
 )
 def test_what_a_person_may_want_to_change_waits_for_the_digest(code: Code) -> None:
     assert attention(code) is Attention.DIGEST

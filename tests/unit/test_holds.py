@@ -125,8 +125,9 @@ def test_tags_that_are_not_shown_hold_where_tallyfy_would_show_them(resource: Re
     assert held(tags=frozenset({"VIP"})).on(thing(resource, tags=frozenset())) is None
 
 
-def test_a_task_whose_tags_are_not_shown_is_not_held_for_that() -> None:
-    assert held(tags=frozenset({"VIP"})).on(thing(Resource.TASK, tags=None)) is None
+def test_a_task_whose_tags_are_not_shown_is_held_where_there_are_hold_tags() -> None:
+    assert held(tags=frozenset({"VIP"})).on(thing(Resource.TASK, tags=None)) is not None
+    assert held(tags=frozenset()).on(thing(Resource.TASK, tags=None)) is None
 
 
 @pytest.mark.parametrize("name", ["VIP", " vip", None, "", " "])

@@ -63,3 +63,54 @@ def test_one_more_must_approve_what_an_unknown_aws_identity_asked_for() -> None:
     assert [people.needed(1, said) for said in (known, "ada", "automation")] == [1, 1, 1]
     assert people.needed(1, "arn:aws:sts::123456789012:assumed-role/Admin/ada") == 2
     assert people.needed(2, "arn:aws:iam::123456789012:root") == 3
+
+
+USER = "arn:aws:iam::123456789012:user/team/grace"
+SIGNED_IN = "arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Operators_0a1b2c3d4e5f6a7b/grace@example.com"
+NAMED_AT_WILL = "arn:aws:sts::123456789012:assumed-role/Operators/grace"
+FIXED = "[roles.Operators]\nsession_name_fixed = true\n"
+
+
+def of_grace(arn: str, more: str = "") -> People:
+    return People.parse(f'{more}[people.grace]\niam = "{arn}"\napproves = ["run.delete"]\n')
+
+
+@pytest.mark.parametrize(
+    ("arn", "more", "known"),
+    [
+        (USER, "", True),
+        (SIGNED_IN, "", True),
+        (NAMED_AT_WILL, FIXED, True),
+        (NAMED_AT_WILL, "", False),
+        (NAMED_AT_WILL, FIXED.replace("true", "false"), False),
+        (NAMED_AT_WILL, FIXED.replace("Operators", "Others"), False),
+        (NAMED_AT_WILL.replace("Operators", "Operators2"), FIXED, False),
+        (NAMED_AT_WILL.replace("Operators", "MyAWSReservedSSO_x"), "", False),
+    ],
+)
+def test_an_identity_is_one_whose_name_nobody_chooses_for_themselves(arn: str, more: str, *, known: bool) -> None:
+    """Whoever may assume a role names the session as they like, so one person could be two."""
+    people = of_grace(arn, more)
+    assert (people.find_iam(arn) is not None) is known
+    assert people.unproven == (() if known else ("grace",))
+    assert people.needed(1, arn) == (1 if known else 2), "whoever asked may be one of the approvers"
+
+
+def test_who_is_also_known_to_slack_is_known_there_alone() -> None:
+    people = People.parse(ADA + f'iam = "{NAMED_AT_WILL}"\n')
+    assert people.find_iam(NAMED_AT_WILL) is None
+    assert people.find("T012ABCDE", "U034FGHIJ") is not None
+    assert people.unproven == ("ada",)
+    assert people.is_reachable("ada"), "in Slack"
+    assert not of_grace(NAMED_AT_WILL).is_reachable("grace")
+
+
+@pytest.mark.parametrize("role", ["", "a b", "Team/Operators", "x" * 65, "arn:aws:iam::1:role/x"])
+def test_a_role_is_named_as_it_stands_in_a_session(role: str) -> None:
+    with pytest.raises(Rejected):
+        of_grace(USER, f'[roles."{role}"]\nsession_name_fixed = true\n')
+
+
+def test_a_role_says_whether_its_session_names_are_fixed() -> None:
+    with pytest.raises(Rejected, match="session_name_fixed"):
+        of_grace(USER, "[roles.Operators]\n")

@@ -12,6 +12,7 @@ from lifecycle.adapters.replies import SlackReplies
 from lifecycle.judgement.pace import Lane
 from lifecycle.wiring.bootstrap import chat, common, operating, tallyfy
 from lifecycle.words.capabilities import ORDINARY, PERMANENT
+from lifecycle.words.errors import Rejected
 from tests.unit.test_settings import CHAT, OPERATOR, PURGE, SWEEP, WORKER
 
 CACHES = (tallyfy.worker, tallyfy.purge, tallyfy.sweep, operating.operating, chat.chat, common.session, common.secrets)
@@ -110,3 +111,14 @@ def test_nothing_is_imported_at_start_that_only_another_function_needs(module: s
     code = f"import sys, lifecycle.wiring.bootstrap.{module}; print({unwanted!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("version", ["1.35.99", "1.29.0", "0.1", "unknown"])
+def test_an_sdk_that_is_older_than_what_was_tested_shows_at_start(version: str) -> None:
+    with pytest.raises(Rejected, match=r"botocore is .*; 1\.36\.0 is needed"):
+        common.check_sdk(version)
+
+
+@pytest.mark.parametrize("version", ["1.36.0", "1.43.106", "2.0.0"])
+def test_a_newer_sdk_is_taken(version: str) -> None:
+    common.check_sdk(version)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 
-from cli.local.simulator import listing, rows
+from cli.local.simulator import listing, parameters, rows
 from cli.local.simulator.lifecycle import Action, Office, Resource
 from cli.local.simulator.messages import Answer, Call, Json, Refused, as_json, data, error, unprocessable
 from cli.local.simulator.quirks import Quirks
@@ -297,6 +297,7 @@ class Api:
             caller = Caller(organization, member, call, identifier, includes, self.quirks)
             match route:
                 case Read():
+                    parameters.check(route.resource, route.action, call.query)
                     answer = route.answer(caller)
                 case Lifecycle():
                     office = Office(organization, member, self.quirks, now)

@@ -51,10 +51,9 @@ def runs(organization: Organization, query: Query) -> list[Run]:
         found = [run for run in found if str(run.owner_id) in owners]
     if words := query.get("q"):
         found = [run for run in found if words.lower() in run.name.lower()]
-    if tags := _tags(organization, query):
+    if "tag" in query or "tag_ids" in query:
+        tags = _words(query.get("tag_ids")) | _words(query.get("tag"))  # ids, both of them
         found = [run for run in found if run.tags & tags]
-    elif "tag" in query or "tag_ids" in query:
-        found = []
     return _sorted(found, query)
 
 
@@ -68,8 +67,8 @@ def tasks(organization: Organization, query: Query) -> list[Task]:
     if created := query.get("created"):
         first, last = _days(created)
         found = [task for task in found if first <= task.created_at.date() <= last]
-    if "tag" in query:
-        wanted = _tags(organization, query)
+    if "tag" in query:  # of tasks it is the tag's name
+        wanted = {tag.id for tag in organization.tags.values() if tag.title == query["tag"] and not tag.deleted_at}
         found = [task for task in found if task.tags & wanted]
     return _sorted(found, query)
 
@@ -79,9 +78,6 @@ def templates(organization: Organization, query: Query) -> list[Template]:
     found: Iterable[Template] = live(organization.templates, _archived(query))
     if words := query.get("q"):
         found = [template for template in found if words.lower() in template.title.lower()]
-    if "tag" in query:
-        wanted = _tags(organization, query)
-        found = [template for template in found if template.tags & wanted]
     return _sorted(found, query)
 
 
@@ -102,17 +98,9 @@ def _archived(query: Query) -> Literal["no", "only", "both"]:
             return "no"
 
 
-def _tags(organization: Organization, query: Query) -> set[str]:
-    """Find the ids of the tags that a query names, by title or by id."""
-    named = _words(query.get("tag_ids"))
-    if title := query.get("tag"):
-        named |= {tag.id for tag in organization.tags.values() if title in {tag.title, tag.id} and not tag.deleted_at}
-    return named
-
-
 def _sorted[T: (Run, Task, Tag, Template)](found: Iterable[T], query: Query) -> list[T]:
     """Sort by a field, `-` for descending, nothing last; an unknown field is ignored."""
-    wanted = query.get("sort", "")
+    wanted = query.get("sort", query.get("sort_by", ""))
     name = wanted.removeprefix("-")
     rows = list(found)
     if name not in {"created_at", "last_updated", "completed_at", "archived_at", "name", "title", "status"}:

@@ -61,6 +61,8 @@ ARNS = {
 KEYS = {f"AKIA{name}": (f"secret of {name}", arn) for name, arn in ARNS.items()}
 _ALL = '"run.delete", "task.delete", "template.delete", "template.archive", "tag.delete"'
 PEOPLE = f"""
+[roles.Operators]
+session_name_fixed = true
 [people.ada]
 iam = "{ARNS["ada"]}"
 may = ["run.archive", "run.restore"]

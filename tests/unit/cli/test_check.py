@@ -159,12 +159,12 @@ def test_a_people_file_that_is_wrong_is_told(desk: Desk, monkeypatch: pytest.Mon
     assert (result.exit_code, "people.ada.slack" in result.output) == (1, True), result.output
 
 
-def allowed(monkeypatch: pytest.MonkeyPatch, people: str, *, policy: str | None = None) -> None:
+def allowed(monkeypatch: pytest.MonkeyPatch, people: str, *, policy: str | None = None, fixed: str = "true") -> None:
     """One source may delete processes for good, and these people may approve."""
     named = (f'[people.{name}]\niam = "{ARNS[name]}"\n{rights}\n' for name, rights in _said(people))
     terms = "".join(line + "\n" for line in people.splitlines() if line.startswith(("[approvals]", "single", "plan")))
-    text = terms + "".join(named)
-    monkeypatch.setattr(delivery, "declared_people", lambda: People.parse(text or "[people]"))
+    text = f"{terms}[roles.Operators]\nsession_name_fixed = {fixed}\n{''.join(named)}"
+    monkeypatch.setattr(delivery, "declared_people", lambda: People.parse(text if _said(people) else "[people]"))
     one = '[sources.operator]\nscheme = "standard-webhooks"\nmay = ["run.delete"]\nirreversible = true\n'
     monkeypatch.setattr(delivery, "declared_sources", lambda: Sources.parse(one))
     if policy:
@@ -199,6 +199,18 @@ TWO_RULES = """
     irreversible = true
     when = { unused = true }
 """
+
+
+def test_a_session_whose_name_anybody_may_choose_is_flagged_with_what_to_do(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed(monkeypatch, f"ada: {BOTH}\nbob: {RUNS}", fixed="false")
+    code, output = shown(desk)
+    assert code == 1
+    assert "✗ AWS identity of bob a session of Operators" in output
+    assert "[roles.Operators] session_name_fixed = true" in output
+    assert "AWS identity of ada" not in output
+    assert "✓ who may approve run.delete: ada; tag.delete: ada" in output, "bob does not count"
 
 
 def test_who_may_approve_what_is_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

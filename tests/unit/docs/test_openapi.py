@@ -21,7 +21,7 @@ from lifecycle.usecases.operating import Operating
 from lifecycle.words.commands import CommandRequest
 from lifecycle.words.errors import Code, Rejected, Retryable
 from lifecycle.words.intents import intent_id
-from tests.builders import EVENTS, ID_KEY, NOW, ORG, THING, ChatRoom, command, wanted
+from tests.builders import EVENTS, ID_KEY, NOW, ORG, THING, ChatRoom, command, wanted, with_approvals
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.FILE.read_text(encoding="utf-8"))
 INTENT = "int_" + "0f" * 24
@@ -98,7 +98,7 @@ class TestByPerson:
     @pytest.fixture
     def operating(self) -> Operating:
         room = ChatRoom(clock=lambda: NOW)
-        room.approvals.ask(wanted(needed=2, approved_by=("grace",)))
+        with_approvals(room.approvals, wanted(needed=2), ("grace",))
         archive = command(action="archive", intent_id=ARCHIVE)
         claim = room.ledger.claim(archive)
         assert isinstance(claim, Claim)

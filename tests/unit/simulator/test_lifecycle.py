@@ -202,7 +202,7 @@ def test_what_is_archived_cannot_be_tagged(tallyfy: Tallyfy) -> None:
     refused = tallyfy("POST", path, json={"subject_id": IDS.RUN_ARCHIVED_RECENTLY})
     assert (refused.status_code, refused.json()["message"]) == (422, "Subject not found")
     assert tallyfy("POST", path, data="no json").status_code == 422
-    assert tallyfy.ids("/runs", tag="left over") == {IDS.ACTIVE_RUN}
+    assert tallyfy.ids("/runs", tag=IDS.UNUSED_TAG) == {IDS.ACTIVE_RUN}
 
 
 def test_the_feed_proves_what_was_done(tallyfy: Tallyfy) -> None:

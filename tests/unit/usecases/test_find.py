@@ -48,7 +48,7 @@ def ask(world: World, find: dict[str, str] = BY_TAG, action: Action = Action.ARC
 
 
 def searches(world: World) -> int:
-    return len([call for call in world.simulator.log.calls if call.action == "list"])
+    return len([call for call in world.simulator.log.calls if (call.action, call.resource) == ("list", "run")])
 
 
 def acted(world: World) -> list[tuple[str | None, str | None]]:
@@ -72,7 +72,7 @@ def test_several_are_a_dead_letter_although_none_would_be_ignored(world: World) 
     tagged(world, ONE, TWO)
     command = ask(world, if_none="ignore")
     world.process().deliver()
-    assert world.intent(command.intent_id).code == Code.NOT_ONE
+    assert world.intent(command.intent_id).code == Code.AMBIGUOUS_MATCH
     assert acted(world) == []
     assert world.dead_letters.depth() == 1
 
@@ -103,10 +103,10 @@ def test_none_that_fits_is_rejected_and_nothing_is_done(world: World, find: dict
     assert world.process().deliver() == 1
     assert world.writes() == []
     row = world.intent(command.intent_id)
-    assert (row.status, row.code) == (Status.REJECTED, Code.NOT_ONE)
+    assert (row.status, row.code) == (Status.REJECTED, Code.AMBIGUOUS_MATCH)
     assert row.reason == "0 active processes fit where exactly one must. Nothing was done."
     [letter] = world.letters(command.intent_id)
-    assert (letter["code"], letter["reason"]) == ("not_one", row.reason)
+    assert (letter["code"], letter["reason"]) == ("ambiguous_match", row.reason)
     assert world.announced(command.intent_id) == ["rejected"]
 
 
@@ -142,7 +142,7 @@ def test_a_tag_that_is_only_like_it_does_not_fit(world: World, title: str) -> No
     tagged(world, ONE)
     command = ask(world)
     world.process().deliver()
-    assert world.intent(command.intent_id).code == Code.NOT_ONE
+    assert world.intent(command.intent_id).code == Code.AMBIGUOUS_MATCH
     assert world.writes() == []
 
 
@@ -350,7 +350,7 @@ def test_the_sixth_search_that_fails_ends_in_the_dead_letter_queue_with_its_reas
     assert (letter["code"], letter["attempts"], letter["reason"]) == ("attempts_exhausted", "6", row.reason)
     assert row.reason == "6 attempts failed. The last said: Tallyfy answered 503 and nothing readable."
     assert world.announced(command.intent_id) == ["dead_lettered"]
-    assert searches(world) == 6
+    assert len([call for call in world.simulator.log.calls if call.action == "list"]) == 6
     assert world.writes() == []
 
 
@@ -418,3 +418,28 @@ def test_the_same_intent_that_looks_for_something_else_is_poison_and_the_recorde
     assert (entry.message.attributes["code"], entry.message.body) == ("intent_conflict", other.to_json())
     assert world.signals.counts[Signal.POISON] == 1
     assert world.signals.counts[Signal.DUPLICATE] == 0
+
+
+# --- tags are found by their title, and processes by the id of the tag ---
+
+
+def test_tallyfy_is_asked_by_the_id_of_the_tag(world: World) -> None:
+    tagged(world, TWO)
+    ask(world)
+    world.process().deliver()
+    queries = [call.query for call in world.simulator.log.calls if (call.action, call.resource) == ("list", "run")]
+    assert [query.get("tag_ids") for query in queries] == [TAG]
+    assert all("tag" not in query for query in queries)
+
+
+@pytest.mark.parametrize("titles", [(), ("deal-7", "deal-7"), ("Deal-7",), ("deal-70",)])
+def test_none_or_several_tags_of_that_title_are_no_match(world: World, titles: tuple[str, ...]) -> None:
+    world.simulator.organization.tags.clear()
+    for number, title in enumerate(titles):
+        world.simulator.organization.tags[f"{number:032x}"] = Tag(f"{number:032x}", title, NOW)
+    command = ask(world)
+    world.process().deliver()
+    row = world.intent(command.intent_id)
+    assert (row.status, row.code) == (Status.REJECTED, Code.AMBIGUOUS_MATCH)
+    assert "tags have exactly this title" in row.reason
+    assert world.writes() == []

@@ -449,3 +449,28 @@ def test_an_outage_after_the_mark_leaves_the_doubt_and_is_looked_at_again(world:
     world.drain(world.process())
     assert len([call for call in world.writes() if call.action == "archive"]) == 1
     assert world.intent(command.intent_id).status is Status.DONE
+
+
+@pytest.mark.parametrize("action", [Action.ARCHIVE, Action.RESTORE])
+def test_what_a_person_took_back_after_a_call_without_an_answer_is_not_done_again(world: World, action: Action) -> None:
+    run = world.simulator.organization.runs[RUN]
+    if action is Action.RESTORE:
+        run.archive(world.clock())
+    world.clock.advance(SECOND)
+    command = world.command(Resource.RUN, RUN, action, "in doubt")
+    world.send(command)
+    process = world.process()
+    process.fuse.point, process.fuse.when, process.fuse.harm = "conclude", "before", "outage"
+    process.deliver()
+    world.clock.advance(timedelta(minutes=5))
+    if action is Action.ARCHIVE:
+        run.restore(world.clock())
+    else:
+        run.archive(world.clock())
+    world.drain(world.process())
+    assert len(world.effects[command.intent_id]) == 1
+    row = world.intent(command.intent_id)
+    assert (row.status, row.code, row.maybe_acted) == (Status.REJECTED, Code.CHANGED, True)
+    assert world.send_again() == 1
+    world.drain(world.process())
+    assert len(world.effects[command.intent_id]) == 1

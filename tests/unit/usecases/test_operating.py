@@ -9,12 +9,13 @@ import pytest
 from lifecycle.judgement.approvals import Request as Wanted
 from lifecycle.judgement.http import MOST_BYTES
 from lifecycle.judgement.http import Request as HttpRequest
+from lifecycle.judgement.people import People
 from lifecycle.judgement.transitions import Status
 from lifecycle.words.capabilities import Action, Resource
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, Rejected
 from tests.builders import ORG
-from tests.worlds import Fuse, Undertaker, operate
+from tests.worlds import PEOPLE, Fuse, Undertaker, operate
 
 RUN, TAG = "a1" * 16, "b1" * 16
 ARN = "arn:aws:iam::123456789012"
@@ -164,6 +165,17 @@ def test_whoever_aws_does_not_name_as_one_of_us_gets_nothing(
 ) -> None:
     name = burying.wanted(command).hash
     assert refused(burying, route, caller, hash=name, intent_id=command.intent_id) is Code.RIGHT_MISSING
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_session_whose_name_anybody_may_choose_is_nobody_though_the_file_names_it(
+    burying: Undertaker, command: Command, route: str
+) -> None:
+    burying.world.people = People.parse(PEOPLE.replace("session_name_fixed = true", "session_name_fixed = false"))
+    name = burying.wanted(command).hash
+    with pytest.raises(Rejected, match="may choose that name") as refusal:
+        told(burying, route, BOB, hash=name, intent_id=command.intent_id)
+    assert refusal.value.code is Code.RIGHT_MISSING
 
 
 @pytest.mark.parametrize("route", ROUTES)

@@ -233,6 +233,33 @@ def test_one_that_lapsed_is_asked_anew_and_counts_from_nothing() -> None:
     assert [name for name, _ in night.world.bus.announced].count("lifecycle.approval.asked") >= 2
 
 
+def test_approvers_of_a_plan_are_reminded_once_and_told_of_its_lapse() -> None:
+    night = _night()
+    _asked(night)
+    for _ in range(6):
+        night.world.clock.advance(timedelta(hours=24))
+        night.check()
+        night.drain()
+    told = [name for name, _ in night.world.bus.announced if name.startswith("lifecycle.approval.")]
+    assert told[0] == "lifecycle.approval.asked"
+    assert told[told.count("lifecycle.approval.asked") :] == [
+        "lifecycle.approval.reminded",
+        "lifecycle.approval.lapsed",
+    ]
+
+
+def test_nobody_is_reminded_of_a_plan_that_was_rejected() -> None:
+    night = _night()
+    plan, people = _asked(night)
+    people.press("reject", plan.hash, "bob")
+    for _ in range(4):
+        night.world.clock.advance(timedelta(hours=24))
+        night.check()
+        night.drain()
+    told = {name for name, _ in night.world.bus.announced if name.startswith("lifecycle.approval.")}
+    assert told == {"lifecycle.approval.asked"}
+
+
 def test_an_approval_that_comes_when_the_plan_is_too_old_does_nothing() -> None:
     night = _night()
     plan, people = _asked(night)

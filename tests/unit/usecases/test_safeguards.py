@@ -26,7 +26,7 @@ from lifecycle.words.capabilities import Action, Resource, State
 from lifecycle.words.commands import Command
 from lifecycle.words.errors import Code, Rejected, Retryable
 from lifecycle.words.intents import intent_id
-from tests.builders import ID_KEY, NOW, ORG, Clock
+from tests.builders import ID_KEY, NOW, ORG, Clock, with_approvals
 from tests.worlds import ANY_STEP, PEOPLE, Fuse, Harm, Undertaker, When, World, operate
 
 RUN, TAG, TEMPLATE, OTHER_TEMPLATE, OTHER_ORG = "a1" * 16, "b1" * 16, "c1" * 16, "c2" * 16, "e0" * 16
@@ -515,12 +515,10 @@ def planned(burying: Undertaker, *, approvers: tuple[str, ...] = ("bob", "cleo")
             shown="{}",
             message="{}",
             capabilities=("run.delete",),
-            approved_by=approvers,
         ),
         **more,  # type: ignore[arg-type]
     )
-    burying.world.approvals.ask(request)
-    return request
+    return with_approvals(burying.world.approvals, request, approvers)
 
 
 def by_plan(burying: Undertaker, *, name: str | None = None, **more: object) -> Outcome:
@@ -765,6 +763,42 @@ def test_cut_off_while_asking_it_still_tells_and_still_lapses(point: str, when: 
     assert burying.world.announced(command.intent_id) == ["rejected"]
 
 
+def told_approvers(burying: Undertaker) -> list[str]:
+    return [name for name, _ in burying.world.bus.announced if name.startswith("lifecycle.approval.")]
+
+
+def test_approvers_are_told_reminded_at_half_time_and_told_of_the_lapse() -> None:
+    burying = burial()
+    command = asked(burying)
+    assert told_approvers(burying) == ["lifecycle.approval.asked"]
+    burying.advance(timedelta(hours=35))
+    assert told_approvers(burying) == ["lifecycle.approval.asked"]
+    burying.advance(timedelta(hours=2))
+    assert told_approvers(burying)[1:] == ["lifecycle.approval.reminded"]
+    burying.advance(timedelta(hours=36))
+    assert told_approvers(burying)[2:] == ["lifecycle.approval.lapsed"]
+    assert stands(burying, command)[0] == Code.LAPSED
+    burying.advance(timedelta(hours=100))
+    assert len(told_approvers(burying)) == 3
+
+
+def test_nobody_is_reminded_of_what_was_decided() -> None:
+    burying = burial()
+    approved(burying)
+    burying.advance(timedelta(hours=100))
+    assert told_approvers(burying) == ["lifecycle.approval.asked"]
+
+
+def test_a_reminder_says_how_many_approvals_are_missing() -> None:
+    burying = burial(World(people=People.parse(TWO)))
+    command = asked(burying)
+    burying.approve(command)
+    burying.advance(timedelta(hours=37))
+    name, told = burying.world.bus.announced[-1]
+    assert name == "lifecycle.approval.reminded"
+    assert (told["given"], told["needed"], told["would_do"]) == ("1", "2", "run.delete")
+
+
 def test_what_comes_back_comes_late_enough_though_schedules_know_whole_seconds_only() -> None:
     burying = burial(World(clock=Clock(NOW + timedelta(milliseconds=700))))
     command = asked(burying)
@@ -797,11 +831,12 @@ def test_what_looks_again_as_it_did_is_asked_anew_and_lapses_in_its_own_time() -
 def test_an_answer_is_final_though_the_thing_was_changed_meanwhile(answer: str) -> None:
     burying = burial()
     command = asked(burying)
+    burying.advance(timedelta(hours=37))  # At half time it is looked at for the last time before it lapses.
     run_of(burying).name = "Onboard Ajax"
     if answer == "refused":
         burying.refuse(command)
     else:
-        burying.advance(timedelta(hours=73))
+        burying.advance(timedelta(hours=36))
     assert stands(burying, command)[0] == (Code.NOT_APPROVED if answer == "refused" else Code.LAPSED)
     assert burying.world.approvals.open(ORG) == []
 

@@ -434,7 +434,7 @@ def _undone(desk: Desk, change: Callable[[Run], object]) -> str:
     """Archive, let something happen to it there, undo."""
     run = full(desk)
     command = desk.archived()
-    assert json.loads(desk.world.intent(command.intent_id).evidence) == {"tasks": 3, "comments": 3}
+    assert json.loads(desk.world.intent(command.intent_id).evidence).items() >= {"tasks": 3, "comments": 3}.items()
     change(run)
     undo = desk.undo(command.intent_id)
     desk.work()

@@ -88,7 +88,10 @@ class Tallyfy(Protocol):
         """
 
     def search(self, org_id: str, find: Find, *, archived: bool) -> list[Thing]:
-        """Every process with exactly that tag, or of exactly that name and template. Raises as ``look``."""
+        """Every process with exactly that tag, or of exactly that name and template.
+
+        Raises as ``look``, and ``Rejected`` where none or several tags have the title.
+        """
 
     def page(self, org_id: str, resource: Resource, number: int, query: Mapping[str, str]) -> Listing:
         """One page of a list, at most ``PER_PAGE`` things, counted from 1. Raises as ``look``."""
@@ -240,13 +243,23 @@ class HttpTallyfy:
         """See ``Tallyfy``."""
         query = {"archived": "only"} if archived else {}
         if find.tag is not None:
-            query["tag"] = find.tag
+            query["tag_ids"] = self._tag_of(org_id, find.tag)
         else:
             query |= {"checklist_id": str(find.template), "q": str(find.name)}
         state = State.ARCHIVED if archived else State.ACTIVE
         # Filters of the API may be wider than their names say: every row is compared again.
         seen = self._settled(lambda: list(self._all(org_id, Resource.RUN, query)))
         return [thing for thing in seen if thing.state is state and _is_meant(find, thing)]
+
+    def _tag_of(self, org_id: str, title: str) -> str:
+        """The id of the one tag of exactly this title: Tallyfy filters processes by the ids of tags, not by titles."""
+        tags = self._settled(lambda: list(self._all(org_id, Resource.TAG, {"all": "true"})))
+        ids = {tag.id for tag in tags if tag.name == title}
+        if len(ids) != 1:
+            raise Rejected(
+                Code.AMBIGUOUS_MATCH, f"{len(ids)} tags have exactly this title where one must. Nothing was done."
+            )
+        return ids.pop()
 
     def _settled[T](self, read: Callable[[], T]) -> T:
         """Read a list again where it does not add up. Raises ``DoesNotAddUp`` if it never does."""

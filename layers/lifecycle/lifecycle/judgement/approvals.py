@@ -6,7 +6,7 @@ A request is named by the hash of what its approvers are shown. Whatever changes
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 from lifecycle.words.errors import Code, Rejected
@@ -26,6 +26,26 @@ class Stand(StrEnum):
     APPROVED = "approved"
     REFUSED = "refused"
     LAPSED = "lapsed"
+
+
+class Notice(StrEnum):
+    """What approvers are told about a request."""
+
+    ASKED = "asked"
+    REMINDED = "reminded"
+    LAPSED = "lapsed"
+
+
+_MAY_CHANGE = frozenset({"approved_by", "approved_ids", "refused_by", "why"})
+"""What becomes of a request. All else is what people approve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One person's approval: their name in people.toml, and their proven identities with blanks between them."""
+
+    by: str
+    ids: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,18 +76,61 @@ class Request:
     approved_ids: tuple[str, ...] = ()
     """For each approval, in order, the identities of who gave it, with blanks between them."""
 
+    @property
+    def half_time(self) -> int:
+        """When approvers are reminded."""
+        return (self.asked_at + self.lapses_at) // 2
+
+    def notice(self, now: int) -> Notice | None:
+        """What approvers should know of it now; ``None`` where it was decided."""
+        match self.stands(now):
+            case Stand.OPEN:
+                return Notice.REMINDED if now >= self.half_time else Notice.ASKED
+            case Stand.LAPSED:
+                return Notice.LAPSED
+            case _:
+                return None
+
     def stands(self, now: int) -> Stand:
-        """Where it stands. An approval that is complete does not lapse; a refusal is final."""
+        """Where it stands. An approval that is complete does not lapse; a refusal is final. Nobody is never enough."""
         if self.refused_by:
             return Stand.REFUSED
-        if len(self.approved_by) >= self.needed:
+        if len(self.approved_by) >= max(1, self.needed):
             return Stand.APPROVED
         return Stand.LAPSED if now >= self.lapses_at else Stand.OPEN
+
+
+def notice_between(request: Request, since: int, until: int, now: int) -> Notice | None:
+    """What became due to be told after ``since`` and not after ``until``: a reminder, or that it has lapsed."""
+    due = request.notice(now)
+    moment = {Notice.REMINDED: request.half_time, Notice.LAPSED: request.lapses_at}.get(due) if due else None
+    return due if moment is not None and since < moment <= until else None
 
 
 def name(shown: Mapping[str, object]) -> str:
     """The hash that names a request for exactly this."""
     return hashlib.sha256(json.dumps(shown, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def seal(request: Request) -> str:
+    """A hash over everything that a vote is for: what is shown, what would be done, who asked, how many it needs."""
+    return name({key: value for key, value in asdict(request).items() if key not in _MAY_CHANGE})
+
+
+def vote_name(request: Request, vote: Vote) -> str:
+    """Under which name a vote is kept. If anything about the request changes, the vote is under another name."""
+    voter = hashlib.sha256((vote.ids or vote.by).encode()).hexdigest()
+    return f"{request.hash}#{seal(request)[:32]}#{voter[:32]}"
+
+
+def votes(request: Request) -> tuple[Vote, ...]:
+    """The approvals that count, in the order in which they were given."""
+    return tuple(map(Vote, request.approved_by, _ids_of_all(request)))
+
+
+def with_votes(request: Request, given: tuple[Vote, ...]) -> Request:
+    """The request with these approvals and no others."""
+    return replace(request, approved_by=tuple(v.by for v in given), approved_ids=tuple(v.ids for v in given))
 
 
 def approve(request: Request, person: str, now: int, ids: frozenset[str] = frozenset()) -> Request:

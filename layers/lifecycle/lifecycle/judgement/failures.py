@@ -29,7 +29,7 @@ _NONE: Final = frozenset(
 _DIGEST: Final = frozenset(
     {
         *(Code.HELD, Code.CHANGED, Code.TOO_YOUNG, Code.AGE_UNKNOWN, Code.NOT_ARCHIVED, Code.IN_USE, Code.USE_UNKNOWN),
-        *(Code.NOT_FOUND, Code.NOT_ONE, Code.CANNOT_TELL, Code.PROCESS_TASK, Code.NOT_POSSIBLE, Code.EXPIRED),
+        *(Code.NOT_FOUND, Code.AMBIGUOUS_MATCH, Code.CANNOT_TELL, Code.PROCESS_TASK, Code.NOT_POSSIBLE, Code.EXPIRED),
         *(Code.UNTRANSLATABLE, Code.INVALID, Code.INTENT_CONFLICT, Code.RIGHT_MISSING),
     }
 )

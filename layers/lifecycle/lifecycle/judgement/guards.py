@@ -58,6 +58,8 @@ class Circumstances:
     """For an undo: what happened since the command that it takes back."""
     in_doubt: bool = False
     """An earlier attempt of this command may have acted."""
+    touched: bool = False
+    """It was changed since that attempt: what it looks like is not that attempt's doing alone."""
     deleted_before: bool = False
     """The newest command concluded on this id was a delete of ours."""
 
@@ -75,6 +77,12 @@ def rule(command: Command, seen: Thing | None, facts: Circumstances) -> Ruling:
         if facts.in_doubt:
             return Ruling(Verdict.REACHED, Code.CONFIRMED, f"An earlier attempt did it: the {label} is {seen.state}.")
         return Ruling(Verdict.NOTHING, Code.NOTHING_TO_DO, f"The {label} is {seen.state} already.")
+    if facts.in_doubt and facts.touched:
+        return _reject(
+            Code.CHANGED,
+            f"An earlier attempt got no answer, and the {label} was changed since: somebody may have taken it back. It "
+            f"is {seen.state}, and is left alone.",
+        )
     overtaken = _overtaken(seen, facts.undone) if facts.undone is not None and not facts.in_doubt else ""
     if overtaken:
         return Ruling(Verdict.OVERTAKEN, Code.SUPERSEDED, f"The {label} is left alone. {overtaken}")

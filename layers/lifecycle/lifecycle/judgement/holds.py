@@ -14,9 +14,6 @@ TEMPLATE = f"{Resource.TEMPLATE}#"
 OWNER = "owner#"
 """Not a kind of thing: everything a user owns."""
 
-_TAGGED = frozenset({Resource.RUN, Resource.TEMPLATE})
-"""Kinds that Tallyfy's documentation shows with their tags. For tasks it does not, so an absence says nothing there."""
-
 
 @dataclass(frozen=True, slots=True)
 class Holds:
@@ -44,7 +41,7 @@ class Holds:
             own = alike(thing.name or "")
             return "It is a hold tag itself." if not own or own in wanted else None
         if thing.tags is None:
-            return "Tallyfy does not show its tags, and one may be a hold tag." if thing.resource in _TAGGED else None
+            return "Tallyfy does not show its tags, and one may be a hold tag."
         carried = sorted(tag for tag in thing.tags if alike(tag) in wanted)
         return f"It carries the hold tag '{carried[0]}'." if carried else None
 

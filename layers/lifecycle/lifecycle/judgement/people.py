@@ -1,7 +1,9 @@
 """Who may do what as a person: ``people.toml``, checked as a whole.
 
 A person is known by what a channel proves about them: the Slack user that Slack signs for, the AWS identity that API
-Gateway has authenticated. A name in a payload proves nothing.
+Gateway has authenticated. A name in a payload proves nothing. Nor does the name of a role's session where whoever
+assumes the role chooses it (AssumeRole, ``RoleSessionName``): one person could ask under one name and approve under
+another.
 """
 
 from collections.abc import Mapping
@@ -16,6 +18,9 @@ from lifecycle.words.commands import Id
 _REVERSIBLE = frozenset(c.name for c in TABLE if not c.irreversible)
 _IRREVERSIBLE = frozenset(c.name for c in TABLE if c.irreversible)
 
+_IDENTITY_CENTER = "AWSReservedSSO_"
+"""How the names of the roles begin that Identity Center makes, one for each permission set and account."""
+
 type Several = Annotated[int, Field(strict=True, ge=1, le=10)]
 
 
@@ -29,7 +34,7 @@ class Person(BaseModel):
     iam: (
         Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:[A-Za-z0-9+=,.@_/-]+$")] | None
     ) = None
-    """The whole ARN: a user's, or a session's (``arn:aws:sts::…:assumed-role/Operators/ada``). A role is no person."""
+    """The whole ARN, a user's or a session's (``arn:aws:sts::…:assumed-role/<role>/ada``). See ``People.is_proven``."""
     may: Annotated[frozenset[str], Field(min_length=1)] | None = None
     approves: Annotated[frozenset[str], Field(min_length=1)] | None = None
     """What this person may approve when somebody else asks for it."""
@@ -72,6 +77,15 @@ class Person(BaseModel):
         return here and bool(doings) and {doing.name for doing in doings} <= (self.approves or set())
 
 
+class Role(BaseModel):
+    """What is known of an IAM role."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    session_name_fixed: Annotated[bool, Field(strict=True)]
+    """Whether its trust policy lets nobody choose another session name than their own (``sts:RoleSessionName``)."""
+
+
 class ApprovalTerms(BaseModel):
     """How many people must approve, and for how many hours they may."""
 
@@ -83,6 +97,11 @@ class ApprovalTerms(BaseModel):
     """Of what cannot be undone in a plan."""
     hours: Annotated[int, Field(strict=True, ge=1, le=720)] = 72
 
+    @property
+    def least(self) -> Mapping[str, int]:
+        """How many people must approve at least, by what a request is about (``approvals.About``)."""
+        return {"command": self.single, "plan": self.plan}
+
 
 class People(OperatorsFile):
     """The whole file."""
@@ -90,6 +109,8 @@ class People(OperatorsFile):
     file_name = "people.toml"
 
     approvals: ApprovalTerms = ApprovalTerms()
+    roles: Mapping[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+=,.@-]{1,64}$")], Role] = {}
+    """IAM roles by their name."""
     people: Mapping[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")], Person]
 
     @model_validator(mode="after")
@@ -106,12 +127,37 @@ class People(OperatorsFile):
         return next(((n, p) for n, p in self.people.items() if p.slack == f"{team}/{user}"), None)
 
     def find_iam(self, arn: str) -> tuple[str, Person] | None:
-        """The person behind an AWS identity, with their name here."""
-        return next(((n, p) for n, p in self.people.items() if p.iam is not None and p.iam == arn), None)
+        """The person behind an AWS identity, with their name here; nobody where the identity proves no person."""
+        named = ((n, p) for n, p in self.people.items() if p.iam is not None and p.iam == arn)
+        return next(named, None) if self.is_proven(arn) else None
+
+    def is_proven(self, arn: str) -> bool:
+        """Whether an ARN proves one person: an IAM user's, or a session's whose name nobody chooses for themselves.
+
+        Identity Center names sessions after its users; other roles have to be listed under ``roles``.
+        """
+        kind, _, name = arn.partition("::")[2].partition(":")[2].partition("/")
+        role = name.partition("/")[0]
+        listed = self.roles.get(role)
+        fixed = role.startswith(_IDENTITY_CENTER) or (listed is not None and listed.session_name_fixed)
+        return kind == "user" or (kind == "assumed-role" and fixed)
+
+    @property
+    def unproven(self) -> tuple[str, ...]:
+        """Whose ``iam`` proves no person."""
+        return tuple(name for name, one in self.people.items() if one.iam is not None and not self.is_proven(one.iam))
+
+    def is_reachable(self, name: str) -> bool:
+        """Whether this person is known by anything that proves who they are."""
+        return self.people[name].slack is not None or name not in self.unproven
 
     def needed(self, people: int, asked_by: str) -> int:
-        """How many must approve. One more where AWS knows who asked and this file does not: it may be one of them."""
-        stranger = asked_by.startswith("arn:") and self.name_of(asked_by) not in self.people
+        """How many must approve. One more where AWS knows who asked and this file does not: it may be one of them.
+
+        The same holds for a session whose name anybody could have chosen.
+        """
+        known = self.name_of(asked_by) in self.people and self.is_proven(asked_by)
+        stranger = asked_by.startswith("arn:") and not known
         return people + stranger
 
     def identities_of(self, said: str) -> tuple[str, ...]:

@@ -470,7 +470,8 @@ def _ended(intent: IntentRow, end: End, now: int, lease: int) -> Concluded:
         status=end.status,
         code=end.code.value,
         reason=f"{end.reason} {_DOUBT}" if doubtful else end.reason,
-        evidence=end.evidence,
+        # Whoever sends it again compares the thing with what the doubtful attempt had before it.
+        evidence=end.evidence or (intent.evidence if doubtful else ""),
         concluded_at=now,
         lease_until=now + lease,
         owed=(*letter, Debt.ANNOUNCEMENT),

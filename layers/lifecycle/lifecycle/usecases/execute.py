@@ -199,7 +199,8 @@ class Worker:
             shown = f": {', '.join(ids[:5])}{' …' if len(ids) > 5 else ''}" if ids else ""  # noqa: PLR2004
             state = State.ARCHIVED if archived else State.ACTIVE
             raise Rejected(
-                Code.NOT_ONE, f"{len(ids)} {state} processes fit where exactly one must{shown}. Nothing was done."
+                Code.AMBIGUOUS_MATCH,
+                f"{len(ids)} {state} processes fit where exactly one must{shown}. Nothing was done.",
             )
         return ids[0]
 
@@ -349,6 +350,7 @@ class Worker:
             may_be_irreversible=self._may(command, command.capability),
             undone=self._undone(command, rows.resource),
             in_doubt=rows.intent.maybe_acted,
+            touched=_is_touched(rows.intent.evidence, seen),
             deleted_before=rows.resource.newest_action == Action.DELETE,
         )
         return seen, rule(command, seen, circumstances)
@@ -466,6 +468,7 @@ class _Attempt:
         return self.claim.rows.intent.maybe_acted
 
 
+_UPDATED = "last_updated"
 _CHANGED = End(Status.REJECTED, Code.CHANGED, "It was changed while it was exported, so it is not deleted.")
 
 
@@ -485,10 +488,20 @@ def _without_acting(ruling: Ruling) -> End | None:
 
 
 def _counts(seen: Thing | None) -> str:
-    """What an undo is compared with later, as JSON; empty where nothing was counted."""
-    counted = {"tasks": seen.tasks, "comments": seen.comments} if seen else {}
-    known = {name: number for name, number in counted.items() if number is not None}
+    """What an undo, or a later attempt, is compared with, as JSON; empty where nothing is known."""
+    if seen is None:
+        return ""
+    updated = seen.last_updated.isoformat() if seen.last_updated else None
+    facts = {"tasks": seen.tasks, "comments": seen.comments, _UPDATED: updated}
+    known = {name: fact for name, fact in facts.items() if fact is not None}
     return json.dumps(known) if known else ""
+
+
+def _is_touched(evidence: str, seen: Thing | None) -> bool:
+    """Whether a thing was changed since the attempt that left this evidence; no where that cannot be told."""
+    before = json.loads(evidence).get(_UPDATED) if evidence else None
+    now = seen.last_updated if seen is not None else None
+    return before is not None and now is not None and before != now.isoformat()
 
 
 def _joined(*evidence: str) -> str:

@@ -277,7 +277,7 @@ class _Making:
         run = self._document("process", f"/runs/{name}", shown, archived=("/runs", {**shown, "archived": "only"}))
         archived = bool(run.get("archived_at") or run.get("status") == "archived")
         # Tallyfy hides what was archived along with its process from whoever does not ask for it.
-        asked = {"with": _RUN_TASKS, "sort": "position", **({"archived": "true"} if archived else {})}
+        asked = {"with": _RUN_TASKS, **({"archived": "true"} if archived else {})}
         tasks = self._list("tasks", [(f"/runs/{name}/tasks", asked)], per_page=_TASKS_PER_PAGE)
         progress = run.get("progress")
         said = progress.get("total") if isinstance(progress, dict) else None
@@ -400,7 +400,7 @@ class _Making:
         return None
 
     def _feed(self, entity: str) -> None:
-        query = {"entity_type": entity, "entity_id": self.thing.id, "sort": "created_at"}
+        query = {"entity_type": entity, "entity_id": self.thing.id}
         if self.counting:
             try:
                 self.counts["activity"] = self.export.records.total(self.org_id, "/activity-feeds", query)

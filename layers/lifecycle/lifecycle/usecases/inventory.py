@@ -21,10 +21,10 @@ _LINES = "application/jsonl"
 # Without a filter on dates or states: Tallyfy knows none for dates on processes, and what is kept is counted as well.
 # Oldest first, so that what is launched meanwhile comes at the end and shifts nothing.
 _QUERIES: Mapping[Resource, Mapping[str, str]] = {
-    Resource.RUN: {"with": "tags"},
+    Resource.RUN: {"with": "tags", "sort": "created_at"},
     Resource.TASK: {"with": "tags", "is_oneoff": "true"},
     Resource.TAG: {"with": "statistics"},
-    Resource.TEMPLATE: {"with": "tags"},
+    Resource.TEMPLATE: {"with": "tags", "sort_by": "created_at"},
 }
 
 
@@ -91,4 +91,4 @@ def id_bytes(thing: Thing) -> bytes:
 
 def _query(asked: Asked) -> Mapping[str, str]:
     only = {"archived": "only"} if asked.state is State.ARCHIVED else {}
-    return {"sort": "created_at", **_QUERIES[asked.resource], **only}
+    return {**_QUERIES[asked.resource], **only}

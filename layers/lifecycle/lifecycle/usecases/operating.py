@@ -51,6 +51,13 @@ class Operating:
 
     def _person(self, request: Request) -> tuple[str, Person]:
         found = self.people.find_iam(request.caller) if request.caller else None
+        if found is None and any(person.iam == request.caller for person in self.people.people.values()):
+            reason = (
+                f"AWS knows you as {request.caller}, but whoever assumes this role may choose that name. It does not "
+                "prove who you are. Sign in through Identity Center or as an IAM user, or fix the names of the role's "
+                "sessions: `lifecycle check` says how."
+            )
+            raise Rejected(Code.RIGHT_MISSING, reason)
         if found is None:
             known = f"AWS knows you as {request.caller}" if request.caller else "AWS has not said who you are"
             raise Rejected(Code.RIGHT_MISSING, f"{known}; people.toml names nobody of that identity.")

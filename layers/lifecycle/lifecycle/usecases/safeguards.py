@@ -94,6 +94,7 @@ class Safeguards:
                 why = f": {request.why}" if request.why else "."
                 return End(Status.REJECTED, Code.NOT_APPROVED, f"{request.refused_by} refused it{why}")
             case Stand.LAPSED:
+                announce_request(self.bus, request, now)
                 reason = f"Nobody approved it before {_day(_moment(request.lapses_at))}. Ask anew if it is still meant."
                 return End(Status.REJECTED, Code.LAPSED, reason)
             case Stand.OPEN if request.shown == shown:
@@ -124,9 +125,11 @@ class Safeguards:
 
     def _waiting(self, request: Request, command: Command) -> Parked:
         """Each time it is looked at: whoever made the request may have been cut off before the rest."""
-        # It comes back when nobody has spoken in time, to say so.
-        self._come_back("lapse", _moment(request.lapses_at), command)
-        announce_request(self.bus, request)
+        # It comes back at half time to remind people, and when nobody has spoken in time, to say so.
+        now = millis(self.clock())
+        why, at = ("lapse", request.lapses_at) if now >= request.half_time else ("remind", request.half_time)
+        self._come_back(why, _moment(at), command)
+        announce_request(self.bus, request, now)
         return Parked(Code.AWAITING_APPROVAL, _waits(request))
 
     def _come_back(self, why: str, moment: datetime, command: Command) -> None:
@@ -230,6 +233,7 @@ def what_would_go(command: Command, seen: Thing) -> str:
             "owners": sorted(seen.owners) if seen.owners is not None else None,
             "tags": sorted(seen.tags) if seen.tags is not None else None,
             "status": seen.status,
+            "has_open_issue": seen.has_open_issue,
             "created_at": _iso(seen.created_at),
             "completed_at": _iso(seen.completed_at),
             "archived_at": _iso(seen.archived_at),
@@ -245,10 +249,13 @@ def what_would_go(command: Command, seen: Thing) -> str:
     )
 
 
-def announce_request(bus: Bus, request: Request) -> None:
-    """Tell the world that somebody is waited for. Names and numbers only."""
+def announce_request(bus: Bus, request: Request, now: int) -> None:
+    """Tell approvers what they should know of a request now, see ``Request.notice``. Names and numbers only."""
+    notice = request.notice(now)
+    if notice is None:
+        return
     bus.announce(
-        "lifecycle.approval.asked",
+        f"lifecycle.approval.{notice}",
         {
             "schema_version": SCHEMA_VERSION,
             "approval": request.hash,
@@ -256,7 +263,9 @@ def announce_request(bus: Bus, request: Request) -> None:
             "subject": request.subject,
             "org_id": request.org_id,
             "asked_by": request.asked_by,
+            "would_do": ", ".join(request.capabilities),
             "needed": str(request.needed),
+            "given": str(len(request.approved_by)),
             "lapses_at": _moment(request.lapses_at).isoformat(),
         },
     )

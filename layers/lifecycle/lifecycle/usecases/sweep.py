@@ -64,6 +64,7 @@ _SCHEDULE = "schedule"
 _SWEEP = "sweep"
 """What a sweep counts as among the things that fail in an outage."""
 _TAKEN_BACK = "The plan was taken back."
+_DAY = timedelta(days=1)
 _EVENTS = {
     Signal.SWEEP_FINISHED: "lifecycle.sweep.finished",
     Signal.PLAN_APPLIED: "lifecycle.plan.applied",
@@ -236,6 +237,7 @@ class Sweep:
         if errand.kind is Kind.CHECK:
             self.waking.wake(org_id, self.clock())
             self.signals.measure(Measure.SWEEP_AGE, hours_since_finished(self.rows, org_id, self.clock()))
+            self._tell_approvers(org_id, errand.sweep_id)
             self.preflight.tell(org_id, self._look(org_id))
             return
         if errand.kind is Kind.SWEEP and self._progress(errand.sweep_id, org_id)[0].done:
@@ -441,8 +443,19 @@ class Sweep:
             case Stand.REFUSED:
                 raise Rejected(Code.NOT_APPROVED, f"{request.refused_by} refused what cannot be undone in this plan.")
             case _:
-                announce_request(self.bus, request)
+                announce_request(self.bus, request, millis(now))
                 return False
+
+    def _tell_approvers(self, org_id: str, check: str) -> None:
+        """Remind people of plans, and say which have lapsed. A delete of its own comes back by itself for that.
+
+        ``check`` is named after its scheduled time, so that each check looks at the day before it and no day twice.
+        """
+        now = self.clock()
+        until = _scheduled(check) or now
+        for request in self.approvals.due_notices(org_id, until - _DAY, until):
+            if request.about == About.PLAN:
+                announce_request(self.bus, request, millis(now))
 
     def _report(
         self, signal: Signal, plan: Plan, sent: int, stopped: tuple[str, ...], *, by: str, said: str = ""
@@ -582,6 +595,15 @@ def state_key(sweep_id: str, org_id: str) -> Key:
 def newest_key(org_id: str) -> Key:
     """Where it is recorded which plan of an organization is the newest."""
     return Key(f"sweep#{org_id}", "newest")
+
+
+def _scheduled(name: str) -> datetime | None:
+    """The time that a schedule named its message after; ``None`` where somebody else named it."""
+    try:
+        moment = datetime.fromisoformat(name)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 def _why(applied: Application) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ class Code(StrEnum):
     # what was seen in Tallyfy
     NOT_FOUND = "not_found"
     CANNOT_TELL = "cannot_tell"
-    NOT_ONE = "not_one"
+    AMBIGUOUS_MATCH = "ambiguous_match"
     PROCESS_TASK = "process_task"
     CHANGED = "changed"
     HELD = "held"

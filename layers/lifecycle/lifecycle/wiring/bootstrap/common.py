@@ -8,14 +8,35 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import boto3
+import botocore
 from botocore.config import Config
 
 from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.rows import DynamoRows
 from lifecycle.adapters.secrets import ManagedSecrets
+from lifecycle.words.errors import Code, Rejected
 
 if TYPE_CHECKING:
     from lifecycle.adapters.objects import S3Objects
+
+OLDEST_SDK = (1, 36, 0)
+"""Of botocore: S3's ``ChecksumType`` came with it. Older ones refuse what we send, in the middle of an export."""
+
+
+def check_sdk(version: str) -> None:
+    """Raise ``Rejected`` where the runtime brings an SDK that is older than what was tested.
+
+    The runtime's own SDK is used, for its size and start. One that is too old must show at start, where nothing has
+    been taken from a queue yet, and not in the middle of a delete.
+    """
+    known = tuple(int(part) for part in version.split(".")[:3] if part.isdecimal())
+    if known < OLDEST_SDK:
+        oldest = ".".join(map(str, OLDEST_SDK))
+        reason = f"This runtime's botocore is {version}; {oldest} is needed. Update the runtime of the functions."
+        raise Rejected(Code.CONFIGURATION, reason)
+
+
+check_sdk(botocore.__version__)
 
 CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
 

@@ -5,8 +5,6 @@ from functools import cache
 
 from lifecycle.adapters.bus import EventBridgeBus
 from lifecycle.adapters.queues import SqsQueue
-from lifecycle.adapters.schedules import EventBridgeSchedules
-from lifecycle.adapters.wakeups import RememberedSchedules
 from lifecycle.judgement.sources import Sources
 from lifecycle.usecases.intake import Intake
 from lifecycle.usecases.outcomes import Outcomes
@@ -16,10 +14,10 @@ from lifecycle.wiring.bootstrap.common import (
     id_key,
     now,
     operators_file,
-    rows,
     secrets,
     session,
 )
+from lifecycle.wiring.bootstrap.schedules import schedules
 from lifecycle.wiring.observability import signals
 from lifecycle.wiring.settings import IntakeSettings
 
@@ -39,16 +37,10 @@ def intake() -> Intake:
         ledger=ledger,
         ordinary=SqsQueue(sqs, settings.commands_queue_url),
         permanent=SqsQueue(sqs, settings.purge_queue_url),
-        schedules=RememberedSchedules(
-            EventBridgeSchedules(
-                client=session().client("scheduler", config=CONFIG),
-                group=settings.schedule_group,
-                queue_arn=settings.commands_queue_arn,
-                dead_letter_arn=settings.commands_dead_letter_queue_arn,
-                role_arn=settings.schedule_role_arn,
-                clock=now,
-            ),
-            rows(settings.ledger_table),
+        schedules=schedules(
+            settings,
+            queue_arn=settings.commands_queue_arn,
+            dead_letter_arn=settings.commands_dead_letter_queue_arn,
         ),
         outcomes=Outcomes(
             ledger=ledger,

@@ -22,10 +22,11 @@ def operating() -> Operating:
     sqs = session().client("sqs", config=CONFIG)
     keep = timedelta(days=settings.ledger_days)
     ledger = accepting_ledger(settings.ledger_table, settings.ledger_days)
+    people = People.parse(operators_file("people.toml"))
     return Operating(
-        people=People.parse(operators_file("people.toml")),
+        people=people,
         approving=Approving(
-            approvals=Approvals(rows(settings.ledger_table), keep, now),
+            approvals=Approvals(rows(settings.ledger_table), keep, now, least=people.approvals.least),
             ledger=ledger,
             purge=SqsQueue(sqs, settings.purge_queue_url),
             sweeps=SqsQueue(sqs, settings.sweeps_queue_url),

@@ -17,10 +17,9 @@ from lifecycle.adapters.queues import SqsQueue
 from lifecycle.adapters.records import HttpRecords, Patient
 from lifecycle.adapters.replies import SlackReplies
 from lifecycle.adapters.rows import DynamoRows
-from lifecycle.adapters.schedules import EventBridgeSchedules
 from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens, pooled_session
 from lifecycle.adapters.trail import Trail
-from lifecycle.adapters.wakeups import RememberedSchedules, Wakeups
+from lifecycle.adapters.wakeups import Wakeups
 from lifecycle.judgement.pace import Lane, Rate
 from lifecycle.judgement.people import People
 from lifecycle.judgement.policy import Policy
@@ -42,6 +41,7 @@ from lifecycle.wiring.bootstrap.common import (
     session,
     stopwatch,
 )
+from lifecycle.wiring.bootstrap.schedules import schedules
 from lifecycle.wiring.observability import signals
 from lifecycle.wiring.settings import PurgeSettings, SweepSettings, TallyfySettings, WorkerSettings
 from lifecycle.words.capabilities import ORDINARY, PERMANENT, Capability
@@ -66,10 +66,11 @@ def purge() -> Worker:
     settings = PurgeSettings.read(os.environ)
     made = _worker(settings, PERMANENT)
     table = rows(settings.ledger_table)
+    people = People.parse(operators_file("people.toml"))
     tallyfy = _tallyfy(settings, PERMANENT, made.budget.spend)
     safeguards = Safeguards(
-        approvals=Approvals(table, timedelta(days=settings.ledger_days), now),
-        people=People.parse(operators_file("people.toml")),
+        approvals=Approvals(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
+        people=people,
         export=Export(
             records=HttpRecords(
                 tallyfy,
@@ -81,17 +82,7 @@ def purge() -> Worker:
             clock=now,
         ),
         trail=Trail(table),
-        schedules=RememberedSchedules(
-            EventBridgeSchedules(
-                client=session().client("scheduler", config=CONFIG),
-                group=settings.schedule_group,
-                queue_arn=settings.queue_arn,
-                dead_letter_arn=settings.dead_letter_queue_arn,
-                role_arn=settings.schedule_role_arn,
-                clock=now,
-            ),
-            table,
-        ),
+        schedules=schedules(settings, queue_arn=settings.queue_arn, dead_letter_arn=settings.dead_letter_queue_arn),
         bus=made.outcomes.bus,
         id_key=id_key(settings.id_key_secret_arn),
         clock=now,
@@ -141,6 +132,7 @@ def sweep() -> "Sweep":
     # The sweep takes its slots itself, one for each page.
     tallyfy = _tallyfy(settings, frozenset(), lambda _: None)
     policy = _policy()
+    people = People.parse(operators_file("people.toml"))
     return Sweep(
         rows=table,
         ledger=ledger,
@@ -177,8 +169,8 @@ def sweep() -> "Sweep":
             signals=signals,
             clock=now,
         ),
-        approvals=Approvals(table, timedelta(days=settings.ledger_days), now),
-        people=People.parse(operators_file("people.toml")),
+        approvals=Approvals(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
+        people=people,
         policy=policy,
         mode=settings.sweep_mode,
         org_ids=settings.organization_ids,
