@@ -11,7 +11,7 @@ import typer
 
 from cli.options import ApiUrl, Json, Region, StackName, Yes, stack_of, world_of
 from cli.screen import NOTE, YES, age, as_json, console, plain, table
-from cli.trouble import Exit, Trouble
+from cli.trouble import Exit, Trouble, trouble_in
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,6 +77,7 @@ def approve(
     _must_be_open(wanted)
     if not yes:
         typer.confirm("Approve exactly this?", abort=True)
+    grace = _grace(target, wanted)  # Before: nothing is asked of AWS once it is approved.
     after = api.approve(wanted.hash)
     out.print(YES, f"approved: {len(after.approved_by)} of {after.needed}")
     missing = after.needed - len(after.approved_by)
@@ -84,7 +85,7 @@ def approve(
         more = f"{missing} more {'person' if missing == 1 else 'people'}"
         out.print(f"  It needs the approval of {more} until {_day(after.lapses_at)}.", soft_wrap=True)
     else:
-        _say_what_comes(out, target, after, world.clock())
+        _say_what_comes(out, after, grace, world.clock())
     _say_how_to_follow(out, after)
 
 
@@ -211,7 +212,7 @@ def _plan(wanted: "Wanted") -> "Plan":
         raise Trouble("The plan was written by another release. Make a new one.") from error
 
 
-def _say_what_comes(out: "Console", target: "Stack", wanted: "Wanted", now: datetime) -> None:
+def _say_what_comes(out: "Console", wanted: "Wanted", until: datetime | None, now: datetime) -> None:
     from lifecycle.judgement.approvals import About
     from lifecycle.judgement.manifest import NOT_AN_UNDO
 
@@ -221,7 +222,6 @@ def _say_what_comes(out: "Console", target: "Stack", wanted: "Wanted", now: date
             "  Each is looked at again, exported, and deleted only if the export reads back whole.", soft_wrap=True
         )
     else:
-        until = _grace(target, wanted)
         if until is not None and until > now:
             out.print(f"  It is in grace until {_day(until)}: archived too short a time until then.", soft_wrap=True)
             out.print("  A restore, a hold or any change of it until then cancels the delete.", soft_wrap=True)
@@ -233,11 +233,21 @@ def _say_what_comes(out: "Console", target: "Stack", wanted: "Wanted", now: date
 
 
 def _grace(target: "Stack", wanted: "Wanted") -> datetime | None:
-    """Until when the thing has not been archived long enough, by the parameter of the stack."""
+    """Until when the thing has not been archived long enough, by the parameter of the stack; `None` if unknown.
+
+    Who approves by the URL of the API may have no right to ask for the parameters, and needs none.
+    """
     archived_at = _moment(wanted.shown.get("archived_at"))
     doing = _doing(wanted)
-    days = target.parameters().get("MinimumArchiveDays", "")
-    if archived_at is None or doing is None or not doing.archived_first or not days.isdecimal():
+    if archived_at is None or doing is None or not doing.archived_first:
+        return None
+    try:
+        days = target.parameters().get("MinimumArchiveDays", "")
+    except Exception as error:
+        if trouble_in(error) is None:
+            raise
+        return None
+    if not days.isdecimal():
         return None
     return archived_at + timedelta(days=int(days))
 

@@ -120,7 +120,8 @@ REMEDIES = (
     ),
     Remedy(
         (Code.AMBIGUOUS_MATCH,),
-        "`find` met none or several; the reason says how many. Correct the tag or the name and ask again.",
+        "`find` met none or several; the reason says how many. Correct the tag or the name and ask again. "
+        'Where none is normal, write `if_none = "ignore"` in `sources.toml`.',
     ),
     Remedy(
         (Code.UNTRANSLATABLE,),

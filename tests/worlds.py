@@ -45,6 +45,7 @@ from lifecycle.judgement.sources import Sources
 from lifecycle.judgement.transitions import OPEN, IntentRow
 from lifecycle.usecases.approving import Approving
 from lifecycle.usecases.budget import Budget
+from lifecycle.usecases.digest import Digest
 from lifecycle.usecases.execute import Limits, Worker
 from lifecycle.usecases.export import Export
 from lifecycle.usecases.operating import Operating
@@ -861,6 +862,12 @@ class Night:
                 ordinary=FragileQueue(self.bulk, self.fuse),
                 permanent=FragileQueue(self.purge, self.fuse),
                 signals=world.signals,
+            ),
+            digest=Digest(
+                queues={"dead-letters": FragileQueue(world.dead_letters, self.fuse)},
+                bus=bus,
+                signals=world.signals,
+                clock=world.clock,
             ),
             approvals=Approvals(rows, TERMS.keep, world.clock),
             people=world.people,

@@ -41,6 +41,7 @@ from lifecycle.judgement.people import People
 from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.sources import Sources
 from lifecycle.usecases.applying import Application, Part, Stage, application_key
+from lifecycle.usecases.digest import Digest
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.usecases.preflight import Preflight
 from lifecycle.usecases.sweep import Sweep, state_key
@@ -262,6 +263,7 @@ class Crowded:
                 permanent=MemoryQueue(self.clock),
                 signals=self.signals,
             ),
+            digest=Digest(queues={}, bus=self.bus, signals=self.signals, clock=self.clock),
             approvals=Approvals(self.rows, timedelta(days=400), self.clock),
             people=People.parse("[people]\n"),
             policy=policy,

@@ -98,6 +98,8 @@ def target(value: Json) -> str:
             return str(name)
         case {"Fn::GetAtt": str() as path}:
             return path.split(".", maxsplit=1)[0]
+        case {"Fn::Join": [separator, list() as parts]}:
+            return str(separator).join(map(target, parts))
         case {"Fn::Sub": str() as text} if found := re.search(r"\$\{(\w+)(\.\w+)?\}", text):
             return found[1]
         case _:

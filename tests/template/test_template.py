@@ -15,12 +15,14 @@ from lifecycle.adapters.ledger import Ledger, Terms
 from lifecycle.adapters.queues import MemoryQueue, Message
 from lifecycle.adapters.records import MOST_FILE_BYTES
 from lifecycle.adapters.rows import MemoryRows
-from lifecycle.adapters.signals import MemorySignals, Signal
+from lifecycle.adapters.signals import Measure, MemorySignals, Signal
 from lifecycle.adapters.trail import KEEP, entry
 from lifecycle.judgement.approvals import Notice
 from lifecycle.judgement.audit import Record, What
+from lifecycle.judgement.failures import Attention, attention
 from lifecycle.judgement.sources import Sources
 from lifecycle.usecases.audit import LEASE, PATIENCE
+from lifecycle.usecases.digest import Digest
 from lifecycle.usecases.outcomes import Outcomes
 from lifecycle.usecases.safeguards import announce_request
 from lifecycle.usecases.sweep import Errand
@@ -76,6 +78,8 @@ BY_IDENTITY = {
     ("POST", "/approvals/{hash}/withdraw"),
     ("POST", "/commands/{intent_id}/undo"),
 }
+# The dimension of every metric of ours: one alarm watches all functions of a stack.
+SHARED = [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}]
 HOUR = 3_600
 DAY = 24 * HOUR
 
@@ -586,10 +590,12 @@ class TestRights:
         self, template: Template, function: str, queues: set[str]
     ) -> None:
         queue = CONSUMERS[function]
+        # The daily check counts dead letters; it can remove none.
+        looked_at = set(SOURCE_QUEUES.values()) if function == "SweepFunction" else set()
         assert allowed(template, function, "sqs") == {
-            "sqs:ReceiveMessage": {queue},
+            "sqs:ReceiveMessage": {queue, *looked_at},
             "sqs:DeleteMessage": {queue},
-            "sqs:GetQueueAttributes": {queue},
+            "sqs:GetQueueAttributes": {queue, *looked_at},
             "sqs:ChangeMessageVisibility": {queue},
             "sqs:SendMessage": queues,
         }
@@ -977,7 +983,7 @@ class TestAudit:
         variables = template.properties("AuditFunction")["Environment"]["Variables"]
         assert made["MetricName"] == Signal.AUDIT_SEALED.value
         assert made["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
-        assert made["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
+        assert made["Dimensions"] == SHARED
         assert made["Period"] * made["EvaluationPeriods"] == 3 * HOUR
         assert made["DatapointsToAlarm"] == made["EvaluationPeriods"]
         assert (made["Statistic"], made["ComparisonOperator"], made["Threshold"]) == ("Sum", "LessThanThreshold", 1)
@@ -992,13 +998,45 @@ class TestAlarms:
             assert properties["TreatMissingData"] == silence, name
             assert len(properties["AlarmDescription"]) > 40, name
 
-    def test_a_dead_letter_rings_at_once_and_again_at_half_its_life(self, template: Template) -> None:
-        depth = alarms(template, "ApproximateNumberOfMessagesVisible")
-        age = alarms(template, "ApproximateAgeOfOldestMessage")
-        for dead_letters in SOURCE_QUEUES.values():
-            assert depth[dead_letters]["Threshold"] == 0
-            assert depth[dead_letters]["ComparisonOperator"] == "GreaterThanThreshold"
-            assert age[dead_letters]["Threshold"] == 7 * DAY
+    def test_there_are_no_more_of_them_than_things_to_do(self, template: Template) -> None:
+        assert len(template.of_type("AWS::CloudWatch::Alarm")) <= 25
+
+    def test_each_metric_of_ours_is_one_that_the_code_emits(self, template: Template) -> None:
+        known = {*Signal, *Measure, MESSAGE_AGE}
+        for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
+            properties = alarm["Properties"]
+            if properties["Namespace"] == "TallyfyLifecycle":
+                assert properties["MetricName"] in known, name
+                assert SHARED[0] in properties["Dimensions"], name
+
+    def test_a_dead_letter_that_says_that_something_is_broken_rings_at_once(self, template: Template) -> None:
+        made = template.properties("PagedAlarm")
+        assert (made["MetricName"], made["Dimensions"], made["Threshold"]) == (Signal.PAGED.value, SHARED, 0)
+        # Not by their number: that would ring for what only waits for a person.
+        assert set(alarms(template, "ApproximateNumberOfMessagesVisible")) == {"AuditDeadLetterQueue"}
+
+    def test_dead_letters_ring_at_half_their_life_by_an_age_that_looking_at_them_does_not_change(
+        self, template: Template
+    ) -> None:
+        assert not alarms(template, "ApproximateAgeOfOldestMessage")
+        made = template.properties("DeadLettersAgeAlarm")
+        assert (made["MetricName"], made["Dimensions"]) == (Measure.DEAD_LETTER_AGE.value, SHARED)
+        assert (made["Statistic"], made["Unit"], made["Threshold"]) == ("Maximum", "Seconds", 7 * DAY)
+        # The daily check tells it once a day.
+        assert made["Period"] == DAY
+        looked_at = template.properties("SweepFunction")["Environment"]["Variables"]["DEAD_LETTER_QUEUE_URLS"]
+        assert set(target(looked_at).split(",")) == set(SOURCE_QUEUES.values())
+
+    def test_a_flood_of_one_source_is_one_alarm_an_hour(self, template: Template) -> None:
+        made = template.properties("UntranslatableAlarm")
+        assert (made["MetricName"], made["Dimensions"]) == (Signal.UNTRANSLATABLE.value, SHARED)
+        assert (made["Statistic"], made["Period"], made["Threshold"]) == ("Sum", HOUR, 0)
+
+    def test_an_organization_whose_sweep_does_not_finish_rings_although_others_do(self, template: Template) -> None:
+        made = template.properties("SweepOverdueAlarm")
+        assert (made["MetricName"], made["Dimensions"]) == (Measure.SWEEP_AGE.value, SHARED)
+        assert (made["Statistic"], made["Threshold"]) == ("Maximum", {"Ref": "SweepHeartbeatHours"})
+        assert "SweepOverdueAlarm" not in load(SweepHeartbeatHours="0").of_type("AWS::CloudWatch::Alarm")
 
     @pytest.mark.parametrize(("function", "queue"), CONSUMERS.items())
     def test_what_waits_too_long_rings_however_often_it_was_received(
@@ -1007,7 +1045,8 @@ class TestAlarms:
         made = template.properties(f"{queue.removesuffix('Queue')}AgeAlarm")
         variables = template.properties(function)["Environment"]["Variables"]
         assert (made["MetricName"], made["Namespace"]) == (MESSAGE_AGE, variables["POWERTOOLS_METRICS_NAMESPACE"])
-        assert made["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
+        name = {"Fn::GetAtt": [queue, "QueueName"]}
+        assert made["Dimensions"] == [{"Name": "queue", "Value": name}, *SHARED]
         assert (made["Statistic"], made["Unit"]) == ("Maximum", "Seconds")
         patient = queue in {"BulkQueue", "SweepsQueue", "PurgeQueue"}
         assert made["Threshold"] == (12 * HOUR if patient else HOUR // 4)
@@ -1019,7 +1058,7 @@ class TestAlarms:
         assert made["MetricName"] == Signal.SWEEP_FINISHED.value
         variables = template.properties("SweepFunction")["Environment"]["Variables"]
         assert made["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
-        assert made["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
+        assert made["Dimensions"] == SHARED
         assert made["Period"] == HOUR
         assert made["EvaluationPeriods"] == {"Ref": "SweepHeartbeatHours"}
         assert template.parameters["SweepHeartbeatHours"] in {26, "26"}
@@ -1027,34 +1066,36 @@ class TestAlarms:
         assert made["DatapointsToAlarm"] == made["EvaluationPeriods"]
         assert (made["Statistic"], made["ComparisonOperator"], made["Threshold"]) == ("Sum", "LessThanThreshold", 1)
 
-    def test_every_function_has_an_alarm_on_errors(self, template: Template) -> None:
-        assert set(alarms(template, "Errors")) == set(FUNCTIONS)
+    def test_a_crash_of_every_function_rings(self, template: Template) -> None:
+        """Behind the API it is a 5xx, which rings already."""
+        behind_the_api = {
+            target(made["x-amazon-apigateway-integration"]["uri"])
+            or re.search(r"\$\{(\w+)\.Arn\}", made["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"])[1]  # type: ignore[index]
+            for methods in template.properties("HttpApi")["Body"]["paths"].values()
+            for made in methods.values()
+        }
+        assert set(alarms(template, "Errors")) | behind_the_api == set(FUNCTIONS)
+        assert not set(alarms(template, "Errors")) & behind_the_api
 
     @pytest.mark.parametrize(
-        ("metric", "functions"),
+        "metric",
         [
-            (Signal.TOKEN_REFUSED, {*WORKERS, "SweepFunction"}),
-            (Signal.UNEXPECTED, set(CONSUMERS)),
-            (Signal.PLAN_STOPPED, {"SweepFunction"}),
-            (Signal.PREFLIGHT_FAILED, {"SweepFunction"}),
-            (Signal.TOKEN_AGING, {"SweepFunction"}),
+            *(Signal.TOKEN_REFUSED, Signal.UNEXPECTED, Signal.PLAN_STOPPED, Signal.PREFLIGHT_FAILED),
+            Signal.TOKEN_AGING,
         ],
     )
     def test_what_only_the_code_can_see_rings_under_the_name_it_is_counted_by(
-        self, template: Template, metric: Signal, functions: set[str]
+        self, template: Template, metric: Signal
     ) -> None:
-        made = [
+        [made] = [
             alarm["Properties"]
             for alarm in template.of_type("AWS::CloudWatch::Alarm").values()
             if alarm["Properties"].get("MetricName") == metric.value
         ]
-        variables = [template.properties(function)["Environment"]["Variables"] for function in functions]
-        watched = [dimension for alarm in made for dimension in alarm["Dimensions"]]
-        assert len(watched) == len(made) == len(functions)
-        for found in variables:
-            assert {"Name": "service", "Value": found["POWERTOOLS_SERVICE_NAME"]} in watched
-        assert {alarm["Namespace"] for alarm in made} == {found["POWERTOOLS_METRICS_NAMESPACE"] for found in variables}
-        assert {alarm["Threshold"] for alarm in made} == {0}
+        assert (made["Dimensions"], made["Threshold"]) == (SHARED, 0)
+        for function in FUNCTIONS:
+            variables = template.properties(function)["Environment"]["Variables"]
+            assert variables["POWERTOOLS_METRICS_NAMESPACE"] == made["Namespace"]
 
     @pytest.mark.parametrize(
         ("alarm", "words"),
@@ -1071,12 +1112,9 @@ class TestAlarms:
         assert len(text) <= 1024
 
     def test_two_stacks_of_one_account_count_apart(self, template: Template) -> None:
-        names = [
-            template.properties(function)["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]["Fn::Sub"]
-            for function in FUNCTIONS
-        ]
-        assert all(name.startswith("${AWS::StackName}-") for name in names)
-        assert len(set(names)) == len(names)
+        for function in FUNCTIONS:
+            variables = template.properties(function)["Environment"]["Variables"]
+            assert variables["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
 
     def test_a_5xx_rings(self, template: Template) -> None:
         assert set(alarms(template, "5xx")) == {"HttpApi"}
@@ -1101,11 +1139,31 @@ class TestAlarms:
     def test_each_dead_letter_is_told_once_and_in_words(self, template: Template, rule: str, status: Json) -> None:
         made = template.properties(rule)
         assert target(made["EventBusName"]) == "Bus"
-        assert made["EventPattern"] == {"source": [SOURCE], "detail": {"dead_lettered": [True], "status": status}}
+        quiet = sorted(code.value for code in Code if attention(code) is not Attention.PAGE)
+        assert made["EventPattern"] == {
+            "source": [SOURCE],
+            "detail": {"dead_lettered": [True], "status": status, "code": [{"anything-but": quiet}]},
+        }
+        assert len(json.dumps(made["EventPattern"])) < 2048  # What EventBridge takes.
         (to,) = made["Targets"]
         assert target(to["Arn"]) == "AlarmTopic"
         text = to["InputTransformer"]["InputTemplate"]["Fn::Sub"]
         assert isinstance(json.loads(text), str)
+        assert set(re.findall(r"<(\w+)>", text)) == set(to["InputTransformer"]["InputPathsMap"])
+
+    def test_the_digest_has_no_blanks(self, template: Template) -> None:
+        clock = partial(datetime.now, UTC)
+        queue, bus = MemoryQueue(clock), MemoryBus()
+        queue.send("{}")
+        Digest(queues={"commands": queue}, bus=bus, signals=MemorySignals(), clock=clock).tell()
+        [(detail_type, detail)] = bus.announced
+        made = template.properties("DigestRule")
+        assert made["EventPattern"] == {"source": [SOURCE], "detail-type": [detail_type]}
+        (to,) = made["Targets"]
+        assert target(to["Arn"]) == "AlarmTopic"
+        paths = [path.removeprefix("$.detail.") for path in to["InputTransformer"]["InputPathsMap"].values()]
+        assert [path for path in paths if not detail.get(path)] == []
+        text = to["InputTransformer"]["InputTemplate"]["Fn::Sub"]
         assert set(re.findall(r"<(\w+)>", text)) == set(to["InputTransformer"]["InputPathsMap"])
 
     def test_a_notice_has_no_blanks(self, template: Template) -> None:
@@ -1235,5 +1293,5 @@ def test_the_outputs_are_what_tools_look_for(template: Template) -> None:
         *("BulkQueueUrl", "BulkDeadLetterQueueUrl", "EventsQueueUrl", "EventsDeadLetterQueueUrl"),
         *("SweepsQueueUrl", "SweepsDeadLetterQueueUrl", "BusArn"),
         *("LedgerTableName", "BusName", "SecretPrefix", "AlarmTopicArn", "OrganizationIds", "TallyfyBaseUrl"),
-        *("PlansBucketName", "ExportsBucketName", "AuditBucketName"),
+        *("PlansBucketName", "ExportsBucketName", "AuditBucketName", "OperatorsPolicyArn", "ApproversPolicyArn"),
     }

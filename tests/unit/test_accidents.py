@@ -284,6 +284,7 @@ SWEEP = {
     "BULK_QUEUE_URL": "https://sqs/bulk",
     "PURGE_QUEUE_URL": "https://sqs/purge",
     "PLANS_BUCKET": "plans",
+    "DEAD_LETTER_QUEUE_URLS": "https://sqs/dead,https://sqs/purge-dead",
 }
 
 

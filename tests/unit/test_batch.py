@@ -8,7 +8,6 @@ import pytest
 
 from lifecycle.adapters.queues import Later, Message
 from lifecycle.wiring.batch import MESSAGE_AGE, each
-from lifecycle.wiring.observability import metrics
 from lifecycle.words.errors import Code, Retryable
 from tests.builders import NOW
 
@@ -24,7 +23,14 @@ class Context:
 def handed_over(*bodies: str) -> dict[str, object]:
     return {
         "Records": [
-            {"messageId": body, "receiptHandle": body, "body": body, "eventSource": "aws:sqs", "attributes": {}}
+            {
+                "messageId": body,
+                "receiptHandle": body,
+                "body": body,
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:eu-west-1:111122223333:stack-commands",
+                "attributes": {},
+            }
             for body in bodies
         ]
     }
@@ -60,17 +66,18 @@ def test_each_receive_tells_the_seconds_since_the_message_was_first_sent(
 ) -> None:
     """What the age alarms read, however often the message was received: SQS's own metric stops at three."""
     monkeypatch.setattr("lifecycle.wiring.batch.now", lambda: NOW)
-    event = handed_over("waits")
+    event = handed_over("waits", "newer")
     sent = int((NOW - timedelta(hours=13)).timestamp() * 1000)
     event["Records"][0]["attributes"] = {"SentTimestamp": str(sent), "ApproximateReceiveCount": "40"}  # type: ignore[index]
+    newer = int((NOW - timedelta(hours=1)).timestamp() * 1000)
+    event["Records"][1]["attributes"] = {"SentTimestamp": str(newer)}  # type: ignore[index]
 
-    metrics.clear_metrics()
     each(event, Context(), lambda message: None)  # type: ignore[arg-type]
-    metrics.flush_metrics()
 
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if MESSAGE_AGE in line]
     [one] = told
     [made] = one["_aws"]["CloudWatchMetrics"]
     assert {"Name": MESSAGE_AGE, "Unit": "Seconds"} in made["Metrics"]
-    assert made["Dimensions"] == [["service"]]
+    assert made["Dimensions"] == [["queue", "service"]]
+    assert one["queue"] == "stack-commands"
     assert one[MESSAGE_AGE] == [13 * 3600]

@@ -80,6 +80,7 @@ SWEEP = {
     "PURGE_QUEUE_URL": "https://sqs/purge",
     "PLANS_BUCKET": "plans",
     "SWEEP_MODE": "report",
+    "DEAD_LETTER_QUEUE_URLS": "https://sqs/dead,https://sqs/purge-dead",
 }
 ALL: tuple[tuple[type[Settings], dict[str, str]], ...] = (
     (StatusSettings, STATUS),

@@ -8,6 +8,7 @@ from email.utils import format_datetime
 import pytest
 import requests
 from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import ClientError
 
 from cli.local.simulator import SeedRun, SeedTag, SeedTask
 from cli.signed import Identity, Signature
@@ -197,6 +198,32 @@ class TestApprove:
         assert (code, "approved: 2 of 2" in output, "1 of 2 (bob)" in output) == (0, True, True)
         made.work()
         assert made.world.state(Resource.RUN, THING) is State.GONE
+
+    def test_who_may_not_ask_for_the_stacks_parameters_approves_all_the_same(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = office(desk, archived_days=10)
+
+        def refused() -> Mapping[str, str]:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DescribeStacks")
+
+        monkeypatch.setattr(desk.stack, "parameters", refused)
+        code, output = made.run("bob", "approve", made.hash, "--yes")
+        assert (code, "approved: 1 of 1" in output) == (0, True)
+        assert "deleted only if the export reads back whole" in output
+
+    def test_nothing_is_asked_of_the_stack_once_it_is_approved(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = office(desk, archived_days=10)
+        given = desk.stack.parameters
+
+        def too_late() -> Mapping[str, str]:
+            assert not [call for call in desk.front.asked if call.method == "POST"]
+            return given()
+
+        monkeypatch.setattr(desk.stack, "parameters", too_late)
+        assert made.run("bob", "approve", made.hash, "--yes")[0] == 0
 
     def test_until_it_was_archived_long_enough_it_is_in_grace(self, desk: Desk) -> None:
         made = office(desk, archived_days=10)

@@ -58,6 +58,33 @@ def acted(world: World) -> list[tuple[str | None, str | None]]:
 # --- one, none, several ---
 
 
+@pytest.mark.parametrize("action", [Action.ARCHIVE, Action.RESTORE])
+def test_none_is_nothing_to_do_where_the_rule_says_so(world: World, action: Action) -> None:
+    command = ask(world, action=action, if_none="ignore")
+    world.process().deliver()
+    row = world.intent(command.intent_id)
+    assert (row.status, row.code) == (Status.UNCHANGED, Code.NOTHING_TO_DO)
+    assert acted(world) == []
+    assert world.dead_letters.depth() == 0
+
+
+def test_several_are_a_dead_letter_although_none_would_be_ignored(world: World) -> None:
+    tagged(world, ONE, TWO)
+    command = ask(world, if_none="ignore")
+    world.process().deliver()
+    assert world.intent(command.intent_id).code == Code.AMBIGUOUS_MATCH
+    assert acted(world) == []
+    assert world.dead_letters.depth() == 1
+
+
+def test_the_one_is_archived_although_none_would_be_ignored(world: World) -> None:
+    tagged(world, ONE)
+    command = ask(world, if_none="ignore")
+    world.process().deliver()
+    assert world.intent(command.intent_id).status is Status.DONE
+    assert acted(world) == [("archive", ONE)]
+
+
 @pytest.mark.parametrize("find", [BY_TAG, BY_NAME], ids=["tag", "name"])
 def test_the_one_that_fits_is_archived(world: World, find: dict[str, str]) -> None:
     tagged(world, TWO)

@@ -26,6 +26,10 @@ class Signal(StrEnum):
     EXPIRED = "Expired"
     DEAD_LETTERED = "DeadLettered"
     POISON = "Poison"
+    PAGED = "Paged"
+    """A dead letter whose code says that something is broken: see ``judgement/failures.py``."""
+    UNTRANSLATABLE = "Untranslatable"
+    """A delivery that no rule of its source fits. One alarm for all of an hour: a source may send hundreds."""
     SWEEP_FINISHED = "SweepFinished"
     AUDIT_SEALED = "AuditSealed"
     PLAN_APPLIED = "PlanApplied"
@@ -51,11 +55,26 @@ class Signal(StrEnum):
     TOKEN_REFUSED = "TokenRefused"  # noqa: S105 # nosec B105 - the name of a metric
 
 
+class Measure(StrEnum):
+    """The names of the metrics that are no counts; each says its unit."""
+
+    DEAD_LETTER_AGE = "DeadLetterAge"
+    """Seconds since the oldest dead letter was sent; once a day."""
+    SWEEP_AGE = "SweepAge"
+    """Hours since the last sweep of an organization finished; once a day for each. CloudWatch knows no hours."""
+
+
+_UNITS = {Measure.DEAD_LETTER_AGE: MetricUnit.Seconds, Measure.SWEEP_AGE: MetricUnit.Count}
+
+
 class Signals(Protocol):
     """Where signals go."""
 
     def note(self, signal: Signal, facts: Mapping[str, str | int]) -> None:
         """Log and count. ``facts`` are ids, codes and reasons only."""
+
+    def measure(self, measure: Measure, value: float) -> None:
+        """Emit one value of a metric."""
 
 
 @dataclass(slots=True)
@@ -64,11 +83,16 @@ class MemorySignals:
 
     counts: Counter[Signal] = field(default_factory=Counter)
     notes: list[tuple[Signal, Mapping[str, str | int]]] = field(default_factory=list)
+    measures: list[tuple[Measure, float]] = field(default_factory=list)
 
     def note(self, signal: Signal, facts: Mapping[str, str | int]) -> None:
         """See ``Signals``."""
         self.counts[signal] += 1
         self.notes.append((signal, facts))
+
+    def measure(self, measure: Measure, value: float) -> None:
+        """See ``Signals``."""
+        self.measures.append((measure, value))
 
 
 class PowertoolsSignals:
@@ -82,3 +106,7 @@ class PowertoolsSignals:
         """See ``Signals``."""
         self._metrics.add_metric(name=signal.value, unit=MetricUnit.Count, value=1)
         self._logger.info(signal.value, extra=dict(facts))
+
+    def measure(self, measure: Measure, value: float) -> None:
+        """See ``Signals``."""
+        self._metrics.add_metric(name=measure.value, unit=_UNITS[measure], value=value)

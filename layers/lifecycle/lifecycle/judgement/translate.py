@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import jmespath
 from jmespath.exceptions import JMESPathError
@@ -101,6 +101,8 @@ class CommandRule(BaseModel):
     link: Expression | None = None
     """A text with one pasted Tallyfy URL."""
     find: FindRule | None = None
+    if_none: Literal["ignore"] | None = None
+    """With ``find``: no process that fits is nothing to do, instead of a dead letter."""
     delivery: Expression | None = None
     """What names this item for good; left out, its place in the delivery."""
     reason: Expression | None = None
@@ -114,6 +116,9 @@ class CommandRule(BaseModel):
             raise ValueError(msg)
         if self.find is not None and (self.resource is not Resource.RUN or self.action is Action.DELETE):
             msg = "find is for archiving and restoring processes; anything else needs id or link"
+            raise ValueError(msg)
+        if self.if_none is not None and self.find is None:
+            msg = "if_none goes with find: id and link always mean a thing"
             raise ValueError(msg)
         if self.delivery is not None and "headers" in self.delivery:
             msg = "delivery must not use headers: they are not signed, so a copy could get a new name"
@@ -195,6 +200,8 @@ def _request(rule: CommandRule, scope: Mapping[str, object], where: str) -> Comm
         asked["id"] = linked_id(_text(rule.link, scope, f"{where}.link"))
     if rule.find is not None:
         asked["find"] = _find(rule.find, scope, f"{where}.find")
+    if rule.if_none is not None:
+        asked["if_none"] = rule.if_none
     for name, expression in (("reason", rule.reason), ("requested_by", rule.requested_by)):
         if expression is not None:
             asked[name] = _line(_text(expression, scope, f"{where}.{name}"))

@@ -163,7 +163,10 @@ class Worker:
         if known is not None and known.intent.status not in OPEN and message.redrive <= known.intent.redrive:
             return known
         try:
-            return command.model_copy(update={"id": self._the_one(command, command.find)})
+            found = self._the_one(command, command.find)
+            if found is not None:
+                return command.model_copy(update={"id": found})
+            end = End(Status.UNCHANGED, Code.NOTHING_TO_DO, "No process fits, and if_none says to ignore that.")
         except Rejected as error:
             end = End(Status.REJECTED, error.code, error.reason)
         except Retryable as trouble:
@@ -184,11 +187,14 @@ class Worker:
         reason = f"{attempts} attempts failed. The last said: {trouble.reason}"
         return End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
 
-    def _the_one(self, command: Command, find: Find) -> str:
+    def _the_one(self, command: Command, find: Find) -> str | None:
+        """The id of the one process that fits; ``None`` where none does and the command says to ignore that."""
         archived = command.action is Action.RESTORE
         with self.budget.attempt(command, self.roll(), self.tallyfy.account), self._heeding(command.org_id):
             seen = self.tallyfy.search(command.org_id, find, archived=archived)
         ids = sorted({thing.id for thing in seen})
+        if not ids and command.if_none == "ignore":
+            return None
         if len(ids) != 1:
             shown = f": {', '.join(ids[:5])}{' …' if len(ids) > 5 else ''}" if ids else ""  # noqa: PLR2004
             state = State.ARCHIVED if archived else State.ACTIVE

@@ -206,6 +206,7 @@ class Intake:
             org_id=asked.org_id,
             id=asked.id,
             find=asked.find,
+            if_none=asked.if_none,
             requested_by=asked.requested_by or name,
             source=name,
             reason=asked.reason or "No reason was given.",

@@ -12,9 +12,10 @@ from lifecycle.adapters.ledger import Ended, Ledger
 from lifecycle.adapters.queues import Message, Queue
 from lifecycle.adapters.replies import Replies
 from lifecycle.adapters.signals import Signal, Signals
+from lifecycle.judgement.failures import Attention, attention
 from lifecycle.judgement.transitions import Debt, IntentRow, Status, is_dead_letter
 from lifecycle.words.capabilities import Action, Resource, capability
-from lifecycle.words.errors import Poison
+from lifecycle.words.errors import Code, Poison
 
 SCHEMA_VERSION = "1"
 """Of the events' ``detail``. Fields are added under the same version; a changed or removed field raises it."""
@@ -75,10 +76,14 @@ class Outcomes:
         }
         self.bus.announce("lifecycle.command.poison", detail)
         self.signals.note(Signal.POISON, known)
+        if poison.code is Code.UNTRANSLATABLE:
+            self.signals.note(Signal.UNTRANSLATABLE, known)
 
     def _bury(self, message: Message, letter: dict[str, str], redrive: int) -> None:
         stamp = {"redrive": str(redrive), "failed_at": self.clock().isoformat()}
         self.dead_letters.send(message.body, {**letter, **stamp})
+        if attention(letter["code"]) is Attention.PAGE:
+            self.signals.note(Signal.PAGED, {"code": letter["code"], "reason": letter["reason"]})
 
 
 def facts(intent: IntentRow) -> dict[str, str | int]:

@@ -24,7 +24,7 @@ from lifecycle.adapters.objects import Objects
 from lifecycle.adapters.pacing import Pacing
 from lifecycle.adapters.queues import Later, Message, Queue
 from lifecycle.adapters.rows import Change, Contention, Key, Rows, Value
-from lifecycle.adapters.signals import Signal, Signals
+from lifecycle.adapters.signals import Measure, Signal, Signals
 from lifecycle.adapters.tallyfy import Tallyfy
 from lifecycle.adapters.trail import Trail
 from lifecycle.judgement import approvals as rules
@@ -40,6 +40,7 @@ from lifecycle.judgement.policy import Policy
 from lifecycle.judgement.preflight import Finding
 from lifecycle.judgement.transitions import millis
 from lifecycle.usecases.applying import FRESH, Application, Applying, Part, Stage, count_due, undone_already
+from lifecycle.usecases.digest import Digest, hours_since_finished, record_finished
 from lifecycle.usecases.inventory import Inventory
 from lifecycle.usecases.outcomes import SCHEMA_VERSION, Outcomes
 from lifecycle.usecases.planning import Terms, seal, unseen
@@ -145,6 +146,7 @@ class Sweep:
     signals: Signals
     preflight: Preflight
     waking: Waking
+    digest: Digest
     approvals: Approvals
     people: People
     policy: Policy
@@ -227,10 +229,14 @@ class Sweep:
     def _start(self, errand: Errand) -> None:
         for org_id in sorted(self.org_ids):
             self.queue.send(errand.model_copy(update={"org_id": org_id}).model_dump_json(exclude_none=True))
+        if errand.kind is Kind.CHECK:
+            # Last: a queue that cannot be read must not keep an organization from being checked.
+            self.digest.tell()
 
     def _run(self, errand: Errand, org_id: str) -> None:
         if errand.kind is Kind.CHECK:
             self.waking.wake(org_id, self.clock())
+            self.signals.measure(Measure.SWEEP_AGE, hours_since_finished(self.rows, org_id, self.clock()))
             self._tell_approvers(org_id, errand.sweep_id)
             self.preflight.tell(org_id, self._look(org_id))
             return
@@ -314,6 +320,7 @@ class Sweep:
                 applied = self._heeding(org_id, carry_on)
             stopped = refusals if self.mode is Mode.APPLY else ()
             self._report(Signal.SWEEP_FINISHED, plan, applied.sent, (*stopped, *_why(applied)), by=by)
+        record_finished(self.rows, org_id, self.clock())
         self._save(sweep_id, org_id, replace(progress, done=True), version)
 
     def _begin(self, org_id: str, progress: Progress) -> Progress:

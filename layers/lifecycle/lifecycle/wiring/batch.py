@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
 from lifecycle.adapters.queues import Later, Message, from_record
@@ -23,13 +23,20 @@ _processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_fail
 
 
 MESSAGE_AGE = "MessageAge"
-"""A metric: the seconds since a message entered its queue for the first time, at each receive. Each function takes from
-one queue, so the dimension ``service`` names the queue as well."""
+"""A metric with the dimension ``queue``: the seconds since the oldest message of a batch entered its queue for the
+first time, at each receive."""
 
 
-def _age(message: Message, at: datetime) -> float:
-    """In seconds; 0 where the clocks of SQS and of the function differ the other way."""
-    return max(0.0, (at - message.sent_at).total_seconds())
+def _tell_age(event: dict[str, object], at: datetime) -> None:
+    """SQS's own metric leaves out what was received three times, and waiting here is being received."""
+    records = event.get("Records")
+    if not isinstance(records, list) or not records:
+        return
+    queue = str(records[0].get("eventSourceARN", "")).rpartition(":")[2]
+    # 0 where the clocks of SQS and of the function differ the other way.
+    oldest = max(0.0, *((at - from_record(record).sent_at).total_seconds() for record in records))
+    with single_metric(name=MESSAGE_AGE, unit=MetricUnit.Seconds, value=oldest, default_dimensions={"queue": queue}):
+        pass
 
 
 def size(event: dict[str, object]) -> int:
@@ -43,11 +50,10 @@ def each(
 ) -> "PartialItemFailureResponse":
     """Hand each record to ``handle``; those for which it raises have to come back and are reported as failed items."""
     stopwatch.start(context.get_remaining_time_in_millis())
+    _tell_age(event, now())
 
     def one(record: "SQSRecord") -> None:
         message = from_record(record.raw_event)
-        # SQS's own metric leaves out what was received three times, and waiting here is being received.
-        metrics.add_metric(name=MESSAGE_AGE, unit=MetricUnit.Seconds, value=_age(message, now()))
         try:
             handle(message)
         except Later:

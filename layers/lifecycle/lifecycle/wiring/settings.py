@@ -117,6 +117,12 @@ class SweepSettings(TallyfySettings):
     purge_queue_url: Name
     plans_bucket: Name
     sweep_mode: Mode
+    dead_letter_queue_urls: Annotated[
+        tuple[Name, ...],
+        BeforeValidator(lambda text: tuple(text.split(",")) if isinstance(text, str) else text),
+        Field(min_length=1),
+    ]
+    """Every dead-letter queue that holds work for people."""
 
 
 class AuditSettings(Settings):

@@ -126,6 +126,8 @@ class _Asked(_Strict):
     org_id: Id
     id: Id | None = None
     find: Find | None = None
+    if_none: Literal["ignore"] | None = None
+    """With ``find``: no thing that fits is nothing to do, instead of a dead letter. Several still are one."""
     expect: Expect | None = None
     allow_in_use: bool = False
     """Delete a tag although processes or templates carry it."""
@@ -137,6 +139,9 @@ class _Asked(_Strict):
             raise ValueError(msg)
         if self.find is not None and (self.resource is not Resource.RUN or self.action is Action.DELETE):
             msg = "find is for archiving and restoring processes; anything else needs an id"
+            raise ValueError(msg)
+        if self.if_none is not None and self.find is None:
+            msg = "if_none goes with find: a thing with an id is always meant"
             raise ValueError(msg)
         if self.allow_in_use and self.resource is not Resource.TAG:
             msg = "allow_in_use is for tags only"

@@ -120,6 +120,7 @@ def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Wo
 def sweep() -> "Sweep":
     """Build it once for each process. It can express no capability: it only lists, and asks others."""
     # Only here: the workers, which share this module, need neither a report nor anything else of a sweep at start.
+    from lifecycle.usecases.digest import Digest  # noqa: PLC0415 - see above
     from lifecycle.usecases.preflight import Preflight  # noqa: PLC0415 - see above
     from lifecycle.usecases.sweep import Sweep  # noqa: PLC0415 - see above
     from lifecycle.usecases.wake import Waking  # noqa: PLC0415 - see above
@@ -161,6 +162,12 @@ def sweep() -> "Sweep":
             ordinary=_queue(settings.bulk_queue_url),
             permanent=_queue(settings.purge_queue_url),
             signals=signals,
+        ),
+        digest=Digest(
+            queues={url.rpartition("/")[2]: _queue(url) for url in settings.dead_letter_queue_urls},
+            bus=outcomes.bus,
+            signals=signals,
+            clock=now,
         ),
         approvals=Approvals(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
         people=people,
