@@ -116,7 +116,9 @@ def test_tallyfys_own_webhook_is_a_hint_that_waits_two_weeks(bench: Bench) -> No
     assert answer.status_code == 202, answer.text
     intent_id = answer.json()["intent_id"]
     group = bench.stack.physical_id("LaterGroup")
-    made = bench.stack.scheduler.get_schedule(Name=intent_id, GroupName=group)
+    # A schedule's name starts with its command's; the rest says which time and which body it holds.
+    (listed,) = bench.stack.scheduler.list_schedules(NamePrefix=intent_id[:20], GroupName=group)["Schedules"]
+    made = bench.stack.scheduler.get_schedule(Name=listed["Name"], GroupName=group)
     assert made["ScheduleExpression"].startswith("at(")
     assert bench.writes(hint["id"]) == []
     # Its day has come:
