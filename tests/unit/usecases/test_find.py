@@ -432,14 +432,40 @@ def test_tallyfy_is_asked_by_the_id_of_the_tag(world: World) -> None:
     assert all("tag" not in query for query in queries)
 
 
-@pytest.mark.parametrize("titles", [(), ("deal-7", "deal-7"), ("Deal-7",), ("deal-70",)])
-def test_none_or_several_tags_of_that_title_are_no_match(world: World, titles: tuple[str, ...]) -> None:
+def only_tags(world: World, *titles: str) -> None:
     world.simulator.organization.tags.clear()
     for number, title in enumerate(titles):
         world.simulator.organization.tags[f"{number:032x}"] = Tag(f"{number:032x}", title, NOW)
+
+
+NO_SUCH_TAG: list[tuple[str, ...]] = [(), ("Deal-7",), ("deal-70",)]
+
+
+@pytest.mark.parametrize("titles", [*NO_SUCH_TAG, ("deal-7", "deal-7")])
+def test_none_or_several_tags_of_that_title_are_no_match(world: World, titles: tuple[str, ...]) -> None:
+    only_tags(world, *titles)
     command = ask(world)
     world.process().deliver()
     row = world.intent(command.intent_id)
     assert (row.status, row.code) == (Status.REJECTED, Code.AMBIGUOUS_MATCH)
-    assert "tags have exactly this title" in row.reason
     assert world.writes() == []
+
+
+@pytest.mark.parametrize("titles", NO_SUCH_TAG)
+def test_without_such_a_tag_no_process_has_it_and_a_rule_may_ignore_that(world: World, titles: tuple[str, ...]) -> None:
+    only_tags(world, *titles)
+    command = ask(world, if_none="ignore")
+    world.process().deliver()
+    row = world.intent(command.intent_id)
+    assert (row.status, row.code) == (Status.UNCHANGED, Code.NOTHING_TO_DO)
+    assert searches(world) == 0
+    assert world.dead_letters.depth() == 0
+
+
+def test_several_tags_of_that_title_are_never_ignored(world: World) -> None:
+    only_tags(world, "deal-7", "deal-7")
+    command = ask(world, if_none="ignore")
+    world.process().deliver()
+    row = world.intent(command.intent_id)
+    assert (row.status, row.code) == (Status.REJECTED, Code.AMBIGUOUS_MATCH)
+    assert "2 tags have exactly this title" in row.reason

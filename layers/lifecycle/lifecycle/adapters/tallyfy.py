@@ -90,7 +90,7 @@ class Tallyfy(Protocol):
     def search(self, org_id: str, find: Find, *, archived: bool) -> list[Thing]:
         """Every process with exactly that tag, or of exactly that name and template.
 
-        Raises as ``look``, and ``Rejected`` where none or several tags have the title.
+        None, where no tag has the title. Raises as ``look``, and ``Rejected`` where several tags have it.
         """
 
     def page(self, org_id: str, resource: Resource, number: int, query: Mapping[str, str]) -> Listing:
@@ -243,7 +243,10 @@ class HttpTallyfy:
         """See ``Tallyfy``."""
         query = {"archived": "only"} if archived else {}
         if find.tag is not None:
-            query["tag_ids"] = self._tag_of(org_id, find.tag)
+            tag_id = self._tag_of(org_id, find.tag)
+            if tag_id is None:
+                return []
+            query["tag_ids"] = tag_id
         else:
             query |= {"checklist_id": str(find.template), "q": str(find.name)}
         state = State.ARCHIVED if archived else State.ACTIVE
@@ -251,15 +254,15 @@ class HttpTallyfy:
         seen = self._settled(lambda: list(self._all(org_id, Resource.RUN, query)))
         return [thing for thing in seen if thing.state is state and _is_meant(find, thing)]
 
-    def _tag_of(self, org_id: str, title: str) -> str:
-        """The id of the one tag of exactly this title: Tallyfy filters processes by the ids of tags, not by titles."""
+    def _tag_of(self, org_id: str, title: str) -> str | None:
+        """The id of the one tag of exactly this title, if any: Tallyfy filters processes by the ids of tags."""
         tags = self._settled(lambda: list(self._all(org_id, Resource.TAG, {"all": "true"})))
         ids = {tag.id for tag in tags if tag.name == title}
-        if len(ids) != 1:
+        if len(ids) > 1:
             raise Rejected(
                 Code.AMBIGUOUS_MATCH, f"{len(ids)} tags have exactly this title where one must. Nothing was done."
             )
-        return ids.pop()
+        return ids.pop() if ids else None
 
     def _settled[T](self, read: Callable[[], T]) -> T:
         """Read a list again where it does not add up. Raises ``DoesNotAddUp`` if it never does."""
