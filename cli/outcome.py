@@ -1,7 +1,7 @@
 """What became of a command, on the screen: its end, or what it waits for and who can help."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -63,14 +63,18 @@ class Beside:
         row = self._row()
         if row is None:
             return None
-        request = Approvals(self.stack.rows(), timedelta(0), self.world.clock).find(row.org_id, name)
+        approvals = Approvals(self.stack.rows(), timedelta(0), self.world.clock)
+        request = self._told(lambda: approvals.find(row.org_id, name))
         return None if request is None else max(0, request.needed - len(request.approved_by))
 
     def _row(self) -> "IntentRow | None":
+        return self._told(lambda: self.stack.intent(self.intent_id))
+
+    def _told[T](self, ask: Callable[[], T | None]) -> T | None:
         if self._unasked:
             return None
         try:
-            return self.stack.intent(self.intent_id)
+            return ask()
         except Exception as error:
             if trouble_in(error) is None:
                 raise

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -15,10 +16,14 @@ from cli.aws import AwsStack
 from cli.local.simulator import SimulatorTransport
 from cli.main import app
 from cli.world import World as Outside
+from lifecycle.adapters.approvals import Approvals
 from lifecycle.adapters.queues import SqsQueue
 from lifecycle.adapters.rows import Change, DynamoRows, Key
 from lifecycle.adapters.tallyfy import pooled_session
+from lifecycle.judgement.approvals import approve
+from lifecycle.judgement.transitions import millis
 from tests.builders import ORG, Clock, command
+from tests.contract.test_approvals import request
 from tests.template.support import ROOT, Json, Template, load, many, target
 from tests.unit.cli.desk import Desk
 from tests.unit.cli.planned import at_night, organization, runs
@@ -228,6 +233,22 @@ def _name(words: str) -> str:
 def test_every_statement_of_the_table_stands_in_the_policy_and_each_is_needed_by_a_command(deployed: Template) -> None:
     made = {one["Sid"] for one in deployed.properties("OperatorsPolicy")["PolicyDocument"]["Statement"]}
     assert set(re.findall(r"`([A-Z]\w+)`", DOCUMENT.partition("| command |")[2])) == made
+
+
+def test_operators_may_read_a_request_that_somebody_has_voted_on(
+    recorder: Recorder, deployed: Template, clock: Clock
+) -> None:
+    rows = DynamoRows(recorder.stack._session.client("dynamodb"), recorder.stack.outputs()["LedgerTableName"])
+    approvals = Approvals(rows, timedelta(days=400), clock)
+    approvals.ask(request())
+    approvals.change(ORG, request().hash, lambda known: approve(known, "bob", millis(clock())))
+    recorder.calls.clear()
+    found = approvals.find(ORG, request().hash)
+    assert found is not None
+    assert found.approved_by == ("bob",)
+    asked = list(recorder.asked())
+    assert {key.partition("#")[0] for _, _, keys in asked for key in keys} == {"approval", "vote"}
+    assert all(_sids(deployed, "OperatorsPolicy", *one) for one in asked)
 
 
 def test_operators_write_no_intent_no_approval_and_no_checkpoint_of_a_sweep(deployed: Template) -> None:
