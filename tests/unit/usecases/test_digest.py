@@ -100,6 +100,14 @@ def test_the_daily_check_tells_both_and_the_age_starts_again_with_a_finished_swe
     assert [name for name, _ in night.world.bus.announced].count("lifecycle.digest") == 1
 
 
+def test_the_digest_is_a_message_of_its_own_so_that_its_failure_checks_no_organization_again() -> None:
+    night = Night(World())
+    night.queue.send(json.dumps({"sweep_id": "check-1", "kind": "check"}))
+    assert night.deliver(), "it starts both"
+    kinds = [json.loads(entry.message.body)["kind"] for entry in night.queue.entries.values()]
+    assert sorted(kinds) == ["check", "digest"]
+
+
 @pytest.mark.parametrize(
     ("code", "signals"),
     [

@@ -54,6 +54,7 @@ irreversible = true
 unused = true
 created_days = 180
 """
+LAPSED = "lifecycle.approval.lapsed"
 REVERSIBLE = POLICY[: POLICY.index('[[rules]]\nname = "long-archived"')]
 
 
@@ -246,6 +247,50 @@ def test_approvers_of_a_plan_are_reminded_once_and_told_of_its_lapse() -> None:
         "lifecycle.approval.reminded",
         "lifecycle.approval.lapsed",
     ]
+
+
+def _told(night: Night) -> list[str]:
+    return [name for name, _ in night.world.bus.announced if name in {"lifecycle.approval.reminded", LAPSED}]
+
+
+def test_a_check_that_has_to_be_repeated_tells_and_wakes_nobody_twice() -> None:
+    night = _night()
+    _asked(night)
+    night.world.clock.advance(timedelta(hours=40))
+    night.world.pacing.pause(ORG, "Ada")
+    night.check()
+    for _ in range(20):
+        night.turn(work=False)
+    assert _told(night) == ["lifecycle.approval.reminded"]
+
+
+def test_a_check_ends_when_the_next_one_is_due_and_is_no_dead_letter() -> None:
+    night = _night()
+    _asked(night)
+    night.world.pacing.pause(ORG, "Ada")
+    night.queue.entries.clear()
+    letters = _letters(night)
+    night.check()
+    assert night.drain(work=False) < 40
+    assert _letters(night) == letters
+    assert night.world.signals.counts[Signal.DEAD_LETTERED] == 0
+
+
+@pytest.mark.parametrize(
+    ("hours", "first"), [(23, 3.5), (25, 21.5), (49, 0.5)], ids=["spring", "autumn", "a check that never ran"]
+)
+def test_every_hour_between_two_checks_is_looked_at_once(hours: int, first: float) -> None:
+    night = _night()
+    _asked(night)
+    night.world.clock.advance(timedelta(hours=first))
+    for _ in range(200 // hours):
+        night.check()
+        night.drain()
+        night.world.clock.advance(timedelta(hours=hours))
+    night.check()
+    night.drain()
+    assert _told(night)[-1:] == [LAPSED]
+    assert _told(night).count(LAPSED) == 1
 
 
 def test_nobody_is_reminded_of_a_plan_that_was_rejected() -> None:

@@ -78,6 +78,8 @@ class Kind(StrEnum):
     SWEEP = "sweep"
     CHECK = "check"
     """Only see whether all is in order."""
+    DIGEST = "digest"
+    """Tell people what waits in the dead-letter queues, which belong to no organization."""
     APPLY = "apply"
     """Apply a plan at a person's word."""
     UNDO = "undo"
@@ -227,18 +229,19 @@ class Sweep:
         raise Later(trouble.reason) from trouble
 
     def _start(self, errand: Errand) -> None:
-        for org_id in sorted(self.org_ids):
-            self.queue.send(errand.model_copy(update={"org_id": org_id}).model_dump_json(exclude_none=True))
-        if errand.kind is Kind.CHECK:
-            # Last: a queue that cannot be read must not keep an organization from being checked.
+        if errand.kind is Kind.DIGEST:
             self.digest.tell()
+            return
+        parts = [errand.model_copy(update={"org_id": org_id}) for org_id in sorted(self.org_ids)]
+        if errand.kind is Kind.CHECK:
+            # A message of its own: a queue that cannot be read is asked again without checking everything again.
+            parts.append(errand.model_copy(update={"kind": Kind.DIGEST}))
+        for part in parts:
+            self.queue.send(part.model_dump_json(exclude_none=True))
 
     def _run(self, errand: Errand, org_id: str) -> None:
         if errand.kind is Kind.CHECK:
-            self.waking.wake(org_id, self.clock())
-            self.signals.measure(Measure.SWEEP_AGE, hours_since_finished(self.rows, org_id, self.clock()))
-            self._tell_approvers(org_id, errand.sweep_id)
-            self.preflight.tell(org_id, self._look(org_id))
+            self._check(org_id, errand.sweep_id)
             return
         if errand.kind is Kind.SWEEP and self._progress(errand.sweep_id, org_id)[0].done:
             self._unlock(errand)  # It may have been cut off just before.
@@ -446,16 +449,34 @@ class Sweep:
                 announce_request(self.bus, request, millis(now))
                 return False
 
-    def _tell_approvers(self, org_id: str, check: str) -> None:
-        """Remind people of plans, and say which have lapsed. A delete of its own comes back by itself for that.
+    def _check(self, org_id: str, check: str) -> None:
+        """Look after an organization once, then look at Tallyfy as often as it takes, until the next check does it."""
+        scheduled, now = _scheduled(check), self.clock()
+        self._look_after(org_id, check, scheduled or now)
+        if scheduled is None or now - scheduled < _DAY:
+            self.preflight.tell(org_id, self._look(org_id))
 
-        ``check`` is named after its scheduled time, so that each check looks at the day before it and no day twice.
+    def _look_after(self, org_id: str, check: str, until: datetime) -> None:
+        """Wake what is overdue and tell approvers what became due since the last check that got so far.
+
+        What was done is written down last: a check that is cut off in between repeats it, and no other does.
         """
-        now = self.clock()
-        until = _scheduled(check) or now
-        for request in self.approvals.due_notices(org_id, until - _DAY, until):
+        key = Key(f"sweep#{org_id}", "checked")
+        [row] = self.rows.read(key)
+        if row is not None and row.values.get("check") == check:
+            return
+        since = datetime.fromisoformat(str(row.values["until"])) if row is not None else until - _DAY
+        self.waking.wake(org_id, self.clock())
+        self.signals.measure(Measure.SWEEP_AGE, hours_since_finished(self.rows, org_id, self.clock()))
+        self._tell_approvers(org_id, since, until)
+        told: dict[str, Value] = {"check": check, "until": max(since, until).isoformat()}
+        self.rows.write(Change(key, told, row.version if row is not None else 0))
+
+    def _tell_approvers(self, org_id: str, since: datetime, until: datetime) -> None:
+        """Remind people of plans, and say which have lapsed. A delete of its own comes back by itself for that."""
+        for request in self.approvals.due_notices(org_id, since, until):
             if request.about == About.PLAN:
-                announce_request(self.bus, request, millis(now))
+                announce_request(self.bus, request, millis(self.clock()))
 
     def _report(
         self, signal: Signal, plan: Plan, sent: int, stopped: tuple[str, ...], *, by: str, said: str = ""
