@@ -181,7 +181,10 @@ def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", sec
 
 
 def _waits_for(world: "World", target: "Stack", plan: "Plan", states: "Mapping[Part, Application]") -> str:
-    """Whom all that is left waits for; empty while there is more to do, or nobody was asked yet."""
+    """Whom all that is left waits for; empty while there is more to do, or nobody was asked yet.
+
+    Raises ``Trouble`` where somebody refused it.
+    """
     from lifecycle.adapters.approvals import Approvals
     from lifecycle.judgement.approvals import Stand
     from lifecycle.judgement.transitions import millis
@@ -190,7 +193,12 @@ def _waits_for(world: "World", target: "Stack", plan: "Plan", states: "Mapping[P
     if any(state.stage != Stage.DONE for part, state in states.items() if part is not Part.IRREVERSIBLE):
         return ""
     request = Approvals(target.rows(), timedelta(0), world.clock).find(plan.org_id, plan.hash)
-    if request is None or request.stands(millis(world.clock())) is not Stand.OPEN:
+    stand = request.stands(millis(world.clock())) if request is not None else None
+    if request is not None and stand is Stand.REFUSED:
+        raise Trouble(
+            f"What cannot be undone is not done: {plain(request.refused_by)} refused it. {plain(request.why)}"
+        )
+    if request is None or stand is not Stand.OPEN:
         return ""
     missing = request.needed - len(request.approved_by)
     who = f"{missing} other {'person' if missing == 1 else 'people'}"

@@ -114,7 +114,7 @@ def reject(
         typer.confirm("Reject it?", abort=True)
     api.reject(wanted.hash, said)
     out.print(YES, "rejected:", plain(said), soft_wrap=True)
-    out.print("  That is final. If it is meant after all, it has to be asked for anew.", soft_wrap=True)
+    out.print("  That is final. If it is meant after all, ask for it again.", soft_wrap=True)
     _say_how_to_follow(out, wanted)
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cli.aws import Pair, Stack
 from cli.trouble import Exit, Trouble
 from lifecycle.adapters.queues import Message, Queue
+from lifecycle.judgement.failures import SET_ASIDE_BY_AWS
 from lifecycle.judgement.transitions import DEAD, OPEN, IntentRow
 from lifecycle.usecases.sweep import Errand
 from lifecycle.words.commands import Command
@@ -109,13 +110,13 @@ class Letter:
     @property
     def code(self) -> str:
         """Why it is here."""
-        return self.message.attributes.get("code", "crashed")
+        return self.message.attributes.get("code", SET_ASIDE_BY_AWS)
 
     @property
     def reason(self) -> str:
         """Why it is here, in a sentence."""
-        crashed = "It was received too often without an end: the function crashed or timed out each time. See its log."
-        return self.message.attributes.get("reason", crashed)
+        set_aside = "AWS set it aside without a reason: a function crashed or timed out each time, or was not reached."
+        return self.message.attributes.get("reason", set_aside)
 
     @property
     def attempts(self) -> str:

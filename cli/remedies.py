@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lifecycle.judgement.failures import SET_ASIDE_BY_AWS
 from lifecycle.words.errors import Code
 
 
@@ -145,13 +146,15 @@ REMEDIES = (
 )
 
 _BY_CODE = {code.value: remedy for remedy in REMEDIES for code in remedy.codes}
-_CRASHED = "The function crashed or timed out each time: see its log, mend the cause and send again."
+_SET_ASIDE = (
+    "See the function's log: it crashed, timed out or was not reached each time. Mend the cause and send again."
+)
 _UNKNOWN = "Read the reason. This release knows no more of such a code: the stack may be of a newer one."
 
 
 def remedy_for(code: str) -> str:
     """What to do about a code, as a message carries it."""
-    if code == "crashed":
-        return _CRASHED
+    if code == SET_ASIDE_BY_AWS:
+        return _SET_ASIDE
     found = _BY_CODE.get(code)
     return found.todo if found else _UNKNOWN

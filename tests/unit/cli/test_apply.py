@@ -235,6 +235,21 @@ def test_it_is_followed_to_its_end(desk: Desk) -> None:
     assert (again.exit_code, "applied already" in again.output) == (0, True)
 
 
+def test_who_refused_it_is_told(desk: Desk) -> None:
+    night, plan = reported(desk, policy=RULE + LASTING, tags=True)
+    working(desk, night)
+    words = ("apply", plan.hash, "--yes", "--yes-irreversible", "2", "--wait")
+    assert desk.run(*words).exit_code == Exit.PENDING
+    desk.stack.who = "bob"
+    assert desk.run("reject", plan.hash, "--reason", "Not this year.", "--yes").exit_code == 0
+    desk.stack.who = "ada"
+    result = desk.run(*words)
+    said = re.sub(r"\s+", " ", result.output)
+    assert (result.exit_code, "bob refused it. Not this year." in said) == (1, True), said
+    assert bodies(desk.stack.dead["sweeps"]) == []
+    assert night.world.state(Resource.TAG, TAGS[0].id) is State.ACTIVE
+
+
 def test_why_it_stopped_is_told(desk: Desk) -> None:
     night, plan = reported(desk)
 

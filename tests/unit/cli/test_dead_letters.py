@@ -11,6 +11,7 @@ from cli import letters
 from cli.aws import Pair
 from cli.remedies import remedy_for
 from lifecycle.adapters.queues import MemoryQueue, Message
+from lifecycle.judgement.failures import SET_ASIDE_BY_AWS
 from lifecycle.judgement.transitions import Status
 from lifecycle.words.errors import Code, Retryable
 from lifecycle.words.intents import intent_id
@@ -137,7 +138,7 @@ def test_what_a_message_holds_cannot_move_the_cursor_or_style_the_screen(desk: D
 def test_a_letter_that_sqs_moved_itself_is_understood(desk: Desk) -> None:
     desk.stack.dead["commands"].send(FIRST.to_json())
     result = desk.run("dead-letters", "list")
-    assert "crashed" in result.output
+    assert SET_ASIDE_BY_AWS in result.output
     assert FIRST.intent_id[:12] in result.output
 
 
@@ -486,7 +487,7 @@ def test_a_beginning_that_fits_two_is_refused(desk: Desk) -> None:
     assert (result.exit_code, "2 dead letters begin with" in result.output) == (2, True)
 
 
-@pytest.mark.parametrize("code", ["attempts_exhausted", "held", "crashed", "of_another_release"])
+@pytest.mark.parametrize("code", ["attempts_exhausted", "held", SET_ASIDE_BY_AWS, "of_another_release"])
 def test_show_says_what_to_do(desk: Desk, code: str) -> None:
     desk.stack.dead["commands"].send(FIRST.to_json(), {"code": code, "reason": "x", "intent_id": FIRST.intent_id})
     output = desk.run("dead-letters", "show", FIRST.intent_id).output

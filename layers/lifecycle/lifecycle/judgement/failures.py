@@ -20,6 +20,9 @@ class Attention(StrEnum):
     """No dead letter: a person decided it, or nothing is left to be done."""
 
 
+SET_ASIDE_BY_AWS: Final = "set_aside_by_aws"
+"""Stands for the code of a dead letter that has none: SQS, EventBridge or Scheduler put it there, and write none."""
+
 _NONE: Final = frozenset(
     {
         *(Code.NOT_APPROVED, Code.LAPSED, Code.RESTORED, Code.UNDONE, Code.TAKEN_BACK, Code.SUPERSEDED),

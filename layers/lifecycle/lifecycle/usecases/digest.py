@@ -9,14 +9,13 @@ from lifecycle.adapters.bus import Bus
 from lifecycle.adapters.queues import Message, Queue
 from lifecycle.adapters.rows import Change, Key, Rows
 from lifecycle.adapters.signals import Measure, Signals
+from lifecycle.judgement.failures import SET_ASIDE_BY_AWS
 from lifecycle.usecases.outcomes import SCHEMA_VERSION
 
 EVENT = "lifecycle.digest"
 _HIDDEN_SECONDS = 60
 _MOST = 1000
 """How many dead letters of each queue are looked at. All of them are counted."""
-_SET_ASIDE = "set_aside_by_aws"
-"""Instead of a code: SQS, EventBridge or Scheduler put the letter there, and they write no code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +42,7 @@ class Digest:
         self.signals.measure(Measure.DEAD_LETTER_AGE, max(0.0, oldest.total_seconds()))
         if not any(counts.values()):
             return
-        codes = Counter(message.attributes.get("code") or _SET_ASIDE for message in seen)
+        codes = Counter(message.attributes.get("code") or SET_ASIDE_BY_AWS for message in seen)
         self.bus.announce(
             EVENT,
             {

@@ -260,14 +260,18 @@ class Sweep:
             return
         undone = self._undone(org_id, name)
         if undone:
-            # Also one that waits or is paused ends here. People decided it: that is no dead letter.
+            # Also one that waits or is paused ends here.
             self._unlock(errand)
-            self._record(What.PLAN_STOPPED, org_id, name, undone, by=by)
-            self.signals.note(Signal.SUPERSEDED, {"org_id": org_id, "plan": name, "reason": undone})
+            self._stopped_by_people(org_id, name, undone, by=by)
             return
         self._lock(errand, org_id)
         self._apply(errand, org_id, name, by)
         self._unlock(errand)
+
+    def _stopped_by_people(self, org_id: str, name: str, why: str, *, by: str) -> None:
+        """Say that people decided against a plan: that is no dead letter, and no work for anyone."""
+        self._record(What.PLAN_STOPPED, org_id, name, why, by=by)
+        self.signals.note(Signal.SUPERSEDED, {"org_id": org_id, "plan": name, "reason": why})
 
     def _undone(self, org_id: str, name: str) -> str:
         """Who took a plan back, as a sentence; empty if nobody did."""
@@ -444,7 +448,9 @@ class Sweep:
             case Stand.APPROVED:
                 return True
             case Stand.REFUSED:
-                raise Rejected(Code.NOT_APPROVED, f"{request.refused_by} refused what cannot be undone in this plan.")
+                why = f"{request.refused_by} refused what cannot be undone in this plan."
+                self._stopped_by_people(plan.org_id, plan.hash, why, by=by)
+                return False
             case _:
                 announce_request(self.bus, request, millis(now))
                 return False
