@@ -1,5 +1,6 @@
 """`lifecycle explain`: why was this archived, or why was it not? What is seen, what the policy says, what was done."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,12 +105,9 @@ def _write(
     from pydantic_core import to_jsonable_python
 
     from cli import planning
-    from lifecycle.judgement import decide
-    from lifecycle.judgement.holds import Holds
 
     stack, org_id = what.stack, what.org_id
-    held = stack.ledger().holds(org_id) if stack else {}
-    found = decide.explain(thing, policy, Holds(held, policy.hold_tags or frozenset()), now) if thing else None
+    found = _explanation(thing, stack, org_id, policy, now) if thing else None
     plan = planning.newest_of(stack, org_id) if stack else None
     entry = planning.said_of(stack, plan, thing_id) if stack and plan else None
     intents = _intents(stack, org_id, resource, thing_id) if stack else []
@@ -164,6 +162,16 @@ def _facts(out: "Console", thing: "Thing") -> None:
 def _judged(
     out: "Console", thing: "Thing", stack: "Stack | None", org_id: str, policy: "Policy", now: datetime
 ) -> None:
+    found = _explanation(thing, stack, org_id, policy, now)
+    decision = found.decision
+    out.print()
+    said = f"A sweep would {decision.action} it now." if decision.action else "A sweep would leave it alone now."
+    out.print(NOTE if decision.action else YES, f"{said}", plain(decision.reason), soft_wrap=True)
+    _rules(out, found)
+
+
+def _explanation(thing: "Thing", stack: "Stack | None", org_id: str, policy: "Policy", now: datetime) -> "Explanation":
+    """What a sweep would do with it now, and why: by the policy, the holds, and what people restored."""
     from lifecycle.judgement import decide
     from lifecycle.judgement.holds import Holds
     from lifecycle.judgement.restored import by_a_person
@@ -173,15 +181,11 @@ def _judged(
     ledger = stack.ledger() if stack else None
     held = ledger.holds(org_id) if ledger else {}
     found = decide.explain(thing, policy, Holds(held, policy.hold_tags or frozenset()), now)
-    decision = found.decision
     newest = ledger.newest_on(org_id, [thing]) if ledger else {}
     kept = by_a_person(thing, newest.get((thing.resource, thing.id)))
-    if kept and decision.action is Action.ARCHIVE:
-        decision = as_restored(decision, kept)
-    out.print()
-    said = f"A sweep would {decision.action} it now." if decision.action else "A sweep would leave it alone now."
-    out.print(NOTE if decision.action else YES, f"{said}", plain(decision.reason), soft_wrap=True)
-    _rules(out, found)
+    if kept and found.decision.action is Action.ARCHIVE:
+        return replace(found, decision=as_restored(found.decision, kept))
+    return found
 
 
 def _rules(out: "Console", found: "Explanation") -> None:

@@ -1,3 +1,4 @@
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -116,6 +117,8 @@ def test_what_a_person_restored_in_tallyfy_is_left_alone_and_the_intent_is_named
     assert "A sweep would leave it alone now. It was archived on 2026-06-01" in said
     assert f"({command.intent_id}) and is not archived any more: somebody restored it in Tallyfy" in said
     assert "does it fit? yes" in said
+    decision = json.loads(desk.run("explain", RUN, "--policy", policy, "--json").output)["decision"]
+    assert (decision["action"], "somebody restored it" in decision["reason"]) == (None, True)
 
 
 def test_a_hold_is_the_reason_and_the_rules_are_shown_all_the_same(desk: Desk, policy: str) -> None:
