@@ -534,7 +534,7 @@ class Show:
         step.check("the simulator has it active", self._state(DefaultIds.ARCHIVED_TASK) == "active")
         left = sorted(letter.code for letter in self._letters())
         step.came_back.append(f"still dead letters: {', '.join(left)}")
-        step.check("only the others are left", left == ["changed", "ambiguous_match", "plan_stopped", "poison"])
+        step.check("only the others are left", left == ["ambiguous_match", "changed", "plan_stopped", "poison"])
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
