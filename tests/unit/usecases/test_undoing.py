@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -270,6 +270,37 @@ def test_an_undo_that_failed_can_be_asked_for_again(desk: Desk) -> None:
     desk.work()
     assert len(desk.world.effects[undo]) == 1
     assert desk.state() is State.ACTIVE
+
+
+def test_an_undo_that_failed_can_be_asked_for_again_after_its_time(desk: Desk) -> None:
+    command = desk.archived()
+    desk.world.simulator.add_fault(Fault.answer_status(403, method="PUT"))
+    undo = desk.undo(command.intent_id)
+    desk.work()
+    desk.is_at(undo, Status.REJECTED, Code.FORBIDDEN)
+    desk.world.clock.advance(15 * DAY)
+    assert desk.undo(command.intent_id) == undo
+    desk.work()
+    desk.is_at(undo, Status.DONE, Code.ACTED)
+    assert desk.state() is State.ACTIVE
+
+
+@pytest.mark.parametrize("action", [Action.ARCHIVE, Action.DELETE])
+def test_two_people_who_stop_a_command_at_once_get_the_same_answer(desk: Desk, action: Action) -> None:
+    world = desk.world
+    command = world.command(Resource.RUN, RUN, action, "at once")
+    world.ledger.accept(command)
+    ada: list[str] = []
+
+    def meanwhile() -> datetime:
+        if not ada:
+            ada.append("")
+            ada[0] = desk.undo(command.intent_id, "ada")
+        return world.clock()
+
+    bob = replace(desk.undoing, clock=meanwhile).undo(command.intent_id, by="bob", person=world.people.people["bob"])
+    assert [bob] == ada
+    desk.is_at(command.intent_id, Status.SUPERSEDED, Code.UNDONE)
 
 
 def test_an_undo_of_an_undo_takes_it_back_and_the_first_command_stays_old(desk: Desk) -> None:

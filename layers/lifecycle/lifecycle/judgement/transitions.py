@@ -183,10 +183,14 @@ def moment(at: int) -> datetime:
 
 
 def as_old_as(first: IntentRow, command: Command) -> Command:
-    """A repeated command with the age and the end of its first delivery."""
+    """A repeated command with the age of its first delivery, and with its end while that is open.
+
+    What failed and is asked for once more may be carried out as long as whoever asks says.
+    """
     if first.issued_at == millis(command.issued_at):
         return command
-    return command.model_copy(update={"issued_at": moment(first.issued_at), "not_after": moment(first.not_after)})
+    ends = {"not_after": moment(first.not_after)} if first.status in OPEN else {}
+    return command.model_copy(update={"issued_at": moment(first.issued_at), **ends})
 
 
 def accepted(command: Command, due_at: datetime | None = None) -> IntentRow:

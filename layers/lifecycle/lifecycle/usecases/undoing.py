@@ -88,6 +88,8 @@ class Undoing:
                 Signal.SUPERSEDED, {"intent_id": intent.intent_id, "code": stopped.code, "reason": reason}
             )
             return True
+        if self.ledger.find(name) is not None:
+            return True  # Somebody else stopped it, or asked for this very undo, at the same moment.
         if intent.status in _NOTHING_DONE and not intent.maybe_acted:
             reason = f"It ended as {intent.status} and changed nothing, so there is nothing to undo."
             raise Rejected(Code.NOT_POSSIBLE, reason)
