@@ -54,6 +54,7 @@ irreversible = true
 unused = true
 created_days = 180
 """
+SLOW = POLICY.replace("archived_days = 60", "archived_days = 28")
 LAPSED = "lifecycle.approval.lapsed"
 REVERSIBLE = POLICY[: POLICY.index('[[rules]]\nname = "long-archived"')]
 
@@ -233,6 +234,18 @@ def test_one_that_lapsed_is_asked_anew_and_counts_from_nothing() -> None:
     night.drain()
     assert _gone(night) == {*DELETED, *TAGS}
     assert [name for name, _ in night.world.bus.announced].count("lifecycle.approval.asked") >= 2
+
+
+def test_what_waits_for_its_grace_keeps_no_plan_from_going_on() -> None:
+    night = _night(policy=SLOW)
+    for name in DELETED:
+        _run(night, name).archived_at = night.world.clock() - timedelta(days=29, hours=12)
+    plan, people = _asked(night)
+    for who in ("bob", "cleo"):
+        people.press("approve", plan.hash, who)
+    assert night.drain() < 30
+    assert _letters(night) == []
+    assert _gone(night) == set(TAGS)
 
 
 def test_approvers_of_a_plan_are_reminded_once_and_told_of_its_lapse() -> None:

@@ -281,7 +281,7 @@ class Applying:
         waiting = list(islice(_due(lines, part, state.first), state.checked, state.sent))
         if waiting:
             intents = [self.ledger.find(self._intent_id(plan, entry)) for entry in waiting]
-            ended = [intent for intent in intents if intent is not None and intent.status not in OPEN]
+            ended = [intent for intent in intents if intent is not None and _is_out_of_the_way(intent)]
             if len(ended) < len(waiting):
                 raise Throttled(Code.IN_LINE, "The first ones are under way.", retry_after=self.look_again)
             done = sum(intent.status is Status.DONE for intent in ended)
@@ -514,9 +514,18 @@ def _doing(entry: Entry) -> Capability:
     return capability(entry.thing.resource, entry.decision.action)
 
 
+def _is_out_of_the_way(intent: IntentRow) -> bool:
+    """Whether nothing more is to be seen of it for now: it has ended, or it comes back by itself after its grace."""
+    return intent.status not in OPEN or _is_in_grace(intent)
+
+
+def _is_in_grace(intent: IntentRow) -> bool:
+    return intent.status is Status.WAITING and intent.code == Code.IN_GRACE
+
+
 def _is_skipped(intent: IntentRow) -> bool:
     kept = intent.status is Status.REJECTED and intent.code in _SKIPPED
-    return kept or intent.status in {Status.UNCHANGED, Status.SUPERSEDED}
+    return kept or _is_in_grace(intent) or intent.status in {Status.UNCHANGED, Status.SUPERSEDED}
 
 
 def _name(thing: Thing) -> str:

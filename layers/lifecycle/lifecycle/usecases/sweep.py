@@ -172,13 +172,13 @@ class Sweep:
                 self._hide(message, Throttled(Code.NEWER_RELEASE, reason))
             self.outcomes.bury(message, Poison(Code.POISON, f"Invalid sweep message: {describe(error)}"))
             return
-        if message.receives >= waiting.MOST_RECEIVES:
-            self._unlock(errand)
-            self.outcomes.bury(message, Poison(Code.WAITED_TOO_LONG, "The sweep could not be carried on for too long."))
-            return
         try:
             try:
-                if errand.org_id is None:
+                if message.receives >= waiting.MOST_RECEIVES:
+                    self._unlock(errand)
+                    reason = "The sweep could not be carried on for too long."
+                    self.outcomes.bury(message, Poison(Code.WAITED_TOO_LONG, reason))
+                elif errand.org_id is None:
                     self._start(errand)
                 elif errand.org_id in self.org_ids:
                     self._run(errand, errand.org_id)
