@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import ApiUrl, Json, Region, StackName, Yes, stack_of, world_of
+from cli.options import ApiUrl, Json, Region, StackName, Yes, reason_in, stack_of, world_of
 from cli.screen import NOTE, YES, age, as_json, console, plain, table
-from cli.trouble import Exit, Trouble, trouble_in
+from cli.trouble import Trouble, trouble_in
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,9 +101,7 @@ def reject(
     """Show exactly what was asked for, and end it. Whoever asked may do so, too."""
     from cli.signed import signed_api
 
-    said = " ".join("".join(c if c.isprintable() else " " for c in reason).split())
-    if not 0 < len(said) <= _MOST_REASON:
-        raise Trouble(f"Say why in at most {_MOST_REASON} characters: --reason.", Exit.USAGE)
+    said = reason_in(reason, most=_MOST_REASON)
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     api = signed_api(world, target, api_url)
     wanted = api.find(name)

@@ -228,11 +228,8 @@ def _asked(
 
 def _intents(stack: "Stack", org_id: str, resource: "Resource", thing_id: str) -> "list[IntentRow]":
     """The command that was concluded on it last, and the one that is under way."""
-    from lifecycle.adapters.rows import Key
-
-    [row] = stack.rows().read(Key(f"resource#{org_id}#{resource}#{thing_id}", "resource"))
-    names = [str(row.values.get(name) or "") for name in ("newest_intent", "lease_intent")] if row else []
-    return [found for name in dict.fromkeys(names) if name and (found := stack.intent(name)) is not None]
+    names = stack.ledger().intents_on(org_id, resource, thing_id)
+    return [found for name in names if (found := stack.intent(name)) is not None]
 
 
 def _history(out: "Console", stack: "Stack", org_id: str, resource: "Resource", thing_id: str) -> bool:

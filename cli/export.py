@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli.links import id_in
-from cli.options import Region, StackName, Yes, stack_of, world_of
+from cli.options import Region, StackName, Yes, reason_in, stack_of, world_of
 from cli.screen import NO, NOTE, YES, console, plain, table
 from cli.trouble import Exit, Trouble
 
@@ -163,9 +163,7 @@ def erase(
     from lifecycle.judgement.transitions import millis
     from lifecycle.usecases import export
 
-    said = " ".join("".join(c if c.isprintable() else " " for c in reason).split())
-    if not 0 < len(said) <= _MOST_REASON:
-        raise Trouble(f"Say why in at most {_MOST_REASON} characters: --reason.", Exit.USAGE)
+    said = reason_in(reason, most=_MOST_REASON)
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     name = re.sub(r"^s3://[^/]+/", "", folder.strip()).rstrip("/")
     objects = target.exports()

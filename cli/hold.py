@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.links import id_in
-from cli.options import Json, Region, StackName, stack_of, world_of
+from cli.options import Json, Region, StackName, reason_in, stack_of, world_of
 from cli.screen import NOTE, YES, as_json, console, plain, table
 from cli.trouble import Exit, Trouble, trouble_in
 
@@ -60,11 +60,7 @@ def add(
 
     If Tallyfy shows no such thing you are asked first. If Tallyfy cannot be asked, the hold is set: it only keeps.
     """
-    said = " ".join("".join(c if c.isprintable() else " " for c in reason).split())
-    if not said:
-        raise Trouble("Say why: --reason must not be blank.", Exit.USAGE)
-    if len(said) > _MOST_REASON:
-        raise Trouble(f"The reason is too long: at most {_MOST_REASON} characters.", Exit.USAGE)
+    said = reason_in(reason, most=_MOST_REASON)
     from cli.aws import one_organization
 
     world, target, out = world_of(ctx), stack_of(ctx, stack, region), console()

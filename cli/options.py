@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli.screen import console, heed_encoding, plain
-from cli.trouble import trouble_in
+from cli.trouble import Exit, Trouble, trouble_in
 from cli.world import DEFAULT_STACK, World
 
 if TYPE_CHECKING:
@@ -39,6 +39,14 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and
 Timeout = Annotated[float, typer.Option("--timeout", min=0, help="How many seconds to wait at most.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs: JSON, and nothing else, on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def reason_in(text: str, *, most: int) -> str:
+    """What was given as ``--reason``, on one line. Raises ``Trouble`` if nothing is left or it is too long."""
+    said = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not 0 < len(said) <= most:
+        raise Trouble(f"Say why in at most {most} characters: --reason.", Exit.USAGE)
+    return said
 
 
 class ToldGroup(TyperGroup):

@@ -364,6 +364,12 @@ class Ledger:
         found = {(thing.resource, thing.id): _read(ResourceRow, row) for thing, row in zip(things, rows, strict=True)}
         return {name: row.newest_word for name, row in found.items() if row is not None and row.newest_action}
 
+    def intents_on(self, org_id: str, resource: Resource, thing_id: str) -> list[str]:
+        """The names of the command that was concluded on a thing last, and of the one that is under way."""
+        known = _read(ResourceRow, self._rows.read(_resource_key(org_id, resource, thing_id))[0])
+        names = (known.newest_intent, known.lease_intent) if known is not None else ()
+        return [name for name in dict.fromkeys(names) if name]
+
     def hold_on(self, org_id: str, thing: Thing, *, tags: frozenset[str], since: int | None = None) -> str | None:
         """Why a thing is held, or ``None``. ``tags`` are the policy's hold tags.
 
