@@ -289,7 +289,7 @@ def conclude(
             newest_intent=intent.intent_id,
             newest_at=now,
         )
-    # What a restore stopped stays named until that restore has said so.
+    # The delete that a restore stopped stays named here until the restore ends: its reason names it, see ``Worker``.
     if intent.action == Action.RESTORE or (resource.waiting_delete == intent.intent_id and end.code != Code.RESTORED):
         resource = replace(resource, waiting_delete="")
     return intent, resource
