@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import pausing
-from cli.apply import apply
-from cli.approve import approvals, approve, reject, withdraw
-from cli.audit import app as audit
-from cli.dead_letters import app as dead_letters
-from cli.explain import explain
-from cli.export import app as export
-from cli.hold import app as hold
-from cli.local.commands import app as local
-from cli.options import (
+from cli.clients.context import World
+from cli.commands import pause
+from cli.commands.apply import apply
+from cli.commands.approve import approvals, approve, reject, withdraw
+from cli.commands.audit import app as audit
+from cli.commands.dead_letters import app as dead_letters
+from cli.commands.explain import explain
+from cli.commands.export import app as export
+from cli.commands.hold import app as hold
+from cli.commands.plan import plan, report
+from cli.commands.policy import app as policy
+from cli.commands.source import app as source
+from cli.commands.sweep import app as sweep
+from cli.commands.undo import undo
+from cli.ui.console import NO, NOTE, YES, as_json, console, plain, table
+from cli.ui.errors import EXIT_CODES, Exit, Trouble
+from cli.ui.options import (
     ApiUrl,
     Json,
     Region,
@@ -29,19 +36,12 @@ from cli.options import (
     stack_of,
     world_of,
 )
-from cli.outcome import Beside, follow
-from cli.plan import plan, report
-from cli.policy import app as policy
-from cli.screen import NO, NOTE, YES, as_json, console, plain, table
-from cli.source import app as source
-from cli.sweep import app as sweep
-from cli.trouble import EXIT_CODES, Exit, Trouble
-from cli.undo import undo
-from cli.world import World
+from cli.ui.outcome import Beside, follow
+from sandbox.commands import app as local
 
 if TYPE_CHECKING:
-    from cli.api import Answer
-    from cli.aws import Stack
+    from cli.clients.api import Answer
+    from cli.clients.stack import Stack
 
 _REQUESTER = 200
 """What a command can say of who asked for it."""
@@ -71,8 +71,8 @@ app.command()(withdraw)
 app.command()(reject)
 app.command()(undo)
 app.command()(explain)
-app.command()(pausing.pause)
-app.command()(pausing.resume)
+app.command()(pause.pause)
+app.command()(pause.resume)
 
 
 def _version(asked: bool) -> None:
@@ -141,8 +141,8 @@ def send(
     The signing secret is LIFECYCLE_SECRET from the environment, else the one of the source in Secrets Manager
     (<stack>/sources/<source>). It is never an argument: arguments are seen by others.
     """
-    from cli import delivery as made
-    from cli.links import id_in
+    from cli.clients import delivery as made
+    from cli.ui.ids import id_in
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     declared = made.declared(made.declared_sources(), source)
@@ -195,7 +195,7 @@ def status(
     region: Region = None,
 ) -> None:
     """Say what became of a command. The exit code tells, too."""
-    from cli.letters import whole_intent
+    from cli.services.dead_letter_queue import whole_intent
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     beside = Beside(world, target, whole_intent(target, intent_id, world.clock))
@@ -207,20 +207,20 @@ def check(
     ctx: typer.Context, json_: Json = False, api_url: ApiUrl = None, stack: StackName = None, region: Region = None
 ) -> None:
     """Check settings, secrets, tokens and roles; only reads, changes nothing."""
-    from cli import preflight
-    from cli.delivery import declared_people, declared_sources
-    from cli.reading import read_only
-    from lifecycle.judgement.preflight import Mark
+    from cli.clients.delivery import declared_people, declared_sources
+    from cli.clients.tallyfy_reader import read_only
+    from cli.commands import check
+    from lifecycle.sweep.preflight_rules import Mark
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     marks = {Mark.YES: YES, Mark.NOTE: NOTE, Mark.NO: NO}
     shown = table("", "what", "found", "what to do")
     found = []
-    for finding in preflight.check(
+    for finding in check.check(
         target,
         declared_sources(),
         declared_people(),
-        preflight.declared_policy(),
+        check.declared_policy(),
         lambda _: world.api(target, api_url),
         read_only(world.session()),
         clock=world.clock,
@@ -246,7 +246,7 @@ def simulator(
     """Serve a simulated Tallyfy on loopback until Ctrl-C."""
     from pydantic import ValidationError
 
-    from cli.local.simulator import serve
+    from sandbox.simulator import serve
 
     try:
         serve(port=port, seed_file=seed)
@@ -266,7 +266,7 @@ def _known_as(stack: "Stack") -> str | None:
     """Who types, as AWS knows them; `None` for whoever has no AWS credentials, only the secret of a source."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from lifecycle.words.commands import one_line
+    from lifecycle.domain.commands import one_line
 
     try:
         return one_line(stack.caller(), most=_REQUESTER)
@@ -275,9 +275,9 @@ def _known_as(stack: "Stack") -> str | None:
 
 
 def _secret(stack: "Stack", source: str, from_stack: bool) -> str:
-    from cli.aws import output_of
-    from cli.delivery import stored_secret
-    from lifecycle.adapters.secrets import signing_secrets
+    from cli.clients.delivery import stored_secret
+    from cli.clients.stack import output_of
+    from lifecycle.aws.secrets import signing_secrets
 
     given = signing_secrets(os.environ.get("LIFECYCLE_SECRET", ""))
     if given and not from_stack:

@@ -11,34 +11,35 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlencode
 
-from cli.local.simulator import DefaultIds
-from lifecycle.adapters.approvals import Approvals
-from lifecycle.adapters.bus import MemoryBus
-from lifecycle.adapters.ledger import Ledger, Terms
-from lifecycle.adapters.queues import MemoryQueue
-from lifecycle.adapters.replies import MemoryReplies, Replies
-from lifecycle.adapters.rows import MemoryRows
-from lifecycle.adapters.schedules import MemorySchedules
-from lifecycle.adapters.secrets import MemorySecrets
-from lifecycle.adapters.signals import MemorySignals
-from lifecycle.judgement.approvals import About, name
-from lifecycle.judgement.approvals import Request as Wanted
-from lifecycle.judgement.blocks import Message
-from lifecycle.judgement.http import Request
-from lifecycle.judgement.people import People
-from lifecycle.judgement.sources import Sources
-from lifecycle.judgement.transitions import millis
-from lifecycle.usecases.approving import Approving
-from lifecycle.usecases.chat import Chat
-from lifecycle.usecases.intake import Intake
-from lifecycle.usecases.lookup import Lookup
-from lifecycle.usecases.outcomes import Outcomes
-from lifecycle.usecases.safeguards import what_would_go
-from lifecycle.usecases.undoing import Undoing
-from lifecycle.words.capabilities import TABLE, State
-from lifecycle.words.commands import Command
-from lifecycle.words.intents import intent_id
-from lifecycle.words.things import Thing
+from lifecycle.approvals.people import People
+from lifecycle.approvals.rules import About, name
+from lifecycle.approvals.rules import Request as Wanted
+from lifecycle.approvals.service import Approving
+from lifecycle.approvals.store import Approvals
+from lifecycle.aws.api_gateway import Request
+from lifecycle.aws.dynamodb import MemoryRows
+from lifecycle.aws.eventbridge import MemoryBus
+from lifecycle.aws.metrics import MemorySignals
+from lifecycle.aws.scheduler import MemorySchedules
+from lifecycle.aws.secrets import MemorySecrets
+from lifecycle.aws.sqs import MemoryQueue
+from lifecycle.chat.slack.blocks import Message
+from lifecycle.chat.slack.replies import MemoryReplies
+from lifecycle.chat.slack.service import Chat
+from lifecycle.deletion.safeguards import what_would_go
+from lifecycle.domain.capabilities import TABLE, State
+from lifecycle.domain.clock import millis
+from lifecycle.domain.commands import Command
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.domain.resources import Thing
+from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.execution.outcomes import Outcomes
+from lifecycle.execution.reply_channel import Replies
+from lifecycle.execution.status import Lookup
+from lifecycle.execution.undo import Undoing
+from lifecycle.intake.service import Intake
+from lifecycle.intake.sources import Sources
+from sandbox.simulator import DefaultIds
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 ORG = DefaultIds.ORGANIZATION

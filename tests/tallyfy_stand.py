@@ -6,11 +6,11 @@ from typing import override
 
 import requests
 
-from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorTransport
-from cli.local.simulator.messages import Answer
-from lifecycle.adapters.secrets import MemorySecrets
-from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens, pooled_session
-from lifecycle.words.capabilities import TABLE, Capability
+from lifecycle.aws.secrets import MemorySecrets
+from lifecycle.domain.capabilities import TABLE, Capability
+from lifecycle.tallyfy.client import HttpTallyfy, Tokens, pooled_session
+from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorTransport
+from sandbox.simulator.messages import Answer
 from tests.builders import NOW, PREFIX, Clock
 
 BASE_URL = "https://tallyfy.test/api"

@@ -16,50 +16,50 @@ from typing import Literal, override
 import requests
 from requests.adapters import BaseAdapter
 
-from cli.local.simulator import DEFAULT_TOKEN, LoggedCall, Quirks, Seed, SeedMember, SeedOrganization, Simulator
-from cli.local.simulator.transport import SimulatorTransport
-from cli.local.simulator.world import Run, Tag, Task, Template
-from lifecycle.adapters.approvals import Approvals
-from lifecycle.adapters.bus import Bus, Detail, MemoryBus
-from lifecycle.adapters.ledger import Ledger, Terms
-from lifecycle.adapters.objects import MemoryObjects, Objects
-from lifecycle.adapters.pacing import Pacing
-from lifecycle.adapters.queues import Later, MemoryQueue, Message, Queue
-from lifecycle.adapters.records import HttpRecords
-from lifecycle.adapters.replies import MemoryReplies
-from lifecycle.adapters.rows import Change, Key, MemoryRows, Row, Rows
-from lifecycle.adapters.schedules import MemorySchedules, Schedules
-from lifecycle.adapters.secrets import MemorySecrets
-from lifecycle.adapters.signals import MemorySignals
-from lifecycle.adapters.tallyfy import HttpTallyfy, Tallyfy, Tokens
-from lifecycle.adapters.trail import Trail
-from lifecycle.adapters.wakeups import Wakeups
-from lifecycle.judgement.approvals import Request as Wanted
-from lifecycle.judgement.decide import Mode
-from lifecycle.judgement.http import Request
-from lifecycle.judgement.pace import Lane, Rate
-from lifecycle.judgement.people import People
-from lifecycle.judgement.plan import Entry, Plan, entries
-from lifecycle.judgement.policy import Policy
-from lifecycle.judgement.sources import Sources
-from lifecycle.judgement.transitions import OPEN, IntentRow
-from lifecycle.usecases.approving import Approving
-from lifecycle.usecases.budget import Budget
-from lifecycle.usecases.digest import Digest
-from lifecycle.usecases.execute import Limits, Worker
-from lifecycle.usecases.export import Export
-from lifecycle.usecases.operating import Operating
-from lifecycle.usecases.outcomes import Outcomes
-from lifecycle.usecases.planning import key_of
-from lifecycle.usecases.preflight import Preflight
-from lifecycle.usecases.safeguards import Safeguards
-from lifecycle.usecases.sweep import Sweep
-from lifecycle.usecases.undoing import Undoing
-from lifecycle.usecases.wake import Waking
-from lifecycle.words.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource, State
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Retryable
-from lifecycle.words.intents import intent_id
+from lifecycle.api.operator_routes import Operating
+from lifecycle.approvals.people import People
+from lifecycle.approvals.rules import Request as Wanted
+from lifecycle.approvals.service import Approving
+from lifecycle.approvals.store import Approvals
+from lifecycle.audit.store import Trail
+from lifecycle.aws.api_gateway import Request
+from lifecycle.aws.dynamodb import Change, Key, MemoryRows, Row, Rows
+from lifecycle.aws.eventbridge import Bus, Detail, MemoryBus
+from lifecycle.aws.metrics import MemorySignals
+from lifecycle.aws.s3 import MemoryObjects, Objects
+from lifecycle.aws.scheduler import MemorySchedules, Schedules
+from lifecycle.aws.secrets import MemorySecrets
+from lifecycle.aws.sqs import Later, MemoryQueue, Message, Queue
+from lifecycle.chat.slack.replies import MemoryReplies
+from lifecycle.deletion.exporter import Export
+from lifecycle.deletion.safeguards import Safeguards
+from lifecycle.domain.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource, State
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Retryable
+from lifecycle.domain.intent import OPEN, IntentRow
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.execution.outcomes import Outcomes
+from lifecycle.execution.undo import Undoing
+from lifecycle.execution.wakeup_check import Waking
+from lifecycle.execution.wakeups import Wakeups
+from lifecycle.execution.worker import Limits, Worker
+from lifecycle.intake.sources import Sources
+from lifecycle.pacing.batch_budget import Budget
+from lifecycle.pacing.rate_limiter import Pacing
+from lifecycle.pacing.token_bucket import Lane, Rate
+from lifecycle.plans.builder import key_of
+from lifecycle.plans.plan_file import Entry, Plan, entries
+from lifecycle.policy.evaluate import Mode
+from lifecycle.policy.policy import Policy
+from lifecycle.sweep.digest import Digest
+from lifecycle.sweep.preflight import Preflight
+from lifecycle.sweep.service import Sweep
+from lifecycle.tallyfy.client import HttpTallyfy, Tallyfy, Tokens
+from lifecycle.tallyfy.export_reader import HttpRecords
+from sandbox.simulator import DEFAULT_TOKEN, LoggedCall, Quirks, Seed, SeedMember, SeedOrganization, Simulator
+from sandbox.simulator.transport import SimulatorTransport
+from sandbox.simulator.world import Run, Tag, Task, Template
 from tests.builders import ID_KEY, NOW, ORG, PREFIX, SOURCES, Clock
 
 type When = Literal["before", "after"]
@@ -591,7 +591,7 @@ class Process:
                 replies=world.replies,
             ),
             signals=world.signals,
-            sources=_SOURCES,
+            allowed=_SOURCES.allow,
             capabilities=capabilities,
             limits=Limits(
                 retry_base=world.retry_base,

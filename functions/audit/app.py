@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from lifecycle.wiring.bootstrap.audit import sealer
-from lifecycle.wiring.bootstrap.common import stopwatch
-from lifecycle.wiring.observability import logger, metrics
+from lifecycle.bootstrap.audit import sealer
+from lifecycle.bootstrap.common import stopwatch
+from lifecycle.bootstrap.observability import logger, metrics
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

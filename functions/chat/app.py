@@ -3,10 +3,10 @@
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from lifecycle.judgement.http import Request, Response, answer, problem
-from lifecycle.wiring.bootstrap.chat import chat
-from lifecycle.wiring.observability import logger, metrics
-from lifecycle.words.errors import LifecycleError
+from lifecycle.aws.api_gateway import Request, Response, answer, problem
+from lifecycle.bootstrap.chat import chat
+from lifecycle.bootstrap.observability import logger, metrics
+from lifecycle.domain.errors import LifecycleError
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from lifecycle.adapters.queues import Message
-from lifecycle.wiring.batch import each
-from lifecycle.wiring.bootstrap.intake import intake
-from lifecycle.wiring.observability import logger, metrics
+from lifecycle.aws.sqs import Message
+from lifecycle.bootstrap.intake import intake
+from lifecycle.bootstrap.observability import logger, metrics
+from lifecycle.bootstrap.sqs_batch import each
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse

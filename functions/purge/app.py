@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from lifecycle.wiring.batch import each, size
-from lifecycle.wiring.bootstrap.tallyfy import purge
-from lifecycle.wiring.observability import logger, metrics
+from lifecycle.bootstrap.observability import logger, metrics
+from lifecycle.bootstrap.sqs_batch import each, size
+from lifecycle.bootstrap.tallyfy import purge
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse

@@ -3,10 +3,10 @@
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from lifecycle.judgement.http import Request, Response, answer, problem
-from lifecycle.wiring.bootstrap.lookup import lookup
-from lifecycle.wiring.observability import logger
-from lifecycle.words.errors import LifecycleError
+from lifecycle.aws.api_gateway import Request, Response, answer, problem
+from lifecycle.bootstrap.lookup import lookup
+from lifecycle.bootstrap.observability import logger
+from lifecycle.domain.errors import LifecycleError
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

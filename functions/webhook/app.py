@@ -3,11 +3,11 @@
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from lifecycle.adapters.signals import Signal
-from lifecycle.judgement.http import Request, Response, answer, problem
-from lifecycle.wiring.bootstrap.intake import intake
-from lifecycle.wiring.observability import logger, metrics, signals
-from lifecycle.words.errors import LifecycleError
+from lifecycle.aws.api_gateway import Request, Response, answer, problem
+from lifecycle.aws.metrics import Signal
+from lifecycle.bootstrap.intake import intake
+from lifecycle.bootstrap.observability import logger, metrics, signals
+from lifecycle.domain.errors import LifecycleError
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

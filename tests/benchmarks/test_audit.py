@@ -21,15 +21,15 @@ SEAL = """
 import json, resource, sys, tempfile, time
 from datetime import UTC, datetime
 from pathlib import Path
-from lifecycle.wiring.bootstrap import audit  # what the function loads
-from lifecycle.adapters.objects import FolderObjects
-from lifecycle.adapters.rows import DynamoRows
-from lifecycle.adapters.signals import MemorySignals
-from lifecycle.adapters.trail import Trail
-from lifecycle.judgement.audit import Head, verify
-from lifecycle.judgement.transitions import millis
-from lifecycle.judgement.audit import start_of
-from lifecycle.usecases.audit import Sealer
+from lifecycle.bootstrap import audit  # what the function loads
+from lifecycle.aws.s3 import FolderObjects
+from lifecycle.aws.dynamodb import DynamoRows
+from lifecycle.aws.metrics import MemorySignals
+from lifecycle.audit.store import Trail
+from lifecycle.audit.chain import Head, verify
+from lifecycle.execution.state_machine import millis
+from lifecycle.audit.chain import start_of
+from lifecycle.audit.sealer import Sealer
 
 MANY = int(sys.argv[1])
 REST = json.dumps({"what": "intent.concluded", "org_id": "a" * 32, "resource": "run", "id": "b" * 32,

@@ -17,10 +17,10 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from cli.local.simulator import Limit
-from lifecycle.judgement.pace import Rate
-from lifecycle.judgement.transitions import Status
-from lifecycle.words.capabilities import Action, Resource
+from lifecycle.domain.capabilities import Action, Resource
+from lifecycle.domain.intent import Status
+from lifecycle.pacing.token_bucket import Rate
+from sandbox.simulator import Limit
 from tests.worlds import World
 
 CALL_SECONDS = 0.08

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle.judgement.plan import Entry, Plan
-from lifecycle.judgement.report import render
+from lifecycle.plans.plan_file import Entry, Plan
+from lifecycle.plans.report import render
 from tests.browser.chromium import Browser, Page, program
 
 type Show = Callable[[Plan, list[Entry]], Page]

@@ -5,12 +5,12 @@ import random
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from lifecycle.judgement.decide import Mode, decide
-from lifecycle.judgement.holds import Holds
-from lifecycle.judgement.plan import Closing, Entry, Heading, Plan, Writer
-from lifecycle.judgement.policy import Policy
-from lifecycle.words.capabilities import Resource, State
-from lifecycle.words.things import Thing
+from lifecycle.domain.capabilities import Resource, State
+from lifecycle.domain.resources import Thing
+from lifecycle.holds.rules import Holds
+from lifecycle.plans.plan_file import Closing, Entry, Heading, Plan, Writer
+from lifecycle.policy.evaluate import Mode, decide
+from lifecycle.policy.policy import Policy
 from tests.builders import NOW, ORG
 
 POLICY = Policy.parse("""

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from lifecycle.judgement.decide import Decision
-from lifecycle.judgement.plan import Entry
-from lifecycle.words.capabilities import Resource
+from lifecycle.domain.capabilities import Resource
+from lifecycle.plans.plan_file import Entry
+from lifecycle.policy.evaluate import Decision
 from tests.browser.chromium import Failed, Page
 from tests.browser.conftest import Show
 from tests.browser.sample import plan, sample

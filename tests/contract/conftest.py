@@ -8,8 +8,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from lifecycle.adapters.ledger import Ledger, Terms
-from lifecycle.adapters.rows import DynamoRows, MemoryRows, Rows
+from lifecycle.aws.dynamodb import DynamoRows, MemoryRows, Rows
+from lifecycle.execution.ledger import Ledger, Terms
 from tests.builders import Clock
 
 REGION = "eu-west-1"

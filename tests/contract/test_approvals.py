@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.adapters.approvals import Approvals
-from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows, Value
-from lifecycle.judgement import approvals as rules
-from lifecycle.judgement.approvals import Request, Stand
-from lifecycle.judgement.transitions import millis
-from lifecycle.words.errors import Code, Rejected, Throttled
+from lifecycle.approvals import rules
+from lifecycle.approvals.rules import Request, Stand
+from lifecycle.approvals.store import Approvals
+from lifecycle.aws.dynamodb import Change, Contention, Key, Row, Rows, Value
+from lifecycle.domain.clock import millis
+from lifecycle.domain.errors import Code, Rejected, Throttled
 from tests.builders import NOW, ORG, Clock
 
 KEEP = timedelta(days=400)

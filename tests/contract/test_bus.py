@@ -6,8 +6,8 @@ import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 
-from lifecycle.adapters.bus import Bus, Detail, EventBridgeBus, MemoryBus
-from lifecycle.words.errors import Code, Retryable
+from lifecycle.aws.eventbridge import Bus, Detail, EventBridgeBus, MemoryBus
+from lifecycle.domain.errors import Code, Retryable
 
 DETAIL: Detail = {"intent_id": "int_1", "status": "done", "dead_lettered": False}
 

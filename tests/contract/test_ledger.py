@@ -9,14 +9,16 @@ from functools import partial
 
 import pytest
 
-from lifecycle.adapters.ledger import Claim, Ended, Hold, HoldKind, LeaseLost, Ledger
-from lifecycle.adapters.rows import Change, DynamoRows, Key, Row, Rows, Value
-from lifecycle.judgement.transitions import Busy, Conflict, Debt, End, IntentRow, Status, as_old_as, millis
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Rejected, Retryable, Throttled
-from lifecycle.words.intents import intent_id
-from lifecycle.words.things import Thing
+from lifecycle.aws.dynamodb import Change, DynamoRows, Key, Row, Rows, Value
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.clock import millis
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Rejected, Retryable, Throttled
+from lifecycle.domain.intent import Debt, End, IntentRow, Status
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.domain.resources import Thing
+from lifecycle.execution.ledger import Claim, Ended, Hold, HoldKind, LeaseLost, Ledger
+from lifecycle.execution.state_machine import Busy, Conflict, as_old_as
 from tests.builders import ID_KEY, NOW, ORG, THING, Clock, command
 from tests.contract.conftest import TABLE, TERMS
 

@@ -13,8 +13,8 @@ from botocore.response import StreamingBody
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
-from lifecycle.adapters.objects import Erasable, FolderObjects, MemoryObjects, Objects, S3Objects
-from lifecycle.words.errors import Code, Rejected, Retryable
+from lifecycle.aws.s3 import Erasable, FolderObjects, MemoryObjects, Objects, S3Objects
+from lifecycle.domain.errors import Code, Rejected, Retryable
 
 BUCKET = "plans-of-a-stack"
 KEY = "plans/0a1b/c0ffee/plan.jsonl"
@@ -390,7 +390,7 @@ class TestVersionsInS3:
         self, aws: boto3.Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         objects = versioned(aws)
-        monkeypatch.setattr("lifecycle.adapters.objects._MOST_AT_ONCE", 2)
+        monkeypatch.setattr("lifecycle.aws.s3._MOST_AT_ONCE", 2)
         objects._client.meta.events.register(  # type: ignore[attr-defined] # boto3's client
             "provide-client-params.s3.ListObjectVersions", lambda params, **_: {**params, "MaxKeys": 2}
         )

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.adapters.pacing import Admission, Pacing
-from lifecycle.adapters.rows import Change, Key, Rows
-from lifecycle.judgement.pace import Rate
-from lifecycle.words.errors import Throttled
+from lifecycle.aws.dynamodb import Change, Key, Rows
+from lifecycle.domain.errors import Throttled
+from lifecycle.pacing.rate_limiter import Admission, Pacing
+from lifecycle.pacing.token_bucket import Rate
 from tests.builders import ORG, Clock
 
 RATE = Rate(per_minute=60, burst=10)

@@ -8,8 +8,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from lifecycle.adapters.queues import MemoryQueue, Message, Queue, SqsQueue, from_record
-from lifecycle.words.errors import Code, Retryable
+from lifecycle.aws.sqs import MemoryQueue, Message, Queue, SqsQueue, from_record
+from lifecycle.domain.errors import Code, Retryable
 from tests.builders import Clock
 
 

@@ -6,8 +6,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from lifecycle.adapters.rows import Change, Contention, DynamoRows, Key, Row, Rows, Value
-from lifecycle.words.errors import Code, Retryable
+from lifecycle.aws.dynamodb import Change, Contention, DynamoRows, Key, Row, Rows, Value
+from lifecycle.domain.errors import Code, Retryable
 from tests.contract.conftest import TABLE
 
 ONE = Key("intent#1", "intent")

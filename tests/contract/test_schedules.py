@@ -10,8 +10,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from lifecycle.adapters.schedules import EventBridgeSchedules, MemorySchedules, Schedules, scheduled
-from lifecycle.words.errors import Code, Retryable
+from lifecycle.aws.scheduler import EventBridgeSchedules, MemorySchedules, Schedules, scheduled
+from lifecycle.domain.errors import Code, Retryable
 from tests.builders import NOW
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from lifecycle.adapters.secrets import ManagedSecrets, MemorySecrets, Secrets, Unusable
-from lifecycle.adapters.tallyfy import Tokens
-from lifecycle.words.errors import Code, Retryable, TokenRefused
+from lifecycle.aws.secrets import ManagedSecrets, MemorySecrets, Secrets, Unusable
+from lifecycle.domain.errors import Code, Retryable, TokenRefused
+from lifecycle.tallyfy.client import Tokens
 from tests.builders import NOW
 
 if TYPE_CHECKING:

@@ -7,20 +7,21 @@ from itertools import batched
 
 import pytest
 
-from lifecycle.adapters.ledger import Claim, Ended, LeaseLost, Ledger
-from lifecycle.adapters.objects import MemoryObjects
-from lifecycle.adapters.pacing import Pacing
-from lifecycle.adapters.rows import Change, Contention, Key, Row, Rows
-from lifecycle.adapters.signals import MemorySignals
-from lifecycle.adapters.trail import KEEP, Trail, entry
-from lifecycle.judgement.audit import Head, Record, What, hour_of, verify
-from lifecycle.judgement.pace import Rate
-from lifecycle.judgement.transitions import End, Status, millis
-from lifecycle.usecases.audit import Sealer
-from lifecycle.words.capabilities import Resource
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Throttled
-from lifecycle.words.intents import intent_id
+from lifecycle.audit.chain import Head, Record, What, hour_of, verify
+from lifecycle.audit.sealer import Sealer
+from lifecycle.audit.store import KEEP, Trail, entry
+from lifecycle.aws.dynamodb import Change, Contention, Key, Row, Rows
+from lifecycle.aws.metrics import MemorySignals
+from lifecycle.aws.s3 import MemoryObjects
+from lifecycle.domain.capabilities import Resource
+from lifecycle.domain.clock import millis
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Throttled
+from lifecycle.domain.intent import End, Status
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.ledger import Claim, Ended, LeaseLost, Ledger
+from lifecycle.pacing.rate_limiter import Pacing
+from lifecycle.pacing.token_bucket import Rate
 from tests.builders import ID_KEY, NOW, ORG, THING, Clock, command
 from tests.contract.conftest import TERMS
 

@@ -4,17 +4,17 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.adapters.ledger import Ledger
-from lifecycle.adapters.queues import MemoryQueue
-from lifecycle.adapters.rows import Change, Key, Rows
-from lifecycle.adapters.schedules import MemorySchedules
-from lifecycle.adapters.signals import MemorySignals, Signal
-from lifecycle.adapters.wakeups import RememberedSchedules, Wakeups
-from lifecycle.judgement.transitions import End, Status
-from lifecycle.usecases.wake import Waking
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code
-from lifecycle.words.intents import intent_id
+from lifecycle.aws.dynamodb import Change, Key, Rows
+from lifecycle.aws.metrics import MemorySignals, Signal
+from lifecycle.aws.scheduler import MemorySchedules
+from lifecycle.aws.sqs import MemoryQueue
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code
+from lifecycle.domain.intent import End, Status
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.ledger import Ledger
+from lifecycle.execution.wakeup_check import Waking
+from lifecycle.execution.wakeups import RememberedSchedules, Wakeups
 from tests.builders import ID_KEY, NOW, ORG, Clock, command
 
 HOUR = timedelta(hours=1)

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import requests
 from standardwebhooks import Webhook
 
-from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Seed, SimulatorClient, SimulatorServer
-from cli.local.stack import ROOT, LocalStack, Person, StackOptions, person_arn
+from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Seed, SimulatorClient, SimulatorServer
+from sandbox.stack import ROOT, LocalStack, Person, StackOptions, person_arn
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HMAC_SECRET = "plain-secret"

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cli.local.simulator import DefaultIds
-from lifecycle.adapters.objects import S3Objects
-from lifecycle.adapters.rows import DynamoRows
-from lifecycle.adapters.trail import Trail
-from lifecycle.judgement.audit import Head, Record, What, hour_of, verify
-from lifecycle.judgement.transitions import millis
+from lifecycle.audit.chain import Head, Record, What, hour_of, verify
+from lifecycle.audit.store import Trail
+from lifecycle.aws.dynamodb import DynamoRows
+from lifecycle.aws.s3 import S3Objects
+from lifecycle.domain.clock import millis
+from sandbox.simulator import DefaultIds
 from tests.e2e.bench import ORG, Bench
 
 pytestmark = pytest.mark.e2e

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from cli.local.simulator import (
+from lifecycle.domain.capabilities import TABLE, Action, Capability, Resource
+from sandbox.simulator import (
     DefaultIds,
     Seed,
     SeedOrganization,
@@ -18,7 +19,6 @@ from cli.local.simulator import (
     SeedTemplate,
     make_id,
 )
-from lifecycle.words.capabilities import TABLE, Action, Capability, Resource
 from tests.e2e.bench import ORG, Bench, signed, until
 
 pytestmark = pytest.mark.e2e

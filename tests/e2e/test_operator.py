@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import requests
 
-from cli.local.simulator import Seed, SeedOrganization, SeedRun, SeedTask, make_id
-from lifecycle.judgement.manifest import Manifest
+from lifecycle.deletion.manifest import Manifest
+from sandbox.simulator import Seed, SeedOrganization, SeedRun, SeedTask, make_id
 from tests.e2e.bench import ORG, Bench
 
 pytestmark = pytest.mark.e2e

@@ -11,9 +11,9 @@ import uuid
 import pytest
 import requests
 
-from cli.local.build import ROOT
-from cli.local.simulator import DefaultIds, Fault, Seed, SeedOrganization, SeedRun, make_id
-from lifecycle.judgement.pace import OUTAGE_THINGS
+from lifecycle.pacing.token_bucket import OUTAGE_THINGS
+from sandbox.build import ROOT
+from sandbox.simulator import DefaultIds, Fault, Seed, SeedOrganization, SeedRun, make_id
 from tests.e2e.bench import ORG, Bench, signed, until
 
 pytestmark = pytest.mark.e2e

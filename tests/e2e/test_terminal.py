@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
-from cli.local.simulator import Seed, SeedOrganization, SeedRun, make_id
-from cli.local.stack import Person
+from sandbox.simulator import Seed, SeedOrganization, SeedRun, make_id
+from sandbox.stack import Person
 from tests.e2e.bench import ORG, Bench, until
 
 pytestmark = pytest.mark.e2e

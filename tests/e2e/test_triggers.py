@@ -16,11 +16,11 @@ from urllib.parse import unquote
 import pytest
 import requests
 
-from cli.local.simulator import DefaultIds, Seed, SeedOrganization, SeedRun, SeedTag, make_id
-from lifecycle.adapters.bus import SOURCE
-from lifecycle.adapters.ledger import HoldKind, Ledger, Terms
-from lifecycle.adapters.rows import DynamoRows
-from lifecycle.words.capabilities import Resource
+from lifecycle.aws.dynamodb import DynamoRows
+from lifecycle.aws.eventbridge import SOURCE
+from lifecycle.domain.capabilities import Resource
+from lifecycle.execution.ledger import HoldKind, Ledger, Terms
+from sandbox.simulator import DefaultIds, Seed, SeedOrganization, SeedRun, SeedTag, make_id
 from tests.e2e.bench import HMAC_SECRET, ORG, Bench, until
 
 pytestmark = pytest.mark.e2e

@@ -24,28 +24,28 @@ import requests
 from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
-from lifecycle.adapters.approvals import Approvals
-from lifecycle.adapters.bus import MemoryBus
-from lifecycle.adapters.ledger import Ledger, Terms
-from lifecycle.adapters.objects import FolderObjects
-from lifecycle.adapters.pacing import Pacing
-from lifecycle.adapters.queues import Later, MemoryQueue, Message, Queue
-from lifecycle.adapters.rows import Change, MemoryRows
-from lifecycle.adapters.secrets import MemorySecrets
-from lifecycle.adapters.signals import MemorySignals
-from lifecycle.adapters.tallyfy import PER_PAGE, HttpTallyfy, Tokens
-from lifecycle.adapters.wakeups import Wakeups
-from lifecycle.judgement.decide import Mode
-from lifecycle.judgement.pace import Rate
-from lifecycle.judgement.people import People
-from lifecycle.judgement.policy import Policy
-from lifecycle.judgement.sources import Sources
-from lifecycle.usecases.applying import Application, Part, Stage, application_key
-from lifecycle.usecases.digest import Digest
-from lifecycle.usecases.outcomes import Outcomes
-from lifecycle.usecases.preflight import Preflight
-from lifecycle.usecases.sweep import Sweep, state_key
-from lifecycle.usecases.wake import Waking
+from lifecycle.approvals.people import People
+from lifecycle.approvals.store import Approvals
+from lifecycle.aws.dynamodb import Change, MemoryRows
+from lifecycle.aws.eventbridge import MemoryBus
+from lifecycle.aws.metrics import MemorySignals
+from lifecycle.aws.s3 import FolderObjects
+from lifecycle.aws.secrets import MemorySecrets
+from lifecycle.aws.sqs import Later, MemoryQueue, Message, Queue
+from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.execution.outcomes import Outcomes
+from lifecycle.execution.wakeup_check import Waking
+from lifecycle.execution.wakeups import Wakeups
+from lifecycle.intake.sources import Sources
+from lifecycle.pacing.rate_limiter import Pacing
+from lifecycle.pacing.token_bucket import Rate
+from lifecycle.plans.executor import Application, Part, Stage, application_key
+from lifecycle.policy.evaluate import Mode
+from lifecycle.policy.policy import Policy
+from lifecycle.sweep.digest import Digest
+from lifecycle.sweep.preflight import Preflight
+from lifecycle.sweep.service import Sweep, state_key
+from lifecycle.tallyfy.client import PER_PAGE, HttpTallyfy, Tokens
 from tests.builders import ID_KEY, NOW, ORG, PREFIX, SOURCES, Clock
 
 POLICY = """

@@ -23,9 +23,9 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from cli.local.simulator import DEFAULT_TOKEN, Fault, LoggedCall, Quirks
-from lifecycle.words.capabilities import TABLE, Action, Capability, Resource, State
-from lifecycle.words.commands import Command
+from lifecycle.domain.capabilities import TABLE, Action, Capability, Resource, State
+from lifecycle.domain.commands import Command
+from sandbox.simulator import DEFAULT_TOKEN, Fault, LoggedCall, Quirks
 from tests.worlds import TIMEOUT, URL, VISIBILITY, Crash, Fuse, Harm, Process, WatchedTransport, When, World, is_open
 
 type Side = Literal["ours", "powertools"]

@@ -5,12 +5,12 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli.local.simulator import Fault
-from lifecycle.judgement.pace import Rate
-from lifecycle.judgement.policy import Policy
-from lifecycle.judgement.transitions import Status
-from lifecycle.usecases.applying import Part
-from lifecycle.words.capabilities import Resource
+from lifecycle.domain.capabilities import Resource
+from lifecycle.domain.intent import Status
+from lifecycle.pacing.token_bucket import Rate
+from lifecycle.plans.executor import Part
+from lifecycle.policy.policy import Policy
+from sandbox.simulator import Fault
 from tests.builders import NOW, ORG
 from tests.worlds import ANY_WRITE, POLICY, Fuse, Night, World
 

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.judgement.decide import Answer, Judged, decide, explain
-from lifecycle.judgement.holds import Holds
-from lifecycle.judgement.policy import Conditions, Doing, Policy, Rule
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.things import Thing
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.resources import Thing
+from lifecycle.holds.rules import Holds
+from lifecycle.policy.evaluate import Answer, Judged, decide, explain
+from lifecycle.policy.policy import Conditions, Doing, Policy, Rule
 
 CASES = 10_000
 THING = "5e" * 16

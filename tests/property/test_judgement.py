@@ -7,29 +7,17 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.adapters.tallyfy import moment, retry_after, thing_from
-from lifecycle.judgement import pace, waiting
-from lifecycle.judgement.guards import Circumstances, Verdict, rule
-from lifecycle.judgement.pace import SECOND, Bucket, Rate
-from lifecycle.judgement.transitions import (
-    OPEN,
-    Claimed,
-    Concluded,
-    Debt,
-    End,
-    IntentRow,
-    ResourceRow,
-    Status,
-    claim,
-    conclude,
-    release,
-    settle,
-)
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.commands import Command, CommandRequest
-from lifecycle.words.errors import Code, Rejected
-from lifecycle.words.intents import intent_id, is_ours
-from lifecycle.words.things import Thing
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.commands import Command, CommandRequest
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.intent import OPEN, Debt, End, IntentRow, Status
+from lifecycle.domain.intent_ids import intent_id, is_ours
+from lifecycle.domain.resources import Thing
+from lifecycle.execution.guards import Circumstances, Verdict, rule
+from lifecycle.execution.state_machine import Claimed, Concluded, ResourceRow, claim, conclude, release, settle
+from lifecycle.pacing import backoff, token_bucket
+from lifecycle.pacing.token_bucket import SECOND, Bucket, Rate
+from lifecycle.tallyfy.client import moment, retry_after, thing_from
 from tests.builders import ID_KEY, NOW, THING, command
 
 MANY = settings(max_examples=500, deadline=None)
@@ -164,15 +152,15 @@ rolls = st.floats(0, 1, exclude_max=True)
 @given(st.integers(-10, 10_000), st.floats(0.001, 600), rolls, seconds)
 def test_every_wait_is_one_that_sqs_accepts(count: int, base: float, roll: float, wait: float) -> None:
     for hidden in (
-        waiting.backoff(count, base=base, roll=roll),
-        waiting.patience(count),
-        waiting.peek(wait, count),
-        waiting.anew(wait, count, base=base, roll=roll),
-        waiting.anew(None, count, base=base, roll=roll),
-        waiting.clamp(wait),
+        backoff.exponential(count, base=base, roll=roll),
+        backoff.human_delay(count),
+        backoff.poll_delay(wait, count),
+        backoff.retry_delay(wait, count, base=base, roll=roll),
+        backoff.retry_delay(None, count, base=base, roll=roll),
+        backoff.clamp(wait),
     ):
         assert isinstance(hidden, int)
-        assert 1 <= hidden <= waiting.LONGEST
+        assert 1 <= hidden <= backoff.LONGEST
 
 
 @SOME
@@ -188,7 +176,7 @@ def test_no_span_of_time_ever_sees_more_calls_than_burst_and_rate_allow(
     granted: list[tuple[int, int]] = []
     for calls, pause in asks:
         now += pause
-        bucket, grant = pace.take(bucket, rate, calls, now)
+        bucket, grant = token_bucket.take(bucket, rate, calls, now)
         assert 0 <= grant.calls <= calls
         assert grant.wait >= 0
         granted.append((now, grant.calls))
@@ -204,11 +192,11 @@ def test_after_a_429_nobody_calls_before_the_time_that_was_named(
     per_minute: int, burst: int, calls: int, wait: float
 ) -> None:
     rate, now = Rate(per_minute, burst), 1_000 * SECOND
-    blocked = pace.block(Bucket(), rate, wait, now)
+    blocked = token_bucket.block(Bucket(), rate, wait, now)
     until = now + int(wait * SECOND)
     if until > now:
-        assert pace.take(blocked, rate, calls, until - 1)[1].calls == 0
-    assert pace.take(blocked, rate, calls, until)[1].calls <= 1
+        assert token_bucket.take(blocked, rate, calls, until - 1)[1].calls == 0
+    assert token_bucket.take(blocked, rate, calls, until)[1].calls <= 1
 
 
 @SOME
@@ -227,40 +215,45 @@ def test_after_a_429_one_call_goes_first_whatever_was_taken_or_comes_back(
     moves = [*moves, (False, 0)]
     for number, (taking, calls) in enumerate(moves):
         if number == min(before, len(moves) - 1):
-            bucket = pace.block(bucket, rate, wait, start)
+            bucket = token_bucket.block(bucket, rate, wait, start)
         if taking:
-            bucket, _ = pace.take(bucket, rate, calls, start)
+            bucket, _ = token_bucket.take(bucket, rate, calls, start)
         else:
-            bucket = pace.give_back(bucket, rate, calls)
-    assert pace.take(bucket, rate, 99, until)[1].calls <= 1
+            bucket = token_bucket.give_back(bucket, rate, calls)
+    assert token_bucket.take(bucket, rate, 99, until)[1].calls <= 1
 
 
 @SOME
-@given(st.integers(1, 6000), st.integers(1, 50), st.lists(st.integers(1, 500), max_size=60), st.sampled_from(pace.Lane))
+@given(
+    st.integers(1, 6000),
+    st.integers(1, 50),
+    st.lists(st.integers(1, 500), max_size=60),
+    st.sampled_from(token_bucket.Lane),
+)
 def test_nobody_is_sent_away_for_longer_than_an_hour(
-    per_minute: int, burst: int, asks: list[int], lane: pace.Lane
+    per_minute: int, burst: int, asks: list[int], lane: token_bucket.Lane
 ) -> None:
     rate, bucket = Rate(per_minute, burst), Bucket()
     for calls in asks:
-        bucket, grant = pace.take(bucket, rate, calls, 1_000 * SECOND, lane)
-        assert 0 <= grant.wait <= pace.LONGEST_LINE / SECOND or grant.calls == calls
+        bucket, grant = token_bucket.take(bucket, rate, calls, 1_000 * SECOND, lane)
+        assert 0 <= grant.wait <= token_bucket.LONGEST_LINE / SECOND or grant.calls == calls
 
 
 @SOME
 @given(st.integers(1, 6000), st.integers(1, 50), st.integers(1, 60))
 def test_the_wait_that_is_told_is_enough_for_one_call(per_minute: int, burst: int, calls: int) -> None:
     rate, now = Rate(per_minute, burst), 1_000 * SECOND
-    bucket = pace.overdraw(Bucket(), rate, calls, now)
-    after, grant = pace.take(bucket, rate, 60, now)
-    assert pace.take(after, rate, 1, now + round(grant.wait * SECOND) + 1)[1].calls == 1
+    bucket = token_bucket.overdraw(Bucket(), rate, calls, now)
+    after, grant = token_bucket.take(bucket, rate, 60, now)
+    assert token_bucket.take(after, rate, 1, now + round(grant.wait * SECOND) + 1)[1].calls == 1
 
 
 @SOME
 @given(st.integers(1, 6000), st.integers(1, 50), st.integers(0, 50))
 def test_what_is_given_back_can_be_taken_again(per_minute: int, burst: int, calls: int) -> None:
     rate, now = Rate(per_minute, burst), 1_000 * SECOND
-    after, grant = pace.take(Bucket(), rate, calls, now)
-    assert pace.take(pace.give_back(after, rate, grant.calls), rate, calls, now)[1].calls == grant.calls
+    after, grant = token_bucket.take(Bucket(), rate, calls, now)
+    assert token_bucket.take(token_bucket.give_back(after, rate, grant.calls), rate, calls, now)[1].calls == grant.calls
 
 
 # --- what Tallyfy says ---
@@ -400,14 +393,14 @@ def test_while_the_breaker_is_open_two_probes_are_never_closer_than_half_of_the_
     rate, now, probes = Rate(6000, 600), 1_000 * SECOND, []
     bucket = Bucket()
     for thing in "abc":
-        bucket = pace.failed(bucket, thing, now, 0.0)
+        bucket = token_bucket.failed(bucket, thing, now, 0.0)
     waiting = False
     for step, seconds, roll in steps:
         now += int(seconds * SECOND)
         if step == "fail" and waiting:
-            bucket, waiting = pace.failed(bucket, "a", now, roll, probe=True), False
+            bucket, waiting = token_bucket.failed(bucket, "a", now, roll, probe=True), False
         else:
-            bucket, grant = pace.take(bucket, rate, 20, now)
+            bucket, grant = token_bucket.take(bucket, rate, 20, now)
             waiting = waiting or grant.calls > 0
             probes += [now] if grant.calls else []
     # It fails with a delay of 30 seconds or more, of which at least half is waited.

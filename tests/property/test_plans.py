@@ -7,12 +7,12 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli.local.simulator.world import Tag
-from lifecycle.judgement.decide import Mode
-from lifecycle.judgement.pace import Rate
-from lifecycle.judgement.policy import Policy
-from lifecycle.judgement.transitions import Status
-from lifecycle.words.capabilities import Action, Resource, capability
+from lifecycle.domain.capabilities import Action, Resource, capability
+from lifecycle.domain.intent import Status
+from lifecycle.pacing.token_bucket import Rate
+from lifecycle.policy.evaluate import Mode
+from lifecycle.policy.policy import Policy
+from sandbox.simulator.world import Tag
 from tests.builders import NOW, ORG
 from tests.worlds import Night, Undertaker, World
 

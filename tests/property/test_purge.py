@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from cli.local.simulator import Fault
-from cli.local.simulator.world import Run, Task, Thread
-from lifecycle.judgement.approvals import Stand
-from lifecycle.judgement.transitions import Status, millis
-from lifecycle.usecases.export import verify
-from lifecycle.words.capabilities import ORDINARY, Action, Resource, State
-from lifecycle.words.errors import LifecycleError
+from lifecycle.approvals.rules import Stand
+from lifecycle.deletion.exporter import verify
+from lifecycle.domain.capabilities import ORDINARY, Action, Resource, State
+from lifecycle.domain.clock import millis
+from lifecycle.domain.errors import LifecycleError
+from lifecycle.domain.intent import Status
+from sandbox.simulator import Fault
+from sandbox.simulator.world import Run, Task, Thread
 from tests.builders import ORG
 from tests.worlds import ANY_STEP, Fuse, Press, Undertaker, operate
 

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from lifecycle.judgement.http import Request, problem
-from lifecycle.words.errors import LifecycleError
+from lifecycle.aws.api_gateway import Request, problem
+from lifecycle.domain.errors import LifecycleError
 from tests.builders import (
     EVENTS,
     ORG,

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.judgement.signatures import Accepted, Refused, Signature, described, standard
+from lifecycle.intake.signatures import Accepted, Refused, Signature, described, standard
 from tests.builders import NOW, SHARED, WHSEC, hmac_headers, request, standard_headers
 
 AT = NOW.timestamp()

@@ -14,9 +14,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext as RealContext
 
 from functions.status import app as status
 from functions.webhook import app as webhook
-from lifecycle.judgement.http import MOST_BYTES
-from lifecycle.wiring.observability import signals
-from lifecycle.words.intents import intent_id
+from lifecycle.aws.api_gateway import MOST_BYTES
+from lifecycle.bootstrap.observability import signals
+from lifecycle.domain.intent_ids import intent_id
 from tests.builders import (
     ID_KEY,
     ORG,

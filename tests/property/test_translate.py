@@ -6,7 +6,8 @@ from contextlib import suppress
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lifecycle.judgement.translate import (
+from lifecycle.domain.commands import CommandRequest
+from lifecycle.intake.mapping import (
     MOST_COMMANDS,
     CommandRule,
     Untranslatable,
@@ -15,7 +16,6 @@ from lifecycle.judgement.translate import (
     translate,
     wanted,
 )
-from lifecycle.words.commands import CommandRequest
 from tests.builders import ORG, THING
 
 LINK = f"https://go.tallyfy.com/{ORG}/process/{THING}"

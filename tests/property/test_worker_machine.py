@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from cli.local.simulator import Fault, Quirks
-from lifecycle.judgement.transitions import DEAD, OPEN, Order, Status, millis, order, place
-from lifecycle.words.capabilities import Action, Resource, State, capability
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Rejected, Retryable
+from lifecycle.domain.capabilities import Action, Resource, State, capability
+from lifecycle.domain.clock import millis
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Rejected, Retryable
+from lifecycle.domain.intent import DEAD, OPEN, Status
+from lifecycle.execution.state_machine import Order, order, place
+from sandbox.simulator import Fault, Quirks
 from tests.builders import ORG
 from tests.worlds import AWS_POINTS, LEASE, POINTS, TIMEOUT, World, operate
 

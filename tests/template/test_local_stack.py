@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.local.build import Build, LocalStackError, Tools, check_operators_files, run_sam, sam_environment, tail
-from cli.local.stack import LocalStack, StackOptions, StackState, _routes, person_arn
-from lifecycle.judgement.people import People
+from lifecycle.approvals.people import People
+from sandbox.build import Build, LocalStackError, Tools, check_operators_files, run_sam, sam_environment, tail
+from sandbox.stack import LocalStack, StackOptions, StackState, _routes, person_arn
 from tests.template.support import ORGANIZATION, ROOT, Template
 
 OPTIONS = StackOptions(tallyfy_base_url="http://127.0.0.1:1/api", organization_ids=(ORGANIZATION,))

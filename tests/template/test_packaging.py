@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.local.build import Build, Tools
+from sandbox.build import Build, Tools
 from tests.template.support import FUNCTIONS, Json, Template, load, target
 
 MEBIBYTE = 1024 * 1024
@@ -184,7 +184,7 @@ def test_the_configuration_is_there_to_read(build: Build, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["page.html", "page.css", "page.js"])
 def test_the_parts_of_the_report_travel_with_the_package(build: Build, name: str) -> None:
-    part = build.directory / "LifecycleLayer" / "python" / "lifecycle" / "judgement" / "report" / name
+    part = build.directory / "LifecycleLayer" / "python" / "lifecycle" / "plans" / "report" / name
     assert part.stat().st_size > 0
 
 

@@ -9,25 +9,16 @@ from functools import partial
 
 import pytest
 
-from lifecycle.adapters import approval_keys
-from lifecycle.adapters.bus import SOURCE, MemoryBus
-from lifecycle.adapters.ledger import Ledger, Terms
-from lifecycle.adapters.queues import MemoryQueue, Message
-from lifecycle.adapters.records import MOST_FILE_BYTES
-from lifecycle.adapters.rows import MemoryRows
-from lifecycle.adapters.signals import Measure, MemorySignals, Signal
-from lifecycle.adapters.trail import KEEP, entry
-from lifecycle.judgement.approvals import Notice
-from lifecycle.judgement.audit import Record, What
-from lifecycle.judgement.failures import Attention, attention
-from lifecycle.judgement.sources import Sources
-from lifecycle.usecases.audit import LEASE, PATIENCE
-from lifecycle.usecases.digest import Digest
-from lifecycle.usecases.outcomes import Outcomes
-from lifecycle.usecases.safeguards import announce_request
-from lifecycle.usecases.sweep import Errand
-from lifecycle.wiring.batch import MESSAGE_AGE
-from lifecycle.wiring.settings import (
+from lifecycle.approvals.rules import Notice
+from lifecycle.audit.chain import Record, What
+from lifecycle.audit.sealer import LEASE, PATIENCE
+from lifecycle.audit.store import KEEP, entry
+from lifecycle.aws import table_keys
+from lifecycle.aws.dynamodb import MemoryRows
+from lifecycle.aws.eventbridge import SOURCE, MemoryBus
+from lifecycle.aws.metrics import Measure, MemorySignals, Signal
+from lifecycle.aws.sqs import MemoryQueue, Message
+from lifecycle.bootstrap.settings import (
     AuditSettings,
     ChatSettings,
     IntakeSettings,
@@ -38,7 +29,16 @@ from lifecycle.wiring.settings import (
     SweepSettings,
     WorkerSettings,
 )
-from lifecycle.words.errors import Code, Poison
+from lifecycle.bootstrap.sqs_batch import MESSAGE_AGE
+from lifecycle.deletion.safeguards import announce_request
+from lifecycle.domain.errors import Code, Poison
+from lifecycle.domain.failures import Attention, attention
+from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.execution.outcomes import Outcomes
+from lifecycle.intake.sources import Sources
+from lifecycle.sweep.digest import Digest
+from lifecycle.sweep.service import Errand
+from lifecycle.tallyfy.export_reader import MOST_FILE_BYTES
 from tests.builders import wanted
 from tests.template.support import FUNCTIONS, ORGANIZATION, ROOT, Json, Template, load, many, target
 
@@ -661,7 +661,7 @@ class TestRights:
     def test_votes_are_written_only_by_what_speaks_for_people(self, template: Template, function: str) -> None:
         """Whoever asks for approvals or carries out deletes could otherwise approve its own."""
         writes = keys(template, function).get("dynamodb:PutItem", set())
-        rows = {"request": approval_keys.request(ORGANIZATION, "7"), "vote": approval_keys.vote(ORGANIZATION, "7")}
+        rows = {"request": table_keys.request(ORGANIZATION, "7"), "vote": table_keys.vote(ORGANIZATION, "7")}
         reached = {kind for kind, key in rows.items() if any(fnmatchcase(key.pk, pattern) for pattern in writes)}
         asks = {"request"} if function in {*TAKES_APPROVALS, "PurgeFunction", "SweepFunction"} else set()
         assert reached == asks | ({"vote"} if function in TAKES_APPROVALS else set())

@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lifecycle.adapters.tallyfy import moment, thing_from
-from lifecycle.judgement.decide import Mode, decide
-from lifecycle.judgement.holds import Holds
-from lifecycle.judgement.policy import Policy
-from lifecycle.wiring.settings import SweepSettings
-from lifecycle.words.capabilities import ORDINARY, PERMANENT, Action, Resource, State
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.bootstrap.settings import SweepSettings
+from lifecycle.domain.capabilities import ORDINARY, PERMANENT, Action, Resource, State
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.holds.rules import Holds
+from lifecycle.policy.evaluate import Mode, decide
+from lifecycle.policy.policy import Policy
+from lifecycle.tallyfy.client import moment, thing_from
 from tests.builders import NOW, ORG, THING
 from tests.worlds import Night, Undertaker, World
 

@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lifecycle.judgement.approvals import About, Request, Stand, approve, name, refuse, unapprove, withdraw
-from lifecycle.judgement.people import People
-from lifecycle.judgement.transitions import millis
-from lifecycle.usecases.safeguards import what_would_go
-from lifecycle.words.capabilities import Resource, State, capability
-from lifecycle.words.errors import Code, Rejected
-from lifecycle.words.intents import intent_id
-from lifecycle.words.things import Thing
+from lifecycle.approvals.people import People
+from lifecycle.approvals.rules import About, Request, Stand, approve, name, refuse, unapprove, withdraw
+from lifecycle.deletion.safeguards import what_would_go
+from lifecycle.domain.capabilities import Resource, State, capability
+from lifecycle.domain.clock import millis
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.domain.resources import Thing
 from tests.builders import ID_KEY, NOW, ORG, THING, command
 from tests.worlds import PEOPLE
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 
-from lifecycle.judgement.audit import (
+from lifecycle.audit.chain import (
     NOTHING,
     Head,
     Heading,
@@ -26,7 +26,8 @@ from lifecycle.judgement.audit import (
     start_of,
     verify,
 )
-from lifecycle.judgement.transitions import IntentRow, Status, millis
+from lifecycle.domain.clock import millis
+from lifecycle.domain.intent import IntentRow, Status
 from tests.builders import NOW, ORG, THING
 
 HOUR = timedelta(hours=1)

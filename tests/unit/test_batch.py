@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.adapters.queues import Later, Message
-from lifecycle.wiring.batch import MESSAGE_AGE, each
-from lifecycle.words.errors import Code, Retryable
+from lifecycle.aws.sqs import Later, Message
+from lifecycle.bootstrap.sqs_batch import MESSAGE_AGE, each
+from lifecycle.domain.errors import Code, Retryable
 from tests.builders import NOW
 
 
@@ -65,7 +65,7 @@ def test_each_receive_tells_the_seconds_since_the_message_was_first_sent(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What the age alarms read, however often the message was received: SQS's own metric stops at three."""
-    monkeypatch.setattr("lifecycle.wiring.batch.now", lambda: NOW)
+    monkeypatch.setattr("lifecycle.bootstrap.sqs_batch.now", lambda: NOW)
     event = handed_over("waits", "newer")
     sent = int((NOW - timedelta(hours=13)).timestamp() * 1000)
     event["Records"][0]["attributes"] = {"SentTimestamp": str(sent), "ApproximateReceiveCount": "40"}  # type: ignore[index]

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.judgement.belts import grows, over_caps
-from lifecycle.judgement.plan import RuleTotals, Totals
-from lifecycle.judgement.policy import Policy
+from lifecycle.plans.limits import grows, over_caps
+from lifecycle.plans.plan_file import RuleTotals, Totals
+from lifecycle.policy.policy import Policy
 
 PLAN = "The plan would act on"
 

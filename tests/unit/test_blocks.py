@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.judgement.approvals import About, Request
-from lifecycle.judgement.blocks import MOST_CHARACTERS, MOST_TEXT, Block, Message, result, waiting
-from lifecycle.judgement.transitions import millis
+from lifecycle.approvals.rules import About, Request
+from lifecycle.chat.slack.blocks import MOST_CHARACTERS, MOST_TEXT, Block, Message, result, waiting
+from lifecycle.domain.clock import millis
 from tests.builders import NOW, ORG, THING, wanted
 
 AT = millis(NOW)

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from lifecycle.words.capabilities import (
+from lifecycle.domain.capabilities import (
     ORDINARY,
     PERMANENT,
     TABLE,
@@ -14,7 +14,7 @@ from lifecycle.words.capabilities import (
     State,
     capability,
 )
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.domain.errors import Code, Rejected
 from tests.builders import ORG, THING
 
 # Written down from the documentation of Tallyfy's API, not from our table.

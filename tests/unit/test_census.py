@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lifecycle.judgement.census import MOST_READINGS, Asked, Census, lists_of
-from lifecycle.judgement.policy import Policy
-from lifecycle.words.capabilities import Resource, State
-from lifecycle.words.things import Thing
+from lifecycle.domain.capabilities import Resource, State
+from lifecycle.domain.resources import Thing
+from lifecycle.plans.pagination_check import MOST_READINGS, Asked, Census, lists_of
+from lifecycle.policy.policy import Policy
 from tests.builders import NOW
 
 SECOND = timedelta(seconds=1)

@@ -7,9 +7,9 @@ from typing import Literal
 import pytest
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from lifecycle.words.capabilities import Action, Resource
-from lifecycle.words.commands import Command, CommandRequest, Expect
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.domain.capabilities import Action, Resource
+from lifecycle.domain.commands import Command, CommandRequest, Expect
+from lifecycle.domain.errors import Code, Rejected
 from tests.builders import THING, body, command
 
 UNSAFE_IDS = {

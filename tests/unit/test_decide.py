@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from lifecycle.judgement.decide import Answer, Check, Decision, decide, explain, whole_days
-from lifecycle.judgement.holds import Holds
-from lifecycle.judgement.policy import Policy
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.things import Thing
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.resources import Thing
+from lifecycle.holds.rules import Holds
+from lifecycle.policy.evaluate import Answer, Check, Decision, decide, explain, whole_days
+from lifecycle.policy.policy import Policy
 from tests.builders import NOW, THING
 
 TEMPLATE = "7e" * 16

@@ -11,9 +11,6 @@ from typing import cast
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext as RealContext
 
-from cli.local.running import GITHUB_RUN, JIRA_RUN, SEED, SLACK_RUN
-from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, default_seed
-from cli.local.simulator.world import Tag
 from functions.chat import app as chat_function
 from functions.event import app as event_function
 from functions.purge import app as purge
@@ -21,12 +18,15 @@ from functions.status import app as status
 from functions.sweep import app as sweep_function
 from functions.webhook import app as webhook
 from functions.worker import app as worker
-from lifecycle.adapters.queues import from_record
-from lifecycle.judgement.slack import Press
-from lifecycle.usecases.execute import Worker
-from lifecycle.wiring.observability import signals
-from lifecycle.words.capabilities import ORDINARY, PERMANENT, TABLE, Capability
-from lifecycle.words.commands import Command
+from lifecycle.aws.sqs import from_record
+from lifecycle.bootstrap.observability import signals
+from lifecycle.chat.slack.requests import Press
+from lifecycle.domain.capabilities import ORDINARY, PERMANENT, TABLE, Capability
+from lifecycle.domain.commands import Command
+from lifecycle.execution.worker import Worker
+from sandbox.running import GITHUB_RUN, JIRA_RUN, SEED, SLACK_RUN
+from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, default_seed
+from sandbox.simulator.world import Tag
 from tests.builders import (
     CONFIG,
     EVENTS,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lifecycle.judgement.failures import Attention, attention
-from lifecycle.words.errors import Code
+from lifecycle.domain.errors import Code
+from lifecycle.domain.failures import Attention, attention
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,15 @@ from typing import override
 
 import pytest
 
-from lifecycle.adapters.bus import SOURCE as OURS
-from lifecycle.adapters.ledger import Claim
-from lifecycle.adapters.queues import MemoryQueue
-from lifecycle.adapters.signals import Signal
-from lifecycle.judgement.http import Request, problem
-from lifecycle.judgement.transitions import Status
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Rejected, Retryable
+from lifecycle.aws.api_gateway import Request, problem
+from lifecycle.aws.eventbridge import SOURCE as OURS
+from lifecycle.aws.metrics import Signal
+from lifecycle.aws.sqs import MemoryQueue
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Rejected, Retryable
+from lifecycle.domain.intent import Status
+from lifecycle.execution.ledger import Claim
 from tests.builders import (
     NOW,
     ORG,

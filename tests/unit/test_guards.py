@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lifecycle.judgement.guards import Circumstances, Undone, Verdict, rule
-from lifecycle.words.capabilities import Resource, State
-from lifecycle.words.errors import Code
-from lifecycle.words.things import Thing
+from lifecycle.domain.capabilities import Resource, State
+from lifecycle.domain.errors import Code
+from lifecycle.domain.resources import Thing
+from lifecycle.execution.guards import Circumstances, Undone, Verdict, rule
 from tests.builders import NOW, THING, command
 
 MONTH = timedelta(days=30)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from lifecycle.judgement.holds import Holds, keys_of
-from lifecycle.words.capabilities import Resource, State
-from lifecycle.words.things import Thing
+from lifecycle.domain.capabilities import Resource, State
+from lifecycle.domain.resources import Thing
+from lifecycle.holds.rules import Holds, keys_of
 from tests.builders import THING
 
 TEMPLATE = "7e" * 16

@@ -6,8 +6,8 @@ from http import HTTPStatus
 
 import pytest
 
-from lifecycle.judgement.http import MOST_BYTES, Request, answer, problem
-from lifecycle.words.errors import Code, LifecycleError, Rejected, Retryable
+from lifecycle.aws.api_gateway import MOST_BYTES, Request, answer, problem
+from lifecycle.domain.errors import Code, LifecycleError, Rejected, Retryable
 
 CLIENT_ERRORS = {
     Code.INVALID: 400,

@@ -7,18 +7,18 @@ from typing import override
 
 import pytest
 
-from lifecycle.adapters.ledger import Claim
-from lifecycle.adapters.queues import MemoryQueue
-from lifecycle.adapters.rows import Change, Key
-from lifecycle.adapters.secrets import MemorySecrets
-from lifecycle.adapters.signals import Signal
-from lifecycle.judgement.http import problem
-from lifecycle.judgement.sources import Sources
-from lifecycle.judgement.transitions import Status
-from lifecycle.words.capabilities import TABLE, Capability
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, LifecycleError, Rejected, Retryable
-from lifecycle.words.intents import intent_id, is_ours
+from lifecycle.aws.api_gateway import problem
+from lifecycle.aws.dynamodb import Change, Key
+from lifecycle.aws.metrics import Signal
+from lifecycle.aws.secrets import MemorySecrets
+from lifecycle.aws.sqs import MemoryQueue
+from lifecycle.domain.capabilities import TABLE, Capability
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, LifecycleError, Rejected, Retryable
+from lifecycle.domain.intent import Status
+from lifecycle.domain.intent_ids import intent_id, is_ours
+from lifecycle.execution.ledger import Claim
+from lifecycle.intake.sources import Sources
 from tests.builders import (
     ID_KEY,
     NOW,

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 
-from lifecycle.words.intents import INTENT_PATTERN, intent_id, is_ours
+from lifecycle.domain.intent_ids import INTENT_PATTERN, intent_id, is_ours
 from tests.builders import ID_KEY
 
 NAME = intent_id(ID_KEY, "operator", "delivery-1")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lifecycle.judgement.manifest import Manifest, Part, compare
-from lifecycle.words.capabilities import Resource
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.deletion.manifest import Manifest, Part, compare
+from lifecycle.domain.capabilities import Resource
+from lifecycle.domain.errors import Code, Rejected
 from tests.builders import NOW, ORG, THING
 
 FILE = f"files/{'0a' * 16}"

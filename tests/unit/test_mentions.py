@@ -1,9 +1,9 @@
 """Names in a policy that nothing carries are told: they are often slips of the pen."""
 
-from lifecycle.judgement.mentions import Mentions
-from lifecycle.judgement.policy import Policy
-from lifecycle.words.capabilities import Resource, State
-from lifecycle.words.things import Thing
+from lifecycle.domain.capabilities import Resource, State
+from lifecycle.domain.resources import Thing
+from lifecycle.policy.policy import Policy
+from lifecycle.policy.unmatched_names import Mentions
 from tests.builders import THING
 
 TEMPLATE = "7e" * 16

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle.judgement.pace import (
+from lifecycle.pacing.token_bucket import (
     LONGEST_LINE,
     SECOND,
     Bucket,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from lifecycle.judgement.people import People
-from lifecycle.words.capabilities import TABLE
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.approvals.people import People
+from lifecycle.domain.capabilities import TABLE
+from lifecycle.domain.errors import Code, Rejected
 from tests.builders import CONFIG, ORG
 
 ADA = '[people.ada]\nslack = "T012ABCDE/U034FGHIJ"\nmay = ["run.archive"]\n'

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lifecycle.judgement.decide import Decision, Mode, decide
-from lifecycle.judgement.holds import Holds
-from lifecycle.judgement.plan import (
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.resources import Thing
+from lifecycle.holds.rules import Holds
+from lifecycle.plans.plan_file import (
     AGES,
     AgeBar,
     Closing,
@@ -28,9 +29,8 @@ from lifecycle.judgement.plan import (
     fact_line,
     heading_of,
 )
-from lifecycle.judgement.policy import Policy
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.things import Thing
+from lifecycle.policy.evaluate import Decision, Mode, decide
+from lifecycle.policy.policy import Policy
 from tests.builders import NOW, ORG, THING
 
 KEPT = Decision(None, "too young", "It is too young.")

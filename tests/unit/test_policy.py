@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lifecycle.judgement.policy import Caps, Conditions, Doing, PlanCaps, Policy
-from lifecycle.words.capabilities import Action, Resource, State, capability
-from lifecycle.words.errors import Code, Rejected
-from lifecycle.words.things import STATUSES
+from lifecycle.domain.capabilities import Action, Resource, State, capability
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.resources import STATUSES
+from lifecycle.policy.policy import Caps, Conditions, Doing, PlanCaps, Policy
 from tests.builders import CONFIG, THING
 
 SHIPPED = (CONFIG / "policy.toml").read_text(encoding="utf-8")

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.judgement.policy import Policy
-from lifecycle.judgement.preflight import Account, Finding, Mark, closed, needed, of_account, of_policy, of_token
-from lifecycle.judgement.sources import Sources
+from lifecycle.intake.sources import Sources
+from lifecycle.policy.policy import Policy
+from lifecycle.sweep.preflight_rules import Account, Finding, Mark, closed, needed, of_account, of_policy, of_token
 from tests.builders import CONFIG, NOW, ORG
 
 YES, NOTE, NO = Mark.YES, Mark.NOTE, Mark.NO

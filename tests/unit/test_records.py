@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import requests
 
-from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Fault, Quirks, Simulator, crowd, long_run, make_id
-from cli.local.simulator.messages import Answer
-from lifecycle.adapters import bodies
-from lifecycle.adapters import records as adapter
-from lifecycle.adapters.records import HttpRecords, Patient
-from lifecycle.adapters.tallyfy import DoesNotAddUp
-from lifecycle.words.errors import Code, Rejected, Retryable, Throttled, TokenRefused
+from lifecycle.domain.errors import Code, Rejected, Retryable, Throttled, TokenRefused
+from lifecycle.tallyfy import bodies
+from lifecycle.tallyfy import export_reader as adapter
+from lifecycle.tallyfy.client import DoesNotAddUp
+from lifecycle.tallyfy.export_reader import HttpRecords, Patient
+from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Fault, Quirks, Simulator, crowd, long_run, make_id
+from sandbox.simulator.messages import Answer
 from tests.builders import NOW, ORG, Clock
 from tests.tallyfy_stand import CannedStand, SimulatorStand, Stand, answered, page
 

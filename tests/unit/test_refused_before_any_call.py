@@ -5,9 +5,9 @@ from itertools import product
 
 import pytest
 
-from cli.local.simulator import default_seed
-from lifecycle.words.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource
-from lifecycle.words.errors import LifecycleError
+from lifecycle.domain.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource
+from lifecycle.domain.errors import LifecycleError
+from sandbox.simulator import default_seed
 from tests.builders import THING, Clock, Entrance, bodies, body, command
 from tests.unit.test_commands import UNSAFE_IDS
 from tests.worlds import World

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from lifecycle.adapters.approvals import Approvals
-from lifecycle.adapters.rows import Change, Key, Row
-from lifecycle.judgement.transitions import OPEN, Status
-from lifecycle.usecases.lookup import Lookup
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.errors import Code, Throttled
+from lifecycle.approvals.store import Approvals
+from lifecycle.aws.dynamodb import Change, Key, Row
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.errors import Code, Throttled
+from lifecycle.domain.intent import OPEN, Status
+from lifecycle.execution.status import Lookup
 from tests.builders import ID_KEY, NOW, ORG
 from tests.worlds import TERMS, Night, World
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from lifecycle.judgement.decide import Decision, Mode
-from lifecycle.judgement.plan import Entry, Plan
-from lifecycle.judgement.report import MOST_ROWS, render
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.things import Thing
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.resources import Thing
+from lifecycle.plans.plan_file import Entry, Plan
+from lifecycle.plans.report import MOST_ROWS, render
+from lifecycle.policy.evaluate import Decision, Mode
 from tests.browser.sample import entry, plan, sample, things
 from tests.builders import ORG
 

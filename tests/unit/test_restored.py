@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.judgement.restored import Newest, by_a_person
-from lifecycle.judgement.transitions import millis
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.things import Thing
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.clock import millis
+from lifecycle.domain.resources import Thing
+from lifecycle.execution.restored_by_person import Newest, by_a_person
 
 THEN = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 INTENT = f"int_{'0' * 48}"

@@ -7,9 +7,9 @@ import hmac
 import pytest
 from pydantic import ValidationError
 
-from lifecycle.judgement.signatures import Accepted, Refused, Signature, described, shared
-from lifecycle.judgement.slack import SIGNATURE as SLACK
-from lifecycle.judgement.sources import Sources
+from lifecycle.chat.slack.requests import SIGNATURE as SLACK
+from lifecycle.intake.signatures import Accepted, Refused, Signature, described, shared
+from lifecycle.intake.sources import Sources
 from tests.builders import (
     CONFIG,
     DOMAIN,

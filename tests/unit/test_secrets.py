@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from lifecycle.adapters.secrets import MemorySecrets, signing_secrets, token_in
-from lifecycle.words.errors import Code, Retryable
+from lifecycle.aws.secrets import MemorySecrets, signing_secrets, token_in
+from lifecycle.domain.errors import Code, Retryable
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,7 @@
 
 import pytest
 
-from lifecycle.judgement.decide import Mode
-from lifecycle.wiring.settings import (
+from lifecycle.bootstrap.settings import (
     AuditSettings,
     ChatSettings,
     IntakeSettings,
@@ -14,7 +13,8 @@ from lifecycle.wiring.settings import (
     SweepSettings,
     WorkerSettings,
 )
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.policy.evaluate import Mode
 from tests.builders import ORG
 
 OTHER = "1b" * 16

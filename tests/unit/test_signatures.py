@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from lifecycle.judgement import signatures
-from lifecycle.judgement.signatures import Accepted, Refused, Signature, described
-from lifecycle.judgement.signatures import standard as standard_webhooks
+from lifecycle.intake import signatures
+from lifecycle.intake.signatures import Accepted, Refused, Signature, described
+from lifecycle.intake.signatures import standard as standard_webhooks
 from tests.builders import NOW, SHARED, WHSEC, hmac_headers, request, standard_headers
 
 AT = NOW.timestamp()

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.judgement.slack import Ask, Meant, Press, Slash, StatusOf, UndoOf, Waiting, understand, way_back
-from lifecycle.words.capabilities import Action, Resource
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.chat.slack.requests import Ask, Meant, Press, Slash, StatusOf, UndoOf, Waiting, understand, way_back
+from lifecycle.domain.capabilities import Action, Resource
+from lifecycle.domain.errors import Code, Rejected
 from tests.builders import ORG, THING, pressed, slash
 
 LINK = f"https://go.tallyfy.com/{ORG}/process/{THING}"

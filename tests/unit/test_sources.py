@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle.adapters import bus
-from lifecycle.judgement.signatures import Scheme
-from lifecycle.judgement.sources import LONGEST_DELAY, OWN_EVENTS, Sources
-from lifecycle.words.capabilities import TABLE, Action, Resource, capability
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.aws import eventbridge
+from lifecycle.domain.capabilities import TABLE, Action, Resource, capability
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.events import OWN_EVENTS
+from lifecycle.intake.signatures import Scheme
+from lifecycle.intake.sources import LONGEST_DELAY, Sources
 from tests.builders import ORG
 
 SHIPPED = Path(str(files("lifecycle"))).parents[2] / "layers" / "config" / "sources.toml"
@@ -167,7 +168,7 @@ def test_a_name_under_which_we_ask_ourselves_is_no_source(name: str) -> None:
 
 
 def test_our_own_events_have_the_name_that_no_source_may_take() -> None:
-    assert OWN_EVENTS == bus.SOURCE
+    assert OWN_EVENTS == eventbridge.SOURCE
 
 
 def test_the_shipped_sources_give_commands_the_rights_they_need() -> None:

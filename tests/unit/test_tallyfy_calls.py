@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from cli.local.simulator import DEFAULT_TOKEN, Fault
-from cli.local.simulator.messages import Answer
-from lifecycle.adapters.secrets import MemorySecrets
-from lifecycle.adapters.tallyfy import Tokens, moment, pooled_session, retry_after, thing_from
-from lifecycle.judgement.urls import checked_base_url
-from lifecycle.words.capabilities import Action, Resource, State, capability
-from lifecycle.words.errors import Code, Rejected, Retryable, Throttled, TokenRefused
+from lifecycle.aws.secrets import MemorySecrets
+from lifecycle.domain.capabilities import Action, Resource, State, capability
+from lifecycle.domain.errors import Code, Rejected, Retryable, Throttled, TokenRefused
+from lifecycle.domain.urls import checked_base_url
+from lifecycle.tallyfy.client import Tokens, moment, pooled_session, retry_after, thing_from
+from sandbox.simulator import DEFAULT_TOKEN, Fault
+from sandbox.simulator.messages import Answer
 from tests.builders import NOW, PREFIX, THING
 from tests.tallyfy_stand import ORG, CannedStand, SimulatorStand, answered
 

@@ -3,12 +3,12 @@
 import pytest
 import requests
 
-from cli.local.simulator import DefaultIds, Fault, Simulator, crowd, make_id
-from cli.local.simulator.messages import Answer
-from cli.local.simulator.world import Run, Task, Template
-from lifecycle.words.capabilities import Resource, State
-from lifecycle.words.errors import Ambiguous, Code, Rejected, Retryable, Throttled
-from lifecycle.words.things import Thing
+from lifecycle.domain.capabilities import Resource, State
+from lifecycle.domain.errors import Ambiguous, Code, Rejected, Retryable, Throttled
+from lifecycle.domain.resources import Thing
+from sandbox.simulator import DefaultIds, Fault, Simulator, crowd, make_id
+from sandbox.simulator.messages import Answer
+from sandbox.simulator.world import Run, Task, Template
 from tests.builders import NOW, THING, Clock
 from tests.tallyfy_stand import ORG, CannedStand, SimulatorStand, answered, page
 

@@ -5,11 +5,11 @@ import json
 import pytest
 import requests
 
-from cli.local.simulator import STANDARD_TOKEN, DefaultIds, Fault, Quirks
-from cli.local.simulator.messages import Answer
-from lifecycle.adapters.tallyfy import Receipt
-from lifecycle.words.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource, capability
-from lifecycle.words.errors import Ambiguous, Code, LifecycleError, Rejected, Throttled
+from lifecycle.domain.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource, capability
+from lifecycle.domain.errors import Ambiguous, Code, LifecycleError, Rejected, Throttled
+from lifecycle.tallyfy.client import Receipt
+from sandbox.simulator import STANDARD_TOKEN, DefaultIds, Fault, Quirks
+from sandbox.simulator.messages import Answer
 from tests.builders import THING
 from tests.tallyfy_stand import ORG, CannedStand, SimulatorStand, answered, page
 

@@ -5,33 +5,29 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.judgement.transitions import (
+from lifecycle.domain.clock import millis
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code
+from lifecycle.domain.intent import DEAD, Debt, End, IntentRow, Status
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.state_machine import (
     CLOCKS_DIFFER,
-    DEAD,
     Busy,
     Claim,
     Claimed,
     Concluded,
     Conflict,
-    Debt,
-    End,
-    IntentRow,
     ResourceRow,
-    Status,
     accepted,
     claim,
     conclude,
     fail,
     give_up,
     mark,
-    millis,
     release,
     settle,
     stop,
 )
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code
-from lifecycle.words.intents import intent_id
 from tests.builders import ID_KEY, NOW, command
 
 COMMAND = command()

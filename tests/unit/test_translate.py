@@ -5,7 +5,10 @@ import tomllib
 
 import pytest
 
-from lifecycle.judgement.translate import (
+from lifecycle.domain.capabilities import Action, Resource
+from lifecycle.domain.commands import CommandRequest, Expect, Find
+from lifecycle.domain.errors import Code
+from lifecycle.intake.mapping import (
     MOST_COMMANDS,
     CommandRule,
     Translated,
@@ -15,9 +18,6 @@ from lifecycle.judgement.translate import (
     translate,
     wanted,
 )
-from lifecycle.words.capabilities import Action, Resource
-from lifecycle.words.commands import CommandRequest, Expect, Find
-from lifecycle.words.errors import Code
 from tests.builders import ORG, THING
 
 OTHER = "6f" * 16

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle.judgement.urls import loopback_origin
+from lifecycle.domain.urls import loopback_origin
 
 
 @pytest.mark.parametrize(

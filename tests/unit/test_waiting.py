@@ -2,7 +2,16 @@
 
 import pytest
 
-from lifecycle.judgement.waiting import LONGEST, MOST_RECEIVES, anew, backoff, clamp, outage, patience, peek
+from lifecycle.pacing.backoff import (
+    LONGEST,
+    MOST_RECEIVES,
+    clamp,
+    exponential,
+    human_delay,
+    outage_delay,
+    poll_delay,
+    retry_delay,
+)
 
 
 @pytest.mark.parametrize(
@@ -10,24 +19,24 @@ from lifecycle.judgement.waiting import LONGEST, MOST_RECEIVES, anew, backoff, c
     [(1, 15, 30), (2, 30, 60), (3, 60, 120), (5, 240, 480), (6, 450, 900), (100, 450, 900), (0, 15, 30), (-5, 15, 30)],
 )
 def test_backoff_doubles_up_to_a_quarter_of_an_hour(attempts: int, least: int, most: int) -> None:
-    assert backoff(attempts, base=30, roll=0) == least
-    assert most - 1 <= backoff(attempts, base=30, roll=0.999999) <= most
+    assert exponential(attempts, base=30, roll=0) == least
+    assert most - 1 <= exponential(attempts, base=30, roll=0.999999) <= most
 
 
 def test_backoff_is_never_less_than_a_second() -> None:
-    assert backoff(1, base=0.001, roll=0) == 1
+    assert exponential(1, base=0.001, roll=0) == 1
 
 
 @pytest.mark.parametrize(("receives", "seconds"), [(0, 300), (1, 300), (2, 600), (12, 3600), (1000, 3600)])
 def test_patience_grows_from_five_minutes_to_an_hour(receives: int, seconds: int) -> None:
-    assert patience(receives) == seconds
+    assert human_delay(receives) == seconds
 
 
 @pytest.mark.parametrize(
     ("until_free", "receives", "seconds"), [(90, 0, 2), (90, 1, 2), (90, 3, 8), (90, 500, 64), (5, 500, 5), (-5, 1, 1)]
 )
 def test_a_thing_that_is_held_is_looked_at_again_soon(until_free: float, receives: int, seconds: int) -> None:
-    assert peek(until_free, receives) == seconds
+    assert poll_delay(until_free, receives) == seconds
 
 
 @pytest.mark.parametrize(
@@ -56,8 +65,8 @@ def test_even_nonsense_becomes_an_acceptable_wait() -> None:
 def test_not_now_is_longer_each_time_and_never_shorter_than_was_said(
     told: float | None, receives: int, least: int, most: int
 ) -> None:
-    assert anew(told, receives, base=30, roll=0) == least
-    assert most - 1 <= anew(told, receives, base=30, roll=0.999999) <= most
+    assert retry_delay(told, receives, base=30, roll=0) == least
+    assert most - 1 <= retry_delay(told, receives, base=30, roll=0.999999) <= most
 
 
 @pytest.mark.parametrize(
@@ -67,9 +76,9 @@ def test_not_now_is_longer_each_time_and_never_shorter_than_was_said(
 def test_a_wait_for_the_end_of_an_outage_grows_and_is_never_shorter_than_until_the_probe(
     until_probe: float, receives: int, seconds: int
 ) -> None:
-    assert outage(until_probe, receives, 0) == seconds
-    assert seconds <= outage(until_probe, receives, 0.999) <= seconds * 1.25 + 1
+    assert outage_delay(until_probe, receives, 0) == seconds
+    assert seconds <= outage_delay(until_probe, receives, 0.999) <= seconds * 1.25 + 1
 
 
 def test_ninety_receives_outlast_an_outage_of_nearly_three_days_whatever_the_dice_say() -> None:
-    assert sum(outage(0, receives, 0) for receives in range(1, MOST_RECEIVES)) > 2.9 * 86400
+    assert sum(outage_delay(0, receives, 0) for receives in range(1, MOST_RECEIVES)) > 2.9 * 86400

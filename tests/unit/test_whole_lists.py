@@ -8,14 +8,14 @@ import pytest
 import requests
 from urllib3 import HTTPResponse
 
-from lifecycle.adapters import bodies
-from lifecycle.adapters.bodies import OutOfBounds, load, pieces
-from lifecycle.adapters.tallyfy import PER_PAGE, DoesNotAddUp
-from lifecycle.judgement.census import MOST_PAGES, Census
-from lifecycle.judgement.whole_list import WholeList
-from lifecycle.words.capabilities import Action, Resource, capability
-from lifecycle.words.commands import Find
-from lifecycle.words.errors import Ambiguous, Code, Rejected, Retryable
+from lifecycle.domain.capabilities import Action, Resource, capability
+from lifecycle.domain.commands import Find
+from lifecycle.domain.errors import Ambiguous, Code, Rejected, Retryable
+from lifecycle.plans.pagination_check import MOST_PAGES, Census
+from lifecycle.tallyfy import bodies
+from lifecycle.tallyfy.bodies import OutOfBounds, load, pieces
+from lifecycle.tallyfy.client import PER_PAGE, DoesNotAddUp
+from lifecycle.tallyfy.complete_list import WholeList
 from tests.builders import NOW
 from tests.tallyfy_stand import ORG, CannedStand, answered
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cli.local.build import ROOT
-from lifecycle.adapters.replies import SlackReplies
-from lifecycle.judgement.pace import Lane
-from lifecycle.wiring.bootstrap import chat, common, operating, tallyfy
-from lifecycle.words.capabilities import ORDINARY, PERMANENT
-from lifecycle.words.errors import Rejected
+from lifecycle.bootstrap import chat, common, operating, tallyfy
+from lifecycle.chat.slack.replies import SlackReplies
+from lifecycle.domain.capabilities import ORDINARY, PERMANENT
+from lifecycle.domain.errors import Rejected
+from lifecycle.pacing.token_bucket import Lane
+from sandbox.build import ROOT
 from tests.unit.test_settings import CHAT, OPERATOR, PURGE, SWEEP, WORKER
 
 CACHES = (tallyfy.worker, tallyfy.purge, tallyfy.sweep, operating.operating, chat.chat, common.session, common.secrets)
@@ -100,15 +100,15 @@ def test_what_a_button_is_answered_goes_to_slack_alone_and_soon(given: Given) ->
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("intake", "lifecycle.adapters.objects"),
-        ("chat", "lifecycle.adapters.objects"),
-        ("lookup", "lifecycle.adapters.objects"),
-        ("tallyfy", "lifecycle.judgement.report"),
-        ("tallyfy", "lifecycle.usecases.sweep"),
+        ("intake", "lifecycle.aws.s3"),
+        ("chat", "lifecycle.aws.s3"),
+        ("lookup", "lifecycle.aws.s3"),
+        ("tallyfy", "lifecycle.plans.report"),
+        ("tallyfy", "lifecycle.sweep.service"),
     ],
 )
 def test_nothing_is_imported_at_start_that_only_another_function_needs(module: str, unwanted: str) -> None:
-    code = f"import sys, lifecycle.wiring.bootstrap.{module}; print({unwanted!r} in sys.modules)"
+    code = f"import sys, lifecycle.bootstrap.{module}; print({unwanted!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -18,30 +18,30 @@ from botocore.exceptions import NoCredentialsError
 from requests.adapters import BaseAdapter
 from typer.testing import CliRunner, Result
 
-from cli.aws import Pair, progress
-from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorTransport
+from cli.clients.context import World as Outside
+from cli.clients.signed_api import Identity
+from cli.clients.stack import Pair, progress
 from cli.main import app
-from cli.signed import Identity
-from cli.trouble import Exit, Trouble
-from cli.world import World as Outside
-from lifecycle.adapters.approvals import Approvals
-from lifecycle.adapters.ledger import Claim, Ledger, Terms
-from lifecycle.adapters.objects import MemoryObjects, Objects
-from lifecycle.adapters.pacing import Pacing
-from lifecycle.adapters.queues import MemoryQueue
-from lifecycle.adapters.rows import MemoryRows, Rows
-from lifecycle.adapters.secrets import MemorySecrets
-from lifecycle.adapters.tallyfy import pooled_session
-from lifecycle.judgement.http import Request, Response, answer, problem
-from lifecycle.judgement.pace import Rate
-from lifecycle.judgement.people import People
-from lifecycle.judgement.transitions import End, IntentRow, Status
-from lifecycle.usecases.approving import Approving
-from lifecycle.usecases.operating import Operating
-from lifecycle.usecases.sweep import Progress
-from lifecycle.usecases.undoing import Undoing
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, LifecycleError
+from cli.ui.errors import Exit, Trouble
+from lifecycle.api.operator_routes import Operating
+from lifecycle.approvals.people import People
+from lifecycle.approvals.service import Approving
+from lifecycle.approvals.store import Approvals
+from lifecycle.aws.api_gateway import Request, Response, answer, problem
+from lifecycle.aws.dynamodb import MemoryRows, Rows
+from lifecycle.aws.s3 import MemoryObjects, Objects
+from lifecycle.aws.secrets import MemorySecrets
+from lifecycle.aws.sqs import MemoryQueue
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, LifecycleError
+from lifecycle.domain.intent import End, IntentRow, Status
+from lifecycle.execution.ledger import Claim, Ledger, Terms
+from lifecycle.execution.undo import Undoing
+from lifecycle.pacing.rate_limiter import Pacing
+from lifecycle.pacing.token_bucket import Rate
+from lifecycle.sweep.service import Progress
+from lifecycle.tallyfy.client import pooled_session
+from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorTransport
 from tests.builders import CONFIG, ID_KEY, NOW, PREFIX, SHARED, WHSEC, ChatRoom, Clock, Entrance
 from tests.worlds import Night, World
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from cli.local.simulator import DEFAULT_TOKEN, Seed, SeedMember, SeedOrganization, SeedRun, SeedTag
-from lifecycle.judgement.decide import Mode
-from lifecycle.judgement.plan import Plan
-from lifecycle.judgement.policy import Policy
+from lifecycle.plans.plan_file import Plan
+from lifecycle.policy.evaluate import Mode
+from lifecycle.policy.policy import Policy
+from sandbox.simulator import DEFAULT_TOKEN, Seed, SeedMember, SeedOrganization, SeedRun, SeedTag
 from tests.builders import ORG
 from tests.unit.cli.desk import Desk
 from tests.worlds import Night, World

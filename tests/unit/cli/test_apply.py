@@ -3,17 +3,17 @@ from datetime import timedelta
 
 import pytest
 
-from cli.local.simulator import SeedTag
-from cli.planning import refused_for
-from cli.trouble import Exit
-from lifecycle.judgement.decide import Mode
-from lifecycle.judgement.people import People
-from lifecycle.judgement.plan import Plan
-from lifecycle.judgement.policy import Policy
-from lifecycle.usecases.planning import key_of
-from lifecycle.usecases.sweep import Errand, Kind
-from lifecycle.words.capabilities import Resource, State
-from lifecycle.words.commands import PLAN
+from cli.services.plans import refused_for
+from cli.ui.errors import Exit
+from lifecycle.approvals.people import People
+from lifecycle.domain.capabilities import Resource, State
+from lifecycle.domain.commands import PLAN
+from lifecycle.plans.builder import key_of
+from lifecycle.plans.plan_file import Plan
+from lifecycle.policy.evaluate import Mode
+from lifecycle.policy.policy import Policy
+from lifecycle.sweep.service import Errand, Kind
+from sandbox.simulator import SeedTag
 from tests.builders import bodies
 from tests.unit.cli.desk import OPERATOR, ORG, Desk
 from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs

@@ -10,15 +10,16 @@ import requests
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
 
-from cli.local.simulator import SeedRun, SeedTag, SeedTask
-from cli.signed import Identity, Signature
-from cli.trouble import Exit
-from lifecycle.adapters.objects import MemoryObjects
-from lifecycle.judgement.approvals import About, Request, name
-from lifecycle.judgement.http import Response
-from lifecycle.judgement.people import People
-from lifecycle.judgement.transitions import IntentRow, Status, millis
-from lifecycle.words.capabilities import Resource, State
+from cli.clients.signed_api import Identity, Signature
+from cli.ui.errors import Exit
+from lifecycle.approvals.people import People
+from lifecycle.approvals.rules import About, Request, name
+from lifecycle.aws.api_gateway import Response
+from lifecycle.aws.s3 import MemoryObjects
+from lifecycle.domain.capabilities import Resource, State
+from lifecycle.domain.clock import millis
+from lifecycle.domain.intent import IntentRow, Status
+from sandbox.simulator import SeedRun, SeedTag, SeedTask
 from tests.unit.cli.desk import ARNS, OPERATOR, ORG, PEOPLE, REGION, Desk, caller_of
 from tests.unit.cli.planned import LASTING, RULE, at_night, organization
 from tests.worlds import Night, World

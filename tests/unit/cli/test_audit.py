@@ -6,15 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from cli.local.simulator import make_id
-from lifecycle.adapters.objects import MemoryObjects
-from lifecycle.adapters.rows import Change, Key
-from lifecycle.adapters.signals import MemorySignals
-from lifecycle.adapters.trail import Trail, entry
-from lifecycle.judgement.audit import Head, Record, What, hour_of, segment_in
-from lifecycle.judgement.transitions import millis
-from lifecycle.usecases.audit import Sealer
-from lifecycle.words.capabilities import Resource
+from lifecycle.audit.chain import Head, Record, What, hour_of, segment_in
+from lifecycle.audit.sealer import Sealer
+from lifecycle.audit.store import Trail, entry
+from lifecycle.aws.dynamodb import Change, Key
+from lifecycle.aws.metrics import MemorySignals
+from lifecycle.aws.s3 import MemoryObjects
+from lifecycle.domain.capabilities import Resource
+from lifecycle.domain.clock import millis
+from sandbox.simulator import make_id
 from tests.builders import NOW, command
 from tests.unit.cli.desk import ARNS, OPERATOR, ORG, Desk
 from tests.unit.cli.planned import at_night, organization, runs

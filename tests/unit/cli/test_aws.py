@@ -9,16 +9,16 @@ from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 from typer.testing import CliRunner
 
-from cli import letters
-from cli.aws import AwsStack, one_organization, organizations_of, output_of, paired, progress
-from cli.local.build import ROOT, LocalStackError
-from cli.local.simulator import default_seed
+from cli.clients.stack import AwsStack, one_organization, organizations_of, output_of, paired, progress
 from cli.main import app
-from cli.trouble import Exit, Trouble, trouble_in
-from lifecycle.adapters.ledger import Ledger, Terms
-from lifecycle.adapters.rows import Change, DynamoRows, Key
-from lifecycle.judgement.decide import Mode
-from lifecycle.words.errors import Code, Rejected, Retryable
+from cli.services import dead_letter_queue
+from cli.ui.errors import Exit, Trouble, trouble_in
+from lifecycle.aws.dynamodb import Change, DynamoRows, Key
+from lifecycle.domain.errors import Code, Rejected, Retryable
+from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.policy.evaluate import Mode
+from sandbox.build import ROOT, LocalStackError
+from sandbox.simulator import default_seed
 from tests.builders import NOW, ORG, Clock, command
 from tests.worlds import Night, World
 
@@ -113,13 +113,13 @@ def test_dead_letters_of_sqs_are_seen_and_sent_again(stack: AwsStack, clock: Clo
     pairs = stack.pairs()
     told = {"code": "held", "reason": "On hold.", "intent_id": command().intent_id, "redrive": "2"}
     pairs[1].dead.send(command(action="delete").to_json(), told)
-    letters.look(pairs, most=100, clock=clock)
-    [letter] = letters.look(pairs, most=100, clock=clock).letters  # It was left there.
+    dead_letter_queue.look(pairs, most=100, clock=clock)
+    [letter] = dead_letter_queue.look(pairs, most=100, clock=clock).letters  # It was left there.
     assert (letter.queue, letter.code, letter.what[:14]) == ("purge", "held", "delete process")
     assert len(letter.message.id) == 36
-    [deed] = letters.send_again(pairs, [letter], most=100, clock=clock)
+    [deed] = dead_letter_queue.send_again(pairs, [letter], most=100, clock=clock)
     assert deed.done
-    assert letters.look(pairs, most=100, clock=clock).letters == []
+    assert dead_letter_queue.look(pairs, most=100, clock=clock).letters == []
     [message] = pairs[1].origin.receive()
     assert (message.body, message.attributes) == (letter.message.body, {"redrive": "3"})
 

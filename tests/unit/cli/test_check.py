@@ -8,13 +8,14 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from cli import delivery, preflight
-from cli.local.simulator import LIGHT_TOKEN, STANDARD_TOKEN, Fault, SeedOrganization
-from cli.local.simulator.seed import Seed
-from cli.reading import ReadOnlySession
-from lifecycle.judgement.people import People
-from lifecycle.judgement.policy import Policy
-from lifecycle.judgement.sources import Sources
+from cli.clients import delivery
+from cli.clients.tallyfy_reader import ReadOnlySession
+from cli.commands import check
+from lifecycle.approvals.people import People
+from lifecycle.intake.sources import Sources
+from lifecycle.policy.policy import Policy
+from sandbox.simulator import LIGHT_TOKEN, STANDARD_TOKEN, Fault, SeedOrganization
+from sandbox.simulator.seed import Seed
 from tests.unit.cli.desk import ARNS, ORG, Desk
 
 
@@ -168,7 +169,7 @@ def allowed(monkeypatch: pytest.MonkeyPatch, people: str, *, policy: str | None 
     one = '[sources.operator]\nscheme = "standard-webhooks"\nmay = ["run.delete"]\nirreversible = true\n'
     monkeypatch.setattr(delivery, "declared_sources", lambda: Sources.parse(one))
     if policy:
-        monkeypatch.setattr(preflight, "declared_policy", lambda: Policy.parse(policy))
+        monkeypatch.setattr(check, "declared_policy", lambda: Policy.parse(policy))
 
 
 def _said(people: str) -> list[tuple[str, str]]:
@@ -311,7 +312,7 @@ def test_the_policy_is_summed_up_with_what_its_caps_do_not_stop(desk: Desk, monk
         when = { unused = true }
         caps = { count = 60 }
     """)
-    monkeypatch.setattr(preflight, "declared_policy", lambda: risky)
+    monkeypatch.setattr(check, "declared_policy", lambda: risky)
     result = desk.run("check")
     assert result.exit_code == 0, result.output
     for part in (
@@ -334,7 +335,7 @@ def test_a_rule_that_deletes_needs_an_admin_as_a_source_does(desk: Desk, monkeyp
         when = { archived_days = 365 }
     """
     monkeypatch.setattr(delivery, "declared_sources", lambda: few)
-    monkeypatch.setattr(preflight, "declared_policy", lambda: Policy.parse(deleting))
+    monkeypatch.setattr(check, "declared_policy", lambda: Policy.parse(deleting))
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = STANDARD_TOKEN
     assert "policy.toml" in failing(desk, "but not run.delete")
 
@@ -349,7 +350,7 @@ def test_a_policy_that_is_wrong_is_told(
     wrong = tmp_path / "policy.toml"
     if text is not None:
         wrong.write_text(text)
-    monkeypatch.setattr(preflight.declared_policy, "__defaults__", (wrong,))
+    monkeypatch.setattr(check.declared_policy, "__defaults__", (wrong,))
     result = desk.run("check")
     assert (result.exit_code, said in re.sub(r"\s+", " ", result.output)) == (1, True), result.output
 

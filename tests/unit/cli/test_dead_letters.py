@@ -7,14 +7,14 @@ from typing import override
 
 import pytest
 
-from cli import letters
-from cli.aws import Pair
-from cli.remedies import remedy_for
-from lifecycle.adapters.queues import MemoryQueue, Message
-from lifecycle.judgement.failures import SET_ASIDE_BY_AWS
-from lifecycle.judgement.transitions import Status
-from lifecycle.words.errors import Code, Retryable
-from lifecycle.words.intents import intent_id
+from cli.clients.stack import Pair
+from cli.services import dead_letter_queue
+from cli.services.remedies import remedy_for
+from lifecycle.aws.sqs import MemoryQueue, Message
+from lifecycle.domain.errors import Code, Retryable
+from lifecycle.domain.failures import SET_ASIDE_BY_AWS
+from lifecycle.domain.intent import Status
+from lifecycle.domain.intent_ids import intent_id
 from tests.builders import ID_KEY, NOW, Clock, bodies, command
 from tests.unit.cli.desk import Desk, sent
 
@@ -92,7 +92,7 @@ class Restless(MemoryQueue):
 def test_a_queue_that_repeats_itself_is_not_looked_at_for_ever(clock: Clock) -> None:
     queue = Restless(clock)
     queue.send("no command")
-    seen = letters.look([Pair("commands", queue, MemoryQueue(clock))], most=1000, clock=clock)
+    seen = dead_letter_queue.look([Pair("commands", queue, MemoryQueue(clock))], most=1000, clock=clock)
     assert len(seen.letters) == 1
     assert seen.missed
 
@@ -111,10 +111,10 @@ def test_a_look_ends_before_what_it_has_hidden_comes_back(clock: Clock) -> None:
     queue = Slow(clock)
     for number in range(200):
         queue.send(f"no command, number {number}")
-    seen = letters.look([Pair("commands", queue, MemoryQueue(clock))], most=1000, clock=clock)
+    seen = dead_letter_queue.look([Pair("commands", queue, MemoryQueue(clock))], most=1000, clock=clock)
     assert len(seen.letters) == len({letter.message.id for letter in seen.letters}) == 50
     assert "about 150 more" in seen.missed[0]
-    assert (clock() - NOW).total_seconds() <= letters.HIDDEN_SECONDS
+    assert (clock() - NOW).total_seconds() <= dead_letter_queue.HIDDEN_SECONDS
 
 
 def test_one_is_shown_with_all_that_is_known(full: Desk) -> None:
@@ -268,7 +268,7 @@ def test_a_cut_between_send_and_delete_leaves_both_and_one_effect(desk: Desk) ->
     result = desk.run("dead-letters", "send-again", "--all", "--yes")
     assert (result.exit_code, "Doing it again is safe" in result.output) == (1, True)
     desk.work()
-    desk.clock.advance(timedelta(seconds=letters.HIDDEN_SECONDS))
+    desk.clock.advance(timedelta(seconds=dead_letter_queue.HIDDEN_SECONDS))
     queue.broken = ()
     assert desk.run("dead-letters", "send-again", "--all", "--yes").exit_code == 0
     row = desk.stack.intent(FIRST.intent_id)
@@ -285,24 +285,24 @@ def test_letting_go_that_fails_is_no_failure(full: Desk) -> None:
     queue.entries = full.stack.dead["commands"].entries
     full.stack.dead["commands"] = queue
     assert full.run("dead-letters", "list").exit_code == 0
-    full.clock.advance(timedelta(seconds=letters.HIDDEN_SECONDS))
+    full.clock.advance(timedelta(seconds=dead_letter_queue.HIDDEN_SECONDS))
     assert len(lying(full)) == 3
 
 
 def test_what_vanished_meanwhile_is_said(full: Desk) -> None:
     pairs = full.stack.pairs()
-    seen = letters.look(pairs, most=100, clock=full.clock)
+    seen = dead_letter_queue.look(pairs, most=100, clock=full.clock)
     full.stack.dead["commands"].entries.clear()
-    deeds = list(letters.send_again(pairs, seen.letters, most=100, clock=full.clock))
+    deeds = list(dead_letter_queue.send_again(pairs, seen.letters, most=100, clock=full.clock))
     assert [deed.done for deed in deeds] == [False, False, False, True]
     assert "not to be seen any more" in deeds[0].remark
 
 
 def test_what_comes_back_at_once_is_not_sent_again_and_again(full: Desk) -> None:
     pairs = full.stack.pairs()
-    seen = letters.look(pairs, most=100, clock=full.clock)
-    chosen = letters.choose(seen.letters, [FIRST.intent_id])
-    for _ in letters.send_again(pairs, chosen, most=100, clock=full.clock):
+    seen = dead_letter_queue.look(pairs, most=100, clock=full.clock)
+    chosen = dead_letter_queue.choose(seen.letters, [FIRST.intent_id])
+    for _ in dead_letter_queue.send_again(pairs, chosen, most=100, clock=full.clock):
         full.stack.dead["commands"].send(FIRST.to_json(), {"code": "held", "intent_id": FIRST.intent_id})
     assert len(full.entrance.ordinary.entries) == 1
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from cli.local.simulator import DEFAULT_TOKEN, SeedRun, SeedTag
-from cli.local.simulator.world import Task, Template
-from lifecycle.adapters.ledger import Claim
-from lifecycle.judgement.decide import Mode
-from lifecycle.words.capabilities import Resource
+from lifecycle.domain.capabilities import Resource
+from lifecycle.execution.ledger import Claim
+from lifecycle.policy.evaluate import Mode
+from sandbox.simulator import DEFAULT_TOKEN, SeedRun, SeedTag
+from sandbox.simulator.world import Task, Template
 from tests.unit.cli.desk import ORG, TALLYFY_URL, Desk
 from tests.unit.cli.planned import RULE, at_night, organization, runs
 from tests.worlds import Night

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Fault, Quirks, make_id
-from lifecycle.judgement.manifest import NOT_AN_UNDO, Manifest
-from lifecycle.usecases.export import verify
+from lifecycle.deletion.exporter import verify
+from lifecycle.deletion.manifest import NOT_AN_UNDO, Manifest
+from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Fault, Quirks, make_id
 from tests.builders import NOW
 from tests.unit.cli.desk import OPERATOR, ORG, TALLYFY_URL, Desk
 

@@ -2,7 +2,10 @@
 
 import pytest
 
-from cli.local.simulator import (
+from lifecycle.aws.dynamodb import Change, Contention, Key, MemoryRows
+from lifecycle.domain.capabilities import Resource
+from lifecycle.execution.ledger import Hold, Ledger
+from sandbox.simulator import (
     DEFAULT_TOKEN,
     Fault,
     Seed,
@@ -14,9 +17,6 @@ from cli.local.simulator import (
     SeedTemplate,
     make_id,
 )
-from lifecycle.adapters.ledger import Hold, Ledger
-from lifecycle.adapters.rows import Change, Contention, Key, MemoryRows
-from lifecycle.words.capabilities import Resource
 from tests.builders import NOW
 from tests.contract.conftest import TERMS
 from tests.unit.cli.desk import OPERATOR, ORG, Desk

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import typer.main
 
-from cli.local.simulator import DEFAULT_TOKEN, DefaultIds
 from cli.main import app
-from lifecycle.words.capabilities import Resource
+from lifecycle.domain.capabilities import Resource
+from sandbox.simulator import DEFAULT_TOKEN, DefaultIds
 from tests.builders import CONFIG
 from tests.unit.cli.desk import ORG, TALLYFY_URL, Desk
 from tests.unit.cli.planned import at_night, night, organization, runs

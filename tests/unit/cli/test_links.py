@@ -1,7 +1,7 @@
 import pytest
 
-from cli.links import id_in
-from cli.trouble import Exit, Trouble
+from cli.ui.errors import Exit, Trouble
+from cli.ui.ids import id_in
 
 ORG, RUN, TASK = "0a" * 16, "1b" * 16, "2c" * 16
 

@@ -13,21 +13,21 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from cli.local import running
-from cli.local.demo import STEPS, Step
-from cli.local.mailbox import REPLIES, ListeningSimulator
-from cli.local.simulator import DefaultIds, SimulatorServer
-from cli.local.stack import HOST, StackState, free_port, person_arn
 from cli.main import app
-from cli.rehearsal import Rehearsal
-from lifecycle.adapters.replies import SlackReplies
-from lifecycle.adapters.tallyfy import pooled_session
-from lifecycle.judgement.http import Request
-from lifecycle.judgement.people import People
-from lifecycle.judgement.signatures import Scheme
-from lifecycle.judgement.sources import Source
-from lifecycle.words.capabilities import PERMANENT
-from lifecycle.words.errors import Rejected
+from cli.services.in_memory_intake import Rehearsal
+from lifecycle.approvals.people import People
+from lifecycle.aws.api_gateway import Request
+from lifecycle.chat.slack.replies import SlackReplies
+from lifecycle.domain.capabilities import PERMANENT
+from lifecycle.domain.errors import Rejected
+from lifecycle.intake.signatures import Scheme
+from lifecycle.intake.sources import Source
+from lifecycle.tallyfy.client import pooled_session
+from sandbox import running
+from sandbox.demo import STEPS, Step
+from sandbox.mailbox import REPLIES, ListeningSimulator
+from sandbox.simulator import DefaultIds, SimulatorServer
+from sandbox.stack import HOST, StackState, free_port, person_arn
 from tests.builders import CONFIG, EVENTS, NOW, WHSEC
 
 STATE = StackState(

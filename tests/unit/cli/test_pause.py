@@ -4,8 +4,8 @@ from datetime import timedelta
 import pytest
 from botocore.exceptions import NoCredentialsError
 
-from lifecycle.adapters.pacing import Admission
-from lifecycle.adapters.rows import Rows
+from lifecycle.aws.dynamodb import Rows
+from lifecycle.pacing.rate_limiter import Admission
 from tests.builders import command
 from tests.unit.cli.desk import API_URL, ORG, Desk
 from tests.unit.cli.planned import at_night, organization, runs

@@ -10,14 +10,14 @@ import pytest
 import requests
 from typer.testing import Result
 
-from cli.local.simulator import DEFAULT_TOKEN, Fault, SeedMember, SeedOrganization, SeedTag
-from cli.local.simulator.seed import Seed
-from cli.reading import Reader
-from lifecycle.adapters.rows import Change, Key
-from lifecycle.adapters.tallyfy import HttpTallyfy, Json
-from lifecycle.judgement.plan import Entry, Plan, entries
-from lifecycle.judgement.policy import Policy
-from lifecycle.words.capabilities import Resource
+from cli.clients.tallyfy_reader import Reader
+from lifecycle.aws.dynamodb import Change, Key
+from lifecycle.domain.capabilities import Resource
+from lifecycle.plans.plan_file import Entry, Plan, entries
+from lifecycle.policy.policy import Policy
+from lifecycle.tallyfy.client import HttpTallyfy, Json
+from sandbox.simulator import DEFAULT_TOKEN, Fault, SeedMember, SeedOrganization, SeedTag
+from sandbox.simulator.seed import Seed
 from tests.unit.cli.desk import ORG, TALLYFY_URL, Desk
 from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs
 

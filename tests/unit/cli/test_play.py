@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from cli.api import Api
-from cli.local.running import SEED, SLACK_RUN
-from cli.local.simulator import default_seed
-from lifecycle.adapters.tallyfy import pooled_session
-from lifecycle.judgement.transitions import Status
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code
+from cli.clients.api import Api
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code
+from lifecycle.domain.intent import Status
+from lifecycle.tallyfy.client import pooled_session
+from sandbox.running import SEED, SLACK_RUN
+from sandbox.simulator import default_seed
 from tests.builders import EVENTS, ORG
 from tests.unit.cli.desk import Desk, sent
 

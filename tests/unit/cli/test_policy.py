@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from cli.differing import NEWLY, NO_LONGER, OTHERWISE, Change, compare
-from cli.local.simulator import SeedRun, SeedTag
-from cli.trouble import Trouble
-from lifecycle.judgement.decide import Decision, Mode, decide
-from lifecycle.judgement.holds import Holds
-from lifecycle.judgement.plan import Closing, Entry, Heading, Writer
-from lifecycle.judgement.policy import Policy
-from lifecycle.usecases.planning import key_of
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.things import Thing
+from cli.services.policy_diff import NEWLY, NO_LONGER, OTHERWISE, Change, compare
+from cli.ui.errors import Trouble
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.resources import Thing
+from lifecycle.holds.rules import Holds
+from lifecycle.plans.builder import key_of
+from lifecycle.plans.plan_file import Closing, Entry, Heading, Writer
+from lifecycle.policy.evaluate import Decision, Mode, decide
+from lifecycle.policy.policy import Policy
+from sandbox.simulator import SeedRun, SeedTag
 from tests.builders import NOW, ORG
 from tests.unit.cli.desk import Desk
 from tests.unit.cli.planned import LASTING, RULE, night, organization

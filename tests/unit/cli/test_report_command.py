@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle.adapters.rows import Change, Key
-from lifecycle.usecases.planning import key_of
+from lifecycle.aws.dynamodb import Change, Key
+from lifecycle.plans.builder import key_of
 from tests.unit.cli.desk import ORG, Desk
 from tests.unit.cli.planned import night, organization, runs
 

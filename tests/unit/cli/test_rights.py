@@ -12,16 +12,16 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner
 
-from cli.aws import AwsStack
-from cli.local.simulator import SimulatorTransport
+from cli.clients.context import World as Outside
+from cli.clients.stack import AwsStack
 from cli.main import app
-from cli.world import World as Outside
-from lifecycle.adapters.approvals import Approvals
-from lifecycle.adapters.queues import SqsQueue
-from lifecycle.adapters.rows import Change, DynamoRows, Key
-from lifecycle.adapters.tallyfy import pooled_session
-from lifecycle.judgement.approvals import approve
-from lifecycle.judgement.transitions import millis
+from lifecycle.approvals.rules import approve
+from lifecycle.approvals.store import Approvals
+from lifecycle.aws.dynamodb import Change, DynamoRows, Key
+from lifecycle.aws.sqs import SqsQueue
+from lifecycle.domain.clock import millis
+from lifecycle.tallyfy.client import pooled_session
+from sandbox.simulator import SimulatorTransport
 from tests.builders import ORG, Clock, command
 from tests.contract.test_approvals import request
 from tests.template.support import ROOT, Json, Template, load, many, target

@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.main import app
-from cli.screen import YES, Listing, plain, table
+from cli.ui.console import YES, Listing, plain, table
 
 INTENT = "int_" + "4f" * 24
 WORDS = st.lists(

@@ -5,12 +5,12 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter
 
-from lifecycle.adapters.tallyfy import pooled_session
-from lifecycle.judgement.http import Request
-from lifecycle.judgement.signatures import Accepted, described
-from lifecycle.judgement.sources import Sources
-from lifecycle.judgement.transitions import Status
-from lifecycle.words.errors import Code
+from lifecycle.aws.api_gateway import Request
+from lifecycle.domain.errors import Code
+from lifecycle.domain.intent import Status
+from lifecycle.intake.signatures import Accepted, described
+from lifecycle.intake.sources import Sources
+from lifecycle.tallyfy.client import pooled_session
 from tests.unit.cli.desk import ORG, SHARED, WHSEC, Desk, sent
 
 RUN = "1b" * 16
@@ -270,7 +270,7 @@ def test_a_source_that_signs_the_url_is_signed_for_the_url_that_the_function_see
         signature.signed = "{method}{uri}{body}{timestamp}"
         """
     )
-    monkeypatch.setattr("cli.delivery.declared_sources", lambda: declared)
+    monkeypatch.setattr("cli.clients.delivery.declared_sources", lambda: declared)
     session, recorder = pooled_session(), Recorder()
     session.mount("http://127.0.0.1:4566", recorder)
     monkeypatch.setattr(desk, "_session", lambda: session)

@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks import Webhook
 
-from cli.rehearsal import Rehearsal
-from cli.signing import hmac_headers as described_headers
-from cli.signing import sign
-from lifecycle.judgement.http import Request
-from lifecycle.judgement.signatures import Scheme, Signature
-from lifecycle.judgement.slack import SIGNATURE as SLACK
-from lifecycle.judgement.sources import Source, Sources
+from cli.clients.signing import hmac_headers as described_headers
+from cli.clients.signing import sign
+from cli.services.in_memory_intake import Rehearsal
+from lifecycle.aws.api_gateway import Request
+from lifecycle.chat.slack.requests import SIGNATURE as SLACK
+from lifecycle.intake.signatures import Scheme, Signature
+from lifecycle.intake.sources import Source, Sources
 from tests.builders import (
     CONFIG,
     NOW,

@@ -1,10 +1,10 @@
 import re
 
-from cli.local.simulator import DefaultIds, Fault
-from lifecycle.judgement.decide import Mode
-from lifecycle.judgement.plan import Plan
-from lifecycle.usecases.planning import key_of
-from lifecycle.usecases.sweep import Errand
+from lifecycle.plans.builder import key_of
+from lifecycle.plans.plan_file import Plan
+from lifecycle.policy.evaluate import Mode
+from lifecycle.sweep.service import Errand
+from sandbox.simulator import DefaultIds, Fault
 from tests.builders import CONFIG, PREFIX, bodies
 from tests.unit.cli.desk import ORG, Desk
 from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs

@@ -3,16 +3,16 @@ from datetime import timedelta
 
 import pytest
 
-from cli.local.simulator import SeedRun, SeedTag, SeedTask
-from cli.trouble import Exit
-from lifecycle.judgement.decide import Mode
-from lifecycle.judgement.people import People
-from lifecycle.judgement.plan import Plan
-from lifecycle.usecases.applying import Part, Stage
-from lifecycle.usecases.planning import key_of
-from lifecycle.usecases.sweep import Errand, Kind
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.commands import Command
+from cli.ui.errors import Exit
+from lifecycle.approvals.people import People
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.commands import Command
+from lifecycle.plans.builder import key_of
+from lifecycle.plans.executor import Part, Stage
+from lifecycle.plans.plan_file import Plan
+from lifecycle.policy.evaluate import Mode
+from lifecycle.sweep.service import Errand, Kind
+from sandbox.simulator import SeedRun, SeedTag, SeedTask
 from tests.builders import bodies
 from tests.unit.cli.desk import OPERATOR, ORG, Desk, caller_of
 from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs

@@ -7,13 +7,13 @@ import pytest
 import typer.main
 from samtranslator.yaml_helper import yaml_parse
 
-from cli.delivery import declared_sources
+from cli.clients.delivery import declared_sources
 from cli.main import app
-from cli.remedies import REMEDIES
-from lifecycle.judgement.http import Request, problem
-from lifecycle.judgement.transitions import Status
-from lifecycle.words.capabilities import TABLE
-from lifecycle.words.errors import Code, Rejected
+from cli.services.remedies import REMEDIES
+from lifecycle.aws.api_gateway import Request, problem
+from lifecycle.domain.capabilities import TABLE
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.intent import Status
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from cli.local.simulator import SeedRun, SeedTask
-from lifecycle.adapters.objects import MemoryObjects
-from lifecycle.adapters.signals import MemorySignals
-from lifecycle.adapters.trail import Trail
-from lifecycle.judgement.audit import Head, hour_of
-from lifecycle.judgement.manifest import Manifest
-from lifecycle.judgement.people import People
-from lifecycle.usecases.audit import Sealer
-from lifecycle.words.capabilities import Resource, State
+from lifecycle.approvals.people import People
+from lifecycle.audit.chain import Head, hour_of
+from lifecycle.audit.sealer import Sealer
+from lifecycle.audit.store import Trail
+from lifecycle.aws.metrics import MemorySignals
+from lifecycle.aws.s3 import MemoryObjects
+from lifecycle.deletion.manifest import Manifest
+from lifecycle.domain.capabilities import Resource, State
+from sandbox.simulator import SeedRun, SeedTask
 from tests.unit.cli.desk import ORG, Desk
 from tests.unit.cli.planned import organization
 from tests.worlds import World

@@ -11,16 +11,16 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 from samtranslator.yaml_helper import yaml_parse
 
-from cli import openapi
-from cli.local.build import ROOT
-from lifecycle.adapters.ledger import Claim
-from lifecycle.judgement.http import Request, answer, problem
-from lifecycle.judgement.people import People
-from lifecycle.judgement.transitions import End, Status
-from lifecycle.usecases.operating import Operating
-from lifecycle.words.commands import CommandRequest
-from lifecycle.words.errors import Code, Rejected, Retryable
-from lifecycle.words.intents import intent_id
+from cli.services import openapi
+from lifecycle.api.operator_routes import Operating
+from lifecycle.approvals.people import People
+from lifecycle.aws.api_gateway import Request, answer, problem
+from lifecycle.domain.commands import CommandRequest
+from lifecycle.domain.errors import Code, Rejected, Retryable
+from lifecycle.domain.intent import End, Status
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.ledger import Claim
+from sandbox.build import ROOT
 from tests.builders import EVENTS, ID_KEY, NOW, ORG, THING, ChatRoom, command, wanted, with_approvals
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.FILE.read_text(encoding="utf-8"))

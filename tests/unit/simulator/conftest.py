@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import requests
 
-from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorServer, SimulatorTransport
+from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorServer, SimulatorTransport
 
 BASE_URL = "https://tallyfy.test/api"
 

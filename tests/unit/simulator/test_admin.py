@@ -9,7 +9,7 @@ import pytest
 import requests
 from pydantic import ValidationError
 
-from cli.local.simulator import (
+from sandbox.simulator import (
     DefaultIds,
     Fault,
     Limit,
@@ -24,7 +24,7 @@ from cli.local.simulator import (
     load_seed,
     make_id,
 )
-from cli.local.simulator.server import describe
+from sandbox.simulator.server import describe
 from tests.unit.simulator.conftest import Clock, Tallyfy
 
 IDS = DefaultIds

@@ -6,8 +6,8 @@ import pytest
 import requests
 from pydantic import ValidationError
 
-from cli.local.simulator import DEFAULT_TOKEN, DefaultIds, Fault, Limit, Simulator, SimulatorServer
-from cli.local.simulator.faults import When
+from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Fault, Limit, Simulator, SimulatorServer
+from sandbox.simulator.faults import When
 from tests.unit.simulator.conftest import Clock, Tallyfy
 
 IDS = DefaultIds

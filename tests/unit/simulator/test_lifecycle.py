@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cli.local.simulator import LIGHT_TOKEN, STANDARD_TOKEN, DefaultIds, Quirks, Simulator, make_id
+from sandbox.simulator import LIGHT_TOKEN, STANDARD_TOKEN, DefaultIds, Quirks, Simulator, make_id
 from tests.unit.simulator.conftest import Tallyfy
 
 IDS = DefaultIds

@@ -5,7 +5,7 @@ import time
 import pytest
 import requests
 
-from cli.local.simulator import (
+from sandbox.simulator import (
     DEFAULT_TOKEN,
     DefaultIds,
     Seed,

@@ -9,22 +9,22 @@ from typing import Literal
 
 import pytest
 
-from cli.local.simulator import Fault
-from cli.local.simulator.world import Run
-from lifecycle.adapters.rows import Key
-from lifecycle.adapters.signals import Signal
-from lifecycle.adapters.tallyfy import Tallyfy
-from lifecycle.judgement.decide import Mode
-from lifecycle.judgement.pace import Rate
-from lifecycle.judgement.plan import Plan
-from lifecycle.judgement.policy import Policy
-from lifecycle.judgement.transitions import Status
-from lifecycle.usecases.applying import expectation
-from lifecycle.usecases.planning import key_of
-from lifecycle.words.capabilities import PERMANENT, Action, Resource, State
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Rejected
-from lifecycle.words.things import Thing
+from lifecycle.aws.dynamodb import Key
+from lifecycle.aws.metrics import Signal
+from lifecycle.domain.capabilities import PERMANENT, Action, Resource, State
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.intent import Status
+from lifecycle.domain.resources import Thing
+from lifecycle.pacing.token_bucket import Rate
+from lifecycle.plans.builder import key_of
+from lifecycle.plans.executor import expectation
+from lifecycle.plans.plan_file import Plan
+from lifecycle.policy.evaluate import Mode
+from lifecycle.policy.policy import Policy
+from lifecycle.tallyfy.client import Tallyfy
+from sandbox.simulator import Fault
+from sandbox.simulator.world import Run
 from tests.builders import NOW, ORG
 from tests.worlds import ANY_WRITE, POLICY, Fuse, Night, Undertaker, When, World
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle.adapters.objects import MemoryObjects, Objects
-from lifecycle.adapters.rows import Change, Contention, Key, MemoryRows, Row, Rows
-from lifecycle.adapters.signals import MemorySignals, Signal
-from lifecycle.adapters.trail import KEEP, Trail
-from lifecycle.judgement.audit import Head, Heading, Record, What, hour_of, key_of, segment_in, start_of, verify
-from lifecycle.judgement.transitions import millis
-from lifecycle.usecases.audit import LEASE, Sealer
-from lifecycle.words.errors import Code, Retryable
+from lifecycle.audit.chain import Head, Heading, Record, What, hour_of, key_of, segment_in, start_of, verify
+from lifecycle.audit.sealer import LEASE, Sealer
+from lifecycle.audit.store import KEEP, Trail
+from lifecycle.aws.dynamodb import Change, Contention, Key, MemoryRows, Row, Rows
+from lifecycle.aws.metrics import MemorySignals, Signal
+from lifecycle.aws.s3 import MemoryObjects, Objects
+from lifecycle.domain.clock import millis
+from lifecycle.domain.errors import Code, Retryable
 from tests.builders import NOW, ORG, Clock
 from tests.worlds import ANY_WRITE, Crash, FragileObjects, FragileRows, Fuse, Harm, When
 

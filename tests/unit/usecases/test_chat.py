@@ -12,21 +12,21 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter
 
-from cli.local.build import ROOT
-from lifecycle.adapters.ledger import Claim
-from lifecycle.adapters.queues import MemoryQueue
-from lifecycle.adapters.replies import SlackReplies
-from lifecycle.adapters.secrets import MemorySecrets
-from lifecycle.adapters.signals import Signal
-from lifecycle.judgement.approvals import Request as Wanted
-from lifecycle.judgement.blocks import Block, Message
-from lifecycle.judgement.http import problem
-from lifecycle.judgement.slack import HELP
-from lifecycle.judgement.transitions import Status
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Rejected, Retryable
-from lifecycle.words.intents import intent_id
+from lifecycle.approvals.rules import Request as Wanted
+from lifecycle.aws.api_gateway import problem
+from lifecycle.aws.metrics import Signal
+from lifecycle.aws.secrets import MemorySecrets
+from lifecycle.aws.sqs import MemoryQueue
+from lifecycle.chat.slack.blocks import Block, Message
+from lifecycle.chat.slack.replies import SlackReplies
+from lifecycle.chat.slack.requests import HELP
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Rejected, Retryable
+from lifecycle.domain.intent import Status
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.ledger import Claim
+from sandbox.build import ROOT
 from tests.builders import (
     ID_KEY,
     NOW,

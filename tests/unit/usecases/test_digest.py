@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.adapters.bus import MemoryBus
-from lifecycle.adapters.queues import MemoryQueue, Message
-from lifecycle.adapters.rows import MemoryRows
-from lifecycle.adapters.signals import Measure, MemorySignals, Signal
-from lifecycle.usecases.digest import Digest, hours_since_finished, record_finished
-from lifecycle.words.errors import Code, Poison
+from lifecycle.aws.dynamodb import MemoryRows
+from lifecycle.aws.eventbridge import MemoryBus
+from lifecycle.aws.metrics import Measure, MemorySignals, Signal
+from lifecycle.aws.sqs import MemoryQueue, Message
+from lifecycle.domain.errors import Code, Poison
+from lifecycle.sweep.digest import Digest, hours_since_finished, record_finished
 from tests.builders import NOW, ORG, Clock
 from tests.worlds import Night, World
 

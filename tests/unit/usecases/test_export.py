@@ -13,7 +13,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from cli.local.simulator import (
+from lifecycle.aws.s3 import FolderObjects, MemoryObjects
+from lifecycle.deletion.exporter import Export, _Tally, erase, folder_of, verify
+from lifecycle.deletion.manifest import Manifest, Part
+from lifecycle.domain.capabilities import Resource
+from lifecycle.domain.errors import Code, Rejected, Retryable, Throttled, TokenRefused
+from lifecycle.domain.resources import Thing
+from lifecycle.tallyfy.export_reader import HttpRecords
+from sandbox.simulator import (
     DEFAULT_TOKEN,
     DefaultIds,
     Fault,
@@ -33,15 +40,8 @@ from cli.local.simulator import (
     long_run,
     make_id,
 )
-from cli.local.simulator.messages import Answer, Call, Json
-from cli.local.simulator.world import FeedEntry, Task, Thread
-from lifecycle.adapters.objects import FolderObjects, MemoryObjects
-from lifecycle.adapters.records import HttpRecords
-from lifecycle.judgement.manifest import Manifest, Part
-from lifecycle.usecases.export import Export, _Tally, erase, folder_of, verify
-from lifecycle.words.capabilities import Resource
-from lifecycle.words.errors import Code, Rejected, Retryable, Throttled, TokenRefused
-from lifecycle.words.things import Thing
+from sandbox.simulator.messages import Answer, Call, Json
+from sandbox.simulator.world import FeedEntry, Task, Thread
 from tests.builders import NOW, ORG, Clock
 from tests.tallyfy_stand import Canned, CannedStand, SimulatorStand, Stand, answered
 from tests.worlds import Crash
@@ -195,11 +195,11 @@ class TestProcess:
     def test_an_archived_one_that_does_not_say_how_many_tasks_it_has_cannot_be_told_complete(
         self, archived: Archive, monkeypatch: pytest.MonkeyPatch, progress: object
     ) -> None:
-        monkeypatch.setattr("cli.local.simulator.rows.progress", lambda _: progress)
+        monkeypatch.setattr("sandbox.simulator.rows.progress", lambda _: progress)
         assert any("does not say how many" in sentence for sentence in archived.make().missing)
 
     def test_an_active_one_need_not_say_it(self, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("cli.local.simulator.rows.progress", lambda _: 50)
+        monkeypatch.setattr("sandbox.simulator.rows.progress", lambda _: 50)
         assert archive.make().missing == ()
 
     @pytest.mark.parametrize(("total", "missing"), [(1, ()), (2, ()), (3, ("tasks: 2 of 3 came.",))])
@@ -207,7 +207,7 @@ class TestProcess:
         self, archive: Archive, monkeypatch: pytest.MonkeyPatch, total: int, missing: tuple[str, ...]
     ) -> None:
         """Tallyfy does not count tasks that a rule has skipped, and lists them."""
-        monkeypatch.setattr("cli.local.simulator.rows.progress", lambda _: {"total": total})
+        monkeypatch.setattr("sandbox.simulator.rows.progress", lambda _: {"total": total})
         assert archive.make().missing == missing
 
     def test_a_long_one_is_read_page_by_page(self) -> None:
@@ -326,7 +326,7 @@ class TestFiles:
 
     def test_one_without_a_proper_id_is_missing(self, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
         row = {"id": "../../runs/x", "filename": "x.pdf"}
-        monkeypatch.setattr("cli.local.simulator.rows.asset_row", lambda _: row)
+        monkeypatch.setattr("sandbox.simulator.rows.asset_row", lambda _: row)
         assert archive.make().missing == ("files: of 1 the id is of an unknown form, so they cannot be asked for.",)
 
     def test_one_that_lies_elsewhere_is_a_link(self, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,7 +337,7 @@ class TestFiles:
             "system": "Dropbox",
             "uploaded_to_s3": False,
         }
-        monkeypatch.setattr("cli.local.simulator.rows.asset_row", lambda _: row)
+        monkeypatch.setattr("sandbox.simulator.rows.asset_row", lambda _: row)
         made = archive.make()
         assert (made.missing, made.counts["files"], made.counts["links"]) == ((), 0, 1)
 
@@ -701,7 +701,7 @@ class TestOthers:
     ) -> None:
         archive = Archive(Simulator(clock=Clock(NOW)))
         assert archive.make(Resource.TEMPLATE, ids.ARCHIVED_TEMPLATE).complete
-        monkeypatch.setattr("lifecycle.usecases.export._TEMPLATE", "tags")
+        monkeypatch.setattr("lifecycle.deletion.exporter._TEMPLATE", "tags")
         assert archive.make(Resource.TEMPLATE, ids.ARCHIVED_TEMPLATE).missing == (
             "template: its steps did not come. Tallyfy may hide them of an archived template.",
         )
@@ -796,12 +796,12 @@ MEASURED = """
 import json, re, resource, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from lifecycle.adapters.objects import FolderObjects
-from lifecycle.adapters.records import HttpRecords
-from lifecycle.adapters.secrets import MemorySecrets
-from lifecycle.adapters.tallyfy import HttpTallyfy, Tokens, pooled_session
-from lifecycle.usecases.export import Export
-from lifecycle.words.capabilities import Resource
+from lifecycle.aws.s3 import FolderObjects
+from lifecycle.tallyfy.export_reader import HttpRecords
+from lifecycle.aws.secrets import MemorySecrets
+from lifecycle.tallyfy.client import HttpTallyfy, Tokens, pooled_session
+from lifecycle.deletion.exporter import Export
+from lifecycle.domain.capabilities import Resource
 url, org, run, token, root, folder = sys.argv[1:]
 def peak():  # Linux hands ru_maxrss on from the process that started this one.
     status = Path("/proc/self/status")

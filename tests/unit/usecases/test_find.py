@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from cli.local.simulator import Fault
-from cli.local.simulator.world import Tag
-from lifecycle.adapters.signals import Signal
-from lifecycle.judgement.transitions import Status
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.commands import Command, Find
-from lifecycle.words.errors import Code
+from lifecycle.aws.metrics import Signal
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.commands import Command, Find
+from lifecycle.domain.errors import Code
+from lifecycle.domain.intent import Status
+from sandbox.simulator import Fault
+from sandbox.simulator.world import Tag
 from tests.builders import NOW
 from tests.worlds import VISIBILITY, When, World
 

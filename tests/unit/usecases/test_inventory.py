@@ -7,15 +7,15 @@ from typing import override
 
 import pytest
 
-from lifecycle.adapters.signals import Signal
-from lifecycle.adapters.tallyfy import Json, Listing, Receipt, Tallyfy
-from lifecycle.judgement.decide import Mode
-from lifecycle.judgement.pace import Rate
-from lifecycle.judgement.plan import Plan
-from lifecycle.judgement.policy import Policy
-from lifecycle.words.capabilities import Capability, Resource, State
-from lifecycle.words.commands import Find
-from lifecycle.words.things import Thing
+from lifecycle.aws.metrics import Signal
+from lifecycle.domain.capabilities import Capability, Resource, State
+from lifecycle.domain.commands import Find
+from lifecycle.domain.resources import Thing
+from lifecycle.pacing.token_bucket import Rate
+from lifecycle.plans.plan_file import Plan
+from lifecycle.policy.evaluate import Mode
+from lifecycle.policy.policy import Policy
+from lifecycle.tallyfy.client import Json, Listing, Receipt, Tallyfy
 from tests.builders import NOW, ORG
 from tests.worlds import POLICY, Night, World
 

@@ -5,13 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from cli.local.simulator import Fault
-from lifecycle.adapters.pacing import Pacing
-from lifecycle.adapters.rows import Change, Key
-from lifecycle.judgement.transitions import READ_LAG, Status
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.aws.dynamodb import Change, Key
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.intent import Status
+from lifecycle.execution.state_machine import READ_LAG
+from lifecycle.pacing.rate_limiter import Pacing
+from sandbox.simulator import Fault
 from tests.builders import NOW, ORG
 from tests.unit.usecases.test_safeguards import OWNER, RUN, TEMPLATE, burial
 from tests.worlds import Fuse, Undertaker, World, operate

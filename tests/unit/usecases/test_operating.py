@@ -6,14 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.judgement.approvals import Request as Wanted
-from lifecycle.judgement.http import MOST_BYTES
-from lifecycle.judgement.http import Request as HttpRequest
-from lifecycle.judgement.people import People
-from lifecycle.judgement.transitions import Status
-from lifecycle.words.capabilities import Action, Resource
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.approvals.people import People
+from lifecycle.approvals.rules import Request as Wanted
+from lifecycle.aws.api_gateway import MOST_BYTES
+from lifecycle.aws.api_gateway import Request as HttpRequest
+from lifecycle.domain.capabilities import Action, Resource
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.intent import Status
 from tests.builders import ORG
 from tests.worlds import PEOPLE, Fuse, Undertaker, operate
 

@@ -8,12 +8,12 @@ from typing import override
 
 import pytest
 
-from cli.local.simulator import Fault
-from lifecycle.adapters.secrets import MemorySecrets
-from lifecycle.adapters.signals import Signal
-from lifecycle.judgement.transitions import Status
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.errors import Code, Retryable
+from lifecycle.aws.metrics import Signal
+from lifecycle.aws.secrets import MemorySecrets
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.errors import Code, Retryable
+from lifecycle.domain.intent import Status
+from sandbox.simulator import Fault
 from tests.builders import ORG
 from tests.worlds import Night, Process, World
 

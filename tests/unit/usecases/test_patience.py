@@ -7,16 +7,16 @@ from typing import override
 
 import pytest
 
-from cli.local.simulator import Fault
-from lifecycle.adapters.ledger import Claim, Ledger, Terms
-from lifecycle.adapters.queues import MemoryQueue
-from lifecycle.adapters.rows import Change, Contention, MemoryRows
-from lifecycle.adapters.signals import Signal
-from lifecycle.judgement.pace import Rate
-from lifecycle.judgement.transitions import Status
-from lifecycle.judgement.waiting import MOST_RECEIVES
-from lifecycle.words.capabilities import Action, Resource
-from lifecycle.words.errors import Code
+from lifecycle.aws.dynamodb import Change, Contention, MemoryRows
+from lifecycle.aws.metrics import Signal
+from lifecycle.aws.sqs import MemoryQueue
+from lifecycle.domain.capabilities import Action, Resource
+from lifecycle.domain.errors import Code
+from lifecycle.domain.intent import Status
+from lifecycle.execution.ledger import Claim, Ledger, Terms
+from lifecycle.pacing.backoff import MOST_RECEIVES
+from lifecycle.pacing.token_bucket import Rate
+from sandbox.simulator import Fault
 from tests.builders import ORG
 from tests.worlds import Night, Process, World
 

@@ -7,22 +7,23 @@ from datetime import timedelta
 
 import pytest
 
-from cli.local.simulator import Fault
-from cli.local.simulator.world import Run
-from lifecycle.adapters.plan_words import taken_back_key
-from lifecycle.adapters.rows import Change, Key
-from lifecycle.adapters.signals import Signal
-from lifecycle.judgement.approvals import Stand
-from lifecycle.judgement.decide import Mode
-from lifecycle.judgement.pace import Rate
-from lifecycle.judgement.plan import Plan
-from lifecycle.judgement.policy import Policy
-from lifecycle.judgement.transitions import Status, millis
-from lifecycle.usecases.applying import Part
-from lifecycle.usecases.export import verify
-from lifecycle.usecases.sweep import Errand, Kind
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.errors import Code, Rejected
+from lifecycle.approvals.rules import Stand
+from lifecycle.aws.dynamodb import Change, Key
+from lifecycle.aws.metrics import Signal
+from lifecycle.deletion.exporter import verify
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.clock import millis
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.intent import Status
+from lifecycle.execution.revoked_plans import taken_back_key
+from lifecycle.pacing.token_bucket import Rate
+from lifecycle.plans.executor import Part
+from lifecycle.plans.plan_file import Plan
+from lifecycle.policy.evaluate import Mode
+from lifecycle.policy.policy import Policy
+from lifecycle.sweep.service import Errand, Kind
+from sandbox.simulator import Fault
+from sandbox.simulator.world import Run
 from tests.builders import ORG
 from tests.worlds import ANY_WRITE, Fuse, Night, Undertaker, When, World
 

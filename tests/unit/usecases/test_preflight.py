@@ -7,15 +7,15 @@ from typing import override
 import pytest
 import requests
 
-from cli.local.simulator import DEFAULT_TOKEN, LIGHT_TOKEN, STANDARD_TOKEN, Fault
-from lifecycle.adapters.bus import MemoryBus
-from lifecycle.adapters.secrets import MemorySecrets, Secrets
-from lifecycle.adapters.signals import MemorySignals, Signal
-from lifecycle.judgement.policy import Policy
-from lifecycle.judgement.preflight import Finding, Mark
-from lifecycle.judgement.sources import Sources
-from lifecycle.usecases.preflight import Preflight, reasons
-from lifecycle.words.errors import Code, Retryable, Throttled
+from lifecycle.aws.eventbridge import MemoryBus
+from lifecycle.aws.metrics import MemorySignals, Signal
+from lifecycle.aws.secrets import MemorySecrets, Secrets
+from lifecycle.domain.errors import Code, Retryable, Throttled
+from lifecycle.intake.sources import Sources
+from lifecycle.policy.policy import Policy
+from lifecycle.sweep.preflight import Preflight, reasons
+from lifecycle.sweep.preflight_rules import Finding, Mark
+from sandbox.simulator import DEFAULT_TOKEN, LIGHT_TOKEN, STANDARD_TOKEN, Fault
 from tests.builders import CONFIG, NOW, PREFIX, SOURCES
 from tests.tallyfy_stand import ORG, CannedStand, SimulatorStand, Stand, answered
 

@@ -10,22 +10,23 @@ from typing import override
 
 import pytest
 
-from cli.local.simulator import Fault, Quirks
-from cli.local.simulator.world import Asset, FeedEntry, Run, Task, Thread
-from lifecycle.adapters.ledger import HoldKind
-from lifecycle.adapters.objects import MemoryObjects
-from lifecycle.adapters.rows import Key, MemoryRows, Row
-from lifecycle.adapters.signals import Signal
-from lifecycle.judgement.approvals import Request as Wanted
-from lifecycle.judgement.manifest import FILE_NAME, Manifest
-from lifecycle.judgement.people import People
-from lifecycle.judgement.policy import Policy
-from lifecycle.judgement.transitions import Status, millis
-from lifecycle.usecases.export import folder_of, verify
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Rejected, Retryable
-from lifecycle.words.intents import intent_id
+from lifecycle.approvals.people import People
+from lifecycle.approvals.rules import Request as Wanted
+from lifecycle.aws.dynamodb import Key, MemoryRows, Row
+from lifecycle.aws.metrics import Signal
+from lifecycle.aws.s3 import MemoryObjects
+from lifecycle.deletion.exporter import folder_of, verify
+from lifecycle.deletion.manifest import FILE_NAME, Manifest
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.clock import millis
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Rejected, Retryable
+from lifecycle.domain.intent import Status
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.ledger import HoldKind
+from lifecycle.policy.policy import Policy
+from sandbox.simulator import Fault, Quirks
+from sandbox.simulator.world import Asset, FeedEntry, Run, Task, Thread
 from tests.builders import ID_KEY, NOW, ORG, Clock, with_approvals
 from tests.worlds import ANY_STEP, PEOPLE, Fuse, Harm, Undertaker, When, World, operate
 

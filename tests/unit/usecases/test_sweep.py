@@ -8,20 +8,20 @@ from datetime import timedelta
 
 import pytest
 
-from cli.local.simulator import DEFAULT_TOKEN, Fault, crowd, make_id
-from cli.local.simulator.world import Run, Tag
-from lifecycle.adapters.ledger import HoldKind
-from lifecycle.adapters.rows import Key
-from lifecycle.adapters.schedules import MemorySchedules
-from lifecycle.adapters.signals import Signal
-from lifecycle.adapters.wakeups import RememberedSchedules
-from lifecycle.judgement.decide import Mode
-from lifecycle.judgement.pace import Rate
-from lifecycle.judgement.policy import Policy
-from lifecycle.judgement.transitions import Status
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code
+from lifecycle.aws.dynamodb import Key
+from lifecycle.aws.metrics import Signal
+from lifecycle.aws.scheduler import MemorySchedules
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code
+from lifecycle.domain.intent import Status
+from lifecycle.execution.ledger import HoldKind
+from lifecycle.execution.wakeups import RememberedSchedules
+from lifecycle.pacing.token_bucket import Rate
+from lifecycle.policy.evaluate import Mode
+from lifecycle.policy.policy import Policy
+from sandbox.simulator import DEFAULT_TOKEN, Fault, crowd, make_id
+from sandbox.simulator.world import Run, Tag
 from tests.builders import NOW, ORG, PREFIX
 from tests.worlds import ANY_WRITE, POLICY, Crash, Fuse, Night, When, World
 

@@ -7,15 +7,16 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from cli.local.simulator import Fault
-from cli.local.simulator.world import Run, Task, Thread
-from lifecycle.adapters.rows import Row
-from lifecycle.judgement.transitions import IntentRow, Status, millis
-from lifecycle.usecases.undoing import Undoing, undo_command, undo_of
-from lifecycle.words.capabilities import Action, Resource, State
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Rejected
-from lifecycle.words.intents import intent_id
+from lifecycle.aws.dynamodb import Row
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.clock import millis
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.intent import IntentRow, Status
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.undo import Undoing, undo_command, undo_of
+from sandbox.simulator import Fault
+from sandbox.simulator.world import Run, Task, Thread
 from tests.builders import ID_KEY, NOW, ORG
 from tests.worlds import ANY_STEP, Fuse, Harm, Undertaker, When, World, operate
 

@@ -9,19 +9,19 @@ from typing import cast, override
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext as RealContext
 
-from cli.local.simulator import STANDARD_TOKEN, Fault
-from cli.local.simulator.world import Run, Task, Template
 from functions.worker import app
-from lifecycle.adapters.ledger import HoldKind
-from lifecycle.adapters.queues import MemoryQueue
-from lifecycle.adapters.rows import Key, MemoryRows, Row
-from lifecycle.adapters.signals import Signal
-from lifecycle.judgement.pace import Lane, Rate
-from lifecycle.judgement.transitions import Status
-from lifecycle.wiring.observability import signals
-from lifecycle.words.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource, State
-from lifecycle.words.commands import Command
-from lifecycle.words.errors import Code, Retryable
+from lifecycle.aws.dynamodb import Key, MemoryRows, Row
+from lifecycle.aws.metrics import Signal
+from lifecycle.aws.sqs import MemoryQueue
+from lifecycle.bootstrap.observability import signals
+from lifecycle.domain.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource, State
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Retryable
+from lifecycle.domain.intent import Status
+from lifecycle.execution.ledger import HoldKind
+from lifecycle.pacing.token_bucket import Lane, Rate
+from sandbox.simulator import STANDARD_TOKEN, Fault
+from sandbox.simulator.world import Run, Task, Template
 from tests.builders import ORG, PREFIX, LambdaContext
 from tests.worlds import EVERYTHING, LEASE, VISIBILITY, When, World
 

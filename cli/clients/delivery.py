@@ -1,0 +1,159 @@
+"""Makes one signed delivery: what is asked, by which source, under which delivery id."""
+
+import binascii
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cli.clients.signing import sign
+from cli.ui.errors import Exit, Trouble
+from lifecycle.approvals.people import People
+from lifecycle.aws.secrets import Secrets, signing_secrets
+from lifecycle.domain.capabilities import Capability, capability
+from lifecycle.domain.commands import CommandRequest
+from lifecycle.domain.errors import Rejected
+from lifecycle.intake.signatures import Scheme
+from lifecycle.intake.sources import Source, Sources
+
+_CONFIG = Path(__file__).resolve().parents[2] / "layers" / "config"
+SOURCES_FILE = _CONFIG / "sources.toml"
+PEOPLE_FILE = _CONFIG / "people.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is posted, but for the signature, which is made when it is sent."""
+
+    source: str
+    declared: Source
+    body: bytes
+    delivery_id: str
+
+    def headers(self, secret: str, now: datetime, *, uri: str = "") -> dict[str, str]:
+        """The headers that sign it; `uri` is where it is posted. Good for five minutes, if the source says no other.
+
+        Raises:
+            Trouble: The secret cannot be used for signing.
+        """
+        try:
+            return sign(
+                self.declared,
+                secret,
+                self.body,
+                delivery_id=self.delivery_id,
+                timestamp=int(now.timestamp()),
+                uri=uri,
+            )
+        except (ValueError, binascii.Error) as error:
+            raise Trouble(f"The secret of source '{self.source}' is of no use: {error}.") from error
+
+
+def declared_sources(path: Path = SOURCES_FILE) -> Sources:
+    """The declarations in this checkout.
+
+    Raises:
+        Trouble: The file is missing or wrong.
+    """
+    return Sources.parse(_text_of(path))
+
+
+def declared_people(path: Path = PEOPLE_FILE) -> People:
+    """Who may do what from a chat tool, in this checkout.
+
+    Raises:
+        Trouble: The file is missing or wrong.
+    """
+    return People.parse(_text_of(path))
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Trouble(f"{path} cannot be read: {error}") from error
+
+
+def declared(sources: Sources, name: str) -> Source:
+    """One source.
+
+    Raises:
+        Trouble: There is none of this name.
+    """
+    if name not in sources.sources:
+        raise Trouble(
+            f"Source '{name}' is not in sources.toml. Declared: {', '.join(sorted(sources.sources))}.",
+            Exit.USAGE,
+        )
+    return sources.sources[name]
+
+
+def new_delivery_id() -> str:
+    """A delivery id that nobody used before."""
+    return f"msg_{secrets.token_hex(12)}"
+
+
+def delivery(
+    source: str, declared: Source, asked: Mapping[str, object], delivery_id: str
+) -> tuple[Delivery, Capability]:
+    """Make a delivery, checked as the stack will check it.
+
+    Raises:
+        Trouble: It is not a command, Tallyfy has no such action, or the source does not speak our own words.
+    """
+    if declared.commands or declared.scheme not in {Scheme.STANDARD_WEBHOOKS, Scheme.HMAC}:
+        raise Trouble(
+            f"Source '{source}' sends payloads of its own, which sources.toml translates. Send as another source; "
+            f"`lifecycle source try {source} <file>` shows what a payload of its becomes.",
+            Exit.USAGE,
+        )
+    if not re.fullmatch(r"[\x21-\x7e]{1,200}", delivery_id):
+        raise Trouble("A delivery id has 1 to 200 visible ASCII characters and no spaces.", Exit.USAGE)
+    if declared.scheme is Scheme.STANDARD_WEBHOOKS and "." in delivery_id:
+        raise Trouble("A delivery id of Standard Webhooks holds no dot.", Exit.USAGE)
+    said = {name: value for name, value in asked.items() if value is not None and value is not False}
+    if declared.scheme is Scheme.HMAC:
+        said["delivery_id"] = delivery_id  # This scheme has no header for it.
+    body = json.dumps(said).encode()
+    try:
+        request = CommandRequest.parse(body)
+        doing = capability(request.resource, request.action)
+    except Rejected as error:
+        raise Trouble(error.reason, Exit.USAGE) from error
+    return Delivery(source, declared, body, delivery_id), doing
+
+
+def expectations(pairs: list[str]) -> dict[str, str] | None:
+    """`key=value` pairs as the `expect` of a command.
+
+    Raises:
+        Trouble: One has no `=`.
+    """
+    wrong = [pair for pair in pairs if "=" not in pair]
+    if wrong:
+        raise Trouble("--expect wants key=value, such as status=complete.", Exit.USAGE)
+    return dict(pair.split("=", 1) for pair in pairs) or None
+
+
+def stored_secret(secrets: Secrets, prefix: str, source: str) -> str:
+    """The newest signing secret of a source, from Secrets Manager.
+
+    Raises:
+        Trouble: The secret holds none.
+    """
+    return newest_secret(secrets, f"{prefix}/sources/{source}")
+
+
+def newest_secret(secrets: Secrets, name: str) -> str:
+    """The newest signing secret of a name.
+
+    Raises:
+        Trouble: The secret holds none.
+    """
+    found = signing_secrets(secrets.get(name))
+    if not found:
+        raise Trouble(f'Secret \'{name}\' holds no signing secret. Store the text, or {{"secrets": ["new", "old"]}}.')
+    return found[0].decode()

@@ -1,0 +1,292 @@
+"""One stack as its operator reaches it: outputs, secrets, queues and ledger, with the operator's credentials."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
+
+from cli.clients.signed_api import Identity
+from cli.ui.errors import Exit, Trouble
+from cli.ui.ids import org_in
+from lifecycle.aws.dynamodb import DynamoRows, Key, Rows
+from lifecycle.aws.s3 import Erasable, Objects, S3Objects
+from lifecycle.aws.secrets import ManagedSecrets, Secrets
+from lifecycle.aws.sqs import Queue, SqsQueue
+from lifecycle.domain.intent import IntentRow
+from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.pacing.rate_limiter import Pacing
+from lifecycle.pacing.token_bucket import Rate
+from lifecycle.sweep.service import Progress
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
+
+_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+_DEAD, _ORIGIN = "DeadLetterQueueUrl", "QueueUrl"
+_FIRST = ("Commands", "Purge", "Bulk", "Events", "Sweeps")
+_KEPT = frozenset(field.name for field in fields(Progress))
+_ANY_RATE = Rate(per_minute=1, burst=1)
+"""No slots are taken here."""
+_NO_TERMS = Terms(lease=timedelta(0), keep=timedelta(0), most_attempts=0)
+"""No command is claimed here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A dead-letter queue and the queue its letters came from."""
+
+    name: str
+    dead: Queue
+    origin: Queue
+
+
+class Stack(Protocol):
+    """What the commands need of a deployed stack."""
+
+    name: str
+
+    def outputs(self) -> Mapping[str, str]:
+        """The stack's outputs. Raises `Trouble` if there is no such stack."""
+
+    def secrets(self) -> Secrets:
+        """Its secrets, by full name."""
+
+    def parameters(self) -> Mapping[str, str]:
+        """The parameters it was deployed with."""
+
+    def secrets_to_be_deleted(self) -> Mapping[str, datetime]:
+        """Those of its secrets that are scheduled for deletion, by full name: each with the day it is gone."""
+
+    def concurrency(self) -> int:
+        """How many Lambda invocations the account may run at once, but for what is reserved."""
+
+    def pairs(self) -> list[Pair]:
+        """Its dead-letter queues, those of the commands first."""
+
+    def put_events(self, entries: Sequence[Mapping[str, str]]) -> int:
+        """Put events on its bus, and return how many it refused."""
+
+    def intent(self, intent_id: str) -> IntentRow | None:
+        """What the ledger holds on an intent."""
+
+    def ledger(self) -> Ledger:
+        """The ledger: what became of commands, and the holds."""
+
+    def caller(self) -> str:
+        """Who works on it, as AWS knows them."""
+
+    def identity(self) -> Identity:
+        """The same, to sign calls to its API with."""
+
+    def rows(self) -> Rows:
+        """The ledger's table: what sweeps and those who apply plans record of themselves."""
+
+    def objects(self) -> Objects:
+        """Where its plans are kept."""
+
+    def exports(self) -> Erasable:
+        """Where its exports are kept."""
+
+    def audit(self) -> Objects:
+        """Where its audit trail is kept."""
+
+    def pacing(self) -> Pacing:
+        """The shared pace, with its pause flag."""
+
+    def sweep(self, sweep_id: str, org_id: str) -> Progress | None:
+        """How far a sweep of an organization has come; `None` if the ledger knows none of this name."""
+
+
+class AwsStack:
+    """A stack on AWS, or on whatever AWS_ENDPOINT_URL names."""
+
+    def __init__(self, name: str, region: str | None, *, wait_seconds: int = 1) -> None:
+        self.name = name
+        self._wait_seconds = wait_seconds
+        self._session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"))
+
+    def outputs(self) -> Mapping[str, str]:
+        """See `Stack`."""
+        return self._outputs
+
+    def parameters(self) -> Mapping[str, str]:
+        """See `Stack`."""
+        told = self._described.get("Parameters", [])
+        return {one.get("ParameterKey", ""): one.get("ParameterValue", "") for one in told}
+
+    @cached_property
+    def _outputs(self) -> Mapping[str, str]:
+        told = self._described.get("Outputs", [])
+        return {one.get("OutputKey", ""): one.get("OutputValue", "") for one in told}
+
+    @cached_property
+    def _described(self) -> "StackTypeDef":
+        client = self._session.client("cloudformation", config=_CONFIG)
+        try:
+            return client.describe_stacks(StackName=self.name)["Stacks"][0]
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "ValidationError":
+                where = self._session.region_name or "this region"
+                message = (
+                    f"There is no stack '{self.name}' in {where}. Give --stack and --region, or check AWS_PROFILE."
+                )
+                raise Trouble(message, Exit.UNREACHABLE) from error
+            raise
+
+    @cached_property
+    def _secrets(self) -> ManagedSecrets:
+        return ManagedSecrets(self._session.client("secretsmanager", config=_CONFIG))
+
+    def secrets(self) -> Secrets:
+        """See `Stack`."""
+        return self._secrets
+
+    def secrets_to_be_deleted(self) -> Mapping[str, datetime]:
+        """See `Stack`."""
+        client = self._session.client("secretsmanager", config=_CONFIG)
+        pages = client.get_paginator("list_secrets").paginate(
+            IncludePlannedDeletion=True,
+            Filters=[{"Key": "name", "Values": [f"{output_of(self, 'SecretPrefix')}/"]}],
+        )
+        listed = (one for page in pages for one in page["SecretList"])
+        return {one.get("Name", ""): one["DeletedDate"].astimezone(UTC) for one in listed if "DeletedDate" in one}
+
+    def concurrency(self) -> int:
+        """See `Stack`."""
+        client = self._session.client("lambda", config=_CONFIG)
+        return client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
+
+    def pairs(self) -> list[Pair]:
+        """See `Stack`."""
+        client = self._session.client("sqs", config=_CONFIG)
+
+        def queue(output: str) -> SqsQueue:
+            return SqsQueue(client, output_of(self, output), wait_seconds=self._wait_seconds)
+
+        return [
+            Pair(name.lower(), queue(f"{name}{_DEAD}"), queue(f"{name}{_ORIGIN}")) for name in paired(self.outputs())
+        ]
+
+    def put_events(self, entries: Sequence[Mapping[str, str]]) -> int:
+        """See `Stack`."""
+        client = self._session.client("events", config=_CONFIG)
+        bus = output_of(self, "BusName")
+        named: list[PutEventsRequestEntryTypeDef] = [
+            {
+                "Source": entry.get("Source", ""),
+                "DetailType": entry.get("DetailType", ""),
+                "Detail": entry.get("Detail", "{}"),
+                "EventBusName": bus,
+            }
+            for entry in entries
+        ]
+        return client.put_events(Entries=named)["FailedEntryCount"]
+
+    @cached_property
+    def _rows(self) -> DynamoRows:
+        return DynamoRows(self._session.client("dynamodb", config=_CONFIG), output_of(self, "LedgerTableName"))
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        return Ledger(self._rows, _NO_TERMS, lambda: datetime.now(UTC))
+
+    def intent(self, intent_id: str) -> IntentRow | None:
+        """See `Stack`."""
+        return self._ledger.find(intent_id)
+
+    def ledger(self) -> Ledger:
+        """See `Stack`."""
+        return self._ledger
+
+    def caller(self) -> str:
+        """See `Stack`."""
+        return self._session.client("sts", config=_CONFIG).get_caller_identity()["Arn"]
+
+    def identity(self) -> Identity:
+        """See `Stack`."""
+        credentials, region = self._session.get_credentials(), self._session.region_name
+        if credentials is None:
+            raise NoCredentialsError
+        if region is None:
+            raise NoRegionError
+        return Identity(credentials.get_frozen_credentials(), region)
+
+    def rows(self) -> Rows:
+        """See `Stack`."""
+        return self._rows
+
+    def objects(self) -> Objects:
+        """See `Stack`."""
+        return S3Objects(self._session.client("s3", config=_CONFIG), output_of(self, "PlansBucketName"))
+
+    def exports(self) -> Erasable:
+        """See `Stack`."""
+        return S3Objects(self._session.client("s3", config=_CONFIG), output_of(self, "ExportsBucketName"))
+
+    def audit(self) -> Objects:
+        """See `Stack`."""
+        return S3Objects(self._session.client("s3", config=_CONFIG), output_of(self, "AuditBucketName"))
+
+    def pacing(self) -> Pacing:
+        """See `Stack`."""
+        return Pacing(self._rows, _ANY_RATE, lambda: datetime.now(UTC))
+
+    def sweep(self, sweep_id: str, org_id: str) -> Progress | None:
+        """See `Stack`."""
+        return progress(self._rows, sweep_id, org_id)
+
+
+def paired(outputs: Mapping[str, str]) -> list[str]:
+    """Which dead-letter queues a stack tells of, by the beginning of their outputs; an older stack has fewer."""
+    found = [name.removesuffix(_DEAD) for name in outputs if name.endswith(_DEAD)]
+    return sorted(found, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))
+
+
+def progress(rows: Rows, sweep_id: str, org_id: str) -> Progress | None:
+    """How far a sweep has come, from the row that it keeps of itself."""
+    [row] = rows.read(Key(f"sweep#{org_id}#{sweep_id}", "state"))
+    if row is None:
+        return None
+    return Progress(**{name: value for name, value in row.values.items() if name in _KEPT})  # type: ignore[arg-type]
+
+
+def output_of(stack: Stack, name: str) -> str:
+    """One output of a stack.
+
+    Raises:
+        Trouble: It has no such output: it is another kind of stack, or an older release.
+    """
+    value = stack.outputs().get(name)
+    if not value:
+        raise Trouble(f"Stack '{stack.name}' has no output {name}. Is it one of tallyfy-lifecycle's?", Exit.UNREACHABLE)
+    return value
+
+
+def organizations_of(stack: Stack, org: str | None) -> list[str]:
+    """The organizations meant: the one that was named, or all of the stack's.
+
+    Raises:
+        Trouble: The one that was named is not the stack's: what is asked of it there would mean nothing.
+    """
+    meant = None if org is None else org_in(org)
+    known = [org_id for org_id in output_of(stack, "OrganizationIds").split(",") if org_id]
+    if meant is None:
+        return known
+    if meant not in known:
+        raise Trouble(f"Organization {meant} is not one of this stack's: {', '.join(known)}.", Exit.USAGE)
+    return [meant]
+
+
+def one_organization(stack: Stack, org: str | None) -> str:
+    """As `organizations_of`, where only one can be meant."""
+    meant = organizations_of(stack, org)
+    if len(meant) > 1:
+        raise Trouble(f"Say which organization with --org: {', '.join(meant)}.", Exit.USAGE)
+    return meant[0]

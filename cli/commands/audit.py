@@ -1,0 +1,267 @@
+"""`lifecycle audit`: who did what, why and with which end; and whether anything in that record was changed since."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.ui.console import NO, NOTE, YES, as_json, console, plain, table
+from cli.ui.errors import Exit, Trouble
+from cli.ui.ids import id_in
+from cli.ui.options import Json, Region, StackName, stack_of, world_of
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from cli.clients.stack import Stack
+    from lifecycle.audit.chain import Head, Record
+    from lifecycle.audit.store import Trail
+    from lifecycle.aws.s3 import Objects
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Show who did what, why and with which end, and prove that nothing of it was changed.",
+)
+
+_MOST = 1000
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_TRIES = 5
+_LEAST_BEGINNING = 12
+_OPEN = "not yet"
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    thing: Annotated[
+        str | None, typer.Option("--thing", metavar="ID", help="Of one thing, intent or plan: its id, or a link.")
+    ] = None,
+    by: Annotated[str | None, typer.Option("--by", metavar="WHO", help="By whoever's name holds this text.")] = None,
+    day: Annotated[str | None, typer.Option("--day", metavar="YYYY-MM-DD", help="Of one day, UTC.")] = None,
+    org: Annotated[
+        str | None,
+        typer.Option("--org", envvar="LIFECYCLE_ORG", help="Of one organization. (default: all of the stack's)"),
+    ] = None,
+    json_: Json = False,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Show what was recorded, the newest last. Without --day the whole trail is read."""
+    from cli.clients.stack import organizations_of
+    from lifecycle.audit.store import Trail
+
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    meant = _day(day)
+    org_ids = organizations_of(target, org)
+    fits = _filter(_name(thing, org_ids), by, meant, org_ids[0] if org else "")
+    trail, objects = Trail(target.rows()), target.audit()
+    head = trail.head()[0]
+    found: deque[tuple[Record, str]] = deque(maxlen=_MOST + 1)
+    found.extend(
+        (record, segment)
+        for segment, line in chain(_sealed(objects, meant), _waiting(trail, objects, head, meant, world.clock()))
+        if (record := fits(line)) is not None
+    )
+    if len(found) > _MOST:
+        found.popleft()
+        console(errors=True).print(
+            NOTE, f"Only the newest {_MOST} are shown. Narrow it down with --day, --thing or --by."
+        )
+    ordered = sorted(found, key=lambda pair: pair[0].at)
+    if json_:
+        as_json(
+            [{**record.model_dump(mode="json", exclude_defaults=True), "segment": said} for record, said in ordered]
+        )
+        return
+    out = console()
+    if not found:
+        out.print(NOTE, "Nothing that fits is recorded.")
+        return
+    shown = table("when (UTC)", "what", "thing", "by", "how, and why", "segment")
+    for record, segment in ordered:
+        shown.add_row(*_cells(record), segment)
+    out.print(shown, soft_wrap=True)
+
+
+@app.command()
+def verify(ctx: typer.Context, stack: StackName = None, region: Region = None) -> None:
+    """Read every segment, and say whether each holds the hash of the one before, up to the head in the ledger."""
+    from lifecycle.audit import chain as rules
+    from lifecycle.audit.store import Trail
+
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    objects = target.audit()
+    head, keys = _settled(Trail(target.rows()), objects)
+    read = Reading(objects, keys)
+    breaks = [*rules.verify(read.bodies(), head, gone_before=_gone_before(target, world.clock())), *read.misplaced]
+    out = console()
+    for sentence in breaks:
+        out.print(NO, plain(sentence), soft_wrap=True)
+    counted = f"{read.segments} segments with {read.records} records, {read.first or 'none'} to {read.last or 'none'}"
+    if breaks:
+        raise Trouble(f"The audit trail is broken in {len(breaks)} places. Read: {counted}.")
+    if not read.segments:
+        out.print(NOTE, "There is no segment to verify, so nothing is proven: an hour is sealed after it has ended.")
+        raise typer.Exit(Exit.PENDING)
+    out.print(YES, f"unbroken: {counted}", soft_wrap=True)
+    if head is not None:
+        out.print(f"  head  segment {head.segment}, {head.sha256}", soft_wrap=True)
+        out.print(f"  What was recorded after {head.through}:59 is not sealed yet.", soft_wrap=True)
+
+
+class Reading:
+    """Reads segments one at a time, and counts."""
+
+    def __init__(self, objects: "Objects", keys: list[str]) -> None:
+        self._objects = objects
+        self._keys = keys
+        self.segments = self.records = 0
+        self.first = self.last = ""
+        self.misplaced: list[str] = []
+
+    def bodies(self) -> Iterator[bytes]:
+        """The bytes of each."""
+        from lifecycle.audit.chain import Heading, key_of, segment_in
+
+        for key in self._keys:
+            if not segment_in(key):
+                self.misplaced.append(f"{key} is no segment.")
+                continue
+            body = self._objects.get(key)
+            if body is None:
+                continue
+            heading = Heading.parse(body.partition(b"\n")[0])
+            self.segments += 1
+            self.records += max(0, body.count(b"\n") - 1)
+            if heading is not None:
+                self.first, self.last = self.first or heading.hour, heading.hour
+                if _key(key_of, heading.hour, heading.segment) != key:
+                    self.misplaced.append(f"{key} holds segment {heading.segment} of {heading.hour}.")
+            yield body
+
+
+def _key(key_of: Callable[[str, int], str], hour: str, segment: int) -> str:
+    try:
+        return key_of(hour, segment)
+    except ValueError:  # An hour that is none.
+        return ""
+
+
+def _settled(trail: "Trail", objects: "Objects") -> "tuple[Head | None, list[str]]":
+    """The head and the keys of one moment: a segment may be sealed while they are read."""
+    from lifecycle.audit.chain import segment_in
+
+    head, version = trail.head()
+    for _ in range(_TRIES):
+        keys = objects.keys("audit/")
+        head, after = trail.head()
+        if after == version:
+            return head, sorted(keys, key=segment_in)
+        version = after
+    raise Trouble("The audit trail is being written. Try again in a minute.", Exit.PENDING)
+
+
+def _gone_before(target: "Stack", now: datetime) -> str:
+    """The hour before which segments have been removed at the end of their time."""
+    from lifecycle.audit.chain import hour_of
+
+    days = target.parameters().get("AuditDays", "")
+    return hour_of(now - timedelta(days=int(days))) if days.isdigit() else ""
+
+
+def _sealed(objects: "Objects", day: datetime | None) -> "Iterator[tuple[str, str]]":
+    """Lines with the number of their segment, the oldest first."""
+    from lifecycle.audit.chain import segment_in
+
+    if day is None:
+        keys = objects.keys("audit/")
+    else:
+        # What came late into the last hour of a day stands in the segment of the first of the next.
+        keys = objects.keys(f"audit/{day:%Y/%m/%d}/") + objects.keys(f"audit/{day + _DAY:%Y/%m/%d}/00-")
+    for key in sorted(keys, key=segment_in):
+        body = objects.get(key)
+        for line in (body or b"").splitlines()[1:]:
+            yield str(segment_in(key)), line.decode("ascii", "replace")
+
+
+def _waiting(
+    trail: "Trail", objects: "Objects", head: "Head | None", day: datetime | None, now: datetime
+) -> "Iterator[tuple[str, str]]":
+    """Lines that stand in no segment yet."""
+    from lifecycle.audit.chain import hour_of, key_of, start_of
+    from lifecycle.audit.store import KEEP
+
+    newest = objects.get(key_of(head.hour, head.segment)) if head is not None and head.hour else None
+    sealed = frozenset((newest or b"").decode("ascii", "replace").splitlines())
+    begin = now - KEEP
+    if head is not None:
+        begin = max(begin, start_of(head.through))
+    end = now + _HOUR
+    if day is not None:
+        begin, end = max(begin, day), min(end, day + _DAY - _HOUR)
+    while hour_of(begin) <= hour_of(end):
+        for line in sorted(trail.lines(hour_of(begin))):
+            if line not in sealed:
+                yield _OPEN, line
+        begin += _HOUR
+
+
+def _filter(name: str, by: str | None, day: datetime | None, org_id: str) -> "Callable[[str], Record | None]":
+    """What reads a line if it is meant. The text is looked through first: that is quick."""
+    from lifecycle.audit.chain import Record
+
+    who = (by or "").strip().casefold()
+
+    def fits(line: str) -> Record | None:
+        if name not in line or org_id not in line:
+            return None
+        record = Record.parse(line)
+        if record is None or (org_id and record.org_id != org_id) or who not in record.by.casefold():
+            return None
+        if name and not _is_called(record, name):
+            return None
+        if day is not None and not day <= _moment(record) < day + _DAY:
+            return None
+        return record
+
+    return fits
+
+
+def _is_called(record: "Record", name: str) -> bool:
+    """Whether it is about what is called so. The beginning of an intent id or a plan's hash does."""
+    if name in {record.id, record.intent_id, record.plan}:
+        return True
+    return len(name) >= _LEAST_BEGINNING and (record.intent_id.startswith(name) or record.plan.startswith(name))
+
+
+def _name(thing: str | None, org_ids: list[str]) -> str:
+    said = (thing or "").strip()
+    if "://" not in said:
+        return said
+    return id_in(said, org_id=next((org_id for org_id in org_ids if org_id in said), ""))
+
+
+def _day(day: str | None) -> datetime | None:
+    if day is None:
+        return None
+    try:
+        return datetime.strptime(day.strip(), "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise Trouble(f"'{day}' is no day. Write it as 2026-06-01; days are UTC.", Exit.USAGE) from None
+
+
+def _moment(record: "Record") -> datetime:
+    return datetime.fromtimestamp(record.at / 1000, UTC)
+
+
+def _cells(record: "Record") -> "list[str | Text]":
+    what = f"{record.action}: {record.status}" if record.status else record.what
+    kind = {"run": "process"}.get(record.resource, record.resource)
+    who = f"{record.by} ({record.source})" if record.source else record.by
+    told = [record.reason, record.why and f"Asked for because: {record.why}", record.rule and f"Rule {record.rule}."]
+    told += [record.plan and f"Plan {record.plan}.", record.intent_id]
+    cells = (what, f"{kind} {record.id}".strip(), who or "unknown", "\n".join(text for text in told if text))
+    return [f"{_moment(record):%Y-%m-%d %H:%M:%S}", *(plain(cell, most=1500) for cell in cells)]

@@ -1,0 +1,272 @@
+"""`lifecycle explain`: why was this archived, or why was it not? What is seen, what the policy says, what was done."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from cli.commands.plan import BaseUrl, Org, PolicyFile, TokenFile
+from cli.ui.console import NOTE, YES, as_json, console, plain, status_text, table
+from cli.ui.errors import Exit, Trouble
+from cli.ui.options import Json, Region, StackName, world_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+
+    from cli.clients.stack import Stack
+    from cli.clients.tallyfy_reader import Access
+    from lifecycle.domain.capabilities import Resource
+    from lifecycle.domain.intent import IntentRow
+    from lifecycle.domain.resources import Thing
+    from lifecycle.policy.evaluate import Answer, Check, Explanation, Judged
+    from lifecycle.policy.policy import Conditions, Policy
+
+_RATE = 100
+_KINDS = {"process": "run", "checklist": "template", "blueprint": "template"}
+"""Other words for the same."""
+_STATES = {"active": "not archived"}
+
+
+def explain(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="ID|LINK", help="its id, or a link to it copied from the browser")],
+    kind: Annotated[
+        str, typer.Option("--kind", help="process (run), task, template (checklist, blueprint) or tag")
+    ] = "process",
+    policy: PolicyFile = None,
+    org: Org = None,
+    token_file: TokenFile = None,
+    base_url: BaseUrl = None,
+    json_: Json = False,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Say why a thing was, or was not, archived: rule by rule, and what was done to it. Only reads.
+
+    The token is LIFECYCLE_TALLYFY_TOKEN from the environment, or in a file. Without one, or with --stack, the stack is
+    asked: for its token, for holds, for what was done, for its newest plan.
+    """
+    from cli.clients.tallyfy_reader import Reader, access
+    from cli.commands.check import POLICY_FILE, declared_policy
+    from cli.ui.ids import id_in
+
+    world, out = world_of(ctx), console()
+    resource = _resource(kind)
+    judged = declared_policy(policy or POLICY_FILE)
+    what = access(ctx, org, token_file, base_url, stack, region)
+    thing_id = id_in(name, org_id=what.org_id)
+    reader = Reader(
+        world.session(),
+        what,
+        per_minute=_RATE,
+        clock=world.clock,
+        sleep=world.sleep,
+        tell=lambda line: console(errors=True).print(NOTE, plain(line), soft_wrap=True),
+    )
+    thing = reader.patiently(lambda: reader.tallyfy.look(what.org_id, resource, thing_id))
+    if json_:
+        _write(thing, what, resource, thing_id, judged, world.clock())
+        return
+    if thing is None:
+        said = "It was deleted for good, or it is of another kind: --kind."
+        out.print(NOTE, f"Tallyfy has no {resource.label} {thing_id}. {said}", soft_wrap=True)
+    else:
+        _facts(out, thing)
+        _judged(out, thing, what.stack, what.org_id, judged, world.clock())
+    known = False
+    if what.stack is None:
+        said = "No stack was named, so neither holds nor what was done to it, restores included, were looked up."
+        out.print(NOTE, said, soft_wrap=True)
+    else:
+        known = _history(out, what.stack, what.org_id, resource, thing_id)
+        _planned(out, what.stack, what.org_id, thing_id)
+    if thing is None and not known:
+        raise typer.Exit(Exit.NOT_DONE)
+
+
+def _resource(kind: str) -> "Resource":
+    from lifecycle.domain.capabilities import Resource
+
+    said = kind.strip().lower()
+    try:
+        return Resource(_KINDS.get(said, said))
+    except ValueError as error:
+        raise Trouble("--kind is one of process, task, template or tag.", Exit.USAGE) from error
+
+
+def _write(
+    thing: "Thing | None", what: "Access", resource: "Resource", thing_id: str, policy: "Policy", now: datetime
+) -> None:
+    """All of it for programs."""
+    from pydantic_core import to_jsonable_python
+
+    from cli.services import plans
+
+    stack, org_id = what.stack, what.org_id
+    found = _explanation(thing, stack, org_id, policy, now) if thing else None
+    plan = plans.newest_of(stack, org_id) if stack else None
+    entry = plans.said_of(stack, plan, thing_id) if stack and plan else None
+    intents = _intents(stack, org_id, resource, thing_id) if stack else []
+    as_json(
+        {
+            "id": thing_id,
+            "resource": resource,
+            "thing": to_jsonable_python(thing),
+            "decision": to_jsonable_python(found.decision) if found else None,
+            "rules": [
+                {
+                    "rule": one.rule.name,
+                    "action": one.rule.action,
+                    "fits": one.fits,
+                    "when": to_jsonable_python(one.when),
+                    "unless": to_jsonable_python(one.unless),
+                }
+                for one in (found.rules if found else ())
+            ],
+            "done_to_it": to_jsonable_python(intents) if stack else None,
+            "planned": {"plan": plan.hash, "decision": to_jsonable_python(entry.decision) if entry else None}
+            if plan
+            else None,
+        }
+    )
+    if thing is None and not intents:
+        raise typer.Exit(Exit.NOT_DONE)
+
+
+def _facts(out: "Console", thing: "Thing") -> None:
+    out.print(plain(f"{thing.resource.label} '{thing.name or 'without a name'}' {thing.id}"), style="bold")
+    several = {"owners": thing.owners, "tags": thing.tags}
+    moments = {
+        "created": thing.created_at,
+        "completed": thing.completed_at,
+        "last touched": thing.last_updated,
+        "archived": thing.archived_at,
+    }
+    facts = {
+        # "active" is also a status: of a process that nobody has completed.
+        "state": _STATES.get(thing.state, thing.state) + (f", status {thing.status}" if thing.status else ""),
+        **{what: _moment(when) for what, when in moments.items() if when is not None},
+        "template": thing.template_id or "",
+        **{what: ", ".join(sorted(names)) for what, names in several.items() if names is not None},
+        "uses": "" if thing.uses is None else str(thing.uses),
+    }
+    for what, fact in facts.items():
+        if fact:
+            out.print(f"  {what:<13}", plain(fact), soft_wrap=True)
+
+
+def _judged(
+    out: "Console", thing: "Thing", stack: "Stack | None", org_id: str, policy: "Policy", now: datetime
+) -> None:
+    found = _explanation(thing, stack, org_id, policy, now)
+    decision = found.decision
+    out.print()
+    said = f"A sweep would {decision.action} it now." if decision.action else "A sweep would leave it alone now."
+    out.print(NOTE if decision.action else YES, f"{said}", plain(decision.reason), soft_wrap=True)
+    _rules(out, found)
+
+
+def _explanation(thing: "Thing", stack: "Stack | None", org_id: str, policy: "Policy", now: datetime) -> "Explanation":
+    """What a sweep would do with it now, and why: by the policy, the holds, and what people restored."""
+    from lifecycle.domain.capabilities import Action
+    from lifecycle.execution.restored_by_person import by_a_person
+    from lifecycle.holds.rules import Holds
+    from lifecycle.plans.builder import as_restored
+    from lifecycle.policy import evaluate
+
+    ledger = stack.ledger() if stack else None
+    held = ledger.holds(org_id) if ledger else {}
+    found = evaluate.explain(thing, policy, Holds(held, policy.hold_tags or frozenset()), now)
+    newest = ledger.newest_on(org_id, [thing]) if ledger else {}
+    kept = by_a_person(thing, newest.get((thing.resource, thing.id)))
+    if kept and found.decision.action is Action.ARCHIVE:
+        return replace(found, decision=as_restored(found.decision, kept))
+    return found
+
+
+def _rules(out: "Console", found: "Explanation") -> None:
+    from lifecycle.policy.evaluate import Answer
+    from lifecycle.policy.policy import Doing
+
+    styles = {Answer.YES: "green", Answer.NO: "red", Answer.UNKNOWN: "yellow"}
+    if not found.rules:
+        out.print("  No rule of the policy speaks of what it is.")
+        return
+    shown = table("rule", "asks", "answer", "seen")
+    for judged in sorted(found.rules, key=lambda one: one.rule.action is not Doing.KEEP):
+        for place, (asked, answer, seen) in enumerate(_answers(judged)):
+            rule = Text(f"{judged.rule.name} ({judged.rule.action})") if place == 0 else Text()
+            shown.add_row(rule, plain(asked), Text(answer, styles[answer]), plain(seen))
+    out.print(shown, soft_wrap=True)
+
+
+def _answers(judged: "Judged") -> "list[tuple[str, Answer, str]]":
+    from lifecycle.policy.policy import Doing
+
+    keeps = judged.rule.action is Doing.KEEP
+    rows = _asked("when", judged.rule.when, judged.when, excludes=keeps)
+    if judged.rule.unless is not None:
+        rows += _asked("unless", judged.rule.unless, judged.unless, excludes=True)
+    return [*rows, ("does it fit?", judged.fits, "")]
+
+
+def _asked(
+    word: str, conditions: "Conditions", checks: "Iterable[Check]", *, excludes: bool
+) -> "list[tuple[str, Answer, str]]":
+    from cli.ui.policy_text import condition
+
+    return [
+        (f"{word} {condition(name, getattr(conditions, name), excludes=excludes)}", check.answer, check.seen)
+        for check in checks
+        for name in (check.condition,)
+    ]
+
+
+def _intents(stack: "Stack", org_id: str, resource: "Resource", thing_id: str) -> "list[IntentRow]":
+    """The command that was concluded on it last, and the one that is under way."""
+    names = stack.ledger().intents_on(org_id, resource, thing_id)
+    return [found for name in names if (found := stack.intent(name)) is not None]
+
+
+def _history(out: "Console", stack: "Stack", org_id: str, resource: "Resource", thing_id: str) -> bool:
+    """What we did to it last, and what is under way. Answers whether we ever did anything."""
+    intents = _intents(stack, org_id, resource, thing_id)
+    out.print()
+    if not intents:
+        out.print("[bold]done to it[/]  nothing that the ledger knows of")
+        return False
+    for intent in intents:
+        out.print("[bold]done to it[/] ", f"{intent.action}, asked for {_at(intent.issued_at)}", soft_wrap=True)
+        ended = f" {_at(intent.concluded_at)}" if intent.concluded_at else ""
+        out.print("  by       ", plain(f"{intent.requested_by} ({intent.source})"), soft_wrap=True)
+        out.print("  why      ", plain(intent.why), soft_wrap=True)
+        out.print("  outcome  ", status_text(intent.status), plain(f"{ended} {intent.reason}".strip()), soft_wrap=True)
+        out.print("  intent   ", intent.intent_id, soft_wrap=True)
+    return True
+
+
+def _planned(out: "Console", stack: "Stack", org_id: str, thing_id: str) -> None:
+    from cli.services import plans
+
+    plan = plans.newest_of(stack, org_id)
+    if plan is None:
+        out.print("[bold]planned[/]     no plan of the stack yet")
+        return
+    entry = plans.said_of(stack, plan, thing_id)
+    out.print("[bold]planned[/]    ", f"{_moment(plan.made_at)}, plan {plans.short(plan)}", soft_wrap=True)
+    if entry is None:
+        out.print("  It was not seen: it is in none of the lists that the policy asked for.", soft_wrap=True)
+    else:
+        out.print(" ", plain(f"{entry.decision.action or 'keep'}: {entry.decision.reason}"), soft_wrap=True)
+
+
+def _at(milliseconds: int) -> str:
+    return _moment(datetime.fromtimestamp(milliseconds / 1000, UTC))
+
+
+def _moment(when: datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M} UTC"

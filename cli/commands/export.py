@@ -1,0 +1,221 @@
+"""`lifecycle export`: everything that Tallyfy shows of a thing, kept in a folder as evidence, and checked later."""
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, override
+
+import typer
+from typer.core import TyperGroup
+
+from cli.ui.console import NO, NOTE, YES, console, plain, table
+from cli.ui.errors import Exit, Trouble
+from cli.ui.ids import id_in
+from cli.ui.options import Region, StackName, Yes, reason_in, stack_of, world_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lifecycle.deletion.manifest import Manifest
+    from lifecycle.domain.capabilities import Resource
+
+_SECONDS = 30.0
+_MOST_REASON = 500
+_WORDS = {
+    **dict.fromkeys(("process", "run"), "run"),
+    "task": "task",
+    "tag": "tag",
+    **dict.fromkeys(("template", "checklist", "blueprint"), "template"),
+}
+
+
+class _MakeUnlessSaid(TyperGroup):
+    """`lifecycle export <id>` is short for `lifecycle export make <id>`."""
+
+    @override
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        if args and args[0] not in {*self.commands, "--help"}:
+            args = ["make", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_MakeUnlessSaid,
+    no_args_is_help=True,
+    help="Keep what Tallyfy shows of a thing, and check what was kept: export ID is short for export make ID. "
+    "An export is evidence, not an undo: nothing can be imported back into Tallyfy.",
+)
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="with a manifest.json")]
+
+
+@app.command()
+def make(
+    ctx: typer.Context,
+    id: Annotated[str, typer.Argument(metavar="ID", help="its id, or a link to it copied from the browser")],
+    kind: Annotated[
+        str, typer.Option("--kind", help="process (run), task (one-off), template (checklist, blueprint) or tag")
+    ] = "process",
+    out: Annotated[
+        Path, typer.Option("--out", file_okay=False, help="Where the folder exports/… is made. (default: here)")
+    ] = Path(),
+    org: Annotated[
+        str | None,
+        typer.Option("--org", envvar="LIFECYCLE_ORG", help="The organization's id. (default: the stack's only one)"),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            exists=True,
+            dir_okay=False,
+            help="A file with a Tallyfy token. (default: LIFECYCLE_TALLYFY_TOKEN, else the stack's secret)",
+        ),
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option("--base-url", help="Tallyfy's API. (default: the stack's, else https://go.tallyfy.com/api)"),
+    ] = None,
+    rate: Annotated[int, typer.Option("--rate", min=1, max=6000, help="Calls to Tallyfy a minute, at most.")] = 100,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Read everything of one thing into a folder. Only reads; changes nothing.
+
+    What is written is as confidential as what it is of. An export is evidence, not an undo: nothing can be imported
+    back into Tallyfy. Exit code 1 where anything could not be had.
+    """
+    from cli.clients.tallyfy_reader import Reader, access, read_only
+    from lifecycle.aws.s3 import FolderObjects
+    from lifecycle.deletion.exporter import Export, folder_of
+    from lifecycle.tallyfy.export_reader import HttpRecords
+
+    world, screen = world_of(ctx), console(errors=True)
+    resource = _resource(kind)
+    what = access(ctx, org, token_file, base_url, stack, region)
+    name, session = id_in(id, org_id=what.org_id), read_only(world.session())
+    reader = Reader(
+        session,
+        what,
+        per_minute=rate,
+        clock=world.clock,
+        sleep=world.sleep,
+        tell=lambda line: screen.print(NOTE, plain(line), soft_wrap=True),
+    )
+    thing = reader.patiently(lambda: reader.tallyfy.look(what.org_id, resource, name))
+    if thing is None:
+        raise Trouble(f"Tallyfy shows no {resource.label} {name} to this token.")
+    out.mkdir(parents=True, exist_ok=True)
+    export = Export(
+        records=HttpRecords(reader.tallyfy, session, time_left=lambda: _SECONDS, through=reader.patiently),
+        objects=FolderObjects(out),
+        clock=world.clock,
+        told=lambda part: screen.print("  kept", part.name, _size(part.size), style="dim", soft_wrap=True),
+    )
+    folder = folder_of(what.org_id, resource, name, f"{world.clock():%Y%m%dT%H%M%SZ}")
+    manifest = export.make(what.org_id, thing, folder)
+    shown = console()
+    shown.print(NO if manifest.missing else YES, "exported:", plain(str(out / folder), most=4096), soft_wrap=True)
+    _tell(shown, manifest)
+    shown.print("  lifecycle export verify", plain(str(out / folder), most=4096), soft_wrap=True)
+    if manifest.missing:
+        raise typer.Exit(Exit.NOT_DONE)
+
+
+@app.command()
+def verify(folder: Folder) -> None:
+    """Read every part in a folder, and hold it against the manifest. Needs neither network nor stack.
+
+    Exit code 0 only if all parts agree and nothing was missing when the export was made.
+    """
+    from lifecycle.aws.s3 import FolderObjects
+    from lifecycle.deletion import exporter
+
+    manifest, wrong = exporter.verify(FolderObjects(folder), "")
+    shown = console()
+    if manifest is not None and not wrong:
+        shown.print(YES, f"all {len(manifest.parts)} parts agree with the manifest")
+    for sentence in wrong:
+        shown.print(NO, plain(sentence), soft_wrap=True)
+    if manifest is not None:
+        _tell(shown, manifest)
+    if manifest is None or wrong or not manifest.complete:
+        raise typer.Exit(Exit.NOT_DONE)
+
+
+@app.command()
+def erase(
+    ctx: typer.Context,
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="in the stack's bucket, such as exports/<org>/run/<id>/<name>")
+    ],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the tombstone.")],
+    yes: Yes = False,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Erase the contents of an export of the stack for good, as a person may demand of their data.
+
+    All versions of every part go. A tombstone stays: who, when, why, and the hashes of what was there.
+    """
+    from lifecycle.audit.chain import Record, What
+    from lifecycle.audit.store import Trail
+    from lifecycle.deletion import exporter
+    from lifecycle.domain.clock import millis
+
+    said = reason_in(reason, most=_MOST_REASON)
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    name = re.sub(r"^s3://[^/]+/", "", folder.strip()).rstrip("/")
+    objects = target.exports()
+    if not yes:
+        question = f"The contents of {name} are erased for good. Erase them?"
+        if not sys.stdin.isatty():
+            raise Trouble(f"{question} Nobody is there to ask: say --yes.", Exit.USAGE)
+        typer.confirm(question, abort=True)
+    by, at = target.caller(), world.clock()
+    stone = exporter.erase(objects, name, by=by, at=at, reason=said)
+    record = Record(
+        at=millis(at),
+        what=What.EXPORT_ERASED,
+        org_id=stone.org_id,
+        resource=stone.resource,
+        id=stone.id,
+        by=by,
+        reason=said,
+        evidence=stone.digest,
+    )
+    Trail(target.rows()).record(record)
+    shown = console()
+    shown.print(YES, "erased:", plain(name, most=1024), soft_wrap=True)
+    shown.print(f"  {len(stone.parts)} parts in all versions; their hashes stay in manifest.json")
+
+
+def _resource(kind: str) -> "Resource":
+    from lifecycle.domain.capabilities import Resource
+
+    word = _WORDS.get(kind.strip().lower())
+    if word is None:
+        raise Trouble(f"--kind is one of {', '.join(_WORDS)}.", Exit.USAGE)
+    return Resource(word)
+
+
+def _tell(shown: "Console", manifest: "Manifest") -> None:
+    from lifecycle.deletion.manifest import NOT_AN_UNDO
+
+    shown.print(
+        f"  {manifest.resource.label} {manifest.id}, read {manifest.made_at:%Y-%m-%d %H:%M} UTC", soft_wrap=True
+    )
+    counted = table("what", "number")
+    for what, number in manifest.counts.items():
+        counted.add_row(plain(what), _size(number) if what == "bytes" else str(number))
+    shown.print(counted, soft_wrap=True)
+    for sentence in manifest.missing:
+        shown.print(NO, "missing:", plain(sentence), soft_wrap=True)
+    shown.print(f"  {NOT_AN_UNDO}", soft_wrap=True)
+
+
+def _size(size: int) -> str:
+    for unit, length in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if size >= length:
+            return f"{size / length:.1f} {unit}"
+    return f"{size} bytes"

@@ -1,0 +1,166 @@
+"""`lifecycle hold`: what everyone leaves alone, until the hold is removed."""
+
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.ui.console import NOTE, YES, as_json, console, plain, table
+from cli.ui.errors import Exit, Trouble, trouble_in
+from cli.ui.ids import id_in
+from cli.ui.options import Json, Region, StackName, reason_in, stack_of, world_of
+
+if TYPE_CHECKING:
+    from cli.clients.context import World
+    from cli.clients.stack import Stack
+    from lifecycle.domain.capabilities import Resource
+    from lifecycle.execution.ledger import HoldKind
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Put things on hold: nobody archives or deletes them, whoever asks. Restoring stays possible.",
+)
+
+_OWNER = "owner"
+_WORDS = {"run": "process", "checklist": "template", "blueprint": "template", "user": _OWNER}
+"""Other words for the same."""
+_KINDS = {"process": "run", "task": "task", "tag": "tag", "template": "template", _OWNER: _OWNER}
+"""What a person says, and how the ledger calls it."""
+_REMARKS = {
+    "template": "That holds the template and all its processes.",
+    "tag": "That holds the tag, not what carries it. For that, name it under hold_tags in policy.toml.",
+    _OWNER: "That holds every process, one-off task and template of this user, and those without a known owner. "
+    "Whether there is such a user is not looked up.",
+}
+_MOST_REASON = 500
+_RATE = 100
+
+Kind = Annotated[str, typer.Argument(help="process (run), task, tag, template (checklist, blueprint) or owner (user)")]
+Name = Annotated[str, typer.Argument(metavar="ID", help="its id, or a link copied from the browser; a user's number")]
+Org = Annotated[
+    str | None, typer.Option("--org", envvar="LIFECYCLE_ORG", help="The organization. (default: the stack's only one)")
+]
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    kind: Kind,
+    name: Name,
+    reason: Annotated[str, typer.Option("--reason", help="Shown to everyone whom the hold stops.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Do not look whether there is such a thing in Tallyfy.")
+    ] = False,
+    org: Org = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Put a hold on a thing, or say a new reason for one. It counts from now on and does not expire.
+
+    If Tallyfy shows no such thing you are asked first. If Tallyfy cannot be asked, the hold is set: it only keeps.
+    """
+    said = reason_in(reason, most=_MOST_REASON)
+    from cli.clients.stack import one_organization
+
+    world, target, out = world_of(ctx), stack_of(ctx, stack, region), console()
+    org_id = one_organization(target, org)
+    held, called = _named(kind, name, org_id)
+    if not force and held != "owner":
+        _ask_if_missing(world, target, org_id, held, called)
+    target.ledger().hold(org_id, held, called, reason=said, by=target.caller())
+    out.print(YES, "on hold:", plain(_in_words(f"{held}#{called}")), soft_wrap=True)
+    if remark := _REMARKS.get(held):
+        out.print(f"  {remark}", soft_wrap=True)
+    out.print("  What is being carried out at this moment may still be finished.", soft_wrap=True)
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context, org: Org = None, json_: Json = False, stack: StackName = None, region: Region = None
+) -> None:
+    """List what is on hold, why, since when, and who said so."""
+    from cli.clients.stack import one_organization
+
+    target = stack_of(ctx, stack, region)
+    org_id = one_organization(target, org)
+    holds = target.ledger().holds_listed(org_id)
+    if json_:
+        as_json([asdict(hold) for hold in holds])
+        return
+    if not holds:
+        console().print(YES, "Nothing is on hold.", "Hold tags of policy.toml are not listed here.")
+        return
+    shown = table("on hold", "why", "by", "since")
+    for hold in holds:
+        since = f"{hold.since:%Y-%m-%d %H:%M} UTC" if hold.since else "unknown"
+        shown.add_row(plain(_in_words(hold.key)), plain(hold.reason), plain(hold.by or "unknown"), since)
+    console().print(shown, soft_wrap=True)
+
+
+@app.command()
+def remove(
+    ctx: typer.Context, kind: Kind, name: Name, org: Org = None, stack: StackName = None, region: Region = None
+) -> None:
+    """Remove a hold. What was refused meanwhile is not done by that: send it again."""
+    from cli.clients.stack import one_organization
+
+    target = stack_of(ctx, stack, region)
+    org_id = one_organization(target, org)
+    held, called = _named(kind, name, org_id)
+    there_was = target.ledger().lift(org_id, held, called, by=target.caller())
+    mark, said = (YES, "no longer on hold:") if there_was else (NOTE, "was not on hold:")
+    console().print(mark, said, plain(_in_words(f"{held}#{called}")), soft_wrap=True)
+
+
+def _ask_if_missing(world: "World", target: "Stack", org_id: str, held: "Resource", called: str) -> None:
+    """An id that was mistyped would hold nothing, and look as if it did."""
+    from cli.clients.tallyfy_reader import Reader, access_of
+
+    try:
+        reader = Reader(
+            world.session(),
+            access_of(target, org_id),
+            per_minute=_RATE,
+            clock=world.clock,
+            sleep=world.sleep,
+            tell=lambda _: None,
+        )
+        there = reader.tallyfy.look(org_id, held, called) is not None
+    except Exception as error:
+        trouble = trouble_in(error)
+        if trouble is None:
+            raise
+        console(errors=True).print(
+            NOTE, plain(f"Whether there is such a thing could not be seen. {trouble}"), soft_wrap=True
+        )
+        return
+    if not there:
+        said = f"Tallyfy shows no {held.label} {called} in organization {org_id}. Is it of another kind, or mistyped?"
+        typer.confirm(f"{said} Put it on hold all the same?", abort=True)
+
+
+def _named(kind: str, name: str, org_id: str) -> "tuple[HoldKind, str]":
+    """What is meant, as the ledger calls it."""
+    from lifecycle.domain.capabilities import Resource
+
+    said = kind.strip().lower()
+    held = _KINDS.get(_WORDS.get(said, said))
+    if held is None:
+        raise Trouble(f"A hold is put on one of {', '.join(_KINDS)}.", Exit.USAGE)
+    if held == _OWNER:
+        if not re.fullmatch(r"[0-9]{1,18}", name.strip()):
+            raise Trouble("An owner is meant by the number of the user, such as 1001.", Exit.USAGE)
+        return "owner", str(int(name.strip()))
+    return Resource(held), id_in(name, org_id=org_id)
+
+
+def _in_words(key: str) -> str:
+    """A key as people say it; one that nobody here made, as it is."""
+    held, _, name = key.partition("#")
+    if held == "template":
+        return f"template {name} and all its processes"
+    if held == _OWNER:
+        return f"everything of owner {name}"
+    word = next((word for word, kind in _KINDS.items() if kind == held), None)
+    return f"{word} {name}" if word else key

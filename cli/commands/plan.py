@@ -1,0 +1,290 @@
+"""`lifecycle plan`: what a policy would do, found out from here; `lifecycle report`: what a stack's plan looks like."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.ui.console import NOTE, YES, as_json, console, plain
+from cli.ui.errors import Exit, Trouble
+from cli.ui.options import Json, Region, StackName, stack_of, world_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cli.clients.context import World
+    from cli.clients.tallyfy_reader import Access, Reader
+    from lifecycle.plans.builder import Terms
+    from lifecycle.plans.inventory import Inventory
+    from lifecycle.plans.pagination_check import Asked, Census
+    from lifecycle.plans.plan_file import Plan
+    from lifecycle.policy.policy import Policy
+
+Org = Annotated[
+    str | None,
+    typer.Option("--org", envvar="LIFECYCLE_ORG", help="The organization's id. (default: the stack's only one)"),
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", exists=True, dir_okay=False, help="(default: layers/config/policy.toml)"),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        exists=True,
+        dir_okay=False,
+        help="A file with a Tallyfy token. (default: LIFECYCLE_TALLYFY_TOKEN, else the stack's secret)",
+    ),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option("--base-url", help="Tallyfy's API. (default: the stack's, else https://go.tallyfy.com/api)"),
+]
+PerMinute = Annotated[int, typer.Option("--rate", min=1, max=6000, help="Calls to Tallyfy a minute, at most.")]
+Open = Annotated[bool, typer.Option("--open", help="Open the report in the browser.")]
+
+
+_REPORTS = Path("plans")
+"""Where what is fetched or made lies, if nothing else is said."""
+_FROM_HERE = "It was not made by the stack, so it cannot be applied. `lifecycle sweep start` makes one that can."
+
+
+def plan(
+    ctx: typer.Context,
+    org: Org = None,
+    policy: PolicyFile = None,
+    token_file: TokenFile = None,
+    base_url: BaseUrl = None,
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="The folder for the plan.")] = Path("plans"),
+    rate: PerMinute = 100,
+    open_: Open = False,
+    json_: Json = False,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Find out what a policy would do, for any organization. Only reads; needs no stack, and changes nothing.
+
+    The plan is for looking at. What can be applied is a plan of the stack: `lifecycle sweep start`. Exit code 1 where
+    the stack would not apply such a plan either: it is over a cap, or incomplete.
+
+    The token is LIFECYCLE_TALLYFY_TOKEN from the environment, or in a file. It is never an argument: arguments are seen
+    by others. Without one, or with --stack, the stack is asked: for its token, for holds, for the policy applied last.
+    """
+    from cli.clients.tallyfy_reader import Reader, access
+    from cli.commands.check import POLICY_FILE, declared_policy
+    from cli.services.plans import show
+
+    world, screen = world_of(ctx), console(errors=True)
+    judged = declared_policy(policy or POLICY_FILE)
+    what = access(ctx, org, token_file, base_url, stack, region)
+    reader = Reader(
+        world.session(),
+        what,
+        per_minute=rate,
+        clock=world.clock,
+        sleep=world.sleep,
+        tell=lambda line: screen.print(NOTE, plain(line), soft_wrap=True),
+    )
+    try:
+        made, folder = _make(world, what, reader, judged, out, rate, screen)
+    except KeyboardInterrupt:
+        screen.print(NOTE, "Interrupted. No plan was made.")
+        raise
+    # That it was made here is no fault of it, and is said last.
+    stops = tuple(why for why in made.stops if why != _FROM_HERE)
+    if json_:
+        as_json({**made.model_dump(mode="json"), "stops": stops, "folder": str(folder)})
+    else:
+        shown = console()
+        show(shown, made.model_copy(update={"stops": stops}))
+        shown.print(YES, "report:", plain(str(folder / "report.html"), most=4096), soft_wrap=True)
+        shown.print("  Nothing was changed in Tallyfy.")
+        shown.print(f"  {_FROM_HERE}", soft_wrap=True)
+    if open_:
+        _open(folder / "report.html")
+    if stops or made.unseen:
+        raise typer.Exit(Exit.NOT_DONE)
+
+
+def report(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="HASH", help="the plan's, or at least 8 characters of it (default: newest)")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", dir_okay=False, help="The file. (default: plans/lifecycle-report-<hash>.html)"),
+    ] = None,
+    open_: Open = False,
+    json_: Json = False,
+    org: Org = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Fetch the report of a plan that the stack made."""
+    from cli.services import plans
+    from lifecycle.plans.builder import key_of
+
+    target = stack_of(ctx, stack, region)
+    found = plans.find(target, name, org) if name else plans.newest(target, org)
+    if out is None:
+        _prepared(_REPORTS)
+    file = out or _REPORTS / f"lifecycle-report-{plans.short(found)}.html"
+    if not file.parent.is_dir():
+        raise Trouble(f"There is no folder {file.parent}.", Exit.USAGE)
+    if not target.objects().fetch(key_of(found.org_id, found.hash, "report.html"), file):
+        raise Trouble(f"The report of plan {found.hash} is gone. Make a new plan.")
+    if json_:
+        as_json({**found.model_dump(mode="json"), "file": str(file)})
+    else:
+        shown = console()
+        shown.print(YES, "report:", plain(str(file), most=4096), soft_wrap=True)
+        shown.print(f"  plan {found.hash}", soft_wrap=True)
+        shown.print(f"  {plans.totals_of(found)}", soft_wrap=True)
+    if open_:
+        _open(file)
+
+
+def _open(file: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(file.resolve().as_uri()):
+        console(errors=True).print(NOTE, "No browser could be opened.")
+
+
+def _make(
+    world: "World", what: "Access", reader: "Reader", policy: "Policy", out: Path, rate: int, screen: "Console"
+) -> "tuple[Plan, Path]":
+    """Read everything, then write the plan: whole, or not at all."""
+    import secrets
+    from tempfile import TemporaryDirectory
+
+    from lifecycle.aws.s3 import FolderObjects
+    from lifecycle.plans.builder import key_of, seal, unseen
+    from lifecycle.plans.inventory import Inventory
+    from lifecycle.plans.pagination_check import lists_of
+    from lifecycle.plans.plan_file import Heading
+
+    wanted = lists_of(policy)
+    if not wanted:
+        raise Trouble("No rule of this policy acts on anything, so there is nothing to plan.")
+    made_at = world.clock()
+    sweep_id = f"{made_at:%Y-%m-%dT%H:%M:%SZ}-from-here-{secrets.token_hex(3)}"
+    terms = _terms(world, what, reader, policy, rate)
+    _prepared(out)
+    # Within `out`, so that the finished plan needs only a new name.
+    with TemporaryDirectory(dir=out, prefix=".unfinished-") as scratch:
+        objects = FolderObjects(Path(scratch))
+        inventory = Inventory(
+            tallyfy=reader.tallyfy,
+            objects=objects,
+            org_id=what.org_id,
+            folder="lists",
+            take_turn=lambda: None,  # The reader waits before each call itself.
+            clock=world.clock,
+        )
+        lists = _read(inventory, reader, wanted, screen)
+        heading = Heading(
+            org_id=what.org_id,
+            sweep_id=sweep_id,
+            made_at=made_at,
+            policy=policy.digest,
+            zone=policy.zone.key,
+            unseen=unseen(lists),
+        )
+        made = seal(inventory, lists, heading, terms, objects)
+        folder = out / what.org_id / made.hash
+        folder.parent.mkdir(exist_ok=True)
+        Path(scratch, key_of(what.org_id, made.hash, "plan.json")).parent.rename(folder)
+    return made, folder
+
+
+def _prepared(out: Path) -> None:
+    """The folder for plans. They name customers' things, so a new one is kept out of git."""
+    if not out.exists():
+        out.mkdir(parents=True)
+        (out / ".gitignore").write_text("*\n", encoding="utf-8")
+
+
+def _read(
+    inventory: "Inventory", reader: "Reader", wanted: "tuple[Asked, ...]", screen: "Console"
+) -> "list[tuple[Asked, Census]]":
+    from functools import partial
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from lifecycle.plans.pagination_check import Census
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    read = []
+    with Progress(*columns, console=screen, disable=not screen.is_terminal) as bars:
+        for asked in wanted:
+            census, bar = Census(), bars.add_task(asked.name, total=None)
+            while not census.done:
+                census = reader.patiently(partial(inventory.read_page, asked, census))
+                again = f" (reading {census.reading}: {census.trouble})" if census.reading > 1 else ""
+                total = census.last_total if census.last_total >= 0 else None
+                bars.update(bar, description=asked.name + again, completed=census.rows, total=total)
+            read.append((asked, census))
+    return read
+
+
+def _terms(world: "World", what: "Access", reader: "Reader", policy: "Policy", rate: int) -> "Terms":
+    """What else decides: holds, what people restored, the policy applied last, and whether all is in order."""
+    from functools import partial
+
+    from lifecycle.holds.rules import Holds
+    from lifecycle.intake.sources import Sources
+    from lifecycle.plans.builder import Terms
+    from lifecycle.policy.evaluate import Mode
+    from lifecycle.sweep.preflight import notes, reasons
+    from lifecycle.sweep.preflight_rules import Account, Mark, of_account
+
+    member, organization = reader.patiently(lambda: reader.tallyfy.account(what.org_id))
+    account = Account(org_id=what.org_id, member=member, organization=organization, token_stored_at=what.stored_at())
+    opened, *others = of_account(account, policy, Sources(sources={}), world.clock())
+    if opened.mark is Mark.NO:
+        raise Trouble(f"{opened.found}. {opened.todo}")
+    # What an operator's own token may do is no sign of what the stack's may.
+    found = () if what.own_token else others
+    held, missing = _holds(what)
+    ledger = what.stack.ledger() if what.stack is not None else None
+    before, person = _applied_last(what, policy)
+    name = organization.get("name")
+    return Terms(
+        mode=Mode.REPORT,
+        policy=policy,
+        holds=Holds(held, policy.hold_tags or frozenset()),
+        newest_on=partial(ledger.newest_on, what.org_id) if ledger is not None else None,
+        before=before,
+        org_name=name if isinstance(name, str) and name else None,
+        stops=(_FROM_HERE, *reasons(found)),
+        person=person,
+        notes=(*missing, *notes(found)),
+        per_minute=rate,
+    )
+
+
+def _holds(what: "Access") -> tuple[dict[str, str], tuple[str, ...]]:
+    if what.stack is None:
+        return {}, (
+            "Holds were not asked for, because no stack was named: what is on hold may be shown as due.",
+            "What people restored was not looked up, because no stack was named: it may be shown as due.",
+        )
+    return what.stack.ledger().holds(what.org_id), ()
+
+
+def _applied_last(what: "Access", policy: "Policy") -> "tuple[Policy | None, tuple[str, ...]]":
+    """The policy that the stack applied last, if it was another one; or why that cannot be said."""
+    from lifecycle.aws.dynamodb import Key
+    from lifecycle.policy.policy import Policy
+
+    [row] = what.stack.rows().read(Key(f"sweep#{what.org_id}", "applied")) if what.stack else [None]
+    if row is None:
+        return None, ()
+    try:
+        before = Policy.from_json(str(row.values.get("policy")))
+    except ValueError:
+        return None, ("The policy that was applied last cannot be read by this release.",)
+    return (None if before.digest == policy.digest else before), ()

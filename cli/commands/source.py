@@ -1,0 +1,233 @@
+"""`lifecycle source`: what the declared sources may do, and what a payload of theirs would become."""
+
+import os
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from cli.commands.pause import tell_pauses
+from cli.ui.console import NO, NOTE, YES, as_json, console, plain, status_text, table
+from cli.ui.errors import Exit, Trouble
+from cli.ui.options import ApiUrl, Json, Region, StackName, Timeout, Wait, Yes, stack_of, world_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cli.clients.api import Api, Report
+    from cli.clients.context import World
+    from cli.clients.stack import Stack
+    from cli.services.source_trial import Trial
+    from lifecycle.domain.commands import Command
+    from lifecycle.intake.sources import Sources
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The senders in sources.toml: list them, try offline what a payload would become, play a sample to a stack.",
+)
+
+SourcesFile = Annotated[
+    Path | None,
+    typer.Option("--sources", exists=True, dir_okay=False, help="(default: layers/config/sources.toml)"),
+]
+
+
+Header = Annotated[list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="A header that came with it.")]
+
+
+@app.command("list")
+def list_(sources: SourcesFile = None, json_: Json = False) -> None:
+    """List each source: how it shows who it is, what it may ask for, and how much later that is done."""
+    if json_:
+        as_json(_declared(sources).model_dump(mode="json", exclude_none=True)["sources"])
+        return
+    shown = table("source", "scheme", "may", "after", "translated by")
+    for name, source in _declared(sources).sources.items():
+        rights = ", ".join(sorted(source.may)) + (" (irreversible too)" if source.irreversible else "")
+        rules = len(source.commands)
+        how = f"{rules} rule{'' if rules == 1 else 's'}" if rules else "our own words"
+        shown.add_row(plain(name), source.scheme, rights, _span(source.after) if source.after else "at once", how)
+    console().print(shown, soft_wrap=True)
+
+
+@app.command("try")
+def try_(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(help="as in sources.toml")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            help="the raw body; or an event of API Gateway or of EventBridge, as in events/",
+        ),
+    ],
+    header: Header = None,
+    uri: Annotated[
+        str, typer.Option("--uri", help="The URL that was called, for sources that sign it.", show_default=False)
+    ] = "",
+    secret_from_env: Annotated[
+        bool, typer.Option("--secret-from-env", help="Insist on verifying the signature with LIFECYCLE_SECRET.")
+    ] = False,
+    sources: SourcesFile = None,
+    json_: Json = False,
+) -> None:
+    """Show step by step what a payload becomes. Exit code 0 if the stack would accept or ignore it.
+
+    The signature is verified if LIFECYCLE_SECRET is set and the headers are given.
+    """
+    from cli.clients.delivery import declared
+    from cli.services.source_trial import Given, try_out
+
+    given = Given(
+        headers=_headers(header),
+        uri=uri,
+        secret=os.environ.get("LIFECYCLE_SECRET", "").strip(),
+        must_verify=secret_from_env,
+    )
+    found = declared(_declared(sources), source)
+    trial = try_out(source, found, file.read_bytes(), given, world_of(ctx).clock())
+    (_write if json_ else _tell)(trial, found.after)
+    if trial.refused:
+        raise Trouble(f"Not accepted. {trial.refused}")
+
+
+@app.command("play")
+def play(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(help="as in sources.toml; or slack, for a slash command")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="as in events/")],
+    header: Header = None,
+    wait: Wait = False,
+    timeout: Timeout = 120,
+    yes: Yes = False,
+    sources: SourcesFile = None,
+    api_url: ApiUrl = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Send a sample to a stack as its system would: the same bytes, signed anew with the stack's own secret."""
+    from cli.clients.delivery import declared
+    from cli.services.replay import deliver, slash
+
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    api = world.api(target, api_url)
+    after = None
+    if source == "slack":
+        played = slash(target, api, file, world.clock())
+    else:
+        found = declared(_declared(sources), source)
+        if found.irreversible and not yes:
+            raise Trouble(f"Source '{source}' may ask for what cannot be taken back: say --yes.", Exit.USAGE)
+        played = deliver(target, api, source, found, file, _headers(header), world.clock())
+        after = found.after
+    out = console()
+    out.print(YES, plain(played.line), soft_wrap=True)
+    if after and played.intent_ids:
+        out.print(f"  carried out {_span(after)} later", soft_wrap=True)
+    if not wait or after:
+        for intent_id in played.intent_ids:
+            out.print(f"  intent  {intent_id}", soft_wrap=True)
+        return
+    _await(world, target, api, played.intent_ids, timeout)
+
+
+def _await(world: "World", target: "Stack", api: "Api", intent_ids: "Sequence[str]", seconds: float) -> None:
+    """Tell how each ended, and exit as the worst of them: not done before not known yet."""
+    from cli.clients.api import REACHED
+    from cli.ui.outcome import Beside, has_come_to_rest
+
+    out, worst, began = console(), Exit.DONE, world.clock()
+    for intent_id in intent_ids:
+        beside = Beside(world, target, intent_id)
+
+        def at_rest(report: "Report", beside: Beside = beside) -> bool:
+            return has_come_to_rest(report) or bool(beside.pauses())
+
+        left = max(0.0, seconds - (world.clock() - began).total_seconds())
+        report = api.wait(intent_id, seconds=left, sleep=world.sleep, until=at_rest)
+        out.print(f"  {intent_id}", status_text(report.status), plain(report.reason), soft_wrap=True)
+        if not report.concluded:
+            tell_pauses(out, beside.pauses())
+            worst = worst or Exit.PENDING
+        elif report.status not in REACHED:
+            worst = Exit.NOT_DONE
+    if worst:
+        raise typer.Exit(worst)
+
+
+def _headers(pairs: list[str] | None) -> dict[str, str]:
+    wrong = [pair for pair in pairs or [] if "=" not in pair]
+    if wrong:
+        raise Trouble("--header wants name=value, such as x-github-event=issues.", Exit.USAGE)
+    return dict(pair.split("=", 1) for pair in pairs or [])
+
+
+def _write(trial: "Trial", after: timedelta | None) -> None:
+    commands = [
+        {**command.model_dump(mode="json", exclude_none=True), "delivery": name} for command, name in trial.commands
+    ]
+    as_json(
+        {
+            "steps": [asdict(step) for step in trial.steps],
+            "refused": trial.refused or None,
+            "after_seconds": int(after.total_seconds()) if after else 0,
+            "commands": commands,
+        }
+    )
+
+
+def _tell(trial: "Trial", after: timedelta | None) -> None:
+    out = console()
+    marks = {True: YES, False: NO if trial.refused else NOTE, None: Text()}
+    steps = table("", "step", "found")
+    for step in trial.steps:
+        steps.add_row(marks[step.held], plain(step.what), plain(step.found))
+    out.print(steps, soft_wrap=True)
+    if trial.refused:
+        return
+    if not trial.commands:
+        out.print(YES, "Ignored: it is not wanted.")
+        return
+    for command, name in trial.commands:
+        when = f", {_span(after)} later" if after else ""
+        out.print(YES, plain(f"{command.capability.name}{when}: {_target(command)}"), soft_wrap=True)
+        expected = command.expect.model_dump(mode="json") if command.expect else None
+        for what, text in (
+            ("reason", command.reason),
+            ("asked by", command.requested_by),
+            ("delivery", name),
+            ("expects", ", ".join(f"{key} {value}" for key, value in (expected or {}).items())),
+        ):
+            if text:
+                out.print(f"  {what:<9}", plain(text), soft_wrap=True)
+    named = sorted({command.org_id for command, _ in trial.commands})
+    out.print(f"Accepted by a stack whose OrganizationIds hold {' and '.join(named)}.", soft_wrap=True)
+
+
+def _target(command: "Command") -> str:
+    label = command.resource.label
+    match command.find:
+        case None:
+            return f"{label} {command.id}"
+        case find if find.tag is not None:
+            return f"the one {label} that carries the tag '{find.tag}'"
+        case find:
+            return f"the one {label} named '{find.name}' of template {find.template}"
+
+
+def _declared(path: Path | None) -> "Sources":
+    from cli.clients.delivery import SOURCES_FILE, declared_sources
+
+    return declared_sources(path or SOURCES_FILE)
+
+
+def _span(span: timedelta) -> str:
+    seconds = int(span.total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3_600)):
+        if seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds // 60}m"

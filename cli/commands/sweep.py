@@ -1,0 +1,191 @@
+"""`lifecycle sweep`: start a sweep now, and see how far one has come."""
+
+import json
+import secrets
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.commands.pause import pauses_if_told, tell_pauses
+from cli.ui.console import NO, NOTE, YES, as_json, console, plain, table
+from cli.ui.errors import Exit, Trouble
+from cli.ui.options import Json, Region, StackName, stack_of, world_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from cli.clients.context import World
+    from cli.clients.stack import Stack
+    from lifecycle.plans.plan_file import Plan
+    from lifecycle.sweep.service import Progress
+
+_REQUESTER = 200
+"""What a message can say of who asked for it."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Start a sweep now, and see how far one has come. Whether it only reports is the stack's SweepMode.",
+)
+
+
+@app.command()
+def start(ctx: typer.Context, stack: StackName = None, region: Region = None) -> None:
+    """Start a sweep of every organization, as the schedule does each night."""
+    from lifecycle.domain.commands import one_line
+    from lifecycle.sweep.service import Errand
+
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
+    if queue is None:
+        raise Trouble(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
+    # Never the name of a night: the ledger would take this one for a copy of it.
+    by = one_line(target.caller(), most=_REQUESTER)
+    sweep_id = f"{world.clock():%Y-%m-%dT%H:%M:%SZ}-by-hand-{secrets.token_hex(3)}"
+    queue.send(Errand(sweep_id=sweep_id, requested_by=by).model_dump_json(exclude_none=True))
+    out = console()
+    out.print(YES, f"started, mode {target.parameters().get('SweepMode', 'unknown')}")
+    out.print(f"  sweep  {sweep_id}", soft_wrap=True)
+    out.print(f"  lifecycle sweep show {sweep_id}", soft_wrap=True)
+    tell_pauses(out, pauses_if_told(target))
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    sweep_id: Annotated[
+        str | None,
+        typer.Argument(help="as `start` gave it; the scheduled time, for a nightly one (default: the newest)"),
+    ] = None,
+    org: Annotated[
+        str | None,
+        typer.Option("--org", envvar="LIFECYCLE_ORG", help="One organization. (default: all of the stack's)"),
+    ] = None,
+    json_: Json = False,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Show how far a sweep has come: what it read, what its plan says, whether that was applied, and what is next."""
+    from cli.clients.stack import organizations_of
+
+    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    name = sweep_id.strip() if sweep_id else None
+    meant = [(org_id, name or _newest(target, org_id)) for org_id in organizations_of(target, org)]
+    found = [(org_id, one, row) for org_id, one in meant if one and (row := target.sweep(one, org_id)) is not None]
+    out = console()
+    if not found:
+        for org_id, _ in meant:
+            _in_the_way(out, world, target, org_id)
+        what = f"no sweep {name}" if name else "no sweep"
+        raise Trouble(f"The ledger knows {what}: it has not begun, or it is more than 30 days old.")
+    if json_:
+        as_json([_as_json(world, target, org_id, one, row) for org_id, one, row in found])
+    for org_id, one, row in () if json_ else found:
+        state = "finished:" if row.done else "under way:"
+        out.print(YES if row.done else NOTE, state, plain(f"{one} of {org_id}"), soft_wrap=True)
+        if row.plan:
+            _planned(out, target, org_id, row)
+        else:
+            _read_so_far(out, row)
+        if not row.done:
+            _in_the_way(out, world, target, org_id, json.loads(row.stops))
+    if not all(row.done for _, _, row in found):
+        raise typer.Exit(Exit.PENDING)
+
+
+def _as_json(world: "World", target: "Stack", org_id: str, name: str, row: "Progress") -> dict[str, object]:
+    from cli.commands.check import troubles_of
+    from cli.services import plans
+
+    said: dict[str, object] = {"sweep": name, "org_id": org_id, "done": row.done, "seen": row.seen, "due": row.due}
+    if not row.done:
+        said["paused_by"] = pauses_if_told(target, [org_id]).get(org_id)
+        said["stops"] = troubles_of(world, target, org_id)
+    if row.plan:
+        try:
+            plan = plans.find(target, row.plan, org_id)
+        except Trouble:  # It is no longer kept.
+            return {**said, "plan": {"hash": row.plan}}
+        states = {part.value: asdict(state) for part, state in plans.states_of(target, plan).items() if state.stage}
+        return {**said, "plan": plan.model_dump(mode="json"), "applied": states}
+    return {**said, "lists": json.loads(row.lists)}
+
+
+def _newest(target: "Stack", org_id: str) -> str:
+    """The sweep that is at work, else the one that made the newest plan. Who applies a plan is no sweep."""
+    from lifecycle.aws.dynamodb import Key
+    from lifecycle.sweep.service import newest_key
+
+    rows = target.rows().read(Key(f"sweep#{org_id}", "current"), newest_key(org_id))
+    names = [str(row.values.get("sweep_id") or "") if row else "" for row in rows]
+    return next((one for one in names if one and target.sweep(one, org_id) is not None), "")
+
+
+def _read_so_far(out: "Console", row: "Progress") -> None:
+    from cli.commands.check import declared_policy
+    from lifecycle.plans.pagination_check import Census, lists_of
+
+    policy = declared_policy()
+    # The stack may sweep by another policy than the one that lies here; then its lists have no names.
+    names = [asked.name for asked in lists_of(policy)] if row.terms.endswith(policy.digest) else []
+    shown = table("list", "read", "")
+    for number, census in enumerate(Census(**one) for one in json.loads(row.lists)):
+        name = names[number] if number < len(names) else f"list {number + 1}"
+        of_all = f" of {census.last_total}" if census.last_total >= 0 else ""
+        again = f"reading {census.reading}: {census.trouble}" if census.trouble else ""
+        shown.add_row(name, f"{census.rows}{of_all}", plain("complete" if census.done and not again else again))
+    out.print(shown, soft_wrap=True)
+
+
+def _in_the_way(out: "Console", world: "World", target: "Stack", org_id: str, stops: "Sequence[str]" = ()) -> None:
+    """What keeps a sweep from beginning or going on, as it is now: a pause, a token that is refused.
+
+    `stops` is what the sweep itself found when it began.
+    """
+    from cli.commands.check import troubles_of
+
+    tell_pauses(out, pauses_if_told(target, [org_id]))
+    now = troubles_of(world, target, org_id)
+    # Where Tallyfy cannot be asked from here, what the sweep found has to do.
+    for sentence in stops if now is None else now:
+        out.print(NO, plain(sentence), soft_wrap=True)
+
+
+def _planned(out: "Console", target: "Stack", org_id: str, row: "Progress") -> None:
+    from cli.services import plans
+
+    try:
+        plan = plans.find(target, row.plan, org_id)
+    except Trouble as trouble:
+        # Plans are kept for a shorter time than what is recorded of them may be.
+        out.print(NOTE, plain(f"{trouble} {row.seen} were seen, {row.due} were due."), soft_wrap=True)
+        return
+    plans.show(out, plan)
+    _applied(out, target, plan, done=row.done)
+
+
+def _applied(out: "Console", target: "Stack", plan: "Plan", *, done: bool) -> None:
+    """What has become of a plan, and what can be done next."""
+    from cli.services import plans
+    from lifecycle.plans.executor import Part, Stage
+    from lifecycle.policy.evaluate import Mode
+
+    states = plans.states_of(target, plan)
+    for part, state in states.items():
+        if state.stage:
+            mark = {Stage.DONE: YES, Stage.STOPPED: NO}.get(Stage(state.stage), NOTE)
+            by = f"{state.stage}, {state.sent} handed on, asked for by {state.requested_by}"
+            what = "taken back" if part is Part.TAKEN_BACK else f"what is {part}"
+            out.print(mark, plain(f"{what}: {by}"), soft_wrap=True)
+            if state.why:
+                out.print(" ", plain(state.why), soft_wrap=True)
+    if done and plan.due and not any(state.stage for state in states.values()):
+        why = "SweepMode is report" if plan.mode is Mode.REPORT else "see above"
+        out.print(NOTE, f"Only reported: {why}.")
+    out.print(f"  to see it     lifecycle report {plans.short(plan)}", soft_wrap=True)
+    waiting = [part for part in Part if states[part].stage != Stage.DONE and plans.due_in(plan, part)]
+    stopped = any(state.stage == Stage.STOPPED for state in states.values())
+    if done and waiting and not (stopped or plan.unseen or plan.stops):
+        out.print(f"  to apply it   lifecycle apply {plan.hash}", soft_wrap=True)

@@ -1,0 +1,69 @@
+"""The real intake over memory: what the stack would make of a delivery. Nothing is sent, nothing is kept."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from lifecycle.aws.api_gateway import Request
+from lifecycle.aws.dynamodb import MemoryRows
+from lifecycle.aws.eventbridge import MemoryBus
+from lifecycle.aws.metrics import MemorySignals
+from lifecycle.aws.scheduler import MemorySchedules
+from lifecycle.aws.secrets import MemorySecrets
+from lifecycle.aws.sqs import MemoryQueue
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Poison, Rejected
+from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.execution.outcomes import Outcomes
+from lifecycle.intake.service import Intake
+from lifecycle.intake.sources import Source, Sources
+
+_PREFIX = "rehearsal"
+
+
+class Rehearsal:
+    """One source and its secrets, in a stack that may act in the organizations named."""
+
+    def __init__(
+        self, name: str, source: Source, org_ids: frozenset[str], *, secrets: Sequence[str] = (), now: datetime
+    ) -> None:
+        self._name = name
+        self._dead_letters = MemoryQueue(lambda: now)
+        ledger = Ledger(MemoryRows(), Terms(timedelta(0), timedelta(0), 1), lambda: now)
+        signals = MemorySignals()
+        self._intake = Intake(
+            sources=Sources(sources={name: source}),
+            org_ids=org_ids,
+            prefix=_PREFIX,
+            secrets=MemorySecrets({f"{_PREFIX}/sources/{name}": json.dumps({"secrets": list(secrets)})}),
+            id_key=lambda: b"of no stack",
+            ledger=ledger,
+            ordinary=MemoryQueue(lambda: now),
+            permanent=MemoryQueue(lambda: now),
+            schedules=MemorySchedules(),
+            outcomes=Outcomes(
+                ledger=ledger, dead_letters=self._dead_letters, bus=MemoryBus(), signals=signals, clock=lambda: now
+            ),
+            signals=signals,
+            clock=lambda: now,
+        )
+
+    def why_refused(self, request: Request) -> str:
+        """Why the signature is refused; empty if it is not, whatever else is wrong."""
+        try:
+            self._intake.accept(request)
+        except Rejected as error:
+            return error.reason if error.code is Code.SIGNATURE_REFUSED else ""
+        return ""
+
+    def accept(self, request: Request) -> list[Command]:
+        """As the stack's intake: the commands, none if the delivery is ignored; raises `Rejected`."""
+        return self._intake.accept(request)
+
+    def accept_event(self, text: str) -> list[Command]:
+        """As the stack's intake; raises `Poison` where the stack would make a dead letter."""
+        found = self._intake.accept_event(text)
+        for message in self._dead_letters.receive():
+            reason = message.attributes["reason"].removeprefix(f"Source '{self._name}': ")
+            raise Poison(Code(message.attributes["code"]), reason)
+        return found

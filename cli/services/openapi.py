@@ -1,0 +1,375 @@
+"""The HTTP API as OpenAPI 3.1, made from the models and tables that the functions use. `make openapi` writes it."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+
+from lifecycle.approvals.rules import About, Stand
+from lifecycle.aws.api_gateway import MOST_BYTES, problem
+from lifecycle.domain.capabilities import TABLE
+from lifecycle.domain.commands import SOURCE_PATTERN, CommandRequest
+from lifecycle.domain.errors import Code, Rejected, Retryable
+from lifecycle.domain.intent import Status
+from lifecycle.domain.intent_ids import INTENT_PATTERN
+
+FILE = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
+ALIASES = {"process": "run", "checklist": "template", "blueprint": "template"}
+"""Other words for a resource. They are turned into ours before the schema's enumeration is asked, so it lacks them."""
+_REFS = "#/components/schemas/{model}"
+
+_HASH_PATTERN = "^[0-9a-f]{64}$"
+_IRREVERSIBLE = sorted(doing.name for doing in TABLE if doing.irreversible)
+_IDENTITY = "AWS_IAM"
+_SCHEMES = {
+    _IDENTITY: {
+        "type": "apiKey",
+        "name": "Authorization",
+        "in": "header",
+        "x-amazon-apigateway-authtype": "awsSigv4",
+        "description": (
+            "AWS Signature Version 4, service `execute-api`, by an identity that IAM allows `execute-api:Invoke` and "
+            "that people.toml names. API Gateway refuses others with a 403 of its own."
+        ),
+    }
+}
+
+type IntentId = Annotated[str, Field(pattern=INTENT_PATTERN)]
+type Hash = Annotated[str, Field(pattern=_HASH_PATTERN)]
+type Schema = dict[str, Any]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Accepted(_Answer):
+    """A queue has every command. The same delivery again gets the same answer and has no second effect."""
+
+    status: Literal["accepted"]
+    intent_ids: list[IntentId] = Field(min_length=1)
+    intent_id: IntentId | None = Field(default=None, description="Where the delivery became exactly one command.")
+    status_url: str | None = Field(default=None, description="Likewise; relative to this API.")
+
+
+class Ignored(_Answer):
+    """Authentic, and not wanted: nothing is done."""
+
+    status: Literal["ignored"]
+    intent_ids: list[IntentId] = Field(max_length=0)
+
+
+class Stands(_Answer):
+    """What became of a command."""
+
+    intent_id: IntentId
+    status: Status
+    reason: str
+
+
+class Healthy(_Answer):
+    """The API is up."""
+
+    status: Literal["ok"]
+
+
+class ChatLine(_Answer):
+    """What Slack shows to the person who typed; the result follows at the `response_url`."""
+
+    response_type: Literal["ephemeral"]
+    text: str
+    blocks: list[dict[str, Any]] = Field(default=[], description="Slack's blocks, shown in the place of the text.")
+
+
+class Why(_Answer):
+    """Why a request is rejected; told to whoever asked for it."""
+
+    why: str = Field(default="", max_length=500)
+
+
+class Approval(_Answer):
+    """A request for approval of what cannot be undone. The hash is of exactly what is shown."""
+
+    hash: Hash
+    stands: Stand
+    about: About
+    org_id: str
+    subject: str = Field(description="The intent of a command, or the hash of a plan.")
+    asked_by: str
+    asked_at: datetime
+    lapses_at: datetime
+    needed: int = Field(ge=1, description="How many people must approve it.")
+    approved_by: list[str]
+    refused_by: str
+    would_do: list[Annotated[str, Field(json_schema_extra={"enum": _IRREVERSIBLE})]]
+    shown: dict[str, Any] = Field(description="What would go.")
+
+
+class Approvals(_Answer):
+    """Every request that this person may approve or reject now, the oldest first; their own are among them."""
+
+    approvals: list[Approval]
+
+
+class Undoing(_Answer):
+    """The queue has the command that takes it back. Asking again gets the same answer and has no second effect."""
+
+    status: Literal["accepted"]
+    intent_id: IntentId = Field(description="Of the undo.")
+    status_url: str = Field(description="Relative to this API.")
+
+
+class Problem(_Answer):
+    """Problem details (RFC 9457). `detail` says what to do, and never quotes what was sent."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    code: Code
+    detail: str
+
+
+_ANSWERS: tuple[type[BaseModel], ...] = (
+    *(Accepted, Ignored, Stands, Healthy, ChatLine, Problem),
+    *(Approval, Approvals, Undoing),
+)
+
+_AT_ANY_DOOR = (Code.TOO_LARGE, Code.INVALID, Code.UNAVAILABLE)
+_INTAKE = (
+    *(Code.UNKNOWN_SOURCE, Code.SIGNATURE_REFUSED, Code.NOT_POSSIBLE, Code.UNTRANSLATABLE, Code.RIGHT_MISSING),
+    *(Code.ORGANIZATION_UNKNOWN, Code.INTENT_CONFLICT, *_AT_ANY_DOOR),
+)
+_APPROVING = (Code.RIGHT_MISSING, Code.UNKNOWN_APPROVAL, *_AT_ANY_DOOR)
+_SLACK = (Code.SIGNATURE_REFUSED, Code.UNKNOWN_ROUTE, *_AT_ANY_DOOR)
+_SENT_HEADERS = {
+    "webhook-id": "Standard Webhooks: names the delivery",
+    "webhook-timestamp": "Standard Webhooks: seconds since 1970",
+    "webhook-signature": "Standard Webhooks: v1,<base64>; several with spaces between",
+    "x-timestamp": "plain HMAC: seconds since 1970",
+    "x-signature": "plain HMAC: sha256=<hex> over <timestamp>.<body>",
+}
+
+
+def document() -> Schema:
+    """The whole document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "tallyfy-lifecycle",
+            "version": "1",
+            "summary": "Archive, restore and delete in Tallyfy, once per request.",
+            "description": (
+                "Every delivery is signed, in the way that sources.toml says for its source. What a person asks for "
+                "under their own name is signed with their AWS credentials. `detail` of a problem says what to do."
+            ),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [
+            {
+                "url": "https://{api}.execute-api.{region}.amazonaws.com",
+                "description": "The stack's output ApiUrl",
+                "variables": {"api": {"default": "api-id"}, "region": {"default": "eu-west-1"}},
+            }
+        ],
+        "paths": {
+            "/webhooks/{source}": {"post": _webhook("deliver", "Deliver a signed payload", [_SOURCE])},
+            "/webhooks/{source}/{key}": {
+                "post": _webhook(
+                    "deliverWithKey", "Deliver a payload, with the source's shared secret in the path", [_SOURCE, _KEY]
+                )
+            },
+            "/commands/{intent_id}": {
+                "get": _operation(
+                    "commandStatus",
+                    "Say what became of a command",
+                    parameters=[_INTENT],
+                    responses={HTTPStatus.OK: [Stands]},
+                    codes=(Code.UNKNOWN_INTENT, *_AT_ANY_DOOR),
+                )
+            },
+            "/health": {
+                "get": _operation("health", "Say that the API is up", responses={HTTPStatus.OK: [Healthy]}, codes=())
+            },
+            "/commands/{intent_id}/undo": {
+                "post": _by_person(
+                    "undo",
+                    "Take back what a command did",
+                    parameters=[_INTENT],
+                    responses={HTTPStatus.ACCEPTED: [Undoing]},
+                    codes=(Code.RIGHT_MISSING, Code.UNKNOWN_INTENT, Code.NOT_POSSIBLE, *_AT_ANY_DOOR),
+                )
+            },
+            "/approvals": {
+                "get": _by_person(
+                    "approvals",
+                    "List what waits for your approval",
+                    responses={HTTPStatus.OK: [Approvals]},
+                    codes=(Code.RIGHT_MISSING, *_AT_ANY_DOOR),
+                )
+            },
+            "/approvals/{hash}": {
+                "get": _by_person(
+                    "approval",
+                    "Show one request for approval",
+                    parameters=[_REQUEST],
+                    responses={HTTPStatus.OK: [Approval]},
+                    codes=_APPROVING,
+                )
+            },
+            "/approvals/{hash}/approve": {
+                "post": _by_person(
+                    "approve",
+                    "Approve exactly what the hash is of; not what you asked for yourself",
+                    parameters=[_REQUEST],
+                    responses={HTTPStatus.OK: [Approval]},
+                    codes=(Code.OWN_REQUEST, *_APPROVING),
+                )
+            },
+            "/approvals/{hash}/withdraw": {
+                "post": _by_person(
+                    "withdraw",
+                    "Take your own approval back, until the call to Tallyfy is sent",
+                    parameters=[_REQUEST],
+                    responses={HTTPStatus.OK: [Approval]},
+                    codes=(Code.NOT_POSSIBLE, *_APPROVING),
+                )
+            },
+            "/approvals/{hash}/reject": {
+                "post": _by_person(
+                    "reject",
+                    "End a request for good",
+                    parameters=[_REQUEST],
+                    body={"application/json": {"schema": {"$ref": _REFS.format(model="Why")}}},
+                    responses={HTTPStatus.OK: [Approval]},
+                    codes=_APPROVING,
+                )
+            },
+            "/chat/slack": {
+                "post": _operation(
+                    "slackCommand",
+                    "Take a slash command of Slack",
+                    parameters=_SLACK_HEADERS,
+                    body=_FORM,
+                    responses={HTTPStatus.OK: [ChatLine]},
+                    codes=_SLACK,
+                )
+            },
+            "/chat/slack/actions": {
+                "post": _operation(
+                    "slackAction",
+                    "Take a press of a button in Slack; what came of it is told at its `response_url`",
+                    parameters=_SLACK_HEADERS,
+                    body=_FORM,
+                    responses={HTTPStatus.OK: []},
+                    codes=_SLACK,
+                )
+            },
+        },
+        "components": {"schemas": _schemas(), "securitySchemes": _SCHEMES},
+    }
+
+
+def text() -> str:
+    """The document as it is committed."""
+    return json.dumps(document(), indent=2) + "\n"
+
+
+def _schemas() -> Schema:
+    asked = ((model, "validation") for model in (CommandRequest, Why))
+    models = [*asked, *((model, "serialization") for model in _ANSWERS)]
+    _, found = models_json_schema(models, ref_template=_REFS)  # type: ignore[arg-type]
+    schemas: Schema = found["$defs"]
+    resource = schemas["Resource"]
+    resource["enum"] = [*resource["enum"], *ALIASES]
+    return dict(sorted(schemas.items()))
+
+
+def _parameter(name: str, place: str, pattern: str, told: str, *, required: bool = True) -> Schema:
+    schema = {"type": "string", "pattern": pattern}
+    return {"name": name, "in": place, "required": required, "description": told, "schema": schema}
+
+
+_SOURCE = _parameter("source", "path", SOURCE_PATTERN, "As in sources.toml")
+_KEY = _parameter("key", "path", "^.+$", "The shared secret")
+_INTENT = _parameter("intent_id", "path", INTENT_PATTERN, "As the delivery was answered")
+_REQUEST = _parameter("hash", "path", _HASH_PATTERN, "Of what is to be approved")
+_SLACK_HEADERS = [
+    _parameter("x-slack-request-timestamp", "header", "^[0-9]+$", "Seconds since 1970"),
+    _parameter("x-slack-signature", "header", "^v0=[0-9a-f]{64}$", "As Slack signs"),
+]
+_FORM: Schema = {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}
+
+
+def _webhook(name: str, told: str, path: list[Schema]) -> Schema:
+    headers = [_parameter(header, "header", "^.+$", use, required=False) for header, use in _SENT_HEADERS.items()]
+    ours = {"$ref": _REFS.format(model="CommandRequest")}
+    foreign = {"description": "A payload of another system, which sources.toml translates"}
+    return _operation(
+        name,
+        told,
+        parameters=[*path, *headers],
+        body={"application/json": {"schema": {"anyOf": [ours, foreign]}}},
+        responses={HTTPStatus.ACCEPTED: [Accepted], HTTPStatus.OK: [Ignored]},
+        codes=_INTAKE,
+    )
+
+
+def _by_person(name: str, told: str, *, body: Schema | None = None, **more: Any) -> Schema:
+    """What is asked under an AWS identity; its body may be left out."""
+    made = _operation(name, told, body=body, **more)
+    if body is not None:
+        made["requestBody"]["required"] = False
+    return made | {"security": [{_IDENTITY: []}]}
+
+
+def _operation(
+    name: str,
+    told: str,
+    *,
+    parameters: Iterable[Schema] = (),
+    body: Schema | None = None,
+    responses: Mapping[HTTPStatus, list[type[BaseModel]]],
+    codes: Iterable[Code],
+) -> Schema:
+    made: Schema = {"operationId": name, "summary": told}
+    if listed := list(parameters):
+        made["parameters"] = listed
+    if body is not None:
+        made["requestBody"] = {"required": True, "description": f"At most {MOST_BYTES} bytes", "content": body}
+    said = {str(int(status)): _answered(*models) for status, models in responses.items()}
+    made["responses"] = dict(sorted((said | _problems(codes)).items()))
+    return made
+
+
+def _answered(model: type[BaseModel] | None = None) -> Schema:
+    if model is None:
+        return {"description": "An empty body"}
+    content = {"application/json": {"schema": {"$ref": _REFS.format(model=model.__name__)}}}
+    return {"description": str(model.__doc__), "content": content}
+
+
+def _problems(codes: Iterable[Code]) -> Schema:
+    """Under which status each code is answered: what the functions' own table says."""
+    by_status: dict[int, list[Code]] = {}
+    for code in codes:
+        error = Retryable(code, "") if code is Code.UNAVAILABLE else Rejected(code, "")
+        by_status.setdefault(int(str(problem(error)["statusCode"])), []).append(code)
+    schema = {"$ref": _REFS.format(model="Problem")}
+    return {
+        str(status): {
+            "description": f"{HTTPStatus(status).phrase}: {', '.join(found)}",
+            "content": {"application/problem+json": {"schema": schema}},
+        }
+        for status, found in by_status.items()
+    }
+
+
+if __name__ == "__main__":
+    FILE.write_text(text(), encoding="utf-8")
+    sys.stdout.write(f"{FILE.name} is written.\n")

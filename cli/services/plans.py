@@ -1,0 +1,248 @@
+"""Plans of a stack, as its operator finds them by name and sees them on the screen."""
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.text import Text
+
+from cli.clients.stack import Stack, one_organization, organizations_of
+from cli.ui.console import NO, NOTE, plain, table
+from cli.ui.errors import Exit, Trouble
+from lifecycle.domain.commands import one_line
+from lifecycle.plans.builder import key_of
+from lifecycle.plans.executor import (
+    FRESH,
+    Application,
+    Part,
+    application_in,
+    application_key,
+    count_due,
+    what_differs,
+)
+from lifecycle.plans.plan_file import Entry, Plan, entries
+from lifecycle.policy.policy import Policy, Rule
+from lifecycle.sweep.service import Errand, Kind, newest_key
+
+_WHOLE = re.compile(r"[0-9a-f]{64}")
+_SHORT = re.compile(r"[0-9a-f]{8,64}")
+_REQUESTER = 200
+"""What a command can say of who asked for it."""
+_SHOWN = 12
+"""So many characters of a hash are enough for people."""
+RED = "bold red"
+
+
+def find(stack: Stack, name: str, org: str | None) -> Plan:
+    """A plan by its hash, or by at least the first eight characters of it.
+
+    Raises:
+        Trouble: There is none, or more than one; or it cannot be understood.
+    """
+    said = name.strip().lower()
+    if not _SHORT.fullmatch(said):
+        raise Trouble(f"'{said[:70]}' is no hash of a plan: at least 8 of its 64 characters 0-9 and a-f.", Exit.USAGE)
+    objects = stack.objects()
+    found = [
+        (org_id, key.split("/")[-2])
+        for org_id in organizations_of(stack, org)
+        for key in objects.keys(key_of(org_id, said, "").removesuffix("/"))
+        if key.endswith("/plan.json")
+    ]
+    if not found:
+        raise Trouble(f"Stack '{stack.name}' has no plan {said}: it was never made, or it is no longer kept.")
+    if len(found) > 1:
+        raise Trouble(f"More than one plan begins with {said}. Give more of the hash.", Exit.USAGE)
+    [(org_id, whole)] = found
+    return _read(stack, org_id, whole)
+
+
+def find_whole(stack: Stack, name: str, org: str | None) -> Plan:
+    """As `find`, but by nothing less than the whole hash: it is what somebody puts their name to.
+
+    What its summary says is held against its lines, which the hash is of.
+    """
+    if not _WHOLE.fullmatch(name.strip().lower()):
+        raise Trouble("Give the whole hash of the plan, all 64 characters, as the report shows it.", Exit.USAGE)
+    plan = find(stack, name, org)
+    with lines_of(stack, plan):
+        return plan
+
+
+def newest(stack: Stack, org: str | None) -> Plan:
+    """The plan that was made last in the one organization that is meant."""
+    org_id = one_organization(stack, org)
+    found = newest_of(stack, org_id)
+    if found is None:
+        raise Trouble(f"There is no plan of organization {org_id} yet: `lifecycle sweep start` makes one.")
+    return found
+
+
+def newest_of(stack: Stack, org_id: str) -> Plan | None:
+    """As `newest`; `None` if there is none."""
+    [row] = stack.rows().read(newest_key(org_id))
+    name = str(row.values.get("plan", "")) if row else ""
+    if not _WHOLE.fullmatch(name) or stack.objects().get(key_of(org_id, name, "plan.json")) is None:
+        return None
+    return _read(stack, org_id, name)
+
+
+def _read(stack: Stack, org_id: str, name: str) -> Plan:
+    body = stack.objects().get(key_of(org_id, name, "plan.json")) or b""
+    try:
+        plan = Plan.model_validate_json(body)
+    except ValidationError as error:
+        raise Trouble(f"Plan {name} was written by another release. Make a new one.") from error
+    if (plan.org_id, plan.hash) != (org_id, name):
+        raise Trouble(f"What is kept as plan {name} is another one.")
+    return plan
+
+
+@contextmanager
+def lines_of(stack: Stack, plan: Plan) -> Iterator[Path]:
+    """Its lines, in a file for as long as it is needed.
+
+    Raises:
+        Trouble: They are not those that it is named after, or its summary says something else than they do.
+    """
+    with TemporaryDirectory() as scratch:
+        path = Path(scratch, "plan.jsonl")
+        if not stack.objects().fetch(key_of(plan.org_id, plan.hash, "plan.jsonl"), path):
+            raise Trouble(f"The lines of plan {plan.hash} are gone. Make a new plan.")
+        wrong = what_differs(plan, path)
+        if wrong:
+            raise Trouble(wrong)
+        yield path
+
+
+def said_of(stack: Stack, plan: Plan, thing_id: str) -> Entry | None:
+    """What a plan says of a thing; `None` if it was not seen."""
+    named = thing_id.encode()
+    with lines_of(stack, plan) as path, path.open("rb") as file:
+        # Reading a line is cheap, understanding it is not.
+        return next((one for one in entries(line for line in file if named in line) if one.thing.id == thing_id), None)
+
+
+def applied(stack: Stack, plan: Plan) -> Mapping[Part, Application]:
+    """How far each half of a plan has been applied that acts on anything."""
+    return {part: state for part, state in states_of(stack, plan).items() if due_in(plan, part)}
+
+
+def states_of(stack: Stack, plan: Plan) -> Mapping[Part, Application]:
+    """How far each half of a plan has been applied, and how far that was taken back."""
+    parts = list(Part)
+    rows = stack.rows().read(*(application_key(plan.org_id, plan.hash, part) for part in parts))
+    return {part: application_in(row) for part, row in zip(parts, rows, strict=True)}
+
+
+def due_in(plan: Plan, part: Part) -> int:
+    """How many things one half of it acts on. Taking back is no half: it acts on what was done of the first."""
+    if part is Part.TAKEN_BACK:
+        return 0
+    return sum(rule.due for rule in plan.rules if rule.irreversible is (part is Part.IRREVERSIBLE))
+
+
+def due_of_first(stack: Stack, plan: Plan, first: int) -> Mapping[Part, int]:
+    """How many of the oldest so many things each half of it acts on."""
+    with lines_of(stack, plan) as path:
+        return {part: count_due(path, part, first) for part in (Part.REVERSIBLE, Part.IRREVERSIBLE)}
+
+
+def refused_for(plan: Plan, now: datetime, *, first: int | None = None) -> tuple[str, ...]:
+    """Why the stack would refuse to apply it, whoever asks; empty if nothing is known against it here.
+
+    Where only the oldest `first` things are meant, caps do not measure the plan as a whole.
+    """
+    old = now - plan.made_at > FRESH
+    late = (f"It is older than {FRESH.days} days. Make a new plan.",) if old else ()
+    stops = tuple(why for why in plan.stops if first is None or why not in plan.capped)
+    return *plan.unseen, *stops, *late
+
+
+def show(out: Console, plan: Plan) -> None:
+    """The plan as a whole: how many things, by which rule, why the rest is kept, and what stands in the way."""
+    place = f"{plan.org_name} ({plan.org_id})" if plan.org_name else plan.org_id
+    out.print("[bold]plan[/]     ", plan.hash, soft_wrap=True)
+    out.print("[bold]made[/]     ", plain(f"{plan.made_at:%Y-%m-%d %H:%M} UTC, {place}"), soft_wrap=True)
+    out.print("[bold]things[/]   ", totals_of(plan), soft_wrap=True)
+    if plan.due:
+        minutes = f"about {plan.estimated_minutes} min at {plan.per_minute} calls a minute"
+        out.print("[bold]takes[/]    ", minutes, soft_wrap=True)
+    out.print(by_rule(plan))
+    if plan.kept_by:
+        kept = table("kept because", "things")
+        kept.columns[1].justify = "right"
+        for kind, number in plan.kept_by.items():
+            kept.add_row(plain(f"  {kind}"), str(number))
+        out.print(kept, soft_wrap=True)
+    told(out, plan)
+
+
+def totals_of(plan: Plan) -> str:
+    """The sum that always holds."""
+    return f"{plan.seen} seen = {plan.due} due + {plan.kept} kept + {plan.failed} not readable"
+
+
+def by_rule(plan: Plan) -> Text:
+    """A line for each rule that acts; what cannot be undone stands out."""
+    widths = max((len(rule.name) for rule in plan.rules), default=0)
+    lines = []
+    for rule in plan.rules:
+        count = f"{rule.due} of {rule.considered}"
+        line = Text(f"  {rule.name:<{widths}}  {rule.action} {rule.resource.label}: {count}")
+        if rule.irreversible:
+            line.append("  cannot be undone")
+            if rule.due:
+                line.stylize(RED)
+        lines.append(line)
+    return Text("\n").join(lines)
+
+
+def told(out: Console, plan: Plan) -> None:
+    """What stands in the way of a plan, and what is worth knowing."""
+    for why in plan.unseen:
+        out.print(NO, "incomplete:", plain(why), soft_wrap=True)
+    for why in plan.stops:
+        out.print(NO, "not applied:", plain(why), soft_wrap=True)
+    for why in plan.person:
+        out.print(NOTE, "a person must apply it:", plain(why), soft_wrap=True)
+    for why in plan.notes:
+        out.print(NOTE, plain(why), soft_wrap=True)
+
+
+def short(plan: Plan) -> str:
+    """As much of its hash as commands that only read need."""
+    return plan.hash[:_SHOWN]
+
+
+def in_order(policy: Policy) -> Iterable[Rule]:
+    """Its rules as they are asked: those that keep come first."""
+    return *policy.keeping, *policy.acting
+
+
+def requester(target: Stack) -> str:
+    """Who AWS says is asking, as commands and records name them."""
+    return one_line(target.caller(), most=_REQUESTER)
+
+
+def send(target: Stack, plan: Plan, kind: Kind, *, first: int | None = None) -> Errand:
+    """Hand an errand about a plan to the sweeps queue, in the name of who AWS says is asking."""
+    queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
+    if queue is None:
+        raise Trouble(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
+    errand = Errand(
+        sweep_id=f"{kind}-{plan.hash[:12]}-{secrets.token_hex(4)}",
+        org_id=plan.org_id,
+        kind=kind,
+        plan=plan.hash,
+        requested_by=requester(target),
+        first=first,
+    )
+    queue.send(errand.model_dump_json(exclude_none=True))
+    return errand

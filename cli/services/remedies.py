@@ -1,0 +1,160 @@
+"""What to do about each reason (`code`) for which a command ended or waits: README's table, and `dead-letters show`."""
+
+from dataclasses import dataclass
+
+from lifecycle.domain.errors import Code
+from lifecycle.domain.failures import SET_ASIDE_BY_AWS
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What to do about these codes. `status` is set where it is met elsewhere than in a dead letter."""
+
+    codes: tuple[Code, ...]
+    todo: str
+    status: str = ""
+
+    @property
+    def row(self) -> str:
+        """Its line in README's table."""
+        named = ", ".join(f"`{code}`" for code in self.codes)
+        return f"| {named}{f' ({self.status})' if self.status else ''} | {self.todo} |"
+
+
+REMEDIES = (
+    Remedy(
+        (Code.TOKEN_REFUSED,),
+        "Tallyfy answered 401. Store a new token; the waiting commands go on within the hour.",
+    ),
+    Remedy(
+        (Code.FORBIDDEN,),
+        "The token's user lacks the role: Admin for deletes, Standard for the rest.",
+    ),
+    Remedy(
+        (Code.ATTEMPTS_EXHAUSTED,),
+        "Six attempts failed; the reason quotes the last. Mend the cause and send again.",
+    ),
+    Remedy(
+        (Code.OUTAGE,),
+        "Several commands failed because Tallyfy or Secrets Manager does not answer. They wait, and go on by "
+        "themselves within 75 minutes. Nothing to mend.",
+        status="in the log",
+    ),
+    Remedy(
+        (Code.WAITED_TOO_LONG,),
+        "It could not begin for three and a half days, or ninety times. Mend the cause and send again.",
+    ),
+    Remedy(
+        (Code.TOO_YOUNG,),
+        (
+            "The reason says from when on it can be deleted, and whether this command lives until then. If not, "
+            "drop it and ask again."
+        ),
+    ),
+    Remedy(
+        (Code.NOT_ARCHIVED, Code.HELD, Code.IN_USE, Code.AGE_UNKNOWN, Code.USE_UNKNOWN, Code.CANNOT_TELL),
+        "A guard kept the thing. Send again when the condition holds, or drop it.",
+    ),
+    Remedy(
+        (Code.RIGHT_MISSING, Code.ORGANIZATION_UNKNOWN),
+        "The source or the stack has lost the right it had. Give it back, or drop the command.",
+    ),
+    Remedy(
+        (Code.NOT_FOUND, Code.CHANGED, Code.PROCESS_TASK, Code.REFUSED, Code.EXPIRED),
+        "The command does not fit the thing any more. Drop it and ask again.",
+    ),
+    Remedy(
+        (Code.AWAITING_APPROVAL,),
+        ("Other people have to approve it; `lifecycle status` says until when and what they type. Nothing to mend."),
+        status="waiting",
+    ),
+    Remedy(
+        (Code.IN_GRACE,),
+        (
+            "Approved, and not archived long enough yet; the reason says until when. To stop it, restore it or "
+            "put it on hold."
+        ),
+        status="waiting",
+    ),
+    Remedy(
+        (Code.NOT_APPROVED, Code.LAPSED),
+        "Somebody rejected it, and the reason says why; or nobody approved it in time. There is no dead letter: ask "
+        "again if it is still meant.",
+        status="rejected",
+    ),
+    Remedy(
+        (Code.RESTORED, Code.UNDONE),
+        "Somebody restored the thing, or undid the command, before it was carried out. Nothing to mend.",
+        status="superseded",
+    ),
+    Remedy(
+        (Code.NEWER_RELEASE,),
+        "A newer release recorded it, and this one does not know how. Deploy that release again; until then it waits.",
+        status="waiting",
+    ),
+    Remedy(
+        (Code.EXPORT_INCOMPLETE,),
+        "Tallyfy did not give a part of it; the reason names the part. Mend that in Tallyfy and send again.",
+    ),
+    Remedy(
+        (Code.EXPORT_DIFFERS,),
+        "A part read back from the bucket is not what was written. Find out why before you send it again.",
+    ),
+    Remedy(
+        (Code.UNKNOWN_APPROVAL,),
+        (
+            "There is no such request, it is not yours to approve, or it has ended already. `lifecycle approvals` "
+            "shows those that wait."
+        ),
+    ),
+    Remedy(
+        (Code.OWN_REQUEST,),
+        "You asked for it yourself. Somebody else has to approve it.",
+    ),
+    Remedy(
+        (Code.RESTORED_IN_PART,),
+        (
+            "An undo that did not bring back everything; the reason counts tasks and comments. Look at the thing "
+            "in Tallyfy."
+        ),
+        status="done",
+    ),
+    Remedy(
+        (Code.AMBIGUOUS_MATCH,),
+        "`find` met none or several; the reason says how many. Correct the tag or the name and ask again. "
+        'Where none is normal, write `if_none = "ignore"` in `sources.toml`.',
+    ),
+    Remedy(
+        (Code.UNTRANSLATABLE,),
+        (
+            "No rule fits what a source sent. Save it (`lifecycle dead-letters show <id> --payload > "
+            "payload.json`), mend the rule, `lifecycle source try` it, deploy, let the sender deliver again; then "
+            "drop it."
+        ),
+    ),
+    Remedy(
+        (Code.PLAN_STOPPED,),
+        (
+            "A plan was to be applied and must not be; the reason says why. Make a new one, or change the caps; "
+            "then drop it."
+        ),
+    ),
+    Remedy(
+        (Code.POISON, Code.INVALID, Code.NOT_POSSIBLE, Code.INTENT_CONFLICT),
+        "Not a command that can be carried out. Look at it with `show`, then drop it.",
+    ),
+)
+
+_BY_CODE = {code.value: remedy for remedy in REMEDIES for code in remedy.codes}
+_SET_ASIDE = (
+    "See the function's log: it crashed, timed out or was not reached each time. Mend the cause and send again."
+)
+_UNKNOWN = "Read the reason. This release knows no more of such a code: the stack may be of a newer one."
+
+
+def remedy_for(code: str) -> str:
+    """What to do about a code, as a message carries it."""
+    if code == SET_ASIDE_BY_AWS:
+        return _SET_ASIDE
+    found = _BY_CODE.get(code)
+    return found.todo if found else _UNKNOWN

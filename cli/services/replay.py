@@ -1,0 +1,92 @@
+"""Sends a sample as its system would: the same bytes, signed anew with the stack's secret for it."""
+
+import base64
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
+
+from cli.clients.api import Api
+from cli.clients.delivery import new_delivery_id, newest_secret, stored_secret
+from cli.clients.signing import hmac_headers, sign
+from cli.clients.stack import Stack, output_of
+from cli.ui.errors import Exit, Trouble
+from lifecycle.chat.slack.requests import SIGNATURE as SLACK
+from lifecycle.domain.intent_ids import INTENT_PATTERN
+from lifecycle.intake.signatures import Scheme
+from lifecycle.intake.sources import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came back, in words, and the intents it led to."""
+
+    line: str
+    intent_ids: tuple[str, ...] = ()
+
+
+def deliver(
+    stack: Stack, api: Api, name: str, source: Source, file: Path, headers: Mapping[str, str], now: datetime
+) -> Played:
+    """Post a file as a source does, or put it on the bus.
+
+    Raises:
+        Trouble: The stack refuses it; or the file holds nothing of the kind.
+    """
+    body = _body(file)
+    if source.scheme is Scheme.EVENTBRIDGE:
+        refused = stack.put_events(_entries(body))
+        if refused:
+            raise Trouble(f"The bus refused {refused} of the events.")
+        return Played("on the bus; it tells each outcome, too")
+    secret = stored_secret(stack.secrets(), output_of(stack, "SecretPrefix"), name)
+    signed = sign(
+        source,
+        secret,
+        body,
+        delivery_id=new_delivery_id(),
+        timestamp=int(now.timestamp()),
+        uri=api.signed_as(name),
+    )
+    in_path = source.scheme is Scheme.SHARED_SECRET and source.header is None
+    answer = api.post(name, body, {**headers, **signed}, key=secret if in_path else "")
+    if answer.status >= 300:  # noqa: PLR2004 - HTTP's line after success
+        raise Trouble(f"The stack answered {answer.status} {answer.code}: {answer.detail}")
+    return Played("accepted" if answer.accepted else "ignored: it is not wanted", answer.intent_ids)
+
+
+def slash(stack: Stack, api: Api, file: Path, now: datetime) -> Played:
+    """Post a slash command's form as Slack does. Nobody waits for the late answer, so the form asks for none."""
+    form = dict(parse_qsl(_body(file).decode(), keep_blank_values=True))
+    form.pop("response_url", None)
+    body = urlencode({**form, "trigger_id": f"{secrets.randbits(40)}.{secrets.token_hex(8)}"}).encode()
+    secret = newest_secret(stack.secrets(), f"{output_of(stack, 'SecretPrefix')}/chat/slack")
+    line = api.slash(body, hmac_headers(SLACK, secret, body, timestamp=int(now.timestamp())))
+    return Played(line, tuple(re.findall(INTENT_PATTERN.strip("^$"), line)))
+
+
+def _body(file: Path) -> bytes:
+    """The raw body; of an event of API Gateway, the body in it."""
+    raw = file.read_bytes()
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        return raw
+    if not isinstance(found, dict) or "requestContext" not in found:
+        return raw
+    text = str(found.get("body", "")).encode()
+    return base64.b64decode(text) if found.get("isBase64Encoded") else text
+
+
+def _entries(raw: bytes) -> list[dict[str, str]]:
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, dict) and "DetailType" in one for one in found):
+        raise Trouble("The file is no list of entries as `aws events put-events` takes it.", Exit.USAGE)
+    return [{key: str(value) for key, value in one.items()} for one in found]

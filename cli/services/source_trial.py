@@ -1,0 +1,239 @@
+"""What a source's payload would become, step by step. Offline: nothing is sent, and no stack is asked."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import jmespath
+
+from cli.clients.signing import sign
+from cli.services.in_memory_intake import Rehearsal
+from cli.ui.errors import Exit, Trouble
+from lifecycle.aws.api_gateway import Request
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import LifecycleError, Rejected
+from lifecycle.intake.mapping import Translated, read_json, translate, wanted
+from lifecycle.intake.signatures import Scheme, Signature
+from lifecycle.intake.sources import Source
+
+_MADE_UP = "whsec_" + base64.b64encode(b"made up for this trial").decode()
+"""Signs what came without a signature: the intake that is asked is the real one, and takes nothing unsigned."""
+_NO_ACCOUNT = "0" * 12
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step. `held` is `None` where nothing was decided."""
+
+    held: bool | None
+    what: str
+    found: str
+
+
+@dataclass(slots=True)
+class Trial:
+    """The steps that were taken, and the commands at the end. `refused` says why there are none."""
+
+    steps: list[Step] = field(default_factory=list)
+    commands: list[tuple[Command, str]] = field(default_factory=list)
+    """Each with what names its delivery."""
+    refused: str = ""
+
+    def note(self, held: bool | None, what: str, found: str) -> None:
+        """Add a step."""
+        self.steps.append(Step(held, what, found))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What to try, besides the file: headers, the URL that was called, and the source's secret if it is to be used."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    uri: str = ""
+    secret: str = ""
+    must_verify: bool = False
+
+
+def try_out(name: str, source: Source, raw: bytes, given: Given, now: datetime) -> Trial:
+    """Try a file: a raw body, an event of API Gateway, or one or more events of EventBridge.
+
+    Raises:
+        Trouble: The file holds nothing that this kind of source sends.
+    """
+    trial = Trial()
+    try:
+        if source.scheme is Scheme.EVENTBRIDGE:
+            for event in _events(raw, source):
+                _try_event(name, source, event, trial, now)
+        else:
+            _try_request(name, source, raw, given, trial, now)
+    except LifecycleError as error:
+        trial.refused = error.reason
+    return trial
+
+
+# --- a request --------------------------------------------------------------------------------------------------------
+
+
+def _try_request(name: str, source: Source, raw: bytes, given: Given, trial: Trial, now: datetime) -> None:
+    request, received = _request(name, raw, given, now)
+    if given.secret and _is_signed(source, request):
+        rehearsal = Rehearsal(name, source, frozenset(), secrets=[given.secret], now=received)
+        why = rehearsal.why_refused(request)
+        trial.note(not why, "signature", why or f"verified ({source.scheme})")
+        if why:
+            trial.refused = why
+            return
+        secret = given.secret
+    else:
+        if given.must_verify:
+            raise Trouble(
+                "There is nothing to verify: set LIFECYCLE_SECRET, and give the headers (--header, or an event of API "
+                "Gateway).",
+                Exit.USAGE,
+            )
+        trial.note(None, "signature", f"not checked ({source.scheme}): that needs LIFECYCLE_SECRET and the headers")
+        request, secret, received = _signed(name, source, request, now), _MADE_UP, now
+    signed_id = request.headers.get("webhook-id") if source.scheme is Scheme.STANDARD_WEBHOOKS else None
+    delivery = signed_id or "the body"
+    found: list[Translated] = []
+    if source.commands:
+        found = _translated(source, read_json(request.body), request.headers, trial)
+    else:
+        trial.note(None, "rules", "none: the body is a command in our own words")
+        delivery = signed_id or str(_object(request.body).get("delivery_id") or delivery)
+    rehearsal = Rehearsal(name, source, _organizations(source, found, request.body), secrets=[secret], now=received)
+    _conclude(rehearsal.accept(request), found, delivery, trial)
+
+
+def _request(name: str, raw: bytes, given: Given, now: datetime) -> tuple[Request, datetime]:
+    """The request and when it was received."""
+    headers = {key.lower(): value for key, value in given.headers.items()}
+    event = _object(raw)
+    called = event.get("requestContext")
+    if isinstance(called, dict) and "rawPath" in event:
+        sent = Request.of(event)
+        parameters = {**sent.parameters, "source": name}
+        sent = replace(sent, headers={**sent.headers, **headers}, uri=given.uri or sent.uri, parameters=parameters)
+        at = called.get("timeEpoch")
+        return sent, datetime.fromtimestamp(at / 1000, UTC) if isinstance(at, int) else now
+    uri = given.uri or f"https://api.example/webhooks/{name}"
+    sent = Request(route="", method="POST", uri=uri, parameters={"source": name}, headers=headers, body=raw)
+    return sent, now
+
+
+def _is_signed(source: Source, request: Request) -> bool:
+    match source.scheme:
+        case Scheme.STANDARD_WEBHOOKS:
+            return "webhook-signature" in request.headers
+        case Scheme.HMAC:
+            return (source.signature or Signature()).header in request.headers
+        case _:
+            return (source.header or "") in request.headers or "key" in request.parameters
+
+
+def _signed(name: str, source: Source, request: Request, now: datetime) -> Request:
+    """The same request, as if its source had signed it now with a secret that we made up."""
+    delivery_id = request.headers.get("webhook-id", "trial")
+    headers = sign(
+        source, _MADE_UP, request.body, delivery_id=delivery_id, timestamp=int(now.timestamp()), uri=request.uri
+    )
+    parameters = {"source": name, "key": _MADE_UP}
+    return replace(request, method="POST", headers={**request.headers, **headers}, parameters=parameters)
+
+
+# --- an event ---------------------------------------------------------------------------------------------------------
+
+
+def _events(raw: bytes, source: Source) -> list[dict[str, object]]:
+    """Events as EventBridge hands them on, as `aws events put-events` takes them, or in a batch of SQS."""
+    try:
+        found = read_json(raw)
+    except LifecycleError as error:
+        raise Trouble(f"The file holds no event: {error.reason}") from error
+    entries = found if isinstance(found, list) else [found]
+    records = entries[0].get("Records") if len(entries) == 1 and isinstance(entries[0], dict) else None
+    if isinstance(records, list):
+        entries = [_object(str(record.get("body", "")).encode()) for record in records if isinstance(record, dict)]
+    events = [_as_event(entry, source) for entry in entries if isinstance(entry, dict)]
+    if not events or any("detail-type" not in event for event in events):
+        raise Trouble("The file holds no event of EventBridge: neither detail-type nor DetailType is there.")
+    return events
+
+
+def _as_event(entry: dict[str, object], source: Source) -> dict[str, object]:
+    """An entry for `put-events` as the bus would hand it on. The declared account stands in for the sender's."""
+    if "DetailType" not in entry:
+        return entry
+    detail = _object(str(entry.get("Detail", "")).encode())
+    kept = {"detail-type": entry["DetailType"], "source": entry.get("Source"), "detail": detail}
+    return {"version": "0", "id": "trial", "account": source.account or _NO_ACCOUNT, **kept}
+
+
+def _try_event(name: str, source: Source, event: dict[str, object], trial: Trial, now: datetime) -> None:
+    given = tuple(event.get(key) for key in ("source", "detail-type", "account"))
+    if not source.sends(*given):
+        wanted_types = " or ".join(sorted(source.detail_types))
+        account = f" from account {source.account}" if source.account else ""
+        trial.note(False, "sender", f"source {given[0]}, detail-type {given[1]}, account {given[2]}")
+        trial.refused = f"It is not this source's: that sends {wanted_types} as {source.event_source}{account}."
+        return
+    trial.note(True, "sender", f"{given[0]}, {given[1]}" + (f", account {given[2]}" if source.account else ""))
+    found: list[Translated] = []
+    if source.commands:
+        found = _translated(source, event, {}, trial)
+    else:
+        trial.note(None, "rules", "none: the event's detail is a command in our own words")
+    text = json.dumps(event)
+    organizations = _organizations(source, found, json.dumps(event.get("detail")).encode())
+    made = Rehearsal(name, source, organizations, now=now).accept_event(text)
+    _conclude(made, found, f"event {event.get('id')}", trial)
+
+
+# --- both -------------------------------------------------------------------------------------------------------------
+
+
+def _translated(source: Source, body: object, headers: Mapping[str, str], trial: Trial) -> list[Translated]:
+    """Tell of the filter and of each rule. Raises `Rejected` where the intake would, and in its words."""
+    if source.when is None:
+        trial.note(None, "filter", "none")
+    else:
+        held = wanted(source.when, body, headers)
+        trial.note(held, "filter", f"{str(held).lower()}: {source.when}")
+        if not held:
+            return []
+    for number, rule in enumerate(source.commands):
+        what = f"commands[{number}]"
+        try:
+            new = len(translate((rule,), body, headers))
+        except Rejected:
+            trial.note(False, what, "makes no command of this")
+            continue
+        items = len(jmespath.search(rule.each, {"body": body, "headers": dict(headers)}) or ())
+        passed = f", {new} of them by its filter: {rule.when}" if rule.when else ""
+        trial.note(bool(new), what, f"{items} item{'' if items == 1 else 's'}{passed}")
+    return translate(source.commands, body, headers)
+
+
+def _conclude(made: list[Command], found: list[Translated], delivery: str, trial: Trial) -> None:
+    names = [one.delivery or f"{delivery}, place {one.index}" for one in found] or [delivery] * len(made)
+    trial.commands += zip(made, names, strict=True)
+    if len({command.intent_id for command in made}) < len(made):
+        trial.note(False, "names", "some of these are the same command under the same name: it is carried out once")
+
+
+def _organizations(source: Source, found: list[Translated], body: bytes) -> frozenset[str]:
+    """Every organization that is named: offline, the stack's own are not known."""
+    named = {one.request.org_id for one in found} | (source.organizations or set())
+    asked = _object(body).get("org_id")
+    return frozenset(named | ({asked} if isinstance(asked, str) else set()))
+
+
+def _object(raw: bytes) -> dict[str, object]:
+    try:
+        found = read_json(raw)
+    except LifecycleError:
+        return {}
+    return found if isinstance(found, dict) else {}

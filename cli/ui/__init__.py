@@ -1,0 +1,1 @@
+"""What a person sees: tables, options, exit codes, errors."""

@@ -1,0 +1,49 @@
+"""Ids as people have them: the id itself, or a link copied from the browser."""
+
+import re
+from urllib.parse import urlsplit
+
+from cli.ui.errors import Exit, Trouble
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def org_in(text: str) -> str:
+    """The organization's id that was given.
+
+    Raises:
+        Trouble: It is none: said before anything is asked of anybody.
+    """
+    if not _ID.fullmatch(text.strip()):
+        said = f"'{_short(text.strip())}' is not the id of an organization: 32 characters of 0-9 and a-f."
+        raise Trouble(f"{said} Tallyfy shows it under Settings, Organization.", Exit.USAGE)
+    return text.strip()
+
+
+def id_in(text: str, *, org_id: str) -> str:
+    """The id that was pasted. From a link it is taken only if it is the one id there besides the organization's.
+
+    Raises:
+        Trouble: There is no id, or more than one.
+    """
+    text = text.strip()
+    if _ID.fullmatch(text):
+        return text
+    if "://" not in text:
+        raise Trouble(
+            f"'{_short(text)}' is no Tallyfy id: ids are 32 characters of 0-9 and a-f. A link does as well.",
+            Exit.USAGE,
+        )
+    parts = urlsplit(text)
+    # Older links keep their path behind the "#". An id in a query names something beside the page: it makes doubt.
+    segments = re.split(r"[/?&=]", f"{parts.path}/{parts.fragment}")
+    named = [segment for segment in segments if _ID.fullmatch(segment)]
+    found = {*named, *_ID.findall(parts.query)} - {org_id}
+    if len(found) == 1 and named and named[-1] in found:
+        return named[-1]
+    seen = "no id" if not found else "more than one id"
+    raise Trouble(f"The link has {seen} in it that could be meant. Give the id itself.", Exit.USAGE)
+
+
+def _short(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text[:60])

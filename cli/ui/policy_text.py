@@ -1,0 +1,97 @@
+"""A policy in words."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from rich.text import Text
+
+from cli.services.plans import RED, in_order
+from cli.ui.console import plain
+from lifecycle.domain.capabilities import State
+from lifecycle.plans.pagination_check import Asked
+from lifecycle.policy.policy import Caps, Conditions, Doing, PlanCaps, Policy, Rule
+
+
+def in_words(policy: Policy) -> Text:
+    """The whole policy: its rules in the order in which they are asked, its caps, what everyone leaves alone."""
+    held = _listed(sorted(policy.hold_tags)) if policy.hold_tags else ""
+    lines = [
+        Text(f"Days are counted in {policy.zone.key}."),
+        plain(f"On hold, for everyone: what carries the tag {held}." if held else "No tag puts a hold on anything."),
+        Text("Rules that keep come first. Of the others, the first that fits decides; what cannot be told keeps."),
+    ]
+    for number, rule in enumerate(in_order(policy), start=1):
+        lines += [Text(), *_rule(number, rule)]
+    lines += [
+        Text(),
+        Text(f"A plan does at most {_caps(policy.caps)}; beyond that, nothing at all."),
+        Text(
+            f"A change of this file that makes a plan grow by more than {policy.growth_percent} % waits for a person."
+        ),
+        Text(f"digest  {policy.digest}"),
+    ]
+    return Text("\n").join(lines)
+
+
+def condition(name: str, value: Any, *, excludes: bool) -> str:  # noqa: ANN401 - each key has its own kind of value
+    """One condition as a clause. Where it ``excludes``, one owner of several is enough."""
+    if name == "owners":
+        return f"{'one of its owners is' if excludes else 'nobody owns it but'} {_listed(value, quoted=False)}"
+    return _CLAUSES[name](value)
+
+
+def _rule(number: int, rule: Rule) -> Iterator[Text]:
+    keeps = rule.action is Doing.KEEP
+    what = f"{rule.resource.label}, in any state" if keeps else _considered(rule)
+    head = Text(f"{number:>3}  {rule.name}: {rule.action} {what}")
+    if rule.irreversible:
+        head.append(" – cannot be undone: only by `lifecycle apply`, never by the schedule")
+        head.stylize(RED)
+    yield head
+    yield from _clauses("when", "and", rule.when, excludes=keeps)
+    if rule.unless is not None:
+        yield from _clauses("unless", "or", rule.unless, excludes=True)
+    if rule.caps is not None:
+        yield Text(f"       at most {_caps(rule.caps)}")
+
+
+def _considered(rule: Rule) -> str:
+    """The things that a rule is asked about. The word active is left to the status."""
+    name = Asked(rule.resource, rule.considers).name
+    return name if rule.considers is State.ARCHIVED else name.removeprefix(f"{State.ACTIVE} ")
+
+
+def _clauses(first: str, more: str, conditions: Conditions, *, excludes: bool) -> Iterator[Text]:
+    for place, name in enumerate(conditions.named):
+        clause = condition(name, getattr(conditions, name), excludes=excludes)
+        yield plain(f"       {more if place else first:<6} {clause}", most=2000)
+
+
+def _caps(caps: Caps | PlanCaps) -> str:
+    parts = [f"{caps.count} things"] if caps.count is not None else []
+    if caps.percent is not None:
+        few = caps.few if isinstance(caps, PlanCaps) else 0
+        allowed = f" (up to {few} are not counted in percent)" if few else ""
+        parts.append(f"{caps.percent} % of those it is asked about{allowed}")
+    return " and ".join(parts)
+
+
+def _listed(values: Any, *, quoted: bool = True) -> str:  # noqa: ANN401 - texts or numbers
+    return " or ".join(f"'{value}'" if quoted else str(value) for value in values)
+
+
+def _days(days: int) -> str:
+    return f"more than {days} {'day' if days == 1 else 'days'} ago"
+
+
+_CLAUSES: Mapping[str, Callable[[Any], str]] = {
+    "status": lambda words: f"its status is {_listed(words, quoted=False)}",
+    "templates": lambda ids: f"its template is {_listed(ids, quoted=False)}",
+    "tags": lambda tags: f"it carries the tag {_listed(tags)}",
+    "title": lambda patterns: f"its name fits {_listed(patterns)}",
+    "completed_days": lambda days: f"it was completed {_days(days)}",
+    "created_days": lambda days: f"it was created {_days(days)}",
+    "archived_days": lambda days: f"it was archived {_days(days)}",
+    "stalled_days": lambda days: f"it is not complete, and was last touched {_days(days)}",
+    "unused": lambda _: "no template and no process carries it",
+}

@@ -1,0 +1,1 @@
+"""The HTTP routes for operators and for status."""

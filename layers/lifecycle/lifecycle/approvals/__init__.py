@@ -1,0 +1,1 @@
+"""Who may approve a permanent delete, the requests and the votes."""

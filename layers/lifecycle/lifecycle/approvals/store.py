@@ -1,0 +1,223 @@
+"""Requests for approval, kept beside the ledger: a row for each, one that names the newest of a subject, one a vote.
+
+What a request's row says of votes is only where to look for them: whoever may write requests cannot approve one.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+
+from lifecycle.approvals import rules
+from lifecycle.approvals.rules import About, Request, Stand, Vote
+from lifecycle.audit.chain import Record, What
+from lifecycle.audit.store import entry
+from lifecycle.aws import table_keys as keys
+from lifecycle.aws.dynamodb import Change, Contention, Key, Row, Rows, Value
+from lifecycle.domain.clock import millis
+from lifecycle.domain.errors import Code, Throttled
+
+_TRIES = 8
+_HASH = r"[0-9a-f]{64}"
+_VOTES = "votes"
+"""In a request's row: the names of its votes, in the order in which they were given."""
+_OF_VOTES = frozenset({"approved_by", "approved_ids"})
+
+
+class Approvals:
+    """Every change is one conditional write, with its audit record; two people who approve at once are both counted.
+
+    ``least`` says how many people a request about something (``About``) needs at least, whatever its row says.
+    """
+
+    def __init__(
+        self, rows: Rows, keep: timedelta, clock: Callable[[], datetime], *, least: Mapping[str, int] | None = None
+    ) -> None:
+        self._rows = rows
+        self._keep = keep
+        self._clock = clock
+        self._least = least or {}
+
+    def find(self, org_id: str, name: str) -> Request | None:
+        """The request of this hash; ``None`` for whatever is no hash: other rows lie beside the requests."""
+        return self._read(org_id, name)[0]
+
+    def newest(self, org_id: str, subject: str) -> Request | None:
+        """The request that was made last about an intent or a plan."""
+        [row] = self._rows.read(keys.newest(org_id, subject))
+        return self.find(org_id, str(row.values.get("hash"))) if row else None
+
+    def ask(self, request: Request) -> Request:
+        """Make a request, or find the one that stands already. One that has lapsed is made again, without votes."""
+        key, of = keys.request(request.org_id, request.hash), keys.newest(request.org_id, request.subject)
+        for attempt in range(_TRIES):
+            at = millis(self._clock()) + attempt  # Two records of the same words are told apart by their time.
+            present, pointer = self._rows.read(key, of)
+            [known] = self._requests(present)
+            stands = known is not None and known.stands(millis(self._clock())) is not Stand.LAPSED
+            if stands and known is not None and pointer is not None and pointer.values.get("hash") == known.hash:
+                return known
+            try:
+                self._rows.write(
+                    self._change(key, _values(request), present),
+                    self._change(of, {"hash": request.hash}, pointer),
+                    entry(_record(What.APPROVAL_ASKED, request, request.asked_by, at)),
+                )
+            except Contention:
+                continue
+            return self._at_least(request)
+        raise Throttled(Code.UNAVAILABLE, "Too many ask for the same approval at once.", retry_after=1)
+
+    def change(
+        self,
+        org_id: str,
+        name: str,
+        change: Callable[[Request], Request],
+        *,
+        fence: Callable[[], Sequence[Change]] = tuple,
+    ) -> Request | None:
+        """Change a request by the rules of ``lifecycle.approvals.rules``; ``None`` if there is none.
+
+        ``fence`` gives what must be written with it, so that nothing else can happen in between.
+        """
+        for attempt in range(_TRIES):
+            known, row = self._read(org_id, name)
+            if known is None or row is None:
+                return None
+            after = change(known)
+            if after == known:
+                return known
+            # What is kept is the number that was asked for: the votes are for that.
+            kept = replace(after, needed=_plain(row).needed)
+            try:
+                said = [entry(self._said(known, after, attempt))] if _has_spoken(known, after) else []
+                spoken = self._spoken(known, kept)
+                self._rows.write(self._change(keys.request(org_id, name), _values(kept), row), *spoken, *said, *fence())
+            except Contention:
+                continue
+            return after
+        raise Throttled(Code.UNAVAILABLE, "Too many people approve the same request at once.", retry_after=1)
+
+    def open(self, org_id: str) -> list[Request]:
+        """Every request that waits for somebody, the oldest first."""
+        now = millis(self._clock())
+        # A request that has ended or lapsed without its votes cannot be open with them: these are not read.
+        may = [row for row in self._newest_rows(org_id) if _plain(row).stands(now) is Stand.OPEN]
+        waiting = [request for request in self._requests(*may) if request and request.stands(now) is Stand.OPEN]
+        return sorted(waiting, key=lambda request: request.asked_at)
+
+    def due_notices(self, org_id: str, since: datetime, until: datetime) -> list[Request]:
+        """Every undecided request whose half time or whose end came after ``since`` and not after ``until`` (UTC)."""
+
+        def is_due(request: Request) -> bool:
+            return rules.notice_between(request, millis(since), millis(until), millis(self._clock())) is not None
+
+        may = [row for row in self._newest_rows(org_id) if is_due(_plain(row))]
+        return [one for one in self._requests(*may) if one is not None and is_due(one)]
+
+    def _newest_rows(self, org_id: str) -> list[Row]:
+        """The rows of the newest request of each subject."""
+        rows = self._rows.partition(keys.requests(org_id))
+        newest = {str(row.values.get("hash")) for key, row in rows.items() if keys.is_newest(key)}
+        return [row for key, row in rows.items() if key in newest]
+
+    def _read(self, org_id: str, name: str) -> tuple[Request | None, Row | None]:
+        if not re.fullmatch(_HASH, name):
+            return None, None
+        [row] = self._rows.read(keys.request(org_id, name))
+        return self._requests(row)[0], row
+
+    def _requests(self, *rows: Row | None) -> list[Request | None]:
+        """Requests with the votes that count. All votes are read in one go."""
+        plain = [_plain(row) if row else None for row in rows]
+        places = [_places(one, row) if one and row else [] for one, row in zip(plain, rows, strict=True)]
+        wanted = [place for some in places for place in some]
+        read = dict(zip(wanted, self._rows.read(*wanted), strict=True)) if wanted else {}
+        found: list[Request | None] = []
+        for one, some in zip(plain, places, strict=True):
+            given = [vote for place in some if one and (vote := _counted(one, place, read.get(place)))]
+            found.append(self._at_least(rules.with_votes(one, tuple(given))) if one else None)
+        return found
+
+    def _at_least(self, request: Request) -> Request:
+        return replace(request, needed=max(request.needed, self._least.get(str(request.about), 1)))
+
+    def _spoken(self, before: Request, after: Request) -> list[Change]:
+        """The rows of the votes that were given or taken back; a vote that was taken back leaves its row."""
+        past, now = rules.votes(before), rules.votes(after)
+        changed = {vote: False for vote in now if vote not in past} | {vote: True for vote in past if vote not in now}
+        if not changed:
+            return []
+        places = [keys.vote(after.org_id, rules.vote_name(after, vote)) for vote in changed]
+        return [
+            self._change(
+                place,
+                {"by": vote.by, "ids": vote.ids, "withdrawn": withdrawn, "lapses_at": after.lapses_at},
+                present,
+            )
+            for (vote, withdrawn), place, present in zip(changed.items(), places, self._rows.read(*places), strict=True)
+        ]
+
+    def _said(self, before: Request, request: Request, attempt: int) -> Record:
+        """Who has just spoken, for the trail."""
+        now = millis(self._clock()) + attempt  # Two records of the same words are told apart by their time.
+        withdrawn = set(before.approved_by) - set(request.approved_by)
+        if withdrawn:
+            return _record(What.APPROVAL_WITHDRAWN, request, withdrawn.pop(), now)
+        if request.refused_by:
+            return _record(What.APPROVAL_REFUSED, request, request.refused_by, now)
+        return _record(What.APPROVAL_GIVEN, request, request.approved_by[-1], now)
+
+    def _change(self, key: Key, values: Mapping[str, Value], present: Row | None) -> Change:
+        # It outlives what it may still decide by as long as the ledger keeps.
+        lapses_at = values.get("lapses_at")
+        last = max(self._clock().timestamp(), lapses_at / 1000 if isinstance(lapses_at, int) else 0)
+        expires_at = int(last + self._keep.total_seconds())
+        return Change(key, values, present.version if present else 0, expires_at)
+
+
+def _has_spoken(before: Request, after: Request) -> bool:
+    return (before.approved_by, before.refused_by) != (after.approved_by, after.refused_by)
+
+
+def _record(what: What, request: Request, by: str, at: int) -> Record:
+    plan = request.about == About.PLAN
+    return Record(
+        at=at,
+        what=what,
+        org_id=request.org_id,
+        action=", ".join(request.capabilities),
+        by=by,
+        intent_id="" if plan else request.subject,
+        plan=request.subject if plan else "",
+        reason=request.why,
+        evidence=request.hash,
+    )
+
+
+def _values(request: Request) -> Mapping[str, Value]:
+    """What is written in a request's row: where its votes lie, and nothing of what they say."""
+    said = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(rules.with_votes(request, ())).items()}
+    names = [rules.vote_name(request, vote) for vote in rules.votes(request)]
+    return {key: v for key, v in said.items() if key not in _OF_VOTES} | {_VOTES: names}
+
+
+def _plain(row: Row) -> Request:
+    """A request as its row says it, without votes."""
+    known = {key: v for key, v in row.values.items() if key in Request.__dataclass_fields__ and key not in _OF_VOTES}
+    lists = {key: tuple(v) for key, v in known.items() if isinstance(v, list)}
+    return Request(**{**known, **lists})  # type: ignore[arg-type]
+
+
+def _places(request: Request, row: Row) -> list[Key]:
+    """Where to look for the votes that the row names; a name is looked for once."""
+    names = row.values.get(_VOTES)
+    return [keys.vote(request.org_id, name) for name in dict.fromkeys(names)] if isinstance(names, list) else []
+
+
+def _counted(request: Request, place: Key, row: Row | None) -> Vote | None:
+    """A vote that was given for exactly this request, and not taken back."""
+    if row is None or row.values.get("withdrawn") is not False:
+        return None
+    vote = Vote(str(row.values.get("by")), str(row.values.get("ids")))
+    return vote if place == keys.vote(request.org_id, rules.vote_name(request, vote)) else None

@@ -1,0 +1,89 @@
+"""The rows of the audit trail: what was recorded and is not sealed yet, by the hour, and the head of the chain.
+
+Whoever changes something writes ``entry(record)`` in the same transaction, so that no change is without its record.
+Where there is nothing to change, ``Trail.record`` writes the record alone.
+"""
+
+import re
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+from lifecycle.audit.chain import Head, Record, What, digest, hour_of, start_of
+from lifecycle.aws.dynamodb import Change, Contention, Key, Row, Rows
+from lifecycle.domain.clock import millis
+from lifecycle.domain.errors import Code, Throttled
+
+KEEP = timedelta(days=30)
+"""How long a row stays. Its hour is sealed long before."""
+_HEAD = Key("audit#head", "head")
+_LINE = re.compile(r'\{"at":[0-9]{13},[ -~]+\}')
+"""A line in another form would not stand in the order of lines. Fields of a later release may be in it."""
+
+
+def entry(record: Record) -> Change:
+    """The row of a record, for a transaction.
+
+    Its key follows from the record. The same record twice is contention, see ``untaken``.
+    """
+    line = record.to_line()
+    again = f".{record.redrive}" if record.redrive else ""
+    name = f"{record.intent_id}{again}" if record.what == What.INTENT_CONCLUDED else digest(line)[:32]
+    hour = hour_of(datetime.fromtimestamp(record.at / 1000, UTC))
+    key = Key(_partition(hour), f"{record.at:013}#{name}#{record.what}")
+    return Change(key, {"line": line}, 0, record.at // 1000 + int(KEEP.total_seconds()))
+
+
+def untaken(rows: Rows, record: Record) -> Record:
+    """The record, a millisecond or more later where one of the same words stands already.
+
+    For who met with contention and may have recorded the same before: set, lifted and set within a millisecond.
+    """
+    while rows.read(entry(record).key) != [None]:
+        record = record.model_copy(update={"at": record.at + 1})
+    return record
+
+
+class Trail:
+    """Records as they were written, and the versioned head."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def record(self, record: Record) -> None:
+        """Write a record by itself. The same one again is there already, and stays as it is."""
+        change = entry(record)
+        try:
+            self._rows.write(change)
+        except Contention:
+            if self._rows.read(change.key) == [None]:
+                raise Throttled(Code.UNAVAILABLE, "The record could not be written now.", retry_after=1) from None
+
+    def lines(self, hour: str) -> list[str]:
+        """The lines of an hour's records, in no order."""
+        return [_line_of(hour, name, row) for name, row in self._rows.partition(_partition(hour)).items()]
+
+    def head(self) -> tuple[Head | None, int]:
+        """Where the chain ends, with the row's version; ``None`` before the first segment."""
+        [row] = self._rows.read(_HEAD)
+        if row is None:
+            return None, 0
+        known = {name: value for name, value in row.values.items() if name in Head.__dataclass_fields__}
+        return Head(**known), row.version  # type: ignore[arg-type] # as it was written
+
+    def move(self, head: Head, seen: int) -> int:
+        """Move the head, and answer its new version. Raises ``Contention`` if somebody else did."""
+        self._rows.write(Change(_HEAD, asdict(head), seen))
+        return seen + 1
+
+
+def _partition(hour: str) -> str:
+    return f"audit#{hour}"
+
+
+def _line_of(hour: str, name: str, row: Row) -> str:
+    """The row's line; where it has none that can be read, one that says so: no row is passed over in silence."""
+    line = row.values.get("line")
+    if isinstance(line, str) and _LINE.fullmatch(line) and Record.parse(line) is not None:
+        return line
+    evidence = digest(repr(sorted(row.values.items())))
+    return Record(at=millis(start_of(hour)), what=What.UNREADABLE, id=name, evidence=evidence).to_line()

@@ -1,0 +1,266 @@
+"""Versioned rows: the only thing the ledger and the pace need of a database.
+
+A write states the version it has seen. If any row of a write has moved on, nothing is written and ``Contention`` is
+raised: read again and decide anew.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import batched
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from lifecycle.aws.errors import error_code, translated
+from lifecycle.domain.errors import Code, Retryable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
+
+_AT_ONCE = 100
+"""The most rows that DynamoDB reads in one call."""
+
+type Value = str | int | bool | list[str]
+
+
+class Contention(Exception):
+    """Somebody else wrote first."""
+
+
+class Key(NamedTuple):
+    """Partition and sort key."""
+
+    pk: str
+    sk: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as read, with the version to state when writing it."""
+
+    values: Mapping[str, Value]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A whole new row, or with ``None`` none any more.
+
+    ``seen`` is the version it replaces, 0 for "there was none"; ``expires_at`` in seconds, UTC. A row that was made by
+    hand and has no version counts as version 0.
+    """
+
+    key: Key
+    values: Mapping[str, Value] | None
+    seen: int
+    expires_at: int | None = None
+
+
+class Rows(Protocol):
+    """A table of versioned rows."""
+
+    def read(self, *keys: Key) -> list[Row | None]:
+        """Read the newest state of rows, in the order asked."""
+
+    def write(self, *changes: Change) -> None:
+        """Write all or nothing. Raises ``Contention`` if a version has moved on."""
+
+    def insert(self, change: Change) -> Row | None:
+        """Write a row that is not there yet, and return ``None``; or return the row that stands there already.
+
+        Raises ``Contention`` where somebody is writing it right now.
+        """
+
+    def partition(self, pk: str) -> dict[str, Row]:
+        """Every row of a partition, by its sort key."""
+
+
+@dataclass(slots=True)
+class MemoryRows:
+    """Rows in memory, for tests and proofs; as strict about versions as the table."""
+
+    table: dict[Key, Row] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def read(self, *keys: Key) -> list[Row | None]:
+        """See ``Rows``."""
+        with self._lock:
+            return [self.table.get(key) for key in keys]
+
+    def write(self, *changes: Change) -> None:
+        """See ``Rows``."""
+        with self._lock:
+            for change in changes:
+                present = self.table.get(change.key)
+                if (present.version if present else 0) != change.seen:
+                    raise Contention
+            for change in changes:
+                if change.values is None:
+                    self.table.pop(change.key, None)
+                else:
+                    self.table[change.key] = Row(dict(change.values), change.seen + 1)
+
+    def insert(self, change: Change) -> Row | None:
+        """See ``Rows``."""
+        with self._lock:
+            present = self.table.get(change.key)
+            if present is None:
+                self.table[change.key] = Row(dict(change.values or {}), 1)
+            return present
+
+    def partition(self, pk: str) -> dict[str, Row]:
+        """See ``Rows``."""
+        with self._lock:
+            return {key.sk: row for key, row in self.table.items() if key.pk == pk}
+
+
+class DynamoRows:
+    """Rows in a DynamoDB table with the keys ``pk`` and ``sk`` and the TTL attribute ``expires_at``."""
+
+    _OURS = frozenset({"pk", "sk", "version", "expires_at"})
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+        self._to = TypeSerializer()
+        self._from = TypeDeserializer()
+
+    def read(self, *keys: Key) -> list[Row | None]:
+        """See ``Rows``. Strongly consistent; each row is current, the set is no snapshot (the versions catch that)."""
+        if len(keys) == 1:
+            with translated("read the ledger"):
+                found = self._client.get_item(
+                    TableName=self._table, Key=self._marshal(keys[0]._asdict()), ConsistentRead=True
+                )
+            return [self._row(found.get("Item"))]
+        rows: dict[Key, Row | None] = {}
+        for some in batched(dict.fromkeys(keys), _AT_ONCE, strict=False):
+            rows |= self._several(some)
+        return [rows.get(key) for key in keys]
+
+    def write(self, *changes: Change) -> None:
+        """See ``Rows``."""
+        writes = [self._write(change) for change in changes]
+        with translated("write the ledger"):
+            try:
+                match writes:
+                    case [{"Put": put}]:
+                        self._client.put_item(**put)
+                    case [{"Delete": delete}]:
+                        self._client.delete_item(**delete)
+                    case _:
+                        self._client.transact_write_items(TransactItems=writes)
+            except ClientError as error:
+                if _is_contention(error):
+                    raise Contention from error
+                raise
+
+    def insert(self, change: Change) -> Row | None:
+        """See ``Rows``. One call: the answer to a refused write brings the row that stands."""
+        with translated("write the ledger"):
+            try:
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=self._item(change, change.values or {}),
+                    ConditionExpression=_UNSEEN,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                if not _is_contention(error):
+                    raise
+                # Where a transaction is at work on the row, the answer does not bring it.
+                standing = self._row(error.response.get("Item")) or self.read(change.key)[0]  # type: ignore[arg-type]
+                if standing is None:
+                    raise Contention from error
+                return standing
+        return None
+
+    def partition(self, pk: str) -> dict[str, Row]:
+        """See ``Rows``. Strongly consistent; all pages."""
+        found: dict[str, Row] = {}
+        with translated("read the ledger"):
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._table,
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues=self._marshal({":pk": pk}),
+                ConsistentRead=True,
+            )
+            for page in pages:
+                for item in page["Items"]:
+                    row = self._row(item)
+                    if row is not None:
+                        found[item["sk"]["S"]] = row
+        return found
+
+    def _several(self, keys: Sequence[Key]) -> dict[Key, Row | None]:
+        asked = [self._marshal(key._asdict()) for key in keys]
+        with translated("read the ledger"):
+            page = self._client.batch_get_item(RequestItems={self._table: {"Keys": asked, "ConsistentRead": True}})
+        if page.get("UnprocessedKeys"):
+            raise Retryable(Code.UNAVAILABLE, "DynamoDB could not read all rows of the ledger at once.")
+        found = page["Responses"].get(self._table, [])
+        return {Key(item["pk"]["S"], item["sk"]["S"]): self._row(item) for item in found}
+
+    def _write(self, change: Change) -> "TransactWriteItemTypeDef":
+        if change.values is None:
+            key = self._marshal(change.key._asdict())
+            if not change.seen:
+                return {"Delete": {"TableName": self._table, "Key": key, "ConditionExpression": _UNSEEN}}
+            return {
+                "Delete": {
+                    "TableName": self._table,
+                    "Key": key,
+                    "ConditionExpression": _SEEN,
+                    "ExpressionAttributeValues": self._marshal({":seen": change.seen}),
+                }
+            }
+        item = self._item(change, change.values)
+        if not change.seen:
+            return {"Put": {"TableName": self._table, "Item": item, "ConditionExpression": _UNSEEN}}
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": item,
+                "ConditionExpression": _SEEN,
+                "ExpressionAttributeValues": self._marshal({":seen": change.seen}),
+            }
+        }
+
+    def _item(self, change: Change, values: Mapping[str, Value]) -> "dict[str, AttributeValueTypeDef]":
+        row: dict[str, Value] = {**values, **change.key._asdict(), "version": change.seen + 1}
+        if change.expires_at is not None:
+            row["expires_at"] = change.expires_at
+        return self._marshal(row)
+
+    def _marshal(self, values: Mapping[str, Value]) -> "dict[str, AttributeValueTypeDef]":
+        return {name: self._to.serialize(value) for name, value in values.items()}
+
+    def _row(self, item: "Mapping[str, AttributeValueTypeDef] | None") -> Row | None:
+        if not item:
+            return None
+        values = {name: self._from.deserialize(value) for name, value in item.items()}
+        version = values.get("version", 0)
+        kept = {name: _plain(value) for name, value in values.items() if name not in self._OURS}
+        return Row(kept, int(version) if isinstance(version, Decimal) else 0)
+
+
+def _plain(value: object) -> Value:
+    """A value as it was written. One of a kind that nobody here writes becomes text: no row is hidden by it."""
+    if isinstance(value, Decimal):
+        return int(value)
+    return value if isinstance(value, (str, bool, list)) else str(value)
+
+
+_UNSEEN, _SEEN = "attribute_not_exists(version)", "version = :seen"
+_CONTENDED = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
+
+
+def _is_contention(error: ClientError) -> bool:
+    if error_code(error) in {"ConditionalCheckFailedException", "TransactionConflictException"}:
+        return True
+    reasons: Sequence[Mapping[str, object]] = error.response.get("CancellationReasons", ())
+    return error_code(error) == "TransactionCanceledException" and any(r.get("Code") in _CONTENDED for r in reasons)

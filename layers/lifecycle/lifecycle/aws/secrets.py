@@ -1,0 +1,155 @@
+"""Secrets by name, from Secrets Manager and nowhere else, and how their text is read.
+
+Both a plain string and JSON are understood, so that a secret can be pasted by hand or written by a program.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+from botocore.exceptions import ClientError
+
+from lifecycle.aws.errors import error_code, translated
+from lifecycle.domain.errors import Code, Retryable
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+_MOST_SECRETS = 2
+_CACHE_SECONDS = 300
+_MISSING_SECONDS = 60
+_NOT_FOUND = "ResourceNotFoundException"
+_UNUSABLE = {
+    "InvalidRequestException": "is marked for deletion. Restore it in Secrets Manager.",
+    "AccessDeniedException": "may not be read. Allow the function's role to read it.",
+    "DecryptionFailure": "cannot be decrypted. Look at the KMS key that it is encrypted with.",
+}
+"""What AWS answers where a person has to act, and what to do."""
+
+
+class Unusable(Retryable):
+    """The secret exists, and a person has to act before it can be read. It is this secret's trouble, and no outage.
+
+    Whoever needs a token waits, as for one that is missing. A sender is asked to try again: its delivery is not lost.
+    """
+
+    counted = False
+
+
+class Secrets(Protocol):
+    """Where secrets come from."""
+
+    def get(self, name: str, *, fresh: bool = False) -> str:
+        """The secret's text; ``fresh`` goes past the cache. Raises ``Retryable`` if it cannot be had."""
+
+    def stored_at(self, name: str) -> datetime | None:
+        """When its current version was stored, in UTC; ``None``: nobody says. Raises as ``get``."""
+
+
+@dataclass(slots=True)
+class MemorySecrets:
+    """Secrets in memory; counts how often each was fetched afresh. ``stored`` says when, where a test cares."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    fetched: dict[str, int] = field(default_factory=dict)
+    stored: dict[str, datetime] = field(default_factory=dict)
+
+    def get(self, name: str, *, fresh: bool = False) -> str:
+        """See ``Secrets``."""
+        self.fetched[name] = self.fetched.get(name, 0) + int(fresh)
+        if name not in self.texts:
+            raise _missing(name)
+        return self.texts[name]
+
+    def stored_at(self, name: str) -> datetime | None:
+        """See ``Secrets``."""
+        if name not in self.texts:
+            raise _missing(name)
+        return self.stored.get(name)
+
+
+class ManagedSecrets:
+    """Secrets Manager through Powertools parameters, cached for five minutes."""
+
+    def __init__(self, client: "SecretsManagerClient", ticks: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._provider = SecretsProvider(boto3_client=client)
+        self._ticks = ticks
+        self._missing_until: dict[str, float] = {}
+
+    def get(self, name: str, *, fresh: bool = False) -> str:
+        """See ``Secrets``."""
+        # Powertools remembers no failures, and strangers may ask for a source without a secret all day.
+        if not fresh and self._missing_until.get(name, 0.0) > self._ticks():
+            raise _missing(name)
+        try:
+            text = self._provider.get(name, max_age=_CACHE_SECONDS, force_fetch=fresh)
+        except GetParameterError as error:
+            # Powertools raises without `from`: AWS's own exception is the context, not the cause.
+            if type(error.__context__).__name__ == _NOT_FOUND:
+                self._missing_until[name] = self._ticks() + _MISSING_SECONDS
+                raise _missing(name) from error
+            if isinstance(error.__context__, ClientError) and error_code(error.__context__) in _UNUSABLE:
+                raise _unusable(name, error_code(error.__context__)) from error
+            reason = f"Secret '{name}' could not be read from Secrets Manager."
+            raise Retryable(Code.UNAVAILABLE, reason, outage=True) from error
+        if not isinstance(text, str) or not text.strip():
+            raise Retryable(Code.CONFIGURATION, f"Secret '{name}' is empty or binary. Store text in it.")
+        return text
+
+    def stored_at(self, name: str) -> datetime | None:
+        """See ``Secrets``.
+
+        GetSecretValue says it, and whoever reads the secret may call that; DescribeSecret would need a permission more.
+        Powertools keeps only the text of that answer, so this asks again. Uncached: it is asked a few times a day.
+        """
+        with translated(f"say when secret '{name}' was stored"):
+            try:
+                answer: Mapping[str, object] = self._client.get_secret_value(SecretId=name)
+            except ClientError as error:
+                if error_code(error) == _NOT_FOUND:
+                    raise _missing(name) from error
+                if error_code(error) in _UNUSABLE:
+                    raise _unusable(name, error_code(error)) from error
+                raise
+        stored = answer.get("CreatedDate")
+        return stored.astimezone(UTC) if isinstance(stored, datetime) else None
+
+
+def signing_secrets(text: str) -> list[bytes]:
+    """The one or two secrets of a source: ``{"secrets": ["new", "old"]}`` during a rotation, or the plain text.
+
+    Anything else gives none, and none accepts nobody.
+    """
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return [text.strip().encode()] if text.strip() else []
+    found = parsed.get("secrets") if isinstance(parsed, dict) else None
+    if not isinstance(found, list):
+        return []
+    texts = [item.strip() for item in found[:_MOST_SECRETS] if isinstance(item, str)]
+    return [text.encode("utf-8", "surrogatepass") for text in texts if text]
+
+
+def token_in(text: str) -> str | None:
+    """The token of an organization: ``{"token": "…"}`` or the plain text; ``None`` if there is none to use."""
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        parsed = {"token": text.strip()}
+    token = parsed.get("token") if isinstance(parsed, dict) else None
+    return token if isinstance(token, str) and token.isascii() and token.isprintable() and token.strip() else None
+
+
+def _missing(name: str) -> Retryable:
+    return Retryable(Code.CONFIGURATION, f"Secret '{name}' does not exist. Create it in Secrets Manager.")
+
+
+def _unusable(name: str, said: str) -> Unusable:
+    return Unusable(Code.UNAVAILABLE, f"Secret '{name}' {_UNUSABLE[said]}")

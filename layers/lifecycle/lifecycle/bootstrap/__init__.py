@@ -1,0 +1,1 @@
+"""Builds each function from its settings. Only this package knows every other."""

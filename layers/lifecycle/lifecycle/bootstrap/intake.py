@@ -1,0 +1,54 @@
+"""For ``functions/webhook`` and ``functions/event``."""
+
+import os
+from functools import cache
+
+from lifecycle.aws.eventbridge import EventBridgeBus
+from lifecycle.aws.sqs import SqsQueue
+from lifecycle.bootstrap.common import (
+    CONFIG,
+    accepting_ledger,
+    id_key,
+    now,
+    operators_file,
+    secrets,
+    session,
+)
+from lifecycle.bootstrap.observability import signals
+from lifecycle.bootstrap.schedules import schedules
+from lifecycle.bootstrap.settings import IntakeSettings
+from lifecycle.execution.outcomes import Outcomes
+from lifecycle.intake.service import Intake
+from lifecycle.intake.sources import Sources
+
+
+@cache
+def intake() -> Intake:
+    """Build it once for each process."""
+    settings = IntakeSettings.read(os.environ)
+    sqs = session().client("sqs", config=CONFIG)
+    ledger = accepting_ledger(settings.ledger_table, settings.ledger_days)
+    return Intake(
+        sources=Sources.parse(operators_file("sources.toml")),
+        org_ids=settings.organization_ids,
+        prefix=settings.secret_prefix,
+        secrets=secrets(),
+        id_key=id_key(settings.id_key_secret_arn),
+        ledger=ledger,
+        ordinary=SqsQueue(sqs, settings.commands_queue_url),
+        permanent=SqsQueue(sqs, settings.purge_queue_url),
+        schedules=schedules(
+            settings,
+            queue_arn=settings.commands_queue_arn,
+            dead_letter_arn=settings.commands_dead_letter_queue_arn,
+        ),
+        outcomes=Outcomes(
+            ledger=ledger,
+            dead_letters=SqsQueue(sqs, settings.commands_dead_letter_queue_url),
+            bus=EventBridgeBus(session().client("events", config=CONFIG), settings.bus_name),
+            signals=signals,
+            clock=now,
+        ),
+        signals=signals,
+        clock=now,
+    )

@@ -1,0 +1,15 @@
+"""For ``functions/status``."""
+
+import os
+from functools import cache
+
+from lifecycle.bootstrap.common import accepting_ledger, id_key, now
+from lifecycle.bootstrap.settings import StatusSettings
+from lifecycle.execution.status import Lookup
+
+
+@cache
+def lookup() -> Lookup:
+    """Build it once for each process."""
+    settings = StatusSettings.read(os.environ)
+    return Lookup(ledger=accepting_ledger(settings.ledger_table), id_key=id_key(settings.id_key_secret_arn), clock=now)

@@ -1,0 +1,14 @@
+"""One Logger, one Metrics. No event is ever logged: payloads hold login-free links and names."""
+
+import warnings
+
+from aws_lambda_powertools import Logger, Metrics
+
+from lifecycle.aws.metrics import PowertoolsSignals
+
+logger = Logger()
+metrics = Metrics()
+signals = PowertoolsSignals(logger, metrics)
+
+# An invocation that counts nothing is common: an event that no source wants, a sweep's start.
+warnings.filterwarnings("ignore", message="No application metrics to publish")

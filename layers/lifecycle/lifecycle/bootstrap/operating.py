@@ -1,0 +1,45 @@
+"""For ``functions/operator``."""
+
+import os
+from datetime import timedelta
+from functools import cache
+
+from lifecycle.api.operator_routes import Operating
+from lifecycle.approvals.people import People
+from lifecycle.approvals.service import Approving
+from lifecycle.approvals.store import Approvals
+from lifecycle.aws.sqs import SqsQueue
+from lifecycle.bootstrap.common import CONFIG, accepting_ledger, id_key, now, operators_file, rows, session
+from lifecycle.bootstrap.observability import signals
+from lifecycle.bootstrap.settings import OperatorSettings
+from lifecycle.execution.undo import Undoing
+
+
+@cache
+def operating() -> Operating:
+    """Build it once for each process."""
+    settings = OperatorSettings.read(os.environ)
+    sqs = session().client("sqs", config=CONFIG)
+    keep = timedelta(days=settings.ledger_days)
+    ledger = accepting_ledger(settings.ledger_table, settings.ledger_days)
+    people = People.parse(operators_file("people.toml"))
+    return Operating(
+        people=people,
+        approving=Approving(
+            approvals=Approvals(rows(settings.ledger_table), keep, now, least=people.approvals.least),
+            ledger=ledger,
+            purge=SqsQueue(sqs, settings.purge_queue_url),
+            sweeps=SqsQueue(sqs, settings.sweeps_queue_url),
+            org_ids=settings.organization_ids,
+            signals=signals,
+            clock=now,
+        ),
+        undoing=Undoing(
+            ledger=ledger,
+            commands=SqsQueue(sqs, settings.commands_queue_url),
+            org_ids=settings.organization_ids,
+            id_key=id_key(settings.id_key_secret_arn),
+            signals=signals,
+            clock=now,
+        ),
+    )

@@ -1,0 +1,21 @@
+"""For functions whose commands wait for their day."""
+
+from lifecycle.aws.scheduler import EventBridgeSchedules
+from lifecycle.bootstrap.common import CONFIG, now, rows, session
+from lifecycle.bootstrap.settings import IntakeSettings, PurgeSettings
+from lifecycle.execution.wakeups import RememberedSchedules
+
+
+def schedules(settings: IntakeSettings | PurgeSettings, *, queue_arn: str, dead_letter_arn: str) -> RememberedSchedules:
+    """Schedules into a queue, or into its dead letters where that fails."""
+    return RememberedSchedules(
+        EventBridgeSchedules(
+            client=session().client("scheduler", config=CONFIG),
+            group=settings.schedule_group,
+            queue_arn=queue_arn,
+            dead_letter_arn=dead_letter_arn,
+            role_arn=settings.schedule_role_arn,
+            clock=now,
+        ),
+        rows(settings.ledger_table),
+    )

@@ -1,0 +1,224 @@
+"""For the functions that call Tallyfy: ``functions/worker``, ``functions/purge`` and ``functions/sweep``."""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING
+
+from lifecycle.approvals.people import People
+from lifecycle.approvals.store import Approvals
+from lifecycle.audit.store import Trail
+from lifecycle.aws.dynamodb import DynamoRows
+from lifecycle.aws.eventbridge import EventBridgeBus
+from lifecycle.aws.sqs import SqsQueue
+from lifecycle.bootstrap.common import (
+    CONFIG,
+    id_key,
+    now,
+    objects,
+    operators_file,
+    rows,
+    secrets,
+    session,
+    stopwatch,
+)
+from lifecycle.bootstrap.observability import signals
+from lifecycle.bootstrap.schedules import schedules
+from lifecycle.bootstrap.settings import PurgeSettings, SweepSettings, TallyfySettings, WorkerSettings
+from lifecycle.chat.slack.replies import SlackReplies
+from lifecycle.deletion.exporter import Export
+from lifecycle.deletion.safeguards import Safeguards
+from lifecycle.domain.capabilities import ORDINARY, PERMANENT, Capability
+from lifecycle.domain.urls import loopback_origin
+from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.execution.outcomes import Outcomes
+from lifecycle.execution.wakeups import Wakeups
+from lifecycle.execution.worker import Limits, Worker
+from lifecycle.intake.sources import Sources
+from lifecycle.pacing.batch_budget import Budget
+from lifecycle.pacing.rate_limiter import Pacing
+from lifecycle.pacing.token_bucket import Lane, Rate
+from lifecycle.policy.policy import Policy
+from lifecycle.tallyfy.client import HttpTallyfy, Tokens, pooled_session
+from lifecycle.tallyfy.export_reader import HttpRecords, Patient
+
+if TYPE_CHECKING:
+    from lifecycle.sweep.service import Sweep
+
+_MOST_ATTEMPTS = 6
+_BURST_SECONDS = 6
+"""The bucket lets through at once what the rate allows in so many seconds (10 calls at 100 a minute)."""
+
+
+@cache
+def worker() -> Worker:
+    """Build it once for each process. It can express no permanent delete."""
+    return _worker(WorkerSettings.read(os.environ), ORDINARY)
+
+
+@cache
+def purge() -> Worker:
+    """Build it once for each process. It can express permanent deletes only, and has what must come before one."""
+    settings = PurgeSettings.read(os.environ)
+    made = _worker(settings, PERMANENT)
+    table = rows(settings.ledger_table)
+    people = People.parse(operators_file("people.toml"))
+    tallyfy = _tallyfy(settings, PERMANENT, made.budget.spend)
+    safeguards = Safeguards(
+        approvals=Approvals(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
+        people=people,
+        export=Export(
+            records=HttpRecords(
+                tallyfy,
+                pooled_session(),
+                time_left=stopwatch.left,
+                through=Patient(time.sleep, stopwatch.left),
+            ),
+            objects=objects(settings.exports_bucket),
+            clock=now,
+        ),
+        trail=Trail(table),
+        schedules=schedules(settings, queue_arn=settings.queue_arn, dead_letter_arn=settings.dead_letter_queue_arn),
+        bus=made.outcomes.bus,
+        id_key=id_key(settings.id_key_secret_arn),
+        clock=now,
+    )
+    return replace(made, safeguards=safeguards)
+
+
+def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Worker:
+    table = rows(settings.ledger_table)
+    ledger = _ledger(table, settings, timedelta(seconds=settings.lease_seconds))
+    budget = Budget(_pacing(table, settings, settings.lane))
+    policy = _policy()
+    return Worker(
+        ledger=ledger,
+        tallyfy=_tallyfy(settings, capabilities, budget.spend),
+        budget=budget,
+        queue=_queue(settings.queue_url),
+        outcomes=_outcomes(settings, ledger),
+        signals=signals,
+        allowed=Sources.parse(operators_file("sources.toml")).allow,
+        capabilities=capabilities,
+        limits=Limits(
+            retry_base=settings.retry_base_seconds,
+            minimum_archive_age=timedelta(days=settings.minimum_archive_days),
+            patience=timedelta(seconds=settings.queue_retention_seconds * 7 // 8),
+        ),
+        clock=now,
+        roll=random.random,
+        hold_tags=policy.hold_tags or frozenset(),
+        by_plan=frozenset(rule.capability for rule in policy.acting),
+    )
+
+
+@cache
+def sweep() -> "Sweep":
+    """Build it once for each process. It can express no capability: it only lists, and asks others."""
+    # Only here: the workers, which share this module, need neither a report nor anything else of a sweep at start.
+    from lifecycle.execution.wakeup_check import Waking  # noqa: PLC0415 - see above
+    from lifecycle.sweep.digest import Digest  # noqa: PLC0415 - see above
+    from lifecycle.sweep.preflight import Preflight  # noqa: PLC0415 - see above
+    from lifecycle.sweep.service import Sweep  # noqa: PLC0415 - see above
+
+    settings = SweepSettings.read(os.environ)
+    table = rows(settings.ledger_table)
+    ledger = _ledger(table, settings, timedelta(0))
+    outcomes = _outcomes(settings, ledger)
+    # The sweep takes its slots itself, one for each page.
+    tallyfy = _tallyfy(settings, frozenset(), lambda _: None)
+    policy = _policy()
+    people = People.parse(operators_file("people.toml"))
+    return Sweep(
+        rows=table,
+        ledger=ledger,
+        tallyfy=tallyfy,
+        pacing=_pacing(table, settings, Lane.PEOPLE),
+        queue=_queue(settings.queue_url),
+        bulk=_queue(settings.bulk_queue_url),
+        purge=_queue(settings.purge_queue_url),
+        objects=objects(settings.plans_bucket),
+        bus=outcomes.bus,
+        outcomes=outcomes,
+        signals=signals,
+        preflight=Preflight(
+            tallyfy=tallyfy,
+            secrets=secrets(),
+            prefix=settings.secret_prefix,
+            policy=policy,
+            # Rights of senders have no bearing on what a sweep does; `lifecycle check` looks at those as well.
+            sources=Sources(sources={}),
+            signals=signals,
+            bus=outcomes.bus,
+            clock=now,
+        ),
+        waking=Waking(
+            wakeups=Wakeups(table),
+            ledger=ledger,
+            ordinary=_queue(settings.bulk_queue_url),
+            permanent=_queue(settings.purge_queue_url),
+            signals=signals,
+        ),
+        digest=Digest(
+            queues={url.rpartition("/")[2]: _queue(url) for url in settings.dead_letter_queue_urls},
+            bus=outcomes.bus,
+            signals=signals,
+            clock=now,
+        ),
+        approvals=Approvals(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
+        people=people,
+        policy=policy,
+        mode=settings.sweep_mode,
+        org_ids=settings.organization_ids,
+        id_key=id_key(settings.id_key_secret_arn),
+        retry_base=settings.retry_base_seconds,
+        clock=now,
+        sleep=time.sleep,
+        time_left=stopwatch.left,
+    )
+
+
+def _tallyfy(
+    settings: TallyfySettings, capabilities: frozenset[Capability], spend: Callable[[str], None]
+) -> HttpTallyfy:
+    return HttpTallyfy(
+        pooled_session(),
+        settings.tallyfy_base_url,
+        Tokens(secrets(), settings.secret_prefix, settings.organization_ids),
+        capabilities=capabilities,
+        spend=spend,
+        time_left=stopwatch.left,
+    )
+
+
+def _policy() -> Policy:
+    return Policy.parse(operators_file("policy.toml"))
+
+
+def _ledger(table: DynamoRows, settings: TallyfySettings, lease: timedelta) -> Ledger:
+    keep = timedelta(days=settings.ledger_days)
+    return Ledger(table, Terms(lease=lease, keep=keep, most_attempts=_MOST_ATTEMPTS), now)
+
+
+def _pacing(table: DynamoRows, settings: TallyfySettings, lane: Lane) -> Pacing:
+    burst = max(2, settings.rate_per_minute * _BURST_SECONDS // 60)
+    return Pacing(table, Rate(settings.rate_per_minute, burst), now, lane, signals)
+
+
+def _queue(url: str) -> SqsQueue:
+    return SqsQueue(session().client("sqs", config=CONFIG), url)
+
+
+def _outcomes(settings: TallyfySettings, ledger: Ledger) -> Outcomes:
+    return Outcomes(
+        ledger=ledger,
+        dead_letters=_queue(settings.dead_letter_queue_url),
+        bus=EventBridgeBus(session().client("events", config=CONFIG), settings.bus_name),
+        signals=signals,
+        clock=now,
+        replies=SlackReplies(pooled_session(), loopback_origin(settings.tallyfy_base_url)),
+    )

@@ -1,0 +1,1 @@
+"""Commands, answers and approvals in chat tools."""

@@ -1,0 +1,1 @@
+"""Slack: reads requests, renders messages, replies."""

@@ -1,0 +1,1 @@
+"""What must hold before a permanent delete: safeguards, the export and its manifest."""

@@ -1,0 +1,567 @@
+"""Evidence, kept before something is destroyed: all that Tallyfy lets one read of it, with a manifest.
+
+An export is evidence, not an undo: nothing can be imported back into Tallyfy. Lists and files go through a scratch
+file, one at a time, and are never whole in memory; no content is ever logged. Parts are named by ids and by us, never
+by what people called them.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Self
+
+from lifecycle.aws.s3 import Erasable, Objects
+from lifecycle.deletion.manifest import FILE_NAME, Manifest, Part, compare
+from lifecycle.domain.capabilities import Resource, State
+from lifecycle.domain.commands import ID_PATTERN
+from lifecycle.domain.errors import Code, Rejected, Retryable
+from lifecycle.domain.resources import Thing
+from lifecycle.tallyfy.client import PER_PAGE, DoesNotAddUp, Json
+from lifecycle.tallyfy.export_reader import Records
+
+_DOCUMENT, _LINES, _BYTES = "application/json", "application/jsonl", "application/octet-stream"
+_READINGS = 3
+"""So often a list is read that does not add up: it may change while it is read."""
+_TASKS_PER_PAGE = 50
+"""With all that belongs to them they are large, for us and for Tallyfy."""
+_SIGNS = ("tasks", "comments", "activity")
+"""What is counted again before a delete: whatever people add to a thing moves one of these."""
+_CHUNK = 1024 * 1024
+_MOST_NAME = 500
+_FOLDER = re.compile(r"exports/([0-9a-f]{32})/(run|task|tag|template)/([0-9a-f]{32})/[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
+_LINK = re.compile(r"/file/([0-9a-f]{32})(?![0-9a-f])")
+_TEMPLATES = frozenset({"checklist", "step"})
+"""What is shown of a template inside of something else. Its files are not those of that thing."""
+
+# What each endpoint's page in Tallyfy's reference lists for `with` (2026-08). Processes and templates have threads of
+# their own, besides those of their tasks. A process's tasks are a list of their own: inside of it they would come all
+# at once.
+_RUN = "checklist,tags,assets,form_fields,ko_form_fields,stages,folders,threads"
+_RUN_TASKS = "step,threads,comments,assets,form_fields,activities,summary"
+_TASK = "step,form_fields,tags,threads,issues,assets,folders,roles,activities,summary"
+_LISTED_TASK = "step,threads,assets,form_fields,tags,summary"
+_TEMPLATE = "steps,tags,folder,threads"
+
+type Query = Mapping[str, str]
+type Take = Callable[[Json], Json | None]
+
+_BOTH: tuple[Query, ...] = ({}, {"archived": "only"})
+"""What is active, then what is archived."""
+
+
+def folder_of(org_id: str, resource: Resource, thing_id: str, name: str) -> str:
+    """Where an export is kept. ``name`` is the intent's id, or a time."""
+    return f"exports/{org_id}/{resource}/{thing_id}/{name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """Makes exports and reads them back. ``scratch`` is a folder for one part at a time; ``told`` hears of each."""
+
+    records: Records
+    objects: Objects
+    clock: Callable[[], datetime]
+    scratch: Path | None = None
+    told: Callable[[Part], None] = lambda _: None
+
+    def make(self, org_id: str, thing: Thing, folder: str, *, intent_id: str | None = None) -> Manifest:
+        """Write everything into ``folder``, the manifest last. The folder must be a new one: nothing is overwritten.
+
+        What cannot be had is in ``missing``, with why. Raises ``Rejected`` where there is nothing to export,
+        ``Retryable`` for passing trouble.
+        """
+        making = _Making(self, org_id, thing, folder)
+        making.run()
+        manifest = Manifest(
+            org_id=org_id,
+            resource=thing.resource,
+            id=thing.id,
+            name=_name(thing.name),
+            made_at=self.clock(),
+            intent_id=intent_id,
+            parts=tuple(sorted(making.parts, key=lambda part: part.name)),
+            counts=dict(making.counts),
+            missing=tuple(making.missing),
+        )
+        self.objects.put(_key(folder, FILE_NAME), manifest.to_json(), kind=_DOCUMENT)
+        return manifest
+
+    def still_holds_all(self, manifest: Manifest, thing: Thing) -> bool:
+        """Count again what shows whether something was added to the thing since. Keeps nothing.
+
+        Raises as ``make``: ``Rejected`` with ``not_found`` if the thing is gone.
+        """
+        making = _Making(self, manifest.org_id, thing, "", counting=True)
+        making.run()
+        unread = {_part(sentence) for sentence in making.missing} - {_part(sentence) for sentence in manifest.missing}
+        counts = [(making.counts[name], manifest.counts.get(name)) for name in _SIGNS if name in making.counts]
+        return not unread and all(now == then for now, then in counts)
+
+    def verify(self, folder: str) -> tuple[str, ...]:
+        """See ``verify``."""
+        return verify(self.objects, folder, scratch=self.scratch)[1]
+
+
+def verify(objects: Objects, folder: str, *, scratch: Path | None = None) -> tuple[Manifest | None, tuple[str, ...]]:
+    """Read every part back, and say in sentences what does not agree with the manifest; none: all agrees."""
+    body = objects.get(_key(folder, FILE_NAME))
+    if body is None:
+        return None, (f"There is no {FILE_NAME}.",)
+    try:
+        manifest = Manifest.parse(body)
+    except Rejected as error:
+        return None, (error.reason,)
+    prefix = _key(folder, "")
+    found = {key.removeprefix(prefix): (0, "") for key in objects.keys(prefix)}
+    found.pop(FILE_NAME, None)
+    with TemporaryDirectory(dir=scratch) as room:
+        path = Path(room, "part")
+        for part in manifest.parts:
+            found.pop(part.name, None)
+            if objects.fetch(_key(folder, part.name), path):
+                found[part.name] = _measured(path)
+    return manifest, compare(manifest, found)
+
+
+def erase(objects: Erasable, folder: str, *, by: str, at: datetime, reason: str) -> Manifest:
+    """Erase the contents of an export in all versions, and leave a tombstone with the hashes.
+
+    Raises ``Rejected`` where something may not be erased yet. Erasing again goes on where it stopped.
+    """
+    named = _FOLDER.fullmatch(folder)
+    if named is None:
+        raise Rejected(Code.INVALID, "An export's folder is exports/<organization>/<kind>/<id>/<name>.")
+    body = objects.get(_key(folder, FILE_NAME))
+    keys = objects.all_keys(_key(folder, ""))
+    if body is None and not keys:
+        raise Rejected(Code.NOT_FOUND, "There is no such export.")
+    try:
+        manifest = Manifest.parse(body or b"")
+    except Rejected:  # It was never finished, or was spoilt. What is there is as personal.
+        org_id, resource, thing_id = named.groups()
+        manifest = Manifest(
+            org_id=org_id,
+            resource=Resource(resource),
+            id=thing_id,
+            name=None,
+            made_at=at,
+            parts=(),
+            counts={},
+            missing=("Its manifest could not be read, so no hashes are kept.",),
+        )
+    for key in keys:
+        if key != _key(folder, FILE_NAME):
+            objects.erase(key)
+    stone = manifest if manifest.erased else manifest.tombstone(by=by, at=at, reason=reason)
+    # Only now: a manifest that says so before it is true would never be looked at again.
+    objects.put(_key(folder, FILE_NAME), stone.to_json(), kind=_DOCUMENT)
+    objects.erase(_key(folder, FILE_NAME), but_newest=True)
+    return stone
+
+
+@dataclass(slots=True)
+class _File:
+    """A file that was met. ``ours``: it belongs to the thing, and does not only stand as a link in a text."""
+
+    described: Json
+    ours: bool
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What was met while reading one document or list."""
+
+    rows: int = 0
+    comments: set[object] = field(default_factory=set)
+    """Their ids, so that one that is shown in two places counts once."""
+    threads: set[object] = field(default_factory=set)
+    """The ids of threads that have comments in them. Whether the feed tells of a thread as well is not documented."""
+    files: dict[str, _File] = field(default_factory=dict)
+    links: set[str] = field(default_factory=set)
+    nameless: set[str] = field(default_factory=set)
+    verbs: Counter[str] = field(default_factory=Counter)
+
+    def see(self, row: Json) -> None:
+        """Look for comments and files, wherever they stand in a row."""
+        for item in _within(row, without=_TEMPLATES):
+            if isinstance(item, str):
+                for name in _LINK.findall(item):
+                    self.files.setdefault(name, _File({"id": name}, ours=False))
+            elif isinstance(item, dict):
+                for key in ("threads", "comments"):
+                    said = [one for one in _items(item.get(key)) if isinstance(one, dict)]
+                    for one in said:
+                        heads = _items(one.get("comments"))
+                        (self.threads if heads else self.comments).add(str(one.get("id")))
+                if isinstance(item.get("filename"), str):
+                    self._meet(item)
+
+    def hear(self, row: Json) -> None:
+        """Note what a line of the activity feed tells. Files that it names may be long gone."""
+        verb = row.get("verb")
+        self.verbs.update(word for word in (verb if isinstance(verb, list) else [verb]) if isinstance(word, str))
+
+    def _meet(self, item: Json) -> None:
+        name = item.get("id")
+        if item.get("source") == "url" and item.get("uploaded_to_s3") is not True:
+            self.links.add(str(name))  # Its bytes lie elsewhere, and the delete does not touch them.
+        elif isinstance(name, str) and re.fullmatch(ID_PATTERN, name):
+            self.files[name] = _File(item, ours=True)
+        else:
+            self.nameless.add(str(name))
+
+    def add(self, other: "_Tally") -> None:
+        """Take in what another one met."""
+        self.comments |= other.comments
+        self.threads |= other.threads
+        for name, file in other.files.items():
+            if file.ours or name not in self.files:
+                self.files[name] = file
+        self.links |= other.links
+        self.nameless |= other.nameless
+        self.verbs += other.verbs
+
+
+@dataclass(slots=True)
+class _Making:
+    """One export under way. ``counting``: only count what can show an addition; nothing is kept."""
+
+    export: Export
+    org_id: str
+    thing: Thing
+    folder: str
+    scratch: Path = Path()
+    parts: list[Part] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    missing: list[str] = field(default_factory=list)
+    met: _Tally = field(default_factory=_Tally)
+    counting: bool = False
+
+    def run(self) -> None:
+        """Read and keep all parts, by way of a scratch folder."""
+        try:
+            with TemporaryDirectory(dir=self.export.scratch) as scratch:
+                self.scratch = Path(scratch)
+                self.everything()
+        except OSError as error:
+            raise Retryable(Code.UNAVAILABLE, f"The disk refused to keep a part: {error.strerror}.") from error
+
+    def everything(self) -> None:
+        """Read and keep all parts."""
+        if not re.fullmatch(ID_PATTERN, self.thing.id) or not re.fullmatch(ID_PATTERN, self.org_id):
+            raise Rejected(Code.INVALID, "An id is 32 characters of 0-9 and a-f.")
+        match self.thing.resource:
+            case Resource.RUN:
+                self._run()
+            case Resource.TASK:
+                self._task()
+            case Resource.TAG:
+                self._tag()
+            case Resource.TEMPLATE:
+                self._template()
+        if self.counting:
+            return
+        self._files()
+        self.counts["parts"] = len(self.parts)
+        self.counts["bytes"] = sum(part.size for part in self.parts)
+
+    def _run(self) -> None:
+        name = self.thing.id
+        shown = {"with": _RUN, "form_fields_values": "true"}
+        run = self._document("process", f"/runs/{name}", shown, archived=("/runs", {**shown, "archived": "only"}))
+        archived = bool(run.get("archived_at") or run.get("status") == "archived")
+        # Tallyfy hides what was archived along with its process from whoever does not ask for it.
+        asked = {"with": _RUN_TASKS, **({"archived": "true"} if archived else {})}
+        tasks = self._list("tasks", [(f"/runs/{name}/tasks", asked)], per_page=_TASKS_PER_PAGE)
+        progress = run.get("progress")
+        said = progress.get("total") if isinstance(progress, dict) else None
+        if tasks is not None and isinstance(said, int) and tasks < said:
+            why = " It is archived, and Tallyfy may hide them: restore it and export it again." if archived else ""
+            self.missing.append(f"tasks: {tasks} of {said} came.{why}")
+        elif tasks is not None and archived and not isinstance(said, int):
+            self.missing.append(
+                f"tasks: {tasks} came, and Tallyfy does not say how many this archived process has. It may hide some."
+            )
+        self.counts["tasks"] = tasks or 0
+        self._feed("run")
+        self._comments(archived=archived)
+
+    def _task(self) -> None:
+        if self.thing.run_id is not None:
+            raise Rejected(Code.PROCESS_TASK, "This task belongs to a process. Export the process.")
+        listed = {"is_oneoff": "true", "with": _LISTED_TASK, "archived": "only"}
+        self._document("task", f"/tasks/{self.thing.id}", {"with": _TASK}, archived=("/tasks", listed))
+        self.counts["tasks"] = 1
+        self._feed("task")
+        self._comments(archived=self.thing.state is State.ARCHIVED)
+
+    def _tag(self) -> None:
+        tag = self._document("tag", f"/tags/{self.thing.id}", {"with": "statistics"})
+        if self.counting:
+            return
+        carries = _carries(self.thing.id)
+        title = tag.get("title")
+        by_title = {"tag": title} if isinstance(title, str) and title else {}
+        runs = [("/runs", {"with": "tags", "tag_ids": self.thing.id, "sort": "created_at", **state}) for state in _BOTH]
+        # Whether templates are filtered by a tag's name or id is not said: they are few, and all are read.
+        templates = [("/checklists", {"with": "tags", **state}) for state in _BOTH]
+        tasks = [("/tasks", {"with": "tags", "is_oneoff": "true", **by_title, **state}) for state in _BOTH]
+        carried = {
+            "process": self._list("processes", runs, take=carries),
+            "template": self._list("templates", templates, take=carries),
+        }
+        self.counts["tasks"] = self._list("tasks", tasks, take=carries) or 0
+        for kind, number in carried.items():
+            self.counts[f"{kind}s" if kind == "template" else "processes"] = number or 0
+            said = _uses(tag, kind)
+            if said is None or (number is not None and number < said):
+                of = f"{number} of {said} came" if said is not None else "Tallyfy does not say how many carry it"
+                self.missing.append(f"what carries it, kind {kind}: {of}.")
+
+    def _template(self) -> None:
+        name = self.thing.id
+        listed = {"with": _TEMPLATE, "archived": "only"}
+        template = self._document(
+            "template", f"/checklists/{name}", {"with": _TEMPLATE}, archived=("/checklists", listed)
+        )
+        if "steps" not in template:
+            self.missing.append("template: its steps did not come. Tallyfy may hide them of an archived template.")
+        self.counts["comments"] = len(self.met.comments)
+        if self.counting:
+            return
+        runs = [("/runs", {"checklist_id": name, "sort": "created_at", **state}) for state in _BOTH]
+        # A template that launches it, or whose rules name it.
+        others = [("/checklists", {"with": "steps", **state}) for state in _BOTH]
+        made = self._list("processes", runs, take=lambda row: _brief(row) if row.get("checklist_id") == name else None)
+        self.counts["processes"] = made or 0
+        self.counts["references"] = (
+            self._list("references", others, take=lambda row: _brief(row) if _refers(row, name) else None) or 0
+        )
+
+    def _document(self, kind: str, path: str, query: Query, *, archived: tuple[str, Query] | None = None) -> Json:
+        """Keep the thing itself, looking among the archived ones where Tallyfy does not show it by its id."""
+        found = self.export.records.document(self.org_id, path, query)
+        if found is None and archived is not None:
+            rows = self.export.records.rows(self.org_id, *archived)
+            found = next((row for row in rows if row.get("id") == self.thing.id), None)
+        if found is None:
+            raise Rejected(Code.NOT_FOUND, f"Tallyfy does not show the {self.thing.resource.label} to this token.")
+        if found.get("id") != self.thing.id:
+            raise Retryable(Code.UNAVAILABLE, "Tallyfy answered with another thing than was asked for.")
+        with self._sheet() as sheet:
+            sheet.write(found)
+        self._keep(f"{kind}.json", kind, sheet, kept_as=_DOCUMENT)
+        tally = _Tally()
+        tally.see(found)
+        self.met.add(tally)
+        return found
+
+    def _list(
+        self,
+        name: str,
+        reads: Iterable[tuple[str, Query]],
+        *,
+        take: Take = lambda row: row,
+        see: Callable[[_Tally, Json], None] = _Tally.see,
+        per_page: int = PER_PAGE,
+    ) -> int | None:
+        """Keep a list as lines, and return how many; ``None``, and why in ``missing``, if it cannot be had.
+
+        Each time that it does not add up it is begun anew.
+        """
+        trouble = ""
+        for _ in range(_READINGS):
+            tally = _Tally()
+            try:
+                with self._sheet() as sheet:
+                    for path, query in reads:
+                        for row in self.export.records.rows(self.org_id, path, query, per_page=per_page):
+                            line = take(row)
+                            if line is not None:
+                                see(tally, line)
+                                sheet.write(line)
+                                tally.rows += 1
+            except DoesNotAddUp as error:
+                trouble = f"{error.reason} It was read {_READINGS} times."
+                continue
+            except Rejected as error:
+                trouble = error.reason
+                break
+            self._keep(f"{name}.jsonl", name, sheet, kept_as=_LINES)
+            self.met.add(tally)
+            return tally.rows
+        self.missing.append(f"{name}: {trouble}")
+        return None
+
+    def _feed(self, entity: str) -> None:
+        query = {"entity_type": entity, "entity_id": self.thing.id}
+        if self.counting:
+            try:
+                self.counts["activity"] = self.export.records.total(self.org_id, "/activity-feeds", query)
+            except (DoesNotAddUp, Rejected) as error:
+                self.missing.append(f"activity: {error.reason}")
+            return
+        told = self._list("activity", [("/activity-feeds", query)], see=_Tally.hear)
+        self.counts["activity"] = told or 0
+
+    def _comments(self, *, archived: bool) -> None:
+        """Count the comments. If fewer came than the feed tells of, some are hidden."""
+        self.counts["comments"] = len(self.met.comments)
+        told = self.met.verbs["commented"] - self.met.verbs["comment-deleted"]
+        came = len(self.met.comments | self.met.threads)
+        if came < told:
+            why = " Tallyfy may hide those of what is archived." if archived else ""
+            self.missing.append(f"comments: {came or 'none'} came, and the activity feed tells of {told}.{why}")
+
+    def _files(self) -> None:
+        """Keep the bytes of each file, and a list of what Tallyfy says of them."""
+        if self.met.nameless:
+            number = len(self.met.nameless)
+            self.missing.append(f"files: of {number} the id is of an unknown form, so they cannot be asked for.")
+        with self._sheet("files") as sheet:
+            for name in sorted(self.met.files):
+                kept = self._file(name, self.met.files[name])
+                sheet.write({**self.met.files[name].described, "part": kept.name if kept else None})
+        self.counts["files"] += 0
+        self.counts["links"] = len(self.met.links)
+        if self.met.files:
+            self._keep("files.jsonl", "files", sheet, kept_as=_LINES)
+
+    def _file(self, name: str, file: _File) -> Part | None:
+        path = self.scratch / "file"
+        try:
+            self.export.records.download(self.org_id, name, path)
+        except Rejected as error:
+            if file.ours or error.code is not Code.NOT_FOUND:
+                self.missing.append(f"files/{name}: {error.reason}")
+            return None
+        size, sha256 = _measured(path)
+        part = Part(name=f"files/{name}", kind="file", size=size, sha256=sha256)
+        self.export.objects.put_file(_key(self.folder, part.name), path, kind=_BYTES)
+        path.unlink()
+        self.counts["files"] += 1
+        self._done(part)
+        return part
+
+    def _sheet(self, name: str = "part") -> "_Sheet":
+        return _Sheet(self.scratch / name)
+
+    def _keep(self, name: str, kind: str, sheet: "_Sheet", *, kept_as: str) -> None:
+        if self.counting:
+            return
+        self.export.objects.put_file(_key(self.folder, name), sheet.path, kind=kept_as)
+        self._done(Part(name=name, kind=kind, size=sheet.size, sha256=sheet.sha256))
+
+    def _done(self, part: Part) -> None:
+        self.parts.append(part)
+        self.export.told(part)
+
+
+class _Sheet:
+    """A scratch file of JSON lines, measured while it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self._hash = hashlib.sha256()
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._file = self.path.open("wb")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, row: Json) -> None:
+        """Add a line."""
+        line = _line(row)
+        self._hash.update(line)
+        self.size += len(line)
+        if self._file is not None:
+            self._file.write(line)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of what was written."""
+        return self._hash.hexdigest()
+
+
+def _key(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def _line(row: Json) -> bytes:
+    try:
+        return f"{json.dumps(row, ensure_ascii=False)}\n".encode()
+    except UnicodeEncodeError:  # Tallyfy's JSON can hold half a character, which no file can.
+        return f"{json.dumps(row)}\n".encode()
+
+
+def _measured(path: Path) -> tuple[int, str]:
+    """Size and SHA-256 of a file, a piece at a time."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return file.tell(), digest
+
+
+def _part(sentence: str) -> str:
+    """Which part a sentence in ``missing`` is about."""
+    return sentence.partition(":")[0]
+
+
+def _name(name: str | None) -> str | None:
+    return name.encode(errors="replace").decode()[:_MOST_NAME] if name else None
+
+
+def _within(row: Json, *, without: frozenset[str] = frozenset()) -> Iterator[object]:
+    """Everything that stands in a row, however deep, but not what certain keys hold."""
+    waiting: list[object] = [row]
+    while waiting:
+        item = waiting.pop()
+        yield item
+        if isinstance(item, dict):
+            waiting += [value for key, value in item.items() if key not in without]
+        elif isinstance(item, list):
+            waiting += item
+
+
+def _items(value: object) -> list[object]:
+    """A list, plain or inside ``data``; empty for anything else."""
+    inner = value.get("data") if isinstance(value, dict) else value
+    return inner if isinstance(inner, list) else []
+
+
+def _brief(row: Json) -> Json:
+    """What is kept of a neighbour: who it is, not what is in it."""
+    return {name: row[name] for name in ("id", "name", "title", "status", "archived_at") if name in row}
+
+
+def _carries(tag_id: str) -> Take:
+    """Keep what carries a tag: Tallyfy's filters may be wider than their names say."""
+
+    def take(row: Json) -> Json | None:
+        tags = [tag.get("id") for tag in _items(row.get("tags")) if isinstance(tag, dict)]
+        return _brief(row) if tag_id in tags else None
+
+    return take
+
+
+def _refers(row: Json, name: str) -> bool:
+    return row.get("id") != name and any(item == name for item in _within(row))
+
+
+def _uses(tag: Json, kind: str) -> int | None:
+    """How many of a kind carry a tag, archived ones included."""
+    told = tag.get("statistics")
+    inner = told.get("data", told) if isinstance(told, dict) else None
+    numbers = [inner.get(f"{state}_{kind}") if isinstance(inner, dict) else None for state in ("active", "archived")]
+    counts = [number for number in numbers if isinstance(number, int)]
+    return sum(counts) if len(counts) == len(numbers) else None

@@ -1,0 +1,124 @@
+"""What an export consists of: each part with its size and SHA-256, and what could not be had.
+
+The manifest is written last and read first. Nothing of an export is believed that does not agree with it.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from lifecycle.domain.capabilities import Resource
+from lifecycle.domain.commands import Id, Utc, describe
+from lifecycle.domain.errors import Code, Rejected
+
+NOT_AN_UNDO = "An export is evidence, not an undo: nothing can be imported back into Tallyfy."
+FILE_NAME = "manifest.json"
+
+type Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+# Ours alone: whoever reads an export on a disk makes a path of it.
+type PartName = Annotated[str, StringConstraints(pattern=r"^(files/)?[0-9a-z][0-9a-z-]{0,99}(\.[a-z]{1,8})?$")]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Part(_Frozen):
+    """One piece: a document, a list as JSON Lines, or the bytes of a file. ``kind`` says what it is."""
+
+    name: PartName
+    kind: Annotated[str, StringConstraints(pattern=r"^[a-z-]{1,32}$")]
+    size: Annotated[int, Field(ge=0)]
+    sha256: Sha256
+
+
+class Erased(_Frozen):
+    """That the contents were erased on somebody's request; the hashes stay."""
+
+    by: str
+    at: Utc
+    reason: str
+
+
+class Manifest(_Frozen):
+    """``missing`` says in sentences what could not be had, and why: an export with any of it is incomplete."""
+
+    format: Literal[1] = 1
+    org_id: Id
+    resource: Resource
+    id: Id
+    name: str | None
+    made_at: Utc
+    intent_id: str | None = None
+    parts: tuple[Part, ...]
+    counts: dict[str, int]
+    missing: tuple[str, ...] = ()
+    erased: Erased | None = None
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Self:
+        twice = sorted(name for name, number in Counter(part.name for part in self.parts).items() if number > 1)
+        if FILE_NAME in {part.name for part in self.parts} or twice:
+            msg = "a part is listed twice, or is the manifest itself"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything is there that Tallyfy lets one read."""
+        return not self.missing and self.erased is None
+
+    def to_json(self) -> bytes:
+        """The one way to write it: ASCII, sorted keys, no spaces, one newline at the end."""
+        said = self.model_dump(mode="json")
+        return f"{json.dumps(said, sort_keys=True, separators=(',', ':'), allow_nan=False)}\n".encode("ascii")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what ``to_json`` writes."""
+        return hashlib.sha256(self.to_json()).hexdigest()
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Self:
+        """Read one. Raises ``Rejected`` saying what is wrong with it."""
+        try:
+            said = json.loads(text)
+        except (ValueError, RecursionError):
+            raise Rejected(Code.INVALID, f"{FILE_NAME} is no JSON.") from None
+        if not isinstance(said, dict):
+            raise Rejected(Code.INVALID, f"{FILE_NAME} is no JSON object.")
+        if said.get("format") != 1:
+            raise Rejected(Code.INVALID, f"{FILE_NAME} is of another format than 1, which is all this release reads.")
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise Rejected(Code.INVALID, f"{FILE_NAME}: {describe(error)}") from None
+
+    def tombstone(self, *, by: str, at: Utc, reason: str) -> Self:
+        """What stays when the contents are erased: no name either, for it can be a person's."""
+        return self.model_copy(update={"name": None, "erased": Erased(by=by, at=at, reason=reason)})
+
+
+def compare(manifest: Manifest, found: Mapping[str, tuple[int, str]]) -> tuple[str, ...]:
+    """Hold what was found, name → (size, SHA-256), against the manifest. No sentence: all of it agrees."""
+    erased = manifest.erased
+    said = []
+    if erased is not None:
+        said.append(f"Its contents were erased on {erased.at:%Y-%m-%d} by {erased.by}: {erased.reason}")
+    for part in sorted(manifest.parts, key=lambda part: part.name):
+        size, sha256 = found.get(part.name, (None, ""))
+        if erased is not None:
+            said += [f"{part.name} is there although it was erased."] if size is not None else []
+        elif size is None:
+            said.append(f"{part.name} is missing.")
+        elif size != part.size:
+            said.append(f"{part.name} has {size} bytes instead of {part.size}.")
+        elif sha256 != part.sha256:
+            said.append(f"{part.name} was changed: its SHA-256 is another one.")
+    listed = {part.name for part in manifest.parts}
+    said += [f"{name!a} is not in the manifest." for name in sorted(found) if name not in listed]
+    return tuple(said)

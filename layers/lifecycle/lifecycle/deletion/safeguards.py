@@ -1,0 +1,292 @@
+"""What must be so before anything is destroyed.
+
+Other people said yes to exactly this, its time has come, and all that can be read of it lies verified in the bucket.
+
+Nothing here waits: a command whose condition does not hold is parked, and comes back as a message when its day has come
+or a person has spoken. Each time it is looked at anew.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from lifecycle.approvals import rules
+from lifecycle.approvals.people import People
+from lifecycle.approvals.rules import About, Request, Stand
+from lifecycle.approvals.store import Approvals
+from lifecycle.audit.chain import Record, What
+from lifecycle.audit.store import Trail
+from lifecycle.aws.eventbridge import Bus
+from lifecycle.aws.scheduler import Schedules
+from lifecycle.deletion.exporter import Export, folder_of, verify
+from lifecycle.deletion.manifest import Manifest
+from lifecycle.domain.capabilities import Capability
+from lifecycle.domain.clock import millis
+from lifecycle.domain.commands import PLAN, SWEEP, Command
+from lifecycle.domain.errors import Code, LifecycleError, Rejected, Retryable
+from lifecycle.domain.events import SCHEMA_VERSION
+from lifecycle.domain.intent import End, Status
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.domain.resources import Thing
+
+_MOST_EXPORTS = 3
+"""So often a thing is exported in one attempt, if something is added to it meanwhile."""
+
+
+class Parked(LifecycleError):
+    """Not now, and nothing to wait for in the queue: it will come back by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """All conditions hold. ``shown`` is what was approved, ``evidence`` JSON of where its export lies."""
+
+    shown: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Safeguards:
+    """Everything that is needed to judge a permanent delete."""
+
+    approvals: Approvals
+    people: People
+    export: Export
+    trail: Trail
+    schedules: Schedules
+    bus: Bus
+    id_key: Callable[[], bytes]
+    clock: Callable[[], datetime]
+
+    def judge(self, command: Command, seen: Thing, until: datetime | None) -> End | Ready:
+        """May it be destroyed now? Not before ``until``. Raises ``Parked`` where it has to wait, ``Retryable``."""
+        shown = what_would_go(command, seen)
+        end = self.approval(command, shown)
+        if end is not None:
+            return end
+        if until is not None:
+            self._come_back("grace", until, command)
+            raise Parked(Code.IN_GRACE, f"It was approved and is deleted after {_day(until)}, if nothing changes.")
+        return self._exported(command, seen, shown)
+
+    def approval(self, command: Command, shown: str) -> End | None:
+        """Why it may not be done although it was asked for; ``None`` if enough people have said that it may."""
+        return self._approved_by_plan(command) if command.source == PLAN else self._approved(command, shown)
+
+    def was_asked(self, command: Command) -> bool:
+        """Whether people were asked about it, so that it looked as if it could be deleted."""
+        return self.approvals.newest(command.org_id, command.intent_id) is not None
+
+    def _approved(self, command: Command, shown: str) -> End | None:
+        request = self.approvals.newest(command.org_id, command.intent_id)
+        now = millis(self.clock())
+        if request is None:
+            raise self._ask(command, shown)
+        match request.stands(now):
+            case Stand.APPROVED if request.shown == shown:
+                return None
+            case Stand.APPROVED:
+                reason = (
+                    f"It is not what was approved, so the delete is cancelled: {_differs(request, shown)}. Ask anew."
+                )
+                return End(Status.REJECTED, Code.CHANGED, reason)
+            case Stand.REFUSED:
+                why = f": {request.why}" if request.why else "."
+                return End(Status.REJECTED, Code.NOT_APPROVED, f"{request.refused_by} refused it{why}")
+            case Stand.LAPSED:
+                announce_request(self.bus, request, now)
+                reason = f"Nobody approved it before {_day(_moment(request.lapses_at))}. Ask anew if it is still meant."
+                return End(Status.REJECTED, Code.LAPSED, reason)
+            case Stand.OPEN if request.shown == shown:
+                raise self._waiting(request, command)
+            case Stand.OPEN:
+                raise self._ask(command, shown)
+
+    def _ask(self, command: Command, shown: str) -> Parked:
+        now = self.clock()
+        lapses_at = now + timedelta(hours=self.people.approvals.hours)
+        request = self.approvals.ask(
+            Request(
+                hash=rules.name(json.loads(shown)),
+                about=About.COMMAND,
+                org_id=command.org_id,
+                subject=command.intent_id,
+                asked_by=self.people.name_of(command.requested_by),
+                asked_ids=self.people.identities_of(command.requested_by),
+                asked_at=millis(now),
+                lapses_at=millis(lapses_at),
+                needed=self.people.needed(self.people.approvals.single, command.requested_by),
+                shown=shown,
+                message=command.to_json(),
+                capabilities=(command.capability.name,),
+            )
+        )
+        return self._waiting(request, command)
+
+    def _waiting(self, request: Request, command: Command) -> Parked:
+        """Each time it is looked at: whoever made the request may have been cut off before the rest."""
+        # It comes back at half time to remind people, and when nobody has spoken in time, to say so.
+        now = millis(self.clock())
+        why, at = ("lapse", request.lapses_at) if now >= request.half_time else ("remind", request.half_time)
+        self._come_back(why, _moment(at), command)
+        announce_request(self.bus, request, now)
+        return Parked(Code.AWAITING_APPROVAL, _waits(request))
+
+    def _come_back(self, why: str, moment: datetime, command: Command) -> None:
+        """Let the command come back, never before that moment: it would find nothing changed."""
+        self.schedules.at(moment, f"{why}-{command.intent_id}", command.to_json())
+
+    def _approved_by_plan(self, command: Command) -> End | None:
+        """A plan is approved as a whole. That the command is part of it shows in its name, which only we can make."""
+        request = self.approvals.find(command.org_id, command.plan) if command.plan else None
+        named = name_in_plan(command.plan or "", command.capability, command.thing_id)
+        ours = command.intent_id == intent_id(self.id_key(), SWEEP, named)
+        if not ours or request is None or request.about != About.PLAN or request.subject != command.plan:
+            return End(Status.REJECTED, Code.NOT_APPROVED, "It is not part of a plan that was approved.")
+        stand = request.stands(millis(self.clock()))
+        if stand is Stand.REFUSED:
+            return End(
+                Status.REJECTED, Code.NOT_APPROVED, f"{request.refused_by} refused the plan. {request.why}".strip()
+            )
+        if stand is not Stand.APPROVED or command.capability.name not in request.capabilities:
+            return End(Status.REJECTED, Code.NOT_APPROVED, "The plan was not approved by enough people.")
+        return None
+
+    def _exported(self, command: Command, seen: Thing, shown: str) -> End | Ready:
+        """Export it now, and once more if something was added meanwhile. No older export is used."""
+        for number in range(1, _MOST_EXPORTS + 1):
+            folder = _folder(command, self.clock(), number)
+            try:
+                manifest = self.export.make(command.org_id, seen, folder, intent_id=command.intent_id)
+                found, wrong = verify(self.export.objects, folder, scratch=self.export.scratch)
+                whole = self.export.still_holds_all(manifest, seen)
+            except Rejected as error:
+                if error.code is not Code.NOT_FOUND:
+                    raise
+                # It was there a moment ago. An earlier attempt's delete may have landed: the next look tells.
+                raise Retryable(Code.UNAVAILABLE, "It went away while it was exported.") from error
+            if whole:
+                return _unusable(manifest, found, wrong) or self._ready(command, shown, folder, manifest)
+        reason = f"Something was added to it each time it was exported, {_MOST_EXPORTS} times. It is tried again later."
+        raise Retryable(Code.UNAVAILABLE, reason)
+
+    def _ready(self, command: Command, shown: str, folder: str, manifest: Manifest) -> Ready:
+        self.trail.record(_verified(command, manifest, millis(self.clock())))
+        return Ready(shown, json.dumps({"export": folder, "manifest": manifest.digest}))
+
+
+def _unusable(manifest: Manifest, found: Manifest | None, wrong: tuple[str, ...]) -> End | None:
+    """How a delete ends whose export does not hold everything, or reads back differently."""
+    if manifest.missing:
+        reason = f"It is not deleted, because its export is not complete: {' '.join(manifest.missing)}"
+        return End(Status.REJECTED, Code.EXPORT_INCOMPLETE, reason[:1000])
+    if found is not None and found.digest != manifest.digest:
+        wrong = (*wrong, "its manifest is another one.")
+    if wrong:
+        reason = f"It is not deleted, because its export reads back differently: {' '.join(wrong)}"
+        return End(Status.REJECTED, Code.EXPORT_DIFFERS, reason[:1000])
+    return None
+
+
+def name_in_plan(plan: str, doing: Capability, thing_id: str) -> str:
+    """What the intent of one thing in a plan is named after. The name of an archive is not that of a delete."""
+    return f"{plan}/{doing.name if doing.permanent else doing.resource}/{thing_id}"
+
+
+def _verified(command: Command, manifest: Manifest, at: int) -> Record:
+    return Record(
+        at=at,
+        what=What.EXPORT_VERIFIED,
+        org_id=command.org_id,
+        resource=command.resource,
+        id=command.thing_id,
+        by=command.requested_by,
+        intent_id=command.intent_id,
+        reason=f"{len(manifest.parts)} parts agree with their checksums",
+        evidence=manifest.digest,
+    )
+
+
+def _folder(command: Command, now: datetime, number: int) -> str:
+    """A new folder for each export, so that none is ever overwritten. The lease lets one worker export at a time."""
+    name = f"{command.intent_id}-{now:%Y%m%dT%H%M%S.%f}Z-{number}"
+    return folder_of(command.org_id, command.resource, command.thing_id, name)
+
+
+def _differs(request: Request, shown: str) -> str:
+    """Which of the facts that were shown are others now."""
+    before, after = json.loads(request.shown), json.loads(shown)
+    return ", ".join(sorted(name for name in before | after if before.get(name) != after.get(name)))
+
+
+def what_would_go(command: Command, seen: Thing) -> str:
+    """What an approver is shown, as JSON; its hash is what they approve. No age: that changes by itself."""
+    return json.dumps(
+        {
+            "about": About.COMMAND,
+            "intent_id": command.intent_id,
+            "action": command.capability.name,
+            "org_id": command.org_id,
+            "id": seen.id,
+            "title": seen.name,
+            "template": seen.template_id,
+            "owners": sorted(seen.owners) if seen.owners is not None else None,
+            "tags": sorted(seen.tags) if seen.tags is not None else None,
+            "status": seen.status,
+            "has_open_issue": seen.has_open_issue,
+            "created_at": _iso(seen.created_at),
+            "completed_at": _iso(seen.completed_at),
+            "archived_at": _iso(seen.archived_at),
+            "last_updated": _iso(seen.last_updated),
+            "tasks": seen.tasks,
+            "comments": seen.comments,
+            "carried_by": seen.uses,
+            "requested_by": command.requested_by,
+            "source": command.source,
+            "reason": command.reason,
+        },
+        sort_keys=True,
+    )
+
+
+def announce_request(bus: Bus, request: Request, now: int) -> None:
+    """Tell approvers what they should know of a request now, see ``Request.notice``. Names and numbers only."""
+    notice = request.notice(now)
+    if notice is None:
+        return
+    bus.announce(
+        f"lifecycle.approval.{notice}",
+        {
+            "schema_version": SCHEMA_VERSION,
+            "approval": request.hash,
+            "about": str(request.about),
+            "subject": request.subject,
+            "org_id": request.org_id,
+            "asked_by": request.asked_by,
+            "would_do": ", ".join(request.capabilities),
+            "needed": str(request.needed),
+            "given": str(len(request.approved_by)),
+            "lapses_at": _moment(request.lapses_at).isoformat(),
+        },
+    )
+
+
+def _waits(request: Request) -> str:
+    people = "one other person" if request.needed == 1 else f"{request.needed} other people"
+    return (
+        f"It waits until {_day(_moment(request.lapses_at))} for the approval of {people}: "
+        f"lifecycle approve {request.hash}"
+    )
+
+
+def _moment(at: int) -> datetime:
+    return datetime.fromtimestamp(at / 1000, UTC)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _day(moment: datetime) -> str:
+    return moment.isoformat(sep=" ", timespec="minutes")

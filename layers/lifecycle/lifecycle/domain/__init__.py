@@ -1,0 +1,1 @@
+"""What everything is said in: capabilities, commands, intents, events, errors. No I/O."""

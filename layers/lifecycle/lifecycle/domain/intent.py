@@ -1,0 +1,75 @@
+"""One command's story as the ledger keeps it, and how it can end."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lifecycle.domain.errors import Code
+
+
+class Status(StrEnum):
+    """Where an intent is. ``ACCEPTED``: no worker has begun it. ``IN_PROGRESS``: its call is being made."""
+
+    ACCEPTED = "accepted"
+    IN_PROGRESS = "in_progress"
+    WAITING = "waiting"
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    REJECTED = "rejected"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+    DEAD_LETTERED = "dead_lettered"
+
+
+OPEN = frozenset({Status.ACCEPTED, Status.IN_PROGRESS, Status.WAITING})
+
+
+DEAD = frozenset({Status.REJECTED, Status.EXPIRED, Status.DEAD_LETTERED})
+"""Concluded without doing what was asked: to the dead-letter queue, and open again when an operator sends it again."""
+
+
+class Debt(StrEnum):
+    """What is still owed to the world after a conclusion was recorded. Settled at least once."""
+
+    DEAD_LETTER = "dead_letter"
+    ANNOUNCEMENT = "announcement"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentRow:
+    """One command's story. ``attempts`` counts claims since the last (re)opening; ``redrive`` counts the openings."""
+
+    intent_id: str
+    meaning: str
+    action: str
+    resource: str
+    org_id: str
+    id: str
+    source: str
+    requested_by: str
+    why: str
+    issued_at: int
+    not_after: int = 0
+    due_at: int = 0
+    """When a schedule will enqueue it; 0 where it was enqueued at once."""
+    status: Status = Status.WAITING
+    attempts: int = 0
+    redrive: int = 0
+    lease_until: int = 0
+    code: str = ""
+    reason: str = ""
+    concluded_at: int = 0
+    owed: tuple[Debt, ...] = ()
+    maybe_acted: bool = False
+    """An earlier attempt sent its call and its fate is unknown: the thing may already be as wanted, through us."""
+    evidence: str = ""
+    """JSON of what the answer said that nothing else keeps, such as a template's ``deleted_references``."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an intent ended, and why. ``evidence``: see ``IntentRow``."""
+
+    status: Status
+    code: Code
+    reason: str
+    evidence: str = ""

@@ -1,0 +1,51 @@
+"""What was seen in Tallyfy, reduced to the facts that decisions need."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lifecycle.domain.capabilities import Resource, State
+
+STATUSES = (
+    *("active", "complete", "problem", "issue", "improvement", "delayed"),
+    *("not-started", "in-progress", "expired"),
+)
+"""What Tallyfy calls the states of processes and tasks (API reference, 2026-08). Any other word is not known."""
+
+
+def known_status(status: str | None) -> str | None:
+    """The status in the word that rules use; ``None`` where it is blank, missing, or a word that is not known."""
+    plain = (status or "").strip().lower()
+    plain = "complete" if plain == "completed" else plain
+    return plain if plain in STATUSES else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thing:
+    """A process, one-off task, tag or template as it looked a moment ago. Times are UTC; ``None`` is "not known"."""
+
+    resource: Resource
+    id: str
+    state: State
+    name: str | None = None
+    status: str | None = None
+    created_at: datetime | None = None
+    completed_at: datetime | None = None
+    archived_at: datetime | None = None
+    last_updated: datetime | None = None
+    template_id: str | None = None
+    owners: frozenset[str] | None = None
+    """User ids as decimal text: the owner of a process, the assignees of a task."""
+    tags: frozenset[str] | None = None
+    """Titles of its tags, where they were asked for."""
+    run_id: str | None = None
+    """For a task: the process it belongs to. ``None`` for a one-off task."""
+    one_off: bool | None = None
+    """For a task: what Tallyfy says of it. ``None`` where it says nothing."""
+    tasks: int | None = None
+    """For a process: how many tasks it shows. ``None`` where they were not asked for or not shown."""
+    comments: int | None = None
+    """For a process: how many comments its tasks show."""
+    has_open_issue: bool | None = None
+    """For a process: somebody has an open issue on it. ``None`` where Tallyfy does not say so."""
+    uses: int | None = None
+    """For a tag: how many templates and processes carry it, archived ones included. ``None``: Tallyfy did not say."""

@@ -1,0 +1,1 @@
+"""Carries out commands: the ledger, its state machine, the worker, undo and status."""

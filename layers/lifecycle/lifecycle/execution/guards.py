@@ -1,0 +1,191 @@
+"""May this command act on what was just seen? Every answer carries a code and a sentence.
+
+Whatever is blank, unknown, unreadable or in the future keeps the thing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from lifecycle.domain.capabilities import Capability, Resource, State
+from lifecycle.domain.commands import Command, Expect
+from lifecycle.domain.errors import Code
+from lifecycle.domain.resources import Thing, known_status
+
+
+class Verdict(StrEnum):
+    """What to do about a command."""
+
+    ACT = "act"
+    NOTHING = "nothing"
+    """What was asked for is already so."""
+    REACHED = "reached"
+    """An earlier attempt of the same command did it."""
+    OVERTAKEN = "overtaken"
+    """Somebody else has acted on the thing since the command that is to be taken back."""
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """The verdict and why."""
+
+    verdict: Verdict
+    code: Code
+    reason: str
+    until: datetime | None = None
+    """From then on it may be done, if nothing changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What happened to the thing since the command that is to be taken back."""
+
+    newer: str
+    """The intent that was concluded on it since; empty if none was."""
+    archived_by: datetime | None
+    """Whatever was archived after this was archived by somebody else; ``None`` where that command has not ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What besides the thing itself bears on the decision."""
+
+    now: datetime
+    minimum_archive_age: timedelta
+    may_be_irreversible: bool
+    undone: Undone | None = None
+    """For an undo: what happened since the command that it takes back."""
+    in_doubt: bool = False
+    """An earlier attempt of this command may have acted."""
+    touched: bool = False
+    """It was changed since that attempt: what it looks like is not that attempt's doing alone."""
+    deleted_before: bool = False
+    """The newest command concluded on this id was a delete of ours."""
+
+
+def rule(command: Command, seen: Thing | None, facts: Circumstances) -> Ruling:
+    """Judge one command against one look at the thing. Total: every combination has an answer."""
+    doing = command.capability
+    label = doing.resource.label
+    if seen is None:
+        return _gone(doing, facts)
+    refusal = _not_one_off(doing, seen)
+    if refusal:
+        return refusal
+    if seen.state is doing.reaches:
+        if facts.in_doubt:
+            return Ruling(Verdict.REACHED, Code.CONFIRMED, f"An earlier attempt did it: the {label} is {seen.state}.")
+        return Ruling(Verdict.NOTHING, Code.NOTHING_TO_DO, f"The {label} is {seen.state} already.")
+    if facts.in_doubt and facts.touched:
+        return _reject(
+            Code.CHANGED,
+            f"An earlier attempt got no answer, and the {label} was changed since: somebody may have taken it back. It "
+            f"is {seen.state}, and is left alone.",
+        )
+    overtaken = _overtaken(seen, facts.undone) if facts.undone is not None and not facts.in_doubt else ""
+    if overtaken:
+        return Ruling(Verdict.OVERTAKEN, Code.SUPERSEDED, f"The {label} is left alone. {overtaken}")
+    if doing.irreversible and not facts.may_be_irreversible:
+        return _reject(
+            Code.RIGHT_MISSING,
+            f"{doing.name} cannot be taken back, and source '{command.source}' has no right to such actions.",
+        )
+    changed = _changed(command.expect, seen)
+    if changed:
+        return _reject(Code.CHANGED, f"The {label} is not what the asker saw: {', '.join(changed)} changed since.")
+    refusal = _too_fresh(command, seen, facts) if doing.archived_first else None
+    if doing.resource is Resource.TAG and not command.allow_in_use:
+        refusal = _used(seen)
+    if refusal:
+        return refusal
+    return Ruling(Verdict.ACT, Code.ACTED, f"The {label} was {seen.state} and is to be {doing.reaches}.")
+
+
+def _overtaken(seen: Thing, undone: Undone) -> str:
+    """Why what is to be undone is not there any more: somebody did the same again since. Empty if nobody did."""
+    if undone.newer:
+        return f"A newer command ({undone.newer}) was carried out since; undo that one if it is meant."
+    archived_at = seen.archived_at if seen.state is State.ARCHIVED else None
+    if archived_at is not None and undone.archived_by is not None and archived_at > undone.archived_by:
+        return f"Somebody archived it again at {_day(archived_at)}, after what is to be undone."
+    return ""
+
+
+def _gone(doing: Capability, facts: Circumstances) -> Ruling:
+    label = doing.resource.label
+    if doing.reaches is State.GONE and facts.in_doubt:
+        return Ruling(Verdict.REACHED, Code.CONFIRMED, f"An earlier attempt did it: the {label} is gone.")
+    if doing.reaches is State.GONE and facts.deleted_before:
+        return Ruling(Verdict.NOTHING, Code.NOTHING_TO_DO, f"The {label} was deleted before.")
+    return _reject(
+        Code.NOT_FOUND,
+        f"There is no {label} with this id in the organization, active or archived. Check the id and the kind.",
+    )
+
+
+def _not_one_off(doing: Capability, seen: Thing) -> Ruling | None:
+    if seen.run_id is not None or (doing.resource is Resource.TASK and seen.one_off is False):
+        return _reject(
+            Code.PROCESS_TASK, "The task belongs to a process. Archive, restore or delete the process instead."
+        )
+    if doing.resource is Resource.TASK and seen.one_off is None:
+        return _reject(Code.CANNOT_TELL, "Tallyfy does not say whether the task belongs to a process, so it is kept.")
+    return None
+
+
+def _too_fresh(command: Command, seen: Thing, facts: Circumstances) -> Ruling | None:
+    label = seen.resource.label
+    if seen.state is not State.ARCHIVED:
+        return _reject(
+            Code.NOT_ARCHIVED, f"The {label} is {seen.state}. Archive it first; only then can it be deleted."
+        )
+    if seen.archived_at is None or seen.archived_at > facts.now:
+        return _reject(Code.AGE_UNKNOWN, f"Tallyfy does not say since when the {label} is archived, so it is kept.")
+    if facts.now - seen.archived_at < facts.minimum_archive_age:
+        free = seen.archived_at + facts.minimum_archive_age
+        in_time = free < command.not_after
+        then = "Send it again then" if in_time else "This command ends before that; ask anew then"
+        reason = f"The {label} was archived at {_day(seen.archived_at)}; it can be deleted after {_day(free)}. {then}."
+        return Ruling(Verdict.REJECT, Code.TOO_YOUNG, reason, free if in_time else None)
+    return None
+
+
+def _day(moment: datetime) -> str:
+    return moment.isoformat(sep=" ", timespec="minutes")
+
+
+def _used(seen: Thing) -> Ruling | None:
+    if seen.uses is None:
+        return _reject(Code.USE_UNKNOWN, "Tallyfy does not say what carries this tag, so it is kept.")
+    if seen.uses > 0:
+        return _reject(
+            Code.IN_USE,
+            f"{seen.uses} templates or processes carry this tag and would lose it. Say allow_in_use if it is meant.",
+        )
+    return None
+
+
+def _changed(expect: Expect | None, seen: Thing) -> list[str]:
+    if expect is None:
+        return []
+    named = sorted(expect.model_fields_set)
+    # Of these an absence is no fact: Tallyfy did not show them, and nobody knows whether they changed.
+    hidden = {name for name in ("tags", "owners") if getattr(seen, name) is None}
+    worded = seen.resource in {Resource.RUN, Resource.TASK} and seen.state is not State.ARCHIVED
+    if worded and known_status(seen.status) is None:
+        hidden.add("status")
+    return [name for name in named if name in hidden or _plain(getattr(expect, name)) != _plain(getattr(seen, name))]
+
+
+def _plain(value: object) -> object:
+    """Times in whole seconds: Tallyfy writes the same moment with and without milliseconds. Names in no order."""
+    if isinstance(value, datetime):
+        return value.replace(microsecond=0)
+    if isinstance(value, (tuple, frozenset)):
+        return frozenset(name.strip() for name in value)
+    return value
+
+
+def _reject(code: Code, reason: str) -> Ruling:
+    return Ruling(Verdict.REJECT, code, reason)

@@ -1,0 +1,121 @@
+"""What the world is told of an end: a dead letter where nothing was done, an event always, a signal for the operator.
+
+Debts stand in the ledger until they are paid: a crash between two of them loses none, and each is paid at least once.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from lifecycle.aws.eventbridge import Bus
+from lifecycle.aws.metrics import Signal, Signals
+from lifecycle.aws.sqs import Message, Queue
+from lifecycle.domain.capabilities import Action, Resource, capability
+from lifecycle.domain.errors import Code, Poison
+from lifecycle.domain.events import SCHEMA_VERSION
+from lifecycle.domain.failures import Attention, attention
+from lifecycle.domain.intent import Debt, IntentRow, Status
+from lifecycle.execution.ledger import Ended, Ledger
+from lifecycle.execution.reply_channel import Replies
+from lifecycle.execution.state_machine import is_dead_letter
+
+_SIGNALS = {
+    Status.DONE: Signal.DONE,
+    Status.UNCHANGED: Signal.UNCHANGED,
+    Status.REJECTED: Signal.REJECTED,
+    Status.SUPERSEDED: Signal.SUPERSEDED,
+    Status.EXPIRED: Signal.EXPIRED,
+    Status.DEAD_LETTERED: Signal.DEAD_LETTERED,
+}
+_TOLD = ("intent_id", "code", "reason", "action", "resource", "org_id", "id", "source", "requested_by")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """Pays the debts of ended intents and buries what cannot be understood."""
+
+    ledger: Ledger
+    dead_letters: Queue
+    bus: Bus
+    signals: Signals
+    clock: Callable[[], datetime]
+    replies: Replies | None = None
+
+    def settle(self, ended: Ended, message: Message, reply_to: str | None = None) -> None:
+        """Pay what is still owed. Raises ``Retryable`` if AWS cannot take it now; the rest stays owed.
+
+        A person waiting at ``reply_to`` is told together with the world; they can ask for the status if that fails.
+        """
+        intent = ended.intent
+        self.signals.note(_SIGNALS[intent.status] if intent.owed else Signal.DUPLICATE, facts(intent))
+        if Debt.DEAD_LETTER in intent.owed:
+            letter = {"code": intent.code, "reason": intent.reason, "attempts": str(intent.attempts)}
+            # A copy may arrive without the number under which another copy opened the intent again.
+            redrive = max(message.redrive, intent.redrive)
+            self._bury(message, {**letter, "intent_id": intent.intent_id}, redrive)
+            ended = self.ledger.settle(ended, Debt.DEAD_LETTER)
+        if Debt.ANNOUNCEMENT in intent.owed:
+            self.bus.announce(f"lifecycle.command.{intent.status}", _detail(intent))
+            if reply_to and self.replies:
+                undo = intent.intent_id if _can_be_undone(intent) else None
+                if not self.replies.reply(reply_to, _sentence(intent), undo=undo):
+                    self.signals.note(Signal.REPLY_FAILED, facts(intent))
+            self.ledger.settle(ended, Debt.ANNOUNCEMENT)
+
+    def bury(self, message: Message, poison: Poison) -> None:
+        """Dead-letter a message that has no intent of its own."""
+        known = {"code": poison.code.value, "reason": poison.reason}
+        self._bury(message, known, message.redrive)
+        detail: dict[str, str | bool] = {
+            "schema_version": SCHEMA_VERSION,
+            "status": "poison",
+            "dead_lettered": True,
+            "concluded_at": self.clock().isoformat(),
+            **known,
+        }
+        self.bus.announce("lifecycle.command.poison", detail)
+        self.signals.note(Signal.POISON, known)
+        if poison.code is Code.UNTRANSLATABLE:
+            self.signals.note(Signal.UNTRANSLATABLE, known)
+
+    def _bury(self, message: Message, letter: dict[str, str], redrive: int) -> None:
+        stamp = {"redrive": str(redrive), "failed_at": self.clock().isoformat()}
+        self.dead_letters.send(message.body, {**letter, **stamp})
+        if attention(letter["code"]) is Attention.PAGE:
+            self.signals.note(Signal.PAGED, {"code": letter["code"], "reason": letter["reason"]})
+
+
+def facts(intent: IntentRow) -> dict[str, str | int]:
+    """What a log line says of an intent: ids and reasons, no names of people or things."""
+    return {
+        "intent_id": intent.intent_id,
+        "capability": f"{intent.resource}.{intent.action}",
+        "thing": intent.id,
+        "org_id": intent.org_id,
+        "source": intent.source,
+        "code": intent.code,
+        "reason": intent.reason,
+        "attempts": intent.attempts,
+    }
+
+
+def _can_be_undone(intent: IntentRow) -> bool:
+    if intent.status is not Status.DONE:
+        return False
+    return capability(Resource(intent.resource), Action(intent.action)).undo is not None
+
+
+def _sentence(intent: IntentRow) -> str:
+    thing = f"{Resource(intent.resource).label} `{intent.id}`"
+    return f"{intent.action.capitalize()} {thing}: {intent.status}. {intent.reason}"
+
+
+def _detail(intent: IntentRow) -> dict[str, str | bool]:
+    row = asdict(intent)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "status": intent.status.value,
+        "dead_lettered": is_dead_letter(intent.status, intent.code),
+        "concluded_at": datetime.fromtimestamp(intent.concluded_at / 1000, UTC).isoformat(),
+        **{name: str(row[name]) for name in _TOLD},
+    }

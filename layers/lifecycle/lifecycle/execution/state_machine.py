@@ -1,0 +1,408 @@
+"""The ledger's rules: which claims may start, and what each conclusion writes. Pure; both ledgers run exactly this.
+
+An *intent* row holds one command's story; a *resource* row holds, per thing, a short lease and the time of the newest
+command concluded, so that an older command that arrives late is superseded. Times are whole milliseconds, UTC.
+
+A command is *accepted* when its row is written, *claimed* when it holds the lease on its thing, and *marked* right
+before its call to Tallyfy. Only a marked attempt can have acted. Whoever ends an intent before it is marked wins.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
+
+from lifecycle.domain.capabilities import Action
+from lifecycle.domain.clock import millis, moment
+from lifecycle.domain.commands import PLAN, SWEEP, Command
+from lifecycle.domain.errors import Code
+from lifecycle.domain.failures import Attention, attention
+from lifecycle.domain.intent import DEAD, OPEN, Debt, End, IntentRow, Status
+from lifecycle.execution import restored_by_person
+
+CLOCKS_DIFFER = 300_000
+"""How far, in milliseconds, a clock that issued a command may be ahead of ours. All of them are AWS's, which keep to
+well under a second; a command from further in the future is refused."""
+READ_LAG = 60_000
+"""For so long, in milliseconds, Tallyfy may still show a thing as it was before our last call on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceRow:
+    """One thing's lease and the newest command concluded on it.
+
+    A lease that was not given back names a command that was cut off or whose call has an unknown fate.
+    """
+
+    lease_until: int = 0
+    lease_intent: str = ""
+    lease_issued: int = 0
+    lease_action: str = ""
+    lease_attempt: int = 0
+    """Which attempt holds the lease: one that is cut off before it is marked has written nothing else."""
+    lease_redrive: int = 0
+    newest_concluded: int = 0
+    """When the newest command concluded here was issued."""
+    newest_action: str = ""
+    newest_intent: str = ""
+    newest_at: int = 0
+    """When it was concluded."""
+    waiting_delete: str = ""
+    """The permanent delete that was begun here last and has not ended, or that a restore stopped."""
+
+    @property
+    def newest(self) -> "Order":
+        """The place of the newest command concluded, in the order of commands."""
+        return order(self.newest_concluded, self.newest_action, self.newest_intent)
+
+    @property
+    def newest_word(self) -> restored_by_person.Newest:
+        """What was done last. A row of an earlier release knows only when that was issued."""
+        return restored_by_person.Newest(
+            self.newest_action, self.newest_at or self.newest_concluded, self.newest_intent
+        )
+
+
+class Order(NamedTuple):
+    """The place of a command among all that concern one thing. The later one is newer, and there is always one."""
+
+    issued_at: int
+    keeps: bool
+    """Of one millisecond, a restore is newer than anything else."""
+    intent_id: str
+
+
+def order(issued_at: int, action: str, intent_id: str) -> Order:
+    """Place a command in the order of commands."""
+    return Order(issued_at, action == Action.RESTORE, intent_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Go ahead with this intent; it holds the lease on this thing."""
+
+    intent: IntentRow
+    resource: ResourceRow
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """Nothing to carry out. ``fresh`` tells that the row is new and has to be written before its debts are settled."""
+
+    intent: IntentRow
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another worker has the intent or the thing until then (milliseconds, UTC)."""
+
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The same intent id came with another meaning. The recorded one stands."""
+
+
+type Claim = Claimed | Concluded | Busy | Conflict
+
+
+def as_old_as(first: IntentRow, command: Command) -> Command:
+    """A repeated command with the age of its first delivery, and with its end while that is open.
+
+    What failed and is asked for once more may be carried out as long as whoever asks says.
+    """
+    if first.issued_at == millis(command.issued_at):
+        return command
+    ends = {"not_after": moment(first.not_after)} if first.status in OPEN else {}
+    return command.model_copy(update={"issued_at": moment(first.issued_at), **ends})
+
+
+def accepted(command: Command, due_at: datetime | None = None) -> IntentRow:
+    """The row of a command that was let in and that no worker has begun."""
+    return replace(
+        _first(command),
+        status=Status.ACCEPTED,
+        due_at=millis(due_at) if due_at else 0,
+    )
+
+
+def claim(
+    intent: IntentRow | None,
+    resource: ResourceRow | None,
+    command: Command,
+    *,
+    holder: IntentRow | None = None,
+    redrive: int,
+    now: int,
+    lease: int,
+    most_attempts: int,
+) -> Claim:
+    """Judge whether this delivery of the command may act. ``lease`` is in milliseconds.
+
+    ``holder`` is the row of the command that the resource's lease names, where that is another one and has a row.
+    """
+    intent = intent or _first(command)
+    resource = resource or ResourceRow()
+    if intent.meaning != command.meaning:
+        return Conflict()
+    if intent.id not in {"", command.thing_id}:
+        # Two workers found different things for one `find`: what was recorded first counts.
+        return Busy(now)
+    intent = _cut_off(_reopened(replace(intent, id=command.thing_id), redrive), now)
+    if intent.lease_until > now:
+        return Busy(intent.lease_until)
+    if intent.status not in OPEN:
+        return Concluded(intent, fresh=False)
+    if resource.lease_intent == intent.intent_id and resource.lease_until > now:
+        return Busy(resource.lease_until)
+    intent = replace(
+        intent,
+        issued_at=min(intent.issued_at, millis(command.issued_at)),
+        attempts=_attempts(intent, resource),
+    )
+    end = _too_late(intent, resource, command, now=now, most_attempts=most_attempts)
+    if end is not None:
+        return _ended(intent, end, now, lease)
+    if resource.lease_until > now:
+        return Busy(resource.lease_until)
+    if _overtaken(intent, resource, holder):
+        # Undoing now what that one may have done would make it do it a second time.
+        reason = f"A newer command for the same thing ({resource.lease_intent}) was begun first."
+        return _ended(intent, End(Status.SUPERSEDED, Code.SUPERSEDED, reason), now, lease)
+    claimed = replace(intent, attempts=intent.attempts + 1)
+    leased = replace(
+        resource,
+        lease_until=now + lease,
+        lease_intent=intent.intent_id,
+        lease_issued=intent.issued_at,
+        lease_action=intent.action,
+        lease_attempt=claimed.attempts,
+        lease_redrive=intent.redrive,
+        waiting_delete=intent.intent_id if intent.action == Action.DELETE else resource.waiting_delete,
+    )
+    return Claimed(claimed, leased)
+
+
+def mark(claimed: Claimed, evidence: str) -> Claimed:
+    """Note that the call is about to be made: from now on this attempt may have acted, whatever becomes of it."""
+    intent = replace(
+        claimed.intent,
+        status=Status.IN_PROGRESS,
+        lease_until=claimed.resource.lease_until,
+        evidence=evidence or claimed.intent.evidence,
+    )
+    return Claimed(intent, claimed.resource)
+
+
+def conclude(
+    claimed: Claimed, end: End, *, now: int, maybe_acted: bool, landing: bool = False
+) -> tuple[IntentRow, ResourceRow]:
+    """End a claim. Only what was reached (done, or found so) counts as newest: a refusal supersedes nothing.
+
+    The intent keeps its lease until its debts are paid, so that two deliveries do not pay them at the same time.
+    """
+    lease = claimed.resource.lease_until - now
+    doubt = claimed.intent.maybe_acted or maybe_acted
+    intent = _ended(replace(claimed.intent, maybe_acted=doubt), end, now, lease).intent
+    resource = _let_go(claimed.resource, maybe_acted=maybe_acted, landing=landing)
+    if end.status in {Status.DONE, Status.UNCHANGED} and place(intent) >= resource.newest:
+        resource = replace(
+            resource,
+            newest_concluded=intent.issued_at,
+            newest_action=intent.action,
+            newest_intent=intent.intent_id,
+            newest_at=now,
+        )
+    # The delete that a restore stopped stays named here until the restore ends: its reason names it, see ``Worker``.
+    if intent.action == Action.RESTORE or (resource.waiting_delete == intent.intent_id and end.code != Code.RESTORED):
+        resource = replace(resource, waiting_delete="")
+    return intent, resource
+
+
+def release(
+    claimed: Claimed, code: Code, reason: str, *, counted: bool, maybe_acted: bool, landing: bool = False
+) -> tuple[IntentRow, ResourceRow]:
+    """Let go without an end: the message comes back later. Waiting is not an attempt.
+
+    While a call may still land, the intent and the thing stay leased, as after a crash: nobody (a copy, an undo) should
+    take what the thing looks like before that for an answer.
+    """
+    attempts = claimed.intent.attempts if counted else claimed.intent.attempts - 1
+    intent = replace(
+        claimed.intent,
+        status=Status.WAITING,
+        attempts=attempts,
+        lease_until=claimed.resource.lease_until if landing else 0,
+        code=code.value,
+        reason=reason,
+        maybe_acted=claimed.intent.maybe_acted or maybe_acted,
+    )
+    return intent, _let_go(claimed.resource, maybe_acted=maybe_acted, landing=landing)
+
+
+def give_up(
+    intent: IntentRow | None,
+    command: Command,
+    end: End,
+    *,
+    resource: ResourceRow | None = None,
+    redrive: int,
+    now: int,
+    lease: int,
+) -> Concluded | None:
+    """End an intent that nobody works on, without a claim. ``None`` if it has ended already or is being worked on."""
+    intent = _cut_off(_reopened(intent or _first(command), redrive), now)
+    if intent.meaning != command.meaning or intent.status not in OPEN or intent.lease_until > now:
+        return None
+    if resource is not None and resource.lease_intent == intent.intent_id and resource.lease_until > now:
+        return None
+    reopened = replace(intent, redrive=max(intent.redrive, redrive))
+    return _ended(reopened, end, now, lease)
+
+
+def stop(intent: IntentRow, end: End, *, now: int) -> Concluded | None:
+    """End an open intent that has made no call and now never will. ``None`` where it has ended or may have acted."""
+    if intent.status not in {Status.ACCEPTED, Status.WAITING} or intent.maybe_acted:
+        return None
+    return _ended(intent, end, now, lease=0)
+
+
+def fail(
+    intent: IntentRow | None, command: Command, code: Code, reason: str, *, redrive: int, now: int
+) -> IntentRow | None:
+    """Count a failure without a claim. ``None`` if the intent has ended or is being worked on."""
+    intent = _cut_off(_reopened(intent or _first(command), redrive), now)
+    if intent.meaning != command.meaning or intent.status not in OPEN or intent.lease_until > now:
+        return None
+    attempts = intent.attempts + 1
+    return replace(intent, status=Status.WAITING, attempts=attempts, code=code.value, reason=reason, lease_until=0)
+
+
+def settle(intent: IntentRow, debt: Debt) -> IntentRow:
+    """Strike one debt off; with the last one the lease ends."""
+    owed = tuple(kept for kept in intent.owed if kept is not debt)
+    return replace(intent, owed=owed, lease_until=intent.lease_until if owed else 0)
+
+
+def is_dead_letter(status: Status, code: str) -> bool:
+    """Whether an end is work for a person. What people decided themselves is not."""
+    return status in DEAD and attention(code) is not Attention.NONE
+
+
+def place(intent: IntentRow) -> Order:
+    """The place of an intent in the order of commands."""
+    return order(intent.issued_at, intent.action, intent.intent_id)
+
+
+def _attempts(intent: IntentRow, resource: ResourceRow) -> int:
+    """How many attempts were begun, counting one that was cut off before it was marked."""
+    cut_off = resource.lease_intent == intent.intent_id and resource.lease_redrive == intent.redrive
+    return max(intent.attempts, resource.lease_attempt) if cut_off else intent.attempts
+
+
+def _too_late(
+    intent: IntentRow, resource: ResourceRow, command: Command, *, now: int, most_attempts: int
+) -> End | None:
+    """Why a command must not begin any more, whoever holds the thing."""
+    if intent.issued_at > now + CLOCKS_DIFFER:
+        reason = f"It says that it was issued at {command.issued_at.isoformat()}, which is in the future."
+        return End(Status.REJECTED, Code.INVALID, reason)
+    swept = command.source in {SWEEP, PLAN}
+    if swept and _taken_back(resource, command):
+        reason = "It was restored after it had been completed. A sweep does not take that back."
+        return End(Status.SUPERSEDED, Code.TAKEN_BACK, reason)
+    if resource.newest > place(intent):
+        reason = f"A newer command for the same thing ({resource.newest_intent}) was concluded first."
+        return End(Status.SUPERSEDED, Code.SUPERSEDED, reason)
+    if millis(command.not_after) < now:
+        reason = f"It was to be carried out before {command.not_after.isoformat()}; that time has passed."
+        # Nobody has to look after what the next sweep decides anew.
+        return End(Status.SUPERSEDED if swept else Status.EXPIRED, Code.EXPIRED, reason)
+    if intent.attempts >= most_attempts:
+        reason = f"{intent.attempts} attempts failed. The last said: {intent.reason or 'nothing, it was cut off'}"
+        return End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
+    return None
+
+
+def _overtaken(intent: IntentRow, resource: ResourceRow, holder: IntentRow | None) -> bool:
+    """Whether a newer command was cut off here that may have acted. One that made no call supersedes nothing."""
+    if resource.lease_intent in {"", intent.intent_id}:
+        return False
+    newer = order(resource.lease_issued, resource.lease_action, resource.lease_intent) > place(intent)
+    return newer and holder is not None and (holder.maybe_acted or holder.status is Status.IN_PROGRESS)
+
+
+def _taken_back(resource: ResourceRow, command: Command) -> bool:
+    """Whether somebody restored the thing, and it has not been completed again since."""
+    completed_at = command.expect.completed_at if command.expect else None
+    return restored_by_person.restored(completed_at, resource.newest_word)
+
+
+def _first(command: Command) -> IntentRow:
+    return IntentRow(
+        intent_id=command.intent_id,
+        meaning=command.meaning,
+        # What is done, not the word for it: archiving a tag is deleting it, and is looked up as that later.
+        action=command.capability.action.value,
+        resource=command.resource.value,
+        org_id=command.org_id,
+        id=command.id or "",
+        source=command.source,
+        requested_by=command.requested_by,
+        why=command.reason,
+        issued_at=millis(command.issued_at),
+        not_after=millis(command.not_after),
+    )
+
+
+def _reopened(intent: IntentRow, redrive: int) -> IntentRow:
+    """An operator's copy opens again what ended without being done."""
+    if intent.status in DEAD and redrive > intent.redrive:
+        return replace(intent, status=Status.WAITING, redrive=redrive, attempts=0, owed=())
+    return intent
+
+
+def _let_go(resource: ResourceRow, *, maybe_acted: bool, landing: bool) -> ResourceRow:
+    """End the lease, unless a call may still land. After a doubtful one its name stays: nothing older begins."""
+    # The intent says how many attempts were begun; only one that wrote nothing is counted here.
+    if landing:
+        return replace(resource, lease_attempt=0)
+    if maybe_acted:
+        return replace(resource, lease_until=0, lease_attempt=0)
+    return replace(
+        resource,
+        lease_until=0,
+        lease_intent="",
+        lease_issued=0,
+        lease_action="",
+        lease_attempt=0,
+        lease_redrive=0,
+    )
+
+
+def _cut_off(intent: IntentRow, now: int) -> IntentRow:
+    """A claim that ran out was cut off: however the intent ends now, its call may have been made."""
+    if intent.status is Status.IN_PROGRESS and intent.lease_until <= now:
+        return replace(intent, maybe_acted=True)
+    return intent
+
+
+_DOUBT = "An earlier call got no answer and may have taken effect. Send it again: the thing is looked at first."
+
+
+def _ended(intent: IntentRow, end: End, now: int, lease: int) -> Concluded:
+    doubtful = end.status in DEAD and intent.maybe_acted
+    letter = (Debt.DEAD_LETTER,) if is_dead_letter(end.status, end.code) else ()
+    ended = replace(
+        intent,
+        status=end.status,
+        code=end.code.value,
+        reason=f"{end.reason} {_DOUBT}" if doubtful else end.reason,
+        # Whoever sends it again compares the thing with what the doubtful attempt had before it.
+        evidence=end.evidence or (intent.evidence if doubtful else ""),
+        concluded_at=now,
+        lease_until=now + lease,
+        owed=(*letter, Debt.ANNOUNCEMENT),
+    )
+    return Concluded(ended, fresh=True)

@@ -1,0 +1,65 @@
+"""What waits for its day is remembered beside its schedule, so that a schedule that is lost loses nothing.
+
+A schedule can be lost: fired at a stack that was being replaced, deleted by hand, refused for a while. The daily check
+reads these rows and enqueues whatever should have come back and has not.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from lifecycle.aws.dynamodb import Change, Contention, Key, Rows, Value
+from lifecycle.aws.scheduler import Schedules
+from lifecycle.domain.clock import millis
+from lifecycle.domain.commands import Command
+
+_LATE = timedelta(hours=1)
+"""So long after its time a message has not come by itself. Scheduler tries again for an hour at most, as we set it."""
+_KEPT = timedelta(days=30)
+"""How long a row outlives the command it is about."""
+
+
+class RememberedSchedules:
+    """Schedules of commands, each with a row that the daily check can find."""
+
+    def __init__(self, schedules: Schedules, rows: Rows) -> None:
+        self._schedules = schedules
+        self._rows = rows
+
+    def at(self, moment: datetime, name: str, body: str) -> None:
+        """See ``Schedules``. The row comes first: what it says is only looked at once the time is long over."""
+        command = json.loads(body)
+        key = Key(_partition(str(command["org_id"])), str(command["intent_id"]))
+        ends = datetime.fromisoformat(str(command["not_after"]))
+        [row] = self._rows.read(key)
+        values: dict[str, Value] = {"due_at": millis(moment), "body": body}
+        if row is None or row.values.get("due_at") != values["due_at"]:
+            change = Change(key, values, row.version if row else 0, int((ends + _KEPT).timestamp()))
+            with suppress(Contention):  # A copy of the same command has just written it.
+                self._rows.write(change)
+        self._schedules.at(moment, name, body)
+
+
+class Wakeups:
+    """The rows of one table, for whoever looks after what was not woken."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def overdue(self, org_id: str, now: datetime) -> Iterator[Command]:
+        """Every command whose time came more than an hour ago, whether or not it has ended since."""
+        latest = millis(now - _LATE)
+        for row in self._rows.partition(_partition(org_id)).values():
+            due_at = row.values.get("due_at")
+            if isinstance(due_at, int) and due_at >= latest:
+                continue
+            # One that this release cannot read waits for a release that can.
+            with suppress(ValidationError):
+                yield Command.model_validate_json(str(row.values.get("body")))
+
+
+def _partition(org_id: str) -> str:
+    return f"waiting#{org_id}"

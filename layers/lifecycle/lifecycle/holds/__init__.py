@@ -1,0 +1,1 @@
+"""Holds: what must be kept, whatever a rule or a command says."""

@@ -1,0 +1,84 @@
+"""What is on hold, and is therefore left alone by everyone: by id, by template, by owner, or by a tag it carries.
+
+A fact that Tallyfy does not show and that a hold depends on holds as well.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from unicodedata import normalize
+
+from lifecycle.domain.capabilities import Resource
+from lifecycle.domain.resources import Thing
+
+TEMPLATE = f"{Resource.TEMPLATE}#"
+OWNER = "owner#"
+"""Not a kind of thing: everything a user owns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """The holds of one organization. ``by_key`` maps a key, see ``keys_of``, to the reason; ``tags`` are hold tags."""
+
+    by_key: Mapping[str, str]
+    tags: frozenset[str] = frozenset()
+
+    def on(self, thing: Thing) -> str | None:
+        """Why the thing is held, as a sentence; ``None`` if it is not."""
+        for key in _known_keys(thing):
+            if key in self.by_key:
+                return _because(key, thing, self.by_key[key])
+        if _template_unknown(thing) and self._any(TEMPLATE):
+            return "Some templates are on hold, and Tallyfy does not say which one it was launched from."
+        if _owner_unknown(thing) and self._any(OWNER):
+            return "What some people own is on hold, and Tallyfy does not say who owns it."
+        return self._by_tag(thing)
+
+    def _by_tag(self, thing: Thing) -> str | None:
+        wanted = {alike(tag) for tag in self.tags}
+        if not wanted:
+            return None
+        if thing.resource is Resource.TAG:
+            own = alike(thing.name or "")
+            return "It is a hold tag itself." if not own or own in wanted else None
+        if thing.tags is None:
+            return "Tallyfy does not show its tags, and one may be a hold tag."
+        carried = sorted(tag for tag in thing.tags if alike(tag) in wanted)
+        return f"It carries the hold tag '{carried[0]}'." if carried else None
+
+    def _any(self, prefix: str) -> bool:
+        return any(key.startswith(prefix) for key in self.by_key)
+
+
+def keys_of(thing: Thing) -> tuple[str, ...] | None:
+    """The keys of every hold that could speak of the thing; ``None`` where that cannot be told without all of them."""
+    return None if _template_unknown(thing) or _owner_unknown(thing) else _known_keys(thing)
+
+
+def alike(text: str) -> str:
+    """A name as it is compared where it keeps: case, blanks around it and the bytes of an umlaut make no difference."""
+    return normalize("NFC", text).strip().casefold()
+
+
+def _known_keys(thing: Thing) -> tuple[str, ...]:
+    keys = [f"{thing.resource}#{thing.id}"]
+    if thing.resource is Resource.RUN and thing.template_id is not None:
+        keys.append(f"{TEMPLATE}{thing.template_id}")
+    keys.extend(f"{OWNER}{owner}" for owner in sorted(thing.owners or ()))
+    return tuple(keys)
+
+
+def _template_unknown(thing: Thing) -> bool:
+    return thing.resource is Resource.RUN and thing.template_id is None
+
+
+def _owner_unknown(thing: Thing) -> bool:
+    """Tags have no owner."""
+    return thing.resource is not Resource.TAG and thing.owners is None
+
+
+def _because(key: str, thing: Thing, reason: str) -> str:
+    if key.startswith(OWNER):
+        return f"Everything its owner {key.removeprefix(OWNER)} has is on hold: {reason}"
+    if key.startswith(TEMPLATE) and thing.resource is not Resource.TEMPLATE:
+        return f"All processes of its template are on hold: {reason}"
+    return f"It is on hold: {reason}"

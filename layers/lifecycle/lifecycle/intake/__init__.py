@@ -1,0 +1,1 @@
+"""Takes commands from other systems: sources, signatures, mapping of payloads."""

@@ -1,0 +1,250 @@
+"""From a foreign payload to 0..n command requests, by rules that an operator declares in ``sources.toml``.
+
+Pure. Expressions are JMESPath (https://jmespath.org) over ``{"body": …, "headers": …, "item": …}``; for an event of
+EventBridge ``body`` is the event. A payload that is not wanted gives nothing; one that is wanted and cannot be
+translated raises ``Untranslatable``, which says what was missing and never what was sent.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import from_json
+
+from lifecycle.domain.capabilities import Action, Resource
+from lifecycle.domain.commands import CommandRequest, Expect, Id, Kind, one_line
+from lifecycle.domain.errors import Code, Rejected
+
+MOST_COMMANDS = 100
+"""How many commands one delivery may become. More is taken for a mistake in the rules, and none is carried out."""
+_MOST_ITEMS = 1_000_000
+"""More than a body of the largest size can hold, so that no two items of a delivery share a place."""
+
+_LINKED_ID = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{32}(?![0-9a-zA-Z])")
+_TALLYFY_URL = re.compile(r"https://(?:[a-z0-9-]+\.)*tallyfy\.com/[^\s<>\"']*")
+_MISFITS = (JMESPathError, RecursionError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What jmespath raises for values that an expression was not made for; comparing a text with a number among them."""
+_FUNCTIONS: Mapping[str, Mapping[str, object]] = Functions.FUNCTION_TABLE
+
+
+class Untranslatable(Rejected):
+    """Authentic and wanted, but the rules find no command in it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Code.UNTRANSLATABLE, reason)
+
+
+def _compiles(expression: str) -> str:
+    try:
+        compiled = jmespath.compile(expression)
+    except JMESPathError as error:
+        msg = f"this is no JMESPath expression: {str(error).splitlines()[0]}"
+        raise ValueError(msg) from None
+    unknown = sorted(set(_called(compiled.parsed)) - set(_FUNCTIONS))
+    if unknown:
+        msg = f"JMESPath knows no function {', '.join(unknown)}; it knows {', '.join(sorted(_FUNCTIONS))}"
+        raise ValueError(msg)
+    return expression
+
+
+def _called(node: object) -> Iterator[str]:
+    """The functions that an expression calls; jmespath itself looks them up only when a payload comes."""
+    if isinstance(node, dict):
+        if node.get("type") == "function_expression":
+            yield str(node.get("value"))
+        for child in node.get("children", ()):
+            yield from _called(child)
+
+
+type Expression = Annotated[str, AfterValidator(_compiles)]
+
+
+class FindRule(BaseModel):
+    """Where the payload names the process by what people call it: see ``lifecycle.domain.commands.Find``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tag: Expression | None = None
+    name: Expression | None = None
+    template: Id | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.tag is None) == (self.name is None) or (self.name is None) != (self.template is None):
+            msg = "find needs either tag, or name together with template"
+            raise ValueError(msg)
+        return self
+
+
+class CommandRule(BaseModel):
+    """One kind of command that a payload can become.
+
+    ``action``, ``resource`` and ``org_id`` are constants: what a foreign payload says never chooses them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    each: Expression = "[body]"
+    """The items; each becomes a command."""
+    when: Expression | None = None
+    """Only items for which this is true."""
+    action: Action
+    resource: Kind
+    org_id: Id
+    id: Expression | None = None
+    link: Expression | None = None
+    """A text with one pasted Tallyfy URL."""
+    find: FindRule | None = None
+    if_none: Literal["ignore"] | None = None
+    """With ``find``: no process that fits is nothing to do, instead of a dead letter."""
+    delivery: Expression | None = None
+    """What names this item for good; left out, its place in the delivery."""
+    reason: Expression | None = None
+    requested_by: Expression | None = None
+    expect: Mapping[str, Expression] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if sum(target is not None for target in (self.id, self.link, self.find)) != 1:
+            msg = "say which thing is meant by exactly one of id, link and find"
+            raise ValueError(msg)
+        if self.find is not None and (self.resource is not Resource.RUN or self.action is Action.DELETE):
+            msg = "find is for archiving and restoring processes; anything else needs id or link"
+            raise ValueError(msg)
+        if self.if_none is not None and self.find is None:
+            msg = "if_none goes with find: id and link always mean a thing"
+            raise ValueError(msg)
+        if self.delivery is not None and "headers" in self.delivery:
+            msg = "delivery must not use headers: they are not signed, so a copy could get a new name"
+            raise ValueError(msg)
+        unknown = sorted(set(self.expect) - set(Expect.model_fields))
+        if unknown:
+            msg = f"expect knows {', '.join(Expect.model_fields)}, not {', '.join(unknown)}"
+            raise ValueError(msg)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """A request and what names it: its delivery, where the rule gives one, and its place (then that of the rule)."""
+
+    request: CommandRequest
+    delivery: str | None
+    index: int
+
+
+def read_json(raw: bytes) -> object:
+    """JSON of any shape, or ``Untranslatable``. Depth is bounded by the parser."""
+    try:
+        return from_json(raw)
+    except ValueError:
+        raise Untranslatable("The body is not JSON.") from None
+
+
+def wanted(when: str | None, body: object, headers: Mapping[str, str]) -> bool:
+    """Whether a source's filter lets the payload through."""
+    return when is None or _is_true(_search(when, {"body": body, "headers": dict(headers)}, "when"))
+
+
+def translate(rules: tuple[CommandRule, ...], body: object, headers: Mapping[str, str]) -> list[Translated]:
+    """Apply every rule to the payload; none of its commands is worth anything unless all can be made."""
+    root = {"body": body, "headers": dict(headers)}
+    if rules and all(_search(rule.each, root, f"commands[{n}].each") is None for n, rule in enumerate(rules)):
+        raise Untranslatable("No rule finds its items in this payload: see 'each'.")
+    made = [found for number, rule in enumerate(rules) for found in _apply(rule, number, body, headers)]
+    if len(made) > MOST_COMMANDS:
+        raise Untranslatable(f"The delivery would become {len(made)} commands; at most {MOST_COMMANDS} are.")
+    return made
+
+
+def linked_id(text: str) -> str:
+    """The one id in a pasted Tallyfy URL: the last one of its path. Raises ``Untranslatable``."""
+    urls = set(_TALLYFY_URL.findall(text))
+    paths = (url.split("?")[0].split("#")[0] for url in urls)
+    ids: set[str] = {found[-1] for path in paths if (found := _LINKED_ID.findall(path))}
+    if len(ids) != 1:
+        raise Untranslatable(f"{len(ids)} Tallyfy links with an id were found where exactly one is needed.")
+    return ids.pop()
+
+
+def _apply(rule: CommandRule, number: int, body: object, headers: Mapping[str, str]) -> Iterator[Translated]:
+    root = {"body": body, "headers": dict(headers)}
+    where = f"commands[{number}]"
+    items = _search(rule.each, root, f"{where}.each")
+    if items is None:
+        return
+    if not isinstance(items, list):
+        raise Untranslatable(f"{where}.each does not give a list.")
+    for index, item in enumerate(items):
+        scope = {**root, "item": item}
+        if rule.when is not None and not _is_true(_search(rule.when, scope, f"{where}.when")):
+            continue
+        # Without the headers, however an expression may reach for them: they are not signed.
+        signed = {"body": body, "item": item}
+        delivery = None if rule.delivery is None else _text(rule.delivery, signed, f"{where}.delivery")
+        place = number if delivery else number * _MOST_ITEMS + index
+        yield Translated(_request(rule, scope, where), delivery, place)
+
+
+def _request(rule: CommandRule, scope: Mapping[str, object], where: str) -> CommandRequest:
+    asked: dict[str, object] = {"action": rule.action, "resource": rule.resource, "org_id": rule.org_id}
+    if rule.id is not None:
+        asked["id"] = _text(rule.id, scope, f"{where}.id")
+    if rule.link is not None:
+        asked["id"] = linked_id(_text(rule.link, scope, f"{where}.link"))
+    if rule.find is not None:
+        asked["find"] = _find(rule.find, scope, f"{where}.find")
+    if rule.if_none is not None:
+        asked["if_none"] = rule.if_none
+    for name, expression in (("reason", rule.reason), ("requested_by", rule.requested_by)):
+        if expression is not None:
+            asked[name] = _line(_text(expression, scope, f"{where}.{name}"))
+    if rule.expect:
+        asked["expect"] = {name: _search(path, scope, f"{where}.expect") for name, path in rule.expect.items()}
+    try:
+        return CommandRequest.parse(json.dumps(asked).encode())
+    except Rejected as error:
+        raise Untranslatable(f"{where} makes no valid command: {error.reason}") from None
+
+
+def _find(rule: FindRule, scope: Mapping[str, object], where: str) -> dict[str, str]:
+    if rule.tag is not None:
+        return {"tag": _text(rule.tag, scope, f"{where}.tag")}
+    return {"name": _text(str(rule.name), scope, f"{where}.name"), "template": str(rule.template)}
+
+
+def _search(expression: str, scope: Mapping[str, object], where: str) -> object:
+    try:
+        return jmespath.search(expression, scope)
+    except _MISFITS:
+        raise Untranslatable(f"{where} cannot be applied to this payload.") from None
+
+
+def _text(expression: str, scope: Mapping[str, object], where: str) -> str:
+    """A text, or a whole number as one; nothing else is guessed at."""
+    match _search(expression, scope, where):
+        case bool():
+            pass
+        case int(number):
+            return str(number)
+        case str(text) if text.strip():
+            return text
+        case _:
+            pass
+    raise Untranslatable(f"{where} finds no text in this payload.")
+
+
+def _is_true(value: object) -> bool:
+    """JMESPath's own truth: false, null and what is empty are false; 0 is true."""
+    return value is not None and value is not False and value not in ("", [], {})
+
+
+def _line(text: str) -> str:
+    """A free text made into one line: foreign reasons hold line breaks, and must not fail for that."""
+    return one_line(text, most=200)

@@ -1,0 +1,268 @@
+"""From a signed request, or an event on the bus, to commands in a queue. Strangers never reach a queue."""
+
+import json
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import assert_never
+
+from lifecycle.aws.api_gateway import Request
+from lifecycle.aws.metrics import Signal, Signals
+from lifecycle.aws.scheduler import Schedules
+from lifecycle.aws.secrets import Secrets, signing_secrets
+from lifecycle.aws.sqs import Message, Queue
+from lifecycle.domain.capabilities import Capability, capability
+from lifecycle.domain.commands import LONGEST_GRACE, LONGEST_WAIT, Command, CommandRequest
+from lifecycle.domain.errors import Code, Poison, Rejected, Retryable
+from lifecycle.domain.intent import OPEN
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.ledger import Ledger
+from lifecycle.execution.outcomes import Outcomes
+from lifecycle.execution.state_machine import as_old_as
+from lifecycle.intake.mapping import Translated, Untranslatable, read_json, translate, wanted
+from lifecycle.intake.signatures import Accepted, Refused, Scheme, Signature, described, shared, standard
+from lifecycle.intake.sources import Source, Sources
+
+_MOST_KEPT = 240_000
+"""How many bytes a dead letter of intake has at most. Its attributes count too, and SQS promises 262,144 for both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """Everything an accepted request passes on its way in. ``prefix`` is the stack's, before its secrets' names."""
+
+    sources: Sources
+    org_ids: frozenset[str]
+    prefix: str
+    secrets: Secrets
+    id_key: Callable[[], bytes]
+    ledger: Ledger
+    ordinary: Queue
+    permanent: Queue
+    schedules: Schedules
+    outcomes: Outcomes
+    signals: Signals
+    clock: Callable[[], datetime]
+
+    def accept(self, request: Request) -> list[Command]:
+        """Verify a request, translate it, enqueue what it asks for. Returns only once the queues have all of it.
+
+        An empty list: the payload is authentic and not wanted. Raises ``Rejected`` for whatever the sender can mend,
+        ``Retryable`` for what AWS cannot do now.
+        """
+        name = request.parameters.get("source", "")
+        source = self.sources.sources.get(name)
+        if source is None or source.scheme is Scheme.EVENTBRIDGE:
+            raise Rejected(Code.UNKNOWN_SOURCE, "No source of this name is declared in sources.toml.")
+        signed_id = self._verified(name, source, request)
+        if not source.commands:
+            return self._enqueued(name, source, [_as_asked(source, request, signed_id)])
+        body_id = signed_id or sha256(request.body).hexdigest()
+        try:
+            asked = self._translated(name, source, read_json(request.body), request.headers, body_id)
+            return self._enqueued(name, source, asked)
+        except Rejected as error:
+            # Its sender is a machine that reads no answers: an operator has to see what was lost.
+            self._bury(name, request.body.decode("utf-8", "replace"), error)
+            raise
+
+    def accept_event(self, text: str) -> list[Command]:
+        """Take an event of the bus, as JSON. One that no source declares is none of ours: nothing happens.
+
+        Raises ``Retryable`` for what AWS cannot do now. What cannot be translated is dead-lettered.
+        """
+        try:
+            event = read_json(text.encode("utf-8", "surrogatepass"))
+        except Untranslatable as error:
+            self._bury("bus", text, error)
+            return []
+        fields: Mapping[str, object] = event if isinstance(event, dict) else {}
+        taken: list[Command] = []
+        for name, source in self.sources.sources.items():
+            if not source.sends(fields.get("source"), fields.get("detail-type"), fields.get("account")):
+                continue
+            try:
+                delivery = _event_id(fields)
+                if source.commands:
+                    asked = self._translated(name, source, fields, {}, delivery)
+                else:
+                    asked = [_Ask(CommandRequest.parse(json.dumps(fields.get("detail")).encode()), delivery, 0)]
+                taken += self._enqueued(name, source, asked)
+            except Rejected as error:
+                self._bury(name, text, error)
+        return taken
+
+    def _translated(
+        self, name: str, source: Source, body: object, headers: Mapping[str, str], delivery: str
+    ) -> "list[_Ask]":
+        found: list[Translated] = []
+        if wanted(source.when, body, headers):
+            found = translate(source.commands, body, headers)
+        if not found:
+            self.signals.note(Signal.IGNORED, {"source": name})
+        return [_Ask(one.request, one.delivery or delivery, one.index) for one in found]
+
+    def _enqueued(self, name: str, source: Source, asked: "Iterable[_Ask]") -> list[Command]:
+        """Check all before the first is sent. A failure in the middle is mended by the same delivery, sent again."""
+        ready = [self._command(name, source, one) for one in asked]
+        if len({command.intent_id for command in ready}) < len({(c.intent_id, c.meaning) for c in ready}):
+            raise Untranslatable("Two different commands of one delivery have the same name; see 'delivery'.")
+        for command in ready:
+            self._in_time(source, command)
+            if len(ready) > 1:
+                self.ledger.check(command)
+        for command in ready:
+            self._accept(source, command)
+            doing = command.capability.name
+            self.signals.note(Signal.ACCEPTED, {"intent_id": command.intent_id, "source": name, "capability": doing})
+        return ready
+
+    def _in_time(self, source: Source, command: Command) -> None:
+        """Refuse what could only expire. A copy of what was taken in time is taken again: it has its answer already."""
+        earliest = command.issued_at + (source.after or timedelta())
+        if command.not_after <= earliest and self.ledger.find(command.intent_id) is None:
+            raise Rejected(
+                Code.EXPIRED,
+                f"not_after: it could not be carried out before {earliest:%Y-%m-%dT%H:%M:%SZ}, which is too late.",
+            )
+
+    def _accept(self, source: Source, command: Command) -> None:
+        """Record it, then enqueue it. A repeated delivery is as old as its first, and enqueued while that is open."""
+        due_at = None if source.after is None else command.issued_at + source.after
+        standing = self.ledger.accept(command, due_at=due_at)
+        if standing.status in OPEN:
+            self._send(source, as_old_as(standing, command))
+
+    def _send(self, source: Source, command: Command) -> None:
+        if source.after is not None:
+            self.schedules.at(command.issued_at + source.after, command.intent_id, command.to_json())
+        elif command.capability.permanent:
+            self.permanent.send(command.to_json())
+        else:
+            self.ordinary.send(command.to_json())
+
+    def _verified(self, name: str, source: Source, request: Request) -> str | None:
+        secrets = self._secrets_of(name)
+        checked = self._check(source, secrets, request)
+        if isinstance(checked, Refused):
+            self.signals.note(Signal.SIGNATURE_REFUSED, {"source": name, "why": checked.why})
+            raise Rejected(
+                Code.SIGNATURE_REFUSED,
+                f"The request is not signed as source '{name}' signs ({source.scheme}): {checked.why}.",
+            )
+        return checked.delivery_id
+
+    def _secrets_of(self, name: str) -> list[bytes]:
+        """The source's secrets. A source without one is declared and not set up: the operator's affair, no outage."""
+        try:
+            return signing_secrets(self.secrets.get(f"{self.prefix}/sources/{name}"))
+        except Retryable as error:
+            if error.code is not Code.CONFIGURATION:
+                raise
+            self.signals.note(Signal.SIGNATURE_REFUSED, {"source": name, "why": error.reason})
+            raise Rejected(Code.UNKNOWN_SOURCE, f"Source '{name}' is declared, but has no secret yet.") from error
+
+    def _check(self, source: Source, secrets: list[bytes], request: Request) -> Accepted | Refused:
+        now = self.clock().timestamp()
+        match source.scheme:
+            case Scheme.STANDARD_WEBHOOKS:
+                return standard(secrets, request, now=now)
+            case Scheme.HMAC:
+                return described(source.signature or Signature(), secrets, request, now=now)
+            case Scheme.SHARED_SECRET:
+                sent = request.headers.get(source.header, "") if source.header else request.parameters.get("key", "")
+                return shared(secrets, sent)
+            case Scheme.EVENTBRIDGE:
+                return Refused("events come over the bus")
+            case _:
+                assert_never(source.scheme)
+
+    def _permitted(self, name: str, source: Source, doing: Capability, org_id: str) -> None:
+        if org_id not in self.org_ids or not source.reaches(org_id):
+            raise Rejected(
+                Code.ORGANIZATION_UNKNOWN,
+                f"Organization {org_id} is not one that source '{name}' may act in. See OrganizationIds, sources.toml.",
+            )
+        if not source.allows(doing):
+            lasting = " It cannot be taken back, so it also needs irreversible = true." if doing.irreversible else ""
+            raise Rejected(
+                Code.RIGHT_MISSING, f"Source '{name}' may not ask for {doing.name}; add it to 'may'.{lasting}"
+            )
+
+    def _command(self, name: str, source: Source, one: "_Ask") -> Command:
+        asked = one.request
+        doing = capability(asked.resource, asked.action)
+        self._permitted(name, source, doing, asked.org_id)
+        now = self.clock()
+        latest = now + (source.after or timedelta()) + (LONGEST_GRACE if doing.permanent else LONGEST_WAIT)
+        return Command(
+            action=asked.action,
+            resource=asked.resource,
+            org_id=asked.org_id,
+            id=asked.id,
+            find=asked.find,
+            if_none=asked.if_none,
+            requested_by=asked.requested_by or name,
+            source=name,
+            reason=asked.reason or "No reason was given.",
+            issued_at=now,
+            not_after=min(asked.not_after or latest, latest),
+            intent_id=intent_id(self.id_key(), name, one.delivery, one.index),
+            expect=asked.expect,
+            allow_in_use=asked.allow_in_use,
+        )
+
+    def _bury(self, name: str, payload: str, error: Rejected) -> None:
+        """Keep what a source sent in vain where an operator finds it; its sender may never look at our answer."""
+        message = Message(body=_kept(name, payload), sent_at=self.clock())
+        self.outcomes.bury(message, Poison(error.code, f"Source '{name}': {error.reason}"))
+
+
+def _kept(name: str, payload: str) -> str:
+    """The body of a dead letter: the whole payload, or as much as fits, with a mark and its full length in characters.
+
+    ASCII JSON: SQS takes neither control characters nor half a surrogate pair.
+    """
+    whole = json.dumps({"source": name, "payload": payload})
+    if len(whole) <= _MOST_KEPT:
+        return whole
+
+    def cut(characters: int) -> str:
+        kept = {"source": name, "cut": True, "characters": len(payload), "payload": payload[:characters]}
+        return json.dumps(kept)
+
+    fits = bisect_right(range(_MOST_KEPT), _MOST_KEPT, key=lambda characters: len(cut(characters))) - 1
+    return cut(max(0, fits))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """A request with the name of its delivery, and its place in it."""
+
+    request: CommandRequest
+    delivery: str
+    index: int
+
+
+def _as_asked(source: Source, request: Request, signed_id: str | None) -> _Ask:
+    """A command in our own words."""
+    asked = CommandRequest.parse(request.body)
+    if signed_id and asked.delivery_id not in {None, signed_id}:
+        raise Rejected(Code.INVALID, "delivery_id: leave it out; the signed webhook-id names the delivery")
+    # Where the scheme signs no id, what was signed is the name: the same for a copy, and new for a new timestamp. What
+    # was not signed must not bear on it, or anybody could make a new delivery out of an old one.
+    how = source.signature or Signature()
+    timed = source.scheme is Scheme.HMAC and how.timed
+    timestamp = request.headers.get(how.timestamp_header, "") if timed else ""
+    digest = sha256(timestamp.encode("utf-8", "replace") + b"." + request.body).hexdigest()
+    return _Ask(asked, signed_id or asked.delivery_id or digest, 0)
+
+
+def _event_id(event: Mapping[str, object]) -> str:
+    """EventBridge's own id of the event: the same for each delivery of it."""
+    found = event.get("id")
+    if not isinstance(found, str) or not found:
+        raise Untranslatable("The event has no id.")
+    return found

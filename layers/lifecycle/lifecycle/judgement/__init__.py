@@ -1,1 +1,0 @@
-"""Floor 2: judgement. Pure functions; time is an argument; no input or output."""

@@ -1,0 +1,1 @@
+"""How fast Tallyfy may be called, and how long to wait before the next attempt."""

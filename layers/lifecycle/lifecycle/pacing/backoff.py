@@ -1,0 +1,46 @@
+"""How long a message stays hidden before the next try. Seconds throughout; ``roll`` is a random number in [0, 1)."""
+
+MOST_RECEIVES = 90
+"""After so many receives a message is dead-lettered with a reason. SQS would do it after 100, without one."""
+PASSED_OVER = 60
+"""Who stood in line so often for nothing stays away for longer: the others need the slots for hours."""
+OFTEN_IN_AN_OUTAGE = 24
+"""After so many receives an outage has lasted for hours: a message comes back each hour, so that it outlasts days."""
+LONGEST = 12 * 3600
+"""SQS hides a message for at most 12 hours (API reference: ChangeMessageVisibility)."""
+
+
+def exponential(attempts: int, *, base: float, roll: float) -> int:
+    """After a failed attempt: exponential, capped at 15 minutes, with half of it jittered."""
+    full = min(900.0, base * 2.0 ** min(max(attempts - 1, 0), 20))
+    return clamp(full / 2 + full / 2 * roll)
+
+
+def human_delay(receives: int) -> int:
+    """While a person has to act (a pause, a refused token): 5 minutes at first, an hour in the end."""
+    return clamp(300.0 * min(max(receives, 1), 12))
+
+
+def outage_delay(until_probe: float, receives: int, roll: float) -> int:
+    """While the breaker is open: at least until the next probe, and longer the longer it lasts.
+
+    15 seconds at first, 15 minutes after seven receives, then an hour after ``OFTEN_IN_AN_OUTAGE``: 90 receives outlast
+    nearly three days. ``roll`` adds up to a quarter, so that not all of them ask for the same probe.
+    """
+    growing = 3600.0 if receives > OFTEN_IN_AN_OUTAGE else min(900.0, 15.0 * 2.0 ** min(max(receives - 1, 0), 6))
+    return clamp(max(until_probe, growing) * (1 + roll / 4))
+
+
+def poll_delay(until_free: float, receives: int) -> int:
+    """While another worker holds the thing: look again soon, for it is mostly done long before its lease ends."""
+    return clamp(min(until_free, 2.0 ** min(max(receives, 1), 6)))
+
+
+def retry_delay(told: float | None, receives: int, *, base: float, roll: float) -> int:
+    """After "not now": as long as was said, and longer each time, so that no short answer burns the receives."""
+    return max(clamp(told or 0.0), exponential(receives, base=base, roll=roll))
+
+
+def clamp(seconds: float) -> int:
+    """Whole seconds that SQS accepts, at least one."""
+    return int(min(max(1.0, seconds + 0.999), LONGEST))

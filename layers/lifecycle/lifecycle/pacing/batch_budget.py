@@ -1,0 +1,144 @@
+"""The calls a batch may make: reserved at once per organization, and given back where they were not needed.
+
+It also learns from each command whether there is an outage: while there is one, a failure is not the command's own.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+from lifecycle.aws.sqs import Message
+from lifecycle.domain.capabilities import Action
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, LifecycleError, Rejected, Retryable, Throttled, TokenRefused
+from lifecycle.pacing import backoff
+from lifecycle.pacing.rate_limiter import Admission, Pacing
+from lifecycle.pacing.token_bucket import LONGEST_LINE, PROBE_CALLS, SECOND
+
+CALLS = PROBE_CALLS
+"""What a command needs: one look, one act. A look again overdraws."""
+
+
+_OUTAGE = "Tallyfy, or AWS before it, does not answer. Commands wait, and one of them asks again from time to time."
+
+
+class Budget:
+    """One worker's share of the shared pace, for the length of a batch."""
+
+    def __init__(self, pacing: Pacing) -> None:
+        self._pacing = pacing
+        self._given: dict[str, Admission] = {}
+        self._left: dict[str, int] = {}
+        self._turned_away = 0
+        self._size = 1
+
+    @contextmanager
+    def for_batch(self, size: int) -> Iterator[None]:
+        """Around a batch of ``size`` messages."""
+        self._size = size
+        try:
+            yield
+        finally:
+            left, self._left, self._given, self._turned_away = self._left, {}, {}, 0
+            for org_id, calls in left.items():
+                self._pacing.give_back(org_id, calls)
+
+    def admit(self, command: Command, message: Message, roll: float) -> None:
+        """Let one command start, or raise ``Throttled`` with the time of its turn.
+
+        A pause stops all but restores. An outage stops all but one probe, which may be any command.
+        """
+        org_id = command.org_id
+        if org_id not in self._given:
+            self._given[org_id] = self._pacing.reserve(org_id, CALLS * self._size)
+            self._left[org_id] = self._left.get(org_id, 0) + self._given[org_id].calls
+        given = self._given[org_id]
+        if given.paused_by and command.action is not Action.RESTORE:
+            wait: float = backoff.human_delay(message.receives)
+            raise Throttled(Code.PAUSED, f"Paused by {given.paused_by}.", retry_after=wait)
+        if given.outage and self._left[org_id] < CALLS:
+            raise Throttled(Code.OUTAGE, _OUTAGE, retry_after=given.wait, outage=True)
+        if self._left[org_id] < CALLS:
+            spacing = CALLS * self._pacing.rate.interval / SECOND
+            wait = given.wait + self._turned_away * spacing
+            if given.wait * SECOND >= LONGEST_LINE:
+                wait = given.wait * (0.5 + roll / 2)
+            self._turned_away += 1
+            raise Throttled(Code.IN_LINE, "The pace towards Tallyfy is used up for now.", retry_after=wait)
+
+    def prepare(self, org_id: str) -> None:
+        """Take the slot of the next call now, so that nothing lies between the last look at people's words and it."""
+        if self._left.get(org_id, 0) < 1:
+            self._pacing.overdraw(org_id)
+            self._left[org_id] = 1
+
+    def spend(self, org_id: str) -> None:
+        """One call is about to be made."""
+        if self._left.get(org_id, 0) > 0:
+            self._left[org_id] -= 1
+        else:
+            self._pacing.overdraw(org_id)
+
+    def block(self, org_id: str, seconds: float) -> None:
+        """Tallyfy said 429: the rest of the batch waits, and so does everybody else."""
+        self._pacing.block(org_id, seconds)
+        self._left[org_id] = 0
+        self._given[org_id] = replace(self._seen(org_id), calls=0, wait=seconds)
+
+    @contextmanager
+    def attempt(self, command: Command, roll: float, ask: Callable[[str], object]) -> Iterator[None]:
+        """Around what a command does in Tallyfy: learn whether Tallyfy answers.
+
+        While it does not answer for several things, a failure is not one of the command's attempts. ``ask`` reads
+        something that every token sees of an organization; it raises ``Retryable`` while Tallyfy is down.
+        """
+        try:
+            yield
+        except Retryable as trouble:
+            if trouble.outage:
+                self._failed(command, trouble, roll, ask)
+            elif trouble.code is Code.THROTTLED or isinstance(trouble, TokenRefused):
+                self._worked(command.org_id)  # A 429 and a 401 are answers.
+            raise
+        except LifecycleError:
+            self._worked(command.org_id)
+            raise
+        else:
+            self._worked(command.org_id)
+
+    def _failed(self, command: Command, trouble: Retryable, roll: float, ask: Callable[[str], object]) -> None:
+        org_id, seen = command.org_id, self._seen(command.org_id)
+        is_out = seen.outage
+        # Whether this can be recorded or not: what the command itself has to say must not be lost.
+        with suppress(Retryable):
+            is_out = self._pacing.failed(org_id, command.id or command.intent_id, roll, probe=seen.outage)
+        if not is_out:
+            self._given[org_id] = replace(seen, failing=True)
+            return
+        trouble.counted = trouble.counted and seen.outage and _answers(org_id, ask)
+        # The rest of the batch makes no call.
+        self._left[org_id] = 0
+        self._given[org_id] = replace(seen, calls=0, wait=0.0, outage=True, failing=True)
+
+    def _worked(self, org_id: str) -> None:
+        seen = self._seen(org_id)
+        if not seen.failing:
+            return
+        with suppress(Retryable):
+            self._pacing.worked(org_id)
+        self._given[org_id] = replace(seen, failing=False)
+        if seen.outage:
+            del self._given[org_id]  # The next command of this batch takes what the whole batch needs.
+
+    def _seen(self, org_id: str) -> Admission:
+        return self._given.get(org_id, Admission(0, 0.0, ""))
+
+
+def _answers(org_id: str, ask: Callable[[str], object]) -> bool:
+    """Whether Tallyfy answers about the organization itself, so that what failed has a cause of its own."""
+    try:
+        with suppress(Rejected):
+            ask(org_id)
+    except Retryable:
+        return False
+    return True

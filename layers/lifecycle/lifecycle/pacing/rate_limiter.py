@@ -1,0 +1,146 @@
+"""The shared pace: one bucket per organization, in the same table, for every function that calls Tallyfy."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+
+from lifecycle.audit.chain import Record, What
+from lifecycle.audit.store import entry, untaken
+from lifecycle.aws.dynamodb import Change, Contention, Key, Rows
+from lifecycle.aws.metrics import Signal, Signals
+from lifecycle.domain.clock import millis
+from lifecycle.domain.errors import Code, Throttled
+from lifecycle.pacing import token_bucket
+from lifecycle.pacing.token_bucket import SECOND, Bucket, Lane, Rate
+
+_TRIES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What the bucket gave: ``calls`` now, a place in line ``wait`` seconds on; ``paused_by``: empty while running."""
+
+    calls: int
+    wait: float
+    paused_by: str
+    outage: bool = False
+    """The breaker is open. With ``calls`` this is the probe; else the next one may go after ``wait`` seconds."""
+    failing: bool = False
+    """Something failed since the last call that worked, so the next one that works must be recorded."""
+
+
+class Pacing:
+    """Takes and returns slots in conditional writes, so that any number of workers keep one rate together.
+
+    ``signals`` hears when the breaker opens and closes.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        rate: Rate,
+        clock: Callable[[], datetime],
+        lane: Lane = Lane.PEOPLE,
+        signals: Signals | None = None,
+    ) -> None:
+        self.rate = rate
+        self._lane = lane
+        self._rows = rows
+        self._clock = clock
+        self._signals = signals
+
+    def reserve(self, org_id: str, calls: int) -> Admission:
+        """Take up to ``calls`` slots at once, for a whole batch."""
+        granted = token_bucket.Grant(0, 0.0)
+
+        def taking(bucket: Bucket, now: int) -> Bucket:
+            nonlocal granted
+            after, granted = token_bucket.take(bucket, self.rate, calls, now, self._lane)
+            return after
+
+        bucket = self._update(org_id, taking)
+        return Admission(granted.calls, granted.wait, bucket.paused_by, granted.outage, bool(bucket.failing))
+
+    def failed(self, org_id: str, thing: str, roll: float, *, probe: bool = False) -> bool:
+        """Record a failure whose cause may be everybody's; see ``pace.failed``. Whether the breaker is open now."""
+        was_out = False
+
+        def failing(bucket: Bucket, now: int) -> Bucket:
+            nonlocal was_out
+            was_out = bucket.is_out
+            return token_bucket.failed(bucket, thing, now, roll, probe=probe)
+
+        is_out = self._update(org_id, failing).is_out
+        if is_out and not was_out:
+            self._tell(Signal.OUTAGE, org_id)
+        return is_out
+
+    def worked(self, org_id: str) -> None:
+        """Record that a call worked: the breaker closes. Writes only if something had failed."""
+        was_out = False
+
+        def working(bucket: Bucket, _: int) -> Bucket:
+            nonlocal was_out
+            was_out = bucket.is_out
+            return token_bucket.worked(bucket)
+
+        self._update(org_id, working)
+        if was_out:
+            self._tell(Signal.OUTAGE_OVER, org_id)
+
+    def _tell(self, signal: Signal, org_id: str) -> None:
+        if self._signals is not None:
+            self._signals.note(signal, {"org_id": org_id})
+
+    def overdraw(self, org_id: str, calls: int = 1) -> None:
+        """Record calls made beyond what was reserved, such as a read-back; the others wait for them."""
+        self._update(org_id, lambda bucket, now: token_bucket.overdraw(bucket, self.rate, calls, now))
+
+    def give_back(self, org_id: str, calls: int) -> None:
+        """Return what was reserved and not used."""
+        if calls > 0:
+            self._update(org_id, lambda bucket, _: token_bucket.give_back(bucket, self.rate, calls))
+
+    def block(self, org_id: str, seconds: float) -> None:
+        """Tallyfy said 429: nobody calls before ``seconds`` from now."""
+        self._update(org_id, lambda bucket, now: token_bucket.block(bucket, self.rate, seconds, now))
+
+    def pause(self, org_id: str, by: str, *, caller: str = "") -> None:
+        """Stop everything but restores until ``resume``. ``by`` is shown to people; ``caller`` is recorded as who."""
+        said = Record(at=millis(self._clock()), what=What.PAUSE_SET, org_id=org_id, by=caller or by, reason=by)
+        self._update(org_id, lambda bucket, _: replace(bucket, paused_by=by), said)
+
+    def paused_by(self, org_id: str) -> str:
+        """Who paused, and why; empty while running."""
+        return self._update(org_id, lambda bucket, _: bucket).paused_by
+
+    def resume(self, org_id: str, *, caller: str = "") -> None:
+        """End the pause."""
+        said = Record(at=millis(self._clock()), what=What.PAUSE_ENDED, org_id=org_id, by=caller)
+        self._update(org_id, lambda bucket, _: replace(bucket, paused_by=""), said)
+
+    def _update(self, org_id: str, change: Callable[[Bucket, int], Bucket], said: Record | None = None) -> Bucket:
+        """Change the bucket; with ``said``, together with that record."""
+        key = pace_key(org_id)
+        now = int(self._clock().timestamp() * SECOND)
+        for attempt in range(_TRIES):
+            [row] = self._rows.read(key)
+            known = Bucket.__dataclass_fields__
+            seen = Bucket(**{n: v for n, v in row.values.items() if n in known}) if row else Bucket()  # type: ignore[arg-type]
+            after = change(seen, now)
+            if after == seen:
+                return seen
+            try:
+                if said is not None and attempt:
+                    said = untaken(self._rows, said)
+                records = [entry(said)] if said else []
+                self._rows.write(Change(key, asdict(after), row.version if row else 0), *records)
+            except Contention:
+                continue
+            return after
+        raise Throttled(Code.UNAVAILABLE, "Too many workers ask for their pace at once.", retry_after=1)
+
+
+def pace_key(org_id: str) -> Key:
+    """Where the pace of an organization is kept, with its pause."""
+    return Key(f"pace#{org_id}", "pace")

@@ -1,0 +1,144 @@
+"""The report of a plan: one HTML file for people who want to look before anything is done.
+
+It holds all it needs and asks no server for anything. What comes from Tallyfy is text in it, never markup or code: here
+everything is escaped, and the page's script writes text content alone, under a policy that lets nothing else run.
+
+The page is written as it goes. Of the rows, only the first few are kept for readers without JavaScript.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from itertools import batched
+from string import Template
+
+from lifecycle.plans.plan_file import Entry, Plan
+from lifecycle.plans.report.chart import ages
+from lifecycle.plans.report.rows import Rows, blank
+from lifecycle.plans.report.summary import facts, headline, next_step, notices, places, totals
+from lifecycle.plans.report.text import escape, moment, number
+
+MOST_ROWS = 50_000
+"""More would make a page that no browser likes to open; ``plan.jsonl`` has them all."""
+_BATCH = 200
+"""So many entries make one piece of the page."""
+_SPLIT = "<!-- rows -->"
+# All that could end the script element early, or end a line where JavaScript once saw one.
+_ESCAPES = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
+
+
+def render(plan: Plan, entries: Iterable[Entry]) -> Iterator[str]:
+    """Write the page piece by piece. ``entries`` is gone through once; what would be acted on always finds room."""
+    style, script = _part("page.css"), _part("page.js")
+    before, after = _part("page.html").split(_SPLIT)
+    yield Template(before).substitute(
+        csp=_policy(style, script),
+        style=style,
+        title=escape(headline(plan).title),
+        heading=escape(headline(plan).sentence),
+        lead=escape(headline(plan).lead),
+        place=escape(plan.org_name or plan.org_id),
+        made=moment(plan.made_at, plan.zone),
+        notices=notices(plan),
+        places=places(plan),
+        totals=totals(plan),
+        ages=ages(plan),
+    )
+    chosen = _Chosen(plan)
+    rows = Rows(plan)
+    yield f'<script type="application/json" id="data">{_json(rows.terms())[:-1]},"rows":['
+    separator = ""
+    for batch in batched(chosen.of(entries), _BATCH, strict=False):
+        yield separator + _json([rows.row(entry) for entry in batch])[1:-1]
+        separator = ","
+    yield f'],"words":{_json(rows.words)}}}</script>\n'
+    yield Template(after).substitute(
+        script=script,
+        left_out=chosen.left_out(),
+        unread=_unread(plan),
+        count=len(rows.first),
+        all=rows.written + 1,
+        shown=_shown(len(rows.first), rows.written),
+        rows=rows.table(),
+        blank=blank(),
+        facts=facts(plan),
+        next=next_step(plan),
+    )
+
+
+@dataclass(slots=True)
+class _Chosen:
+    """Leaves out what exceeds the room there is: the plan says how many will be acted on, so theirs is kept free."""
+
+    plan: Plan
+    _due: int = 0
+    _kept: int = 0
+    _left: int = field(default=0)
+
+    def of(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        for entry in entries:
+            if entry.decision.action is not None and self._due + self._kept < MOST_ROWS:
+                self._due += 1
+            elif entry.decision.action is None and self._kept < MOST_ROWS - self.plan.due:
+                self._kept += 1
+            else:
+                self._left += 1
+                continue
+            yield entry
+
+    def left_out(self) -> str:
+        if not self._left:
+            return ""
+        of_them = (
+            "all that would be acted on" if self._due >= self.plan.due else "as many of those to be acted on as fit"
+        )
+        return (
+            f'<p class="note"><strong>{number(self._left)} rows are left out.</strong> This page has '
+            f"{number(self._due + self._kept)} rows, {of_them} among them; <code>plan.jsonl</code> has all.</p>"
+        )
+
+
+def _unread(plan: Plan) -> str:
+    if not plan.failed:
+        return ""
+    return (
+        f'<p class="note">{number(plan.failed)} of what Tallyfy listed could not be read. Nothing is done to it, and '
+        "it has no row here.</p>"
+    )
+
+
+def _shown(first: int, written: int) -> str:
+    return f"Showing {number(first)} of {number(written)} rows"
+
+
+@cache
+def _part(name: str) -> str:
+    return (resources.files(__package__) / name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing may be loaded or sent, and only this style and this script run, as they are written here."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {_hash(script)}",
+            f"style-src {_hash(style)}",
+            "img-src data:",  # the icon: without one, browsers ask the server
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        )
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_ESCAPES)

@@ -1,0 +1,78 @@
+"""How values read on the page. Whatever comes from Tallyfy passes ``plain`` before anything else."""
+
+import re
+from datetime import datetime
+from html import escape as _escape
+from zoneinfo import ZoneInfo
+
+from lifecycle.domain.capabilities import Action, Resource
+from lifecycle.domain.commands import ID_PATTERN
+
+_MOST = 500
+# Control characters, marks that turn the direction of the text around them, and halves of characters, which no file
+# can hold.
+_UNWELCOME = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def plain(text: str) -> str:
+    """Text that reads as it is: no more than a screen can show, and nothing that changes how its neighbours read."""
+    cut = text if len(text) <= _MOST else f"{text[:_MOST]} …"
+    return _UNWELCOME.sub("\ufffd", cut)
+
+
+def escape(text: str) -> str:
+    """Text as HTML, for content and for attributes in double quotes."""
+    return _escape(plain(text), quote=True)
+
+
+def number(count: int) -> str:
+    """A count as people read it."""
+    return f"{count:,}"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A count with its noun."""
+    return f"{number(count)} {one if count == 1 else many or plural(one)}"
+
+
+def plural(noun: str) -> str:
+    """The plural of a kind's name."""
+    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
+
+
+def done(action: Action) -> str:
+    """What has happened to a thing once the action is through."""
+    return _DONE[action]
+
+
+_DONE = {Action.ARCHIVE: "archived", Action.RESTORE: "restored", Action.DELETE: "deleted for good"}
+
+
+def status_word(status: str | None) -> str:
+    """Tallyfy's word for where a thing stands, in lower case; tags and templates have none."""
+    word = (status or "").strip().lower()
+    return "no status" if word in {"", "unknown"} else word
+
+
+def link(org_id: str, resource: Resource, thing_id: str) -> str | None:
+    """Where a person finds it in Tallyfy; ``None`` where no address is known that is sure to lead there."""
+    if resource is not Resource.RUN or not re.fullmatch(ID_PATTERN, thing_id) or not re.fullmatch(ID_PATTERN, org_id):
+        return None
+    return f"https://go.tallyfy.com/{org_id}/process/{thing_id}"
+
+
+def moment(when: datetime, zone: str) -> str:
+    """A moment as a time element, in the time zone that the plan counts its days in."""
+    local = when.astimezone(ZoneInfo(zone))
+    return f'<time datetime="{when.isoformat()}">{local.day} {local:%B %Y, %H:%M %Z}</time>'
+
+
+def duration(minutes: int) -> str:
+    """So many minutes as people say it."""
+    if minutes < 1:
+        return "less than a minute"
+    hours, rest = divmod(minutes, 60)
+    parts = [counted(hours, "hour")] if hours else []
+    if rest:
+        parts.append(counted(rest, "minute"))
+    return f"about {' '.join(parts)}"

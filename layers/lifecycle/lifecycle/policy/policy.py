@@ -1,0 +1,305 @@
+"""What a sweep does to what nobody asked about: ``policy.toml``, checked as a whole.
+
+Whatever is empty, blank, misspelt or out of place is an error that names the key. Nothing in this file, and nothing
+missing from it, ever means "everything".
+"""
+
+import hashlib
+import json
+import re
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from lifecycle.domain.capabilities import Action, Capability, Resource, State, capability
+from lifecycle.domain.commands import Id, Kind, ShortLine
+from lifecycle.domain.config_file import OperatorsFile
+from lifecycle.domain.resources import STATUSES
+
+type Days = Annotated[int, Field(strict=True, ge=1, le=36500)]
+type Count = Annotated[int, Field(strict=True, ge=1)]
+type Percent = Annotated[int, Field(strict=True, ge=1, le=100)]
+type UserId = Annotated[int, Field(strict=True, ge=1)]
+
+
+def _some[Several: (tuple[object, ...], frozenset[object])](several: Several) -> Several:
+    # Not min_length: pydantic then calls a list empty of which one item is wrong.
+    if not several:
+        msg = "name at least one, or leave the key out"
+        raise ValueError(msg)
+    return several
+
+
+def _rule_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,47}", name):
+        msg = "a rule's name is up to 48 characters of a-z, 0-9 and -"
+        raise ValueError(msg)
+    return name
+
+
+type Some[Item] = Annotated[tuple[Item, ...], AfterValidator(_some)]
+type RuleName = Annotated[str, AfterValidator(_rule_name)]
+
+_RUN, _TASK, _TAG, _TEMPLATE = Resource.RUN, Resource.TASK, Resource.TAG, Resource.TEMPLATE
+_FITTING: dict[str, frozenset[Resource]] = {
+    "status": frozenset({_RUN, _TASK}),
+    "templates": frozenset({_RUN, _TEMPLATE}),
+    "owners": frozenset({_RUN, _TASK, _TEMPLATE}),
+    "tags": frozenset({_RUN, _TASK, _TEMPLATE}),
+    "title": frozenset(Resource),
+    "completed_days": frozenset({_RUN, _TASK}),
+    "created_days": frozenset(Resource),
+    "archived_days": frozenset({_RUN, _TASK, _TEMPLATE}),
+    "stalled_days": frozenset({_RUN}),
+    "unused": frozenset({_TAG}),
+}
+_NO_ZONES = frozenset({"localtime", "posixrules", "Factory"})
+"""Names that the machine's own setting hides behind, or nothing."""
+_BOUNDING = ("completed_days", "created_days", "archived_days", "stalled_days", "unused")
+"""A rule that acts needs one of these. The others, however they are written, can come to mean "everything"."""
+
+
+class _Table(BaseModel):
+    """A table of the file. Keys that are not known are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_FEW = 10
+"""Of the built-in percentage. One of three things is a third."""
+
+
+class Doing(StrEnum):
+    """What a rule does to what it fits."""
+
+    KEEP = "keep"
+    ARCHIVE = "archive"
+    DELETE = "delete"
+
+
+class Conditions(_Table):
+    """What is asked of a thing. Days are calendar days in the zone of the policy: *more than* so many."""
+
+    status: Some[str] | None = None
+    templates: Some[Id] | None = None
+    owners: Some[UserId] | None = None
+    tags: Some[ShortLine] | None = None
+    """Carries at least one of them."""
+    title: Some[ShortLine] | None = None
+    """Its name fits at least one of these patterns: ``*`` any text, ``?`` any character; case does not matter."""
+    completed_days: Days | None = None
+    created_days: Days | None = None
+    archived_days: Days | None = None
+    stalled_days: Days | None = None
+    """Neither complete nor archived, and untouched for more than so many days."""
+    unused: Annotated[bool, Field(strict=True)] | None = None
+    """A tag that no template and no process carries, archived ones included."""
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The keys that were written, in the order of this class."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+    @field_validator("status")
+    @classmethod
+    def _known_status(cls, status: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        plain = tuple("complete" if word == "completed" else word for word in status or ())
+        wrong = [word for word in plain if word not in STATUSES]
+        if wrong:
+            msg = f"a status is one of {', '.join(STATUSES)}"
+            raise ValueError(msg)
+        return plain or None
+
+    @field_validator("title")
+    @classmethod
+    def _not_all_titles(cls, title: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if any(not pattern.strip("*? ") for pattern in title or ()):
+            msg = "a pattern of nothing but wildcards fits every name; write some of the name"
+            raise ValueError(msg)
+        return title
+
+    @field_validator("unused")
+    @classmethod
+    def _only_unused(cls, unused: bool | None) -> bool | None:  # noqa: FBT001 - the value of a key
+        if unused is False:
+            msg = "write unused = true, or leave the key out"
+            raise ValueError(msg)
+        return unused
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.named:
+            msg = f"name at least one condition: {', '.join(type(self).model_fields)}"
+            raise ValueError(msg)
+        return self
+
+
+class Caps(_Table):
+    """The most a rule or a plan may act on. Over either, nothing at all is done."""
+
+    count: Count | None = None
+    percent: Percent | None = None
+    """Of the things of its kind and state that were seen."""
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.count is None and self.percent is None:
+            msg = "name count, percent or both"
+            raise ValueError(msg)
+        return self
+
+
+class PlanCaps(_Table):
+    """The caps of a whole plan. They are on whether the file speaks of them or not."""
+
+    count: Count = 1000
+    percent: Percent = 30
+    few: Annotated[int, Field(strict=True, ge=0)] = _FEW
+    """Up to so many things are not measured in percent. A percentage that was written binds from the first thing,
+    unless this was written as well."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_binds(cls, said: object) -> object:
+        return {"few": 0, **said} if isinstance(said, dict) and "percent" in said else said
+
+
+class Rule(_Table):
+    """One rule. ``when``: all must hold. ``unless``: any that holds, or cannot be told, keeps the thing."""
+
+    name: RuleName
+    resource: Kind
+    action: Doing
+    irreversible: Annotated[bool, Field(strict=True)] = False
+    when: Conditions
+    unless: Conditions | None = None
+    caps: Caps | None = None
+
+    @property
+    def capability(self) -> Capability:
+        """What a rule that acts asks for. Not for one that keeps."""
+        return capability(self.resource, Action(self.action.value))
+
+    @property
+    def takes_running(self) -> bool:
+        """Whether it archives what people may still work on: it asks for no status, completion or standstill."""
+        asked = {"status", "completed_days", "stalled_days"} & set(self.when.named)
+        return self.action is Doing.ARCHIVE and self.resource in {Resource.RUN, Resource.TASK} and not asked
+
+    @property
+    def considers(self) -> State:
+        """The state of the things it is asked about."""
+        return State.ARCHIVED if self.capability.archived_first else State.ACTIVE
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        self._fits_its_kind()
+        if self.action is Doing.KEEP:
+            if self.irreversible or self.unless or self.caps:
+                msg = "a rule that keeps has neither irreversible nor unless nor caps: write a second rule"
+                raise ValueError(msg)
+            return self
+        if not set(self.when.named) & set(_BOUNDING):
+            msg = f"a rule that acts needs one of {', '.join(_BOUNDING)} in 'when'"
+            raise ValueError(msg)
+        archived = self.considers is State.ARCHIVED
+        never = "stalled_days" if archived else "archived_days"
+        if any(table and never in table.named for table in (self.when, self.unless)):
+            msg = f"{self.capability.name} is for {self.considers} things, which have no {never}"
+            raise ValueError(msg)
+        if archived and self.when.archived_days is None:
+            msg = f"{self.capability.name} is for archived things: say archived_days in 'when'"
+            raise ValueError(msg)
+        if self.capability.irreversible and not self.irreversible:
+            msg = f"{self.capability.name} cannot be undone: say irreversible = true if it is meant"
+            raise ValueError(msg)
+        if self.irreversible and not self.capability.irreversible:
+            msg = f"{self.capability.name} can be undone: leave irreversible out"
+            raise ValueError(msg)
+        return self
+
+    def _fits_its_kind(self) -> None:
+        for table in (self.when, self.unless):
+            wrong = [name for name in (table.named if table else ()) if self.resource not in _FITTING[name]]
+            if wrong:
+                msg = f"{', '.join(wrong)} cannot be asked of a {self.resource.label}"
+                raise ValueError(msg)
+
+
+class Policy(OperatorsFile):
+    """The whole file. Rules that keep come before all others; of the others the first that fits decides."""
+
+    file_name = "policy.toml"
+
+    zone: ZoneInfo
+    hold_tags: Annotated[frozenset[ShortLine], AfterValidator(_some)] | None = None
+    caps: PlanCaps = PlanCaps()
+    growth_percent: Annotated[int, Field(strict=True, ge=1, le=1000)] = 50
+    """By how much a change of the policy may make a plan grow before a person must apply it."""
+    rules: Some[Rule]
+
+    @field_validator("zone", mode="before")
+    @classmethod
+    def _known_zone(cls, name: object) -> object:
+        msg = "write the name of a time zone, such as Europe/Berlin"
+        if not isinstance(name, str):
+            return name
+        if name in _NO_ZONES:
+            raise ValueError(msg)
+        try:
+            return ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder of the time zones.
+            raise ValueError(msg) from None
+
+    @property
+    def acting(self) -> tuple[Rule, ...]:
+        """The rules that act, in order."""
+        return tuple(rule for rule in self.rules if rule.action is not Doing.KEEP)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed and seldom meant, as sentences."""
+        return tuple(
+            f"Rule '{rule.name}' archives a {rule.resource.label} although people may still work on it. "
+            'Write status = ["complete"] if only finished ones are meant.'
+            for rule in self.acting
+            if rule.takes_running
+        )
+
+    @property
+    def keeping(self) -> tuple[Rule, ...]:
+        """The rules that keep."""
+        return tuple(rule for rule in self.rules if rule.action is Doing.KEEP)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the file says, however it is laid out."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """What the file says, in one canonical form that ``from_json`` reads."""
+        said = self.model_dump(mode="json", exclude_none=True)
+        if self.hold_tags is not None:
+            said["hold_tags"] = sorted(self.hold_tags)
+        return json.dumps(said, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what ``to_json`` wrote. Raises ``ValueError`` if this release does not understand it."""
+        return cls.model_validate_json(text)
+
+    def allows(self, doing: Capability) -> bool:
+        """Whether a rule asks for it. A person who applies a plan has no more rights than its policy."""
+        return any(rule.capability is doing for rule in self.acting)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [rule.name for rule in self.rules]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            msg = f"two rules are called {', '.join(twice)}"
+            raise ValueError(msg)
+        return self

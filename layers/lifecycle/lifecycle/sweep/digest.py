@@ -1,0 +1,96 @@
+"""What the daily check tells people: the dead letters that wait for them, and how long ago each sweep finished."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from lifecycle.aws.dynamodb import Change, Key, Rows
+from lifecycle.aws.eventbridge import Bus
+from lifecycle.aws.metrics import Measure, Signals
+from lifecycle.aws.sqs import Message, Queue
+from lifecycle.domain.events import SCHEMA_VERSION
+from lifecycle.domain.failures import SET_ASIDE_BY_AWS
+
+EVENT = "lifecycle.digest"
+_HIDDEN_SECONDS = 60
+_MOST = 1000
+"""How many dead letters of each queue are looked at. All of them are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """The dead-letter queues by name, and where is told what they hold."""
+
+    queues: Mapping[str, Queue]
+    bus: Bus
+    signals: Signals
+    clock: Callable[[], datetime]
+
+    def tell(self) -> None:
+        """Emit the age of the oldest dead letter, and announce how many there are if there are any.
+
+        Raises ``Retryable`` if a queue or the bus is out.
+        """
+        letters = {name: _peek(queue) for name, queue in self.queues.items()}
+        # SQS's count is about right only: what was seen is there.
+        counts = {name: max(queue.depth(), len(letters[name])) for name, queue in self.queues.items()}
+        seen = [message for some in letters.values() for message in some]
+        # SentTimestamp and not failed_at: SQS counts the 14 days from it, and every letter has one. It stays the first
+        # one where SQS itself moves a message.
+        oldest = max((self.clock() - message.sent_at for message in seen), default=timedelta())
+        self.signals.measure(Measure.DEAD_LETTER_AGE, max(0.0, oldest.total_seconds()))
+        if not any(counts.values()):
+            return
+        codes = Counter(message.attributes.get("code") or SET_ASIDE_BY_AWS for message in seen)
+        self.bus.announce(
+            EVENT,
+            {
+                "schema_version": SCHEMA_VERSION,
+                "counted_at": self.clock().isoformat(),
+                "total": str(sum(counts.values())),
+                "queues": _listed(counts),
+                "codes": _listed(codes) or "not seen",
+                "oldest": str(oldest.days),
+            },
+        )
+
+
+def record_finished(rows: Rows, org_id: str, at: datetime) -> None:
+    """Keep when a sweep of an organization finished. Raises ``Contention`` if somebody else wrote meanwhile."""
+    key = _finished_key(org_id)
+    [row] = rows.read(key)
+    rows.write(Change(key, {"at": at.isoformat()}, row.version if row else 0))
+
+
+def hours_since_finished(rows: Rows, org_id: str, now: datetime) -> float:
+    """How many hours ago the last sweep of an organization finished.
+
+    Where none ever did, the hours are counted from the first time that this was asked.
+    """
+    [row] = rows.read(_finished_key(org_id))
+    if row is None:
+        record_finished(rows, org_id, now)
+        return 0.0
+    return (now - datetime.fromisoformat(str(row.values["at"]))) / timedelta(hours=1)
+
+
+def _finished_key(org_id: str) -> Key:
+    return Key(f"sweep#{org_id}", "finished")
+
+
+def _peek(queue: Queue) -> list[Message]:
+    """Look at dead letters and leave them. Each is hidden for a minute, or the same ones would come again and again."""
+    seen: dict[str, Message] = {}
+    while len(seen) < _MOST:
+        new = {message.id: message for message in queue.receive(hidden_for=_HIDDEN_SECONDS) if message.id not in seen}
+        if not new:
+            break
+        seen |= new
+    return list(seen.values())
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """The names that count, most first, such as ``held 3, changed 1``."""
+    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    return ", ".join(f"{name} {count}" for name, count in ordered if count)

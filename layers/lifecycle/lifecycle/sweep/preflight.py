@@ -1,0 +1,90 @@
+"""Before anything is done by itself: ask whether all is in order, and tell whoever looks after it if it is not."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from lifecycle.aws.eventbridge import Bus
+from lifecycle.aws.metrics import Signal, Signals
+from lifecycle.aws.secrets import Secrets
+from lifecycle.domain.errors import Rejected, Retryable, TokenRefused
+from lifecycle.domain.events import SCHEMA_VERSION
+from lifecycle.intake.sources import Sources
+from lifecycle.policy.policy import Policy
+from lifecycle.sweep.preflight_rules import Account, Finding, Mark, closed, of_account, of_policy, of_token
+from lifecycle.tallyfy.client import Tallyfy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """Everything that a look needs. It costs two calls to Tallyfy, for which the caller takes the slots."""
+
+    tallyfy: Tallyfy
+    secrets: Secrets
+    prefix: str
+    policy: Policy
+    sources: Sources
+    signals: Signals
+    bus: Bus
+    clock: Callable[[], datetime]
+
+    def look(self, org_id: str) -> tuple[Finding, ...]:
+        """Find out what is in order and what is not. Reads only.
+
+        A refused or missing token and an organization that is not shown are findings; a person must mend them. Raises
+        ``Retryable`` where nothing could be found out for now: a 429, no network, an outage of Tallyfy or of AWS.
+        """
+        account = of_organization(
+            self.tallyfy, self.secrets, self.prefix, self.policy, self.sources, org_id, self.clock()
+        )
+        return *account, *of_policy(self.policy)
+
+    def tell(self, org_id: str, findings: Iterable[Finding]) -> None:
+        """Ring for what a person must do; say nothing when all is well. Raises ``Retryable`` if the bus is out."""
+        found = tuple(findings)
+        for finding in found:
+            if finding.aging:
+                self.signals.note(Signal.TOKEN_AGING, {"org_id": org_id, "reason": _sentence(finding)})
+        why = reasons(found)
+        if not why:
+            return
+        facts = {"org_id": org_id, "reason": " ".join(why)}
+        self.signals.note(Signal.PREFLIGHT_FAILED, facts)
+        stamp = {"schema_version": SCHEMA_VERSION, "looked_at": self.clock().isoformat()}
+        self.bus.announce("lifecycle.preflight.failed", {**stamp, **facts})
+
+
+def of_organization(
+    tallyfy: Tallyfy, secrets: Secrets, prefix: str, policy: Policy, sources: Sources, org_id: str, now: datetime
+) -> tuple[Finding, ...]:
+    """What ``Preflight.look`` finds out about one organization, for whoever has no schedule to stop."""
+    try:
+        member, organization = tallyfy.account(org_id)
+    except (TokenRefused, Rejected) as error:
+        # How old the token is may be the very reason.
+        return closed(org_id, error.reason), of_token(_stored_at(secrets, prefix, org_id), now)
+    stored_at = _stored_at(secrets, prefix, org_id)
+    account = Account(org_id=org_id, member=member, organization=organization, token_stored_at=stored_at)
+    return of_account(account, policy, sources, now)
+
+
+def _stored_at(secrets: Secrets, prefix: str, org_id: str) -> datetime | None:
+    try:
+        return secrets.stored_at(f"{prefix}/tokens/{org_id}")
+    except Retryable:
+        return None  # A token whose age nobody tells still works.
+
+
+def reasons(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """Why the schedule must not act: one sentence for each NO. None means that it may."""
+    return tuple(_sentence(finding) for finding in findings if finding.mark is Mark.NO)
+
+
+def notes(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """What whoever reads a plan should know beside it: one sentence for each NOTE."""
+    return tuple(_sentence(finding) for finding in findings if finding.mark is Mark.NOTE)
+
+
+def _sentence(finding: Finding) -> str:
+    said = f"{finding.what[:1].upper()}{finding.what[1:]}: {finding.found.removesuffix('.')}."
+    return f"{said} {finding.todo}".strip()

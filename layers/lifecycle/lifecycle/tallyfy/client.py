@@ -1,0 +1,560 @@
+"""Tallyfy's API: one look, one act, on one pooled session.
+
+Reads are lenient (unknown or missing fields, ``progress`` as a number or an object, empty bodies). Writes are never
+repeated blindly: whatever leaves their fate open is ``Ambiguous``. A redirect is never followed with the token.
+Source: Tallyfy's API reference, as noted per line where it is surprising.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Protocol
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from lifecycle.aws.secrets import Secrets, Unusable, token_in
+from lifecycle.domain.capabilities import Capability, Resource, State
+from lifecycle.domain.commands import Find
+from lifecycle.domain.errors import Ambiguous, Code, LifecycleError, Rejected, Retryable, Throttled, TokenRefused
+from lifecycle.domain.resources import Thing
+from lifecycle.domain.urls import checked_base_url
+from lifecycle.tallyfy.bodies import load
+from lifecycle.tallyfy.complete_list import WholeList
+
+_CONNECT_SECONDS = 3.05
+_READ_SECONDS = 10.0
+_LEAST_SECONDS = 2.0
+"""With less time left than this no call is started: its answer could not be recorded any more."""
+_MOST_PAGES = 20
+PER_PAGE = 100
+"""The most that Tallyfy lists at once."""
+_DEFAULT_RETRY_AFTER = 60.0
+_LONGEST_RETRY_AFTER = 3600.0
+_UNAUTHORIZED_TRIES = 2
+_LONGEST_ANSWER = 30.0
+"""So many seconds an answer may take to arrive, however small its pieces are."""
+_READINGS = 3
+"""So often a list is read that does not add up."""
+_NOT_NOW = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS})
+_SAYS_WHEN = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+"""Answers that may say when to come back (RFC 9110, 10.2.3)."""
+_GATEWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
+"""Said by something in front of Tallyfy, which may still be working on the call."""
+
+type Json = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a write answered. ``evidence`` is JSON of what nothing else keeps (a template's ``deleted_references``)."""
+
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page, and how many pages and things there were when it was read; ``total`` is ``None`` if it does not say."""
+
+    things: list[Thing]
+    pages: int
+    total: int | None = None
+    unreadable: int = 0
+    """Rows that are no objects. They were there, and nothing can be said about them."""
+
+
+class DoesNotAddUp(Retryable):
+    """A list that changed while it was read, or that says another number of rows than it has."""
+
+
+class Tallyfy(Protocol):
+    """What commands and sweeps need of Tallyfy."""
+
+    def look(self, org_id: str, resource: Resource, thing_id: str) -> Thing | None:
+        """See the thing, active or archived. ``None``: it is in neither place.
+
+        Raises ``Rejected`` (403, or too many archived things to be sure), ``Retryable`` and its kinds.
+        """
+
+    def act(self, doing: Capability, org_id: str, thing_id: str) -> Receipt:
+        """Carry out one capability, once.
+
+        Raises ``Rejected`` (4xx: look again, it may be so already), ``Ambiguous`` (look again), ``Throttled``,
+        ``TokenRefused``.
+        """
+
+    def search(self, org_id: str, find: Find, *, archived: bool) -> list[Thing]:
+        """Every process with exactly that tag, or of exactly that name and template.
+
+        None, where no tag has the title. Raises as ``look``, and ``Rejected`` where several tags have it.
+        """
+
+    def page(self, org_id: str, resource: Resource, number: int, query: Mapping[str, str]) -> Listing:
+        """One page of a list, at most ``PER_PAGE`` things, counted from 1. Raises as ``look``."""
+
+    def account(self, org_id: str) -> tuple[Json, Json]:
+        """The caller's membership and the organization's settings; two calls.
+
+        Raises as ``look``, and ``Rejected`` where Tallyfy does not show the organization to this token.
+        """
+
+
+def pooled_session() -> requests.Session:
+    """One session whose connections are kept. Nothing is retried below us.
+
+    Environment proxies and .netrc are ignored: either could send the token elsewhere or replace it.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=4, max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+class Tokens:
+    """One token per organization. An organization that is not configured has none."""
+
+    def __init__(self, secrets: Secrets, prefix: str, org_ids: frozenset[str]) -> None:
+        self._secrets = secrets
+        self._prefix = prefix
+        self._org_ids = org_ids
+
+    def of(self, org_id: str, *, fresh: bool = False) -> str:
+        """The token, or ``Rejected`` for a stranger's organization, ``TokenRefused`` for a secret without a token."""
+        if org_id not in self._org_ids:
+            raise Rejected(Code.ORGANIZATION_UNKNOWN, f"Organization {org_id} is not one of this stack's.")
+        name = f"{self._prefix}/tokens/{org_id}"
+        try:
+            text = self._secrets.get(name, fresh=fresh)
+        except Retryable as error:
+            if error.code is Code.CONFIGURATION or isinstance(error, Unusable):
+                raise TokenRefused(Code.TOKEN_REFUSED, error.reason) from error
+            raise
+        token = token_in(text)
+        if token is None:
+            raise TokenRefused(Code.TOKEN_REFUSED, f"Secret '{name}' holds no token. Put the plain token in it.")
+        return token
+
+
+class HttpTallyfy:
+    """Tallyfy over HTTP.
+
+    ``spend(org_id)`` is told of every call before it is made. ``time_left`` answers in seconds and bounds all timeouts.
+    Only ``capabilities`` can be expressed: the ordinary worker is built without the permanent ones.
+    """
+
+    def __init__(
+        self,
+        session: requests.Session,
+        base_url: str,
+        tokens: Tokens,
+        *,
+        capabilities: frozenset[Capability],
+        spend: Callable[[str], None],
+        time_left: Callable[[], float],
+    ) -> None:
+        self._session = session
+        self._base_url = checked_base_url(base_url)
+        self._tokens = tokens
+        self._capabilities = capabilities
+        self._spend = spend
+        self._time_left = time_left
+
+    def look(self, org_id: str, resource: Resource, thing_id: str) -> Thing | None:
+        """See ``Tallyfy``."""
+        path = f"/organizations/{org_id}/{resource.collection}/{thing_id}"
+        found = self._read(org_id, path, {**_WITH[resource], **_COUNTED.get(resource, {})})
+        if found is not None:
+            return _the(thing_id, thing_from(resource, _data(found)))
+        if resource is Resource.TAG:
+            return None
+        archived = {"archived": "only", **_LISTED.get(resource, {})}
+        return self._settled(
+            lambda: next((seen for seen in self._all(org_id, resource, archived) if seen.id == thing_id), None)
+        )
+
+    def act(self, doing: Capability, org_id: str, thing_id: str) -> Receipt:
+        """See ``Tallyfy``."""
+        if doing not in self._capabilities:
+            raise Rejected(Code.NOT_POSSIBLE, f"{doing.name} cannot be carried out by this function.")
+        try:
+            answer = self._call(org_id, doing.method, doing.path(org_id, thing_id))
+        except requests.RequestException as error:
+            raise Ambiguous(
+                Code.UNCERTAIN,
+                f"The call was cut off ({type(error).__name__}), so its effect is unknown.",
+                outage=True,
+                may_still_land=True,
+            ) from error
+        body = _json(answer)
+        succeeded = _succeeded(answer)
+        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or (succeeded and (body is None or _is_error(body))):
+            told = _told(answer)
+            raise Ambiguous(
+                Code.UNCERTAIN,
+                f"Tallyfy answered {answer.status_code} with an error, so the effect is unknown.",
+                retry_after=told,
+                counted=told is None,
+                outage=told is None and (not succeeded or body is None),
+                may_still_land=answer.status_code in _GATEWAY,
+            )
+        if not succeeded or body is None:
+            raise _refused(answer.status_code, doing.name)
+        if _contradicts(doing, thing_id, body):
+            raise Ambiguous(Code.UNCERTAIN, "Tallyfy answered 200, but not with the state that was asked for.")
+        references = body.get("deleted_references")
+        return Receipt(json.dumps({"deleted_references": references}) if references else "")
+
+    def account(self, org_id: str) -> tuple[Json, Json]:
+        """See ``Tallyfy``."""
+        member = self._read(org_id, f"/organizations/{org_id}/me", {})
+        organization = self._read(org_id, f"/organizations/{org_id}", {})
+        if member is None or organization is None:
+            raise Rejected(Code.NOT_FOUND, f"Tallyfy does not show organization {org_id} to this token.")
+        return _data(member), _data(organization)
+
+    def page(self, org_id: str, resource: Resource, number: int, query: Mapping[str, str]) -> Listing:
+        """See ``Tallyfy``. Pages by number: ``links.next`` names another host and is never followed."""
+        path = f"/organizations/{org_id}/{resource.collection}"
+        found = self._read(org_id, path, {**_WITH[resource], **query, "page": str(number), "per_page": str(PER_PAGE)})
+        rows = found.get("data") if found else None
+        if found is None or not isinstance(rows, list) or len(rows) > PER_PAGE:
+            # A thing that a delete left in doubt would count as gone if this were taken for an empty list.
+            raise Retryable(Code.UNAVAILABLE, f"Tallyfy did not list its things of kind {resource.label} by the page.")
+        only_archived = query.get("archived") == "only"
+        things = [thing_from(resource, row, listed_as_archived=only_archived) for row in rows if isinstance(row, dict)]
+        pages = _total_pages(found) if rows else number
+        return Listing(things, pages, _counted(found, "total"), len(rows) - len(things))
+
+    def body(self, org_id: str, path: str, query: Mapping[str, str]) -> Json | None:
+        """What a read below the organization answers, whole. ``None``: 404. For ``adapters.records``."""
+        return self._read(org_id, f"/organizations/{org_id}{path}", query)
+
+    def stream(self, org_id: str, path: str) -> requests.Response:
+        """A read below the organization, its body still to come and as it is kept. For ``adapters.records``."""
+        return self._call(org_id, "GET", f"/organizations/{org_id}{path}", stream=True)
+
+    def search(self, org_id: str, find: Find, *, archived: bool) -> list[Thing]:
+        """See ``Tallyfy``."""
+        query = {"archived": "only"} if archived else {}
+        if find.tag is not None:
+            tag_id = self._tag_of(org_id, find.tag)
+            if tag_id is None:
+                return []
+            query["tag_ids"] = tag_id
+        else:
+            query |= {"checklist_id": str(find.template), "q": str(find.name)}
+        state = State.ARCHIVED if archived else State.ACTIVE
+        # Filters of the API may be wider than their names say: every row is compared again.
+        seen = self._settled(lambda: list(self._all(org_id, Resource.RUN, query)))
+        return [thing for thing in seen if thing.state is state and _is_meant(find, thing)]
+
+    def _tag_of(self, org_id: str, title: str) -> str | None:
+        """The id of the one tag of exactly this title, if any: Tallyfy filters processes by the ids of tags."""
+        tags = self._settled(lambda: list(self._all(org_id, Resource.TAG, {"all": "true"})))
+        ids = {tag.id for tag in tags if tag.name == title}
+        if len(ids) > 1:
+            raise Rejected(
+                Code.AMBIGUOUS_MATCH, f"{len(ids)} tags have exactly this title where one must. Nothing was done."
+            )
+        return ids.pop() if ids else None
+
+    def _settled[T](self, read: Callable[[], T]) -> T:
+        """Read a list again where it does not add up. Raises ``DoesNotAddUp`` if it never does."""
+        for _ in range(_READINGS - 1):
+            with suppress(DoesNotAddUp):
+                return read()
+        return read()
+
+    def _all(self, org_id: str, resource: Resource, query: Mapping[str, str]) -> Iterator[Thing]:
+        """Every thing of a kind, up to a bound; ``Rejected`` beyond it, ``DoesNotAddUp`` at the end."""
+        whole = WholeList()
+        for number in range(1, _MOST_PAGES + 1):
+            listing = self.page(org_id, resource, number, query)
+            unreadable = [None] * listing.unreadable
+            whole.add_page([*(thing.id for thing in listing.things), *unreadable], listing.total)
+            yield from listing.things
+            if number >= listing.pages:
+                if whole.trouble:
+                    raise DoesNotAddUp(Code.UNAVAILABLE, whole.trouble)
+                return
+        raise Rejected(
+            Code.CANNOT_TELL,
+            f"The {resource.label} is not among the first {_MOST_PAGES * PER_PAGE} that Tallyfy lists, so it cannot be "
+            "judged. Nothing was done.",
+        )
+
+    def _read(self, org_id: str, path: str, query: Mapping[str, str]) -> Json | None:
+        try:
+            answer = self._call(org_id, "GET", path, query)
+        except requests.RequestException as error:
+            reason = f"Tallyfy could not be reached ({type(error).__name__})."
+            raise Retryable(Code.UNAVAILABLE, reason, outage=True) from error
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        body = _json(answer)
+        refused = HTTPStatus.BAD_REQUEST <= answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+        if refused and answer.status_code != HTTPStatus.REQUEST_TIMEOUT:
+            raise _refused(answer.status_code, "reading")
+        told = _told(answer)
+        if told is not None:
+            raise Throttled(Code.THROTTLED, f"Tallyfy asked for a pause ({answer.status_code}).", retry_after=told)
+        if not _succeeded(answer) or not body or _is_error(body):
+            reason = f"Tallyfy answered {answer.status_code} and nothing readable."
+            raise Retryable(Code.UNAVAILABLE, reason, outage=True)
+        return body
+
+    def _call(
+        self, org_id: str, method: str, path: str, query: Mapping[str, str] | None = None, *, stream: bool = False
+    ) -> requests.Response:
+        """One call; on 401 once more with a token fetched afresh (401 means that nothing was done)."""
+        for attempt in range(_UNAUTHORIZED_TRIES):
+            token = self._tokens.of(org_id, fresh=attempt > 0)
+            left = self._time_left()
+            if left < _LEAST_SECONDS:
+                raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
+            # Together with the second kept for recording they end before the function does.
+            connect = min(_CONNECT_SECONDS, left / 4)
+            self._spend(org_id)
+            answer = self._session.request(
+                method,
+                self._base_url + path,
+                params=query,
+                headers={
+                    "Authorization": f"Bearer {token}",
+                    "Accept": "application/json",
+                    "X-Tallyfy-Client": "APIClient",
+                    # Only what is not packed has the size that its header says.
+                    **({"Accept": "*/*", "Accept-Encoding": "identity"} if stream else {}),
+                },
+                timeout=(connect, min(_READ_SECONDS, left - connect - 1)),
+                allow_redirects=False,
+                stream=True,
+            )
+            if answer.status_code in _NOT_NOW:
+                answer.close()  # Its body says nothing more, and its connection is wanted again.
+            if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+                raise Throttled(
+                    Code.THROTTLED,
+                    "Tallyfy asked for a pause (429).",
+                    retry_after=retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)),
+                )
+            if answer.status_code != HTTPStatus.UNAUTHORIZED:
+                return answer if stream else load(answer, seconds=self._seconds_for_an_answer(left))
+        raise TokenRefused(
+            Code.TOKEN_REFUSED,
+            f"Tallyfy refused the token of organization {org_id} (401). A token dies when its user logs out, and after "
+            "about six months. Store a new one; no deploy is needed.",
+        )
+
+    def _seconds_for_an_answer(self, left: float) -> Callable[[], float]:
+        """How many seconds the answer to a call may still take that was begun with ``left`` of the function's."""
+        # The second is kept for recording.
+        return lambda: min(self._time_left() - 1, _LONGEST_ANSWER - (left - self._time_left()))
+
+
+def _the(thing_id: str, seen: Thing) -> Thing:
+    """Refuse an answer about something else than was asked for."""
+    if seen.id != thing_id:
+        raise Retryable(Code.UNAVAILABLE, "Tallyfy answered with another thing than was asked for, or with none.")
+    return seen
+
+
+def _told(answer: requests.Response) -> float | None:
+    """How long an answer asks to wait, in seconds; ``None`` where it says nothing."""
+    header = answer.headers.get("Retry-After")
+    return retry_after(header, datetime.now(UTC)) if header and answer.status_code in _SAYS_WHEN else None
+
+
+def retry_after(header: str | None, now: datetime) -> float:
+    """Seconds to wait, from seconds or an HTTP date (RFC 9110, 10.2.3); a minute when it says nothing readable."""
+    wait = _DEFAULT_RETRY_AFTER
+    if header and header.strip().isdecimal():
+        wait = float(header.strip()[:9])
+    elif header:
+        with suppress(ValueError, TypeError, OverflowError):
+            moment = parsedate_to_datetime(header)
+            wait = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+    return min(max(wait, 1.0), _LONGEST_RETRY_AFTER)
+
+
+def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = False) -> Thing:
+    """Reduce Tallyfy's object to facts. A field that is missing or unreadable is ``None``, never a guess."""
+    removed_at = moment(row.get("archived_at")) or moment(row.get("deleted_at"))
+    removed = bool(row.get("archived_at") or row.get("deleted_at") or row.get("status") == "archived")
+    gone = State.GONE if resource is Resource.TAG else State.ARCHIVED
+    run_id = row.get("run_id")
+    said = row.get("is_oneoff_task")
+    # What is archived may show none of its tasks: a count would be one of what is shown.
+    tasks, comments = (None, None) if removed or resource is not Resource.RUN else _counts(row)
+    belongs_to_none = True if "run_id" in row and run_id is None else None
+    return Thing(
+        resource=resource,
+        id=str(row.get("id", "")),
+        state=gone if removed or listed_as_archived else State.ACTIVE,
+        name=_text(row.get("name")) or _text(row.get("title")),
+        status=_text(row.get("status")),
+        created_at=moment(row.get("created_at")),
+        completed_at=moment(row.get("completed_at")),
+        archived_at=removed_at,
+        last_updated=moment(row.get("last_updated")),
+        template_id=_text(row.get("checklist_id")),
+        owners=_owners(row),
+        tags=_tags(row.get("tags")),
+        run_id=str(run_id) if run_id else None,
+        one_off=said if isinstance(said, bool) else belongs_to_none,
+        tasks=tasks,
+        comments=comments,
+        has_open_issue=True if row.get("has_open_issue") is True else None,
+        uses=_uses(row.get("statistics")),
+    )
+
+
+def moment(value: object) -> datetime | None:
+    """A time in UTC, or ``None``. Tallyfy writes ISO 8601 with a zone; a time without one could be any of 26 hours."""
+    if not isinstance(value, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+        return parsed.astimezone(UTC) if parsed.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+_WITH: Mapping[Resource, Mapping[str, str]] = {
+    Resource.RUN: {"with": "tags"},
+    Resource.TASK: {"with": "tags"},
+    Resource.TEMPLATE: {"with": "tags"},
+    Resource.TAG: {"with": "statistics"},
+}
+"""What is asked for besides: a tag can put a hold on what carries it."""
+_COUNTED: Mapping[Resource, Mapping[str, str]] = {Resource.RUN: {"with": "tags,threads,tasks,tasks.threads"}}
+"""Of one process, its tasks and comments as well: what a restore brings back is compared with what was archived."""
+_LISTED: Mapping[Resource, Mapping[str, str]] = {
+    Resource.TASK: {"is_oneoff": "true"},
+    Resource.RUN: {"sort": "-created_at"},
+}
+_STATISTICS = ("active_template", "archived_template", "active_process", "archived_process")
+
+
+def _uses(statistics: object) -> int | None:
+    """How much carries a tag. All four counts must be there: a missing one could hide a use."""
+    inner = statistics.get("data", statistics) if isinstance(statistics, dict) else None
+    counts = [inner.get(name) for name in _STATISTICS] if isinstance(inner, dict) else []
+    numbers = [count for count in counts if isinstance(count, int) and not isinstance(count, bool) and count >= 0]
+    return sum(numbers) if len(numbers) == len(_STATISTICS) else None
+
+
+def _tags(tags: object) -> frozenset[str] | None:
+    """The titles of tags, from a plain list or one inside ``data``; ``None`` if any of them cannot be read."""
+    inner = _rows(tags)
+    if inner is None:
+        return None
+    titles = [row.get("title") if isinstance(row, dict) else None for row in inner]
+    named = [title for title in titles if isinstance(title, str)]
+    return frozenset(named) if len(named) == len(titles) else None
+
+
+def _counts(row: Json) -> tuple[int | None, int | None]:
+    """How many tasks and comments a process shows."""
+    tasks = _rows(row.get("tasks"))
+    if tasks is None:
+        return None, None
+    threads = [_rows(task.get("threads")) if isinstance(task, dict) else None for task in tasks]
+    if "threads" in row:  # Those on the process itself, where Tallyfy shows them.
+        threads.append(_rows(row["threads"]))
+    known = [len(thread) for thread in threads if thread is not None]
+    return len(tasks), sum(known) if len(known) == len(threads) else None
+
+
+def _rows(value: object) -> list[object] | None:
+    """A list, plain or inside ``data``."""
+    inner = value.get("data") if isinstance(value, dict) else value
+    return inner if isinstance(inner, list) else None
+
+
+def _owners(row: Json) -> frozenset[str] | None:
+    """User ids: ``owner_id`` of a process or template, ``owners.users`` of a task; ``None`` if any is unreadable."""
+    owners = row.get("owners")
+    users = owners.get("users") if isinstance(owners, dict) else [row["owner_id"]] if "owner_id" in row else None
+    if not isinstance(users, list):
+        return None
+    ids = [user.get("id") if isinstance(user, dict) else user for user in users]
+    known = [str(number) for number in ids if isinstance(number, int) and not isinstance(number, bool)]
+    return frozenset(known) if len(known) == len(ids) else None
+
+
+def _is_meant(find: Find, seen: Thing) -> bool:
+    if find.tag is not None:
+        return find.tag in (seen.tags or ())
+    return (seen.name, seen.template_id) == (find.name, find.template)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _succeeded(answer: requests.Response) -> bool:
+    """Whether it is a 2xx. ``requests`` calls a redirect ``ok`` as well, and a redirect has done nothing."""
+    return HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES
+
+
+def _json(answer: requests.Response) -> Json | None:
+    """The body as an object, an empty one where there is no body; ``None`` for anything else (HTML, a list)."""
+    if not answer.content:
+        return {}
+    try:
+        body = answer.json()
+    except requests.JSONDecodeError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _data(body: Json) -> Json:
+    data = body.get("data", body)
+    return data if isinstance(data, dict) else {}
+
+
+def _is_error(body: Json) -> bool:
+    return bool(body.get("error"))
+
+
+def _contradicts(doing: Capability, thing_id: str, body: Json) -> bool:
+    """Whether an answer shows another thing or state than was asked for. What it does not mention says nothing."""
+    data = _data(body)
+    if data.get("id", thing_id) != thing_id:
+        return True
+    if "archived_at" not in data:
+        return False
+    return (doing.reaches is State.ACTIVE) == bool(data["archived_at"])
+
+
+def _total_pages(body: Json) -> int:
+    pages = _counted(body, "total_pages")
+    return _MOST_PAGES + 1 if pages is None else pages
+
+
+def _counted(body: Json, name: str) -> int | None:
+    """A number of the pagination, or ``None``."""
+    meta = body.get("meta")
+    pagination = meta.get("pagination") if isinstance(meta, dict) else None
+    number = pagination.get(name) if isinstance(pagination, dict) else None
+    return number if isinstance(number, int) and not isinstance(number, bool) and number >= 0 else None
+
+
+def _refused(status: int, what: str) -> LifecycleError:
+    """A 3xx or 4xx. Tallyfy's own text is not repeated: it can quote names."""
+    if status == HTTPStatus.FORBIDDEN:
+        return Rejected(
+            Code.FORBIDDEN,
+            f"Tallyfy forbids {what} to this token (403). Permanent deletion needs an Admin, the rest a Standard one.",
+        )
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        reason = "Tallyfy answered 408, so the effect is unknown."
+        return Ambiguous(Code.UNCERTAIN, reason, outage=True, may_still_land=True)
+    return Rejected(Code.REFUSED, f"Tallyfy refused {what} with status {status}.")

@@ -1,0 +1,66 @@
+"""The one fake of Tallyfy: over HTTP and in process, following the facts that the project gathered about its API.
+
+`Simulator` is the fake itself, `SimulatorTransport` puts it behind a `requests` session, `SimulatorServer` and `serve`
+put it on a loopback port, `SimulatorClient` steers it from another process.
+"""
+
+from sandbox.simulator.client import SimulatorClient
+from sandbox.simulator.faults import Fault
+from sandbox.simulator.limit import Limit
+from sandbox.simulator.log import LoggedCall
+from sandbox.simulator.quirks import Quirks
+from sandbox.simulator.seed import (
+    DEFAULT_TOKEN,
+    LIGHT_TOKEN,
+    STANDARD_TOKEN,
+    DefaultIds,
+    Seed,
+    SeedActivity,
+    SeedAsset,
+    SeedMember,
+    SeedOrganization,
+    SeedRun,
+    SeedTag,
+    SeedTask,
+    SeedTemplate,
+    SeedThread,
+    crowd,
+    default_seed,
+    load_seed,
+    long_run,
+    make_id,
+)
+from sandbox.simulator.server import SimulatorServer, serve
+from sandbox.simulator.simulator import Simulator
+from sandbox.simulator.transport import SimulatorTransport
+
+__all__ = [
+    "DEFAULT_TOKEN",
+    "LIGHT_TOKEN",
+    "STANDARD_TOKEN",
+    "DefaultIds",
+    "Fault",
+    "Limit",
+    "LoggedCall",
+    "Quirks",
+    "Seed",
+    "SeedActivity",
+    "SeedAsset",
+    "SeedMember",
+    "SeedOrganization",
+    "SeedRun",
+    "SeedTag",
+    "SeedTask",
+    "SeedTemplate",
+    "SeedThread",
+    "Simulator",
+    "SimulatorClient",
+    "SimulatorServer",
+    "SimulatorTransport",
+    "crowd",
+    "default_seed",
+    "load_seed",
+    "long_run",
+    "make_id",
+    "serve",
+]

@@ -1,0 +1,109 @@
+"""The simulator on a loopback port."""
+
+import contextlib
+import ipaddress
+import socket
+import struct
+import threading
+from pathlib import Path
+from typing import Any, Final, Self, override
+
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+from sandbox.simulator.client import SimulatorClient
+from sandbox.simulator.seed import load_seed
+from sandbox.simulator.simulator import Simulator
+from sandbox.simulator.wsgi import WsgiApp
+
+LOOPBACK: Final = "127.0.0.1"
+
+
+class _Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    @override
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Stay quiet: the simulator has its own log."""
+
+    @override
+    def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:
+        """End the connection, marked so that closing it resets it: lingering for no time at all."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class _Server(ThreadedWSGIServer):
+    daemon_threads = True
+
+    @override
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection; one marked for reset without the polite goodbye that would go before."""
+        lingers, _ = struct.unpack("ii", request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
+        if lingers:
+            self.close_request(request)
+        else:
+            super().shutdown_request(request)
+
+
+class SimulatorServer:
+    """Serves a simulator over HTTP on a loopback address; port 0 takes a free one. Use it as a context manager."""
+
+    def __init__(self, simulator: Simulator | None = None, *, host: str = LOOPBACK, port: int = 0) -> None:
+        if not ipaddress.ip_address(host).is_loopback:
+            message = f"the simulator serves loopback addresses only, not {host}"
+            raise ValueError(message)
+        self.simulator = simulator or Simulator()
+        self._listener = socket.create_server((host, port), backlog=128)
+        self.host, self.port = host, self._listener.getsockname()[1]
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def base_url(self) -> str:
+        """The base URL of the API, as a client's settings want it."""
+        return f"http://{self.host}:{self.port}/api"
+
+    def client(self) -> SimulatorClient:
+        """A client of the admin interface."""
+        return SimulatorClient(self.base_url)
+
+    def start(self) -> Self:
+        """Start to serve, in a thread of its own."""
+        # Werkzeug takes a copy of the listener; binding by itself it would end the process when the port is taken.
+        self._server = _Server(self.host, self.port, WsgiApp(self.simulator), _Handler, fd=self._listener.fileno())
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving and free the port; further calls find nobody."""
+        if self._server and self._thread:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+        self._listener.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def serve(host: str = LOOPBACK, port: int = 0, seed_file: Path | None = None) -> None:
+    """Serve until interrupted; print what a client needs: base URL, organization and token."""
+    simulator = Simulator(load_seed(seed_file) if seed_file else None)
+    with SimulatorServer(simulator, host=host, port=port) as server:
+        print(describe(server), flush=True)  # noqa: T201 - this is a command, and this is what it says
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+def describe(server: SimulatorServer) -> str:
+    """Tell people what a client needs."""
+    lines = [f"base URL:     {server.base_url}", f"log:          {server.base_url}/_simulator/log"]
+    for organization in server.simulator.world.organizations.values():
+        lines.append(f"organization: {organization.id}  ({organization.name})")
+        lines += [f"token:        {member.token}  ({member.role})" for member in organization.members.values()]
+    return "\n".join(lines)

@@ -1,0 +1,185 @@
+"""The simulator: one world, its log, faults, limit and clock, behind one `handle`."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sandbox.simulator.admin import Admin
+from sandbox.simulator.api import Api, Reply
+from sandbox.simulator.faults import Fault, Faults, Strike
+from sandbox.simulator.limit import Limit, Meter
+from sandbox.simulator.log import CallLog, LoggedCall
+from sandbox.simulator.messages import Answer, Call, fingerprint, rate_limited
+from sandbox.simulator.quirks import Quirks
+from sandbox.simulator.seed import Seed, build, default_seed
+from sandbox.simulator.world import Organization, World
+
+ADMIN_PREFIX: Final = "/_simulator"
+
+
+class ConnectionReset(Exception):
+    """The caller's connection is to be reset instead of answered."""
+
+
+class CallerGaveUp(Exception):
+    """The caller's time-out passed during a wait."""
+
+
+def utc_now() -> datetime:
+    """The real clock."""
+    return datetime.now(UTC)
+
+
+class Simulator:
+    """A simulated Tallyfy. Thread-safe; waits happen outside the lock."""
+
+    def __init__(self, seed: Seed | None = None, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self.lock = threading.RLock()
+        self.seed = seed or default_seed()
+        self._clock = clock
+        self._admin = Admin(self)
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to the seed: state, quirks, limit, clock; the log and the faults are emptied."""
+        with self.lock:
+            self.shift = timedelta()
+            self.log = CallLog()
+            self.faults = Faults()
+            self._late: list[tuple[datetime, Call, Strike]] = []
+            self.load(self.seed)
+
+    def load(self, seed: Seed) -> None:
+        """Replace the state, the quirks and the limit by a seed's."""
+        with self.lock:
+            self._api = Api(build(seed, self.now()), seed.quirks)
+            self.set_limit(seed.limit)
+
+    def merge(self, seed: Seed) -> None:
+        """Add a seed's things to the state; those with a known id are replaced."""
+        with self.lock:
+            build(seed, self.now(), into=self.world)
+
+    @property
+    def world(self) -> World:
+        """The state; hold `lock` when other threads call."""
+        return self._api.world
+
+    @property
+    def organization(self) -> Organization:
+        """The only organization of the world."""
+        return self.world.only
+
+    @property
+    def quirks(self) -> Quirks:
+        """The choices in force."""
+        return self._api.quirks
+
+    @quirks.setter
+    def quirks(self, quirks: Quirks) -> None:
+        self._api.quirks = quirks
+
+    @property
+    def limit(self) -> Limit | None:
+        """The rate limit in force."""
+        return self._limit
+
+    def set_limit(self, limit: Limit | None) -> None:
+        """Set or lift the rate limit, with a fresh count."""
+        with self.lock:
+            self._limit = limit
+            self._meters: dict[str, Meter] = {}
+
+    def now(self) -> datetime:
+        """The simulator's time: the clock plus the shift."""
+        return self._clock() + self.shift
+
+    def advance(self, seconds: float) -> None:
+        """Shift the simulator's time."""
+        with self.lock:
+            self.shift += timedelta(seconds=seconds)
+
+    def add_fault(self, *faults: Fault) -> None:
+        """Arm faults."""
+        with self.lock:
+            for fault in faults:
+                self.faults.add(fault)
+
+    def effects(self, action: str | None = None, id: str | None = None) -> int:
+        """Count the calls that changed state."""
+        with self.lock:
+            return self.log.effects(action, id)
+
+    def handle(self, call: Call, wait: Callable[[float], None] = time.sleep) -> Answer:
+        """Answer one call. `wait` spends a delay, or raises CallerGaveUp when the caller would not wait that long.
+
+        A call whose caller gave up before it took effect takes effect all the same, once the clock passes the delay.
+        """
+        if call.route.startswith(ADMIN_PREFIX):
+            return self._admin.answer(call)
+        with self.lock:
+            self.settle(only_due=True)
+            strike = self.faults.take(call)
+        if strike.delay and strike.delay.when == "before":
+            try:
+                wait(strike.delay.seconds)
+            except CallerGaveUp:
+                with self.lock:
+                    self._late.append((self.now() + timedelta(seconds=strike.delay.seconds), call, strike))
+                raise
+        answer = self._act(call, strike)
+        if strike.delay and strike.delay.when == "after":
+            wait(strike.delay.seconds)
+        if answer is None:
+            raise ConnectionReset
+        return answer
+
+    def settle(self, *, only_due: bool = False) -> None:
+        """Let late calls take effect: all of them, or those whose time has come."""
+        with self.lock:
+            now = self.now()
+            due = [late for late in self._late if not only_due or late[0] <= now]
+            self._late = [late for late in self._late if late not in due]
+            for _, call, strike in sorted(due, key=lambda late: late[0]):
+                self._act(call, strike)
+
+    def _act(self, call: Call, strike: Strike) -> Answer | None:
+        """Carry a call out as far as its faults let it, and log it; None means a reset."""
+        with self.lock:
+            now = self.now()
+            fault = strike.other
+            answer: Answer | None
+            if fault and fault.when == "before":
+                reply = self._api.describe(call)
+                answer = fault.answer()
+            else:
+                reply = self._reply(call, now)
+                answer = fault.answer() if fault else reply.answer
+            self.log.calls.append(
+                LoggedCall(
+                    time=now,
+                    method=call.method,
+                    path=call.path,
+                    query=dict(call.query),
+                    status=answer.status if answer else None,
+                    acted=reply.acted,
+                    resource=reply.resource,
+                    id=reply.id,
+                    action=reply.action,
+                    token=fingerprint(call.token),
+                    fault=strike.name,
+                )
+            )
+            return answer
+
+    def _reply(self, call: Call, now: datetime) -> Reply:
+        if self._limit is not None:
+            known = self.world.member(call.token)
+            key = known[0].id if known else ""
+            retry_after = self._meters.setdefault(key, Meter(self._limit)).admit(now)
+            if retry_after is not None:
+                reply = self._api.describe(call)
+                return Reply(rate_limited(retry_after), reply.resource, reply.action, reply.id)
+        return self._api.reply(call, now)
