@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import settings
 
-from tests.builders import NOW, Clock
+from tests.harness.builders import NOW, Clock
 
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "tests")
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "TallyfyLifecycle")

@@ -21,7 +21,7 @@ from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.intent import Status
 from lifecycle.pacing.token_bucket import Rate
 from sandbox.simulator import Limit
-from tests.worlds import World
+from tests.harness.world import World
 
 CALL_SECONDS = 0.08
 ITEMS = 1000

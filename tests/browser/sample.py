@@ -11,7 +11,7 @@ from lifecycle.holds.rules import Holds
 from lifecycle.plans.plan_file import Closing, Entry, Heading, Plan, Writer
 from lifecycle.policy.evaluate import Mode, decide
 from lifecycle.policy.policy import Policy
-from tests.builders import NOW, ORG
+from tests.harness.builders import NOW, ORG
 
 POLICY = Policy.parse("""
 zone = "Europe/Berlin"

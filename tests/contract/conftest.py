@@ -10,7 +10,7 @@ from moto import mock_aws
 
 from lifecycle.aws.dynamodb import DynamoRows, MemoryRows, Rows
 from lifecycle.execution.ledger import Ledger, Terms
-from tests.builders import Clock
+from tests.harness.builders import Clock
 
 REGION = "eu-west-1"
 TABLE = "ledger"

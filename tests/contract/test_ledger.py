@@ -19,8 +19,8 @@ from lifecycle.domain.intent_ids import intent_id
 from lifecycle.domain.resources import Thing
 from lifecycle.execution.ledger import Claim, Ended, Hold, HoldKind, LeaseLost, Ledger
 from lifecycle.execution.state_machine import Busy, Conflict, as_old_as
-from tests.builders import ID_KEY, NOW, ORG, THING, Clock, command
 from tests.contract.conftest import TABLE, TERMS
+from tests.harness.builders import ID_KEY, NOW, ORG, THING, Clock, command
 
 DONE = End(Status.DONE, Code.ACTED, "The process is archived.")
 TOO_LONG = End(Status.DEAD_LETTERED, Code.WAITED_TOO_LONG, "It waited too long.")

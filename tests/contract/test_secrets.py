@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from lifecycle.aws.secrets import ManagedSecrets, MemorySecrets, Secrets, Unusable
 from lifecycle.domain.errors import Code, Retryable, TokenRefused
 from lifecycle.tallyfy.client import Tokens
-from tests.builders import NOW
+from tests.harness.builders import NOW
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

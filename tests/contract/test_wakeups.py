@@ -15,7 +15,7 @@ from lifecycle.domain.intent_ids import intent_id
 from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.wakeup_check import Waking
 from lifecycle.execution.wakeups import RememberedSchedules, Wakeups
-from tests.builders import ID_KEY, NOW, ORG, Clock, command
+from tests.harness.builders import ID_KEY, NOW, ORG, Clock, command
 
 HOUR = timedelta(hours=1)
 

@@ -26,7 +26,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from lifecycle.domain.capabilities import TABLE, Action, Capability, Resource, State
 from lifecycle.domain.commands import Command
 from sandbox.simulator import DEFAULT_TOKEN, Fault, LoggedCall, Quirks
-from tests.worlds import TIMEOUT, URL, VISIBILITY, Crash, Fuse, Harm, Process, WatchedTransport, When, World, is_open
+from tests.harness.fault_injection import URL, Crash, Fuse, Harm, WatchedTransport, When
+from tests.harness.world import TIMEOUT, VISIBILITY, Process, World, is_open
 
 type Side = Literal["ours", "powertools"]
 

@@ -11,8 +11,10 @@ from lifecycle.pacing.token_bucket import Rate
 from lifecycle.plans.executor import Part
 from lifecycle.policy.policy import Policy
 from sandbox.simulator import Fault
-from tests.builders import NOW, ORG
-from tests.worlds import ANY_WRITE, POLICY, Fuse, Night, World
+from tests.harness.builders import NOW, ORG
+from tests.harness.fault_injection import ANY_WRITE, Fuse
+from tests.harness.sweep_run import POLICY, Night
+from tests.harness.world import World
 
 fates = st.sampled_from(["done"] * 3 + ["touched", "held", "gone", "restored", "refused"])
 

@@ -13,8 +13,10 @@ from lifecycle.pacing.token_bucket import Rate
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
 from sandbox.simulator.world import Tag
-from tests.builders import NOW, ORG
-from tests.worlds import Night, Undertaker, World
+from tests.harness.builders import NOW, ORG
+from tests.harness.purge_run import Undertaker
+from tests.harness.sweep_run import Night
+from tests.harness.world import World
 
 KEEP = "7a" * 16
 POLICY = """

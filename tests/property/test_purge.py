@@ -15,8 +15,9 @@ from lifecycle.domain.errors import LifecycleError
 from lifecycle.domain.intent import Status
 from sandbox.simulator import Fault
 from sandbox.simulator.world import Run, Task, Thread
-from tests.builders import ORG
-from tests.worlds import ANY_STEP, Fuse, Press, Undertaker, operate
+from tests.harness.builders import ORG
+from tests.harness.fault_injection import ANY_STEP, Fuse
+from tests.harness.purge_run import Press, Undertaker, operate
 
 RUN = "a1" * 16
 ADA = "arn:aws:iam::123456789012:user/ada"

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifecycle.intake.signatures import Accepted, Refused, Signature, described, standard
-from tests.builders import NOW, SHARED, WHSEC, hmac_headers, request, standard_headers
+from tests.harness.builders import NOW, SHARED, WHSEC, hmac_headers, request, standard_headers
 
 AT = NOW.timestamp()
 PLAIN = Signature()

@@ -17,7 +17,7 @@ from functions.webhook import app as webhook
 from lifecycle.aws.api_gateway import MOST_BYTES
 from lifecycle.bootstrap.observability import signals
 from lifecycle.domain.intent_ids import intent_id
-from tests.builders import (
+from tests.harness.builders import (
     ID_KEY,
     ORG,
     THING,

@@ -20,8 +20,10 @@ from lifecycle.domain.errors import Code, Rejected, Retryable
 from lifecycle.domain.intent import DEAD, OPEN, Status
 from lifecycle.execution.state_machine import Order, order, place
 from sandbox.simulator import Fault, Quirks
-from tests.builders import ORG
-from tests.worlds import AWS_POINTS, LEASE, POINTS, TIMEOUT, World, operate
+from tests.harness.builders import ORG
+from tests.harness.fault_injection import AWS_POINTS, POINTS
+from tests.harness.purge_run import operate
+from tests.harness.world import LEASE, TIMEOUT, World
 
 THINGS: tuple[tuple[Resource, str], ...] = (
     (Resource.RUN, "a1" * 16),

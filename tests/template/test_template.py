@@ -39,7 +39,7 @@ from lifecycle.intake.sources import Sources
 from lifecycle.sweep.digest import Digest
 from lifecycle.sweep.service import Errand
 from lifecycle.tallyfy.export_reader import MOST_FILE_BYTES
-from tests.builders import wanted
+from tests.harness.builders import wanted
 from tests.template.support import FUNCTIONS, ORGANIZATION, ROOT, Json, Template, load, many, target
 
 SOURCE_QUEUES = {f"{name}Queue": f"{name}DeadLetterQueue" for name in ("Events", "Sweeps", "Commands", "Bulk", "Purge")}

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.unit.cli.desk import Desk
+from tests.unit.cli.harness import Desk
 
 
 @pytest.fixture

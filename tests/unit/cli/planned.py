@@ -6,9 +6,10 @@ from lifecycle.plans.plan_file import Plan
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
 from sandbox.simulator import DEFAULT_TOKEN, Seed, SeedMember, SeedOrganization, SeedRun, SeedTag
-from tests.builders import ORG
-from tests.unit.cli.desk import Desk
-from tests.worlds import Night, World
+from tests.harness.builders import ORG
+from tests.harness.sweep_run import Night
+from tests.harness.world import World
+from tests.unit.cli.harness import Desk
 
 RULE = """
 zone = "UTC"

@@ -14,10 +14,10 @@ from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
 from lifecycle.sweep.service import Errand, Kind
 from sandbox.simulator import SeedTag
-from tests.builders import bodies
-from tests.unit.cli.desk import OPERATOR, ORG, Desk
+from tests.harness.builders import bodies
+from tests.harness.sweep_run import Night
+from tests.unit.cli.harness import OPERATOR, ORG, Desk
 from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs
-from tests.worlds import Night
 
 TAGS = [SeedTag(id=f"c{number:031x}", title=f"left over {number}") for number in range(2)]
 

@@ -20,9 +20,10 @@ from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.clock import millis
 from lifecycle.domain.intent import IntentRow, Status
 from sandbox.simulator import SeedRun, SeedTag, SeedTask
-from tests.unit.cli.desk import ARNS, OPERATOR, ORG, PEOPLE, REGION, Desk, caller_of
+from tests.harness.sweep_run import Night
+from tests.harness.world import World
+from tests.unit.cli.harness import ARNS, OPERATOR, ORG, PEOPLE, REGION, Desk, caller_of
 from tests.unit.cli.planned import LASTING, RULE, at_night, organization
-from tests.worlds import Night, World
 
 THING = "5e" * 16
 TITLE = "Onboarding of Acme [bold]Ltd[/]"

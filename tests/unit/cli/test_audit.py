@@ -15,8 +15,8 @@ from lifecycle.aws.s3 import MemoryObjects
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.clock import millis
 from sandbox.simulator import make_id
-from tests.builders import NOW, command
-from tests.unit.cli.desk import ARNS, OPERATOR, ORG, Desk
+from tests.harness.builders import NOW, command
+from tests.unit.cli.harness import ARNS, OPERATOR, ORG, Desk
 from tests.unit.cli.planned import at_night, organization, runs
 
 HOUR = timedelta(hours=1)

@@ -19,8 +19,9 @@ from lifecycle.execution.ledger import Ledger, Terms
 from lifecycle.policy.evaluate import Mode
 from sandbox.build import ROOT, LocalStackError
 from sandbox.simulator import default_seed
-from tests.builders import NOW, ORG, Clock, command
-from tests.worlds import Night, World
+from tests.harness.builders import NOW, ORG, Clock, command
+from tests.harness.sweep_run import Night
+from tests.harness.world import World
 
 REGION = "eu-west-1"
 OTHER = "b" * 32

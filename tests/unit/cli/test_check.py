@@ -16,7 +16,7 @@ from lifecycle.intake.sources import Sources
 from lifecycle.policy.policy import Policy
 from sandbox.simulator import LIGHT_TOKEN, STANDARD_TOKEN, Fault, SeedOrganization
 from sandbox.simulator.seed import Seed
-from tests.unit.cli.desk import ARNS, ORG, Desk
+from tests.unit.cli.harness import ARNS, ORG, Desk
 
 
 def test_all_is_well(desk: Desk) -> None:

@@ -15,8 +15,8 @@ from lifecycle.domain.errors import Code, Retryable
 from lifecycle.domain.failures import SET_ASIDE_BY_AWS
 from lifecycle.domain.intent import Status
 from lifecycle.domain.intent_ids import intent_id
-from tests.builders import ID_KEY, NOW, Clock, bodies, command
-from tests.unit.cli.desk import Desk, sent
+from tests.harness.builders import ID_KEY, NOW, Clock, bodies, command
+from tests.unit.cli.harness import Desk, sent
 
 FIRST = command()
 SECOND = command(id="6f" * 16, intent_id=intent_id(ID_KEY, "operator", "delivery-2"))

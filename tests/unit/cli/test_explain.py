@@ -11,9 +11,9 @@ from lifecycle.execution.ledger import Claim
 from lifecycle.policy.evaluate import Mode
 from sandbox.simulator import DEFAULT_TOKEN, SeedRun, SeedTag
 from sandbox.simulator.world import Task, Template
-from tests.unit.cli.desk import ORG, TALLYFY_URL, Desk
+from tests.harness.sweep_run import Night
+from tests.unit.cli.harness import ORG, TALLYFY_URL, Desk
 from tests.unit.cli.planned import RULE, at_night, organization, runs
-from tests.worlds import Night
 
 POLICY = (
     RULE.replace('zone = "UTC"', 'zone = "UTC"\nhold_tags = ["keep"]')

@@ -8,8 +8,8 @@ import pytest
 from lifecycle.deletion.exporter import verify
 from lifecycle.deletion.manifest import NOT_AN_UNDO, Manifest
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Fault, Quirks, make_id
-from tests.builders import NOW
-from tests.unit.cli.desk import OPERATOR, ORG, TALLYFY_URL, Desk
+from tests.harness.builders import NOW
+from tests.unit.cli.harness import OPERATOR, ORG, TALLYFY_URL, Desk
 
 ids = DefaultIds
 STAMP = "20260601T120000Z"

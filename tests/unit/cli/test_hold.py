@@ -17,9 +17,9 @@ from sandbox.simulator import (
     SeedTemplate,
     make_id,
 )
-from tests.builders import NOW
 from tests.contract.conftest import TERMS
-from tests.unit.cli.desk import OPERATOR, ORG, Desk
+from tests.harness.builders import NOW
+from tests.unit.cli.harness import OPERATOR, ORG, Desk
 
 THING, ARCHIVED, NOWHERE = make_id("thing"), make_id("archived"), make_id("nowhere")
 OTHER_ORG = "0b" * 16

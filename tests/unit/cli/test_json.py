@@ -13,8 +13,8 @@ import typer.main
 from cli.main import app
 from lifecycle.domain.capabilities import Resource
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds
-from tests.builders import CONFIG
-from tests.unit.cli.desk import ORG, TALLYFY_URL, Desk
+from tests.harness.builders import CONFIG
+from tests.unit.cli.harness import ORG, TALLYFY_URL, Desk
 from tests.unit.cli.planned import at_night, night, organization, runs
 
 _READERS = {"list", "show", "status", "check", "diff", "try", "plan", "report", "explain", "approvals"}

@@ -28,7 +28,7 @@ from sandbox.demo import STEPS, Step
 from sandbox.mailbox import REPLIES, ListeningSimulator
 from sandbox.simulator import DefaultIds, SimulatorServer
 from sandbox.stack import HOST, StackState, free_port, person_arn
-from tests.builders import CONFIG, EVENTS, NOW, WHSEC
+from tests.harness.builders import CONFIG, EVENTS, NOW, WHSEC
 
 STATE = StackState(
     pid=2**22 + 1,

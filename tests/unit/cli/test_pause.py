@@ -6,8 +6,8 @@ from botocore.exceptions import NoCredentialsError
 
 from lifecycle.aws.dynamodb import Rows
 from lifecycle.pacing.rate_limiter import Admission
-from tests.builders import command
-from tests.unit.cli.desk import API_URL, ORG, Desk
+from tests.harness.builders import command
+from tests.unit.cli.harness import API_URL, ORG, Desk
 from tests.unit.cli.planned import at_night, organization, runs
 
 

@@ -18,7 +18,7 @@ from lifecycle.policy.policy import Policy
 from lifecycle.tallyfy.client import HttpTallyfy, Json
 from sandbox.simulator import DEFAULT_TOKEN, Fault, SeedMember, SeedOrganization, SeedTag
 from sandbox.simulator.seed import Seed
-from tests.unit.cli.desk import ORG, TALLYFY_URL, Desk
+from tests.unit.cli.harness import ORG, TALLYFY_URL, Desk
 from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs
 
 TOKEN = {"LIFECYCLE_TALLYFY_TOKEN": DEFAULT_TOKEN}

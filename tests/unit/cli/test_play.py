@@ -11,8 +11,8 @@ from lifecycle.domain.intent import Status
 from lifecycle.tallyfy.client import pooled_session
 from sandbox.running import SEED, SLACK_RUN
 from sandbox.simulator import default_seed
-from tests.builders import EVENTS, ORG
-from tests.unit.cli.desk import Desk, sent
+from tests.harness.builders import EVENTS, ORG
+from tests.unit.cli.harness import Desk, sent
 
 TWO = f"""
 [sources.one]

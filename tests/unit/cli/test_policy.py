@@ -14,8 +14,8 @@ from lifecycle.plans.plan_file import Closing, Entry, Heading, Writer
 from lifecycle.policy.evaluate import Decision, Mode, decide
 from lifecycle.policy.policy import Policy
 from sandbox.simulator import SeedRun, SeedTag
-from tests.builders import NOW, ORG
-from tests.unit.cli.desk import Desk
+from tests.harness.builders import NOW, ORG
+from tests.unit.cli.harness import Desk
 from tests.unit.cli.planned import LASTING, RULE, night, organization
 
 KEEPING = """

@@ -5,7 +5,7 @@ import pytest
 
 from lifecycle.aws.dynamodb import Change, Key
 from lifecycle.plans.builder import key_of
-from tests.unit.cli.desk import ORG, Desk
+from tests.unit.cli.harness import ORG, Desk
 from tests.unit.cli.planned import night, organization, runs
 
 

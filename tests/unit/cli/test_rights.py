@@ -22,13 +22,13 @@ from lifecycle.aws.sqs import SqsQueue
 from lifecycle.domain.clock import millis
 from lifecycle.tallyfy.client import pooled_session
 from sandbox.simulator import SimulatorTransport
-from tests.builders import ORG, Clock, command
-from tests.contract.test_approvals import request
+from tests.contract.test_approvals_store import request
+from tests.harness.builders import ORG, Clock, command
+from tests.harness.sweep_run import Night
 from tests.template.support import ROOT, Json, Template, load, many, target
-from tests.unit.cli.desk import Desk
+from tests.unit.cli.harness import Desk
 from tests.unit.cli.planned import at_night, organization, runs
 from tests.unit.cli.test_aws import REGION, TEMPLATE
-from tests.worlds import Night
 
 QUEUES = [
     f"{name}{kind}Queue" for name in ("Commands", "Purge", "Bulk", "Events", "Sweeps") for kind in ("", "DeadLetter")

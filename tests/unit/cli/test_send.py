@@ -11,7 +11,7 @@ from lifecycle.domain.intent import Status
 from lifecycle.intake.signatures import Accepted, described
 from lifecycle.intake.sources import Sources
 from lifecycle.tallyfy.client import pooled_session
-from tests.unit.cli.desk import ORG, SHARED, WHSEC, Desk, sent
+from tests.unit.cli.harness import ORG, SHARED, WHSEC, Desk, sent
 
 RUN = "1b" * 16
 ARCHIVE = ("send", "process", "archive", RUN, "--org", ORG)

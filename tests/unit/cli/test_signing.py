@@ -12,7 +12,7 @@ from lifecycle.aws.api_gateway import Request
 from lifecycle.chat.slack.requests import SIGNATURE as SLACK
 from lifecycle.intake.signatures import Scheme, Signature
 from lifecycle.intake.sources import Source, Sources
-from tests.builders import (
+from tests.harness.builders import (
     CONFIG,
     NOW,
     SHARED,

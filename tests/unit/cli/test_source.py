@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import EVENTS, ORG, SHARED, THING, WHSEC, hub_headers, hubspot_headers, standard_headers
-from tests.unit.cli.desk import Desk
+from tests.harness.builders import EVENTS, ORG, SHARED, THING, WHSEC, hub_headers, hubspot_headers, standard_headers
+from tests.unit.cli.harness import Desk
 
 SAMPLES = [
     ("hubspot", "hubspot-deal-won.json", ()),

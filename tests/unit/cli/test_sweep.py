@@ -5,11 +5,11 @@ from lifecycle.plans.plan_file import Plan
 from lifecycle.policy.evaluate import Mode
 from lifecycle.sweep.service import Errand
 from sandbox.simulator import DefaultIds, Fault
-from tests.builders import CONFIG, PREFIX, bodies
-from tests.unit.cli.desk import ORG, Desk
+from tests.harness.builders import CONFIG, PREFIX, bodies
+from tests.harness.sweep_run import Night
+from tests.unit.cli.harness import ORG, Desk
 from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs
 from tests.unit.cli.test_apply import TAGS
-from tests.worlds import Night
 
 SWEEP = "2026-06-01T04:10:00Z"
 DECLARED = (CONFIG / "policy.toml").read_text()

@@ -13,10 +13,11 @@ from lifecycle.plans.plan_file import Plan
 from lifecycle.policy.evaluate import Mode
 from lifecycle.sweep.service import Errand, Kind
 from sandbox.simulator import SeedRun, SeedTag, SeedTask
-from tests.builders import bodies
-from tests.unit.cli.desk import OPERATOR, ORG, Desk, caller_of
+from tests.harness.builders import bodies
+from tests.harness.sweep_run import Night
+from tests.harness.world import World
+from tests.unit.cli.harness import OPERATOR, ORG, Desk, caller_of
 from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs
-from tests.worlds import Night, World
 
 THING = "5e" * 16
 

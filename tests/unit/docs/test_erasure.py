@@ -17,9 +17,9 @@ from lifecycle.aws.s3 import MemoryObjects
 from lifecycle.deletion.manifest import Manifest
 from lifecycle.domain.capabilities import Resource, State
 from sandbox.simulator import SeedRun, SeedTask
-from tests.unit.cli.desk import ORG, Desk
+from tests.harness.world import World
+from tests.unit.cli.harness import ORG, Desk
 from tests.unit.cli.planned import organization
-from tests.worlds import World
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "erasure.md").read_text(encoding="utf-8")
 BLOCKS = [line.strip() for line in DOCUMENT.splitlines() if re.match(r" {4,}(lifecycle|aws) ", line)]

@@ -21,7 +21,7 @@ from lifecycle.domain.intent import End, Status
 from lifecycle.domain.intent_ids import intent_id
 from lifecycle.execution.ledger import Claim
 from sandbox.build import ROOT
-from tests.builders import EVENTS, ID_KEY, NOW, ORG, THING, ChatRoom, command, wanted, with_approvals
+from tests.harness.builders import EVENTS, ID_KEY, NOW, ORG, THING, ChatRoom, command, wanted, with_approvals
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.FILE.read_text(encoding="utf-8"))
 INTENT = "int_" + "0f" * 24

@@ -1,0 +1,347 @@
+"""The audit trail over memory and over DynamoDB: no end, hold or pause without its record, and none recorded twice."""
+
+import threading
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from itertools import batched
+
+import pytest
+
+from lifecycle.audit.chain import Head, Record, What, hour_of, verify
+from lifecycle.audit.sealer import Sealer
+from lifecycle.audit.store import KEEP, Trail, entry
+from lifecycle.aws.dynamodb import Change, Contention, Key, Row, Rows
+from lifecycle.aws.metrics import MemorySignals
+from lifecycle.aws.s3 import MemoryObjects
+from lifecycle.domain.capabilities import Resource
+from lifecycle.domain.clock import millis
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Throttled
+from lifecycle.domain.intent import End, Status
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.ledger import Claim, Ended, LeaseLost, Ledger
+from lifecycle.pacing.rate_limiter import Pacing
+from lifecycle.pacing.token_bucket import Rate
+from tests.contract.conftest import TERMS
+from tests.harness.builders import ID_KEY, NOW, ORG, THING, Clock, command
+
+DONE = End(Status.DONE, Code.ACTED, "The process is archived.", '{"deleted_references": [1]}')
+REJECTED = End(Status.REJECTED, Code.HELD, "It is on hold.")
+TOO_LONG = End(Status.DEAD_LETTERED, Code.WAITED_TOO_LONG, "It waited too long.")
+
+
+@pytest.fixture
+def trail(rows: Rows) -> Trail:
+    return Trail(rows)
+
+
+def records(trail: Trail, hour: str = hour_of(NOW)) -> list[Record]:
+    found = [Record.parse(line) for line in sorted(trail.lines(hour))]
+    return [record for record in found if record is not None]
+
+
+def claimed(ledger: Ledger, doing: Command, redrive: int = 0) -> Claim:
+    claim = ledger.claim(doing, redrive=redrive)
+    assert isinstance(claim, Claim), claim
+    return claim
+
+
+def settled(ledger: Ledger, end: Ended) -> None:
+    for debt in end.intent.owed:
+        end = ledger.settle(end, debt)
+
+
+def another(delivery: str, **changes: object) -> Command:
+    return command(intent_id=intent_id(ID_KEY, "operator", delivery), **changes)
+
+
+# --- ends -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_end_under_a_claim_is_recorded_with_who_what_why_and_how(ledger: Ledger, trail: Trail) -> None:
+    claim = claimed(ledger, command())
+    assert records(trail) == []  # A beginning is none.
+    ended = ledger.conclude(claim, DONE).intent
+    [record] = records(trail)
+    assert (record.at, record.what, record.intent_id) == (ended.concluded_at, "intent.concluded", ended.intent_id)
+    assert (record.org_id, record.resource, record.id, record.action) == (ORG, "run", THING, "archive")
+    assert (record.by, record.source, record.why) == ("Ada", "operator", "The customer left.")
+    assert (record.status, record.code, record.reason) == ("done", "acted", DONE.reason)
+    assert len(record.evidence) == len(record.asked) == 64
+
+
+def test_each_way_to_an_end_is_recorded_once(ledger: Ledger, trail: Trail, clock: Clock) -> None:
+    settled(ledger, ledger.conclude(claimed(ledger, another("undo", action="restore")), DONE))
+    assert isinstance(ledger.claim(another("old", issued_at=(NOW - timedelta(seconds=9)).isoformat())), Ended)
+    late = another("late", id="6f" * 16, not_after=(NOW - timedelta(seconds=1)).isoformat())
+    assert isinstance(ledger.claim(late), Ended)
+    assert ledger.give_up(another("given up", id="7f" * 16), TOO_LONG) is not None
+    assert sorted(record.status for record in records(trail)) == ["dead_lettered", "done", "expired", "superseded"]
+    assert {record.intent_id for record in records(trail)} == {
+        intent_id(ID_KEY, "operator", delivery) for delivery in ("undo", "old", "late", "given up")
+    }
+
+
+def test_copies_failures_and_paid_debts_are_no_ends(ledger: Ledger, trail: Trail) -> None:
+    ledger.release(claimed(ledger, command()), Code.UNAVAILABLE, "503", counted=True)
+    ledger.fail(command(), Code.UNAVAILABLE, "503")
+    settled(ledger, ledger.conclude(claimed(ledger, command()), REJECTED))
+    assert isinstance(ledger.claim(command()), Ended)
+    assert ledger.give_up(command(), TOO_LONG) is None
+    assert len(records(trail)) == 1
+
+
+def test_what_was_sent_again_ends_again_even_within_the_same_millisecond(ledger: Ledger, trail: Trail) -> None:
+    settled(ledger, ledger.conclude(claimed(ledger, command()), REJECTED))
+    settled(ledger, ledger.conclude(claimed(ledger, command(), redrive=1), REJECTED))
+    assert ledger.give_up(command(), TOO_LONG, redrive=2) is not None
+    assert sorted((record.redrive, record.status) for record in records(trail)) == [
+        (0, "rejected"),
+        (1, "rejected"),
+        (2, "dead_lettered"),
+    ]
+
+
+def test_who_lost_the_lease_records_nothing(ledger: Ledger, trail: Trail, clock: Clock) -> None:
+    first = claimed(ledger, command())
+    clock.advance(timedelta(seconds=90))
+    second = claimed(ledger, command())
+    with pytest.raises(LeaseLost):
+        ledger.conclude(first, REJECTED)
+    assert records(trail) == []
+    ledger.conclude(second, DONE)
+    assert [record.status for record in records(trail)] == ["done"]
+
+
+def test_of_many_that_give_up_at_once_one_is_recorded(ledger: Ledger, trail: Trail) -> None:
+    start = threading.Barrier(8)
+
+    def give_up() -> None:
+        start.wait()
+        ledger.give_up(command(), TOO_LONG)
+
+    threads = [threading.Thread(target=give_up) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(records(trail)) == 1
+
+
+@dataclass
+class Heard:
+    """Rows that remember what was written together."""
+
+    rows: Rows
+    writes: list[list[str]] = field(default_factory=list)
+
+    def read(self, *keys: Key) -> list[Row | None]:
+        return self.rows.read(*keys)
+
+    def write(self, *changes: Change) -> None:
+        self.rows.write(*changes)
+        self.writes.append([change.key.pk.split("#")[0] for change in changes])
+
+    def insert(self, change: Change) -> Row | None:
+        self.writes.append([change.key.pk.split("#")[0]])
+        return self.rows.insert(change)
+
+    def partition(self, pk: str) -> dict[str, Row]:
+        return self.rows.partition(pk)
+
+
+def units(writes: list[list[str]]) -> int:
+    """Write units of DynamoDB for rows of up to 1 KB: one each, two each in a transaction."""
+    return sum(len(rows) * (1 if len(rows) == 1 else 2) for rows in writes)
+
+
+def test_a_command_costs_ten_write_units_and_a_restore_one_more(rows: Rows, clock: Clock) -> None:
+    heard = Heard(rows)
+    ledger = Ledger(heard, TERMS, clock)
+    ledger.accept(command())
+    settled(ledger, ledger.conclude(ledger.mark(claimed(ledger, command())), DONE))
+    assert heard.writes == [["intent"], ["resource"], ["intent"], ["intent", "resource", "audit"], ["intent"]]
+    assert units(heard.writes) == 10
+    heard.writes.clear()
+    ledger.accept(command(action="restore", intent_id=another("restore").intent_id))
+    assert heard.writes == [["intent"], ["word"]]
+    heard.writes.clear()
+    ended = ledger.give_up(another("given up"), TOO_LONG)
+    assert ended is not None
+    settled(ledger, ended)
+    assert heard.writes == [["intent", "audit"], ["intent"], ["intent"]]
+
+
+@dataclass
+class Refusing:
+    """Rows that take no record."""
+
+    rows: Rows
+
+    def read(self, *keys: Key) -> list[Row | None]:
+        return self.rows.read(*keys)
+
+    def write(self, *changes: Change) -> None:
+        if any(change.key.pk.startswith("audit#") for change in changes):
+            raise Contention
+        self.rows.write(*changes)
+
+    def insert(self, change: Change) -> Row | None:
+        return self.rows.insert(change)
+
+    def partition(self, pk: str) -> dict[str, Row]:
+        return self.rows.partition(pk)
+
+
+def test_nothing_ends_without_its_record(rows: Rows, clock: Clock) -> None:
+    ledger = Ledger(Refusing(rows), TERMS, clock)
+    with pytest.raises(LeaseLost):
+        ledger.conclude(ledger.mark(claimed(ledger, command())), DONE)
+    found = ledger.find(command().intent_id)
+    assert found is not None
+    assert found.status is Status.IN_PROGRESS
+    assert ledger.give_up(another("given up"), TOO_LONG) is None
+    assert ledger.find(another("given up").intent_id) is None
+    with pytest.raises(Throttled):
+        ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
+    with pytest.raises(Throttled):
+        Pacing(Refusing(rows), Rate(60, 1), clock).pause(ORG, "Ada")
+    assert ledger.holds(ORG) == {}
+    assert Pacing(rows, Rate(60, 1), clock).paused_by(ORG) == ""
+
+
+# --- holds and pauses -----------------------------------------------------------------------------------------------
+
+
+def test_a_hold_is_recorded_when_it_is_set_renewed_and_lifted(ledger: Ledger, trail: Trail, clock: Clock) -> None:
+    ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
+    clock.advance(timedelta(seconds=1))
+    ledger.hold(ORG, "owner", "4711", reason="a lawsuit", by="Grace")
+    clock.advance(timedelta(seconds=1))
+    assert ledger.lift(ORG, Resource.RUN, THING, by="Grace")
+    assert not ledger.lift(ORG, Resource.RUN, THING, by="Grace")
+    assert [(r.what, r.resource, r.id, r.by, r.reason) for r in records(trail)] == [
+        ("hold.set", "run", THING, "Ada", "an audit"),
+        ("hold.set", "owner", "4711", "Grace", "a lawsuit"),
+        ("hold.lifted", "run", THING, "Grace", ""),
+    ]
+    assert {record.org_id for record in records(trail)} == {ORG}
+
+
+def test_holds_set_and_lifted_within_one_millisecond_are_all_recorded(ledger: Ledger, trail: Trail) -> None:
+    for _ in range(12):
+        ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
+        ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
+        assert ledger.lift(ORG, Resource.RUN, THING, by="Ada")
+    assert sorted(record.what for record in records(trail)) == ["hold.lifted"] * 12 + ["hold.set"] * 24
+    assert ledger.holds(ORG) == {}
+
+
+def test_a_pause_and_its_end_are_recorded_and_what_changes_nothing_is_not(
+    rows: Rows, trail: Trail, clock: Clock
+) -> None:
+    pacing = Pacing(rows, Rate(60, 1), clock)
+    pacing.resume(ORG, caller="arn:ada")
+    pacing.pause(ORG, "ada (a wrong rule)", caller="arn:ada")
+    pacing.pause(ORG, "ada (a wrong rule)", caller="arn:ada")
+    clock.advance(timedelta(seconds=1))
+    pacing.reserve(ORG, 3)
+    pacing.resume(ORG, caller="arn:grace")
+    pacing.resume(ORG, caller="arn:grace")
+    assert [(r.what, r.org_id, r.by, r.reason) for r in records(trail)] == [
+        ("pause.set", ORG, "arn:ada", "ada (a wrong rule)"),
+        ("pause.ended", ORG, "arn:grace", ""),
+    ]
+
+
+def test_pauses_within_one_millisecond_are_all_recorded(rows: Rows, trail: Trail, clock: Clock) -> None:
+    pacing = Pacing(rows, Rate(60, 1), clock)
+    for _ in range(20):
+        pacing.pause(ORG, "Ada")
+        pacing.resume(ORG)
+    assert len(records(trail)) == 40
+
+
+# --- the trail ------------------------------------------------------------------------------------------------------
+
+
+def made(at: int = millis(NOW), **changes: object) -> Record:
+    return Record.model_validate({"at": at, "what": What.PLAN_MADE, "org_id": ORG, "by": "Ada", **changes})
+
+
+def test_a_record_by_itself_is_written_once_however_often_it_is_tried(trail: Trail) -> None:
+    for _ in range(3):
+        trail.record(made())
+    trail.record(made(plan="a" * 64))
+    assert sorted(record.plan for record in records(trail)) == ["", "a" * 64]
+
+
+def test_a_record_that_cannot_be_written_now_is_told(rows: Rows) -> None:
+    with pytest.raises(Throttled):
+        Trail(Refusing(rows)).record(made())
+
+
+def test_a_record_stands_in_the_partition_of_its_hour(trail: Trail) -> None:
+    last, first = millis(NOW) - 1, millis(NOW)
+    trail.record(made(last))
+    trail.record(made(first))
+    assert [record.at for record in records(trail)] == [first]
+    assert [record.at for record in records(trail, hour_of(NOW - timedelta(hours=1)))] == [last]
+
+
+def test_rows_leave_thirty_days_after(clock: Clock) -> None:
+    change = entry(made())
+    assert change.expires_at == int((NOW + KEEP).timestamp())
+    assert change.key.sk.startswith(f"{millis(NOW)}#")
+    assert change.key.sk.endswith("#plan.made")
+    assert change.key.pk == f"audit#{hour_of(NOW)}"
+
+
+def test_a_key_is_never_too_long_for_dynamodb(trail: Trail) -> None:
+    names = [name for name in Record.model_fields if name not in {"at", "redrive"}]
+    trail.record(Record.model_validate({"at": millis(NOW), **dict.fromkeys(names, "é" * 1000)}))
+    assert len(records(trail)) == 1
+
+
+def test_the_head_moves_for_whoever_saw_it(trail: Trail) -> None:
+    assert trail.head() == (None, 0)
+    first = Head(segment=1, sha256="a" * 64, hour="2026-06-01T10", through="2026-06-01T11", lease_until=5)
+    assert trail.move(first, 0) == 1
+    assert trail.head() == (first, 1)
+    with pytest.raises(Contention):
+        trail.move(replace(first, segment=2), 0)
+    trail.move(replace(first, segment=2), 1)
+    assert trail.head() == (replace(first, segment=2), 2)
+
+
+def test_a_head_of_a_later_release_is_read(trail: Trail, rows: Rows) -> None:
+    trail.move(Head(segment=1), 0)
+    [row] = rows.read(Key("audit#head", "head"))
+    assert row is not None
+    rows.write(Change(Key("audit#head", "head"), {**row.values, "colour": "red"}, 1))
+    assert trail.head() == (Head(segment=1), 2)
+
+
+def test_what_was_done_in_an_hour_is_sealed_whole(ledger: Ledger, rows: Rows, trail: Trail, clock: Clock) -> None:
+    trail.move(Head(through=hour_of(NOW - timedelta(hours=2))), 0)
+    for number in range(30):
+        settled(ledger, ledger.conclude(claimed(ledger, another(f"d{number}", id=f"{number:032x}")), DONE))
+        clock.advance(timedelta(minutes=7))
+    ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
+    clock.advance(timedelta(hours=2))
+    objects = MemoryObjects()
+    sealer = Sealer(trail=trail, objects=objects, signals=MemorySignals(), clock=clock, time_left=lambda: 900.0)
+    assert sealer.seal()
+    bodies = [objects.bodies[key] for key in objects.keys("audit/")]
+    head, _ = trail.head()
+    assert head is not None
+    assert verify(bodies, head) == ()
+    assert head.segment == len(bodies) == 4
+    assert sum(body.count(b"\n") - 1 for body in bodies) == 31
+
+
+def test_more_records_than_dynamodb_answers_at_once_are_all_read(rows: Rows, trail: Trail) -> None:
+    many = [made(millis(NOW) + number, reason="é" * 500, why="é" * 500) for number in range(250)]
+    for some in batched(many, 50, strict=True):
+        rows.write(*(entry(record) for record in some))
+    assert records(trail) == many

@@ -1,0 +1,119 @@
+"""The shared pace over memory and over DynamoDB: however many ask, one rate is kept."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from lifecycle.aws.dynamodb import Change, Key, Rows
+from lifecycle.domain.errors import Throttled
+from lifecycle.pacing.rate_limiter import Admission, Pacing
+from lifecycle.pacing.token_bucket import Rate
+from tests.harness.builders import ORG, Clock
+
+RATE = Rate(per_minute=60, burst=10)
+
+
+@pytest.fixture
+def workers(rows: Rows, clock: Clock) -> tuple[Pacing, Pacing]:
+    """Two workers with nothing in common but the rows."""
+    return Pacing(rows, RATE, clock), Pacing(rows, RATE, clock)
+
+
+def test_a_full_bucket_gives_its_burst_and_then_says_when_to_come_back(workers: tuple[Pacing, Pacing]) -> None:
+    one, other = workers
+    assert one.reserve(ORG, 4) == Admission(4, 0.0, "")
+    assert other.reserve(ORG, 10) == Admission(6, 1.0, "")
+    # The four that got none stand in line already.
+    assert one.reserve(ORG, 1) == Admission(0, 5.0, "")
+
+
+def test_two_workers_never_get_more_than_the_rate_allows_one(workers: tuple[Pacing, Pacing], clock: Clock) -> None:
+    given = 0
+    for second in range(120):
+        given += sum(worker.reserve(ORG, 3).calls for worker in workers)
+        assert given <= RATE.burst + second
+        clock.advance(timedelta(seconds=1))
+    assert given == RATE.burst + 119
+
+
+def test_another_organization_has_a_pace_of_its_own(workers: tuple[Pacing, Pacing]) -> None:
+    one, other = workers
+    one.reserve(ORG, 10)
+    assert other.reserve("0b" * 16, 10).calls == 10
+
+
+def test_what_was_not_needed_is_there_for_the_other(workers: tuple[Pacing, Pacing]) -> None:
+    one, other = workers
+    one.reserve(ORG, 10)
+    one.give_back(ORG, 7)
+    one.give_back(ORG, 0)
+    assert other.reserve(ORG, 10).calls == 7
+
+
+def test_what_was_given_back_late_makes_no_bigger_burst(workers: tuple[Pacing, Pacing], clock: Clock) -> None:
+    one, other = workers
+    one.reserve(ORG, 10)
+    clock.advance(timedelta(hours=1))
+    one.give_back(ORG, 10)
+    assert other.reserve(ORG, 99).calls == RATE.burst
+
+
+def test_a_call_beyond_what_was_reserved_is_paid_by_whoever_comes_next(workers: tuple[Pacing, Pacing]) -> None:
+    one, other = workers
+    one.reserve(ORG, 10)
+    one.overdraw(ORG)
+    one.overdraw(ORG, 2)
+    assert other.reserve(ORG, 1) == Admission(0, 4.0, "")
+
+
+def test_a_block_holds_up_everybody_and_then_lets_one_call_through(
+    workers: tuple[Pacing, Pacing], clock: Clock
+) -> None:
+    one, other = workers
+    one.block(ORG, 30)
+    assert other.reserve(ORG, 5) == Admission(0, 30.0, "")
+    one.block(ORG, 10)  # the longer one stands
+    clock.advance(timedelta(seconds=29))
+    waiting = other.reserve(ORG, 5)
+    assert waiting.calls == 0
+    assert waiting.wait >= 1.0
+    clock.advance(timedelta(seconds=1))
+    assert other.reserve(ORG, 5).calls == 1
+    assert one.reserve(ORG, 5).calls == 0
+
+
+def test_a_pause_names_who_paused_until_it_is_ended(workers: tuple[Pacing, Pacing]) -> None:
+    one, other = workers
+    one.pause(ORG, by="Ada")
+    assert other.reserve(ORG, 1).paused_by == "Ada"
+    one.block(ORG, 5)
+    assert other.reserve(ORG, 1).paused_by == "Ada"
+    other.resume(ORG)
+    assert one.reserve(ORG, 1).paused_by == ""
+
+
+def test_attributes_of_a_newer_release_are_ignored(workers: tuple[Pacing, Pacing], rows: Rows) -> None:
+    rows.write(Change(Key(f"pace#{ORG}", "pace"), {"full_at": 0, "of_a_newer_release": "x"}, 0))
+    assert workers[0].reserve(ORG, 1).calls == 1
+
+
+def test_threads_that_ask_at_once_share_one_burst(workers: tuple[Pacing, Pacing]) -> None:
+    given: list[int] = []
+    start = threading.Barrier(6)
+
+    def ask(worker: Pacing) -> None:
+        start.wait()
+        for _ in range(4):
+            try:
+                given.append(worker.reserve(ORG, 1).calls)
+            except Throttled:  # too much contention: it would come back
+                given.append(0)
+
+    threads = [threading.Thread(target=ask, args=(workers[number % 2],)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(given) == 24
+    assert sum(given) == RATE.burst

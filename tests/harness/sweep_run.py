@@ -1,0 +1,262 @@
+"""One night of the sweep against a simulated organization, with the worker that carries its plan out."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import requests
+
+from lifecycle.approvals.store import Approvals
+from lifecycle.aws.eventbridge import Detail
+from lifecycle.aws.s3 import MemoryObjects, Objects
+from lifecycle.aws.sqs import Later, MemoryQueue
+from lifecycle.domain.capabilities import ORDINARY
+from lifecycle.domain.commands import Command
+from lifecycle.execution.ledger import Ledger
+from lifecycle.execution.outcomes import Outcomes
+from lifecycle.execution.wakeup_check import Waking
+from lifecycle.execution.wakeups import Wakeups
+from lifecycle.pacing.rate_limiter import Pacing
+from lifecycle.plans.builder import key_of
+from lifecycle.plans.plan_file import Entry, Plan, entries
+from lifecycle.policy.evaluate import Mode
+from lifecycle.policy.policy import Policy
+from lifecycle.sweep.digest import Digest
+from lifecycle.sweep.preflight import Preflight
+from lifecycle.sweep.service import Sweep
+from lifecycle.tallyfy.client import HttpTallyfy, Tallyfy, Tokens
+from sandbox.simulator.transport import SimulatorTransport
+from tests.harness.builders import ID_KEY, ORG, PREFIX
+from tests.harness.fault_injection import (
+    URL,
+    Crash,
+    FragileBus,
+    FragileObjects,
+    FragileQueue,
+    FragileRows,
+    Fuse,
+)
+from tests.harness.world import DECLARED_SOURCES, TERMS, World
+
+POLICY = """
+zone = "UTC"
+[caps]
+count = 5000
+percent = 100
+[[rules]]
+name = "completed"
+resource = "process"
+action = "archive"
+[rules.when]
+status = ["complete"]
+completed_days = 30
+"""
+
+
+@dataclass
+class Night:
+    """The nightly sweep over a world: its queue, the queues it fills, and invocations that can die after any step."""
+
+    world: World
+    mode: Mode = Mode.APPLY
+    policy: Policy = field(default_factory=lambda: Policy.parse(POLICY))
+    objects: Objects = field(default_factory=MemoryObjects)
+    seen_through: Callable[[Tallyfy], Tallyfy] = lambda tallyfy: tallyfy
+    """What stands between the sweep and Tallyfy: for lists that no honest server gives."""
+    fuse: Fuse = field(default_factory=Fuse)
+    """Of the next invocation; a crash uses it up."""
+
+    def __post_init__(self) -> None:
+        self.queue = self.world.sweeps_queue
+        self.bulk = MemoryQueue(self.world.clock)
+        self.purge = MemoryQueue(self.world.clock)
+        self.slept: list[float] = []
+        self.time_left = 900.0
+        self.after_step: Callable[[], None] = lambda: None
+        self._handed_on: list[Command] = []
+
+    def sweep(self) -> Sweep:
+        """A fresh Lambda environment."""
+        world = self.world
+        session = requests.Session()
+        session.trust_env = False
+        session.mount("https://", SimulatorTransport(world.simulator))
+        tallyfy = self.seen_through(
+            HttpTallyfy(
+                session,
+                URL,
+                Tokens(world.secrets, PREFIX, frozenset({ORG})),
+                capabilities=frozenset(),
+                spend=lambda _: None,
+                time_left=lambda: self.time_left,
+            )
+        )
+        rows, bus = FragileRows(world.rows, self.fuse), FragileBus(world.bus, self.fuse)
+        ledger = Ledger(rows, TERMS, world.clock)
+        return Sweep(
+            rows=rows,
+            ledger=ledger,
+            tallyfy=tallyfy,
+            pacing=Pacing(rows, world.pacing.rate, world.clock, signals=world.signals),
+            queue=FragileQueue(self.queue, self.fuse),
+            bulk=FragileQueue(self.bulk, self.fuse),
+            purge=FragileQueue(self.purge, self.fuse),
+            objects=FragileObjects(self.objects, self.fuse),
+            bus=bus,
+            outcomes=Outcomes(
+                ledger=ledger,
+                dead_letters=FragileQueue(world.dead_letters, self.fuse),
+                bus=bus,
+                signals=world.signals,
+                clock=world.clock,
+            ),
+            signals=world.signals,
+            preflight=Preflight(
+                tallyfy=tallyfy,
+                secrets=world.secrets,
+                prefix=PREFIX,
+                policy=self.policy,
+                sources=DECLARED_SOURCES,
+                signals=world.signals,
+                bus=bus,
+                clock=world.clock,
+            ),
+            waking=Waking(
+                wakeups=Wakeups(rows),
+                ledger=ledger,
+                ordinary=FragileQueue(self.bulk, self.fuse),
+                permanent=FragileQueue(self.purge, self.fuse),
+                signals=world.signals,
+            ),
+            digest=Digest(
+                queues={"dead-letters": FragileQueue(world.dead_letters, self.fuse)},
+                bus=bus,
+                signals=world.signals,
+                clock=world.clock,
+            ),
+            approvals=Approvals(rows, TERMS.keep, world.clock),
+            people=world.people,
+            policy=self.policy,
+            mode=self.mode,
+            org_ids=frozenset({ORG}),
+            id_key=lambda: ID_KEY,
+            retry_base=world.retry_base,
+            clock=world.clock,
+            sleep=self._sleep,
+            time_left=lambda: self.time_left,
+            after_step=self.after_step,
+        )
+
+    def begin(self, sweep_id: str = "2026-06-01T04:10:00Z") -> None:
+        """What the schedule sends."""
+        self.queue.send(json.dumps({"sweep_id": sweep_id}))
+
+    def apply(self, plan: str, *, by: str = "ada") -> None:
+        """What a person sends who typed the hash of a plan."""
+        errand = {"sweep_id": f"apply-{by}-{plan[:12]}", "org_id": ORG, "kind": "apply", "plan": plan}
+        self.queue.send(json.dumps({**errand, "requested_by": by}))
+
+    def take_back(self, plan: str, *, by: str = "bob") -> None:
+        """What a person sends who undoes a plan."""
+        errand = {"sweep_id": f"undo-{by}-{plan[:12]}", "org_id": ORG, "kind": "undo", "plan": plan}
+        self.queue.send(json.dumps({**errand, "requested_by": by}))
+
+    def check(self) -> None:
+        """What the daily schedule sends, for this organization."""
+        errand = {"sweep_id": f"{self.world.clock():%Y-%m-%dT%H:%M:%SZ}", "org_id": ORG, "kind": "check"}
+        self.queue.send(json.dumps(errand))
+
+    def deliver(self) -> bool:
+        """One invocation with the next visible message; whether it was finished."""
+        messages = self.queue.receive(1, hidden_for=5400)
+        sweep = self.sweep()
+        try:
+            for message in messages:
+                sweep.handle(message)
+                self.queue.delete(message)
+        except Crash:
+            self.fuse = Fuse()
+            return False
+        except Later:
+            return False
+        return bool(messages)
+
+    def work(self) -> None:
+        """Let workers carry out what the sweep asked for."""
+        self.world.policy = self.policy
+        workers = ((self.bulk, self.world.process(ORDINARY)), (self.purge, self.world.purge()))
+        for queue, worker in workers:
+            for entry in list(queue.entries.values()):
+                self._handed_on.append(Command.model_validate_json(entry.message.body))
+                worker.queue.send(entry.message.body)
+            queue.entries.clear()
+            self.world.drain(worker, most=20_000)
+
+    def drain(self, *, most: int = 1000, work: bool = True) -> int:
+        """Deliver until the queue is empty, waiting as long as messages are hidden; how many invocations it took."""
+        for taken in range(most):
+            if not self.queue.entries:
+                return taken
+            self.turn(work=work)
+        raise AssertionError(f"the sweep is not finished after {most} invocations")
+
+    def turn(self, *, work: bool = True) -> bool:
+        """Wait for the next message and deliver it, see ``deliver``."""
+        wait = min(entry.visible_at for entry in self.queue.entries.values()) - self.world.clock().timestamp()
+        self.world.clock.advance(timedelta(seconds=max(0.0, wait)))
+        finished = self.deliver()
+        if work:
+            self.work()
+        return finished
+
+    def asked(self) -> list[Command]:
+        """Every command that was sent, carried out or still waiting."""
+        waiting = [*self.bulk.entries.values(), *self.purge.entries.values()]
+        return [*self._handed_on, *(Command.model_validate_json(entry.message.body) for entry in waiting)]
+
+    def plans(self) -> list[Plan]:
+        """Every plan that was made, in the order of their clocks."""
+        keys = [key for key in self.objects.keys("plans/") if key.endswith("/plan.json")]
+        plans = [Plan.model_validate_json(self.objects.get(key) or b"") for key in keys]
+        return sorted(plans, key=lambda plan: plan.made_at)
+
+    def entries(self, plan: Plan) -> list[Entry]:
+        """What a plan says of each thing."""
+        body = self.objects.get(key_of(plan.org_id, plan.hash, "plan.jsonl")) or b""
+        return list(entries(body.splitlines()))
+
+    def reports(self) -> list[Detail]:
+        """What was announced of finished sweeps."""
+        return [detail for name, detail in self.world.bus.announced if name == "lifecycle.sweep.finished"]
+
+    def applications(self) -> list[Detail]:
+        """What was announced of plans that people applied."""
+        return [detail for name, detail in self.world.bus.announced if name == "lifecycle.plan.applied"]
+
+    def archived(self) -> set[str]:
+        """The processes that are archived in Tallyfy."""
+        runs = self.world.simulator.organization.runs.values()
+        return {run.id for run in runs if run.archived_at is not None}
+
+    def kill_after(self, *steps: int) -> "Steps":
+        """Let invocations die after these of their steps, counted over all of them from 1."""
+        self.after_step = steps_taken = Steps(frozenset(steps))
+        return steps_taken
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.world.clock.advance(timedelta(seconds=seconds))
+
+
+@dataclass(slots=True)
+class Steps:
+    """Counts the steps of a sweep and ends the process after some of them."""
+
+    deadly: frozenset[int]
+    taken: int = 0
+
+    def __call__(self) -> None:
+        self.taken += 1
+        if self.taken in self.deadly:
+            raise Crash

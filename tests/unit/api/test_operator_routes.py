@@ -1,0 +1,317 @@
+"""What a person does under their own AWS identity: each route, and whoever may not take it."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from lifecycle.approvals.people import People
+from lifecycle.approvals.rules import Request as Wanted
+from lifecycle.aws.api_gateway import MOST_BYTES
+from lifecycle.aws.api_gateway import Request as HttpRequest
+from lifecycle.domain.capabilities import Action, Resource
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.intent import Status
+from tests.harness.builders import ORG
+from tests.harness.fault_injection import Fuse
+from tests.harness.purge_run import Undertaker, operate
+from tests.harness.world import PEOPLE
+
+RUN, TAG = "a1" * 16, "b1" * 16
+ARN = "arn:aws:iam::123456789012"
+BOB = "arn:aws:sts::123456789012:assumed-role/Operators/bob"
+ADA, DAN, EVE = f"{ARN}:user/ada", f"{ARN}:user/dan", f"{ARN}:user/eve"
+LIST, SHOW = "GET /approvals", "GET /approvals/{hash}"
+APPROVE, REJECT = "POST /approvals/{hash}/approve", "POST /approvals/{hash}/reject"
+UNDO = "POST /commands/{intent_id}/undo"
+ROUTES = (LIST, SHOW, APPROVE, REJECT, UNDO)
+
+
+@pytest.fixture
+def burying() -> Undertaker:
+    made = Undertaker()
+    made.world.add(Resource.RUN, RUN, archived_days=40)
+    made.world.add(Resource.TAG, TAG)
+    return made
+
+
+@pytest.fixture
+def command(burying: Undertaker) -> Command:
+    asked = burying.ask(Resource.RUN, RUN)
+    burying.work()
+    return asked
+
+
+def told(burying: Undertaker, route: str, caller: str, body: object = None, **parameters: str) -> dict[str, object]:
+    status, answer = operate(burying.world.operating(), route, caller, body, **parameters)
+    assert status == 200
+    json.dumps(answer)
+    return dict(answer)
+
+
+def listed(burying: Undertaker, caller: str) -> list[dict[str, object]]:
+    """What waits for this person."""
+    found = told(burying, LIST, caller)["approvals"]
+    assert isinstance(found, list)
+    return found
+
+
+def refused(burying: Undertaker, route: str, caller: str, body: object = None, **parameters: str) -> Code:
+    """Turned away, and nothing went on."""
+    before = dict(burying.world.rows.table)
+    with pytest.raises(Rejected) as error:
+        operate(burying.world.operating(), route, caller, body, **parameters)
+    assert burying.world.rows.table == before
+    assert burying.world.purge_queue.depth() == burying.world.queue.depth() == 0
+    return error.value.code
+
+
+# --- each route ---
+
+
+def test_what_waits_is_listed_as_it_would_be_approved(burying: Undertaker, command: Command) -> None:
+    wanted = burying.wanted(command)
+    [one] = listed(burying, BOB)
+    shown = one.pop("shown")
+    assert isinstance(shown, dict)
+    assert one == {
+        "hash": wanted.hash,
+        "stands": "open",
+        "about": "command",
+        "org_id": ORG,
+        "subject": command.intent_id,
+        "asked_by": "ada",
+        "asked_at": "2026-06-01T12:00:01+00:00",
+        "lapses_at": "2026-06-04T12:00:01+00:00",
+        "needed": 1,
+        "approved_by": [],
+        "refused_by": "",
+        "would_do": ["run.delete"],
+    }
+    assert isinstance(shown, dict)
+    assert shown["title"] == "Process a1a1"
+    assert shown == json.loads(wanted.shown)
+    assert told(burying, SHOW, BOB, hash=wanted.hash) == {**one, "shown": shown}
+
+
+def test_only_what_is_theirs_is_shown_to_whoever_asks(burying: Undertaker, command: Command) -> None:
+    tag = burying.ask(Resource.TAG, TAG)
+    burying.work()
+    theirs = {who: [one["subject"] for one in listed(burying, who)] for who in (ADA, BOB, DAN, EVE)}
+    both = [command.intent_id, tag.intent_id]
+    assert theirs == {ADA: both, BOB: both, DAN: [tag.intent_id], EVE: []}
+    assert refused(burying, SHOW, DAN, hash=burying.wanted(command).hash) is Code.UNKNOWN_APPROVAL
+    assert refused(burying, SHOW, EVE, hash=burying.wanted(tag).hash) is Code.UNKNOWN_APPROVAL
+
+
+def test_an_approval_goes_on_at_once(burying: Undertaker, command: Command) -> None:
+    answer = told(burying, APPROVE, BOB, hash=burying.wanted(command).hash)
+    assert (answer["stands"], answer["approved_by"]) == ("approved", ["bob"])
+    assert burying.world.purge_queue.depth() == 1
+    burying.work()
+    assert burying.world.intent(command.intent_id).status is Status.DONE
+    assert told(burying, LIST, BOB) == {"approvals": []}
+    assert told(burying, SHOW, BOB, hash=burying.wanted(command).hash)["stands"] == "approved"
+
+
+def test_a_refusal_ends_the_command_with_its_reason(burying: Undertaker, command: Command) -> None:
+    answer = told(burying, REJECT, BOB, {"why": "The customer\ncame back."}, hash=burying.wanted(command).hash)
+    assert (answer["stands"], answer["refused_by"]) == ("refused", "bob")
+    burying.work()
+    row = burying.world.intent(command.intent_id)
+    assert (row.status, row.code, row.reason) == (
+        Status.REJECTED,
+        Code.NOT_APPROVED,
+        "bob refused it: The customer came back.",
+    )
+
+
+def test_a_refusal_whose_message_was_lost_is_sent_by_the_second_press(burying: Undertaker, command: Command) -> None:
+    name = burying.wanted(command).hash
+    fuse = Fuse("bury", harm="outage")
+    with pytest.raises(Exception, match="made up"):
+        operate(burying.world.operating(fuse), REJECT, BOB, hash=name)
+    assert burying.world.purge_queue.depth() == 0
+    told(burying, REJECT, BOB, hash=name)
+    burying.work()
+    assert burying.world.intent(command.intent_id).code == Code.NOT_APPROVED
+
+
+@pytest.mark.parametrize("body", ["", "  ", "{}", '{"why": ""}', '{"why": "' + "x" * 500 + '"}', '{"more": 1}'])
+def test_a_refusal_needs_no_reason(burying: Undertaker, command: Command, body: str) -> None:
+    assert told(burying, REJECT, BOB, body, hash=burying.wanted(command).hash)["stands"] == "refused"
+
+
+# --- who ---
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    "caller",
+    [
+        "",
+        f"{ARN}:user/mallory",
+        f"{ARN}:user/ada/",
+        f"{ARN}:user/ADA",
+        "arn:aws:sts::123456789012:assumed-role/Operators",
+        "arn:aws:sts::123456789012:assumed-role/Operators/bob2",
+        "arn:aws:sts::999999999999:assumed-role/Operators/bob",
+        "bob",
+        "T012ABCDE/U034FGHIK",
+    ],
+)
+def test_whoever_aws_does_not_name_as_one_of_us_gets_nothing(
+    burying: Undertaker, command: Command, route: str, caller: str
+) -> None:
+    name = burying.wanted(command).hash
+    assert refused(burying, route, caller, hash=name, intent_id=command.intent_id) is Code.RIGHT_MISSING
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_session_whose_name_anybody_may_choose_is_nobody_though_the_file_names_it(
+    burying: Undertaker, command: Command, route: str
+) -> None:
+    burying.world.people = People.parse(PEOPLE.replace("session_name_fixed = true", "session_name_fixed = false"))
+    name = burying.wanted(command).hash
+    with pytest.raises(Rejected, match="may choose that name") as refusal:
+        told(burying, route, BOB, hash=name, intent_id=command.intent_id)
+    assert refusal.value.code is Code.RIGHT_MISSING
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_who_a_request_says_it_is_from_proves_nothing(burying: Undertaker, command: Command, route: str) -> None:
+    """In every place but the one that API Gateway fills."""
+    forged = {
+        "routeKey": route,
+        "pathParameters": {"hash": burying.wanted(command).hash, "intent_id": command.intent_id, "userArn": BOB},
+        "headers": {"x-amz-user-arn": BOB, "userArn": BOB, "caller": BOB, "authorization": BOB},
+        "queryStringParameters": {"userArn": BOB, "caller": BOB},
+        "body": json.dumps({"why": "", "caller": BOB, "userArn": BOB, "requested_by": "bob"}),
+        "caller": BOB,
+        "userArn": BOB,
+        "requestContext": {
+            "identity": {"userArn": BOB, "caller": BOB},
+            "authorizer": {"userArn": BOB, "jwt": {"userArn": BOB}, "lambda": {"userArn": BOB}, "iam": {"caller": BOB}},
+        },
+    }
+    operating = burying.world.operating()
+    with pytest.raises(Rejected) as error:
+        operating.answer(HttpRequest.of(forged))
+    assert error.value.code is Code.RIGHT_MISSING
+    assert "AWS has not said who you are" in error.value.reason
+    assert burying.wanted(command).approved_by == ()
+
+
+@pytest.mark.parametrize("route", [APPROVE, REJECT, SHOW])
+@pytest.mark.parametrize("name", ["", "0" * 64, "7" * 63, "of#x", "OF", "../x", "0" * 64 + "\n", "é" * 64])
+def test_a_request_that_does_not_exist_is_not_found(
+    burying: Undertaker, command: Command, route: str, name: str
+) -> None:
+    assert refused(burying, route, BOB, hash=name) is Code.UNKNOWN_APPROVAL
+
+
+@pytest.mark.parametrize("route", [APPROVE, REJECT, SHOW])
+def test_the_row_that_names_the_newest_is_no_request(burying: Undertaker, command: Command, route: str) -> None:
+    assert refused(burying, route, BOB, hash=f"of#{command.intent_id}") is Code.UNKNOWN_APPROVAL
+
+
+def test_nobody_approves_what_they_asked_for(burying: Undertaker, command: Command) -> None:
+    assert refused(burying, APPROVE, ADA, hash=burying.wanted(command).hash) is Code.OWN_REQUEST
+    assert told(burying, REJECT, ADA, hash=burying.wanted(command).hash)["refused_by"] == "ada"
+
+
+@pytest.mark.parametrize("route", [APPROVE, REJECT])
+def test_what_was_changed_since_is_neither_approved_nor_refused(
+    burying: Undertaker, command: Command, route: str
+) -> None:
+    old = burying.wanted(command)
+    burying.world.simulator.organization.runs[RUN].name = "Another"
+    burying.world.purge_queue.send(command.to_json())
+    burying.work()
+    new = burying.wanted(command)
+    assert new.hash != old.hash
+    with pytest.raises(Rejected, match=new.hash):
+        operate(burying.world.operating(), route, BOB, hash=old.hash)
+    assert burying.world.approvals.find(ORG, old.hash) == old
+    assert told(burying, SHOW, BOB, hash=old.hash)["stands"] == "open"
+    [one] = listed(burying, BOB)
+    assert one["hash"] == new.hash
+
+
+@pytest.mark.parametrize("more", [("run.delete", "run.shred"), ("run.shred",), ()])
+def test_what_this_release_does_not_know_nobody_approves(burying: Undertaker, more: tuple[str, ...]) -> None:
+    command = burying.ask(Resource.RUN, RUN)
+    burying.work()
+    strange: Wanted = replace(burying.wanted(command), hash="9" * 64, capabilities=more)
+    burying.world.approvals.ask(strange)
+    assert refused(burying, APPROVE, BOB, hash=strange.hash) is Code.UNKNOWN_APPROVAL
+    assert told(burying, LIST, BOB) == {"approvals": []}
+
+
+# --- what is wrong with a request ---
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "no JSON",
+        "[]",
+        '"why"',
+        "null",
+        '{"why": 1}',
+        '{"why": null}',
+        '{"why": ["x"]}',
+        '{"why": "' + "x" * 501 + '"}',
+        "[" * 100_000,
+        '{"why":' * 20_000,
+        "\ud800",
+    ],
+    ids=lambda body: body[:12].encode("ascii", "replace").decode(),
+)
+def test_a_body_that_is_no_reason_is_refused(burying: Undertaker, command: Command, body: str) -> None:
+    assert refused(burying, REJECT, BOB, body, hash=burying.wanted(command).hash) is Code.INVALID
+    assert burying.wanted(command).refused_by == ""
+
+
+def test_a_body_that_is_too_large_is_refused(burying: Undertaker, command: Command) -> None:
+    body = json.dumps({"why": "x" * MOST_BYTES})
+    assert refused(burying, REJECT, BOB, body, hash=burying.wanted(command).hash) is Code.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "route", ["", "GET /", "POST /approvals", "DELETE /approvals/{hash}", "POST /approvals/{hash}/undo", "$default"]
+)
+def test_another_route_leads_nowhere(burying: Undertaker, command: Command, route: str) -> None:
+    assert refused(burying, route, BOB, hash=burying.wanted(command).hash) is Code.UNKNOWN_ROUTE
+
+
+@pytest.mark.parametrize("target", ["", "int_", "x" * 5000, "int_" + "0" * 48])
+def test_an_undo_of_what_nobody_knows_is_refused(burying: Undertaker, target: str) -> None:
+    assert refused(burying, UNDO, BOB, intent_id=target) is Code.UNKNOWN_INTENT
+
+
+def test_an_undo_of_a_delete_that_is_done_is_refused(burying: Undertaker, command: Command) -> None:
+    burying.approve(command)
+    assert refused(burying, UNDO, BOB, intent_id=command.intent_id) is Code.NOT_POSSIBLE
+
+
+def test_an_undo_of_a_delete_that_waits_cancels_it(burying: Undertaker, command: Command) -> None:
+    status, _ = operate(burying.world.operating(), UNDO, BOB, intent_id=command.intent_id)
+    assert status == 202
+    burying.advance(timedelta(days=60))
+    row = burying.world.intent(command.intent_id)
+    assert (row.status, row.code) == (Status.SUPERSEDED, Code.UNDONE)
+    assert burying.deletes(command.thing_id) == []
+
+
+def test_an_undo_without_the_right_is_refused(burying: Undertaker) -> None:
+    burying.world.add(Resource.RUN, "a2" * 16)
+    archive = burying.world.command(Resource.RUN, "a2" * 16, Action.ARCHIVE, "x")
+    burying.world.send(archive)
+    burying.world.drain(burying.world.process())
+    for who in (DAN, EVE):
+        assert refused(burying, UNDO, who, intent_id=archive.intent_id) is Code.RIGHT_MISSING
+    burying.world.clock.advance(timedelta(days=1))
+    assert operate(burying.world.operating(), UNDO, BOB, intent_id=archive.intent_id)[0] == 202

@@ -1,0 +1,116 @@
+"""Who may do what from a chat tool: the operator's file."""
+
+import pytest
+
+from lifecycle.approvals.people import People
+from lifecycle.domain.capabilities import TABLE
+from lifecycle.domain.errors import Code, Rejected
+from tests.harness.builders import CONFIG, ORG
+
+ADA = '[people.ada]\nslack = "T012ABCDE/U034FGHIJ"\nmay = ["run.archive"]\n'
+REVERSIBLE = {"run.archive", "run.restore", "task.archive", "task.restore", "template.restore"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[people", "not TOML"),
+        ("", "people: Field required"),
+        ("[people.Ada]", "people.Ada"),
+        (ADA + "[extra]", "extra: Extra inputs"),
+        (ADA + "right = 1", "people.ada.right: Extra inputs"),
+        (ADA.replace("T012ABCDE/", ""), "people.ada.slack"),
+        (ADA.replace("T012ABCDE", "t012abcde"), "people.ada.slack"),
+        (ADA.replace('["run.archive"]', "[]"), "people.ada.may"),
+        (ADA.replace("run.archive", "run.delete"), "'may' may hold run.archive, run.restore"),
+        (ADA.replace("run.archive", "template.archive"), "not template.archive"),
+        (ADA.replace("run.archive", "tag.delete"), "not tag.delete"),
+        (ADA.replace("run.archive", "run.destroy"), "not run.destroy"),
+        (ADA + 'organization = "x"', "people.ada.organization"),
+        (ADA + ADA.replace("people.ada", "people.grace"), "two people have the same slack user"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_what_to_write_instead(text: str, said: str) -> None:
+    with pytest.raises(Rejected) as refusal:
+        People.parse(text)
+    assert refusal.value.code is Code.CONFIGURATION
+    assert said in refusal.value.reason
+
+
+def test_a_person_may_do_what_is_listed_and_nothing_that_lasts() -> None:
+    listed = ", ".join(f'"{name}"' for name in sorted(REVERSIBLE))
+    [person] = People.parse(ADA.replace('"run.archive"', listed)).people.values()
+    assert {doing.name for doing in TABLE if person.allows(doing)} == REVERSIBLE
+
+
+def test_a_user_is_known_only_in_their_own_workspace() -> None:
+    people = People.parse(ADA + f'organization = "{ORG}"')
+    found = people.find("T012ABCDE", "U034FGHIJ")
+    assert found is not None
+    assert (found[0], found[1].organization) == ("ada", ORG)
+    for team, user in (("T099ABCDE", "U034FGHIJ"), ("T012ABCDE", "U034FGHIK"), ("", ""), ("T012ABCDE/U034FGHIJ", "")):
+        assert people.find(team, user) is None
+
+
+def test_the_shipped_file_is_sound() -> None:
+    assert People.parse((CONFIG / "people.toml").read_text(encoding="utf-8")).people
+
+
+def test_one_more_must_approve_what_an_unknown_aws_identity_asked_for() -> None:
+    """It may be one of the approvers, under a session that the file does not name."""
+    known = "arn:aws:iam::123456789012:user/ada"
+    people = People.parse(f'[people.ada]\niam = "{known}"\nmay = ["run.archive"]\n')
+    assert [people.needed(1, said) for said in (known, "ada", "automation")] == [1, 1, 1]
+    assert people.needed(1, "arn:aws:sts::123456789012:assumed-role/Admin/ada") == 2
+    assert people.needed(2, "arn:aws:iam::123456789012:root") == 3
+
+
+USER = "arn:aws:iam::123456789012:user/team/grace"
+SIGNED_IN = "arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Operators_0a1b2c3d4e5f6a7b/grace@example.com"
+NAMED_AT_WILL = "arn:aws:sts::123456789012:assumed-role/Operators/grace"
+FIXED = "[roles.Operators]\nsession_name_fixed = true\n"
+
+
+def of_grace(arn: str, more: str = "") -> People:
+    return People.parse(f'{more}[people.grace]\niam = "{arn}"\napproves = ["run.delete"]\n')
+
+
+@pytest.mark.parametrize(
+    ("arn", "more", "known"),
+    [
+        (USER, "", True),
+        (SIGNED_IN, "", True),
+        (NAMED_AT_WILL, FIXED, True),
+        (NAMED_AT_WILL, "", False),
+        (NAMED_AT_WILL, FIXED.replace("true", "false"), False),
+        (NAMED_AT_WILL, FIXED.replace("Operators", "Others"), False),
+        (NAMED_AT_WILL.replace("Operators", "Operators2"), FIXED, False),
+        (NAMED_AT_WILL.replace("Operators", "MyAWSReservedSSO_x"), "", False),
+    ],
+)
+def test_an_identity_is_one_whose_name_nobody_chooses_for_themselves(arn: str, more: str, *, known: bool) -> None:
+    """Whoever may assume a role names the session as they like, so one person could be two."""
+    people = of_grace(arn, more)
+    assert (people.find_iam(arn) is not None) is known
+    assert people.unproven == (() if known else ("grace",))
+    assert people.needed(1, arn) == (1 if known else 2), "whoever asked may be one of the approvers"
+
+
+def test_who_is_also_known_to_slack_is_known_there_alone() -> None:
+    people = People.parse(ADA + f'iam = "{NAMED_AT_WILL}"\n')
+    assert people.find_iam(NAMED_AT_WILL) is None
+    assert people.find("T012ABCDE", "U034FGHIJ") is not None
+    assert people.unproven == ("ada",)
+    assert people.is_reachable("ada"), "in Slack"
+    assert not of_grace(NAMED_AT_WILL).is_reachable("grace")
+
+
+@pytest.mark.parametrize("role", ["", "a b", "Team/Operators", "x" * 65, "arn:aws:iam::1:role/x"])
+def test_a_role_is_named_as_it_stands_in_a_session(role: str) -> None:
+    with pytest.raises(Rejected):
+        of_grace(USER, f'[roles."{role}"]\nsession_name_fixed = true\n')
+
+
+def test_a_role_says_whether_its_session_names_are_fixed() -> None:
+    with pytest.raises(Rejected, match="session_name_fixed"):
+        of_grace(USER, "[roles.Operators]\n")

@@ -1,0 +1,297 @@
+"""Who may say yes to what, until when, and what the hash of a request binds."""
+
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from lifecycle.approvals.people import People
+from lifecycle.approvals.rules import About, Request, Stand, approve, name, refuse, unapprove, withdraw
+from lifecycle.deletion.safeguards import what_would_go
+from lifecycle.domain.capabilities import Resource, State, capability
+from lifecycle.domain.clock import millis
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.domain.resources import Thing
+from tests.harness.builders import ID_KEY, NOW, ORG, THING, command
+from tests.harness.world import PEOPLE
+
+ASKED = millis(NOW)
+LAPSES = millis(NOW + timedelta(hours=72))
+
+
+def request(**more: object) -> Request:
+    made = Request(
+        hash="7" * 64,
+        about=About.COMMAND,
+        org_id=ORG,
+        subject=intent_id(ID_KEY, "operator", "1"),
+        asked_by="ada",
+        asked_at=ASKED,
+        lapses_at=LAPSES,
+        needed=2,
+        shown="{}",
+        message="{}",
+        capabilities=("run.delete",),
+    )
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+# --- where it stands ---
+
+
+@pytest.mark.parametrize(
+    ("more", "now", "stand"),
+    [
+        ({}, ASKED, Stand.OPEN),
+        ({}, LAPSES - 1, Stand.OPEN),
+        ({}, LAPSES, Stand.LAPSED),
+        ({"approved_by": ("bob",)}, ASKED, Stand.OPEN),
+        ({"approved_by": ("bob",)}, LAPSES, Stand.LAPSED),
+        ({"approved_by": ("bob", "cleo")}, ASKED, Stand.APPROVED),
+        ({"approved_by": ("bob", "cleo")}, LAPSES + 1, Stand.APPROVED),
+        ({"approved_by": ("bob",), "needed": 1}, LAPSES + 1, Stand.APPROVED),
+        ({"refused_by": "bob"}, ASKED, Stand.REFUSED),
+        ({"refused_by": "bob"}, LAPSES, Stand.REFUSED),
+        ({"refused_by": "dan", "approved_by": ("bob", "cleo")}, ASKED, Stand.REFUSED),
+    ],
+)
+def test_where_a_request_stands(more: dict[str, object], now: int, stand: Stand) -> None:
+    assert request(**more).stands(now) is stand
+
+
+def test_two_people_make_two_approvals() -> None:
+    once = approve(request(), "bob", ASKED)
+    assert (once.approved_by, once.stands(ASKED)) == (("bob",), Stand.OPEN)
+    twice = approve(once, "cleo", ASKED)
+    assert (twice.approved_by, twice.stands(ASKED)) == (("bob", "cleo"), Stand.APPROVED)
+    assert replace(twice, approved_by=(), approved_ids=()) == request(), "nothing else is touched"
+
+
+def test_one_person_counts_once_however_often_they_press() -> None:
+    once = approve(request(), "bob", ASKED)
+    assert approve(approve(once, "bob", ASKED), "bob", ASKED) == once
+    full = approve(once, "cleo", ASKED)
+    assert approve(full, "bob", LAPSES + 1) == full, "a press that is repeated late is no error"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "who", "now", "code"),
+    [
+        (request(), "ada", ASKED, Code.OWN_REQUEST),
+        (request(approved_by=("bob",)), "ada", ASKED, Code.OWN_REQUEST),
+        (request(), "bob", LAPSES, Code.UNKNOWN_APPROVAL),
+        (request(approved_by=("bob",)), "bob", LAPSES, Code.UNKNOWN_APPROVAL),
+        (request(refused_by="cleo"), "bob", ASKED, Code.UNKNOWN_APPROVAL),
+        (request(refused_by="cleo", approved_by=("bob",)), "bob", ASKED, Code.UNKNOWN_APPROVAL),
+        (request(approved_by=("bob", "cleo")), "dan", ASKED, Code.UNKNOWN_APPROVAL),
+    ],
+)
+def test_an_approval_that_does_not_count_says_so(wanted: Request, who: str, now: int, code: Code) -> None:
+    with pytest.raises(Rejected) as refused:
+        approve(wanted, who, now)
+    assert refused.value.code is code
+
+
+def test_a_refusal_ends_it_once_and_for_all() -> None:
+    ended = refuse(request(approved_by=("bob",)), "cleo", "Not yet.", ASKED)
+    assert (ended.refused_by, ended.why, ended.stands(ASKED)) == ("cleo", "Not yet.", Stand.REFUSED)
+    assert refuse(ended, "cleo", "Never.", LAPSES + 1) == ended, "again it is the same"
+    with pytest.raises(Rejected, match="refused already"):
+        refuse(ended, "bob", "", ASKED)
+    assert refuse(request(), "ada", "", ASKED).refused_by == "ada", "whoever asked may think better of it"
+
+
+def test_what_has_lapsed_is_not_refused_later() -> None:
+    with pytest.raises(Rejected) as refused:
+        refuse(request(), "dan", "", LAPSES)
+    assert refused.value.code is Code.UNKNOWN_APPROVAL
+
+
+def test_what_was_approved_can_still_be_refused() -> None:
+    assert refuse(request(approved_by=("bob", "cleo")), "dan", "No.", LAPSES).stands(LAPSES) is Stand.REFUSED
+
+
+# --- who is who ---
+
+ADA, BOB = frozenset({"iam:arn:ada", "slack:T1/U1"}), frozenset({"iam:arn:bob"})
+
+
+def test_whoever_asked_cannot_approve_under_another_name() -> None:
+    asked = request(asked_by="ada", asked_ids=tuple(ADA))
+    with pytest.raises(Rejected) as refused:
+        approve(asked, "adele", ASKED, frozenset({"slack:T1/U1"}))
+    assert refused.value.code is Code.OWN_REQUEST
+
+
+def test_another_person_may_approve_who_has_the_name_of_the_asker_by_now() -> None:
+    asked = request(asked_by="ada", asked_ids=tuple(ADA))
+    assert approve(asked, "ada", ASKED, BOB).approved_by == ("ada",)
+
+
+def test_a_name_that_nobody_proved_keeps_its_bearer_from_approving() -> None:
+    with pytest.raises(Rejected) as refused:
+        approve(request(asked_by="ada"), "ada", ASKED, ADA)
+    assert refused.value.code is Code.OWN_REQUEST
+
+
+def test_one_person_counts_once_under_two_names_and_on_two_channels() -> None:
+    once = approve(request(), "bob", ASKED, frozenset({"iam:arn:bob", "slack:T1/U2"}))
+    assert approve(once, "robert", ASKED, frozenset({"slack:T1/U2"})) == once
+    assert approve(once, "bob", ASKED, frozenset({"iam:arn:another"})).approved_by == ("bob", "bob")
+
+
+def test_an_approval_is_taken_back_by_whoever_gave_it() -> None:
+    full = approve(approve(request(), "bob", ASKED, BOB), "cleo", ASKED, frozenset({"iam:arn:cleo"}))
+    left = unapprove(full, "robert", BOB)
+    assert (left.approved_by, left.approved_ids, left.stands(ASKED)) == (("cleo",), ("iam:arn:cleo",), Stand.OPEN)
+    for nobody in (left, request(), withdraw(full, "ada", "No.")):
+        with pytest.raises(Rejected) as refused:
+            unapprove(nobody, "bob", BOB)
+        assert refused.value.code is Code.UNKNOWN_APPROVAL
+
+
+def test_what_is_taken_back_is_refused_even_where_it_was_approved() -> None:
+    wanted = withdraw(request(approved_by=("bob", "cleo")), "ada", "The plan was taken back.")
+    assert wanted.stands(ASKED) is Stand.REFUSED
+    assert withdraw(wanted, "bob", "").refused_by == "ada"
+
+
+# --- what is bound ---
+
+SEEN = Thing(
+    resource=Resource.RUN,
+    id=THING,
+    state=State.ARCHIVED,
+    name="Onboard Acme",
+    status="archived",
+    created_at=NOW,
+    completed_at=NOW,
+    archived_at=NOW,
+    last_updated=NOW,
+    template_id="c1" * 16,
+    owners=frozenset({"1", "2"}),
+    tags=frozenset({"a", "b"}),
+    tasks=3,
+    comments=4,
+    uses=0,
+)
+ASKED_FOR = command(action="delete")
+LATER = datetime(2027, 1, 1, tzinfo=UTC)
+
+OTHER_FACTS: list[dict[str, object]] = [
+    {"id": "5f" * 16},
+    {"name": "Onboard Ajax"},
+    {"name": None},
+    {"status": "complete"},
+    {"has_open_issue": True},
+    {"created_at": LATER},
+    {"completed_at": LATER},
+    {"completed_at": None},
+    {"archived_at": LATER},
+    {"last_updated": LATER},
+    {"last_updated": NOW + timedelta(milliseconds=1)},
+    {"template_id": "c2" * 16},
+    {"owners": frozenset({"1"})},
+    {"owners": frozenset()},
+    {"owners": None},
+    {"tags": frozenset({"a"})},
+    {"tags": None},
+    {"tasks": 2},
+    {"comments": 5},
+    {"uses": 1},
+    {"uses": None},
+]
+OTHER_WORDS: list[dict[str, object]] = [
+    {"resource": "task"},
+    {"org_id": "e0" * 16},
+    {"requested_by": "Bob"},
+    {"reason": "Another."},
+    {"source": "crm"},
+    {"intent_id": intent_id(ID_KEY, "operator", "another")},
+]
+
+
+def _hash(seen: Thing = SEEN, **more: object) -> str:
+    return name(json.loads(what_would_go(ASKED_FOR.model_copy(update=more), seen)))
+
+
+def test_each_fact_that_is_shown_is_bound_by_the_hash() -> None:
+    hashes = [_hash(), *(_hash(replace(SEEN, **facts)) for facts in OTHER_FACTS)]  # type: ignore[arg-type]
+    others = [command(**{"action": "delete", **words}) for words in OTHER_WORDS]
+    hashes += [name(json.loads(what_would_go(other, SEEN))) for other in others]
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_the_cases_above_forget_nothing_that_is_shown() -> None:
+    shown = json.loads(what_would_go(ASKED_FOR, SEEN))
+    changed: set[str] = set()
+    for facts in OTHER_FACTS:
+        other = json.loads(what_would_go(ASKED_FOR, replace(SEEN, **facts)))  # type: ignore[arg-type]
+        changed |= {key for key in shown if shown[key] != other[key]}
+    for words in OTHER_WORDS:
+        other = json.loads(what_would_go(command(**{"action": "delete", **words}), SEEN))
+        changed |= {key for key in shown if shown[key] != other[key]}
+    assert changed == set(shown) - {"about"}
+    facts_of_a_thing = {field.name for field in fields(Thing)} - {"resource", "state", "run_id", "one_off"}
+    assert facts_of_a_thing == {fact for facts in OTHER_FACTS for fact in facts}
+
+
+def test_the_hash_is_the_same_for_the_same_whatever_the_order_or_the_hour() -> None:
+    assert _hash() == _hash(replace(SEEN, owners=frozenset({"2", "1"}), tags=frozenset({"b", "a"})))
+    assert _hash() == _hash(issued_at=LATER, not_after=LATER)
+    assert name({"a": 1, "b": "ü"}) == name({"b": "ü", "a": 1})
+    assert name({"a": "1"}) != name({"a": 1})
+
+
+def test_half_a_character_in_a_title_stops_no_request() -> None:
+    assert _hash(replace(SEEN, name="half \ud83d")) != _hash(replace(SEEN, name="half ?"))
+
+
+# --- who it is ---
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("ada", "ada"),
+        (" Ada ", "ada"),
+        ("ADA", "ada"),
+        ("arn:aws:iam::123456789012:user/ada", "ada"),
+        ("T012ABCDE/U034FGHIJ", "ada"),
+        ("U034FGHIJ", "ada"),
+        ("<@U034FGHIJ>", "ada"),
+        ("<@U034FGHIJ|ada.l>", "ada"),
+        ("arn:aws:sts::123456789012:assumed-role/Operators/bob", "bob"),
+        ("arn:aws:sts::123456789012:assumed-role/Operators/bobby", None),
+        ("Ada Lovelace", None),
+        ("operator", None),
+        ("", None),
+        ("None", None),
+    ],
+)
+def test_whoever_asks_is_known_by_any_of_their_names(said: str, meant: str | None) -> None:
+    assert People.parse(PEOPLE).name_of(said) == (meant or said)
+
+
+RUN_DELETE = frozenset({capability(Resource.RUN, "delete")})  # type: ignore[arg-type]
+TAG_DELETE = frozenset({capability(Resource.TAG, "delete")})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("who", "may"),
+    [
+        ("bob", lambda person: person.approves_of(RUN_DELETE | TAG_DELETE, ORG)),
+        ("cleo", lambda person: person.approves_of(RUN_DELETE, ORG)),
+        ("cleo", lambda person: not person.approves_of(RUN_DELETE, "e0" * 16)),
+        ("dan", lambda person: person.approves_of(TAG_DELETE, ORG)),
+        ("dan", lambda person: not person.approves_of(RUN_DELETE, ORG)),
+        ("dan", lambda person: not person.approves_of(RUN_DELETE | TAG_DELETE, ORG)),
+        ("eve", lambda person: not person.approves_of(RUN_DELETE, ORG)),
+        ("bob", lambda person: not person.approves_of(frozenset(), ORG)),
+    ],
+)
+def test_who_may_approve_what_where(who: str, may: Callable[[object], bool]) -> None:
+    assert may(People.parse(PEOPLE).people[who])

@@ -1,0 +1,124 @@
+"""What a function is built with, by its environment and the operator's files alone."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from lifecycle.bootstrap import chat, common, operating, tallyfy
+from lifecycle.chat.slack.replies import SlackReplies
+from lifecycle.domain.capabilities import ORDINARY, PERMANENT
+from lifecycle.domain.errors import Rejected
+from lifecycle.pacing.token_bucket import Lane
+from sandbox.build import ROOT
+from tests.unit.bootstrap.test_settings import CHAT, OPERATOR, PURGE, SWEEP, WORKER
+
+CACHES = (tallyfy.worker, tallyfy.purge, tallyfy.sweep, operating.operating, chat.chat, common.session, common.secrets)
+
+type Given = Callable[[Mapping[str, str]], None]
+
+
+@pytest.fixture(autouse=True)
+def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Given]:
+    """Each process is built once; here each test is one. Nothing of the caller's AWS account is used."""
+    account = {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+
+    def environment(variables: Mapping[str, str]) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    environment(account)
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "lifecycle_config").symlink_to(ROOT / "layers" / "config")  # As the layer brings it.
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("lifecycle_config", None)
+    for cached in CACHES:
+        cached.cache_clear()
+    yield environment
+    sys.modules.pop("lifecycle_config", None)
+    for cached in CACHES:
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_a_worker_stands_in_the_line_its_environment_names(lane: Lane, given: Given) -> None:
+    given({**WORKER, "LANE": lane.value})
+    assert tallyfy.worker().budget._pacing._lane is lane
+
+
+def test_the_ordinary_worker_can_express_no_permanent_delete(given: Given) -> None:
+    given(WORKER)
+    made = tallyfy.worker()
+    assert made.capabilities == ORDINARY
+    assert made.safeguards is None
+
+
+def test_what_can_destroy_has_what_must_come_first(given: Given) -> None:
+    given(PURGE)
+    made = tallyfy.purge()
+    assert made.capabilities == PERMANENT
+    assert made.safeguards is not None
+    # What is parked comes back into the queue it was taken from, or, if that fails, into its dead letters.
+    schedules = made.safeguards.schedules._schedules  # type: ignore[attr-defined]
+    assert (schedules.queue_arn, schedules.dead_letter_arn) == (
+        PURGE["QUEUE_ARN"],
+        PURGE["DEAD_LETTER_QUEUE_ARN"],
+    )
+
+
+def test_a_sweep_asks_the_people_of_its_file_for_approval(given: Given) -> None:
+    given(SWEEP)
+    assert tallyfy.sweep().people.approvals.plan >= tallyfy.sweep().people.approvals.single
+
+
+def test_whoever_takes_approvals_knows_the_three_ways_on(given: Given) -> None:
+    given(OPERATOR)
+    made = operating.operating()
+    ways = (made.undoing.commands, made.approving.purge, made.approving.sweeps)
+    assert [way._url for way in ways] == [  # type: ignore[attr-defined]
+        *(OPERATOR["COMMANDS_QUEUE_URL"], OPERATOR["PURGE_QUEUE_URL"], OPERATOR["SWEEPS_QUEUE_URL"])
+    ]
+
+
+def test_the_chat_function_is_built_of_its_environment(given: Given) -> None:
+    given(CHAT)
+    assert chat.chat().org_ids == {CHAT["ORGANIZATION_IDS"]}
+
+
+def test_what_a_button_is_answered_goes_to_slack_alone_and_soon(given: Given) -> None:
+    given(CHAT)
+    # With no simulator beside it, so that nothing but Slack's own host is ever called.
+    assert not chat.chat().replies.reply("https://example.com/x", "Done.")
+    replies = chat._replies()
+    assert isinstance(replies, SlackReplies)
+    assert (replies._also, replies._seconds) == (None, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("intake", "lifecycle.aws.s3"),
+        ("chat", "lifecycle.aws.s3"),
+        ("lookup", "lifecycle.aws.s3"),
+        ("tallyfy", "lifecycle.plans.report"),
+        ("tallyfy", "lifecycle.sweep.service"),
+    ],
+)
+def test_nothing_is_imported_at_start_that_only_another_function_needs(module: str, unwanted: str) -> None:
+    code = f"import sys, lifecycle.bootstrap.{module}; print({unwanted!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("version", ["1.35.99", "1.29.0", "0.1", "unknown"])
+def test_an_sdk_that_is_older_than_what_was_tested_shows_at_start(version: str) -> None:
+    with pytest.raises(Rejected, match=r"botocore is .*; 1\.36\.0 is needed"):
+        common.check_sdk(version)
+
+
+@pytest.mark.parametrize("version", ["1.36.0", "1.43.106", "2.0.0"])
+def test_a_newer_sdk_is_taken(version: str) -> None:
+    common.check_sdk(version)

@@ -1,0 +1,1078 @@
+"""A permanent delete happens only when everything holds: each condition missing alone, and none of them."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import override
+
+import pytest
+
+from lifecycle.approvals.people import People
+from lifecycle.approvals.rules import Request as Wanted
+from lifecycle.aws.dynamodb import Key, MemoryRows, Row
+from lifecycle.aws.metrics import Signal
+from lifecycle.aws.s3 import MemoryObjects
+from lifecycle.deletion.exporter import folder_of, verify
+from lifecycle.deletion.manifest import FILE_NAME, Manifest
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.clock import millis
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Rejected, Retryable
+from lifecycle.domain.intent import Status
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.ledger import HoldKind
+from lifecycle.policy.policy import Policy
+from sandbox.simulator import Fault, Quirks
+from sandbox.simulator.world import Asset, FeedEntry, Run, Task, Thread
+from tests.harness.builders import ID_KEY, NOW, ORG, Clock, with_approvals
+from tests.harness.fault_injection import ANY_STEP, Fuse, Harm, When
+from tests.harness.purge_run import Undertaker, operate
+from tests.harness.world import PEOPLE, World
+
+RUN, TAG, TEMPLATE, OTHER_TEMPLATE, OTHER_ORG = "a1" * 16, "b1" * 16, "c1" * 16, "c2" * 16, "e0" * 16
+OWNER = 1001
+HOLD_TAG = "b2" * 16
+DAY = timedelta(days=1)
+TWO = PEOPLE + "\n[approvals]\nsingle = 2\n"
+POLICY = """
+zone = "UTC"
+hold_tags = ["keep"]
+[[rules]]
+name = "long-archived"
+resource = "process"
+action = "delete"
+irreversible = true
+[rules.when]
+archived_days = 31
+"""
+
+
+def burial(world: World | None = None, *, days: int = 40) -> Undertaker:
+    """One process with tasks, comments and a file, archived so many days ago."""
+    world = world or World()
+    world.policy = Policy.parse(POLICY)
+    organization = world.simulator.organization
+    world.add(Resource.TEMPLATE, TEMPLATE)
+    world.add(Resource.TAG, TAG)
+    world.add(Resource.TAG, HOLD_TAG)
+    organization.tags[HOLD_TAG].title = "keep"
+    created = world.clock() - timedelta(days=900)
+    tasks = [
+        Task(f"{number:032x}", f"Task {number}", created, run_id=RUN, threads=[Thread(f"{number + 50:032x}", "Done.")])
+        for number in (1, 2)
+    ]
+    tasks[0].assets.append(Asset("f1" * 16, "contract.txt", "the signed contract"))
+    run = Run(RUN, "Onboard Acme", created, created, checklist_id=TEMPLATE, owner_id=OWNER, tasks=tasks)
+    organization.feed.append(FeedEntry("commented", "run", RUN, OWNER, created))
+    run.archive(world.clock() - timedelta(days=days))
+    organization.add_run(run)
+    return Undertaker(world)
+
+
+def run_of(burying: Undertaker) -> Run:
+    return burying.world.simulator.organization.runs[RUN]
+
+
+def folder(burying: Undertaker, command: Command) -> str:
+    """Where the export lies that the ledger names."""
+    return str(json.loads(burying.world.intent(command.intent_id).evidence)["export"])
+
+
+def folders(burying: Undertaker, command: Command) -> list[str]:
+    """Every folder that was begun for a command, the oldest first."""
+    prefix = folder_of(ORG, command.resource, command.thing_id, command.intent_id)
+    return sorted({"/".join(key.split("/")[:5]) for key in burying.world.objects.keys(prefix)})
+
+
+def letter(burying: Undertaker, command: Command) -> str:
+    """The code of its only dead letter."""
+    [found] = burying.world.letters(command.intent_id)
+    return found["code"]
+
+
+# --- with all of them -------------------------------------------------------------------------------------------------
+
+
+def test_when_everything_holds_it_is_deleted_once_and_its_export_agrees() -> None:
+    burying = burial()
+    seen: list[tuple[Manifest | None, tuple[str, ...]]] = []
+    command = burying.ask(Resource.RUN, RUN)
+    burying.world.before_write = lambda _: seen.append(verify(burying.world.objects, folder(burying, command)))
+    burying.work()
+    assert burying.deletes(RUN) == []
+    burying.approve(command)
+    assert len(burying.deletes(RUN)) == 1
+    assert burying.world.state(Resource.RUN, RUN) is State.GONE
+    [(manifest, wrong)] = seen
+    assert manifest is not None
+    assert (manifest.complete, wrong, manifest.counts["tasks"], manifest.counts["files"]) == (True, (), 2, 1)
+    row = burying.world.intent(command.intent_id)
+    assert (row.status, row.code, row.requested_by) == (Status.DONE, Code.ACTED, "Ada")
+    assert json.loads(row.evidence) == {"export": folder(burying, command), "manifest": manifest.digest}
+    assert burying.world.announced(command.intent_id) == ["done"]
+    assert burying.world.depth == (0, 0)
+
+
+def test_the_message_again_and_the_button_again_do_nothing_more() -> None:
+    burying = burial()
+    command = burying.ask(Resource.RUN, RUN)
+    burying.work()
+    burying.approve(command)
+    burying.world.purge_queue.send(command.to_json())
+    burying.world.purge_queue.send(command.to_json(), {"redrive": "3"})
+    burying.work()
+    burying.approve(command)
+    burying.advance(timedelta(days=30))
+    assert len(burying.deletes(RUN)) == 1
+    assert burying.world.announced(command.intent_id) == ["done"]
+    again = burying.ask(Resource.RUN, RUN)
+    burying.work()
+    assert burying.world.intent(again.intent_id).code == Code.NOTHING_TO_DO
+    assert len(burying.deletes(RUN)) == 1
+
+
+@pytest.mark.parametrize("resource", list(Resource))
+def test_each_kind_of_thing_needs_the_same(resource: Resource) -> None:
+    burying = burial()
+    burying.world.add(resource, "d1" * 16, archived_days=40 if resource is not Resource.TAG else None)
+    command = burying.ask(resource, "d1" * 16)
+    burying.work()
+    assert burying.world.intent(command.intent_id).code == Code.AWAITING_APPROVAL
+    burying.approve(command)
+    row = burying.world.intent(command.intent_id)
+    assert (row.status, row.code) == (Status.DONE, Code.ACTED), row.reason
+    assert len(burying.deletes("d1" * 16)) == 1
+    assert verify(burying.world.objects, folder(burying, command))[1] == ()
+
+
+def test_what_is_too_young_is_approved_first_and_goes_when_its_day_has_come() -> None:
+    burying = burial(days=10)
+    command = burying.ask(Resource.RUN, RUN)
+    burying.work()
+    burying.approve(command)
+    assert burying.world.intent(command.intent_id).code == Code.IN_GRACE
+    burying.advance(20 * DAY - timedelta(seconds=10))
+    assert burying.deletes(RUN) == []
+    burying.advance(timedelta(seconds=10))
+    assert len(burying.deletes(RUN)) == 1
+    assert burying.world.intent(command.intent_id).status is Status.DONE
+
+
+# --- one of them missing ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class BlindRows(MemoryRows):
+    """A table that cannot tell what is on hold."""
+
+    blind: bool = True
+
+    @override
+    def read(self, *keys: Key) -> list[Row | None]:
+        if self.blind and any(key.pk.startswith("holds#") for key in keys):
+            raise Retryable(Code.UNAVAILABLE, "The holds could not be read (made up).")
+        return super().read(*keys)
+
+    @override
+    def partition(self, pk: str) -> dict[str, Row]:
+        return {} if pk.startswith("holds#") else super().partition(pk)
+
+
+@dataclass
+class Flipping(MemoryObjects):
+    """A bucket that keeps one byte of some object wrong."""
+
+    ending: str = ""
+
+    @override
+    def put(self, key: str, body: bytes, *, kind: str) -> None:
+        changed = bytes([body[0], body[1] ^ 1, *body[2:]]) if key.endswith(self.ending) else body
+        super().put(key, changed, kind=kind)
+
+
+@dataclass
+class Recounting(MemoryObjects):
+    """A bucket in which a manifest says another number than was written, and is well-formed nevertheless."""
+
+    @override
+    def put(self, key: str, body: bytes, *, kind: str) -> None:
+        super().put(key, body.replace(b'"tasks":2', b'"tasks":3'), kind=kind)
+
+
+@dataclass
+class Acting(MemoryObjects):
+    """A bucket during whose first write something happens elsewhere."""
+
+    meanwhile: Callable[[], object] = lambda: None
+    acted: bool = False
+
+    @override
+    def put(self, key: str, body: bytes, *, kind: str) -> None:
+        super().put(key, body, kind=kind)
+        if not self.acted:
+            self.acted = True
+            self.meanwhile()
+
+
+type Outcome = tuple[str, str]
+"""The code under which it stands, or with which somebody was turned away, and the reason."""
+
+
+def stands(burying: Undertaker, command: Command) -> Outcome:
+    row = burying.world.intent(command.intent_id)
+    return row.code, row.reason
+
+
+def asked(burying: Undertaker, **more: object) -> Command:
+    command = burying.ask(Resource.RUN, RUN, **more)
+    burying.work()
+    return command
+
+
+def approved(burying: Undertaker, **more: object) -> Outcome:
+    """All but what is missing already: it is asked for and approved."""
+    command = asked(burying, **more)
+    if burying.world.approvals.newest(ORG, command.intent_id) is not None:
+        burying.approve(command)
+    return stands(burying, command)
+
+
+def turned_away(burying: Undertaker, command: Command, who: str) -> Outcome:
+    with pytest.raises(Rejected) as refused:
+        burying.approve(command, who)
+    assert stands(burying, command)[0] == Code.AWAITING_APPROVAL
+    return refused.value.code, refused.value.reason
+
+
+def held(kind: HoldKind, name: str) -> Callable[[Undertaker], Outcome]:
+    def attempt(burying: Undertaker) -> Outcome:
+        burying.world.ledger.hold(ORG, kind, name, reason="the auditors", by="Grace")
+        return approved(burying)
+
+    return attempt
+
+
+def by_hold_tag(burying: Undertaker) -> Outcome:
+    run_of(burying).tags.add(HOLD_TAG)
+    return approved(burying)
+
+
+def no_right(burying: Undertaker) -> Outcome:
+    return approved(burying, source="automation")
+
+
+def not_archived(burying: Undertaker) -> Outcome:
+    run_of(burying).restore(burying.world.clock())
+    return approved(burying)
+
+
+def too_short(burying: Undertaker) -> Outcome:
+    run_of(burying).archived_at = burying.world.clock() - 29 * DAY
+    return approved(burying)
+
+
+def too_short_for_its_end(burying: Undertaker) -> Outcome:
+    run_of(burying).archived_at = burying.world.clock() - 10 * DAY
+    return approved(burying, not_after=burying.world.clock() + 15 * DAY)
+
+
+def archived_some_day(burying: Undertaker) -> Outcome:
+    run_of(burying).archived_at = None
+    return approved(burying)
+
+
+def archived_tomorrow(burying: Undertaker) -> Outcome:
+    run_of(burying).archived_at = burying.world.clock() + DAY
+    return approved(burying)
+
+
+def never_approved(burying: Undertaker) -> Outcome:
+    return stands(burying, asked(burying))
+
+
+def by_its_asker(name: str) -> Callable[[Undertaker], Outcome]:
+    def attempt(burying: Undertaker) -> Outcome:
+        return turned_away(burying, asked(burying, requested_by=name), "ada")
+
+    return attempt
+
+
+def without_the_right(burying: Undertaker) -> Outcome:
+    return turned_away(burying, asked(burying), "dan")
+
+
+def from_elsewhere(burying: Undertaker) -> Outcome:
+    return turned_away(burying, asked(burying), "eve")
+
+
+def by_nobody_known(burying: Undertaker) -> Outcome:
+    command = asked(burying)
+    arn = "arn:aws:iam::123456789012:user/mallory"
+    with pytest.raises(Rejected) as refused:
+        operate(burying.world.operating(), "POST /approvals/{hash}/approve", arn, hash=burying.wanted(command).hash)
+    burying.work()
+    return refused.value.code, refused.value.reason
+
+
+def by_too_few(burying: Undertaker) -> Outcome:
+    burying.world.people = People.parse(TWO)
+    command = asked(burying)
+    burying.approve(command)
+    burying.approve(command)
+    burying.world.purge_queue.send(command.to_json())
+    burying.work()
+    return stands(burying, command)
+
+
+def refused(burying: Undertaker) -> Outcome:
+    command = asked(burying)
+    burying.refuse(command, "bob", "The customer came back.")
+    with pytest.raises(Rejected, match="refused already"):
+        burying.approve(command, "cleo")
+    return stands(burying, command)
+
+
+def lapsed(burying: Undertaker) -> Outcome:
+    command = asked(burying)
+    burying.advance(timedelta(hours=73))
+    with pytest.raises(Rejected, match="lapsed already"):
+        burying.approve(command)
+    return stands(burying, command)
+
+
+def changed_before(burying: Undertaker) -> Outcome:
+    """It is asked again under a new hash, and what was said of the old one does not count."""
+    command = asked(burying)
+    before = burying.wanted(command).hash
+    run_of(burying).name = "Onboard Ajax"
+    burying.world.purge_queue.send(command.to_json())
+    burying.work()
+    assert burying.wanted(command).hash != before
+    with pytest.raises(Rejected) as said:
+        burying.press("approve", before, "bob")
+    burying.work()
+    assert stands(burying, command)[0] == Code.AWAITING_APPROVAL
+    return said.value.code, said.value.reason
+
+
+def changed_after(burying: Undertaker) -> Outcome:
+    command = asked(burying)
+    burying.press("approve", burying.wanted(command).hash, "bob")
+    run_of(burying).name = "Onboard Ajax"
+    burying.work()
+    return stands(burying, command)
+
+
+def in_grace(burying: Undertaker) -> Command:
+    run_of(burying).archived_at = burying.world.clock() - 10 * DAY
+    command = asked(burying)
+    burying.approve(command)
+    assert stands(burying, command)[0] == Code.IN_GRACE
+    return command
+
+
+def restored_by_hand(burying: Undertaker) -> Outcome:
+    command = in_grace(burying)
+    burying.advance(3 * DAY)
+    run_of(burying).restore(burying.world.clock())
+    burying.advance(30 * DAY)
+    return stands(burying, command)
+
+
+def restored_by_us(burying: Undertaker) -> Outcome:
+    command = in_grace(burying)
+    burying.advance(3 * DAY)
+    burying.world.send(burying.world.command(Resource.RUN, RUN, Action.RESTORE, "oops"))
+    burying.world.drain(burying.world.process())
+    run_of(burying).archive(burying.world.clock() - 40 * DAY)  # and back as if nothing had been
+    burying.advance(30 * DAY)
+    return stands(burying, command)
+
+
+def archived_again(burying: Undertaker) -> Outcome:
+    command = in_grace(burying)
+    burying.advance(4 * DAY)
+    run_of(burying).restore(burying.world.clock())
+    burying.advance(DAY)
+    run_of(burying).archive(burying.world.clock())
+    burying.advance(50 * DAY)
+    return stands(burying, command)
+
+
+def held_in_grace(burying: Undertaker) -> Outcome:
+    command = in_grace(burying)
+    burying.world.ledger.hold(ORG, Resource.RUN, RUN, reason="a late claim", by="Grace")
+    burying.advance(30 * DAY)
+    return stands(burying, command)
+
+
+def held_during_the_export(burying: Undertaker) -> Outcome:
+    hold = burying.world.ledger.hold
+    during = lambda: hold(ORG, Resource.RUN, RUN, reason="a claim of this minute", by="Grace")  # noqa: E731
+    burying.world.objects = Acting(meanwhile=during)
+    return approved(burying)
+
+
+def changed_during_the_export(burying: Undertaker) -> Outcome:
+    burying.world.objects = Acting(meanwhile=lambda: setattr(run_of(burying), "name", "Onboard Ajax"))
+    return approved(burying)
+
+
+def restored_during_the_export(burying: Undertaker) -> Outcome:
+    burying.world.objects = Acting(meanwhile=lambda: run_of(burying).restore(burying.world.clock()))
+    return approved(burying)
+
+
+def a_file_that_is_forbidden(burying: Undertaker) -> Outcome:
+    burying.world.simulator.add_fault(Fault.answer_status(403, path="/file/", times=-1))
+    return approved(burying)
+
+
+def fewer_tasks_than_said(burying: Undertaker) -> Outcome:
+    burying.world.simulator.quirks = Quirks(archived_parts="hidden")
+    run_of(burying).tasks[0].assets.clear()
+    return approved(burying)
+
+
+def no_feed(burying: Undertaker) -> Outcome:
+    burying.world.simulator.add_fault(Fault.answer_status(403, path="/activity-feeds", times=-1))
+    return approved(burying)
+
+
+def a_flipped_byte(ending: str) -> Callable[[Undertaker], Outcome]:
+    def attempt(burying: Undertaker) -> Outcome:
+        burying.world.objects = Flipping(ending=ending)
+        return approved(burying)
+
+    return attempt
+
+
+def another_manifest(burying: Undertaker) -> Outcome:
+    burying.world.objects = Recounting()
+    return approved(burying)
+
+
+def no_bucket(burying: Undertaker) -> Outcome:
+    command = asked(burying)
+    burying.press("approve", burying.wanted(command).hash, "bob")
+    burying.fuse = Fuse("put", harm="outage")
+    burying.deliver()
+    assert burying.world.purge_queue.depth() == 1, "it is tried again"
+    return stands(burying, command)
+
+
+def paused(burying: Undertaker) -> Outcome:
+    command = asked(burying)
+    burying.world.pacing.pause(ORG, by="Grace")
+    burying.press("approve", burying.wanted(command).hash, "bob")
+    burying.deliver()
+    [(_, note)] = [note for note in burying.world.signals.notes if note[0] is Signal.PAUSED]
+    assert burying.world.purge_queue.depth() == 1
+    return str(note["code"]), str(note["reason"])
+
+
+def expired(burying: Undertaker) -> Outcome:
+    command = asked(burying, not_after=burying.world.clock() + timedelta(hours=10))
+    burying.advance(timedelta(hours=11))
+    burying.approve(command)
+    return stands(burying, command)
+
+
+def holds_unreadable(burying: Undertaker) -> Outcome:
+    command = burying.ask(Resource.RUN, RUN)
+    burying.deliver()
+    assert burying.world.purge_queue.depth() == 1, "it is tried again"
+    return stands(burying, command)
+
+
+def in_use(burying: Undertaker) -> Outcome:
+    run_of(burying).tags.add(TAG)
+    command = burying.ask(Resource.TAG, TAG)
+    burying.work()
+    return stands(burying, command)
+
+
+def unknown_thing(burying: Undertaker) -> Outcome:
+    del burying.world.simulator.organization.runs[RUN]
+    return approved(burying)
+
+
+PLAN = "7" * 64
+
+
+def planned(burying: Undertaker, *, approvers: tuple[str, ...] = ("bob", "cleo"), **more: object) -> Wanted:
+    """A plan that is put before people."""
+    request = replace(
+        Wanted(
+            hash=PLAN,
+            about="plan",
+            org_id=ORG,
+            subject=PLAN,
+            asked_by="ada",
+            asked_at=millis(NOW),
+            lapses_at=millis(NOW + 3 * DAY),
+            needed=2,
+            shown="{}",
+            message="{}",
+            capabilities=("run.delete",),
+        ),
+        **more,  # type: ignore[arg-type]
+    )
+    return with_approvals(burying.world.approvals, request, approvers)
+
+
+def by_plan(burying: Undertaker, *, name: str | None = None, **more: object) -> Outcome:
+    """A delete that says that a plan asks for it."""
+    command = burying.ask(
+        Resource.RUN,
+        RUN,
+        **{
+            "source": "plan",
+            "plan": PLAN,
+            "intent_id": intent_id(ID_KEY, "sweep", name or f"{PLAN}/run.delete/{RUN}"),
+            **more,
+        },
+    )
+    burying.work()
+    return stands(burying, command)
+
+
+def forged_without_a_plan(burying: Undertaker) -> Outcome:
+    planned(burying)
+    return by_plan(burying, plan=None)
+
+
+def forged_with_another_plan(burying: Undertaker) -> Outcome:
+    planned(burying)
+    return by_plan(burying, plan="8" * 64, name=f"{'8' * 64}/run.delete/{RUN}")
+
+
+def of_a_plan_that_one_approved(burying: Undertaker) -> Outcome:
+    planned(burying, approvers=("bob",))
+    return by_plan(burying)
+
+
+def of_a_plan_that_was_refused(burying: Undertaker) -> Outcome:
+    planned(burying, refused_by="cleo", why="Not this year.")
+    return by_plan(burying)
+
+
+def of_a_plan_that_deletes_other_kinds(burying: Undertaker) -> Outcome:
+    planned(burying, capabilities=("tag.delete",))
+    return by_plan(burying)
+
+
+def not_in_the_plan(burying: Undertaker) -> Outcome:
+    """Only we can make the name of what is in a plan."""
+    planned(burying)
+    return by_plan(burying, intent_id=intent_id(b"a guess", "sweep", f"{PLAN}/run.delete/{RUN}"))
+
+
+def under_the_name_of_another(burying: Undertaker) -> Outcome:
+    planned(burying)
+    return by_plan(burying, name=f"{PLAN}/run.delete/{'a2' * 16}")
+
+
+def archived_by_the_plan(burying: Undertaker) -> Outcome:
+    """The name of its archive is known to whoever heard of it, and opens nothing."""
+    planned(burying)
+    return by_plan(burying, name=f"{PLAN}/run/{RUN}")
+
+
+def of_another_organization_s_plan(burying: Undertaker) -> Outcome:
+    planned(burying, org_id=OTHER_ORG)
+    return by_plan(burying)
+
+
+def approved_as_another_plan(burying: Undertaker) -> Outcome:
+    planned(burying, subject="8" * 64)
+    return by_plan(burying)
+
+
+def of_a_command_s_approval(burying: Undertaker) -> Outcome:
+    planned(burying, about="command")
+    return by_plan(burying)
+
+
+def no_rule_for_it(burying: Undertaker) -> Outcome:
+    planned(burying)
+    burying.world.policy = None
+    return by_plan(burying)
+
+
+NO_PART_OF_A_PLAN = "no part of an approved plan"
+AWAITING = "nobody said yes"
+OWN = "asked for by who approves"
+NOT_THEIRS = "not this person's to approve"
+FEW = "a plan needs more"
+
+# What is missing → the attempt, and the code that says so. Attempts with the same name lack the same thing.
+ATTEMPTS: list[tuple[str, Callable[[Undertaker], Outcome], Code]] = [
+    ("the source's right", no_right, Code.RIGHT_MISSING),
+    ("the policy's right", no_rule_for_it, Code.RIGHT_MISSING),
+    ("held by its id", held(Resource.RUN, RUN), Code.HELD),
+    ("held by its template", held(Resource.TEMPLATE, TEMPLATE), Code.HELD),
+    ("held by its owner", held("owner", str(OWNER)), Code.HELD),
+    ("held by a tag", by_hold_tag, Code.HELD),
+    ("holds unreadable", holds_unreadable, Code.UNAVAILABLE),
+    ("not archived", not_archived, Code.NOT_ARCHIVED),
+    ("archived too short", too_short, Code.IN_GRACE),
+    ("archived too short for its end", too_short_for_its_end, Code.TOO_YOUNG),
+    ("archived at no known time", archived_some_day, Code.AGE_UNKNOWN),
+    ("archived at no known time", archived_tomorrow, Code.AGE_UNKNOWN),
+    (AWAITING, never_approved, Code.AWAITING_APPROVAL),
+    (OWN, by_its_asker("Ada"), Code.OWN_REQUEST),
+    (OWN, by_its_asker("arn:aws:iam::123456789012:user/ada"), Code.OWN_REQUEST),
+    (OWN, by_its_asker("T012ABCDE/U034FGHIJ"), Code.OWN_REQUEST),
+    (OWN, by_its_asker("U034FGHIJ"), Code.OWN_REQUEST),
+    (OWN, by_its_asker("<@U034FGHIJ|ada>"), Code.OWN_REQUEST),
+    (NOT_THEIRS, without_the_right, Code.UNKNOWN_APPROVAL),
+    (NOT_THEIRS, from_elsewhere, Code.UNKNOWN_APPROVAL),
+    ("approved by a stranger", by_nobody_known, Code.RIGHT_MISSING),
+    ("too few", by_too_few, Code.AWAITING_APPROVAL),
+    ("refused", refused, Code.NOT_APPROVED),
+    ("lapsed", lapsed, Code.LAPSED),
+    ("changed before it was approved", changed_before, Code.UNKNOWN_APPROVAL),
+    ("changed after it was approved", changed_after, Code.CHANGED),
+    ("restored in grace", restored_by_hand, Code.NOT_ARCHIVED),
+    ("restored in grace through us", restored_by_us, Code.RESTORED),
+    ("restored and archived again", archived_again, Code.CHANGED),
+    ("held in grace", held_in_grace, Code.HELD),
+    ("held during the export", held_during_the_export, Code.HELD),
+    ("changed during the export", changed_during_the_export, Code.CHANGED),
+    ("restored in grace", restored_during_the_export, Code.NOT_ARCHIVED),
+    ("a file is missing", a_file_that_is_forbidden, Code.EXPORT_INCOMPLETE),
+    ("tasks are missing", fewer_tasks_than_said, Code.EXPORT_INCOMPLETE),
+    ("the feed is missing", no_feed, Code.EXPORT_INCOMPLETE),
+    ("a byte of a document", a_flipped_byte("process.json"), Code.EXPORT_DIFFERS),
+    ("a byte of a file", a_flipped_byte("f1" * 16), Code.EXPORT_DIFFERS),
+    ("a byte of the manifest", a_flipped_byte(FILE_NAME), Code.EXPORT_DIFFERS),
+    ("another manifest", another_manifest, Code.EXPORT_DIFFERS),
+    ("no bucket", no_bucket, Code.UNAVAILABLE),
+    ("paused", paused, Code.PAUSED),
+    ("expired", expired, Code.EXPIRED),
+    ("a tag in use", in_use, Code.IN_USE),
+    ("no such thing", unknown_thing, Code.NOT_FOUND),
+    (NO_PART_OF_A_PLAN, forged_without_a_plan, Code.NOT_APPROVED),
+    (NO_PART_OF_A_PLAN, forged_with_another_plan, Code.NOT_APPROVED),
+    (NO_PART_OF_A_PLAN, not_in_the_plan, Code.NOT_APPROVED),
+    (NO_PART_OF_A_PLAN, under_the_name_of_another, Code.NOT_APPROVED),
+    (NO_PART_OF_A_PLAN, archived_by_the_plan, Code.NOT_APPROVED),
+    (NO_PART_OF_A_PLAN, of_another_organization_s_plan, Code.NOT_APPROVED),
+    (NO_PART_OF_A_PLAN, of_a_command_s_approval, Code.NOT_APPROVED),
+    (NO_PART_OF_A_PLAN, approved_as_another_plan, Code.NOT_APPROVED),
+    (FEW, of_a_plan_that_one_approved, Code.NOT_APPROVED),
+    (FEW, of_a_plan_that_deletes_other_kinds, Code.NOT_APPROVED),
+    ("the plan was refused", of_a_plan_that_was_refused, Code.NOT_APPROVED),
+]
+
+
+def attempt_at(attempt: Callable[[Undertaker], Outcome]) -> tuple[Undertaker, Outcome]:
+    burying = burial(World(rows=BlindRows()) if attempt is holds_unreadable else None)
+    return burying, attempt(burying)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "code"),
+    [pytest.param(attempt, code, id=f"{missing}-{number}") for number, (missing, attempt, code) in enumerate(ATTEMPTS)],
+)
+def test_where_one_condition_is_missing_nothing_is_deleted(
+    attempt: Callable[[Undertaker], Outcome], code: Code
+) -> None:
+    burying, outcome = attempt_at(attempt)
+    assert outcome[0] == code, outcome
+    assert outcome[1]
+    deletes = [call for call in burying.world.writes() if call.action == "delete"]
+    assert deletes == [], "a call to delete was made"
+    assert burying.world.simulator.organization.gone == set()
+
+
+def test_each_missing_condition_has_a_reason_of_its_own() -> None:
+    said: dict[str, set[Outcome]] = {}
+    for missing, attempt, _ in ATTEMPTS:
+        code, reason = attempt_at(attempt)[1]
+        # Ids, hashes and days would make any two sentences different.
+        plain = re.sub(r"[0-9a-f]{32,}|\d{4}-\d\d-\d\d \d\d:\d\d\+00:00|int_\w+", "…", reason)
+        said.setdefault(missing, set()).add((code, plain))
+    assert {missing for missing, reasons in said.items() if len(reasons) > 1} <= {"not archived"}
+    flat = [reason for reasons in said.values() for reason in reasons]
+    assert len(set(flat)) == len(flat), sorted(flat)
+    assert len(said) >= 35
+
+
+@pytest.mark.parametrize("attempt", [refused, lapsed])
+def test_what_people_decided_is_told_and_is_no_work_for_anybody(attempt: Callable[[Undertaker], Outcome]) -> None:
+    burying, _ = attempt_at(attempt)
+    assert not burying.world.dead_letters.entries
+    told = [detail for name, detail in burying.world.bus.announced if name == "lifecycle.command.rejected"]
+    assert [detail["dead_lettered"] for detail in told] == [False]
+
+
+@pytest.mark.parametrize("attempt", [changed_after, restored_by_hand, a_file_that_is_forbidden])
+def test_what_will_never_be_done_is_told_with_a_letter(attempt: Callable[[Undertaker], Outcome]) -> None:
+    burying, (code, reason) = attempt_at(attempt)
+    [found] = [entry.message.attributes for entry in burying.world.dead_letters.entries.values()]
+    assert (found["code"], found["reason"]) == (code, reason)
+    assert burying.world.announced(found["intent_id"]) == ["rejected"]
+
+
+@pytest.mark.parametrize("attempt", [no_bucket, paused, holds_unreadable])
+def test_what_only_waits_is_deleted_once_the_way_is_free(attempt: Callable[[Undertaker], Outcome]) -> None:
+    burying, _ = attempt_at(attempt)
+    rows = burying.world.rows
+    if isinstance(rows, BlindRows):
+        rows.blind = False
+    burying.world.pacing.resume(ORG)
+    burying.work()
+    if attempt is holds_unreadable:
+        [request] = burying.world.approvals.open(ORG)
+        burying.press("approve", request.hash, "bob")
+        burying.work()
+    assert len(burying.deletes(RUN)) == 1
+
+
+def test_sent_again_by_an_operator_it_still_needs_what_was_missing() -> None:
+    burying = burial()
+    command = asked(burying)
+    burying.refuse(command)
+    for _ in range(3):
+        for found in burying.world.dead_letters.receive(10):
+            burying.world.purge_queue.send(found.body, {"redrive": str(found.redrive + 1)})
+            burying.world.dead_letters.delete(found)
+        burying.work()
+        assert stands(burying, command)[0] == Code.NOT_APPROVED
+    assert burying.deletes(RUN) == []
+
+
+# --- what it waits for ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("point", ["ask", "schedule", "announce", "release"])
+def test_cut_off_while_asking_it_still_tells_and_still_lapses(point: str, when: When) -> None:
+    burying = burial()
+    command = burying.ask(Resource.RUN, RUN)
+    burying.fuse = Fuse(point, when)
+    burying.deliver()
+    assert burying.world.purge_queue.depth() == 1
+    burying.work()
+    assert [name for name, _ in burying.world.bus.announced][:1] == ["lifecycle.approval.asked"]
+    burying.advance(timedelta(hours=73))
+    assert stands(burying, command)[0] == Code.LAPSED
+    assert burying.world.letters(command.intent_id) == []
+    assert burying.world.announced(command.intent_id) == ["rejected"]
+
+
+def told_approvers(burying: Undertaker) -> list[str]:
+    return [name for name, _ in burying.world.bus.announced if name.startswith("lifecycle.approval.")]
+
+
+def test_approvers_are_told_reminded_at_half_time_and_told_of_the_lapse() -> None:
+    burying = burial()
+    command = asked(burying)
+    assert told_approvers(burying) == ["lifecycle.approval.asked"]
+    burying.advance(timedelta(hours=35))
+    assert told_approvers(burying) == ["lifecycle.approval.asked"]
+    burying.advance(timedelta(hours=2))
+    assert told_approvers(burying)[1:] == ["lifecycle.approval.reminded"]
+    burying.advance(timedelta(hours=36))
+    assert told_approvers(burying)[2:] == ["lifecycle.approval.lapsed"]
+    assert stands(burying, command)[0] == Code.LAPSED
+    burying.advance(timedelta(hours=100))
+    assert len(told_approvers(burying)) == 3
+
+
+def test_nobody_is_reminded_of_what_was_decided() -> None:
+    burying = burial()
+    approved(burying)
+    burying.advance(timedelta(hours=100))
+    assert told_approvers(burying) == ["lifecycle.approval.asked"]
+
+
+def test_a_reminder_says_how_many_approvals_are_missing() -> None:
+    burying = burial(World(people=People.parse(TWO)))
+    command = asked(burying)
+    burying.approve(command)
+    burying.advance(timedelta(hours=37))
+    name, told = burying.world.bus.announced[-1]
+    assert name == "lifecycle.approval.reminded"
+    assert (told["given"], told["needed"], told["would_do"]) == ("1", "2", "run.delete")
+
+
+def test_what_comes_back_comes_late_enough_though_schedules_know_whole_seconds_only() -> None:
+    burying = burial(World(clock=Clock(NOW + timedelta(milliseconds=700))))
+    command = asked(burying)
+    burying.advance(timedelta(hours=73))
+    assert stands(burying, command)[0] == Code.LAPSED
+    young = burial(World(clock=Clock(NOW + timedelta(milliseconds=700))), days=10)
+    command = asked(young)
+    young.approve(command)
+    young.advance(21 * DAY)
+    assert len(young.deletes(RUN)) == 1
+
+
+def test_what_looks_again_as_it_did_is_asked_anew_and_lapses_in_its_own_time() -> None:
+    burying = burial()
+    command = asked(burying)
+    first = burying.wanted(command).hash
+    for name in ("Onboard Ajax", "Onboard Acme"):
+        burying.advance(timedelta(hours=10))
+        run_of(burying).name = name
+        burying.world.purge_queue.send(command.to_json())
+        burying.work()
+    assert burying.wanted(command).hash == first
+    burying.advance(timedelta(hours=60))
+    assert stands(burying, command)[0] == Code.AWAITING_APPROVAL
+    burying.advance(timedelta(hours=13))
+    assert stands(burying, command)[0] == Code.LAPSED
+
+
+@pytest.mark.parametrize("answer", ["refused", "lapsed"])
+def test_an_answer_is_final_though_the_thing_was_changed_meanwhile(answer: str) -> None:
+    burying = burial()
+    command = asked(burying)
+    burying.advance(timedelta(hours=37))  # At half time it is looked at for the last time before it lapses.
+    run_of(burying).name = "Onboard Ajax"
+    if answer == "refused":
+        burying.refuse(command)
+    else:
+        burying.advance(timedelta(hours=36))
+    assert stands(burying, command)[0] == (Code.NOT_APPROVED if answer == "refused" else Code.LAPSED)
+    assert burying.world.approvals.open(ORG) == []
+
+
+def test_whoever_cancels_says_what_is_different() -> None:
+    code, reason = attempt_at(archived_again)[1]
+    assert code == Code.CHANGED
+    assert "archived_at" in reason
+    assert "title" not in reason
+    assert "title" in attempt_at(changed_after)[1][1]
+
+
+def test_a_429_during_an_export_slows_everybody_down() -> None:
+    burying = burial()
+    command = asked(burying)
+    burying.world.simulator.add_fault(Fault.rate_limit(120, path="/activity-feeds"))
+    burying.press("approve", burying.wanted(command).hash, "bob")
+    burying.deliver()
+    assert burying.world.pacing.reserve(ORG, 1).wait > 100
+    burying.work()
+    assert len(burying.deletes(RUN)) == 1
+
+
+def test_two_people_are_needed_where_two_are_said() -> None:
+    burying = burial()
+    burying.world.people = People.parse(TWO)
+    command = asked(burying)
+    burying.approve(command, "bob")
+    assert burying.deletes(RUN) == []
+    burying.approve(command, "cleo")
+    assert len(burying.deletes(RUN)) == 1
+
+
+# --- killed -----------------------------------------------------------------------------------------------------------
+
+
+def watch(burying: Undertaker, command: Command) -> None:
+    """Whenever Tallyfy is asked to delete: it was approved, its time has come, its export is whole and agrees."""
+
+    def at_the_delete(call: str) -> None:
+        manifest, wrong = verify(burying.world.objects, folder(burying, command))
+        assert (manifest is not None and manifest.complete, wrong) == (True, ()), call
+        assert burying.wanted(command).approved_by == ("bob",)
+        archived = run_of(burying).archived_at if RUN in burying.world.simulator.organization.runs else None
+        assert archived is None or burying.world.clock() - archived >= 30 * DAY
+
+    burying.world.before_write = at_the_delete
+
+
+def way(fuse: Fuse) -> tuple[Undertaker, Command]:
+    """All the way of a delete that is too young when it is asked for."""
+    burying = burial(days=29)
+    burying.world.objects = Once()
+    burying.fuse = fuse
+    command = burying.ask(Resource.RUN, RUN)
+    watch(burying, command)
+    burying.work()
+    burying.approve(command)
+    burying.advance(3 * DAY)
+    return burying, command
+
+
+@pytest.mark.parametrize("harm", ["crash", "outage"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_any_step_it_is_deleted_once_and_never_without_its_export(when: When, harm: Harm) -> None:
+    steps = Fuse()
+    way(steps)
+    points = "ask schedule announce bury pace claim look release put fetch act conclude settle"
+    assert set(points.split()) <= set(steps.taken)
+    assert steps.taken.count("put") == 6  # process, tasks, feed, files and a file, manifest
+    assert len(steps.taken) > 60
+    for step, point in enumerate(steps.taken):
+        if harm == "outage" and point in {"look", "act"}:
+            continue  # Those are Tallyfy's, see the faults below.
+        where = f"{harm} {when} step {step}, {point}"
+        burying, command = way(fuse := Fuse(ANY_STEP, when, harm, skip=step))
+        assert fuse.blown, where
+        effects = [call for call in burying.deletes(RUN) if call.acted]
+        assert len(effects) == 1, where
+        manifest, wrong = verify(burying.world.objects, folder(burying, command))
+        assert manifest is not None, where
+        assert (manifest.complete, wrong) == (True, ()), where
+        row = burying.world.intent(command.intent_id)
+        assert row.status is Status.DONE, (where, row.reason)
+        assert json.loads(row.evidence) == {"export": folder(burying, command), "manifest": manifest.digest}, where
+        assert (row.owed, burying.world.letters(command.intent_id)) == ((), []), where
+        assert set(burying.world.announced(command.intent_id)) == {"done"}, where
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.reset("before", method="DELETE"),
+        Fault.reset("after", method="DELETE"),
+        Fault.html(502, "after", method="DELETE"),
+        Fault.answer_status(500, "after", method="DELETE"),
+        Fault.error_in_200("after", method="DELETE"),
+        Fault.delay(50, "before", method="DELETE"),
+        Fault.delay(11, "after", method="DELETE"),
+        Fault.reset("before", path="/activity-feeds"),
+        Fault.answer_status(503, path="/file/"),
+        Fault.html(502, path="/tasks"),
+    ],
+    ids=lambda fault: f"{fault.kind}-{fault.when}-{fault.method or fault.path}",
+)
+def test_whatever_tallyfy_does_it_is_deleted_once_and_its_export_stays_whole(fault: Fault) -> None:
+    burying = burial(days=29)
+    command = burying.ask(Resource.RUN, RUN)
+    watch(burying, command)
+    burying.work()
+    burying.world.simulator.add_fault(fault)
+    burying.approve(command)
+    burying.advance(3 * DAY)
+    burying.work()
+    assert len([call for call in burying.deletes(RUN) if call.acted]) == 1
+    manifest, wrong = verify(burying.world.objects, folder(burying, command))
+    assert manifest is not None
+    assert (manifest.complete, wrong) == (True, ())
+    assert burying.world.intent(command.intent_id).status is Status.DONE
+
+
+def test_a_delete_that_lands_late_takes_nothing_of_the_export_that_was_made_before() -> None:
+    """Nobody knows the fate of the first call; while the second attempt looks, it takes effect."""
+    burying = burial()
+    command = asked(burying)
+
+    def landing() -> None:
+        burying.world.clock.advance(timedelta(seconds=30))
+        burying.world.simulator.advance(600)
+        burying.world.land()
+
+    bucket = burying.world.objects = Acting(acted=True, meanwhile=landing)
+    burying.world.simulator.add_fault(Fault.delay(500, "before", method="DELETE"))
+    burying.press("approve", burying.wanted(command).hash, "bob")
+    burying.deliver()
+    assert burying.world.state(Resource.RUN, RUN) is State.ARCHIVED
+    bucket.acted = False
+    burying.work()
+    manifest, wrong = verify(bucket, folder(burying, command))
+    assert manifest is not None
+    assert (manifest.complete, wrong) == (True, ())
+    assert burying.world.intent(command.intent_id).status is Status.DONE
+    assert len([call for call in burying.deletes(RUN) if call.acted]) == 1
+
+
+def test_an_export_of_an_earlier_attempt_is_not_used_again() -> None:
+    burying = burial()
+    command = asked(burying)
+    burying.world.simulator.add_fault(Fault.answer_status(500, method="DELETE"))
+    burying.press("approve", burying.wanted(command).hash, "bob")
+    burying.deliver()
+    earlier = folder(burying, command)
+    burying.world.clock.advance(timedelta(minutes=10))
+    burying.work()
+    assert burying.world.intent(command.intent_id).status is Status.DONE
+    assert folders(burying, command) == [earlier, folder(burying, command)]
+    assert earlier != folder(burying, command)
+
+
+def test_an_export_from_before_a_change_is_not_taken_for_one_of_after() -> None:
+    burying = burial()
+    command = asked(burying)
+    burying.world.simulator.add_fault(Fault.answer_status(500, method="DELETE"))
+    burying.press("approve", burying.wanted(command).hash, "bob")
+    burying.deliver()
+    burying.world.clock.advance(DAY)
+    run_of(burying).last_updated = burying.world.clock()
+    burying.work()
+    assert stands(burying, command)[0] == Code.CHANGED
+    assert [call for call in burying.deletes(RUN) if call.acted] == []
+
+
+# --- added while it is exported ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Once(MemoryObjects):
+    """A bucket in which nothing may be written twice; ``meanwhile`` happens after each manifest is written."""
+
+    meanwhile: Callable[[], object] = lambda: None
+
+    @override
+    def put(self, key: str, body: bytes, *, kind: str) -> None:
+        assert key not in self.bodies, f"{key} is overwritten"
+        super().put(key, body, kind=kind)
+        if key.endswith("manifest.json"):
+            self.meanwhile()
+
+    @override
+    def put_file(self, key: str, path: Path, *, kind: str) -> None:
+        assert key not in self.bodies, f"{key} is overwritten"
+        super().put_file(key, path, kind=kind)
+
+
+def commenting(burying: Undertaker, times: int, where: Callable[[Run], list[Thread]]) -> Once:
+    """After so many exports somebody comments, which moves neither the process nor what was approved."""
+    left = iter(range(times))
+
+    def comment() -> None:
+        number = next(left, None)
+        if number is not None:
+            where(run_of(burying)).append(Thread(f"{number + 900:032x}", "Wait!"))
+
+    bucket = burying.world.objects = Once(meanwhile=comment)
+    return bucket
+
+
+@pytest.mark.parametrize("where", [lambda run: run.threads, lambda run: run.tasks[0].threads], ids=["process", "task"])
+def test_a_comment_during_the_export_is_in_the_one_that_is_kept(where: Callable[[Run], list[Thread]]) -> None:
+    burying = burial()
+    command = asked(burying)
+    bucket = commenting(burying, 1, where)
+    burying.approve(command)
+    assert burying.world.intent(command.intent_id).status is Status.DONE
+    [first, second] = folders(burying, command)
+    assert folder(burying, command) == second
+    before, after = (verify(bucket, name)[0] for name in (first, second))
+    assert before is not None
+    assert after is not None
+    assert (before.counts["comments"], after.counts["comments"]) == (2, 3)
+    assert verify(bucket, first)[1] == verify(bucket, second)[1] == ()
+
+
+def test_what_is_added_to_each_time_is_not_deleted_and_waits() -> None:
+    burying = burial()
+    command = asked(burying)
+    commenting(burying, 3, lambda run: run.threads)
+    burying.press("approve", burying.wanted(command).hash, "bob")
+    burying.deliver()
+    row = burying.world.intent(command.intent_id)
+    assert (row.status, row.attempts) == (Status.WAITING, 1)
+    assert row.reason.startswith("Something was added to it each time it was exported, 3 times.")
+    assert len(folders(burying, command)) == 3
+    assert burying.deletes(RUN) == []
+    burying.work()
+    assert burying.world.intent(command.intent_id).status is Status.DONE

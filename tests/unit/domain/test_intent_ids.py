@@ -1,0 +1,62 @@
+"""The names of intents."""
+
+import re
+from itertools import combinations
+
+import pytest
+
+from lifecycle.domain.intent_ids import INTENT_PATTERN, intent_id, is_ours
+from tests.harness.builders import ID_KEY
+
+NAME = intent_id(ID_KEY, "operator", "delivery-1")
+
+
+def test_the_same_delivery_always_gets_the_same_name() -> None:
+    assert intent_id(ID_KEY, "operator", "delivery-1") == NAME
+    assert re.fullmatch(INTENT_PATTERN, NAME)
+
+
+def test_another_source_delivery_item_or_stack_gets_another_name() -> None:
+    names = [
+        NAME,
+        intent_id(ID_KEY, "crm", "delivery-1"),
+        intent_id(ID_KEY, "operator", "delivery-2"),
+        intent_id(ID_KEY, "operator", "delivery-1", 1),
+        intent_id(b"another key", "operator", "delivery-1"),
+        intent_id(ID_KEY, "operator-", "delivery-1"),
+    ]
+    assert all(a != b for a, b in combinations(names, 2))
+
+
+def test_words_cannot_be_shifted_between_source_and_delivery() -> None:
+    assert intent_id(ID_KEY, "a", '", "b') != intent_id(ID_KEY, 'a", "', "b")
+
+
+def test_a_stack_knows_its_own_names() -> None:
+    assert is_ours(ID_KEY, NAME)
+    assert not is_ours(b"another key", NAME)
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        "",
+        "int_",
+        NAME[:-1],
+        NAME + "0",
+        NAME + "\n",
+        " " + NAME,
+        NAME.upper(),
+        "int_" + "0" * 48,
+        NAME[:-1] + ("0" if NAME[-1] != "0" else "1"),
+        "int_" + "\uff15" * 48,
+        "\ud800",
+    ],
+)
+def test_what_was_not_given_out_is_not_ours(candidate: str) -> None:
+    assert not is_ours(ID_KEY, candidate)
+
+
+def test_an_empty_key_names_nothing() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        intent_id(b"", "operator", "delivery-1")

@@ -1,0 +1,475 @@
+"""The ledger's rules: what a delivery of a command may do, given what is known."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from lifecycle.domain.clock import millis
+from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code
+from lifecycle.domain.intent import DEAD, Debt, End, IntentRow, Status
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.state_machine import (
+    CLOCKS_DIFFER,
+    Busy,
+    Claim,
+    Claimed,
+    Concluded,
+    Conflict,
+    ResourceRow,
+    accepted,
+    claim,
+    conclude,
+    fail,
+    give_up,
+    mark,
+    release,
+    settle,
+    stop,
+)
+from tests.harness.builders import ID_KEY, NOW, command
+
+COMMAND = command()
+AT = millis(NOW)
+LEASE = 90_000
+MOST = 6
+DONE = End(Status.DONE, Code.ACTED, "The process is archived.", "{}")
+TOO_LONG = End(Status.DEAD_LETTERED, Code.WAITED_TOO_LONG, "It waited too long.")
+ENDED = [Status.DONE, Status.UNCHANGED, Status.SUPERSEDED, Status.REJECTED, Status.EXPIRED, Status.DEAD_LETTERED]
+
+
+def judge(
+    intent: IntentRow | None = None,
+    resource: ResourceRow | None = None,
+    asked: Command = COMMAND,
+    *,
+    holder: IntentRow | None = None,
+    redrive: int = 0,
+    now: int = AT,
+) -> Claim:
+    return claim(intent, resource, asked, holder=holder, redrive=redrive, now=now, lease=LEASE, most_attempts=MOST)
+
+
+def marked(intent: IntentRow | None = None, resource: ResourceRow | None = None, *, now: int = AT) -> Claimed:
+    """A claim whose call is about to be made."""
+    return mark(claimed(intent, resource, now=now), "")
+
+
+def claimed(intent: IntentRow | None = None, resource: ResourceRow | None = None, *, now: int = AT) -> Claimed:
+    won = judge(intent, resource, now=now)
+    assert isinstance(won, Claimed)
+    return won
+
+
+def ended(status: Status) -> IntentRow:
+    """An intent that has ended, with its debts paid."""
+    row, _ = conclude(claimed(), End(status, Code.ACTED, "So it was."), now=AT, maybe_acted=False)
+    for debt in Debt:
+        row = settle(row, debt)
+    return row
+
+
+def concluded(answer: Claim) -> IntentRow:
+    assert isinstance(answer, Concluded)
+    return answer.intent
+
+
+def test_the_first_delivery_is_claimed() -> None:
+    won = claimed()
+    assert won.intent.status is Status.WAITING
+    assert won.intent.attempts == 1
+    assert not won.intent.maybe_acted
+    assert won.resource.lease_until == AT + LEASE
+    assert won.resource.lease_intent == COMMAND.intent_id
+    assert won.intent.issued_at == AT
+
+
+def test_before_its_call_it_is_marked_with_what_is_known_by_then() -> None:
+    before_the_call = mark(claimed(), '{"tasks": 3}').intent
+    assert before_the_call.status is Status.IN_PROGRESS
+    assert before_the_call.lease_until == AT + LEASE
+    assert before_the_call.evidence == '{"tasks": 3}'
+
+
+def test_a_copy_waits_while_another_worker_has_it() -> None:
+    for left in (claimed(), marked()):
+        for later in (1, LEASE - 1):
+            assert judge(accepted(COMMAND), left.resource, now=AT + later) == Busy(AT + LEASE)
+    assert judge(marked().intent, now=AT + 1) == Busy(AT + LEASE)
+
+
+def test_what_a_dead_worker_left_after_its_mark_is_taken_over_in_doubt() -> None:
+    left = marked()
+    taken = claimed(left.intent, left.resource, now=AT + LEASE)
+    assert taken.intent.attempts == 2
+    assert taken.intent.maybe_acted
+
+
+def test_what_a_dead_worker_left_before_its_mark_is_counted_and_in_no_doubt() -> None:
+    taken = claimed(accepted(COMMAND), claimed().resource, now=AT + LEASE)
+    assert taken.intent.attempts == 2
+    assert not taken.intent.maybe_acted
+
+
+def test_six_workers_that_die_before_the_mark_end_it_and_an_operator_starts_the_count_again() -> None:
+    resource: ResourceRow | None = None
+    for _ in range(MOST):
+        resource = claimed(accepted(COMMAND), resource, now=AT).resource
+        resource = replace(resource, lease_until=0)
+    dead = concluded(judge(accepted(COMMAND), resource))
+    assert (dead.status, dead.code, dead.maybe_acted) == (Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, False)
+    again = judge(replace(dead, lease_until=0), resource, redrive=1)
+    assert isinstance(again, Claimed)
+    assert again.intent.attempts == 1
+
+
+def test_another_meaning_under_the_same_name_is_a_conflict() -> None:
+    assert judge(claimed().intent, asked=command(action="restore")) == Conflict()
+    assert judge(ended(Status.DONE), asked=command(id="6f" * 16)) == Conflict()
+
+
+@pytest.mark.parametrize("status", ENDED)
+def test_a_copy_of_what_has_ended_does_nothing(status: Status) -> None:
+    answer = judge(ended(status))
+    assert answer == Concluded(ended(status), fresh=False)
+
+
+@pytest.mark.parametrize("status", sorted(DEAD))
+def test_a_dead_letter_that_is_sent_again_is_open_again(status: Status) -> None:
+    again = judge(replace(ended(status), attempts=6), redrive=1)
+    assert isinstance(again, Claimed)
+    assert again.intent.attempts == 1
+    assert again.intent.redrive == 1
+
+
+@pytest.mark.parametrize("status", [Status.DONE, Status.UNCHANGED, Status.SUPERSEDED])
+def test_what_was_done_is_not_opened_by_sending_it_again(status: Status) -> None:
+    assert not isinstance(judge(ended(status), redrive=5), Claimed)
+
+
+def test_each_sending_again_opens_only_once() -> None:
+    rejected_twice = replace(ended(Status.REJECTED), redrive=1)
+    assert isinstance(judge(rejected_twice, redrive=1), Concluded)
+    assert isinstance(judge(rejected_twice, redrive=2), Claimed)
+
+
+def test_an_older_command_is_superseded_by_what_was_concluded_since() -> None:
+    newer = ResourceRow(newest_concluded=AT + 1, newest_intent="int_newer")
+    row = concluded(judge(resource=newer))
+    assert row.status is Status.SUPERSEDED
+    assert "int_newer" in row.reason
+    assert row.owed == (Debt.ANNOUNCEMENT,)
+
+
+def test_a_command_of_the_same_moment_is_not_superseded() -> None:
+    assert isinstance(judge(resource=ResourceRow(newest_concluded=AT)), Claimed)
+
+
+def test_the_earliest_issue_counts_so_that_a_copy_does_not_become_newer() -> None:
+    late_copy = command(issued_at=(NOW + timedelta(hours=1)).isoformat())
+    waiting, _ = release(claimed(), Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
+    row = concluded(judge(waiting, ResourceRow(newest_concluded=AT + 1), late_copy))
+    assert row.status is Status.SUPERSEDED
+
+
+def test_a_command_past_its_time_expires_into_the_dead_letters() -> None:
+    asked = command(not_after=NOW.isoformat())
+    assert isinstance(judge(asked=asked, now=AT), Claimed)
+    row = concluded(judge(asked=asked, now=AT + 1))
+    assert row.status is Status.EXPIRED
+    assert row.owed == (Debt.DEAD_LETTER, Debt.ANNOUNCEMENT)
+
+
+def test_after_six_attempts_it_is_dead() -> None:
+    tired = replace(claimed().intent, status=Status.WAITING, attempts=MOST, lease_until=0, reason="No answer.")
+    row = concluded(judge(tired))
+    assert row.status is Status.DEAD_LETTERED
+    assert row.code == Code.ATTEMPTS_EXHAUSTED
+    assert "No answer." in row.reason
+    assert isinstance(judge(replace(tired, attempts=MOST - 1)), Claimed)
+
+
+def test_one_worker_at_a_time_has_a_thing() -> None:
+    taken = ResourceRow(lease_until=AT + 5, lease_intent="int_other")
+    assert judge(resource=taken) == Busy(AT + 5)
+    assert isinstance(judge(resource=taken, now=AT + 5), Claimed)
+
+
+def test_an_end_frees_the_thing_and_marks_it_as_the_newest() -> None:
+    intent, resource = conclude(claimed(), DONE, now=AT + 5, maybe_acted=False)
+    assert (intent.status, intent.code, intent.evidence) == (Status.DONE, "acted", "{}")
+    assert intent.concluded_at == AT + 5
+    assert resource == ResourceRow(
+        newest_concluded=AT, newest_action="archive", newest_intent=COMMAND.intent_id, newest_at=AT + 5
+    )
+
+
+def test_archiving_a_tag_is_remembered_as_the_deletion_that_it_is() -> None:
+    won = judge(asked=command(resource="tag", action="archive"))
+    assert isinstance(won, Claimed)
+    assert conclude(won, DONE, now=AT, maybe_acted=False)[1].newest_action == "delete"
+
+
+def test_an_unchanged_thing_counts_as_concluded_too() -> None:
+    end = End(Status.UNCHANGED, Code.NOTHING_TO_DO, "It is archived already.")
+    assert conclude(claimed(), end, now=AT, maybe_acted=False)[1].newest_concluded == AT
+
+
+@pytest.mark.parametrize("status", sorted(DEAD))
+def test_a_refusal_supersedes_nothing(status: Status) -> None:
+    _, resource = conclude(claimed(), End(status, Code.HELD, "It is held."), now=AT, maybe_acted=False)
+    assert resource == ResourceRow()
+
+
+def test_an_older_end_does_not_replace_a_newer_one() -> None:
+    won = replace(claimed(), resource=ResourceRow(newest_concluded=AT + 9, newest_intent="int_newer"))
+    assert conclude(won, DONE, now=AT, maybe_acted=False)[1].newest_intent == "int_newer"
+
+
+def test_debts_are_paid_under_the_lease_and_the_last_one_ends_it() -> None:
+    row, _ = conclude(claimed(), End(Status.REJECTED, Code.HELD, "It is held."), now=AT, maybe_acted=False)
+    assert judge(row, now=AT + 1) == Busy(AT + LEASE)
+    after_one = settle(row, Debt.DEAD_LETTER)
+    assert after_one.owed == (Debt.ANNOUNCEMENT,)
+    assert after_one.lease_until == AT + LEASE
+    after_both = settle(after_one, Debt.ANNOUNCEMENT)
+    assert after_both.owed == ()
+    assert after_both.lease_until == 0
+    assert settle(after_both, Debt.DEAD_LETTER) == after_both
+
+
+def test_a_debt_left_by_a_dead_worker_is_found_after_its_lease() -> None:
+    row, _ = conclude(claimed(), DONE, now=AT, maybe_acted=False)
+    found = judge(row, now=AT + LEASE)
+    assert concluded(found).owed == (Debt.ANNOUNCEMENT,)
+
+
+@pytest.mark.parametrize(("counted", "attempts"), [(True, 1), (False, 0)])
+def test_only_failures_count_as_attempts(counted: bool, attempts: int) -> None:  # noqa: FBT001 - a case
+    intent, resource = release(claimed(), Code.UNAVAILABLE, "No answer.", counted=counted, maybe_acted=False)
+    assert intent.status is Status.WAITING
+    assert intent.attempts == attempts
+    assert intent.lease_until == resource.lease_until == 0
+    assert resource.lease_intent == ""
+    assert (intent.code, intent.reason) == ("unavailable", "No answer.")
+    assert isinstance(judge(intent, resource, now=AT + 1), Claimed)
+
+
+def test_a_doubt_is_never_forgotten_before_the_end() -> None:
+    doubtful, resource = release(claimed(), Code.UNCERTAIN, "Cut off.", counted=True, maybe_acted=True)
+    again = claimed(doubtful, resource)
+    calm, resource = release(again, Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
+    assert claimed(calm, resource).intent.maybe_acted
+    exhausted, _ = conclude(again, End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x"), now=AT, maybe_acted=False)
+    assert exhausted.maybe_acted
+
+
+def test_while_a_call_may_still_land_the_thing_stays_leased_for_copies_and_others() -> None:
+    won = claimed()
+    intent, let_go = release(won, Code.UNCERTAIN, "Cut off.", counted=True, maybe_acted=True, landing=True)
+    end = End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x")
+    _, ended_so = conclude(won, end, now=AT, maybe_acted=True, landing=True)
+    assert let_go == ended_so == replace(won.resource, lease_attempt=0)
+    assert judge(intent, let_go, command(), now=AT + 1) == Busy(AT + LEASE)
+    undo = command(action="restore", intent_id=intent_id(ID_KEY, "operator", "undo"))
+    assert judge(None, let_go, undo, now=AT + 1) == Busy(AT + LEASE)
+    assert isinstance(judge(None, let_go, undo, now=AT + LEASE), Claimed)
+
+
+def test_after_an_answered_failure_a_newer_command_may_begin_at_once_and_an_older_one_may_not() -> None:
+    doubtful, let_go = release(marked(), Code.UNCERTAIN, "500.", counted=True, maybe_acted=True)
+    undo = command(action="restore", intent_id=intent_id(ID_KEY, "operator", "undo"))
+    assert isinstance(judge(None, let_go, undo, now=AT + 1), Claimed)
+    older = command(
+        issued_at=(NOW - timedelta(seconds=1)).isoformat(), intent_id=intent_id(ID_KEY, "operator", "older")
+    )
+    assert concluded(judge(None, let_go, older, holder=doubtful, now=AT + 1)).status is Status.SUPERSEDED
+
+
+def test_an_older_command_does_not_follow_a_newer_one_that_was_cut_off_in_its_call() -> None:
+    left = marked()
+    older = command(
+        issued_at=(NOW - timedelta(seconds=1)).isoformat(), intent_id=intent_id(ID_KEY, "operator", "older")
+    )
+    row = concluded(judge(None, left.resource, older, holder=left.intent, now=AT + LEASE))
+    assert row.status is Status.SUPERSEDED
+    assert "begun first" in row.reason
+
+
+@pytest.mark.parametrize("holder", [None, accepted(COMMAND)], ids=["of a plan", "accepted"])
+def test_a_newer_command_that_died_before_its_call_supersedes_nothing(holder: IntentRow | None) -> None:
+    older = command(
+        issued_at=(NOW - timedelta(seconds=1)).isoformat(), intent_id=intent_id(ID_KEY, "operator", "older")
+    )
+    assert isinstance(judge(None, claimed().resource, older, holder=holder, now=AT + LEASE), Claimed)
+
+
+@pytest.mark.parametrize("restore_is_first", [True, False])
+def test_of_two_commands_of_one_millisecond_the_restore_is_newer_whichever_was_concluded_first(
+    restore_is_first: bool,  # noqa: FBT001 - a case
+) -> None:
+    restore = command(action="restore", intent_id=intent_id(ID_KEY, "operator", "the other"))
+    first, second = (restore, COMMAND) if restore_is_first else (COMMAND, restore)
+    won = judge(asked=first)
+    assert isinstance(won, Claimed)
+    _, resource = conclude(won, DONE, now=AT, maybe_acted=False)
+    then = judge(None, resource, second)
+    assert isinstance(then, Concluded) is restore_is_first
+
+
+def test_of_two_archives_of_one_millisecond_one_is_newer_for_everyone() -> None:
+    other = command(intent_id=intent_id(ID_KEY, "operator", "the other"))
+    older, newer = sorted((COMMAND, other), key=lambda asked: asked.intent_id)
+    for first, second in ((older, newer), (newer, older)):
+        won = judge(asked=first)
+        assert isinstance(won, Claimed)
+        _, resource = conclude(won, DONE, now=AT, maybe_acted=False)
+        assert isinstance(judge(None, resource, second), Concluded) is (second is older)
+
+
+def test_a_command_from_the_future_is_refused() -> None:
+    soon = command(issued_at=(NOW + timedelta(milliseconds=CLOCKS_DIFFER)).isoformat())
+    assert isinstance(judge(asked=soon), Claimed)
+    later = command(issued_at=(NOW + timedelta(milliseconds=CLOCKS_DIFFER + 1)).isoformat())
+    row = concluded(judge(asked=later))
+    assert (row.status, row.code) == (Status.REJECTED, Code.INVALID)
+
+
+# --- stopping ---
+
+
+@pytest.mark.parametrize(
+    "row", [accepted(COMMAND), release(claimed(), Code.IN_LINE, "x", counted=False, maybe_acted=False)[0]]
+)
+def test_what_made_no_call_is_stopped_at_once(row: IntentRow) -> None:
+    stopped = stop(row, End(Status.SUPERSEDED, Code.UNDONE, "Ada undid it."), now=AT + 5)
+    assert stopped is not None
+    assert stopped.intent.status is Status.SUPERSEDED
+    assert judge(stopped.intent, now=AT + 6) == Concluded(stopped.intent, fresh=False)
+
+
+@pytest.mark.parametrize("row", [marked().intent, replace(accepted(COMMAND), maybe_acted=True), *map(ended, ENDED)])
+def test_what_may_have_acted_or_has_ended_is_not_stopped(row: IntentRow) -> None:
+    assert stop(row, End(Status.SUPERSEDED, Code.UNDONE, "Ada undid it."), now=AT + 5) is None
+
+
+def test_what_another_meaning_did_is_not_given_up_in_its_name() -> None:
+    waiting, _ = release(claimed(), Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
+    other = command(action="restore")
+    assert give_up(waiting, other, TOO_LONG, redrive=0, now=AT, lease=LEASE) is None
+
+
+def test_a_copy_sent_again_and_never_carried_out_is_given_up_too() -> None:
+    dead = ended(Status.DEAD_LETTERED)
+    given = give_up(dead, COMMAND, TOO_LONG, redrive=1, now=AT, lease=LEASE)
+    assert given is not None
+    assert given.intent.redrive == 1
+
+
+def test_a_doubt_outlives_being_sent_again() -> None:
+    end = End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "Cut off.")
+    row, _ = conclude(claimed(), end, now=AT, maybe_acted=True)
+    again = judge(row, redrive=1, now=AT + LEASE)
+    assert isinstance(again, Claimed)
+    assert again.intent.maybe_acted
+
+
+def test_what_waited_too_long_is_given_up() -> None:
+    given = give_up(None, COMMAND, TOO_LONG, redrive=2, now=AT, lease=LEASE)
+    assert given is not None
+    assert given.fresh
+    assert given.intent.status is Status.DEAD_LETTERED
+    assert given.intent.redrive == 2
+    assert given.intent.owed == (Debt.DEAD_LETTER, Debt.ANNOUNCEMENT)
+
+
+@pytest.mark.parametrize("status", ENDED)
+def test_what_has_ended_is_not_given_up(status: Status) -> None:
+    assert give_up(ended(status), COMMAND, TOO_LONG, redrive=0, now=AT, lease=LEASE) is None
+
+
+def test_what_is_being_worked_on_is_not_given_up() -> None:
+    for at_work in (marked(), Claimed(accepted(COMMAND), claimed().resource)):
+        for later, given in ((1, False), (LEASE, True)):
+            found = give_up(
+                at_work.intent, COMMAND, TOO_LONG, resource=at_work.resource, redrive=0, now=AT + later, lease=LEASE
+            )
+            assert (found is not None) is given
+
+
+# --- commands of a sweep ---
+
+
+def _swept(**changes: object) -> Command:
+    return command(source="sweep", **{"expect": {"status": "complete", "completed_at": NOW.isoformat()}, **changes})
+
+
+def _newest(action: str, at: int) -> ResourceRow:
+    return ResourceRow(newest_action=action, newest_concluded=at, newest_intent="int_newest")
+
+
+@pytest.mark.parametrize("later", [0, 1, 10**12])
+def test_a_sweep_does_not_take_back_a_restore_since_the_completion(later: int) -> None:
+    issued_at = NOW + timedelta(milliseconds=later + 1000)
+    asked = _swept(issued_at=issued_at.isoformat(), not_after="2099-01-01T00:00:00Z")
+    row = concluded(judge(None, _newest("restore", AT + later), asked, now=AT + later))
+    assert (row.status, row.code) == (Status.SUPERSEDED, Code.TAKEN_BACK)
+    assert row.owed == (Debt.ANNOUNCEMENT,)
+
+
+def test_a_sweep_goes_on_where_it_was_completed_again_since_the_restore() -> None:
+    assert isinstance(judge(None, _newest("restore", AT - 1), _swept()), Claimed)
+
+
+@pytest.mark.parametrize("expect", [None, {"status": "complete"}, {"completed_at": None}])
+def test_a_sweep_that_does_not_know_when_it_was_completed_takes_no_restore_back(
+    expect: dict[str, object] | None,
+) -> None:
+    row = concluded(judge(None, _newest("restore", AT - 1), _swept(expect=expect)))
+    assert row.code == Code.TAKEN_BACK
+
+
+@pytest.mark.parametrize(
+    ("asked", "action"),
+    [(_swept(), "archive"), (_swept(), ""), (command(), "restore"), (command(source="slack"), "restore")],
+)
+def test_only_a_sweep_and_only_a_restore_count_as_taken_back(asked: Command, action: str) -> None:
+    assert isinstance(judge(None, _newest(action, AT - 1), asked), Claimed)
+
+
+def test_a_command_of_a_sweep_past_its_time_makes_no_dead_letter() -> None:
+    row = concluded(judge(asked=_swept(not_after=NOW.isoformat()), now=AT + 1))
+    assert (row.status, row.code) == (Status.SUPERSEDED, Code.EXPIRED)
+    assert row.owed == (Debt.ANNOUNCEMENT,)
+
+
+# --- failures before a claim ---
+
+
+def test_failures_without_a_claim_are_counted_and_lead_to_the_claim() -> None:
+    row: IntentRow | None = None
+    for number in range(1, MOST):
+        row = fail(row, COMMAND, Code.UNAVAILABLE, "No answer.", redrive=0, now=AT)
+        assert row is not None
+        assert (row.status, row.attempts, row.code, row.reason) == (Status.WAITING, number, "unavailable", "No answer.")
+    assert claimed(row).intent.attempts == MOST
+
+
+@pytest.mark.parametrize("status", ENDED)
+def test_what_has_ended_fails_no_more(status: Status) -> None:
+    assert fail(ended(status), COMMAND, Code.UNAVAILABLE, "No answer.", redrive=0, now=AT) is None
+
+
+def test_what_is_worked_on_or_means_another_thing_does_not_fail() -> None:
+    at_work = marked().intent
+    assert fail(at_work, COMMAND, Code.UNAVAILABLE, "No answer.", redrive=0, now=AT) is None
+    other = command(id="6f" * 16)
+    row = replace(at_work, status=Status.WAITING, lease_until=0)
+    assert fail(row, other, Code.UNAVAILABLE, "No answer.", redrive=0, now=AT) is None
+
+
+def test_a_failure_after_it_was_sent_again_counts_anew() -> None:
+    row = fail(ended(Status.DEAD_LETTERED), COMMAND, Code.UNAVAILABLE, "No answer.", redrive=1, now=AT)
+    assert row is not None
+    assert (row.status, row.attempts, row.redrive) == (Status.WAITING, 1, 1)

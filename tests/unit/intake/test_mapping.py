@@ -1,0 +1,330 @@
+"""From a foreign payload to commands: what the rules make of it, and what they refuse."""
+
+import json
+import tomllib
+
+import pytest
+
+from lifecycle.domain.capabilities import Action, Resource
+from lifecycle.domain.commands import CommandRequest, Expect, Find
+from lifecycle.domain.errors import Code
+from lifecycle.intake.mapping import (
+    MOST_COMMANDS,
+    CommandRule,
+    Translated,
+    Untranslatable,
+    linked_id,
+    read_json,
+    translate,
+    wanted,
+)
+from tests.harness.builders import ORG, THING
+
+OTHER = "6f" * 16
+LINK = f"https://go.tallyfy.com/{ORG}/process/{THING}"
+
+
+def rule(lines: str = 'id = "item.id"', *, each: str | None = None) -> CommandRule:
+    head = f'action = "archive"\nresource = "process"\norg_id = "{ORG}"\n'
+    listed = "" if each is None else f'each = "{each}"\n'
+    return CommandRule.model_validate(tomllib.loads(head + listed + lines))
+
+
+def made(lines: str, body: object, *, each: str | None = None, **headers: str) -> list[CommandRequest]:
+    return [found.request for found in translate((rule(lines, each=each),), body, headers)]
+
+
+def refusal(lines: str, body: object, *, each: str | None = None) -> str:
+    with pytest.raises(Untranslatable) as caught:
+        made(lines, body, each=each)
+    assert caught.value.code is Code.UNTRANSLATABLE
+    return caught.value.reason
+
+
+# --- how many ---
+
+
+def test_one_payload_is_one_command_unless_the_rule_says_otherwise() -> None:
+    [one] = translate((rule(),), {"id": THING}, {})
+    assert one == Translated(
+        CommandRequest(action=Action.ARCHIVE, resource=Resource.RUN, org_id=ORG, id=THING), None, 0
+    )
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, MOST_COMMANDS])
+def test_each_item_is_a_command(count: int) -> None:
+    body = {"items": [{"id": f"{number:032x}"} for number in range(count)]}
+    assert [one.id for one in made('id = "item.id"', body, each="body.items")] == [
+        f"{number:032x}" for number in range(count)
+    ]
+
+
+def test_more_than_a_hundred_commands_are_refused_whole() -> None:
+    body = [{"id": THING}] * (MOST_COMMANDS + 1)
+    assert "101 commands; at most 100" in refusal('id = "item.id"', body, each="body")
+
+
+def test_a_hundred_over_several_rules_are_counted_together() -> None:
+    with pytest.raises(Untranslatable, match="102 commands"):
+        translate((rule(each="body"),) * 2, [{"id": THING}] * 51, {})
+
+
+def test_items_that_are_not_wanted_are_left_out() -> None:
+    body = [{"id": THING, "won": True}, {"id": "no id at all"}, {"id": OTHER, "won": True}, {"won": False}]
+    assert [one.id for one in made('id = "item.id"\nwhen = "item.won"', body, each="body")] == [THING, OTHER]
+
+
+def test_an_empty_list_has_no_items() -> None:
+    assert made('id = "item.id"', {"items": []}, each="body.items") == []
+
+
+@pytest.mark.parametrize("body", [{}, {"items": None}, {"Items": [{"id": THING}]}, [], None])
+def test_a_payload_in_which_no_rule_finds_its_items_is_refused(body: object) -> None:
+    assert refusal('id = "item.id"', body, each="body.items") == "No rule finds its items in this payload: see 'each'."
+    with pytest.raises(Untranslatable, match="No rule finds its items"):
+        translate((rule(each="body.items"), rule(each="body.others")), body, {})
+
+
+def test_one_rule_that_finds_its_items_is_enough() -> None:
+    rules = (rule(each="body.items"), rule(each="body.others"))
+    assert [one.request.id for one in translate(rules, {"others": [{"id": THING}]}, {})] == [THING]
+    assert translate(rules, {"others": []}, {}) == []
+
+
+@pytest.mark.parametrize("items", [{}, "text", 5, True])
+def test_items_that_are_no_list_are_refused(items: object) -> None:
+    assert refusal('id = "item.id"', {"items": items}, each="body.items") == "commands[0].each does not give a list."
+
+
+def test_one_item_that_makes_no_command_refuses_the_whole_delivery() -> None:
+    assert "commands[0].id" in refusal('id = "item.id"', [{"id": THING}, {}], each="body")
+
+
+# --- what names a command ---
+
+
+def test_items_are_named_by_their_place_and_no_two_share_one() -> None:
+    body = [{"id": THING, "won": False}] * 1000 + [{"id": THING, "won": True}, {"id": OTHER, "won": True}]
+    rules = (rule('id = "item.id"\nwhen = "item.won"', each="body"), rule('id = "body[1001].id"'))
+    found = translate(rules, body, {})
+    assert len(found) == 3
+    assert len({one.index for one in found}) == 3
+
+
+def test_two_rules_make_two_commands_of_one_named_item() -> None:
+    rules = (rule('id = "item.id"\ndelivery = "item.event"'), rule('id = "item.other"\ndelivery = "item.event"'))
+    found = translate(rules, {"id": THING, "other": OTHER, "event": 7}, {})
+    assert [(one.delivery, one.index) for one in found] == [("7", 0), ("7", 1)]
+
+
+def test_a_named_item_is_the_same_wherever_it_stands() -> None:
+    lines = 'id = "item.id"\ndelivery = "item.event"'
+    first, second = {"id": THING, "event": "a"}, {"id": OTHER, "event": "b"}
+    together = translate((rule(lines, each="body"),), [first, second], {})
+    alone = translate((rule(lines, each="body"),), [second], {})
+    assert [(one.delivery, one.index) for one in together][1:] == [(one.delivery, one.index) for one in alone]
+
+
+@pytest.mark.parametrize("event", [None, "", " ", True, 1.5, [], {}])
+def test_a_name_that_is_not_there_is_not_made_up(event: object) -> None:
+    said = refusal('id = "item.id"\ndelivery = "item.event"', {"id": THING, "event": event})
+    assert said == "commands[0].delivery finds no text in this payload."
+
+
+# --- the thing meant ---
+
+
+@pytest.mark.parametrize(
+    "unsafe", ["", "x", THING.upper(), f"{THING}/delete", f" {THING}", THING + "\n", f"../{THING}", 7]
+)
+def test_an_id_must_be_one(unsafe: object) -> None:
+    assert "commands[0]" in refusal('id = "item.id"', {"id": unsafe})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LINK,
+        f"<{LINK}|Process>",
+        f"See [the process|{LINK}] please.",
+        f"({LINK}), thanks",
+        f'<a href="{LINK}">x</a>',
+        f"{LINK}?tab=tasks#{OTHER}",
+        f"{LINK}/tasks",
+        f"{LINK}\r\n{LINK}/",
+        f"https://example.com/{OTHER} and {LINK}",
+        f"https://account.tallyfy.com/{ORG}/process/{THING}",
+        f"https://tallyfy.com/process/{THING}",
+    ],
+)
+def test_the_one_tallyfy_link_in_a_text_is_found(text: str) -> None:
+    assert linked_id(text) == THING
+    assert [one.id for one in made('link = "item.text"', {"text": text})] == [THING]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("no link at all", 0),
+        (THING, 0),
+        (f"{LINK} {LINK.replace(THING, OTHER)}", 2),
+        (f"https://example.com/{THING}", 0),
+        (f"https://evil-tallyfy.com/process/{THING}", 0),
+        (f"https://tallyfy.com.example.com/process/{THING}", 0),
+        (f"https://go.tallyfy.com@example.com/process/{THING}", 0),
+        (f"https://example.com/?u=go.tallyfy.com/{THING}", 0),
+        (f"http://go.tallyfy.com/process/{THING}", 0),
+        (f"https://go.tallyfy.com/process?id={THING}", 0),
+        (f"https://go.tallyfy.com/process#{THING}", 0),
+        (f"https://go.tallyfy.com/process/{THING}a", 0),
+        (f"https://go.tallyfy.com/process/{THING.upper()}", 0),
+        ("https://go.tallyfy.com/", 0),
+    ],
+)
+def test_a_text_without_exactly_one_link_is_refused_with_the_number_found(text: str, count: int) -> None:
+    assert refusal('link = "item.text"', {"text": text}).startswith(f"{count} Tallyfy links")
+
+
+def test_what_people_call_it_is_handed_on_to_be_found() -> None:
+    [by_tag] = made("find = { tag = \"join('', ['deal-', to_string(item.deal)])\" }", {"deal": 7})
+    assert by_tag.find == Find(tag="deal-7")
+    [by_name] = made(f'find = {{ name = "item.name", template = "{OTHER}" }}', {"name": "Relaunch"})
+    assert by_name.find == Find(name="Relaunch", template=OTHER)
+    assert by_name.id is None
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 201, "two\nlines", None, ["a"]])
+def test_what_cannot_be_looked_for_is_refused(name: object) -> None:
+    assert "commands[0]" in refusal('find = { tag = "item.name" }', {"name": name})
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0"), (7, "7"), (2**63, str(2**63)), (-1, "-1"), ("007", "007")])
+def test_a_whole_number_is_a_text(value: object, text: str) -> None:
+    assert [one.find for one in made('find = { tag = "item.n" }', {"n": value})] == [Find(tag=text)]
+
+
+@pytest.mark.parametrize("value", [True, False, 1.0, 1.5, None, [], {}, ["7"]])
+def test_nothing_else_is_guessed_to_be_a_text(value: object) -> None:
+    assert refusal('find = { tag = "item.n" }', {"n": value}) == "commands[0].find.tag finds no text in this payload."
+
+
+# --- what is said besides ---
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Kündigung 解約 🧾", "Kündigung 解約 🧾"),
+        ("two\r\nlines\tand\x00more\x7f", "two  lines and more"),
+        ("a\u2028b\u202ec\ufeff", "a b c"),
+        ("x" * 999, "x" * 200),
+        ("\n \n", None),
+        ("\x00", "-"),
+    ],
+)
+def test_a_foreign_reason_is_made_one_line(text: str, line: str | None) -> None:
+    lines = 'id = "item.id"\nreason = "item.text"\nrequested_by = "item.text"'
+    if line is None:
+        assert "finds no text" in refusal(lines, {"id": THING, "text": text})
+        return
+    [one] = made(lines, {"id": THING, "text": text})
+    assert (one.reason, one.requested_by) == (line, line)
+
+
+def test_what_the_payload_saw_is_expected() -> None:
+    expected = """{ status = "'complete'", archived_at = "item.archived", completed_at = "item.done" }"""
+    lines = f'id = "item.id"\nexpect = {expected}'
+    [one] = made(lines, {"id": THING, "done": "2026-06-01T14:00:00+02:00"})
+    assert one.expect is not None
+    assert one.expect.model_fields_set == {"status", "archived_at", "completed_at"}
+    said = {"status": "complete", "archived_at": None, "completed_at": "2026-06-01T12:00:00Z"}
+    assert one.expect == Expect.model_validate_json(json.dumps(said))
+
+
+@pytest.mark.parametrize("done", ["yesterday", "2026-06-01T12:00:00", 5, [], {"a": 1}])
+def test_what_cannot_be_expected_is_refused(done: object) -> None:
+    said = refusal('id = "item.id"\nexpect = { completed_at = "item.done" }', {"id": THING, "done": done})
+    assert "commands[0] makes no valid command: expect.completed_at" in said
+
+
+def test_headers_and_the_whole_body_are_at_hand_for_each_item() -> None:
+    lines = 'id = "item"\nreason = "join(\' \', [headers.\\"x-event\\", body.who])"'
+    [one] = translate((rule(lines, each="body.ids"),), {"ids": [THING], "who": "Ada"}, {"x-event": "closed"})
+    assert one.request.reason == "closed Ada"
+
+
+def test_what_a_payload_says_never_chooses_action_kind_or_organization() -> None:
+    [one] = made('id = "item.id"', {"id": THING, "action": "delete", "resource": "tag", "org_id": OTHER})
+    assert (one.action, one.resource, one.org_id) == (Action.ARCHIVE, Resource.RUN, ORG)
+
+
+def test_a_refusal_repeats_nothing_that_was_sent() -> None:
+    for lines in ('id = "item.id"', 'link = "item.id"', 'find = { tag = "item.id" }'):
+        assert "PRIVATE" not in refusal(lines, {"id": "PRIVATE\n" * 200})
+
+
+# --- filters ---
+
+
+@pytest.mark.parametrize(
+    ("value", "wants"),
+    [
+        (True, True),
+        (0, True),
+        (0.0, True),
+        ("no", True),
+        ([0], True),
+        ({"a": None}, True),
+        (False, False),
+        (None, False),
+        ("", False),
+        ([], False),
+        ({}, False),
+    ],
+)
+def test_truth_is_that_of_jmespath(value: object, *, wants: bool) -> None:
+    assert wanted("body.value", {"value": value}, {}) is wants
+    assert len(made('id = "body.id"\nwhen = "item.value"', {"id": THING, "value": value})) == wants
+
+
+def test_without_a_filter_everything_is_wanted() -> None:
+    assert wanted(None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("expression", "body"),
+    [
+        ("body.amount > `100`", {"amount": "200"}),
+        ("body[?a > `1`]", [{"a": "x"}]),
+        ("contains(body.text, `1`)", {"text": "1"}),
+        ("floor(body)", float("inf")),
+        ("ceil(body)", float("nan")),
+        ("body[::0]", [1]),
+        ("sum(body)", ["x"]),
+        ("sort_by(body, &a)", [{"a": 1}, {"a": "x"}]),
+        ("join(', ', body)", [1]),
+        ("length(body)", None),
+        ("length(body, body)", []),
+        ("keys(body)", []),
+    ],
+)
+def test_an_expression_that_does_not_fit_the_payload_is_refused_and_named(expression: str, body: object) -> None:
+    with pytest.raises(Untranslatable, match=r"^untranslatable: when cannot be applied to this payload\.$"):
+        wanted(expression, body, {})
+
+
+# --- JSON ---
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"no json", b"{", b"\xff\xfe", b'"\\ud800"', b"[" * 300 + b"]" * 300, b"[" * 50_000, b"9" * 5000, b"{}{}"],
+)
+def test_what_is_not_json_is_refused(raw: bytes) -> None:
+    with pytest.raises(Untranslatable, match="not JSON"):
+        read_json(raw)
+
+
+def test_deep_nesting_that_can_be_read_can_be_searched() -> None:
+    body = read_json(b"[" * 150 + b"]" * 150)
+    assert "finds no text" in refusal('id = "item[0][0]"', body)

@@ -1,0 +1,214 @@
+"""Who sent this? With the standardwebhooks package as the other side."""
+
+import base64
+import hmac
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from lifecycle.intake import signatures
+from lifecycle.intake.signatures import Accepted, Refused, Signature, described
+from lifecycle.intake.signatures import standard as standard_webhooks
+from tests.harness.builders import NOW, SHARED, WHSEC, hmac_headers, request, standard_headers
+
+AT = NOW.timestamp()
+RAW = '{"reason": "Kündigung"}'.encode()
+TOLERANCE_SECONDS = 300
+OTHER = "whsec_" + base64.b64encode(b"another secret of that kind").decode()
+
+
+def standard(
+    headers: dict[str, str], raw: bytes = RAW, *, secrets: tuple[str, ...] = (WHSEC,), now: float = AT
+) -> Accepted | Refused:
+    return standard_webhooks([s.encode() for s in secrets], request("operator", raw, headers), now=now)
+
+
+def plain(
+    headers: dict[str, str], raw: bytes = RAW, *, secrets: tuple[str, ...] = (SHARED,), now: float = AT
+) -> Accepted | Refused:
+    return described(Signature(), [s.encode() for s in secrets], request("crm", raw, headers), now=now)
+
+
+def test_the_published_example_is_accepted() -> None:
+    # The example of the Standard Webhooks libraries' own tests.
+    headers = {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    accepted = standard(headers, b'{"test": 2432232314}', secrets=(secret,), now=1614265330)
+    assert accepted == Accepted("msg_p5jXN8AQM9LWM0D4loKWxJek")
+    assert isinstance(standard(headers, b'{"test": 2432232315}', secrets=(secret,), now=1614265330), Refused)
+
+
+def test_what_the_package_signs_is_accepted() -> None:
+    signature = Webhook(WHSEC).sign("msg_1", NOW, RAW.decode())
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(int(AT)), "webhook-signature": signature}
+    assert standard(headers) == Accepted("msg_1")
+
+
+def test_the_package_accepts_what_we_accept() -> None:
+    now = datetime.now(UTC).timestamp()  # the package has no other clock
+    headers = standard_headers(RAW, at=now)
+    assert standard(headers, now=now) == Accepted("delivery-1")
+    Webhook(WHSEC).verify(RAW, headers)
+
+
+def test_a_secret_may_come_without_prefix_or_padding() -> None:
+    bare = WHSEC.removeprefix("whsec_")
+    unpadded = "whsec_" + base64.b64encode(b"sixteen bytes ..").decode().rstrip("=")
+    assert standard(standard_headers(RAW), secrets=(bare,)) == Accepted("delivery-1")
+    assert standard(standard_headers(RAW, secret=unpadded + "=="), secrets=(unpadded,)) == Accepted("delivery-1")
+
+
+@pytest.mark.parametrize("secrets", [(OTHER, WHSEC), (WHSEC, OTHER)])
+def test_both_secrets_work_during_a_rotation(secrets: tuple[str, str]) -> None:
+    assert isinstance(standard(standard_headers(RAW, secret=WHSEC), secrets=secrets), Accepted)
+    assert isinstance(standard(standard_headers(RAW, secret=OTHER), secrets=secrets), Accepted)
+
+
+def test_a_sender_may_offer_several_signatures() -> None:
+    mine, theirs = standard_headers(RAW), standard_headers(RAW, secret=OTHER)
+    both = f"v1a,xyz {theirs['webhook-signature']} v2,{'A' * 44} {mine['webhook-signature']}"
+    assert isinstance(standard({**mine, "webhook-signature": both}), Accepted)
+
+
+def test_no_more_than_sixteen_signatures_are_tried() -> None:
+    headers = standard_headers(RAW)
+    junk = "v1,AAAA " * 16
+    assert isinstance(standard({**headers, "webhook-signature": junk + headers["webhook-signature"]}), Refused)
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_each_header_is_needed(name: str) -> None:
+    headers = standard_headers(RAW)
+    assert isinstance(standard({**headers, name: ""}), Refused)
+    del headers[name]
+    assert isinstance(standard(headers), Refused)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("webhook-id", "delivery-2"),
+        ("webhook-timestamp", str(int(AT) + 1)),
+        ("webhook-signature", "v1,"),
+        ("webhook-signature", "v2," + standard_headers(RAW)["webhook-signature"].removeprefix("v1,")),
+        ("webhook-signature", standard_headers(RAW)["webhook-signature"].removeprefix("v1,")),
+        ("webhook-signature", "v1,not base64!"),
+    ],
+)
+def test_a_changed_header_is_refused(name: str, value: str) -> None:
+    assert isinstance(standard({**standard_headers(RAW), name: value}), Refused)
+
+
+@pytest.mark.parametrize("raw", [b"", RAW + b" ", RAW[:-1], RAW.replace(b" ", b"")])
+def test_the_raw_body_is_what_counts(raw: bytes) -> None:
+    assert isinstance(standard(standard_headers(RAW), raw), Refused)
+    assert isinstance(plain(hmac_headers(RAW), raw), Refused)
+
+
+@pytest.mark.parametrize("off", [-TOLERANCE_SECONDS, 0, TOLERANCE_SECONDS])
+def test_a_timestamp_at_the_edge_of_the_replay_window_is_accepted(off: int) -> None:
+    assert isinstance(standard(standard_headers(RAW, at=AT + off)), Accepted)
+    assert isinstance(plain(hmac_headers(RAW, at=AT + off)), Accepted)
+
+
+@pytest.mark.parametrize("off", [-TOLERANCE_SECONDS - 1, TOLERANCE_SECONDS + 1])
+def test_a_timestamp_outside_the_replay_window_is_refused(off: int) -> None:
+    outside = Refused("the timestamp is outside the replay window")
+    assert standard(standard_headers(RAW, at=AT + off)) == outside
+    assert plain(hmac_headers(RAW, at=AT + off)) == outside
+
+
+@pytest.mark.parametrize("timestamp", ["", "now", "1e9", "-1", "1.5", " 1", "\uff11", "9" * 17, "nan", "0x10"])
+def test_a_timestamp_that_is_not_whole_seconds_is_refused(timestamp: str) -> None:
+    unreadable = Refused("the timestamp is missing or not a whole number")
+    assert standard({**standard_headers(RAW), "webhook-timestamp": timestamp}) == unreadable
+    assert plain({**hmac_headers(RAW), "x-timestamp": timestamp}) == unreadable
+
+
+@pytest.mark.parametrize("secrets", [(), ("",), ("whsec_",), ("whsec_!!!",), ("whsec_é",)])
+def test_without_a_usable_secret_nobody_is_accepted(secrets: tuple[str, ...]) -> None:
+    empty = base64.b64encode(hmac.digest(b"", f"delivery-1.{int(AT)}.".encode() + RAW, "sha256")).decode()
+    headers = {**standard_headers(RAW), "webhook-signature": f"v1,{empty} v1, v1,{'A' * 43}="}
+    assert isinstance(standard(headers, secrets=secrets), Refused)
+
+
+@pytest.mark.parametrize("secrets", [(), ("",), ("", "")])
+def test_an_empty_shared_secret_accepts_nobody(secrets: tuple[str, ...]) -> None:
+    assert isinstance(plain(hmac_headers(RAW, secret=""), secrets=secrets), Refused)
+
+
+def test_plain_hmac_is_accepted_and_names_no_delivery() -> None:
+    assert plain(hmac_headers(RAW)) == Accepted(None)
+    assert plain(hmac_headers(RAW), secrets=("new", SHARED)) == Accepted(None)
+    upper = hmac_headers(RAW)
+    assert plain({**upper, "x-signature": "sha256=" + upper["x-signature"][7:].upper()}) == Accepted(None)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "",
+        "sha256=",
+        "sha256",
+        "sha256=zz",
+        "sha256=\u0661",
+        "sha1=" + hmac_headers(RAW)["x-signature"][7:],
+        hmac_headers(RAW)["x-signature"][7:],
+        hmac_headers(RAW)["x-signature"][:-2],
+        hmac_headers(RAW, secret="guess")["x-signature"],
+    ],
+)
+def test_a_wrong_plain_signature_is_refused(signature: str) -> None:
+    assert isinstance(plain({**hmac_headers(RAW), "x-signature": signature}), Refused)
+
+
+def test_the_plain_timestamp_is_signed() -> None:
+    assert isinstance(plain({**hmac_headers(RAW), "x-timestamp": str(int(AT) + 1)}), Refused)
+
+
+def test_one_scheme_does_not_stand_for_the_other() -> None:
+    assert isinstance(standard(hmac_headers(RAW)), Refused)
+    assert isinstance(plain(standard_headers(RAW)), Refused)
+
+
+@pytest.mark.parametrize("check", [standard, plain])
+def test_every_secret_is_compared_in_constant_time(
+    check: Callable[..., Accepted | Refused], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+
+    def spy(expected: bytes, offered: bytes) -> bool:
+        compared.append(expected)
+        return hmac.compare_digest(expected, offered)
+
+    class Spied:
+        new = staticmethod(hmac.new)
+        compare_digest = staticmethod(spy)
+
+    monkeypatch.setattr(signatures, "hmac", Spied)
+    headers = {**standard_headers(RAW), **hmac_headers(RAW, secret=WHSEC)}
+    assert isinstance(check(headers, secrets=(WHSEC, OTHER)), Accepted)
+    assert len(set(compared)) == 2, "the second secret is tried although the first one matched"
+
+
+def test_a_refusal_repeats_nothing_that_was_sent() -> None:
+    headers = {"webhook-id": "PRIVATE", "webhook-timestamp": str(int(AT)), "webhook-signature": "v1,PRIVATE"}
+    refused = standard(headers, b"PRIVATE")
+    assert isinstance(refused, Refused)
+    assert "PRIVATE" not in refused.why
+
+
+def test_one_signature_fits_no_second_delivery_made_by_moving_the_dots() -> None:
+    """What is signed is `id.timestamp.body`: an id with a dot would let a stranger cut it elsewhere."""
+    early = AT - 1
+    moved = f"{int(AT)}.".encode() + RAW
+    honest = standard_headers(moved, delivery_id="msg", at=early)
+    assert standard(honest, moved) == Accepted("msg")
+    forged = {**honest, "webhook-id": f"msg.{int(early)}", "webhook-timestamp": str(int(AT))}
+    assert standard(forged, RAW) == Refused("webhook-id holds a dot")

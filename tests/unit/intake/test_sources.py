@@ -1,0 +1,218 @@
+"""Who may ask for what: the operator's file."""
+
+from datetime import timedelta
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from lifecycle.aws import eventbridge
+from lifecycle.domain.capabilities import TABLE, Action, Resource, capability
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.events import OWN_EVENTS
+from lifecycle.intake.signatures import Scheme
+from lifecycle.intake.sources import LONGEST_DELAY, Sources
+from tests.harness.builders import ORG
+
+SHIPPED = Path(str(files("lifecycle"))).parents[2] / "layers" / "config" / "sources.toml"
+ARCHIVE = capability(Resource.RUN, Action.ARCHIVE)
+DELETE = capability(Resource.RUN, Action.DELETE)
+
+
+def declared(lines: str) -> Sources:
+    return Sources.parse(f'[sources.one]\nscheme = "hmac"\n{lines}')
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[sources", "not TOML"),
+        ("", "sources: Field required"),
+        ("[sources]\n[extra]", "extra: Extra inputs"),
+        ("[sources.One]", "sources.One"),
+        ("[sources.-x]", "sources.-x"),
+        ('[sources.one]\nmay = ["run.archive"]', "scheme: Field required"),
+        ('[sources.one]\nscheme = "basic"\nmay = ["run.archive"]', "standard-webhooks"),
+        ('[sources.one]\nscheme = "hmac"', "may: Field required"),
+        ('[sources.one]\nscheme = "hmac"\nmay = []', "may"),
+        ('[sources.one]\nscheme = "hmac"\nmay = ["run.destroy"]', "run.destroy"),
+        ('[sources.one]\nscheme = "hmac"\nmay = ["tag.archive"]', "tag.archive"),
+        ('[sources.one]\nscheme = "hmac"\nmay = ["run.delete"]', "write irreversible = true"),
+        ('[sources.one]\nscheme = "hmac"\nmay = ["template.archive"]', "template.archive cannot be taken back"),
+        ('[sources.one]\nscheme = "hmac"\nmay = ["run.archive"]\norganizations = []', "'organizations' is empty"),
+        ('[sources.one]\nscheme = "hmac"\nmay = ["run.archive"]\norganizations = ["x"]', "organizations"),
+        ('[sources.one]\nscheme = "hmac"\nmay = ["run.archive"]\nmaybe = true', "maybe: Extra inputs"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_what_to_write_instead(text: str, said: str) -> None:
+    with pytest.raises(Rejected) as refusal:
+        Sources.parse(text)
+    assert refusal.value.code is Code.CONFIGURATION
+    assert said in refusal.value.reason
+
+
+NAMELESS = f"""
+[[sources.one.commands]]
+action = "archive"
+resource = "process"
+org_id = "{ORG}"
+id = "body.id"
+"""
+RULE = NAMELESS + 'delivery = "body.event"\n'
+BUS = 'scheme = "eventbridge"\nevent_source = "x"\ndetail_types = ["y"]\nmay = ["run.archive"]\n'
+HMAC = 'scheme = "hmac"\nmay = ["run.archive"]\n'
+OPEN = 'scheme = "shared-secret"\nmay = ["run.archive"]\n'
+SIGNED = 'scheme = "standard-webhooks"\nmay = ["run.archive"]\n'
+
+
+@pytest.mark.parametrize(
+    "sound", [HMAC, OPEN, BUS, HMAC + RULE, OPEN + RULE, BUS + RULE, BUS + NAMELESS, SIGNED + NAMELESS]
+)
+def test_a_sound_source_is_taken(sound: str) -> None:
+    assert set(Sources.parse("[sources.one]\n" + sound).sources) == {"one"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        # parts that belong to another scheme
+        (OPEN + 'signature = { header = "x" }', "'signature' belongs to the scheme hmac only"),
+        (HMAC + 'header = "x"', "'header' belongs to the scheme shared-secret only"),
+        (HMAC + 'event_source = "x"', "belong to the scheme eventbridge only"),
+        (HMAC + 'detail_types = ["x"]', "belong to the scheme eventbridge only"),
+        (HMAC + 'account = "123456789012"', "belong to the scheme eventbridge only"),
+        (BUS.replace('event_source = "x"\n', ""), "needs 'event_source'"),
+        (BUS.replace('["y"]', "[]"), "at least one of 'detail_types'"),
+        (BUS.replace('"x"', '"tallyfy-lifecycle"'), "what we announce never starts anything"),
+        (BUS + 'account = "12345"', "account"),
+        # rights that nothing proves
+        (
+            OPEN.replace('"run.archive"', '"run.delete"') + "irreversible = true",
+            "irreversible actions need a signature",
+        ),
+        (BUS.replace('"run.archive"', '"run.delete"') + "irreversible = true", "need 'account'"),
+        (HMAC.replace('"run.archive"', '"run.delete"') + 'irreversible = true\nafter = "1d"', "leave out 'after'"),
+        # signatures
+        (HMAC + 'signature = { signed = "{timestamp}" }', "must hold {body}"),
+        (HMAC + 'signature = { signed = "{secret}{body}" }', "may hold only"),
+        (HMAC + 'signature = { hash = "md5" }', "sha256"),
+        (HMAC + 'signature = { encoding = "base32" }', "hex"),
+        (HMAC + 'signature = { header = "X-Sig" }', "signature.header"),
+        (HMAC + "signature = { tolerance_seconds = 0 }", "signature.tolerance_seconds"),
+        (HMAC + "signature = { tolerance_seconds = 86400 }", "signature.tolerance_seconds"),
+        (HMAC + 'signature = { timestamp_unit = "us" }', "signature.timestamp_unit"),
+        (HMAC + 'signature = { algorithm = "sha1" }', "signature.algorithm: Extra inputs"),
+        # periods
+        *(
+            (HMAC + f"after = {text}", 'such as "14d"')
+            for text in ("14", '"14"', '"0d"', '"-1d"', '"14 d"', '"1w"', '""')
+        ),
+        (HMAC + 'after = "367d"', "sources.one.after"),
+        # filters and expressions
+        (HMAC + 'when = "body.won"', "declare commands, or leave 'when' out"),
+        (HMAC + 'when = "body.["' + RULE, "sources.one.when: Value error, this is no JMESPath expression"),
+        (HMAC + 'when = ""' + RULE, "this is no JMESPath expression"),
+        (HMAC + 'when = "size(body)"' + RULE, "JMESPath knows no function size; it knows abs"),
+        (HMAC + RULE + "each = \"body[?lower(a) == 'x']\"", "sources.one.commands.0.each: Value error, JMESPath knows"),
+        # commands
+        (HMAC + RULE.replace('id = "body.id"', ""), "exactly one of id, link and find"),
+        (HMAC + RULE + 'link = "body.text"', "exactly one of id, link and find"),
+        (HMAC + RULE.replace('id = "body.id"', "find = { }"), "find needs either tag"),
+        (HMAC + RULE.replace('id = "body.id"', 'find = { name = "body.name" }'), "name together with template"),
+        (HMAC + RULE.replace('id = "body.id"', f'find = {{ tag = "a", template = "{ORG}" }}'), "find needs either tag"),
+        (
+            HMAC + RULE.replace('"process"', '"task"').replace('id = "body.id"', 'find = { tag = "a" }'),
+            "needs id or link",
+        ),
+        (HMAC + RULE.replace('"archive"', '"destroy"'), "'archive', 'restore' or 'delete'"),
+        (HMAC + RULE.replace('"process"', '"folder"'), "'run', 'task', 'tag' or 'template'"),
+        (HMAC + RULE.replace(ORG, "AF"), "sources.one.commands.0.org_id"),
+        (HMAC + RULE.replace('"archive"', '"restore"'), "commands[0] makes run.restore, which 'may' does not list"),
+        (HMAC + RULE.replace('"archive"', '"delete"'), "commands[0] makes run.delete, which 'may' does not list"),
+        (
+            HMAC + RULE.replace('"archive"', '"restore"').replace('"process"', '"tag"'),
+            "Tallyfy deletes tags for good, so none can be restored",
+        ),
+        (HMAC + f'organizations = ["{"1b" * 16}"]' + RULE, "'organizations' does not list"),
+        (HMAC + RULE + 'expect = { state = "body.state" }', "expect knows name, status"),
+        (HMAC + RULE + 'expect = { status = "body.[" }', "sources.one.commands.0.expect.status"),
+        (HMAC + NAMELESS, "commands[0] needs 'delivery'"),
+        (OPEN + NAMELESS, "commands[0] needs 'delivery'"),
+        (HMAC + RULE + NAMELESS, "commands[1] needs 'delivery'"),
+        (HMAC + NAMELESS + 'delivery = "headers.x"', "delivery must not use headers"),
+        (SIGNED + NAMELESS + 'delivery = "join(\'\', [body.id, headers.\\"x-id\\"])"', "delivery must not use headers"),
+        (HMAC + RULE + 'requester = "body.who"', "sources.one.commands.0.requester: Extra inputs"),
+    ],
+)
+def test_a_wrong_key_is_named_with_what_to_write_instead(lines: str, said: str) -> None:
+    with pytest.raises(Rejected) as refusal:
+        Sources.parse("[sources.one]\n" + lines)
+    assert refusal.value.code is Code.CONFIGURATION
+    assert said in refusal.value.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "period"),
+    [("5m", timedelta(minutes=5)), ("36h", timedelta(hours=36)), ("14d", timedelta(days=14)), ("366d", LONGEST_DELAY)],
+)
+def test_a_period_is_a_number_and_its_unit(text: str, period: timedelta) -> None:
+    assert declared(f'may = ["run.archive"]\nafter = "{text}"').sources["one"].after == period
+
+
+@pytest.mark.parametrize("name", ["sweep", "slack"])
+def test_a_name_under_which_we_ask_ourselves_is_no_source(name: str) -> None:
+    with pytest.raises(Rejected, match=f"{name}: this name is ours") as refusal:
+        Sources.parse(f"[sources.{name}]\n{HMAC}\n[sources.one]\n{HMAC}")
+    assert refusal.value.code is Code.CONFIGURATION
+    assert set(Sources.parse(f"[sources.{name}s]\n{HMAC}").sources) == {f"{name}s"}
+
+
+def test_our_own_events_have_the_name_that_no_source_may_take() -> None:
+    assert OWN_EVENTS == eventbridge.SOURCE
+
+
+def test_the_shipped_sources_give_commands_the_rights_they_need() -> None:
+    sources = Sources.parse(SHIPPED.read_text(encoding="utf-8")).sources
+    assert {name for name, source in sources.items() if source.commands} == {
+        "hubspot",
+        "jira",
+        "github",
+        "tallyfy",
+        "projects",
+    }
+
+
+def test_a_source_may_do_what_is_listed_and_nothing_else() -> None:
+    sources = declared('may = ["run.archive"]')
+    assert [c.name for c in TABLE if sources.allow("one", c)] == ["run.archive"]
+
+
+def test_a_stranger_may_do_nothing() -> None:
+    assert not any(declared('may = ["run.archive"]').allow("two", c) for c in TABLE)
+
+
+def test_the_right_to_the_irreversible_does_not_replace_the_list() -> None:
+    sources = declared('may = ["run.archive"]\nirreversible = true')
+    assert sources.allow("one", ARCHIVE)
+    assert not sources.allow("one", DELETE)
+
+
+def test_name_and_right_together_allow_the_irreversible() -> None:
+    assert declared('may = ["run.delete"]\nirreversible = true').allow("one", DELETE)
+
+
+def test_a_source_without_organizations_reaches_all_of_them() -> None:
+    assert declared('may = ["run.archive"]').sources["one"].reaches(ORG)
+
+
+def test_a_source_reaches_only_the_organizations_it_names() -> None:
+    source = declared(f'may = ["run.archive"]\norganizations = ["{ORG}"]').sources["one"]
+    assert source.reaches(ORG)
+    assert not source.reaches("1" * 32)
+
+
+def test_the_shipped_file_gives_irreversible_rights_to_the_operator_alone() -> None:
+    sources = Sources.parse(SHIPPED.read_text(encoding="utf-8"))
+    lasting = {name for name in sources.sources for c in TABLE if c.irreversible and sources.allow(name, c)}
+    assert lasting == {"operator"}
+    assert sources.sources["crm"].scheme is Scheme.HMAC

@@ -1,0 +1,596 @@
+"""policy.toml: what is refused, by name, and that what is read is what was said."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from lifecycle.domain.capabilities import Action, Resource, State, capability
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.resources import STATUSES
+from lifecycle.policy.policy import Caps, Conditions, Doing, PlanCaps, Policy
+from tests.harness.builders import CONFIG, THING
+
+SHIPPED = (CONFIG / "policy.toml").read_text(encoding="utf-8")
+TEMPLATE = "7e" * 16
+SOME = "name at least one"
+OLD = "completed_days = 30"
+
+FULL = f"""
+zone = "Europe/Berlin"
+hold_tags = ["keep", "Legal hold"]
+growth_percent = 20
+[caps]
+count = 500
+percent = 10
+[[rules]]
+name = "completed"
+resource = "process"
+action = "archive"
+[rules.when]
+status = ["complete", "problem"]
+templates = ["{TEMPLATE}", "{THING}"]
+owners = [4711, 12]
+tags = ["Test", "Trial"]
+title = ["Copy of *"]
+completed_days = 30
+created_days = 40
+stalled_days = 20
+[rules.unless]
+tags = ["VIP"]
+created_days = 4000
+[rules.caps]
+count = 100
+percent = 5
+[[rules]]
+name = "old"
+resource = "process"
+action = "delete"
+irreversible = true
+[rules.when]
+archived_days = 365
+[[rules]]
+name = "tags"
+resource = "tag"
+action = "delete"
+irreversible = true
+[rules.when]
+unused = true
+created_days = 90
+[[rules]]
+name = "audits"
+resource = "task"
+action = "keep"
+[rules.when]
+title = ["*audit*"]
+"""
+
+
+def rule(
+    when: str = OLD,
+    *,
+    name: str = "completed",
+    resource: str = "process",
+    action: str = "archive",
+    top: str = "",
+    unless: str | None = None,
+) -> str:
+    excluded = "" if unless is None else f"[rules.unless]\n{unless}\n"
+    return (
+        f'[[rules]]\nname = "{name}"\nresource = "{resource}"\naction = "{action}"\n{top}\n'
+        f"[rules.when]\n{when}\n{excluded}"
+    )
+
+
+def file(*rules: str, head: str = 'zone = "UTC"') -> str:
+    return "\n".join((head, *(rules or (rule(),))))
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(Rejected) as refused:
+        Policy.parse(text)
+    assert refused.value.code is Code.CONFIGURATION
+    assert refused.value.reason.startswith("policy.toml")
+    return refused.value.reason.removeprefix("policy.toml").removeprefix(": ")
+
+
+def refuses(text: str, key: str, why: str) -> None:
+    """One complaint, about that key, and no other beside it."""
+    reason = refusal(text)
+    assert reason.startswith(f"{key}: ")
+    assert why in reason
+    assert "; rules" not in reason
+
+
+def test_the_smallest_policy_is_read() -> None:
+    read = Policy.parse(file())
+    assert (read.zone, read.hold_tags, read.growth_percent) == (ZoneInfo("UTC"), None, 50)
+    assert read.caps == PlanCaps(count=1000, percent=30, few=10)
+    [only] = read.rules
+    assert (only.name, only.resource, only.action, only.irreversible) == (
+        "completed",
+        Resource.RUN,
+        Doing.ARCHIVE,
+        False,
+    )
+    assert (only.when, only.unless, only.caps) == (Conditions(completed_days=30), None, None)
+    assert only.when.named == ("completed_days",)
+
+
+# --- what is refused, by name -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "why"),
+    [
+        ("complete_days = 30", "complete_days", "Extra inputs"),
+        ("owner = 4711", "owner", "Extra inputs"),
+        ('"" = 30', "", "Extra inputs"),
+        ("Owners = [4711]", "Owners", "Extra inputs"),
+        ("owners = []", "owners", SOME),
+        ('owners = [""]', "owners.0", "valid integer"),
+        ('owners = ["*"]', "owners.0", "valid integer"),
+        ('owners = ["4711"]', "owners.0", "valid integer"),
+        ("owners = [4711, true]", "owners.1", "valid integer"),
+        ("owners = [4711.0]", "owners.0", "valid integer"),
+        ("owners = [0]", "owners.0", "greater than or equal to 1"),
+        ("owners = [-4711]", "owners.0", "greater than or equal to 1"),
+        ("owners = 4711", "owners", "valid tuple"),
+        ("owners = [[4711]]", "owners.0", "valid integer"),
+        ("status = []", "status", SOME),
+        ('status = [""]', "status", "a status is one of active, complete"),
+        ('status = ["done"]', "status", "a status is one of active, complete"),
+        ('status = ["complete", "Complete"]', "status", "a status is one of active, complete"),
+        ('status = ["*"]', "status", "a status is one of active, complete"),
+        ('status = ["archived"]', "status", "a status is one of active, complete"),
+        ('status = "complete"', "status", "valid tuple"),
+        ("tags = []", "tags", SOME),
+        ('tags = [""]', "tags.0", "at least 1 character"),
+        ('tags = ["  "]', "tags.0", "at least 1 character"),
+        ('tags = ["Test", "a\\nb"]', "tags.1", "one line"),
+        ("tags = [1]", "tags.0", "valid string"),
+        ("tags = {}", "tags", "valid tuple"),
+        ("templates = []", "templates", SOME),
+        ('templates = [""]', "templates.0", "this is no id"),
+        ('templates = ["*"]', "templates.0", "this is no id"),
+        (f'templates = ["{TEMPLATE.upper()}"]', "templates.0", "this is no id"),
+        (f'templates = ["{TEMPLATE}/delete"]', "templates.0", "this is no id"),
+        ("title = []", "title", SOME),
+        ('title = [""]', "title.0", "at least 1 character"),
+        ('title = ["*"]', "title", "fits every name"),
+        ('title = ["Copy of *", "**"]', "title", "fits every name"),
+        ('title = ["? *"]', "title", "fits every name"),
+        ("completed_days = 30.0", "completed_days", "valid integer"),
+        ("created_days = 30.5", "created_days", "valid integer"),
+        ("created_days = true", "created_days", "valid integer"),
+        ('created_days = "30"', "created_days", "valid integer"),
+        ('created_days = ""', "created_days", "valid integer"),
+        ("created_days = 0", "created_days", "greater than or equal to 1"),
+        ("created_days = -30", "created_days", "greater than or equal to 1"),
+        ("created_days = 36501", "created_days", "less than or equal to 36500"),
+        ("created_days = nan", "created_days", "valid integer"),
+        ("created_days = 2026-01-01", "created_days", "valid integer"),
+    ],
+)
+@pytest.mark.parametrize("table", ["when", "unless"])
+def test_a_condition_that_is_empty_blank_or_misspelt_is_refused(line: str, key: str, why: str, table: str) -> None:
+    if table == "unless":
+        text = file(rule(unless=line))
+    else:
+        text = file(rule(line if line.startswith("completed") else f"{OLD}\n{line}"))
+    refuses(text, f"rules.0.{table}.{key}", why)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (file(rule("")), "when"),
+        (file(rule("", action="keep")), "when"),
+        (file(rule(unless="")), "unless"),
+    ],
+)
+def test_empty_conditions_are_refused(text: str, key: str) -> None:
+    refuses(text, f"rules.0.{key}", "name at least one condition: status, templates, owners, tags, title")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "why"),
+    [
+        # keys that nobody knows, at each level
+        (file(head='zone = "UTC"\nzones = "UTC"'), "zones", "Extra inputs"),
+        (file(head='zone = "UTC"\ndry_run = true'), "dry_run", "Extra inputs"),
+        (file(head='zone = "UTC"\n[caps]\nhold_tags = ["keep"]'), "caps.hold_tags", "Extra inputs"),
+        (file(rule(top='owner = "4711"')), "rules.0.owner", "Extra inputs"),
+        (file(rule(top=OLD)), "rules.0.completed_days", "Extra inputs"),
+        (file(rule(top="caps = { cuont = 1, percent = 3 }")), "rules.0.caps.cuont", "Extra inputs"),
+        (file(rule(f"{OLD}\nunless = {{ tags = ['VIP'] }}")), "rules.0.when.unless", "Extra inputs"),
+        # the zone
+        (file(head=""), "zone", "Field required"),
+        (file(head='zone = ""'), "zone", "name of a time zone"),
+        (file(head='zone = " "'), "zone", "name of a time zone"),
+        (file(head='zone = "Europe/Berln"'), "zone", "name of a time zone"),
+        (file(head='zone = "Europe"'), "zone", "name of a time zone"),
+        (file(head='zone = "../Europe/Berlin"'), "zone", "name of a time zone"),
+        (file(head='zone = "localtime"'), "zone", "name of a time zone"),
+        (file(head='zone = "Factory"'), "zone", "name of a time zone"),
+        (file(head=f'zone = "{"x" * 300}"'), "zone", "name of a time zone"),
+        (file(head="zone = 2"), "zone", "invalid timezone"),
+        (file(head="zone = []"), "zone", "invalid timezone"),
+        # hold tags
+        (file(head='zone = "UTC"\nhold_tags = []'), "hold_tags", SOME),
+        (file(head='zone = "UTC"\nhold_tags = [""]'), "hold_tags.0", "at least 1 character"),
+        (file(head='zone = "UTC"\nhold_tags = "keep"'), "hold_tags", "valid frozenset"),
+        # growth and caps
+        (file(head='zone = "UTC"\ngrowth_percent = 0'), "growth_percent", "greater than or equal to 1"),
+        (file(head='zone = "UTC"\ngrowth_percent = 1001'), "growth_percent", "less than or equal to 1000"),
+        (file(head='zone = "UTC"\ngrowth_percent = true'), "growth_percent", "valid integer"),
+        (file(head='zone = "UTC"\ngrowth_percent = 50.0'), "growth_percent", "valid integer"),
+        (file(head='zone = "UTC"\n[caps]\npercent = 0'), "caps.percent", "greater than or equal to 1"),
+        (file(head='zone = "UTC"\n[caps]\npercent = 101'), "caps.percent", "less than or equal to 100"),
+        (file(head='zone = "UTC"\n[caps]\ncount = 0'), "caps.count", "greater than or equal to 1"),
+        (file(head='zone = "UTC"\n[caps]\ncount = true'), "caps.count", "valid integer"),
+        (file(head='zone = "UTC"\n[caps]\ncount = ""'), "caps.count", "valid integer"),
+        (file(rule(top="caps = {}")), "rules.0.caps", "name count, percent or both"),
+        (file(rule(top="caps = { percent = 0 }")), "rules.0.caps.percent", "greater than or equal to 1"),
+        (file(rule(top="caps = { percent = 101 }")), "rules.0.caps.percent", "less than or equal to 100"),
+        (file(rule(top="caps = { count = 0 }")), "rules.0.caps.count", "greater than or equal to 1"),
+        # the rules themselves
+        ('zone = "UTC"', "rules", "Field required"),
+        ('zone = "UTC"\nrules = []', "rules", SOME),
+        ('zone = "UTC"\nrules = {}', "rules", "valid tuple"),
+        (file(rule(name="")), "rules.0.name", "a rule's name"),
+        (file(rule(name="two words")), "rules.0.name", "a rule's name"),
+        (file(rule(name="a" * 49)), "rules.0.name", "a rule's name"),
+        (file(rule(name="-a")), "rules.0.name", "a rule's name"),
+        (file(rule(name="a\\n")), "rules.0.name", "a rule's name"),
+        (file(rule(resource="")), "rules.0.resource", "'run', 'task', 'tag' or 'template'"),
+        (file(rule(resource="*")), "rules.0.resource", "'run', 'task', 'tag' or 'template'"),
+        (file(rule(action="")), "rules.0.action", "'keep', 'archive' or 'delete'"),
+        (file(rule(action="restore")), "rules.0.action", "'keep', 'archive' or 'delete'"),
+        (file(rule(top='irreversible = "no"')), "rules.0.irreversible", "valid boolean"),
+        (file(rule(top="irreversible = 0")), "rules.0.irreversible", "valid boolean"),
+        (file(rule(), rule()), "body", "two rules are called completed"),
+        (file(rule(), rule(name="b"), rule("tags = ['x']", action="keep")), "body", "two rules are called completed"),
+        # unused is there or it is not
+        (file(rule("unused = false", resource="tag", action="delete")), "rules.0.when.unused", "leave the key out"),
+        (file(rule("unused = 1", resource="tag", action="delete")), "rules.0.when.unused", "valid boolean"),
+        (file(rule('unused = "yes"', resource="tag", action="delete")), "rules.0.when.unused", "valid boolean"),
+    ],
+)
+def test_what_is_unknown_blank_or_out_of_range_is_refused(text: str, key: str, why: str) -> None:
+    refuses(text, key, why)
+
+
+def test_a_rule_needs_all_its_parts() -> None:
+    assert refusal('zone = "UTC"\nrules = [{}]') == "; ".join(
+        f"rules.0.{key}: Field required" for key in ("name", "resource", "action", "when")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (rule('status = ["complete"]'), "a rule that acts needs one of completed_days, created_days"),
+        (rule('title = ["Copy of *"]\nowners = [4711]\ntags = ["Test"]'), "a rule that acts needs one of"),
+        (rule(f"{OLD}\narchived_days = 3"), "run.archive is for active things, which have no archived_days"),
+        (rule(unless="archived_days = 3"), "run.archive is for active things, which have no archived_days"),
+        (rule(action="delete", top="irreversible = true"), "run.delete is for archived things: say archived_days"),
+        (
+            rule("archived_days = 9\nstalled_days = 9", action="delete", top="irreversible = true"),
+            "run.delete is for archived things, which have no stalled_days",
+        ),
+        (
+            rule("archived_days = 9", action="delete", top="irreversible = true", unless="stalled_days = 9"),
+            "run.delete is for archived things, which have no stalled_days",
+        ),
+        (rule("archived_days = 9", action="delete"), "run.delete cannot be undone: say irreversible = true"),
+        (rule("created_days = 9", resource="template"), "template.archive cannot be undone: say irreversible = true"),
+        (rule("unused = true", resource="tag"), "tag.delete cannot be undone: say irreversible = true"),
+        (rule(top="irreversible = true"), "run.archive can be undone: leave irreversible out"),
+        (rule(resource="task", top="irreversible = true"), "task.archive can be undone: leave irreversible out"),
+        (rule(action="keep", top="irreversible = true"), "a rule that keeps has neither irreversible nor unless"),
+        (rule(action="keep", unless="tags = ['VIP']"), "a rule that keeps has neither irreversible nor unless"),
+        (rule(action="keep", top="caps = { count = 1 }"), "a rule that keeps has neither irreversible nor unless"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(text: str, why: str) -> None:
+    refuses(file(text), "rules.0", why)
+
+
+CONDITIONS: Mapping[str, str] = {
+    "status": 'status = ["active"]',
+    "templates": f'templates = ["{TEMPLATE}"]',
+    "owners": "owners = [4711]",
+    "tags": 'tags = ["Test"]',
+    "title": 'title = ["Copy of *"]',
+    "completed_days": "completed_days = 30",
+    "created_days": "created_days = 30",
+    "archived_days": "archived_days = 30",
+    "stalled_days": "stalled_days = 30",
+    "unused": "unused = true",
+}
+FITS: Mapping[Resource, set[str]] = {
+    Resource.RUN: set(CONDITIONS) - {"unused"},
+    Resource.TASK: {"status", "owners", "tags", "title", "completed_days", "created_days", "archived_days"},
+    Resource.TAG: {"title", "created_days", "unused"},
+    Resource.TEMPLATE: {"templates", "owners", "tags", "title", "created_days", "archived_days"},
+}
+
+
+def test_every_condition_is_tried() -> None:
+    assert set(CONDITIONS) == set(Conditions.model_fields)
+
+
+@pytest.mark.parametrize("resource", Resource)
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_a_condition_is_asked_only_of_kinds_that_have_it(name: str, resource: Resource) -> None:
+    text = file(rule(CONDITIONS[name], resource=resource, action="keep"))
+    acting = file(
+        rule(
+            "created_days = 9" if resource is not Resource.TAG else "unused = true",
+            resource=resource,
+            top="irreversible = true" if resource in {Resource.TAG, Resource.TEMPLATE} else "",
+            unless=CONDITIONS[name],
+        )
+    )
+    if name in FITS[resource]:
+        assert Policy.parse(text).rules[0].when.named == (name,)
+        if name != "archived_days":
+            [made] = Policy.parse(acting).rules
+            assert made.unless is not None
+            assert made.unless.named == (name,)
+    else:
+        for wrong in (text, acting):
+            refuses(wrong, "rules.0", f"{name} cannot be asked of a {resource.label}")
+
+
+@pytest.mark.parametrize(
+    "text", ["zone = ", "zone", "[[rules]", 'zone = "UTC"\nzone = "UTC"', "zone = \"UTC\nrules = ''", "\x00"]
+)
+def test_what_is_not_toml_is_refused(text: str) -> None:
+    assert refusal(text).lstrip().startswith("is not TOML: ")
+
+
+def test_an_empty_file_is_refused() -> None:
+    assert refusal("") == "zone: Field required; rules: Field required"
+
+
+# --- what is read -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", [*STATUSES, "completed"])
+def test_every_status_of_tallyfy_is_known(word: str) -> None:
+    [read] = Policy.parse(file(rule(f'{OLD}\nstatus = ["{word}"]'))).rules
+    assert read.when.status == ("complete" if word == "completed" else word,)
+
+
+@pytest.mark.parametrize(
+    ("resource", "action", "when", "considers", "action_meant"),
+    [
+        ("process", "archive", OLD, State.ACTIVE, Action.ARCHIVE),
+        ("run", "delete", "archived_days = 90", State.ARCHIVED, Action.DELETE),
+        ("task", "archive", OLD, State.ACTIVE, Action.ARCHIVE),
+        ("task", "delete", "archived_days = 90", State.ARCHIVED, Action.DELETE),
+        ("template", "archive", "created_days = 90", State.ACTIVE, Action.ARCHIVE),
+        ("blueprint", "delete", "archived_days = 90", State.ARCHIVED, Action.DELETE),
+        ("tag", "delete", "unused = true", State.ACTIVE, Action.DELETE),
+        # what older pages call archiving a tag deletes it
+        ("tag", "archive", "unused = true", State.ACTIVE, Action.DELETE),
+    ],
+)
+def test_a_rule_knows_what_it_does_and_to_which_state(
+    resource: str, action: str, when: str, considers: State, action_meant: Action
+) -> None:
+    reversible = resource in {"process", "task"} and action == "archive"
+    text = file(rule(when, resource=resource, action=action, top="" if reversible else "irreversible = true"))
+    policy = Policy.parse(text)
+    [read] = policy.rules
+    assert (read.considers, read.capability) == (considers, capability(read.resource, action_meant))
+    assert policy.allows(read.capability)
+    assert not policy.allows(capability(Resource.RUN, Action.RESTORE))
+
+
+def test_rules_that_keep_and_rules_that_act_are_told_apart_in_their_order() -> None:
+    keep = 'tags = ["VIP"]'
+    names = [("a", "archive", OLD), ("b", "keep", keep), ("c", "archive", OLD), ("d", "keep", keep)]
+    policy = Policy.parse(file(*(rule(when, name=name, action=action) for name, action, when in names)))
+    assert [read.name for read in policy.acting] == ["a", "c"]
+    assert [read.name for read in policy.keeping] == ["b", "d"]
+    assert not Policy.parse(file(rule(keep, action="keep"))).allows(capability(Resource.RUN, Action.ARCHIVE))
+
+
+def test_a_pattern_may_be_a_bracket() -> None:
+    assert Policy.parse(file(rule(f'{OLD}\ntitle = ["[*]"]'))).rules[0].when.title == ("[*]",)
+
+
+def test_blanks_around_a_word_do_not_count() -> None:
+    [read] = Policy.parse(file(rule(f'{OLD}\ntags = [" Test "]'))).rules
+    assert read.when.tags == ("Test",)
+
+
+def test_caps_of_a_rule_may_be_one_of_the_two() -> None:
+    assert Policy.parse(file(rule(top="caps = { count = 5 }"))).rules[0].caps == Caps(count=5)
+    assert Policy.parse(file(rule(top="caps = { percent = 5 }"))).rules[0].caps == Caps(percent=5)
+
+
+def test_a_policy_is_not_changed_once_it_is_read() -> None:
+    policy = Policy.parse(FULL)
+    for frozen, name in ((policy, "zone"), (policy.rules[0], "action"), (policy.rules[0].when, "created_days")):
+        with pytest.raises(ValueError, match="frozen"):
+            setattr(frozen, name, None)
+
+
+# --- the file that is shipped -----------------------------------------------------------------------------------------
+
+
+def test_the_shipped_policy_is_read_and_acts_on_nothing_that_cannot_be_undone() -> None:
+    policy = Policy.parse(SHIPPED)
+    assert [(read.name, read.capability.name, read.irreversible) for read in policy.acting] == [
+        ("completed", "run.archive", False)
+    ]
+    assert policy.hold_tags == frozenset({"keep"})
+    assert (policy.caps, policy.growth_percent) == (PlanCaps(count=1000, percent=30, few=10), 50)
+
+
+def test_the_examples_in_the_shipped_policy_are_read_too() -> None:
+    uncommented = re.sub(r"^# (?=\[|\w+ = )", "", SHIPPED, flags=re.MULTILINE)
+    policy = Policy.parse(uncommented)
+    assert [read.name for read in policy.rules] == ["completed", "audits", "old-tests", "dead-tags"]
+    assert uncommented.count("[[rules]]") == SHIPPED.count("[[rules]]") == len(policy.rules)
+
+
+def test_the_shipped_policy_explains_every_condition() -> None:
+    for name in Conditions.model_fields:
+        assert re.search(rf"^# .*\b{name}\b", SHIPPED, flags=re.MULTILINE), name
+
+
+# --- the name of a policy ---------------------------------------------------------------------------------------------
+
+
+def _backwards(value: object) -> object:
+    """The same tables with their keys in the opposite order."""
+    if isinstance(value, dict):
+        return {name: _backwards(inner) for name, inner in reversed(value.items())}
+    return [_backwards(inner) for inner in value] if isinstance(value, list) else value
+
+
+def test_the_digest_does_not_depend_on_layout_comments_or_the_order_of_keys() -> None:
+    digest = Policy.parse(FULL).digest
+    assert re.fullmatch("[0-9a-f]{64}", digest)
+    commented = "\n\n".join(f"  {line}  # why" if line else line for line in FULL.splitlines())
+    assert Policy.parse(commented).digest == digest
+    assert Policy.model_validate(_backwards(tomllib.loads(FULL))).digest == digest
+    assert Policy.parse(FULL.replace('["keep", "Legal hold"]', '["Legal hold", "keep"]')).digest == digest
+    assert Policy.parse(FULL.replace('"process"', '"run"')).digest == digest
+
+
+def _places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Where the values are. Of those left out no other makes sense by itself."""
+    if isinstance(value, dict):
+        return [place for name, inner in value.items() for place in _places(inner, (*path, name))]
+    if isinstance(value, list):
+        return [place for number, inner in enumerate(value) for place in _places(inner, (*path, number))]
+    return [] if value is True or path[-1] in {"resource", "action"} else [path]
+
+
+def _other(value: int | str) -> int | str:
+    if isinstance(value, int):
+        return value + 1
+    sensible = {"Europe/Berlin": "UTC", "complete": "active", "problem": "delayed"}
+    return sensible.get(value, value[:-1] + ("0" if value[-1] != "0" else "1"))
+
+
+@pytest.mark.parametrize("path", _places(tomllib.loads(FULL)), ids=lambda path: ".".join(map(str, path)))
+def test_the_digest_changes_with_every_value(path: tuple[str | int, ...]) -> None:
+    said: dict[str, object] = tomllib.loads(FULL)
+    *way, last = path
+    inner: Any = said
+    for step in way:
+        inner = inner[step]
+    inner[last] = _other(inner[last])
+    assert Policy.model_validate(said).digest != Policy.parse(FULL).digest
+
+
+def test_the_digest_changes_with_what_a_rule_does_to_what_and_with_the_order_of_rules() -> None:
+    texts = [
+        file(rule("created_days = 9")),
+        file(rule("created_days = 9", resource="task")),
+        file(rule("created_days = 9", action="keep")),
+        file(rule("created_days = 9", resource="template", top="irreversible = true")),
+        file(rule("created_days = 9", resource="tag", action="delete", top="irreversible = true")),
+        file(rule("created_days = 9\nunused = true", resource="tag", action="delete", top="irreversible = true")),
+        file(rule("created_days = 9"), rule("created_days = 9", name="b")),
+        file(rule("created_days = 9", name="b"), rule("created_days = 9")),
+    ]
+    digests = {Policy.parse(text).digest for text in texts}
+    assert len(digests) == len(texts)
+
+
+def test_what_is_left_out_and_what_is_said_as_it_is_by_default_are_the_same() -> None:
+    said = 'zone = "UTC"\ngrowth_percent = 50\n[caps]\ncount = 1000\npercent = 30\nfew = 10'
+    assert Policy.parse(file(rule(top="irreversible = false"), head=said)).digest == Policy.parse(file()).digest
+
+
+words = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12).filter(
+    lambda text: bool(text.strip().strip("*? "))
+)
+ids = st.integers(0, 16**32 - 1).map(lambda number: f"{number:032x}")
+days = st.integers(1, 36500)
+conditions: dict[str, st.SearchStrategy[object]] = {
+    "status": st.lists(st.sampled_from([*STATUSES, "completed"]), min_size=1, max_size=3),
+    "templates": st.lists(ids, min_size=1, max_size=2),
+    "owners": st.lists(st.integers(1, 2**40), min_size=1, max_size=3),
+    "tags": st.lists(words, min_size=1, max_size=3),
+    "title": st.lists(words, min_size=1, max_size=3),
+    "completed_days": days,
+    "created_days": days,
+    "stalled_days": days,
+}
+some_conditions = st.fixed_dictionaries({}, optional=conditions)
+
+
+@st.composite
+def rules(draw: st.DrawFn, name: str) -> dict[str, object]:
+    action = draw(st.sampled_from(["archive", "keep"]))
+    made: dict[str, object] = {
+        "name": name,
+        "resource": "process",
+        "action": action,
+    }
+    when = draw(some_conditions)
+    made["when"] = {**when, "created_days": draw(days)}
+    if action == "archive":
+        unless = draw(some_conditions)
+        made |= {"unless": unless} if unless else {}
+        caps = draw(st.fixed_dictionaries({}, optional={"count": st.integers(1), "percent": st.integers(1, 100)}))
+        made |= {"caps": caps} if caps else {}
+    return made
+
+
+@st.composite
+def files(draw: st.DrawFn) -> dict[str, object]:
+    names = draw(
+        st.lists(st.from_regex(r"[a-z0-9][a-z0-9-]{0,47}", fullmatch=True), min_size=1, max_size=3, unique=True)
+    )
+    made: dict[str, object] = {
+        "zone": draw(st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Kiritimati", "America/Argentina/Buenos_Aires"])),
+        "rules": [draw(rules(name)) for name in names],
+    }
+    if draw(st.booleans()):
+        made["hold_tags"] = draw(st.lists(words, min_size=1, max_size=3))
+    if draw(st.booleans()):
+        made["caps"] = {"count": draw(st.integers(1)), "percent": draw(st.integers(1, 100))}
+    return made
+
+
+@settings(max_examples=150, deadline=None)
+@given(files())
+def test_what_is_written_is_read_back(said: dict[str, object]) -> None:
+    policy = Policy.model_validate(deepcopy(said))
+    text = policy.to_json()
+    again = Policy.from_json(text)
+    assert again == policy
+    assert again.digest == policy.digest
+    assert again.to_json() == text
+    assert text.isascii()
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"zone": "UTC", "rules": []}', '{"zone": "UTC"'])
+def test_what_no_policy_wrote_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValidationError):
+        Policy.from_json(text)
+
+
+def test_a_policy_of_a_newer_release_is_a_value_error() -> None:
+    said = json.loads(Policy.parse(FULL).to_json())
+    said["rules"][0]["when"]["mood"] = ["bad"]
+    with pytest.raises(ValidationError, match="mood"):
+        Policy.from_json(json.dumps(said))

@@ -1,0 +1,92 @@
+"""Names in a policy that nothing carries are told: they are often slips of the pen."""
+
+from lifecycle.domain.capabilities import Resource, State
+from lifecycle.domain.resources import Thing
+from lifecycle.policy.policy import Policy
+from lifecycle.policy.unmatched_names import Mentions
+from tests.harness.builders import THING
+
+TEMPLATE = "7e" * 16
+OTHER = "6f" * 16
+
+
+def rule(name: str, when: str, *, action: str = "archive", unless: str = "") -> str:
+    acts = action == "archive"
+    conditions = f"created_days = 9{', ' * bool(when)}{when}" if acts else when
+    return f'[[rules]]\nname = "{name}"\nresource = "process"\naction = "{action}"\nwhen = {{ {conditions} }}\n' + (
+        f"unless = {{ {unless} }}\n" if unless else ""
+    )
+
+
+def missing(*rules: str, met: tuple[Thing, ...] = ()) -> tuple[str, ...]:
+    mentions = Mentions(Policy.parse('zone = "UTC"\n' + "".join(rules)))
+    for thing in met:
+        mentions.meet(thing)
+    return mentions.missing()
+
+
+def run(**facts: object) -> Thing:
+    return Thing(resource=Resource.RUN, id=THING, state=State.ACTIVE, **facts)  # type: ignore[arg-type] # fields of Thing
+
+
+def said(name: str, kind: str, words: str) -> str:
+    return f"Rule '{name}' names the {kind} '{words}', which nothing that was seen has."
+
+
+def test_every_name_that_fits_nothing_is_told_with_its_rule() -> None:
+    rules = (
+        rule("a", f"tags = ['Test', 'Trial'], owners = [4711], templates = ['{TEMPLATE}']", unless="tags = ['V I P']"),
+        rule("b", "owners = [12]", action="keep"),
+    )
+    assert missing(*rules) == (
+        said("a", "tag", "Test"),
+        said("a", "tag", "Trial"),
+        said("a", "template", TEMPLATE),
+        said("a", "owner", "4711"),
+        said("a", "tag", "V I P"),
+        said("b", "owner", "12"),
+    )
+
+
+def test_what_is_met_is_not_told() -> None:
+    text = rule("a", f"tags = ['Test'], owners = [4711], templates = ['{TEMPLATE}']", unless="tags = ['VIP']")
+    assert (
+        missing(text, met=(run(tags=frozenset({"Test", "VIP"}), owners=frozenset({"4711"}), template_id=TEMPLATE),))
+        == ()
+    )
+    one_by_one = (run(tags=frozenset({"VIP"})), run(owners=frozenset({"1", "4711"})), run(template_id=TEMPLATE))
+    assert missing(text, met=one_by_one) == (said("a", "tag", "Test"),)
+
+
+def test_what_is_like_it_is_something_else() -> None:
+    text = rule("a", f"tags = ['Test'], owners = [4711], templates = ['{TEMPLATE}']")
+    likes = run(tags=frozenset({"Tests", "4711", TEMPLATE}), owners=frozenset({"471", "47110"}), template_id=OTHER)
+    assert len(missing(text, met=(likes, run(name="Test")))) == 3
+
+
+def test_a_template_that_stands_in_a_list_is_met() -> None:
+    text = rule("a", f"templates = ['{TEMPLATE}']")
+    assert missing(text, met=(Thing(resource=Resource.TEMPLATE, id=TEMPLATE, state=State.ACTIVE),)) == ()
+
+
+def test_names_are_compared_as_the_rule_compares_them() -> None:
+    lower = run(tags=frozenset({" vip "}))
+    # A rule that acts takes the tag letter by letter: this one acts on nothing.
+    assert missing(rule("a", "tags = ['VIP']"), met=(lower,)) == (said("a", "tag", "VIP"),)
+    # What keeps is generous.
+    assert missing(rule("a", "", unless="tags = ['VIP']"), met=(lower,)) == ()
+    assert missing(rule("a", "tags = ['VIP']", action="keep"), met=(lower,)) == ()
+    assert missing(rule("a", "", unless="tags = ['Pr\u00fcfung']"), met=(run(tags=frozenset({"Pru\u0308fung"})),)) == ()
+
+
+def test_a_name_in_two_rules_is_told_once_by_the_first() -> None:
+    rules = (rule("a", "owners = [4711]"), rule("b", "owners = [4711]"), rule("c", "", unless="owners = [4711]"))
+    assert missing(*rules) == (said("a", "owner", "4711"),)
+
+
+def test_facts_that_are_not_shown_meet_nothing() -> None:
+    assert missing(rule("a", "tags = ['Test']"), met=(run(),)) == (said("a", "tag", "Test"),)
+
+
+def test_a_policy_that_names_nothing_misses_nothing() -> None:
+    assert missing(rule("a", "title = ['Copy of *']"), met=(run(tags=frozenset({"Test"})),)) == ()

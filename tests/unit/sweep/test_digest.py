@@ -1,0 +1,123 @@
+"""What people are told once a day: how many dead letters wait, of what kind, how old; and when each sweep finished."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from lifecycle.aws.dynamodb import MemoryRows
+from lifecycle.aws.eventbridge import MemoryBus
+from lifecycle.aws.metrics import Measure, MemorySignals, Signal
+from lifecycle.aws.sqs import MemoryQueue, Message
+from lifecycle.domain.errors import Code, Poison
+from lifecycle.sweep.digest import Digest, hours_since_finished, record_finished
+from tests.harness.builders import NOW, ORG, Clock
+from tests.harness.sweep_run import Night
+from tests.harness.world import World
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOW)
+
+
+def _digest(clock: Clock, **queues: MemoryQueue) -> Digest:
+    return Digest(queues=queues, bus=MemoryBus(), signals=MemorySignals(), clock=clock)
+
+
+def _told(digest: Digest) -> list[tuple[str, dict[str, object]]]:
+    assert isinstance(digest.bus, MemoryBus)
+    return [(name, dict(detail)) for name, detail in digest.bus.announced]
+
+
+def _measured(digest: Digest) -> list[tuple[Measure, float]]:
+    assert isinstance(digest.signals, MemorySignals)
+    return digest.signals.measures
+
+
+def test_empty_queues_are_no_news(clock: Clock) -> None:
+    digest = _digest(clock, commands=MemoryQueue(clock), purge=MemoryQueue(clock))
+    digest.tell()
+    assert _told(digest) == []
+    assert _measured(digest) == [(Measure.DEAD_LETTER_AGE, 0.0)]
+
+
+def test_letters_are_counted_by_queue_and_by_code_and_stay_where_they_are(clock: Clock) -> None:
+    commands, purge, events = MemoryQueue(clock), MemoryQueue(clock), MemoryQueue(clock)
+    commands.send("{}")  # SQS, EventBridge or Scheduler set it aside: it has no code.
+    clock.advance(timedelta(days=8, hours=1))
+    for _ in range(25):
+        commands.send("{}", {"code": "untranslatable", "failed_at": clock().isoformat()})
+    purge.send("{}", {"code": "held"})
+    digest = _digest(clock, commands=commands, purge=purge, events=events)
+    digest.tell()
+    [(name, detail)] = _told(digest)
+    assert name == "lifecycle.digest"
+    assert detail["total"] == "27"
+    assert detail["queues"] == "commands 26, purge 1"
+    assert detail["codes"] == "untranslatable 25, held 1, set_aside_by_aws 1"
+    assert detail["oldest"] == "8"
+    assert _measured(digest) == [(Measure.DEAD_LETTER_AGE, timedelta(days=8, hours=1).total_seconds())]
+    clock.advance(timedelta(minutes=2))
+    assert len(commands.receive(10)) == 10
+    assert (commands.depth(), purge.depth()) == (26, 1)
+
+
+def test_letters_that_somebody_else_looks_at_are_counted_all_the_same(clock: Clock) -> None:
+    queue = MemoryQueue(clock)
+    queue.send("{}", {"code": "held"})
+    queue.receive()
+    digest = _digest(clock, commands=queue)
+    digest.tell()
+    [(_, detail)] = _told(digest)
+    assert (detail["total"], detail["codes"]) == ("1", "not seen")
+
+
+def test_the_hours_since_a_sweep_are_counted_for_each_organization(clock: Clock) -> None:
+    rows = MemoryRows()
+    record_finished(rows, ORG, clock())
+    clock.advance(timedelta(hours=30))
+    other = "f" * 32
+    assert hours_since_finished(rows, ORG, clock()) == 30
+    assert hours_since_finished(rows, other, clock()) == 0
+    clock.advance(timedelta(hours=24))
+    assert hours_since_finished(rows, other, clock()) == 24  # It never finished one.
+    record_finished(rows, other, clock())
+    assert hours_since_finished(rows, other, clock()) == 0
+
+
+def test_the_daily_check_tells_both_and_the_age_starts_again_with_a_finished_sweep() -> None:
+    night = Night(World())
+    night.begin()
+    night.drain()
+    night.world.clock.advance(timedelta(hours=50))
+    night.world.dead_letters.send("{}", {"code": "held"})
+    night.world.signals.measures.clear()
+    night.queue.send(json.dumps({"sweep_id": "check-1", "kind": "check"}))
+    night.drain()
+    measured = dict(night.world.signals.measures)
+    assert measured[Measure.SWEEP_AGE] == pytest.approx(50, abs=0.2)
+    assert measured[Measure.DEAD_LETTER_AGE] == pytest.approx(0, abs=600)
+    assert [name for name, _ in night.world.bus.announced].count("lifecycle.digest") == 1
+
+
+def test_the_digest_is_a_message_of_its_own_so_that_its_failure_checks_no_organization_again() -> None:
+    night = Night(World())
+    night.queue.send(json.dumps({"sweep_id": "check-1", "kind": "check"}))
+    assert night.deliver(), "it starts both"
+    kinds = [json.loads(entry.message.body)["kind"] for entry in night.queue.entries.values()]
+    assert sorted(kinds) == ["check", "digest"]
+
+
+@pytest.mark.parametrize(
+    ("code", "signals"),
+    [
+        (Code.UNTRANSLATABLE, {Signal.POISON, Signal.UNTRANSLATABLE}),
+        (Code.POISON, {Signal.POISON, Signal.PAGED}),
+        (Code.RIGHT_MISSING, {Signal.POISON}),
+    ],
+)
+def test_only_what_says_that_something_is_broken_is_counted_for_the_alarm(code: Code, signals: set[Signal]) -> None:
+    world = World()
+    world.process().worker.outcomes.bury(Message(body="?", sent_at=NOW), Poison(code, "Why."))
+    assert set(world.signals.counts) == signals

@@ -1,0 +1,816 @@
+"""A plan that people must approve, and one that a person takes back."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from lifecycle.approvals.rules import Stand
+from lifecycle.aws.dynamodb import Change, Key
+from lifecycle.aws.metrics import Signal
+from lifecycle.deletion.exporter import verify
+from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.domain.clock import millis
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.intent import Status
+from lifecycle.execution.revoked_plans import taken_back_key
+from lifecycle.pacing.token_bucket import Rate
+from lifecycle.plans.executor import Part
+from lifecycle.plans.plan_file import Plan
+from lifecycle.policy.evaluate import Mode
+from lifecycle.policy.policy import Policy
+from lifecycle.sweep.service import Errand, Kind
+from sandbox.simulator import Fault
+from sandbox.simulator.world import Run
+from tests.harness.builders import ORG
+from tests.harness.fault_injection import ANY_WRITE, Fuse, When
+from tests.harness.purge_run import Undertaker
+from tests.harness.sweep_run import Night
+from tests.harness.world import World
+
+POLICY = """
+zone = "UTC"
+[caps]
+count = 5000
+percent = 100
+[[rules]]
+name = "completed"
+resource = "process"
+action = "archive"
+[rules.when]
+status = ["complete"]
+completed_days = 30
+[[rules]]
+name = "long-archived"
+resource = "process"
+action = "delete"
+irreversible = true
+[rules.when]
+archived_days = 60
+[[rules]]
+name = "dead-tags"
+resource = "tag"
+action = "delete"
+irreversible = true
+[rules.when]
+unused = true
+created_days = 180
+"""
+SLOW = POLICY.replace("archived_days = 60", "archived_days = 28")
+LAPSED = "lifecycle.approval.lapsed"
+REVERSIBLE = POLICY[: POLICY.index('[[rules]]\nname = "long-archived"')]
+
+
+def _id(number: int) -> str:
+    return f"{number:032x}"
+
+
+DELETED, TAGS = (_id(9001), _id(9002)), (_id(9011),)
+
+
+def _night(due: int = 2, policy: str = POLICY) -> Night:
+    """So many processes to archive, two processes and a tag to delete."""
+    night = Night(World(rate=Rate(6000, 6000)), policy=Policy.parse(policy))
+    for number in range(1, due + 1):
+        night.world.add(Resource.RUN, _id(number))
+        run = _run(night, _id(number))
+        run.created_at += timedelta(minutes=number)
+        run.status = "complete"
+        run.completed_at = night.world.clock() - timedelta(days=45)
+    for name in DELETED:
+        night.world.add(Resource.RUN, name, archived_days=61)
+    for name in TAGS:
+        night.world.add(Resource.TAG, name)
+    return night
+
+
+def _run(night: Night, name: str) -> Run:
+    return night.world.simulator.organization.runs[name]
+
+
+def _planned(night: Night) -> Plan:
+    night.mode = Mode.REPORT
+    night.begin()
+    night.drain()
+    return night.plans()[-1]
+
+
+def _gone(night: Night) -> set[str]:
+    return night.world.simulator.organization.gone
+
+
+def _archived(night: Night) -> set[str]:
+    return night.archived() - set(DELETED)
+
+
+def _letters(night: Night) -> list[tuple[str, str]]:
+    found = [entry.message.attributes for entry in night.world.dead_letters.entries.values()]
+    return [(letter["code"], letter["reason"]) for letter in found]
+
+
+def _asked(night: Night) -> tuple[Plan, Undertaker]:
+    """A plan of which all but the irreversible half was applied, and people were asked about that."""
+    plan = _planned(night)
+    night.apply(plan.hash, by="ada")
+    night.drain()
+    return plan, Undertaker(night.world)
+
+
+def _stands(night: Night, plan: Plan) -> Stand:
+    request = night.world.approvals.find(ORG, plan.hash)
+    assert request is not None
+    return request.stands(millis(night.world.clock()))
+
+
+# --- two who did not ask ----------------------------------------------------------------------------------------------
+
+
+def test_two_people_who_did_not_ask_approve_and_then_exactly_that_is_deleted() -> None:
+    night = _night()
+    night.world.add(Resource.RUN, _id(9003), archived_days=60)  # a day too young
+    plan, people = _asked(night)
+    assert _archived(night) == {_id(1), _id(2), _id(9003)}
+    assert (_gone(night), _stands(night, plan)) == (set(), Stand.OPEN)
+    people.press("approve", plan.hash, "bob")
+    night.drain()
+    assert (_gone(night), _stands(night, plan)) == (set(), Stand.OPEN)
+    people.press("approve", plan.hash, "bob")
+    night.drain()
+    assert (_gone(night), _stands(night, plan)) == (set(), Stand.OPEN)
+    people.press("approve", plan.hash, "cleo")
+    assert _gone(night) == set()
+    night.drain()
+    assert _gone(night) == {*DELETED, *TAGS}
+    effects = Counter(str(call.id) for call in night.world.simulator.log.calls if call.acted)
+    assert effects == dict.fromkeys((_id(1), _id(2), *DELETED, *TAGS), 1)
+    assert _letters(night) == []
+
+
+def test_each_was_exported_before() -> None:
+    night = _night()
+    plan, people = _asked(night)
+    seen: dict[str, bool] = {}
+
+    def look(call: str) -> None:
+        for command in (command for command in night.asked() if command.capability.permanent):
+            if command.thing_id in call:
+                evidence = night.world.intent(command.intent_id).evidence
+                folder = str(json.loads(evidence)["export"])
+                manifest, wrong = verify(night.world.objects, folder)
+                seen[command.thing_id] = manifest is not None and manifest.complete and not wrong
+
+    for who in ("bob", "cleo"):
+        people.press("approve", plan.hash, who)
+    night.world.before_write = look
+    night.drain()
+    assert seen == dict.fromkeys((*DELETED, *TAGS), True)
+
+
+@pytest.mark.parametrize(
+    ("who", "code"),
+    [
+        ("ada", Code.OWN_REQUEST),
+        ("dan", Code.UNKNOWN_APPROVAL),  # answers for tags, and there are processes in it
+        ("eve", Code.UNKNOWN_APPROVAL),  # of another organization
+    ],
+)
+def test_whoever_asked_or_may_not_is_no_second_one(who: str, code: Code) -> None:
+    night = _night()
+    plan, people = _asked(night)
+    people.press("approve", plan.hash, "bob")
+    with pytest.raises(Rejected) as refused:
+        people.press("approve", plan.hash, who)
+    assert refused.value.code is code
+    night.drain()
+    assert _gone(night) == set()
+
+
+@pytest.mark.parametrize("asker", ["ada", "Ada", "U034FGHIJ", "arn:aws:iam::123456789012:user/ada"])
+def test_whoever_asked_is_known_by_each_of_their_names(asker: str) -> None:
+    night = _night()
+    plan = _planned(night)
+    night.queue.send(
+        Errand(sweep_id="apply-1", org_id=ORG, kind=Kind.APPLY, plan=plan.hash, requested_by=asker).model_dump_json()
+    )
+    night.drain()
+    with pytest.raises(Rejected) as refused:
+        Undertaker(night.world).press("approve", plan.hash, "ada")
+    assert refused.value.code is Code.OWN_REQUEST
+
+
+def test_a_refusal_is_final_for_the_plan_whoever_applies_it_then() -> None:
+    night = _night()
+    plan, people = _asked(night)
+    people.press("approve", plan.hash, "bob")
+    people.press("reject", plan.hash, "cleo", "Not this year.")
+    night.drain()
+    for by in ("ada", "bob"):
+        night.apply(plan.hash, by=by)
+        night.drain()
+    assert _gone(night) == set()
+    assert _letters(night) == []
+    refused = [facts for signal, facts in night.world.signals.notes if signal is Signal.SUPERSEDED]
+    assert {"cleo refused" in str(facts["reason"]) for facts in refused} == {True}
+    with pytest.raises(Rejected, match="refused already"):
+        people.press("approve", plan.hash, "bob")
+
+
+def test_one_that_lapsed_is_asked_anew_and_counts_from_nothing() -> None:
+    night = _night()
+    plan, people = _asked(night)
+    people.press("approve", plan.hash, "bob")
+    night.drain()
+    night.world.clock.advance(timedelta(hours=72))
+    assert _stands(night, plan) is Stand.LAPSED
+    with pytest.raises(Rejected, match="lapsed already"):
+        people.press("approve", plan.hash, "cleo")
+    night.drain()
+    assert _gone(night) == set()
+    night.apply(plan.hash, by="ada")
+    night.drain()
+    assert _stands(night, plan) is Stand.OPEN
+    people.press("approve", plan.hash, "cleo")
+    night.drain()
+    assert _gone(night) == set(), "what was said before it lapsed does not count"
+    people.press("approve", plan.hash, "bob")
+    night.drain()
+    assert _gone(night) == {*DELETED, *TAGS}
+    assert [name for name, _ in night.world.bus.announced].count("lifecycle.approval.asked") >= 2
+
+
+def test_what_waits_for_its_grace_keeps_no_plan_from_going_on() -> None:
+    night = _night(policy=SLOW)
+    for name in DELETED:
+        _run(night, name).archived_at = night.world.clock() - timedelta(days=29, hours=12)
+    plan, people = _asked(night)
+    for who in ("bob", "cleo"):
+        people.press("approve", plan.hash, who)
+    assert night.drain() < 30
+    assert _letters(night) == []
+    assert _gone(night) == set(TAGS)
+
+
+def test_approvers_of_a_plan_are_reminded_once_and_told_of_its_lapse() -> None:
+    night = _night()
+    _asked(night)
+    for _ in range(6):
+        night.world.clock.advance(timedelta(hours=24))
+        night.check()
+        night.drain()
+    told = [name for name, _ in night.world.bus.announced if name.startswith("lifecycle.approval.")]
+    assert told[0] == "lifecycle.approval.asked"
+    assert told[told.count("lifecycle.approval.asked") :] == [
+        "lifecycle.approval.reminded",
+        "lifecycle.approval.lapsed",
+    ]
+
+
+def _told(night: Night) -> list[str]:
+    return [name for name, _ in night.world.bus.announced if name in {"lifecycle.approval.reminded", LAPSED}]
+
+
+def test_a_check_that_has_to_be_repeated_tells_and_wakes_nobody_twice() -> None:
+    night = _night()
+    _asked(night)
+    night.world.clock.advance(timedelta(hours=40))
+    night.world.pacing.pause(ORG, "Ada")
+    night.check()
+    for _ in range(20):
+        night.turn(work=False)
+    assert _told(night) == ["lifecycle.approval.reminded"]
+
+
+def test_a_check_ends_when_the_next_one_is_due_and_is_no_dead_letter() -> None:
+    night = _night()
+    _asked(night)
+    night.world.pacing.pause(ORG, "Ada")
+    night.queue.entries.clear()
+    letters = _letters(night)
+    night.check()
+    assert night.drain(work=False) < 40
+    assert _letters(night) == letters
+    assert night.world.signals.counts[Signal.DEAD_LETTERED] == 0
+
+
+@pytest.mark.parametrize(
+    ("hours", "first"), [(23, 3.5), (25, 21.5), (49, 0.5)], ids=["spring", "autumn", "a check that never ran"]
+)
+def test_every_hour_between_two_checks_is_looked_at_once(hours: int, first: float) -> None:
+    night = _night()
+    _asked(night)
+    night.world.clock.advance(timedelta(hours=first))
+    for _ in range(200 // hours):
+        night.check()
+        night.drain()
+        night.world.clock.advance(timedelta(hours=hours))
+    night.check()
+    night.drain()
+    assert _told(night)[-1:] == [LAPSED]
+    assert _told(night).count(LAPSED) == 1
+
+
+def test_nobody_is_reminded_of_a_plan_that_was_rejected() -> None:
+    night = _night()
+    plan, people = _asked(night)
+    people.press("reject", plan.hash, "bob")
+    for _ in range(4):
+        night.world.clock.advance(timedelta(hours=24))
+        night.check()
+        night.drain()
+    told = {name for name, _ in night.world.bus.announced if name.startswith("lifecycle.approval.")}
+    assert told == {"lifecycle.approval.asked"}
+
+
+def test_an_approval_that_comes_when_the_plan_is_too_old_does_nothing() -> None:
+    night = _night()
+    plan, people = _asked(night)
+    people.press("approve", plan.hash, "bob")
+    people.press("approve", plan.hash, "cleo")
+    night.world.clock.advance(timedelta(days=8))
+    night.drain()
+    assert _gone(night) == set()
+    [(code, reason)] = _letters(night)
+    assert (code, "older than 7 days" in reason) == (Code.PLAN_STOPPED, True)
+
+
+def _renamed(night: Night) -> None:
+    _run(night, DELETED[0]).name = "Another"
+
+
+def _restored(night: Night) -> None:
+    _run(night, DELETED[0]).restore(night.world.clock())
+
+
+def _held(night: Night) -> None:
+    night.world.ledger.hold(ORG, Resource.RUN, DELETED[0], reason="the auditors", by="Grace")
+
+
+def _forbidden(night: Night) -> None:
+    night.world.simulator.add_fault(Fault.answer_status(403, path="/activity-feeds", times=1))
+
+
+@pytest.mark.parametrize(("change", "code"), [(_renamed, Code.CHANGED), (_restored, Code.CHANGED), (_held, Code.HELD)])
+def test_what_is_not_as_planned_stays_and_the_rest_goes(change: Callable[[Night], None], code: Code) -> None:
+    night = _night()
+    plan, people = _asked(night)
+    for who in ("bob", "cleo"):
+        people.press("approve", plan.hash, who)
+    change(night)
+    night.drain()
+    assert _gone(night) == {DELETED[1], *TAGS}
+    [kept] = [command for command in night.asked() if command.id == DELETED[0]]
+    assert night.world.intent(kept.intent_id).code == code
+
+
+def test_where_one_export_is_not_complete_the_rest_is_stopped() -> None:
+    night = _night()
+    for number in range(9020, 9030):
+        night.world.add(Resource.RUN, _id(number), archived_days=61)
+    plan, people = _asked(night)
+    for who in ("bob", "cleo"):
+        people.press("approve", plan.hash, who)
+    _forbidden(night)
+    night.drain()
+    assert len(_gone(night)) == 4, "the first five but one"
+    assert "its export is not complete" in str(night.applications()[-1]["stopped_by"])
+
+
+def test_where_nothing_in_it_is_irreversible_nobody_is_asked() -> None:
+    night = _night(policy=REVERSIBLE)
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.drain()
+    assert _archived(night) == {_id(1), _id(2)}
+    assert night.world.approvals.open(ORG) == []
+
+
+def test_the_name_of_an_archive_in_a_plan_is_not_that_of_a_delete() -> None:
+    """Whoever read the one in an event has no use for it."""
+    night = _night()
+    plan, people = _asked(night)
+    for who in ("bob", "cleo"):
+        people.press("approve", plan.hash, who)
+    [archive] = [command for command in night.asked() if command.id == _id(1)]
+    forged = archive.model_copy(update={"action": Action.DELETE, "plan": plan.hash, "source": "plan", "expect": None})
+    night.world.clock.advance(timedelta(days=40))
+    del night.world.rows.table[next(key for key in night.world.rows.table if archive.intent_id in key.pk)]
+    night.world.policy = night.policy
+    worker = night.world.purge()
+    worker.queue.send(forged.model_copy(update={"not_after": night.world.clock() + timedelta(days=1)}).to_json())
+    night.world.drain(worker)
+    assert night.world.intent(archive.intent_id).code in {Code.NOT_APPROVED, Code.SUPERSEDED}
+    assert night.world.state(Resource.RUN, _id(1)) is State.ARCHIVED
+
+
+# --- taken back -------------------------------------------------------------------------------------------------------
+
+
+def _applied(night: Night) -> Plan:
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.drain()
+    return plan
+
+
+@pytest.mark.parametrize("later", [timedelta(hours=1), timedelta(days=1), timedelta(days=13)], ids=str)
+def test_all_that_a_plan_did_is_taken_back_and_stays_so(later: timedelta) -> None:
+    night = _night(due=130, policy=REVERSIBLE)
+    plan = _applied(night)
+    archives = night.asked()
+    assert len(_archived(night)) == 130
+    night.take_back(plan.hash)
+    night.drain()
+    assert _archived(night) == set()
+    night.world.clock.advance(later)
+    for command in archives:
+        night.world.queue.send(command.to_json())
+        night.world.queue.send(command.to_json(), {"redrive": "1"})
+    night.world.drain(night.world.process(), most=2000)
+    assert _archived(night) == set()
+    assert len([call for call in night.world.simulator.log.calls if call.acted]) == 260
+    night.take_back(plan.hash, by="ada")
+    night.drain()
+    assert len([call for call in night.world.simulator.log.calls if call.acted]) == 260
+    assert night.world.letters(archives[0].intent_id) == []
+
+
+def test_what_still_waits_in_its_queue_is_never_done() -> None:
+    """No worker has begun it, so no ledger knows of it; the workers hear of the undo right before each call."""
+    night = _night(due=130, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.turn(work=False)
+    night.work()
+    while night.queue.entries:
+        night.turn(work=False)
+    assert len(_archived(night)) == 5
+    waiting = [entry.message.body for entry in night.bulk.entries.values()]
+    assert len(waiting) == 125
+    night.take_back(plan.hash)
+    while night.queue.entries:
+        night.turn(work=False)
+    undone = [entry.message.body for entry in night.bulk.entries.values()][125:]
+    assert len(undone) == 5
+    for body in (*waiting, *undone):
+        night.world.queue.send(body)
+    night.world.drain(night.world.process(), most=2000)
+    assert _archived(night) == set()
+    assert len([call for call in night.world.simulator.log.calls if call.acted]) == 10
+    back = night.sweep().applying().undone(plan)
+    assert back.why == "5 undos were sent. Left alone: 125 not begun, and not done any more."
+
+
+def test_a_plan_that_is_half_applied_goes_no_further_once_it_was_taken_back() -> None:
+    night = _night(due=230, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.turn()
+    night.kill_after(1)
+    night.turn()  # a batch was sent, and then it died
+    night.after_step = lambda: None
+    late = [entry.message.body for entry in night.queue.entries.values()]
+    night.queue.entries.clear()
+    assert len(_archived(night)) == 105
+    night.world.clock.advance(timedelta(hours=7))  # its lock is given up by then
+    night.take_back(plan.hash)
+    night.drain()
+    assert _archived(night) == set()
+    for body in late:
+        night.queue.send(body)
+    night.apply(plan.hash, by="cleo")
+    night.drain()
+    assert _archived(night) == set()
+    assert _letters(night) == [], "what people decided is no dead letter"
+    assert "bob took the plan back" in str(night.world.signals.notes[-1])
+
+
+def test_a_night_that_is_half_done_goes_no_further_once_its_plan_was_taken_back() -> None:
+    """What is refused to people by name, the schedule goes on with by its record."""
+    night = _night(due=230, policy=REVERSIBLE)
+    night.begin()
+    while len(_archived(night)) < 5:
+        night.turn()
+    night.kill_after(1)
+    night.turn()
+    night.after_step = lambda: None
+    [plan] = night.plans()
+    late = [entry.message.body for entry in night.queue.entries.values()]
+    night.queue.entries.clear()
+    assert len(_archived(night)) == 105
+    night.world.clock.advance(timedelta(hours=7))
+    night.take_back(plan.hash)
+    night.drain()
+    assert _archived(night) == set()
+    for body in late:
+        night.queue.send(body)
+    night.drain()
+    assert _archived(night) == set()
+    assert len(night.asked()) == 105 + 105
+    assert night.world.signals.counts[Signal.PLAN_STOPPED] == 0, "what people decided is no alarm"
+
+
+def test_a_batch_that_was_sent_and_never_counted_is_not_done_either() -> None:
+    night = _night(due=30, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.turn()
+    while len(night.bulk.entries) < 25:
+        night.fuse = Fuse("bury", "after", skip=24)  # the last command of the batch is sent, and then it dies
+        night.turn(work=False)
+    waiting = [entry.message.body for entry in night.bulk.entries.values()]
+    assert night.sweep().applying().find(plan, Part.REVERSIBLE).sent == 5
+    night.queue.entries.clear()
+    night.world.clock.advance(timedelta(hours=7))
+    night.take_back(plan.hash)
+    night.turn(work=False)
+    undone = [entry.message.body for entry in night.bulk.entries.values()][len(waiting) :]
+    assert len(undone) == 5
+    for body in (*undone, *waiting):
+        night.world.queue.send(body)
+    night.world.drain(night.world.process(), most=500)
+    assert _archived(night) == set()
+
+
+def test_an_apply_that_comes_after_the_undo_does_nothing() -> None:
+    night = _night(policy=REVERSIBLE)
+    plan = _planned(night)
+    night.take_back(plan.hash)
+    night.drain()
+    night.apply(plan.hash)
+    night.drain()
+    assert (_archived(night), night.world.writes()) == (set(), [])
+    assert _letters(night) == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_any_write_a_plan_is_taken_back_whole_and_each_thing_once(when: When) -> None:
+    for writes in range(60):
+        night = _night(due=7, policy=REVERSIBLE)
+        plan = _applied(night)
+        night.take_back(plan.hash)
+        killed, skip, where = False, writes, f"killed {when} write {writes + 1}"
+        while night.queue.entries:
+            fuse = night.fuse = Fuse("" if killed else ANY_WRITE, when, skip=skip)
+            night.turn()
+            killed, skip = killed or fuse.blown, fuse.skip
+        assert _archived(night) == set(), where
+        assert len([call for call in night.world.simulator.log.calls if call.acted]) == 14, where
+        assert _letters(night) == [], where
+        if not killed:
+            break
+    assert 6 < writes < 59
+
+
+def test_what_was_archived_by_somebody_else_is_left_as_it_is() -> None:
+    night = _night(due=2, policy=REVERSIBLE)
+    plan = _planned(night)
+    _run(night, _id(1)).archive(night.world.clock())
+    night.apply(plan.hash)
+    night.drain()
+    assert _archived(night) == {_id(1), _id(2)}
+    night.take_back(plan.hash)
+    night.drain()
+    assert _archived(night) == {_id(1)}
+
+
+def test_one_person_s_undo_of_one_thing_and_another_s_of_the_plan_are_the_same() -> None:
+    night = _night(due=2, policy=REVERSIBLE)
+    plan = _applied(night)
+    [one, _] = night.asked()
+    undoing = night.world.operating().undoing
+    undo = undoing.undo(one.intent_id, by="ada", person=night.world.people.people["ada"])
+    night.take_back(plan.hash, by="bob")
+    night.drain()
+    night.world.drain(night.world.process())
+    assert night.world.intent(undo).status is Status.DONE
+    assert len(night.world.effects[undo]) == 1
+    assert _letters(night) == []
+
+
+def test_what_is_not_deleted_by_then_is_not_deleted_any_more() -> None:
+    """Two people approved it, the commands lie in the queue, and then the plan is taken back."""
+    night = _night()
+    plan, people = _asked(night)
+    for who in ("bob", "cleo"):
+        people.press("approve", plan.hash, who)
+    while not night.purge.entries:
+        night.turn(work=False)
+    night.queue.entries.clear()
+    night.world.clock.advance(timedelta(hours=7))
+    night.take_back(plan.hash, by="ada")
+    night.turn(work=False)
+    night.work()
+    assert _gone(night) == set()
+    assert _archived(night) == set()
+    purged = [command for command in night.asked() if command.capability.permanent]
+    assert len(purged) == 3
+    assert {night.world.intent(command.intent_id).code for command in purged} == {Code.UNDONE}
+    assert night.sweep().applying().find(plan, Part.IRREVERSIBLE).stage == "stopped"
+
+
+def test_nobody_approves_a_plan_that_was_taken_back() -> None:
+    night = _night()
+    plan, people = _asked(night)
+    people.press("approve", plan.hash, "bob")
+    night.take_back(plan.hash, by="ada")
+    night.drain()
+    assert night.world.approvals.open(ORG) == []
+    with pytest.raises(Rejected, match="refused already"):
+        people.press("approve", plan.hash, "cleo")
+    assert _gone(night) == set()
+
+
+def test_a_dead_letter_of_a_plan_that_was_taken_back_is_not_done_when_it_is_sent_again() -> None:
+    night = _night(due=6, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.turn()
+    night.world.simulator.add_fault(Fault.answer_status(503, method="GET", id=_id(6), times=-1))
+    night.drain()
+    [letter] = [command for command in night.asked() if command.id == _id(6)]
+    assert night.world.intent(letter.intent_id).status is Status.DEAD_LETTERED
+    night.world.simulator.faults.clear()
+    night.take_back(plan.hash)
+    night.drain()
+    assert night.world.send_again() == 1
+    night.world.drain(night.world.process())
+    assert _archived(night) == set()
+    assert night.world.intent(letter.intent_id).status is Status.SUPERSEDED
+
+
+# --- before any lock, and between any two calls -----------------------------------------------------------------------
+
+
+def _held_by(night: Night) -> object:
+    """Whose lock stands on the organization."""
+    return night.world.rows.table[Key(f"sweep#{ORG}", "current")].values["sweep_id"]
+
+
+def test_a_paused_apply_does_not_keep_its_plan_from_being_taken_back() -> None:
+    night = _night(due=300, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.turn()
+    assert len(_archived(night)) == 5
+    night.world.pacing.pause(ORG, "ada")
+    for _ in range(3):
+        night.turn()
+    night.take_back(plan.hash)
+    night.deliver()
+    assert (night.sweep().applying().undone(plan).stage, _held_by(night)) == ("done", ""), "others may go on"
+    night.drain()
+    assert (_held_by(night), _letters(night)) == ("", [])
+    night.world.pacing.resume(ORG)
+    night.work()
+    assert _archived(night) == set()
+    assert len(night.asked()) == 10, "five, and five undos"
+
+
+def test_an_apply_that_waits_for_a_lock_ends_once_its_plan_was_taken_back() -> None:
+    night = _night(due=12, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.mode = Mode.APPLY
+    night.begin("another-night")
+    night.deliver()
+    night.deliver()
+    night.apply(plan.hash)
+    night.deliver()
+    night.take_back(plan.hash)
+    night.drain()
+    assert plan.hash not in {command.plan for command in night.asked()}
+    assert night.sweep().applying().undone(plan).stage == "done"
+
+
+@pytest.mark.parametrize("batch", range(1, 5))
+def test_taken_back_between_any_two_batches_it_sends_no_more(batch: int) -> None:
+    night = _night(due=330, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.turn()
+    seen: list[int] = []
+
+    def count() -> None:
+        seen.append(1)
+        if len(seen) == batch:
+            night.after_step = lambda: None
+            night.world.rows.insert(Change(taken_back_key(ORG, plan.hash), {"requested_by": "bob", "stage": "rest"}, 0))
+
+    night.after_step = count
+    while night.queue.entries and len(seen) < batch:
+        night.turn(work=False)
+    sent = len(night.asked())
+    night.drain(work=False)
+    assert len(night.asked()) == sent == 5 + min(100 * batch, 325)
+    night.work()
+    assert len(_archived(night)) == 5, "those that were done before"
+
+
+def test_a_plan_taken_back_while_its_commands_are_carried_out_stops_after_the_call_under_way() -> None:
+    night = _night(due=30, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.turn()
+    while len(night.bulk.entries) < 25:
+        night.turn(work=False)
+    calls: list[str] = []
+
+    def third(call: str) -> None:
+        calls.append(call)
+        if len(calls) == 3:
+            night.world.rows.insert(Change(taken_back_key(ORG, plan.hash), {"requested_by": "bob", "stage": "rest"}, 0))
+
+    night.world.before_write = third
+    night.work()
+    assert len(calls) == 3, "the one that had begun, and no more"
+    night.world.before_write = lambda _: None
+    night.queue.entries.clear()
+    night.take_back(plan.hash)
+    night.drain()
+    assert _archived(night) == set()
+
+
+def test_what_somebody_archived_by_hand_since_is_left_alone_by_the_undo() -> None:
+    """Of the plan it was never done: neither by the command that waits nor by the undo is it brought back."""
+    night = _night(due=12, policy=REVERSIBLE)
+    plan = _planned(night)
+    night.apply(plan.hash)
+    night.turn()
+    while len(night.bulk.entries) < 7:
+        night.turn(work=False)
+    _run(night, _id(12)).archive(night.world.clock())
+    night.take_back(plan.hash)
+    night.drain()
+    assert _archived(night) == {_id(12)}
+
+
+def test_taken_back_again_it_says_what_it_does_not_do() -> None:
+    night = _night(due=7, policy=REVERSIBLE)
+    plan = _applied(night)
+    night.take_back(plan.hash)
+    night.drain()
+    undo = next(command for command in night.asked() if command.undoes)
+    again = night.world.operating().undoing.undo(undo.intent_id, by="ada", person=night.world.people.people["ada"])
+    night.world.drain(night.world.process())
+    assert night.world.intent(again).status is Status.DONE
+    asked = len(night.asked())
+    night.take_back(plan.hash, by="cleo")
+    night.drain()
+    assert len(night.asked()) == asked
+    told = [detail for name, detail in night.world.bus.announced if name == "lifecycle.plan.taken_back"]
+    assert [detail["sent"] for detail in told] == ["7", "0"]
+    assert "whose undo was undone, stays as it is" in str(told[1]["stopped_by"])
+    assert _archived(night) == {undo.id}
+
+
+def test_what_was_undone_one_by_one_before_is_not_undone_again_with_its_plan() -> None:
+    night = _night(due=2, policy=REVERSIBLE)
+    plan = _applied(night)
+    [one, _] = night.asked()
+    undoing = night.world.operating().undoing
+    undo = undoing.undo(one.intent_id, by="ada", person=night.world.people.people["ada"])
+    night.world.drain(night.world.process())
+    undoing.undo(undo, by="ada", person=night.world.people.people["ada"])
+    night.world.drain(night.world.process())
+    night.world.clock.advance(timedelta(minutes=1))
+    night.take_back(plan.hash)
+    night.drain()
+    assert _archived(night) == {one.id}
+    back = night.sweep().applying().undone(plan)
+    assert back.why == "1 undos were sent. Left alone: 1 undone before; whatever was done to it since stays."
+
+
+def test_a_paused_night_gives_up_its_lock_once_its_plan_was_taken_back() -> None:
+    night = _night(due=12, policy=REVERSIBLE)
+    night.begin()
+    while not night.asked():
+        night.turn(work=False)
+    night.world.pacing.pause(ORG, "ada")
+    night.turn(work=False)
+    [plan] = night.plans()
+    night.take_back(plan.hash)
+    night.deliver()
+    assert _held_by(night) == ""
+    night.world.pacing.resume(ORG)
+    night.drain()
+    assert (_archived(night), _letters(night)) == (set(), [])
+    assert night.world.signals.counts[Signal.PLAN_STOPPED] == 0
+
+
+def test_a_row_that_says_less_than_ours_takes_the_plan_back_as_well() -> None:
+    night = _night(due=2, policy=REVERSIBLE)
+    plan = _applied(night)
+    night.world.rows.write(Change(taken_back_key(ORG, plan.hash), {}, 0))
+    night.take_back(plan.hash)
+    night.drain()
+    assert _archived(night) == set()
+
+
+def test_every_command_of_a_plan_names_it() -> None:
+    night = _night()
+    plan, people = _asked(night)
+    for who in ("bob", "cleo"):
+        people.press("approve", plan.hash, who)
+    night.drain()
+    assert {command.plan for command in night.asked()} == {plan.hash}
