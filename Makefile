@@ -139,7 +139,7 @@ e2e: build ## the end-to-end tests: real HTTP against the deployed template
 .PHONY: prove
 prove: build ## the long proofs; prints its time budget; never part of CI
 	@printf 'Time budget: %s. Stop it with Ctrl-C; nothing is left running.\n' '$(PROVE_BUDGET)'
-	@time $(PYTEST) -m prove --capture=no
+	@time $(PYTEST) -m prove --capture=no -o faulthandler_timeout=0
 
 .PHONY: bench
 bench: build ## the benchmarks

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.clients.context import World
+from cli.clients.context import CliContext
 from cli.commands import pause
 from cli.commands.apply import apply
 from cli.commands.approve import approvals, approve, reject, withdraw
@@ -22,7 +22,7 @@ from cli.commands.source import app as source
 from cli.commands.sweep import app as sweep
 from cli.commands.undo import undo
 from cli.ui.console import NO, NOTE, YES, as_json, console, plain, table
-from cli.ui.errors import EXIT_CODES, Exit, Trouble
+from cli.ui.errors import EXIT_CODES, CliError, Exit
 from cli.ui.options import (
     ApiUrl,
     Json,
@@ -40,7 +40,7 @@ from cli.ui.outcome import Beside, follow
 from sandbox.commands import app as local
 
 if TYPE_CHECKING:
-    from cli.clients.api import Answer
+    from cli.clients.api import ApiResponse
     from cli.clients.stack import Stack
 
 _REQUESTER = 200
@@ -93,7 +93,7 @@ def root(
     ] = False,
 ) -> None:
     """Options before a command count for it; the same options after it win."""
-    world = ctx.obj if isinstance(ctx.obj, World) else World()
+    world = ctx.obj if isinstance(ctx.obj, CliContext) else CliContext()
     world.stack_name = stack or world.stack_name
     world.region = region or world.region
     ctx.obj = world
@@ -233,7 +233,7 @@ def check(
         console().print(shown, soft_wrap=True)
     failed = sum(one.mark is Mark.NO for one in found)
     if failed:
-        raise Trouble(f"{failed} of these must be mended first.")
+        raise CliError(f"{failed} of these must be mended first.")
 
 
 @app.command()
@@ -251,14 +251,14 @@ def simulator(
     try:
         serve(port=port, seed_file=seed)
     except ValidationError as error:
-        raise Trouble(f"{seed} is no seed file: {error}", Exit.USAGE) from error
+        raise CliError(f"{seed} is no seed file: {error}", Exit.USAGE) from error
     except OSError as error:
-        raise Trouble(f"Port {port} cannot be used: {error.strerror or error}") from error
+        raise CliError(f"Port {port} cannot be used: {error.strerror or error}") from error
 
 
 def _agreed(question: str) -> None:
     if not sys.stdin.isatty():
-        raise Trouble(f"{question} Nobody is there to ask: say --yes.", Exit.USAGE)
+        raise CliError(f"{question} Nobody is there to ask: say --yes.", Exit.USAGE)
     typer.confirm(question, abort=True)
 
 
@@ -285,14 +285,14 @@ def _secret(stack: "Stack", source: str, from_stack: bool) -> str:
     return stored_secret(stack.secrets(), output_of(stack, "SecretPrefix"), source)
 
 
-def _accepted(answer: "Answer", delivery_id: str) -> None:
+def _accepted(answer: "ApiResponse", delivery_id: str) -> None:
     if answer.accepted:
         return
     told = f"The stack answered {answer.status} {answer.code}: {answer.detail}".replace(" :", ":").strip()
     if answer.status >= 500:  # noqa: PLR2004 - HTTP's line between the sender's fault and the server's
         again = f"{told}\nTo try again without doing it twice: --delivery-id {delivery_id}"
-        raise Trouble(again, Exit.UNREACHABLE)
-    raise Trouble(told)
+        raise CliError(again, Exit.UNREACHABLE)
+    raise CliError(told)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.ui.console import YES, as_json, console
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from cli.ui.options import Json
 
 app = typer.Typer(
@@ -27,7 +27,7 @@ def start(
     from sandbox import running
 
     if running.running() is not None:
-        raise Trouble("A local stack is running. `lifecycle local show` describes it, `lifecycle local stop` ends it.")
+        raise CliError("A local stack is running. `lifecycle local show` describes it, `lifecycle local stop` ends it.")
     if detach:
         _start_detached()
         return
@@ -41,7 +41,7 @@ def start(
                 shown.stop()
                 state = running.running()
                 if state is None:
-                    raise Trouble(f"The emulator ended at once.\n{local.stack.log}", Exit.UNREACHABLE)
+                    raise CliError(f"The emulator ended at once.\n{local.stack.log}", Exit.UNREACHABLE)
                 sys.stdout.write(running.describe(state, running.utc_now()))
                 out.print("\nRunning. Ctrl-C, or `lifecycle local stop` from elsewhere, ends it.")
                 while local.stack.is_running():
@@ -58,7 +58,7 @@ def show(json_: Json = False) -> None:
 
     state = running.running()
     if state is None:
-        raise Trouble("No local stack is running. `lifecycle local start` starts one.")
+        raise CliError("No local stack is running. `lifecycle local start` starts one.")
     if json_:
         addresses = {
             "endpoint_url": state.endpoint_url,
@@ -126,5 +126,5 @@ def _start_detached() -> None:
         raise
     if state is None:
         started.terminate()
-        raise Trouble(f"It did not start:\n{log.read_text(errors='replace')}", Exit.UNREACHABLE)
+        raise CliError(f"It did not start:\n{log.read_text(errors='replace')}", Exit.UNREACHABLE)
     sys.stdout.write(running.describe(state, running.utc_now()))

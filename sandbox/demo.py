@@ -14,15 +14,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from cli.clients.api import Answer, Api, Report
+from cli.clients.api import ApiResponse, Report, StatusApi
 from cli.clients.delivery import Delivery, declared_sources, delivery, new_delivery_id
 from cli.clients.signing import hmac_headers, sign
 from cli.clients.stack import AwsStack, Pair
 from cli.services import dead_letter_queue
-from cli.services.dead_letter_queue import Letter
+from cli.services.dead_letter_queue import DeadLetter
 from cli.ui.console import NO, YES, plain, status_text, table
 from cli.ui.console import console as plain_console
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from lifecycle.chat.slack.requests import SIGNATURE as SLACK
 from lifecycle.deletion.exporter import verify
 from lifecycle.domain.capabilities import Action, Resource
@@ -30,7 +30,7 @@ from lifecycle.domain.intent import DEAD, IntentRow, Status
 from lifecycle.domain.intent_ids import INTENT_PATTERN
 from lifecycle.plans.builder import key_of
 from lifecycle.plans.plan_file import Plan
-from lifecycle.sweep.service import Errand, Kind
+from lifecycle.sweep.service import JobKind, SweepJob
 from lifecycle.tallyfy.client import pooled_session
 from sandbox.running import (
     APPROVER,
@@ -64,7 +64,7 @@ _MANY = 20
 
 
 @dataclass(slots=True)
-class Step:
+class DemoStep:
     """What one step says of itself. It has passed if every check has."""
 
     title: str
@@ -83,7 +83,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DemoQuestion:
     """A command of the demonstration: how it must stand in the ledger in the end, and with how many effects."""
 
     intent_id: str
@@ -132,7 +132,7 @@ def _play_steps(show: "Show", progress: Progress, bar: TaskID, out: Console) -> 
     show.begin_outage()
     for number, (title, act) in enumerate(STEPS, start=1):
         progress.update(bar, description=title)
-        step = Step(title)
+        step = DemoStep(title)
         try:
             act(show, step)
         except Exception as error:  # noqa: BLE001 - one step that breaks must not hide the others
@@ -145,7 +145,7 @@ def _play_steps(show: "Show", progress: Progress, bar: TaskID, out: Console) -> 
     return passed and all_right
 
 
-def _told(number: int, step: Step) -> Group:
+def _told(number: int, step: DemoStep) -> Group:
     lines = Table.grid(padding=(0, 1))
     lines.add_column(width=10, justify="right", style="dim")
     lines.add_column(overflow="fold")
@@ -161,18 +161,18 @@ class Show:
     """The parts in play, and what each step does with them."""
 
     def __init__(self, local: Local, say: Callable[[str], None]) -> None:
-        self.api = Api(pooled_session(), local.stack.api_url)
+        self.api = StatusApi(pooled_session(), local.stack.api_url)
         self.simulator: SimulatorClient = local.simulator.client()
         self.stack = AwsStack(local.stack.options.stack_name, None)
         self.pairs: Sequence[Pair] = self.stack.pairs()
-        self.asked: list[Asked] = []
+        self.asked: list[DemoQuestion] = []
         self._say = say
         self._secrets = local.secrets
         self._sources = declared_sources()
         self._first: tuple[Delivery, dict[str, str], str] | None = None
-        self._outage: Asked | None = None
+        self._outage: DemoQuestion | None = None
         self._plan: Plan | None = None
-        self._found: list[Letter] = []
+        self._found: list[DeadLetter] = []
         self._local = local
 
     # --- the steps ----------------------------------------------------------------------------------------------------
@@ -182,12 +182,12 @@ class Show:
         self.simulator.add_fault(Fault.answer_status(503, id=DefaultIds.ARCHIVED_TASK, times=-1))
         packet = self._packet(Resource.TASK, Action.RESTORE, DefaultIds.ARCHIVED_TASK)
         answer = self._post(packet)
-        self._outage = Asked(
+        self._outage = DemoQuestion(
             answer.intent_id, "restore task (outage)", DefaultIds.ARCHIVED_TASK, Action.RESTORE, Status.DONE, 1
         )
         self.asked.append(self._outage)
 
-    def archive(self, step: Step) -> None:
+    def archive(self, step: DemoStep) -> None:
         """A signed webhook archives a process."""
         packet = self._packet(Resource.RUN, Action.ARCHIVE, DefaultIds.RUN)
         headers = packet.headers(self._secrets[SOURCE], utc_now())
@@ -197,7 +197,7 @@ class Show:
         self._ended(step, answer, "archive process", DefaultIds.RUN, Action.ARCHIVE, Status.DONE)
         step.check("the simulator has it archived", self._state(DefaultIds.RUN) == "archived")
 
-    def same_again(self, step: Step) -> None:
+    def same_again(self, step: DemoStep) -> None:
         """The same delivery again."""
         if self._first is None:
             step.check("the first delivery was sent", held=False)
@@ -216,7 +216,7 @@ class Show:
         step.check("still one effect", effects == 1)
         step.check("its status is the same", report.status is Status.DONE)
 
-    def bad_signature(self, step: Step) -> None:
+    def bad_signature(self, step: DemoStep) -> None:
         """A signature made with another secret."""
         packet = self._packet(Resource.RUN, Action.ARCHIVE, DefaultIds.ACTIVE_RUN)
         headers = packet.headers(_STRANGER, utc_now())
@@ -227,7 +227,7 @@ class Show:
         step.check("refused with 401", answer.status == 401 and not answer.intent_id)  # noqa: PLR2004 - the status shown
         step.check("Tallyfy heard nothing", not calls)
 
-    def restore(self, step: Step) -> None:
+    def restore(self, step: DemoStep) -> None:
         """Restore the process, asked by another source that signs by plain HMAC."""
         packet = self._packet(Resource.RUN, Action.RESTORE, DefaultIds.RUN, source="crm")
         step.sent.append("POST /webhooks/crm: restore process, signed by plain HMAC")
@@ -235,7 +235,7 @@ class Show:
         self._ended(step, answer, "restore process", DefaultIds.RUN, Action.RESTORE, Status.DONE)
         step.check("the simulator has it active", self._state(DefaultIds.RUN) == "active")
 
-    def delete(self, step: Step) -> None:
+    def delete(self, step: DemoStep) -> None:
         """A permanent delete: asked, previewed, refused to its asker, approved by another, exported, verified, done."""
         id = DefaultIds.RUN_ARCHIVED_LONG_AGO
         step.sent.append(f"delete process, archived for 400 days, asked by {ASKER}")
@@ -253,7 +253,7 @@ class Show:
         step.check("the simulator has it deleted", self._state(id) == "deleted")
         self._exported(step, answer.intent_id)
 
-    def grace(self, step: Step) -> None:
+    def grace(self, step: DemoStep) -> None:
         """Approved, and still too young: it waits for its day, and a refusal ends another."""
         id = DefaultIds.RUN_ARCHIVED_RECENTLY
         step.sent.append("delete process, archived for 2 days; approved at once")
@@ -267,9 +267,9 @@ class Show:
         step.check("it waits for its age", _until(parked, seconds=_END_SECONDS))
         step.came_back.append(self.api.status(answer.intent_id).reason)
         step.check("the simulator has it archived", self._state(id) == "archived")
-        self.asked.append(Asked(answer.intent_id, "delete process (2 d)", id, Action.DELETE, Status.WAITING, 0))
+        self.asked.append(DemoQuestion(answer.intent_id, "delete process (2 d)", id, Action.DELETE, Status.WAITING, 0))
 
-    def undo(self, step: Step) -> None:
+    def undo(self, step: DemoStep) -> None:
         """An archive, taken back by its intent."""
         id = DefaultIds.ACTIVE_RUN
         answer = self._post(self._packet(Resource.RUN, Action.ARCHIVE, id))
@@ -283,7 +283,7 @@ class Show:
         step.check("the simulator has it active", self._state(id) == "active")
         step.check("one restore", self.simulator.effects(Action.RESTORE, id) == 1)
 
-    def _waiting(self, step: Step, intent_id: str) -> Mapping[str, object]:
+    def _waiting(self, step: DemoStep, intent_id: str) -> Mapping[str, object]:
         """What approvers are shown of a command, with the request's hash, once they are asked."""
         found: list[Mapping[str, object]] = []
 
@@ -305,7 +305,7 @@ class Show:
         told: Mapping[str, object] = answer.json()
         return told
 
-    def _exported(self, step: Step, intent_id: str) -> None:
+    def _exported(self, step: DemoStep, intent_id: str) -> None:
         """Read the export that the ledger names back from the bucket, as an auditor would."""
         row = self.stack.intent(intent_id)
         folder = json.loads(row.evidence).get("export") if row is not None and row.evidence else None
@@ -315,15 +315,15 @@ class Show:
             parts = f"{len(manifest.parts)} parts, {sum(part.size for part in manifest.parts):,} bytes"
             step.came_back.append(f"export verified: {parts}")
 
-    def task(self, step: Step) -> None:
+    def task(self, step: DemoStep) -> None:
         """A one-off task."""
         self._simple(step, Resource.TASK, Action.ARCHIVE, DefaultIds.TASK, "archived")
 
-    def template(self, step: Step) -> None:
+    def template(self, step: DemoStep) -> None:
         """A template."""
         self._simple(step, Resource.TEMPLATE, Action.ARCHIVE, DefaultIds.TEMPLATE, "archived")
 
-    def tag(self, step: Step) -> None:
+    def tag(self, step: DemoStep) -> None:
         """A tag: "archive", as older pages of Tallyfy's say, is understood as the delete that it is."""
         step.sent.append("archive tag (Tallyfy deletes tags for good), approved by another")
         answer = self._post(self._packet(Resource.TAG, Action.ARCHIVE, DefaultIds.UNUSED_TAG, by=ASKER))
@@ -331,7 +331,7 @@ class Show:
         self._ended(step, answer, "delete tag", DefaultIds.UNUSED_TAG, Action.DELETE, Status.DONE)
         step.check("the simulator has it deleted", self._state(DefaultIds.UNUSED_TAG) == "deleted")
 
-    def event(self, step: Step) -> None:
+    def event(self, step: DemoStep) -> None:
         """An event on the bus: another system closed a project that is named as the process is."""
         [entry] = json.loads((EVENTS / "put-events.json").read_bytes())
         entry["EventBusName"] = self.stack.outputs()["BusName"]
@@ -343,7 +343,7 @@ class Show:
         step.came_back.append(f"the one process of that name in its template is archived, {_changes(effects)}")
         step.check("one effect", effects == 1)
 
-    def hubspot(self, step: Step) -> None:
+    def hubspot(self, step: DemoStep) -> None:
         """HubSpot's own payload: four events, of which two are deals that were won; one of them has a process."""
         body = (EVENTS / "hubspot-deal-won.json").read_bytes()
         headers = sign(
@@ -363,11 +363,11 @@ class Show:
             step.check(f"{status}, not {report.status}", report.status is status)
         if answer.intent_ids:
             self.asked.append(
-                Asked(answer.intent_ids[0], "archive process (deal)", DEAL, Action.ARCHIVE, Status.DONE, 1)
+                DemoQuestion(answer.intent_ids[0], "archive process (deal)", DEAL, Action.ARCHIVE, Status.DONE, 1)
             )
         step.check("the simulator has it archived", self._state(DEAL) == "archived")
 
-    def plan(self, step: Step) -> None:
+    def plan(self, step: DemoStep) -> None:
         """The nightly sweep: everything is seen, each with a reason, and nothing is done."""
         before, calls = self.simulator.effects(), len(self.simulator.log())
         plan = self._sweep(step)
@@ -386,7 +386,7 @@ class Show:
         step.check("Tallyfy was only read", all(call.method == "GET" for call in self.simulator.log()[calls:]))
         step.check("nothing was changed", self.simulator.effects() == before)
 
-    def apply(self, step: Step) -> None:
+    def apply(self, step: DemoStep) -> None:
         """A person names the plan by its hash; what was edited since is left alone."""
         if self._plan is None:
             step.check("there is a plan", held=False)
@@ -409,7 +409,7 @@ class Show:
         step.check("applied twice, done once", self.simulator.effects(Action.ARCHIVE, FINISHED) == 1)
         step.check("what is kept is as it was", self._state(KEPT) == "active")
 
-    def cap(self, step: Step) -> None:
+    def cap(self, step: DemoStep) -> None:
         """Suddenly far more is due than anyone expects: nothing at all is done."""
         self.simulator.merge(crowd(_MANY, status="complete", completed_at="-45d"))
         before = self.simulator.effects()
@@ -426,10 +426,10 @@ class Show:
         step.check("applying it by its hash is refused, with the reason", _until(refused, seconds=_END_SECONDS))
         step.check("nothing was changed", self.simulator.effects() == before)
 
-    def _sweep(self, step: Step) -> Plan | None:
+    def _sweep(self, step: DemoStep) -> Plan | None:
         sweep_id = f"{utc_now():%Y-%m-%dT%H:%M:%SZ}"
         step.sent.append(f"what the schedule sends each night: sweep {sweep_id}, mode report")
-        self._errand(Errand(sweep_id=sweep_id))
+        self._errand(SweepJob(sweep_id=sweep_id))
 
         def finished() -> bool:
             row = self.stack.sweep(sweep_id, ORG)
@@ -444,13 +444,13 @@ class Show:
     def _apply(self, plan: Plan) -> None:
         name = f"apply-{new_delivery_id()}"
         who = self.stack.caller()
-        self._errand(Errand(sweep_id=name, org_id=ORG, kind=Kind.APPLY, plan=plan.hash, requested_by=who))
+        self._errand(SweepJob(sweep_id=name, org_id=ORG, kind=JobKind.APPLY, plan=plan.hash, requested_by=who))
 
-    def _errand(self, errand: Errand) -> None:
+    def _errand(self, errand: SweepJob) -> None:
         [queue] = [pair.origin for pair in self.pairs if pair.name == "sweeps"]
         queue.send(errand.model_dump_json(exclude_none=True))
 
-    def slack(self, step: Step) -> None:
+    def slack(self, step: DemoStep) -> None:
         """A slash command: answered at once, and the result follows."""
         text = f"archive https://go.tallyfy.com/{ORG}/process/{SLACK_RUN}"
         form = {"team_id": "T012ABCDE", "user_id": "U034FGHIJ", "command": "/tallyfy", "text": text}
@@ -463,7 +463,7 @@ class Show:
             headers = hmac_headers(SLACK, self._local.chat_secret, body, timestamp=int(utc_now().timestamp()))
             try:
                 lines[:] = [self.api.slash(body, headers)]
-            except Trouble as trouble:  # The same line again is the same command: as for the webhooks.
+            except CliError as trouble:  # The same line again is the same command: as for the webhooks.
                 if trouble.code is not Exit.UNREACHABLE:
                     raise
             return bool(lines)
@@ -475,13 +475,13 @@ class Show:
         step.check("accepted", intent)
         if intent is None:
             return
-        self.asked.append(Asked(intent[0], "archive process (Slack)", SLACK_RUN, Action.ARCHIVE, Status.DONE, 1))
+        self.asked.append(DemoQuestion(intent[0], "archive process (Slack)", SLACK_RUN, Action.ARCHIVE, Status.DONE, 1))
         said = self._local.slack.heard.get(timeout=_END_SECONDS)
         step.came_back.append(f"later: {said}")
         step.check("the result is told in Slack", ": done. " in said)
         step.check("the simulator has it archived", self._state(SLACK_RUN) == "archived")
 
-    def dead_letters(self, step: Step) -> None:
+    def dead_letters(self, step: DemoStep) -> None:
         """A poison message, and a command whose calls all met an outage."""
         self.pairs[0].origin.send(_POISON)
         step.sent += ["a message that is no command", "restore task, to which Tallyfy answers 503 (since the start)"]
@@ -510,7 +510,7 @@ class Show:
             if letter.code in {"poison", "attempts_exhausted"}
         ]
 
-    def sent_again(self, step: Step) -> None:
+    def sent_again(self, step: DemoStep) -> None:
         """Tallyfy is back; the operator sends it again."""
         outage = self._the_outage()
         self.simulator.clear_faults()
@@ -566,8 +566,8 @@ class Show:
         asked |= {"requested_by": by} if by else {}
         return delivery(source, self._sources.sources[source], asked, new_delivery_id())[0]
 
-    def _post(self, packet: Delivery) -> Answer:
-        told: list[Answer] = []
+    def _post(self, packet: Delivery) -> ApiResponse:
+        told: list[ApiResponse] = []
 
         def taken() -> bool:
             # A function that starts too slowly for its API is answered for with a 5xx; the same delivery is sent again.
@@ -578,19 +578,21 @@ class Show:
         _until(taken)
         return told[0]
 
-    def _simple(self, step: Step, resource: Resource, action: Action, id: str, state: str) -> None:
+    def _simple(self, step: DemoStep, resource: Resource, action: Action, id: str, state: str) -> None:
         step.sent.append(f"{action} {resource.label}")
         answer = self._post(self._packet(resource, action, id))
         self._ended(step, answer, f"{action} {resource.label}", id, action, Status.DONE)
         step.check(f"the simulator has it {state}", self._state(id) == state)
 
-    def _ended(self, step: Step, answer: Answer, what: str, id: str, action: Action, status: Status) -> Report | None:
+    def _ended(
+        self, step: DemoStep, answer: ApiResponse, what: str, id: str, action: Action, status: Status
+    ) -> Report | None:
         """Wait for the end that was promised, at the status endpoint and in the simulator's log."""
         step.check(f"{what}: accepted with 202, not {answer.status} {answer.detail}", answer.accepted)
         if not answer.accepted:
             return None
         effects = 0 if status in DEAD else 1
-        self.asked.append(Asked(answer.intent_id, what, id, action, status, effects))
+        self.asked.append(DemoQuestion(answer.intent_id, what, id, action, status, effects))
         report = self.api.wait(answer.intent_id, seconds=_END_SECONDS, every=_EVERY)
         seen = self.simulator.effects(action, id)
         step.came_back.append(f"202, then {report.status}, {_changes(seen)}: {report.reason}")
@@ -598,20 +600,20 @@ class Show:
         step.check(f"{what}: {effects} in the simulator's log, not {seen}", seen == effects)
         return report
 
-    def _the_outage(self) -> Asked:
+    def _the_outage(self) -> DemoQuestion:
         if self._outage is None:
             msg = "the command for the outage was not sent"
             raise RuntimeError(msg)
         return self._outage
 
-    def _letters(self) -> list[Letter]:
+    def _letters(self) -> list[DeadLetter]:
         return dead_letter_queue.look(self.pairs, most=100, clock=utc_now).letters
 
     def _state(self, id: str) -> str:
         return self.simulator.state(id).state
 
 
-STEPS: tuple[tuple[str, Callable[[Show, Step], None]], ...] = (
+STEPS: tuple[tuple[str, Callable[[Show, DemoStep], None]], ...] = (
     ("A signed webhook archives a process", Show.archive),
     ("The same delivery again: nothing is done twice", Show.same_again),
     ("A bad signature is refused", Show.bad_signature),

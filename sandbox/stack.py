@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
-__all__ = ["ROOT", "LocalStack", "LocalStackError", "Person", "StackOptions", "StackState", "Tools", "person_arn"]
+__all__ = ["ROOT", "LocalStack", "LocalStackError", "StackOptions", "StackPerson", "StackState", "Tools", "person_arn"]
 
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
@@ -112,7 +112,7 @@ class StackOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class StackPerson:
     """An IAM user of the stack, who may call the API's routes, and look up where it is."""
 
     name: str
@@ -199,7 +199,7 @@ class LocalStack:
         self._on_step = on_step
         self._process: Popen[bytes] | None = None
         self._kept_state = False
-        self.people: dict[str, Person] = {}
+        self.people: dict[str, StackPerson] = {}
         self._port = 0
         self._api_id = ""
         self._directory = root / ".local" / _RUN / secrets.token_hex(4)
@@ -293,7 +293,7 @@ class LocalStack:
             "AWS_SECRET_ACCESS_KEY": _OPERATOR,
         }
 
-    def environment_of(self, person: Person) -> dict[str, str]:
+    def environment_of(self, person: StackPerson) -> dict[str, str]:
         """The same, as this person."""
         return self.environment | {"AWS_ACCESS_KEY_ID": person.access_key, "AWS_SECRET_ACCESS_KEY": person.secret_key}
 
@@ -375,7 +375,7 @@ class LocalStack:
         """Set the Tallyfy token of an organization."""
         self._put_secret(f"{self.options.stack_name}/tokens/{organization}", {"token": token})
 
-    def person(self, name: str, *, may_call: bool = True) -> Person:
+    def person(self, name: str, *, may_call: bool = True) -> StackPerson:
         """Make an IAM user with a key. Each has one name; whether the stack knows them, `people.toml` says.
 
         Without `may_call` they lack what an administrator gives on AWS: `execute-api:Invoke` on this API.
@@ -388,9 +388,9 @@ class LocalStack:
         policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
         self.iam.put_user_policy(UserName=name, PolicyName="operates", PolicyDocument=policy)
         key = self.iam.create_access_key(UserName=name)["AccessKey"]
-        return Person(name, arn, key["AccessKeyId"], key["SecretAccessKey"])
+        return StackPerson(name, arn, key["AccessKeyId"], key["SecretAccessKey"])
 
-    def call(self, method: str, path: str, caller: Person | None = None, body: object = None) -> requests.Response:
+    def call(self, method: str, path: str, caller: StackPerson | None = None, body: object = None) -> requests.Response:
         """Call a route of the API that asks who it is (AWS_IAM), signed as AWS's clients sign; by default as root."""
         keys = (caller.access_key, caller.secret_key) if caller else (_OPERATOR, _OPERATOR)
         data = b"" if body is None else json.dumps(body).encode()

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from lifecycle.domain.intent import Status
 
 _SECONDS = 30.0
@@ -33,7 +33,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """What a delivery was answered."""
 
     status: int
@@ -49,13 +49,13 @@ class Answer:
         return self.status == HTTPStatus.ACCEPTED
 
 
-class Api:
+class StatusApi:
     """One stack's API, by its URL: HTTPS, or loopback."""
 
     def __init__(self, session: requests.Session, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-            raise Trouble(f"The API's URL must be https (or http on loopback), not '{url}'.", Exit.USAGE)
+            raise CliError(f"The API's URL must be https (or http on loopback), not '{url}'.", Exit.USAGE)
         self._session = session
         self.url = url.rstrip("/")
 
@@ -69,7 +69,7 @@ class Api:
         """The URL that a delivery of this source is signed for, where its scheme signs one."""
         return f"{self.seen_as}/webhooks/{source}"
 
-    def post(self, source: str, body: bytes, headers: dict[str, str], *, key: str = "") -> Answer:
+    def post(self, source: str, body: bytes, headers: dict[str, str], *, key: str = "") -> ApiResponse:
         """Deliver. What the stack refuses is an answer; being out of reach is `requests.RequestException`.
 
         `key` is a shared secret that goes into the path.
@@ -84,7 +84,7 @@ class Api:
         said = _object(told)
         several = said.get("intent_ids")
         intent_id, code, detail = (str(said.get(name) or "") for name in ("intent_id", "code", "detail"))
-        return Answer(
+        return ApiResponse(
             told.status_code, intent_id, code, detail, tuple(map(str, several)) if isinstance(several, list) else ()
         )
 
@@ -104,7 +104,7 @@ class Api:
         said = _object(told)
         if not told.ok:
             code = Exit.UNREACHABLE if told.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else Exit.NOT_DONE
-            raise Trouble(f"The stack answered {told.status_code} {said.get('code')}: {said.get('detail')}", code)
+            raise CliError(f"The stack answered {told.status_code} {said.get('code')}: {said.get('detail')}", code)
         return str(said.get("text") or "")
 
     def status(self, intent_id: str) -> Report:
@@ -119,10 +119,10 @@ class Api:
         )
         said = _object(told)
         if told.status_code == HTTPStatus.NOT_FOUND and said.get("code") == "unknown_intent":
-            raise Trouble(str(said.get("detail")))
+            raise CliError(str(said.get("detail")))
         if not told.ok or said.get("status") not in set(Status):
             detail = said.get("detail") or "nothing readable. Is the API's URL right?"
-            raise Trouble(f"The API answered {told.status_code}: {detail}", Exit.UNREACHABLE)
+            raise CliError(f"The API answered {told.status_code}: {detail}", Exit.UNREACHABLE)
         return Report(intent_id, Status(str(said["status"])), str(said.get("reason") or ""))
 
     def healthy(self) -> bool:
@@ -144,9 +144,9 @@ class Api:
         while True:
             try:
                 report: Report | None = self.status(intent_id)
-            except (requests.RequestException, Trouble) as error:
+            except (requests.RequestException, CliError) as error:
                 # A passing failure must not end the wait; a lasting one is told in the end.
-                if left <= 0 or (isinstance(error, Trouble) and error.code is not Exit.UNREACHABLE):
+                if left <= 0 or (isinstance(error, CliError) and error.code is not Exit.UNREACHABLE):
                     raise
                 report = None
             if report is not None and (left <= 0 or until(report)):

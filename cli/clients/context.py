@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import requests
 
-    from cli.clients.api import Api
+    from cli.clients.api import StatusApi
     from cli.clients.stack import Stack
 
 DEFAULT_STACK = "tallyfy-lifecycle-dev"
@@ -29,7 +29,7 @@ def _session() -> "requests.Session":
 
 
 @dataclass(slots=True)
-class World:
+class CliContext:
     """The outside, behind what is heavy to import."""
 
     connect: Callable[[str, str | None], "Stack"] = _aws
@@ -47,9 +47,9 @@ class World:
             self._stacks[key] = self.connect(*key)
         return self._stacks[key]
 
-    def api(self, stack: "Stack", url: str | None) -> "Api":
+    def api(self, stack: "Stack", url: str | None) -> "StatusApi":
         """The API by its URL, or by the stack's output."""
-        from cli.clients.api import Api
+        from cli.clients.api import StatusApi
         from cli.clients.stack import output_of
 
-        return Api(self.session(), url or output_of(stack, "ApiUrl"))
+        return StatusApi(self.session(), url or output_of(stack, "ApiUrl"))

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cli.clients.signing import sign
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from lifecycle.approvals.people import People
 from lifecycle.aws.secrets import Secrets, signing_secrets
 from lifecycle.domain.capabilities import Capability, capability
@@ -49,7 +49,7 @@ class Delivery:
                 uri=uri,
             )
         except (ValueError, binascii.Error) as error:
-            raise Trouble(f"The secret of source '{self.source}' is of no use: {error}.") from error
+            raise CliError(f"The secret of source '{self.source}' is of no use: {error}.") from error
 
 
 def declared_sources(path: Path = SOURCES_FILE) -> Sources:
@@ -74,7 +74,7 @@ def _text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Trouble(f"{path} cannot be read: {error}") from error
+        raise CliError(f"{path} cannot be read: {error}") from error
 
 
 def declared(sources: Sources, name: str) -> Source:
@@ -84,7 +84,7 @@ def declared(sources: Sources, name: str) -> Source:
         Trouble: There is none of this name.
     """
     if name not in sources.sources:
-        raise Trouble(
+        raise CliError(
             f"Source '{name}' is not in sources.toml. Declared: {', '.join(sorted(sources.sources))}.",
             Exit.USAGE,
         )
@@ -105,15 +105,15 @@ def delivery(
         Trouble: It is not a command, Tallyfy has no such action, or the source does not speak our own words.
     """
     if declared.commands or declared.scheme not in {Scheme.STANDARD_WEBHOOKS, Scheme.HMAC}:
-        raise Trouble(
+        raise CliError(
             f"Source '{source}' sends payloads of its own, which sources.toml translates. Send as another source; "
             f"`lifecycle source try {source} <file>` shows what a payload of its becomes.",
             Exit.USAGE,
         )
     if not re.fullmatch(r"[\x21-\x7e]{1,200}", delivery_id):
-        raise Trouble("A delivery id has 1 to 200 visible ASCII characters and no spaces.", Exit.USAGE)
+        raise CliError("A delivery id has 1 to 200 visible ASCII characters and no spaces.", Exit.USAGE)
     if declared.scheme is Scheme.STANDARD_WEBHOOKS and "." in delivery_id:
-        raise Trouble("A delivery id of Standard Webhooks holds no dot.", Exit.USAGE)
+        raise CliError("A delivery id of Standard Webhooks holds no dot.", Exit.USAGE)
     said = {name: value for name, value in asked.items() if value is not None and value is not False}
     if declared.scheme is Scheme.HMAC:
         said["delivery_id"] = delivery_id  # This scheme has no header for it.
@@ -122,7 +122,7 @@ def delivery(
         request = CommandRequest.parse(body)
         doing = capability(request.resource, request.action)
     except Rejected as error:
-        raise Trouble(error.reason, Exit.USAGE) from error
+        raise CliError(error.reason, Exit.USAGE) from error
     return Delivery(source, declared, body, delivery_id), doing
 
 
@@ -134,7 +134,7 @@ def expectations(pairs: list[str]) -> dict[str, str] | None:
     """
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
-        raise Trouble("--expect wants key=value, such as status=complete.", Exit.USAGE)
+        raise CliError("--expect wants key=value, such as status=complete.", Exit.USAGE)
     return dict(pair.split("=", 1) for pair in pairs) or None
 
 
@@ -155,5 +155,5 @@ def newest_secret(secrets: Secrets, name: str) -> str:
     """
     found = signing_secrets(secrets.get(name))
     if not found:
-        raise Trouble(f'Secret \'{name}\' holds no signing secret. Store the text, or {{"secrets": ["new", "old"]}}.')
+        raise CliError(f'Secret \'{name}\' holds no signing secret. Store the text, or {{"secrets": ["new", "old"]}}.')
     return found[0].decode()

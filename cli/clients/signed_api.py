@@ -16,11 +16,11 @@ from botocore.credentials import ReadOnlyCredentials
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from requests.auth import AuthBase
 
-from cli.ui.errors import Exit, Trouble
-from lifecycle.approvals.rules import About, Stand, name
+from cli.ui.errors import CliError, Exit
+from lifecycle.approvals.rules import About, ApprovalStatus, name
 
 if TYPE_CHECKING:
-    from cli.clients.context import World
+    from cli.clients.context import CliContext
     from cli.clients.stack import Stack
 
 _SERVICE = "execute-api"
@@ -58,13 +58,13 @@ class Signature(AuthBase):
         return request
 
 
-class Wanted(BaseModel):
+class ApprovalView(BaseModel):
     """A request for approval, as the API tells of it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    stands: Stand
+    stands: ApprovalStatus
     about: About
     org_id: str
     subject: str
@@ -84,7 +84,7 @@ class Wanted(BaseModel):
 
 
 class _Waiting(BaseModel):
-    approvals: tuple[Wanted, ...]
+    approvals: tuple[ApprovalView, ...]
 
 
 class SignedApi:
@@ -97,11 +97,11 @@ class SignedApi:
         self._region = identity.region
         self._clock = clock
 
-    def waiting(self) -> tuple[Wanted, ...]:
+    def waiting(self) -> tuple[ApprovalView, ...]:
         """What this person may approve or reject now, the oldest first."""
         return _read(_Waiting, self._ask("GET", "/approvals")).approvals
 
-    def find(self, name: str) -> Wanted:
+    def find(self, name: str) -> ApprovalView:
         """A request by its hash; the beginning of one is completed from what waits, if it can mean only one.
 
         Raises:
@@ -111,30 +111,30 @@ class SignedApi:
         if _BEGINNING.fullmatch(said):
             fitting = [one for one in self.waiting() if one.hash.startswith(said)]
             if not fitting:
-                raise Trouble(f"Nothing that waits for your approval begins with {said}: see `lifecycle approvals`.")
+                raise CliError(f"Nothing that waits for your approval begins with {said}: see `lifecycle approvals`.")
             if len(fitting) > 1:
-                raise Trouble(f"{len(fitting)} requests begin with {said}. Give more of the hash.", Exit.USAGE)
+                raise CliError(f"{len(fitting)} requests begin with {said}. Give more of the hash.", Exit.USAGE)
             [found] = fitting
         elif _WHOLE.fullmatch(said):
-            found = _read(Wanted, self._ask("GET", f"/approvals/{said}"))
+            found = _read(ApprovalView, self._ask("GET", f"/approvals/{said}"))
         else:
             what = f"'{said[:70]}' is no hash of a request"
-            raise Trouble(f"{what}: all of its 64 characters 0-9 and a-f, or the first {SHOWN} at least.", Exit.USAGE)
+            raise CliError(f"{what}: all of its 64 characters 0-9 and a-f, or the first {SHOWN} at least.", Exit.USAGE)
         if not (found.hash.startswith(said) and found.is_what_it_is_named_after):
-            raise Trouble("What the stack shows is not what this hash names. Do not approve it; look into it.")
+            raise CliError("What the stack shows is not what this hash names. Do not approve it; look into it.")
         return found
 
-    def approve(self, whole: str) -> Wanted:
+    def approve(self, whole: str) -> ApprovalView:
         """Approve what this whole hash names."""
-        return _read(Wanted, self._ask("POST", f"/approvals/{whole}/approve"))
+        return _read(ApprovalView, self._ask("POST", f"/approvals/{whole}/approve"))
 
-    def withdraw(self, whole: str) -> Wanted:
+    def withdraw(self, whole: str) -> ApprovalView:
         """Take this person's approval of it back."""
-        return _read(Wanted, self._ask("POST", f"/approvals/{whole}/withdraw"))
+        return _read(ApprovalView, self._ask("POST", f"/approvals/{whole}/withdraw"))
 
-    def reject(self, whole: str, why: str) -> Wanted:
+    def reject(self, whole: str, why: str) -> ApprovalView:
         """Reject it, for good."""
-        return _read(Wanted, self._ask("POST", f"/approvals/{whole}/reject", {"why": why}))
+        return _read(ApprovalView, self._ask("POST", f"/approvals/{whole}/reject", {"why": why}))
 
     def undo(self, intent_id: str) -> str:
         """Ask for the undo of a command; the intent id of the undo."""
@@ -156,13 +156,13 @@ class SignedApi:
         if told.ok:
             return said
         if said.get("code") and told.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise Trouble(str(said.get("detail")))
+            raise CliError(str(said.get("detail")))
         if told.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            raise Trouble(self._why_refused(method, path, told, said), Exit.UNREACHABLE)
+            raise CliError(self._why_refused(method, path, told, said), Exit.UNREACHABLE)
         if told.status_code == HTTPStatus.NOT_FOUND:
-            raise Trouble("The API has no such route. Is its URL right, and this release deployed?", Exit.UNREACHABLE)
+            raise CliError("The API has no such route. Is its URL right, and this release deployed?", Exit.UNREACHABLE)
         again = "Try again: nothing is done twice."
-        raise Trouble(f"The API answered {told.status_code}: it could not take this now. {again}", Exit.UNREACHABLE)
+        raise CliError(f"The API answered {told.status_code}: it could not take this now. {again}", Exit.UNREACHABLE)
 
     def _why_refused(self, method: str, path: str, told: requests.Response, said: Mapping[str, object]) -> str:
         """What to do about a refusal of AWS itself, before anything of ours has run. It may say no more than no."""
@@ -196,7 +196,7 @@ class SignedApi:
         return f"arn:aws:execute-api:{region}:<account>:{api}/*/{method}{general}"
 
 
-def signed_api(world: "World", stack: "Stack", url: str | None) -> SignedApi:
+def signed_api(world: "CliContext", stack: "Stack", url: str | None) -> SignedApi:
     """The API of a stack, under the operator's own AWS identity."""
     return SignedApi(world.session(), world.api(stack, url).url, stack.identity(), world.clock)
 
@@ -222,5 +222,7 @@ def _read[T: BaseModel](model: type[T], said: Mapping[str, object]) -> T:
         raise _unreadable() from error
 
 
-def _unreadable() -> Trouble:
-    return Trouble("The API's answer cannot be read: it may be of another release than this command.", Exit.UNREACHABLE)
+def _unreadable() -> CliError:
+    return CliError(
+        "The API's answer cannot be read: it may be of another release than this command.", Exit.UNREACHABLE
+    )

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import hmac
 
-from lifecycle.aws.api_gateway import Request
+from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.intake.signatures import Scheme, Signature
 from lifecycle.intake.sources import Source
 
@@ -46,7 +46,7 @@ def sign(
 def hmac_headers(how: Signature, secret: str, body: bytes, *, timestamp: int, uri: str = "") -> dict[str, str]:
     """The headers of an HMAC that `how` describes; Slack's is one of them."""
     written = str(timestamp * (1000 if how.timestamp_unit == "ms" else 1))
-    request = Request(route="", method="POST", uri=uri, parameters={}, headers={}, body=body)
+    request = HttpRequest(route="", method="POST", uri=uri, parameters={}, headers={}, body=body)
     digest = hmac.digest(secret.encode(), how.text(request, written), how.hash)
     text = digest.hex() if how.encoding == "hex" else base64.b64encode(digest).decode()
     return {how.header: f"{how.prefix}{text}"} | ({how.timestamp_header: written} if how.timed else {})

@@ -12,14 +12,14 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 
 from cli.clients.signed_api import Identity
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from cli.ui.ids import org_in
-from lifecycle.aws.dynamodb import DynamoRows, Key, Rows
+from lifecycle.aws.dynamodb import DynamoTable, Key, VersionedTable
 from lifecycle.aws.s3 import Erasable, Objects, S3Objects
 from lifecycle.aws.secrets import ManagedSecrets, Secrets
 from lifecycle.aws.sqs import Queue, SqsQueue
 from lifecycle.domain.intent import IntentRow
-from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Rate
 from lifecycle.sweep.service import Progress
@@ -34,7 +34,7 @@ _FIRST = ("Commands", "Purge", "Bulk", "Events", "Sweeps")
 _KEPT = frozenset(field.name for field in fields(Progress))
 _ANY_RATE = Rate(per_minute=1, burst=1)
 """No slots are taken here."""
-_NO_TERMS = Terms(lease=timedelta(0), keep=timedelta(0), most_attempts=0)
+_NO_TERMS = LedgerTerms(lease=timedelta(0), keep=timedelta(0), most_attempts=0)
 """No command is claimed here."""
 
 
@@ -53,7 +53,7 @@ class Stack(Protocol):
     name: str
 
     def outputs(self) -> Mapping[str, str]:
-        """The stack's outputs. Raises `Trouble` if there is no such stack."""
+        """The stack's outputs. Raises `CliError` if there is no such stack."""
 
     def secrets(self) -> Secrets:
         """Its secrets, by full name."""
@@ -85,7 +85,7 @@ class Stack(Protocol):
     def identity(self) -> Identity:
         """The same, to sign calls to its API with."""
 
-    def rows(self) -> Rows:
+    def rows(self) -> VersionedTable:
         """The ledger's table: what sweeps and those who apply plans record of themselves."""
 
     def objects(self) -> Objects:
@@ -137,7 +137,7 @@ class AwsStack:
                 message = (
                     f"There is no stack '{self.name}' in {where}. Give --stack and --region, or check AWS_PROFILE."
                 )
-                raise Trouble(message, Exit.UNREACHABLE) from error
+                raise CliError(message, Exit.UNREACHABLE) from error
             raise
 
     @cached_property
@@ -190,8 +190,8 @@ class AwsStack:
         return client.put_events(Entries=named)["FailedEntryCount"]
 
     @cached_property
-    def _rows(self) -> DynamoRows:
-        return DynamoRows(self._session.client("dynamodb", config=_CONFIG), output_of(self, "LedgerTableName"))
+    def _rows(self) -> DynamoTable:
+        return DynamoTable(self._session.client("dynamodb", config=_CONFIG), output_of(self, "LedgerTableName"))
 
     @cached_property
     def _ledger(self) -> Ledger:
@@ -218,7 +218,7 @@ class AwsStack:
             raise NoRegionError
         return Identity(credentials.get_frozen_credentials(), region)
 
-    def rows(self) -> Rows:
+    def rows(self) -> VersionedTable:
         """See `Stack`."""
         return self._rows
 
@@ -249,7 +249,7 @@ def paired(outputs: Mapping[str, str]) -> list[str]:
     return sorted(found, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))
 
 
-def progress(rows: Rows, sweep_id: str, org_id: str) -> Progress | None:
+def progress(rows: VersionedTable, sweep_id: str, org_id: str) -> Progress | None:
     """How far a sweep has come, from the row that it keeps of itself."""
     [row] = rows.read(Key(f"sweep#{org_id}#{sweep_id}", "state"))
     if row is None:
@@ -265,7 +265,9 @@ def output_of(stack: Stack, name: str) -> str:
     """
     value = stack.outputs().get(name)
     if not value:
-        raise Trouble(f"Stack '{stack.name}' has no output {name}. Is it one of tallyfy-lifecycle's?", Exit.UNREACHABLE)
+        raise CliError(
+            f"Stack '{stack.name}' has no output {name}. Is it one of tallyfy-lifecycle's?", Exit.UNREACHABLE
+        )
     return value
 
 
@@ -280,7 +282,7 @@ def organizations_of(stack: Stack, org: str | None) -> list[str]:
     if meant is None:
         return known
     if meant not in known:
-        raise Trouble(f"Organization {meant} is not one of this stack's: {', '.join(known)}.", Exit.USAGE)
+        raise CliError(f"Organization {meant} is not one of this stack's: {', '.join(known)}.", Exit.USAGE)
     return [meant]
 
 
@@ -288,5 +290,5 @@ def one_organization(stack: Stack, org: str | None) -> str:
     """As `organizations_of`, where only one can be meant."""
     meant = organizations_of(stack, org)
     if len(meant) > 1:
-        raise Trouble(f"Say which organization with --org: {', '.join(meant)}.", Exit.USAGE)
+        raise CliError(f"Say which organization with --org: {', '.join(meant)}.", Exit.USAGE)
     return meant[0]

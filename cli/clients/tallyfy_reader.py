@@ -10,10 +10,10 @@ import requests
 import typer
 
 from cli.clients.stack import Stack, one_organization, output_of
-from cli.ui.errors import Exit, Trouble, trouble_in
+from cli.ui.errors import CliError, Exit, trouble_in
 from cli.ui.ids import org_in
 from cli.ui.options import stack_of
-from lifecycle.aws.dynamodb import MemoryRows
+from lifecycle.aws.dynamodb import MemoryTable
 from lifecycle.aws.secrets import MemorySecrets, token_in
 from lifecycle.domain.errors import Code, Retryable, Throttled, TokenRefused
 from lifecycle.pacing.rate_limiter import Pacing
@@ -88,7 +88,7 @@ def access(
     if target is not None:
         org_id = one_organization(target, given) if token or named else _without_token(target, given)
     elif given is None:
-        raise Trouble("Say which organization with --org.", Exit.USAGE)
+        raise CliError("Say which organization with --org.", Exit.USAGE)
     else:
         org_id = given
     known = frozenset({org_id})
@@ -97,7 +97,7 @@ def access(
     elif target is not None:
         tokens = access_of(target, org_id).tokens
     else:
-        raise Trouble(f"There is no token: set {TOKEN_VARIABLE}.", Exit.USAGE)
+        raise CliError(f"There is no token: set {TOKEN_VARIABLE}.", Exit.USAGE)
     url = base_url or (output_of(target, "TallyfyBaseUrl") if target is not None else TALLYFY_URL)
     return Access(org_id, url, tokens, target, token is not None)
 
@@ -127,7 +127,7 @@ class Reader:
         self._org_id = what.org_id
         self._sleep = sleep
         self._tell = tell
-        self._pacing = Pacing(MemoryRows(), Rate(per_minute, max(1, per_minute * _BURST_SECONDS // 60)), clock)
+        self._pacing = Pacing(MemoryTable(), Rate(per_minute, max(1, per_minute * _BURST_SECONDS // 60)), clock)
         try:
             self.tallyfy = HttpTallyfy(
                 read_only(session),
@@ -138,7 +138,7 @@ class Reader:
                 time_left=lambda: _SECONDS,
             )
         except ValueError as error:
-            raise Trouble(f"{error}.", Exit.USAGE) from error
+            raise CliError(f"{error}.", Exit.USAGE) from error
 
     def patiently[T](self, call: Callable[[], T]) -> T:
         """Read, again where Tallyfy asked to wait or did not answer. Raises what ``call`` raises, in the end."""
@@ -177,7 +177,7 @@ def _without_token(target: Stack, org: str | None) -> str:
         if trouble is None or trouble.code is Exit.USAGE:
             raise
         given = f"There is no token here: set {TOKEN_VARIABLE}, or give --token-file."
-        raise Trouble(f"{given} Stack '{target.name}' was asked for its own: {trouble}", trouble.code) from error
+        raise CliError(f"{given} Stack '{target.name}' was asked for its own: {trouble}", trouble.code) from error
 
 
 def _token(file: Path | None) -> str | None:
@@ -187,5 +187,5 @@ def _token(file: Path | None) -> str | None:
         return None
     token = token_in(text)
     if token is None:
-        raise Trouble(f"{file or TOKEN_VARIABLE} holds no token.", Exit.USAGE)
+        raise CliError(f"{file or TOKEN_VARIABLE} holds no token.", Exit.USAGE)
     return token

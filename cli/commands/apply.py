@@ -9,17 +9,17 @@ import typer
 from cli.commands.pause import pauses_if_told, tell_pauses
 from cli.commands.plan import Org
 from cli.ui.console import NO, NOTE, YES, console, plain
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from cli.ui.options import Region, StackName, Yes, stack_of, world_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cli.clients.context import World
+    from cli.clients.context import CliContext
     from cli.clients.stack import Stack
-    from lifecycle.plans.executor import Application, Part
+    from lifecycle.plans.executor import Application, PlanPart
     from lifecycle.plans.plan_file import Plan
-    from lifecycle.sweep.service import Errand
+    from lifecycle.sweep.service import SweepJob
 
 _LOOK_EVERY = 3.0
 
@@ -53,7 +53,7 @@ def apply(
 ) -> None:
     """Apply a plan of the stack, what cannot be undone included. First five things, a look at them, then the rest."""
     from cli.services import plans
-    from lifecycle.sweep.service import Kind
+    from lifecycle.sweep.service import JobKind
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     plan = plans.find_whole(target, name, org)
@@ -62,14 +62,14 @@ def apply(
     _say_if_the_policy_differs(out, plan)
     refused = plans.refused_for(plan, world.clock(), first=first)
     if refused:
-        raise Trouble(f"It would be refused, so nothing was sent. {' '.join(refused)}{_how_to_begin(plan, first)}")
+        raise CliError(f"It would be refused, so nothing was sent. {' '.join(refused)}{_how_to_begin(plan, first)}")
     if not plan.due:
         out.print(YES, "There is nothing to do.")
         return
     if _is_over(out, target, plan):
         return
     lasting = _agreed(out, target, plan, first, yes=yes, irreversible=yes_irreversible)
-    errand = plans.send(target, plan, Kind.APPLY, first=first)
+    errand = plans.send(target, plan, JobKind.APPLY, first=first)
     out.print(YES, "sent:", plain(errand.sweep_id), soft_wrap=True)
     if lasting:
         said = f"Other people must approve what cannot be undone: lifecycle approve {plan.hash}"
@@ -104,15 +104,15 @@ def _is_over(out: "Console", target: "Stack", plan: "Plan") -> bool:
         Trouble: It was taken back, or stopped.
     """
     from cli.services import plans
-    from lifecycle.plans.executor import Part, Stage
+    from lifecycle.plans.executor import PlanPart, Stage
 
-    undone = plans.states_of(target, plan)[Part.TAKEN_BACK]
+    undone = plans.states_of(target, plan)[PlanPart.REVERTED]
     if undone.stage:
-        raise Trouble(f"{undone.requested_by} took it back, so nothing was sent. Make a new plan.")
+        raise CliError(f"{undone.requested_by} took it back, so nothing was sent. Make a new plan.")
     states = plans.applied(target, plan).values()
     for state in states:
         if state.stage == Stage.STOPPED:
-            raise Trouble(f"It was stopped, so nothing was sent. {state.why} Make a new plan.")
+            raise CliError(f"It was stopped, so nothing was sent. {state.why} Make a new plan.")
     if not all(state.stage == Stage.DONE for state in states):
         return False
     begun = max(state.first for state in states)
@@ -126,25 +126,25 @@ def _agreed(
 ) -> int:
     """Ask what has to be asked, and answer how many things are meant that cannot be undone."""
     from cli.services import plans
-    from lifecycle.plans.executor import Part
+    from lifecycle.plans.executor import PlanPart
 
-    due = plans.due_of_first(target, plan, first) if first else {part: plans.due_in(plan, part) for part in Part}
-    lasting, things = due[Part.IRREVERSIBLE], sum(due.values())
+    due = plans.due_of_first(target, plan, first) if first else {part: plans.due_in(plan, part) for part in PlanPart}
+    lasting, things = due[PlanPart.IRREVERSIBLE], sum(due.values())
     if irreversible is not None and irreversible != lasting:
-        raise Trouble(f"Nothing was sent: {lasting} things cannot be undone, not {irreversible}.")
+        raise CliError(f"Nothing was sent: {lasting} things cannot be undone, not {irreversible}.")
     if not yes:
         what = f"the oldest {things} of {plan.due} things" if first else f"{things} things"
         typer.confirm(f"Apply it to {what}?", abort=True)
     if lasting and irreversible is None:
         out.print(f"What is done to {lasting} of them cannot be undone. To go on, type that number.", style="bold red")
         if typer.prompt("", default="", show_default=False, prompt_suffix="> ").strip() != str(lasting):
-            raise Trouble("Nothing was sent.")
+            raise CliError("Nothing was sent.")
     return lasting
 
 
-def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", seconds: float) -> None:
+def _follow(world: "CliContext", target: "Stack", plan: "Plan", errand: "SweepJob", seconds: float) -> None:
     from cli.services import plans
-    from lifecycle.plans.executor import Application, Part, Stage
+    from lifecycle.plans.executor import Application, PlanPart, Stage
 
     out = console()
     tell_pauses(out, pauses_if_told(target, [plan.org_id]))
@@ -158,13 +158,13 @@ def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", sec
                 mark = {Stage.DONE: YES, Stage.STOPPED: NO}.get(Stage(state.stage), NOTE)
                 out.print(mark, f"what is {part}: {state.stage}, {state.sent} handed on", soft_wrap=True)
             if state.stage == Stage.STOPPED:
-                raise Trouble(f"Stopped after {state.sent}. {state.why} Make a new plan.")
+                raise CliError(f"Stopped after {state.sent}. {state.why} Make a new plan.")
         if all(state.stage == Stage.DONE for state in states.values()):
             out.print("  They are carried out at the pace that Tallyfy allows.", soft_wrap=True)
             return
-        undone = plans.states_of(target, plan)[Part.TAKEN_BACK]
+        undone = plans.states_of(target, plan)[PlanPart.REVERTED]
         if undone.stage:
-            raise Trouble(f"{undone.requested_by} took it back. Nothing more of it is done.")
+            raise CliError(f"{undone.requested_by} took it back. Nothing more of it is done.")
         waits = _waits_for(world, target, plan, states)
         if waits:
             out.print(NOTE, plain(waits), soft_wrap=True)
@@ -172,7 +172,7 @@ def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", sec
             raise typer.Exit(Exit.PENDING)
         refused = why_refused(world, target, errand)
         if refused is not None:
-            raise Trouble(f"It was not applied. {refused}")
+            raise CliError(f"It was not applied. {refused}")
         if left <= 0:
             out.print(NOTE, "Still under way.")
             raise typer.Exit(Exit.PENDING)
@@ -180,25 +180,25 @@ def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", sec
         left -= _LOOK_EVERY
 
 
-def _waits_for(world: "World", target: "Stack", plan: "Plan", states: "Mapping[Part, Application]") -> str:
+def _waits_for(world: "CliContext", target: "Stack", plan: "Plan", states: "Mapping[PlanPart, Application]") -> str:
     """Whom all that is left waits for; empty while there is more to do, or nobody was asked yet.
 
-    Raises ``Trouble`` where somebody refused it.
+    Raises ``CliError`` where somebody refused it.
     """
-    from lifecycle.approvals.rules import Stand
+    from lifecycle.approvals.rules import ApprovalStatus
     from lifecycle.approvals.store import Approvals
     from lifecycle.domain.clock import millis
-    from lifecycle.plans.executor import Part, Stage
+    from lifecycle.plans.executor import PlanPart, Stage
 
-    if any(state.stage != Stage.DONE for part, state in states.items() if part is not Part.IRREVERSIBLE):
+    if any(state.stage != Stage.DONE for part, state in states.items() if part is not PlanPart.IRREVERSIBLE):
         return ""
     request = Approvals(target.rows(), timedelta(0), world.clock).find(plan.org_id, plan.hash)
     stand = request.stands(millis(world.clock())) if request is not None else None
-    if request is not None and stand is Stand.REFUSED:
-        raise Trouble(
+    if request is not None and stand is ApprovalStatus.REFUSED:
+        raise CliError(
             f"What cannot be undone is not done: {plain(request.refused_by)} refused it. {plain(request.why)}"
         )
-    if request is None or stand is not Stand.OPEN:
+    if request is None or stand is not ApprovalStatus.OPEN:
         return ""
     missing = request.needed - len(request.approved_by)
     who = f"{missing} other {'person' if missing == 1 else 'people'}"
@@ -206,13 +206,13 @@ def _waits_for(world: "World", target: "Stack", plan: "Plan", states: "Mapping[P
     return f"What cannot be undone waits until {until} for the approval of {who}."
 
 
-def why_refused(world: "World", target: "Stack", errand: "Errand") -> str | None:
+def why_refused(world: "CliContext", target: "Stack", errand: "SweepJob") -> str | None:
     """Why the stack did not do it, as its dead letter says; the letter stays."""
     from cli.services import dead_letter_queue
-    from lifecycle.sweep.service import Errand
+    from lifecycle.sweep.service import SweepJob
 
     pairs = [pair for pair in target.pairs() if pair.name == "sweeps"]
     for letter in dead_letter_queue.look(pairs, most=100, clock=world.clock).letters:
-        if isinstance(letter.content, Errand) and letter.content.sweep_id == errand.sweep_id:
+        if isinstance(letter.content, SweepJob) and letter.content.sweep_id == errand.sweep_id:
             return letter.reason
     return None

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.ui.console import NOTE, YES, age, as_json, console, plain, table
-from cli.ui.errors import Trouble, trouble_in
+from cli.ui.errors import CliError, trouble_in
 from cli.ui.options import ApiUrl, Json, Region, StackName, Yes, reason_in, stack_of, world_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cli.clients.signed_api import Wanted
+    from cli.clients.signed_api import ApprovalView
     from cli.clients.stack import Stack
     from lifecycle.domain.capabilities import Capability
     from lifecycle.plans.plan_file import Plan
@@ -134,16 +134,16 @@ def withdraw(
     out.print(f"  lifecycle reject {after.hash} --reason …", soft_wrap=True)
 
 
-def _must_be_open(wanted: "Wanted") -> None:
-    from lifecycle.approvals.rules import Stand
+def _must_be_open(wanted: "ApprovalView") -> None:
+    from lifecycle.approvals.rules import ApprovalStatus
 
     # Whoever approved may do so again: the message that follows may have been lost with the first time.
-    if wanted.stands in {Stand.REFUSED, Stand.LAPSED}:
+    if wanted.stands in {ApprovalStatus.REFUSED, ApprovalStatus.LAPSED}:
         by = f" by {wanted.refused_by}" if wanted.refused_by else ""
-        raise Trouble(f"This request is {wanted.stands}{by} already. If it is meant after all, ask anew.")
+        raise CliError(f"This request is {wanted.stands}{by} already. If it is meant after all, ask anew.")
 
 
-def _show(out: "Console", wanted: "Wanted", now: datetime) -> None:
+def _show(out: "Console", wanted: "ApprovalView", now: datetime) -> None:
     """Exactly what the hash stands for, and who said what so far."""
     from lifecycle.approvals.rules import About
 
@@ -183,13 +183,13 @@ def _facts(shown: Mapping[str, object], now: datetime) -> Iterator[tuple[str, st
     yield "why", _text(shown, "reason")
 
 
-def _show_plan(out: "Console", wanted: "Wanted") -> None:
+def _show_plan(out: "Console", wanted: "ApprovalView") -> None:
     from cli.services import plans
-    from lifecycle.plans.executor import Part
+    from lifecycle.plans.executor import PlanPart
 
     plan = _plan(wanted)
     place = f"{plan.org_name} ({plan.org_id})" if plan.org_name else plan.org_id
-    lasting = plans.due_in(plan, Part.IRREVERSIBLE)
+    lasting = plans.due_in(plan, PlanPart.IRREVERSIBLE)
     out.print(f"What cannot be undone in a plan: {lasting} things", style="bold red", soft_wrap=True)
     _line(out, "made", f"{_day(plan.made_at)}, {place}")
     _line(out, "things", plans.totals_of(plan))
@@ -198,7 +198,7 @@ def _show_plan(out: "Console", wanted: "Wanted") -> None:
     out.print(f"  to see each of them  lifecycle report {plan.hash}", soft_wrap=True)
 
 
-def _plan(wanted: "Wanted") -> "Plan":
+def _plan(wanted: "ApprovalView") -> "Plan":
     from pydantic import ValidationError
 
     from lifecycle.plans.plan_file import Plan
@@ -207,10 +207,10 @@ def _plan(wanted: "Wanted") -> "Plan":
         # What is counted by age and reason is for the eye; the report has it.
         return Plan.model_validate({"ages": (), "kept_by": {}, **wanted.shown})
     except ValidationError as error:
-        raise Trouble("The plan was written by another release. Make a new one.") from error
+        raise CliError("The plan was written by another release. Make a new one.") from error
 
 
-def _say_what_comes(out: "Console", wanted: "Wanted", until: datetime | None, now: datetime) -> None:
+def _say_what_comes(out: "Console", wanted: "ApprovalView", until: datetime | None, now: datetime) -> None:
     from lifecycle.approvals.rules import About
     from lifecycle.deletion.manifest import NOT_AN_UNDO
 
@@ -230,7 +230,7 @@ def _say_what_comes(out: "Console", wanted: "Wanted", until: datetime | None, no
     out.print(NOTE, NOT_AN_UNDO, soft_wrap=True)
 
 
-def _grace(target: "Stack", wanted: "Wanted") -> datetime | None:
+def _grace(target: "Stack", wanted: "ApprovalView") -> datetime | None:
     """Until when the thing has not been archived long enough, by the parameter of the stack; `None` if unknown.
 
     Who approves by the URL of the API may have no right to ask for the parameters, and needs none.
@@ -250,7 +250,7 @@ def _grace(target: "Stack", wanted: "Wanted") -> datetime | None:
     return archived_at + timedelta(days=int(days))
 
 
-def _say_how_to_follow(out: "Console", wanted: "Wanted") -> None:
+def _say_how_to_follow(out: "Console", wanted: "ApprovalView") -> None:
     from lifecycle.approvals.rules import About
 
     if wanted.about is About.PLAN:
@@ -260,13 +260,13 @@ def _say_how_to_follow(out: "Console", wanted: "Wanted") -> None:
         out.print(plain(f"  to follow  lifecycle status {wanted.subject}"), soft_wrap=True)
 
 
-def _doing(wanted: "Wanted") -> "Capability | None":
+def _doing(wanted: "ApprovalView") -> "Capability | None":
     from lifecycle.domain.capabilities import TABLE
 
     return next((doing for doing in TABLE if (doing.name,) == wanted.would_do), None)
 
 
-def _kind(wanted: "Wanted") -> str:
+def _kind(wanted: "ApprovalView") -> str:
     from lifecycle.approvals.rules import About
 
     if wanted.about is About.PLAN:
@@ -275,14 +275,14 @@ def _kind(wanted: "Wanted") -> str:
     return f"{doing.action} {doing.resource.label} for good" if doing else ", ".join(wanted.would_do)
 
 
-def _title(wanted: "Wanted") -> str:
+def _title(wanted: "ApprovalView") -> str:
     from lifecycle.approvals.rules import About
 
     if wanted.about is About.PLAN:
         from cli.services import plans
-        from lifecycle.plans.executor import Part
+        from lifecycle.plans.executor import PlanPart
 
-        return f"{plans.due_in(_plan(wanted), Part.IRREVERSIBLE)} things"
+        return f"{plans.due_in(_plan(wanted), PlanPart.IRREVERSIBLE)} things"
     return _text(wanted.shown, "title")
 
 

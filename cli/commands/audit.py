@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.ui.console import NO, NOTE, YES, as_json, console, plain, table
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from cli.ui.ids import id_in
 from cli.ui.options import Json, Region, StackName, stack_of, world_of
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cli.clients.stack import Stack
     from lifecycle.audit.chain import Head, Record
-    from lifecycle.audit.store import Trail
+    from lifecycle.audit.store import AuditStore
     from lifecycle.aws.s3 import Objects
 
 app = typer.Typer(
@@ -51,13 +51,13 @@ def show(
 ) -> None:
     """Show what was recorded, the newest last. Without --day the whole trail is read."""
     from cli.clients.stack import organizations_of
-    from lifecycle.audit.store import Trail
+    from lifecycle.audit.store import AuditStore
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     meant = _day(day)
     org_ids = organizations_of(target, org)
     fits = _filter(_name(thing, org_ids), by, meant, org_ids[0] if org else "")
-    trail, objects = Trail(target.rows()), target.audit()
+    trail, objects = AuditStore(target.rows()), target.audit()
     head = trail.head()[0]
     found: deque[tuple[Record, str]] = deque(maxlen=_MOST + 1)
     found.extend(
@@ -90,11 +90,11 @@ def show(
 def verify(ctx: typer.Context, stack: StackName = None, region: Region = None) -> None:
     """Read every segment, and say whether each holds the hash of the one before, up to the head in the ledger."""
     from lifecycle.audit import chain as rules
-    from lifecycle.audit.store import Trail
+    from lifecycle.audit.store import AuditStore
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     objects = target.audit()
-    head, keys = _settled(Trail(target.rows()), objects)
+    head, keys = _settled(AuditStore(target.rows()), objects)
     read = Reading(objects, keys)
     breaks = [*rules.verify(read.bodies(), head, gone_before=_gone_before(target, world.clock())), *read.misplaced]
     out = console()
@@ -102,7 +102,7 @@ def verify(ctx: typer.Context, stack: StackName = None, region: Region = None) -
         out.print(NO, plain(sentence), soft_wrap=True)
     counted = f"{read.segments} segments with {read.records} records, {read.first or 'none'} to {read.last or 'none'}"
     if breaks:
-        raise Trouble(f"The audit trail is broken in {len(breaks)} places. Read: {counted}.")
+        raise CliError(f"The audit trail is broken in {len(breaks)} places. Read: {counted}.")
     if not read.segments:
         out.print(NOTE, "There is no segment to verify, so nothing is proven: an hour is sealed after it has ended.")
         raise typer.Exit(Exit.PENDING)
@@ -124,7 +124,7 @@ class Reading:
 
     def bodies(self) -> Iterator[bytes]:
         """The bytes of each."""
-        from lifecycle.audit.chain import Heading, key_of, segment_in
+        from lifecycle.audit.chain import SegmentHeader, key_of, segment_in
 
         for key in self._keys:
             if not segment_in(key):
@@ -133,7 +133,7 @@ class Reading:
             body = self._objects.get(key)
             if body is None:
                 continue
-            heading = Heading.parse(body.partition(b"\n")[0])
+            heading = SegmentHeader.parse(body.partition(b"\n")[0])
             self.segments += 1
             self.records += max(0, body.count(b"\n") - 1)
             if heading is not None:
@@ -150,7 +150,7 @@ def _key(key_of: Callable[[str, int], str], hour: str, segment: int) -> str:
         return ""
 
 
-def _settled(trail: "Trail", objects: "Objects") -> "tuple[Head | None, list[str]]":
+def _settled(trail: "AuditStore", objects: "Objects") -> "tuple[Head | None, list[str]]":
     """The head and the keys of one moment: a segment may be sealed while they are read."""
     from lifecycle.audit.chain import segment_in
 
@@ -161,7 +161,7 @@ def _settled(trail: "Trail", objects: "Objects") -> "tuple[Head | None, list[str
         if after == version:
             return head, sorted(keys, key=segment_in)
         version = after
-    raise Trouble("The audit trail is being written. Try again in a minute.", Exit.PENDING)
+    raise CliError("The audit trail is being written. Try again in a minute.", Exit.PENDING)
 
 
 def _gone_before(target: "Stack", now: datetime) -> str:
@@ -188,7 +188,7 @@ def _sealed(objects: "Objects", day: datetime | None) -> "Iterator[tuple[str, st
 
 
 def _waiting(
-    trail: "Trail", objects: "Objects", head: "Head | None", day: datetime | None, now: datetime
+    trail: "AuditStore", objects: "Objects", head: "Head | None", day: datetime | None, now: datetime
 ) -> "Iterator[tuple[str, str]]":
     """Lines that stand in no segment yet."""
     from lifecycle.audit.chain import hour_of, key_of, start_of
@@ -250,7 +250,7 @@ def _day(day: str | None) -> datetime | None:
     try:
         return datetime.strptime(day.strip(), "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise Trouble(f"'{day}' is no day. Write it as 2026-06-01; days are UTC.", Exit.USAGE) from None
+        raise CliError(f"'{day}' is no day. Write it as 2026-06-01; days are UTC.", Exit.USAGE) from None
 
 
 def _moment(record: "Record") -> datetime:

@@ -8,8 +8,8 @@ from pathlib import Path
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli.clients.api import Api
-from cli.clients.context import World
+from cli.clients.api import StatusApi
+from cli.clients.context import CliContext
 from cli.clients.delivery import SOURCES_FILE
 from cli.clients.signing import sign
 from cli.clients.stack import Stack, output_of
@@ -17,9 +17,9 @@ from cli.clients.tallyfy_reader import ReadOnlySession, read_only
 from cli.commands.pause import pauses
 from cli.services.approver_coverage import of_approvers, of_identities
 from cli.services.in_memory_intake import Rehearsal
-from cli.ui.errors import Trouble, trouble_in
+from cli.ui.errors import CliError, trouble_in
 from lifecycle.approvals.people import People
-from lifecycle.aws.api_gateway import Request
+from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.aws.secrets import Secrets, signing_secrets
 from lifecycle.domain.errors import LifecycleError
 from lifecycle.intake.signatures import Scheme
@@ -50,7 +50,7 @@ def declared_policy(path: Path = POLICY_FILE) -> Policy:
     try:
         return Policy.parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise Trouble(f"{path} cannot be read: {error}") from error
+        raise CliError(f"{path} cannot be read: {error}") from error
 
 
 def check(
@@ -58,7 +58,7 @@ def check(
     sources: Sources,
     people: People,
     policy: Policy,
-    api: Callable[[str], Api],
+    api: Callable[[str], StatusApi],
     session: ReadOnlySession,
     *,
     clock: Callable[[], datetime],
@@ -91,7 +91,7 @@ def check(
         yield from _organization(stack, sources, policy, session, org_id, organizations, clock())
 
 
-def troubles_of(world: World, stack: Stack, org_id: str) -> tuple[str, ...] | None:
+def troubles_of(world: CliContext, stack: Stack, org_id: str) -> tuple[str, ...] | None:
     """What keeps sweeps of an organization from acting now, in sentences; `None` where that cannot be found out."""
     session = read_only(world.session())
     try:
@@ -109,13 +109,13 @@ def _file(name: str, one: str, many: str, entries: Mapping[str, object]) -> Find
     return Finding(Mark.YES, f"layers/config/{name}", f"{len(entries)} {one if len(entries) == 1 else many}{named}")
 
 
-def _health(api: Callable[[str], Api]) -> Finding:
+def _health(api: Callable[[str], StatusApi]) -> Finding:
     what = "HTTP API"
     try:
         reached = api("ApiUrl")
         if reached.healthy():
             return Finding(Mark.YES, what, reached.url)
-    except (requests.RequestException, Trouble) as error:
+    except (requests.RequestException, CliError) as error:
         return Finding(Mark.NO, what, _said(error), "Check the URL, and the functions' logs.")
     return Finding(
         Mark.NO, what, f"{reached.url}/health does not answer as it should", "See the status function's log."
@@ -165,7 +165,7 @@ def _unusable(name: str, source: Source, secret: str, now: datetime) -> str:
         headers = sign(source, secret, body, delivery_id="check", timestamp=int(now.timestamp()), uri=uri)
     except (ValueError, binascii.Error) as error:
         return str(error)
-    sent = Request(
+    sent = HttpRequest(
         route="", method="POST", uri=uri, parameters={"source": name, "key": secret}, headers=headers, body=body
     )
     return Rehearsal(name, source, frozenset(), secrets=[secret], now=now).why_refused(sent)

@@ -8,15 +8,15 @@ import typer
 
 from cli.commands.pause import pauses_if_told, tell_pauses
 from cli.ui.console import NO, NOTE, YES, age, as_json, console, plain, status_text, table
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from cli.ui.options import Json, Region, StackName, Timeout, Wait, Yes, stack_of, world_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cli.clients.context import World
+    from cli.clients.context import CliContext
     from cli.clients.stack import Stack
-    from cli.services.dead_letter_queue import Deed, Letter, Look
+    from cli.services.dead_letter_queue import ActionResult, DeadLetter, Scan
     from lifecycle.domain.intent import IntentRow
 
 app = typer.Typer(
@@ -110,7 +110,7 @@ def send_again(
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     if (bool(ids) + all_ + bool(code)) != 1:
-        raise Trouble("Say which: ids, or --all, or --code.", Exit.USAGE)
+        raise CliError("Say which: ids, or --all, or --code.", Exit.USAGE)
     seen = _look(world, target, limit)
     if ids:
         chosen = dead_letter_queue.choose(seen.letters, ids)
@@ -153,7 +153,7 @@ def drop(
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     if bool(ids) == bool(code):
-        raise Trouble("Say which: ids, or --code.", Exit.USAGE)
+        raise CliError("Say which: ids, or --code.", Exit.USAGE)
     seen = _look(world, target, limit)
     chosen = dead_letter_queue.choose(seen.letters, ids) if ids else [one for one in seen.letters if one.code == code]
     if not chosen:
@@ -169,7 +169,7 @@ def drop(
     _all_done(deeds)
 
 
-def _look(world: "World", stack: "Stack", limit: int) -> "Look":
+def _look(world: "CliContext", stack: "Stack", limit: int) -> "Scan":
     from cli.services import dead_letter_queue
 
     seen = dead_letter_queue.look(stack.pairs(), most=limit, clock=world.clock)
@@ -178,11 +178,11 @@ def _look(world: "World", stack: "Stack", limit: int) -> "Look":
     return seen
 
 
-def _print_payload(letter: "Letter") -> None:
+def _print_payload(letter: "DeadLetter") -> None:
     from cli.services.dead_letter_queue import Payload
 
     if not isinstance(letter.content, Payload):
-        raise Trouble(f"{letter.name} holds no payload of a source; it is: {letter.what}.")
+        raise CliError(f"{letter.name} holds no payload of a source; it is: {letter.what}.")
     if letter.content.cut:
         kept, whole = len(letter.content.payload), letter.content.characters
         typer.echo(f"Cut: a dead letter holds the first {kept} of {whole} characters of this payload.", err=True)
@@ -192,7 +192,7 @@ def _print_payload(letter: "Letter") -> None:
         sys.stdout.write(letter.content.payload)
 
 
-def _print(world: "World", shown: list["Letter"]) -> None:
+def _print(world: "CliContext", shown: list["DeadLetter"]) -> None:
     rows = table("id", "what", "why", "attempts", "failed at", "age")
     now = world.clock()
     for letter in _oldest_first(shown):
@@ -209,11 +209,11 @@ def _print(world: "World", shown: list["Letter"]) -> None:
     console().print(f"{total} dead letter{'s' if total > 1 else ''}. Times are UTC; each is kept for 14 days.")
 
 
-def _oldest_first(shown: list["Letter"]) -> list["Letter"]:
+def _oldest_first(shown: list["DeadLetter"]) -> list["DeadLetter"]:
     return sorted(shown, key=lambda one: one.failed_at)
 
 
-def _as_json(letter: "Letter", row: "IntentRow | None" = None) -> dict[str, object]:
+def _as_json(letter: "DeadLetter", row: "IntentRow | None" = None) -> dict[str, object]:
     """A letter for programs; the ledger's word where it was asked."""
     from cli.services.remedies import remedy_for
 
@@ -233,14 +233,18 @@ def _as_json(letter: "Letter", row: "IntentRow | None" = None) -> dict[str, obje
     }
 
 
-def _print_deed(deed: "Deed", done: str) -> None:
+def _print_deed(deed: "ActionResult", done: str) -> None:
     out = console()
     mark, told = (YES, done) if deed.done else (NO, f"not {done}: {deed.remark}")
     out.print(mark, plain(deed.letter.name), plain(deed.letter.what), plain(told), soft_wrap=True)
 
 
 def _outcomes(
-    world: "World", stack: "Stack", sent: list["Letter"], before: "Mapping[str, IntentRow | None]", seconds: float
+    world: "CliContext",
+    stack: "Stack",
+    sent: list["DeadLetter"],
+    before: "Mapping[str, IntentRow | None]",
+    seconds: float,
 ) -> None:
     """Tell how each ended. The ledger is asked, not the API: it tells the old end from the new one."""
     from cli.services.dead_letter_queue import is_answered
@@ -266,15 +270,15 @@ def _outcomes(
     for name in open_:
         out.print(NOTE, plain(name), "is still under way: ask `lifecycle status`", soft_wrap=True)
     if failed:
-        raise Trouble(f"{failed} failed again.")
+        raise CliError(f"{failed} failed again.")
     if open_:
         raise typer.Exit(Exit.PENDING)
 
 
-def _all_done(deeds: list["Deed"]) -> None:
+def _all_done(deeds: list["ActionResult"]) -> None:
     left = sum(not deed.done for deed in deeds)
     if left:
-        raise Trouble(f"{left} of {len(deeds)} were left as they are.")
+        raise CliError(f"{left} of {len(deeds)} were left as they are.")
 
 
 def _pretty(body: str) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from cli.commands.plan import BaseUrl, Org, PolicyFile, TokenFile
 from cli.ui.console import NOTE, YES, as_json, console, plain, status_text, table
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from cli.ui.options import Json, Region, StackName, world_of
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from cli.clients.tallyfy_reader import Access
     from lifecycle.domain.capabilities import Resource
     from lifecycle.domain.intent import IntentRow
-    from lifecycle.domain.resources import Thing
-    from lifecycle.policy.evaluate import Answer, Check, Explanation, Judged
+    from lifecycle.domain.resources import ResourceSnapshot
+    from lifecycle.policy.evaluate import Check, Explanation, Judged, Tristate
     from lifecycle.policy.policy import Conditions, Policy
 
 _RATE = 100
@@ -95,11 +95,16 @@ def _resource(kind: str) -> "Resource":
     try:
         return Resource(_KINDS.get(said, said))
     except ValueError as error:
-        raise Trouble("--kind is one of process, task, template or tag.", Exit.USAGE) from error
+        raise CliError("--kind is one of process, task, template or tag.", Exit.USAGE) from error
 
 
 def _write(
-    thing: "Thing | None", what: "Access", resource: "Resource", thing_id: str, policy: "Policy", now: datetime
+    thing: "ResourceSnapshot | None",
+    what: "Access",
+    resource: "Resource",
+    thing_id: str,
+    policy: "Policy",
+    now: datetime,
 ) -> None:
     """All of it for programs."""
     from pydantic_core import to_jsonable_python
@@ -137,7 +142,7 @@ def _write(
         raise typer.Exit(Exit.NOT_DONE)
 
 
-def _facts(out: "Console", thing: "Thing") -> None:
+def _facts(out: "Console", thing: "ResourceSnapshot") -> None:
     out.print(plain(f"{thing.resource.label} '{thing.name or 'without a name'}' {thing.id}"), style="bold")
     several = {"owners": thing.owners, "tags": thing.tags}
     moments = {
@@ -160,7 +165,7 @@ def _facts(out: "Console", thing: "Thing") -> None:
 
 
 def _judged(
-    out: "Console", thing: "Thing", stack: "Stack | None", org_id: str, policy: "Policy", now: datetime
+    out: "Console", thing: "ResourceSnapshot", stack: "Stack | None", org_id: str, policy: "Policy", now: datetime
 ) -> None:
     found = _explanation(thing, stack, org_id, policy, now)
     decision = found.decision
@@ -170,7 +175,9 @@ def _judged(
     _rules(out, found)
 
 
-def _explanation(thing: "Thing", stack: "Stack | None", org_id: str, policy: "Policy", now: datetime) -> "Explanation":
+def _explanation(
+    thing: "ResourceSnapshot", stack: "Stack | None", org_id: str, policy: "Policy", now: datetime
+) -> "Explanation":
     """What a sweep would do with it now, and why: by the policy, the holds, and what people restored."""
     from lifecycle.domain.capabilities import Action
     from lifecycle.execution.restored_by_person import by_a_person
@@ -189,10 +196,10 @@ def _explanation(thing: "Thing", stack: "Stack | None", org_id: str, policy: "Po
 
 
 def _rules(out: "Console", found: "Explanation") -> None:
-    from lifecycle.policy.evaluate import Answer
+    from lifecycle.policy.evaluate import Tristate
     from lifecycle.policy.policy import Doing
 
-    styles = {Answer.YES: "green", Answer.NO: "red", Answer.UNKNOWN: "yellow"}
+    styles = {Tristate.YES: "green", Tristate.NO: "red", Tristate.UNKNOWN: "yellow"}
     if not found.rules:
         out.print("  No rule of the policy speaks of what it is.")
         return
@@ -204,7 +211,7 @@ def _rules(out: "Console", found: "Explanation") -> None:
     out.print(shown, soft_wrap=True)
 
 
-def _answers(judged: "Judged") -> "list[tuple[str, Answer, str]]":
+def _answers(judged: "Judged") -> "list[tuple[str, Tristate, str]]":
     from lifecycle.policy.policy import Doing
 
     keeps = judged.rule.action is Doing.KEEP
@@ -216,7 +223,7 @@ def _answers(judged: "Judged") -> "list[tuple[str, Answer, str]]":
 
 def _asked(
     word: str, conditions: "Conditions", checks: "Iterable[Check]", *, excludes: bool
-) -> "list[tuple[str, Answer, str]]":
+) -> "list[tuple[str, Tristate, str]]":
     from cli.ui.policy_text import condition
 
     return [

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli.ui.console import NO, NOTE, YES, console, plain, table
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from cli.ui.ids import id_in
 from cli.ui.options import Region, StackName, Yes, reason_in, stack_of, world_of
 
@@ -104,7 +104,7 @@ def make(
     )
     thing = reader.patiently(lambda: reader.tallyfy.look(what.org_id, resource, name))
     if thing is None:
-        raise Trouble(f"Tallyfy shows no {resource.label} {name} to this token.")
+        raise CliError(f"Tallyfy shows no {resource.label} {name} to this token.")
     out.mkdir(parents=True, exist_ok=True)
     export = Export(
         records=HttpRecords(reader.tallyfy, session, time_left=lambda: _SECONDS, through=reader.patiently),
@@ -159,7 +159,7 @@ def erase(
     All versions of every part go. A tombstone stays: who, when, why, and the hashes of what was there.
     """
     from lifecycle.audit.chain import Record, What
-    from lifecycle.audit.store import Trail
+    from lifecycle.audit.store import AuditStore
     from lifecycle.deletion import exporter
     from lifecycle.domain.clock import millis
 
@@ -170,7 +170,7 @@ def erase(
     if not yes:
         question = f"The contents of {name} are erased for good. Erase them?"
         if not sys.stdin.isatty():
-            raise Trouble(f"{question} Nobody is there to ask: say --yes.", Exit.USAGE)
+            raise CliError(f"{question} Nobody is there to ask: say --yes.", Exit.USAGE)
         typer.confirm(question, abort=True)
     by, at = target.caller(), world.clock()
     stone = exporter.erase(objects, name, by=by, at=at, reason=said)
@@ -184,7 +184,7 @@ def erase(
         reason=said,
         evidence=stone.digest,
     )
-    Trail(target.rows()).record(record)
+    AuditStore(target.rows()).record(record)
     shown = console()
     shown.print(YES, "erased:", plain(name, most=1024), soft_wrap=True)
     shown.print(f"  {len(stone.parts)} parts in all versions; their hashes stay in manifest.json")
@@ -195,7 +195,7 @@ def _resource(kind: str) -> "Resource":
 
     word = _WORDS.get(kind.strip().lower())
     if word is None:
-        raise Trouble(f"--kind is one of {', '.join(_WORDS)}.", Exit.USAGE)
+        raise CliError(f"--kind is one of {', '.join(_WORDS)}.", Exit.USAGE)
     return Resource(word)
 
 

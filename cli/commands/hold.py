@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.ui.console import NOTE, YES, as_json, console, plain, table
-from cli.ui.errors import Exit, Trouble, trouble_in
+from cli.ui.errors import CliError, Exit, trouble_in
 from cli.ui.ids import id_in
 from cli.ui.options import Json, Region, StackName, reason_in, stack_of, world_of
 
 if TYPE_CHECKING:
-    from cli.clients.context import World
+    from cli.clients.context import CliContext
     from cli.clients.stack import Stack
     from lifecycle.domain.capabilities import Resource
     from lifecycle.execution.ledger import HoldKind
@@ -113,7 +113,7 @@ def remove(
     console().print(mark, said, plain(_in_words(f"{held}#{called}")), soft_wrap=True)
 
 
-def _ask_if_missing(world: "World", target: "Stack", org_id: str, held: "Resource", called: str) -> None:
+def _ask_if_missing(world: "CliContext", target: "Stack", org_id: str, held: "Resource", called: str) -> None:
     """An id that was mistyped would hold nothing, and look as if it did."""
     from cli.clients.tallyfy_reader import Reader, access_of
 
@@ -147,10 +147,10 @@ def _named(kind: str, name: str, org_id: str) -> "tuple[HoldKind, str]":
     said = kind.strip().lower()
     held = _KINDS.get(_WORDS.get(said, said))
     if held is None:
-        raise Trouble(f"A hold is put on one of {', '.join(_KINDS)}.", Exit.USAGE)
+        raise CliError(f"A hold is put on one of {', '.join(_KINDS)}.", Exit.USAGE)
     if held == _OWNER:
         if not re.fullmatch(r"[0-9]{1,18}", name.strip()):
-            raise Trouble("An owner is meant by the number of the user, such as 1001.", Exit.USAGE)
+            raise CliError("An owner is meant by the number of the user, such as 1001.", Exit.USAGE)
         return "owner", str(int(name.strip()))
     return Resource(held), id_in(name, org_id=org_id)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.ui.console import NOTE, YES, console, plain
-from cli.ui.errors import Exit, Trouble, trouble_in
+from cli.ui.errors import CliError, Exit, trouble_in
 from cli.ui.options import Region, StackName, stack_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def pause(
 
     said = " ".join(reason.split())[:200]
     if not said:
-        raise Trouble("Say why: --reason must not be blank.", Exit.USAGE)
+        raise CliError("Say why: --reason must not be blank.", Exit.USAGE)
     target, out = stack_of(ctx, stack, region), console()
     pacing = target.pacing()
     for org_id in organizations_of(target, org):

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.ui.console import NOTE, YES, as_json, console, plain
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from cli.ui.options import Json, Region, StackName, stack_of, world_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cli.clients.context import World
+    from cli.clients.context import CliContext
     from cli.clients.tallyfy_reader import Access, Reader
-    from lifecycle.plans.builder import Terms
+    from lifecycle.plans.builder import PlanTerms
     from lifecycle.plans.inventory import Inventory
-    from lifecycle.plans.pagination_check import Asked, Census
+    from lifecycle.plans.pagination_check import ListingQuery, PaginationCheck
     from lifecycle.plans.plan_file import Plan
     from lifecycle.policy.policy import Policy
 
@@ -132,9 +132,9 @@ def report(
         _prepared(_REPORTS)
     file = out or _REPORTS / f"lifecycle-report-{plans.short(found)}.html"
     if not file.parent.is_dir():
-        raise Trouble(f"There is no folder {file.parent}.", Exit.USAGE)
+        raise CliError(f"There is no folder {file.parent}.", Exit.USAGE)
     if not target.objects().fetch(key_of(found.org_id, found.hash, "report.html"), file):
-        raise Trouble(f"The report of plan {found.hash} is gone. Make a new plan.")
+        raise CliError(f"The report of plan {found.hash} is gone. Make a new plan.")
     if json_:
         as_json({**found.model_dump(mode="json"), "file": str(file)})
     else:
@@ -154,7 +154,7 @@ def _open(file: Path) -> None:
 
 
 def _make(
-    world: "World", what: "Access", reader: "Reader", policy: "Policy", out: Path, rate: int, screen: "Console"
+    world: "CliContext", what: "Access", reader: "Reader", policy: "Policy", out: Path, rate: int, screen: "Console"
 ) -> "tuple[Plan, Path]":
     """Read everything, then write the plan: whole, or not at all."""
     import secrets
@@ -164,11 +164,11 @@ def _make(
     from lifecycle.plans.builder import key_of, seal, unseen
     from lifecycle.plans.inventory import Inventory
     from lifecycle.plans.pagination_check import lists_of
-    from lifecycle.plans.plan_file import Heading
+    from lifecycle.plans.plan_file import PlanHeader
 
     wanted = lists_of(policy)
     if not wanted:
-        raise Trouble("No rule of this policy acts on anything, so there is nothing to plan.")
+        raise CliError("No rule of this policy acts on anything, so there is nothing to plan.")
     made_at = world.clock()
     sweep_id = f"{made_at:%Y-%m-%dT%H:%M:%SZ}-from-here-{secrets.token_hex(3)}"
     terms = _terms(world, what, reader, policy, rate)
@@ -185,7 +185,7 @@ def _make(
             clock=world.clock,
         )
         lists = _read(inventory, reader, wanted, screen)
-        heading = Heading(
+        heading = PlanHeader(
             org_id=what.org_id,
             sweep_id=sweep_id,
             made_at=made_at,
@@ -208,19 +208,19 @@ def _prepared(out: Path) -> None:
 
 
 def _read(
-    inventory: "Inventory", reader: "Reader", wanted: "tuple[Asked, ...]", screen: "Console"
-) -> "list[tuple[Asked, Census]]":
+    inventory: "Inventory", reader: "Reader", wanted: "tuple[ListingQuery, ...]", screen: "Console"
+) -> "list[tuple[ListingQuery, PaginationCheck]]":
     from functools import partial
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from lifecycle.plans.pagination_check import Census
+    from lifecycle.plans.pagination_check import PaginationCheck
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     read = []
     with Progress(*columns, console=screen, disable=not screen.is_terminal) as bars:
         for asked in wanted:
-            census, bar = Census(), bars.add_task(asked.name, total=None)
+            census, bar = PaginationCheck(), bars.add_task(asked.name, total=None)
             while not census.done:
                 census = reader.patiently(partial(inventory.read_page, asked, census))
                 again = f" (reading {census.reading}: {census.trouble})" if census.reading > 1 else ""
@@ -230,13 +230,13 @@ def _read(
     return read
 
 
-def _terms(world: "World", what: "Access", reader: "Reader", policy: "Policy", rate: int) -> "Terms":
+def _terms(world: "CliContext", what: "Access", reader: "Reader", policy: "Policy", rate: int) -> "PlanTerms":
     """What else decides: holds, what people restored, the policy applied last, and whether all is in order."""
     from functools import partial
 
     from lifecycle.holds.rules import Holds
     from lifecycle.intake.sources import Sources
-    from lifecycle.plans.builder import Terms
+    from lifecycle.plans.builder import PlanTerms
     from lifecycle.policy.evaluate import Mode
     from lifecycle.sweep.preflight import notes, reasons
     from lifecycle.sweep.preflight_rules import Account, Mark, of_account
@@ -245,14 +245,14 @@ def _terms(world: "World", what: "Access", reader: "Reader", policy: "Policy", r
     account = Account(org_id=what.org_id, member=member, organization=organization, token_stored_at=what.stored_at())
     opened, *others = of_account(account, policy, Sources(sources={}), world.clock())
     if opened.mark is Mark.NO:
-        raise Trouble(f"{opened.found}. {opened.todo}")
+        raise CliError(f"{opened.found}. {opened.todo}")
     # What an operator's own token may do is no sign of what the stack's may.
     found = () if what.own_token else others
     held, missing = _holds(what)
     ledger = what.stack.ledger() if what.stack is not None else None
     before, person = _applied_last(what, policy)
     name = organization.get("name")
-    return Terms(
+    return PlanTerms(
         mode=Mode.REPORT,
         policy=policy,
         holds=Holds(held, policy.hold_tags or frozenset()),

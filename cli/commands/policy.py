@@ -10,7 +10,7 @@ import typer
 
 from cli.commands.plan import Org
 from cli.ui.console import NOTE, YES, as_json, console, plain, table
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from cli.ui.options import Json, Region, StackName, stack_of
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _lines(
     from cli.services import plans
 
     if plan is not None and ("/" in plan or plan.endswith(".jsonl")):
-        raise Trouble(f"There is no file {plan}.", Exit.USAGE)
+        raise CliError(f"There is no file {plan}.", Exit.USAGE)
     target = stack_of(ctx, stack, region)
     found: Plan = plans.find(target, plan, org) if plan else plans.newest(target, org)
     with plans.lines_of(target, found) as path:

@@ -11,14 +11,14 @@ from rich.text import Text
 
 from cli.commands.pause import tell_pauses
 from cli.ui.console import NO, NOTE, YES, as_json, console, plain, status_text, table
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from cli.ui.options import ApiUrl, Json, Region, StackName, Timeout, Wait, Yes, stack_of, world_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cli.clients.api import Api, Report
-    from cli.clients.context import World
+    from cli.clients.api import Report, StatusApi
+    from cli.clients.context import CliContext
     from cli.clients.stack import Stack
     from cli.services.source_trial import Trial
     from lifecycle.domain.commands import Command
@@ -92,7 +92,7 @@ def try_(
     trial = try_out(source, found, file.read_bytes(), given, world_of(ctx).clock())
     (_write if json_ else _tell)(trial, found.after)
     if trial.refused:
-        raise Trouble(f"Not accepted. {trial.refused}")
+        raise CliError(f"Not accepted. {trial.refused}")
 
 
 @app.command("play")
@@ -121,7 +121,7 @@ def play(
     else:
         found = declared(_declared(sources), source)
         if found.irreversible and not yes:
-            raise Trouble(f"Source '{source}' may ask for what cannot be taken back: say --yes.", Exit.USAGE)
+            raise CliError(f"Source '{source}' may ask for what cannot be taken back: say --yes.", Exit.USAGE)
         played = deliver(target, api, source, found, file, _headers(header), world.clock())
         after = found.after
     out = console()
@@ -135,7 +135,7 @@ def play(
     _await(world, target, api, played.intent_ids, timeout)
 
 
-def _await(world: "World", target: "Stack", api: "Api", intent_ids: "Sequence[str]", seconds: float) -> None:
+def _await(world: "CliContext", target: "Stack", api: "StatusApi", intent_ids: "Sequence[str]", seconds: float) -> None:
     """Tell how each ended, and exit as the worst of them: not done before not known yet."""
     from cli.clients.api import REACHED
     from cli.ui.outcome import Beside, has_come_to_rest
@@ -162,7 +162,7 @@ def _await(world: "World", target: "Stack", api: "Api", intent_ids: "Sequence[st
 def _headers(pairs: list[str] | None) -> dict[str, str]:
     wrong = [pair for pair in pairs or [] if "=" not in pair]
     if wrong:
-        raise Trouble("--header wants name=value, such as x-github-event=issues.", Exit.USAGE)
+        raise CliError("--header wants name=value, such as x-github-event=issues.", Exit.USAGE)
     return dict(pair.split("=", 1) for pair in pairs or [])
 
 

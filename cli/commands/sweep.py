@@ -9,7 +9,7 @@ import typer
 
 from cli.commands.pause import pauses_if_told, tell_pauses
 from cli.ui.console import NO, NOTE, YES, as_json, console, plain, table
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from cli.ui.options import Json, Region, StackName, stack_of, world_of
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from cli.clients.context import World
+    from cli.clients.context import CliContext
     from cli.clients.stack import Stack
     from lifecycle.plans.plan_file import Plan
     from lifecycle.sweep.service import Progress
@@ -35,16 +35,16 @@ app = typer.Typer(
 def start(ctx: typer.Context, stack: StackName = None, region: Region = None) -> None:
     """Start a sweep of every organization, as the schedule does each night."""
     from lifecycle.domain.commands import one_line
-    from lifecycle.sweep.service import Errand
+    from lifecycle.sweep.service import SweepJob
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
     if queue is None:
-        raise Trouble(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
+        raise CliError(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
     # Never the name of a night: the ledger would take this one for a copy of it.
     by = one_line(target.caller(), most=_REQUESTER)
     sweep_id = f"{world.clock():%Y-%m-%dT%H:%M:%SZ}-by-hand-{secrets.token_hex(3)}"
-    queue.send(Errand(sweep_id=sweep_id, requested_by=by).model_dump_json(exclude_none=True))
+    queue.send(SweepJob(sweep_id=sweep_id, requested_by=by).model_dump_json(exclude_none=True))
     out = console()
     out.print(YES, f"started, mode {target.parameters().get('SweepMode', 'unknown')}")
     out.print(f"  sweep  {sweep_id}", soft_wrap=True)
@@ -79,7 +79,7 @@ def show(
         for org_id, _ in meant:
             _in_the_way(out, world, target, org_id)
         what = f"no sweep {name}" if name else "no sweep"
-        raise Trouble(f"The ledger knows {what}: it has not begun, or it is more than 30 days old.")
+        raise CliError(f"The ledger knows {what}: it has not begun, or it is more than 30 days old.")
     if json_:
         as_json([_as_json(world, target, org_id, one, row) for org_id, one, row in found])
     for org_id, one, row in () if json_ else found:
@@ -95,7 +95,7 @@ def show(
         raise typer.Exit(Exit.PENDING)
 
 
-def _as_json(world: "World", target: "Stack", org_id: str, name: str, row: "Progress") -> dict[str, object]:
+def _as_json(world: "CliContext", target: "Stack", org_id: str, name: str, row: "Progress") -> dict[str, object]:
     from cli.commands.check import troubles_of
     from cli.services import plans
 
@@ -106,7 +106,7 @@ def _as_json(world: "World", target: "Stack", org_id: str, name: str, row: "Prog
     if row.plan:
         try:
             plan = plans.find(target, row.plan, org_id)
-        except Trouble:  # It is no longer kept.
+        except CliError:  # It is no longer kept.
             return {**said, "plan": {"hash": row.plan}}
         states = {part.value: asdict(state) for part, state in plans.states_of(target, plan).items() if state.stage}
         return {**said, "plan": plan.model_dump(mode="json"), "applied": states}
@@ -125,13 +125,13 @@ def _newest(target: "Stack", org_id: str) -> str:
 
 def _read_so_far(out: "Console", row: "Progress") -> None:
     from cli.commands.check import declared_policy
-    from lifecycle.plans.pagination_check import Census, lists_of
+    from lifecycle.plans.pagination_check import PaginationCheck, lists_of
 
     policy = declared_policy()
     # The stack may sweep by another policy than the one that lies here; then its lists have no names.
     names = [asked.name for asked in lists_of(policy)] if row.terms.endswith(policy.digest) else []
     shown = table("list", "read", "")
-    for number, census in enumerate(Census(**one) for one in json.loads(row.lists)):
+    for number, census in enumerate(PaginationCheck(**one) for one in json.loads(row.lists)):
         name = names[number] if number < len(names) else f"list {number + 1}"
         of_all = f" of {census.last_total}" if census.last_total >= 0 else ""
         again = f"reading {census.reading}: {census.trouble}" if census.trouble else ""
@@ -139,7 +139,7 @@ def _read_so_far(out: "Console", row: "Progress") -> None:
     out.print(shown, soft_wrap=True)
 
 
-def _in_the_way(out: "Console", world: "World", target: "Stack", org_id: str, stops: "Sequence[str]" = ()) -> None:
+def _in_the_way(out: "Console", world: "CliContext", target: "Stack", org_id: str, stops: "Sequence[str]" = ()) -> None:
     """What keeps a sweep from beginning or going on, as it is now: a pause, a token that is refused.
 
     `stops` is what the sweep itself found when it began.
@@ -158,7 +158,7 @@ def _planned(out: "Console", target: "Stack", org_id: str, row: "Progress") -> N
 
     try:
         plan = plans.find(target, row.plan, org_id)
-    except Trouble as trouble:
+    except CliError as trouble:
         # Plans are kept for a shorter time than what is recorded of them may be.
         out.print(NOTE, plain(f"{trouble} {row.seen} were seen, {row.due} were due."), soft_wrap=True)
         return
@@ -169,7 +169,7 @@ def _planned(out: "Console", target: "Stack", org_id: str, row: "Progress") -> N
 def _applied(out: "Console", target: "Stack", plan: "Plan", *, done: bool) -> None:
     """What has become of a plan, and what can be done next."""
     from cli.services import plans
-    from lifecycle.plans.executor import Part, Stage
+    from lifecycle.plans.executor import PlanPart, Stage
     from lifecycle.policy.evaluate import Mode
 
     states = plans.states_of(target, plan)
@@ -177,7 +177,7 @@ def _applied(out: "Console", target: "Stack", plan: "Plan", *, done: bool) -> No
         if state.stage:
             mark = {Stage.DONE: YES, Stage.STOPPED: NO}.get(Stage(state.stage), NOTE)
             by = f"{state.stage}, {state.sent} handed on, asked for by {state.requested_by}"
-            what = "taken back" if part is Part.TAKEN_BACK else f"what is {part}"
+            what = "taken back" if part is PlanPart.REVERTED else f"what is {part}"
             out.print(mark, plain(f"{what}: {by}"), soft_wrap=True)
             if state.why:
                 out.print(" ", plain(state.why), soft_wrap=True)
@@ -185,7 +185,7 @@ def _applied(out: "Console", target: "Stack", plan: "Plan", *, done: bool) -> No
         why = "SweepMode is report" if plan.mode is Mode.REPORT else "see above"
         out.print(NOTE, f"Only reported: {why}.")
     out.print(f"  to see it     lifecycle report {plans.short(plan)}", soft_wrap=True)
-    waiting = [part for part in Part if states[part].stage != Stage.DONE and plans.due_in(plan, part)]
+    waiting = [part for part in PlanPart if states[part].stage != Stage.DONE and plans.due_in(plan, part)]
     stopped = any(state.stage == Stage.STOPPED for state in states.values())
     if done and waiting and not (stopped or plan.unseen or plan.stops):
         out.print(f"  to apply it   lifecycle apply {plan.hash}", soft_wrap=True)

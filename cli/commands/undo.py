@@ -8,17 +8,17 @@ import typer
 from cli.commands.pause import pauses_if_told, tell_pauses
 from cli.commands.plan import Org
 from cli.ui.console import NO, NOTE, YES, console, plain
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from cli.ui.options import ApiUrl, Region, StackName, Timeout, Yes, stack_of, world_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cli.clients.context import World
+    from cli.clients.context import CliContext
     from cli.clients.stack import Stack
     from lifecycle.plans.executor import Application
     from lifecycle.plans.plan_file import Plan
-    from lifecycle.sweep.service import Errand
+    from lifecycle.sweep.service import SweepJob
 
 _LOOK_EVERY = 3.0
 
@@ -47,7 +47,7 @@ def undo(
     An undo is a command of its own, younger than what it undoes: late copies of that do nothing any more.
     """
     if (intent is None) == (plan is None):
-        raise Trouble("Name one: the intent id of a command, or --plan with the hash of a plan.", Exit.USAGE)
+        raise CliError("Name one: the intent id of a command, or --plan with the hash of a plan.", Exit.USAGE)
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     if intent is not None:
         _undo_command(world, target, intent.strip(), api_url, timeout if wait else None)
@@ -55,7 +55,7 @@ def undo(
         _undo_plan(world, target, plan, org, yes=yes, timeout=timeout if wait else None)
 
 
-def _undo_command(world: "World", target: "Stack", name: str, api_url: str | None, timeout: float | None) -> None:
+def _undo_command(world: "CliContext", target: "Stack", name: str, api_url: str | None, timeout: float | None) -> None:
     from cli.clients.signed_api import signed_api
     from cli.services.dead_letter_queue import whole_intent
     from cli.ui.outcome import Beside, follow
@@ -63,7 +63,7 @@ def _undo_command(world: "World", target: "Stack", name: str, api_url: str | Non
 
     name = whole_intent(target, name, world.clock)
     if not re.fullmatch(INTENT_PATTERN, name):
-        raise Trouble(
+        raise CliError(
             f"'{name[:70]}' is no intent id: int_ and 48 characters 0-9 and a-f. Was it copied whole?", Exit.USAGE
         )
     undo = signed_api(world, target, api_url).undo(name)
@@ -77,16 +77,16 @@ def _undo_command(world: "World", target: "Stack", name: str, api_url: str | Non
 
 
 def _undo_plan(
-    world: "World", target: "Stack", name: str, org: str | None, *, yes: bool, timeout: float | None
+    world: "CliContext", target: "Stack", name: str, org: str | None, *, yes: bool, timeout: float | None
 ) -> None:
     from cli.services import plans
-    from lifecycle.plans.executor import Part, Stage, undone_already
-    from lifecycle.sweep.service import Kind
+    from lifecycle.plans.executor import PlanPart, Stage, undone_already
+    from lifecycle.sweep.service import JobKind
 
     plan = plans.find_whole(target, name, org)
     out = console()
     states = plans.states_of(target, plan)
-    done, lasting, back = (states[part] for part in (Part.REVERSIBLE, Part.IRREVERSIBLE, Part.TAKEN_BACK))
+    done, lasting, back = (states[part] for part in (PlanPart.REVERSIBLE, PlanPart.IRREVERSIBLE, PlanPart.REVERTED))
     _show(out, plan, done, lasting)
     if back.stage == Stage.DONE:
         out.print(YES, "It has been taken back already, so nothing was sent.")
@@ -95,14 +95,14 @@ def _undo_plan(
     if not done.sent and not lasting.sent:
         said = "Nothing was applied of it so far. Taken back, it never is, whoever has asked for it."
         out.print(NOTE, said, soft_wrap=True)
-    if done.stage in {Stage.FIRST, Stage.REST}:
+    if done.stage in {Stage.CANARY, Stage.REST}:
         said = "It is still being applied. That stops now: a call that has begun is finished, then undone."
         out.print(NOTE, said, soft_wrap=True)
     if not yes:
         typer.confirm(f"Take the plan back, and undo what was done to {done.sent} things?", abort=True)
     _take_back(world, target, plan)
     out.print(YES, "taken back: from now on nothing more of it is done", soft_wrap=True)
-    errand = plans.send(target, plan, Kind.UNDO)
+    errand = plans.send(target, plan, JobKind.UNDO)
     out.print(YES, "sent:", plain(errand.sweep_id), soft_wrap=True)
     out.print("  to pause    lifecycle pause --reason …", soft_wrap=True)
     out.print("  one outcome lifecycle explain ID", soft_wrap=True)
@@ -110,7 +110,7 @@ def _undo_plan(
         _follow(world, target, plan, errand, timeout)
 
 
-def _take_back(world: "World", target: "Stack", plan: "Plan") -> None:
+def _take_back(world: "CliContext", target: "Stack", plan: "Plan") -> None:
     """Write it down where workers look right before each call: it counts from now on, whatever waits or is locked."""
     from cli.services import plans
     from lifecycle.aws.dynamodb import Contention
@@ -119,7 +119,7 @@ def _take_back(world: "World", target: "Stack", plan: "Plan") -> None:
     try:
         revoked_plans.take_back(target.rows(), plan.org_id, plan.hash, by=plans.requester(target), at=world.clock())
     except Contention as error:
-        raise Trouble("Somebody else is taking it back at this moment. Try again.") from error
+        raise CliError("Somebody else is taking it back at this moment. Try again.") from error
 
 
 def _show(out: "Console", plan: "Plan", done: "Application", lasting: "Application") -> None:
@@ -137,16 +137,16 @@ def _show(out: "Console", plan: "Plan", done: "Application", lasting: "Applicati
         out.print(NO, stays, "Their exports are evidence, nothing more.", soft_wrap=True)
 
 
-def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", seconds: float) -> None:
+def _follow(world: "CliContext", target: "Stack", plan: "Plan", errand: "SweepJob", seconds: float) -> None:
     from cli.commands.apply import why_refused
     from cli.services import plans
-    from lifecycle.plans.executor import Application, Part, Stage
+    from lifecycle.plans.executor import Application, PlanPart, Stage
 
     out = console()
     tell_pauses(out, pauses_if_told(target, [plan.org_id]))
     told, left = Application(), seconds
     while True:
-        state = plans.states_of(target, plan)[Part.TAKEN_BACK]
+        state = plans.states_of(target, plan)[PlanPart.REVERTED]
         if state.stage and state != told:
             told = state
             mark = YES if state.stage == Stage.DONE else NOTE
@@ -158,7 +158,7 @@ def _follow(world: "World", target: "Stack", plan: "Plan", errand: "Errand", sec
             return
         refused = why_refused(world, target, errand)
         if refused is not None:
-            raise Trouble(f"It was not undone. {refused}")
+            raise CliError(f"It was not undone. {refused}")
         if left <= 0:
             out.print(NOTE, "Still under way.")
             raise typer.Exit(Exit.PENDING)

@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cli.clients.stack import Pair, Stack
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from lifecycle.aws.sqs import Message, Queue
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Retryable
 from lifecycle.domain.failures import SET_ASIDE_BY_AWS
 from lifecycle.domain.intent import DEAD, OPEN, IntentRow
 from lifecycle.domain.intent_ids import INTENT_PATTERN
-from lifecycle.sweep.service import Errand
+from lifecycle.sweep.service import SweepJob
 
 HIDDEN_SECONDS = 60
 _MOST_SECONDS = 45.0
@@ -57,12 +57,12 @@ class Event(BaseModel):
     detail_type: str = Field(alias="detail-type")
 
 
-type Content = Command | Payload | Event | Errand | None
+type Content = Command | Payload | Event | SweepJob | None
 """What a body is; `None` if it is nothing known."""
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """One dead letter. Without an `intent_id` it is no command, so only its message id names it."""
 
     queue: str
@@ -92,7 +92,7 @@ class Letter:
                 return f"a payload of source '{source}'"
             case Event() as event:
                 return f"event {event.detail_type} of {event.source}"
-            case Errand(sweep_id=sweep_id, org_id=org_id):
+            case SweepJob(sweep_id=sweep_id, org_id=org_id):
                 return f"sweep {sweep_id} of {org_id or 'every organization'}"
             case None:
                 return "not a command"
@@ -100,7 +100,7 @@ class Letter:
     @property
     def is_sound(self) -> bool:
         """Whether it may do what it was meant for when it is sent again; poison never does."""
-        return bool(self.intent_id) or isinstance(self.content, Event | Errand)
+        return bool(self.intent_id) or isinstance(self.content, Event | SweepJob)
 
     @property
     def is_payload(self) -> bool:
@@ -133,16 +133,16 @@ class Letter:
 
 
 @dataclass(slots=True)
-class Look:
+class Scan:
     """What was seen. `missed` says, in words, what was not."""
 
-    letters: list[Letter] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
 
 
-def look(pairs: Sequence[Pair], *, most: int, clock: Clock) -> Look:
+def look(pairs: Sequence[Pair], *, most: int, clock: Clock) -> Scan:
     """See up to `most` letters of each queue, and leave them there."""
-    seen = Look()
+    seen = Scan()
     for pair in pairs:
         sweep = _Sweep(pair.dead, most, clock)
         try:
@@ -155,13 +155,13 @@ def look(pairs: Sequence[Pair], *, most: int, clock: Clock) -> Look:
     return seen
 
 
-def choose(letters: Sequence[Letter], ids: Sequence[str]) -> list[Letter]:
+def choose(letters: Sequence[DeadLetter], ids: Sequence[str]) -> list[DeadLetter]:
     """The letters that are meant: by intent id or message id, whole or the first characters (eight at least).
 
     Raises:
         Trouble: An id fits none, or several.
     """
-    chosen: dict[tuple[str, str], Letter] = {}
+    chosen: dict[tuple[str, str], DeadLetter] = {}
     for wanted in ids:
         prefix = wanted.strip()
         fitting = [one for one in letters if prefix in {one.intent_id, one.message.id}] or [
@@ -171,9 +171,9 @@ def choose(letters: Sequence[Letter], ids: Sequence[str]) -> list[Letter]:
             and (one.intent_id.startswith(prefix) or one.message.id.startswith(prefix))
         ]
         if not fitting:
-            raise Trouble(f"No dead letter matches {prefix[:70]}. See `lifecycle dead-letters list`.")
+            raise CliError(f"No dead letter matches {prefix[:70]}. See `lifecycle dead-letters list`.")
         if len({one.name for one in fitting}) > 1:
-            raise Trouble(f"{prefix} fits several dead letters. Give more of the id.", Exit.USAGE)
+            raise CliError(f"{prefix} fits several dead letters. Give more of the id.", Exit.USAGE)
         chosen.update((one.key, one) for one in fitting)
     return list(chosen.values())
 
@@ -192,31 +192,33 @@ def whole_intent(stack: Stack, name: str, clock: Clock) -> str:
     if len(found) == 1:
         return found.pop()
     if found:
-        raise Trouble(f"{len(found)} dead letters begin with {said}. Give more of the id.", Exit.USAGE)
+        raise CliError(f"{len(found)} dead letters begin with {said}. Give more of the id.", Exit.USAGE)
     unseen = f" Not all could be seen. {' '.join(seen.missed)}" if seen.missed else ""
-    raise Trouble(
+    raise CliError(
         f"No dead letter begins with {said}. Of anything else, give the whole id: int_ and 48 characters.{unseen}",
         Exit.USAGE,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class ActionResult:
     """What became of one chosen letter."""
 
-    letter: Letter
+    letter: DeadLetter
     done: bool
     remark: str = ""
 
 
-def send_again(pairs: Sequence[Pair], chosen: Sequence[Letter], *, most: int, clock: Clock) -> Iterator[Deed]:
+def send_again(
+    pairs: Sequence[Pair], chosen: Sequence[DeadLetter], *, most: int, clock: Clock
+) -> Iterator[ActionResult]:
     """Send each chosen letter to the queue it came from, then delete it.
 
     A crash in between leaves both copies, and the ledger lets only one of them act. What cannot be sent again stays.
     """
     for letter in chosen:
         if letter.is_payload:
-            yield Deed(letter, done=False, remark=UNTRANSLATABLE)
+            yield ActionResult(letter, done=False, remark=UNTRANSLATABLE)
 
     def send(pair: Pair, message: Message) -> None:
         pair.origin.send(message.body, {"redrive": str(message.redrive + 1)})
@@ -224,12 +226,12 @@ def send_again(pairs: Sequence[Pair], chosen: Sequence[Letter], *, most: int, cl
     yield from _each(pairs, [one for one in chosen if not one.is_payload], send, most=most, clock=clock)
 
 
-def drop(pairs: Sequence[Pair], chosen: Sequence[Letter], *, most: int, clock: Clock) -> Iterator[Deed]:
+def drop(pairs: Sequence[Pair], chosen: Sequence[DeadLetter], *, most: int, clock: Clock) -> Iterator[ActionResult]:
     """Delete each chosen letter for good."""
     return _each(pairs, chosen, lambda _, __: None, most=most, clock=clock)
 
 
-def is_answered(letter: Letter, before: IntentRow | None, now: IntentRow | None) -> bool:
+def is_answered(letter: DeadLetter, before: IntentRow | None, now: IntentRow | None) -> bool:
     """Whether an intent that was sent again has come to its end.
 
     Its old end stands in the ledger until a worker claims it; only a row that was written since counts.
@@ -242,12 +244,12 @@ def is_answered(letter: Letter, before: IntentRow | None, now: IntentRow | None)
 
 def _each(
     pairs: Sequence[Pair],
-    chosen: Sequence[Letter],
+    chosen: Sequence[DeadLetter],
     do: Callable[[Pair, Message], None],
     *,
     most: int,
     clock: Clock,
-) -> Iterator[Deed]:
+) -> Iterator[ActionResult]:
     for pair in pairs:
         wanted = {letter.message.id: letter for letter in chosen if letter.queue == pair.name}
         if not wanted:
@@ -263,22 +265,26 @@ def _each(
         finally:
             sweep.let_go()
         for letter in wanted.values():
-            yield Deed(letter, done=False, remark="It was not to be seen any more: gone, or hidden for the moment.")
+            yield ActionResult(
+                letter, done=False, remark="It was not to be seen any more: gone, or hidden for the moment."
+            )
 
 
-def _one(pair: Pair, letter: Letter, message: Message, do: Callable[[Pair, Message], None], sweep: "_Sweep") -> Deed:
+def _one(
+    pair: Pair, letter: DeadLetter, message: Message, do: Callable[[Pair, Message], None], sweep: "_Sweep"
+) -> ActionResult:
     try:
         do(pair, message)
     except Retryable as error:
-        return Deed(letter, done=False, remark=error.reason)
+        return ActionResult(letter, done=False, remark=error.reason)
     sweep.forget(message)
     try:
         pair.dead.delete(message)
     except Retryable as error:
-        return Deed(
+        return ActionResult(
             letter, done=False, remark=f"The dead letter is still there: {error.reason} Doing it again is safe."
         )
-    return Deed(letter, done=True)
+    return ActionResult(letter, done=True)
 
 
 class _Sweep:
@@ -325,17 +331,20 @@ class _Sweep:
                 self._queue.hide(message, 0)
 
 
-def _letter(queue: str, message: Message) -> Letter:
+def _letter(queue: str, message: Message) -> DeadLetter:
     content = _content(queue, message)
     intent_id = message.attributes.get("intent_id", "")
     if not intent_id and isinstance(content, Command) and "code" not in message.attributes:
         intent_id = content.intent_id  # SQS itself moved it here, after too many crashes.
-    return Letter(queue, message, intent_id, content)
+    return DeadLetter(queue, message, intent_id, content)
 
 
 def _content(queue: str, message: Message) -> Content:
     """Read a body as what its queue is for: the same text means nothing in another one."""
-    models: dict[str, tuple[type[Command | Payload | Event | Errand], ...]] = {"events": (Event,), "sweeps": (Errand,)}
+    models: dict[str, tuple[type[Command | Payload | Event | SweepJob], ...]] = {
+        "events": (Event,),
+        "sweeps": (SweepJob,),
+    }
     for model in models.get(queue, (Command, Payload)):
         with suppress(ValidationError):
             return model.model_validate_json(message.body)

@@ -4,16 +4,16 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from lifecycle.aws.api_gateway import Request
-from lifecycle.aws.dynamodb import MemoryRows
+from lifecycle.aws.api_gateway import HttpRequest
+from lifecycle.aws.dynamodb import MemoryTable
 from lifecycle.aws.eventbridge import MemoryBus
-from lifecycle.aws.metrics import MemorySignals
+from lifecycle.aws.metrics import MemoryMetrics
 from lifecycle.aws.scheduler import MemorySchedules
 from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.aws.sqs import MemoryQueue
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, Poison, Rejected
-from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.intake.service import Intake
 from lifecycle.intake.sources import Source, Sources
@@ -29,8 +29,8 @@ class Rehearsal:
     ) -> None:
         self._name = name
         self._dead_letters = MemoryQueue(lambda: now)
-        ledger = Ledger(MemoryRows(), Terms(timedelta(0), timedelta(0), 1), lambda: now)
-        signals = MemorySignals()
+        ledger = Ledger(MemoryTable(), LedgerTerms(timedelta(0), timedelta(0), 1), lambda: now)
+        metrics = MemoryMetrics()
         self._intake = Intake(
             sources=Sources(sources={name: source}),
             org_ids=org_ids,
@@ -42,13 +42,13 @@ class Rehearsal:
             permanent=MemoryQueue(lambda: now),
             schedules=MemorySchedules(),
             outcomes=Outcomes(
-                ledger=ledger, dead_letters=self._dead_letters, bus=MemoryBus(), signals=signals, clock=lambda: now
+                ledger=ledger, dead_letters=self._dead_letters, bus=MemoryBus(), metrics=metrics, clock=lambda: now
             ),
-            signals=signals,
+            metrics=metrics,
             clock=lambda: now,
         )
 
-    def why_refused(self, request: Request) -> str:
+    def why_refused(self, request: HttpRequest) -> str:
         """Why the signature is refused; empty if it is not, whatever else is wrong."""
         try:
             self._intake.accept(request)
@@ -56,7 +56,7 @@ class Rehearsal:
             return error.reason if error.code is Code.SIGNATURE_REFUSED else ""
         return ""
 
-    def accept(self, request: Request) -> list[Command]:
+    def accept(self, request: HttpRequest) -> list[Command]:
         """As the stack's intake: the commands, none if the delivery is ignored; raises `Rejected`."""
         return self._intake.accept(request)
 

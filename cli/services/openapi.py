@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
-from lifecycle.approvals.rules import About, Stand
+from lifecycle.approvals.rules import About, ApprovalStatus
 from lifecycle.aws.api_gateway import MOST_BYTES, problem
 from lifecycle.domain.capabilities import TABLE
 from lifecycle.domain.commands import SOURCE_PATTERN, CommandRequest
@@ -97,7 +97,7 @@ class Approval(_Answer):
     """A request for approval of what cannot be undone. The hash is of exactly what is shown."""
 
     hash: Hash
-    stands: Stand
+    stands: ApprovalStatus
     about: About
     org_id: str
     subject: str = Field(description="The intent of a command, or the hash of a plan.")

@@ -14,13 +14,13 @@ from rich.text import Text
 
 from cli.clients.stack import Stack, one_organization, organizations_of
 from cli.ui.console import NO, NOTE, plain, table
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from lifecycle.domain.commands import one_line
 from lifecycle.plans.builder import key_of
 from lifecycle.plans.executor import (
     FRESH,
     Application,
-    Part,
+    PlanPart,
     application_in,
     application_key,
     count_due,
@@ -28,7 +28,7 @@ from lifecycle.plans.executor import (
 )
 from lifecycle.plans.plan_file import Entry, Plan, entries
 from lifecycle.policy.policy import Policy, Rule
-from lifecycle.sweep.service import Errand, Kind, newest_key
+from lifecycle.sweep.service import JobKind, SweepJob, newest_key
 
 _WHOLE = re.compile(r"[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{8,64}")
@@ -47,7 +47,7 @@ def find(stack: Stack, name: str, org: str | None) -> Plan:
     """
     said = name.strip().lower()
     if not _SHORT.fullmatch(said):
-        raise Trouble(f"'{said[:70]}' is no hash of a plan: at least 8 of its 64 characters 0-9 and a-f.", Exit.USAGE)
+        raise CliError(f"'{said[:70]}' is no hash of a plan: at least 8 of its 64 characters 0-9 and a-f.", Exit.USAGE)
     objects = stack.objects()
     found = [
         (org_id, key.split("/")[-2])
@@ -56,9 +56,9 @@ def find(stack: Stack, name: str, org: str | None) -> Plan:
         if key.endswith("/plan.json")
     ]
     if not found:
-        raise Trouble(f"Stack '{stack.name}' has no plan {said}: it was never made, or it is no longer kept.")
+        raise CliError(f"Stack '{stack.name}' has no plan {said}: it was never made, or it is no longer kept.")
     if len(found) > 1:
-        raise Trouble(f"More than one plan begins with {said}. Give more of the hash.", Exit.USAGE)
+        raise CliError(f"More than one plan begins with {said}. Give more of the hash.", Exit.USAGE)
     [(org_id, whole)] = found
     return _read(stack, org_id, whole)
 
@@ -69,7 +69,7 @@ def find_whole(stack: Stack, name: str, org: str | None) -> Plan:
     What its summary says is held against its lines, which the hash is of.
     """
     if not _WHOLE.fullmatch(name.strip().lower()):
-        raise Trouble("Give the whole hash of the plan, all 64 characters, as the report shows it.", Exit.USAGE)
+        raise CliError("Give the whole hash of the plan, all 64 characters, as the report shows it.", Exit.USAGE)
     plan = find(stack, name, org)
     with lines_of(stack, plan):
         return plan
@@ -80,7 +80,7 @@ def newest(stack: Stack, org: str | None) -> Plan:
     org_id = one_organization(stack, org)
     found = newest_of(stack, org_id)
     if found is None:
-        raise Trouble(f"There is no plan of organization {org_id} yet: `lifecycle sweep start` makes one.")
+        raise CliError(f"There is no plan of organization {org_id} yet: `lifecycle sweep start` makes one.")
     return found
 
 
@@ -98,9 +98,9 @@ def _read(stack: Stack, org_id: str, name: str) -> Plan:
     try:
         plan = Plan.model_validate_json(body)
     except ValidationError as error:
-        raise Trouble(f"Plan {name} was written by another release. Make a new one.") from error
+        raise CliError(f"Plan {name} was written by another release. Make a new one.") from error
     if (plan.org_id, plan.hash) != (org_id, name):
-        raise Trouble(f"What is kept as plan {name} is another one.")
+        raise CliError(f"What is kept as plan {name} is another one.")
     return plan
 
 
@@ -114,10 +114,10 @@ def lines_of(stack: Stack, plan: Plan) -> Iterator[Path]:
     with TemporaryDirectory() as scratch:
         path = Path(scratch, "plan.jsonl")
         if not stack.objects().fetch(key_of(plan.org_id, plan.hash, "plan.jsonl"), path):
-            raise Trouble(f"The lines of plan {plan.hash} are gone. Make a new plan.")
+            raise CliError(f"The lines of plan {plan.hash} are gone. Make a new plan.")
         wrong = what_differs(plan, path)
         if wrong:
-            raise Trouble(wrong)
+            raise CliError(wrong)
         yield path
 
 
@@ -129,29 +129,29 @@ def said_of(stack: Stack, plan: Plan, thing_id: str) -> Entry | None:
         return next((one for one in entries(line for line in file if named in line) if one.thing.id == thing_id), None)
 
 
-def applied(stack: Stack, plan: Plan) -> Mapping[Part, Application]:
+def applied(stack: Stack, plan: Plan) -> Mapping[PlanPart, Application]:
     """How far each half of a plan has been applied that acts on anything."""
     return {part: state for part, state in states_of(stack, plan).items() if due_in(plan, part)}
 
 
-def states_of(stack: Stack, plan: Plan) -> Mapping[Part, Application]:
+def states_of(stack: Stack, plan: Plan) -> Mapping[PlanPart, Application]:
     """How far each half of a plan has been applied, and how far that was taken back."""
-    parts = list(Part)
+    parts = list(PlanPart)
     rows = stack.rows().read(*(application_key(plan.org_id, plan.hash, part) for part in parts))
     return {part: application_in(row) for part, row in zip(parts, rows, strict=True)}
 
 
-def due_in(plan: Plan, part: Part) -> int:
+def due_in(plan: Plan, part: PlanPart) -> int:
     """How many things one half of it acts on. Taking back is no half: it acts on what was done of the first."""
-    if part is Part.TAKEN_BACK:
+    if part is PlanPart.REVERTED:
         return 0
-    return sum(rule.due for rule in plan.rules if rule.irreversible is (part is Part.IRREVERSIBLE))
+    return sum(rule.due for rule in plan.rules if rule.irreversible is (part is PlanPart.IRREVERSIBLE))
 
 
-def due_of_first(stack: Stack, plan: Plan, first: int) -> Mapping[Part, int]:
+def due_of_first(stack: Stack, plan: Plan, first: int) -> Mapping[PlanPart, int]:
     """How many of the oldest so many things each half of it acts on."""
     with lines_of(stack, plan) as path:
-        return {part: count_due(path, part, first) for part in (Part.REVERSIBLE, Part.IRREVERSIBLE)}
+        return {part: count_due(path, part, first) for part in (PlanPart.REVERSIBLE, PlanPart.IRREVERSIBLE)}
 
 
 def refused_for(plan: Plan, now: datetime, *, first: int | None = None) -> tuple[str, ...]:
@@ -231,12 +231,12 @@ def requester(target: Stack) -> str:
     return one_line(target.caller(), most=_REQUESTER)
 
 
-def send(target: Stack, plan: Plan, kind: Kind, *, first: int | None = None) -> Errand:
+def send(target: Stack, plan: Plan, kind: JobKind, *, first: int | None = None) -> SweepJob:
     """Hand an errand about a plan to the sweeps queue, in the name of who AWS says is asking."""
     queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
     if queue is None:
-        raise Trouble(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
-    errand = Errand(
+        raise CliError(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
+    errand = SweepJob(
         sweep_id=f"{kind}-{plan.hash[:12]}-{secrets.token_hex(4)}",
         org_id=plan.org_id,
         kind=kind,

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from lifecycle.domain.capabilities import Action
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution import restored_by_person
 from lifecycle.holds.rules import Holds
-from lifecycle.plans.pagination_check import Asked, lists_of
+from lifecycle.plans.pagination_check import ListingQuery, lists_of
 from lifecycle.plans.plan_file import Entry, entries, heading_of
 from lifecycle.policy.evaluate import Decision, decide
 from lifecycle.policy.policy import Policy
@@ -22,10 +22,10 @@ _ON_HOLD = "on hold"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RuleChange:
     """A thing that the second policy treats differently."""
 
-    thing: Thing
+    thing: ResourceSnapshot
     before: Decision
     after: Decision
 
@@ -44,7 +44,7 @@ class Comparison:
     made_at: datetime
     things: int
     counts: Mapping[str, int]
-    changes: tuple[Change, ...]
+    changes: tuple[RuleChange, ...]
     missing: tuple[str, ...]
 
 
@@ -55,22 +55,22 @@ def compare(path: Path, old: Policy, new: Policy) -> Comparison:
         Trouble: The file is none.
     """
     counts = Counter[str]()
-    changes: list[Change] = []
-    seen: set[Asked] = set()
+    changes: list[RuleChange] = []
+    seen: set[ListingQuery] = set()
     with path.open("rb") as file:
         try:
             heading = heading_of(file.readline())
             for entry in entries(file):
-                seen.add(Asked(entry.thing.resource, entry.thing.state))
+                seen.add(ListingQuery(entry.thing.resource, entry.thing.state))
                 before, after = (_decided(entry, policy, heading.made_at) for policy in (old, new))
                 if before.action is after.action:
                     counts[_SAME_KEPT if after.action is None else _SAME_ACTION] += 1
                     continue
-                change = Change(entry.thing, before, after)
+                change = RuleChange(entry.thing, before, after)
                 counts[change.what] += 1
                 changes.append(change)
         except (ValueError, TypeError, AttributeError) as error:
-            raise Trouble(f"{path.name} is no plan.jsonl of this release.", Exit.USAGE) from error
+            raise CliError(f"{path.name} is no plan.jsonl of this release.", Exit.USAGE) from error
     order = (NEWLY, NO_LONGER, OTHERWISE, _SAME_ACTION, _SAME_KEPT)
     changes.sort(key=lambda change: order.index(change.what))
     named = {said: counts[said] for said in order}
@@ -93,7 +93,7 @@ def _by_tag(entry: Entry) -> bool:
     return any(Holds({}, frozenset({tag})).on(entry.thing) == entry.decision.reason for tag in tags)
 
 
-def _missing(seen: set[Asked], old: Policy, new: Policy) -> Iterator[str]:
+def _missing(seen: set[ListingQuery], old: Policy, new: Policy) -> Iterator[str]:
     for asked in dict.fromkeys((*lists_of(old), *lists_of(new))):
         if asked not in seen:
             yield f"The plan has seen no {asked.name}. If it did not ask for them, rules about them changed nothing."

@@ -52,7 +52,7 @@ REMEDIES = (
         ),
     ),
     Remedy(
-        (Code.NOT_ARCHIVED, Code.HELD, Code.IN_USE, Code.AGE_UNKNOWN, Code.USE_UNKNOWN, Code.CANNOT_TELL),
+        (Code.NOT_ARCHIVED, Code.HELD, Code.IN_USE, Code.AGE_UNKNOWN, Code.USE_UNKNOWN, Code.UNDETERMINED),
         "A guard kept the thing. Send again when the condition holds, or drop it.",
     ),
     Remedy(
@@ -77,7 +77,7 @@ REMEDIES = (
         status="waiting",
     ),
     Remedy(
-        (Code.NOT_APPROVED, Code.LAPSED),
+        (Code.NOT_APPROVED, Code.APPROVAL_EXPIRED),
         "Somebody rejected it, and the reason says why; or nobody approved it in time. There is no dead letter: ask "
         "again if it is still meant.",
         status="rejected",

@@ -10,11 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
-from cli.clients.api import Api
+from cli.clients.api import StatusApi
 from cli.clients.delivery import new_delivery_id, newest_secret, stored_secret
 from cli.clients.signing import hmac_headers, sign
 from cli.clients.stack import Stack, output_of
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from lifecycle.chat.slack.requests import SIGNATURE as SLACK
 from lifecycle.domain.intent_ids import INTENT_PATTERN
 from lifecycle.intake.signatures import Scheme
@@ -30,7 +30,7 @@ class Played:
 
 
 def deliver(
-    stack: Stack, api: Api, name: str, source: Source, file: Path, headers: Mapping[str, str], now: datetime
+    stack: Stack, api: StatusApi, name: str, source: Source, file: Path, headers: Mapping[str, str], now: datetime
 ) -> Played:
     """Post a file as a source does, or put it on the bus.
 
@@ -41,7 +41,7 @@ def deliver(
     if source.scheme is Scheme.EVENTBRIDGE:
         refused = stack.put_events(_entries(body))
         if refused:
-            raise Trouble(f"The bus refused {refused} of the events.")
+            raise CliError(f"The bus refused {refused} of the events.")
         return Played("on the bus; it tells each outcome, too")
     secret = stored_secret(stack.secrets(), output_of(stack, "SecretPrefix"), name)
     signed = sign(
@@ -55,11 +55,11 @@ def deliver(
     in_path = source.scheme is Scheme.SHARED_SECRET and source.header is None
     answer = api.post(name, body, {**headers, **signed}, key=secret if in_path else "")
     if answer.status >= 300:  # noqa: PLR2004 - HTTP's line after success
-        raise Trouble(f"The stack answered {answer.status} {answer.code}: {answer.detail}")
+        raise CliError(f"The stack answered {answer.status} {answer.code}: {answer.detail}")
     return Played("accepted" if answer.accepted else "ignored: it is not wanted", answer.intent_ids)
 
 
-def slash(stack: Stack, api: Api, file: Path, now: datetime) -> Played:
+def slash(stack: Stack, api: StatusApi, file: Path, now: datetime) -> Played:
     """Post a slash command's form as Slack does. Nobody waits for the late answer, so the form asks for none."""
     form = dict(parse_qsl(_body(file).decode(), keep_blank_values=True))
     form.pop("response_url", None)
@@ -88,5 +88,5 @@ def _entries(raw: bytes) -> list[dict[str, str]]:
     except ValueError:
         found = None
     if not isinstance(found, list) or not all(isinstance(one, dict) and "DetailType" in one for one in found):
-        raise Trouble("The file is no list of entries as `aws events put-events` takes it.", Exit.USAGE)
+        raise CliError("The file is no list of entries as `aws events put-events` takes it.", Exit.USAGE)
     return [{key: str(value) for key, value in one.items()} for one in found]

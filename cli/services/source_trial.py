@@ -10,8 +10,8 @@ import jmespath
 
 from cli.clients.signing import sign
 from cli.services.in_memory_intake import Rehearsal
-from cli.ui.errors import Exit, Trouble
-from lifecycle.aws.api_gateway import Request
+from cli.ui.errors import CliError, Exit
+from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import LifecycleError, Rejected
 from lifecycle.intake.mapping import Translated, read_json, translate, wanted
@@ -24,7 +24,7 @@ _NO_ACCOUNT = "0" * 12
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TrialStep:
     """One step. `held` is `None` where nothing was decided."""
 
     held: bool | None
@@ -36,14 +36,14 @@ class Step:
 class Trial:
     """The steps that were taken, and the commands at the end. `refused` says why there are none."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[TrialStep] = field(default_factory=list)
     commands: list[tuple[Command, str]] = field(default_factory=list)
     """Each with what names its delivery."""
     refused: str = ""
 
     def note(self, held: bool | None, what: str, found: str) -> None:
         """Add a step."""
-        self.steps.append(Step(held, what, found))
+        self.steps.append(TrialStep(held, what, found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def _try_request(name: str, source: Source, raw: bytes, given: Given, trial: Tri
         secret = given.secret
     else:
         if given.must_verify:
-            raise Trouble(
+            raise CliError(
                 "There is nothing to verify: set LIFECYCLE_SECRET, and give the headers (--header, or an event of API "
                 "Gateway).",
                 Exit.USAGE,
@@ -108,23 +108,23 @@ def _try_request(name: str, source: Source, raw: bytes, given: Given, trial: Tri
     _conclude(rehearsal.accept(request), found, delivery, trial)
 
 
-def _request(name: str, raw: bytes, given: Given, now: datetime) -> tuple[Request, datetime]:
+def _request(name: str, raw: bytes, given: Given, now: datetime) -> tuple[HttpRequest, datetime]:
     """The request and when it was received."""
     headers = {key.lower(): value for key, value in given.headers.items()}
     event = _object(raw)
     called = event.get("requestContext")
     if isinstance(called, dict) and "rawPath" in event:
-        sent = Request.of(event)
+        sent = HttpRequest.of(event)
         parameters = {**sent.parameters, "source": name}
         sent = replace(sent, headers={**sent.headers, **headers}, uri=given.uri or sent.uri, parameters=parameters)
         at = called.get("timeEpoch")
         return sent, datetime.fromtimestamp(at / 1000, UTC) if isinstance(at, int) else now
     uri = given.uri or f"https://api.example/webhooks/{name}"
-    sent = Request(route="", method="POST", uri=uri, parameters={"source": name}, headers=headers, body=raw)
+    sent = HttpRequest(route="", method="POST", uri=uri, parameters={"source": name}, headers=headers, body=raw)
     return sent, now
 
 
-def _is_signed(source: Source, request: Request) -> bool:
+def _is_signed(source: Source, request: HttpRequest) -> bool:
     match source.scheme:
         case Scheme.STANDARD_WEBHOOKS:
             return "webhook-signature" in request.headers
@@ -134,7 +134,7 @@ def _is_signed(source: Source, request: Request) -> bool:
             return (source.header or "") in request.headers or "key" in request.parameters
 
 
-def _signed(name: str, source: Source, request: Request, now: datetime) -> Request:
+def _signed(name: str, source: Source, request: HttpRequest, now: datetime) -> HttpRequest:
     """The same request, as if its source had signed it now with a secret that we made up."""
     delivery_id = request.headers.get("webhook-id", "trial")
     headers = sign(
@@ -152,14 +152,14 @@ def _events(raw: bytes, source: Source) -> list[dict[str, object]]:
     try:
         found = read_json(raw)
     except LifecycleError as error:
-        raise Trouble(f"The file holds no event: {error.reason}") from error
+        raise CliError(f"The file holds no event: {error.reason}") from error
     entries = found if isinstance(found, list) else [found]
     records = entries[0].get("Records") if len(entries) == 1 and isinstance(entries[0], dict) else None
     if isinstance(records, list):
         entries = [_object(str(record.get("body", "")).encode()) for record in records if isinstance(record, dict)]
     events = [_as_event(entry, source) for entry in entries if isinstance(entry, dict)]
     if not events or any("detail-type" not in event for event in events):
-        raise Trouble("The file holds no event of EventBridge: neither detail-type nor DetailType is there.")
+        raise CliError("The file holds no event of EventBridge: neither detail-type nor DetailType is there.")
     return events
 
 

@@ -20,7 +20,7 @@ EXIT_CODES = (
 )
 
 
-class Trouble(Exception):
+class CliError(Exception):
     """Something that was to be expected. The message says what to do about it; no traceback is shown."""
 
     def __init__(self, message: str, code: Exit = Exit.NOT_DONE) -> None:
@@ -28,9 +28,9 @@ class Trouble(Exception):
         self.code = code
 
 
-def trouble_in(error: Exception) -> Trouble | None:
+def trouble_in(error: Exception) -> CliError | None:
     """Say an error in words for the operator; `None` for what nobody expected: a bug, and its traceback is wanted."""
-    if isinstance(error, Trouble):
+    if isinstance(error, CliError):
         return error
     return _ours(error) or _aws(error) or _network(error) or _local(error)
 
@@ -38,40 +38,40 @@ def trouble_in(error: Exception) -> Trouble | None:
 # Only what a command has imported can have raised: nothing heavy is imported here.
 
 
-def _ours(error: Exception) -> Trouble | None:
+def _ours(error: Exception) -> CliError | None:
     errors = sys.modules.get("lifecycle.domain.errors")
     if errors is None or not isinstance(error, errors.LifecycleError):
         return None
-    return Trouble(error.reason, Exit.UNREACHABLE if isinstance(error, errors.Retryable) else Exit.NOT_DONE)
+    return CliError(error.reason, Exit.UNREACHABLE if isinstance(error, errors.Retryable) else Exit.NOT_DONE)
 
 
-def _aws(error: Exception) -> Trouble | None:
+def _aws(error: Exception) -> CliError | None:
     exceptions = sys.modules.get("botocore.exceptions")
     if exceptions is None:
         return None
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
-        return Trouble("There are no AWS credentials. Sign in, or set AWS_PROFILE.", Exit.UNREACHABLE)
+        return CliError("There are no AWS credentials. Sign in, or set AWS_PROFILE.", Exit.UNREACHABLE)
     if isinstance(error, exceptions.NoRegionError):
-        return Trouble("No AWS region is set. Give --region, or set AWS_REGION.", Exit.UNREACHABLE)
+        return CliError("No AWS region is set. Give --region, or set AWS_REGION.", Exit.UNREACHABLE)
     if isinstance(error, exceptions.ClientError):
         told = error.response.get("Error", {})
         what = f"AWS refused {error.operation_name}: {told.get('Code', 'no code')}. {told.get('Message', '')}"
-        return Trouble(what.strip(), Exit.UNREACHABLE)
+        return CliError(what.strip(), Exit.UNREACHABLE)
     if isinstance(error, exceptions.BotoCoreError):
-        return Trouble(f"AWS could not be reached: {error}", Exit.UNREACHABLE)
+        return CliError(f"AWS could not be reached: {error}", Exit.UNREACHABLE)
     return None
 
 
-def _network(error: Exception) -> Trouble | None:
+def _network(error: Exception) -> CliError | None:
     requests = sys.modules.get("requests")
     if requests is None or not isinstance(error, requests.RequestException):
         return None
     address = getattr(error.request, "url", None) or "the address"
-    return Trouble(f"{address} could not be reached ({type(error).__name__}).", Exit.UNREACHABLE)
+    return CliError(f"{address} could not be reached ({type(error).__name__}).", Exit.UNREACHABLE)
 
 
-def _local(error: Exception) -> Trouble | None:
+def _local(error: Exception) -> CliError | None:
     build = sys.modules.get("sandbox.build")
     if build is None or not isinstance(error, build.LocalStackError):
         return None
-    return Trouble(str(error), Exit.UNREACHABLE)
+    return CliError(str(error), Exit.UNREACHABLE)

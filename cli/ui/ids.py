@@ -3,7 +3,7 @@
 import re
 from urllib.parse import urlsplit
 
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -16,7 +16,7 @@ def org_in(text: str) -> str:
     """
     if not _ID.fullmatch(text.strip()):
         said = f"'{_short(text.strip())}' is not the id of an organization: 32 characters of 0-9 and a-f."
-        raise Trouble(f"{said} Tallyfy shows it under Settings, Organization.", Exit.USAGE)
+        raise CliError(f"{said} Tallyfy shows it under Settings, Organization.", Exit.USAGE)
     return text.strip()
 
 
@@ -30,7 +30,7 @@ def id_in(text: str, *, org_id: str) -> str:
     if _ID.fullmatch(text):
         return text
     if "://" not in text:
-        raise Trouble(
+        raise CliError(
             f"'{_short(text)}' is no Tallyfy id: ids are 32 characters of 0-9 and a-f. A link does as well.",
             Exit.USAGE,
         )
@@ -42,7 +42,7 @@ def id_in(text: str, *, org_id: str) -> str:
     if len(found) == 1 and named and named[-1] in found:
         return named[-1]
     seen = "no id" if not found else "more than one id"
-    raise Trouble(f"The link has {seen} in it that could be meant. Give the id itself.", Exit.USAGE)
+    raise CliError(f"The link has {seen} in it that could be meant. Give the id itself.", Exit.USAGE)
 
 
 def _short(text: str) -> str:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from cli.clients.context import DEFAULT_STACK, World
+from cli.clients.context import DEFAULT_STACK, CliContext
 from cli.ui.console import console, heed_encoding, plain
-from cli.ui.errors import Exit, Trouble, trouble_in
+from cli.ui.errors import CliError, Exit, trouble_in
 
 if TYPE_CHECKING:
     from cli.clients.stack import Stack
@@ -42,10 +42,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def reason_in(text: str, *, most: int) -> str:
-    """What was given as ``--reason``, on one line. Raises ``Trouble`` if nothing is left or it is too long."""
+    """What was given as ``--reason``, on one line. Raises ``CliError`` if nothing is left or it is too long."""
     said = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     if not 0 < len(said) <= most:
-        raise Trouble(f"Say why in at most {most} characters: --reason.", Exit.USAGE)
+        raise CliError(f"Say why in at most {most} characters: --reason.", Exit.USAGE)
     return said
 
 
@@ -69,9 +69,9 @@ class ToldGroup(TyperGroup):
             raise typer.Exit(trouble.code) from error
 
 
-def world_of(ctx: typer.Context) -> World:
+def world_of(ctx: typer.Context) -> CliContext:
     """The world of this invocation."""
-    return cast("World", ctx.find_root().obj)
+    return cast("CliContext", ctx.find_root().obj)
 
 
 def stack_of(ctx: typer.Context, name: str | None, region: str | None) -> "Stack":

@@ -13,8 +13,8 @@ from cli.ui.console import NO, NOTE, YES, as_json, console, plain, status_text
 from cli.ui.errors import Exit, trouble_in
 
 if TYPE_CHECKING:
-    from cli.clients.api import Api, Report
-    from cli.clients.context import World
+    from cli.clients.api import Report, StatusApi
+    from cli.clients.context import CliContext
     from cli.clients.stack import Stack
     from lifecycle.domain.intent import IntentRow
 
@@ -37,7 +37,7 @@ def has_come_to_rest(report: "Report") -> bool:
 class Beside:
     """What the stack knows of a command that its public status does not say. Where AWS cannot be asked: nothing."""
 
-    world: "World"
+    world: "CliContext"
     stack: "Stack"
     intent_id: str
     org_id: str | None = None
@@ -82,7 +82,7 @@ class Beside:
             return None
 
 
-def follow(api: "Api", beside: Beside, *, seconds: float | None, json_: bool = False) -> None:
+def follow(api: "StatusApi", beside: Beside, *, seconds: float | None, json_: bool = False) -> None:
     """Say what became of a command; with `seconds`, once it has come to rest, or after that time.
 
     A pause ends the wait: it lasts until a person ends it. The exit code tells, too.

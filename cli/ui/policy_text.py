@@ -8,7 +8,7 @@ from rich.text import Text
 from cli.services.plans import RED, in_order
 from cli.ui.console import plain
 from lifecycle.domain.capabilities import State
-from lifecycle.plans.pagination_check import Asked
+from lifecycle.plans.pagination_check import ListingQuery
 from lifecycle.policy.policy import Caps, Conditions, Doing, PlanCaps, Policy, Rule
 
 
@@ -57,7 +57,7 @@ def _rule(number: int, rule: Rule) -> Iterator[Text]:
 
 def _considered(rule: Rule) -> str:
     """The things that a rule is asked about. The word active is left to the status."""
-    name = Asked(rule.resource, rule.considers).name
+    name = ListingQuery(rule.resource, rule.considers).name
     return name if rule.considers is State.ARCHIVED else name.removeprefix(f"{State.ACTIVE} ")
 
 

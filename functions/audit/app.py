@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 from lifecycle.bootstrap.audit import sealer
 from lifecycle.bootstrap.common import stopwatch
-from lifecycle.bootstrap.observability import logger, metrics
+from lifecycle.bootstrap.observability import emf, logger
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 @logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@emf.log_metrics
 def handler(event: dict[str, object], context: "LambdaContext") -> dict[str, bool]:  # noqa: ARG001 - each run does all
     """Seal all that is due."""
     stopwatch.start(context.get_remaining_time_in_millis())

@@ -3,9 +3,9 @@
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from lifecycle.aws.api_gateway import Request, Response, answer, problem
+from lifecycle.aws.api_gateway import HttpRequest, Response, answer, problem
 from lifecycle.bootstrap.chat import chat
-from lifecycle.bootstrap.observability import logger, metrics
+from lifecycle.bootstrap.observability import emf, logger
 from lifecycle.domain.errors import LifecycleError
 
 if TYPE_CHECKING:
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 @logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@emf.log_metrics
 def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
     """Answer any event within Slack's three seconds; the result of a command follows by itself."""
     try:
-        request = Request.of(event)
+        request = HttpRequest.of(event)
         if request.route == "POST /chat/slack/actions":
             chat().press(request)
             return {"statusCode": int(HTTPStatus.OK), "body": ""}  # whoever pressed has been told already

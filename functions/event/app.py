@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.aws.sqs import Message
 from lifecycle.bootstrap.intake import intake
-from lifecycle.bootstrap.observability import logger, metrics
+from lifecycle.bootstrap.observability import emf, logger
 from lifecycle.bootstrap.sqs_batch import each
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@emf.log_metrics
 def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
     """Take in a batch of events; what AWS cannot do now is reported as failed and comes back."""
 

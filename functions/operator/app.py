@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from lifecycle.aws.api_gateway import Request, Response, answer, problem
-from lifecycle.aws.metrics import Signal
-from lifecycle.bootstrap.observability import logger, metrics, signals
+from lifecycle.aws.api_gateway import HttpRequest, Response, answer, problem
+from lifecycle.aws.metrics import Metric
+from lifecycle.bootstrap.observability import emf, logger, metrics
 from lifecycle.bootstrap.operating import operating
 from lifecycle.domain.errors import LifecycleError
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 @logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@emf.log_metrics
 def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
     """Answer any event; API Gateway has authenticated whoever sent it."""
     try:
-        status, body = operating().answer(Request.of(event))
+        status, body = operating().answer(HttpRequest.of(event))
     except LifecycleError as error:
-        signals.note(Signal.REFUSED, {"code": error.code, "reason": error.reason})
+        metrics.emit(Metric.REFUSED, {"code": error.code, "reason": error.reason})
         return problem(error)
     return answer(status, body)

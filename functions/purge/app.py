@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from lifecycle.bootstrap.observability import logger, metrics
+from lifecycle.bootstrap.observability import emf, logger
 from lifecycle.bootstrap.sqs_batch import each, size
 from lifecycle.bootstrap.tallyfy import purge
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@emf.log_metrics
 def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
     """Carry out a batch; what has to come back is reported as failed."""
     at_work = purge()

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from lifecycle.aws.api_gateway import Request, Response, answer, problem
+from lifecycle.aws.api_gateway import HttpRequest, Response, answer, problem
 from lifecycle.bootstrap.lookup import lookup
 from lifecycle.bootstrap.observability import logger
 from lifecycle.domain.errors import LifecycleError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
     """Answer any event: a status, health, or a problem that says what to do next."""
     try:
-        request = Request.of(event)
+        request = HttpRequest.of(event)
         if request.route == "GET /health":
             return answer(HTTPStatus.OK, {"status": "ok"})
         intent_id = request.parameters.get("intent_id", "")

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from lifecycle.bootstrap.observability import logger, metrics
+from lifecycle.bootstrap.observability import emf, logger
 from lifecycle.bootstrap.sqs_batch import each
 from lifecycle.bootstrap.tallyfy import sweep
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@emf.log_metrics
 def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
     """Carry a sweep on; one that is not finished is reported as failed and comes back."""
     return each(event, context, sweep().handle)

@@ -3,10 +3,10 @@
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from lifecycle.aws.api_gateway import Request, Response, answer, problem
-from lifecycle.aws.metrics import Signal
+from lifecycle.aws.api_gateway import HttpRequest, Response, answer, problem
+from lifecycle.aws.metrics import Metric
 from lifecycle.bootstrap.intake import intake
-from lifecycle.bootstrap.observability import logger, metrics, signals
+from lifecycle.bootstrap.observability import emf, logger, metrics
 from lifecycle.domain.errors import LifecycleError
 
 if TYPE_CHECKING:
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 @logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@emf.log_metrics
 def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
     """Answer any event: accepted, or a problem that says what to do next."""
     try:
-        commands = intake().accept(Request.of(event))
+        commands = intake().accept(HttpRequest.of(event))
     except LifecycleError as error:
-        signals.note(Signal.REFUSED, {"code": error.code, "reason": error.reason})
+        metrics.emit(Metric.REFUSED, {"code": error.code, "reason": error.reason})
         return problem(error)
     if not commands:
         return answer(HTTPStatus.OK, {"status": "ignored", "intent_ids": []})

@@ -10,7 +10,7 @@ from sandbox.simulator import rows
 from sandbox.simulator.faults import Fault
 from sandbox.simulator.limit import Limit
 from sandbox.simulator.log import LoggedCall
-from sandbox.simulator.messages import Answer, Call, Json, Refused, as_json, error, fingerprint
+from sandbox.simulator.messages import Call, Json, Refused, Response, as_json, error, fingerprint
 from sandbox.simulator.quirks import Quirks
 from sandbox.simulator.seed import Identifier, Seed
 from sandbox.simulator.world import Organization, Run, Task, Template
@@ -53,7 +53,7 @@ class Admin:
 
     def __init__(self, simulator: "Simulator") -> None:
         self._simulator = simulator
-        self._calls: dict[tuple[str, str], Callable[[Call], Answer]] = {
+        self._calls: dict[tuple[str, str], Callable[[Call], Response]] = {
             ("GET", "log"): self._log,
             ("DELETE", "log"): self._clear_log,
             ("GET", "effects"): self._effects,
@@ -75,7 +75,7 @@ class Admin:
             ("PUT", "token"): self._rotate,
         }
 
-    def answer(self, call: Call) -> Answer:
+    def answer(self, call: Call) -> Response:
         """Answer one call."""
         name = call.route.removeprefix("/_simulator").strip("/")
         action = self._calls.get((call.method, name))
@@ -91,41 +91,41 @@ class Admin:
         except Refused as refusal:
             return refusal.answer
 
-    def _log(self, call: Call) -> Answer:
+    def _log(self, call: Call) -> Response:
         acted = call.query.get("acted")
         found = self._simulator.log.select(
             acted=None if acted is None else acted == "true", action=call.query.get("action"), id=call.query.get("id")
         )
         return as_json(200, LOG.dump_python(list(found), mode="json"))
 
-    def _clear_log(self, _: Call) -> Answer:
+    def _clear_log(self, _: Call) -> Response:
         self._simulator.log.calls.clear()
-        return Answer(204)
+        return Response(204)
 
-    def _effects(self, call: Call) -> Answer:
+    def _effects(self, call: Call) -> Response:
         count = self._simulator.effects(call.query.get("action"), call.query.get("id"))
         return as_json(200, {"effects": count})
 
-    def _faults(self, _: Call) -> Answer:
+    def _faults(self, _: Call) -> Response:
         return as_json(200, FAULTS.dump_python(self._simulator.faults.pending(), mode="json"))
 
-    def _add_fault(self, call: Call) -> Answer:
+    def _add_fault(self, call: Call) -> Response:
         self._simulator.add_fault(Fault.model_validate_json(call.body))
-        return Answer(204)
+        return Response(204)
 
-    def _clear_faults(self, _: Call) -> Answer:
+    def _clear_faults(self, _: Call) -> Response:
         self._simulator.faults.clear()
-        return Answer(204)
+        return Response(204)
 
-    def _merge_seed(self, call: Call) -> Answer:
+    def _merge_seed(self, call: Call) -> Response:
         self._simulator.merge(Seed.model_validate_json(call.body))
-        return Answer(204)
+        return Response(204)
 
-    def _replace_seed(self, call: Call) -> Answer:
+    def _replace_seed(self, call: Call) -> Response:
         self._simulator.load(Seed.model_validate_json(call.body))
-        return Answer(204)
+        return Response(204)
 
-    def _state(self, call: Call) -> Answer:
+    def _state(self, call: Call) -> Response:
         organizations = self._simulator.world.organizations
         wanted = call.query.get("id")
         if wanted is None:
@@ -136,48 +136,48 @@ class Admin:
                 return as_json(200, found.model_dump())
         return as_json(200, ThingState(resource=None, state="unknown", row=None).model_dump())
 
-    def _clock(self, _: Call) -> Answer:
+    def _clock(self, _: Call) -> Response:
         shift = self._simulator.shift.total_seconds()
         return as_json(200, {"now": self._simulator.now().isoformat(), "shift_seconds": shift})
 
-    def _advance(self, call: Call) -> Answer:
+    def _advance(self, call: Call) -> Response:
         self._simulator.advance(Shift.model_validate_json(call.body).seconds)
         return self._clock(call)
 
-    def _set_shift(self, call: Call) -> Answer:
+    def _set_shift(self, call: Call) -> Response:
         self._simulator.shift = timedelta(seconds=Shift.model_validate_json(call.body).seconds)
         return self._clock(call)
 
-    def _reset(self, _: Call) -> Answer:
+    def _reset(self, _: Call) -> Response:
         self._simulator.reset()
-        return Answer(204)
+        return Response(204)
 
-    def _limit(self, _: Call) -> Answer:
+    def _limit(self, _: Call) -> Response:
         limit = self._simulator.limit
         return as_json(200, limit.model_dump() if limit else None)
 
-    def _set_limit(self, call: Call) -> Answer:
+    def _set_limit(self, call: Call) -> Response:
         self._simulator.set_limit(Limit.model_validate_json(call.body))
-        return Answer(204)
+        return Response(204)
 
-    def _lift_limit(self, _: Call) -> Answer:
+    def _lift_limit(self, _: Call) -> Response:
         self._simulator.set_limit(None)
-        return Answer(204)
+        return Response(204)
 
-    def _quirks(self, _: Call) -> Answer:
+    def _quirks(self, _: Call) -> Response:
         return as_json(200, self._simulator.quirks.model_dump())
 
-    def _set_quirks(self, call: Call) -> Answer:
+    def _set_quirks(self, call: Call) -> Response:
         self._simulator.quirks = Quirks.model_validate_json(call.body)
-        return Answer(204)
+        return Response(204)
 
-    def _rotate(self, call: Call) -> Answer:
+    def _rotate(self, call: Call) -> Response:
         wanted = Rotation.model_validate_json(call.body)
         try:
             self._simulator.world.rotate_token(wanted.organization_id, wanted.member_id, wanted.token)
         except KeyError as problem:
             raise Refused(error(404, "No such member.")) from problem
-        return Answer(204)
+        return Response(204)
 
 
 def _summary(organization: Organization) -> Json:

@@ -12,16 +12,16 @@ from werkzeug.routing import Map, Rule
 
 from sandbox.simulator import listing, parameters, rows
 from sandbox.simulator.lifecycle import Action, Office, Resource
-from sandbox.simulator.messages import Answer, Call, Json, Refused, as_json, data, error, unprocessable
+from sandbox.simulator.messages import Call, Json, Refused, Response, as_json, data, error, unprocessable
 from sandbox.simulator.quirks import Quirks
-from sandbox.simulator.world import IDENTIFIER, Asset, Member, Organization, Tag, World
+from sandbox.simulator.world import IDENTIFIER, Asset, Member, Organization, Tag, TallyfyState
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The answer to a call, with what the call was about."""
 
-    answer: Answer
+    answer: Response
     resource: str | None = None
     action: str | None = None
     id: str | None = None
@@ -51,7 +51,7 @@ class Read:
 
     resource: str
     action: str
-    answer: Callable[[Caller], Answer]
+    answer: Callable[[Caller], Response]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Stored:
 type Route = Read | Lifecycle | Tagging | Stored
 
 
-def _runs(caller: Caller) -> Answer:
+def _runs(caller: Caller) -> Response:
     values = caller.call.query.get("form_fields_values") == "true"
     return listing.page(
         caller.call.route,
@@ -91,13 +91,13 @@ def _runs(caller: Caller) -> Answer:
     )
 
 
-def _run(caller: Caller) -> Answer:
+def _run(caller: Caller) -> Response:
     values = caller.call.query.get("form_fields_values") == "true"
     run = _found(caller.organization.runs.get(caller.id))
     return data(rows.run_row(caller.organization, run, caller.includes, values, buried=caller.buried))
 
 
-def _run_tasks(caller: Caller) -> Answer:
+def _run_tasks(caller: Caller) -> Response:
     run = _found(caller.organization.runs.get(caller.id))
     shown = [task for task in run.tasks if caller.buried or task.archived_at is None]
     own = Organization(id=run.id, name=run.name, tasks={task.id: task for task in shown})
@@ -110,7 +110,7 @@ def _run_tasks(caller: Caller) -> Answer:
     )
 
 
-def _tasks(caller: Caller) -> Answer:
+def _tasks(caller: Caller) -> Response:
     query = caller.call.query
     found = listing.tasks(caller.organization, query)
     return listing.page(
@@ -121,7 +121,7 @@ def _tasks(caller: Caller) -> Answer:
     )
 
 
-def _task(caller: Caller) -> Answer:
+def _task(caller: Caller) -> Response:
     task = _found(caller.organization.tasks.get(caller.id))
     if task.archived_at is not None:
         raise Refused(error(404, "Not found."))
@@ -135,19 +135,19 @@ def _tag_rows(caller: Caller) -> Callable[[Tag], Json]:
     return lambda tag: rows.tag_row_with_statistics(tag, counts)
 
 
-def _tags(caller: Caller) -> Answer:
+def _tags(caller: Caller) -> Response:
     query = caller.call.query
     return listing.page(caller.call.route, query, listing.tags(caller.organization, query), _tag_rows(caller))
 
 
-def _tag(caller: Caller) -> Answer:
+def _tag(caller: Caller) -> Response:
     tag = _found(caller.organization.tags.get(caller.id))
     if tag.deleted_at is not None:
         raise Refused(error(404, "Not found."))
     return data(_tag_rows(caller)(tag))
 
 
-def _templates(caller: Caller) -> Answer:
+def _templates(caller: Caller) -> Response:
     query = caller.call.query
     found = listing.templates(caller.organization, query)
     return listing.page(
@@ -158,22 +158,22 @@ def _templates(caller: Caller) -> Answer:
     )
 
 
-def _template(caller: Caller) -> Answer:
+def _template(caller: Caller) -> Response:
     template = _found(caller.organization.templates.get(caller.id))
     if template.archived_at is not None:
         raise Refused(error(404, "Not found."))
     return data(rows.template_row(caller.organization, template, caller.includes))
 
 
-def _me(caller: Caller) -> Answer:
+def _me(caller: Caller) -> Response:
     return data(rows.member_row(caller.organization, caller.member))
 
 
-def _organization(caller: Caller) -> Answer:
+def _organization(caller: Caller) -> Response:
     return data(rows.organization_row(caller.organization))
 
 
-def _feed(caller: Caller) -> Answer:
+def _feed(caller: Caller) -> Response:
     query = caller.call.query
     found = [
         (number, entry)
@@ -185,12 +185,12 @@ def _feed(caller: Caller) -> Answer:
     return listing.page(caller.call.route, query, found[::-1], lambda pair: rows.feed_row(*pair))
 
 
-def _file(caller: Caller) -> Answer:
+def _file(caller: Caller) -> Response:
     asset = _found(_asset(caller.organization, caller.id))
     if asset.deleted_at is not None and not caller.buried:
         raise Refused(error(404, "Not found."))
     if caller.quirks.files_at is not None:
-        return Answer(302, b"", {"Location": f"{caller.quirks.files_at}/storage/{asset.id}?signature=made-up"})
+        return Response(302, b"", {"Location": f"{caller.quirks.files_at}/storage/{asset.id}?signature=made-up"})
     return _bytes(asset)
 
 
@@ -199,13 +199,13 @@ def _asset(organization: Organization, identifier: str) -> Asset | None:
     return next((asset for asset in assets if asset.id == identifier), None)
 
 
-def _bytes(asset: Asset) -> Answer:
+def _bytes(asset: Asset) -> Response:
     headers = {
         "Content-Type": "application/octet-stream",
         "Content-Disposition": f'attachment; filename="{quote(asset.filename, errors="replace")}"',
         "Content-Length": str(asset.length),
     }
-    return Answer(200, headers=headers, file=asset.open)
+    return Response(200, headers=headers, file=asset.open)
 
 
 def _found[T](thing: T | None) -> T:
@@ -257,10 +257,10 @@ _URLS: Final = _routing()
 
 
 @dataclass(slots=True)
-class Api:
+class SimulatorApi:
     """Answers calls on a world. Not thread-safe: the simulator holds the lock."""
 
-    world: World
+    world: TallyfyState
     quirks: Quirks = field(default_factory=Quirks)
 
     def reply(self, call: Call, now: datetime) -> Reply:
@@ -274,7 +274,7 @@ class Api:
         if isinstance(found, Reply):
             return found
         route, values = found
-        return Reply(Answer(200), route.resource, route.action, values.get("id"))
+        return Reply(Response(200), route.resource, route.action, values.get("id"))
 
     def _match(self, call: Call) -> tuple[Route, dict[str, str]] | Reply:
         try:
@@ -311,7 +311,7 @@ class Api:
             answer = refusal.answer
         return Reply(answer, route.resource, route.action, identifier or None, acted)
 
-    def _stored(self, call: Call, identifier: str) -> Answer:
+    def _stored(self, call: Call, identifier: str) -> Response:
         """Give bytes to whoever has the signed address, and refuse a token beside the signature, as S3 does."""
         if "authorization" in call.headers:
             return error(400, "Only one auth mechanism allowed.")
@@ -340,7 +340,7 @@ def _check(values: dict[str, str]) -> None:
         raise Refused(error(404, "Not found."))
 
 
-def _attach(caller: Caller) -> tuple[Answer, bool]:
+def _attach(caller: Caller) -> tuple[Response, bool]:
     """Tag what `{"subject_id": …}` names; archived things cannot be tagged."""
     tag = _found(caller.organization.tags.get(caller.id))
     try:

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from sandbox.simulator.messages import Answer, Call, as_json, error, rate_limited
+from sandbox.simulator.messages import Call, Response, as_json, error, rate_limited
 
 type Kind = Literal["delay", "status", "reset", "rate_limit", "html", "error_in_200"]
 type When = Literal["before", "after"]
@@ -82,18 +82,18 @@ class Fault(BaseModel):
             and (self.path is None or re.search(self.path, call.path) is not None)
         )
 
-    def answer(self) -> Answer | None:
+    def answer(self) -> Response | None:
         """The answer that the caller gets; None when there is none."""
         match self.kind:
             case "status":
                 answer = error(self.status, "Server Error")
                 waiting = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-                return Answer(answer.status, answer.body, {**answer.headers, **waiting})
+                return Response(answer.status, answer.body, {**answer.headers, **waiting})
             case "rate_limit":
                 return rate_limited(1 if self.retry_after is None else self.retry_after)
             case "html":
                 page = f"<html><head><title>{self.status}</title></head><body><h1>{self.status}</h1></body></html>"
-                return Answer(self.status, page.encode(), {"Content-Type": "text/html; charset=UTF-8"})
+                return Response(self.status, page.encode(), {"Content-Type": "text/html; charset=UTF-8"})
             case "error_in_200":
                 return as_json(200, {"error": True, "message": "Something went wrong.", "code": 500})
             case "delay" | "reset":

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal, assert_never
 
 from sandbox.simulator import rows
-from sandbox.simulator.messages import Answer, Refused, as_json, data, error, unprocessable
+from sandbox.simulator.messages import Refused, Response, as_json, data, error, unprocessable
 from sandbox.simulator.quirks import Quirks, Repeat
 from sandbox.simulator.world import FeedEntry, Member, Organization, Run, Tag, Task, Template, Verb
 
@@ -18,7 +18,7 @@ type Resource = Literal["run", "task", "tag", "template"]
 class Effect:
     """The answer, and whether anything changed."""
 
-    answer: Answer
+    answer: Response
     acted: bool
 
 
@@ -38,7 +38,7 @@ class Office:
             return self._delete_tag(identifier)
         thing = self._find(resource, action, identifier)
         if thing is None:
-            return Effect(Answer(204), acted=False)
+            return Effect(Response(204), acted=False)
         if isinstance(thing, Task) and thing.run_id is not None:
             raise Refused(error(400, "This task belongs to a process; only one-off tasks can be changed here."))
         match action:
@@ -92,7 +92,7 @@ class Office:
                 answer = data(rows.archived_run_row(self.organization, thing))
             case Task():
                 answer = (
-                    Answer(204)
+                    Response(204)
                     if self.quirks.task_archive == "no_content"
                     else data(rows.task_row(self.organization, thing))
                 )
@@ -121,7 +121,7 @@ class Office:
                 row = rows.template_row(self.organization, thing)
             case _:
                 assert_never(thing)
-        return Effect(data(row) if self.quirks.restore == "data" else Answer(204), acted)
+        return Effect(data(row) if self.quirks.restore == "data" else Response(204), acted)
 
     def _delete(self, thing: Run | Task | Template) -> Effect:
         if thing.archived_at is None and not isinstance(thing, Task):
@@ -132,11 +132,11 @@ class Office:
             case Run():
                 row = rows.run_row(self.organization, thing)
                 self.organization.delete_run(thing)
-                answers = {"data": data(row), "empty": Answer(200), "no_content": Answer(204)}
+                answers = {"data": data(row), "empty": Response(200), "no_content": Response(204)}
                 answer = answers[self.quirks.run_delete]
             case Task():
                 self.organization.delete_task(thing)
-                answer = Answer(204)
+                answer = Response(204)
             case Template():
                 answer = self._references("Template deleted.", self.organization.delete_template(thing, self.now))
             case _:
@@ -148,19 +148,19 @@ class Office:
         tag = self.organization.tags.get(identifier)
         if tag is None or tag.deleted_at is not None:
             if permanent:
-                return Effect(Answer(204), acted=False)
+                return Effect(Response(204), acted=False)
             if tag is None:
                 raise Refused(error(404, "Not found."))
             _repeated(self.quirks.delete_deleted, "already deleted")
             return Effect(data(rows.tag_row(tag)), acted=False)
         self._remove_tag(tag)
-        return Effect(Answer(204) if permanent else data(rows.tag_row(tag)), acted=True)
+        return Effect(Response(204) if permanent else data(rows.tag_row(tag)), acted=True)
 
     def _remove_tag(self, tag: Tag) -> None:
         self.organization.delete_tag(tag, self.now)
         self.organization.feed.append(FeedEntry("deleted", "tag", tag.id, self.member.id, self.now))
 
-    def _references(self, message: str, lost: list[Template]) -> Answer:
+    def _references(self, message: str, lost: list[Template]) -> Response:
         empty: object = [] if self.quirks.empty_references == "list" else {}
         return as_json(200, {"message": message, "deleted_references": rows.references(lost) or empty})
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Final, Literal
 
-from sandbox.simulator.messages import Answer, Json, Refused, as_json, unprocessable
+from sandbox.simulator.messages import Json, Refused, Response, as_json, unprocessable
 from sandbox.simulator.world import Organization, Run, Tag, Task, Template, live
 
 type Query = Mapping[str, str]
@@ -16,7 +16,7 @@ NEXT_PAGE_HOST: Final = "https://pages.tallyfy.invalid"
 """Links to next pages lead here on purpose: a client that follows them would hand its token to another host."""
 
 
-def page[T](path: str, query: Query, items: Iterable[T], row: Callable[[T], Json]) -> Answer:
+def page[T](path: str, query: Query, items: Iterable[T], row: Callable[[T], Json]) -> Response:
     """Cut one page out of `items` and show its rows."""
     everything: Sequence[T] = items if isinstance(items, list) else list(items)
     per_page = min(_number(query.get("per_page"), PER_PAGE), MOST_PER_PAGE)

@@ -40,7 +40,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What goes back to the caller: `body`, or a file that is read a piece at a time."""
 
     status: int
@@ -52,7 +52,7 @@ class Answer:
 class Refused(Exception):
     """Ends a call with an error answer."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Response) -> None:
         super().__init__(f"answered {answer.status}")
         self.answer = answer
 
@@ -67,28 +67,28 @@ def fingerprint(token: str | None) -> str | None:
     return hashlib.sha256(token.encode()).hexdigest()[:12] if token else None
 
 
-def as_json(status: int, body: object, headers: Mapping[str, str] | None = None) -> Answer:
+def as_json(status: int, body: object, headers: Mapping[str, str] | None = None) -> Response:
     """Make a JSON answer."""
     content = {"Content-Type": "application/json", **(headers or {})}
-    return Answer(status, json.dumps(body, separators=(",", ":")).encode(), content)
+    return Response(status, json.dumps(body, separators=(",", ":")).encode(), content)
 
 
-def data(body: object, status: int = 200) -> Answer:
+def data(body: object, status: int = 200) -> Response:
     """Make Tallyfy's ordinary success answer."""
     return as_json(status, {"data": body})
 
 
-def error(status: int, message: str) -> Answer:
+def error(status: int, message: str) -> Response:
     """Make Tallyfy's ordinary error answer."""
     return as_json(status, {"error": True, "message": message, "code": status})
 
 
-def unprocessable(field_name: str, message: str) -> Answer:
+def unprocessable(field_name: str, message: str) -> Response:
     """Make Tallyfy's 422 answer."""
     return as_json(422, {"message": message, "errors": {field_name: [message]}})
 
 
-def rate_limited(retry_after: int) -> Answer:
+def rate_limited(retry_after: int) -> Response:
     """Make Tallyfy's 429 answer."""
     body = {"message": "Too many requests.", "code": "RATE_LIMIT_EXCEEDED"}
     return as_json(429, body, {"Retry-After": str(retry_after)})

@@ -23,11 +23,11 @@ from sandbox.simulator.world import (
     Role,
     Run,
     Tag,
+    TallyfyState,
     Task,
     Template,
     Thread,
     Verb,
-    World,
 )
 
 _AGE: Final = re.compile(r"-(\d{1,6})([smhd])")
@@ -181,9 +181,9 @@ def load_seed(path: Path) -> Seed:
     return Seed.model_validate_json(path.read_bytes())
 
 
-def build(seed: Seed, now: datetime, *, into: World | None = None) -> World:
+def build(seed: Seed, now: datetime, *, into: TallyfyState | None = None) -> TallyfyState:
     """Make a world from a seed, or add a seed's things to one; what has a known id is replaced."""
-    world = into or World()
+    world = into or TallyfyState()
     for sown in seed.organizations:
         organization = world.organizations.setdefault(sown.id, Organization(sown.id, sown.name))
         organization.name = sown.name

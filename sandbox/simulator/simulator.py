@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sandbox.simulator.admin import Admin
-from sandbox.simulator.api import Api, Reply
+from sandbox.simulator.api import Reply, SimulatorApi
 from sandbox.simulator.faults import Fault, Faults, Strike
 from sandbox.simulator.limit import Limit, Meter
 from sandbox.simulator.log import CallLog, LoggedCall
-from sandbox.simulator.messages import Answer, Call, fingerprint, rate_limited
+from sandbox.simulator.messages import Call, Response, fingerprint, rate_limited
 from sandbox.simulator.quirks import Quirks
 from sandbox.simulator.seed import Seed, build, default_seed
-from sandbox.simulator.world import Organization, World
+from sandbox.simulator.world import Organization, TallyfyState
 
 ADMIN_PREFIX: Final = "/_simulator"
 
@@ -54,7 +54,7 @@ class Simulator:
     def load(self, seed: Seed) -> None:
         """Replace the state, the quirks and the limit by a seed's."""
         with self.lock:
-            self._api = Api(build(seed, self.now()), seed.quirks)
+            self._api = SimulatorApi(build(seed, self.now()), seed.quirks)
             self.set_limit(seed.limit)
 
     def merge(self, seed: Seed) -> None:
@@ -63,7 +63,7 @@ class Simulator:
             build(seed, self.now(), into=self.world)
 
     @property
-    def world(self) -> World:
+    def world(self) -> TallyfyState:
         """The state; hold `lock` when other threads call."""
         return self._api.world
 
@@ -112,7 +112,7 @@ class Simulator:
         with self.lock:
             return self.log.effects(action, id)
 
-    def handle(self, call: Call, wait: Callable[[float], None] = time.sleep) -> Answer:
+    def handle(self, call: Call, wait: Callable[[float], None] = time.sleep) -> Response:
         """Answer one call. `wait` spends a delay, or raises CallerGaveUp when the caller would not wait that long.
 
         A call whose caller gave up before it took effect takes effect all the same, once the clock passes the delay.
@@ -145,12 +145,12 @@ class Simulator:
             for _, call, strike in sorted(due, key=lambda late: late[0]):
                 self._act(call, strike)
 
-    def _act(self, call: Call, strike: Strike) -> Answer | None:
+    def _act(self, call: Call, strike: Strike) -> Response | None:
         """Carry a call out as far as its faults let it, and log it; None means a reset."""
         with self.lock:
             now = self.now()
             fault = strike.other
-            answer: Answer | None
+            answer: Response | None
             if fault and fault.when == "before":
                 reply = self._api.describe(call)
                 answer = fault.answer()

@@ -10,7 +10,7 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPResponse
 
-from sandbox.simulator.messages import Answer, Call, parse_query
+from sandbox.simulator.messages import Call, Response, parse_query
 from sandbox.simulator.simulator import CallerGaveUp, ConnectionReset, Simulator
 
 
@@ -56,7 +56,7 @@ class SimulatorTransport(BaseAdapter):
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _response(self, request: requests.PreparedRequest, answer: Answer) -> requests.Response:
+    def _response(self, request: requests.PreparedRequest, answer: Response) -> requests.Response:
         raw = HTTPResponse(
             answer.file() if answer.file else io.BytesIO(answer.body),
             headers=dict(answer.headers),

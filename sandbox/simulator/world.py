@@ -258,7 +258,7 @@ class Organization:
 
 
 @dataclass(slots=True)
-class World:
+class TallyfyState:
     """Every organization of one simulated Tallyfy."""
 
     organizations: dict[str, Organization] = field(default_factory=dict)

@@ -24,7 +24,7 @@ from pathlib import Path
 from lifecycle.bootstrap import audit  # what the function loads
 from lifecycle.aws.s3 import FolderObjects
 from lifecycle.aws.dynamodb import DynamoRows
-from lifecycle.aws.metrics import MemorySignals
+from lifecycle.aws.metrics import MemoryMetrics
 from lifecycle.audit.store import Trail
 from lifecycle.audit.chain import Head, verify
 from lifecycle.execution.state_machine import millis
@@ -67,7 +67,7 @@ with tempfile.TemporaryDirectory() as folder:
     objects, trail = FolderObjects(Path(folder)), Trail(DynamoRows(Client(), "ledger"))
     trail.move(Head(through="2026-06-01T09"), 0)
     began = time.monotonic()
-    done = Sealer(trail=trail, objects=objects, signals=MemorySignals(),
+    done = Sealer(trail=trail, objects=objects, metrics=MemoryMetrics(),
         clock=lambda: datetime(2026, 6, 1, 12, 20, tzinfo=UTC), time_left=lambda: 900.0).seal()
     seconds = time.monotonic() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from lifecycle.domain.capabilities import Resource, State
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
-from lifecycle.plans.plan_file import Closing, Entry, Heading, Plan, Writer
+from lifecycle.plans.plan_file import Entry, Plan, PlanFooter, PlanHeader, Writer
 from lifecycle.policy.evaluate import Mode, decide
 from lifecycle.policy.policy import Policy
 from tests.harness.builders import NOW, ORG
@@ -75,18 +75,18 @@ _TAGS = (
 )
 
 
-def things(count: int, seed: int = 7) -> Iterator[Thing]:
+def things(count: int, seed: int = 7) -> Iterator[ResourceSnapshot]:
     """Processes mostly, and some tags."""
     lot = random.Random(seed)
     for place in range(count):
         yield _tag(lot) if place % 160 == 17 else _process(lot)
 
 
-def _process(lot: random.Random) -> Thing:
+def _process(lot: random.Random) -> ResourceSnapshot:
     status = lot.choices(("complete", "active", "delayed", "problem"), (62, 26, 8, 4))[0]
     created = NOW - timedelta(days=lot.expovariate(1 / 75) + 1, hours=lot.random() * 24)
     completed = created + (NOW - created) * lot.random() ** 2 if status == "complete" and lot.random() < 0.99 else None
-    return Thing(
+    return ResourceSnapshot(
         resource=Resource.RUN,
         id=f"{lot.getrandbits(128):032x}",
         state=State.ACTIVE,
@@ -101,8 +101,8 @@ def _process(lot: random.Random) -> Thing:
     )
 
 
-def _tag(lot: random.Random) -> Thing:
-    return Thing(
+def _tag(lot: random.Random) -> ResourceSnapshot:
+    return ResourceSnapshot(
         resource=Resource.TAG,
         id=f"{lot.getrandbits(128):032x}",
         state=State.ACTIVE,
@@ -112,14 +112,14 @@ def _tag(lot: random.Random) -> Thing:
     )
 
 
-def entry(thing: Thing, now: datetime = NOW) -> Entry:
+def entry(thing: ResourceSnapshot, now: datetime = NOW) -> Entry:
     """The thing, judged."""
     return Entry(thing, decide(thing, POLICY, Holds({}, POLICY.hold_tags or frozenset()), now))
 
 
 def plan(entries: Iterable[Entry], *, failed: int = 0, **changes: object) -> Plan:
     """The summary of such a plan, or of what ``changes`` make of it."""
-    heading = Heading(
+    heading = PlanHeader(
         org_id=ORG, sweep_id="2026-06-01T12:00:00Z", made_at=NOW, policy=POLICY.digest, zone="Europe/Berlin"
     )
     writer = Writer(heading, POLICY)
@@ -127,7 +127,7 @@ def plan(entries: Iterable[Entry], *, failed: int = 0, **changes: object) -> Pla
     for each in entries:
         writer.add(each)
     writer.fail(failed)
-    writer.end(Closing(**writer.totals().model_dump()))
+    writer.end(PlanFooter(**writer.totals().model_dump()))
     totals = writer.totals()
     said: dict[str, object] = {
         **heading.model_dump(),

@@ -8,13 +8,13 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from lifecycle.aws.dynamodb import DynamoRows, MemoryRows, Rows
-from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.aws.dynamodb import DynamoTable, MemoryTable, VersionedTable
+from lifecycle.execution.ledger import Ledger, LedgerTerms
 from tests.harness.builders import Clock
 
 REGION = "eu-west-1"
 TABLE = "ledger"
-TERMS = Terms(lease=timedelta(seconds=90), keep=timedelta(days=400), most_attempts=6)
+TERMS = LedgerTerms(lease=timedelta(seconds=90), keep=timedelta(days=400), most_attempts=6)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
 
 
 @pytest.fixture
-def table(aws: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> DynamoRows:
+def table(aws: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> DynamoTable:
     """The ledger's table, with the keys of template.yaml.
 
     moto does not isolate requests of several threads from each other, as DynamoDB does: here they take turns.
@@ -49,17 +49,17 @@ def table(aws: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> DynamoRows:
             {"AttributeName": "sk", "AttributeType": "S"},
         ],
     )
-    return DynamoRows(client, TABLE)
+    return DynamoTable(client, TABLE)
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
-def rows(request: pytest.FixtureRequest) -> Rows:
+def rows(request: pytest.FixtureRequest) -> VersionedTable:
     if request.param == "memory":
-        return MemoryRows()
-    found: DynamoRows = request.getfixturevalue("table")
+        return MemoryTable()
+    found: DynamoTable = request.getfixturevalue("table")
     return found
 
 
 @pytest.fixture
-def ledger(rows: Rows, clock: Clock) -> Ledger:
+def ledger(rows: VersionedTable, clock: Clock) -> Ledger:
     return Ledger(rows, TERMS, clock)

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from lifecycle.approvals import rules
-from lifecycle.approvals.rules import Request, Stand
+from lifecycle.approvals.rules import ApprovalRequest, ApprovalStatus
 from lifecycle.approvals.store import Approvals
-from lifecycle.aws.dynamodb import Change, Contention, Key, Row, Rows, Value
+from lifecycle.aws.dynamodb import Contention, Key, Put, Row, Value, VersionedTable
 from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Code, Rejected, Throttled
 from tests.harness.builders import NOW, ORG, Clock
@@ -20,12 +20,12 @@ ELSEWHERE = "e0" * 16
 
 
 @pytest.fixture
-def approvals(rows: Rows, clock: Clock) -> Approvals:
+def approvals(rows: VersionedTable, clock: Clock) -> Approvals:
     return Approvals(rows, KEEP, clock)
 
 
-def request(number: int = 1, **more: object) -> Request:
-    made = Request(
+def request(number: int = 1, **more: object) -> ApprovalRequest:
+    made = ApprovalRequest(
         hash=f"{number:064x}",
         about="command",
         org_id=ORG,
@@ -41,7 +41,7 @@ def request(number: int = 1, **more: object) -> Request:
     return replace(made, **more)  # type: ignore[arg-type]
 
 
-def approve(approvals: Approvals, who: str, number: int = 1) -> Request | None:
+def approve(approvals: Approvals, who: str, number: int = 1) -> ApprovalRequest | None:
     return approvals.change(ORG, f"{number:064x}", lambda known: rules.approve(known, who, millis(NOW)))
 
 
@@ -83,7 +83,7 @@ def test_one_that_has_lapsed_is_made_anew_and_counts_from_nothing(approvals: App
     anew = request(lapses_at=millis(clock() + timedelta(hours=72)))
     assert approvals.ask(anew) == anew
     assert approvals.find(ORG, anew.hash) == anew
-    assert anew.stands(millis(clock())) is Stand.OPEN
+    assert anew.stands(millis(clock())) is ApprovalStatus.OPEN
 
 
 def test_the_newest_of_a_subject_counts_and_the_one_before_is_asked_anew(approvals: Approvals) -> None:
@@ -103,7 +103,7 @@ def test_two_people_at_once_are_both_counted(approvals: Approvals) -> None:
     first: dict[str, bool] = {}
 
     def approving(who: str) -> None:
-        def change(known: Request) -> Request:
+        def change(known: ApprovalRequest) -> ApprovalRequest:
             if who not in first:
                 first[who] = True
                 meet.wait()
@@ -116,7 +116,7 @@ def test_two_people_at_once_are_both_counted(approvals: Approvals) -> None:
     known = approvals.find(ORG, request().hash)
     assert known is not None
     assert set(known.approved_by) == {"bob", "cleo"}
-    assert known.stands(millis(NOW)) is Stand.APPROVED
+    assert known.stands(millis(NOW)) is ApprovalStatus.APPROVED
 
 
 def test_two_who_ask_at_once_make_one_request(approvals: Approvals) -> None:
@@ -126,7 +126,7 @@ def test_two_who_ask_at_once_make_one_request(approvals: Approvals) -> None:
     assert approvals.open(ORG) == made[:1]
 
 
-def test_what_changes_nothing_writes_nothing(approvals: Approvals, rows: Rows) -> None:
+def test_what_changes_nothing_writes_nothing(approvals: Approvals, rows: VersionedTable) -> None:
     approvals.ask(request())
     approve(approvals, "bob")
     [before] = rows.read(Key(f"approval#{ORG}", request().hash))
@@ -163,27 +163,27 @@ def test_open_lists_what_waits_the_oldest_first(approvals: Approvals, clock: Clo
 class Crowded:
     """Rows that somebody else always writes first, for so many times."""
 
-    rows: Rows
+    rows: VersionedTable
     times: int
     tried: int = field(default=0)
 
     def read(self, *keys: Key) -> list[Row | None]:
         return self.rows.read(*keys)
 
-    def write(self, *changes: Change) -> None:
+    def write(self, *changes: Put) -> None:
         self.tried += 1
         if self.tried <= self.times:
             raise Contention
         self.rows.write(*changes)
 
-    def insert(self, change: Change) -> Row | None:
+    def insert(self, change: Put) -> Row | None:
         return self.rows.insert(change)
 
     def partition(self, pk: str) -> dict[str, Row]:
         return self.rows.partition(pk)
 
 
-def test_whoever_always_comes_second_is_told_to_come_later(rows: Rows, clock: Clock) -> None:
+def test_whoever_always_comes_second_is_told_to_come_later(rows: VersionedTable, clock: Clock) -> None:
     def crowded(times: int) -> Approvals:
         return Approvals(Crowded(rows, times), KEEP, clock)
 
@@ -198,25 +198,25 @@ def test_whoever_always_comes_second_is_told_to_come_later(rows: Rows, clock: Cl
     assert known.approved_by == ("bob",)
 
 
-def partition_of(rows: Rows, pk: str) -> dict[str, dict[str, object]]:
+def partition_of(rows: VersionedTable, pk: str) -> dict[str, dict[str, object]]:
     return {sk: dict(row.values) for sk, row in rows.partition(pk).items()}
 
 
-def forge(rows: Rows, **values: Value) -> None:
+def forge(rows: VersionedTable, **values: Value) -> None:
     """Write what whoever may write requests can write: the request's row, and nothing under the votes' keys."""
     key = Key(f"approval#{ORG}", request().hash)
     [row] = rows.read(key)
     assert row is not None
-    rows.write(Change(key, {**row.values, **values}, row.version))
+    rows.write(Put(key, {**row.values, **values}, row.version))
 
 
-def found(approvals: Approvals) -> Request:
+def found(approvals: Approvals) -> ApprovalRequest:
     known = approvals.find(ORG, request().hash)
     assert known is not None
     return known
 
 
-def test_a_vote_lies_under_keys_of_its_own_with_whose_it_is(approvals: Approvals, rows: Rows) -> None:
+def test_a_vote_lies_under_keys_of_its_own_with_whose_it_is(approvals: Approvals, rows: VersionedTable) -> None:
     approvals.ask(request())
     approvals.change(
         ORG, request().hash, lambda known: rules.approve(known, "bob", millis(NOW), frozenset({"iam:arn:bob"}))
@@ -227,12 +227,12 @@ def test_a_vote_lies_under_keys_of_its_own_with_whose_it_is(approvals: Approvals
     assert found(approvals).approved_ids == ("iam:arn:bob",)
 
 
-def test_whoever_writes_requests_alone_cannot_approve_one(approvals: Approvals, rows: Rows) -> None:
+def test_whoever_writes_requests_alone_cannot_approve_one(approvals: Approvals, rows: VersionedTable) -> None:
     approvals.ask(request())
     forge(rows, approved_by=["bob", "cleo"], approved_ids=["iam:b", "iam:c"], votes=["a", "b"])
-    assert (found(approvals).approved_by, found(approvals).stands(millis(NOW))) == ((), Stand.OPEN)
+    assert (found(approvals).approved_by, found(approvals).stands(millis(NOW))) == ((), ApprovalStatus.OPEN)
     forge(rows, needed=0)
-    assert found(approvals).stands(millis(NOW)) is Stand.OPEN, "nothing is approved by nobody"
+    assert found(approvals).stands(millis(NOW)) is ApprovalStatus.OPEN, "nothing is approved by nobody"
 
 
 @pytest.mark.parametrize(
@@ -250,17 +250,19 @@ def test_whoever_writes_requests_alone_cannot_approve_one(approvals: Approvals, 
     ],
 )
 def test_a_vote_counts_for_the_request_as_it_was_read_only(
-    approvals: Approvals, rows: Rows, changed: dict[str, Value]
+    approvals: Approvals, rows: VersionedTable, changed: dict[str, Value]
 ) -> None:
     approvals.ask(request())
     approve(approvals, "bob")
     approve(approvals, "cleo")
-    assert found(approvals).stands(millis(NOW)) is Stand.APPROVED
+    assert found(approvals).stands(millis(NOW)) is ApprovalStatus.APPROVED
     forge(rows, **changed)
-    assert (found(approvals).approved_by, found(approvals).stands(millis(NOW))) == ((), Stand.OPEN)
+    assert (found(approvals).approved_by, found(approvals).stands(millis(NOW))) == ((), ApprovalStatus.OPEN)
 
 
-def test_a_vote_that_is_withdrawn_stays_so_whatever_the_request_says(approvals: Approvals, rows: Rows) -> None:
+def test_a_vote_that_is_withdrawn_stays_so_whatever_the_request_says(
+    approvals: Approvals, rows: VersionedTable
+) -> None:
     approvals.ask(request(needed=1))
     approve(approvals, "bob")
     [before] = rows.read(Key(f"approval#{ORG}", request().hash))
@@ -269,11 +271,11 @@ def test_a_vote_that_is_withdrawn_stays_so_whatever_the_request_says(approvals: 
     forge(rows, **before.values)
     assert found(approvals).approved_by == ()
     assert approve(approvals, "bob") == found(approvals), "who withdrew may approve again"
-    assert found(approvals).stands(millis(NOW)) is Stand.APPROVED
+    assert found(approvals).stands(millis(NOW)) is ApprovalStatus.APPROVED
 
 
 def test_votes_are_not_carried_from_a_lapsed_request_to_the_next(
-    approvals: Approvals, rows: Rows, clock: Clock
+    approvals: Approvals, rows: VersionedTable, clock: Clock
 ) -> None:
     approvals.ask(request())
     approve(approvals, "bob")
@@ -285,29 +287,29 @@ def test_votes_are_not_carried_from_a_lapsed_request_to_the_next(
     assert found(approvals).approved_by == ()
 
 
-def test_no_fewer_people_are_needed_than_the_file_says(rows: Rows, clock: Clock) -> None:
+def test_no_fewer_people_are_needed_than_the_file_says(rows: VersionedTable, clock: Clock) -> None:
     asked = Approvals(rows, KEEP, clock).ask(request(needed=1))
     strict = Approvals(rows, KEEP, clock, least={"command": 2})
     approve(strict, "bob")
     assert found(strict).needed == 2
-    assert found(strict).stands(millis(NOW)) is Stand.OPEN
+    assert found(strict).stands(millis(NOW)) is ApprovalStatus.OPEN
     approve(strict, "cleo")
-    assert found(strict).stands(millis(NOW)) is Stand.APPROVED
+    assert found(strict).stands(millis(NOW)) is ApprovalStatus.APPROVED
     assert asked.needed == 1
 
 
-def test_a_request_of_another_release_is_read(approvals: Approvals, rows: Rows) -> None:
+def test_a_request_of_another_release_is_read(approvals: Approvals, rows: VersionedTable) -> None:
     approvals.ask(request())
     approve(approvals, "bob")
     forge(rows, colour="blue")
     assert found(approvals).approved_by == ("bob",)
 
 
-def test_a_vote_and_its_record_are_written_together(rows: Rows, clock: Clock) -> None:
+def test_a_vote_and_its_record_are_written_together(rows: VersionedTable, clock: Clock) -> None:
     class Recorded(Crowded):
         written: list[list[str]] = []  # noqa: RUF012 — one test's
 
-        def write(self, *changes: Change) -> None:
+        def write(self, *changes: Put) -> None:
             self.written.append([change.key.pk.partition("#")[0] for change in changes])
             super().write(*changes)
 

@@ -9,15 +9,15 @@ import pytest
 
 from lifecycle.audit.chain import Head, Record, What, hour_of, verify
 from lifecycle.audit.sealer import Sealer
-from lifecycle.audit.store import KEEP, Trail, entry
-from lifecycle.aws.dynamodb import Change, Contention, Key, Row, Rows
-from lifecycle.aws.metrics import MemorySignals
+from lifecycle.audit.store import KEEP, AuditStore, audit_row
+from lifecycle.aws.dynamodb import Contention, Key, Put, Row, VersionedTable
+from lifecycle.aws.metrics import MemoryMetrics
 from lifecycle.aws.s3 import MemoryObjects
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, Throttled
-from lifecycle.domain.intent import End, Status
+from lifecycle.domain.intent import Outcome, Status
 from lifecycle.domain.intent_ids import intent_id
 from lifecycle.execution.ledger import Claim, Ended, LeaseLost, Ledger
 from lifecycle.pacing.rate_limiter import Pacing
@@ -25,17 +25,17 @@ from lifecycle.pacing.token_bucket import Rate
 from tests.contract.conftest import TERMS
 from tests.harness.builders import ID_KEY, NOW, ORG, THING, Clock, command
 
-DONE = End(Status.DONE, Code.ACTED, "The process is archived.", '{"deleted_references": [1]}')
-REJECTED = End(Status.REJECTED, Code.HELD, "It is on hold.")
-TOO_LONG = End(Status.DEAD_LETTERED, Code.WAITED_TOO_LONG, "It waited too long.")
+DONE = Outcome(Status.DONE, Code.ACTED, "The process is archived.", '{"deleted_references": [1]}')
+REJECTED = Outcome(Status.REJECTED, Code.HELD, "It is on hold.")
+TOO_LONG = Outcome(Status.DEAD_LETTERED, Code.WAITED_TOO_LONG, "It waited too long.")
 
 
 @pytest.fixture
-def trail(rows: Rows) -> Trail:
-    return Trail(rows)
+def trail(rows: VersionedTable) -> AuditStore:
+    return AuditStore(rows)
 
 
-def records(trail: Trail, hour: str = hour_of(NOW)) -> list[Record]:
+def records(trail: AuditStore, hour: str = hour_of(NOW)) -> list[Record]:
     found = [Record.parse(line) for line in sorted(trail.lines(hour))]
     return [record for record in found if record is not None]
 
@@ -47,8 +47,8 @@ def claimed(ledger: Ledger, doing: Command, redrive: int = 0) -> Claim:
 
 
 def settled(ledger: Ledger, end: Ended) -> None:
-    for debt in end.intent.owed:
-        end = ledger.settle(end, debt)
+    for debt in end.intent.pending:
+        end = ledger.mark_delivered(end, debt)
 
 
 def another(delivery: str, **changes: object) -> Command:
@@ -58,7 +58,7 @@ def another(delivery: str, **changes: object) -> Command:
 # --- ends -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_end_under_a_claim_is_recorded_with_who_what_why_and_how(ledger: Ledger, trail: Trail) -> None:
+def test_an_end_under_a_claim_is_recorded_with_who_what_why_and_how(ledger: Ledger, trail: AuditStore) -> None:
     claim = claimed(ledger, command())
     assert records(trail) == []  # A beginning is none.
     ended = ledger.conclude(claim, DONE).intent
@@ -70,7 +70,7 @@ def test_an_end_under_a_claim_is_recorded_with_who_what_why_and_how(ledger: Ledg
     assert len(record.evidence) == len(record.asked) == 64
 
 
-def test_each_way_to_an_end_is_recorded_once(ledger: Ledger, trail: Trail, clock: Clock) -> None:
+def test_each_way_to_an_end_is_recorded_once(ledger: Ledger, trail: AuditStore, clock: Clock) -> None:
     settled(ledger, ledger.conclude(claimed(ledger, another("undo", action="restore")), DONE))
     assert isinstance(ledger.claim(another("old", issued_at=(NOW - timedelta(seconds=9)).isoformat())), Ended)
     late = another("late", id="6f" * 16, not_after=(NOW - timedelta(seconds=1)).isoformat())
@@ -82,7 +82,7 @@ def test_each_way_to_an_end_is_recorded_once(ledger: Ledger, trail: Trail, clock
     }
 
 
-def test_copies_failures_and_paid_debts_are_no_ends(ledger: Ledger, trail: Trail) -> None:
+def test_copies_failures_and_paid_debts_are_no_ends(ledger: Ledger, trail: AuditStore) -> None:
     ledger.release(claimed(ledger, command()), Code.UNAVAILABLE, "503", counted=True)
     ledger.fail(command(), Code.UNAVAILABLE, "503")
     settled(ledger, ledger.conclude(claimed(ledger, command()), REJECTED))
@@ -91,7 +91,7 @@ def test_copies_failures_and_paid_debts_are_no_ends(ledger: Ledger, trail: Trail
     assert len(records(trail)) == 1
 
 
-def test_what_was_sent_again_ends_again_even_within_the_same_millisecond(ledger: Ledger, trail: Trail) -> None:
+def test_what_was_sent_again_ends_again_even_within_the_same_millisecond(ledger: Ledger, trail: AuditStore) -> None:
     settled(ledger, ledger.conclude(claimed(ledger, command()), REJECTED))
     settled(ledger, ledger.conclude(claimed(ledger, command(), redrive=1), REJECTED))
     assert ledger.give_up(command(), TOO_LONG, redrive=2) is not None
@@ -102,7 +102,7 @@ def test_what_was_sent_again_ends_again_even_within_the_same_millisecond(ledger:
     ]
 
 
-def test_who_lost_the_lease_records_nothing(ledger: Ledger, trail: Trail, clock: Clock) -> None:
+def test_who_lost_the_lease_records_nothing(ledger: Ledger, trail: AuditStore, clock: Clock) -> None:
     first = claimed(ledger, command())
     clock.advance(timedelta(seconds=90))
     second = claimed(ledger, command())
@@ -113,7 +113,7 @@ def test_who_lost_the_lease_records_nothing(ledger: Ledger, trail: Trail, clock:
     assert [record.status for record in records(trail)] == ["done"]
 
 
-def test_of_many_that_give_up_at_once_one_is_recorded(ledger: Ledger, trail: Trail) -> None:
+def test_of_many_that_give_up_at_once_one_is_recorded(ledger: Ledger, trail: AuditStore) -> None:
     start = threading.Barrier(8)
 
     def give_up() -> None:
@@ -132,17 +132,17 @@ def test_of_many_that_give_up_at_once_one_is_recorded(ledger: Ledger, trail: Tra
 class Heard:
     """Rows that remember what was written together."""
 
-    rows: Rows
+    rows: VersionedTable
     writes: list[list[str]] = field(default_factory=list)
 
     def read(self, *keys: Key) -> list[Row | None]:
         return self.rows.read(*keys)
 
-    def write(self, *changes: Change) -> None:
+    def write(self, *changes: Put) -> None:
         self.rows.write(*changes)
         self.writes.append([change.key.pk.split("#")[0] for change in changes])
 
-    def insert(self, change: Change) -> Row | None:
+    def insert(self, change: Put) -> Row | None:
         self.writes.append([change.key.pk.split("#")[0]])
         return self.rows.insert(change)
 
@@ -155,7 +155,7 @@ def units(writes: list[list[str]]) -> int:
     return sum(len(rows) * (1 if len(rows) == 1 else 2) for rows in writes)
 
 
-def test_a_command_costs_ten_write_units_and_a_restore_one_more(rows: Rows, clock: Clock) -> None:
+def test_a_command_costs_ten_write_units_and_a_restore_one_more(rows: VersionedTable, clock: Clock) -> None:
     heard = Heard(rows)
     ledger = Ledger(heard, TERMS, clock)
     ledger.accept(command())
@@ -176,24 +176,24 @@ def test_a_command_costs_ten_write_units_and_a_restore_one_more(rows: Rows, cloc
 class Refusing:
     """Rows that take no record."""
 
-    rows: Rows
+    rows: VersionedTable
 
     def read(self, *keys: Key) -> list[Row | None]:
         return self.rows.read(*keys)
 
-    def write(self, *changes: Change) -> None:
+    def write(self, *changes: Put) -> None:
         if any(change.key.pk.startswith("audit#") for change in changes):
             raise Contention
         self.rows.write(*changes)
 
-    def insert(self, change: Change) -> Row | None:
+    def insert(self, change: Put) -> Row | None:
         return self.rows.insert(change)
 
     def partition(self, pk: str) -> dict[str, Row]:
         return self.rows.partition(pk)
 
 
-def test_nothing_ends_without_its_record(rows: Rows, clock: Clock) -> None:
+def test_nothing_ends_without_its_record(rows: VersionedTable, clock: Clock) -> None:
     ledger = Ledger(Refusing(rows), TERMS, clock)
     with pytest.raises(LeaseLost):
         ledger.conclude(ledger.mark(claimed(ledger, command())), DONE)
@@ -213,7 +213,7 @@ def test_nothing_ends_without_its_record(rows: Rows, clock: Clock) -> None:
 # --- holds and pauses -----------------------------------------------------------------------------------------------
 
 
-def test_a_hold_is_recorded_when_it_is_set_renewed_and_lifted(ledger: Ledger, trail: Trail, clock: Clock) -> None:
+def test_a_hold_is_recorded_when_it_is_set_renewed_and_lifted(ledger: Ledger, trail: AuditStore, clock: Clock) -> None:
     ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     clock.advance(timedelta(seconds=1))
     ledger.hold(ORG, "owner", "4711", reason="a lawsuit", by="Grace")
@@ -228,7 +228,7 @@ def test_a_hold_is_recorded_when_it_is_set_renewed_and_lifted(ledger: Ledger, tr
     assert {record.org_id for record in records(trail)} == {ORG}
 
 
-def test_holds_set_and_lifted_within_one_millisecond_are_all_recorded(ledger: Ledger, trail: Trail) -> None:
+def test_holds_set_and_lifted_within_one_millisecond_are_all_recorded(ledger: Ledger, trail: AuditStore) -> None:
     for _ in range(12):
         ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
         ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
@@ -238,7 +238,7 @@ def test_holds_set_and_lifted_within_one_millisecond_are_all_recorded(ledger: Le
 
 
 def test_a_pause_and_its_end_are_recorded_and_what_changes_nothing_is_not(
-    rows: Rows, trail: Trail, clock: Clock
+    rows: VersionedTable, trail: AuditStore, clock: Clock
 ) -> None:
     pacing = Pacing(rows, Rate(60, 1), clock)
     pacing.resume(ORG, caller="arn:ada")
@@ -254,7 +254,7 @@ def test_a_pause_and_its_end_are_recorded_and_what_changes_nothing_is_not(
     ]
 
 
-def test_pauses_within_one_millisecond_are_all_recorded(rows: Rows, trail: Trail, clock: Clock) -> None:
+def test_pauses_within_one_millisecond_are_all_recorded(rows: VersionedTable, trail: AuditStore, clock: Clock) -> None:
     pacing = Pacing(rows, Rate(60, 1), clock)
     for _ in range(20):
         pacing.pause(ORG, "Ada")
@@ -269,19 +269,19 @@ def made(at: int = millis(NOW), **changes: object) -> Record:
     return Record.model_validate({"at": at, "what": What.PLAN_MADE, "org_id": ORG, "by": "Ada", **changes})
 
 
-def test_a_record_by_itself_is_written_once_however_often_it_is_tried(trail: Trail) -> None:
+def test_a_record_by_itself_is_written_once_however_often_it_is_tried(trail: AuditStore) -> None:
     for _ in range(3):
         trail.record(made())
     trail.record(made(plan="a" * 64))
     assert sorted(record.plan for record in records(trail)) == ["", "a" * 64]
 
 
-def test_a_record_that_cannot_be_written_now_is_told(rows: Rows) -> None:
+def test_a_record_that_cannot_be_written_now_is_told(rows: VersionedTable) -> None:
     with pytest.raises(Throttled):
-        Trail(Refusing(rows)).record(made())
+        AuditStore(Refusing(rows)).record(made())
 
 
-def test_a_record_stands_in_the_partition_of_its_hour(trail: Trail) -> None:
+def test_a_record_stands_in_the_partition_of_its_hour(trail: AuditStore) -> None:
     last, first = millis(NOW) - 1, millis(NOW)
     trail.record(made(last))
     trail.record(made(first))
@@ -290,20 +290,20 @@ def test_a_record_stands_in_the_partition_of_its_hour(trail: Trail) -> None:
 
 
 def test_rows_leave_thirty_days_after(clock: Clock) -> None:
-    change = entry(made())
+    change = audit_row(made())
     assert change.expires_at == int((NOW + KEEP).timestamp())
     assert change.key.sk.startswith(f"{millis(NOW)}#")
     assert change.key.sk.endswith("#plan.made")
     assert change.key.pk == f"audit#{hour_of(NOW)}"
 
 
-def test_a_key_is_never_too_long_for_dynamodb(trail: Trail) -> None:
+def test_a_key_is_never_too_long_for_dynamodb(trail: AuditStore) -> None:
     names = [name for name in Record.model_fields if name not in {"at", "redrive"}]
     trail.record(Record.model_validate({"at": millis(NOW), **dict.fromkeys(names, "é" * 1000)}))
     assert len(records(trail)) == 1
 
 
-def test_the_head_moves_for_whoever_saw_it(trail: Trail) -> None:
+def test_the_head_moves_for_whoever_saw_it(trail: AuditStore) -> None:
     assert trail.head() == (None, 0)
     first = Head(segment=1, sha256="a" * 64, hour="2026-06-01T10", through="2026-06-01T11", lease_until=5)
     assert trail.move(first, 0) == 1
@@ -314,15 +314,17 @@ def test_the_head_moves_for_whoever_saw_it(trail: Trail) -> None:
     assert trail.head() == (replace(first, segment=2), 2)
 
 
-def test_a_head_of_a_later_release_is_read(trail: Trail, rows: Rows) -> None:
+def test_a_head_of_a_later_release_is_read(trail: AuditStore, rows: VersionedTable) -> None:
     trail.move(Head(segment=1), 0)
     [row] = rows.read(Key("audit#head", "head"))
     assert row is not None
-    rows.write(Change(Key("audit#head", "head"), {**row.values, "colour": "red"}, 1))
+    rows.write(Put(Key("audit#head", "head"), {**row.values, "colour": "red"}, 1))
     assert trail.head() == (Head(segment=1), 2)
 
 
-def test_what_was_done_in_an_hour_is_sealed_whole(ledger: Ledger, rows: Rows, trail: Trail, clock: Clock) -> None:
+def test_what_was_done_in_an_hour_is_sealed_whole(
+    ledger: Ledger, rows: VersionedTable, trail: AuditStore, clock: Clock
+) -> None:
     trail.move(Head(through=hour_of(NOW - timedelta(hours=2))), 0)
     for number in range(30):
         settled(ledger, ledger.conclude(claimed(ledger, another(f"d{number}", id=f"{number:032x}")), DONE))
@@ -330,7 +332,7 @@ def test_what_was_done_in_an_hour_is_sealed_whole(ledger: Ledger, rows: Rows, tr
     ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     clock.advance(timedelta(hours=2))
     objects = MemoryObjects()
-    sealer = Sealer(trail=trail, objects=objects, signals=MemorySignals(), clock=clock, time_left=lambda: 900.0)
+    sealer = Sealer(trail=trail, objects=objects, metrics=MemoryMetrics(), clock=clock, time_left=lambda: 900.0)
     assert sealer.seal()
     bodies = [objects.bodies[key] for key in objects.keys("audit/")]
     head, _ = trail.head()
@@ -340,8 +342,8 @@ def test_what_was_done_in_an_hour_is_sealed_whole(ledger: Ledger, rows: Rows, tr
     assert sum(body.count(b"\n") - 1 for body in bodies) == 31
 
 
-def test_more_records_than_dynamodb_answers_at_once_are_all_read(rows: Rows, trail: Trail) -> None:
+def test_more_records_than_dynamodb_answers_at_once_are_all_read(rows: VersionedTable, trail: AuditStore) -> None:
     many = [made(millis(NOW) + number, reason="é" * 500, why="é" * 500) for number in range(250)]
     for some in batched(many, 50, strict=True):
-        rows.write(*(entry(record) for record in some))
+        rows.write(*(audit_row(record) for record in some))
     assert records(trail) == many

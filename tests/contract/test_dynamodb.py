@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from lifecycle.aws.dynamodb import Change, Contention, DynamoRows, Key, Row, Rows, Value
+from lifecycle.aws.dynamodb import Contention, DynamoTable, Key, Put, Row, Value, VersionedTable
 from lifecycle.domain.errors import Code, Retryable
 from tests.contract.conftest import TABLE
 
@@ -14,105 +14,105 @@ ONE = Key("intent#1", "intent")
 TWO = Key("resource#1", "resource")
 
 
-def test_what_was_never_written_is_not_there(rows: Rows) -> None:
+def test_what_was_never_written_is_not_there(rows: VersionedTable) -> None:
     assert rows.read(ONE) == [None]
     assert rows.read(ONE, TWO) == [None, None]
 
 
-def test_what_is_written_is_read_at_once_with_its_version_in_the_order_asked(rows: Rows) -> None:
+def test_what_is_written_is_read_at_once_with_its_version_in_the_order_asked(rows: VersionedTable) -> None:
     values: dict[str, Value] = {"text": "ü", "number": 12, "yes": True, "no": False, "list": ["a", "b"], "none": []}
-    rows.write(Change(ONE, values, 0, expires_at=2_000_000_000), Change(TWO, {"empty": ""}, 0))
+    rows.write(Put(ONE, values, 0, expires_at=2_000_000_000), Put(TWO, {"empty": ""}, 0))
     assert rows.read(ONE) == [Row(values, 1)]
     assert rows.read(TWO, ONE) == [Row({"empty": ""}, 1), Row(values, 1)]
 
 
-def test_times_in_microseconds_are_kept_exactly(rows: Rows) -> None:
-    rows.write(Change(ONE, {"full_at": 1_795_000_000_123_456}, 0))
+def test_times_in_microseconds_are_kept_exactly(rows: VersionedTable) -> None:
+    rows.write(Put(ONE, {"full_at": 1_795_000_000_123_456}, 0))
     [row] = rows.read(ONE)
     assert row is not None
     assert row.values == {"full_at": 1_795_000_000_123_456}
     assert type(row.values["full_at"]) is int
 
 
-def test_a_write_replaces_the_whole_row_and_raises_its_version(rows: Rows) -> None:
-    rows.write(Change(ONE, {"old": "x", "kept": 1}, 0))
-    rows.write(Change(ONE, {"kept": 2}, 1))
+def test_a_write_replaces_the_whole_row_and_raises_its_version(rows: VersionedTable) -> None:
+    rows.write(Put(ONE, {"old": "x", "kept": 1}, 0))
+    rows.write(Put(ONE, {"kept": 2}, 1))
     assert rows.read(ONE) == [Row({"kept": 2}, 2)]
 
 
 @pytest.mark.parametrize("seen", [0, 1, 3], ids=["none", "an older one", "one not there yet"])
-def test_a_write_that_has_not_seen_the_present_version_changes_nothing(rows: Rows, seen: int) -> None:
-    rows.write(Change(ONE, {"n": 1}, 0))
-    rows.write(Change(ONE, {"n": 2}, 1))
+def test_a_write_that_has_not_seen_the_present_version_changes_nothing(rows: VersionedTable, seen: int) -> None:
+    rows.write(Put(ONE, {"n": 1}, 0))
+    rows.write(Put(ONE, {"n": 2}, 1))
     with pytest.raises(Contention):
-        rows.write(Change(ONE, {"n": 9}, seen))
+        rows.write(Put(ONE, {"n": 9}, seen))
     assert rows.read(ONE) == [Row({"n": 2}, 2)]
 
 
-def test_a_row_that_is_not_there_cannot_be_replaced(rows: Rows) -> None:
+def test_a_row_that_is_not_there_cannot_be_replaced(rows: VersionedTable) -> None:
     with pytest.raises(Contention):
-        rows.write(Change(ONE, {"n": 1}, 1))
+        rows.write(Put(ONE, {"n": 1}, 1))
     assert rows.read(ONE) == [None]
 
 
 @pytest.mark.parametrize("stale_first", [True, False])
-def test_one_stale_row_of_two_leaves_both_as_they_were(rows: Rows, *, stale_first: bool) -> None:
-    rows.write(Change(ONE, {"n": 1}, 0))
-    stale, fresh = Change(ONE, {"n": 2}, 0), Change(TWO, {"n": 2}, 0)
+def test_one_stale_row_of_two_leaves_both_as_they_were(rows: VersionedTable, *, stale_first: bool) -> None:
+    rows.write(Put(ONE, {"n": 1}, 0))
+    stale, fresh = Put(ONE, {"n": 2}, 0), Put(TWO, {"n": 2}, 0)
     with pytest.raises(Contention):
         rows.write(*((stale, fresh) if stale_first else (fresh, stale)))
     assert rows.read(ONE, TWO) == [Row({"n": 1}, 1), None]
 
 
-def test_a_removal_takes_away_the_row_that_was_seen_and_no_other(rows: Rows) -> None:
-    rows.write(Change(ONE, {"n": 1}, 0), Change(TWO, {"n": 1}, 0))
-    rows.write(Change(ONE, None, 1))
+def test_a_removal_takes_away_the_row_that_was_seen_and_no_other(rows: VersionedTable) -> None:
+    rows.write(Put(ONE, {"n": 1}, 0), Put(TWO, {"n": 1}, 0))
+    rows.write(Put(ONE, None, 1))
     assert rows.read(ONE, TWO) == [None, Row({"n": 1}, 1)]
     assert rows.partition(ONE.pk) == {}
 
 
 @pytest.mark.parametrize("seen", [0, 1, 3], ids=["none", "an older one", "one not there yet"])
-def test_a_removal_that_has_not_seen_the_present_version_changes_nothing(rows: Rows, seen: int) -> None:
-    rows.write(Change(ONE, {"n": 1}, 0))
-    rows.write(Change(ONE, {"n": 2}, 1))
+def test_a_removal_that_has_not_seen_the_present_version_changes_nothing(rows: VersionedTable, seen: int) -> None:
+    rows.write(Put(ONE, {"n": 1}, 0))
+    rows.write(Put(ONE, {"n": 2}, 1))
     with pytest.raises(Contention):
-        rows.write(Change(ONE, None, seen))
+        rows.write(Put(ONE, None, seen))
     assert rows.read(ONE) == [Row({"n": 2}, 2)]
 
 
-def test_a_row_that_is_not_there_cannot_be_removed_but_may_stay_away(rows: Rows) -> None:
+def test_a_row_that_is_not_there_cannot_be_removed_but_may_stay_away(rows: VersionedTable) -> None:
     with pytest.raises(Contention):
-        rows.write(Change(ONE, None, 1))
-    rows.write(Change(ONE, None, 0))
+        rows.write(Put(ONE, None, 1))
+    rows.write(Put(ONE, None, 0))
     assert rows.read(ONE) == [None]
 
 
-def test_what_was_removed_can_be_made_anew(rows: Rows) -> None:
-    rows.write(Change(ONE, {"n": 1}, 0))
-    rows.write(Change(ONE, None, 1))
-    rows.write(Change(ONE, {"n": 2}, 0))
+def test_what_was_removed_can_be_made_anew(rows: VersionedTable) -> None:
+    rows.write(Put(ONE, {"n": 1}, 0))
+    rows.write(Put(ONE, None, 1))
+    rows.write(Put(ONE, {"n": 2}, 0))
     assert rows.read(ONE) == [Row({"n": 2}, 1)]
 
 
-def test_a_removal_goes_together_with_other_changes(rows: Rows) -> None:
-    rows.write(Change(ONE, {"n": 1}, 0))
-    rows.write(Change(ONE, None, 1), Change(TWO, {"n": 2}, 0))
+def test_a_removal_goes_together_with_other_changes(rows: VersionedTable) -> None:
+    rows.write(Put(ONE, {"n": 1}, 0))
+    rows.write(Put(ONE, None, 1), Put(TWO, {"n": 2}, 0))
     assert rows.read(ONE, TWO) == [None, Row({"n": 2}, 1)]
 
 
 @pytest.mark.parametrize("stale", ["the removal", "the change"])
-def test_one_stale_change_keeps_what_would_be_removed(rows: Rows, stale: str) -> None:
-    rows.write(Change(ONE, {"n": 1}, 0), Change(TWO, {"n": 1}, 0))
+def test_one_stale_change_keeps_what_would_be_removed(rows: VersionedTable, stale: str) -> None:
+    rows.write(Put(ONE, {"n": 1}, 0), Put(TWO, {"n": 1}, 0))
     removal, change = (2, 1) if stale == "the removal" else (1, 2)
     with pytest.raises(Contention):
-        rows.write(Change(ONE, None, removal), Change(TWO, {"n": 2}, change))
+        rows.write(Put(ONE, None, removal), Put(TWO, {"n": 2}, change))
     assert rows.read(ONE, TWO) == [Row({"n": 1}, 1)] * 2
 
 
-def test_more_rows_than_dynamodb_reads_at_once_are_read_in_the_order_asked(rows: Rows) -> None:
+def test_more_rows_than_dynamodb_reads_at_once_are_read_in_the_order_asked(rows: VersionedTable) -> None:
     there = [Key("holds#a", f"owner#{number}") for number in range(0, 250, 2)]
     for key in there:
-        rows.write(Change(key, {"reason": key.sk}, 0))
+        rows.write(Put(key, {"reason": key.sk}, 0))
     asked = [Key("holds#a", f"owner#{number}") for number in range(249, -1, -1)]
     found = rows.read(*asked, asked[-1])
     assert found[-1] == found[-2] == Row({"reason": "owner#0"}, 1)
@@ -121,14 +121,14 @@ def test_more_rows_than_dynamodb_reads_at_once_are_read_in_the_order_asked(rows:
     ]
 
 
-def test_of_many_who_saw_the_same_version_one_writes(rows: Rows) -> None:
+def test_of_many_who_saw_the_same_version_one_writes(rows: VersionedTable) -> None:
     won: list[int] = []
     start = threading.Barrier(8)
 
     def write(number: int) -> None:
         start.wait()
         try:
-            rows.write(Change(ONE, {"n": number}, 0), Change(TWO, {"n": number}, 0))
+            rows.write(Put(ONE, {"n": number}, 0), Put(TWO, {"n": number}, 0))
         except Contention:
             return
         won.append(number)
@@ -142,7 +142,7 @@ def test_of_many_who_saw_the_same_version_one_writes(rows: Rows) -> None:
     assert rows.read(ONE, TWO) == [Row({"n": won[0]}, 1)] * 2
 
 
-def test_every_read_of_the_table_is_strongly_consistent(table: DynamoRows) -> None:
+def test_every_read_of_the_table_is_strongly_consistent(table: DynamoTable) -> None:
     asked: list[object] = []
     table._client.meta.events.register(
         "provide-client-params.dynamodb.*", lambda params, **_: asked.append(params.copy())
@@ -156,8 +156,8 @@ def test_every_read_of_the_table_is_strongly_consistent(table: DynamoRows) -> No
     assert several["RequestItems"][TABLE]["ConsistentRead"] is True
 
 
-def test_the_table_keeps_the_time_to_live_apart_from_the_values(aws: boto3.Session, table: DynamoRows) -> None:
-    table.write(Change(ONE, {"n": 1}, 0, expires_at=1_900_000_000))
+def test_the_table_keeps_the_time_to_live_apart_from_the_values(aws: boto3.Session, table: DynamoTable) -> None:
+    table.write(Put(ONE, {"n": 1}, 0, expires_at=1_900_000_000))
     item = aws.client("dynamodb").get_item(TableName=TABLE, Key={"pk": {"S": ONE.pk}, "sk": {"S": ONE.sk}})["Item"]
     assert item == {
         "pk": {"S": ONE.pk},
@@ -168,16 +168,16 @@ def test_the_table_keeps_the_time_to_live_apart_from_the_values(aws: boto3.Sessi
     }
 
 
-def test_a_row_made_by_hand_is_seen_replaced_and_removed(aws: boto3.Session, table: DynamoRows) -> None:
+def test_a_row_made_by_hand_is_seen_replaced_and_removed(aws: boto3.Session, table: DynamoTable) -> None:
     client = aws.client("dynamodb")
     by_hand = {"pk": {"S": ONE.pk}, "sk": {"S": ONE.sk}}
     client.put_item(TableName=TABLE, Item={**by_hand, "reason": {"M": {"a": {"S": "b"}}}, "void": {"NULL": True}})
     assert table.partition(ONE.pk) == {ONE.sk: Row({"reason": "{'a': 'b'}", "void": "None"}, 0)}
     assert table.read(ONE) == [Row({"reason": "{'a': 'b'}", "void": "None"}, 0)]
-    table.write(Change(ONE, {"reason": "ours"}, 0))
+    table.write(Put(ONE, {"reason": "ours"}, 0))
     assert table.read(ONE) == [Row({"reason": "ours"}, 1)]
     client.put_item(TableName=TABLE, Item=by_hand)
-    table.write(Change(ONE, None, 0))
+    table.write(Put(ONE, None, 0))
     assert table.read(ONE) == [None]
 
 
@@ -197,12 +197,12 @@ def test_a_row_made_by_hand_is_seen_replaced_and_removed(aws: boto3.Session, tab
     ],
 )
 def test_dynamodbs_errors_are_told_apart(
-    table: DynamoRows, operation: str, code: str, reasons: tuple[str, ...], raised: type[Exception]
+    table: DynamoTable, operation: str, code: str, reasons: tuple[str, ...], raised: type[Exception]
 ) -> None:
     changes = {
-        "put_item": [Change(ONE, {"n": 1}, 0)],
-        "delete_item": [Change(ONE, None, 1)],
-        "transact_write_items": [Change(ONE, {"n": 1}, 0), Change(TWO, None, 1)],
+        "put_item": [Put(ONE, {"n": 1}, 0)],
+        "delete_item": [Put(ONE, None, 1)],
+        "transact_write_items": [Put(ONE, {"n": 1}, 0), Put(TWO, None, 1)],
     }[operation]
     with Stubber(table._client) as stubber:
         found = {"CancellationReasons": [{"Code": reason} for reason in reasons]} if reasons else {}
@@ -211,7 +211,7 @@ def test_dynamodbs_errors_are_told_apart(
             table.write(*changes)
 
 
-def test_a_read_that_answers_only_some_rows_is_tried_again_later(table: DynamoRows) -> None:
+def test_a_read_that_answers_only_some_rows_is_tried_again_later(table: DynamoTable) -> None:
     with Stubber(table._client) as stubber:
         key = {"pk": {"S": ONE.pk}, "sk": {"S": ONE.sk}}
         stubber.add_response("batch_get_item", {"Responses": {TABLE: []}, "UnprocessedKeys": {TABLE: {"Keys": [key]}}})
@@ -220,29 +220,29 @@ def test_a_read_that_answers_only_some_rows_is_tried_again_later(table: DynamoRo
     assert trouble.value.code is Code.UNAVAILABLE
 
 
-def test_a_partition_is_read_whole_and_alone(rows: Rows) -> None:
+def test_a_partition_is_read_whole_and_alone(rows: VersionedTable) -> None:
     long = "x" * 20_000
     for number in range(120):  # more than DynamoDB gives at once
-        rows.write(Change(Key("holds#a", f"run#{number:03d}"), {"reason": long}, 0))
-    rows.write(Change(Key("holds#ab", "run#1"), {"reason": "another"}, 0))
+        rows.write(Put(Key("holds#a", f"run#{number:03d}"), {"reason": long}, 0))
+    rows.write(Put(Key("holds#ab", "run#1"), {"reason": "another"}, 0))
     found = rows.partition("holds#a")
     assert sorted(found) == [f"run#{number:03d}" for number in range(120)]
     assert {(row.values["reason"], row.version) for row in found.values()} == {(long, 1)}
     assert rows.partition("holds#none") == {}
 
 
-def test_a_row_is_inserted_once_and_whoever_comes_second_gets_what_stands(rows: Rows) -> None:
-    assert rows.insert(Change(ONE, {"n": 1}, 0, expires_at=2_000_000_000)) is None
-    assert rows.insert(Change(ONE, {"n": 2}, 0)) == Row({"n": 1}, 1)
+def test_a_row_is_inserted_once_and_whoever_comes_second_gets_what_stands(rows: VersionedTable) -> None:
+    assert rows.insert(Put(ONE, {"n": 1}, 0, expires_at=2_000_000_000)) is None
+    assert rows.insert(Put(ONE, {"n": 2}, 0)) == Row({"n": 1}, 1)
     assert rows.read(ONE) == [Row({"n": 1}, 1)]
 
 
-def test_of_many_that_insert_at_once_exactly_one_does(rows: Rows) -> None:
+def test_of_many_that_insert_at_once_exactly_one_does(rows: VersionedTable) -> None:
     start, found = threading.Barrier(8), []
 
     def insert(number: int) -> None:
         start.wait()
-        found.append(rows.insert(Change(ONE, {"n": number}, 0)))
+        found.append(rows.insert(Put(ONE, {"n": number}, 0)))
 
     threads = [threading.Thread(target=insert, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -253,14 +253,14 @@ def test_of_many_that_insert_at_once_exactly_one_does(rows: Rows) -> None:
     assert all(one is None or [one] == rows.read(ONE) for one in found)
 
 
-def test_where_the_answer_does_not_bring_the_row_it_is_read(table: DynamoRows) -> None:
+def test_where_the_answer_does_not_bring_the_row_it_is_read(table: DynamoTable) -> None:
     """A transaction at work on the row refuses the write as well, and its answer has no item."""
-    table.insert(Change(ONE, {"n": 1}, 0))
+    table.insert(Put(ONE, {"n": 1}, 0))
     with Stubber(table._client) as stub:
         stub.add_client_error("put_item", "TransactionConflictException")
-        stub.add_response("get_item", {"Item": table._item(Change(ONE, {}, 0), {"n": 1})})
-        assert table.insert(Change(ONE, {"n": 2}, 0)) == Row({"n": 1}, 1)
+        stub.add_response("get_item", {"Item": table._item(Put(ONE, {}, 0), {"n": 1})})
+        assert table.insert(Put(ONE, {"n": 2}, 0)) == Row({"n": 1}, 1)
         stub.add_client_error("put_item", "TransactionConflictException")
         stub.add_response("get_item", {})
         with pytest.raises(Contention):
-            table.insert(Change(ONE, {"n": 2}, 0))
+            table.insert(Put(ONE, {"n": 2}, 0))

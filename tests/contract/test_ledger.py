@@ -9,22 +9,22 @@ from functools import partial
 
 import pytest
 
-from lifecycle.aws.dynamodb import Change, DynamoRows, Key, Row, Rows, Value
+from lifecycle.aws.dynamodb import DynamoTable, Key, Put, Row, Value, VersionedTable
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, Rejected, Retryable, Throttled
-from lifecycle.domain.intent import Debt, End, IntentRow, Status
+from lifecycle.domain.intent import IntentRow, OutboxEntry, Outcome, Status
 from lifecycle.domain.intent_ids import intent_id
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution.ledger import Claim, Ended, Hold, HoldKind, LeaseLost, Ledger
 from lifecycle.execution.state_machine import Busy, Conflict, as_old_as
 from tests.contract.conftest import TABLE, TERMS
 from tests.harness.builders import ID_KEY, NOW, ORG, THING, Clock, command
 
-DONE = End(Status.DONE, Code.ACTED, "The process is archived.")
-TOO_LONG = End(Status.DEAD_LETTERED, Code.WAITED_TOO_LONG, "It waited too long.")
-REJECTED = End(Status.REJECTED, Code.HELD, "It is on hold.")
+DONE = Outcome(Status.DONE, Code.ACTED, "The process is archived.")
+TOO_LONG = Outcome(Status.DEAD_LETTERED, Code.WAITED_TOO_LONG, "It waited too long.")
+REJECTED = Outcome(Status.REJECTED, Code.HELD, "It is on hold.")
 LEASE = timedelta(seconds=90)
 
 
@@ -46,12 +46,12 @@ def ended(found: Claim | Ended | Busy | Conflict | None) -> Ended:
 
 def settled(ledger: Ledger, end: Ended) -> Ended:
     """The same with all debts paid."""
-    for debt in end.intent.owed:
-        end = ledger.settle(end, debt)
+    for debt in end.intent.pending:
+        end = ledger.mark_delivered(end, debt)
     return end
 
 
-def finished(ledger: Ledger, doing: Command, end: End = DONE) -> Ended:
+def finished(ledger: Ledger, doing: Command, end: Outcome = DONE) -> Ended:
     return settled(ledger, ledger.conclude(won(ledger.claim(doing)), end))
 
 
@@ -148,24 +148,24 @@ def test_what_ended_is_told_to_every_later_copy(ledger: Ledger, clock: Clock) ->
     finished(ledger, command())
     clock.advance(timedelta(days=300))
     again = ended(ledger.claim(command(), redrive=5))
-    assert (again.intent.status, again.intent.reason, again.intent.owed) == (Status.DONE, DONE.reason, ())
+    assert (again.intent.status, again.intent.reason, again.intent.pending) == (Status.DONE, DONE.reason, ())
 
 
 def test_an_end_owes_an_announcement_and_a_death_a_letter_too(ledger: Ledger) -> None:
-    assert ledger.conclude(won(ledger.claim(issued(0, "one"))), DONE).intent.owed == (Debt.ANNOUNCEMENT,)
+    assert ledger.conclude(won(ledger.claim(issued(0, "one"))), DONE).intent.pending == (OutboxEntry.ANNOUNCEMENT,)
     dead = ledger.conclude(won(ledger.claim(issued(1, "two"))), REJECTED)
-    assert dead.intent.owed == (Debt.DEAD_LETTER, Debt.ANNOUNCEMENT)
+    assert dead.intent.pending == (OutboxEntry.DEAD_LETTER, OutboxEntry.ANNOUNCEMENT)
 
 
 def test_debts_are_paid_one_by_one_and_the_rest_is_left_to_a_later_copy(ledger: Ledger, clock: Clock) -> None:
     dead = ledger.conclude(won(ledger.claim(command())), REJECTED)
-    ledger.settle(dead, Debt.DEAD_LETTER)
+    ledger.mark_delivered(dead, OutboxEntry.DEAD_LETTER)
     assert isinstance(ledger.claim(command()), Busy)  # whoever ended it is paying
     clock.advance(LEASE)
     again = ended(ledger.claim(command()))
-    assert again.intent.owed == (Debt.ANNOUNCEMENT,)
-    assert settled(ledger, again).intent.owed == ()
-    assert ended(ledger.claim(command())).intent.owed == ()
+    assert again.intent.pending == (OutboxEntry.ANNOUNCEMENT,)
+    assert settled(ledger, again).intent.pending == ()
+    assert ended(ledger.claim(command())).intent.pending == ()
 
 
 def test_a_debt_that_somebody_else_paid_meanwhile_is_no_trouble(ledger: Ledger, clock: Clock) -> None:
@@ -176,11 +176,11 @@ def test_a_debt_that_somebody_else_paid_meanwhile_is_no_trouble(ledger: Ledger, 
     settled(ledger, first)
     row = ledger.find(command().intent_id)
     assert row is not None
-    assert (row.status, row.owed) == (Status.REJECTED, ())
+    assert (row.status, row.pending) == (Status.REJECTED, ())
 
 
 def test_evidence_is_kept(ledger: Ledger) -> None:
-    finished(ledger, command(), End(Status.DONE, Code.ACTED, "so", evidence='{"deleted_references": [1]}'))
+    finished(ledger, command(), Outcome(Status.DONE, Code.ACTED, "so", evidence='{"deleted_references": [1]}'))
     row = ledger.find(command().intent_id)
     assert row is not None
     assert row.evidence == '{"deleted_references": [1]}'
@@ -221,9 +221,9 @@ def test_a_thing_that_was_let_go_is_free_for_others(ledger: Ledger) -> None:
 @pytest.mark.parametrize("status", [Status.DONE, Status.UNCHANGED])
 def test_an_older_command_is_superseded_by_whatever_was_reached(ledger: Ledger, status: Status) -> None:
     undo = issued(5, "undo", Action.RESTORE)
-    finished(ledger, undo, End(status, Code.ACTED, "so"))
+    finished(ledger, undo, Outcome(status, Code.ACTED, "so"))
     old = ended(ledger.claim(issued(0, "old")))
-    assert (old.intent.status, old.intent.owed) == (Status.SUPERSEDED, (Debt.ANNOUNCEMENT,))
+    assert (old.intent.status, old.intent.pending) == (Status.SUPERSEDED, (OutboxEntry.ANNOUNCEMENT,))
     assert undo.intent_id in old.intent.reason
 
 
@@ -303,9 +303,9 @@ NO_TAGS: frozenset[str] = frozenset()
 TEMPLATE = "7e" * 16
 
 
-def seen(resource: Resource = Resource.RUN, **changes: object) -> Thing:
+def seen(resource: Resource = Resource.RUN, **changes: object) -> ResourceSnapshot:
     """A process of which all is known, or another thing."""
-    known = Thing(
+    known = ResourceSnapshot(
         resource=resource,
         id=THING,
         state=State.ACTIVE,
@@ -333,7 +333,7 @@ def test_a_hold_is_found_until_it_is_lifted_and_its_newest_reason_counts(ledger:
     [(Resource.RUN, THING), (Resource.TEMPLATE, TEMPLATE), ("owner", "4711")],
 )
 def test_a_process_is_held_by_id_by_template_and_by_owner(
-    ledger: Ledger, thing: Thing, kind: HoldKind, name: str
+    ledger: Ledger, thing: ResourceSnapshot, kind: HoldKind, name: str
 ) -> None:
     ledger.hold(ORG, kind, "another", reason="not this one", by="Ada")
     ledger.hold(ORG, kind, name, reason="an audit", by="Ada")
@@ -367,9 +367,9 @@ def test_a_task_of_many_people_is_held_by_the_last_of_them(ledger: Ledger) -> No
     [{}, {"reason": ""}, {"reason": "  "}, {"reason": []}, {"reason": False}, {"of_a_newer_release": 1, "by": 5}],
 )
 def test_a_hold_that_does_not_say_why_or_looks_unknown_holds(
-    ledger: Ledger, rows: Rows, values: Mapping[str, Value]
+    ledger: Ledger, rows: VersionedTable, values: Mapping[str, Value]
 ) -> None:
-    rows.write(Change(Key(f"holds#{ORG}", f"run#{THING}"), values, 0))
+    rows.write(Put(Key(f"holds#{ORG}", f"run#{THING}"), values, 0))
     for thing in (seen(), seen(owners=None)):
         assert ledger.hold_on(ORG, thing, tags=NO_TAGS) == "It is on hold: no reason was given"
     assert ledger.holds(ORG) == {f"run#{THING}": "no reason was given"}
@@ -378,8 +378,8 @@ def test_a_hold_that_does_not_say_why_or_looks_unknown_holds(
 
 
 @pytest.mark.parametrize("at", ["yesterday", True, -(10**18), 10**18, []])
-def test_an_unreadable_time_of_a_hold_is_none(ledger: Ledger, rows: Rows, at: Value) -> None:
-    rows.write(Change(Key(f"holds#{ORG}", f"run#{THING}"), {"reason": "x", "at": at}, 0))
+def test_an_unreadable_time_of_a_hold_is_none(ledger: Ledger, rows: VersionedTable, at: Value) -> None:
+    rows.write(Put(Key(f"holds#{ORG}", f"run#{THING}"), {"reason": "x", "at": at}, 0))
     assert [hold.since for hold in ledger.holds_listed(ORG)] == [None]
 
 
@@ -387,15 +387,15 @@ def test_an_unreadable_time_of_a_hold_is_none(ledger: Ledger, rows: Rows, at: Va
 class Failing:
     """Rows that cannot be read just now."""
 
-    rows: Rows
+    rows: VersionedTable
 
     def read(self, *keys: Key) -> list[Row | None]:
         raise Retryable(Code.UNAVAILABLE, f"{len(keys)} rows could not be read (made up).")
 
-    def write(self, *changes: Change) -> None:
+    def write(self, *changes: Put) -> None:
         self.rows.write(*changes)
 
-    def insert(self, change: Change) -> Row | None:
+    def insert(self, change: Put) -> Row | None:
         return self.rows.insert(change)
 
     def partition(self, pk: str) -> dict[str, Row]:
@@ -403,7 +403,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("thing", [seen(), seen(owners=None)], ids=["by its keys", "among all"])
-def test_holds_that_cannot_be_read_are_no_answer(rows: Rows, clock: Clock, thing: Thing) -> None:
+def test_holds_that_cannot_be_read_are_no_answer(rows: VersionedTable, clock: Clock, thing: ResourceSnapshot) -> None:
     blind = Ledger(Failing(rows), TERMS, clock)
     with pytest.raises(Retryable):
         blind.hold_on(ORG, thing, tags=NO_TAGS)
@@ -439,26 +439,26 @@ def test_lifting_says_whether_there_was_a_hold_and_leaves_the_others(ledger: Led
 class Overtaken:
     """Rows into which somebody else writes just before us, once."""
 
-    rows: Rows
+    rows: VersionedTable
     meanwhile: Callable[[], object] | None
 
     def read(self, *keys: Key) -> list[Row | None]:
         return self.rows.read(*keys)
 
-    def write(self, *changes: Change) -> None:
+    def write(self, *changes: Put) -> None:
         if self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
             meanwhile()
         self.rows.write(*changes)
 
-    def insert(self, change: Change) -> Row | None:
+    def insert(self, change: Put) -> Row | None:
         return self.rows.insert(change)
 
     def partition(self, pk: str) -> dict[str, Row]:
         return self.rows.partition(pk)
 
 
-def test_a_hold_that_was_renewed_meanwhile_is_not_lifted(ledger: Ledger, rows: Rows, clock: Clock) -> None:
+def test_a_hold_that_was_renewed_meanwhile_is_not_lifted(ledger: Ledger, rows: VersionedTable, clock: Clock) -> None:
     ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     renew = partial(ledger.hold, ORG, Resource.RUN, THING, reason="a lawsuit", by="Grace")
     with pytest.raises(Throttled):
@@ -466,7 +466,7 @@ def test_a_hold_that_was_renewed_meanwhile_is_not_lifted(ledger: Ledger, rows: R
     assert ledger.holds(ORG) == {f"run#{THING}": "a lawsuit"}
 
 
-def test_a_hold_that_was_lifted_meanwhile_is_lifted(ledger: Ledger, rows: Rows, clock: Clock) -> None:
+def test_a_hold_that_was_lifted_meanwhile_is_lifted(ledger: Ledger, rows: VersionedTable, clock: Clock) -> None:
     ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     lift = partial(ledger.lift, ORG, Resource.RUN, THING)
     assert Ledger(Overtaken(rows, lift), TERMS, clock).lift(ORG, Resource.RUN, THING)
@@ -475,7 +475,7 @@ def test_a_hold_that_was_lifted_meanwhile_is_lifted(ledger: Ledger, rows: Rows, 
 
 @pytest.mark.parametrize("before", [True, False])
 def test_a_hold_is_set_although_somebody_else_is_at_it(
-    ledger: Ledger, rows: Rows, clock: Clock, *, before: bool
+    ledger: Ledger, rows: VersionedTable, clock: Clock, *, before: bool
 ) -> None:
     if before:
         ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
@@ -485,14 +485,14 @@ def test_a_hold_is_set_although_somebody_else_is_at_it(
 
 
 def test_attributes_of_a_newer_release_are_ignored_and_missing_ones_take_their_defaults(
-    ledger: Ledger, rows: Rows
+    ledger: Ledger, rows: VersionedTable
 ) -> None:
     finished(ledger, command())
     key = Key(f"intent#{command().intent_id}", "intent")
     [row] = rows.read(key)
     assert row is not None
     kept = {name: value for name, value in row.values.items() if name != "evidence"}
-    rows.write(Change(key, {**kept, "of_a_newer_release": ["x"]}, row.version))
+    rows.write(Put(key, {**kept, "of_a_newer_release": ["x"]}, row.version))
     found = ledger.find(command().intent_id)
     assert isinstance(found, IntentRow)
     assert {field.name for field in fields(found)} >= set(kept)
@@ -554,7 +554,7 @@ def test_a_story_is_recalled_with_the_version_that_settles_it(ledger: Ledger) ->
 
 def test_a_rejection_without_a_claim_keeps_its_own_code_and_no_thing(ledger: Ledger) -> None:
     searching = command(id=None, find={"tag": "deal-7"})
-    end = End(Status.REJECTED, Code.AMBIGUOUS_MATCH, "0 active processes fit.")
+    end = Outcome(Status.REJECTED, Code.AMBIGUOUS_MATCH, "0 active processes fit.")
     dead = ended(ledger.give_up(searching, end))
     assert (dead.intent.status, dead.intent.code, dead.intent.id) == (Status.REJECTED, Code.AMBIGUOUS_MATCH, "")
     settled(ledger, dead)
@@ -576,14 +576,14 @@ def test_two_finds_of_different_things_for_one_intent_never_act_both(ledger: Led
 # --- how long it is remembered ----------------------------------------------------------------------------------------
 
 
-def _expires_at(table: DynamoRows, pk: str, sk: str) -> datetime | None:
+def _expires_at(table: DynamoTable, pk: str, sk: str) -> datetime | None:
     item = table._client.get_item(TableName=TABLE, Key={"pk": {"S": pk}, "sk": {"S": sk}})["Item"]
     at = item.get("expires_at")
     return datetime.fromtimestamp(int(at["N"]), UTC) if at else None
 
 
 def test_an_intent_outlives_its_own_end_and_its_dead_letter_by_as_long_as_the_ledger_keeps(
-    table: DynamoRows, clock: Clock
+    table: DynamoTable, clock: Clock
 ) -> None:
     """However long it may wait: a schedule of two years, or an approval."""
     ledger = Ledger(table, TERMS, clock)
@@ -594,7 +594,7 @@ def test_an_intent_outlives_its_own_end_and_its_dead_letter_by_as_long_as_the_le
     assert until >= ends + timedelta(days=14) + TERMS.keep
 
 
-def test_what_was_done_to_a_thing_is_remembered_without_end_unless_it_is_gone(table: DynamoRows, clock: Clock) -> None:
+def test_what_was_done_to_a_thing_is_remembered_without_end_unless_it_is_gone(table: DynamoTable, clock: Clock) -> None:
     ledger = Ledger(table, TERMS, clock)
     finished(ledger, command())
     assert _expires_at(table, f"resource#{ORG}#run#{THING}", "resource") is None
@@ -607,7 +607,7 @@ def test_what_was_done_to_a_thing_is_remembered_without_end_unless_it_is_gone(ta
     assert _expires_at(table, f"resource#{ORG}#run#{THING}", "resource") is not None
 
 
-def test_a_lifted_hold_is_remembered_without_end(table: DynamoRows, clock: Clock) -> None:
+def test_a_lifted_hold_is_remembered_without_end(table: DynamoTable, clock: Clock) -> None:
     ledger = Ledger(table, TERMS, clock)
     ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     ledger.lift(ORG, Resource.RUN, THING, by="Ada")

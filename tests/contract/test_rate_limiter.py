@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.aws.dynamodb import Change, Key, Rows
+from lifecycle.aws.dynamodb import Key, Put, VersionedTable
 from lifecycle.domain.errors import Throttled
 from lifecycle.pacing.rate_limiter import Admission, Pacing
 from lifecycle.pacing.token_bucket import Rate
@@ -15,7 +15,7 @@ RATE = Rate(per_minute=60, burst=10)
 
 
 @pytest.fixture
-def workers(rows: Rows, clock: Clock) -> tuple[Pacing, Pacing]:
+def workers(rows: VersionedTable, clock: Clock) -> tuple[Pacing, Pacing]:
     """Two workers with nothing in common but the rows."""
     return Pacing(rows, RATE, clock), Pacing(rows, RATE, clock)
 
@@ -93,8 +93,8 @@ def test_a_pause_names_who_paused_until_it_is_ended(workers: tuple[Pacing, Pacin
     assert one.reserve(ORG, 1).paused_by == ""
 
 
-def test_attributes_of_a_newer_release_are_ignored(workers: tuple[Pacing, Pacing], rows: Rows) -> None:
-    rows.write(Change(Key(f"pace#{ORG}", "pace"), {"full_at": 0, "of_a_newer_release": "x"}, 0))
+def test_attributes_of_a_newer_release_are_ignored(workers: tuple[Pacing, Pacing], rows: VersionedTable) -> None:
+    rows.write(Put(Key(f"pace#{ORG}", "pace"), {"full_at": 0, "of_a_newer_release": "x"}, 0))
     assert workers[0].reserve(ORG, 1).calls == 1
 
 

@@ -12,7 +12,7 @@ import requests
 from standardwebhooks import Webhook
 
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Seed, SimulatorClient, SimulatorServer
-from sandbox.stack import ROOT, LocalStack, Person, StackOptions, person_arn
+from sandbox.stack import ROOT, LocalStack, StackOptions, StackPerson, person_arn
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HMAC_SECRET = "plain-secret"
@@ -36,9 +36,9 @@ OPEN = frozenset({"accepted", "in_progress", "waiting"})
 class Bench:
     stack: LocalStack
     simulator: SimulatorClient
-    _known: dict[str, Person] = field(default_factory=dict)
+    _known: dict[str, StackPerson] = field(default_factory=dict)
 
-    def person(self, name: str) -> Person:
+    def person(self, name: str) -> StackPerson:
         """An IAM user, made when first asked for. `grace` and `linus` are in people.toml; any other is a stranger."""
         if name not in self._known:
             self._known[name] = self.stack.person(name)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lifecycle.audit.chain import Head, Record, What, hour_of, verify
-from lifecycle.audit.store import Trail
-from lifecycle.aws.dynamodb import DynamoRows
+from lifecycle.audit.store import AuditStore
+from lifecycle.aws.dynamodb import DynamoTable
 from lifecycle.aws.s3 import S3Objects
 from lifecycle.domain.clock import millis
 from sandbox.simulator import DefaultIds
@@ -22,7 +22,7 @@ def test_what_was_done_is_recorded_and_an_hour_that_is_over_is_sealed(bench: Ben
     intent_id = bench.ask("archive", "process", DefaultIds.RUN, reason="It is over.")
     assert bench.conclusion(intent_id)["status"] in {"done", "unchanged"}
 
-    trail = Trail(DynamoRows(bench.stack.dynamodb, bench.stack.outputs["LedgerTableName"]))
+    trail = AuditStore(DynamoTable(bench.stack.dynamodb, bench.stack.outputs["LedgerTableName"]))
     lines = [line for hour in {hour_of(began), hour_of(datetime.now(UTC))} for line in trail.lines(hour)]
     records = [record for line in lines if (record := Record.parse(line)) is not None]
     [ended] = [record for record in records if record.intent_id == intent_id]

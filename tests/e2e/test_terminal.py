@@ -8,13 +8,13 @@ import uuid
 import pytest
 
 from sandbox.simulator import Seed, SeedOrganization, SeedRun, make_id
-from sandbox.stack import Person
+from sandbox.stack import StackPerson
 from tests.e2e.bench import ORG, Bench, until
 
 pytestmark = pytest.mark.e2e
 
 
-def type_as(bench: Bench, person: Person, *words: str) -> subprocess.CompletedProcess[str]:
+def type_as(bench: Bench, person: StackPerson, *words: str) -> subprocess.CompletedProcess[str]:
     """Run `lifecycle` with this person's credentials and nothing else of the environment's."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LIFECYCLE_"))}
     stack = ("--stack", bench.stack.options.stack_name)

@@ -16,10 +16,10 @@ from urllib.parse import unquote
 import pytest
 import requests
 
-from lifecycle.aws.dynamodb import DynamoRows
+from lifecycle.aws.dynamodb import DynamoTable
 from lifecycle.aws.eventbridge import SOURCE
 from lifecycle.domain.capabilities import Resource
-from lifecycle.execution.ledger import HoldKind, Ledger, Terms
+from lifecycle.execution.ledger import HoldKind, Ledger, LedgerTerms
 from sandbox.simulator import DefaultIds, Seed, SeedOrganization, SeedRun, SeedTag, make_id
 from tests.e2e.bench import HMAC_SECRET, ORG, Bench, until
 
@@ -193,8 +193,8 @@ def test_a_nightly_sweep_reports_and_once_told_so_archives_what_is_due(bench: Be
 @pytest.mark.parametrize(("kind", "name"), [(Resource.TEMPLATE, DefaultIds.TEMPLATE), ("owner", "1001")])
 def test_a_hold_reaches_the_deployed_worker_and_ends(bench: Bench, kind: HoldKind, name: str) -> None:
     """The worker reads all the rows that could speak of the process, under its own role."""
-    terms = Terms(lease=timedelta(0), keep=timedelta(days=1), most_attempts=0)
-    rows = DynamoRows(bench.stack.dynamodb, bench.stack.outputs["LedgerTableName"])
+    terms = LedgerTerms(lease=timedelta(0), keep=timedelta(days=1), most_attempts=0)
+    rows = DynamoTable(bench.stack.dynamodb, bench.stack.outputs["LedgerTableName"])
     ledger = Ledger(rows, terms, lambda: datetime.now(UTC))
     ledger.hold(ORG, kind, name, reason="An audit", by="Ada")
     try:

@@ -12,18 +12,17 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from lifecycle.approvals.people import People
-from lifecycle.approvals.rules import About, name
-from lifecycle.approvals.rules import Request as Wanted
+from lifecycle.approvals.rules import About, ApprovalRequest, name
 from lifecycle.approvals.service import Approving
 from lifecycle.approvals.store import Approvals
-from lifecycle.aws.api_gateway import Request
-from lifecycle.aws.dynamodb import MemoryRows
+from lifecycle.aws.api_gateway import HttpRequest
+from lifecycle.aws.dynamodb import MemoryTable
 from lifecycle.aws.eventbridge import MemoryBus
-from lifecycle.aws.metrics import MemorySignals
+from lifecycle.aws.metrics import MemoryMetrics
 from lifecycle.aws.scheduler import MemorySchedules
 from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.aws.sqs import MemoryQueue
-from lifecycle.chat.slack.blocks import Message
+from lifecycle.chat.slack.blocks import SlackMessage
 from lifecycle.chat.slack.replies import MemoryReplies
 from lifecycle.chat.slack.service import Chat
 from lifecycle.deletion.safeguards import what_would_go
@@ -31,8 +30,8 @@ from lifecycle.domain.capabilities import TABLE, State
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import Command
 from lifecycle.domain.intent_ids import intent_id
-from lifecycle.domain.resources import Thing
-from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.domain.resources import ResourceSnapshot
+from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.reply_channel import Replies
 from lifecycle.execution.status import Lookup
@@ -148,10 +147,10 @@ def slack_headers(raw: bytes, *, secret: str = SHARED, at: float | None = None) 
     return {"x-slack-request-timestamp": timestamp, "x-slack-signature": f"v0={digest}"}
 
 
-def request(source: str, raw: bytes, headers: Mapping[str, str], *, key: str | None = None) -> Request:
+def request(source: str, raw: bytes, headers: Mapping[str, str], *, key: str | None = None) -> HttpRequest:
     """A webhook request as the handler hands it on; ``key`` is a shared secret in the path."""
     with_key = {} if key is None else {"key": key}
-    return Request(
+    return HttpRequest(
         route="POST /webhooks/{source}" + ("/{key}" if with_key else ""),
         method="POST",
         uri=f"https://{DOMAIN}/webhooks/{source}" + (f"/{key}" if with_key else ""),
@@ -195,14 +194,14 @@ class Entrance:
                 **{f"{PREFIX}/sources/{name}": SHARED for name in ("hubspot", "jira", "github", "tallyfy", "one")},
             }
         )
-        self.rows = MemoryRows()
-        self.ledger = Ledger(self.rows, Terms(timedelta(seconds=90), timedelta(days=400), 6), self.clock)
+        self.rows = MemoryTable()
+        self.ledger = Ledger(self.rows, LedgerTerms(timedelta(seconds=90), timedelta(days=400), 6), self.clock)
         self.ordinary = MemoryQueue(self.clock)
         self.permanent = MemoryQueue(self.clock)
         self.schedules = MemorySchedules()
         self.dead_letters = MemoryQueue(self.clock)
         self.bus = MemoryBus()
-        self.signals = MemorySignals()
+        self.metrics = MemoryMetrics()
 
     @cached_property
     def intake(self) -> Intake:
@@ -220,10 +219,10 @@ class Entrance:
                 ledger=self.ledger,
                 dead_letters=self.dead_letters,
                 bus=self.bus,
-                signals=self.signals,
+                metrics=self.metrics,
                 clock=self.clock,
             ),
-            signals=self.signals,
+            metrics=self.metrics,
             clock=self.clock,
         )
 
@@ -269,13 +268,13 @@ class ChatRoom:
 
     def __post_init__(self) -> None:
         self.secrets = MemorySecrets({f"{PREFIX}/chat/slack": SHARED})
-        self.rows = MemoryRows()
-        self.ledger = Ledger(self.rows, Terms(timedelta(seconds=90), timedelta(days=400), 6), self.clock)
+        self.rows = MemoryTable()
+        self.ledger = Ledger(self.rows, LedgerTerms(timedelta(seconds=90), timedelta(days=400), 6), self.clock)
         self.approvals = Approvals(self.rows, timedelta(days=400), self.clock)
         self.commands, self.purge, self.sweeps = (MemoryQueue(self.clock) for _ in range(3))
         self.heard = MemoryReplies()
         self.replies: Replies = self.heard
-        self.signals = MemorySignals()
+        self.metrics = MemoryMetrics()
 
     @cached_property
     def chat(self) -> Chat:
@@ -293,7 +292,7 @@ class ChatRoom:
                 purge=self.purge,
                 sweeps=self.sweeps,
                 org_ids=self.org_ids,
-                signals=self.signals,
+                metrics=self.metrics,
                 clock=self.clock,
             ),
             undoing=Undoing(
@@ -301,15 +300,15 @@ class ChatRoom:
                 commands=self.commands,
                 org_ids=self.org_ids,
                 id_key=lambda: ID_KEY,
-                signals=self.signals,
+                metrics=self.metrics,
                 clock=self.clock,
             ),
             replies=self.replies,
-            signals=self.signals,
+            metrics=self.metrics,
             clock=self.clock,
         )
 
-    def show(self, text: str, **fields: str) -> Message:
+    def show(self, text: str, **fields: str) -> SlackMessage:
         """What the asker sees for a line typed by Ada, or by whom ``fields`` say."""
         raw = slash(text, **fields)
         return self.chat.answer(chat_request(raw, slack_headers(raw, at=self.clock().timestamp())))
@@ -339,10 +338,10 @@ def slash(text: str, **fields: str) -> bytes:
     return urlencode({**form, **fields}).encode()
 
 
-def wanted(**changes: object) -> Wanted:
+def wanted(**changes: object) -> ApprovalRequest:
     """A request for the approval of a permanent delete that Ada asked for."""
     doing = command(action="delete", requested_by="ada", source="slack")
-    seen = Thing(
+    seen = ResourceSnapshot(
         resource=doing.resource,
         id=THING,
         state=State.ARCHIVED,
@@ -368,7 +367,7 @@ def wanted(**changes: object) -> Wanted:
         "message": doing.to_json(),
         "capabilities": (doing.capability.name,),
     }
-    return Wanted(**{**made, **changes})  # type: ignore[arg-type]
+    return ApprovalRequest(**{**made, **changes})  # type: ignore[arg-type]
 
 
 def pressed(action: str, value: str, **fields: object) -> bytes:
@@ -386,10 +385,10 @@ def pressed(action: str, value: str, **fields: object) -> bytes:
     return urlencode({"payload": json.dumps({**payload, **fields})}).encode()
 
 
-def chat_request(raw: bytes, headers: Mapping[str, str], *, path: str = "/chat/slack") -> Request:
+def chat_request(raw: bytes, headers: Mapping[str, str], *, path: str = "/chat/slack") -> HttpRequest:
     """A request of Slack as the handler hands it on."""
     uri = f"https://{DOMAIN}{path}"
-    return Request(route=f"POST {path}", method="POST", uri=uri, parameters={}, headers=headers, body=raw)
+    return HttpRequest(route=f"POST {path}", method="POST", uri=uri, parameters={}, headers=headers, body=raw)
 
 
 def sample(name: str) -> dict[str, object]:
@@ -415,7 +414,7 @@ def bodies(queue: MemoryQueue) -> list[str]:
     return [entry.message.body for entry in queue.entries.values()]
 
 
-def with_approvals(approvals: Approvals, request: Wanted, by: tuple[str, ...]) -> Wanted:
+def with_approvals(approvals: Approvals, request: ApprovalRequest, by: tuple[str, ...]) -> ApprovalRequest:
     """A request that was made, and that these people have approved since."""
     approvals.ask(request)
     after = approvals.change(request.org_id, request.hash, lambda known: replace(known, approved_by=by))

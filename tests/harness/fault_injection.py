@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, override
 import requests
 from requests.adapters import BaseAdapter
 
-from lifecycle.aws.dynamodb import Change, Key, Row, Rows
+from lifecycle.aws.dynamodb import Key, Put, Row, VersionedTable
 from lifecycle.aws.eventbridge import Bus, Detail
 from lifecycle.aws.s3 import Objects
 from lifecycle.aws.scheduler import Schedules
@@ -30,7 +30,20 @@ type Harm = Literal["crash", "outage"]
 URL = "https://tallyfy.test/api"
 
 
-POINTS = ("pace", "claim", "look", "mark", "act", "release", "conclude", "end", "bury", "settle", "announce", "hide")
+POINTS = (
+    "pace",
+    "claim",
+    "look",
+    "mark",
+    "act",
+    "release",
+    "conclude",
+    "end",
+    "dead_letter",
+    "mark_delivered",
+    "announce",
+    "hide",
+)
 """The steps at which a process can fail. `conclude` records an end under a claim, `end` one without."""
 
 
@@ -52,7 +65,7 @@ class Crash(BaseException):
 
 
 @dataclass(slots=True)
-class Fuse:
+class FaultInjector:
     """Burns through at one step of a process."""
 
     point: str = ""
@@ -99,18 +112,18 @@ class Fuse:
 class FragileRows:
     """Rows whose every write may be the last."""
 
-    rows: Rows
-    fuse: Fuse
+    rows: VersionedTable
+    fuse: FaultInjector
 
     def read(self, *keys: Key) -> list[Row | None]:
         with self.fuse.step("read"):
             return self.rows.read(*keys)
 
-    def write(self, *changes: Change) -> None:
+    def write(self, *changes: Put) -> None:
         with self.fuse.step(self._point(changes)):
             self.rows.write(*changes)
 
-    def insert(self, change: Change) -> Row | None:
+    def insert(self, change: Put) -> Row | None:
         with self.fuse.step("accept"):
             return self.rows.insert(change)
 
@@ -118,7 +131,7 @@ class FragileRows:
         with self.fuse.step("read"):
             return self.rows.partition(pk)
 
-    def _point(self, changes: tuple[Change, ...]) -> str:
+    def _point(self, changes: tuple[Put, ...]) -> str:
         first = changes[0]
         for kind, point in (("pace#", "pace"), ("approval#", "ask"), ("resource#", "claim"), ("word#", "word")):
             if first.key.pk.startswith(kind):
@@ -129,7 +142,7 @@ class FragileRows:
         if status == "in_progress":
             return "mark"
         [before] = self.rows.read(first.key)
-        return "settle" if before is not None and before.values.get("status") == status else "end"
+        return "mark_delivered" if before is not None and before.values.get("status") == status else "end"
 
 
 @dataclass(slots=True)
@@ -137,10 +150,10 @@ class FragileQueue:
     """A queue whose every send may be the last thing done."""
 
     queue: Queue
-    fuse: Fuse
+    fuse: FaultInjector
 
     def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
-        with self.fuse.step("bury"):
+        with self.fuse.step("dead_letter"):
             self.queue.send(body, attributes)
 
     def send_all(self, bodies: Sequence[str]) -> None:
@@ -166,7 +179,7 @@ class FragileBus:
     """A bus of which every announcement may be the last thing done."""
 
     bus: Bus
-    fuse: Fuse
+    fuse: FaultInjector
 
     def announce(self, detail_type: str, detail: Detail) -> None:
         with self.fuse.step("announce"):
@@ -178,7 +191,7 @@ class FragileObjects:
     """Objects of which every one may be the last that is kept."""
 
     objects: Objects
-    fuse: Fuse
+    fuse: FaultInjector
 
     def put(self, key: str, body: bytes, *, kind: str) -> None:
         with self.fuse.step("put"):
@@ -206,7 +219,7 @@ class FragileSchedules:
     """Schedules of which every one may be the last that is made."""
 
     schedules: Schedules
-    fuse: Fuse
+    fuse: FaultInjector
 
     def at(self, moment: datetime, name: str, body: str) -> None:
         with self.fuse.step("schedule"):
@@ -216,7 +229,7 @@ class FragileSchedules:
 class WatchedTransport(BaseAdapter):
     """Tallyfy as one process reaches it. Every effect is put down to the intent that was being carried out."""
 
-    def __init__(self, world: "World", fuse: Fuse) -> None:
+    def __init__(self, world: "World", fuse: FaultInjector) -> None:
         super().__init__()
         self._world = world
         self._inner = SimulatorTransport(world.simulator)

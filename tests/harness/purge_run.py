@@ -7,15 +7,15 @@ from datetime import timedelta
 from typing import Literal
 
 from lifecycle.api.operator_routes import Operating
-from lifecycle.approvals.rules import Request as Wanted
-from lifecycle.aws.api_gateway import Request
+from lifecycle.approvals.rules import ApprovalRequest as Wanted
+from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Retryable
 from sandbox.simulator import LoggedCall
 from tests.harness.fault_injection import (
     Crash,
-    Fuse,
+    FaultInjector,
 )
 from tests.harness.world import World
 
@@ -23,7 +23,7 @@ type Press = Literal["approve", "reject", "withdraw"]
 
 
 @dataclass
-class Undertaker:
+class PurgeRun:
     """The way of permanent deletes through a world: they are asked for, approved, waited for and carried out.
 
     Each invocation and each request of a person is a process of its own. ``fuse`` is of the next one; a crash uses it
@@ -31,7 +31,7 @@ class Undertaker:
     """
 
     world: World = field(default_factory=World)
-    fuse: Fuse = field(default_factory=Fuse)
+    fuse: FaultInjector = field(default_factory=FaultInjector)
     fired: set[str] = field(default_factory=set)
     """The names of the schedules that have come."""
 
@@ -125,7 +125,7 @@ class Undertaker:
 
     def _burn(self) -> None:
         if self.fuse.dead or self.fuse.blown:
-            self.fuse = Fuse()
+            self.fuse = FaultInjector()
 
     def deletes(self, thing_id: str) -> list[LoggedCall]:
         """Every call to delete the thing that reached Tallyfy."""
@@ -142,5 +142,5 @@ def operate(
         "pathParameters": parameters,
         "body": "" if body is None else body if isinstance(body, str) else json.dumps(body),
     }
-    status, told = operating.answer(Request.of(event))
+    status, told = operating.answer(HttpRequest.of(event))
     return int(status), told

@@ -31,11 +31,11 @@ from tests.harness.builders import ID_KEY, ORG, PREFIX
 from tests.harness.fault_injection import (
     URL,
     Crash,
+    FaultInjector,
     FragileBus,
     FragileObjects,
     FragileQueue,
     FragileRows,
-    Fuse,
 )
 from tests.harness.world import DECLARED_SOURCES, TERMS, World
 
@@ -55,7 +55,7 @@ completed_days = 30
 
 
 @dataclass
-class Night:
+class SweepRun:
     """The nightly sweep over a world: its queue, the queues it fills, and invocations that can die after any step."""
 
     world: World
@@ -64,7 +64,7 @@ class Night:
     objects: Objects = field(default_factory=MemoryObjects)
     seen_through: Callable[[Tallyfy], Tallyfy] = lambda tallyfy: tallyfy
     """What stands between the sweep and Tallyfy: for lists that no honest server gives."""
-    fuse: Fuse = field(default_factory=Fuse)
+    fuse: FaultInjector = field(default_factory=FaultInjector)
     """Of the next invocation; a crash uses it up."""
 
     def __post_init__(self) -> None:
@@ -98,7 +98,7 @@ class Night:
             rows=rows,
             ledger=ledger,
             tallyfy=tallyfy,
-            pacing=Pacing(rows, world.pacing.rate, world.clock, signals=world.signals),
+            pacing=Pacing(rows, world.pacing.rate, world.clock, metrics=world.metrics),
             queue=FragileQueue(self.queue, self.fuse),
             bulk=FragileQueue(self.bulk, self.fuse),
             purge=FragileQueue(self.purge, self.fuse),
@@ -108,17 +108,17 @@ class Night:
                 ledger=ledger,
                 dead_letters=FragileQueue(world.dead_letters, self.fuse),
                 bus=bus,
-                signals=world.signals,
+                metrics=world.metrics,
                 clock=world.clock,
             ),
-            signals=world.signals,
+            metrics=world.metrics,
             preflight=Preflight(
                 tallyfy=tallyfy,
                 secrets=world.secrets,
                 prefix=PREFIX,
                 policy=self.policy,
                 sources=DECLARED_SOURCES,
-                signals=world.signals,
+                metrics=world.metrics,
                 bus=bus,
                 clock=world.clock,
             ),
@@ -127,12 +127,12 @@ class Night:
                 ledger=ledger,
                 ordinary=FragileQueue(self.bulk, self.fuse),
                 permanent=FragileQueue(self.purge, self.fuse),
-                signals=world.signals,
+                metrics=world.metrics,
             ),
             digest=Digest(
                 queues={"dead-letters": FragileQueue(world.dead_letters, self.fuse)},
                 bus=bus,
-                signals=world.signals,
+                metrics=world.metrics,
                 clock=world.clock,
             ),
             approvals=Approvals(rows, TERMS.keep, world.clock),
@@ -176,7 +176,7 @@ class Night:
                 sweep.handle(message)
                 self.queue.delete(message)
         except Crash:
-            self.fuse = Fuse()
+            self.fuse = FaultInjector()
             return False
         except Later:
             return False

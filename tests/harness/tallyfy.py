@@ -10,7 +10,7 @@ from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.domain.capabilities import TABLE, Capability
 from lifecycle.tallyfy.client import HttpTallyfy, Tokens, pooled_session
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorTransport
-from sandbox.simulator.messages import Answer
+from sandbox.simulator.messages import Response
 from tests.harness.builders import NOW, PREFIX, Clock
 
 BASE_URL = "https://tallyfy.test/api"
@@ -20,7 +20,7 @@ ORG = DefaultIds.ORGANIZATION
 class Canned(SimulatorTransport):
     """Gives the answers it was told, in order, to whatever is asked on any host; keeps what was asked."""
 
-    def __init__(self, answers: Sequence[Answer | Exception]) -> None:
+    def __init__(self, answers: Sequence[Response | Exception]) -> None:
         super().__init__(Simulator())
         self.answers = list(answers)
         self.asked: list[requests.PreparedRequest] = []
@@ -92,7 +92,7 @@ class CannedStand(Stand):
 
     def __init__(
         self,
-        *answers: Answer | Exception,
+        *answers: Response | Exception,
         capabilities: frozenset[Capability] = frozenset(TABLE),
         time_left: Callable[[], float] = lambda: 60.0,
         base_url: str = BASE_URL,
@@ -101,13 +101,13 @@ class CannedStand(Stand):
         super().__init__(self.canned, capabilities=capabilities, time_left=time_left, base_url=base_url)
 
 
-def answered(status: int, body: object = None, **headers: str) -> Answer:
+def answered(status: int, body: object = None, **headers: str) -> Response:
     """An answer with a JSON body, or with none."""
     raw = b"" if body is None else json.dumps(body).encode()
     kind = {} if body is None else {"Content-Type": "application/json"}
-    return Answer(status, raw, {**kind, **{name.replace("_", "-"): value for name, value in headers.items()}})
+    return Response(status, raw, {**kind, **{name.replace("_", "-"): value for name, value in headers.items()}})
 
 
-def page(status: int, text: str = "<html><h1>Bad Gateway</h1></html>") -> Answer:
+def page(status: int, text: str = "<html><h1>Bad Gateway</h1></html>") -> Response:
     """An answer of the edge: HTML."""
-    return Answer(status, text.encode(), {"Content-Type": "text/html; charset=UTF-8"})
+    return Response(status, text.encode(), {"Content-Type": "text/html; charset=UTF-8"})

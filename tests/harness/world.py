@@ -1,7 +1,7 @@
 """A small world around the real worker: simulated Tallyfy, memory adapters, one clock, and processes that can die.
 
 A `World` is what lasts: Tallyfy, the rows, the queues, the bus. A `Process` is one Lambda environment at work in
-it. Its `Fuse` makes it die (or AWS fail) just before or just after one of its steps; a dead process does nothing more.
+it. Its `FaultInjector` makes it die (or AWS fail) just before or after one of its steps; a dead process does no more.
 """
 
 from collections import defaultdict
@@ -15,10 +15,10 @@ from lifecycle.api.operator_routes import Operating
 from lifecycle.approvals.people import People
 from lifecycle.approvals.service import Approving
 from lifecycle.approvals.store import Approvals
-from lifecycle.audit.store import Trail
-from lifecycle.aws.dynamodb import MemoryRows
+from lifecycle.audit.store import AuditStore
+from lifecycle.aws.dynamodb import MemoryTable
 from lifecycle.aws.eventbridge import MemoryBus
-from lifecycle.aws.metrics import MemorySignals
+from lifecycle.aws.metrics import MemoryMetrics
 from lifecycle.aws.s3 import MemoryObjects, Objects
 from lifecycle.aws.scheduler import MemorySchedules
 from lifecycle.aws.secrets import MemorySecrets
@@ -31,7 +31,7 @@ from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Retryable
 from lifecycle.domain.intent import OPEN, IntentRow
 from lifecycle.domain.intent_ids import intent_id
-from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.undo import Undoing
 from lifecycle.execution.worker import Limits, Worker
@@ -48,12 +48,12 @@ from tests.harness.builders import ID_KEY, NOW, ORG, PREFIX, SOURCES, Clock
 from tests.harness.fault_injection import (
     URL,
     Crash,
+    FaultInjector,
     FragileBus,
     FragileObjects,
     FragileQueue,
     FragileRows,
     FragileSchedules,
-    Fuse,
     WatchedTransport,
     _intent_of,
 )
@@ -64,7 +64,7 @@ LEASE = 90
 TIMEOUT = 60
 
 
-TERMS = Terms(lease=timedelta(seconds=LEASE), keep=timedelta(days=400), most_attempts=6)
+TERMS = LedgerTerms(lease=timedelta(seconds=LEASE), keep=timedelta(days=400), most_attempts=6)
 
 
 PEOPLE = f"""
@@ -114,15 +114,15 @@ class World:
     roll: Callable[[], float] = lambda: 0.5
     policy: Policy | None = None
     """What workers read of it: hold tags, and what may be done by a plan."""
-    rows: MemoryRows = field(default_factory=MemoryRows)
+    rows: MemoryTable = field(default_factory=MemoryTable)
     bus: MemoryBus = field(default_factory=MemoryBus)
-    signals: MemorySignals = field(default_factory=MemorySignals)
+    metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
     replies: MemoryReplies = field(default_factory=MemoryReplies)
     people: People = field(default_factory=lambda: People.parse(PEOPLE))
     objects: Objects = field(default_factory=MemoryObjects)
     """Where exports are kept."""
     schedules: MemorySchedules = field(default_factory=MemorySchedules)
-    """What comes back to the purge queue by itself, see ``Undertaker.advance``."""
+    """What comes back to the purge queue by itself, see ``PurgeRun.advance``."""
     before_write: Callable[[str], None] = lambda _: None
     """Called with each call that is to change something, before Tallyfy sees it."""
 
@@ -269,13 +269,13 @@ class World:
         """A fresh Lambda environment."""
         return Process(self, capabilities, lane)
 
-    def purge(self, fuse: Fuse | None = None) -> "Process":
+    def purge(self, fuse: FaultInjector | None = None) -> "Process":
         """A fresh environment of the purge function, with all that must come before a delete."""
         return Process(self, PERMANENT, guarded=True, fuse=fuse)
 
-    def operating(self, fuse: Fuse | None = None) -> Operating:
+    def operating(self, fuse: FaultInjector | None = None) -> Operating:
         """A fresh environment of the operator function."""
-        fuse = fuse or Fuse()
+        fuse = fuse or FaultInjector()
         rows = FragileRows(self.rows, fuse)
         return Operating(
             people=self.people,
@@ -285,7 +285,7 @@ class World:
                 purge=FragileQueue(self.purge_queue, fuse),
                 sweeps=FragileQueue(self.sweeps_queue, fuse),
                 org_ids=frozenset({ORG}),
-                signals=self.signals,
+                metrics=self.metrics,
                 clock=self.clock,
             ),
             undoing=Undoing(
@@ -293,7 +293,7 @@ class World:
                 commands=FragileQueue(self.queue, fuse),
                 org_ids=frozenset({ORG}),
                 id_key=lambda: ID_KEY,
-                signals=self.signals,
+                metrics=self.metrics,
                 clock=self.clock,
             ),
         )
@@ -329,10 +329,10 @@ class Process:
         lane: Lane = Lane.PEOPLE,
         *,
         guarded: bool = False,
-        fuse: Fuse | None = None,
+        fuse: FaultInjector | None = None,
     ) -> None:
         self.world = world
-        self.fuse = fuse or Fuse()
+        self.fuse = fuse or FaultInjector()
         self.queue = world.purge_queue if guarded else world.queue
         self._started = world.clock()
         rows = FragileRows(world.rows, self.fuse)
@@ -341,7 +341,7 @@ class Process:
         session.trust_env = False
         session.mount("https://", self.transport)
         ledger = Ledger(rows, TERMS, world.clock)
-        self.budget = Budget(Pacing(rows, world.rate, world.clock, lane, world.signals))
+        self.budget = Budget(Pacing(rows, world.rate, world.clock, lane, world.metrics))
         tallyfy = HttpTallyfy(
             session,
             URL,
@@ -359,11 +359,11 @@ class Process:
                 ledger=ledger,
                 dead_letters=FragileQueue(world.dead_letters, self.fuse),
                 bus=FragileBus(world.bus, self.fuse),
-                signals=world.signals,
+                metrics=world.metrics,
                 clock=world.clock,
                 replies=world.replies,
             ),
-            signals=world.signals,
+            metrics=world.metrics,
             allowed=DECLARED_SOURCES.allow,
             capabilities=capabilities,
             limits=Limits(
@@ -387,7 +387,7 @@ class Process:
             approvals=Approvals(FragileRows(world.rows, self.fuse), TERMS.keep, world.clock),
             people=world.people,
             export=Export(records=records, objects=FragileObjects(world.objects, self.fuse), clock=world.clock),
-            trail=Trail(FragileRows(world.rows, self.fuse)),
+            trail=AuditStore(FragileRows(world.rows, self.fuse)),
             schedules=FragileSchedules(world.schedules, self.fuse),
             bus=FragileBus(world.bus, self.fuse),
             id_key=lambda: ID_KEY,

@@ -26,20 +26,20 @@ from urllib3 import HTTPResponse
 
 from lifecycle.approvals.people import People
 from lifecycle.approvals.store import Approvals
-from lifecycle.aws.dynamodb import Change, MemoryRows
+from lifecycle.aws.dynamodb import MemoryTable, Put
 from lifecycle.aws.eventbridge import MemoryBus
-from lifecycle.aws.metrics import MemorySignals
+from lifecycle.aws.metrics import MemoryMetrics
 from lifecycle.aws.s3 import FolderObjects
 from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.aws.sqs import Later, MemoryQueue, Message, Queue
-from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.wakeup_check import Waking
 from lifecycle.execution.wakeups import Wakeups
 from lifecycle.intake.sources import Sources
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Rate
-from lifecycle.plans.executor import Application, Part, Stage, application_key
+from lifecycle.plans.executor import Application, PlanPart, Stage, application_key
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
 from lifecycle.sweep.digest import Digest
@@ -206,8 +206,8 @@ class Crowded:
     def __post_init__(self) -> None:
         self.clock = Clock(NOW)
         self.crowd = Crowd(self.count, self.clock)
-        self.rows, self.queue = MemoryRows(), MemoryQueue(self.clock)
-        self.bulk, self.bus, self.signals = Counting(), MemoryBus(), MemorySignals()
+        self.rows, self.queue = MemoryTable(), MemoryQueue(self.clock)
+        self.bulk, self.bus, self.metrics = Counting(), MemoryBus(), MemoryMetrics()
         self.dice = random.Random(self.seed)
         self.started = self.clock()
         self.killed = 0
@@ -226,7 +226,7 @@ class Crowded:
             spend=lambda _: None,
             time_left=self.time_left,
         )
-        ledger = Ledger(self.rows, Terms(timedelta(0), timedelta(days=400), 6), self.clock)
+        ledger = Ledger(self.rows, LedgerTerms(timedelta(0), timedelta(days=400), 6), self.clock)
         policy = Policy.parse(POLICY)
         return Sweep(
             rows=self.rows,
@@ -242,17 +242,17 @@ class Crowded:
                 ledger=ledger,
                 dead_letters=MemoryQueue(self.clock),
                 bus=self.bus,
-                signals=self.signals,
+                metrics=self.metrics,
                 clock=self.clock,
             ),
-            signals=self.signals,
+            metrics=self.metrics,
             preflight=Preflight(
                 tallyfy=tallyfy,
                 secrets=secrets,
                 prefix=PREFIX,
                 policy=policy,
                 sources=Sources.parse(SOURCES),
-                signals=self.signals,
+                metrics=self.metrics,
                 bus=self.bus,
                 clock=self.clock,
             ),
@@ -261,9 +261,9 @@ class Crowded:
                 ledger=ledger,
                 ordinary=MemoryQueue(self.clock),
                 permanent=MemoryQueue(self.clock),
-                signals=self.signals,
+                metrics=self.metrics,
             ),
-            digest=Digest(queues={}, bus=self.bus, signals=self.signals, clock=self.clock),
+            digest=Digest(queues={}, bus=self.bus, metrics=self.metrics, clock=self.clock),
             approvals=Approvals(self.rows, timedelta(days=400), self.clock),
             people=People.parse("[people]\n"),
             policy=policy,
@@ -311,7 +311,7 @@ class Crowded:
     def remember_as_looked_at(self, plan: str) -> None:
         """As if the first five of a plan had been done and read back."""
         state = Application(stage=Stage.REST, requested_by="schedule", source="sweep", begun_at=NOW.isoformat())
-        self.rows.write(Change(application_key(ORG, plan, Part.REVERSIBLE), asdict(state), 0))
+        self.rows.write(Put(application_key(ORG, plan, PlanPart.REVERSIBLE), asdict(state), 0))
 
 
 def read_all(count: int, folder: Path, *, seed: int = 0, kills: float = _KILLS, traced: bool = False) -> Cost:
@@ -368,7 +368,7 @@ def send_all(count: int, folder: Path, plan: str) -> Cost:
         while stage != Stage.DONE:
             night.started = night.clock()
             with suppress(Killed):
-                stage = applying.carry_on(summary, lines, Part.REVERSIBLE, by="schedule", source="sweep").stage
+                stage = applying.carry_on(summary, lines, PlanPart.REVERSIBLE, by="schedule", source="sweep").stage
     return Cost(
         things=summary.seen,
         due=summary.due,

@@ -26,7 +26,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from lifecycle.domain.capabilities import TABLE, Action, Capability, Resource, State
 from lifecycle.domain.commands import Command
 from sandbox.simulator import DEFAULT_TOKEN, Fault, LoggedCall, Quirks
-from tests.harness.fault_injection import URL, Crash, Fuse, Harm, WatchedTransport, When
+from tests.harness.fault_injection import URL, Crash, FaultInjector, Harm, WatchedTransport, When
 from tests.harness.world import TIMEOUT, VISIBILITY, Process, World, is_open
 
 type Side = Literal["ours", "powertools"]
@@ -156,7 +156,7 @@ def _deliver(process: Process) -> None:
     process.world.land()
 
 
-def _set(fuse: Fuse, step: Step, names: dict[str, str]) -> Fuse:
+def _set(fuse: FaultInjector, step: Step, names: dict[str, str]) -> FaultInjector:
     """The fuse is shared by all parts of a process: it is set, not replaced."""
     fuse.point = names.get(step.point, step.point)
     fuse.when, fuse.harm, fuse.skip, fuse.blown = step.when, step.harm, 0, False
@@ -178,7 +178,7 @@ class MemoryIdempotency(BasePersistenceLayer):
 
     def __init__(self, world: World) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Powertools leaves it without annotations
-        self.fuse = Fuse()
+        self.fuse = FaultInjector()
         self._world = world
         self._stored: dict[str, _Stored] = {}
 
@@ -237,7 +237,7 @@ class Powertools:
         self._restart()
 
     def _restart(self) -> None:
-        self._store.fuse = Fuse()
+        self._store.fuse = FaultInjector()
         self._transport = WatchedTransport(self.world, self._store.fuse)
         session = requests.Session()
         session.trust_env = False

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.intent import Status
 from lifecycle.pacing.token_bucket import Rate
-from lifecycle.plans.executor import Part
+from lifecycle.plans.executor import PlanPart
 from lifecycle.policy.policy import Policy
 from sandbox.simulator import Fault
 from tests.harness.builders import NOW, ORG
-from tests.harness.fault_injection import ANY_WRITE, Fuse
-from tests.harness.sweep_run import POLICY, Night
+from tests.harness.fault_injection import ANY_WRITE, FaultInjector
+from tests.harness.sweep_run import POLICY, SweepRun
 from tests.harness.world import World
 
 fates = st.sampled_from(["done"] * 3 + ["touched", "held", "gone", "restored", "refused"])
@@ -23,8 +23,8 @@ def _id(number: int) -> str:
     return f"{number:032x}"
 
 
-def _night(count: int) -> Night:
-    night = Night(World(rate=Rate(6000, 6000)), policy=Policy.parse(POLICY))
+def _night(count: int) -> SweepRun:
+    night = SweepRun(World(rate=Rate(6000, 6000)), policy=Policy.parse(POLICY))
     for number in range(count):
         night.world.add(Resource.RUN, _id(number))
         run = night.world.simulator.organization.runs[_id(number)]
@@ -33,7 +33,7 @@ def _night(count: int) -> Night:
     return night
 
 
-def _befall(night: Night, number: int, fate: str) -> None:
+def _befall(night: SweepRun, number: int, fate: str) -> None:
     runs = night.world.simulator.organization.runs
     match fate:
         case "touched":
@@ -60,17 +60,17 @@ def test_the_rest_goes_on_only_after_five_were_done(mix: list[str], fuse: int, w
     [plan] = night.plans()
     for number, fate in enumerate(mix):
         _befall(night, number, fate)
-    night.fuse = Fuse(ANY_WRITE, "after", skip=fuse)
+    night.fuse = FaultInjector(ANY_WRITE, "after", skip=fuse)
     turns, calls_before_rest = 0, 0
     while night.queue.entries:
         turns += 1
         night.turn(work=turns % work_every == 0)
-        stage = night.sweep().applying().find(plan, Part.REVERSIBLE).stage
+        stage = night.sweep().applying().find(plan, PlanPart.REVERSIBLE).stage
         if stage in {"first", "stopped"}:
             calls_before_rest = len(night.world.writes())
     night.work()
     assert calls_before_rest <= 5 if "refused" not in mix else calls_before_rest <= 5 + 5
-    state = night.sweep().applying().find(plan, Part.REVERSIBLE)
+    state = night.sweep().applying().find(plan, PlanPart.REVERSIBLE)
     bad = mix.index("refused") if "refused" in mix else len(mix)
     good_before = [number for number, fate in enumerate(mix[:bad]) if fate == "done"]
     if state.stage == "done":

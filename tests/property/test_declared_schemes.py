@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from lifecycle.aws.api_gateway import Request, problem
+from lifecycle.aws.api_gateway import HttpRequest, problem
 from lifecycle.domain.errors import LifecycleError
 from tests.harness.builders import (
     EVENTS,
@@ -186,7 +186,7 @@ class Sender:
             headers[name] = junk
         return headers
 
-    def request(self) -> Request:
+    def request(self) -> HttpRequest:
         raw = self.payload()
         if self.way.source == "slack":
             return chat_request(raw, self.headers(raw))
@@ -194,7 +194,7 @@ class Sender:
         return request(self.way.source, raw, self.headers(raw), key=key)
 
 
-def answered(entrance: Entrance, room: ChatRoom, sent: Request) -> int:
+def answered(entrance: Entrance, room: ChatRoom, sent: HttpRequest) -> int:
     """The status that the function would answer with."""
     try:
         if sent.route == "POST /chat/slack":

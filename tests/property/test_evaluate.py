@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifecycle.domain.capabilities import Action, Resource, State
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
-from lifecycle.policy.evaluate import Answer, Judged, decide, explain
+from lifecycle.policy.evaluate import Judged, Tristate, decide, explain
 from lifecycle.policy.policy import Conditions, Doing, Policy, Rule
 
 CASES = 10_000
@@ -38,7 +38,7 @@ EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
 class Case:
     """Everything that a decision depends on."""
 
-    thing: Thing
+    thing: ResourceSnapshot
     policy: Policy
     holds: Holds
     now: datetime
@@ -93,13 +93,13 @@ def _set[Item](pick: random.Random, items: tuple[Item, ...]) -> frozenset[Item]:
     return frozenset(pick.sample(items, pick.choice([0, 1, 1, 2])))
 
 
-def _thing(pick: random.Random, now: datetime) -> Thing:
+def _thing(pick: random.Random, now: datetime) -> ResourceSnapshot:
     resource = pick.choice([Resource.RUN, Resource.RUN, *Resource])
     state = pick.choice([State.ACTIVE, State.ACTIVE, State.ACTIVE, State.ARCHIVED, State.ARCHIVED, State.GONE])
     dates = _dates(pick, now)
     if state is State.ACTIVE:
         dates["archived_at"] = None
-    known = Thing(
+    known = ResourceSnapshot(
         resource=resource,
         id=THING if pick.random() < 0.98 else pick.choice(["", THING.upper(), f"{THING}/delete"]),
         state=state,
@@ -123,7 +123,7 @@ def _thing(pick: random.Random, now: datetime) -> Thing:
     return known
 
 
-def _without(thing: Thing, name: str) -> Thing:
+def _without(thing: ResourceSnapshot, name: str) -> ResourceSnapshot:
     lost: dict[str, Any] = {name: None}
     return replace(thing, **lost)
 
@@ -184,7 +184,7 @@ def _rule(pick: random.Random, number: int, resource: Resource, action: Doing) -
     return Rule.model_validate(made)
 
 
-def _policy(pick: random.Random, thing: Thing) -> Policy:
+def _policy(pick: random.Random, thing: ResourceSnapshot) -> Policy:
     rules = []
     for number in range(pick.randint(1, 4)):
         resource = thing.resource if pick.random() < 0.9 else pick.choice(list(Resource))
@@ -409,19 +409,19 @@ def test_the_explanation_leads_to_the_decision() -> None:
         assert told.decision == decide(made.thing, made.policy, made.holds, made.now), number
         if told.decision.kind in before_any_rule:
             continue
-        keeping = [asked for asked in told.rules if asked.rule.action is Doing.KEEP and asked.fits is not Answer.NO]
+        keeping = [asked for asked in told.rules if asked.rule.action is Doing.KEEP and asked.fits is not Tristate.NO]
         acting = [asked for asked in told.rules if asked.rule.action is not Doing.KEEP and _applies(asked)]
         if keeping:
             assert (told.decision.action, told.decision.rule) == (None, keeping[0].rule.name), number
         elif acting:
             assert told.decision.rule == acting[0].rule.name, number
-            assert (told.decision.action is not None) is (acting[0].fits is Answer.YES), number
+            assert (told.decision.action is not None) is (acting[0].fits is Tristate.YES), number
         else:
             assert (told.decision.action, told.decision.rule) == (None, ""), number
 
 
 def _applies(asked: Judged) -> bool:
-    return all(check.answer is not Answer.NO for check in asked.when)
+    return all(check.answer is not Tristate.NO for check in asked.when)
 
 
 # --- whatever comes ---------------------------------------------------------------------------------------------------
@@ -429,7 +429,7 @@ def _applies(asked: Judged) -> bool:
 moments = st.datetimes(timezones=st.just(UTC))
 texts = st.none() | st.text(st.characters(codec=None), max_size=12)
 anything = st.builds(
-    Thing,
+    ResourceSnapshot,
     resource=st.sampled_from(Resource),
     id=st.just(THING) | st.text(max_size=40),
     state=st.sampled_from(State),
@@ -450,7 +450,7 @@ anything = st.builds(
 
 @settings(max_examples=500, deadline=None)
 @given(anything, st.integers(0, CASES), moments)
-def test_there_is_a_decision_about_anything_at_any_time(thing: Thing, number: int, now: datetime) -> None:
+def test_there_is_a_decision_about_anything_at_any_time(thing: ResourceSnapshot, number: int, now: datetime) -> None:
     made = case(number)
     rules = tuple(_rule(random.Random(number), 9 + place, thing.resource, doing) for place, doing in enumerate(Doing))
     policy = made.policy.model_copy(update={"rules": (*made.policy.rules, *rules)})

@@ -14,8 +14,8 @@ from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
 from sandbox.simulator.world import Tag
 from tests.harness.builders import NOW, ORG
-from tests.harness.purge_run import Undertaker
-from tests.harness.sweep_run import Night
+from tests.harness.purge_run import PurgeRun
+from tests.harness.sweep_run import SweepRun
 from tests.harness.world import World
 
 KEEP = "7a" * 16
@@ -78,8 +78,8 @@ made = st.builds(
 )
 
 
-def _world(things: list[Made], policy: str) -> Night:
-    night = Night(World(rate=Rate(6000, 6000)), policy=Policy.parse(policy))
+def _world(things: list[Made], policy: str) -> SweepRun:
+    night = SweepRun(World(rate=Rate(6000, 6000)), policy=Policy.parse(policy))
     organization = night.world.simulator.organization
     # What nobody uses is deleted; this one is used, by whatever is to be kept.
     organization.tags[KEEP] = Tag(KEEP, "Keep ", NOW)
@@ -105,7 +105,7 @@ def _world(things: list[Made], policy: str) -> Night:
     return night
 
 
-def _meanwhile(night: Night, things: list[Made]) -> None:
+def _meanwhile(night: SweepRun, things: list[Made]) -> None:
     organization = night.world.simulator.organization
     for number, thing in enumerate(things, start=1):
         name = f"{number:032x}"
@@ -148,7 +148,7 @@ def test_what_is_done_is_what_the_plan_says_and_everything_is_counted_once(
     night.drain()
     for who in ("bob", "cleo"):
         if night.world.approvals.open(ORG):
-            Undertaker(night.world).press("approve", plan.hash, who)
+            PurgeRun(night.world).press("approve", plan.hash, who)
             night.drain()
 
     # Counts: all that was seen is due, kept or could not be read.

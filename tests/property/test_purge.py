@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from lifecycle.approvals.rules import Stand
+from lifecycle.approvals.rules import ApprovalStatus
 from lifecycle.deletion.exporter import verify
 from lifecycle.domain.capabilities import ORDINARY, Action, Resource, State
 from lifecycle.domain.clock import millis
@@ -16,8 +16,8 @@ from lifecycle.domain.intent import Status
 from sandbox.simulator import Fault
 from sandbox.simulator.world import Run, Task, Thread
 from tests.harness.builders import ORG
-from tests.harness.fault_injection import ANY_STEP, Fuse
-from tests.harness.purge_run import Press, Undertaker, operate
+from tests.harness.fault_injection import ANY_STEP, FaultInjector
+from tests.harness.purge_run import Press, PurgeRun, operate
 
 RUN = "a1" * 16
 ADA = "arn:aws:iam::123456789012:user/ada"
@@ -50,7 +50,7 @@ class Life:
     """One process whose delete is asked for, and what becomes of it."""
 
     def __init__(self, days: int) -> None:
-        self.burying = Undertaker()
+        self.burying = PurgeRun()
         world = self.burying.world
         created = world.clock() - timedelta(days=900)
         task = Task("1" * 32, "Task", created, run_id=RUN, threads=[Thread("2" * 32, "Done.")])
@@ -70,7 +70,7 @@ class Life:
             return
         self.deletes += 1
         request = self.burying.wanted(self.command)
-        assert request.stands(millis(world.clock())) is Stand.APPROVED, call
+        assert request.stands(millis(world.clock())) is ApprovalStatus.APPROVED, call
         assert request.approved_by, call
         assert set(request.approved_by) <= {"bob", "cleo"}, call
         assert not self.kept, call
@@ -102,7 +102,9 @@ class Life:
             case "approve" | "reject" | "withdraw" as said:
                 self.press(said, ("ada", "bob", "cleo", "dan", "eve")[number])
             case "crash" | "outage" as harm:
-                self.burying.fuse = Fuse(ANY_STEP, "before" if words[1] == "before" else "after", harm, skip=number)
+                self.burying.fuse = FaultInjector(
+                    ANY_STEP, "before" if words[1] == "before" else "after", harm, skip=number
+                )
             case "fault":
                 self.burying.world.simulator.add_fault(FAULTS[number])
             case "hold" | "lift":
@@ -174,7 +176,7 @@ def test_nothing_is_deleted_unless_everything_holds_and_nothing_twice(
     for step in [*before, ("work", 0), ("approve", 1), *after]:
         life.take(step)
     burying = life.burying
-    burying.fuse = Fuse()
+    burying.fuse = FaultInjector()
     burying.work()
     burying.advance(timedelta(days=70))
     event(life.burying.world.intent(life.command.intent_id).code)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.commands import Command, CommandRequest
 from lifecycle.domain.errors import Code, Rejected
-from lifecycle.domain.intent import OPEN, Debt, End, IntentRow, Status
+from lifecycle.domain.intent import OPEN, IntentRow, OutboxEntry, Outcome, Status
 from lifecycle.domain.intent_ids import intent_id, is_ours
-from lifecycle.domain.resources import Thing
-from lifecycle.execution.guards import Circumstances, Verdict, rule
-from lifecycle.execution.state_machine import Claimed, Concluded, ResourceRow, claim, conclude, release, settle
+from lifecycle.domain.resources import ResourceSnapshot
+from lifecycle.execution.guards import GuardContext, Verdict, rule
+from lifecycle.execution.state_machine import Claimed, Concluded, ResourceRow, claim, conclude, mark_delivered, release
 from lifecycle.pacing import backoff, token_bucket
 from lifecycle.pacing.token_bucket import SECOND, Bucket, Rate
 from lifecycle.tallyfy.client import moment, retry_after, thing_from
@@ -44,10 +44,10 @@ def commands(draw: st.DrawFn) -> Command:
 
 
 @st.composite
-def things(draw: st.DrawFn, resource: Resource) -> Thing | None:
+def things(draw: st.DrawFn, resource: Resource) -> ResourceSnapshot | None:
     if draw(st.integers(0, 9)) == 0:
         return None
-    return Thing(
+    return ResourceSnapshot(
         resource=resource,
         id=THING,
         state=draw(st.sampled_from(State)),
@@ -63,7 +63,7 @@ def things(draw: st.DrawFn, resource: Resource) -> Thing | None:
 
 
 circumstances = st.builds(
-    Circumstances,
+    GuardContext,
     now=moments,
     minimum_archive_age=st.integers(1, 4000).map(lambda days: timedelta(days=days)),
     may_be_irreversible=st.booleans(),
@@ -75,7 +75,7 @@ circumstances = st.builds(
 @MANY
 @given(st.data(), commands(), circumstances)
 def test_nothing_irreversible_happens_unless_every_condition_holds(
-    data: st.DataObject, asked: Command, facts: Circumstances
+    data: st.DataObject, asked: Command, facts: GuardContext
 ) -> None:
     seen = data.draw(things(asked.resource))
     ruling = rule(asked, seen, facts)
@@ -102,7 +102,7 @@ def test_nothing_irreversible_happens_unless_every_condition_holds(
 @MANY
 @given(st.data(), commands(), circumstances)
 def test_losing_a_fact_never_turns_a_refusal_into_an_act(
-    data: st.DataObject, asked: Command, facts: Circumstances
+    data: st.DataObject, asked: Command, facts: GuardContext
 ) -> None:
     seen = data.draw(things(asked.resource))
     if seen is None or asked.expect is not None or rule(asked, seen, facts).verdict is Verdict.ACT:
@@ -360,7 +360,7 @@ def test_a_claim_is_won_only_where_nobody_else_is_at_work(
             assert answer.intent == intent
         case Concluded():
             assert answer.intent.status not in OPEN
-            assert Debt.ANNOUNCEMENT in answer.intent.owed
+            assert OutboxEntry.ANNOUNCEMENT in answer.intent.pending
         case _:
             assert answer.until > now  # type: ignore[union-attr] # the same meaning never conflicts
 
@@ -374,10 +374,10 @@ def test_only_a_doubt_leaves_the_thing_locked(
     if not isinstance(won, Claimed):
         return
     waiting_row, let_go = release(won, Code.UNAVAILABLE, "x", counted=counted is True, maybe_acted=doubt is True)
-    ended, concluded = conclude(won, End(status, Code.ACTED, "x"), now=2_000_000_000_001, maybe_acted=doubt is True)
-    for debt in Debt:
-        ended = settle(ended, debt)
-    assert (ended.lease_until, ended.owed, waiting_row.lease_until) == (0, (), 0)
+    ended, concluded = conclude(won, Outcome(status, Code.ACTED, "x"), now=2_000_000_000_001, maybe_acted=doubt is True)
+    for debt in OutboxEntry:
+        ended = mark_delivered(ended, debt)
+    assert (ended.lease_until, ended.pending, waiting_row.lease_until) == (0, (), 0)
     for freed in (let_go, concluded):
         held = (won.resource.lease_until, COMMAND.intent_id) if doubt else (0, "")
         assert (freed.lease_until, freed.lease_intent) == held

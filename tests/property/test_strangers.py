@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext as RealContext
 from functions.status import app as status
 from functions.webhook import app as webhook
 from lifecycle.aws.api_gateway import MOST_BYTES
-from lifecycle.bootstrap.observability import signals
+from lifecycle.bootstrap.observability import metrics
 from lifecycle.domain.intent_ids import intent_id
 from tests.harness.builders import (
     ID_KEY,
@@ -151,7 +151,7 @@ def test_ten_thousand_fuzzed_events_end_in_no_exception_and_no_5xx(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     entrance = Entrance(clock)
-    entrance.intake = replace(entrance.intake, signals=signals)
+    entrance.intake = replace(entrance.intake, metrics=metrics)
     entrance.ledger.claim(entrance.accept(body(), delivery_id="a"))
     monkeypatch.setattr(webhook, "intake", lambda: entrance.intake)
     monkeypatch.setattr(status, "lookup", lambda: entrance.lookup)

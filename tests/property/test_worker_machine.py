@@ -250,7 +250,7 @@ class WorkerMachine(RuleBasedStateMachine):
         sent_again = {c.intent_id for c in self.commands if self._waits(c.intent_id)}
         for command in self.commands:
             row = self.world.ledger.find(command.intent_id)
-            if row is not None and row.status in DEAD and "dead_letter" not in row.owed:
+            if row is not None and row.status in DEAD and "dead_letter" not in row.pending:
                 assert self.world.letters(row.intent_id) or row.intent_id in sent_again, row
 
     def teardown(self) -> None:
@@ -268,7 +268,7 @@ class WorkerMachine(RuleBasedStateMachine):
         for command in self.commands:
             row = world.intent(command.intent_id)
             assert row.status not in OPEN, row
-            assert row.owed == (), row
+            assert row.pending == (), row
             assert row.status.value in world.announced(row.intent_id), row
             if row.status in DEAD:
                 assert world.letters(row.intent_id), row

@@ -9,14 +9,14 @@ from functools import partial
 
 import pytest
 
-from lifecycle.approvals.rules import Notice
+from lifecycle.approvals.rules import ApprovalNotice
 from lifecycle.audit.chain import Record, What
 from lifecycle.audit.sealer import LEASE, PATIENCE
-from lifecycle.audit.store import KEEP, entry
+from lifecycle.audit.store import KEEP, audit_row
 from lifecycle.aws import table_keys
-from lifecycle.aws.dynamodb import MemoryRows
+from lifecycle.aws.dynamodb import MemoryTable
 from lifecycle.aws.eventbridge import SOURCE, MemoryBus
-from lifecycle.aws.metrics import Measure, MemorySignals, Signal
+from lifecycle.aws.metrics import Measure, MemoryMetrics, Metric
 from lifecycle.aws.sqs import MemoryQueue, Message
 from lifecycle.bootstrap.settings import (
     AuditSettings,
@@ -33,11 +33,11 @@ from lifecycle.bootstrap.sqs_batch import MESSAGE_AGE
 from lifecycle.deletion.safeguards import announce_request
 from lifecycle.domain.errors import Code, Poison
 from lifecycle.domain.failures import Attention, attention
-from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.intake.sources import Sources
 from lifecycle.sweep.digest import Digest
-from lifecycle.sweep.service import Errand
+from lifecycle.sweep.service import SweepJob
 from lifecycle.tallyfy.export_reader import MOST_FILE_BYTES
 from tests.harness.builders import wanted
 from tests.template.support import FUNCTIONS, ORGANIZATION, ROOT, Json, Template, load, many, target
@@ -337,7 +337,7 @@ class TestSchedule:
         assert target(to["DeadLetterConfig"]["Arn"]) == "SweepsDeadLetterQueue"
         assert to["RetryPolicy"]["MaximumRetryAttempts"] > 0
         assert HOUR <= to["RetryPolicy"]["MaximumEventAgeInSeconds"] < 26 * HOUR
-        errand = Errand.model_validate_json(
+        errand = SweepJob.model_validate_json(
             to["Input"].replace("<aws.scheduler.scheduled-time>", "2026-06-15T02:10:00Z")
         )
         assert errand.sweep_id == "2026-06-15T02:10:00Z"
@@ -949,7 +949,7 @@ class TestAudit:
             assert listing["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["audit/*"]}}
 
     def test_the_rows_that_others_may_write_are_those_of_hours(self) -> None:
-        made = entry(Record(at=1_764_633_600_000, what=What.PLAN_MADE))
+        made = audit_row(Record(at=1_764_633_600_000, what=What.PLAN_MADE))
         assert fnmatch(made.key.pk, "audit#2*")
         assert not fnmatch("audit#head", "audit#2*")
 
@@ -981,7 +981,7 @@ class TestAudit:
     def test_three_hours_without_a_seal_ring(self, template: Template) -> None:
         made = template.properties("AuditHeartbeatAlarm")
         variables = template.properties("AuditFunction")["Environment"]["Variables"]
-        assert made["MetricName"] == Signal.AUDIT_SEALED.value
+        assert made["MetricName"] == Metric.AUDIT_SEALED.value
         assert made["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
         assert made["Dimensions"] == SHARED
         assert made["Period"] * made["EvaluationPeriods"] == 3 * HOUR
@@ -1002,7 +1002,7 @@ class TestAlarms:
         assert len(template.of_type("AWS::CloudWatch::Alarm")) <= 25
 
     def test_each_metric_of_ours_is_one_that_the_code_emits(self, template: Template) -> None:
-        known = {*Signal, *Measure, MESSAGE_AGE}
+        known = {*Metric, *Measure, MESSAGE_AGE}
         for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
             properties = alarm["Properties"]
             if properties["Namespace"] == "TallyfyLifecycle":
@@ -1011,7 +1011,7 @@ class TestAlarms:
 
     def test_a_dead_letter_that_says_that_something_is_broken_rings_at_once(self, template: Template) -> None:
         made = template.properties("PagedAlarm")
-        assert (made["MetricName"], made["Dimensions"], made["Threshold"]) == (Signal.PAGED.value, SHARED, 0)
+        assert (made["MetricName"], made["Dimensions"], made["Threshold"]) == (Metric.PAGED.value, SHARED, 0)
         # Not by their number: that would ring for what only waits for a person.
         assert set(alarms(template, "ApproximateNumberOfMessagesVisible")) == {"AuditDeadLetterQueue"}
 
@@ -1029,7 +1029,7 @@ class TestAlarms:
 
     def test_a_flood_of_one_source_is_one_alarm_an_hour(self, template: Template) -> None:
         made = template.properties("UntranslatableAlarm")
-        assert (made["MetricName"], made["Dimensions"]) == (Signal.UNTRANSLATABLE.value, SHARED)
+        assert (made["MetricName"], made["Dimensions"]) == (Metric.UNTRANSLATABLE.value, SHARED)
         assert (made["Statistic"], made["Period"], made["Threshold"]) == ("Sum", HOUR, 0)
 
     def test_an_organization_whose_sweep_does_not_finish_rings_although_others_do(self, template: Template) -> None:
@@ -1055,7 +1055,7 @@ class TestAlarms:
 
     def test_a_night_without_a_sweep_rings(self, template: Template) -> None:
         made = template.properties("SweepHeartbeatAlarm")
-        assert made["MetricName"] == Signal.SWEEP_FINISHED.value
+        assert made["MetricName"] == Metric.SWEEP_FINISHED.value
         variables = template.properties("SweepFunction")["Environment"]["Variables"]
         assert made["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
         assert made["Dimensions"] == SHARED
@@ -1080,12 +1080,12 @@ class TestAlarms:
     @pytest.mark.parametrize(
         "metric",
         [
-            *(Signal.TOKEN_REFUSED, Signal.UNEXPECTED, Signal.PLAN_STOPPED, Signal.PREFLIGHT_FAILED),
-            Signal.TOKEN_AGING,
+            *(Metric.TOKEN_REFUSED, Metric.UNEXPECTED, Metric.PLAN_STOPPED, Metric.PREFLIGHT_FAILED),
+            Metric.TOKEN_AGING,
         ],
     )
     def test_what_only_the_code_can_see_rings_under_the_name_it_is_counted_by(
-        self, template: Template, metric: Signal
+        self, template: Template, metric: Metric
     ) -> None:
         [made] = [
             alarm["Properties"]
@@ -1155,7 +1155,7 @@ class TestAlarms:
         clock = partial(datetime.now, UTC)
         queue, bus = MemoryQueue(clock), MemoryBus()
         queue.send("{}")
-        Digest(queues={"commands": queue}, bus=bus, signals=MemorySignals(), clock=clock).tell()
+        Digest(queues={"commands": queue}, bus=bus, metrics=MemoryMetrics(), clock=clock).tell()
         [(detail_type, detail)] = bus.announced
         made = template.properties("DigestRule")
         assert made["EventPattern"] == {"source": [SOURCE], "detail-type": [detail_type]}
@@ -1171,13 +1171,13 @@ class TestAlarms:
         bus = MemoryBus()
         clock = partial(datetime.now, UTC)
         outcomes = Outcomes(
-            ledger=Ledger(MemoryRows(), Terms(lease=timedelta(0), keep=timedelta(0), most_attempts=1), clock),
+            ledger=Ledger(MemoryTable(), LedgerTerms(lease=timedelta(0), keep=timedelta(0), most_attempts=1), clock),
             dead_letters=MemoryQueue(clock),
             bus=bus,
-            signals=MemorySignals(),
+            metrics=MemoryMetrics(),
             clock=clock,
         )
-        outcomes.bury(Message(body="?", sent_at=clock()), Poison(Code.POISON, "It is no command."))
+        outcomes.dead_letter(Message(body="?", sent_at=clock()), Poison(Code.POISON, "It is no command."))
         ((_, detail),) = bus.announced
         (to,) = template.properties("PoisonNoticeRule")["Targets"]
         paths = [path.removeprefix("$.detail.") for path in to["InputTransformer"]["InputPathsMap"].values()]
@@ -1208,7 +1208,7 @@ class TestAlarms:
     def test_whatever_approvers_should_know_has_a_notice(self, template: Template) -> None:
         rules = [template.properties(rule) for rule in ("ApprovalNoticeRule", "ApprovalLapsedNoticeRule")]
         types = [one for rule in rules for one in rule["EventPattern"]["detail-type"]]
-        assert sorted(types) == sorted(f"lifecycle.approval.{notice}" for notice in Notice)
+        assert sorted(types) == sorted(f"lifecycle.approval.{notice}" for notice in ApprovalNotice)
 
 
 class TestParameters:

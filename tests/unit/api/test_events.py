@@ -19,7 +19,7 @@ from functions.sweep import app as sweep_function
 from functions.webhook import app as webhook
 from functions.worker import app as worker
 from lifecycle.aws.sqs import from_record
-from lifecycle.bootstrap.observability import signals
+from lifecycle.bootstrap.observability import metrics
 from lifecycle.chat.slack.requests import Press
 from lifecycle.domain.capabilities import ORDINARY, PERMANENT, TABLE, Capability
 from lifecycle.domain.commands import Command
@@ -46,7 +46,7 @@ from tests.harness.builders import (
     wanted,
     webhook_event,
 )
-from tests.harness.sweep_run import Night
+from tests.harness.sweep_run import SweepRun
 from tests.harness.world import World
 
 CONTEXT = cast("RealContext", LambdaContext())
@@ -56,7 +56,7 @@ TESTS = Path(__file__).parents[2]
 @pytest.fixture
 def entrance(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Entrance:
     made = Entrance(clock)
-    made.intake = replace(made.intake, signals=signals)
+    made.intake = replace(made.intake, metrics=metrics)
     monkeypatch.setattr(webhook, "intake", lambda: made.intake)
     monkeypatch.setattr(status, "lookup", lambda: made.lookup)
     return made
@@ -69,7 +69,7 @@ def world(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
     def build(capabilities: frozenset[Capability]) -> Worker:
         built = made.process(capabilities).worker
-        return replace(built, signals=signals, outcomes=replace(built.outcomes, signals=signals))
+        return replace(built, metrics=metrics, outcomes=replace(built.outcomes, metrics=metrics))
 
     monkeypatch.setattr(worker, "worker", lambda: build(ORDINARY))
     monkeypatch.setattr(purge, "purge", lambda: build(PERMANENT))
@@ -155,7 +155,7 @@ def test_the_outcome_event_is_what_the_worker_announces(world: World) -> None:
 @pytest.fixture
 def shipped(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Entrance:
     made = Entrance(clock, declared=(CONFIG / "sources.toml").read_text(encoding="utf-8"))
-    made.intake = replace(made.intake, signals=signals)
+    made.intake = replace(made.intake, metrics=metrics)
     monkeypatch.setattr(webhook, "intake", lambda: made.intake)
     monkeypatch.setattr(event_function, "intake", lambda: made.intake)
     return made
@@ -315,7 +315,7 @@ def test_a_slash_command_of_slack_archives_the_process_behind_its_link(
 ) -> None:
     room = ChatRoom(clock, people=(CONFIG / "people.toml").read_text(encoding="utf-8"))
     room.secrets.texts[f"{PREFIX}/chat/slack"] = "8f742231b10e8888abcd99yyyzzz85a5"
-    monkeypatch.setattr(chat_function, "chat", lambda: replace(room.chat, signals=signals))
+    monkeypatch.setattr(chat_function, "chat", lambda: replace(room.chat, metrics=metrics))
     world.simulator.merge(SEED)
     response = chat_function.handler(sample("chat-archive.json"), CONTEXT)
     assert response["statusCode"] == 200
@@ -334,7 +334,7 @@ def test_a_slash_command_of_slack_archives_the_process_behind_its_link(
 def test_a_button_of_slack_approves_what_its_value_names(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     room = ChatRoom(clock, people=PEOPLE.replace("[people.grace]", 'approves = ["run.delete"]\n[people.grace]'))
     room.secrets.texts[f"{PREFIX}/chat/slack"] = "8f742231b10e8888abcd99yyyzzz85a5"
-    approving = replace(room.chat.approving, signals=signals)
+    approving = replace(room.chat.approving, metrics=metrics)
     monkeypatch.setattr(chat_function, "chat", lambda: replace(room.chat, approving=approving))
     value = Press.read(base64.b64decode(str(sample("chat-approve.json")["body"]))).value
     asked = room.approvals.ask(wanted(hash=value, asked_by="grace"))
@@ -349,8 +349,8 @@ def test_a_button_of_slack_approves_what_its_value_names(clock: Clock, monkeypat
 def test_a_start_of_the_schedule_sends_one_sweep_to_each_organization(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    night = Night(world)
-    monkeypatch.setattr(sweep_function, "sweep", lambda: replace(night.sweep(), signals=signals))
+    night = SweepRun(world)
+    monkeypatch.setattr(sweep_function, "sweep", lambda: replace(night.sweep(), metrics=metrics))
     assert sweep_function.handler(sample("sweep-batch.json"), CONTEXT) == {"batchItemFailures": []}
     assert [json.loads(text) for text in bodies(night.queue)] == [
         {"version": 1, "sweep_id": "2026-06-01T04:10:00Z", "org_id": DefaultIds.ORGANIZATION, "kind": "sweep"}

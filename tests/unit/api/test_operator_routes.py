@@ -7,16 +7,15 @@ from datetime import timedelta
 import pytest
 
 from lifecycle.approvals.people import People
-from lifecycle.approvals.rules import Request as Wanted
-from lifecycle.aws.api_gateway import MOST_BYTES
-from lifecycle.aws.api_gateway import Request as HttpRequest
+from lifecycle.approvals.rules import ApprovalRequest
+from lifecycle.aws.api_gateway import MOST_BYTES, HttpRequest
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.intent import Status
 from tests.harness.builders import ORG
-from tests.harness.fault_injection import Fuse
-from tests.harness.purge_run import Undertaker, operate
+from tests.harness.fault_injection import FaultInjector
+from tests.harness.purge_run import PurgeRun, operate
 from tests.harness.world import PEOPLE
 
 RUN, TAG = "a1" * 16, "b1" * 16
@@ -30,35 +29,35 @@ ROUTES = (LIST, SHOW, APPROVE, REJECT, UNDO)
 
 
 @pytest.fixture
-def burying() -> Undertaker:
-    made = Undertaker()
+def burying() -> PurgeRun:
+    made = PurgeRun()
     made.world.add(Resource.RUN, RUN, archived_days=40)
     made.world.add(Resource.TAG, TAG)
     return made
 
 
 @pytest.fixture
-def command(burying: Undertaker) -> Command:
+def command(burying: PurgeRun) -> Command:
     asked = burying.ask(Resource.RUN, RUN)
     burying.work()
     return asked
 
 
-def told(burying: Undertaker, route: str, caller: str, body: object = None, **parameters: str) -> dict[str, object]:
+def told(burying: PurgeRun, route: str, caller: str, body: object = None, **parameters: str) -> dict[str, object]:
     status, answer = operate(burying.world.operating(), route, caller, body, **parameters)
     assert status == 200
     json.dumps(answer)
     return dict(answer)
 
 
-def listed(burying: Undertaker, caller: str) -> list[dict[str, object]]:
+def listed(burying: PurgeRun, caller: str) -> list[dict[str, object]]:
     """What waits for this person."""
     found = told(burying, LIST, caller)["approvals"]
     assert isinstance(found, list)
     return found
 
 
-def refused(burying: Undertaker, route: str, caller: str, body: object = None, **parameters: str) -> Code:
+def refused(burying: PurgeRun, route: str, caller: str, body: object = None, **parameters: str) -> Code:
     """Turned away, and nothing went on."""
     before = dict(burying.world.rows.table)
     with pytest.raises(Rejected) as error:
@@ -71,7 +70,7 @@ def refused(burying: Undertaker, route: str, caller: str, body: object = None, *
 # --- each route ---
 
 
-def test_what_waits_is_listed_as_it_would_be_approved(burying: Undertaker, command: Command) -> None:
+def test_what_waits_is_listed_as_it_would_be_approved(burying: PurgeRun, command: Command) -> None:
     wanted = burying.wanted(command)
     [one] = listed(burying, BOB)
     shown = one.pop("shown")
@@ -96,7 +95,7 @@ def test_what_waits_is_listed_as_it_would_be_approved(burying: Undertaker, comma
     assert told(burying, SHOW, BOB, hash=wanted.hash) == {**one, "shown": shown}
 
 
-def test_only_what_is_theirs_is_shown_to_whoever_asks(burying: Undertaker, command: Command) -> None:
+def test_only_what_is_theirs_is_shown_to_whoever_asks(burying: PurgeRun, command: Command) -> None:
     tag = burying.ask(Resource.TAG, TAG)
     burying.work()
     theirs = {who: [one["subject"] for one in listed(burying, who)] for who in (ADA, BOB, DAN, EVE)}
@@ -106,7 +105,7 @@ def test_only_what_is_theirs_is_shown_to_whoever_asks(burying: Undertaker, comma
     assert refused(burying, SHOW, EVE, hash=burying.wanted(tag).hash) is Code.UNKNOWN_APPROVAL
 
 
-def test_an_approval_goes_on_at_once(burying: Undertaker, command: Command) -> None:
+def test_an_approval_goes_on_at_once(burying: PurgeRun, command: Command) -> None:
     answer = told(burying, APPROVE, BOB, hash=burying.wanted(command).hash)
     assert (answer["stands"], answer["approved_by"]) == ("approved", ["bob"])
     assert burying.world.purge_queue.depth() == 1
@@ -116,7 +115,7 @@ def test_an_approval_goes_on_at_once(burying: Undertaker, command: Command) -> N
     assert told(burying, SHOW, BOB, hash=burying.wanted(command).hash)["stands"] == "approved"
 
 
-def test_a_refusal_ends_the_command_with_its_reason(burying: Undertaker, command: Command) -> None:
+def test_a_refusal_ends_the_command_with_its_reason(burying: PurgeRun, command: Command) -> None:
     answer = told(burying, REJECT, BOB, {"why": "The customer\ncame back."}, hash=burying.wanted(command).hash)
     assert (answer["stands"], answer["refused_by"]) == ("refused", "bob")
     burying.work()
@@ -128,9 +127,9 @@ def test_a_refusal_ends_the_command_with_its_reason(burying: Undertaker, command
     )
 
 
-def test_a_refusal_whose_message_was_lost_is_sent_by_the_second_press(burying: Undertaker, command: Command) -> None:
+def test_a_refusal_whose_message_was_lost_is_sent_by_the_second_press(burying: PurgeRun, command: Command) -> None:
     name = burying.wanted(command).hash
-    fuse = Fuse("bury", harm="outage")
+    fuse = FaultInjector("dead_letter", harm="outage")
     with pytest.raises(Exception, match="made up"):
         operate(burying.world.operating(fuse), REJECT, BOB, hash=name)
     assert burying.world.purge_queue.depth() == 0
@@ -140,7 +139,7 @@ def test_a_refusal_whose_message_was_lost_is_sent_by_the_second_press(burying: U
 
 
 @pytest.mark.parametrize("body", ["", "  ", "{}", '{"why": ""}', '{"why": "' + "x" * 500 + '"}', '{"more": 1}'])
-def test_a_refusal_needs_no_reason(burying: Undertaker, command: Command, body: str) -> None:
+def test_a_refusal_needs_no_reason(burying: PurgeRun, command: Command, body: str) -> None:
     assert told(burying, REJECT, BOB, body, hash=burying.wanted(command).hash)["stands"] == "refused"
 
 
@@ -163,7 +162,7 @@ def test_a_refusal_needs_no_reason(burying: Undertaker, command: Command, body: 
     ],
 )
 def test_whoever_aws_does_not_name_as_one_of_us_gets_nothing(
-    burying: Undertaker, command: Command, route: str, caller: str
+    burying: PurgeRun, command: Command, route: str, caller: str
 ) -> None:
     name = burying.wanted(command).hash
     assert refused(burying, route, caller, hash=name, intent_id=command.intent_id) is Code.RIGHT_MISSING
@@ -171,7 +170,7 @@ def test_whoever_aws_does_not_name_as_one_of_us_gets_nothing(
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_session_whose_name_anybody_may_choose_is_nobody_though_the_file_names_it(
-    burying: Undertaker, command: Command, route: str
+    burying: PurgeRun, command: Command, route: str
 ) -> None:
     burying.world.people = People.parse(PEOPLE.replace("session_name_fixed = true", "session_name_fixed = false"))
     name = burying.wanted(command).hash
@@ -181,7 +180,7 @@ def test_a_session_whose_name_anybody_may_choose_is_nobody_though_the_file_names
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_who_a_request_says_it_is_from_proves_nothing(burying: Undertaker, command: Command, route: str) -> None:
+def test_who_a_request_says_it_is_from_proves_nothing(burying: PurgeRun, command: Command, route: str) -> None:
     """In every place but the one that API Gateway fills."""
     forged = {
         "routeKey": route,
@@ -206,25 +205,23 @@ def test_who_a_request_says_it_is_from_proves_nothing(burying: Undertaker, comma
 
 @pytest.mark.parametrize("route", [APPROVE, REJECT, SHOW])
 @pytest.mark.parametrize("name", ["", "0" * 64, "7" * 63, "of#x", "OF", "../x", "0" * 64 + "\n", "é" * 64])
-def test_a_request_that_does_not_exist_is_not_found(
-    burying: Undertaker, command: Command, route: str, name: str
-) -> None:
+def test_a_request_that_does_not_exist_is_not_found(burying: PurgeRun, command: Command, route: str, name: str) -> None:
     assert refused(burying, route, BOB, hash=name) is Code.UNKNOWN_APPROVAL
 
 
 @pytest.mark.parametrize("route", [APPROVE, REJECT, SHOW])
-def test_the_row_that_names_the_newest_is_no_request(burying: Undertaker, command: Command, route: str) -> None:
+def test_the_row_that_names_the_newest_is_no_request(burying: PurgeRun, command: Command, route: str) -> None:
     assert refused(burying, route, BOB, hash=f"of#{command.intent_id}") is Code.UNKNOWN_APPROVAL
 
 
-def test_nobody_approves_what_they_asked_for(burying: Undertaker, command: Command) -> None:
+def test_nobody_approves_what_they_asked_for(burying: PurgeRun, command: Command) -> None:
     assert refused(burying, APPROVE, ADA, hash=burying.wanted(command).hash) is Code.OWN_REQUEST
     assert told(burying, REJECT, ADA, hash=burying.wanted(command).hash)["refused_by"] == "ada"
 
 
 @pytest.mark.parametrize("route", [APPROVE, REJECT])
 def test_what_was_changed_since_is_neither_approved_nor_refused(
-    burying: Undertaker, command: Command, route: str
+    burying: PurgeRun, command: Command, route: str
 ) -> None:
     old = burying.wanted(command)
     burying.world.simulator.organization.runs[RUN].name = "Another"
@@ -241,10 +238,10 @@ def test_what_was_changed_since_is_neither_approved_nor_refused(
 
 
 @pytest.mark.parametrize("more", [("run.delete", "run.shred"), ("run.shred",), ()])
-def test_what_this_release_does_not_know_nobody_approves(burying: Undertaker, more: tuple[str, ...]) -> None:
+def test_what_this_release_does_not_know_nobody_approves(burying: PurgeRun, more: tuple[str, ...]) -> None:
     command = burying.ask(Resource.RUN, RUN)
     burying.work()
-    strange: Wanted = replace(burying.wanted(command), hash="9" * 64, capabilities=more)
+    strange: ApprovalRequest = replace(burying.wanted(command), hash="9" * 64, capabilities=more)
     burying.world.approvals.ask(strange)
     assert refused(burying, APPROVE, BOB, hash=strange.hash) is Code.UNKNOWN_APPROVAL
     assert told(burying, LIST, BOB) == {"approvals": []}
@@ -270,12 +267,12 @@ def test_what_this_release_does_not_know_nobody_approves(burying: Undertaker, mo
     ],
     ids=lambda body: body[:12].encode("ascii", "replace").decode(),
 )
-def test_a_body_that_is_no_reason_is_refused(burying: Undertaker, command: Command, body: str) -> None:
+def test_a_body_that_is_no_reason_is_refused(burying: PurgeRun, command: Command, body: str) -> None:
     assert refused(burying, REJECT, BOB, body, hash=burying.wanted(command).hash) is Code.INVALID
     assert burying.wanted(command).refused_by == ""
 
 
-def test_a_body_that_is_too_large_is_refused(burying: Undertaker, command: Command) -> None:
+def test_a_body_that_is_too_large_is_refused(burying: PurgeRun, command: Command) -> None:
     body = json.dumps({"why": "x" * MOST_BYTES})
     assert refused(burying, REJECT, BOB, body, hash=burying.wanted(command).hash) is Code.TOO_LARGE
 
@@ -283,21 +280,21 @@ def test_a_body_that_is_too_large_is_refused(burying: Undertaker, command: Comma
 @pytest.mark.parametrize(
     "route", ["", "GET /", "POST /approvals", "DELETE /approvals/{hash}", "POST /approvals/{hash}/undo", "$default"]
 )
-def test_another_route_leads_nowhere(burying: Undertaker, command: Command, route: str) -> None:
+def test_another_route_leads_nowhere(burying: PurgeRun, command: Command, route: str) -> None:
     assert refused(burying, route, BOB, hash=burying.wanted(command).hash) is Code.UNKNOWN_ROUTE
 
 
 @pytest.mark.parametrize("target", ["", "int_", "x" * 5000, "int_" + "0" * 48])
-def test_an_undo_of_what_nobody_knows_is_refused(burying: Undertaker, target: str) -> None:
+def test_an_undo_of_what_nobody_knows_is_refused(burying: PurgeRun, target: str) -> None:
     assert refused(burying, UNDO, BOB, intent_id=target) is Code.UNKNOWN_INTENT
 
 
-def test_an_undo_of_a_delete_that_is_done_is_refused(burying: Undertaker, command: Command) -> None:
+def test_an_undo_of_a_delete_that_is_done_is_refused(burying: PurgeRun, command: Command) -> None:
     burying.approve(command)
     assert refused(burying, UNDO, BOB, intent_id=command.intent_id) is Code.NOT_POSSIBLE
 
 
-def test_an_undo_of_a_delete_that_waits_cancels_it(burying: Undertaker, command: Command) -> None:
+def test_an_undo_of_a_delete_that_waits_cancels_it(burying: PurgeRun, command: Command) -> None:
     status, _ = operate(burying.world.operating(), UNDO, BOB, intent_id=command.intent_id)
     assert status == 202
     burying.advance(timedelta(days=60))
@@ -306,7 +303,7 @@ def test_an_undo_of_a_delete_that_waits_cancels_it(burying: Undertaker, command:
     assert burying.deletes(command.thing_id) == []
 
 
-def test_an_undo_without_the_right_is_refused(burying: Undertaker) -> None:
+def test_an_undo_without_the_right_is_refused(burying: PurgeRun) -> None:
     burying.world.add(Resource.RUN, "a2" * 16)
     archive = burying.world.command(Resource.RUN, "a2" * 16, Action.ARCHIVE, "x")
     burying.world.send(archive)

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lifecycle.approvals.people import People
-from lifecycle.approvals.rules import About, Request, Stand, approve, name, refuse, unapprove, withdraw
+from lifecycle.approvals.rules import About, ApprovalRequest, ApprovalStatus, approve, name, refuse, unapprove, withdraw
 from lifecycle.deletion.safeguards import what_would_go
 from lifecycle.domain.capabilities import Resource, State, capability
 from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.intent_ids import intent_id
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from tests.harness.builders import ID_KEY, NOW, ORG, THING, command
 from tests.harness.world import PEOPLE
 
@@ -22,8 +22,8 @@ ASKED = millis(NOW)
 LAPSES = millis(NOW + timedelta(hours=72))
 
 
-def request(**more: object) -> Request:
-    made = Request(
+def request(**more: object) -> ApprovalRequest:
+    made = ApprovalRequest(
         hash="7" * 64,
         about=About.COMMAND,
         org_id=ORG,
@@ -45,28 +45,28 @@ def request(**more: object) -> Request:
 @pytest.mark.parametrize(
     ("more", "now", "stand"),
     [
-        ({}, ASKED, Stand.OPEN),
-        ({}, LAPSES - 1, Stand.OPEN),
-        ({}, LAPSES, Stand.LAPSED),
-        ({"approved_by": ("bob",)}, ASKED, Stand.OPEN),
-        ({"approved_by": ("bob",)}, LAPSES, Stand.LAPSED),
-        ({"approved_by": ("bob", "cleo")}, ASKED, Stand.APPROVED),
-        ({"approved_by": ("bob", "cleo")}, LAPSES + 1, Stand.APPROVED),
-        ({"approved_by": ("bob",), "needed": 1}, LAPSES + 1, Stand.APPROVED),
-        ({"refused_by": "bob"}, ASKED, Stand.REFUSED),
-        ({"refused_by": "bob"}, LAPSES, Stand.REFUSED),
-        ({"refused_by": "dan", "approved_by": ("bob", "cleo")}, ASKED, Stand.REFUSED),
+        ({}, ASKED, ApprovalStatus.OPEN),
+        ({}, LAPSES - 1, ApprovalStatus.OPEN),
+        ({}, LAPSES, ApprovalStatus.LAPSED),
+        ({"approved_by": ("bob",)}, ASKED, ApprovalStatus.OPEN),
+        ({"approved_by": ("bob",)}, LAPSES, ApprovalStatus.LAPSED),
+        ({"approved_by": ("bob", "cleo")}, ASKED, ApprovalStatus.APPROVED),
+        ({"approved_by": ("bob", "cleo")}, LAPSES + 1, ApprovalStatus.APPROVED),
+        ({"approved_by": ("bob",), "needed": 1}, LAPSES + 1, ApprovalStatus.APPROVED),
+        ({"refused_by": "bob"}, ASKED, ApprovalStatus.REFUSED),
+        ({"refused_by": "bob"}, LAPSES, ApprovalStatus.REFUSED),
+        ({"refused_by": "dan", "approved_by": ("bob", "cleo")}, ASKED, ApprovalStatus.REFUSED),
     ],
 )
-def test_where_a_request_stands(more: dict[str, object], now: int, stand: Stand) -> None:
+def test_where_a_request_stands(more: dict[str, object], now: int, stand: ApprovalStatus) -> None:
     assert request(**more).stands(now) is stand
 
 
 def test_two_people_make_two_approvals() -> None:
     once = approve(request(), "bob", ASKED)
-    assert (once.approved_by, once.stands(ASKED)) == (("bob",), Stand.OPEN)
+    assert (once.approved_by, once.stands(ASKED)) == (("bob",), ApprovalStatus.OPEN)
     twice = approve(once, "cleo", ASKED)
-    assert (twice.approved_by, twice.stands(ASKED)) == (("bob", "cleo"), Stand.APPROVED)
+    assert (twice.approved_by, twice.stands(ASKED)) == (("bob", "cleo"), ApprovalStatus.APPROVED)
     assert replace(twice, approved_by=(), approved_ids=()) == request(), "nothing else is touched"
 
 
@@ -89,7 +89,7 @@ def test_one_person_counts_once_however_often_they_press() -> None:
         (request(approved_by=("bob", "cleo")), "dan", ASKED, Code.UNKNOWN_APPROVAL),
     ],
 )
-def test_an_approval_that_does_not_count_says_so(wanted: Request, who: str, now: int, code: Code) -> None:
+def test_an_approval_that_does_not_count_says_so(wanted: ApprovalRequest, who: str, now: int, code: Code) -> None:
     with pytest.raises(Rejected) as refused:
         approve(wanted, who, now)
     assert refused.value.code is code
@@ -97,7 +97,7 @@ def test_an_approval_that_does_not_count_says_so(wanted: Request, who: str, now:
 
 def test_a_refusal_ends_it_once_and_for_all() -> None:
     ended = refuse(request(approved_by=("bob",)), "cleo", "Not yet.", ASKED)
-    assert (ended.refused_by, ended.why, ended.stands(ASKED)) == ("cleo", "Not yet.", Stand.REFUSED)
+    assert (ended.refused_by, ended.why, ended.stands(ASKED)) == ("cleo", "Not yet.", ApprovalStatus.REFUSED)
     assert refuse(ended, "cleo", "Never.", LAPSES + 1) == ended, "again it is the same"
     with pytest.raises(Rejected, match="refused already"):
         refuse(ended, "bob", "", ASKED)
@@ -111,7 +111,7 @@ def test_what_has_lapsed_is_not_refused_later() -> None:
 
 
 def test_what_was_approved_can_still_be_refused() -> None:
-    assert refuse(request(approved_by=("bob", "cleo")), "dan", "No.", LAPSES).stands(LAPSES) is Stand.REFUSED
+    assert refuse(request(approved_by=("bob", "cleo")), "dan", "No.", LAPSES).stands(LAPSES) is ApprovalStatus.REFUSED
 
 
 # --- who is who ---
@@ -146,7 +146,11 @@ def test_one_person_counts_once_under_two_names_and_on_two_channels() -> None:
 def test_an_approval_is_taken_back_by_whoever_gave_it() -> None:
     full = approve(approve(request(), "bob", ASKED, BOB), "cleo", ASKED, frozenset({"iam:arn:cleo"}))
     left = unapprove(full, "robert", BOB)
-    assert (left.approved_by, left.approved_ids, left.stands(ASKED)) == (("cleo",), ("iam:arn:cleo",), Stand.OPEN)
+    assert (left.approved_by, left.approved_ids, left.stands(ASKED)) == (
+        ("cleo",),
+        ("iam:arn:cleo",),
+        ApprovalStatus.OPEN,
+    )
     for nobody in (left, request(), withdraw(full, "ada", "No.")):
         with pytest.raises(Rejected) as refused:
             unapprove(nobody, "bob", BOB)
@@ -155,13 +159,13 @@ def test_an_approval_is_taken_back_by_whoever_gave_it() -> None:
 
 def test_what_is_taken_back_is_refused_even_where_it_was_approved() -> None:
     wanted = withdraw(request(approved_by=("bob", "cleo")), "ada", "The plan was taken back.")
-    assert wanted.stands(ASKED) is Stand.REFUSED
+    assert wanted.stands(ASKED) is ApprovalStatus.REFUSED
     assert withdraw(wanted, "bob", "").refused_by == "ada"
 
 
 # --- what is bound ---
 
-SEEN = Thing(
+SEEN = ResourceSnapshot(
     resource=Resource.RUN,
     id=THING,
     state=State.ARCHIVED,
@@ -214,7 +218,7 @@ OTHER_WORDS: list[dict[str, object]] = [
 ]
 
 
-def _hash(seen: Thing = SEEN, **more: object) -> str:
+def _hash(seen: ResourceSnapshot = SEEN, **more: object) -> str:
     return name(json.loads(what_would_go(ASKED_FOR.model_copy(update=more), seen)))
 
 
@@ -235,7 +239,7 @@ def test_the_cases_above_forget_nothing_that_is_shown() -> None:
         other = json.loads(what_would_go(command(**{"action": "delete", **words}), SEEN))
         changed |= {key for key in shown if shown[key] != other[key]}
     assert changed == set(shown) - {"about"}
-    facts_of_a_thing = {field.name for field in fields(Thing)} - {"resource", "state", "run_id", "one_off"}
+    facts_of_a_thing = {field.name for field in fields(ResourceSnapshot)} - {"resource", "state", "run_id", "one_off"}
     assert facts_of_a_thing == {fact for facts in OTHER_FACTS for fact in facts}
 
 

@@ -14,9 +14,9 @@ import pytest
 from lifecycle.audit.chain import (
     NOTHING,
     Head,
-    Heading,
     Record,
     Segment,
+    SegmentHeader,
     What,
     concluded,
     digest,
@@ -368,6 +368,6 @@ def test_any_single_byte_matters() -> None:
 
 def test_a_heading_is_read_back() -> None:
     bodies, _ = chain(2, 2)
-    headings = [Heading.parse(lines_of(body)[0]) for body in bodies]
+    headings = [SegmentHeader.parse(lines_of(body)[0]) for body in bodies]
     assert [one.to_line().encode() + b"\n" for one in headings if one] == [lines_of(body)[0] for body in bodies]
     assert all(one < other for one, other in pairwise(lines_of(bodies[1])[1:]))

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle.audit.chain import Head, Heading, Record, What, hour_of, key_of, segment_in, start_of, verify
+from lifecycle.audit.chain import Head, Record, SegmentHeader, What, hour_of, key_of, segment_in, start_of, verify
 from lifecycle.audit.sealer import LEASE, Sealer
-from lifecycle.audit.store import KEEP, Trail
-from lifecycle.aws.dynamodb import Change, Contention, Key, MemoryRows, Row, Rows
-from lifecycle.aws.metrics import MemorySignals, Signal
+from lifecycle.audit.store import KEEP, AuditStore
+from lifecycle.aws.dynamodb import Contention, Key, MemoryTable, Put, Row, VersionedTable
+from lifecycle.aws.metrics import MemoryMetrics, Metric
 from lifecycle.aws.s3 import MemoryObjects, Objects
 from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Code, Retryable
 from tests.harness.builders import NOW, ORG, Clock
-from tests.harness.fault_injection import ANY_WRITE, Crash, FragileObjects, FragileRows, Fuse, Harm, When
+from tests.harness.fault_injection import ANY_WRITE, Crash, FaultInjector, FragileObjects, FragileRows, Harm, When
 
 HOUR = timedelta(hours=1)
 RUN = timedelta(minutes=20)
@@ -32,9 +32,9 @@ class Archive:
     """What lasts: the rows, the bucket, and what was recorded."""
 
     clock: Clock = field(default_factory=lambda: Clock(NOW))
-    rows: MemoryRows = field(default_factory=MemoryRows)
+    rows: MemoryTable = field(default_factory=MemoryTable)
     objects: MemoryObjects = field(default_factory=MemoryObjects)
-    signals: MemorySignals = field(default_factory=MemorySignals)
+    metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
     recorded: list[str] = field(default_factory=list)
     time_left: Callable[[], float] = lambda: 900.0
 
@@ -42,14 +42,14 @@ class Archive:
         for moment in moments:
             made = Record(at=millis(moment) + len(self.recorded) % 997, what=What.PLAN_MADE, org_id=ORG, by="Ada")
             made = made.model_copy(update={"plan": str(len(self.recorded))})
-            Trail(self.rows).record(made)
+            AuditStore(self.rows).record(made)
             self.recorded.append(made.to_line())
 
-    def sealer(self, rows: Rows | None = None, objects: Objects | None = None) -> Sealer:
+    def sealer(self, rows: VersionedTable | None = None, objects: Objects | None = None) -> Sealer:
         return Sealer(
-            trail=Trail(rows or self.rows),
+            trail=AuditStore(rows or self.rows),
             objects=objects or self.objects,
-            signals=self.signals,
+            metrics=self.metrics,
             clock=self.clock,
             time_left=self.time_left,
         )
@@ -63,13 +63,13 @@ class Archive:
         return [self.objects.bodies[key] for key in sorted(self.objects.bodies, key=segment_in)]
 
     @property
-    def headings(self) -> list[Heading]:
-        found = [Heading.parse(body.split(b"\n")[0]) for body in self.bodies]
+    def headings(self) -> list[SegmentHeader]:
+        found = [SegmentHeader.parse(body.split(b"\n")[0]) for body in self.bodies]
         return [heading for heading in found if heading is not None]
 
     @property
     def head(self) -> Head:
-        head, _ = Trail(self.rows).head()
+        head, _ = AuditStore(self.rows).head()
         assert head is not None
         return head
 
@@ -171,7 +171,7 @@ def test_a_new_stack_begins_with_whatever_was_recorded_before_the_first_run(arch
     archive.record(NOW, NOW + timedelta(days=29))
     assert archive.seal_at(NOW + timedelta(days=29) + HOUR + RUN)
     archive.is_whole()
-    assert archive.signals.counts[Signal.AUDIT_SEALED] == 1
+    assert archive.metrics.counts[Metric.AUDIT_SEALED] == 1
 
 
 def test_after_a_year_off_only_what_can_still_be_there_is_looked_for(archive: Archive) -> None:
@@ -190,16 +190,16 @@ def test_after_a_year_off_only_what_can_still_be_there_is_looked_for(archive: Ar
 class Counting:
     """Rows that count how often an hour is read."""
 
-    rows: Rows
+    rows: VersionedTable
     partitions: int = 0
 
     def read(self, *keys: Key) -> list[Row | None]:
         return self.rows.read(*keys)
 
-    def write(self, *changes: Change) -> None:
+    def write(self, *changes: Put) -> None:
         self.rows.write(*changes)
 
-    def insert(self, change: Change) -> Row | None:
+    def insert(self, change: Put) -> Row | None:
         return self.rows.insert(change)
 
     def partition(self, pk: str) -> dict[str, Row]:
@@ -219,7 +219,7 @@ def test_a_row_that_is_no_record_stops_nothing_and_is_not_passed_over(archive: A
         {"line": '{"at":1764633600000,"what":5}'},
     ]
     for number, values in enumerate(by_hand):
-        archive.rows.write(Change(Key(partition, f"odd {number}"), values, 0))
+        archive.rows.write(Put(Key(partition, f"odd {number}"), values, 0))
     archive.seal_at(NOW + HOUR + RUN)
     archive.seal_at(NOW + 2 * HOUR + RUN)
     assert verify(archive.bodies, archive.head) == ()
@@ -229,7 +229,7 @@ def test_a_row_that_is_no_record_stops_nothing_and_is_not_passed_over(archive: A
 
 def test_a_record_of_a_later_release_is_sealed_as_it_is(archive: Archive) -> None:
     line = f'{{"at":{millis(NOW)},"what":"thing.new","colour":"red"}}'
-    archive.rows.write(Change(Key(f"audit#{hour_of(NOW)}", "x"), {"line": line}, 0))
+    archive.rows.write(Put(Key(f"audit#{hour_of(NOW)}", "x"), {"line": line}, 0))
     archive.seal_at(NOW + HOUR + RUN)
     assert archive.sealed == [line]
 
@@ -249,7 +249,7 @@ def prepared() -> Archive:
 
 def steps_of_a_run() -> int:
     archive = prepared()
-    fuse = Fuse(ANY_WRITE, skip=10**6)
+    fuse = FaultInjector(ANY_WRITE, skip=10**6)
     archive.sealer(FragileRows(archive.rows, fuse), FragileObjects(archive.objects, fuse)).seal()
     return 10**6 - fuse.skip
 
@@ -273,7 +273,7 @@ def test_a_writer_that_fails_at_any_step_leaves_a_chain_that_the_next_one_contin
     late: bool,  # noqa: FBT001 - a case
 ) -> None:
     archive = prepared()
-    fuse = Fuse(ANY_WRITE, when=when, harm=harm, skip=step)
+    fuse = FaultInjector(ANY_WRITE, when=when, harm=harm, skip=step)
     with pytest.raises((Crash, Retryable)):
         archive.sealer(FragileRows(archive.rows, fuse), FragileObjects(archive.objects, fuse)).seal()
     if late:
@@ -288,7 +288,7 @@ def test_a_writer_that_fails_at_any_step_leaves_a_chain_that_the_next_one_contin
 
 def test_what_was_written_is_taken_as_it_stands_and_never_written_again() -> None:
     archive = prepared()
-    fuse = Fuse("put", when="after")
+    fuse = FaultInjector("put", when="after")
     with pytest.raises(Crash):
         archive.sealer(FragileRows(archive.rows, fuse), FragileObjects(archive.objects, fuse)).seal()
     written = dict(archive.objects.bodies)
@@ -309,7 +309,7 @@ FOREIGN = (
 @pytest.mark.parametrize("foreign", FOREIGN)
 def test_what_somebody_else_put_into_the_place_of_a_segment_is_not_taken_for_one(foreign: bytes) -> None:
     archive = prepared()
-    fuse = Fuse("put")
+    fuse = FaultInjector("put")
     with pytest.raises(Crash):
         archive.sealer(FragileRows(archive.rows, fuse), FragileObjects(archive.objects, fuse)).seal()
     archive.objects.bodies[key_of(hour_of(NOW + HOUR), 2)] = foreign
@@ -321,7 +321,7 @@ def test_what_somebody_else_put_into_the_place_of_a_segment_is_not_taken_for_one
 def test_writers_that_keep_dying_come_to_the_end(step: int) -> None:
     archive = prepared()
     for number in range(5, 5 + STEPS):
-        fuse = Fuse(ANY_WRITE, when="after", skip=step)
+        fuse = FaultInjector(ANY_WRITE, when="after", skip=step)
         archive.clock.now = NOW + number * HOUR + RUN
         archive.record(NOW + (number - 1) * HOUR)
         with suppress(Crash):
@@ -415,8 +415,8 @@ class TestTwoWriters:
         """As when AWS's client sends a write twice and hears of the second one only."""
         archive = prepared()
 
-        class Twice(MemoryRows):
-            def write(self, *changes: Change) -> None:
+        class Twice(MemoryTable):
+            def write(self, *changes: Put) -> None:
                 archive.rows.write(*changes)
                 raise Contention
 
@@ -444,17 +444,17 @@ class Meanwhile:
 
 @dataclass
 class MeanwhileRows:
-    rows: Rows
+    rows: VersionedTable
     meanwhile: Meanwhile
 
     def read(self, *keys: Key) -> list[Row | None]:
         return self.rows.read(*keys)
 
-    def write(self, *changes: Change) -> None:
+    def write(self, *changes: Put) -> None:
         self.meanwhile.pass_by()
         self.rows.write(*changes)
 
-    def insert(self, change: Change) -> Row | None:
+    def insert(self, change: Put) -> Row | None:
         return self.rows.insert(change)
 
     def partition(self, pk: str) -> dict[str, Row]:
@@ -491,10 +491,10 @@ def test_a_run_that_has_no_time_left_is_continued_by_the_next(archive: Archive) 
     archive.record(*(NOW + number * HOUR for number in range(10)))
     times = iter([900.0, 500.0, 130.0, 119.0])
     archive.time_left = lambda: next(times)
-    told = archive.signals.counts[Signal.AUDIT_SEALED]
+    told = archive.metrics.counts[Metric.AUDIT_SEALED]
     assert not archive.seal_at(NOW + 11 * HOUR + RUN)
     assert len(archive.bodies) == 2
-    assert archive.signals.counts[Signal.AUDIT_SEALED] == told
+    assert archive.metrics.counts[Metric.AUDIT_SEALED] == told
     archive.time_left = lambda: 900.0
     assert archive.sealer().seal()
     archive.is_whole()
@@ -502,15 +502,15 @@ def test_a_run_that_has_no_time_left_is_continued_by_the_next(archive: Archive) 
 
 def test_who_gives_way_or_fails_does_not_count_as_sealed() -> None:
     archive = prepared()
-    told = archive.signals.counts[Signal.AUDIT_SEALED]
-    head, version = Trail(archive.rows).head()
+    told = archive.metrics.counts[Metric.AUDIT_SEALED]
+    head, version = AuditStore(archive.rows).head()
     assert head is not None
-    Trail(archive.rows).move(replace(head, lease_until=millis(archive.clock() + LEASE)), version)
+    AuditStore(archive.rows).move(replace(head, lease_until=millis(archive.clock() + LEASE)), version)
     assert not archive.sealer().seal()
-    assert archive.signals.counts[Signal.AUDIT_SEALED] == told
+    assert archive.metrics.counts[Metric.AUDIT_SEALED] == told
     archive.clock.advance(LEASE)
     assert archive.sealer().seal()
-    assert archive.signals.counts[Signal.AUDIT_SEALED] == told + 1
+    assert archive.metrics.counts[Metric.AUDIT_SEALED] == told + 1
 
 
 def test_a_chain_is_whole_however_it_goes() -> None:
@@ -518,7 +518,7 @@ def test_a_chain_is_whole_however_it_goes() -> None:
     rng = random.Random(20)
     for _ in range(60):
         archive = Archive()
-        Trail(archive.rows).move(Head(through=hour_of(NOW - HOUR)), 0)
+        AuditStore(archive.rows).move(Head(through=hour_of(NOW - HOUR)), 0)
         hour = 0
         for _ in range(12):
             hour += rng.choice((1, 1, 1, 2, 30))
@@ -527,7 +527,7 @@ def test_a_chain_is_whole_however_it_goes() -> None:
                 back = timedelta(minutes=20 + rng.randrange(60))
                 # Never later than the next run of the hour after: that is what the writer looks back for.
                 archive.record(max(now - back, start_of(hour_of(now - HOUR))))
-            fuse = Fuse(ANY_WRITE, when=rng.choice(("before", "after")), skip=rng.randrange(12))
+            fuse = FaultInjector(ANY_WRITE, when=rng.choice(("before", "after")), skip=rng.randrange(12))
             archive.clock.now = now
             with suppress(Crash):
                 archive.sealer(FragileRows(archive.rows, fuse), FragileObjects(archive.objects, fuse)).seal()

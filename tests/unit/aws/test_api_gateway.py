@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import pytest
 
-from lifecycle.aws.api_gateway import MOST_BYTES, Request, answer, problem
+from lifecycle.aws.api_gateway import MOST_BYTES, HttpRequest, answer, problem
 from lifecycle.domain.errors import Code, LifecycleError, Rejected, Retryable
 
 CLIENT_ERRORS = {
@@ -28,7 +28,7 @@ CLIENT_ERRORS = {
 
 
 def body_of(text: object, *, encoded: object = False) -> bytes:
-    return Request.of({"body": text, "isBase64Encoded": encoded}).body
+    return HttpRequest.of({"body": text, "isBase64Encoded": encoded}).body
 
 
 def test_a_request_is_read_as_it_was_signed() -> None:
@@ -43,7 +43,7 @@ def test_a_request_is_read_as_it_was_signed() -> None:
         "body": base64.b64encode(raw).decode(),
         "isBase64Encoded": True,
     }
-    request = Request.of(event)
+    request = HttpRequest.of(event)
     assert request.route == "POST /webhooks/{source}"
     assert request.method == "POST"
     assert request.uri == "https://id.execute-api.eu-west-1.amazonaws.com/webhooks/crm?a=1&b=%20"
@@ -69,7 +69,9 @@ def test_a_request_is_read_as_it_was_signed() -> None:
     ],
 )
 def test_what_is_missing_or_of_another_type_is_empty(event: object) -> None:
-    assert Request.of(event) == Request(route="", method="", uri="https://", parameters={}, headers={}, body=b"")
+    assert HttpRequest.of(event) == HttpRequest(
+        route="", method="", uri="https://", parameters={}, headers={}, body=b""
+    )
 
 
 @pytest.mark.parametrize("encoded", [None, False, "true", 1])

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.approvals.rules import About, Request
-from lifecycle.chat.slack.blocks import MOST_CHARACTERS, MOST_TEXT, Block, Message, result, waiting
+from lifecycle.approvals.rules import About, ApprovalRequest
+from lifecycle.chat.slack.blocks import MOST_CHARACTERS, MOST_TEXT, Block, SlackMessage, result, waiting
 from lifecycle.domain.clock import millis
 from tests.harness.builders import NOW, ORG, THING, wanted
 
@@ -30,16 +30,16 @@ def texts(found: object) -> Iterator[Block]:
             yield from texts(value)
 
 
-def lines(message: Message) -> list[str]:
+def lines(message: SlackMessage) -> list[str]:
     return [line for text in texts(message.blocks) for line in str(text["text"]).splitlines()]
 
 
-def buttons(message: Message) -> list[Block]:
+def buttons(message: SlackMessage) -> list[Block]:
     rows = [cast("list[Block]", block["elements"]) for block in message.blocks if block["type"] == "actions"]
     return [button for row in rows for button in row]
 
 
-def plan(**changes: object) -> Request:
+def plan(**changes: object) -> ApprovalRequest:
     rules = [
         {"name": "done", "resource": "run", "action": "archive", "irreversible": False, "considered": 40, "due": 12},
         {"name": "idle", "resource": "tag", "action": "delete", "irreversible": True, "considered": 9, "due": 0},
@@ -162,7 +162,7 @@ def test_what_others_wrote_is_never_read_as_marks() -> None:
     assert all(text["emoji"] is False for text in texts(shown.blocks) if text["type"] == "plain_text")
 
 
-def assert_within_limits(message: Message) -> None:
+def assert_within_limits(message: SlackMessage) -> None:
     assert 0 < len(message.blocks) <= 50
     assert len(json.dumps(message.blocks, ensure_ascii=False)) < MOST_CHARACTERS + 1000
     for text in texts(message.blocks):
@@ -205,7 +205,7 @@ def test_whatever_is_kept_is_shown(facts: dict[str, object], about: About, doing
 
 def test_a_long_result_still_has_its_button() -> None:
     assert_within_limits(result("x" * 9000, "int_1"))
-    assert result("Done.", None) == Message("Done.")
+    assert result("Done.", None) == SlackMessage("Done.")
 
 
 @pytest.mark.parametrize("day", [(NOW + timedelta(days=2)).isoformat(), "2026-01-02T00:00:00", "some day"])

@@ -12,12 +12,12 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter
 
-from lifecycle.approvals.rules import Request as Wanted
+from lifecycle.approvals.rules import ApprovalRequest
 from lifecycle.aws.api_gateway import problem
-from lifecycle.aws.metrics import Signal
+from lifecycle.aws.metrics import Metric
 from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.aws.sqs import MemoryQueue
-from lifecycle.chat.slack.blocks import Block, Message
+from lifecycle.chat.slack.blocks import Block, SlackMessage
 from lifecycle.chat.slack.replies import SlackReplies
 from lifecycle.chat.slack.requests import HELP
 from lifecycle.domain.capabilities import Action, Resource, State
@@ -72,8 +72,8 @@ def test_a_slack_without_a_secret_is_a_404_to_everybody(room: ChatRoom) -> None:
     assert PREFIX not in str(problem(refusal.value)["body"])
     with pytest.raises(Rejected, match="not set up"):
         room.chat.answer(chat_request(slash("help"), {}))
-    assert room.signals.counts == {Signal.SIGNATURE_REFUSED: 2}
-    assert all("does not exist" in str(facts["why"]) for _, facts in room.signals.notes)
+    assert room.metrics.counts == {Metric.SIGNATURE_REFUSED: 2}
+    assert all("does not exist" in str(facts["why"]) for _, facts in room.metrics.notes)
     assert room.commands.depth() == 0
 
 
@@ -117,7 +117,7 @@ def test_a_line_becomes_a_command_and_says_how_to_follow_it(room: ChatRoom, targ
         "reply_to": URL,
     }
     assert (command.issued_at, command.not_after) == (NOW, NOW + timedelta(days=14))
-    assert room.signals.counts[Signal.ACCEPTED] == 1
+    assert room.metrics.counts[Metric.ACCEPTED] == 1
 
 
 def test_the_trigger_names_the_line_and_a_copy_of_it(room: ChatRoom) -> None:
@@ -147,7 +147,7 @@ def test_help_is_for_everybody_and_asks_for_nothing(room: ChatRoom) -> None:
 def test_what_is_not_understood_is_answered_and_noted(room: ChatRoom, text: str) -> None:
     assert room.say(text).endswith(".")
     assert bodies(room.commands) == []
-    assert room.signals.counts[Signal.REFUSED] == 1
+    assert room.metrics.counts[Metric.REFUSED] == 1
 
 
 def test_a_line_waits_for_no_import_of_what_only_a_button_needs() -> None:
@@ -211,7 +211,7 @@ def test_what_slack_did_not_sign_is_refused_unread(room: ChatRoom, spoil: str) -
     with pytest.raises(Rejected) as refusal:
         room.chat.answer(chat_request(raw + (b"&x=1" if spoil == "body" else b""), headers))
     assert refusal.value.code is Code.SIGNATURE_REFUSED
-    assert room.signals.counts[Signal.SIGNATURE_REFUSED] == 1
+    assert room.metrics.counts[Metric.SIGNATURE_REFUSED] == 1
     assert bodies(room.commands) == []
 
 
@@ -237,23 +237,23 @@ def test_a_name_that_was_never_given_out_is_answered(room: ChatRoom, name: str) 
 
 
 @pytest.fixture
-def asked(room: ChatRoom) -> Wanted:
+def asked(room: ChatRoom) -> ApprovalRequest:
     """Ada asked for a permanent delete; Grace may approve it."""
     return room.approvals.ask(wanted())
 
 
-def standing(room: ChatRoom, name: str) -> Wanted:
+def standing(room: ChatRoom, name: str) -> ApprovalRequest:
     found = room.approvals.find(ORG, name)
     assert found is not None
     return found
 
 
-def buttons(message: Message) -> list[tuple[object, object]]:
+def buttons(message: SlackMessage) -> list[tuple[object, object]]:
     rows = [block["elements"] for block in message.blocks if block["type"] == "actions"]
     return [(button["action_id"], button["value"]) for row in rows for button in cast("list[Block]", row)]
 
 
-def test_whoever_may_approve_sees_what_waits_with_two_buttons(room: ChatRoom, asked: Wanted) -> None:
+def test_whoever_may_approve_sees_what_waits_with_two_buttons(room: ChatRoom, asked: ApprovalRequest) -> None:
     shown = room.show("approvals", **GRACE)
     assert buttons(shown) == [("approve", asked.hash), ("reject", asked.hash)]
     assert asked.hash[:12] in shown.text
@@ -266,7 +266,9 @@ def test_who_asked_sees_it_without_a_button_to_approve(room: ChatRoom) -> None:
 
 
 @pytest.mark.parametrize("person", [{}, {"user_id": "U0STRANGER"}])
-def test_whoever_may_not_approve_is_shown_nothing(room: ChatRoom, asked: Wanted, person: dict[str, str]) -> None:
+def test_whoever_may_not_approve_is_shown_nothing(
+    room: ChatRoom, asked: ApprovalRequest, person: dict[str, str]
+) -> None:
     shown = room.show("approvals", **person)
     assert shown.blocks == ()
     assert asked.hash[:12] not in shown.text
@@ -277,7 +279,7 @@ def test_nothing_that_waits_is_said(room: ChatRoom) -> None:
     assert room.say("approvals", **GRACE) == "Nothing waits for your approval."
 
 
-def test_a_press_approves_and_sends_the_command_on(room: ChatRoom, asked: Wanted) -> None:
+def test_a_press_approves_and_sends_the_command_on(room: ChatRoom, asked: ApprovalRequest) -> None:
     line = room.press("approve", asked.hash)
     assert line.startswith(f"You approved `{asked.hash[:12]}`: 1 of 1. It goes on now.")
     assert room.heard.said == [("https://hooks.slack.com/actions/T012ABCDE/2/def", line)]
@@ -294,7 +296,7 @@ def test_a_press_that_is_replayed_counts_once(room: ChatRoom) -> None:
     assert bodies(room.purge) == []
 
 
-def test_a_press_rejects_for_good(room: ChatRoom, asked: Wanted) -> None:
+def test_a_press_rejects_for_good(room: ChatRoom, asked: ApprovalRequest) -> None:
     assert room.press("reject", asked.hash).startswith(f"You refused `{asked.hash[:12]}`.")
     assert standing(room, asked.hash).refused_by == "grace"
     assert room.press("reject", asked.hash).startswith(f"You refused `{asked.hash[:12]}`.")
@@ -307,10 +309,10 @@ def test_nobody_approves_what_they_asked_for(room: ChatRoom) -> None:
     assert room.press("approve", asked.hash) == "You asked for this yourself; somebody else must approve it."
     assert standing(room, asked.hash).approved_by == ()
     assert bodies(room.purge) == []
-    assert room.signals.counts[Signal.REFUSED] == 1
+    assert room.metrics.counts[Metric.REFUSED] == 1
 
 
-def test_what_has_lapsed_is_not_approved(room: ChatRoom, asked: Wanted, clock: Clock) -> None:
+def test_what_has_lapsed_is_not_approved(room: ChatRoom, asked: ApprovalRequest, clock: Clock) -> None:
     clock.advance(timedelta(hours=72))
     assert room.press("approve", asked.hash) == "This request is lapsed already."
     assert bodies(room.purge) == []
@@ -331,7 +333,7 @@ ADA_PRESSES = {"user": {"id": "U034FGHIJ", "team_id": "T012ABCDE"}}
     ids=["stranger", "another company's", "nobody", "without the right"],
 )
 def test_whoever_may_not_approve_is_refused(
-    room: ChatRoom, asked: Wanted, action: str, fields: dict[str, object]
+    room: ChatRoom, asked: ApprovalRequest, action: str, fields: dict[str, object]
 ) -> None:
     line = room.press(action, asked.hash, **fields)
     assert "I do not know you" in line or "no request with this hash that you may approve" in line
@@ -341,9 +343,11 @@ def test_whoever_may_not_approve_is_refused(
 
 @pytest.mark.parametrize("action", ["approve", "reject"])
 @pytest.mark.parametrize("value", ["", "0" * 64, f"of#{wanted().subject}", "x", wanted().hash[:12], "0" * 2000])
-def test_a_value_that_names_no_request_is_unknown(room: ChatRoom, asked: Wanted, action: str, value: str) -> None:
+def test_a_value_that_names_no_request_is_unknown(
+    room: ChatRoom, asked: ApprovalRequest, action: str, value: str
+) -> None:
     assert "no " in room.press(action, value)
-    [note] = [facts for signal, facts in room.signals.notes if signal is Signal.REFUSED]
+    [note] = [facts for signal, facts in room.metrics.notes if signal is Metric.REFUSED]
     assert note["code"] == Code.UNKNOWN_APPROVAL
     assert standing(room, asked.hash) == asked
 
@@ -354,13 +358,13 @@ def test_a_request_of_another_organization_is_unknown(room: ChatRoom) -> None:
     assert buttons(room.show("approvals", **GRACE)) == []
 
 
-def test_a_button_that_is_not_ours_does_nothing(room: ChatRoom, asked: Wanted) -> None:
+def test_a_button_that_is_not_ours_does_nothing(room: ChatRoom, asked: ApprovalRequest) -> None:
     assert "I do not know this button" in room.press("delete", asked.hash)
     assert standing(room, asked.hash) == asked
 
 
 @pytest.mark.parametrize("spoil", ["signature", "old", "body"])
-def test_a_press_that_slack_did_not_sign_is_refused_unread(room: ChatRoom, asked: Wanted, spoil: str) -> None:
+def test_a_press_that_slack_did_not_sign_is_refused_unread(room: ChatRoom, asked: ApprovalRequest, spoil: str) -> None:
     raw = pressed("approve", asked.hash)
     headers = slack_headers(raw, at=NOW.timestamp() - (301 if spoil == "old" else 0))
     if spoil == "signature":
@@ -377,10 +381,10 @@ def test_a_body_that_tells_of_no_press_is_a_400(room: ChatRoom) -> None:
     with pytest.raises(Rejected) as refusal:
         room.chat.press(chat_request(raw, slack_headers(raw)))
     assert problem(refusal.value)["statusCode"] == 400
-    assert room.signals.counts[Signal.REFUSED] == 1
+    assert room.metrics.counts[Metric.REFUSED] == 1
 
 
-def test_passing_trouble_is_told_where_the_button_is(room: ChatRoom, asked: Wanted) -> None:
+def test_passing_trouble_is_told_where_the_button_is(room: ChatRoom, asked: ApprovalRequest) -> None:
     class Out(MemoryQueue):
         @override
         def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
@@ -397,13 +401,13 @@ def test_passing_trouble_is_told_where_the_button_is(room: ChatRoom, asked: Want
     assert bodies(working) == [asked.message]
 
 
-def test_an_answer_that_does_not_arrive_changes_nothing(room: ChatRoom, asked: Wanted) -> None:
+def test_an_answer_that_does_not_arrive_changes_nothing(room: ChatRoom, asked: ApprovalRequest) -> None:
     room.replies = replies(Slack(404))
     raw = pressed("approve", asked.hash)
     room.chat.press(chat_request(raw, slack_headers(raw)))
-    assert room.signals.counts[Signal.REPLY_FAILED] == 1
+    assert room.metrics.counts[Metric.REPLY_FAILED] == 1
     assert standing(room, asked.hash).approved_by == ("grace",)
-    assert "hooks.slack.com" not in str(room.signals.notes)
+    assert "hooks.slack.com" not in str(room.metrics.notes)
 
 
 # --- undo ---
@@ -495,7 +499,7 @@ def test_an_undo_needs_the_right_to_what_it_does(clock: Clock, fields: dict[str,
 )
 def test_an_undo_of_what_is_not_known_is_answered(room: ChatRoom, value: str, said: str) -> None:
     assert room.press("undo", value, **ADA_PRESSES).startswith(said)
-    [note] = [facts for signal, facts in room.signals.notes if signal is Signal.REFUSED]
+    [note] = [facts for signal, facts in room.metrics.notes if signal is Metric.REFUSED]
     assert note["code"] == Code.UNKNOWN_INTENT
     assert bodies(room.commands) == []
 
@@ -544,12 +548,12 @@ def test_a_way_back_is_never_announced_or_noted(clock: Clock) -> None:
     world.add(Resource.RUN, THING)
     spoken(world)
     world.drain(world.process())
-    assert "hooks.slack.com" not in str(world.bus.announced) + str(world.signals.notes)
+    assert "hooks.slack.com" not in str(world.bus.announced) + str(world.metrics.notes)
     assert "hooks.slack.com" not in str(world.rows.table)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("point", ["claim", "act", "conclude", "announce", "settle"])
+@pytest.mark.parametrize("point", ["claim", "act", "conclude", "announce", "mark_delivered"])
 def test_a_worker_killed_at_any_step_still_tells_the_result(clock: Clock, point: str, when: When) -> None:
     world = World(clock)
     world.add(Resource.RUN, THING)
@@ -560,7 +564,7 @@ def test_a_worker_killed_at_any_step_still_tells_the_result(clock: Clock, point:
     world.clock.advance(timedelta(seconds=VISIBILITY))
     world.drain(world.process())
     assert world.state(Resource.RUN, THING) is State.ARCHIVED
-    cut_off_between = point == "settle" and when == "before"
+    cut_off_between = point == "mark_delivered" and when == "before"
     assert len(world.replies.said) == (2 if cut_off_between else 1)
 
 
@@ -654,9 +658,9 @@ def test_a_reply_that_fails_is_signalled_and_changes_nothing(clock: Clock, statu
     world.replies = replies(slack)  # type: ignore[assignment]
     command = spoken(world)
     world.drain(world.process())
-    assert world.signals.counts[Signal.REPLY_FAILED] == 1
+    assert world.metrics.counts[Metric.REPLY_FAILED] == 1
     assert world.intent(command.intent_id).status is Status.DONE
-    assert world.intent(command.intent_id).owed == ()
+    assert world.intent(command.intent_id).pending == ()
     assert len(slack.posted) == 1
 
 
@@ -673,4 +677,4 @@ def test_a_way_back_that_is_no_url_stops_nothing(clock: Clock) -> None:
     command = spoken(world, url="https://[")
     world.drain(world.process())
     assert world.announced(command.intent_id) == ["done"]
-    assert world.signals.counts[Signal.REPLY_FAILED] == 1
+    assert world.metrics.counts[Metric.REPLY_FAILED] == 1

@@ -1,8 +1,8 @@
 import pytest
 
-from tests.unit.cli.harness import Desk
+from tests.unit.cli.harness import CliHarness
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def desk() -> CliHarness:
+    return CliHarness()

@@ -18,24 +18,24 @@ from botocore.exceptions import NoCredentialsError
 from requests.adapters import BaseAdapter
 from typer.testing import CliRunner, Result
 
-from cli.clients.context import World as Outside
+from cli.clients.context import CliContext as Outside
 from cli.clients.signed_api import Identity
 from cli.clients.stack import Pair, progress
 from cli.main import app
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from lifecycle.api.operator_routes import Operating
 from lifecycle.approvals.people import People
 from lifecycle.approvals.service import Approving
 from lifecycle.approvals.store import Approvals
-from lifecycle.aws.api_gateway import Request, Response, answer, problem
-from lifecycle.aws.dynamodb import MemoryRows, Rows
+from lifecycle.aws.api_gateway import HttpRequest, Response, answer, problem
+from lifecycle.aws.dynamodb import MemoryTable, VersionedTable
 from lifecycle.aws.s3 import MemoryObjects, Objects
 from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.aws.sqs import MemoryQueue
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, LifecycleError
-from lifecycle.domain.intent import End, IntentRow, Status
-from lifecycle.execution.ledger import Claim, Ledger, Terms
+from lifecycle.domain.intent import IntentRow, Outcome, Status
+from lifecycle.execution.ledger import Claim, Ledger, LedgerTerms
 from lifecycle.execution.undo import Undoing
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Rate
@@ -43,7 +43,7 @@ from lifecycle.sweep.service import Progress
 from lifecycle.tallyfy.client import pooled_session
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorTransport
 from tests.harness.builders import CONFIG, ID_KEY, NOW, PREFIX, SHARED, WHSEC, ChatRoom, Clock, Entrance
-from tests.harness.sweep_run import Night
+from tests.harness.sweep_run import SweepRun
 from tests.harness.world import World
 
 ORG = DefaultIds.ORGANIZATION
@@ -97,7 +97,7 @@ class Front(BaseAdapter):
             secrets=entrance.secrets,
             lookup=entrance.lookup,
             commands=entrance.ordinary,
-            signals=entrance.signals,
+            metrics=entrance.metrics,
         )
         self.asked: list[requests.PreparedRequest] = []
         self.failures: list[Exception | int | Response] = []
@@ -145,8 +145,8 @@ class Front(BaseAdapter):
             "isBase64Encoded": True,
         }
         if room == "chat":
-            return answer(HTTPStatus.OK, self._chat.answer(Request.of(event)).body())
-        commands = self._entrance.intake.accept(Request.of(event))
+            return answer(HTTPStatus.OK, self._chat.answer(HttpRequest.of(event)).body())
+        commands = self._entrance.intake.accept(HttpRequest.of(event))
         if not commands:
             return answer(HTTPStatus.OK, {"status": "ignored", "intent_ids": []})
         ids = [command.intent_id for command in commands]
@@ -166,7 +166,7 @@ class Front(BaseAdapter):
             "body": base64.b64encode(request.body if isinstance(request.body, bytes) else b"").decode(),
             "isBase64Encoded": True,
         }
-        status, body = self._operating().answer(Request.of(event))
+        status, body = self._operating().answer(HttpRequest.of(event))
         return answer(status, body)
 
     @override
@@ -231,12 +231,12 @@ class MemoryStack:
         self.dead = {name: MemoryQueue(clock) for name in ("commands", "purge", "bulk", "events", "sweeps")}
         self.origins = {"commands": self.entrance.ordinary, "purge": self.entrance.permanent}
         self.origins |= {name: MemoryQueue(clock) for name in ("bulk", "events", "sweeps")}
-        self.table: Rows = MemoryRows()
+        self.table: VersionedTable = MemoryTable()
         self.kept: Objects = MemoryObjects()
         self.evidence = MemoryObjects()
         self.segments = MemoryObjects()
         # As in a stack: one table for the ledger, the pace and the sweeps.
-        self.entrance.ledger = Ledger(self.table, Terms(timedelta(seconds=90), timedelta(days=400), 6), clock)
+        self.entrance.ledger = Ledger(self.table, LedgerTerms(timedelta(seconds=90), timedelta(days=400), 6), clock)
         self.put: list[Mapping[str, str]] = []
         self.given = {
             "SweepMode": "report",
@@ -262,7 +262,7 @@ class MemoryStack:
 
     def outputs(self) -> Mapping[str, str]:
         if self.missing:
-            raise Trouble(f"There is no stack '{self.name}'.", Exit.UNREACHABLE)
+            raise CliError(f"There is no stack '{self.name}'.", Exit.UNREACHABLE)
         return self.told
 
     def secrets(self) -> MemorySecrets:
@@ -297,7 +297,7 @@ class MemoryStack:
             raise NoCredentialsError
         return Identity(ReadOnlyCredentials(f"AKIA{self.who}", f"secret of {self.who}", None), REGION)
 
-    def rows(self) -> Rows:
+    def rows(self) -> VersionedTable:
         return self.table
 
     def objects(self) -> Objects:
@@ -319,7 +319,7 @@ class MemoryStack:
         return self.entrance.ledger.find(intent_id)
 
 
-class Desk:
+class CliHarness:
     """What an operator types, and what is behind it."""
 
     def __init__(self) -> None:
@@ -352,7 +352,7 @@ class Desk:
     def operating(self) -> Operating:
         """The operator function, over what the stack holds now."""
         origins = {pair.name: pair.origin for pair in self.stack.pairs()}
-        signals = self.entrance.signals
+        metrics = self.entrance.metrics
         org_ids = frozenset({ORG})
         return Operating(
             people=People.parse(self.people),
@@ -362,7 +362,7 @@ class Desk:
                 purge=origins["purge"],
                 sweeps=origins["sweeps"],
                 org_ids=org_ids,
-                signals=signals,
+                metrics=metrics,
                 clock=self.clock,
             ),
             undoing=Undoing(
@@ -370,7 +370,7 @@ class Desk:
                 commands=origins["commands"],
                 org_ids=org_ids,
                 id_key=lambda: ID_KEY,
-                signals=signals,
+                metrics=metrics,
                 clock=self.clock,
             ),
         )
@@ -379,7 +379,7 @@ class Desk:
         """The requests for approval that the stack holds."""
         return Approvals(self.stack.table, timedelta(days=400), self.clock)
 
-    def move_to(self, night: Night) -> None:
+    def move_to(self, night: SweepRun) -> None:
         """Stand before a stack whose sweeps really work: its rows, plans, queue and Tallyfy."""
         self.stand_before(night.world)
         self.stack.kept = night.objects
@@ -402,22 +402,22 @@ class Desk:
                 command = Command.model_validate_json(message.body)
                 claim = self.entrance.ledger.claim(command, redrive=message.redrive)
                 if isinstance(claim, Claim):
-                    self._conclude(claim, End(status, code, reason))
+                    self._conclude(claim, Outcome(status, code, reason))
                 queue.delete(message)
 
     def end(self, command: Command, status: Status, reason: str = "It is so.") -> None:
         """Be the worker: carry one command to this end."""
         claim = self.entrance.ledger.claim(command, redrive=0)
         assert isinstance(claim, Claim)
-        self._conclude(claim, End(status, Code.ACTED, reason))
+        self._conclude(claim, Outcome(status, Code.ACTED, reason))
 
-    def bury(
+    def dead_letter(
         self, command: Command, code: Code = Code.ATTEMPTS_EXHAUSTED, *, queue: str = "commands", redrive: int = 0
     ) -> None:
         """Let a command end as a dead letter, in the ledger and in the queue."""
         claim = self.entrance.ledger.claim(command, redrive=redrive)
         assert isinstance(claim, Claim)
-        self._conclude(claim, End(Status.DEAD_LETTERED, code, "6 attempts failed."))
+        self._conclude(claim, Outcome(Status.DEAD_LETTERED, code, "6 attempts failed."))
         letter = {"code": code.value, "reason": "6 attempts failed.", "attempts": "6", "intent_id": command.intent_id}
         stamp = {"redrive": str(redrive), "failed_at": self.clock().isoformat()}
         self.stack.dead[queue].send(command.to_json(), {**letter, **stamp})
@@ -433,10 +433,10 @@ class Desk:
         told = {"code": "poison", "reason": "The message is no command.", "redrive": "0"}
         self.stack.dead["commands"].send(body, told)
 
-    def _conclude(self, claim: Claim, end: End) -> None:
+    def _conclude(self, claim: Claim, end: Outcome) -> None:
         ended = self.entrance.ledger.conclude(claim, end)
-        for debt in ended.intent.owed:
-            ended = self.entrance.ledger.settle(ended, debt)
+        for debt in ended.intent.pending:
+            ended = self.entrance.ledger.mark_delivered(ended, debt)
 
     def _connect(self, name: str, region: str | None) -> MemoryStack:
         self.connected.append((name, region))
@@ -458,4 +458,4 @@ def sent(queue: MemoryQueue) -> list[dict[str, object]]:
     return [json.loads(entry.message.body) for entry in queue.entries.values()]
 
 
-__all__ = ["API_URL", "OPERATOR", "ORG", "SHARED", "WHSEC", "Desk", "Front", "MemoryStack", "sent"]
+__all__ = ["API_URL", "OPERATOR", "ORG", "SHARED", "WHSEC", "CliHarness", "Front", "MemoryStack", "sent"]

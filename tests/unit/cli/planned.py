@@ -7,9 +7,9 @@ from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
 from sandbox.simulator import DEFAULT_TOKEN, Seed, SeedMember, SeedOrganization, SeedRun, SeedTag
 from tests.harness.builders import ORG
-from tests.harness.sweep_run import Night
+from tests.harness.sweep_run import SweepRun
 from tests.harness.world import World
-from tests.unit.cli.harness import Desk
+from tests.unit.cli.harness import CliHarness
 
 RULE = """
 zone = "UTC"
@@ -50,16 +50,16 @@ def organization(runs: Sequence[SeedRun] = (), tags: Sequence[SeedTag] = (), nam
     return Seed(organizations=[SeedOrganization(id=ORG, name=name, members=[member], runs=list(runs), tags=list(tags))])
 
 
-def at_night(desk: Desk, seed: Seed, *, mode: Mode = Mode.REPORT, policy: str = RULE) -> Night:
+def at_night(desk: CliHarness, seed: Seed, *, mode: Mode = Mode.REPORT, policy: str = RULE) -> SweepRun:
     """A night of a stack in front of which the desk stands; nothing has begun yet."""
     world = World(desk.clock)
     world.simulator.load(seed)
-    made = Night(world, mode=mode, policy=Policy.parse(policy))
+    made = SweepRun(world, mode=mode, policy=Policy.parse(policy))
     desk.move_to(made)
     return made
 
 
-def night(desk: Desk, seed: Seed, *, mode: Mode = Mode.REPORT, policy: str = RULE) -> Plan:
+def night(desk: CliHarness, seed: Seed, *, mode: Mode = Mode.REPORT, policy: str = RULE) -> Plan:
     """The plan of such a night; in mode apply, its commands are carried out as well."""
     made = at_night(desk, seed, mode=mode, policy=policy)
     made.begin()

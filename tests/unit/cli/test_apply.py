@@ -12,17 +12,17 @@ from lifecycle.plans.builder import key_of
 from lifecycle.plans.plan_file import Plan
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
-from lifecycle.sweep.service import Errand, Kind
+from lifecycle.sweep.service import JobKind, SweepJob
 from sandbox.simulator import SeedTag
 from tests.harness.builders import bodies
-from tests.harness.sweep_run import Night
-from tests.unit.cli.harness import OPERATOR, ORG, Desk
+from tests.harness.sweep_run import SweepRun
+from tests.unit.cli.harness import OPERATOR, ORG, CliHarness
 from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs
 
 TAGS = [SeedTag(id=f"c{number:031x}", title=f"left over {number}") for number in range(2)]
 
 
-def reported(desk: Desk, *, policy: str = RULE, count: int = 3, tags: bool = False) -> tuple[Night, Plan]:
+def reported(desk: CliHarness, *, policy: str = RULE, count: int = 3, tags: bool = False) -> tuple[SweepRun, Plan]:
     """A plan that waits for a person."""
     night = at_night(desk, organization(runs(count), TAGS if tags else []), policy=policy)
     night.world.people = People.parse(desk.people)
@@ -32,13 +32,13 @@ def reported(desk: Desk, *, policy: str = RULE, count: int = 3, tags: bool = Fal
     return night, plan
 
 
-def errands(desk: Desk) -> list[Errand]:
-    found = [Errand.model_validate_json(text) for text in bodies(desk.stack.origins["sweeps"])]
-    assert all(errand.kind is Kind.APPLY for errand in found)
+def errands(desk: CliHarness) -> list[SweepJob]:
+    found = [SweepJob.model_validate_json(text) for text in bodies(desk.stack.origins["sweeps"])]
+    assert all(errand.kind is JobKind.APPLY for errand in found)
     return found
 
 
-def test_what_a_person_agrees_to_is_sent_under_their_name(desk: Desk) -> None:
+def test_what_a_person_agrees_to_is_sent_under_their_name(desk: CliHarness) -> None:
     _, plan = reported(desk)
     result = desk.run("apply", plan.hash, typed="y\n")
     assert result.exit_code == 0, result.output
@@ -49,7 +49,7 @@ def test_what_a_person_agrees_to_is_sent_under_their_name(desk: Desk) -> None:
         assert part in result.output
 
 
-def test_each_time_is_another_errand(desk: Desk) -> None:
+def test_each_time_is_another_errand(desk: CliHarness) -> None:
     _, plan = reported(desk)
     for _ in range(2):
         assert desk.run("apply", plan.hash, "--yes").exit_code == 0
@@ -57,21 +57,21 @@ def test_each_time_is_another_errand(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("typed", ["n\n", "\n", ""])
-def test_whoever_does_not_agree_sends_nothing(desk: Desk, typed: str) -> None:
+def test_whoever_does_not_agree_sends_nothing(desk: CliHarness, typed: str) -> None:
     _, plan = reported(desk)
     assert desk.run("apply", plan.hash, typed=typed).exit_code == 1
     assert errands(desk) == []
 
 
 @pytest.mark.parametrize("most", [8, 12, 63])
-def test_nothing_less_than_the_whole_hash_is_enough(desk: Desk, most: int) -> None:
+def test_nothing_less_than_the_whole_hash_is_enough(desk: CliHarness, most: int) -> None:
     _, plan = reported(desk)
     result = desk.run("apply", plan.hash[:most], "--yes")
     assert (result.exit_code, "whole hash" in result.output) == (2, True)
     assert errands(desk) == []
 
 
-def test_a_plan_that_is_not_the_stacks_is_told(desk: Desk) -> None:
+def test_a_plan_that_is_not_the_stacks_is_told(desk: CliHarness) -> None:
     assert desk.run("apply", "a" * 64, "--yes").exit_code == 1
     assert errands(desk) == []
 
@@ -93,7 +93,7 @@ def test_a_plan_that_is_not_the_stacks_is_told(desk: Desk) -> None:
     ],
 )
 def test_how_many_things_cannot_be_undone_must_be_said(
-    desk: Desk, words: tuple[str, ...], typed: str, sent: int
+    desk: CliHarness, words: tuple[str, ...], typed: str, sent: int
 ) -> None:
     _, plan = reported(desk, policy=RULE + LASTING, tags=True)
     result = desk.run("apply", plan.hash, *words, typed=typed)
@@ -101,13 +101,13 @@ def test_how_many_things_cannot_be_undone_must_be_said(
     assert "dead-tags  delete tag: 2 of 2  cannot be undone" in result.output
 
 
-def test_a_number_for_a_plan_without_such_things_is_a_mistake(desk: Desk) -> None:
+def test_a_number_for_a_plan_without_such_things_is_a_mistake(desk: CliHarness) -> None:
     _, plan = reported(desk)
     assert desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "3").exit_code == 1
     assert errands(desk) == []
 
 
-def with_changes(desk: Desk, plan: Plan, **changes: object) -> Plan:
+def with_changes(desk: CliHarness, plan: Plan, **changes: object) -> Plan:
     """The same plan, kept with another summary."""
     changed = plan.model_copy(update=changes)
     key = key_of(ORG, plan.hash, "plan.json")
@@ -127,7 +127,7 @@ def with_changes(desk: Desk, plan: Plan, **changes: object) -> Plan:
         {"made_at": timedelta(days=7)},
     ],
 )
-def test_what_the_stack_would_refuse_is_not_even_sent(desk: Desk, changes: dict[str, object]) -> None:
+def test_what_the_stack_would_refuse_is_not_even_sent(desk: CliHarness, changes: dict[str, object]) -> None:
     night, plan = reported(desk)
     made_at = changes.get("made_at")
     if isinstance(made_at, timedelta):
@@ -136,7 +136,7 @@ def test_what_the_stack_would_refuse_is_not_even_sent(desk: Desk, changes: dict[
     assert refused_for(changed, desk.clock()) == night.sweep().applying().refusals(changed, PLAN)
 
 
-def test_a_plan_that_is_too_old_is_not_even_sent(desk: Desk) -> None:
+def test_a_plan_that_is_too_old_is_not_even_sent(desk: CliHarness) -> None:
     _, plan = reported(desk)
     desk.clock.advance(timedelta(days=7, seconds=1))
     result = desk.run("apply", plan.hash, "--yes")
@@ -144,7 +144,7 @@ def test_a_plan_that_is_too_old_is_not_even_sent(desk: Desk) -> None:
     assert "It is older than 7 days. Make a new plan." in re.sub(r"\s+", " ", result.output)
 
 
-def test_an_edited_summary_is_not_even_shown(desk: Desk) -> None:
+def test_an_edited_summary_is_not_even_shown(desk: CliHarness) -> None:
     """It says one thing where the lines say three: nobody is asked to agree to that."""
     _, plan = reported(desk)
     [rule] = plan.rules
@@ -158,7 +158,7 @@ def test_an_edited_summary_is_not_even_shown(desk: Desk) -> None:
 CAPPED = RULE.replace("count = 500", "count = 2")
 
 
-def test_a_plan_over_its_caps_is_begun_with_its_oldest_things(desk: Desk) -> None:
+def test_a_plan_over_its_caps_is_begun_with_its_oldest_things(desk: CliHarness) -> None:
     night, plan = reported(desk, policy=CAPPED.replace("percent = 100", "percent = 10"))
     refused = desk.run("apply", plan.hash, "--yes")
     assert (refused.exit_code, "--first N" in refused.output, errands(desk)) == (1, True, [])
@@ -170,7 +170,7 @@ def test_a_plan_over_its_caps_is_begun_with_its_oldest_things(desk: Desk) -> Non
     assert "only the oldest 2: make a new plan" in re.sub(r"\s+", " ", again.output)
 
 
-def test_more_than_the_cap_on_the_count_is_refused_by_the_stack(desk: Desk) -> None:
+def test_more_than_the_cap_on_the_count_is_refused_by_the_stack(desk: CliHarness) -> None:
     night, plan = reported(desk, policy=CAPPED)
     working(desk, night)
     result = desk.run("apply", plan.hash, "--first", "3", "--yes", "--wait")
@@ -179,7 +179,7 @@ def test_more_than_the_cap_on_the_count_is_refused_by_the_stack(desk: Desk) -> N
     assert night.archived() == set()
 
 
-def test_what_was_taken_back_is_not_sent(desk: Desk) -> None:
+def test_what_was_taken_back_is_not_sent(desk: CliHarness) -> None:
     _, plan = reported(desk)
     assert desk.run("undo", "--plan", plan.hash, "--yes").exit_code == 0
     desk.stack.origins["sweeps"].entries.clear()
@@ -187,18 +187,18 @@ def test_what_was_taken_back_is_not_sent(desk: Desk) -> None:
     assert (result.exit_code, "took it back" in result.output, errands(desk)) == (1, True, [])
 
 
-def test_a_policy_that_differs_here_is_noted(desk: Desk) -> None:
+def test_a_policy_that_differs_here_is_noted(desk: CliHarness) -> None:
     _, plan = reported(desk)
     assert "policy.toml here is not the one" in desk.run("apply", plan.hash, "--yes").output
 
 
-def test_there_may_be_nothing_to_do(desk: Desk) -> None:
+def test_there_may_be_nothing_to_do(desk: CliHarness) -> None:
     _, plan = reported(desk, count=0)
     result = desk.run("apply", plan.hash)
     assert (result.exit_code, "nothing to do" in result.output, errands(desk)) == (0, True, [])
 
 
-def working(desk: Desk, night: Night) -> None:
+def working(desk: CliHarness, night: SweepRun) -> None:
     """While the operator waits, the stack works."""
 
     def work() -> None:
@@ -208,7 +208,7 @@ def working(desk: Desk, night: Night) -> None:
     desk.while_waiting = work
 
 
-def test_it_is_followed_to_its_end(desk: Desk) -> None:
+def test_it_is_followed_to_its_end(desk: CliHarness) -> None:
     night, plan = reported(desk, policy=RULE + LASTING, tags=True, count=12)
     working(desk, night)
     asking = desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "2", "--wait")
@@ -235,7 +235,7 @@ def test_it_is_followed_to_its_end(desk: Desk) -> None:
     assert (again.exit_code, "applied already" in again.output) == (0, True)
 
 
-def test_who_refused_it_is_told(desk: Desk) -> None:
+def test_who_refused_it_is_told(desk: CliHarness) -> None:
     night, plan = reported(desk, policy=RULE + LASTING, tags=True)
     working(desk, night)
     words = ("apply", plan.hash, "--yes", "--yes-irreversible", "2", "--wait")
@@ -250,7 +250,7 @@ def test_who_refused_it_is_told(desk: Desk) -> None:
     assert night.world.state(Resource.TAG, TAGS[0].id) is State.ACTIVE
 
 
-def test_why_it_stopped_is_told(desk: Desk) -> None:
+def test_why_it_stopped_is_told(desk: CliHarness) -> None:
     night, plan = reported(desk)
 
     def work() -> None:
@@ -266,7 +266,7 @@ def test_why_it_stopped_is_told(desk: Desk) -> None:
     assert (again.exit_code, "It was stopped" in again.output) == (1, True)
 
 
-def test_why_the_stack_refused_it_is_told(desk: Desk) -> None:
+def test_why_the_stack_refused_it_is_told(desk: CliHarness) -> None:
     night, plan = reported(desk)
     night.policy = Policy.parse(RULE.replace("= 30", "= 31"))
     working(desk, night)
@@ -277,7 +277,7 @@ def test_why_the_stack_refused_it_is_told(desk: Desk) -> None:
     assert len(bodies(desk.stack.dead["sweeps"])) == 1
 
 
-def test_waiting_has_an_end(desk: Desk) -> None:
+def test_waiting_has_an_end(desk: CliHarness) -> None:
     _, plan = reported(desk)
     before = desk.clock()
     result = desk.run("apply", plan.hash, "--yes", "--wait", "--timeout", "60")
@@ -285,7 +285,7 @@ def test_waiting_has_an_end(desk: Desk) -> None:
     assert timedelta(seconds=60) <= desk.clock() - before < timedelta(seconds=70)
 
 
-def test_what_the_schedule_applied_is_not_asked_for_again(desk: Desk) -> None:
+def test_what_the_schedule_applied_is_not_asked_for_again(desk: CliHarness) -> None:
     night = at_night(desk, organization(runs(3)), mode=Mode.APPLY)
     night.begin()
     night.drain()
@@ -296,7 +296,7 @@ def test_what_the_schedule_applied_is_not_asked_for_again(desk: Desk) -> None:
     assert len(night.asked()) == 3
 
 
-def test_a_stack_without_sweeps_says_so(desk: Desk) -> None:
+def test_a_stack_without_sweeps_says_so(desk: CliHarness) -> None:
     _, plan = reported(desk)
     del desk.stack.dead["sweeps"]
     result = desk.run("apply", plan.hash, "--yes")

@@ -8,15 +8,15 @@ import pytest
 
 from lifecycle.audit.chain import Head, Record, What, hour_of, segment_in
 from lifecycle.audit.sealer import Sealer
-from lifecycle.audit.store import Trail, entry
-from lifecycle.aws.dynamodb import Change, Key
-from lifecycle.aws.metrics import MemorySignals
+from lifecycle.audit.store import AuditStore, audit_row
+from lifecycle.aws.dynamodb import Key, Put
+from lifecycle.aws.metrics import MemoryMetrics
 from lifecycle.aws.s3 import MemoryObjects
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.clock import millis
 from sandbox.simulator import make_id
 from tests.harness.builders import NOW, command
-from tests.unit.cli.harness import ARNS, OPERATOR, ORG, Desk
+from tests.unit.cli.harness import ARNS, OPERATOR, ORG, CliHarness
 from tests.unit.cli.planned import at_night, organization, runs
 
 HOUR = timedelta(hours=1)
@@ -24,12 +24,12 @@ THING, OTHER = make_id("thing"), make_id("other")
 ELSEWHERE = "0b" * 16
 
 
-def seal(desk: Desk) -> None:
+def seal(desk: CliHarness) -> None:
     """The hourly run."""
     sealer = Sealer(
-        trail=Trail(desk.stack.table),
+        trail=AuditStore(desk.stack.table),
         objects=desk.stack.segments,
-        signals=MemorySignals(),
+        metrics=MemoryMetrics(),
         clock=desk.clock,
         time_left=lambda: 900.0,
     )
@@ -37,9 +37,9 @@ def seal(desk: Desk) -> None:
 
 
 @pytest.fixture
-def busy(desk: Desk) -> Desk:
+def busy(desk: CliHarness) -> CliHarness:
     """Three hours of work, of which the first two are sealed."""
-    Trail(desk.stack.table).move(Head(through=hour_of(NOW - 2 * HOUR)), 0)
+    AuditStore(desk.stack.table).move(Head(through=hour_of(NOW - 2 * HOUR)), 0)
     ledger = desk.stack.ledger()
     ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Grace Hopper")
     desk.entrance.ordinary.send(command(org_id=ORG, id=OTHER, requested_by="Ada", reason="It is over.").to_json())
@@ -52,7 +52,7 @@ def busy(desk: Desk) -> Desk:
     return desk
 
 
-def shown(desk: Desk, *words: str) -> list[str]:
+def shown(desk: CliHarness, *words: str) -> list[str]:
     """The lines of the table that begin with a time."""
     result = desk.run("audit", "show", *words)
     assert result.exit_code == 0, result.output
@@ -62,7 +62,7 @@ def shown(desk: Desk, *words: str) -> list[str]:
 # --- show -----------------------------------------------------------------------------------------------------------
 
 
-def test_everything_is_shown_newest_last_sealed_or_not(busy: Desk) -> None:
+def test_everything_is_shown_newest_last_sealed_or_not(busy: CliHarness) -> None:
     lines = shown(busy)
     assert [re.search(r"hold\.\w+|archive: \w+", line)[0] for line in lines] in (  # type: ignore[index]
         ["hold.set", "archive: done", "hold.set", "hold.lifted"],
@@ -72,7 +72,7 @@ def test_everything_is_shown_newest_last_sealed_or_not(busy: Desk) -> None:
     assert sorted(line[:19] for line in lines) == [line[:19] for line in lines]
 
 
-def test_an_end_is_shown_with_who_why_and_how(busy: Desk) -> None:
+def test_an_end_is_shown_with_who_why_and_how(busy: CliHarness) -> None:
     output = busy.run("audit", "show", "--thing", OTHER).output
     for text in ("archive: done", f"process {OTHER}", "Ada (operator)", "It is so.", "It is over.", "int_"):
         assert text in output
@@ -80,7 +80,7 @@ def test_an_end_is_shown_with_who_why_and_how(busy: Desk) -> None:
 
 @pytest.mark.parametrize("link", [False, True])
 def test_one_thing_is_shown_by_id_or_link(
-    busy: Desk,
+    busy: CliHarness,
     link: bool,  # noqa: FBT001 - a case
 ) -> None:
     lines = shown(busy, "--thing", f"https://go.tallyfy.com/{ORG}/process/{THING}" if link else THING)
@@ -88,27 +88,27 @@ def test_one_thing_is_shown_by_id_or_link(
     assert all(THING in line for line in lines)
 
 
-def test_an_owner_an_intent_and_a_plan_are_found_as_well(busy: Desk) -> None:
+def test_an_owner_an_intent_and_a_plan_are_found_as_well(busy: CliHarness) -> None:
     assert len(shown(busy, "--thing", "4711")) == 1
     assert shown(busy, "--thing", "471") == []
-    Trail(busy.stack.table).record(Record(at=millis(busy.clock()), what=What.PLAN_MADE, org_id=ORG, plan="a" * 64))
+    AuditStore(busy.stack.table).record(Record(at=millis(busy.clock()), what=What.PLAN_MADE, org_id=ORG, plan="a" * 64))
     assert len(shown(busy, "--thing", "a" * 64)) == 1
 
 
-def test_one_person_is_shown_by_any_part_of_the_name(busy: Desk) -> None:
+def test_one_person_is_shown_by_any_part_of_the_name(busy: CliHarness) -> None:
     assert len(shown(busy, "--by", "hopper")) == 2
     assert len(shown(busy, "--by", "ADA")) == 2
     assert shown(busy, "--by", "nobody") == []
 
 
-def test_one_organization_is_shown_and_only_one_of_the_stacks(busy: Desk) -> None:
+def test_one_organization_is_shown_and_only_one_of_the_stacks(busy: CliHarness) -> None:
     assert len(shown(busy, "--org", ORG)) == 3
     assert busy.run("audit", "show", "--org", ELSEWHERE).exit_code == 2
 
 
-def test_one_day_is_shown_with_what_came_late_into_its_last_hour(desk: Desk) -> None:
+def test_one_day_is_shown_with_what_came_late_into_its_last_hour(desk: CliHarness) -> None:
     midnight = NOW.replace(hour=0) + timedelta(days=1)
-    trail = Trail(desk.stack.table)
+    trail = AuditStore(desk.stack.table)
     trail.move(Head(through=hour_of(midnight - 2 * HOUR)), 0)
 
     def record(plan: str, minutes: int) -> None:
@@ -131,18 +131,18 @@ def test_one_day_is_shown_with_what_came_late_into_its_last_hour(desk: Desk) -> 
 
 
 @pytest.mark.parametrize("day", ["yesterday", "2026-02-30", "2026-6-1T", "", "01.06.2026"])
-def test_what_is_no_day_is_refused(busy: Desk, day: str) -> None:
+def test_what_is_no_day_is_refused(busy: CliHarness, day: str) -> None:
     assert busy.run("audit", "show", "--day", day).exit_code == 2
 
 
-def test_nothing_recorded_is_said(desk: Desk) -> None:
+def test_nothing_recorded_is_said(desk: CliHarness) -> None:
     result = desk.run("audit", "show")
     assert (result.exit_code, "Nothing that fits" in result.output) == (0, True)
 
 
-def test_of_very_many_the_newest_are_shown(desk: Desk) -> None:
+def test_of_very_many_the_newest_are_shown(desk: CliHarness) -> None:
     desk.stack.table.write(
-        *(entry(Record(at=millis(NOW) + number, what=What.PLAN_MADE, plan=f"p{number}")) for number in range(1001))
+        *(audit_row(Record(at=millis(NOW) + number, what=What.PLAN_MADE, plan=f"p{number}")) for number in range(1001))
     )
     output = desk.run("audit", "show").output
     assert "newest 1000" in output
@@ -150,15 +150,15 @@ def test_of_very_many_the_newest_are_shown(desk: Desk) -> None:
     assert "Plan p0." not in output
 
 
-def test_text_from_elsewhere_moves_no_cursor_and_sets_no_colour(desk: Desk) -> None:
+def test_text_from_elsewhere_moves_no_cursor_and_sets_no_colour(desk: CliHarness) -> None:
     line = f'{{"at":{millis(NOW)},"what":"plan.made","by":"[red]x[/red]\\u001b[2J"}}'
-    desk.stack.table.write(Change(Key(f"audit#{hour_of(NOW)}", "x"), {"line": line}, 0))
+    desk.stack.table.write(Put(Key(f"audit#{hour_of(NOW)}", "x"), {"line": line}, 0))
     output = desk.run("audit", "show").output
     assert "[red]x[/red]" in output
     assert "\x1b" not in output
 
 
-def test_what_operators_do_is_recorded_under_the_name_that_aws_knows(desk: Desk) -> None:
+def test_what_operators_do_is_recorded_under_the_name_that_aws_knows(desk: CliHarness) -> None:
     desk.run("hold", "add", "process", THING, "--reason", "an audit", "--force")
     desk.run("hold", "remove", "process", THING)
     desk.run("pause", "--reason", "a wrong rule")
@@ -172,18 +172,18 @@ def test_what_operators_do_is_recorded_under_the_name_that_aws_knows(desk: Desk)
 # --- verify ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_unbroken_trail_is_counted(busy: Desk) -> None:
+def test_an_unbroken_trail_is_counted(busy: CliHarness) -> None:
     result = busy.run("audit", "verify")
     assert result.exit_code == 0
     assert "unbroken: 2 segments with 3 records" in result.output
     assert f"{hour_of(NOW)} to {hour_of(NOW + HOUR)}" in result.output
 
 
-def newest(desk: Desk) -> str:
+def newest(desk: CliHarness) -> str:
     return max(desk.stack.segments.bodies, key=segment_in)
 
 
-def test_a_changed_record_is_told(busy: Desk) -> None:
+def test_a_changed_record_is_told(busy: CliHarness) -> None:
     bodies = busy.stack.segments.bodies
     bodies[newest(busy)] = bodies[newest(busy)].replace(b"Grace", b"Gracy")
     result = busy.run("audit", "verify")
@@ -193,20 +193,20 @@ def test_a_changed_record_is_told(busy: Desk) -> None:
     assert "broken in 1 places" in result.output
 
 
-def test_an_end_that_was_cut_off_is_told(busy: Desk) -> None:
+def test_an_end_that_was_cut_off_is_told(busy: CliHarness) -> None:
     del busy.stack.segments.bodies[newest(busy)]
     result = busy.run("audit", "verify")
     assert (result.exit_code, "The end is cut off" in result.output) == (1, True)
 
 
-def test_a_head_that_was_removed_is_told(busy: Desk) -> None:
-    _, version = Trail(busy.stack.table).head()
-    busy.stack.table.write(Change(Key("audit#head", "head"), None, version))
+def test_a_head_that_was_removed_is_told(busy: CliHarness) -> None:
+    _, version = AuditStore(busy.stack.table).head()
+    busy.stack.table.write(Put(Key("audit#head", "head"), None, version))
     result = busy.run("audit", "verify")
     assert (result.exit_code, "beyond the head" in result.output) == (1, True)
 
 
-def test_a_segment_that_was_moved_and_an_object_that_is_none_are_told(busy: Desk) -> None:
+def test_a_segment_that_was_moved_and_an_object_that_is_none_are_told(busy: CliHarness) -> None:
     bodies = busy.stack.segments.bodies
     bodies["audit/2031/01/01/00-2.jsonl"] = bodies.pop(newest(busy))
     bodies["audit/notes.txt"] = b"x"
@@ -217,7 +217,7 @@ def test_a_segment_that_was_moved_and_an_object_that_is_none_are_told(busy: Desk
 
 
 def test_what_the_bucket_removed_at_the_end_of_its_time_is_no_break(
-    busy: Desk, monkeypatch: pytest.MonkeyPatch
+    busy: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del busy.stack.segments.bodies[min(busy.stack.segments.bodies, key=segment_in)]
     assert busy.run("audit", "verify").exit_code == 1
@@ -227,7 +227,7 @@ def test_what_the_bucket_removed_at_the_end_of_its_time_is_no_break(
     assert busy.run("audit", "verify").exit_code == 0
 
 
-def test_a_trail_that_is_being_written_is_read_as_of_one_moment(busy: Desk) -> None:
+def test_a_trail_that_is_being_written_is_read_as_of_one_moment(busy: CliHarness) -> None:
     """The writer seals another hour while the segments are listed."""
 
     class Busy(MemoryObjects):
@@ -244,12 +244,12 @@ def test_a_trail_that_is_being_written_is_read_as_of_one_moment(busy: Desk) -> N
     assert "unbroken: 3 segments with 4 records" in result.output
 
 
-def test_a_trail_without_any_segment_proves_nothing_and_says_so(desk: Desk) -> None:
+def test_a_trail_without_any_segment_proves_nothing_and_says_so(desk: CliHarness) -> None:
     result = desk.run("audit", "verify")
     assert (result.exit_code, "nothing is proven" in result.output, "unbroken" in result.output) == (4, True, False)
 
 
-def test_who_started_a_sweep_and_who_applied_its_plan_are_named(desk: Desk) -> None:
+def test_who_started_a_sweep_and_who_applied_its_plan_are_named(desk: CliHarness) -> None:
     made = at_night(desk, organization(runs(3)))
     assert desk.run("sweep", "start").exit_code == 0
     made.drain()

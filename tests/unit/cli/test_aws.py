@@ -12,15 +12,15 @@ from typer.testing import CliRunner
 from cli.clients.stack import AwsStack, one_organization, organizations_of, output_of, paired, progress
 from cli.main import app
 from cli.services import dead_letter_queue
-from cli.ui.errors import Exit, Trouble, trouble_in
-from lifecycle.aws.dynamodb import Change, DynamoRows, Key
+from cli.ui.errors import CliError, Exit, trouble_in
+from lifecycle.aws.dynamodb import DynamoTable, Key, Put
 from lifecycle.domain.errors import Code, Rejected, Retryable
-from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.policy.evaluate import Mode
 from sandbox.build import ROOT, LocalStackError
 from sandbox.simulator import default_seed
 from tests.harness.builders import NOW, ORG, Clock, command
-from tests.harness.sweep_run import Night
+from tests.harness.sweep_run import SweepRun
 from tests.harness.world import World
 
 REGION = "eu-west-1"
@@ -74,14 +74,14 @@ def test_outputs_are_read(stack: AwsStack) -> None:
 
 
 def test_an_output_that_is_not_there_is_told(stack: AwsStack) -> None:
-    with pytest.raises(Trouble, match="no output ApiUrl") as told:
+    with pytest.raises(CliError, match="no output ApiUrl") as told:
         output_of(stack, "ApiUrl")
     assert told.value.code is Exit.UNREACHABLE
 
 
 def test_a_stack_that_is_not_there_is_told(stack: AwsStack) -> None:
     assert stack.name
-    with pytest.raises(Trouble, match="no stack 'other' in eu-west-1"):
+    with pytest.raises(CliError, match="no stack 'other' in eu-west-1"):
         AwsStack("other", REGION).outputs()
 
 
@@ -92,8 +92,8 @@ def test_a_missing_secret_is_told(stack: AwsStack) -> None:
 
 def test_the_ledger_is_read(stack: AwsStack, clock: Clock) -> None:
     assert stack.intent(command().intent_id) is None
-    rows = DynamoRows(boto3.client("dynamodb", region_name=REGION), output_of(stack, "LedgerTableName"))
-    terms = Terms(lease=NOW - NOW, keep=NOW - NOW, most_attempts=6)
+    rows = DynamoTable(boto3.client("dynamodb", region_name=REGION), output_of(stack, "LedgerTableName"))
+    terms = LedgerTerms(lease=NOW - NOW, keep=NOW - NOW, most_attempts=6)
     Ledger(rows, terms, clock).accept(command())
     row = stack.intent(command().intent_id)
     assert row is not None
@@ -152,7 +152,7 @@ def test_parameters_are_read(stack: AwsStack) -> None:
 def test_a_sweep_is_read_from_the_row_that_a_sweep_writes(stack: AwsStack, clock: Clock) -> None:
     world = World(clock)
     world.simulator.load(default_seed())
-    night = Night(world, mode=Mode.REPORT)
+    night = SweepRun(world, mode=Mode.REPORT)
     night.begin("2026-06-01T04:10:00Z")
     while night.deliver():
         pass
@@ -169,7 +169,7 @@ def test_plans_are_read_from_the_bucket_and_records_from_the_table(stack: AwsSta
     client.put_object(Bucket=bucket, Key=f"plans/{ORG}/{'a' * 64}/plan.json", Body=b"{}")
     assert stack.objects().get(f"plans/{ORG}/{'a' * 64}/plan.json") == b"{}"
     key = Key(f"sweep#{ORG}", "newest")
-    stack.rows().write(Change(key, {"plan": "a" * 64}, 0))
+    stack.rows().write(Put(key, {"plan": "a" * 64}, 0))
     [row] = stack.rows().read(key)
     assert row is not None
     assert row.values == {"plan": "a" * 64}
@@ -184,9 +184,9 @@ def test_the_audit_trail_is_read_from_its_bucket(stack: AwsStack) -> None:
 def test_only_an_organization_of_the_stack_can_be_meant(stack: AwsStack) -> None:
     assert organizations_of(stack, None) == [ORG, OTHER]
     assert organizations_of(stack, f" {OTHER}") == [OTHER]
-    with pytest.raises(Trouble, match="not one of this stack's"):
+    with pytest.raises(CliError, match="not one of this stack's"):
         organizations_of(stack, "c" * 32)
-    with pytest.raises(Trouble, match=f"--org: {ORG}, {OTHER}"):
+    with pytest.raises(CliError, match=f"--org: {ORG}, {OTHER}"):
         one_organization(stack, None)
     assert one_organization(stack, ORG) == ORG
 
@@ -205,7 +205,7 @@ def _client_error() -> ClientError:
         (Rejected(Code.HELD, "It is on hold."), "It is on hold.", Exit.NOT_DONE),
         (Retryable(Code.UNAVAILABLE, "Not now."), "Not now.", Exit.UNREACHABLE),
         (LocalStackError("sam is missing"), "sam is missing", Exit.UNREACHABLE),
-        (Trouble("as it is", Exit.USAGE), "as it is", Exit.USAGE),
+        (CliError("as it is", Exit.USAGE), "as it is", Exit.USAGE),
     ],
 )
 def test_expected_errors_become_a_line_and_an_exit_code(error: Exception, said: str, code: Exit) -> None:

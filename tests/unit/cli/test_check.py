@@ -16,10 +16,10 @@ from lifecycle.intake.sources import Sources
 from lifecycle.policy.policy import Policy
 from sandbox.simulator import LIGHT_TOKEN, STANDARD_TOKEN, Fault, SeedOrganization
 from sandbox.simulator.seed import Seed
-from tests.unit.cli.harness import ARNS, ORG, Desk
+from tests.unit.cli.harness import ARNS, ORG, CliHarness
 
 
-def test_all_is_well(desk: Desk) -> None:
+def test_all_is_well(desk: CliHarness) -> None:
     result = desk.run("check")
     assert result.exit_code == 0, result.output
     assert "✗" not in result.output
@@ -36,7 +36,7 @@ def test_all_is_well(desk: Desk) -> None:
         assert part in result.output
 
 
-def test_nothing_but_reads_reach_tallyfy(desk: Desk) -> None:
+def test_nothing_but_reads_reach_tallyfy(desk: CliHarness) -> None:
     desk.run("check")
     assert {call.method for call in desk.simulator.log.calls} == {"GET"}
     assert [call.acted for call in desk.simulator.log.calls] == [False, False]
@@ -49,13 +49,13 @@ def test_its_session_cannot_do_more(method: str) -> None:
         ReadOnlySession().request(method, "https://tallyfy.test/api")
 
 
-def test_no_secret_is_shown(desk: Desk) -> None:
+def test_no_secret_is_shown(desk: CliHarness) -> None:
     output = desk.run("check").output
     for text in desk.entrance.secrets.texts.values():
         assert text not in output
 
 
-def failing(desk: Desk, what: str) -> str:
+def failing(desk: CliHarness, what: str) -> str:
     """The line of the one thing that failed."""
     result = desk.run("check")
     assert result.exit_code == 1, result.output
@@ -66,12 +66,12 @@ def failing(desk: Desk, what: str) -> str:
     return re.sub(r"\s+", " ", result.output)
 
 
-def test_a_standard_member_is_not_enough_for_permanent_deletes(desk: Desk) -> None:
+def test_a_standard_member_is_not_enough_for_permanent_deletes(desk: CliHarness) -> None:
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = STANDARD_TOKEN
     assert "Make the user an Admin" in failing(desk, "standard, which may archive and restore, but not run.delete")
 
 
-def test_a_standard_member_is_enough_without_them(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_standard_member_is_enough_without_them(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     few = Sources.parse('[sources.operator]\nscheme = "standard-webhooks"\nmay = ["run.archive"]\n')
     monkeypatch.setattr(delivery, "declared_sources", lambda: few)
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = STANDARD_TOKEN
@@ -79,22 +79,22 @@ def test_a_standard_member_is_enough_without_them(desk: Desk, monkeypatch: pytes
     assert (result.exit_code, "all that is asked for" in result.output) == (0, True), result.output
 
 
-def test_a_light_member_is_not_enough(desk: Desk) -> None:
+def test_a_light_member_is_not_enough(desk: CliHarness) -> None:
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = LIGHT_TOKEN
     failing(desk, "light, which may not archive")
 
 
-def test_a_refused_token(desk: Desk) -> None:
+def test_a_refused_token(desk: CliHarness) -> None:
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = "of somebody who logged out"
     failing(desk, "refused the token")
 
 
-def test_a_missing_token(desk: Desk) -> None:
+def test_a_missing_token(desk: CliHarness) -> None:
     del desk.entrance.secrets.texts[f"stack/tokens/{ORG}"]
     failing(desk, f"stack/tokens/{ORG}")
 
 
-def test_a_token_of_another_organization(desk: Desk) -> None:
+def test_a_token_of_another_organization(desk: CliHarness) -> None:
     desk.simulator.merge(Seed(organizations=[SeedOrganization(id="9f" * 16)]))
     desk.stack.told["OrganizationIds"] = "9f" * 16
     desk.entrance.secrets.texts["stack/tokens/" + "9f" * 16] = desk.entrance.secrets.texts[f"stack/tokens/{ORG}"]
@@ -102,7 +102,7 @@ def test_a_token_of_another_organization(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.answer_status(503, times=-1), Fault.reset(times=-1), Fault.html(times=-1)])
-def test_tallyfy_out_of_reach(desk: Desk, fault: Fault) -> None:
+def test_tallyfy_out_of_reach(desk: CliHarness, fault: Fault) -> None:
     desk.simulator.add_fault(fault)
     failing(desk, f"organization {ORG}")
 
@@ -111,27 +111,27 @@ def test_tallyfy_out_of_reach(desk: Desk, fault: Fault) -> None:
     ("text", "said"),
     [("not base64 at all!", "whsec_"), ('{"secrets": []}', "no signing secret"), ("whsec_", "whsec_")],
 )
-def test_a_source_secret_of_no_use(desk: Desk, text: str, said: str) -> None:
+def test_a_source_secret_of_no_use(desk: CliHarness, text: str, said: str) -> None:
     desk.entrance.secrets.texts["stack/sources/automation"] = text
     assert said in failing(desk, "secret of source automation")
 
 
-def test_an_old_secret_of_no_use_is_found_too(desk: Desk) -> None:
+def test_an_old_secret_of_no_use_is_found_too(desk: CliHarness) -> None:
     desk.entrance.secrets.texts["stack/sources/automation"] = '{"secrets": ["whsec_d2VsbA==", "not base64!"]}'
     failing(desk, "number 2 cannot be used")
 
 
-def test_events_on_the_bus_need_no_secret(desk: Desk) -> None:
+def test_events_on_the_bus_need_no_secret(desk: CliHarness) -> None:
     assert "secret of source projects" not in desk.run("check").output
 
 
 @pytest.mark.parametrize("name", ["hubspot", "jira", "github", "tallyfy"])
-def test_a_foreign_source_needs_its_secret_or_goes(desk: Desk, name: str) -> None:
+def test_a_foreign_source_needs_its_secret_or_goes(desk: CliHarness, name: str) -> None:
     del desk.entrance.secrets.texts[f"stack/sources/{name}"]
     assert "take the source out of sources.toml" in failing(desk, f"secret of source {name}")
 
 
-def test_slack_needs_its_secret_if_anybody_may_speak(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slack_needs_its_secret_if_anybody_may_speak(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     del desk.entrance.secrets.texts["stack/chat/slack"]
     assert "take everybody out of people.toml" in failing(desk, "signing secret of Slack")
     monkeypatch.setattr(delivery, "declared_people", lambda: People.parse("[people]"))
@@ -139,20 +139,20 @@ def test_slack_needs_its_secret_if_anybody_may_speak(desk: Desk, monkeypatch: py
     assert (result.exit_code, "0 people" in result.output) == (0, True), result.output
 
 
-def test_people_that_could_never_be_served_are_noted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_people_that_could_never_be_served_are_noted(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     astray = f'[people.ada]\nslack = "T0AA/U0BB"\nmay = ["run.archive"]\norganization = "{"9f" * 16}"\n'
     monkeypatch.setattr(delivery, "declared_people", lambda: People.parse(astray))
     result = desk.run("check")
     assert (result.exit_code, "organization of ada" in result.output) == (0, True), result.output
 
 
-def test_people_must_say_which_of_several_organizations(desk: Desk) -> None:
+def test_people_must_say_which_of_several_organizations(desk: CliHarness) -> None:
     desk.simulator.merge(Seed(organizations=[SeedOrganization(id="9f" * 16)]))
     desk.stack.told["OrganizationIds"] = f"{ORG},{'9f' * 16}"
     assert "not said, and the stack has several" in desk.run("check").output
 
 
-def test_a_people_file_that_is_wrong_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_people_file_that_is_wrong_is_told(desk: CliHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     wrong = tmp_path / "people.toml"
     wrong.write_text('[people.ada]\nslack = "@ada"\nmay = ["run.archive"]\n')
     monkeypatch.setattr(delivery.declared_people, "__defaults__", (wrong,))
@@ -176,7 +176,7 @@ def _said(people: str) -> list[tuple[str, str]]:
     return re.findall(r"^(\w+): (.*)$", people, re.MULTILINE)
 
 
-def shown(desk: Desk) -> tuple[int, str]:
+def shown(desk: CliHarness) -> tuple[int, str]:
     result = desk.run("check")
     return result.exit_code, re.sub(r"\s+", " ", result.output)
 
@@ -203,7 +203,7 @@ TWO_RULES = """
 
 
 def test_a_session_whose_name_anybody_may_choose_is_flagged_with_what_to_do(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allowed(monkeypatch, f"ada: {BOTH}\nbob: {RUNS}", fixed="false")
     code, output = shown(desk)
@@ -214,7 +214,7 @@ def test_a_session_whose_name_anybody_may_choose_is_flagged_with_what_to_do(
     assert "✓ who may approve run.delete: ada; tag.delete: ada" in output, "bob does not count"
 
 
-def test_who_may_approve_what_is_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_may_approve_what_is_said(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     allowed(monkeypatch, f"ada: {BOTH}\nbob: {RUNS}")
     code, output = shown(desk)
     assert (code, "✓ who may approve run.delete: ada, bob; tag.delete: ada" in output) == (0, True), output
@@ -222,37 +222,41 @@ def test_who_may_approve_what_is_said(desk: Desk, monkeypatch: pytest.MonkeyPatc
     assert "signing secret of Slack" not in output
 
 
-def test_what_nobody_can_approve_is_noted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_nobody_can_approve_is_noted(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     allowed(monkeypatch, f"ada: {ASKS}\nbob: {TAGS}")
     code, output = shown(desk)
     assert (code, "! approval of run.delete by nobody: it only lapses" in output) == (0, True), output
 
 
-def test_one_who_could_only_approve_what_others_ask_for_is_noted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_who_could_only_approve_what_others_ask_for_is_noted(
+    desk: CliHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     allowed(monkeypatch, f"ada: {RUNS}\nbob: {TAGS}")
     code, output = shown(desk)
     assert (code, "! approval of run.delete only by ada: never of what they ask for" in output) == (0, True), output
 
 
-def test_more_than_there_are_can_never_approve(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_there_are_can_never_approve(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     allowed(monkeypatch, f"[approvals]\nsingle = 3\nada: {RUNS}\nbob: {BOTH}\ncleo: {TAGS}")
     failing(desk, "approval of run.delete")
     assert "can never be given: 3 must, only ada, bob can" in shown(desk)[1]
 
 
-def test_a_plan_needs_people_who_may_approve_all_of_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_needs_people_who_may_approve_all_of_it(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     allowed(monkeypatch, f"ada: {BOTH}\nbob: {RUNS}\ncleo: {TAGS}", policy=TWO_RULES)
     failing(desk, "approval of a plan")
     assert "can never be given: 2 must, only ada can" in shown(desk)[1]
 
 
-def test_a_plan_that_all_must_approve_none_of_them_may_ask_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_that_all_must_approve_none_of_them_may_ask_for(
+    desk: CliHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     allowed(monkeypatch, f"ada: {BOTH}\nbob: {BOTH}", policy=TWO_RULES)
     code, output = shown(desk)
     assert (code, "! approval of a plan only by ada, bob: never of what" in output) == (0, True), output
 
 
-def test_who_approves_in_another_organization_does_not_count(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_approves_in_another_organization_does_not_count(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     allowed(monkeypatch, f"ada: {RUNS}\nbob: {RUNS}")
     elsewhere = delivery.declared_people().model_dump(mode="json", exclude_none=True)
     for person in elsewhere["people"].values():
@@ -262,23 +266,23 @@ def test_who_approves_in_another_organization_does_not_count(desk: Desk, monkeyp
     assert (code, "approval of run.delete by nobody" in output) == (0, True), output
 
 
-def test_an_organization_of_a_rule_that_is_not_the_stacks_is_noted(desk: Desk) -> None:
+def test_an_organization_of_a_rule_that_is_not_the_stacks_is_noted(desk: CliHarness) -> None:
     desk.stack.told["OrganizationIds"] = "9f" * 16
     assert f"{ORG}: not the stack's" in desk.run("check").output
 
 
-def test_a_missing_source_secret(desk: Desk) -> None:
+def test_a_missing_source_secret(desk: CliHarness) -> None:
     del desk.entrance.secrets.texts["stack/sources/crm"]
     failing(desk, "secret of source crm")
 
 
-def test_a_short_secret_is_only_noted(desk: Desk) -> None:
+def test_a_short_secret_is_only_noted(desk: CliHarness) -> None:
     desk.entrance.secrets.texts["stack/sources/crm"] = "short"
     result = desk.run("check")
     assert (result.exit_code, "but short" in result.output) == (0, True)
 
 
-def test_tallyfys_own_archiving_is_noted(desk: Desk) -> None:
+def test_tallyfys_own_archiving_is_noted(desk: CliHarness) -> None:
     desk.simulator.organization.auto_archive = True
     desk.simulator.organization.auto_archive_processes_after = 14
     result = desk.run("check")
@@ -288,19 +292,21 @@ def test_tallyfys_own_archiving_is_noted(desk: Desk) -> None:
     ) == (0, True)
 
 
-def test_an_aging_token_is_noted_with_the_days_it_has_left(desk: Desk) -> None:
+def test_an_aging_token_is_noted_with_the_days_it_has_left(desk: CliHarness) -> None:
     desk.entrance.secrets.stored[f"stack/tokens/{ORG}"] = desk.clock() - timedelta(days=170)
     result = desk.run("check")
     assert (result.exit_code, "aging, stored 170 days ago: 13 days left" in result.output) == (0, True), result.output
 
 
-def test_a_refused_tokens_age_is_told_with_it(desk: Desk) -> None:
+def test_a_refused_tokens_age_is_told_with_it(desk: CliHarness) -> None:
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = "of somebody who logged out"
     desk.entrance.secrets.stored[f"stack/tokens/{ORG}"] = desk.clock() - timedelta(days=200)
     assert "stored 200 days ago" in failing(desk, "refused the token")
 
 
-def test_the_policy_is_summed_up_with_what_its_caps_do_not_stop(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_policy_is_summed_up_with_what_its_caps_do_not_stop(
+    desk: CliHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     risky = Policy.parse("""
         zone = "UTC"
         caps = { count = 50, percent = 100 }
@@ -323,7 +329,7 @@ def test_the_policy_is_summed_up_with_what_its_caps_do_not_stop(desk: Desk, monk
         assert part in result.output
 
 
-def test_a_rule_that_deletes_needs_an_admin_as_a_source_does(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_deletes_needs_an_admin_as_a_source_does(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     few = Sources.parse('[sources.operator]\nscheme = "standard-webhooks"\nmay = ["run.archive"]\n')
     deleting = """
         zone = "UTC"
@@ -345,7 +351,7 @@ def test_a_rule_that_deletes_needs_an_admin_as_a_source_does(desk: Desk, monkeyp
     [("rules = []\n", "policy.toml"), ("zone", "policy.toml is not TOML"), (None, "cannot be read")],
 )
 def test_a_policy_that_is_wrong_is_told(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None, said: str
+    desk: CliHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None, said: str
 ) -> None:
     wrong = tmp_path / "policy.toml"
     if text is not None:
@@ -355,23 +361,23 @@ def test_a_policy_that_is_wrong_is_told(
     assert (result.exit_code, said in re.sub(r"\s+", " ", result.output)) == (1, True), result.output
 
 
-def test_a_base_url_that_is_none_is_told(desk: Desk) -> None:
+def test_a_base_url_that_is_none_is_told(desk: CliHarness) -> None:
     desk.stack.told["TallyfyBaseUrl"] = "http://tallyfy.test/api"
     failing(desk, f"organization {ORG}")
 
 
 @pytest.mark.parametrize("failure", [500, requests.ConnectionError("gone")])
-def test_an_api_that_does_not_answer(desk: Desk, failure: int | Exception) -> None:
+def test_an_api_that_does_not_answer(desk: CliHarness, failure: int | Exception) -> None:
     desk.front.failures = [failure]
     failing(desk, "HTTP API")
 
 
-def test_a_stack_of_another_kind(desk: Desk) -> None:
+def test_a_stack_of_another_kind(desk: CliHarness) -> None:
     del desk.stack.told["LedgerTableName"]
     failing(desk, "no output LedgerTableName")
 
 
-def test_no_stack(desk: Desk) -> None:
+def test_no_stack(desk: CliHarness) -> None:
     desk.stack.missing = True
     result = desk.run("check")
     assert (result.exit_code, "There is no stack" in result.output) == (3, True)
@@ -392,7 +398,7 @@ def on_the_bus(monkeypatch: pytest.MonkeyPatch, text: str = BUS) -> None:
     monkeypatch.setattr(delivery, "declared_sources", lambda: Sources.parse(text))
 
 
-def test_a_parameter_that_was_cut_at_a_space_is_found(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parameter_that_was_cut_at_a_space_is_found(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     on_the_bus(monkeypatch)
     desk.stack.given["IncomingDetailTypes"] = "project.closed,Deal"
     said = failing(desk, "events on the bus")
@@ -401,7 +407,7 @@ def test_a_parameter_that_was_cut_at_a_space_is_found(desk: Desk, monkeypatch: p
     assert "'IncomingDetailTypes=\"Deal Won,project.closed\"'" in said
 
 
-def test_an_event_that_the_stack_does_not_take_is_found(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_that_the_stack_does_not_take_is_found(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     on_the_bus(monkeypatch)
     said = failing(desk, "events on the bus")
     assert ("takes no Deal Won" in said, "cut at a space" in said) == (True, False)
@@ -409,28 +415,28 @@ def test_an_event_that_the_stack_does_not_take_is_found(desk: Desk, monkeypatch:
     assert desk.run("check").exit_code == 0
 
 
-def test_a_sender_whose_account_may_not_use_the_bus_is_noted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sender_whose_account_may_not_use_the_bus_is_noted(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     on_the_bus(monkeypatch, BUS.replace(', "Deal Won"', "") + 'account = "210987654321"\n')
     assert "names account 210987654321; EventSenderAccountIds does not" in shown(desk)[1]
     desk.stack.given["EventSenderAccountIds"] = "111111111111,210987654321"
     assert "EventSenderAccountIds" not in shown(desk)[1]
 
 
-def test_a_secret_that_is_about_to_be_deleted_is_found_with_the_way_back(desk: Desk) -> None:
+def test_a_secret_that_is_about_to_be_deleted_is_found_with_the_way_back(desk: CliHarness) -> None:
     desk.stack.doomed = {"stack/id-key": desk.clock() + timedelta(days=7)}
     said = failing(desk, "secret stack/id-key")
     assert "deleted for good on 2026-06-08" in said
     assert "aws secretsmanager restore-secret --secret-id stack/id-key" in said
 
 
-def test_an_account_with_little_room_is_noted(desk: Desk) -> None:
+def test_an_account_with_little_room_is_noted(desk: CliHarness) -> None:
     desk.stack.at_once = 10
     code, said = shown(desk)
     assert (code, "! concurrency of the account 10 invocations at once" in said) == (0, True), said
 
 
 def test_what_the_operator_may_not_ask_of_the_account_is_noted_and_stops_nothing(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused() -> NoReturn:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListSecrets")

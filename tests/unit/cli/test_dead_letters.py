@@ -16,7 +16,7 @@ from lifecycle.domain.failures import SET_ASIDE_BY_AWS
 from lifecycle.domain.intent import Status
 from lifecycle.domain.intent_ids import intent_id
 from tests.harness.builders import ID_KEY, NOW, Clock, bodies, command
-from tests.unit.cli.harness import Desk, sent
+from tests.unit.cli.harness import CliHarness, sent
 
 FIRST = command()
 SECOND = command(id="6f" * 16, intent_id=intent_id(ID_KEY, "operator", "delivery-2"))
@@ -24,17 +24,17 @@ THIRD = command(action="delete", id="7a" * 16, intent_id=intent_id(ID_KEY, "oper
 
 
 @pytest.fixture
-def full(desk: Desk) -> Desk:
+def full(desk: CliHarness) -> CliHarness:
     """Three commands and one poison message, dead for three days."""
-    desk.bury(FIRST)
-    desk.bury(SECOND, Code.WAITED_TOO_LONG)
-    desk.bury(THIRD, queue="purge")
+    desk.dead_letter(FIRST)
+    desk.dead_letter(SECOND, Code.WAITED_TOO_LONG)
+    desk.dead_letter(THIRD, queue="purge")
     desk.bury_poison()
     desk.clock.advance(timedelta(days=3))
     return desk
 
 
-def lying(desk: Desk, queue: str = "commands") -> list[Message]:
+def lying(desk: CliHarness, queue: str = "commands") -> list[Message]:
     """What can be received from a dead-letter queue now: nothing that is hidden."""
     found = desk.stack.dead[queue].receive(100, hidden_for=0)
     return sorted(found, key=lambda message: message.id)
@@ -43,7 +43,7 @@ def lying(desk: Desk, queue: str = "commands") -> list[Message]:
 # --- seeing -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_list_tells_all_of_both_queues_and_leaves_them_there(full: Desk) -> None:
+def test_the_list_tells_all_of_both_queues_and_leaves_them_there(full: CliHarness) -> None:
     for _ in range(2):
         result = full.run("dead-letters", "list")
         assert result.exit_code == 0, result.output
@@ -54,18 +54,18 @@ def test_the_list_tells_all_of_both_queues_and_leaves_them_there(full: Desk) -> 
     assert len(lying(full, "purge")) == 1
 
 
-def test_no_dead_letters_is_good_news(desk: Desk) -> None:
+def test_no_dead_letters_is_good_news(desk: CliHarness) -> None:
     assert "no dead letters" in desk.run("dead-letters", "list").output
 
 
-def test_a_long_queue_is_seen_whole(desk: Desk) -> None:
+def test_a_long_queue_is_seen_whole(desk: CliHarness) -> None:
     for number in range(57):
         desk.bury_poison(f"no command, number {number}")
     assert "57 dead letters" in desk.run("dead-letters", "list").output
     assert len(lying(desk)) == 57
 
 
-def test_a_bound_is_kept_and_said(desk: Desk) -> None:
+def test_a_bound_is_kept_and_said(desk: CliHarness) -> None:
     for number in range(30):
         desk.bury_poison(f"no command, number {number}")
     result = desk.run("dead-letters", "list", "--limit", "25")
@@ -75,7 +75,7 @@ def test_a_bound_is_kept_and_said(desk: Desk) -> None:
     assert len(lying(desk)) == 30
 
 
-def test_what_somebody_else_looks_at_is_said_to_be_missing(full: Desk) -> None:
+def test_what_somebody_else_looks_at_is_said_to_be_missing(full: CliHarness) -> None:
     full.stack.dead["commands"].receive(2, hidden_for=600)
     result = full.run("dead-letters", "list")
     assert "about 2 more are hidden" in result.output
@@ -117,7 +117,7 @@ def test_a_look_ends_before_what_it_has_hidden_comes_back(clock: Clock) -> None:
     assert (clock() - NOW).total_seconds() <= dead_letter_queue.HIDDEN_SECONDS
 
 
-def test_one_is_shown_with_all_that_is_known(full: Desk) -> None:
+def test_one_is_shown_with_all_that_is_known(full: CliHarness) -> None:
     result = full.run("dead-letters", "show", FIRST.intent_id)
     assert result.exit_code == 0, result.output
     for part in (FIRST.intent_id, "attempts_exhausted", "6 attempts failed", "2026-06-01 12:00:00", '"org_id"'):
@@ -126,7 +126,7 @@ def test_one_is_shown_with_all_that_is_known(full: Desk) -> None:
     assert len(lying(full)) == 3
 
 
-def test_what_a_message_holds_cannot_move_the_cursor_or_style_the_screen(desk: Desk) -> None:
+def test_what_a_message_holds_cannot_move_the_cursor_or_style_the_screen(desk: CliHarness) -> None:
     desk.bury_poison("\x1b[2J[red]\x07 no command")
     [message] = lying(desk)
     result = desk.run("dead-letters", "show", message.id)
@@ -135,7 +135,7 @@ def test_what_a_message_holds_cannot_move_the_cursor_or_style_the_screen(desk: D
     assert "\x07" not in result.output
 
 
-def test_a_letter_that_sqs_moved_itself_is_understood(desk: Desk) -> None:
+def test_a_letter_that_sqs_moved_itself_is_understood(desk: CliHarness) -> None:
     desk.stack.dead["commands"].send(FIRST.to_json())
     result = desk.run("dead-letters", "list")
     assert SET_ASIDE_BY_AWS in result.output
@@ -146,16 +146,16 @@ def test_a_letter_that_sqs_moved_itself_is_understood(desk: Desk) -> None:
     ("wanted", "said", "code"),
     [("int_" + "0" * 48, "No dead letter", 1), ("int_", "No dead letter", 1), ("poison", "No dead letter", 1)],
 )
-def test_what_is_not_there_cannot_be_shown(full: Desk, wanted: str, said: str, code: int) -> None:
+def test_what_is_not_there_cannot_be_shown(full: CliHarness, wanted: str, said: str, code: int) -> None:
     result = full.run("dead-letters", "show", wanted)
     assert (result.exit_code, said in result.output) == (code, True)
 
 
-def test_the_beginning_of_an_id_does_if_it_fits_one(full: Desk) -> None:
+def test_the_beginning_of_an_id_does_if_it_fits_one(full: CliHarness) -> None:
     assert full.run("dead-letters", "show", FIRST.intent_id[:12]).exit_code == 0
 
 
-def test_the_beginning_of_an_id_that_fits_two_is_refused(desk: Desk) -> None:
+def test_the_beginning_of_an_id_that_fits_two_is_refused(desk: CliHarness) -> None:
     for number in range(12):
         desk.bury_poison(f"no command, number {number}")
     result = desk.run("dead-letters", "show", "message-")
@@ -166,7 +166,7 @@ def test_the_beginning_of_an_id_that_fits_two_is_refused(desk: Desk) -> None:
 # --- sending again ----------------------------------------------------------------------------------------------------
 
 
-def test_sending_again_takes_the_same_body_back_and_counts(full: Desk) -> None:
+def test_sending_again_takes_the_same_body_back_and_counts(full: CliHarness) -> None:
     result = full.run("dead-letters", "send-again", FIRST.intent_id, "--yes")
     assert result.exit_code == 0, result.output
     [entry] = full.entrance.ordinary.entries.values()
@@ -176,14 +176,14 @@ def test_sending_again_takes_the_same_body_back_and_counts(full: Desk) -> None:
     assert not full.entrance.permanent.entries
 
 
-def test_the_second_time_counts_on(desk: Desk) -> None:
-    desk.bury(FIRST, redrive=4)
+def test_the_second_time_counts_on(desk: CliHarness) -> None:
+    desk.dead_letter(FIRST, redrive=4)
     assert desk.run("dead-letters", "send-again", FIRST.intent_id, "--yes").exit_code == 0
     [entry] = desk.entrance.ordinary.entries.values()
     assert entry.message.attributes == {"redrive": "5"}
 
 
-def test_all_go_to_the_queue_they_came_from_and_poison_stays(full: Desk) -> None:
+def test_all_go_to_the_queue_they_came_from_and_poison_stays(full: CliHarness) -> None:
     result = full.run("dead-letters", "send-again", "--all", "--yes")
     assert result.exit_code == 0, result.output
     assert {str(one["intent_id"]) for one in sent(full.entrance.ordinary)} == {FIRST.intent_id, SECOND.intent_id}
@@ -192,12 +192,12 @@ def test_all_go_to_the_queue_they_came_from_and_poison_stays(full: Desk) -> None
     assert [message.attributes["code"] for message in lying(full)] == ["poison"]
 
 
-def test_those_of_one_code(full: Desk) -> None:
+def test_those_of_one_code(full: CliHarness) -> None:
     assert full.run("dead-letters", "send-again", "--code", "waited_too_long", "--yes").exit_code == 0
     assert [one["intent_id"] for one in sent(full.entrance.ordinary)] == [SECOND.intent_id]
 
 
-def test_poison_goes_again_only_by_its_message_id(full: Desk) -> None:
+def test_poison_goes_again_only_by_its_message_id(full: CliHarness) -> None:
     [poison] = [message for message in lying(full) if message.attributes["code"] == "poison"]
     assert full.run("dead-letters", "send-again", "--code", "poison", "--yes").exit_code == 0
     assert not full.entrance.ordinary.entries
@@ -206,7 +206,7 @@ def test_poison_goes_again_only_by_its_message_id(full: Desk) -> None:
     assert entry.message.body == poison.body
 
 
-def test_it_asks_first(full: Desk) -> None:
+def test_it_asks_first(full: CliHarness) -> None:
     refused = full.run("dead-letters", "send-again", "--all", typed="n\n")
     assert refused.exit_code == 1
     assert not full.entrance.ordinary.entries
@@ -216,11 +216,11 @@ def test_it_asks_first(full: Desk) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("--all", "--code", "held"), ("int_1", "--all")])
-def test_which_ones_must_be_said_once(full: Desk, words: tuple[str, ...]) -> None:
+def test_which_ones_must_be_said_once(full: CliHarness, words: tuple[str, ...]) -> None:
     assert full.run("dead-letters", "send-again", *words, "--yes").exit_code == 2
 
 
-def test_nothing_to_send_is_no_failure(desk: Desk) -> None:
+def test_nothing_to_send_is_no_failure(desk: CliHarness) -> None:
     result = desk.run("dead-letters", "send-again", "--all", "--yes")
     assert (result.exit_code, "nothing to send" in result.output) == (0, True)
 
@@ -251,7 +251,7 @@ class Failing(MemoryQueue):
             raise Retryable(Code.UNAVAILABLE, f"AWS refused to {what} (made up).")
 
 
-def test_what_could_not_be_sent_stays_a_dead_letter(full: Desk) -> None:
+def test_what_could_not_be_sent_stays_a_dead_letter(full: CliHarness) -> None:
     full.entrance.ordinary = Failing(full.clock, broken=("send",))
     result = full.run("dead-letters", "send-again", "--all", "--yes")
     assert result.exit_code == 1
@@ -260,10 +260,10 @@ def test_what_could_not_be_sent_stays_a_dead_letter(full: Desk) -> None:
     assert not lying(full, "purge")
 
 
-def test_a_cut_between_send_and_delete_leaves_both_and_one_effect(desk: Desk) -> None:
+def test_a_cut_between_send_and_delete_leaves_both_and_one_effect(desk: CliHarness) -> None:
     queue = Failing(desk.clock)
     desk.stack.dead["commands"] = queue
-    desk.bury(FIRST)
+    desk.dead_letter(FIRST)
     queue.broken = ("delete",)
     result = desk.run("dead-letters", "send-again", "--all", "--yes")
     assert (result.exit_code, "Doing it again is safe" in result.output) == (1, True)
@@ -280,7 +280,7 @@ def test_a_cut_between_send_and_delete_leaves_both_and_one_effect(desk: Desk) ->
     assert (row.status, row.concluded_at, row.attempts) == (Status.DONE, concluded, 1)
 
 
-def test_letting_go_that_fails_is_no_failure(full: Desk) -> None:
+def test_letting_go_that_fails_is_no_failure(full: CliHarness) -> None:
     queue = Failing(full.clock, broken=("hide",))
     queue.entries = full.stack.dead["commands"].entries
     full.stack.dead["commands"] = queue
@@ -289,7 +289,7 @@ def test_letting_go_that_fails_is_no_failure(full: Desk) -> None:
     assert len(lying(full)) == 3
 
 
-def test_what_vanished_meanwhile_is_said(full: Desk) -> None:
+def test_what_vanished_meanwhile_is_said(full: CliHarness) -> None:
     pairs = full.stack.pairs()
     seen = dead_letter_queue.look(pairs, most=100, clock=full.clock)
     full.stack.dead["commands"].entries.clear()
@@ -298,7 +298,7 @@ def test_what_vanished_meanwhile_is_said(full: Desk) -> None:
     assert "not to be seen any more" in deeds[0].remark
 
 
-def test_what_comes_back_at_once_is_not_sent_again_and_again(full: Desk) -> None:
+def test_what_comes_back_at_once_is_not_sent_again_and_again(full: CliHarness) -> None:
     pairs = full.stack.pairs()
     seen = dead_letter_queue.look(pairs, most=100, clock=full.clock)
     chosen = dead_letter_queue.choose(seen.letters, [FIRST.intent_id])
@@ -313,8 +313,8 @@ EVENT = json.dumps({"id": "1", "source": "com.example.projects", "detail-type": 
 ERRAND = json.dumps({"sweep_id": "2026-06-01T04:10:00Z"})
 
 
-def test_every_queue_is_looked_at_and_each_letter_goes_home(desk: Desk) -> None:
-    desk.bury(FIRST, queue="bulk")
+def test_every_queue_is_looked_at_and_each_letter_goes_home(desk: CliHarness) -> None:
+    desk.dead_letter(FIRST, queue="bulk")
     desk.stack.dead["events"].send(EVENT)
     desk.stack.dead["sweeps"].send(ERRAND, {"code": "forbidden", "reason": "The sweep stopped."})
     listed = desk.run("dead-letters", "list").output
@@ -331,15 +331,15 @@ def test_every_queue_is_looked_at_and_each_letter_goes_home(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("queue", ["events", "sweeps"])
-def test_what_is_neither_event_nor_errand_is_poison_there(desk: Desk, queue: str) -> None:
+def test_what_is_neither_event_nor_errand_is_poison_there(desk: CliHarness, queue: str) -> None:
     desk.stack.dead[queue].send(FIRST.to_json())
     assert "1 that are no commands stay" in desk.run("dead-letters", "send-again", "--all", "--yes").output
     assert not bodies(desk.stack.origins[queue])
 
 
-def test_a_payload_that_could_not_be_translated_is_never_sent_again(desk: Desk) -> None:
+def test_a_payload_that_could_not_be_translated_is_never_sent_again(desk: CliHarness) -> None:
     desk.bury_payload()
-    desk.bury(FIRST)
+    desk.dead_letter(FIRST)
     result = desk.run("dead-letters", "send-again", "--all", "--yes")
     assert result.exit_code == 0, result.output
     assert "1 stay. It is a payload" in result.output
@@ -352,25 +352,25 @@ def test_a_payload_that_could_not_be_translated_is_never_sent_again(desk: Desk) 
     assert bodies(desk.entrance.ordinary) == [FIRST.to_json()]
 
 
-def test_its_payload_can_be_taken_out_for_a_trial(desk: Desk) -> None:
+def test_its_payload_can_be_taken_out_for_a_trial(desk: CliHarness) -> None:
     desk.bury_payload(payload='[{"eventId": 1, "name": "Zoë"}]\n')
     [letter] = lying(desk)
     assert "a payload of source 'hubspot'" in desk.run("dead-letters", "show", letter.id).output
     assert desk.run("dead-letters", "show", letter.id, "--payload").output == '[{"eventId": 1, "name": "Zoë"}]\n'
 
 
-def test_a_payload_that_was_cut_is_still_one_and_says_so(desk: Desk) -> None:
+def test_a_payload_that_was_cut_is_still_one_and_says_so(desk: CliHarness) -> None:
     desk.bury_payload(payload="[1, 2", cut=True, characters=300_000)
     (letter,) = desk.stack.dead["commands"].receive(hidden_for=0)
     assert "first 5 of 300000 characters" in desk.run("dead-letters", "show", letter.id, "--payload").output
 
 
-def test_a_command_holds_no_payload(full: Desk) -> None:
+def test_a_command_holds_no_payload(full: CliHarness) -> None:
     result = full.run("dead-letters", "show", FIRST.intent_id, "--payload")
     assert (result.exit_code, "holds no payload" in result.output) == (1, True)
 
 
-def test_a_command_that_finds_its_process_is_named_as_such(desk: Desk) -> None:
+def test_a_command_that_finds_its_process_is_named_as_such(desk: CliHarness) -> None:
     desk.stack.dead["commands"].send(command(id=None, find={"tag": "deal-1"}).to_json())
     assert "archive a process by what people call it" in desk.run("dead-letters", "list").output
 
@@ -378,7 +378,7 @@ def test_a_command_that_finds_its_process_is_named_as_such(desk: Desk) -> None:
 # --- waiting for the end ----------------------------------------------------------------------------------------------
 
 
-def test_waiting_tells_the_new_end_and_not_the_old_one(full: Desk) -> None:
+def test_waiting_tells_the_new_end_and_not_the_old_one(full: CliHarness) -> None:
     waits: list[None] = []
 
     def work_later() -> None:
@@ -393,7 +393,7 @@ def test_waiting_tells_the_new_end_and_not_the_old_one(full: Desk) -> None:
     assert len(waits) == 3
 
 
-def test_what_fails_again_is_told(full: Desk) -> None:
+def test_what_fails_again_is_told(full: CliHarness) -> None:
     full.while_waiting = lambda: full.work(Status.REJECTED, Code.HELD, "The process is on hold.")
     result = full.run("dead-letters", "send-again", FIRST.intent_id, "--yes", "--wait")
     assert result.exit_code == 1
@@ -401,12 +401,12 @@ def test_what_fails_again_is_told(full: Desk) -> None:
     assert "1 failed again" in result.output
 
 
-def test_what_takes_too_long_is_told(full: Desk) -> None:
+def test_what_takes_too_long_is_told(full: CliHarness) -> None:
     result = full.run("dead-letters", "send-again", FIRST.intent_id, "--yes", "--wait", "--timeout", "3")
     assert (result.exit_code, "still under way" in result.output) == (4, True)
 
 
-def test_a_letter_that_sqs_moved_itself_is_waited_for_too(desk: Desk) -> None:
+def test_a_letter_that_sqs_moved_itself_is_waited_for_too(desk: CliHarness) -> None:
     desk.stack.dead["commands"].send(FIRST.to_json())
     desk.while_waiting = desk.work
     assert desk.run("dead-letters", "send-again", "--all", "--yes", "--wait").exit_code == 0
@@ -415,7 +415,7 @@ def test_a_letter_that_sqs_moved_itself_is_waited_for_too(desk: Desk) -> None:
 # --- dropping ---------------------------------------------------------------------------------------------------------
 
 
-def test_dropping_asks_and_only_a_yes_drops(full: Desk) -> None:
+def test_dropping_asks_and_only_a_yes_drops(full: CliHarness) -> None:
     for typed in ("", "\n", "n\n", FIRST.intent_id + "\n"):
         assert full.run("dead-letters", "drop", FIRST.intent_id, typed=typed).exit_code == 1
     assert len(lying(full)) == 3
@@ -426,20 +426,20 @@ def test_dropping_asks_and_only_a_yes_drops(full: Desk) -> None:
     assert not full.entrance.ordinary.entries
 
 
-def test_dropping_several_says_how_many(full: Desk) -> None:
+def test_dropping_several_says_how_many(full: CliHarness) -> None:
     result = full.run("dead-letters", "drop", FIRST.intent_id, THIRD.intent_id, typed="y\n")
     assert (result.exit_code, "Drop all 2?" in result.output) == (0, True)
     assert len(lying(full)) == 2
     assert not lying(full, "purge")
 
 
-def test_poison_can_be_dropped_by_its_code(full: Desk) -> None:
+def test_poison_can_be_dropped_by_its_code(full: CliHarness) -> None:
     assert full.run("dead-letters", "drop", "--code", "poison", typed="y\n").exit_code == 0
     assert len(lying(full)) == 2
     assert "nothing to drop" in full.run("dead-letters", "drop", "--code", "poison").output
 
 
-def test_there_is_no_way_around_the_question(full: Desk) -> None:
+def test_there_is_no_way_around_the_question(full: CliHarness) -> None:
     assert full.run("dead-letters", "drop", FIRST.intent_id, "--yes").exit_code == 2
     assert full.run("dead-letters", "drop").exit_code == 2
     assert len(lying(full)) == 3
@@ -449,7 +449,7 @@ def test_there_is_no_way_around_the_question(full: Desk) -> None:
 
 
 @pytest.mark.parametrize("columns", ["60", "80", "200"])
-def test_the_ids_of_the_list_are_whole_on_any_screen(full: Desk, columns: str) -> None:
+def test_the_ids_of_the_list_are_whole_on_any_screen(full: CliHarness, columns: str) -> None:
     result = full.run("dead-letters", "list", env={"COLUMNS": columns})
     for letter in (FIRST, SECOND, THIRD):
         assert letter.intent_id in result.output.split()
@@ -457,14 +457,14 @@ def test_the_ids_of_the_list_are_whole_on_any_screen(full: Desk, columns: str) -
         assert word.split()[0] in result.output.split()
 
 
-def test_what_the_list_shows_is_taken_by_every_command(full: Desk) -> None:
+def test_what_the_list_shows_is_taken_by_every_command(full: CliHarness) -> None:
     [shown] = [word for word in full.run("dead-letters", "list").output.split() if word == FIRST.intent_id]
     assert "dead_lettered" in full.run("status", shown).output
     assert full.run("dead-letters", "show", shown).exit_code == 0
     assert full.run("audit", "show", "--thing", shown).exit_code == 0
 
 
-def test_the_beginning_of_an_id_does_everywhere_if_one_dead_letter_begins_so(full: Desk) -> None:
+def test_the_beginning_of_an_id_does_everywhere_if_one_dead_letter_begins_so(full: CliHarness) -> None:
     beginning = FIRST.intent_id[:14]
     status = full.run("status", beginning)
     assert (status.exit_code, "dead_lettered" in status.output) == (1, True), status.output
@@ -474,13 +474,13 @@ def test_the_beginning_of_an_id_does_everywhere_if_one_dead_letter_begins_so(ful
     assert FIRST.intent_id in "".join(str(call.path_url) for call in full.front.asked)
 
 
-def test_the_beginning_of_what_is_no_dead_letter_is_refused_and_says_what_is_wanted(full: Desk) -> None:
+def test_the_beginning_of_what_is_no_dead_letter_is_refused_and_says_what_is_wanted(full: CliHarness) -> None:
     for words in (("status",), ("undo",)):
         result = full.run(*words, "int_" + "0" * 10)
         assert (result.exit_code, "give the whole id" in result.output) == (2, True), result.output
 
 
-def test_a_beginning_that_fits_two_is_refused(desk: Desk) -> None:
+def test_a_beginning_that_fits_two_is_refused(desk: CliHarness) -> None:
     for last in "ab":
         desk.stack.dead["commands"].send("{}", {"intent_id": "int_" + "0" * 47 + last, "code": "held"})
     result = desk.run("status", "int_" + "0" * 20)
@@ -488,13 +488,13 @@ def test_a_beginning_that_fits_two_is_refused(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("code", ["attempts_exhausted", "held", SET_ASIDE_BY_AWS, "of_another_release"])
-def test_show_says_what_to_do(desk: Desk, code: str) -> None:
+def test_show_says_what_to_do(desk: CliHarness, code: str) -> None:
     desk.stack.dead["commands"].send(FIRST.to_json(), {"code": code, "reason": "x", "intent_id": FIRST.intent_id})
     output = desk.run("dead-letters", "show", FIRST.intent_id).output
     assert f"what to do  {remedy_for(code)}" in output
 
 
-def test_programs_get_the_same_as_json(full: Desk) -> None:
+def test_programs_get_the_same_as_json(full: CliHarness) -> None:
     listed = json.loads(full.run("dead-letters", "list", "--json").output)
     assert [one["intent_id"] for one in listed].count(FIRST.intent_id) == 1
     shown = json.loads(full.run("dead-letters", "show", FIRST.intent_id, "--json").output)

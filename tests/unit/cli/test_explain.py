@@ -11,8 +11,8 @@ from lifecycle.execution.ledger import Claim
 from lifecycle.policy.evaluate import Mode
 from sandbox.simulator import DEFAULT_TOKEN, SeedRun, SeedTag
 from sandbox.simulator.world import Task, Template
-from tests.harness.sweep_run import Night
-from tests.unit.cli.harness import ORG, TALLYFY_URL, Desk
+from tests.harness.sweep_run import SweepRun
+from tests.unit.cli.harness import ORG, TALLYFY_URL, CliHarness
 from tests.unit.cli.planned import RULE, at_night, organization, runs
 
 POLICY = (
@@ -45,7 +45,7 @@ def policy(tmp_path: Path) -> str:
     return str(path)
 
 
-def swept(desk: Desk, *things: SeedRun, mode: Mode = Mode.REPORT, tags: tuple[SeedTag, ...] = ()) -> Night:
+def swept(desk: CliHarness, *things: SeedRun, mode: Mode = Mode.REPORT, tags: tuple[SeedTag, ...] = ()) -> SweepRun:
     night = at_night(desk, organization(things or runs(1), tags), mode=mode, policy=POLICY)
     night.begin()
     night.drain()
@@ -53,14 +53,14 @@ def swept(desk: Desk, *things: SeedRun, mode: Mode = Mode.REPORT, tags: tuple[Se
     return night
 
 
-def explained(desk: Desk, policy: str, *words: str) -> str:
+def explained(desk: CliHarness, policy: str, *words: str) -> str:
     result: Result = desk.run("explain", *words, "--policy", policy)
     assert result.exit_code == 0, result.output
     assert {call.method for call in desk.simulator.log.calls} == {"GET"}
     return re.sub(r"\s+", " ", result.output)
 
 
-def test_a_thing_that_is_due_is_explained_condition_by_condition(desk: Desk, policy: str) -> None:
+def test_a_thing_that_is_due_is_explained_condition_by_condition(desk: CliHarness, policy: str) -> None:
     swept(desk)
     said = explained(desk, policy, RUN)
     for part in (
@@ -83,14 +83,14 @@ def test_a_thing_that_is_due_is_explained_condition_by_condition(desk: Desk, pol
     assert said.index("vip (keep)") < said.index("completed (archive)")
 
 
-def test_what_cannot_be_told_is_said(desk: Desk, policy: str) -> None:
+def test_what_cannot_be_told_is_said(desk: CliHarness, policy: str) -> None:
     swept(desk, SeedRun(id=RUN, status="complete", completed_at=None))
     said = explained(desk, policy, RUN)
     assert "A sweep would leave it alone now." in said
     assert "cannot be told Tallyfy does not say when it was completed" in said
 
 
-def test_what_was_archived_tells_who_did_it_when_and_why(desk: Desk, policy: str) -> None:
+def test_what_was_archived_tells_who_did_it_when_and_why(desk: CliHarness, policy: str) -> None:
     night = swept(desk, mode=Mode.APPLY)
     [command] = night.asked()
     said = explained(desk, policy, RUN)
@@ -108,7 +108,7 @@ def test_what_was_archived_tells_who_did_it_when_and_why(desk: Desk, policy: str
         assert part in said, part
 
 
-def test_what_a_person_restored_in_tallyfy_is_left_alone_and_the_intent_is_named(desk: Desk, policy: str) -> None:
+def test_what_a_person_restored_in_tallyfy_is_left_alone_and_the_intent_is_named(desk: CliHarness, policy: str) -> None:
     night = swept(desk, mode=Mode.APPLY)
     [command] = night.asked()
     desk.clock.advance(timedelta(days=1))
@@ -121,7 +121,7 @@ def test_what_a_person_restored_in_tallyfy_is_left_alone_and_the_intent_is_named
     assert (decision["action"], "somebody restored it" in decision["reason"]) == (None, True)
 
 
-def test_a_hold_is_the_reason_and_the_rules_are_shown_all_the_same(desk: Desk, policy: str) -> None:
+def test_a_hold_is_the_reason_and_the_rules_are_shown_all_the_same(desk: CliHarness, policy: str) -> None:
     night = swept(desk)
     night.world.ledger.hold(ORG, Resource.RUN, RUN, reason="a lawsuit", by="Ada")
     said = explained(desk, policy, RUN)
@@ -129,20 +129,20 @@ def test_a_hold_is_the_reason_and_the_rules_are_shown_all_the_same(desk: Desk, p
     assert "does it fit? yes" in said
 
 
-def test_a_hold_tag_of_the_policy_counts(desk: Desk, policy: str) -> None:
+def test_a_hold_tag_of_the_policy_counts(desk: CliHarness, policy: str) -> None:
     tag = SeedTag(id="c" * 32, title="keep")
     swept(desk, SeedRun(id=RUN, status="complete", completed_at="-45d", tags=[tag.id]), tags=(tag,))
     said = explained(desk, policy, RUN)
     assert "A sweep would leave it alone now. It carries the hold tag 'keep'." in said
 
 
-def test_a_link_names_it_as_well(desk: Desk, policy: str) -> None:
+def test_a_link_names_it_as_well(desk: CliHarness, policy: str) -> None:
     swept(desk)
     said = explained(desk, policy, f"https://go.tallyfy.com/{ORG}/process/{RUN}")
     assert "process 'Run 1'" in said
 
 
-def test_other_kinds_are_named(desk: Desk, policy: str) -> None:
+def test_other_kinds_are_named(desk: CliHarness, policy: str) -> None:
     night = swept(desk)
     there = night.world.simulator.organization
     there.tasks["d" * 32] = Task("d" * 32, "Call", desk.clock() - timedelta(days=3))
@@ -156,7 +156,7 @@ def test_other_kinds_are_named(desk: Desk, policy: str) -> None:
     assert (wrong.exit_code, "process, task, template or tag" in wrong.output) == (2, True)
 
 
-def test_what_is_gone_still_has_its_history(desk: Desk, policy: str) -> None:
+def test_what_is_gone_still_has_its_history(desk: CliHarness, policy: str) -> None:
     night = swept(desk, mode=Mode.APPLY)
     del night.world.simulator.organization.runs[RUN]
     said = explained(desk, policy, RUN)
@@ -164,13 +164,13 @@ def test_what_is_gone_still_has_its_history(desk: Desk, policy: str) -> None:
     assert "by schedule (sweep)" in said
 
 
-def test_what_nobody_knows_is_not_found(desk: Desk, policy: str) -> None:
+def test_what_nobody_knows_is_not_found(desk: CliHarness, policy: str) -> None:
     swept(desk)
     result = desk.run("explain", "f" * 32, "--policy", policy)
     assert (result.exit_code, "deleted for good, or it is of another kind" in result.output) == (1, True)
 
 
-def test_what_is_under_way_is_told(desk: Desk, policy: str) -> None:
+def test_what_is_under_way_is_told(desk: CliHarness, policy: str) -> None:
     night = at_night(desk, organization(runs(1)), mode=Mode.APPLY, policy=POLICY)
     night.begin()
     for _ in range(2):  # One errand for each organization, and that of this one up to its first commands.
@@ -184,7 +184,7 @@ def test_what_is_under_way_is_told(desk: Desk, policy: str) -> None:
     assert command.intent_id in said
 
 
-def test_without_a_stack_the_thing_and_the_policy_are_explained(desk: Desk, policy: str) -> None:
+def test_without_a_stack_the_thing_and_the_policy_are_explained(desk: CliHarness, policy: str) -> None:
     desk.simulator.load(organization(runs(1)))
     words = ("explain", RUN, "--policy", policy, "--org", ORG, "--base-url", TALLYFY_URL)
     result = desk.run(*words, env={"LIFECYCLE_TALLYFY_TOKEN": DEFAULT_TOKEN})
@@ -195,14 +195,14 @@ def test_without_a_stack_the_thing_and_the_policy_are_explained(desk: Desk, poli
     assert DEFAULT_TOKEN not in result.output
 
 
-def test_names_from_tallyfy_cannot_write_on_the_screen(desk: Desk, policy: str) -> None:
+def test_names_from_tallyfy_cannot_write_on_the_screen(desk: CliHarness, policy: str) -> None:
     swept(desk, SeedRun(id=RUN, name="\x1b[31mred[/] [bold]x", status="complete", completed_at="-45d"))
     result = desk.run("explain", RUN, "--policy", policy)
     assert "\x1b" not in result.output
     assert "[bold]x" in result.output
 
 
-def test_a_thing_is_not_taken_for_another_whose_line_names_it(desk: Desk, policy: str) -> None:
+def test_a_thing_is_not_taken_for_another_whose_line_names_it(desk: CliHarness, policy: str) -> None:
     swept(desk, *runs(1, first=2), SeedRun(id=f"{3:032x}", name=f"copy of {RUN}", checklist_id=RUN))
     result = desk.run("explain", RUN, "--policy", policy)
     assert "It was not seen" in result.output

@@ -9,7 +9,7 @@ from lifecycle.deletion.exporter import verify
 from lifecycle.deletion.manifest import NOT_AN_UNDO, Manifest
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Fault, Quirks, make_id
 from tests.harness.builders import NOW
-from tests.unit.cli.harness import OPERATOR, ORG, TALLYFY_URL, Desk
+from tests.unit.cli.harness import OPERATOR, ORG, TALLYFY_URL, CliHarness
 
 ids = DefaultIds
 STAMP = "20260601T120000Z"
@@ -26,14 +26,14 @@ def folder(tmp_path: Path, resource: str = "run", name: str = ids.RUN) -> Path:
 
 
 @pytest.fixture
-def made(desk: Desk, tmp_path: Path) -> Path:
+def made(desk: CliHarness, tmp_path: Path) -> Path:
     result = desk.run("export", ids.RUN, "--out", str(tmp_path))
     assert result.exit_code == 0, result.output
     return folder(tmp_path)
 
 
 class TestMake:
-    def test_a_process_lands_in_a_folder_with_its_manifest(self, desk: Desk, tmp_path: Path) -> None:
+    def test_a_process_lands_in_a_folder_with_its_manifest(self, desk: CliHarness, tmp_path: Path) -> None:
         result = desk.run("export", ids.RUN, "--out", str(tmp_path / "new"))
         assert result.exit_code == 0, result.output
         there = folder(tmp_path / "new")
@@ -44,7 +44,7 @@ class TestMake:
             assert part in flat(result.output)
         assert desk.run("export", "verify", str(there)).exit_code == 0
 
-    def test_make_may_be_said_and_options_may_come_first(self, desk: Desk, tmp_path: Path) -> None:
+    def test_make_may_be_said_and_options_may_come_first(self, desk: CliHarness, tmp_path: Path) -> None:
         said = desk.run("export", "make", ids.RUN, "--out", str(tmp_path / "a"))
         first = desk.run("export", "--out", str(tmp_path / "b"), "--kind", "process", ids.RUN)
         assert (said.exit_code, first.exit_code) == (0, 0), said.output + first.output
@@ -61,23 +61,25 @@ class TestMake:
             ("Blueprint", "template", ids.TEMPLATE),
         ],
     )
-    def test_every_kind_can_be_exported(self, desk: Desk, tmp_path: Path, kind: str, resource: str, name: str) -> None:
+    def test_every_kind_can_be_exported(
+        self, desk: CliHarness, tmp_path: Path, kind: str, resource: str, name: str
+    ) -> None:
         result = desk.run("export", name, "--kind", kind, "--out", str(tmp_path))
         assert result.exit_code == 0, result.output
         assert (folder(tmp_path, resource, name) / "manifest.json").exists()
 
-    def test_a_link_does_as_well(self, desk: Desk, tmp_path: Path) -> None:
+    def test_a_link_does_as_well(self, desk: CliHarness, tmp_path: Path) -> None:
         link = f"https://go.tallyfy.com/{ORG}/process/{ids.RUN}"
         assert desk.run("export", link, "--out", str(tmp_path)).exit_code == 0
         assert folder(tmp_path).exists()
 
-    def test_without_a_stack_by_ones_own_token(self, desk: Desk, tmp_path: Path) -> None:
+    def test_without_a_stack_by_ones_own_token(self, desk: CliHarness, tmp_path: Path) -> None:
         words = ("export", ids.RUN, "--out", str(tmp_path), "--org", ORG, "--base-url", TALLYFY_URL)
         result = desk.run(*words, env=ACCESS)
         assert result.exit_code == 0, result.output
         assert desk.connected == []
 
-    def test_nothing_but_reads_reach_tallyfy_and_no_secret_is_shown(self, desk: Desk, tmp_path: Path) -> None:
+    def test_nothing_but_reads_reach_tallyfy_and_no_secret_is_shown(self, desk: CliHarness, tmp_path: Path) -> None:
         result = desk.run("export", ids.RUN, "--out", str(tmp_path))
         assert {call.method for call in desk.simulator.log.calls} == {"GET"}
         assert not any(call.acted for call in desk.simulator.log.calls)
@@ -87,7 +89,7 @@ class TestMake:
         assert DEFAULT_TOKEN.encode() not in kept
 
     def test_it_waits_where_tallyfy_asks_for_a_pause_and_tries_again_where_it_fails(
-        self, desk: Desk, tmp_path: Path
+        self, desk: CliHarness, tmp_path: Path
     ) -> None:
         desk.simulator.add_fault(
             Fault.rate_limit(7, path="/tasks$"), Fault.answer_status(503, path="/dl$"), Fault.reset(path="/activity")
@@ -100,7 +102,7 @@ class TestMake:
         [there] = (tmp_path / "exports" / ORG / "run" / ids.RUN).iterdir()
         assert desk.run("export", "verify", str(there)).exit_code == 0
 
-    def test_what_is_missing_is_told_and_the_exit_code_says_so(self, desk: Desk, tmp_path: Path) -> None:
+    def test_what_is_missing_is_told_and_the_exit_code_says_so(self, desk: CliHarness, tmp_path: Path) -> None:
         desk.simulator.add_fault(Fault.answer_status(404, path="/dl$", times=-1))
         result = desk.run("export", ids.RUN, "--out", str(tmp_path))
         assert result.exit_code == 1
@@ -110,7 +112,7 @@ class TestMake:
         assert "parts agree with the manifest" in verified.output
         assert f"missing: files/{FILE}" in flat(verified.output)
 
-    def test_a_download_that_is_sent_on_is_followed(self, desk: Desk, tmp_path: Path) -> None:
+    def test_a_download_that_is_sent_on_is_followed(self, desk: CliHarness, tmp_path: Path) -> None:
         desk.simulator.quirks = Quirks(files_at=TALLYFY_URL.removesuffix("/api") + "/api")
         assert desk.run("export", ids.RUN, "--out", str(tmp_path)).exit_code == 0
         assert [call.token for call in desk.simulator.log.calls if call.action == "stored"] == [None]
@@ -126,7 +128,7 @@ class TestMake:
         ],
     )
     def test_what_cannot_be_exported_is_told(
-        self, desk: Desk, tmp_path: Path, words: tuple[str, ...], code: int, said: str
+        self, desk: CliHarness, tmp_path: Path, words: tuple[str, ...], code: int, said: str
     ) -> None:
         result = desk.run(*words, "--out", str(tmp_path))
         assert result.exit_code == code, result.output
@@ -135,7 +137,7 @@ class TestMake:
 
 
 class TestVerify:
-    def test_it_needs_neither_stack_nor_network(self, desk: Desk, made: Path) -> None:
+    def test_it_needs_neither_stack_nor_network(self, desk: CliHarness, made: Path) -> None:
         before = (len(desk.simulator.log.calls), list(desk.connected))
         result = desk.run("export", "verify", str(made))
         assert result.exit_code == 0, result.output
@@ -144,7 +146,7 @@ class TestVerify:
         assert (len(desk.simulator.log.calls), desk.connected) == before
 
     @pytest.mark.parametrize("part", ["process.json", "tasks.jsonl", f"files/{FILE}"])
-    def test_one_flipped_byte_is_found(self, desk: Desk, made: Path, part: str) -> None:
+    def test_one_flipped_byte_is_found(self, desk: CliHarness, made: Path, part: str) -> None:
         body = bytearray((made / part).read_bytes())
         body[-1] ^= 1
         (made / part).write_bytes(body)
@@ -152,7 +154,7 @@ class TestVerify:
         assert result.exit_code == 1
         assert f"{part} was changed: its SHA-256 is another one." in flat(result.output)
 
-    def test_a_part_too_few_or_too_many_is_found(self, desk: Desk, made: Path) -> None:
+    def test_a_part_too_few_or_too_many_is_found(self, desk: CliHarness, made: Path) -> None:
         (made / "tasks.jsonl").unlink()
         (made / "notes.txt").write_text("mine")
         result = desk.run("export", "verify", str(made))
@@ -160,19 +162,19 @@ class TestVerify:
         assert "tasks.jsonl is missing." in result.output
         assert "'notes.txt' is not in the manifest." in result.output
 
-    def test_a_folder_without_a_manifest_proves_nothing(self, desk: Desk, tmp_path: Path) -> None:
+    def test_a_folder_without_a_manifest_proves_nothing(self, desk: CliHarness, tmp_path: Path) -> None:
         result = desk.run("export", "verify", str(tmp_path))
         assert result.exit_code == 1
         assert "There is no manifest.json." in result.output
 
-    def test_a_manifest_cannot_lead_elsewhere(self, desk: Desk, made: Path) -> None:
+    def test_a_manifest_cannot_lead_elsewhere(self, desk: CliHarness, made: Path) -> None:
         text = (made / "manifest.json").read_text().replace('"tasks.jsonl"', '"../../../../../../secret"')
         (made / "manifest.json").write_text(text)
         result = desk.run("export", "verify", str(made))
         assert result.exit_code == 1
         assert "manifest.json: parts." in flat(result.output)
 
-    def test_a_folder_that_is_not_there_is_wrong_usage(self, desk: Desk, tmp_path: Path) -> None:
+    def test_a_folder_that_is_not_there_is_wrong_usage(self, desk: CliHarness, tmp_path: Path) -> None:
         assert desk.run("export", "verify", str(tmp_path / "none")).exit_code == 2
 
 
@@ -180,7 +182,7 @@ class TestErase:
     KEY = f"exports/{ORG}/run/{ids.RUN}/an-intent"
 
     @pytest.fixture
-    def stored(self, desk: Desk, made: Path) -> Desk:
+    def stored(self, desk: CliHarness, made: Path) -> CliHarness:
         """The stack has an export of its own."""
         for path in made.rglob("*"):
             if path.is_file():
@@ -189,7 +191,7 @@ class TestErase:
         return desk
 
     @pytest.mark.parametrize("prefix", ["", "s3://a-bucket/"])
-    def test_the_contents_go_and_a_tombstone_says_who_when_and_why(self, stored: Desk, prefix: str) -> None:
+    def test_the_contents_go_and_a_tombstone_says_who_when_and_why(self, stored: CliHarness, prefix: str) -> None:
         result = stored.run("export", "erase", f"{prefix}{self.KEY}/", "--reason", "Asked  for\nby\x1b[2J ada", "--yes")
         assert result.exit_code == 0, result.output
         assert "5 parts in all versions" in flat(result.output)
@@ -200,7 +202,7 @@ class TestErase:
         assert len(stone.parts) == 5
         assert stone.name is None
 
-    def test_nothing_goes_unless_it_was_agreed_to(self, stored: Desk) -> None:
+    def test_nothing_goes_unless_it_was_agreed_to(self, stored: CliHarness) -> None:
         before = dict(stored.stack.evidence.bodies)
         result = stored.run("export", "erase", self.KEY, "--reason", "asked for")
         assert result.exit_code == 2
@@ -211,13 +213,15 @@ class TestErase:
         ("key", "reason", "code"),
         [(KEY, " \n ", 2), (KEY, "x" * 501, 2), ("plans", "why", 1), ("", "why", 1), (f"{KEY}x", "why", 1)],
     )
-    def test_without_a_reason_or_a_folder_nothing_goes(self, stored: Desk, key: str, reason: str, code: int) -> None:
+    def test_without_a_reason_or_a_folder_nothing_goes(
+        self, stored: CliHarness, key: str, reason: str, code: int
+    ) -> None:
         before = dict(stored.stack.evidence.bodies)
         assert stored.run("export", "erase", key, "--reason", reason, "--yes").exit_code == code
         assert stored.stack.evidence.bodies == before
 
 
-def test_help_says_that_it_is_no_undo(desk: Desk) -> None:
+def test_help_says_that_it_is_no_undo(desk: CliHarness) -> None:
     assert "verify" in desk.run("export", "--help").output
     for words in (("export", "--help"), ("export", "make", "--help")):
         result = desk.run(*words)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle.aws.dynamodb import Change, Contention, Key, MemoryRows
+from lifecycle.aws.dynamodb import Contention, Key, MemoryTable, Put
 from lifecycle.domain.capabilities import Resource
 from lifecycle.execution.ledger import Hold, Ledger
 from sandbox.simulator import (
@@ -19,7 +19,7 @@ from sandbox.simulator import (
 )
 from tests.contract.conftest import TERMS
 from tests.harness.builders import NOW
-from tests.unit.cli.harness import OPERATOR, ORG, Desk
+from tests.unit.cli.harness import OPERATOR, ORG, CliHarness
 
 THING, ARCHIVED, NOWHERE = make_id("thing"), make_id("archived"), make_id("nowhere")
 OTHER_ORG = "0b" * 16
@@ -27,7 +27,7 @@ WHY = ("--reason", "an audit")
 
 
 @pytest.fixture(autouse=True)
-def things(desk: Desk) -> None:
+def things(desk: CliHarness) -> None:
     """One of each kind, all of one id, besides what is nowhere."""
     desk.simulator.load(
         Seed(
@@ -45,7 +45,7 @@ def things(desk: Desk) -> None:
     )
 
 
-def holds(desk: Desk, org_id: str = ORG) -> list[Hold]:
+def holds(desk: CliHarness, org_id: str = ORG) -> list[Hold]:
     return desk.entrance.ledger.holds_listed(org_id)
 
 
@@ -61,7 +61,7 @@ def holds(desk: Desk, org_id: str = ORG) -> list[Hold]:
         ("blueprint", f"template#{THING}"),
     ],
 )
-def test_a_hold_is_set_by_id_or_link_with_who_and_why_and_removed(desk: Desk, kind: str, key: str) -> None:
+def test_a_hold_is_set_by_id_or_link_with_who_and_why_and_removed(desk: CliHarness, kind: str, key: str) -> None:
     for name in (THING, f"https://go.tallyfy.com/{ORG}/process/{THING}"):
         added = desk.run("hold", "add", kind, name, "--reason", " an  audit\n of 2026 ")
         assert added.exit_code == 0
@@ -73,7 +73,7 @@ def test_a_hold_is_set_by_id_or_link_with_who_and_why_and_removed(desk: Desk, ki
 
 @pytest.mark.parametrize("kind", ["owner", "user"])
 @pytest.mark.parametrize("number", ["4711", " 04711 "])
-def test_everything_of_an_owner_is_held_by_the_users_number(desk: Desk, kind: str, number: str) -> None:
+def test_everything_of_an_owner_is_held_by_the_users_number(desk: CliHarness, kind: str, number: str) -> None:
     assert desk.run("hold", "add", kind, number, *WHY).exit_code == 0
     assert [hold.key for hold in holds(desk)] == ["owner#4711"]
     assert desk.run("hold", "remove", kind, "4711").exit_code == 0
@@ -88,18 +88,18 @@ def test_everything_of_an_owner_is_held_by_the_users_number(desk: Desk, kind: st
         ("tag", THING, "hold_tags in policy.toml"),
     ],
 )
-def test_it_says_how_far_a_hold_reaches(desk: Desk, kind: str, name: str, said: str) -> None:
+def test_it_says_how_far_a_hold_reaches(desk: CliHarness, kind: str, name: str, said: str) -> None:
     assert said in desk.run("hold", "add", kind, name, *WHY).output
     assert said not in desk.run("hold", "add", "process", THING, *WHY).output
 
 
-def test_a_new_reason_takes_the_place_of_the_old(desk: Desk) -> None:
+def test_a_new_reason_takes_the_place_of_the_old(desk: CliHarness) -> None:
     desk.run("hold", "add", "task", THING, *WHY)
     desk.run("hold", "add", "task", THING, "--reason", "a lawsuit")
     assert [hold.reason for hold in holds(desk)] == ["a lawsuit"]
 
 
-def test_removing_what_is_not_on_hold_says_so(desk: Desk) -> None:
+def test_removing_what_is_not_on_hold_says_so(desk: CliHarness) -> None:
     desk.run("hold", "add", "task", THING, *WHY)
     result = desk.run("hold", "remove", "process", THING)
     assert (result.exit_code, "was not on hold" in result.output) == (0, True)
@@ -107,27 +107,27 @@ def test_removing_what_is_not_on_hold_says_so(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("number", ["", "ada", "-1", "4711x", "4 711", "١٢", THING, f"https://go.tallyfy.com/{THING}"])
-def test_an_owner_is_a_number(desk: Desk, number: str) -> None:
+def test_an_owner_is_a_number(desk: CliHarness, number: str) -> None:
     refused = desk.run("hold", "add", "owner", number, *WHY)
     assert refused.exit_code == 2
     assert holds(desk) == []
 
 
 @pytest.mark.parametrize("kind", ["step", "", "owners", "run#"])
-def test_another_kind_of_thing_is_refused(desk: Desk, kind: str) -> None:
+def test_another_kind_of_thing_is_refused(desk: CliHarness, kind: str) -> None:
     for doing in (("add", kind, THING, *WHY), ("remove", kind, THING)):
         refused = desk.run("hold", *doing)
         assert (refused.exit_code, "process, task, tag, template, owner" in refused.output) == (2, True)
     assert holds(desk) == []
 
 
-def test_what_is_no_id_is_refused(desk: Desk) -> None:
+def test_what_is_no_id_is_refused(desk: CliHarness) -> None:
     assert desk.run("hold", "add", "process", "4711", *WHY).exit_code == 2
     assert desk.run("hold", "remove", "process", f"{THING}/delete").exit_code == 2
 
 
 @pytest.mark.parametrize("reason", [(), ("--reason", ""), ("--reason", " \t\n"), ("--reason", "x" * 501)])
-def test_a_hold_needs_a_reason(desk: Desk, reason: tuple[str, ...]) -> None:
+def test_a_hold_needs_a_reason(desk: CliHarness, reason: tuple[str, ...]) -> None:
     assert desk.run("hold", "add", "process", THING, *reason).exit_code == 2
     assert holds(desk) == []
 
@@ -136,7 +136,7 @@ def test_a_hold_needs_a_reason(desk: Desk, reason: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["process", "task", "tag", "template"])
-def test_what_tallyfy_does_not_show_is_held_only_if_that_is_meant(desk: Desk, kind: str) -> None:
+def test_what_tallyfy_does_not_show_is_held_only_if_that_is_meant(desk: CliHarness, kind: str) -> None:
     for typed in ("", "n\n"):
         asked = desk.run("hold", "add", kind, NOWHERE, *WHY, typed=typed)
         assert (asked.exit_code, f" {NOWHERE} in organization" in asked.output) == (1, True), asked.output
@@ -145,18 +145,18 @@ def test_what_tallyfy_does_not_show_is_held_only_if_that_is_meant(desk: Desk, ki
     assert len(holds(desk)) == 1
 
 
-def test_force_does_not_look(desk: Desk) -> None:
+def test_force_does_not_look(desk: CliHarness) -> None:
     assert desk.run("hold", "add", "process", NOWHERE, *WHY, "--force").exit_code == 0
     assert len(holds(desk)) == 1
     assert desk.simulator.log.calls == []
 
 
-def test_an_archived_process_is_there(desk: Desk) -> None:
+def test_an_archived_process_is_there(desk: CliHarness) -> None:
     assert desk.run("hold", "add", "process", ARCHIVED, *WHY).exit_code == 0
 
 
 @pytest.mark.parametrize("trouble", ["token", "outage", "output"])
-def test_a_hold_is_set_where_tallyfy_cannot_be_asked_for_it_only_keeps(desk: Desk, trouble: str) -> None:
+def test_a_hold_is_set_where_tallyfy_cannot_be_asked_for_it_only_keeps(desk: CliHarness, trouble: str) -> None:
     if trouble == "token":
         desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = "expired"
     elif trouble == "outage":
@@ -172,21 +172,21 @@ def test_a_hold_is_set_where_tallyfy_cannot_be_asked_for_it_only_keeps(desk: Des
 
 
 @pytest.mark.parametrize("doing", [("add", "process", THING, *WHY), ("remove", "process", THING), ("list",)])
-def test_an_organization_that_is_not_the_stacks_is_refused(desk: Desk, doing: tuple[str, ...]) -> None:
+def test_an_organization_that_is_not_the_stacks_is_refused(desk: CliHarness, doing: tuple[str, ...]) -> None:
     refused = desk.run("hold", *doing, "--org", OTHER_ORG)
     assert (refused.exit_code, "not one of this stack's" in refused.output) == (2, True)
     assert holds(desk, OTHER_ORG) == []
 
 
 @pytest.mark.parametrize("doing", [("add", "process", THING, *WHY), ("remove", "process", THING), ("list",)])
-def test_of_several_organizations_one_has_to_be_named(desk: Desk, doing: tuple[str, ...]) -> None:
+def test_of_several_organizations_one_has_to_be_named(desk: CliHarness, doing: tuple[str, ...]) -> None:
     desk.stack.told["OrganizationIds"] = f"{ORG},{OTHER_ORG}"
     refused = desk.run("hold", *doing)
     assert (refused.exit_code, "--org" in refused.output) == (2, True)
     assert holds(desk) == []
 
 
-def test_the_named_one_of_several_organizations_is_meant(desk: Desk) -> None:
+def test_the_named_one_of_several_organizations_is_meant(desk: CliHarness) -> None:
     desk.stack.told["OrganizationIds"] = f"{ORG},{OTHER_ORG}"
     assert desk.run("hold", "add", "process", THING, *WHY, "--org", OTHER_ORG).exit_code == 0
     assert desk.run("hold", "add", "task", THING, *WHY, env={"LIFECYCLE_ORG": ORG}).exit_code == 0
@@ -198,7 +198,7 @@ def test_the_named_one_of_several_organizations_is_meant(desk: Desk) -> None:
 # --- the list ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_list_tells_what_why_who_and_since_when(desk: Desk) -> None:
+def test_the_list_tells_what_why_who_and_since_when(desk: CliHarness) -> None:
     desk.run("hold", "add", "process", THING, *WHY)
     desk.run("hold", "add", "owner", "4711", "--reason", "a lawsuit")
     listed = desk.run("hold", "list").output
@@ -209,15 +209,15 @@ def test_the_list_tells_what_why_who_and_since_when(desk: Desk) -> None:
     assert "a lawsuit" in lines["everything of owner 4711"]
 
 
-def test_an_empty_list_says_so(desk: Desk) -> None:
+def test_an_empty_list_says_so(desk: CliHarness) -> None:
     result = desk.run("hold", "list")
     assert (result.exit_code, "Nothing is on hold" in result.output) == (0, True)
 
 
-def test_what_was_put_there_by_hand_is_listed_without_markup(desk: Desk) -> None:
-    rows = MemoryRows()
+def test_what_was_put_there_by_hand_is_listed_without_markup(desk: CliHarness) -> None:
+    rows = MemoryTable()
     desk.entrance.ledger = Ledger(rows, TERMS, desk.clock)
-    rows.write(Change(Key(f"holds#{ORG}", "odd"), {"reason": "[red]x[/red]\x1b[2J"}, 0))
+    rows.write(Put(Key(f"holds#{ORG}", "odd"), {"reason": "[red]x[/red]\x1b[2J"}, 0))
     listed = desk.run("hold", "list")
     assert listed.exit_code == 0
     assert "odd" in listed.output
@@ -226,15 +226,15 @@ def test_what_was_put_there_by_hand_is_listed_without_markup(desk: Desk) -> None
     assert listed.output.count("unknown") == 2
 
 
-def test_a_hold_that_was_changed_meanwhile_is_told(desk: Desk) -> None:
+def test_a_hold_that_was_changed_meanwhile_is_told(desk: CliHarness) -> None:
     desk.run("hold", "add", "process", THING, *WHY)
 
-    class Late(MemoryRows):
-        def write(self, *changes: Change) -> None:
+    class Late(MemoryTable):
+        def write(self, *changes: Put) -> None:
             raise Contention
 
     late = Late()
-    MemoryRows.write(late, Change(Key(f"holds#{ORG}", f"run#{THING}"), {"reason": "an audit"}, 0))
+    MemoryTable.write(late, Put(Key(f"holds#{ORG}", f"run#{THING}"), {"reason": "an audit"}, 0))
     desk.entrance.ledger = Ledger(late, TERMS, desk.clock)
     refused = desk.run("hold", "remove", "process", THING)
     assert (refused.exit_code, "changed meanwhile" in refused.output) == (3, True)

@@ -14,7 +14,7 @@ from cli.main import app
 from lifecycle.domain.capabilities import Resource
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds
 from tests.harness.builders import CONFIG
-from tests.unit.cli.harness import ORG, TALLYFY_URL, Desk
+from tests.unit.cli.harness import ORG, TALLYFY_URL, CliHarness
 from tests.unit.cli.planned import at_night, night, organization, runs
 
 _READERS = {"list", "show", "status", "check", "diff", "try", "plan", "report", "explain", "approvals"}
@@ -38,27 +38,27 @@ def test_every_command_that_lists_or_shows_speaks_json() -> None:
     assert without == []
 
 
-def said(desk: Desk, *words: str, code: int = 0, env: dict[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
+def said(desk: CliHarness, *words: str, code: int = 0, env: dict[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
     result = desk.run(*words, "--json", env=env)
     assert result.exit_code == code, result.output
     return json.loads(result.stdout)
 
 
-def test_what_is_on_hold(desk: Desk) -> None:
+def test_what_is_on_hold(desk: CliHarness) -> None:
     assert said(desk, "hold", "list") == []
     desk.stack.ledger().hold(ORG, "owner", "4711", reason="a lawsuit", by="Grace")
     [hold] = said(desk, "hold", "list")
     assert (hold["key"], hold["reason"], hold["by"]) == ("owner#4711", "a lawsuit", "Grace")
 
 
-def test_what_was_checked(desk: Desk) -> None:
+def test_what_was_checked(desk: CliHarness) -> None:
     found = said(desk, "check")
     assert {one["mark"] for one in found} <= {"yes", "note"}
     desk.entrance.secrets.texts.pop("stack/sources/crm")
     assert [one["what"] for one in said(desk, "check", code=1) if one["mark"] == "no"] == ["secret of source crm"]
 
 
-def test_what_was_recorded(desk: Desk) -> None:
+def test_what_was_recorded(desk: CliHarness) -> None:
     desk.stack.ledger().hold(ORG, "owner", "4711", reason="a lawsuit", by="Grace")
     desk.clock.advance(timedelta(minutes=1))
     [record] = said(desk, "audit", "show")
@@ -66,17 +66,17 @@ def test_what_was_recorded(desk: Desk) -> None:
     assert said(desk, "audit", "show", "--by", "nobody") == []
 
 
-def test_what_waits_for_approval(desk: Desk) -> None:
+def test_what_waits_for_approval(desk: CliHarness) -> None:
     assert said(desk, "approvals") == []
 
 
-def test_a_sweep_that_has_ended_and_one_under_way(desk: Desk) -> None:
+def test_a_sweep_that_has_ended_and_one_under_way(desk: CliHarness) -> None:
     plan = night(desk, organization(runs(3)))
     [shown] = said(desk, "sweep", "show")
     assert (shown["done"], shown["plan"]["hash"], shown["plan"]["due"]) == (True, plan.hash, 3)
 
 
-def test_a_sweep_that_waits_says_for_what(desk: Desk) -> None:
+def test_a_sweep_that_waits_says_for_what(desk: CliHarness) -> None:
     made = at_night(desk, organization(runs(3)))
     made.world.secrets.texts[f"stack/tokens/{ORG}"] = "expired"
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = "expired"
@@ -88,7 +88,7 @@ def test_a_sweep_that_waits_says_for_what(desk: Desk) -> None:
     assert len(shown["stops"]) == 1
 
 
-def test_the_report_of_a_plan(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_of_a_plan(desk: CliHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     plan = night(desk, organization(runs(3)))
     found = said(desk, "report")
@@ -96,7 +96,7 @@ def test_the_report_of_a_plan(desk: Desk, tmp_path: Path, monkeypatch: pytest.Mo
     assert Path(found["file"]).is_file()
 
 
-def test_a_policy_and_what_a_change_of_it_changes(desk: Desk, tmp_path: Path) -> None:
+def test_a_policy_and_what_a_change_of_it_changes(desk: CliHarness, tmp_path: Path) -> None:
     night(desk, organization(runs(3)))
     old, new = CONFIG / "policy.toml", tmp_path / "new.toml"
     new.write_text(old.read_text().replace("completed_days = 30", "completed_days = 300"))
@@ -105,7 +105,7 @@ def test_a_policy_and_what_a_change_of_it_changes(desk: Desk, tmp_path: Path) ->
     assert (found["things"], len(found["changes"]), found["changes"][0]["to"]) == (3, 3, None)
 
 
-def test_sources_and_what_a_payload_would_become(desk: Desk) -> None:
+def test_sources_and_what_a_payload_would_become(desk: CliHarness) -> None:
     assert said(desk, "source", "list")["crm"]["scheme"] == "hmac"
     events = CONFIG.parents[1] / "events"
     found = said(desk, "source", "try", "github", str(events / "github-issue-closed.json"))
@@ -113,7 +113,7 @@ def test_sources_and_what_a_payload_would_become(desk: Desk) -> None:
     assert said(desk, "source", "try", "crm", str(events / "github-issue-closed.json"), code=1)["refused"]
 
 
-def test_why_a_thing_was_or_was_not_archived(desk: Desk) -> None:
+def test_why_a_thing_was_or_was_not_archived(desk: CliHarness) -> None:
     desk.simulator.load(organization(runs(3)))
     words = ("explain", f"{1:032x}", "--org", ORG, "--base-url", TALLYFY_URL)
     alone = said(desk, *words, env={"LIFECYCLE_TALLYFY_TOKEN": DEFAULT_TOKEN})
@@ -126,7 +126,7 @@ def test_why_a_thing_was_or_was_not_archived(desk: Desk) -> None:
 
 @pytest.mark.parametrize("columns", ["60", "80"])
 def test_a_narrow_screen_breaks_no_id_in_what_was_recorded_or_would_change(
-    desk: Desk, tmp_path: Path, columns: str
+    desk: CliHarness, tmp_path: Path, columns: str
 ) -> None:
     plan = night(desk, organization(runs(3)))
     desk.stack.ledger().hold(ORG, Resource.RUN, THING, reason="a lawsuit", by="arn:aws:iam::123456789012:user/ada")
@@ -140,5 +140,5 @@ def test_a_narrow_screen_breaks_no_id_in_what_was_recorded_or_would_change(
 
 
 def test_the_version_is_the_packages() -> None:
-    result = Desk().run("--version")
+    result = CliHarness().run("--version")
     assert (result.exit_code, result.output) == (0, f"lifecycle {version('tallyfy-lifecycle')}\n")

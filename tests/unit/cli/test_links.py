@@ -1,6 +1,6 @@
 import pytest
 
-from cli.ui.errors import Exit, Trouble
+from cli.ui.errors import CliError, Exit
 from cli.ui.ids import id_in
 
 ORG, RUN, TASK = "0a" * 16, "1b" * 16, "2c" * 16
@@ -35,13 +35,13 @@ def test_the_one_id_is_found(text: str) -> None:
     ],
 )
 def test_a_link_that_leaves_a_doubt_is_refused(text: str) -> None:
-    with pytest.raises(Trouble, match="Give the id itself") as refused:
+    with pytest.raises(CliError, match="Give the id itself") as refused:
         id_in(text, org_id=ORG)
     assert refused.value.code is Exit.USAGE
 
 
 @pytest.mark.parametrize("text", ["", "..", "../runs/x", f"{RUN}/delete", RUN.upper(), RUN[:-1], RUN + "0", "\x1b[2J"])
 def test_what_is_neither_id_nor_link_is_refused(text: str) -> None:
-    with pytest.raises(Trouble, match="no Tallyfy id") as refused:
+    with pytest.raises(CliError, match="no Tallyfy id") as refused:
         id_in(text, org_id=ORG)
     assert "\x1b" not in str(refused.value)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from cli.services.in_memory_intake import Rehearsal
 from lifecycle.approvals.people import People
-from lifecycle.aws.api_gateway import Request
+from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.chat.slack.replies import SlackReplies
 from lifecycle.domain.capabilities import PERMANENT
 from lifecycle.domain.errors import Rejected
@@ -24,7 +24,7 @@ from lifecycle.intake.signatures import Scheme
 from lifecycle.intake.sources import Source
 from lifecycle.tallyfy.client import pooled_session
 from sandbox import running
-from sandbox.demo import STEPS, Step
+from sandbox.demo import STEPS, DemoStep
 from sandbox.mailbox import REPLIES, ListeningSimulator
 from sandbox.simulator import DefaultIds, SimulatorServer
 from sandbox.stack import HOST, StackState, free_port, person_arn
@@ -83,7 +83,7 @@ def test_the_printed_curl_is_signed_and_the_exports_survive_a_shell(monkeypatch:
     headers = dict(words[place + 1].split(": ", 1) for place, word in enumerate(words) if word == "-H")
     body = words[words.index("--data-raw") + 1].encode()
     operator = Source(scheme=Scheme.STANDARD_WEBHOOKS, may=frozenset({"run.archive"}))
-    sent = Request(route="", method="POST", uri="", parameters={"source": "operator"}, headers=headers, body=body)
+    sent = HttpRequest(route="", method="POST", uri="", parameters={"source": "operator"}, headers=headers, body=body)
     made = Rehearsal("operator", operator, frozenset({DefaultIds.ORGANIZATION}), secrets=[WHSEC], now=NOW).accept(sent)
     assert [command.id for command in made] == [DefaultIds.ACTIVE_RUN]
     assert DefaultIds.ACTIVE_RUN.encode() in body
@@ -130,7 +130,7 @@ def test_nothing_interrupts_the_clean_up() -> None:
 
 @pytest.mark.parametrize(("held", "passed"), [([], False), ([True], True), ([True, False], False)])
 def test_a_step_passes_only_if_something_was_checked_and_all_of_it_held(held: list[bool], *, passed: bool) -> None:
-    step = Step("shown")
+    step = DemoStep("shown")
     for one in held:
         step.check("it", one)
     assert step.passed is passed

@@ -11,14 +11,14 @@ import requests
 from typer.testing import Result
 
 from cli.clients.tallyfy_reader import Reader
-from lifecycle.aws.dynamodb import Change, Key
+from lifecycle.aws.dynamodb import Key, Put
 from lifecycle.domain.capabilities import Resource
 from lifecycle.plans.plan_file import Entry, Plan, entries
 from lifecycle.policy.policy import Policy
 from lifecycle.tallyfy.client import HttpTallyfy, Json
 from sandbox.simulator import DEFAULT_TOKEN, Fault, SeedMember, SeedOrganization, SeedTag
 from sandbox.simulator.seed import Seed
-from tests.unit.cli.harness import ORG, TALLYFY_URL, Desk
+from tests.unit.cli.harness import ORG, TALLYFY_URL, CliHarness
 from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs
 
 TOKEN = {"LIFECYCLE_TALLYFY_TOKEN": DEFAULT_TOKEN}
@@ -31,12 +31,12 @@ def where(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def planned(desk: Desk, where: Path, *words: str, env: dict[str, str] | None = None) -> Result:
+def planned(desk: CliHarness, where: Path, *words: str, env: dict[str, str] | None = None) -> Result:
     given = ("plan", "--policy", str(where / "policy.toml"), "--out", str(where / "plans"), *words)
     return desk.run(*given, env=TOKEN if env is None else env)
 
 
-def alone(desk: Desk, where: Path, *words: str) -> Result:
+def alone(desk: CliHarness, where: Path, *words: str) -> Result:
     """Without any stack."""
     result = planned(desk, where, *ALONE, *words)
     assert desk.connected == []
@@ -53,7 +53,7 @@ def judged(where: Path) -> list[Entry]:
     return list(entries(file.read_bytes().splitlines()))
 
 
-def test_a_plan_is_made_without_a_stack_and_nothing_is_changed(desk: Desk, where: Path) -> None:
+def test_a_plan_is_made_without_a_stack_and_nothing_is_changed(desk: CliHarness, where: Path) -> None:
     seed = organization([*runs(120), *runs(3, first=500, completed="-2d")])
     desk.simulator.load(seed)
     result = alone(desk, where)
@@ -84,7 +84,7 @@ def test_a_plan_is_made_without_a_stack_and_nothing_is_changed(desk: Desk, where
     assert sorted(path.name for path in (where / "plans").iterdir()) == [".gitignore", ORG]
 
 
-def test_the_token_is_never_shown_nor_kept(desk: Desk, where: Path) -> None:
+def test_the_token_is_never_shown_nor_kept(desk: CliHarness, where: Path) -> None:
     desk.simulator.load(organization(runs(1)))
     output = alone(desk, where).output
     written = b"".join(path.read_bytes() for path in where.rglob("*") if path.is_file())
@@ -96,7 +96,7 @@ def test_the_token_is_never_shown_nor_kept(desk: Desk, where: Path) -> None:
     assert "Once more" not in refused.output  # Waiting mends no token.
 
 
-def test_the_token_may_lie_in_a_file_which_wins(desk: Desk, where: Path) -> None:
+def test_the_token_may_lie_in_a_file_which_wins(desk: CliHarness, where: Path) -> None:
     desk.simulator.load(organization(runs(1)))
     file = where / "token"
     file.write_text(f'{{"token": "{DEFAULT_TOKEN}"}}\n')
@@ -107,21 +107,21 @@ def test_the_token_may_lie_in_a_file_which_wins(desk: Desk, where: Path) -> None
     assert (blank.exit_code, "holds no token" in blank.output) == (2, True)
 
 
-def test_there_is_no_option_for_a_token(desk: Desk, where: Path) -> None:
+def test_there_is_no_option_for_a_token(desk: CliHarness, where: Path) -> None:
     assert alone(desk, where, "--token", DEFAULT_TOKEN).exit_code == 2
 
 
-def test_an_organization_must_be_named_where_no_stack_is(desk: Desk, where: Path) -> None:
+def test_an_organization_must_be_named_where_no_stack_is(desk: CliHarness, where: Path) -> None:
     result = planned(desk, where)
     assert (result.exit_code, "--org" in result.output, desk.connected) == (2, True, [])
 
 
-def test_a_token_is_sent_to_no_strange_place(desk: Desk, where: Path) -> None:
+def test_a_token_is_sent_to_no_strange_place(desk: CliHarness, where: Path) -> None:
     result = planned(desk, where, "--org", ORG, "--base-url", "http://elsewhere.test/api")
     assert (result.exit_code, "must be https" in result.output) == (2, True)
 
 
-def test_another_organizations_token_makes_no_plan(desk: Desk, where: Path) -> None:
+def test_another_organizations_token_makes_no_plan(desk: CliHarness, where: Path) -> None:
     other = "b" * 32
     desk.simulator.load(Seed(organizations=[SeedOrganization(id=other, members=[SeedMember(token=DEFAULT_TOKEN)])]))
     result = alone(desk, where)
@@ -130,7 +130,7 @@ def test_another_organizations_token_makes_no_plan(desk: Desk, where: Path) -> N
 
 
 def test_a_token_that_opens_another_organization_makes_no_plan(
-    desk: Desk, where: Path, monkeypatch: pytest.MonkeyPatch
+    desk: CliHarness, where: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered: tuple[Json, Json] = {"role": "admin"}, {"id": "b" * 32, "name": "Another Ltd"}
     monkeypatch.setattr(HttpTallyfy, "account", lambda *_: answered)
@@ -139,7 +139,7 @@ def test_a_token_that_opens_another_organization_makes_no_plan(
     assert not (where / "plans").exists()
 
 
-def test_without_a_token_the_stack_gives_its_own_and_its_holds(desk: Desk, where: Path) -> None:
+def test_without_a_token_the_stack_gives_its_own_and_its_holds(desk: CliHarness, where: Path) -> None:
     night = at_night(desk, organization(runs(2)))
     held = runs(1)[0].id
     night.world.ledger.hold(ORG, Resource.RUN, held, reason="a lawsuit", by="Ada")
@@ -152,7 +152,9 @@ def test_without_a_token_the_stack_gives_its_own_and_its_holds(desk: Desk, where
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
-def test_a_stack_that_is_named_tells_its_holds_to_whoever_has_a_token(desk: Desk, where: Path, place: str) -> None:
+def test_a_stack_that_is_named_tells_its_holds_to_whoever_has_a_token(
+    desk: CliHarness, where: Path, place: str
+) -> None:
     night = at_night(desk, organization(runs(2)))
     night.world.ledger.hold(ORG, Resource.RUN, runs(1)[0].id, reason="a lawsuit", by="Ada")
     del desk.entrance.secrets.texts[f"stack/tokens/{ORG}"]
@@ -164,17 +166,17 @@ def test_a_stack_that_is_named_tells_its_holds_to_whoever_has_a_token(desk: Desk
     assert (made(where).due, made(where).kept_by) == (1, {"on hold": 1})
 
 
-def test_an_organization_that_is_not_the_stacks_is_refused(desk: Desk, where: Path) -> None:
+def test_an_organization_that_is_not_the_stacks_is_refused(desk: CliHarness, where: Path) -> None:
     result = planned(desk, where, "--stack", "prod", "--org", "b" * 32)
     assert (result.exit_code, "not one of this stack's" in result.output) == (2, True)
 
 
-def test_what_would_stop_the_stacks_plan_is_said(desk: Desk, where: Path) -> None:
+def test_what_would_stop_the_stacks_plan_is_said(desk: CliHarness, where: Path) -> None:
     (where / "policy.toml").write_text(RULE.replace("count = 500", "count = 20"))
     at_night(desk, organization(runs(40)))
     desk.simulator.organization.members[1001].role = "light"
     row = {"policy": Policy.parse(RULE.replace("= 30", "= 300")).to_json(), "plan": "a" * 64}
-    desk.stack.rows().write(Change(Key(f"sweep#{ORG}", "applied"), row, 0))
+    desk.stack.rows().write(Put(Key(f"sweep#{ORG}", "applied"), row, 0))
     result = planned(desk, where, env={})
     assert result.exit_code == 1, result.output
     said = re.sub(r"\s+", " ", result.output)
@@ -183,7 +185,7 @@ def test_what_would_stop_the_stacks_plan_is_said(desk: Desk, where: Path) -> Non
     assert "a person must apply it: policy.toml was changed" in said
 
 
-def test_what_ones_own_token_may_do_stops_nothing(desk: Desk, where: Path) -> None:
+def test_what_ones_own_token_may_do_stops_nothing(desk: CliHarness, where: Path) -> None:
     desk.simulator.load(organization(runs(1)))
     desk.simulator.organization.members[1001].role = "light"
     assert alone(desk, where).exit_code == 0
@@ -191,7 +193,7 @@ def test_what_ones_own_token_may_do_stops_nothing(desk: Desk, where: Path) -> No
     assert "not made by the stack" in stop
 
 
-def test_what_cannot_be_undone_stands_out(desk: Desk, where: Path) -> None:
+def test_what_cannot_be_undone_stands_out(desk: CliHarness, where: Path) -> None:
     (where / "policy.toml").write_text(RULE + LASTING)
     desk.simulator.load(organization(runs(1), [SeedTag(id="c" * 32, title="left over")]))
     result = alone(desk, where)
@@ -199,7 +201,7 @@ def test_what_cannot_be_undone_stands_out(desk: Desk, where: Path) -> None:
     assert "It waits for a person" in result.output
 
 
-def test_an_incomplete_list_is_said(desk: Desk, where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_list_is_said(desk: CliHarness, where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.simulator.load(organization(runs(150)))
     patiently = Reader.patiently
     leaving = iter(runs(150))
@@ -217,7 +219,7 @@ def test_an_incomplete_list_is_said(desk: Desk, where: Path, monkeypatch: pytest
     assert made(where).unseen
 
 
-def test_a_pause_that_tallyfy_asks_for_is_kept(desk: Desk, where: Path) -> None:
+def test_a_pause_that_tallyfy_asks_for_is_kept(desk: CliHarness, where: Path) -> None:
     desk.simulator.load(organization(runs(150)))
     desk.simulator.faults.add(Fault.rate_limit(90, path="/runs", skip=1, times=2))
     before = desk.clock()
@@ -228,7 +230,7 @@ def test_a_pause_that_tallyfy_asks_for_is_kept(desk: Desk, where: Path) -> None:
     assert made(where).seen == 150
 
 
-def test_no_more_calls_are_made_than_the_rate_allows(desk: Desk, where: Path) -> None:
+def test_no_more_calls_are_made_than_the_rate_allows(desk: CliHarness, where: Path) -> None:
     desk.simulator.load(organization(runs(150)))
     result = alone(desk, where, "--rate", "2")
     assert result.exit_code == 0, result.output
@@ -237,7 +239,7 @@ def test_no_more_calls_are_made_than_the_rate_allows(desk: Desk, where: Path) ->
     assert all(later - first >= timedelta(seconds=30) for first, later in pairwise(times))
 
 
-def test_an_outage_is_waited_out_and_a_long_one_makes_no_plan(desk: Desk, where: Path) -> None:
+def test_an_outage_is_waited_out_and_a_long_one_makes_no_plan(desk: CliHarness, where: Path) -> None:
     desk.simulator.load(organization(runs(150)))
     desk.simulator.faults.add(Fault.answer_status(503, path="/runs", skip=1, times=2))
     assert alone(desk, where).exit_code == 0
@@ -248,7 +250,7 @@ def test_an_outage_is_waited_out_and_a_long_one_makes_no_plan(desk: Desk, where:
     assert not list(where.glob("plans/.unfinished*"))
 
 
-def test_an_interrupted_reading_leaves_no_plan_and_says_so(desk: Desk, where: Path) -> None:
+def test_an_interrupted_reading_leaves_no_plan_and_says_so(desk: CliHarness, where: Path) -> None:
     desk.simulator.load(organization(runs(350)))
     waited = []
 
@@ -264,27 +266,29 @@ def test_an_interrupted_reading_leaves_no_plan_and_says_so(desk: Desk, where: Pa
     assert [path.name for path in (where / "plans").rglob("*")] == [".gitignore"]
 
 
-def test_a_policy_that_does_nothing_needs_no_reading(desk: Desk, where: Path) -> None:
+def test_a_policy_that_does_nothing_needs_no_reading(desk: CliHarness, where: Path) -> None:
     (where / "policy.toml").write_text(RULE.replace('"archive"', '"keep"'))
     result = alone(desk, where)
     assert (result.exit_code, "No rule of this policy acts" in result.output) == (1, True)
 
 
-def test_a_wrong_policy_is_told_before_anything_is_read(desk: Desk, where: Path) -> None:
+def test_a_wrong_policy_is_told_before_anything_is_read(desk: CliHarness, where: Path) -> None:
     (where / "policy.toml").write_text(RULE.replace("completed_days", "complete_days"))
     result = alone(desk, where)
     assert (result.exit_code, "rules.0.when.complete_days" in result.output) == (1, True)
     assert desk.simulator.log.calls == []
 
 
-def test_a_folder_that_was_there_is_left_as_it_is(desk: Desk, where: Path) -> None:
+def test_a_folder_that_was_there_is_left_as_it_is(desk: CliHarness, where: Path) -> None:
     (where / "plans").mkdir()
     desk.simulator.load(organization(runs(1)))
     assert alone(desk, where).exit_code == 0
     assert [path.name for path in (where / "plans").iterdir()] == [ORG]
 
 
-def test_the_report_is_opened_where_that_is_asked(desk: Desk, where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_is_opened_where_that_is_asked(
+    desk: CliHarness, where: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) is None)  # type: ignore[func-returns-value]
     desk.simulator.load(organization(runs(1)))
@@ -297,7 +301,7 @@ def test_the_report_is_opened_where_that_is_asked(desk: Desk, where: Path, monke
     assert opened == [file.resolve().as_uri()]
 
 
-def test_what_it_reads_with_cannot_write(desk: Desk, where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_it_reads_with_cannot_write(desk: CliHarness, where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     send = requests.Session.request
 
@@ -311,7 +315,7 @@ def test_what_it_reads_with_cannot_write(desk: Desk, where: Path, monkeypatch: p
     assert set(asked) == {("ReadOnlySession", "GET")}
 
 
-def test_without_a_token_and_without_aws_the_token_is_what_is_said_to_be_missing(desk: Desk, where: Path) -> None:
+def test_without_a_token_and_without_aws_the_token_is_what_is_said_to_be_missing(desk: CliHarness, where: Path) -> None:
     desk.stack.missing = True
     result = planned(desk, where, "--org", ORG, env={})
     assert result.exit_code == 3
@@ -320,7 +324,7 @@ def test_without_a_token_and_without_aws_the_token_is_what_is_said_to_be_missing
 
 
 @pytest.mark.parametrize("org", ["123", "acme", ORG[:-1], f"{ORG}/x"])
-def test_what_is_no_organization_fails_before_anything_is_asked(desk: Desk, where: Path, org: str) -> None:
+def test_what_is_no_organization_fails_before_anything_is_asked(desk: CliHarness, where: Path, org: str) -> None:
     for env in (TOKEN, {}):
         result = planned(desk, where, "--org", org, env=env)
         assert (result.exit_code, "not the id of an organization" in result.output) == (2, True), result.output
@@ -336,7 +340,7 @@ def test_what_is_no_organization_fails_before_anything_is_asked(desk: Desk, wher
     assert desk.simulator.log.calls == []
 
 
-def test_a_plan_for_programs_is_json_alone(desk: Desk, where: Path) -> None:
+def test_a_plan_for_programs_is_json_alone(desk: CliHarness, where: Path) -> None:
     desk.simulator.load(organization(runs(3)))
     result = desk.run(
         *("plan", "--policy", str(where / "policy.toml"), "--out", str(where / "plans"), "--json", *ALONE), env=TOKEN

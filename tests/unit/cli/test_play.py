@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.clients.api import Api
+from cli.clients.api import StatusApi
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code
 from lifecycle.domain.intent import Status
@@ -12,7 +12,7 @@ from lifecycle.tallyfy.client import pooled_session
 from sandbox.running import SEED, SLACK_RUN
 from sandbox.simulator import default_seed
 from tests.harness.builders import EVENTS, ORG
-from tests.unit.cli.harness import Desk, sent
+from tests.unit.cli.harness import CliHarness, sent
 
 TWO = f"""
 [sources.one]
@@ -29,7 +29,7 @@ delivery = "item"
 """
 
 
-def played(desk: Desk, source: str, file: Path | str, *words: str) -> tuple[int, str]:
+def played(desk: CliHarness, source: str, file: Path | str, *words: str) -> tuple[int, str]:
     result = desk.run("source", "play", source, str(EVENTS / file), *words)
     assert "Traceback" not in result.output
     return result.exit_code, " ".join(result.output.split())
@@ -48,7 +48,7 @@ def played(desk: Desk, source: str, file: Path | str, *words: str) -> tuple[int,
     ],
 )
 def test_a_sample_reaches_the_queue_signed_as_its_system_signs(
-    desk: Desk, source: str, file: str, words: tuple[str, ...], commands: int
+    desk: CliHarness, source: str, file: str, words: tuple[str, ...], commands: int
 ) -> None:
     code, said = played(desk, source, file, *words)
     assert code == 0, said
@@ -57,13 +57,13 @@ def test_a_sample_reaches_the_queue_signed_as_its_system_signs(
     assert all(str(one["intent_id"]) in said for one in asked)
 
 
-def test_a_shared_secret_goes_into_the_path_and_the_delay_is_told(desk: Desk) -> None:
+def test_a_shared_secret_goes_into_the_path_and_the_delay_is_told(desk: CliHarness) -> None:
     code, said = played(desk, "tallyfy", "tallyfy-process-completed.json", "--wait")
     assert (code, "carried out 14d later" in said) == (0, True), said
     assert len(desk.entrance.schedules.waiting) == 1
 
 
-def test_an_event_is_put_on_the_bus_of_the_stack(desk: Desk) -> None:
+def test_an_event_is_put_on_the_bus_of_the_stack(desk: CliHarness) -> None:
     assert played(desk, "projects", "put-events.json")[0] == 0
     assert [entry["DetailType"] for entry in desk.stack.put] == ["project.closed"]
     desk.stack.refused = 1
@@ -71,45 +71,45 @@ def test_an_event_is_put_on_the_bus_of_the_stack(desk: Desk) -> None:
     assert (code, "refused 1" in said) == (1, True)
 
 
-def test_what_is_not_wanted_is_told(desk: Desk) -> None:
+def test_what_is_not_wanted_is_told(desk: CliHarness) -> None:
     code, said = played(desk, "github", "jira-issue-resolved.json")
     assert (code, "ignored" in said) == (0, True)
 
 
-def test_waiting_tells_each_end(desk: Desk) -> None:
+def test_waiting_tells_each_end(desk: CliHarness) -> None:
     desk.while_waiting = lambda: desk.work(Status.REJECTED, Code.HELD, "The process is on hold.")
     assert "rejected The process is on hold." in played(desk, "jira", "jira-issue-resolved.json", "--wait")[1]
 
 
-def test_nobody_in_slack_is_written_to(desk: Desk) -> None:
+def test_nobody_in_slack_is_written_to(desk: CliHarness) -> None:
     played(desk, "slack", "chat-archive.json")
     [asked] = sent(desk.entrance.ordinary)
     assert (asked["id"], asked.get("reply_to"), asked["org_id"]) == (SLACK_RUN, None, ORG)
 
 
-def test_a_refusal_is_told(desk: Desk) -> None:
+def test_a_refusal_is_told(desk: CliHarness) -> None:
     code, said = played(desk, "hubspot", "jira-issue-resolved.json")
     assert (code, "422 untranslatable" in said) == (1, True), said
     desk.front.failures = [503]
     assert played(desk, "slack", "chat-archive.json")[0] == 3
 
 
-def test_what_cannot_be_taken_back_needs_a_yes(desk: Desk) -> None:
+def test_what_cannot_be_taken_back_needs_a_yes(desk: CliHarness) -> None:
     assert played(desk, "operator", "command-run-delete.json")[0] == 2
     assert played(desk, "operator", "command-run-delete.json", "--yes")[0] == 0
 
 
 @pytest.mark.parametrize("text", ["no JSON", "{}", json.dumps([{"Source": "x"}])])
-def test_what_is_no_list_of_events_is_said(desk: Desk, tmp_path: Path, text: str) -> None:
+def test_what_is_no_list_of_events_is_said(desk: CliHarness, tmp_path: Path, text: str) -> None:
     (tmp_path / "x").write_text(text)
     assert played(desk, "projects", tmp_path / "x")[0] == 2
 
 
 def test_the_emulators_functions_see_another_url() -> None:
     session = pooled_session()
-    local = Api(session, "http://127.0.0.1:4566/_aws/execute-api/abc/$default")
+    local = StatusApi(session, "http://127.0.0.1:4566/_aws/execute-api/abc/$default")
     assert local.seen_as == "https://abc.execute-api.127.0.0.1"
-    assert Api(session, "https://abc.execute-api.eu-west-1.amazonaws.com/").seen_as.endswith("amazonaws.com")
+    assert StatusApi(session, "https://abc.execute-api.eu-west-1.amazonaws.com/").seen_as.endswith("amazonaws.com")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_the_emulators_functions_see_another_url() -> None:
     ],
 )
 def test_whoever_waits_leaves_with_the_worst_end(
-    desk: Desk, tmp_path: Path, ends: tuple[Status, ...], code: int
+    desk: CliHarness, tmp_path: Path, ends: tuple[Status, ...], code: int
 ) -> None:
     """One delivery that becomes two commands."""
     sources, payload = tmp_path / "sources.toml", tmp_path / "payload.json"
@@ -141,7 +141,7 @@ def test_whoever_waits_leaves_with_the_worst_end(
     assert played(desk, "one", payload, "--sources", str(sources), "--wait", "--timeout", "5")[0] == code
 
 
-def test_each_sample_of_the_readme_has_something_of_its_own_to_do(desk: Desk) -> None:
+def test_each_sample_of_the_readme_has_something_of_its_own_to_do(desk: CliHarness) -> None:
     """Played in its order in front of what the local stack holds: none finds that another was there before."""
     readme = (EVENTS.parent / "README.md").read_text(encoding="utf-8")
     plays = re.findall(r"`lifecycle source play (\w+) events/(\S+?)[ `]", readme)

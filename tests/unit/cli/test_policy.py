@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from cli.services.policy_diff import NEWLY, NO_LONGER, OTHERWISE, Change, compare
-from cli.ui.errors import Trouble
+from cli.services.policy_diff import NEWLY, NO_LONGER, OTHERWISE, RuleChange, compare
+from cli.ui.errors import CliError
 from lifecycle.domain.capabilities import Action, Resource, State
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
 from lifecycle.plans.builder import key_of
-from lifecycle.plans.plan_file import Closing, Entry, Heading, Writer
+from lifecycle.plans.plan_file import Entry, PlanFooter, PlanHeader, Writer
 from lifecycle.policy.evaluate import Decision, Mode, decide
 from lifecycle.policy.policy import Policy
 from sandbox.simulator import SeedRun, SeedTag
 from tests.harness.builders import NOW, ORG
-from tests.unit.cli.harness import Desk
+from tests.unit.cli.harness import CliHarness
 from tests.unit.cli.planned import LASTING, RULE, night, organization
 
 KEEPING = """
@@ -75,7 +75,7 @@ def written(folder: Path, text: str, name: str = "policy.toml") -> str:
     return str(path)
 
 
-def test_a_policy_is_said_in_words_in_the_order_in_which_it_is_asked(desk: Desk, tmp_path: Path) -> None:
+def test_a_policy_is_said_in_words_in_the_order_in_which_it_is_asked(desk: CliHarness, tmp_path: Path) -> None:
     result = desk.run("policy", "check", written(tmp_path, KEEPING))
     assert result.exit_code == 0, result.output
     assert re.findall(r"^ +(\d)  ([a-z]+): (.+)$", result.output, re.MULTILINE) == [
@@ -106,7 +106,7 @@ def test_a_policy_is_said_in_words_in_the_order_in_which_it_is_asked(desk: Desk,
         assert part in said, part
 
 
-def test_the_policy_of_this_checkout_is_right(desk: Desk) -> None:
+def test_the_policy_of_this_checkout_is_right(desk: CliHarness) -> None:
     result = desk.run("policy", "check")
     assert (result.exit_code, "policy.toml is right" in result.output) == (0, True), result.output
 
@@ -121,20 +121,20 @@ def test_the_policy_of_this_checkout_is_right(desk: Desk) -> None:
         (("[[rules]]", "[[rules"), "is not TOML"),
     ],
 )
-def test_what_is_wrong_is_named(desk: Desk, tmp_path: Path, change: tuple[str, str], named: str) -> None:
+def test_what_is_wrong_is_named(desk: CliHarness, tmp_path: Path, change: tuple[str, str], named: str) -> None:
     result = desk.run("policy", "check", written(tmp_path, KEEPING.replace(*change, 1)))
     assert result.exit_code == 1
     assert named in result.output
     assert "is right" not in result.output
 
 
-def test_a_cap_that_stops_nothing_is_noted(desk: Desk, tmp_path: Path) -> None:
+def test_a_cap_that_stops_nothing_is_noted(desk: CliHarness, tmp_path: Path) -> None:
     wide = KEEPING.replace("percent = 7", "percent = 100")
     result = desk.run("policy", "check", written(tmp_path, wide))
     assert (result.exit_code, "100 percent is no cap" in result.output) == (0, True)
 
 
-def test_a_file_that_is_not_there_is_wrong_usage(desk: Desk) -> None:
+def test_a_file_that_is_not_there_is_wrong_usage(desk: CliHarness) -> None:
     assert desk.run("policy", "check", "nowhere.toml").exit_code == 2
 
 
@@ -154,7 +154,7 @@ archived_days = 10
 """
 
 
-def thing(number: int, **facts: object) -> Thing:
+def thing(number: int, **facts: object) -> ResourceSnapshot:
     made: dict[str, object] = {
         "resource": Resource.RUN,
         "id": f"{number:032x}",
@@ -167,25 +167,25 @@ def thing(number: int, **facts: object) -> Thing:
         "owners": frozenset({"1001"}),
         "tags": frozenset[str](),
     }
-    return Thing(**(made | facts))  # type: ignore[arg-type]
+    return ResourceSnapshot(**(made | facts))  # type: ignore[arg-type]
 
 
-def tag(number: int, name: str = "left over") -> Thing:
+def tag(number: int, name: str = "left over") -> ResourceSnapshot:
     nothing = dict.fromkeys(("status", "completed_at", "template_id", "owners", "tags"))
     return thing(number, resource=Resource.TAG, name=name, uses=0, **nothing)
 
 
 def plan_file(folder: Path, *seen: Entry) -> Path:
     policy = Policy.parse(RULE)
-    heading = Heading(org_id=ORG, sweep_id="s", made_at=NOW, policy=policy.digest, zone="UTC")
+    heading = PlanHeader(org_id=ORG, sweep_id="s", made_at=NOW, policy=policy.digest, zone="UTC")
     writer = Writer(heading, policy)
     path = folder / "plan.jsonl"
     lines = [writer.begin(), *map(writer.add, seen)]
-    path.write_bytes(b"".join([*lines, writer.end(Closing(**writer.totals().model_dump()))]))
+    path.write_bytes(b"".join([*lines, writer.end(PlanFooter(**writer.totals().model_dump()))]))
     return path
 
 
-def judged(one: Thing, policy: str = RULE, holds: Holds | None = None) -> Entry:
+def judged(one: ResourceSnapshot, policy: str = RULE, holds: Holds | None = None) -> Entry:
     said = Policy.parse(policy)
     return Entry(one, decide(one, said, holds or Holds({}, said.hold_tags or frozenset()), NOW))
 
@@ -218,7 +218,7 @@ def test_what_the_plan_may_not_have_asked_for_is_said(tmp_path: Path) -> None:
 
 def test_another_action_is_a_difference_as_well() -> None:
     made = [Decision(action, "rule x", "It is so.", "x") for action in (Action.ARCHIVE, Action.DELETE)]
-    assert Change(thing(1), *made).what == OTHERWISE
+    assert RuleChange(thing(1), *made).what == OTHERWISE
 
 
 def test_a_hold_stays_whatever_a_policy_says_but_a_hold_tag_is_the_policys(tmp_path: Path) -> None:
@@ -245,11 +245,11 @@ def test_what_is_no_plan_is_told(tmp_path: Path) -> None:
     for number, text in enumerate(("", "x", "[]", good + "[1]\n", good + '{"id": 1}\n', good + "1\n")):
         path = tmp_path / f"{number}.jsonl"
         path.write_text(text)
-        with pytest.raises(Trouble, match=r"no plan\.jsonl"):
+        with pytest.raises(CliError, match=r"no plan\.jsonl"):
             compare(path, policy, policy)
 
 
-def test_the_difference_is_shown_with_reasons_and_fifty_rows(desk: Desk, tmp_path: Path) -> None:
+def test_the_difference_is_shown_with_reasons_and_fifty_rows(desk: CliHarness, tmp_path: Path) -> None:
     file = plan_file(tmp_path, *(judged(thing(number)) for number in range(1, 53)))
     old, new = written(tmp_path, RULE, "old.toml"), written(tmp_path, LATER, "new.toml")
     words = ("policy", "diff", old, new, "--plan", str(file))
@@ -267,7 +267,7 @@ def test_the_difference_is_shown_with_reasons_and_fifty_rows(desk: Desk, tmp_pat
 
 
 def test_the_facts_are_those_of_the_newest_plan_of_the_stack_or_of_one_that_is_named(
-    desk: Desk, tmp_path: Path
+    desk: CliHarness, tmp_path: Path
 ) -> None:
     old, new = written(tmp_path, RULE, "old.toml"), written(tmp_path, LATER, "new.toml")
     assert "no plan of organization" in desk.run("policy", "diff", old, new).output
@@ -282,7 +282,7 @@ def test_the_facts_are_those_of_the_newest_plan_of_the_stack_or_of_one_that_is_n
     assert desk.run("policy", "diff", old, new, "--plan", "0" * 64).exit_code == 1
 
 
-def test_lines_that_are_not_what_was_planned_are_not_compared(desk: Desk, tmp_path: Path) -> None:
+def test_lines_that_are_not_what_was_planned_are_not_compared(desk: CliHarness, tmp_path: Path) -> None:
     policy = written(tmp_path, RULE)
     made = night(desk, organization(runs=[SeedRun(id=f"{1:032x}")]))
     key = key_of(ORG, made.hash, "plan.jsonl")

@@ -12,21 +12,21 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner
 
-from cli.clients.context import World as Outside
+from cli.clients.context import CliContext as Outside
 from cli.clients.stack import AwsStack
 from cli.main import app
 from lifecycle.approvals.rules import approve
 from lifecycle.approvals.store import Approvals
-from lifecycle.aws.dynamodb import Change, DynamoRows, Key
+from lifecycle.aws.dynamodb import DynamoTable, Key, Put
 from lifecycle.aws.sqs import SqsQueue
 from lifecycle.domain.clock import millis
 from lifecycle.tallyfy.client import pooled_session
 from sandbox.simulator import SimulatorTransport
 from tests.contract.test_approvals_store import request
 from tests.harness.builders import ORG, Clock, command
-from tests.harness.sweep_run import Night
+from tests.harness.sweep_run import SweepRun
 from tests.template.support import ROOT, Json, Template, load, many, target
-from tests.unit.cli.harness import Desk
+from tests.unit.cli.harness import CliHarness
 from tests.unit.cli.planned import at_night, organization, runs
 from tests.unit.cli.test_aws import REGION, TEMPLATE
 
@@ -68,8 +68,8 @@ class Recorder:
         service = model.service_model.service_name
         self.calls.append((f"{service}:{model.name}", dict(params)))
 
-    def run(self, words: str, *, desk: Desk | None = None, typed: str = "y\n") -> str:
-        desk = desk or Desk()
+    def run(self, words: str, *, desk: CliHarness | None = None, typed: str = "y\n") -> str:
+        desk = desk or CliHarness()
 
         def session() -> object:
             made = pooled_session()
@@ -173,7 +173,7 @@ def _send_dead_letter(recorder: Recorder) -> str:
     return one.intent_id
 
 
-def _keep(recorder: Recorder, night: Night) -> str:
+def _keep(recorder: Recorder, night: SweepRun) -> str:
     """Put the plan of a night into the stack; its hash."""
     s3 = boto3.client("s3", region_name=REGION)
     for key in night.objects.keys(""):
@@ -209,7 +209,7 @@ def test_the_operators_policy_allows_all_that_a_command_asks_for_and_the_table_s
     monkeypatch.chdir(tmp_path)
     intent = _send_dead_letter(recorder)
     typed = words.replace("INTENT", intent)
-    desk = Desk()
+    desk = CliHarness()
     if "HASH" in words:
         night = at_night(desk, organization(runs(2)))
         night.begin()
@@ -238,7 +238,7 @@ def test_every_statement_of_the_table_stands_in_the_policy_and_each_is_needed_by
 def test_operators_may_read_a_request_that_somebody_has_voted_on(
     recorder: Recorder, deployed: Template, clock: Clock
 ) -> None:
-    rows = DynamoRows(recorder.stack._session.client("dynamodb"), recorder.stack.outputs()["LedgerTableName"])
+    rows = DynamoTable(recorder.stack._session.client("dynamodb"), recorder.stack.outputs()["LedgerTableName"])
     approvals = Approvals(rows, timedelta(days=400), clock)
     approvals.ask(request())
     approvals.change(ORG, request().hash, lambda known: approve(known, "bob", millis(clock())))
@@ -270,9 +270,9 @@ def test_approvers_see_and_approve_and_nothing_else(deployed: Template) -> None:
 
 def test_the_rows_that_operators_write_are_those_of_the_stack(recorder: Recorder, deployed: Template) -> None:
     """The test's own measure: what is not allowed is seen as such."""
-    rows = DynamoRows(recorder.stack._session.client("dynamodb"), recorder.stack.outputs()["LedgerTableName"])
+    rows = DynamoTable(recorder.stack._session.client("dynamodb"), recorder.stack.outputs()["LedgerTableName"])
     recorder.calls.clear()
-    rows.write(Change(Key("intent#x", "intent"), {"a": "b"}, 0))
+    rows.write(Put(Key("intent#x", "intent"), {"a": "b"}, 0))
     [(action, resource, keys)] = recorder.asked()
     assert (action, resource, keys) == ("dynamodb:PutItem", "LedgerTable", ["intent#x"])
     assert not _sids(deployed, "OperatorsPolicy", action, resource, keys)

@@ -8,7 +8,7 @@ from standardwebhooks import Webhook
 from cli.clients.signing import hmac_headers as described_headers
 from cli.clients.signing import sign
 from cli.services.in_memory_intake import Rehearsal
-from lifecycle.aws.api_gateway import Request
+from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.chat.slack.requests import SIGNATURE as SLACK
 from lifecycle.intake.signatures import Scheme, Signature
 from lifecycle.intake.sources import Source, Sources
@@ -49,7 +49,9 @@ def test_plain_hmac_is_signed_over_timestamp_and_body() -> None:
 def refused(source: Source, secret: str, headers: dict[str, str], body: bytes = BODY, *, later: int = 0) -> str:
     """Why the intake refuses it."""
     now = NOW + timedelta(seconds=later)
-    sent = Request(route="", method="POST", uri="https://x", parameters={"source": "one"}, headers=headers, body=body)
+    sent = HttpRequest(
+        route="", method="POST", uri="https://x", parameters={"source": "one"}, headers=headers, body=body
+    )
     return Rehearsal("one", source, frozenset(), secrets=[secret], now=now).why_refused(sent)
 
 

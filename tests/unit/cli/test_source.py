@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.builders import EVENTS, ORG, SHARED, THING, WHSEC, hub_headers, hubspot_headers, standard_headers
-from tests.unit.cli.harness import Desk
+from tests.unit.cli.harness import CliHarness
 
 SAMPLES = [
     ("hubspot", "hubspot-deal-won.json", ()),
@@ -18,7 +18,7 @@ SAMPLES = [
 ]
 
 
-def tried(desk: Desk, source: str, file: Path | str, *words: str, secret: str = "") -> tuple[int, str]:
+def tried(desk: CliHarness, source: str, file: Path | str, *words: str, secret: str = "") -> tuple[int, str]:
     """The exit code, and what was said on one line."""
     result = desk.run("source", "try", source, str(EVENTS / file), *words, env={"LIFECYCLE_SECRET": secret})
     assert "Traceback" not in result.output
@@ -34,7 +34,7 @@ def payload(tmp_path: Path) -> Path:
     return tmp_path / "payload.json"
 
 
-def test_the_sources_are_listed(desk: Desk) -> None:
+def test_the_sources_are_listed(desk: CliHarness) -> None:
     result = desk.run("source", "list")
     assert result.exit_code == 0, result.output
     for part in ("hubspot", "hmac", "shared-secret", "eventbridge", "14d", "at once", "irreversible too", "1 rule"):
@@ -42,7 +42,7 @@ def test_the_sources_are_listed(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("source", "file", "words"), SAMPLES)
-def test_every_sample_becomes_a_command(desk: Desk, source: str, file: str, words: tuple[str, ...]) -> None:
+def test_every_sample_becomes_a_command(desk: CliHarness, source: str, file: str, words: tuple[str, ...]) -> None:
     code, said = tried(desk, source, file, *words)
     assert code == 0, said
     assert f"OrganizationIds hold {ORG}" in said
@@ -50,7 +50,7 @@ def test_every_sample_becomes_a_command(desk: Desk, source: str, file: str, word
     assert not desk.front.asked
 
 
-def test_hubspots_events_are_told_one_by_one(desk: Desk) -> None:
+def test_hubspots_events_are_told_one_by_one(desk: CliHarness) -> None:
     _, said = tried(desk, "hubspot", "hubspot-deal-won.json")
     for part in (
         "not checked (hmac)",
@@ -63,7 +63,7 @@ def test_hubspots_events_are_told_one_by_one(desk: Desk) -> None:
         assert part in said
 
 
-def test_a_delay_an_expectation_and_a_name_are_told(desk: Desk) -> None:
+def test_a_delay_an_expectation_and_a_name_are_told(desk: CliHarness) -> None:
     _, said = tried(desk, "tallyfy", "tallyfy-process-completed.json")
     assert "run.archive, 14d later: process" in said
     assert "expects status complete" in said
@@ -71,17 +71,17 @@ def test_a_delay_an_expectation_and_a_name_are_told(desk: Desk) -> None:
     assert "the one process named 'Website relaunch' of template" in said
 
 
-def test_what_the_filter_keeps_out_is_ignored(desk: Desk) -> None:
+def test_what_the_filter_keeps_out_is_ignored(desk: CliHarness) -> None:
     code, said = tried(desk, "github", "jira-issue-resolved.json", "--header", "x-github-event=issues")
     assert (code, "filter false: body.action" in said, "Ignored" in said) == (0, True, True)
 
 
-def test_what_no_rule_can_translate_is_not_accepted(desk: Desk) -> None:
+def test_what_no_rule_can_translate_is_not_accepted(desk: CliHarness) -> None:
     code, said = tried(desk, "hubspot", "jira-issue-resolved.json")
     assert (code, "commands[0].each does not give a list" in said) == (1, True)
 
 
-def test_what_is_no_json_is_told(desk: Desk, payload: Path) -> None:
+def test_what_is_no_json_is_told(desk: CliHarness, payload: Path) -> None:
     payload.write_text("no JSON")
     code, said = tried(desk, "jira", payload)
     assert (code, "not JSON" in said) == (1, True)
@@ -90,7 +90,7 @@ def test_what_is_no_json_is_told(desk: Desk, payload: Path) -> None:
 # --- signatures -------------------------------------------------------------------------------------------------------
 
 
-def test_a_signature_is_verified_if_all_is_there(desk: Desk) -> None:
+def test_a_signature_is_verified_if_all_is_there(desk: CliHarness) -> None:
     raw = (EVENTS / "github-issue-closed.json").read_bytes()
     sent = headers({**hub_headers(raw), "x-github-event": "issues"})
     code, said = tried(desk, "github", "github-issue-closed.json", *sent, secret=SHARED)
@@ -99,21 +99,21 @@ def test_a_signature_is_verified_if_all_is_there(desk: Desk) -> None:
     assert (code, "the signature does not match" in said) == (1, True), said
 
 
-def test_the_url_is_given_where_it_is_signed(desk: Desk) -> None:
+def test_the_url_is_given_where_it_is_signed(desk: CliHarness) -> None:
     uri = "https://hooks.example.com/hubspot"
     sent = headers(hubspot_headers((EVENTS / "hubspot-deal-won.json").read_bytes(), uri=uri))
     assert tried(desk, "hubspot", "hubspot-deal-won.json", *sent, "--uri", uri, secret=SHARED)[0] == 0
     assert tried(desk, "hubspot", "hubspot-deal-won.json", *sent, secret=SHARED)[0] == 1
 
 
-def test_an_event_of_api_gateway_brings_its_headers_and_its_time(desk: Desk) -> None:
+def test_an_event_of_api_gateway_brings_its_headers_and_its_time(desk: CliHarness) -> None:
     desk.clock.now = desk.clock.now.replace(year=2027)
     code, said = tried(desk, "crm", "webhook-hmac.json", secret="another")
     assert (code, "does not match" in said) == (1, True), said
     assert "delivery order-20260601-0007" in tried(desk, "crm", "webhook-hmac.json")[1]
 
 
-def test_a_shared_secret_in_the_path_is_verified(desk: Desk, payload: Path) -> None:
+def test_a_shared_secret_in_the_path_is_verified(desk: CliHarness, payload: Path) -> None:
     raw = (EVENTS / "tallyfy-process-completed.json").read_text()
     event = {"requestContext": {"http": {"method": "POST"}}, "rawPath": "/webhooks/tallyfy/k", "headers": {}}
     payload.write_text(json.dumps({**event, "pathParameters": {"key": SHARED}, "body": raw}))
@@ -121,7 +121,7 @@ def test_a_shared_secret_in_the_path_is_verified(desk: Desk, payload: Path) -> N
     assert tried(desk, "tallyfy", payload, secret="another")[0] == 1
 
 
-def test_standard_webhooks_are_verified_and_name_the_delivery(desk: Desk, payload: Path) -> None:
+def test_standard_webhooks_are_verified_and_name_the_delivery(desk: CliHarness, payload: Path) -> None:
     asked = {"action": "archive", "resource": "process", "org_id": ORG, "id": THING}
     payload.write_text(json.dumps(asked))
     sent = headers(standard_headers(payload.read_bytes(), delivery_id="msg_7"))
@@ -130,7 +130,7 @@ def test_standard_webhooks_are_verified_and_name_the_delivery(desk: Desk, payloa
 
 
 @pytest.mark.parametrize("secret", ["", SHARED])
-def test_verifying_can_be_insisted_on(desk: Desk, secret: str) -> None:
+def test_verifying_can_be_insisted_on(desk: CliHarness, secret: str) -> None:
     code, said = tried(desk, "hubspot", "hubspot-deal-won.json", "--secret-from-env", secret=secret)
     assert (code, "nothing to verify" in said) == (2, True)
 
@@ -143,7 +143,7 @@ def test_verifying_can_be_insisted_on(desk: Desk, secret: str) -> None:
     [({"action": "delete"}, "may not ask for run.delete"), ({"id": "x"}, "id:"), ({"colour": "red"}, "colour")],
 )
 def test_a_command_that_the_intake_refuses_is_refused(
-    desk: Desk, payload: Path, changes: dict[str, str], said: str
+    desk: CliHarness, payload: Path, changes: dict[str, str], said: str
 ) -> None:
     payload.write_text(json.dumps({"action": "archive", "resource": "run", "org_id": ORG, "id": THING, **changes}))
     code, told = tried(desk, "automation", payload)
@@ -153,13 +153,13 @@ def test_a_command_that_the_intake_refuses_is_refused(
 # --- events -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_event_of_somebody_else_is_not_this_sources(desk: Desk, payload: Path) -> None:
+def test_an_event_of_somebody_else_is_not_this_sources(desk: CliHarness, payload: Path) -> None:
     payload.write_text(json.dumps({"id": "1", "source": "com.example.other", "detail-type": "project.closed"}))
     code, said = tried(desk, "projects", payload)
     assert (code, "project.closed as com.example.projects" in said) == (1, True), said
 
 
-def test_an_event_that_lacks_what_the_rule_needs_is_not_accepted(desk: Desk, payload: Path) -> None:
+def test_an_event_that_lacks_what_the_rule_needs_is_not_accepted(desk: CliHarness, payload: Path) -> None:
     entry = {"Source": "com.example.projects", "DetailType": "project.closed", "Detail": "{}"}
     payload.write_text(json.dumps(entry))
     code, said = tried(desk, "projects", payload)
@@ -167,7 +167,7 @@ def test_an_event_that_lacks_what_the_rule_needs_is_not_accepted(desk: Desk, pay
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"Records": [{"body": "{}"}]}', '{"Records": []}'])
-def test_what_is_no_event_is_said(desk: Desk, payload: Path, text: str) -> None:
+def test_what_is_no_event_is_said(desk: CliHarness, payload: Path, text: str) -> None:
     payload.write_text(text)
     code, said = tried(desk, "projects", payload)
     assert (code, "The file holds no event" in said) == (1, True), said
@@ -198,14 +198,14 @@ def form(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_new_source_is_tried_before_it_is_deployed(desk: Desk, form: Path, payload: Path) -> None:
+def test_a_new_source_is_tried_before_it_is_deployed(desk: CliHarness, form: Path, payload: Path) -> None:
     payload.write_text(json.dumps({"form": "f-1", "finished": [{"process": THING}]}))
     code, said = tried(desk, "form", payload, "--sources", str(form))
     assert (code, f"run.archive: process {THING}" in said, "delivery f-1" in said) == (0, True, True), said
     assert "form" in desk.run("source", "list", "--sources", str(form)).output
 
 
-def test_names_that_are_no_names_are_pointed_out(desk: Desk, form: Path, payload: Path) -> None:
+def test_names_that_are_no_names_are_pointed_out(desk: CliHarness, form: Path, payload: Path) -> None:
     payload.write_text(json.dumps({"form": "f-1", "finished": [{"process": THING}, {"process": "6f" * 16}]}))
     code, said = tried(desk, "form", payload, "--sources", str(form))
     assert (code, "have the same name; see 'delivery'" in said) == (1, True), said
@@ -217,7 +217,7 @@ def test_names_that_are_no_names_are_pointed_out(desk: Desk, form: Path, payload
 TWO_RULES = FORM + FORM.split("may = ")[1].split("\n", 1)[1].replace("body.finished", "body.ended")
 
 
-def test_of_several_rules_each_is_told_and_one_is_enough(desk: Desk, form: Path, payload: Path) -> None:
+def test_of_several_rules_each_is_told_and_one_is_enough(desk: CliHarness, form: Path, payload: Path) -> None:
     form.write_text(TWO_RULES)
     payload.write_text(json.dumps({"form": "f-1", "ended": [{"process": THING}]}))
     code, said = tried(desk, "form", payload, "--sources", str(form))
@@ -227,12 +227,12 @@ def test_of_several_rules_each_is_told_and_one_is_enough(desk: Desk, form: Path,
     assert (code, "Not accepted" in said) == (1, True), said
 
 
-def test_a_mistake_in_the_file_is_told_with_its_key(desk: Desk, form: Path) -> None:
+def test_a_mistake_in_the_file_is_told_with_its_key(desk: CliHarness, form: Path) -> None:
     form.write_text(FORM.replace("run.archive", "run.shred"))
     code, said = tried(desk, "form", "health.json", "--sources", str(form))
     assert (code, "sources.form" in said, "run.shred" in said) == (1, True, True), said
 
 
-def test_an_unknown_source_and_a_header_without_value_are_usage(desk: Desk) -> None:
+def test_an_unknown_source_and_a_header_without_value_are_usage(desk: CliHarness) -> None:
     assert tried(desk, "nobody", "health.json")[0] == 2
     assert tried(desk, "crm", "health.json", "--header", "x")[0] == 2

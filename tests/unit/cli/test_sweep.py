@@ -3,11 +3,11 @@ import re
 from lifecycle.plans.builder import key_of
 from lifecycle.plans.plan_file import Plan
 from lifecycle.policy.evaluate import Mode
-from lifecycle.sweep.service import Errand
+from lifecycle.sweep.service import SweepJob
 from sandbox.simulator import DefaultIds, Fault
 from tests.harness.builders import CONFIG, PREFIX, bodies
-from tests.harness.sweep_run import Night
-from tests.unit.cli.harness import ORG, Desk
+from tests.harness.sweep_run import SweepRun
+from tests.unit.cli.harness import ORG, CliHarness
 from tests.unit.cli.planned import LASTING, RULE, at_night, organization, runs
 from tests.unit.cli.test_apply import TAGS
 
@@ -16,15 +16,15 @@ DECLARED = (CONFIG / "policy.toml").read_text()
 
 
 def swept(
-    desk: Desk, *, mode: Mode = Mode.REPORT, policy: str = RULE, count: int = 3, tags: bool = False
-) -> tuple[Night, Plan]:
+    desk: CliHarness, *, mode: Mode = Mode.REPORT, policy: str = RULE, count: int = 3, tags: bool = False
+) -> tuple[SweepRun, Plan]:
     night = at_night(desk, organization(runs(count), TAGS if tags else []), mode=mode, policy=policy)
     night.begin(SWEEP)
     night.drain()
     return night, night.plans()[-1]
 
 
-def cut_off(night: Night, *faults: Fault) -> None:
+def cut_off(night: SweepRun, *faults: Fault) -> None:
     """A sweep up to where it has to wait for something."""
     for fault in faults:
         night.world.simulator.faults.add(fault)
@@ -33,16 +33,16 @@ def cut_off(night: Night, *faults: Fault) -> None:
         night.deliver()
 
 
-def shown(desk: Desk, *words: str, code: int = 0) -> str:
+def shown(desk: CliHarness, *words: str, code: int = 0) -> str:
     result = desk.run("sweep", "show", *words)
     assert result.exit_code == code, result.output
     return re.sub(r"\s+", " ", result.output)
 
 
-def test_a_sweep_is_started_under_a_name_of_its_own(desk: Desk) -> None:
+def test_a_sweep_is_started_under_a_name_of_its_own(desk: CliHarness) -> None:
     results = [desk.run("sweep", "start") for _ in range(2)]
     assert [result.exit_code for result in results] == [0, 0], results[0].output
-    errands = [Errand.model_validate_json(text) for text in bodies(desk.stack.origins["sweeps"])]
+    errands = [SweepJob.model_validate_json(text) for text in bodies(desk.stack.origins["sweeps"])]
     assert [errand.org_id for errand in errands] == [None, None]
     assert len({errand.sweep_id for errand in errands}) == 2
     for errand, result in zip(errands, results, strict=True):
@@ -51,13 +51,13 @@ def test_a_sweep_is_started_under_a_name_of_its_own(desk: Desk) -> None:
         assert "mode report" in result.output
 
 
-def test_a_stack_without_sweeps_says_so(desk: Desk) -> None:
+def test_a_stack_without_sweeps_says_so(desk: CliHarness) -> None:
     del desk.stack.dead["sweeps"]
     result = desk.run("sweep", "start")
     assert (result.exit_code, "has no sweeps queue" in result.output) == (3, True)
 
 
-def test_a_report_is_shown_with_its_plan_and_what_is_next(desk: Desk) -> None:
+def test_a_report_is_shown_with_its_plan_and_what_is_next(desk: CliHarness) -> None:
     _, plan = swept(desk)
     said = shown(desk, SWEEP)
     for part in (
@@ -73,14 +73,14 @@ def test_a_report_is_shown_with_its_plan_and_what_is_next(desk: Desk) -> None:
         assert part in said, part
 
 
-def test_why_the_rest_is_kept_is_counted(desk: Desk) -> None:
+def test_why_the_rest_is_kept_is_counted(desk: CliHarness) -> None:
     night = at_night(desk, organization([*runs(1), *runs(2, first=9, completed="-2d")]))
     night.begin(SWEEP)
     night.drain()
     assert "too young 2" in shown(desk, SWEEP)
 
 
-def test_what_was_applied_is_told_and_not_asked_for_again(desk: Desk) -> None:
+def test_what_was_applied_is_told_and_not_asked_for_again(desk: CliHarness) -> None:
     swept(desk, mode=Mode.APPLY)
     said = shown(desk, SWEEP)
     assert "what is reversible: done, 3 handed on, asked for by schedule" in said
@@ -88,14 +88,14 @@ def test_what_was_applied_is_told_and_not_asked_for_again(desk: Desk) -> None:
     assert "Only reported" not in said
 
 
-def test_what_cannot_be_undone_waits_for_a_person(desk: Desk) -> None:
+def test_what_cannot_be_undone_waits_for_a_person(desk: CliHarness) -> None:
     _, plan = swept(desk, mode=Mode.APPLY, policy=RULE + LASTING, tags=True)
     said = shown(desk, SWEEP)
     assert "what is reversible: done, 3" in said
     assert f"lifecycle apply {plan.hash}" in said
 
 
-def test_why_nothing_was_applied_is_told(desk: Desk) -> None:
+def test_why_nothing_was_applied_is_told(desk: CliHarness) -> None:
     swept(desk, mode=Mode.APPLY, policy=RULE.replace("count = 500", "count = 2"))
     said = shown(desk, SWEEP)
     assert "not applied: The plan would act on 3 things; its cap is 2." in said
@@ -104,7 +104,7 @@ def test_why_nothing_was_applied_is_told(desk: Desk) -> None:
     assert "to apply it" not in said
 
 
-def test_why_it_stopped_after_the_first_is_told(desk: Desk) -> None:
+def test_why_it_stopped_after_the_first_is_told(desk: CliHarness) -> None:
     night = at_night(desk, organization(runs(9)), mode=Mode.APPLY)
     cut_off(night)
     night.work()
@@ -116,7 +116,7 @@ def test_why_it_stopped_after_the_first_is_told(desk: Desk) -> None:
     assert "lifecycle apply" not in said
 
 
-def test_one_under_way_says_what_it_has_read(desk: Desk) -> None:
+def test_one_under_way_says_what_it_has_read(desk: CliHarness) -> None:
     night = at_night(desk, organization(runs(150)), policy=DECLARED)
     cut_off(night, Fault.answer_status(503, path="/runs", skip=1, times=-1))
     said = shown(desk, SWEEP, code=4)
@@ -125,13 +125,13 @@ def test_one_under_way_says_what_it_has_read(desk: Desk) -> None:
     assert shown(desk, code=4) == said
 
 
-def test_the_lists_of_another_policy_have_no_names(desk: Desk) -> None:
+def test_the_lists_of_another_policy_have_no_names(desk: CliHarness) -> None:
     night = at_night(desk, organization(runs(150)))
     cut_off(night, Fault.answer_status(503, path="/runs", skip=1, times=-1))
     assert "list 1 100 of 150" in shown(desk, SWEEP, code=4)
 
 
-def test_without_a_name_the_newest_is_shown(desk: Desk) -> None:
+def test_without_a_name_the_newest_is_shown(desk: CliHarness) -> None:
     night, _ = swept(desk)
     later = "2026-06-02T04:10:00Z"
     night.begin(later)
@@ -140,14 +140,14 @@ def test_without_a_name_the_newest_is_shown(desk: Desk) -> None:
     assert SWEEP in shown(desk, SWEEP)
 
 
-def test_who_applies_a_plan_is_no_sweep(desk: Desk) -> None:
+def test_who_applies_a_plan_is_no_sweep(desk: CliHarness) -> None:
     night, plan = swept(desk)
     night.apply(plan.hash)
     night.deliver()
     assert SWEEP in shown(desk)
 
 
-def test_a_plan_that_is_no_longer_kept_is_told(desk: Desk) -> None:
+def test_a_plan_that_is_no_longer_kept_is_told(desk: CliHarness) -> None:
     night, plan = swept(desk)
     del night.objects.bodies[key_of(ORG, plan.hash, "plan.json")]  # type: ignore[attr-defined]
     said = shown(desk, SWEEP)
@@ -155,13 +155,13 @@ def test_a_plan_that_is_no_longer_kept_is_told(desk: Desk) -> None:
     assert "3 were seen, 3 were due" in said
 
 
-def test_an_unknown_sweep_is_told(desk: Desk) -> None:
+def test_an_unknown_sweep_is_told(desk: CliHarness) -> None:
     for words in ((), ("never",), ("never", "--org", ORG)):
         assert "The ledger knows no sweep" in shown(desk, *words, code=1)
     assert "not one of this stack's" in shown(desk, "never", "--org", DefaultIds.RUN, code=2)
 
 
-def test_a_token_that_is_refused_is_told_at_once_and_no_longer_once_it_is_mended(desk: Desk) -> None:
+def test_a_token_that_is_refused_is_told_at_once_and_no_longer_once_it_is_mended(desk: CliHarness) -> None:
     night = at_night(desk, organization(runs(3)))
     secret = f"{PREFIX}/tokens/{ORG}"
     good = night.world.secrets.texts[secret]
@@ -175,7 +175,7 @@ def test_a_token_that_is_refused_is_told_at_once_and_no_longer_once_it_is_mended
     assert "✗" not in shown(desk, SWEEP, code=4)
 
 
-def test_what_a_sweep_found_when_it_began_is_told_where_tallyfy_cannot_be_asked_from_here(desk: Desk) -> None:
+def test_what_a_sweep_found_when_it_began_is_told_where_tallyfy_cannot_be_asked_from_here(desk: CliHarness) -> None:
     night = at_night(desk, organization(runs(3)))
     night.world.secrets.texts[f"{PREFIX}/tokens/{ORG}"] = "expired"
     cut_off(night)

@@ -15,10 +15,10 @@ import pytest
 
 from lifecycle.aws.s3 import FolderObjects, MemoryObjects
 from lifecycle.deletion.exporter import Export, _Tally, erase, folder_of, verify
-from lifecycle.deletion.manifest import Manifest, Part
+from lifecycle.deletion.manifest import ExportPart, Manifest
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.errors import Code, Rejected, Retryable, Throttled, TokenRefused
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.tallyfy.export_reader import HttpRecords
 from sandbox.simulator import (
     DEFAULT_TOKEN,
@@ -40,7 +40,7 @@ from sandbox.simulator import (
     long_run,
     make_id,
 )
-from sandbox.simulator.messages import Answer, Call, Json
+from sandbox.simulator.messages import Call, Json, Response
 from sandbox.simulator.world import FeedEntry, Task, Thread
 from tests.harness.builders import NOW, ORG, Clock
 from tests.harness.fault_injection import Crash
@@ -87,7 +87,7 @@ class Archive:
     def make(self, resource: Resource = Resource.RUN, name: str = ids.RUN, folder: str = FOLDER) -> Manifest:
         return self.export.make(ORG, self.look(resource, name), folder, intent_id="an-intent")
 
-    def look(self, resource: Resource = Resource.RUN, name: str = ids.RUN) -> Thing:
+    def look(self, resource: Resource = Resource.RUN, name: str = ids.RUN) -> ResourceSnapshot:
         thing = self.stand.client.look(ORG, resource, name)
         assert thing is not None
         return thing
@@ -239,13 +239,13 @@ class TestProcess:
         assert thing is not None
         before = len(archive.simulator.log.calls)
         with pytest.raises(Rejected):
-            archive.export.make(ORG, Thing(resource=Resource.RUN, id="../x", state=thing.state), FOLDER)
+            archive.export.make(ORG, ResourceSnapshot(resource=Resource.RUN, id="../x", state=thing.state), FOLDER)
         with pytest.raises(Rejected):
             archive.export.make("../x", thing, FOLDER)
         assert len(archive.simulator.log.calls) == before
 
     def test_each_part_is_told_of_as_it_is_kept(self, archive: Archive) -> None:
-        told: list[Part] = []
+        told: list[ExportPart] = []
         heard = Export(records=archive.export.records, objects=archive.objects, clock=archive.clock, told=told.append)
         archive.export = heard
         made = archive.make()
@@ -410,14 +410,14 @@ class Growing(SimulatorStand):
         super().__init__(archive.simulator)
         whole = archive.simulator.handle
 
-        def handle(call: Call, wait: Callable[[float], None] = time.sleep) -> Answer:
+        def handle(call: Call, wait: Callable[[float], None] = time.sleep) -> Response:
             nonlocal times
             answer = whole(call, wait)
             if call.path.endswith("/activity-feeds") and times:
                 times -= 1
                 body: Json = json.loads(answer.body)
                 body["meta"]["pagination"]["total"] += 1
-                return Answer(200, json.dumps(body).encode(), answer.headers)
+                return Response(200, json.dumps(body).encode(), answer.headers)
             return answer
 
         archive.simulator.handle = handle  # type: ignore[method-assign] # for this one

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lifecycle.deletion.manifest import Manifest, Part, compare
+from lifecycle.deletion.manifest import ExportPart, Manifest, compare
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.errors import Code, Rejected
 from tests.harness.builders import NOW, ORG, THING
@@ -22,8 +22,8 @@ def sha(body: bytes) -> str:
 
 
 PARTS = (
-    Part(name="process.json", kind="process", size=2, sha256=sha(b"{}")),
-    Part(name=FILE, kind="file", size=5, sha256=sha(b"bytes")),
+    ExportPart(name="process.json", kind="process", size=2, sha256=sha(b"{}")),
+    ExportPart(name=FILE, kind="file", size=5, sha256=sha(b"bytes")),
 )
 FOUND = {"process.json": (2, sha(b"{}")), FILE: (5, sha(b"bytes"))}
 
@@ -123,7 +123,7 @@ def test_what_is_wrong_in_a_manifest_is_named(spoil: Callable[[dict[str, Any]], 
 )
 def test_no_part_is_called_like_a_way_out_of_its_folder(name: str) -> None:
     with pytest.raises(ValidationError):
-        Part(name=name, kind="file", size=0, sha256=sha(b""))
+        ExportPart(name=name, kind="file", size=0, sha256=sha(b""))
 
 
 class TestCompare:

@@ -11,9 +11,9 @@ from typing import override
 import pytest
 
 from lifecycle.approvals.people import People
-from lifecycle.approvals.rules import Request as Wanted
-from lifecycle.aws.dynamodb import Key, MemoryRows, Row
-from lifecycle.aws.metrics import Signal
+from lifecycle.approvals.rules import ApprovalRequest
+from lifecycle.aws.dynamodb import Key, MemoryTable, Row
+from lifecycle.aws.metrics import Metric
 from lifecycle.aws.s3 import MemoryObjects
 from lifecycle.deletion.exporter import folder_of, verify
 from lifecycle.deletion.manifest import FILE_NAME, Manifest
@@ -28,8 +28,8 @@ from lifecycle.policy.policy import Policy
 from sandbox.simulator import Fault, Quirks
 from sandbox.simulator.world import Asset, FeedEntry, Run, Task, Thread
 from tests.harness.builders import ID_KEY, NOW, ORG, Clock, with_approvals
-from tests.harness.fault_injection import ANY_STEP, Fuse, Harm, When
-from tests.harness.purge_run import Undertaker, operate
+from tests.harness.fault_injection import ANY_STEP, FaultInjector, Harm, When
+from tests.harness.purge_run import PurgeRun, operate
 from tests.harness.world import PEOPLE, World
 
 RUN, TAG, TEMPLATE, OTHER_TEMPLATE, OTHER_ORG = "a1" * 16, "b1" * 16, "c1" * 16, "c2" * 16, "e0" * 16
@@ -50,7 +50,7 @@ archived_days = 31
 """
 
 
-def burial(world: World | None = None, *, days: int = 40) -> Undertaker:
+def burial(world: World | None = None, *, days: int = 40) -> PurgeRun:
     """One process with tasks, comments and a file, archived so many days ago."""
     world = world or World()
     world.policy = Policy.parse(POLICY)
@@ -69,25 +69,25 @@ def burial(world: World | None = None, *, days: int = 40) -> Undertaker:
     organization.feed.append(FeedEntry("commented", "run", RUN, OWNER, created))
     run.archive(world.clock() - timedelta(days=days))
     organization.add_run(run)
-    return Undertaker(world)
+    return PurgeRun(world)
 
 
-def run_of(burying: Undertaker) -> Run:
+def run_of(burying: PurgeRun) -> Run:
     return burying.world.simulator.organization.runs[RUN]
 
 
-def folder(burying: Undertaker, command: Command) -> str:
+def folder(burying: PurgeRun, command: Command) -> str:
     """Where the export lies that the ledger names."""
     return str(json.loads(burying.world.intent(command.intent_id).evidence)["export"])
 
 
-def folders(burying: Undertaker, command: Command) -> list[str]:
+def folders(burying: PurgeRun, command: Command) -> list[str]:
     """Every folder that was begun for a command, the oldest first."""
     prefix = folder_of(ORG, command.resource, command.thing_id, command.intent_id)
     return sorted({"/".join(key.split("/")[:5]) for key in burying.world.objects.keys(prefix)})
 
 
-def letter(burying: Undertaker, command: Command) -> str:
+def letter(burying: PurgeRun, command: Command) -> str:
     """The code of its only dead letter."""
     [found] = burying.world.letters(command.intent_id)
     return found["code"]
@@ -165,7 +165,7 @@ def test_what_is_too_young_is_approved_first_and_goes_when_its_day_has_come() ->
 
 
 @dataclass
-class BlindRows(MemoryRows):
+class BlindRows(MemoryTable):
     """A table that cannot tell what is on hold."""
 
     blind: bool = True
@@ -221,18 +221,18 @@ type Outcome = tuple[str, str]
 """The code under which it stands, or with which somebody was turned away, and the reason."""
 
 
-def stands(burying: Undertaker, command: Command) -> Outcome:
+def stands(burying: PurgeRun, command: Command) -> Outcome:
     row = burying.world.intent(command.intent_id)
     return row.code, row.reason
 
 
-def asked(burying: Undertaker, **more: object) -> Command:
+def asked(burying: PurgeRun, **more: object) -> Command:
     command = burying.ask(Resource.RUN, RUN, **more)
     burying.work()
     return command
 
 
-def approved(burying: Undertaker, **more: object) -> Outcome:
+def approved(burying: PurgeRun, **more: object) -> Outcome:
     """All but what is missing already: it is asked for and approved."""
     command = asked(burying, **more)
     if burying.world.approvals.newest(ORG, command.intent_id) is not None:
@@ -240,75 +240,75 @@ def approved(burying: Undertaker, **more: object) -> Outcome:
     return stands(burying, command)
 
 
-def turned_away(burying: Undertaker, command: Command, who: str) -> Outcome:
+def turned_away(burying: PurgeRun, command: Command, who: str) -> Outcome:
     with pytest.raises(Rejected) as refused:
         burying.approve(command, who)
     assert stands(burying, command)[0] == Code.AWAITING_APPROVAL
     return refused.value.code, refused.value.reason
 
 
-def held(kind: HoldKind, name: str) -> Callable[[Undertaker], Outcome]:
-    def attempt(burying: Undertaker) -> Outcome:
+def held(kind: HoldKind, name: str) -> Callable[[PurgeRun], Outcome]:
+    def attempt(burying: PurgeRun) -> Outcome:
         burying.world.ledger.hold(ORG, kind, name, reason="the auditors", by="Grace")
         return approved(burying)
 
     return attempt
 
 
-def by_hold_tag(burying: Undertaker) -> Outcome:
+def by_hold_tag(burying: PurgeRun) -> Outcome:
     run_of(burying).tags.add(HOLD_TAG)
     return approved(burying)
 
 
-def no_right(burying: Undertaker) -> Outcome:
+def no_right(burying: PurgeRun) -> Outcome:
     return approved(burying, source="automation")
 
 
-def not_archived(burying: Undertaker) -> Outcome:
+def not_archived(burying: PurgeRun) -> Outcome:
     run_of(burying).restore(burying.world.clock())
     return approved(burying)
 
 
-def too_short(burying: Undertaker) -> Outcome:
+def too_short(burying: PurgeRun) -> Outcome:
     run_of(burying).archived_at = burying.world.clock() - 29 * DAY
     return approved(burying)
 
 
-def too_short_for_its_end(burying: Undertaker) -> Outcome:
+def too_short_for_its_end(burying: PurgeRun) -> Outcome:
     run_of(burying).archived_at = burying.world.clock() - 10 * DAY
     return approved(burying, not_after=burying.world.clock() + 15 * DAY)
 
 
-def archived_some_day(burying: Undertaker) -> Outcome:
+def archived_some_day(burying: PurgeRun) -> Outcome:
     run_of(burying).archived_at = None
     return approved(burying)
 
 
-def archived_tomorrow(burying: Undertaker) -> Outcome:
+def archived_tomorrow(burying: PurgeRun) -> Outcome:
     run_of(burying).archived_at = burying.world.clock() + DAY
     return approved(burying)
 
 
-def never_approved(burying: Undertaker) -> Outcome:
+def never_approved(burying: PurgeRun) -> Outcome:
     return stands(burying, asked(burying))
 
 
-def by_its_asker(name: str) -> Callable[[Undertaker], Outcome]:
-    def attempt(burying: Undertaker) -> Outcome:
+def by_its_asker(name: str) -> Callable[[PurgeRun], Outcome]:
+    def attempt(burying: PurgeRun) -> Outcome:
         return turned_away(burying, asked(burying, requested_by=name), "ada")
 
     return attempt
 
 
-def without_the_right(burying: Undertaker) -> Outcome:
+def without_the_right(burying: PurgeRun) -> Outcome:
     return turned_away(burying, asked(burying), "dan")
 
 
-def from_elsewhere(burying: Undertaker) -> Outcome:
+def from_elsewhere(burying: PurgeRun) -> Outcome:
     return turned_away(burying, asked(burying), "eve")
 
 
-def by_nobody_known(burying: Undertaker) -> Outcome:
+def by_nobody_known(burying: PurgeRun) -> Outcome:
     command = asked(burying)
     arn = "arn:aws:iam::123456789012:user/mallory"
     with pytest.raises(Rejected) as refused:
@@ -317,7 +317,7 @@ def by_nobody_known(burying: Undertaker) -> Outcome:
     return refused.value.code, refused.value.reason
 
 
-def by_too_few(burying: Undertaker) -> Outcome:
+def by_too_few(burying: PurgeRun) -> Outcome:
     burying.world.people = People.parse(TWO)
     command = asked(burying)
     burying.approve(command)
@@ -327,7 +327,7 @@ def by_too_few(burying: Undertaker) -> Outcome:
     return stands(burying, command)
 
 
-def refused(burying: Undertaker) -> Outcome:
+def refused(burying: PurgeRun) -> Outcome:
     command = asked(burying)
     burying.refuse(command, "bob", "The customer came back.")
     with pytest.raises(Rejected, match="refused already"):
@@ -335,7 +335,7 @@ def refused(burying: Undertaker) -> Outcome:
     return stands(burying, command)
 
 
-def lapsed(burying: Undertaker) -> Outcome:
+def lapsed(burying: PurgeRun) -> Outcome:
     command = asked(burying)
     burying.advance(timedelta(hours=73))
     with pytest.raises(Rejected, match="lapsed already"):
@@ -343,7 +343,7 @@ def lapsed(burying: Undertaker) -> Outcome:
     return stands(burying, command)
 
 
-def changed_before(burying: Undertaker) -> Outcome:
+def changed_before(burying: PurgeRun) -> Outcome:
     """It is asked again under a new hash, and what was said of the old one does not count."""
     command = asked(burying)
     before = burying.wanted(command).hash
@@ -358,7 +358,7 @@ def changed_before(burying: Undertaker) -> Outcome:
     return said.value.code, said.value.reason
 
 
-def changed_after(burying: Undertaker) -> Outcome:
+def changed_after(burying: PurgeRun) -> Outcome:
     command = asked(burying)
     burying.press("approve", burying.wanted(command).hash, "bob")
     run_of(burying).name = "Onboard Ajax"
@@ -366,7 +366,7 @@ def changed_after(burying: Undertaker) -> Outcome:
     return stands(burying, command)
 
 
-def in_grace(burying: Undertaker) -> Command:
+def in_grace(burying: PurgeRun) -> Command:
     run_of(burying).archived_at = burying.world.clock() - 10 * DAY
     command = asked(burying)
     burying.approve(command)
@@ -374,7 +374,7 @@ def in_grace(burying: Undertaker) -> Command:
     return command
 
 
-def restored_by_hand(burying: Undertaker) -> Outcome:
+def restored_by_hand(burying: PurgeRun) -> Outcome:
     command = in_grace(burying)
     burying.advance(3 * DAY)
     run_of(burying).restore(burying.world.clock())
@@ -382,7 +382,7 @@ def restored_by_hand(burying: Undertaker) -> Outcome:
     return stands(burying, command)
 
 
-def restored_by_us(burying: Undertaker) -> Outcome:
+def restored_by_us(burying: PurgeRun) -> Outcome:
     command = in_grace(burying)
     burying.advance(3 * DAY)
     burying.world.send(burying.world.command(Resource.RUN, RUN, Action.RESTORE, "oops"))
@@ -392,7 +392,7 @@ def restored_by_us(burying: Undertaker) -> Outcome:
     return stands(burying, command)
 
 
-def archived_again(burying: Undertaker) -> Outcome:
+def archived_again(burying: PurgeRun) -> Outcome:
     command = in_grace(burying)
     burying.advance(4 * DAY)
     run_of(burying).restore(burying.world.clock())
@@ -402,100 +402,100 @@ def archived_again(burying: Undertaker) -> Outcome:
     return stands(burying, command)
 
 
-def held_in_grace(burying: Undertaker) -> Outcome:
+def held_in_grace(burying: PurgeRun) -> Outcome:
     command = in_grace(burying)
     burying.world.ledger.hold(ORG, Resource.RUN, RUN, reason="a late claim", by="Grace")
     burying.advance(30 * DAY)
     return stands(burying, command)
 
 
-def held_during_the_export(burying: Undertaker) -> Outcome:
+def held_during_the_export(burying: PurgeRun) -> Outcome:
     hold = burying.world.ledger.hold
     during = lambda: hold(ORG, Resource.RUN, RUN, reason="a claim of this minute", by="Grace")  # noqa: E731
     burying.world.objects = Acting(meanwhile=during)
     return approved(burying)
 
 
-def changed_during_the_export(burying: Undertaker) -> Outcome:
+def changed_during_the_export(burying: PurgeRun) -> Outcome:
     burying.world.objects = Acting(meanwhile=lambda: setattr(run_of(burying), "name", "Onboard Ajax"))
     return approved(burying)
 
 
-def restored_during_the_export(burying: Undertaker) -> Outcome:
+def restored_during_the_export(burying: PurgeRun) -> Outcome:
     burying.world.objects = Acting(meanwhile=lambda: run_of(burying).restore(burying.world.clock()))
     return approved(burying)
 
 
-def a_file_that_is_forbidden(burying: Undertaker) -> Outcome:
+def a_file_that_is_forbidden(burying: PurgeRun) -> Outcome:
     burying.world.simulator.add_fault(Fault.answer_status(403, path="/file/", times=-1))
     return approved(burying)
 
 
-def fewer_tasks_than_said(burying: Undertaker) -> Outcome:
+def fewer_tasks_than_said(burying: PurgeRun) -> Outcome:
     burying.world.simulator.quirks = Quirks(archived_parts="hidden")
     run_of(burying).tasks[0].assets.clear()
     return approved(burying)
 
 
-def no_feed(burying: Undertaker) -> Outcome:
+def no_feed(burying: PurgeRun) -> Outcome:
     burying.world.simulator.add_fault(Fault.answer_status(403, path="/activity-feeds", times=-1))
     return approved(burying)
 
 
-def a_flipped_byte(ending: str) -> Callable[[Undertaker], Outcome]:
-    def attempt(burying: Undertaker) -> Outcome:
+def a_flipped_byte(ending: str) -> Callable[[PurgeRun], Outcome]:
+    def attempt(burying: PurgeRun) -> Outcome:
         burying.world.objects = Flipping(ending=ending)
         return approved(burying)
 
     return attempt
 
 
-def another_manifest(burying: Undertaker) -> Outcome:
+def another_manifest(burying: PurgeRun) -> Outcome:
     burying.world.objects = Recounting()
     return approved(burying)
 
 
-def no_bucket(burying: Undertaker) -> Outcome:
+def no_bucket(burying: PurgeRun) -> Outcome:
     command = asked(burying)
     burying.press("approve", burying.wanted(command).hash, "bob")
-    burying.fuse = Fuse("put", harm="outage")
+    burying.fuse = FaultInjector("put", harm="outage")
     burying.deliver()
     assert burying.world.purge_queue.depth() == 1, "it is tried again"
     return stands(burying, command)
 
 
-def paused(burying: Undertaker) -> Outcome:
+def paused(burying: PurgeRun) -> Outcome:
     command = asked(burying)
     burying.world.pacing.pause(ORG, by="Grace")
     burying.press("approve", burying.wanted(command).hash, "bob")
     burying.deliver()
-    [(_, note)] = [note for note in burying.world.signals.notes if note[0] is Signal.PAUSED]
+    [(_, note)] = [note for note in burying.world.metrics.notes if note[0] is Metric.PAUSED]
     assert burying.world.purge_queue.depth() == 1
     return str(note["code"]), str(note["reason"])
 
 
-def expired(burying: Undertaker) -> Outcome:
+def expired(burying: PurgeRun) -> Outcome:
     command = asked(burying, not_after=burying.world.clock() + timedelta(hours=10))
     burying.advance(timedelta(hours=11))
     burying.approve(command)
     return stands(burying, command)
 
 
-def holds_unreadable(burying: Undertaker) -> Outcome:
+def holds_unreadable(burying: PurgeRun) -> Outcome:
     command = burying.ask(Resource.RUN, RUN)
     burying.deliver()
     assert burying.world.purge_queue.depth() == 1, "it is tried again"
     return stands(burying, command)
 
 
-def in_use(burying: Undertaker) -> Outcome:
+def in_use(burying: PurgeRun) -> Outcome:
     run_of(burying).tags.add(TAG)
     command = burying.ask(Resource.TAG, TAG)
     burying.work()
     return stands(burying, command)
 
 
-def unknown_thing(burying: Undertaker) -> Outcome:
+def unknown_thing(burying: PurgeRun) -> Outcome:
     del burying.world.simulator.organization.runs[RUN]
     return approved(burying)
 
@@ -503,10 +503,10 @@ def unknown_thing(burying: Undertaker) -> Outcome:
 PLAN = "7" * 64
 
 
-def planned(burying: Undertaker, *, approvers: tuple[str, ...] = ("bob", "cleo"), **more: object) -> Wanted:
+def planned(burying: PurgeRun, *, approvers: tuple[str, ...] = ("bob", "cleo"), **more: object) -> ApprovalRequest:
     """A plan that is put before people."""
     request = replace(
-        Wanted(
+        ApprovalRequest(
             hash=PLAN,
             about="plan",
             org_id=ORG,
@@ -524,7 +524,7 @@ def planned(burying: Undertaker, *, approvers: tuple[str, ...] = ("bob", "cleo")
     return with_approvals(burying.world.approvals, request, approvers)
 
 
-def by_plan(burying: Undertaker, *, name: str | None = None, **more: object) -> Outcome:
+def by_plan(burying: PurgeRun, *, name: str | None = None, **more: object) -> Outcome:
     """A delete that says that a plan asks for it."""
     command = burying.ask(
         Resource.RUN,
@@ -540,64 +540,64 @@ def by_plan(burying: Undertaker, *, name: str | None = None, **more: object) -> 
     return stands(burying, command)
 
 
-def forged_without_a_plan(burying: Undertaker) -> Outcome:
+def forged_without_a_plan(burying: PurgeRun) -> Outcome:
     planned(burying)
     return by_plan(burying, plan=None)
 
 
-def forged_with_another_plan(burying: Undertaker) -> Outcome:
+def forged_with_another_plan(burying: PurgeRun) -> Outcome:
     planned(burying)
     return by_plan(burying, plan="8" * 64, name=f"{'8' * 64}/run.delete/{RUN}")
 
 
-def of_a_plan_that_one_approved(burying: Undertaker) -> Outcome:
+def of_a_plan_that_one_approved(burying: PurgeRun) -> Outcome:
     planned(burying, approvers=("bob",))
     return by_plan(burying)
 
 
-def of_a_plan_that_was_refused(burying: Undertaker) -> Outcome:
+def of_a_plan_that_was_refused(burying: PurgeRun) -> Outcome:
     planned(burying, refused_by="cleo", why="Not this year.")
     return by_plan(burying)
 
 
-def of_a_plan_that_deletes_other_kinds(burying: Undertaker) -> Outcome:
+def of_a_plan_that_deletes_other_kinds(burying: PurgeRun) -> Outcome:
     planned(burying, capabilities=("tag.delete",))
     return by_plan(burying)
 
 
-def not_in_the_plan(burying: Undertaker) -> Outcome:
+def not_in_the_plan(burying: PurgeRun) -> Outcome:
     """Only we can make the name of what is in a plan."""
     planned(burying)
     return by_plan(burying, intent_id=intent_id(b"a guess", "sweep", f"{PLAN}/run.delete/{RUN}"))
 
 
-def under_the_name_of_another(burying: Undertaker) -> Outcome:
+def under_the_name_of_another(burying: PurgeRun) -> Outcome:
     planned(burying)
     return by_plan(burying, name=f"{PLAN}/run.delete/{'a2' * 16}")
 
 
-def archived_by_the_plan(burying: Undertaker) -> Outcome:
+def archived_by_the_plan(burying: PurgeRun) -> Outcome:
     """The name of its archive is known to whoever heard of it, and opens nothing."""
     planned(burying)
     return by_plan(burying, name=f"{PLAN}/run/{RUN}")
 
 
-def of_another_organization_s_plan(burying: Undertaker) -> Outcome:
+def of_another_organization_s_plan(burying: PurgeRun) -> Outcome:
     planned(burying, org_id=OTHER_ORG)
     return by_plan(burying)
 
 
-def approved_as_another_plan(burying: Undertaker) -> Outcome:
+def approved_as_another_plan(burying: PurgeRun) -> Outcome:
     planned(burying, subject="8" * 64)
     return by_plan(burying)
 
 
-def of_a_command_s_approval(burying: Undertaker) -> Outcome:
+def of_a_command_s_approval(burying: PurgeRun) -> Outcome:
     planned(burying, about="command")
     return by_plan(burying)
 
 
-def no_rule_for_it(burying: Undertaker) -> Outcome:
+def no_rule_for_it(burying: PurgeRun) -> Outcome:
     planned(burying)
     burying.world.policy = None
     return by_plan(burying)
@@ -610,7 +610,7 @@ NOT_THEIRS = "not this person's to approve"
 FEW = "a plan needs more"
 
 # What is missing → the attempt, and the code that says so. Attempts with the same name lack the same thing.
-ATTEMPTS: list[tuple[str, Callable[[Undertaker], Outcome], Code]] = [
+ATTEMPTS: list[tuple[str, Callable[[PurgeRun], Outcome], Code]] = [
     ("the source's right", no_right, Code.RIGHT_MISSING),
     ("the policy's right", no_rule_for_it, Code.RIGHT_MISSING),
     ("held by its id", held(Resource.RUN, RUN), Code.HELD),
@@ -634,7 +634,7 @@ ATTEMPTS: list[tuple[str, Callable[[Undertaker], Outcome], Code]] = [
     ("approved by a stranger", by_nobody_known, Code.RIGHT_MISSING),
     ("too few", by_too_few, Code.AWAITING_APPROVAL),
     ("refused", refused, Code.NOT_APPROVED),
-    ("lapsed", lapsed, Code.LAPSED),
+    ("lapsed", lapsed, Code.APPROVAL_EXPIRED),
     ("changed before it was approved", changed_before, Code.UNKNOWN_APPROVAL),
     ("changed after it was approved", changed_after, Code.CHANGED),
     ("restored in grace", restored_by_hand, Code.NOT_ARCHIVED),
@@ -670,7 +670,7 @@ ATTEMPTS: list[tuple[str, Callable[[Undertaker], Outcome], Code]] = [
 ]
 
 
-def attempt_at(attempt: Callable[[Undertaker], Outcome]) -> tuple[Undertaker, Outcome]:
+def attempt_at(attempt: Callable[[PurgeRun], Outcome]) -> tuple[PurgeRun, Outcome]:
     burying = burial(World(rows=BlindRows()) if attempt is holds_unreadable else None)
     return burying, attempt(burying)
 
@@ -679,9 +679,7 @@ def attempt_at(attempt: Callable[[Undertaker], Outcome]) -> tuple[Undertaker, Ou
     ("attempt", "code"),
     [pytest.param(attempt, code, id=f"{missing}-{number}") for number, (missing, attempt, code) in enumerate(ATTEMPTS)],
 )
-def test_where_one_condition_is_missing_nothing_is_deleted(
-    attempt: Callable[[Undertaker], Outcome], code: Code
-) -> None:
+def test_where_one_condition_is_missing_nothing_is_deleted(attempt: Callable[[PurgeRun], Outcome], code: Code) -> None:
     burying, outcome = attempt_at(attempt)
     assert outcome[0] == code, outcome
     assert outcome[1]
@@ -704,7 +702,7 @@ def test_each_missing_condition_has_a_reason_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("attempt", [refused, lapsed])
-def test_what_people_decided_is_told_and_is_no_work_for_anybody(attempt: Callable[[Undertaker], Outcome]) -> None:
+def test_what_people_decided_is_told_and_is_no_work_for_anybody(attempt: Callable[[PurgeRun], Outcome]) -> None:
     burying, _ = attempt_at(attempt)
     assert not burying.world.dead_letters.entries
     told = [detail for name, detail in burying.world.bus.announced if name == "lifecycle.command.rejected"]
@@ -712,7 +710,7 @@ def test_what_people_decided_is_told_and_is_no_work_for_anybody(attempt: Callabl
 
 
 @pytest.mark.parametrize("attempt", [changed_after, restored_by_hand, a_file_that_is_forbidden])
-def test_what_will_never_be_done_is_told_with_a_letter(attempt: Callable[[Undertaker], Outcome]) -> None:
+def test_what_will_never_be_done_is_told_with_a_letter(attempt: Callable[[PurgeRun], Outcome]) -> None:
     burying, (code, reason) = attempt_at(attempt)
     [found] = [entry.message.attributes for entry in burying.world.dead_letters.entries.values()]
     assert (found["code"], found["reason"]) == (code, reason)
@@ -720,7 +718,7 @@ def test_what_will_never_be_done_is_told_with_a_letter(attempt: Callable[[Undert
 
 
 @pytest.mark.parametrize("attempt", [no_bucket, paused, holds_unreadable])
-def test_what_only_waits_is_deleted_once_the_way_is_free(attempt: Callable[[Undertaker], Outcome]) -> None:
+def test_what_only_waits_is_deleted_once_the_way_is_free(attempt: Callable[[PurgeRun], Outcome]) -> None:
     burying, _ = attempt_at(attempt)
     rows = burying.world.rows
     if isinstance(rows, BlindRows):
@@ -755,18 +753,18 @@ def test_sent_again_by_an_operator_it_still_needs_what_was_missing() -> None:
 def test_cut_off_while_asking_it_still_tells_and_still_lapses(point: str, when: When) -> None:
     burying = burial()
     command = burying.ask(Resource.RUN, RUN)
-    burying.fuse = Fuse(point, when)
+    burying.fuse = FaultInjector(point, when)
     burying.deliver()
     assert burying.world.purge_queue.depth() == 1
     burying.work()
     assert [name for name, _ in burying.world.bus.announced][:1] == ["lifecycle.approval.asked"]
     burying.advance(timedelta(hours=73))
-    assert stands(burying, command)[0] == Code.LAPSED
+    assert stands(burying, command)[0] == Code.APPROVAL_EXPIRED
     assert burying.world.letters(command.intent_id) == []
     assert burying.world.announced(command.intent_id) == ["rejected"]
 
 
-def told_approvers(burying: Undertaker) -> list[str]:
+def told_approvers(burying: PurgeRun) -> list[str]:
     return [name for name, _ in burying.world.bus.announced if name.startswith("lifecycle.approval.")]
 
 
@@ -780,7 +778,7 @@ def test_approvers_are_told_reminded_at_half_time_and_told_of_the_lapse() -> Non
     assert told_approvers(burying)[1:] == ["lifecycle.approval.reminded"]
     burying.advance(timedelta(hours=36))
     assert told_approvers(burying)[2:] == ["lifecycle.approval.lapsed"]
-    assert stands(burying, command)[0] == Code.LAPSED
+    assert stands(burying, command)[0] == Code.APPROVAL_EXPIRED
     burying.advance(timedelta(hours=100))
     assert len(told_approvers(burying)) == 3
 
@@ -806,7 +804,7 @@ def test_what_comes_back_comes_late_enough_though_schedules_know_whole_seconds_o
     burying = burial(World(clock=Clock(NOW + timedelta(milliseconds=700))))
     command = asked(burying)
     burying.advance(timedelta(hours=73))
-    assert stands(burying, command)[0] == Code.LAPSED
+    assert stands(burying, command)[0] == Code.APPROVAL_EXPIRED
     young = burial(World(clock=Clock(NOW + timedelta(milliseconds=700))), days=10)
     command = asked(young)
     young.approve(command)
@@ -827,7 +825,7 @@ def test_what_looks_again_as_it_did_is_asked_anew_and_lapses_in_its_own_time() -
     burying.advance(timedelta(hours=60))
     assert stands(burying, command)[0] == Code.AWAITING_APPROVAL
     burying.advance(timedelta(hours=13))
-    assert stands(burying, command)[0] == Code.LAPSED
+    assert stands(burying, command)[0] == Code.APPROVAL_EXPIRED
 
 
 @pytest.mark.parametrize("answer", ["refused", "lapsed"])
@@ -840,7 +838,7 @@ def test_an_answer_is_final_though_the_thing_was_changed_meanwhile(answer: str) 
         burying.refuse(command)
     else:
         burying.advance(timedelta(hours=36))
-    assert stands(burying, command)[0] == (Code.NOT_APPROVED if answer == "refused" else Code.LAPSED)
+    assert stands(burying, command)[0] == (Code.NOT_APPROVED if answer == "refused" else Code.APPROVAL_EXPIRED)
     assert burying.world.approvals.open(ORG) == []
 
 
@@ -876,7 +874,7 @@ def test_two_people_are_needed_where_two_are_said() -> None:
 # --- killed -----------------------------------------------------------------------------------------------------------
 
 
-def watch(burying: Undertaker, command: Command) -> None:
+def watch(burying: PurgeRun, command: Command) -> None:
     """Whenever Tallyfy is asked to delete: it was approved, its time has come, its export is whole and agrees."""
 
     def at_the_delete(call: str) -> None:
@@ -889,7 +887,7 @@ def watch(burying: Undertaker, command: Command) -> None:
     burying.world.before_write = at_the_delete
 
 
-def way(fuse: Fuse) -> tuple[Undertaker, Command]:
+def way(fuse: FaultInjector) -> tuple[PurgeRun, Command]:
     """All the way of a delete that is too young when it is asked for."""
     burying = burial(days=29)
     burying.world.objects = Once()
@@ -905,9 +903,9 @@ def way(fuse: Fuse) -> tuple[Undertaker, Command]:
 @pytest.mark.parametrize("harm", ["crash", "outage"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_any_step_it_is_deleted_once_and_never_without_its_export(when: When, harm: Harm) -> None:
-    steps = Fuse()
+    steps = FaultInjector()
     way(steps)
-    points = "ask schedule announce bury pace claim look release put fetch act conclude settle"
+    points = "ask schedule announce dead_letter pace claim look release put fetch act conclude mark_delivered"
     assert set(points.split()) <= set(steps.taken)
     assert steps.taken.count("put") == 6  # process, tasks, feed, files and a file, manifest
     assert len(steps.taken) > 60
@@ -915,7 +913,7 @@ def test_killed_at_any_step_it_is_deleted_once_and_never_without_its_export(when
         if harm == "outage" and point in {"look", "act"}:
             continue  # Those are Tallyfy's, see the faults below.
         where = f"{harm} {when} step {step}, {point}"
-        burying, command = way(fuse := Fuse(ANY_STEP, when, harm, skip=step))
+        burying, command = way(fuse := FaultInjector(ANY_STEP, when, harm, skip=step))
         assert fuse.blown, where
         effects = [call for call in burying.deletes(RUN) if call.acted]
         assert len(effects) == 1, where
@@ -925,7 +923,7 @@ def test_killed_at_any_step_it_is_deleted_once_and_never_without_its_export(when
         row = burying.world.intent(command.intent_id)
         assert row.status is Status.DONE, (where, row.reason)
         assert json.loads(row.evidence) == {"export": folder(burying, command), "manifest": manifest.digest}, where
-        assert (row.owed, burying.world.letters(command.intent_id)) == ((), []), where
+        assert (row.pending, burying.world.letters(command.intent_id)) == ((), []), where
         assert set(burying.world.announced(command.intent_id)) == {"done"}, where
 
 
@@ -1034,7 +1032,7 @@ class Once(MemoryObjects):
         super().put_file(key, path, kind=kind)
 
 
-def commenting(burying: Undertaker, times: int, where: Callable[[Run], list[Thread]]) -> Once:
+def commenting(burying: PurgeRun, times: int, where: Callable[[Run], list[Thread]]) -> Once:
     """After so many exports somebody comments, which moves neither the process nor what was approved."""
     left = iter(range(times))
 

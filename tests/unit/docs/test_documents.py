@@ -10,7 +10,7 @@ from samtranslator.yaml_helper import yaml_parse
 from cli.clients.delivery import declared_sources
 from cli.main import app
 from cli.services.remedies import REMEDIES
-from lifecycle.aws.api_gateway import Request, problem
+from lifecycle.aws.api_gateway import HttpRequest, problem
 from lifecycle.domain.capabilities import TABLE
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.intent import Status
@@ -81,7 +81,7 @@ def test_the_answers_of_the_webhook_are_those_it_gives() -> None:
     written = {int(status) for status in re.findall(r"\b([2345]\d\d)\b(?=[^|]*\|[^|]*\|$)", section, re.MULTILINE)}
     given = {int(str(problem(Rejected(code, ""))["statusCode"])) for code in Code}
     assert written == given | {200, 202}
-    assert Request.of({}).body == b""
+    assert HttpRequest.of({}).body == b""
 
 
 def test_each_trigger_is_played_by_its_own_sample_of_a_declared_source() -> None:
@@ -100,9 +100,18 @@ def test_the_table_of_codes_is_the_one_that_dead_letters_show_reads() -> None:
 
 def test_every_code_that_a_person_may_meet_at_an_end_has_a_remedy() -> None:
     answered_only = {"unknown_source", "unknown_intent", "unknown_route", "signature_refused", "too_large"}
-    passing = {"configuration", "throttled", "in_line", "paused", "busy", "unavailable", "uncertain", "out_of_time"}
+    passing = {
+        "configuration",
+        "throttled",
+        "rate_limited",
+        "paused",
+        "busy",
+        "unavailable",
+        "uncertain",
+        "out_of_time",
+    }
     passing |= {"read_lag"}
-    fine = {"acted", "confirmed", "nothing_to_do", "superseded", "taken_back"}
+    fine = {"acted", "confirmed", "nothing_to_do", "superseded", "restored_by_person"}
     told = [code.value for remedy in REMEDIES for code in remedy.codes]
     assert sorted(told) == sorted({code.value for code in Code} - answered_only - passing - fine)
 

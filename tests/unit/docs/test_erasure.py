@@ -11,14 +11,14 @@ import pytest
 from lifecycle.approvals.people import People
 from lifecycle.audit.chain import Head, hour_of
 from lifecycle.audit.sealer import Sealer
-from lifecycle.audit.store import Trail
-from lifecycle.aws.metrics import MemorySignals
+from lifecycle.audit.store import AuditStore
+from lifecycle.aws.metrics import MemoryMetrics
 from lifecycle.aws.s3 import MemoryObjects
 from lifecycle.deletion.manifest import Manifest
 from lifecycle.domain.capabilities import Resource, State
 from sandbox.simulator import SeedRun, SeedTask
 from tests.harness.world import World
-from tests.unit.cli.harness import ORG, Desk
+from tests.unit.cli.harness import ORG, CliHarness
 from tests.unit.cli.planned import organization
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "erasure.md").read_text(encoding="utf-8")
@@ -31,12 +31,12 @@ class Followed:
     """A process about a person, deleted as it should be, and the commands of the page."""
 
     def __init__(self) -> None:
-        self.desk = Desk()
+        self.desk = CliHarness()
         self.world = World(self.desk.clock, people=People.parse(self.desk.people))
         self.desk.stand_before(self.world)
         assert isinstance(self.world.objects, MemoryObjects)
         self.exports = self.desk.stack.evidence = self.world.objects
-        Trail(self.world.rows).move(Head(through=hour_of(self.desk.clock() - timedelta(hours=1))), 0)
+        AuditStore(self.world.rows).move(Head(through=hour_of(self.desk.clock() - timedelta(hours=1))), 0)
         step = SeedTask(id="0a" * 16, title=f"Call {PERSON}")
         seen = {"archived_at": "-40d", "completed_at": "-60d", "status": "complete"}
         named = {"name": f"Onboarding of {PERSON}", "form_fields": {"name": PERSON}}
@@ -66,9 +66,9 @@ class Followed:
         assert self.world.state(Resource.RUN, THING) is State.GONE
         self.desk.clock.advance(timedelta(hours=3))
         sealer = Sealer(
-            trail=Trail(self.world.rows),
+            trail=AuditStore(self.world.rows),
             objects=self.desk.stack.audit(),
-            signals=MemorySignals(),
+            metrics=MemoryMetrics(),
             clock=self.desk.clock,
             time_left=lambda: 900.0,
         )

@@ -14,10 +14,10 @@ from samtranslator.yaml_helper import yaml_parse
 from cli.services import openapi
 from lifecycle.api.operator_routes import Operating
 from lifecycle.approvals.people import People
-from lifecycle.aws.api_gateway import Request, answer, problem
+from lifecycle.aws.api_gateway import HttpRequest, answer, problem
 from lifecycle.domain.commands import CommandRequest
 from lifecycle.domain.errors import Code, Rejected, Retryable
-from lifecycle.domain.intent import End, Status
+from lifecycle.domain.intent import Outcome, Status
 from lifecycle.domain.intent_ids import intent_id
 from lifecycle.execution.ledger import Claim
 from sandbox.build import ROOT
@@ -102,7 +102,7 @@ class TestByPerson:
         archive = command(action="archive", intent_id=ARCHIVE)
         claim = room.ledger.claim(archive)
         assert isinstance(claim, Claim)
-        room.ledger.conclude(claim, End(Status.DONE, Code.ACTED, "It is archived."))
+        room.ledger.conclude(claim, Outcome(Status.DONE, Code.ACTED, "It is archived."))
         people = f'people.grace = {{iam = "{GRACE}", may = ["run.restore"], approves = ["run.delete"]}}'
         return Operating(people=People.parse(people), approving=room.chat.approving, undoing=room.chat.undoing)
 
@@ -124,7 +124,7 @@ class TestByPerson:
             validator("Why").validate(json.loads(body))
 
         status, told = operating.answer(
-            Request(f"{method.upper()} {path}", method.upper(), "", given, {}, body, caller=GRACE)
+            HttpRequest(f"{method.upper()} {path}", method.upper(), "", given, {}, body, caller=GRACE)
         )
 
         answered = made["responses"][str(int(status))]["content"]["application/json"]["schema"]["$ref"]
@@ -151,7 +151,7 @@ class TestByPerson:
         def reject(length: int) -> None:
             body = json.dumps({"why": "x" * length}).encode()
             given = {"hash": wanted().hash}
-            operating.answer(Request("POST /approvals/{hash}/reject", "POST", "", given, {}, body, caller=GRACE))
+            operating.answer(HttpRequest("POST /approvals/{hash}/reject", "POST", "", given, {}, body, caller=GRACE))
 
         with pytest.raises(Rejected) as refusal:
             reject(most + 1)

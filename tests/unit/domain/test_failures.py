@@ -25,7 +25,8 @@ def test_what_a_person_may_want_to_change_waits_for_the_digest(code: Code) -> No
 
 
 @pytest.mark.parametrize(
-    "code", [Code.NOT_APPROVED, Code.LAPSED, Code.RESTORED, Code.UNDONE, Code.TAKEN_BACK, Code.SUPERSEDED]
+    "code",
+    [Code.NOT_APPROVED, Code.APPROVAL_EXPIRED, Code.RESTORED, Code.UNDONE, Code.RESTORED_BY_PERSON, Code.SUPERSEDED],
 )
 def test_what_people_decided_asks_for_nothing(code: Code) -> None:
     assert attention(code) is Attention.NONE

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from lifecycle.approvals.store import Approvals
-from lifecycle.aws.dynamodb import Change, Key, Row
+from lifecycle.aws.dynamodb import Key, Put, Row
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.errors import Code, Throttled
 from lifecycle.domain.intent import OPEN, Status
 from lifecycle.execution.status import Lookup
 from tests.harness.builders import ID_KEY, NOW, ORG
-from tests.harness.sweep_run import Night
+from tests.harness.sweep_run import SweepRun
 from tests.harness.world import TERMS, World
 
 LEFT = sorted(Path(__file__).parents[2].joinpath("releases").glob("*.json"))
@@ -66,7 +66,7 @@ def test_what_an_earlier_release_enqueued_comes_to_its_end(path: Path) -> None:
         row = world.intent(command["intent_id"])
         assert command["action"] == "delete" or row.status not in OPEN, row
     assert "poison" not in {entry.message.attributes["code"] for entry in world.dead_letters.entries.values()}
-    night = Night(world)
+    night = SweepRun(world)
     for body in left["errands"]:
         night.queue.send(body)
         night.deliver()
@@ -113,7 +113,7 @@ def _with_status(world: World, intent: str, status: str) -> None:
     key = Key(f"intent#{intent}", "intent")
     [row] = world.rows.read(key)
     assert row is not None
-    world.rows.write(Change(key, {**row.values, "status": status}, row.version))
+    world.rows.write(Put(key, {**row.values, "status": status}, row.version))
 
 
 def test_a_row_with_an_end_of_a_later_release_waits_for_it_and_is_told(world: World) -> None:

@@ -12,8 +12,8 @@ from lifecycle.policy.evaluate import Mode, decide
 from lifecycle.policy.policy import Policy
 from lifecycle.tallyfy.client import moment, thing_from
 from tests.harness.builders import NOW, ORG, THING
-from tests.harness.purge_run import Undertaker
-from tests.harness.sweep_run import Night
+from tests.harness.purge_run import PurgeRun
+from tests.harness.sweep_run import SweepRun
 from tests.harness.world import World
 
 OLD = 'status = ["complete"]\ncompleted_days = 30'
@@ -35,17 +35,17 @@ def name_of(number: int) -> str:
     return f"{number:032x}"
 
 
-def night(count: int, policy: str, *, mode: Mode = Mode.APPLY) -> Night:
+def night(count: int, policy: str, *, mode: Mode = Mode.APPLY) -> SweepRun:
     """A night over so many processes that were completed long ago."""
     world = World()
     for number in range(1, count + 1):
         world.add(Resource.RUN, name_of(number))
         run = world.simulator.organization.runs[name_of(number)]
         run.status, run.completed_at, run.owner_id = "complete", NOW - timedelta(days=100), 4711
-    return Night(world, mode, Policy.parse(policy))
+    return SweepRun(world, mode, Policy.parse(policy))
 
 
-def archived(swept: Night) -> set[str]:
+def archived(swept: SweepRun) -> set[str]:
     runs = swept.world.simulator.organization.runs.values()
     return {run.id for run in runs if run.archived_at is not None}
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_undone_waits_for_a_person() -> None:
     world = World()
     world.add(Resource.RUN, THING, archived_days=400)
     rule = text("archived_days = 365", action="delete", top="irreversible = true", head="[caps]\npercent = 100")
-    swept = Night(world, Mode.APPLY, Policy.parse(rule))
+    swept = SweepRun(world, Mode.APPLY, Policy.parse(rule))
     swept.begin()
     swept.drain()
     [plan] = swept.plans()
@@ -125,7 +125,7 @@ def test_what_cannot_be_undone_waits_for_a_person() -> None:
     swept.drain()
     assert (swept.asked(), world.writes()) == ([], [])
     for who in ("bob", "cleo"):
-        Undertaker(world).press("approve", plan.hash, who)
+        PurgeRun(world).press("approve", plan.hash, who)
     swept.drain()
     assert {command.capability for command in swept.asked()} <= PERMANENT
     assert world.state(Resource.RUN, THING) is State.GONE

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.aws.metrics import Signal
+from lifecycle.aws.metrics import Metric
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.commands import Command, Find
 from lifecycle.domain.errors import Code
@@ -215,7 +215,7 @@ def test_what_is_found_is_guarded_like_what_is_named(world: World) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("point", ["claim", "look", "act", "conclude", "announce", "settle"])
+@pytest.mark.parametrize("point", ["claim", "look", "act", "conclude", "announce", "mark_delivered"])
 def test_a_worker_killed_at_any_step_archives_the_one_it_found_once(world: World, point: str, when: When) -> None:
     tagged(world, ONE)
     command = ask(world)
@@ -254,7 +254,7 @@ def test_a_copy_of_what_is_done_finds_nothing_new(world: World) -> None:
     assert world.process().deliver() == 1
     assert acted(world) == [("archive", ONE)]
     assert searches(world) == 1
-    assert world.signals.counts[Signal.DUPLICATE] == 1
+    assert world.metrics.counts[Metric.DUPLICATE] == 1
 
 
 # --- a search that failed ---
@@ -293,7 +293,7 @@ def test_sent_again_in_vain_it_is_rejected_again(world: World) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("point", ["end", "bury", "announce", "settle"])
+@pytest.mark.parametrize("point", ["end", "dead_letter", "announce", "mark_delivered"])
 def test_a_rejection_cut_off_leaves_its_letter_and_no_effect(world: World, point: str, when: When) -> None:
     command = ask(world)
     dying = world.process()
@@ -302,7 +302,7 @@ def test_a_rejection_cut_off_leaves_its_letter_and_no_effect(world: World, point
     assert dying.fuse.dead
     world.clock.advance(timedelta(seconds=VISIBILITY))
     world.drain(world.process())
-    assert world.intent(command.intent_id).owed == ()
+    assert world.intent(command.intent_id).pending == ()
     assert world.letters(command.intent_id)
     assert "rejected" in world.announced(command.intent_id)
     assert world.writes() == []
@@ -346,7 +346,7 @@ def test_the_sixth_search_that_fails_ends_in_the_dead_letter_queue_with_its_reas
     assert waits == [23, 45, 90, 180, 360]  # base 30 s, doubled, half of it jittered; the roll is 0.5
     assert process.deliver() == 1
     row = world.intent(command.intent_id)
-    assert (row.status, row.code, row.owed) == (Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, ())
+    assert (row.status, row.code, row.pending) == (Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, ())
     [letter] = world.letters(command.intent_id)
     assert (letter["code"], letter["attempts"], letter["reason"]) == ("attempts_exhausted", "6", row.reason)
     assert row.reason == "6 attempts failed. The last said: Tallyfy answered 503 and nothing readable."
@@ -417,8 +417,8 @@ def test_the_same_intent_that_looks_for_something_else_is_poison_and_the_recorde
     assert world.dead_letters.depth() == letters + 1
     [*_, entry] = world.dead_letters.entries.values()
     assert (entry.message.attributes["code"], entry.message.body) == ("intent_conflict", other.to_json())
-    assert world.signals.counts[Signal.POISON] == 1
-    assert world.signals.counts[Signal.DUPLICATE] == 0
+    assert world.metrics.counts[Metric.POISON] == 1
+    assert world.metrics.counts[Metric.DUPLICATE] == 0
 
 
 # --- tags are found by their title, and processes by the id of the tag ---

@@ -8,31 +8,31 @@ import pytest
 
 from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.errors import Code
-from lifecycle.domain.resources import Thing
-from lifecycle.execution.guards import Circumstances, Undone, Verdict, rule
+from lifecycle.domain.resources import ResourceSnapshot
+from lifecycle.execution.guards import GuardContext, Undone, Verdict, rule
 from tests.harness.builders import NOW, THING, command
 
 MONTH = timedelta(days=30)
-FACTS = Circumstances(now=NOW, minimum_archive_age=MONTH, may_be_irreversible=True)
+FACTS = GuardContext(now=NOW, minimum_archive_age=MONTH, may_be_irreversible=True)
 LONG_AGO = NOW - timedelta(days=400)
 
 
-def seen(resource: Resource = Resource.RUN, state: State = State.ACTIVE, **changes: object) -> Thing:
-    known = Thing(resource=resource, id=THING, state=state, name="Onboard Acme", status="complete")
+def seen(resource: Resource = Resource.RUN, state: State = State.ACTIVE, **changes: object) -> ResourceSnapshot:
+    known = ResourceSnapshot(resource=resource, id=THING, state=state, name="Onboard Acme", status="complete")
     return replace(known, **changes)  # type: ignore[arg-type] # each case gives the fields of Thing
 
 
-def archived(resource: Resource = Resource.RUN, at: datetime | None = LONG_AGO) -> Thing:
+def archived(resource: Resource = Resource.RUN, at: datetime | None = LONG_AGO) -> ResourceSnapshot:
     return seen(resource, State.ARCHIVED, archived_at=at)
 
 
 @dataclass(frozen=True)
 class Case:
-    thing: Thing | None
+    thing: ResourceSnapshot | None
     verdict: Verdict
     code: Code
     asked: Mapping[str, object] = field(default_factory=dict)
-    facts: Circumstances = FACTS
+    facts: GuardContext = FACTS
 
 
 ARCHIVE: Mapping[str, object] = {"action": "archive"}
@@ -112,10 +112,10 @@ CASES = {
         seen(Resource.TASK, one_off=False), Verdict.REJECT, Code.PROCESS_TASK, {**ARCHIVE, "resource": "task"}
     ),
     "a task of which nobody knows": Case(
-        seen(Resource.TASK), Verdict.REJECT, Code.CANNOT_TELL, {**ARCHIVE, "resource": "task"}
+        seen(Resource.TASK), Verdict.REJECT, Code.UNDETERMINED, {**ARCHIVE, "resource": "task"}
     ),
     "an archived task of which nobody knows": Case(
-        archived(Resource.TASK), Verdict.REJECT, Code.CANNOT_TELL, {**DELETE, "resource": "task"}
+        archived(Resource.TASK), Verdict.REJECT, Code.UNDETERMINED, {**DELETE, "resource": "task"}
     ),
     "an archived task of a process": Case(
         seen(Resource.TASK, State.ARCHIVED, run_id="1b" * 16, archived_at=LONG_AGO),
@@ -246,7 +246,7 @@ def test_every_code_that_a_look_can_lead_to_has_a_case() -> None:
         Code.NOTHING_TO_DO,
         Code.NOT_FOUND,
         Code.PROCESS_TASK,
-        Code.CANNOT_TELL,
+        Code.UNDETERMINED,
         Code.CHANGED,
         Code.SUPERSEDED,
         Code.NOT_ARCHIVED,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.aws.dynamodb import Change, Key
+from lifecycle.aws.dynamodb import Key, Put
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, Rejected
@@ -14,8 +14,8 @@ from lifecycle.execution.state_machine import READ_LAG
 from lifecycle.pacing.rate_limiter import Pacing
 from sandbox.simulator import Fault
 from tests.harness.builders import NOW, ORG
-from tests.harness.fault_injection import Fuse
-from tests.harness.purge_run import Undertaker, operate
+from tests.harness.fault_injection import FaultInjector
+from tests.harness.purge_run import PurgeRun, operate
 from tests.harness.world import World
 from tests.unit.deletion.test_safeguards import OWNER, RUN, TEMPLATE, burial
 
@@ -53,7 +53,7 @@ def held_and_lifted(world: World) -> None:
 
 # --- while a permanent delete is on its way ---------------------------------------------------------------------------
 
-type Word = Callable[[Undertaker, Command], object]
+type Word = Callable[[PurgeRun, Command], object]
 
 WORDS: dict[str, tuple[Word, set[str]]] = {
     "a restore": (lambda burying, _: restored(burying.world), {"restored", "not_archived"}),
@@ -66,17 +66,20 @@ WORDS: dict[str, tuple[Word, set[str]]] = {
     ),
     "an undo": (lambda burying, command: undone(burying.world, command), {"undone"}),
     "a rejection": (lambda burying, command: says(burying, "reject", command), {"not_approved"}),
-    "a withdrawal": (lambda burying, command: says(burying, "withdraw", command), {"lapsed", "awaiting_approval"}),
+    "a withdrawal": (
+        lambda burying, command: says(burying, "withdraw", command),
+        {"approval_expired", "awaiting_approval"},
+    ),
 }
 
 
-def says(burying: Undertaker, what: str, command: Command) -> None:
+def says(burying: PurgeRun, what: str, command: Command) -> None:
     """What a person does at the terminal, under their own identity."""
     route = f"POST /approvals/{{hash}}/{what}"
     operate(burying.world.operating(), route, BOB, {"why": ""}, hash=burying.wanted(command).hash)
 
 
-def approved(fuse: Fuse) -> tuple[Undertaker, Command]:
+def approved(fuse: FaultInjector) -> tuple[PurgeRun, Command]:
     """A delete that was approved, and of which the last delivery is still to come."""
     burying = burial()
     command = burying.ask(Resource.RUN, RUN)
@@ -88,7 +91,7 @@ def approved(fuse: Fuse) -> tuple[Undertaker, Command]:
 
 def steps() -> list[str]:
     """What a delivery goes through from the approval to the delete."""
-    fuse = Fuse()
+    fuse = FaultInjector()
     burying, _ = approved(fuse)
     burying.deliver()
     return fuse.taken[: fuse.taken.index("act") + 1]
@@ -113,9 +116,9 @@ def test_a_word_for_keeping_stops_an_approved_delete_before_each_of_its_steps(wo
         assert burying.world.state(Resource.RUN, RUN) is not State.GONE
 
 
-def _interrupted(say: Word, number: int) -> tuple[Undertaker, Command, bool]:
+def _interrupted(say: Word, number: int) -> tuple[PurgeRun, Command, bool]:
     """A delivery in which somebody speaks right before a step; whether that was accepted."""
-    fuse = Fuse()
+    fuse = FaultInjector()
     burying, command = approved(fuse)
     heard: list[str] = []
     refused: list[Rejected] = []
@@ -135,7 +138,7 @@ def _interrupted(say: Word, number: int) -> tuple[Undertaker, Command, bool]:
 
 
 def test_a_restore_that_was_accepted_while_a_delete_exports_is_done_and_both_say_so() -> None:
-    fuse = Fuse()
+    fuse = FaultInjector()
     burying, command = approved(fuse)
     restores: list[Command] = []
 
@@ -407,9 +410,9 @@ def test_after_a_minute_what_tallyfy_shows_is_believed(world: World) -> None:
 def test_a_delete_whose_first_attempt_died_at_its_look_and_that_is_gone_by_another_hand_was_not_found() -> None:
     burying = burial()
     command = burying.ask(Resource.RUN, RUN)
-    burying.fuse = Fuse("look", "after")
+    burying.fuse = FaultInjector("look", "after")
     burying.deliver()
-    burying.fuse = Fuse()
+    burying.fuse = FaultInjector()
     del burying.world.simulator.organization.runs[RUN]
     burying.work()
     row = burying.world.intent(command.intent_id)
@@ -420,17 +423,17 @@ def test_a_delete_of_what_never_was_is_not_found_whatever_died_before() -> None:
     burying = burial()
     command = burying.ask(Resource.RUN, "ab" * 16)
     for point in ("claim", "look"):
-        burying.fuse = Fuse(point, "after")
+        burying.fuse = FaultInjector(point, "after")
         burying.deliver()
         burying.world.clock.advance(timedelta(minutes=10))
-    burying.fuse = Fuse()
+    burying.fuse = FaultInjector()
     burying.work()
     assert burying.world.intent(command.intent_id).code == Code.NOT_FOUND
 
 
 def test_a_word_that_this_release_cannot_read_keeps(world: World) -> None:
     command = archive(world)
-    world.rows.write(Change(Key(f"word#{ORG}#run#{RUN}", "word"), {"at": "soon", "by": "Grace"}, 0))
+    world.rows.write(Put(Key(f"word#{ORG}#run#{RUN}", "word"), {"at": "soon", "by": "Grace"}, 0))
     world.drain(world.process())
     assert world.intent(command.intent_id).code == "restored"
     assert world.writes() == []

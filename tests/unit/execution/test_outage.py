@@ -8,14 +8,14 @@ from typing import override
 
 import pytest
 
-from lifecycle.aws.metrics import Signal
+from lifecycle.aws.metrics import Metric
 from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.errors import Code, Retryable
 from lifecycle.domain.intent import Status
 from sandbox.simulator import Fault
 from tests.harness.builders import ORG
-from tests.harness.sweep_run import Night
+from tests.harness.sweep_run import SweepRun
 from tests.harness.world import Process, World
 
 MINUTES = timedelta(minutes=1)
@@ -186,8 +186,8 @@ def test_an_outage_is_told_when_it_begins_and_when_it_is_over() -> None:
     with down(crew):
         crew.work(20 * MINUTES)
     crew.work()
-    told = [signal for signal, _ in crew.world.signals.notes if signal in {Signal.OUTAGE, Signal.OUTAGE_OVER}]
-    assert told == [Signal.OUTAGE, Signal.OUTAGE_OVER]
+    told = [signal for signal, _ in crew.world.metrics.notes if signal in {Metric.OUTAGE, Metric.OUTAGE_OVER}]
+    assert told == [Metric.OUTAGE, Metric.OUTAGE_OVER]
 
 
 def test_a_pause_wins_over_an_outage() -> None:
@@ -195,9 +195,9 @@ def test_a_pause_wins_over_an_outage() -> None:
     with down(crew):
         crew.work(5 * MINUTES)
         crew.world.pacing.pause(ORG, "Ada")
-        crew.world.signals.notes.clear()
+        crew.world.metrics.notes.clear()
         crew.work(60 * MINUTES)
-        codes = {facts["code"] for signal, facts in crew.world.signals.notes if signal is not Signal.OUTAGE}
+        codes = {facts["code"] for signal, facts in crew.world.metrics.notes if signal is not Metric.OUTAGE}
     assert codes == {Code.PAUSED}
 
 
@@ -208,7 +208,7 @@ def test_a_refused_token_is_an_answer_and_ends_the_outage() -> None:
     crew.world.simulator.world.rotate_token(ORG, 1001, "a new token")
     crew.workers[0].deliver()
     assert crew.world.pacing.reserve(ORG, 2).calls == 2
-    assert crew.world.signals.counts[Signal.TOKEN_REFUSED] == 1
+    assert crew.world.metrics.counts[Metric.TOKEN_REFUSED] == 1
 
 
 def test_an_ordinary_command_costs_no_write_more() -> None:
@@ -243,7 +243,7 @@ def _opened(world: World) -> None:
 
 
 def test_a_sweep_makes_no_call_while_the_breaker_is_open_and_goes_on_afterwards() -> None:
-    night = Night(World())
+    night = SweepRun(World())
     night.world.add(Resource.RUN, RUNS[0])
     _opened(night.world)
     night.begin()
@@ -251,22 +251,22 @@ def test_a_sweep_makes_no_call_while_the_breaker_is_open_and_goes_on_afterwards(
     assert night.world.simulator.log.calls == []
     night.world.clock.advance(MINUTES)
     night.drain()
-    assert night.world.signals.counts[Signal.SWEEP_FINISHED] == 1
+    assert night.world.metrics.counts[Metric.SWEEP_FINISHED] == 1
 
 
 def test_a_sweep_that_gets_through_ends_the_outage() -> None:
-    night = Night(World())
+    night = SweepRun(World())
     _opened(night.world)
     night.world.clock.advance(MINUTES)
     night.begin()
     night.deliver()  # one message for each organization
     night.deliver()
-    assert night.world.signals.counts[Signal.OUTAGE_OVER] == 1
+    assert night.world.metrics.counts[Metric.OUTAGE_OVER] == 1
     assert night.world.pacing.reserve(ORG, 20).calls == 20
 
 
 def test_a_sweep_that_fails_as_a_probe_keeps_the_breaker_open_for_longer() -> None:
-    night = Night(World())
+    night = SweepRun(World())
     _opened(night.world)
     night.world.clock.advance(MINUTES)
     night.world.simulator.add_fault(Fault.answer_status(503, times=-1))

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.clock import millis
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution.restored_by_person import Newest, by_a_person
 
 THEN = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 INTENT = f"int_{'0' * 48}"
 
 
-def thing(completed_at: datetime | None, state: State = State.ACTIVE) -> Thing:
-    return Thing(resource=Resource.RUN, id="5e" * 16, state=state, completed_at=completed_at)
+def thing(completed_at: datetime | None, state: State = State.ACTIVE) -> ResourceSnapshot:
+    return ResourceSnapshot(resource=Resource.RUN, id="5e" * 16, state=state, completed_at=completed_at)
 
 
 def newest(action: str) -> Newest:

@@ -8,7 +8,7 @@ import pytest
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code
-from lifecycle.domain.intent import DEAD, Debt, End, IntentRow, Status
+from lifecycle.domain.intent import DEAD, IntentRow, OutboxEntry, Outcome, Status
 from lifecycle.domain.intent_ids import intent_id
 from lifecycle.execution.state_machine import (
     CLOCKS_DIFFER,
@@ -24,8 +24,8 @@ from lifecycle.execution.state_machine import (
     fail,
     give_up,
     mark,
+    mark_delivered,
     release,
-    settle,
     stop,
 )
 from tests.harness.builders import ID_KEY, NOW, command
@@ -34,8 +34,8 @@ COMMAND = command()
 AT = millis(NOW)
 LEASE = 90_000
 MOST = 6
-DONE = End(Status.DONE, Code.ACTED, "The process is archived.", "{}")
-TOO_LONG = End(Status.DEAD_LETTERED, Code.WAITED_TOO_LONG, "It waited too long.")
+DONE = Outcome(Status.DONE, Code.ACTED, "The process is archived.", "{}")
+TOO_LONG = Outcome(Status.DEAD_LETTERED, Code.WAITED_TOO_LONG, "It waited too long.")
 ENDED = [Status.DONE, Status.UNCHANGED, Status.SUPERSEDED, Status.REJECTED, Status.EXPIRED, Status.DEAD_LETTERED]
 
 
@@ -64,9 +64,9 @@ def claimed(intent: IntentRow | None = None, resource: ResourceRow | None = None
 
 def ended(status: Status) -> IntentRow:
     """An intent that has ended, with its debts paid."""
-    row, _ = conclude(claimed(), End(status, Code.ACTED, "So it was."), now=AT, maybe_acted=False)
-    for debt in Debt:
-        row = settle(row, debt)
+    row, _ = conclude(claimed(), Outcome(status, Code.ACTED, "So it was."), now=AT, maybe_acted=False)
+    for debt in OutboxEntry:
+        row = mark_delivered(row, debt)
     return row
 
 
@@ -159,7 +159,7 @@ def test_an_older_command_is_superseded_by_what_was_concluded_since() -> None:
     row = concluded(judge(resource=newer))
     assert row.status is Status.SUPERSEDED
     assert "int_newer" in row.reason
-    assert row.owed == (Debt.ANNOUNCEMENT,)
+    assert row.pending == (OutboxEntry.ANNOUNCEMENT,)
 
 
 def test_a_command_of_the_same_moment_is_not_superseded() -> None:
@@ -178,7 +178,7 @@ def test_a_command_past_its_time_expires_into_the_dead_letters() -> None:
     assert isinstance(judge(asked=asked, now=AT), Claimed)
     row = concluded(judge(asked=asked, now=AT + 1))
     assert row.status is Status.EXPIRED
-    assert row.owed == (Debt.DEAD_LETTER, Debt.ANNOUNCEMENT)
+    assert row.pending == (OutboxEntry.DEAD_LETTER, OutboxEntry.ANNOUNCEMENT)
 
 
 def test_after_six_attempts_it_is_dead() -> None:
@@ -212,13 +212,13 @@ def test_archiving_a_tag_is_remembered_as_the_deletion_that_it_is() -> None:
 
 
 def test_an_unchanged_thing_counts_as_concluded_too() -> None:
-    end = End(Status.UNCHANGED, Code.NOTHING_TO_DO, "It is archived already.")
+    end = Outcome(Status.UNCHANGED, Code.NOTHING_TO_DO, "It is archived already.")
     assert conclude(claimed(), end, now=AT, maybe_acted=False)[1].newest_concluded == AT
 
 
 @pytest.mark.parametrize("status", sorted(DEAD))
 def test_a_refusal_supersedes_nothing(status: Status) -> None:
-    _, resource = conclude(claimed(), End(status, Code.HELD, "It is held."), now=AT, maybe_acted=False)
+    _, resource = conclude(claimed(), Outcome(status, Code.HELD, "It is held."), now=AT, maybe_acted=False)
     assert resource == ResourceRow()
 
 
@@ -228,21 +228,21 @@ def test_an_older_end_does_not_replace_a_newer_one() -> None:
 
 
 def test_debts_are_paid_under_the_lease_and_the_last_one_ends_it() -> None:
-    row, _ = conclude(claimed(), End(Status.REJECTED, Code.HELD, "It is held."), now=AT, maybe_acted=False)
+    row, _ = conclude(claimed(), Outcome(Status.REJECTED, Code.HELD, "It is held."), now=AT, maybe_acted=False)
     assert judge(row, now=AT + 1) == Busy(AT + LEASE)
-    after_one = settle(row, Debt.DEAD_LETTER)
-    assert after_one.owed == (Debt.ANNOUNCEMENT,)
+    after_one = mark_delivered(row, OutboxEntry.DEAD_LETTER)
+    assert after_one.pending == (OutboxEntry.ANNOUNCEMENT,)
     assert after_one.lease_until == AT + LEASE
-    after_both = settle(after_one, Debt.ANNOUNCEMENT)
-    assert after_both.owed == ()
+    after_both = mark_delivered(after_one, OutboxEntry.ANNOUNCEMENT)
+    assert after_both.pending == ()
     assert after_both.lease_until == 0
-    assert settle(after_both, Debt.DEAD_LETTER) == after_both
+    assert mark_delivered(after_both, OutboxEntry.DEAD_LETTER) == after_both
 
 
 def test_a_debt_left_by_a_dead_worker_is_found_after_its_lease() -> None:
     row, _ = conclude(claimed(), DONE, now=AT, maybe_acted=False)
     found = judge(row, now=AT + LEASE)
-    assert concluded(found).owed == (Debt.ANNOUNCEMENT,)
+    assert concluded(found).pending == (OutboxEntry.ANNOUNCEMENT,)
 
 
 @pytest.mark.parametrize(("counted", "attempts"), [(True, 1), (False, 0)])
@@ -261,14 +261,16 @@ def test_a_doubt_is_never_forgotten_before_the_end() -> None:
     again = claimed(doubtful, resource)
     calm, resource = release(again, Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
     assert claimed(calm, resource).intent.maybe_acted
-    exhausted, _ = conclude(again, End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x"), now=AT, maybe_acted=False)
+    exhausted, _ = conclude(
+        again, Outcome(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x"), now=AT, maybe_acted=False
+    )
     assert exhausted.maybe_acted
 
 
 def test_while_a_call_may_still_land_the_thing_stays_leased_for_copies_and_others() -> None:
     won = claimed()
     intent, let_go = release(won, Code.UNCERTAIN, "Cut off.", counted=True, maybe_acted=True, landing=True)
-    end = End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x")
+    end = Outcome(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x")
     _, ended_so = conclude(won, end, now=AT, maybe_acted=True, landing=True)
     assert let_go == ended_so == replace(won.resource, lease_attempt=0)
     assert judge(intent, let_go, command(), now=AT + 1) == Busy(AT + LEASE)
@@ -340,10 +342,10 @@ def test_a_command_from_the_future_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [accepted(COMMAND), release(claimed(), Code.IN_LINE, "x", counted=False, maybe_acted=False)[0]]
+    "row", [accepted(COMMAND), release(claimed(), Code.RATE_LIMITED, "x", counted=False, maybe_acted=False)[0]]
 )
 def test_what_made_no_call_is_stopped_at_once(row: IntentRow) -> None:
-    stopped = stop(row, End(Status.SUPERSEDED, Code.UNDONE, "Ada undid it."), now=AT + 5)
+    stopped = stop(row, Outcome(Status.SUPERSEDED, Code.UNDONE, "Ada undid it."), now=AT + 5)
     assert stopped is not None
     assert stopped.intent.status is Status.SUPERSEDED
     assert judge(stopped.intent, now=AT + 6) == Concluded(stopped.intent, fresh=False)
@@ -351,7 +353,7 @@ def test_what_made_no_call_is_stopped_at_once(row: IntentRow) -> None:
 
 @pytest.mark.parametrize("row", [marked().intent, replace(accepted(COMMAND), maybe_acted=True), *map(ended, ENDED)])
 def test_what_may_have_acted_or_has_ended_is_not_stopped(row: IntentRow) -> None:
-    assert stop(row, End(Status.SUPERSEDED, Code.UNDONE, "Ada undid it."), now=AT + 5) is None
+    assert stop(row, Outcome(Status.SUPERSEDED, Code.UNDONE, "Ada undid it."), now=AT + 5) is None
 
 
 def test_what_another_meaning_did_is_not_given_up_in_its_name() -> None:
@@ -368,7 +370,7 @@ def test_a_copy_sent_again_and_never_carried_out_is_given_up_too() -> None:
 
 
 def test_a_doubt_outlives_being_sent_again() -> None:
-    end = End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "Cut off.")
+    end = Outcome(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "Cut off.")
     row, _ = conclude(claimed(), end, now=AT, maybe_acted=True)
     again = judge(row, redrive=1, now=AT + LEASE)
     assert isinstance(again, Claimed)
@@ -381,7 +383,7 @@ def test_what_waited_too_long_is_given_up() -> None:
     assert given.fresh
     assert given.intent.status is Status.DEAD_LETTERED
     assert given.intent.redrive == 2
-    assert given.intent.owed == (Debt.DEAD_LETTER, Debt.ANNOUNCEMENT)
+    assert given.intent.pending == (OutboxEntry.DEAD_LETTER, OutboxEntry.ANNOUNCEMENT)
 
 
 @pytest.mark.parametrize("status", ENDED)
@@ -414,8 +416,8 @@ def test_a_sweep_does_not_take_back_a_restore_since_the_completion(later: int) -
     issued_at = NOW + timedelta(milliseconds=later + 1000)
     asked = _swept(issued_at=issued_at.isoformat(), not_after="2099-01-01T00:00:00Z")
     row = concluded(judge(None, _newest("restore", AT + later), asked, now=AT + later))
-    assert (row.status, row.code) == (Status.SUPERSEDED, Code.TAKEN_BACK)
-    assert row.owed == (Debt.ANNOUNCEMENT,)
+    assert (row.status, row.code) == (Status.SUPERSEDED, Code.RESTORED_BY_PERSON)
+    assert row.pending == (OutboxEntry.ANNOUNCEMENT,)
 
 
 def test_a_sweep_goes_on_where_it_was_completed_again_since_the_restore() -> None:
@@ -427,7 +429,7 @@ def test_a_sweep_that_does_not_know_when_it_was_completed_takes_no_restore_back(
     expect: dict[str, object] | None,
 ) -> None:
     row = concluded(judge(None, _newest("restore", AT - 1), _swept(expect=expect)))
-    assert row.code == Code.TAKEN_BACK
+    assert row.code == Code.RESTORED_BY_PERSON
 
 
 @pytest.mark.parametrize(
@@ -441,7 +443,7 @@ def test_only_a_sweep_and_only_a_restore_count_as_taken_back(asked: Command, act
 def test_a_command_of_a_sweep_past_its_time_makes_no_dead_letter() -> None:
     row = concluded(judge(asked=_swept(not_after=NOW.isoformat()), now=AT + 1))
     assert (row.status, row.code) == (Status.SUPERSEDED, Code.EXPIRED)
-    assert row.owed == (Debt.ANNOUNCEMENT,)
+    assert row.pending == (OutboxEntry.ANNOUNCEMENT,)
 
 
 # --- failures before a claim ---

@@ -18,8 +18,8 @@ from lifecycle.execution.undo import Undoing, undo_command, undo_of
 from sandbox.simulator import Fault
 from sandbox.simulator.world import Run, Task, Thread
 from tests.harness.builders import ID_KEY, NOW, ORG
-from tests.harness.fault_injection import ANY_STEP, Fuse, Harm, When
-from tests.harness.purge_run import Undertaker, operate
+from tests.harness.fault_injection import ANY_STEP, FaultInjector, Harm, When
+from tests.harness.purge_run import PurgeRun, operate
 from tests.harness.world import World
 
 RUN = "a1" * 16
@@ -206,7 +206,7 @@ def test_it_goes_through_a_pause_and_past_a_hold(desk: Desk) -> None:
 @pytest.mark.parametrize("harm", ["crash", "outage"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_any_step_an_undo_is_done_once(when: When, harm: Harm) -> None:
-    def program(fuse: Fuse) -> tuple[Desk, str]:
+    def program(fuse: FaultInjector) -> tuple[Desk, str]:
         desk = Desk()
         desk.world.add(Resource.RUN, RUN)
         full(desk)
@@ -224,12 +224,12 @@ def test_killed_at_any_step_an_undo_is_done_once(when: When, harm: Harm) -> None
         desk.work()
         return desk, undo
 
-    steps = Fuse()
+    steps = FaultInjector()
     program(steps)
     for step, point in enumerate(steps.taken):
         if harm == "outage" and point in {"look", "act"}:
             continue
-        desk, undo = program(Fuse(ANY_STEP, when, harm, skip=step))
+        desk, undo = program(FaultInjector(ANY_STEP, when, harm, skip=step))
         where = f"{harm} {when} step {step}, {point}"
         assert desk.state() is State.ACTIVE, where
         assert len(desk.world.effects[undo]) == 1, where
@@ -341,7 +341,7 @@ def test_an_undo_of_an_undo_is_not_called_a_loss(desk: Desk) -> None:
 
 
 def test_a_delete_cannot_be_undone_by_anyone() -> None:
-    burying = Undertaker()
+    burying = PurgeRun()
     burying.world.add(Resource.RUN, RUN, archived_days=40)
     command = burying.ask(Resource.RUN, RUN)
     burying.work()

@@ -7,18 +7,18 @@ from typing import override
 
 import pytest
 
-from lifecycle.aws.dynamodb import Change, Contention, MemoryRows
-from lifecycle.aws.metrics import Signal
+from lifecycle.aws.dynamodb import Contention, MemoryTable, Put
+from lifecycle.aws.metrics import Metric
 from lifecycle.aws.sqs import MemoryQueue
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.errors import Code
 from lifecycle.domain.intent import Status
-from lifecycle.execution.ledger import Claim, Ledger, Terms
+from lifecycle.execution.ledger import Claim, Ledger, LedgerTerms
 from lifecycle.pacing.backoff import MOST_RECEIVES
 from lifecycle.pacing.token_bucket import Rate
 from sandbox.simulator import Fault
 from tests.harness.builders import ORG
-from tests.harness.sweep_run import Night
+from tests.harness.sweep_run import SweepRun
 from tests.harness.world import Process, World
 
 RUN = "a1" * 16
@@ -35,7 +35,7 @@ class Kind:
 
     arrange: Callable[[World, Process], None] = lambda _, __: None
     again: Callable[[World], None] = lambda _: None
-    signal: Signal = Signal.THROTTLED
+    signal: Metric = Metric.THROTTLED
     least: timedelta = timedelta(hours=9)
     told: tuple[str, ...] = ()
     """What the world hears of it before the end."""
@@ -44,7 +44,7 @@ class Kind:
 
 def _hold_the_thing(world: World, _: Process) -> None:
     """Another worker holds it, and never lets go."""
-    ledger = Ledger(world.rows, Terms(timedelta(days=30), timedelta(days=400), 6), world.clock)
+    ledger = Ledger(world.rows, LedgerTerms(timedelta(days=30), timedelta(days=400), 6), world.clock)
     assert isinstance(ledger.claim(world.command(Resource.RUN, RUN, Action.ARCHIVE, "another delivery")), Claim)
 
 
@@ -55,10 +55,10 @@ def _run_out_of_time(world: World, process: Process) -> None:
 WAITS = {
     "429, Retry-After 1": Kind(lambda world, _: world.simulator.add_fault(Fault.rate_limit(1, times=-1))),
     "our own line": Kind(again=lambda world: world.pacing.overdraw(ORG, 3), rate=Rate(60, 2), least=timedelta(hours=3)),
-    "a pause": Kind(lambda world, _: world.pacing.pause(ORG, "Ada"), signal=Signal.PAUSED, least=HALF),
+    "a pause": Kind(lambda world, _: world.pacing.pause(ORG, "Ada"), signal=Metric.PAUSED, least=HALF),
     "a refused token": Kind(
         lambda world, _: world.simulator.world.rotate_token(ORG, 1001, "a new token"),
-        signal=Signal.TOKEN_REFUSED,
+        signal=Metric.TOKEN_REFUSED,
         least=HALF,
     ),
     "a busy thing": Kind(_hold_the_thing, least=timedelta(hours=1)),
@@ -100,7 +100,7 @@ def test_a_command_that_can_only_wait_outlasts_two_days_or_is_dead_lettered_at_t
     assert letter["code"] == "waited_too_long"
     assert letter["reason"].startswith("It could not be carried out before the queue would have dropped it.")
     assert world.announced(command.intent_id) == ["dead_lettered"]
-    assert world.signals.counts[kind.signal] >= receives - 1
+    assert world.metrics.counts[kind.signal] >= receives - 1
     assert world.writes() == []
 
 
@@ -145,30 +145,30 @@ def test_a_wait_that_is_told_is_kept_however_often_it_was_received() -> None:
 # --- sweeps ---
 
 
-class ContendedRows(MemoryRows):
+class ContendedRows(MemoryTable):
     """Somebody else always writes the sweep's state first."""
 
     @override
-    def write(self, *changes: Change) -> None:
+    def write(self, *changes: Put) -> None:
         if any(change.key.pk.startswith("sweep#") for change in changes):
             raise Contention
-        MemoryRows.write(self, *changes)
+        MemoryTable.write(self, *changes)
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
     """What keeps a sweep from going on."""
 
-    arrange: Callable[[Night], None] = lambda _: None
-    again: Callable[[Night], None] = lambda _: None
-    rows: Callable[[], MemoryRows] = MemoryRows
+    arrange: Callable[[SweepRun], None] = lambda _: None
+    again: Callable[[SweepRun], None] = lambda _: None
+    rows: Callable[[], MemoryTable] = MemoryTable
     rate: Rate = field(default_factory=lambda: Rate(6000, 600))
     least: timedelta = timedelta(hours=9)
     told: tuple[str, ...] = ()
     """What the world hears of it before the end."""
 
 
-def _nearly_over(night: Night) -> None:
+def _nearly_over(night: SweepRun) -> None:
     night.time_left = 29.0
 
 
@@ -191,7 +191,7 @@ STOPS: Mapping[str, Stop] = {
 def test_a_sweep_that_can_only_wait_is_buried_with_a_reason_at_the_90th_receive(stop: Stop) -> None:
     world = World(rate=stop.rate, rows=stop.rows())
     world.add(Resource.RUN, RUN)
-    night = Night(world)
+    night = SweepRun(world)
     night.begin()
     assert night.deliver()
     began, receives = world.clock(), 0
@@ -214,7 +214,7 @@ def test_a_sweep_that_can_only_wait_is_buried_with_a_reason_at_the_90th_receive(
 
 def test_a_start_that_can_only_wait_is_buried_with_a_reason_too() -> None:
     world = World()
-    night = Night(world)
+    night = SweepRun(world)
 
     class Full(MemoryQueue):
         """It takes nothing new."""

@@ -10,10 +10,10 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext as RealContext
 
 from functions.worker import app
-from lifecycle.aws.dynamodb import Key, MemoryRows, Row
-from lifecycle.aws.metrics import Signal
+from lifecycle.aws.dynamodb import Key, MemoryTable, Row
+from lifecycle.aws.metrics import Metric
 from lifecycle.aws.sqs import MemoryQueue
-from lifecycle.bootstrap.observability import signals
+from lifecycle.bootstrap.observability import metrics
 from lifecycle.domain.capabilities import ORDINARY, PERMANENT, TABLE, Action, Capability, Resource, State
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, Retryable
@@ -84,7 +84,7 @@ class Case:
         """It ended without being done: with a dead letter that says why, and announced."""
         self.is_at(command, status, code)
         row = self.world.intent(command.intent_id)
-        assert row.owed == ()
+        assert row.pending == ()
         [letter] = self.world.letters(command.intent_id)
         assert (letter["code"], letter["reason"]) == (row.code, row.reason)
         assert self.world.announced(command.intent_id)[-1] == status
@@ -190,7 +190,7 @@ def test_a_copy_of_what_is_done_does_nothing_a_year_later(case: Case) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("point", ["claim", "look", "act", "conclude", "announce", "settle"])
+@pytest.mark.parametrize("point", ["claim", "look", "act", "conclude", "announce", "mark_delivered"])
 def test_a_worker_killed_at_any_step_leaves_one_effect_in_the_end(case: Case, point: str, when: When) -> None:
     command = case.ask()
     case.crash(point, when)
@@ -263,7 +263,7 @@ def test_what_will_never_work_is_rejected_at_once_with_a_dead_letter(
     assert case.worker.deliver() == 1
     case.is_dead(command, Status.REJECTED, code)
     assert case.effects(command) == 0
-    assert case.world.signals.counts[Signal.REJECTED] == 1
+    assert case.world.metrics.counts[Metric.REJECTED] == 1
     [letter] = case.world.letters(command.intent_id)
     assert letter["attempts"] == "1"
     assert letter["redrive"] == "0"
@@ -417,7 +417,7 @@ def test_a_hold_set_after_it_acted_does_not_hide_that_it_did() -> None:
 
 
 @dataclass(slots=True)
-class Blind(MemoryRows):
+class Blind(MemoryTable):
     """Rows of which the holds cannot be read for a while."""
 
     blind: bool = True
@@ -425,12 +425,12 @@ class Blind(MemoryRows):
     @override
     def read(self, *keys: Key) -> list[Row | None]:
         self._see(*keys)
-        return MemoryRows.read(self, *keys)
+        return MemoryTable.read(self, *keys)
 
     @override
     def partition(self, pk: str) -> dict[str, Row]:
         self._see(Key(pk, ""))
-        return MemoryRows.partition(self, pk)
+        return MemoryTable.partition(self, pk)
 
     def _see(self, *keys: Key) -> None:
         if self.blind and any(key.pk.startswith("holds#") for key in keys):
@@ -512,7 +512,7 @@ def test_a_failure_is_counted_and_tried_again_ever_later(case: Case) -> None:
     assert waits == [23, 45, 90]  # base 30 s, doubled, half of it jittered; the roll is 0.5
     assert case.worker.deliver() == 1
     case.is_at(command, Status.DONE, Code.ACTED)
-    assert case.world.signals.counts[Signal.RETRIED] == 3
+    assert case.world.metrics.counts[Metric.RETRIED] == 3
 
 
 def test_the_sixth_failure_ends_in_the_dead_letter_queue_with_its_reason(case: Case) -> None:
@@ -601,12 +601,12 @@ def test_an_announcement_is_made_up_for_without_a_second_effect(case: Case, when
     case.world.drain(case.worker)
     assert case.effects(command) == len(case.world.writes()) == 1
     assert set(case.world.announced(command.intent_id)) == {"done"}
-    assert case.world.intent(command.intent_id).owed == ()
+    assert case.world.intent(command.intent_id).pending == ()
 
 
 def test_a_dead_letter_that_could_not_be_sent_is_sent_later(case: Case) -> None:
     command = case.ask(thing=OTHER)
-    case.aws_fails("bury")
+    case.aws_fails("dead_letter")
     assert case.worker.deliver() == 0
     assert case.world.letters(command.intent_id) == []
     case.world.drain(case.worker)
@@ -641,8 +641,8 @@ def test_a_429_is_no_failed_attempt_and_holds_up_everybody(case: Case) -> None:
     assert case.hidden_for() >= 48
     case.world.drain(case.worker)
     case.is_at(first, Status.DONE, Code.ACTED)
-    assert case.world.signals.counts[Signal.THROTTLED] >= 3
-    assert case.world.signals.counts[Signal.RETRIED] == 0
+    assert case.world.metrics.counts[Metric.THROTTLED] >= 3
+    assert case.world.metrics.counts[Metric.RETRIED] == 0
 
 
 def test_a_thousand_429s_do_not_wear_a_command_out(case: Case) -> None:
@@ -659,7 +659,7 @@ def test_the_pace_lets_through_what_it_has_and_the_rest_waits_its_turn() -> None
     assert case.worker.deliver(10) == 2
     waits = sorted(entry.visible_at - case.world.clock().timestamp() for entry in case.world.queue.entries.values())
     assert waits == [1, 3, 5]
-    assert case.world.signals.counts[Signal.THROTTLED] == 3
+    assert case.world.metrics.counts[Metric.THROTTLED] == 3
 
 
 def test_a_refused_token_waits_for_a_person_and_rings(case: Case) -> None:
@@ -667,7 +667,7 @@ def test_a_refused_token_waits_for_a_person_and_rings(case: Case) -> None:
     command = case.ask()
     assert case.worker.deliver() == 0
     assert case.hidden_for() == 300
-    assert case.world.signals.counts[Signal.TOKEN_REFUSED] == 1
+    assert case.world.metrics.counts[Metric.TOKEN_REFUSED] == 1
     assert case.world.intent(command.intent_id).attempts == 0
     assert case.world.secrets.fetched[f"{PREFIX}/tokens/{ORG}"] == 1
     case.world.secrets.texts[f"{PREFIX}/tokens/{ORG}"] = "a new token"
@@ -682,7 +682,7 @@ def test_a_pause_stops_an_archive_but_not_a_restore(case: Case) -> None:
     assert case.worker.deliver(2) == 1
     case.is_at(restore, Status.DONE, Code.ACTED)
     assert case.world.intent(archive.intent_id).status is Status.ACCEPTED
-    assert case.world.signals.counts[Signal.PAUSED] == 1
+    assert case.world.metrics.counts[Metric.PAUSED] == 1
     case.world.pacing.resume(ORG)
     case.world.drain(case.worker)
     case.is_at(archive, Status.DONE, Code.ACTED)
@@ -842,7 +842,7 @@ def test_poison_is_buried_at_once_and_the_rest_of_the_batch_is_unharmed(case: Ca
     [entry] = case.world.dead_letters.entries.values()
     assert (entry.message.body, entry.message.attributes["code"]) == (body, "poison")
     assert [name for name, _ in case.world.bus.announced] == ["lifecycle.command.poison", "lifecycle.command.done"]
-    assert case.world.signals.counts[Signal.POISON] == 1
+    assert case.world.metrics.counts[Metric.POISON] == 1
 
 
 def test_the_same_intent_with_another_meaning_is_poison_and_the_recorded_one_stands(case: Case) -> None:
@@ -924,7 +924,7 @@ CONTEXT = cast("RealContext", LambdaContext())
 def test_a_batch_in_which_all_is_throttled_answers_its_failures_and_raises_nothing(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "worker", lambda: replace(case.worker.worker, signals=signals))
+    monkeypatch.setattr(app, "worker", lambda: replace(case.worker.worker, metrics=metrics))
     case.world.pacing.block(ORG, 60)
     for _ in range(3):
         case.ask()
@@ -934,7 +934,7 @@ def test_a_batch_in_which_all_is_throttled_answers_its_failures_and_raises_nothi
 
 
 def test_in_a_mixed_batch_only_what_has_to_come_back_is_reported(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "worker", lambda: replace(case.worker.worker, signals=signals))
+    monkeypatch.setattr(app, "worker", lambda: replace(case.worker.worker, metrics=metrics))
     case.world.add(Resource.RUN, OTHER)
     case.fail(Fault.answer_status(503, id=OTHER))
     case.ask()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lifecycle.domain.capabilities import Resource, State
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds, keys_of
 from tests.harness.builders import THING
 
@@ -14,9 +14,9 @@ OTHER = "6f" * 16
 AUDIT = "an audit"
 
 
-def thing(resource: Resource = Resource.RUN, **changes: object) -> Thing:
+def thing(resource: Resource = Resource.RUN, **changes: object) -> ResourceSnapshot:
     """A thing of which Tallyfy says all."""
-    known = Thing(
+    known = ResourceSnapshot(
         resource=resource,
         id=THING,
         state=State.ACTIVE,
@@ -38,7 +38,7 @@ def held(*keys: str, tags: frozenset[str] = frozenset()) -> Holds:
 @pytest.mark.parametrize("resource", Resource)
 def test_without_holds_nothing_is_held(resource: Resource) -> None:
     assert held().on(thing(resource)) is None
-    assert held().on(Thing(resource=resource, id=THING, state=State.ACTIVE)) is None
+    assert held().on(ResourceSnapshot(resource=resource, id=THING, state=State.ACTIVE)) is None
 
 
 @pytest.mark.parametrize("resource", Resource)
@@ -160,7 +160,7 @@ def test_the_keys_are_all_that_could_hold_it() -> None:
         thing(Resource.TEMPLATE, owners=None),
     ],
 )
-def test_of_what_is_not_known_every_hold_could_speak(unknown: Thing) -> None:
+def test_of_what_is_not_known_every_hold_could_speak(unknown: ResourceSnapshot) -> None:
     assert keys_of(unknown) is None
 
 

@@ -10,9 +10,9 @@ from typing import override
 
 import pytest
 
-from lifecycle.aws.api_gateway import Request, problem
+from lifecycle.aws.api_gateway import HttpRequest, problem
 from lifecycle.aws.eventbridge import SOURCE as OURS
-from lifecycle.aws.metrics import Signal
+from lifecycle.aws.metrics import Metric
 from lifecycle.aws.sqs import MemoryQueue
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.commands import Command
@@ -155,14 +155,14 @@ def test_a_new_source_needs_no_code(clock: Clock) -> None:
 def test_what_becomes_no_command_is_ignored_and_counted(clock: Clock, payload: object) -> None:
     way_in = entrance(clock, OPEN + EACH + 'when = "!item.skip"\n')
     assert deliver(way_in, payload) == []
-    assert way_in.signals.counts[Signal.IGNORED] == 1
+    assert way_in.metrics.counts[Metric.IGNORED] == 1
     assert (way_in.ordinary.depth(), way_in.dead_letters.depth()) == (0, 0)
 
 
 def test_what_the_filter_does_not_want_is_ignored_even_where_it_could_not_be_translated(clock: Clock) -> None:
     way_in = entrance(clock, OPEN + "when = \"body.kind == 'done'\"\n" + EACH)
     assert deliver(way_in, {"kind": "other", "items": [{"id": "no id"}]}) == []
-    assert way_in.signals.counts[Signal.IGNORED] == 1
+    assert way_in.metrics.counts[Metric.IGNORED] == 1
     assert way_in.letters == []
 
 
@@ -529,12 +529,12 @@ def test_an_event_that_aws_cannot_take_now_comes_back(clock: Clock) -> None:
 def test_a_key_in_the_path_reaches_the_check_from_the_gateways_event(clock: Clock) -> None:
     way_in = entrance(clock, OPEN + EACH)
     raw = json.dumps(items(THING)).encode()
-    made = way_in.intake.accept(Request.of(webhook_event("one", raw, {}, key=SHARED)))
+    made = way_in.intake.accept(HttpRequest.of(webhook_event("one", raw, {}, key=SHARED)))
     assert [command.id for command in made] == [THING]
     quiet = replace(way_in.intake, org_ids=frozenset())
     with pytest.raises(Rejected):
-        quiet.accept(Request.of(webhook_event("one", raw, {}, key=SHARED)))
-    assert SHARED not in str(way_in.signals.notes)
+        quiet.accept(HttpRequest.of(webhook_event("one", raw, {}, key=SHARED)))
+    assert SHARED not in str(way_in.metrics.notes)
 
 
 # --- refused after it was translated ---
@@ -569,7 +569,7 @@ def _is_kept(way_in: Entrance, payload: object, code: Code) -> None:
     assert (kept["source"], json.loads(kept["payload"])) == ("one", payload)
     [(name, detail)] = way_in.bus.announced
     assert (name, detail["code"], detail["dead_lettered"]) == ("lifecycle.command.poison", code, True)
-    assert way_in.signals.counts[Signal.POISON] == 1
+    assert way_in.metrics.counts[Metric.POISON] == 1
 
 
 def test_a_payload_for_an_unknown_organization_leaves_a_dead_letter(clock: Clock) -> None:

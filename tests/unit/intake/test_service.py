@@ -8,8 +8,8 @@ from typing import override
 import pytest
 
 from lifecycle.aws.api_gateway import problem
-from lifecycle.aws.dynamodb import Change, Key
-from lifecycle.aws.metrics import Signal
+from lifecycle.aws.dynamodb import Key, Put
+from lifecycle.aws.metrics import Metric
 from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.aws.sqs import MemoryQueue
 from lifecycle.domain.capabilities import TABLE, Capability
@@ -93,7 +93,7 @@ def test_what_is_accepted_carries_our_clock_and_the_senders_words(entrance: Entr
     [text] = bodies(entrance.ordinary)
     assert text.isascii()
     assert Command.model_validate_json(text).reason == "Kündigung 解約 🧾"
-    assert entrance.signals.counts[Signal.ACCEPTED] == 1
+    assert entrance.metrics.counts[Metric.ACCEPTED] == 1
 
 
 def test_a_reason_keeps_its_exotic_unicode(entrance: Entrance) -> None:
@@ -182,7 +182,7 @@ def test_a_bad_signature_is_refused_and_signalled(entrance: Entrance) -> None:
     with pytest.raises(Rejected) as refusal:
         entrance.intake.accept(request("operator", raw, standard_headers(body(action="restore"))))
     assert refusal.value.code is Code.SIGNATURE_REFUSED
-    assert entrance.signals.counts[Signal.SIGNATURE_REFUSED] == 1
+    assert entrance.metrics.counts[Metric.SIGNATURE_REFUSED] == 1
     assert bodies(entrance.ordinary) == []
 
 
@@ -221,8 +221,8 @@ def test_a_source_without_a_secret_is_a_404_to_everybody_and_signalled(entrance:
     told = problem(refusal.value)
     assert (told["statusCode"], refusal.value.code) == (404, Code.UNKNOWN_SOURCE)
     assert PREFIX not in str(told["body"])
-    [(signal, facts)] = entrance.signals.notes
-    assert (signal, facts["source"]) == (Signal.SIGNATURE_REFUSED, "operator")
+    [(signal, facts)] = entrance.metrics.notes
+    assert (signal, facts["source"]) == (Metric.SIGNATURE_REFUSED, "operator")
     assert "does not exist" in str(facts["why"])
     assert (entrance.ordinary.depth(), entrance.dead_letters.depth()) == (0, 0)
 
@@ -239,7 +239,7 @@ def test_a_secret_that_aws_cannot_read_now_is_a_503_that_reveals_nothing(clock: 
     assert told["statusCode"] == 503
     assert "secret" not in str(told["body"]).lower()
     assert PREFIX not in str(told["body"])
-    assert entrance.signals.counts[Signal.SIGNATURE_REFUSED] == 0
+    assert entrance.metrics.counts[Metric.SIGNATURE_REFUSED] == 0
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_without_the_queue_nothing_is_accepted(clock: Clock) -> None:
     entrance.ordinary = Full(clock)
     with pytest.raises(Retryable):
         entrance.accept(body())
-    assert entrance.signals.counts[Signal.ACCEPTED] == 0
+    assert entrance.metrics.counts[Metric.ACCEPTED] == 0
 
 
 # --- the status of an intent ---
@@ -337,7 +337,7 @@ def test_an_end_that_this_release_does_not_know_is_told_and_breaks_nothing(entra
     [row] = entrance.rows.read(Key(f"intent#{name}", "intent"))
     assert row is not None
     changed = {**row.values, "status": "postponed"}
-    entrance.rows.write(Change(Key(f"intent#{name}", "intent"), changed, row.version))
+    entrance.rows.write(Put(Key(f"intent#{name}", "intent"), changed, row.version))
     status, reason = entrance.lookup.status_of(name)
     assert (status, "postponed" in reason) == (Status.WAITING, True)
 

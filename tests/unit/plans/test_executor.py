@@ -10,12 +10,12 @@ from typing import Literal
 import pytest
 
 from lifecycle.aws.dynamodb import Key
-from lifecycle.aws.metrics import Signal
+from lifecycle.aws.metrics import Metric
 from lifecycle.domain.capabilities import PERMANENT, Action, Resource, State
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.intent import Status
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.pacing.token_bucket import Rate
 from lifecycle.plans.builder import key_of
 from lifecycle.plans.executor import expectation
@@ -26,9 +26,9 @@ from lifecycle.tallyfy.client import Tallyfy
 from sandbox.simulator import Fault
 from sandbox.simulator.world import Run
 from tests.harness.builders import NOW, ORG
-from tests.harness.fault_injection import ANY_WRITE, Fuse, When
-from tests.harness.purge_run import Undertaker
-from tests.harness.sweep_run import POLICY, Night
+from tests.harness.fault_injection import ANY_WRITE, FaultInjector, When
+from tests.harness.purge_run import PurgeRun
+from tests.harness.sweep_run import POLICY, SweepRun
 from tests.harness.world import World
 
 OTHER_ORG = "1b" * 16
@@ -38,16 +38,16 @@ def _id(number: int) -> str:
     return f"{number:032x}"
 
 
-def _night(due: int, *, kept: int = 0, policy: str = POLICY, mode: Mode = Mode.APPLY) -> Night:
+def _night(due: int, *, kept: int = 0, policy: str = POLICY, mode: Mode = Mode.APPLY) -> SweepRun:
     """So many processes that are due, and others that are too young; oldest first."""
-    night = Night(World(rate=Rate(6000, 6000)), mode=mode, policy=Policy.parse(policy))
+    night = SweepRun(World(rate=Rate(6000, 6000)), mode=mode, policy=Policy.parse(policy))
     for number in range(1, due + kept + 1):
         run = _run(night, number)
         run.completed_at = night.world.clock() - timedelta(days=45 if number <= due else 5)
     return night
 
 
-def _run(night: Night, number: int) -> Run:
+def _run(night: SweepRun, number: int) -> Run:
     night.world.add(Resource.RUN, _id(number))
     run = night.world.simulator.organization.runs[_id(number)]
     run.created_at += timedelta(minutes=number)
@@ -55,7 +55,7 @@ def _run(night: Night, number: int) -> Run:
     return run
 
 
-def _planned(night: Night) -> Plan:
+def _planned(night: SweepRun) -> Plan:
     """Make a plan and apply nothing of it."""
     night.mode = Mode.REPORT
     night.begin()
@@ -63,36 +63,36 @@ def _planned(night: Night) -> Plan:
     return night.plans()[-1]
 
 
-def _due(night: Night, plan: Plan) -> list[str]:
+def _due(night: SweepRun, plan: Plan) -> list[str]:
     """The ids of what is due, in the order of the plan."""
     return [entry.thing.id for entry in night.entries(plan) if entry.decision.action is not None]
 
 
-def _first_sent(night: Night) -> None:
+def _first_sent(night: SweepRun) -> None:
     """Deliver until the first ones are on their way."""
     night.begin()
     night.deliver()
     night.deliver()
 
 
-def _letters(night: Night) -> list[tuple[str, str]]:
+def _letters(night: SweepRun) -> list[tuple[str, str]]:
     """Code and reason of each dead letter."""
     found = [entry.message.attributes for entry in night.world.dead_letters.entries.values()]
     return [(letter["code"], letter["reason"]) for letter in found]
 
 
-def _effects(night: Night) -> Counter[str]:
+def _effects(night: SweepRun) -> Counter[str]:
     """How often each thing was changed in Tallyfy."""
     return Counter(str(call.id) for call in night.world.simulator.log.calls if call.acted)
 
 
-def _statuses(night: Night) -> Counter[Status]:
+def _statuses(night: SweepRun) -> Counter[Status]:
     """How the intents that were asked for ended, each once."""
     intents = {command.intent_id for command in night.asked()}
     return Counter(night.world.intent(intent).status for intent in intents)
 
 
-def _refused(night: Night, why: str) -> None:
+def _refused(night: SweepRun, why: str) -> None:
     """Nothing was done, and the errand of a person lies among the dead letters with the reason."""
     [(code, reason)] = _letters(night)
     assert code == Code.PLAN_STOPPED
@@ -127,7 +127,7 @@ def test_by_hand_too_and_in_the_name_of_who_typed_the_hash() -> None:
     assert {(command.source, command.requested_by) for command in night.asked()} == {("plan", "ada")}
     [told] = night.applications()
     assert (told["plan"], told["sent"], told["stopped_by"]) == (plan.hash, "130", "")
-    assert night.world.signals.counts[Signal.PLAN_APPLIED] == 1
+    assert night.world.metrics.counts[Metric.PLAN_APPLIED] == 1
     assert len(night.reports()) == 1, "no sweep was finished by it"
 
 
@@ -201,7 +201,7 @@ def test_over_a_cap_nothing_at_all_is_done_by_anyone(caps: str, due: int, kept: 
         return
     assert (night.asked(), night.world.writes()) == ([], [])
     assert why in str(report["stopped_by"])
-    assert night.world.signals.counts[Signal.PLAN_STOPPED] == 1
+    assert night.world.metrics.counts[Metric.PLAN_STOPPED] == 1
     night.apply(plan.hash)
     night.drain()
     _refused(night, why)
@@ -232,7 +232,7 @@ def test_an_incomplete_plan_is_applied_by_nobody() -> None:
         "The list of active processes did not add up, read 3 times: Tallyfy says there are 4, and showed 3.",
     )
     assert (night.asked(), night.reports()[0]["stopped_by"]) == ([], plan.unseen[0])
-    assert night.world.signals.counts[Signal.PLAN_STOPPED] == 1
+    assert night.world.metrics.counts[Metric.PLAN_STOPPED] == 1
     night.apply(plan.hash)
     night.drain()
     _refused(night, plan.unseen[0])
@@ -253,7 +253,7 @@ def test_what_is_not_in_order_stops_a_person_as_well() -> None:
 WIDER = POLICY.replace("completed_days = 30", "completed_days = 3")
 
 
-def _with_a_history(kept: int) -> Night:
+def _with_a_history(kept: int) -> SweepRun:
     """A first plan was applied by the schedule; then the policy was changed."""
     night = _night(2, kept=kept)
     night.begin("the-first")
@@ -271,7 +271,7 @@ def test_a_changed_policy_that_does_far_more_waits_for_a_person_and_goes_alone_a
     assert (plan.due, plan.stops, len(plan.person)) == (20, (), 1)
     assert len(night.archived()) == 2
     assert night.reports()[-1]["stopped_by"] == plan.person[0]
-    assert night.world.signals.counts[Signal.PLAN_STOPPED] == 1
+    assert night.world.metrics.counts[Metric.PLAN_STOPPED] == 1
     night.begin("the-third")
     night.drain()
     assert len(night.archived()) == 2, "what was refused is not taken for applied"
@@ -360,7 +360,7 @@ def test_a_plan_of_another_policy_is_refused() -> None:
 # --- what a plan is kept as ---
 
 
-def _moved(night: Night, plan: Plan, **changes: object) -> None:
+def _moved(night: SweepRun, plan: Plan, **changes: object) -> None:
     """Write another summary over the one of a plan."""
     said = json.loads(plan.model_dump_json()) | changes
     night.objects.put(key_of(ORG, plan.hash, "plan.json"), json.dumps(said).encode(), kind="application/json")
@@ -529,7 +529,7 @@ def test_an_old_plan_cannot_be_made_young() -> None:
 # --- the first five are read back ---
 
 
-def _worked(due: int = 12) -> Night:
+def _worked(due: int = 12) -> SweepRun:
     """The first five were sent and done."""
     night = _night(due)
     _first_sent(night)
@@ -569,7 +569,7 @@ def test_what_is_read_back_and_is_not_as_planned_stops_the_rest_for_good(
     [report] = night.reports()
     assert report["stopped_by"] == f"The process {_id(number)} {why}"
     assert report["sent"] == "5"
-    assert night.world.signals.counts[Signal.PLAN_STOPPED] == 1
+    assert night.world.metrics.counts[Metric.PLAN_STOPPED] == 1
     [plan] = night.plans()
     night.begin()  # the schedule once more, and a person
     night.apply(plan.hash, by="ada")
@@ -610,23 +610,23 @@ def test_what_tallyfy_refuses_or_cannot_do_stops_the_rest(fault: Fault, status: 
     assert len(night.archived()) == 4
 
 
-def _touched(night: Night, number: int) -> None:
+def _touched(night: SweepRun, number: int) -> None:
     night.world.simulator.organization.runs[_id(number)].last_updated = NOW
 
 
-def _held(night: Night, number: int) -> None:
+def _held(night: SweepRun, number: int) -> None:
     night.world.ledger.hold(ORG, Resource.RUN, _id(number), reason="an audit", by="Ada")
 
 
-def _gone(night: Night, number: int) -> None:
+def _gone(night: SweepRun, number: int) -> None:
     del night.world.simulator.organization.runs[_id(number)]
 
 
-def _archived_by_others(night: Night, number: int) -> None:
+def _archived_by_others(night: SweepRun, number: int) -> None:
     night.world.simulator.organization.runs[_id(number)].archive(NOW)
 
 
-def _restored_before(night: Night, number: int) -> None:
+def _restored_before(night: SweepRun, number: int) -> None:
     """Archived and restored through us, before the plan was made."""
     for action in (Action.ARCHIVE, Action.RESTORE):
         night.world.send(night.world.command(Resource.RUN, _id(number), action, f"{action}-{number}"))
@@ -634,7 +634,7 @@ def _restored_before(night: Night, number: int) -> None:
         night.world.clock.advance(timedelta(seconds=1))
 
 
-SKIPS: Sequence[tuple[Callable[[Night, int], None], Status]] = (
+SKIPS: Sequence[tuple[Callable[[SweepRun, int], None], Status]] = (
     (_touched, Status.REJECTED),
     (_held, Status.REJECTED),
     (_gone, Status.REJECTED),
@@ -644,7 +644,7 @@ SKIPS: Sequence[tuple[Callable[[Night, int], None], Status]] = (
 
 @pytest.mark.parametrize(("change", "status"), SKIPS)
 def test_when_the_first_ones_were_all_rightly_left_alone_the_rest_goes_on(
-    change: Callable[[Night, int], None], status: Status
+    change: Callable[[SweepRun, int], None], status: Status
 ) -> None:
     night = _night(12)
     _first_sent(night)
@@ -670,7 +670,7 @@ def test_when_people_had_restored_the_first_ones_the_rest_goes_on() -> None:
 
 
 @pytest.mark.parametrize("change", [change for change, _ in SKIPS])
-def test_the_first_five_are_five_that_were_done(change: Callable[[Night, int], None]) -> None:
+def test_the_first_five_are_five_that_were_done(change: Callable[[SweepRun, int], None]) -> None:
     """A Tallyfy that says yes and archives nothing: after five calls the rest is stopped, not after 35."""
     night = _night(40)
     _first_sent(night)
@@ -719,7 +719,7 @@ def test_a_pause_before_the_first_ones_sends_none() -> None:
     assert len(night.archived()) == 12
 
 
-def _sent_at_each_step(night: Night, then: Callable[[], None], at: int) -> None:
+def _sent_at_each_step(night: SweepRun, then: Callable[[], None], at: int) -> None:
     """Do something after a step of the sweep."""
     steps = 0
 
@@ -838,7 +838,7 @@ def test_another_delivery_of_the_same_errand_in_the_middle_does_nothing_twice(st
     assert _letters(night) == []
 
 
-def _other(night: Night) -> None:
+def _other(night: SweepRun) -> None:
     night.after_step = lambda: None
     night.world.clock.advance(timedelta(hours=1))
     night.deliver()
@@ -851,7 +851,7 @@ def test_a_person_waits_for_the_sweep_and_the_sweep_for_a_person() -> None:
     night.apply(plan.hash)
     assert not night.deliver()
     assert len(night.asked()) == 5
-    assert "is not finished" in str(night.world.signals.notes[-1])
+    assert "is not finished" in str(night.world.metrics.notes[-1])
     night.drain()
     assert len(night.world.writes()) == 12
     later = _night(12)
@@ -872,7 +872,7 @@ def test_whoever_goes_on_with_what_another_began_sends_the_same_commands() -> No
     night = _night(12)
     plan = _planned(night)
     night.apply(plan.hash, by="ada")
-    night.fuse = Fuse("bury", "after", skip=2)
+    night.fuse = FaultInjector("dead_letter", "after", skip=2)
     assert not night.deliver()
     assert len(night.asked()) == 3
     night.work()
@@ -889,7 +889,7 @@ def test_whoever_goes_on_with_what_another_began_sends_the_same_commands() -> No
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> Night:
+def undisturbed() -> SweepRun:
     night = _night(230, kept=20)
     night.kill_after()
     night.begin()
@@ -900,12 +900,12 @@ def undisturbed() -> Night:
 STEPS = 3 + 1 + 3  # pages, the plan, batches
 
 
-def test_a_night_has_as_many_steps_as_pages_and_batches_and_one(undisturbed: Night) -> None:
+def test_a_night_has_as_many_steps_as_pages_and_batches_and_one(undisturbed: SweepRun) -> None:
     assert undisturbed.after_step.taken == STEPS  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("step", range(1, STEPS + 1))
-def test_killed_after_any_step_it_makes_the_same_plan_and_does_each_once(undisturbed: Night, step: int) -> None:
+def test_killed_after_any_step_it_makes_the_same_plan_and_does_each_once(undisturbed: SweepRun, step: int) -> None:
     night = _night(230, kept=20)
     night.kill_after(step)
     night.begin()
@@ -955,7 +955,7 @@ archived_days = 60
 ARCHIVED, DEAD_TAGS, TEMPLATES, DELETED = (_id(1), _id(2)), (_id(11), _id(12)), (_id(21),), (_id(31), _id(32))
 
 
-def _lasting() -> Night:
+def _lasting() -> SweepRun:
     """Two processes to archive; two tags and two processes to delete, a template to archive; and some to keep."""
     night = _night(2, kept=1, policy=LASTING)
     for tag in DEAD_TAGS:
@@ -968,7 +968,7 @@ def _lasting() -> Night:
     return night
 
 
-def _left(night: Night) -> dict[str, State]:
+def _left(night: SweepRun) -> dict[str, State]:
     """The state of all that cannot be brought back."""
     kinds = {Resource.TAG: DEAD_TAGS, Resource.TEMPLATE: TEMPLATES, Resource.RUN: (*DELETED, _id(33))}
     return {name: night.world.state(kind, name) for kind, names in kinds.items() for name in names}
@@ -1000,12 +1000,12 @@ def test_the_schedule_never_does_what_cannot_be_undone() -> None:
     ]
 
 
-def _press(night: Night, plan: Plan, who: str, what: Literal["approve", "reject"] = "approve") -> None:
+def _press(night: SweepRun, plan: Plan, who: str, what: Literal["approve", "reject"] = "approve") -> None:
     """Somebody says yes or no to what cannot be undone in a plan."""
-    Undertaker(night.world).press(what, plan.hash, who)
+    PurgeRun(night.world).press(what, plan.hash, who)
 
 
-def _approved(night: Night, plan: Plan) -> None:
+def _approved(night: SweepRun, plan: Plan) -> None:
     """Apply a plan and let two people approve what cannot be undone in it; nothing of that is begun yet."""
     night.apply(plan.hash)
     night.drain()
@@ -1089,10 +1089,10 @@ class Crowded:
     def __getattr__(self, name: str) -> object:
         return getattr(self.tallyfy, name)
 
-    def look(self, org_id: str, resource: Resource, thing_id: str) -> Thing | None:
+    def look(self, org_id: str, resource: Resource, thing_id: str) -> ResourceSnapshot | None:
         seen = self.tallyfy.look(org_id, resource, thing_id)
         if seen is None and resource is not Resource.TAG:
-            raise Rejected(Code.CANNOT_TELL, "It is not among the first 2000.")
+            raise Rejected(Code.UNDETERMINED, "It is not among the first 2000.")
         return seen
 
 
@@ -1116,7 +1116,7 @@ def test_a_person_s_plan_killed_at_any_write_is_done_once(when: When) -> None:
         killed, skip, where = False, writes, f"killed {when} write {writes + 1}"
         for approver in ("bob", "cleo", ""):
             while night.queue.entries:
-                fuse = night.fuse = Fuse("" if killed else ANY_WRITE, when, skip=skip)
+                fuse = night.fuse = FaultInjector("" if killed else ANY_WRITE, when, skip=skip)
                 night.turn()
                 killed, skip = killed or fuse.blown, fuse.skip
             if approver:
@@ -1135,7 +1135,7 @@ def test_a_person_s_plan_killed_at_any_write_is_done_once(when: When) -> None:
 # --- whose right it is ---
 
 
-def _foreign(night: Night, resource: Resource, name: str, action: Action) -> str:
+def _foreign(night: SweepRun, resource: Resource, name: str, action: Action) -> str:
     """A command that says it comes from a plan; its intent."""
     command = night.world.command(resource, name, action, f"{resource}/{name}", source="plan")
     worker = night.world.purge() if action is Action.DELETE else night.world.process()
@@ -1174,7 +1174,7 @@ def test_without_a_policy_a_plan_has_no_right_at_all() -> None:
     assert intent.code == Code.RIGHT_MISSING
 
 
-def _take_back(night: Night, plan: Plan) -> None:
+def _take_back(night: SweepRun, plan: Plan) -> None:
     errand = {"sweep_id": "undo", "org_id": ORG, "kind": "undo", "plan": plan.hash, "requested_by": "ada"}
     night.queue.send(json.dumps(errand))
 
@@ -1217,8 +1217,8 @@ def test_the_schedule_s_own_name_has_no_right_to_what_cannot_be_undone() -> None
 # --- what is expected of a thing ---
 
 
-def _thing(**facts: object) -> Thing:
-    return Thing(resource=Resource.RUN, id=_id(1), state=State.ACTIVE, **facts)  # type: ignore[arg-type]
+def _thing(**facts: object) -> ResourceSnapshot:
+    return ResourceSnapshot(resource=Resource.RUN, id=_id(1), state=State.ACTIVE, **facts)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -1250,7 +1250,7 @@ def test_only_what_can_be_said_again_is_expected(facts: dict[str, object], expec
 FEW_AT_ONCE = POLICY.replace("count = 5000\npercent = 100", "count = 8\npercent = 10")
 
 
-def _first(night: Night, plan: Plan, first: int, by: str = "ada") -> None:
+def _first(night: SweepRun, plan: Plan, first: int, by: str = "ada") -> None:
     """What a person sends who begins with the oldest things of a plan."""
     errand = {"sweep_id": f"apply-{by}-{first}", "org_id": ORG, "kind": "apply", "plan": plan.hash}
     night.queue.send(json.dumps({**errand, "requested_by": by, "first": first}))

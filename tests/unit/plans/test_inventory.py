@@ -7,17 +7,17 @@ from typing import override
 
 import pytest
 
-from lifecycle.aws.metrics import Signal
+from lifecycle.aws.metrics import Metric
 from lifecycle.domain.capabilities import Capability, Resource, State
 from lifecycle.domain.commands import Find
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.pacing.token_bucket import Rate
 from lifecycle.plans.plan_file import Plan
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
 from lifecycle.tallyfy.client import Json, Listing, Receipt, Tallyfy
 from tests.harness.builders import NOW, ORG
-from tests.harness.sweep_run import POLICY, Night
+from tests.harness.sweep_run import POLICY, SweepRun
 from tests.harness.world import World
 
 ACTIVE = "The list of active processes did not add up, read 3 times: "
@@ -27,7 +27,7 @@ def _id(number: int) -> str:
     return f"{number:032x}"
 
 
-def _add(night: Night, number: int, *, days: int = 45) -> str:
+def _add(night: SweepRun, number: int, *, days: int = 45) -> str:
     """A process completed so many days ago; the higher its number, the younger."""
     run_id = night.world.add(Resource.RUN, _id(number))
     run = night.world.simulator.organization.runs[run_id]
@@ -36,22 +36,22 @@ def _add(night: Night, number: int, *, days: int = 45) -> str:
     return run_id
 
 
-def _night(count: int, *, policy: str = POLICY) -> Night:
-    night = Night(World(rate=Rate(6000, 6000)), policy=Policy.parse(policy))
+def _night(count: int, *, policy: str = POLICY) -> SweepRun:
+    night = SweepRun(World(rate=Rate(6000, 6000)), policy=Policy.parse(policy))
     for number in range(count):
         _add(night, number)
     return night
 
 
-def _active(night: Night) -> set[str]:
+def _active(night: SweepRun) -> set[str]:
     return {run.id for run in night.world.simulator.organization.runs.values() if run.archived_at is None}
 
 
-def _seen(night: Night, plan: Plan) -> list[str]:
+def _seen(night: SweepRun, plan: Plan) -> list[str]:
     return [entry.thing.id for entry in night.entries(plan)]
 
 
-def _after_step(night: Night, then: Mapping[int, Callable[[], object]]) -> None:
+def _after_step(night: SweepRun, then: Mapping[int, Callable[[], object]]) -> None:
     """Let something happen in Tallyfy after some of the steps of the sweep, counted from 1."""
     steps = 0
 
@@ -63,11 +63,11 @@ def _after_step(night: Night, then: Mapping[int, Callable[[], object]]) -> None:
     night.after_step = count
 
 
-def _leaves(night: Night, number: int) -> Callable[[], None]:
+def _leaves(night: SweepRun, number: int) -> Callable[[], None]:
     return lambda: night.world.simulator.organization.runs[_id(number)].archive(night.world.clock())
 
 
-def _joins(night: Night, number: int) -> Callable[[], object]:
+def _joins(night: SweepRun, number: int) -> Callable[[], object]:
     def join() -> None:
         night.world.clock.advance(timedelta(seconds=5))
         run = night.world.simulator.organization.runs[_add(night, number)]
@@ -76,7 +76,7 @@ def _joins(night: Night, number: int) -> Callable[[], object]:
     return join
 
 
-def _planned(night: Night) -> Plan:
+def _planned(night: SweepRun) -> Plan:
     night.mode = Mode.REPORT
     night.begin()
     night.drain()
@@ -84,7 +84,7 @@ def _planned(night: Night) -> Plan:
     return plan
 
 
-def _not_applied(night: Night, *unseen: str) -> None:
+def _not_applied(night: SweepRun, *unseen: str) -> None:
     """The plan says what could not be seen, and nobody does anything of it."""
     night.begin()
     night.drain()
@@ -93,7 +93,7 @@ def _not_applied(night: Night, *unseen: str) -> None:
     assert plan.seen == plan.due + plan.kept + plan.failed
     assert (night.asked(), night.world.writes()) == ([], [])
     assert night.reports()[0]["stopped_by"] == " ".join(unseen)
-    assert night.world.signals.counts[Signal.PLAN_STOPPED] == 1
+    assert night.world.metrics.counts[Metric.PLAN_STOPPED] == 1
     night.apply(plan.hash)
     night.drain()
     assert (night.asked(), night.world.writes()) == ([], [])
@@ -204,7 +204,9 @@ def test_what_moves_from_one_list_into_another_is_seen_in_both_and_nothing_is_ap
 # --- lists that no honest server gives ---
 
 
-def _thing(number: int, resource: Resource = Resource.RUN, state: State = State.ACTIVE, **facts: object) -> Thing:
+def _thing(
+    number: int, resource: Resource = Resource.RUN, state: State = State.ACTIVE, **facts: object
+) -> ResourceSnapshot:
     made: dict[str, object] = {
         "name": f"Thing {number}",
         "status": "complete",
@@ -214,7 +216,7 @@ def _thing(number: int, resource: Resource = Resource.RUN, state: State = State.
         "owners": frozenset(),
         "template_id": "7e" * 16,
     }
-    return Thing(resource=resource, id=_id(number), state=state, **{**made, **facts})  # type: ignore[arg-type]
+    return ResourceSnapshot(resource=resource, id=_id(number), state=state, **{**made, **facts})  # type: ignore[arg-type]
 
 
 @dataclass
@@ -222,9 +224,9 @@ class Lists(Tallyfy):
     """A Tallyfy of which only the lists are another's: so many things on each page, and told as ``lie`` says."""
 
     tallyfy: Tallyfy
-    active: Sequence[Thing]
-    archived: Sequence[Thing] = ()
-    others: Sequence[Thing] = ()
+    active: Sequence[ResourceSnapshot]
+    archived: Sequence[ResourceSnapshot] = ()
+    others: Sequence[ResourceSnapshot] = ()
     """One-off tasks."""
     per_page: int = 4
     lie: Callable[[int, Listing], Listing] = lambda _, listing: listing
@@ -232,7 +234,7 @@ class Lists(Tallyfy):
     calls: list[tuple[Resource, int, Mapping[str, str]]] = field(default_factory=list)
 
     @override
-    def look(self, org_id: str, resource: Resource, thing_id: str) -> Thing | None:
+    def look(self, org_id: str, resource: Resource, thing_id: str) -> ResourceSnapshot | None:
         return self.tallyfy.look(org_id, resource, thing_id)
 
     @override
@@ -240,7 +242,7 @@ class Lists(Tallyfy):
         return self.tallyfy.act(doing, org_id, thing_id)
 
     @override
-    def search(self, org_id: str, find: Find, *, archived: bool) -> list[Thing]:
+    def search(self, org_id: str, find: Find, *, archived: bool) -> list[ResourceSnapshot]:
         return self.tallyfy.search(org_id, find, archived=archived)
 
     @override
@@ -257,7 +259,7 @@ class Lists(Tallyfy):
         return self.lie(len(self.calls), Listing(cut, pages if cut else number, len(things)))
 
 
-def _lying(night: Night, **lists: object) -> Lists:
+def _lying(night: SweepRun, **lists: object) -> Lists:
     """Put lists between a night and its Tallyfy."""
     made = Lists(None, **lists)  # type: ignore[arg-type]
 
@@ -418,7 +420,7 @@ def test_a_row_without_an_id_is_counted_and_adds_up(bad: str) -> None:
 PAGES = 50
 
 
-def _of_fifty_pages() -> tuple[Night, Lists]:
+def _of_fifty_pages() -> tuple[SweepRun, Lists]:
     """Every third is due, the others are too young."""
     night = _night(0)
     days = [45 if number % 3 == 0 else 3 for number in range(PAGES * 4)]
@@ -490,7 +492,7 @@ def test_a_page_that_is_not_where_it_was_put_comes_to_no_plan() -> None:
     del night.objects.bodies[key]  # type: ignore[attr-defined]
     assert not night.turn()
     assert night.plans() == []
-    assert "is not where it was put" in str(night.world.signals.notes[-1])
+    assert "is not where it was put" in str(night.world.metrics.notes[-1])
     night.objects.put(key, kept, kind="application/jsonl")
     night.drain()
     assert len(night.plans()) == 1

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lifecycle.domain.capabilities import Resource, State
-from lifecycle.domain.resources import Thing
-from lifecycle.plans.pagination_check import MOST_READINGS, Asked, Census, lists_of
+from lifecycle.domain.resources import ResourceSnapshot
+from lifecycle.plans.pagination_check import MOST_READINGS, ListingQuery, PaginationCheck, lists_of
 from lifecycle.policy.policy import Policy
 from tests.harness.builders import NOW
 
@@ -21,8 +21,8 @@ TURN = 10 * SECOND
 TOLERANCE = 5 * SECOND
 
 
-def thing(number: int, created_at: datetime | None) -> Thing:
-    return Thing(resource=Resource.RUN, id=f"{number:032x}", state=State.ACTIVE, created_at=created_at)
+def thing(number: int, created_at: datetime | None) -> ResourceSnapshot:
+    return ResourceSnapshot(resource=Resource.RUN, id=f"{number:032x}", state=State.ACTIVE, created_at=created_at)
 
 
 @dataclass
@@ -34,8 +34,8 @@ class Shelf:
     now: datetime = NOW
     skew: timedelta = timedelta()
     """How far Tallyfy's clock is ahead of ours."""
-    things: list[Thing] = field(default_factory=list)
-    bin: list[Thing] = field(default_factory=list)
+    things: list[ResourceSnapshot] = field(default_factory=list)
+    bin: list[ResourceSnapshot] = field(default_factory=list)
     born: int = 0
 
     def __post_init__(self) -> None:
@@ -67,7 +67,7 @@ class Shelf:
             case _:
                 self.arrive()
 
-    def page(self, number: int) -> list[Thing]:
+    def page(self, number: int) -> list[ResourceSnapshot]:
         return self.things[(number - 1) * self.per_page : number * self.per_page]
 
     @property
@@ -86,7 +86,7 @@ type Event = tuple[str, int]
 class Reading:
     """What one reading of a shelf saw, and what stood there all the while."""
 
-    census: Census
+    census: PaginationCheck
     seen: set[str]
     stayed: set[str]
 
@@ -98,13 +98,13 @@ class Reading:
 def read(
     shelf: Shelf,
     events: Sequence[Sequence[Event]] = (),
-    census: Census | None = None,
+    census: PaginationCheck | None = None,
     *,
     latency: timedelta = timedelta(),
-    unreadable: Callable[[Thing], bool] = lambda one: False,
+    unreadable: Callable[[ResourceSnapshot], bool] = lambda one: False,
 ) -> Reading:
     """Read a list once, page by page; between two pages the next of `events` happen."""
-    census, seen, stayed = census or Census(), set[str](), set[str]()
+    census, seen, stayed = census or PaginationCheck(), set[str](), set[str]()
     reading = census.reading
     happening = iter(events)
     while True:
@@ -146,7 +146,7 @@ def test_a_list_that_nobody_touches_is_believed(count: int) -> None:
 
 
 def test_what_has_not_been_read_is_not_believed() -> None:
-    fresh = Census()
+    fresh = PaginationCheck()
     assert not fresh.is_read
     assert (fresh.first_total, fresh.last_total, fresh.done) == (-1, -1, False)
     assert fresh.settled(0).trouble == "Tallyfy does not say how many there are"
@@ -158,7 +158,7 @@ def test_what_leaves_behind_the_reader_shifts_the_rest_and_is_noticed(place: int
     seen = read(shelf, [[("leave", place)]])
     assert seen.stayed - seen.seen  # one was jumped over
     assert not seen.believed
-    assert seen.census == Census(reading=2, trouble="1 left the list while it was read")
+    assert seen.census == PaginationCheck(reading=2, trouble="1 left the list while it was read")
 
 
 def test_what_leaves_before_the_reader_is_noticed_too() -> None:
@@ -235,14 +235,14 @@ def test_one_that_leaves_behind_the_reader_and_an_old_one_that_comes_back_before
     ],
 )
 def test_what_was_created_just_before_the_first_answer_counts_as_newer(age: timedelta, newer: int) -> None:
-    census = Census().with_page([thing(1, NOW - age)], unreadable=0, pages=1, total=1, now=NOW)
+    census = PaginationCheck().with_page([thing(1, NOW - age)], unreadable=0, pages=1, total=1, now=NOW)
     assert census.newer == newer
     # It has the list read again, once; a minute later it is old.
     assert bool(census.settled(1).trouble) is bool(newer)
 
 
 def test_newer_is_told_by_the_first_page_whenever_the_others_are_read() -> None:
-    census = Census()
+    census = PaginationCheck()
     for page, created in enumerate([NOW - timedelta(days=1), NOW + SECOND, NOW + 7000 * SECOND]):
         at = NOW + page * 3600 * SECOND
         census = census.with_page([thing(page, created)], unreadable=0, pages=3, total=1 + page, now=at)
@@ -251,13 +251,13 @@ def test_newer_is_told_by_the_first_page_whenever_the_others_are_read() -> None:
 
 
 def test_of_what_says_no_creation_nobody_knows_that_it_is_new() -> None:
-    census = Census().with_page([thing(1, None)], unreadable=0, pages=1, total=1, now=NOW)
+    census = PaginationCheck().with_page([thing(1, None)], unreadable=0, pages=1, total=1, now=NOW)
     assert (census.newer, census.settled(1).trouble) == (0, "")
 
 
 @pytest.mark.parametrize("totals", [(None, 4), (4, None), (None, None)])
 def test_a_list_that_does_not_say_how_long_it_is_is_not_believed(totals: tuple[int | None, int | None]) -> None:
-    census = Census()
+    census = PaginationCheck()
     for page, total in enumerate(totals):
         things = [thing(page * 2 + place, NOW - timedelta(days=9)) for place in range(2)]
         census = census.with_page(things, unreadable=0, pages=2, total=total, now=NOW)
@@ -265,7 +265,7 @@ def test_a_list_that_does_not_say_how_long_it_is_is_not_believed(totals: tuple[i
 
 
 def test_a_total_that_is_missing_on_the_way_does_no_harm() -> None:
-    census = Census()
+    census = PaginationCheck()
     for page, total in enumerate([3, None, 3]):
         census = census.with_page([thing(page, NOW - timedelta(1))], unreadable=0, pages=3, total=total, now=NOW)
     assert census.settled(3).trouble == ""
@@ -273,7 +273,7 @@ def test_a_total_that_is_missing_on_the_way_does_no_harm() -> None:
 
 def test_a_list_that_ends_early_is_not_believed() -> None:
     things = [thing(number, NOW - timedelta(days=9)) for number in range(3)]
-    census = Census().with_page(things, unreadable=0, pages=3, total=9, now=NOW)
+    census = PaginationCheck().with_page(things, unreadable=0, pages=3, total=9, now=NOW)
     after = census.with_page([], unreadable=0, pages=2, total=9, now=NOW)
     assert after.is_read
     assert after.settled(3).trouble == "Tallyfy says there are 9, and showed 3"
@@ -281,13 +281,13 @@ def test_a_list_that_ends_early_is_not_believed() -> None:
 
 def test_a_list_that_shows_more_than_it_says_is_not_believed() -> None:
     things = [thing(number, NOW - timedelta(days=9)) for number in range(3)]
-    census = Census().with_page(things, unreadable=0, pages=1, total=2, now=NOW)
+    census = PaginationCheck().with_page(things, unreadable=0, pages=1, total=2, now=NOW)
     assert census.settled(3).trouble == "Tallyfy says there are 2, and showed 3"
 
 
 def test_a_list_that_repeats_itself_is_not_believed() -> None:
     things = [thing(number, NOW - timedelta(days=9)) for number in range(3)]
-    census = Census()
+    census = PaginationCheck()
     for _ in range(2):
         census = census.with_page(things, unreadable=0, pages=2, total=6, now=NOW)
     assert census.settled(3).trouble == "3 came twice"
@@ -300,7 +300,7 @@ def test_rows_that_cannot_be_read_are_there() -> None:
 
 
 def test_a_list_of_nothing_but_unreadable_rows_adds_up() -> None:
-    census = Census().with_page([], unreadable=4, pages=1, total=4, now=NOW)
+    census = PaginationCheck().with_page([], unreadable=4, pages=1, total=4, now=NOW)
     assert (census.settled(0).trouble, census.rows, census.unreadable) == ("", 4, 4)
 
 
@@ -308,7 +308,7 @@ def test_a_list_of_nothing_but_unreadable_rows_adds_up() -> None:
 
 
 def test_a_list_is_read_three_times_and_no_more() -> None:
-    shelf, census, troubles = Shelf(30), Census(), []
+    shelf, census, troubles = Shelf(30), PaginationCheck(), []
     for number in range(1, MOST_READINGS + 1):
         assert (census.reading, census.page, census.rows, census.done) == (number, 0, 0, False)
         census = read(shelf, [[("leave", 0)] * number], census).census
@@ -403,11 +403,11 @@ def test_each_list_that_a_rule_needs_is_read_once() -> None:
     # What is only kept needs no list.
     text += '[[rules]]\nname = "seven"\nresource = "template"\naction = "keep"\nwhen = { title = ["a"] }\n'
     assert lists_of(Policy.parse(text)) == (
-        Asked(Resource.RUN, State.ACTIVE),
-        Asked(Resource.RUN, State.ARCHIVED),
-        Asked(Resource.TASK, State.ACTIVE),
-        Asked(Resource.TAG, State.ACTIVE),
-        Asked(Resource.TEMPLATE, State.ARCHIVED),
+        ListingQuery(Resource.RUN, State.ACTIVE),
+        ListingQuery(Resource.RUN, State.ARCHIVED),
+        ListingQuery(Resource.TASK, State.ACTIVE),
+        ListingQuery(Resource.TAG, State.ACTIVE),
+        ListingQuery(Resource.TEMPLATE, State.ARCHIVED),
     )
 
 
@@ -422,4 +422,4 @@ def test_each_list_that_a_rule_needs_is_read_once() -> None:
     ],
 )
 def test_a_list_has_a_name(resource: Resource, state: State, name: str) -> None:
-    assert Asked(resource, state).name == name
+    assert ListingQuery(resource, state).name == name

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lifecycle.domain.capabilities import Action, Resource, State
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
 from lifecycle.plans.plan_file import (
     AGES,
     AgeBar,
-    Closing,
     Entry,
-    Heading,
     Plan,
+    PlanFooter,
+    PlanHeader,
     RuleTotals,
     Totals,
     Writer,
@@ -59,11 +59,13 @@ resource = "process"
 action = "archive"
 when = { stalled_days = 90 }
 """)
-HEADING = Heading(org_id=ORG, sweep_id="2026-06-01T04:10:00Z", made_at=NOW, policy=POLICY.digest, zone="Europe/Berlin")
+HEADING = PlanHeader(
+    org_id=ORG, sweep_id="2026-06-01T04:10:00Z", made_at=NOW, policy=POLICY.digest, zone="Europe/Berlin"
+)
 
 
-def run(number: int = 1, **facts: object) -> Thing:
-    known = Thing(
+def run(number: int = 1, **facts: object) -> ResourceSnapshot:
+    known = ResourceSnapshot(
         resource=Resource.RUN,
         id=f"{number:032x}",
         state=State.ACTIVE,
@@ -77,12 +79,14 @@ def run(number: int = 1, **facts: object) -> Thing:
     return replace(known, **facts)  # type: ignore[arg-type] # each test gives the fields of Thing
 
 
-def written(*made: Entry, failed: int = 0, heading: Heading = HEADING, **said: tuple[str, ...]) -> tuple[bytes, Writer]:
+def written(
+    *made: Entry, failed: int = 0, heading: PlanHeader = HEADING, **said: tuple[str, ...]
+) -> tuple[bytes, Writer]:
     writer = Writer(heading, POLICY)
     lines = [writer.begin()]
     writer.fail(failed)
     lines += [writer.add(entry) for entry in made]
-    lines.append(writer.end(Closing.model_validate({**writer.totals().model_dump(), **said})))
+    lines.append(writer.end(PlanFooter.model_validate({**writer.totals().model_dump(), **said})))
     return b"".join(lines), writer
 
 
@@ -125,7 +129,7 @@ def test_a_line_holds_any_name(name: str) -> None:
 moments = st.none() | st.datetimes(timezones=st.just(UTC))
 texts = st.none() | st.text(max_size=20)
 things = st.builds(
-    Thing,
+    ResourceSnapshot,
     resource=st.sampled_from(Resource),
     id=st.integers(0, 2**128 - 1).map(lambda number: f"{number:032x}"),
     state=st.sampled_from(State),
@@ -149,7 +153,7 @@ decisions = st.builds(
 
 @settings(max_examples=400, deadline=None)
 @given(things, decisions)
-def test_a_line_is_read_back_as_it_was(thing: Thing, decision: Decision) -> None:
+def test_a_line_is_read_back_as_it_was(thing: ResourceSnapshot, decision: Decision) -> None:
     entry = Entry(thing, decision)
     again = Entry.parse(entry.to_line())
     assert again == entry
@@ -158,7 +162,7 @@ def test_a_line_is_read_back_as_it_was(thing: Thing, decision: Decision) -> None
 
 
 def test_what_is_not_known_is_left_out_and_an_empty_set_is_not() -> None:
-    bare = Thing(resource=Resource.TASK, id=THING, state=State.ARCHIVED)
+    bare = ResourceSnapshot(resource=Resource.TASK, id=THING, state=State.ARCHIVED)
     assert json.loads(fact_line(bare)) == {"resource": "task", "id": THING, "state": "archived"}
     assert json.loads(fact_line(replace(bare, tags=frozenset())))["tags"] == []
     assert json.loads(Entry(bare, DUE).to_line()) == {
@@ -173,7 +177,7 @@ def test_what_is_not_known_is_left_out_and_an_empty_set_is_not() -> None:
 
 
 def test_no_fact_is_called_as_a_part_of_the_decision_or_as_a_line_of_ours() -> None:
-    assert {field.name for field in fields(Thing)}.isdisjoint({"action", "kind", "reason", "rule", "line"})
+    assert {field.name for field in fields(ResourceSnapshot)}.isdisjoint({"action", "kind", "reason", "rule", "line"})
 
 
 def test_the_same_facts_make_the_same_line() -> None:
@@ -299,7 +303,9 @@ def test_things_are_counted_by_rule_and_by_reason() -> None:
         Entry(run(5), replace(KEPT, kind="on hold")),
         Entry(archived, Decision(Action.DELETE, "rule old", "Old.", "old")),
         Entry(replace(archived, id="f" * 32), Decision(None, "no date", "No date.", "old")),
-        Entry(Thing(resource=Resource.TAG, id=THING, state=State.ACTIVE), Decision(None, "no rule", "No rule.")),
+        Entry(
+            ResourceSnapshot(resource=Resource.TAG, id=THING, state=State.ACTIVE), Decision(None, "no rule", "No rule.")
+        ),
         failed=4,
     )
     totals = writer.totals()
@@ -325,7 +331,7 @@ def test_a_plan_of_nothing_adds_up() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(things, max_size=15), st.integers(0, 5))
-def test_nothing_is_lost_and_nothing_is_counted_twice(seen: list[Thing], failed: int) -> None:
+def test_nothing_is_lost_and_nothing_is_counted_twice(seen: list[ResourceSnapshot], failed: int) -> None:
     made = [Entry(thing, decide(thing, POLICY, Holds({}), NOW)) for thing in seen]
     raw, writer = written(*made, failed=failed)
     totals = writer.totals()
@@ -393,7 +399,7 @@ def test_bars_are_by_kind_status_and_age_youngest_first() -> None:
         Entry(run(2, completed_at=old, status="Complete"), KEPT),
         Entry(run(3), DUE),
         Entry(run(4, status=None), KEPT),
-        Entry(Thing(resource=Resource.TAG, id=THING, state=State.ACTIVE), KEPT),
+        Entry(ResourceSnapshot(resource=Resource.TAG, id=THING, state=State.ACTIVE), KEPT),
     )
     bars = [(bar.resource, bar.status, bar.age, bar.things, bar.due) for bar in writer.totals().ages]
     assert bars == [

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lifecycle.domain.capabilities import Action, Resource, State
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.plans.plan_file import Entry, Plan
 from lifecycle.plans.report import MOST_ROWS, render
 from lifecycle.policy.evaluate import Decision, Mode
@@ -90,7 +90,7 @@ def large(made: Plan, entries: Iterable[Entry]) -> tuple[list[list[Any]], str]:
 
 
 def process(place: int, decision: Decision = WHY, **facts: Any) -> Entry:
-    thing = Thing(resource=Resource.RUN, id=f"{place:032x}", state=State.ACTIVE, name=f"Process {place}")
+    thing = ResourceSnapshot(resource=Resource.RUN, id=f"{place:032x}", state=State.ACTIVE, name=f"Process {place}")
     return Entry(replace(thing, **facts), decision)
 
 

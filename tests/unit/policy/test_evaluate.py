@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lifecycle.domain.capabilities import Action, Resource, State
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
-from lifecycle.policy.evaluate import Answer, Check, Decision, decide, explain, whole_days
+from lifecycle.policy.evaluate import Check, Decision, Tristate, decide, explain, whole_days
 from lifecycle.policy.policy import Policy
 from tests.harness.builders import NOW, THING
 
@@ -57,11 +57,11 @@ def ago(days: float) -> datetime:
     return NOW - timedelta(days=days)
 
 
-def thing(resource: Resource = Resource.RUN, **changes: object) -> Thing:
+def thing(resource: Resource = Resource.RUN, **changes: object) -> ResourceSnapshot:
     """A thing of which all is known: a process was completed 31 days ago."""
     process = resource is Resource.RUN
     done = process or resource is Resource.TASK
-    known = Thing(
+    known = ResourceSnapshot(
         resource=resource,
         id=THING,
         state=State.ACTIVE,
@@ -79,17 +79,17 @@ def thing(resource: Resource = Resource.RUN, **changes: object) -> Thing:
     return replace(known, **changes)  # type: ignore[arg-type] # each test gives the fields of Thing
 
 
-def archived(resource: Resource = Resource.RUN, **changes: object) -> Thing:
+def archived(resource: Resource = Resource.RUN, **changes: object) -> ResourceSnapshot:
     """The same, archived 20 days ago, as Tallyfy then shows it."""
     facts: dict[str, object] = {"state": State.ARCHIVED, "archived_at": ago(20), "last_updated": ago(20)}
     return thing(resource, **{**facts, "status": "archived" if resource is Resource.RUN else None, **changes})
 
 
-def judged(seen: Thing, rules: str = COMPLETED, holds: Holds = NONE, *, zone: str = "UTC") -> Decision:
+def judged(seen: ResourceSnapshot, rules: str = COMPLETED, holds: Holds = NONE, *, zone: str = "UTC") -> Decision:
     return decide(seen, policy(rules, zone), holds, NOW)
 
 
-def answer(seen: Thing, condition: str, *, excludes: bool = False) -> Check:
+def answer(seen: ResourceSnapshot, condition: str, *, excludes: bool = False) -> Check:
     """How one condition is answered, in a rule that acts, or where it excludes."""
     alone = condition.startswith(("completed_days", "created_days", "stalled_days", "unused"))
     if excludes:
@@ -155,7 +155,7 @@ def answer(seen: Thing, condition: str, *, excludes: bool = False) -> Check:
         (thing(Resource.TAG, template_id=TEMPLATE), "another kind", False),
     ],
 )  # fmt: skip
-def test_the_decision(seen: Thing, kind: str, *, acts: bool) -> None:
+def test_the_decision(seen: ResourceSnapshot, kind: str, *, acts: bool) -> None:
     decision = judged(seen)
     assert (decision.kind, decision.action) == (kind, Action.ARCHIVE if acts else None)
     assert decision.reason.endswith(".")
@@ -209,7 +209,7 @@ def test_only_a_task_that_is_surely_one_off_is_acted_on(facts: dict[str, object]
         (thing(Resource.TAG), archive("unused = true", resource="tag"), Action.DELETE),
     ],
 )
-def test_every_kind_has_its_rules(seen: Thing, rules: str, action: Action | None) -> None:
+def test_every_kind_has_its_rules(seen: ResourceSnapshot, rules: str, action: Action | None) -> None:
     assert judged(seen, rules).action is action
 
 
@@ -294,7 +294,9 @@ def test_all_conditions_of_a_rule_that_keeps_must_hold() -> None:
         ("stalled_days = 1", thing(), True),
     ],
 )
-def test_an_exception_keeps_where_any_of_it_holds_or_cannot_be_told(unless: str, seen: Thing, *, acts: bool) -> None:
+def test_an_exception_keeps_where_any_of_it_holds_or_cannot_be_told(
+    unless: str, seen: ResourceSnapshot, *, acts: bool
+) -> None:
     decision = judged(seen, archive("completed_days = 30", unless=unless))
     assert (decision.action is not None) is acts
 
@@ -330,17 +332,17 @@ def test_an_exception_is_told() -> None:
     ("tags", "owners", "fits"),
     [
         # yes and yes; yes and cannot be told; no beats cannot be told
-        (frozenset({"Test"}), frozenset({"4711"}), Answer.YES),
-        (frozenset({"Test"}), None, Answer.UNKNOWN),
-        (None, frozenset({"4711"}), Answer.UNKNOWN),
-        (None, None, Answer.UNKNOWN),
-        (frozenset(), frozenset({"4711"}), Answer.NO),
-        (frozenset(), None, Answer.NO),
-        (None, frozenset({"12"}), Answer.NO),
+        (frozenset({"Test"}), frozenset({"4711"}), Tristate.YES),
+        (frozenset({"Test"}), None, Tristate.UNKNOWN),
+        (None, frozenset({"4711"}), Tristate.UNKNOWN),
+        (None, None, Tristate.UNKNOWN),
+        (frozenset(), frozenset({"4711"}), Tristate.NO),
+        (frozenset(), None, Tristate.NO),
+        (None, frozenset({"12"}), Tristate.NO),
     ],
 )
 def test_conditions_are_joined_as_kleene_did(
-    tags: frozenset[str] | None, owners: frozenset[str] | None, fits: Answer
+    tags: frozenset[str] | None, owners: frozenset[str] | None, fits: Tristate
 ) -> None:
     seen = thing(tags=tags, owners=owners)
     rules = archive("tags = ['Test'], owners = [4711], completed_days = 30", name="first")
@@ -348,13 +350,13 @@ def test_conditions_are_joined_as_kleene_did(
     assert asked.fits is fits
     # What surely does not fit leaves the thing to later rules; what cannot be told does not.
     later = judged(seen, rules + archive("completed_days = 1", name="later"))
-    assert later.rule == {Answer.YES: "first", Answer.UNKNOWN: "first", Answer.NO: "later"}[fits]
-    assert (later.action is None) is (fits is Answer.UNKNOWN)
+    assert later.rule == {Tristate.YES: "first", Tristate.UNKNOWN: "first", Tristate.NO: "later"}[fits]
+    assert (later.action is None) is (fits is Tristate.UNKNOWN)
 
 
 # --- each condition ---------------------------------------------------------------------------------------------------
 
-YES, NO, UNKNOWN = Answer.YES, Answer.NO, Answer.UNKNOWN
+YES, NO, UNKNOWN = Tristate.YES, Tristate.NO, Tristate.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -448,7 +450,7 @@ YES, NO, UNKNOWN = Answer.YES, Answer.NO, Answer.UNKNOWN
     ],
 )  # fmt: skip
 def test_a_condition_is_answered_with_yes_no_or_cannot_be_told(
-    condition: str, seen: Thing, expected: Answer, kind: str
+    condition: str, seen: ResourceSnapshot, expected: Tristate, kind: str
 ) -> None:
     check = answer(seen, condition.replace("%s", TEMPLATE))
     assert (check.answer, check.kind) == (expected, kind)
@@ -473,7 +475,9 @@ def test_a_condition_is_answered_with_yes_no_or_cannot_be_told(
         ("stalled_days = 1", thing(status="active"), YES),
     ],
 )
-def test_where_a_condition_keeps_it_is_read_generously(condition: str, seen: Thing, expected: Answer) -> None:
+def test_where_a_condition_keeps_it_is_read_generously(
+    condition: str, seen: ResourceSnapshot, expected: Tristate
+) -> None:
     assert answer(seen, condition, excludes=True).answer is expected
 
 
@@ -493,7 +497,7 @@ def test_where_a_condition_keeps_it_is_read_generously(condition: str, seen: Thi
         (Holds({f"template#{OTHER}": "an audit"}), thing(template_id=None), "Some templates are on hold"),
     ],
 )
-def test_a_hold_comes_before_every_rule_and_says_why(holds: Holds, seen: Thing, reason: str) -> None:
+def test_a_hold_comes_before_every_rule_and_says_why(holds: Holds, seen: ResourceSnapshot, reason: str) -> None:
     for rules in (COMPLETED, archive("created_days = 1") + COMPLETED, keep("title = ['o*']") + COMPLETED):
         decision = judged(seen, rules, holds)
         assert (decision.action, decision.kind, decision.rule) == (None, "on hold", "")

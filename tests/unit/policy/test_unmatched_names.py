@@ -1,7 +1,7 @@
 """Names in a policy that nothing carries are told: they are often slips of the pen."""
 
 from lifecycle.domain.capabilities import Resource, State
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.policy.policy import Policy
 from lifecycle.policy.unmatched_names import Mentions
 from tests.harness.builders import THING
@@ -18,15 +18,15 @@ def rule(name: str, when: str, *, action: str = "archive", unless: str = "") -> 
     )
 
 
-def missing(*rules: str, met: tuple[Thing, ...] = ()) -> tuple[str, ...]:
+def missing(*rules: str, met: tuple[ResourceSnapshot, ...] = ()) -> tuple[str, ...]:
     mentions = Mentions(Policy.parse('zone = "UTC"\n' + "".join(rules)))
     for thing in met:
         mentions.meet(thing)
     return mentions.missing()
 
 
-def run(**facts: object) -> Thing:
-    return Thing(resource=Resource.RUN, id=THING, state=State.ACTIVE, **facts)  # type: ignore[arg-type] # fields of Thing
+def run(**facts: object) -> ResourceSnapshot:
+    return ResourceSnapshot(resource=Resource.RUN, id=THING, state=State.ACTIVE, **facts)  # type: ignore[arg-type] # fields of Thing
 
 
 def said(name: str, kind: str, words: str) -> str:
@@ -66,7 +66,7 @@ def test_what_is_like_it_is_something_else() -> None:
 
 def test_a_template_that_stands_in_a_list_is_met() -> None:
     text = rule("a", f"templates = ['{TEMPLATE}']")
-    assert missing(text, met=(Thing(resource=Resource.TEMPLATE, id=TEMPLATE, state=State.ACTIVE),)) == ()
+    assert missing(text, met=(ResourceSnapshot(resource=Resource.TEMPLATE, id=TEMPLATE, state=State.ACTIVE),)) == ()
 
 
 def test_names_are_compared_as_the_rule_compares_them() -> None:

@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.aws.dynamodb import MemoryRows
+from lifecycle.aws.dynamodb import MemoryTable
 from lifecycle.aws.eventbridge import MemoryBus
-from lifecycle.aws.metrics import Measure, MemorySignals, Signal
+from lifecycle.aws.metrics import Measure, MemoryMetrics, Metric
 from lifecycle.aws.sqs import MemoryQueue, Message
 from lifecycle.domain.errors import Code, Poison
 from lifecycle.sweep.digest import Digest, hours_since_finished, record_finished
 from tests.harness.builders import NOW, ORG, Clock
-from tests.harness.sweep_run import Night
+from tests.harness.sweep_run import SweepRun
 from tests.harness.world import World
 
 
@@ -22,7 +22,7 @@ def clock() -> Clock:
 
 
 def _digest(clock: Clock, **queues: MemoryQueue) -> Digest:
-    return Digest(queues=queues, bus=MemoryBus(), signals=MemorySignals(), clock=clock)
+    return Digest(queues=queues, bus=MemoryBus(), metrics=MemoryMetrics(), clock=clock)
 
 
 def _told(digest: Digest) -> list[tuple[str, dict[str, object]]]:
@@ -31,8 +31,8 @@ def _told(digest: Digest) -> list[tuple[str, dict[str, object]]]:
 
 
 def _measured(digest: Digest) -> list[tuple[Measure, float]]:
-    assert isinstance(digest.signals, MemorySignals)
-    return digest.signals.measures
+    assert isinstance(digest.metrics, MemoryMetrics)
+    return digest.metrics.measures
 
 
 def test_empty_queues_are_no_news(clock: Clock) -> None:
@@ -74,7 +74,7 @@ def test_letters_that_somebody_else_looks_at_are_counted_all_the_same(clock: Clo
 
 
 def test_the_hours_since_a_sweep_are_counted_for_each_organization(clock: Clock) -> None:
-    rows = MemoryRows()
+    rows = MemoryTable()
     record_finished(rows, ORG, clock())
     clock.advance(timedelta(hours=30))
     other = "f" * 32
@@ -87,22 +87,22 @@ def test_the_hours_since_a_sweep_are_counted_for_each_organization(clock: Clock)
 
 
 def test_the_daily_check_tells_both_and_the_age_starts_again_with_a_finished_sweep() -> None:
-    night = Night(World())
+    night = SweepRun(World())
     night.begin()
     night.drain()
     night.world.clock.advance(timedelta(hours=50))
     night.world.dead_letters.send("{}", {"code": "held"})
-    night.world.signals.measures.clear()
+    night.world.metrics.measures.clear()
     night.queue.send(json.dumps({"sweep_id": "check-1", "kind": "check"}))
     night.drain()
-    measured = dict(night.world.signals.measures)
+    measured = dict(night.world.metrics.measures)
     assert measured[Measure.SWEEP_AGE] == pytest.approx(50, abs=0.2)
     assert measured[Measure.DEAD_LETTER_AGE] == pytest.approx(0, abs=600)
     assert [name for name, _ in night.world.bus.announced].count("lifecycle.digest") == 1
 
 
 def test_the_digest_is_a_message_of_its_own_so_that_its_failure_checks_no_organization_again() -> None:
-    night = Night(World())
+    night = SweepRun(World())
     night.queue.send(json.dumps({"sweep_id": "check-1", "kind": "check"}))
     assert night.deliver(), "it starts both"
     kinds = [json.loads(entry.message.body)["kind"] for entry in night.queue.entries.values()]
@@ -110,14 +110,14 @@ def test_the_digest_is_a_message_of_its_own_so_that_its_failure_checks_no_organi
 
 
 @pytest.mark.parametrize(
-    ("code", "signals"),
+    ("code", "metrics"),
     [
-        (Code.UNTRANSLATABLE, {Signal.POISON, Signal.UNTRANSLATABLE}),
-        (Code.POISON, {Signal.POISON, Signal.PAGED}),
-        (Code.RIGHT_MISSING, {Signal.POISON}),
+        (Code.UNTRANSLATABLE, {Metric.POISON, Metric.UNTRANSLATABLE}),
+        (Code.POISON, {Metric.POISON, Metric.PAGED}),
+        (Code.RIGHT_MISSING, {Metric.POISON}),
     ],
 )
-def test_only_what_says_that_something_is_broken_is_counted_for_the_alarm(code: Code, signals: set[Signal]) -> None:
+def test_only_what_says_that_something_is_broken_is_counted_for_the_alarm(code: Code, metrics: set[Metric]) -> None:
     world = World()
-    world.process().worker.outcomes.bury(Message(body="?", sent_at=NOW), Poison(code, "Why."))
-    assert set(world.signals.counts) == signals
+    world.process().worker.outcomes.dead_letter(Message(body="?", sent_at=NOW), Poison(code, "Why."))
+    assert set(world.metrics.counts) == metrics

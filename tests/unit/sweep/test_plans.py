@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.approvals.rules import Stand
-from lifecycle.aws.dynamodb import Change, Key
-from lifecycle.aws.metrics import Signal
+from lifecycle.approvals.rules import ApprovalStatus
+from lifecycle.aws.dynamodb import Key, Put
+from lifecycle.aws.metrics import Metric
 from lifecycle.deletion.exporter import verify
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.clock import millis
@@ -17,17 +17,17 @@ from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.intent import Status
 from lifecycle.execution.revoked_plans import taken_back_key
 from lifecycle.pacing.token_bucket import Rate
-from lifecycle.plans.executor import Part
+from lifecycle.plans.executor import PlanPart
 from lifecycle.plans.plan_file import Plan
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
-from lifecycle.sweep.service import Errand, Kind
+from lifecycle.sweep.service import JobKind, SweepJob
 from sandbox.simulator import Fault
 from sandbox.simulator.world import Run
 from tests.harness.builders import ORG
-from tests.harness.fault_injection import ANY_WRITE, Fuse, When
-from tests.harness.purge_run import Undertaker
-from tests.harness.sweep_run import Night
+from tests.harness.fault_injection import ANY_WRITE, FaultInjector, When
+from tests.harness.purge_run import PurgeRun
+from tests.harness.sweep_run import SweepRun
 from tests.harness.world import World
 
 POLICY = """
@@ -70,9 +70,9 @@ def _id(number: int) -> str:
 DELETED, TAGS = (_id(9001), _id(9002)), (_id(9011),)
 
 
-def _night(due: int = 2, policy: str = POLICY) -> Night:
+def _night(due: int = 2, policy: str = POLICY) -> SweepRun:
     """So many processes to archive, two processes and a tag to delete."""
-    night = Night(World(rate=Rate(6000, 6000)), policy=Policy.parse(policy))
+    night = SweepRun(World(rate=Rate(6000, 6000)), policy=Policy.parse(policy))
     for number in range(1, due + 1):
         night.world.add(Resource.RUN, _id(number))
         run = _run(night, _id(number))
@@ -86,39 +86,39 @@ def _night(due: int = 2, policy: str = POLICY) -> Night:
     return night
 
 
-def _run(night: Night, name: str) -> Run:
+def _run(night: SweepRun, name: str) -> Run:
     return night.world.simulator.organization.runs[name]
 
 
-def _planned(night: Night) -> Plan:
+def _planned(night: SweepRun) -> Plan:
     night.mode = Mode.REPORT
     night.begin()
     night.drain()
     return night.plans()[-1]
 
 
-def _gone(night: Night) -> set[str]:
+def _gone(night: SweepRun) -> set[str]:
     return night.world.simulator.organization.gone
 
 
-def _archived(night: Night) -> set[str]:
+def _archived(night: SweepRun) -> set[str]:
     return night.archived() - set(DELETED)
 
 
-def _letters(night: Night) -> list[tuple[str, str]]:
+def _letters(night: SweepRun) -> list[tuple[str, str]]:
     found = [entry.message.attributes for entry in night.world.dead_letters.entries.values()]
     return [(letter["code"], letter["reason"]) for letter in found]
 
 
-def _asked(night: Night) -> tuple[Plan, Undertaker]:
+def _asked(night: SweepRun) -> tuple[Plan, PurgeRun]:
     """A plan of which all but the irreversible half was applied, and people were asked about that."""
     plan = _planned(night)
     night.apply(plan.hash, by="ada")
     night.drain()
-    return plan, Undertaker(night.world)
+    return plan, PurgeRun(night.world)
 
 
-def _stands(night: Night, plan: Plan) -> Stand:
+def _stands(night: SweepRun, plan: Plan) -> ApprovalStatus:
     request = night.world.approvals.find(ORG, plan.hash)
     assert request is not None
     return request.stands(millis(night.world.clock()))
@@ -132,13 +132,13 @@ def test_two_people_who_did_not_ask_approve_and_then_exactly_that_is_deleted() -
     night.world.add(Resource.RUN, _id(9003), archived_days=60)  # a day too young
     plan, people = _asked(night)
     assert _archived(night) == {_id(1), _id(2), _id(9003)}
-    assert (_gone(night), _stands(night, plan)) == (set(), Stand.OPEN)
+    assert (_gone(night), _stands(night, plan)) == (set(), ApprovalStatus.OPEN)
     people.press("approve", plan.hash, "bob")
     night.drain()
-    assert (_gone(night), _stands(night, plan)) == (set(), Stand.OPEN)
+    assert (_gone(night), _stands(night, plan)) == (set(), ApprovalStatus.OPEN)
     people.press("approve", plan.hash, "bob")
     night.drain()
-    assert (_gone(night), _stands(night, plan)) == (set(), Stand.OPEN)
+    assert (_gone(night), _stands(night, plan)) == (set(), ApprovalStatus.OPEN)
     people.press("approve", plan.hash, "cleo")
     assert _gone(night) == set()
     night.drain()
@@ -192,11 +192,13 @@ def test_whoever_asked_is_known_by_each_of_their_names(asker: str) -> None:
     night = _night()
     plan = _planned(night)
     night.queue.send(
-        Errand(sweep_id="apply-1", org_id=ORG, kind=Kind.APPLY, plan=plan.hash, requested_by=asker).model_dump_json()
+        SweepJob(
+            sweep_id="apply-1", org_id=ORG, kind=JobKind.APPLY, plan=plan.hash, requested_by=asker
+        ).model_dump_json()
     )
     night.drain()
     with pytest.raises(Rejected) as refused:
-        Undertaker(night.world).press("approve", plan.hash, "ada")
+        PurgeRun(night.world).press("approve", plan.hash, "ada")
     assert refused.value.code is Code.OWN_REQUEST
 
 
@@ -211,7 +213,7 @@ def test_a_refusal_is_final_for_the_plan_whoever_applies_it_then() -> None:
         night.drain()
     assert _gone(night) == set()
     assert _letters(night) == []
-    refused = [facts for signal, facts in night.world.signals.notes if signal is Signal.SUPERSEDED]
+    refused = [facts for signal, facts in night.world.metrics.notes if signal is Metric.SUPERSEDED]
     assert {"cleo refused" in str(facts["reason"]) for facts in refused} == {True}
     with pytest.raises(Rejected, match="refused already"):
         people.press("approve", plan.hash, "bob")
@@ -223,14 +225,14 @@ def test_one_that_lapsed_is_asked_anew_and_counts_from_nothing() -> None:
     people.press("approve", plan.hash, "bob")
     night.drain()
     night.world.clock.advance(timedelta(hours=72))
-    assert _stands(night, plan) is Stand.LAPSED
+    assert _stands(night, plan) is ApprovalStatus.LAPSED
     with pytest.raises(Rejected, match="lapsed already"):
         people.press("approve", plan.hash, "cleo")
     night.drain()
     assert _gone(night) == set()
     night.apply(plan.hash, by="ada")
     night.drain()
-    assert _stands(night, plan) is Stand.OPEN
+    assert _stands(night, plan) is ApprovalStatus.OPEN
     people.press("approve", plan.hash, "cleo")
     night.drain()
     assert _gone(night) == set(), "what was said before it lapsed does not count"
@@ -267,7 +269,7 @@ def test_approvers_of_a_plan_are_reminded_once_and_told_of_its_lapse() -> None:
     ]
 
 
-def _told(night: Night) -> list[str]:
+def _told(night: SweepRun) -> list[str]:
     return [name for name, _ in night.world.bus.announced if name in {"lifecycle.approval.reminded", LAPSED}]
 
 
@@ -291,7 +293,7 @@ def test_a_check_ends_when_the_next_one_is_due_and_is_no_dead_letter() -> None:
     night.check()
     assert night.drain(work=False) < 40
     assert _letters(night) == letters
-    assert night.world.signals.counts[Signal.DEAD_LETTERED] == 0
+    assert night.world.metrics.counts[Metric.DEAD_LETTERED] == 0
 
 
 @pytest.mark.parametrize(
@@ -335,24 +337,24 @@ def test_an_approval_that_comes_when_the_plan_is_too_old_does_nothing() -> None:
     assert (code, "older than 7 days" in reason) == (Code.PLAN_STOPPED, True)
 
 
-def _renamed(night: Night) -> None:
+def _renamed(night: SweepRun) -> None:
     _run(night, DELETED[0]).name = "Another"
 
 
-def _restored(night: Night) -> None:
+def _restored(night: SweepRun) -> None:
     _run(night, DELETED[0]).restore(night.world.clock())
 
 
-def _held(night: Night) -> None:
+def _held(night: SweepRun) -> None:
     night.world.ledger.hold(ORG, Resource.RUN, DELETED[0], reason="the auditors", by="Grace")
 
 
-def _forbidden(night: Night) -> None:
+def _forbidden(night: SweepRun) -> None:
     night.world.simulator.add_fault(Fault.answer_status(403, path="/activity-feeds", times=1))
 
 
 @pytest.mark.parametrize(("change", "code"), [(_renamed, Code.CHANGED), (_restored, Code.CHANGED), (_held, Code.HELD)])
-def test_what_is_not_as_planned_stays_and_the_rest_goes(change: Callable[[Night], None], code: Code) -> None:
+def test_what_is_not_as_planned_stays_and_the_rest_goes(change: Callable[[SweepRun], None], code: Code) -> None:
     night = _night()
     plan, people = _asked(night)
     for who in ("bob", "cleo"):
@@ -407,7 +409,7 @@ def test_the_name_of_an_archive_in_a_plan_is_not_that_of_a_delete() -> None:
 # --- taken back -------------------------------------------------------------------------------------------------------
 
 
-def _applied(night: Night) -> Plan:
+def _applied(night: SweepRun) -> Plan:
     plan = _planned(night)
     night.apply(plan.hash)
     night.drain()
@@ -483,7 +485,7 @@ def test_a_plan_that_is_half_applied_goes_no_further_once_it_was_taken_back() ->
     night.drain()
     assert _archived(night) == set()
     assert _letters(night) == [], "what people decided is no dead letter"
-    assert "bob took the plan back" in str(night.world.signals.notes[-1])
+    assert "bob took the plan back" in str(night.world.metrics.notes[-1])
 
 
 def test_a_night_that_is_half_done_goes_no_further_once_its_plan_was_taken_back() -> None:
@@ -508,7 +510,7 @@ def test_a_night_that_is_half_done_goes_no_further_once_its_plan_was_taken_back(
     night.drain()
     assert _archived(night) == set()
     assert len(night.asked()) == 105 + 105
-    assert night.world.signals.counts[Signal.PLAN_STOPPED] == 0, "what people decided is no alarm"
+    assert night.world.metrics.counts[Metric.PLAN_STOPPED] == 0, "what people decided is no alarm"
 
 
 def test_a_batch_that_was_sent_and_never_counted_is_not_done_either() -> None:
@@ -517,10 +519,12 @@ def test_a_batch_that_was_sent_and_never_counted_is_not_done_either() -> None:
     night.apply(plan.hash)
     night.turn()
     while len(night.bulk.entries) < 25:
-        night.fuse = Fuse("bury", "after", skip=24)  # the last command of the batch is sent, and then it dies
+        night.fuse = FaultInjector(
+            "dead_letter", "after", skip=24
+        )  # the last command of the batch is sent, and then it dies
         night.turn(work=False)
     waiting = [entry.message.body for entry in night.bulk.entries.values()]
-    assert night.sweep().applying().find(plan, Part.REVERSIBLE).sent == 5
+    assert night.sweep().applying().find(plan, PlanPart.REVERSIBLE).sent == 5
     night.queue.entries.clear()
     night.world.clock.advance(timedelta(hours=7))
     night.take_back(plan.hash)
@@ -552,7 +556,7 @@ def test_killed_at_any_write_a_plan_is_taken_back_whole_and_each_thing_once(when
         night.take_back(plan.hash)
         killed, skip, where = False, writes, f"killed {when} write {writes + 1}"
         while night.queue.entries:
-            fuse = night.fuse = Fuse("" if killed else ANY_WRITE, when, skip=skip)
+            fuse = night.fuse = FaultInjector("" if killed else ANY_WRITE, when, skip=skip)
             night.turn()
             killed, skip = killed or fuse.blown, fuse.skip
         assert _archived(night) == set(), where
@@ -607,7 +611,7 @@ def test_what_is_not_deleted_by_then_is_not_deleted_any_more() -> None:
     purged = [command for command in night.asked() if command.capability.permanent]
     assert len(purged) == 3
     assert {night.world.intent(command.intent_id).code for command in purged} == {Code.UNDONE}
-    assert night.sweep().applying().find(plan, Part.IRREVERSIBLE).stage == "stopped"
+    assert night.sweep().applying().find(plan, PlanPart.IRREVERSIBLE).stage == "stopped"
 
 
 def test_nobody_approves_a_plan_that_was_taken_back() -> None:
@@ -643,7 +647,7 @@ def test_a_dead_letter_of_a_plan_that_was_taken_back_is_not_done_when_it_is_sent
 # --- before any lock, and between any two calls -----------------------------------------------------------------------
 
 
-def _held_by(night: Night) -> object:
+def _held_by(night: SweepRun) -> object:
     """Whose lock stands on the organization."""
     return night.world.rows.table[Key(f"sweep#{ORG}", "current")].values["sweep_id"]
 
@@ -695,7 +699,7 @@ def test_taken_back_between_any_two_batches_it_sends_no_more(batch: int) -> None
         seen.append(1)
         if len(seen) == batch:
             night.after_step = lambda: None
-            night.world.rows.insert(Change(taken_back_key(ORG, plan.hash), {"requested_by": "bob", "stage": "rest"}, 0))
+            night.world.rows.insert(Put(taken_back_key(ORG, plan.hash), {"requested_by": "bob", "stage": "rest"}, 0))
 
     night.after_step = count
     while night.queue.entries and len(seen) < batch:
@@ -719,7 +723,7 @@ def test_a_plan_taken_back_while_its_commands_are_carried_out_stops_after_the_ca
     def third(call: str) -> None:
         calls.append(call)
         if len(calls) == 3:
-            night.world.rows.insert(Change(taken_back_key(ORG, plan.hash), {"requested_by": "bob", "stage": "rest"}, 0))
+            night.world.rows.insert(Put(taken_back_key(ORG, plan.hash), {"requested_by": "bob", "stage": "rest"}, 0))
 
     night.world.before_write = third
     night.work()
@@ -795,13 +799,13 @@ def test_a_paused_night_gives_up_its_lock_once_its_plan_was_taken_back() -> None
     night.world.pacing.resume(ORG)
     night.drain()
     assert (_archived(night), _letters(night)) == (set(), [])
-    assert night.world.signals.counts[Signal.PLAN_STOPPED] == 0
+    assert night.world.metrics.counts[Metric.PLAN_STOPPED] == 0
 
 
 def test_a_row_that_says_less_than_ours_takes_the_plan_back_as_well() -> None:
     night = _night(due=2, policy=REVERSIBLE)
     plan = _applied(night)
-    night.world.rows.write(Change(taken_back_key(ORG, plan.hash), {}, 0))
+    night.world.rows.write(Put(taken_back_key(ORG, plan.hash), {}, 0))
     night.take_back(plan.hash)
     night.drain()
     assert _archived(night) == set()

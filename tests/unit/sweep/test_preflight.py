@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from lifecycle.aws.eventbridge import MemoryBus
-from lifecycle.aws.metrics import MemorySignals, Signal
+from lifecycle.aws.metrics import MemoryMetrics, Metric
 from lifecycle.aws.secrets import MemorySecrets, Secrets
 from lifecycle.domain.errors import Code, Retryable, Throttled
 from lifecycle.intake.sources import Sources
@@ -27,14 +27,14 @@ class Bench:
 
     def __init__(self, stand: Stand, *, sources: Sources | None = None, secrets: Secrets | None = None) -> None:
         stand.secrets.stored[stand.secret] = NOW - timedelta(days=10)
-        self.signals, self.bus = MemorySignals(), MemoryBus()
+        self.metrics, self.bus = MemoryMetrics(), MemoryBus()
         self.preflight = Preflight(
             tallyfy=stand.client,
             secrets=secrets or stand.secrets,
             prefix=PREFIX,
             policy=Policy.parse((CONFIG / "policy.toml").read_text()),
             sources=sources or Sources.parse(SOURCES),
-            signals=self.signals,
+            metrics=self.metrics,
             bus=self.bus,
             clock=lambda: NOW,
         )
@@ -47,7 +47,7 @@ class Bench:
 
     def heard(self) -> str:
         """Everything that left the house, as text."""
-        return json.dumps([[note for _, note in self.signals.notes], self.bus.announced])
+        return json.dumps([[note for _, note in self.metrics.notes], self.bus.announced])
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_all_in_order_rings_nothing_and_only_reads(stand: SimulatorStand) -> Non
     found = bench.look()
     assert {finding.mark for finding in found} == {Mark.YES}
     assert reasons(found) == ()
-    assert (bench.signals.notes, bench.bus.announced) == ([], [])
+    assert (bench.metrics.notes, bench.bus.announced) == ([], [])
     assert stand.calls == [("GET", "me"), ("GET", f"/api/organizations/{ORG}")]
     assert stand.spent == [ORG, ORG]
 
@@ -91,7 +91,7 @@ def test_a_refused_token_is_a_reason_and_its_age_is_told_with_it(stand: Simulato
     assert "refused the token" in why
     assert [finding.what for finding in found if finding.aging] == ["age of the token"]
     assert "layers/config/policy.toml" in {finding.what for finding in found}
-    assert bench.signals.counts == {Signal.TOKEN_AGING: 1, Signal.PREFLIGHT_FAILED: 1}
+    assert bench.metrics.counts == {Metric.TOKEN_AGING: 1, Metric.PREFLIGHT_FAILED: 1}
 
 
 def test_a_missing_token_is_a_reason(stand: SimulatorStand) -> None:
@@ -100,7 +100,7 @@ def test_a_missing_token_is_a_reason(stand: SimulatorStand) -> None:
     [why] = reasons(bench.look())
     assert f"Secret '{stand.secret}' does not exist" in why
     assert stand.calls == []
-    assert bench.signals.counts == {Signal.PREFLIGHT_FAILED: 1}
+    assert bench.metrics.counts == {Metric.PREFLIGHT_FAILED: 1}
 
 
 def test_an_organization_that_is_not_the_stacks_is_a_reason(stand: SimulatorStand) -> None:
@@ -140,7 +140,7 @@ def test_auto_archive_is_only_noted(stand: SimulatorStand) -> None:
     assert [finding.found for finding in found if finding.mark is Mark.NOTE] == [
         "on, after 14 days: Tallyfy archives first, before rule 'completed' (30 days)"
     ]
-    assert (reasons(found), bench.signals.notes, bench.bus.announced) == ((), [], [])
+    assert (reasons(found), bench.metrics.notes, bench.bus.announced) == ((), [], [])
 
 
 # --- what goes on upward ---
@@ -192,7 +192,7 @@ def test_an_age_that_nobody_tells_is_only_noted(stand: SimulatorStand) -> None:
     assert [(finding.what, finding.found) for finding in found if finding.mark is Mark.NOTE] == [
         ("age of the token", "unknown")
     ]
-    assert (reasons(found), bench.signals.notes) == ((), [])
+    assert (reasons(found), bench.metrics.notes) == ((), [])
 
 
 # --- who is told ---
@@ -203,7 +203,7 @@ def test_a_failed_look_rings_once_and_is_announced(stand: SimulatorStand) -> Non
     two = [Finding(Mark.NO, "one", "is wrong.", "Mend it."), Finding(Mark.NO, "another", "too")]
     bench.preflight.tell(ORG, [Finding(Mark.YES, "this", "is well"), *two, Finding(Mark.NOTE, "that", "is odd")])
     facts = {"org_id": ORG, "reason": "One: is wrong. Mend it. Another: too."}
-    assert bench.signals.notes == [(Signal.PREFLIGHT_FAILED, facts)]
+    assert bench.metrics.notes == [(Metric.PREFLIGHT_FAILED, facts)]
     assert bench.bus.announced == [
         ("lifecycle.preflight.failed", {"schema_version": "1", "looked_at": NOW.isoformat(), **facts})
     ]
@@ -215,7 +215,7 @@ def test_an_aging_token_rings_and_is_no_failure(stand: SimulatorStand) -> None:
     found = bench.look()
     assert reasons(found) == ()
     reason = "Age of the token: aging, stored 160 days ago: 23 days left. Store a new one; no deploy is needed."
-    assert bench.signals.notes == [(Signal.TOKEN_AGING, {"org_id": ORG, "reason": reason})]
+    assert bench.metrics.notes == [(Metric.TOKEN_AGING, {"org_id": ORG, "reason": reason})]
     assert bench.bus.announced == []
 
 
@@ -225,7 +225,7 @@ def test_a_bus_that_is_out_is_told_after_the_signal(stand: SimulatorStand) -> No
         def announce(self, detail_type: str, detail: object) -> None:
             raise Retryable(Code.UNAVAILABLE, "EventBridge is out (made up).")
 
-    signals = MemorySignals()
+    metrics = MemoryMetrics()
     bench = Bench(stand)
     silent = Preflight(
         tallyfy=stand.client,
@@ -233,13 +233,13 @@ def test_a_bus_that_is_out_is_told_after_the_signal(stand: SimulatorStand) -> No
         prefix=PREFIX,
         policy=bench.preflight.policy,
         sources=MODEST,
-        signals=signals,
+        metrics=metrics,
         bus=Out(),
         clock=lambda: NOW,
     )
     with pytest.raises(Retryable, match="is out"):
         silent.tell(ORG, [Finding(Mark.NO, "one", "is wrong")])
-    assert signals.counts == {Signal.PREFLIGHT_FAILED: 1}
+    assert metrics.counts == {Metric.PREFLIGHT_FAILED: 1}
 
 
 @pytest.mark.parametrize("token", [DEFAULT_TOKEN, STANDARD_TOKEN, LIGHT_TOKEN, "of somebody who logged out"])
@@ -248,6 +248,6 @@ def test_what_is_told_holds_no_secret(stand: SimulatorStand, token: str) -> None
     stand.secrets.texts[stand.secret] = token
     stand.secrets.stored[stand.secret] = NOW - timedelta(days=170)
     found = bench.look()
-    assert bench.signals.counts[Signal.TOKEN_AGING] == 1
+    assert bench.metrics.counts[Metric.TOKEN_AGING] == 1
     assert token not in bench.heard() + repr(found)
     assert {call.method for call in stand.simulator.log.calls} == {"GET"}

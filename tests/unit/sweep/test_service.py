@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from lifecycle.aws.dynamodb import Key
-from lifecycle.aws.metrics import Signal
+from lifecycle.aws.metrics import Metric
 from lifecycle.aws.scheduler import MemorySchedules
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.commands import Command
@@ -23,8 +23,8 @@ from lifecycle.policy.policy import Policy
 from sandbox.simulator import DEFAULT_TOKEN, Fault, crowd, make_id
 from sandbox.simulator.world import Run, Tag
 from tests.harness.builders import NOW, ORG, PREFIX
-from tests.harness.fault_injection import ANY_WRITE, Crash, Fuse, When
-from tests.harness.sweep_run import POLICY, Night
+from tests.harness.fault_injection import ANY_WRITE, Crash, FaultInjector, When
+from tests.harness.sweep_run import POLICY, SweepRun
 from tests.harness.world import World
 
 SWEEP = "2026-06-01T04:10:00Z"
@@ -33,13 +33,13 @@ LISTS = r"/runs$"
 
 
 @pytest.fixture
-def night() -> Night:
+def night() -> SweepRun:
     """Five processes: two are due."""
     return _night_of_five()
 
 
-def _night_of_five(**world: object) -> Night:
-    made = Night(World(**world))  # type: ignore[arg-type]
+def _night_of_five(**world: object) -> SweepRun:
+    made = SweepRun(World(**world))  # type: ignore[arg-type]
     _complete(made.world, 1, days=31)
     _complete(made.world, 2, days=400)
     _complete(made.world, 3, days=30)
@@ -60,13 +60,13 @@ def _complete(world: World, number: int, *, days: float | None, status: str = "c
     return run
 
 
-def _start(night: Night) -> None:
+def _start(night: SweepRun) -> None:
     """Deliver the schedule's message, which becomes one for the organization."""
     night.begin()
     assert night.deliver()
 
 
-def _drain_working_the_first_only(night: Night) -> int:
+def _drain_working_the_first_only(night: SweepRun) -> int:
     """Deliver until the sweep is finished, while workers do no more than the first five; how often it was delivered."""
     for taken in range(300):
         if not night.queue.entries:
@@ -77,22 +77,22 @@ def _drain_working_the_first_only(night: Night) -> int:
     raise AssertionError("the sweep is not finished")
 
 
-def _kinds(night: Night) -> dict[str, int]:
+def _kinds(night: SweepRun) -> dict[str, int]:
     [report] = night.reports()
     found: dict[str, int] = json.loads(str(report["by_reason"]))
     return found
 
 
-def _calls(night: Night) -> int:
+def _calls(night: SweepRun) -> int:
     return len(night.world.simulator.log.calls)
 
 
-def _lists(night: Night) -> int:
+def _lists(night: SweepRun) -> int:
     """How many pages were read."""
     return sum(call.path.partition("?")[0].endswith("/runs") for call in night.world.simulator.log.calls)
 
 
-def _letters(night: Night) -> list[tuple[str, str]]:
+def _letters(night: SweepRun) -> list[tuple[str, str]]:
     """Code and reason of each dead letter."""
     found = [entry.message.attributes for entry in night.world.dead_letters.entries.values()]
     return [(letter["code"], letter["reason"]) for letter in found]
@@ -101,7 +101,7 @@ def _letters(night: Night) -> list[tuple[str, str]]:
 # --- what it does ---
 
 
-def test_a_report_plans_and_sends_nothing(night: Night) -> None:
+def test_a_report_plans_and_sends_nothing(night: SweepRun) -> None:
     night.mode = Mode.REPORT
     night.begin()
     assert night.drain() == 2
@@ -124,11 +124,11 @@ def test_a_report_plans_and_sends_nothing(night: Night) -> None:
         "stopped_by": "",
     }
     assert _kinds(night) == {"too young": 1, "status": 1, "no date": 1}
-    assert night.world.signals.counts[Signal.SWEEP_FINISHED] == 1
-    assert night.world.signals.counts[Signal.PLAN_STOPPED] == 0
+    assert night.world.metrics.counts[Metric.SWEEP_FINISHED] == 1
+    assert night.world.metrics.counts[Metric.PLAN_STOPPED] == 0
 
 
-def test_every_thing_stands_in_the_plan_with_its_reason(night: Night) -> None:
+def test_every_thing_stands_in_the_plan_with_its_reason(night: SweepRun) -> None:
     night.mode = Mode.REPORT
     night.begin()
     night.drain()
@@ -145,7 +145,7 @@ def test_every_thing_stands_in_the_plan_with_its_reason(night: Night) -> None:
     assert night.objects.get(f"plans/{ORG}/{plan.hash}/report.html")
 
 
-def test_what_is_due_is_asked_for_with_its_reason_and_what_was_seen(night: Night) -> None:
+def test_what_is_due_is_asked_for_with_its_reason_and_what_was_seen(night: SweepRun) -> None:
     night.begin()
     night.drain()
     asked = {command.id: command for command in night.asked()}
@@ -168,7 +168,7 @@ def test_what_is_due_is_asked_for_with_its_reason_and_what_was_seen(night: Night
     )
 
 
-def test_what_is_due_is_archived_through_the_worker(night: Night) -> None:
+def test_what_is_due_is_archived_through_the_worker(night: SweepRun) -> None:
     night.begin()
     assert night.drain() == 3
     assert night.archived() == {_id(1), _id(2)}
@@ -176,7 +176,7 @@ def test_what_is_due_is_archived_through_the_worker(night: Night) -> None:
 
 
 @pytest.mark.parametrize("change", ["status", "completed", "name", "touched", "owner", "tag"])
-def test_what_changed_since_it_was_seen_is_skipped(night: Night, change: str) -> None:
+def test_what_changed_since_it_was_seen_is_skipped(night: SweepRun, change: str) -> None:
     _start(night)
     night.deliver()
     organization = night.world.simulator.organization
@@ -206,7 +206,7 @@ def test_what_changed_since_it_was_seen_is_skipped(night: Night, change: str) ->
     assert code == "changed"
 
 
-def test_another_owner_than_the_one_seen_is_a_change(night: Night) -> None:
+def test_another_owner_than_the_one_seen_is_a_change(night: SweepRun) -> None:
     runs = night.world.simulator.organization.runs
     runs[_id(1)].owner_id = 1001
     _start(night)
@@ -224,7 +224,7 @@ HOLDS: list[tuple[HoldKind, str]] = [
 ]
 
 
-def _held(night: Night) -> None:
+def _held(night: SweepRun) -> None:
     """The first process has a template and an owner; the second others."""
     runs = night.world.simulator.organization.runs
     runs[_id(1)].checklist_id, runs[_id(1)].owner_id = TEMPLATE, OWNER
@@ -232,7 +232,7 @@ def _held(night: Night) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), HOLDS)
-def test_what_is_held_is_kept_and_counted(night: Night, kind: HoldKind, name: str) -> None:
+def test_what_is_held_is_kept_and_counted(night: SweepRun, kind: HoldKind, name: str) -> None:
     _held(night)
     for run in list(night.world.simulator.organization.runs.values())[2:]:
         run.checklist_id, run.owner_id = "7f" * 16, 1001
@@ -245,7 +245,7 @@ def test_what_is_held_is_kept_and_counted(night: Night, kind: HoldKind, name: st
 
 
 @pytest.mark.parametrize(("kind", "name"), HOLDS)
-def test_what_is_held_after_the_plan_is_left_alone_by_the_worker(night: Night, kind: HoldKind, name: str) -> None:
+def test_what_is_held_after_the_plan_is_left_alone_by_the_worker(night: SweepRun, kind: HoldKind, name: str) -> None:
     _held(night)
     _start(night)
     night.deliver()
@@ -256,7 +256,7 @@ def test_what_is_held_after_the_plan_is_left_alone_by_the_worker(night: Night, k
     assert [code for code, _ in _letters(night)] == ["held"]
 
 
-def test_what_carries_a_hold_tag_is_kept_however_it_is_written(night: Night) -> None:
+def test_what_carries_a_hold_tag_is_kept_however_it_is_written(night: SweepRun) -> None:
     night.policy = Policy.parse(f'hold_tags = ["keep"]\n{POLICY}')
     organization = night.world.simulator.organization
     organization.tags[TAG] = Tag(TAG, " KEEP", NOW)
@@ -267,7 +267,7 @@ def test_what_carries_a_hold_tag_is_kept_however_it_is_written(night: Night) -> 
     assert _kinds(night)["on hold"] == 1
 
 
-def test_two_nights_have_one_effect(night: Night) -> None:
+def test_two_nights_have_one_effect(night: SweepRun) -> None:
     """Most commands of the first night come to the workers only after the second night."""
     for number in range(10, 20):
         _complete(night.world, number, days=50)
@@ -291,7 +291,7 @@ def test_two_nights_have_one_effect(night: Night) -> None:
     assert len(night.world.writes()) == 12
 
 
-def test_the_same_start_again_asks_for_nothing_new(night: Night) -> None:
+def test_the_same_start_again_asks_for_nothing_new(night: SweepRun) -> None:
     for _ in range(3):
         night.begin()
     night.drain()
@@ -299,7 +299,7 @@ def test_the_same_start_again_asks_for_nothing_new(night: Night) -> None:
     assert len(night.reports()) == len(night.plans()) == 1
 
 
-def test_two_invocations_at_once_make_one_plan_and_ask_once(night: Night) -> None:
+def test_two_invocations_at_once_make_one_plan_and_ask_once(night: SweepRun) -> None:
     night.begin()
     night.begin()
     other = iter([True])
@@ -317,7 +317,7 @@ def test_two_invocations_at_once_make_one_plan_and_ask_once(night: Night) -> Non
     assert len(night.world.writes()) == 2
 
 
-def test_commands_travel_whole(night: Night) -> None:
+def test_commands_travel_whole(night: SweepRun) -> None:
     night.world.simulator.organization.runs[_id(1)].name = "Büro \u2028 „Süd“ 🎉"
     _start(night)
     night.deliver()
@@ -359,7 +359,7 @@ def test_a_report_of_5000_estimates_its_duration_at_the_configured_rate() -> Non
         json.dumps({"sweep_id": "a", "org_id": ORG, "plan": "a" * 64, "requested_by": "ada"}),
     ],
 )
-def test_a_message_that_starts_nothing_is_buried(night: Night, body: str) -> None:
+def test_a_message_that_starts_nothing_is_buried(night: SweepRun, body: str) -> None:
     night.queue.send(body)
     assert night.deliver()
     assert [code for code, _ in _letters(night)] == ["poison"]
@@ -367,7 +367,7 @@ def test_a_message_that_starts_nothing_is_buried(night: Night, body: str) -> Non
     assert night.world.rows.table == {}
 
 
-def test_a_sweep_of_a_strange_organization_is_none_of_ours(night: Night) -> None:
+def test_a_sweep_of_a_strange_organization_is_none_of_ours(night: SweepRun) -> None:
     night.queue.send(json.dumps({"sweep_id": "a", "org_id": "1b" * 16}))
     assert night.deliver()
     assert _calls(night) == 0
@@ -375,7 +375,9 @@ def test_a_sweep_of_a_strange_organization_is_none_of_ours(night: Night) -> None
 
 
 @pytest.mark.parametrize("kind", ["apply", "undo"])
-def test_what_a_person_asked_for_of_a_strange_organization_is_buried_with_the_reason(night: Night, kind: str) -> None:
+def test_what_a_person_asked_for_of_a_strange_organization_is_buried_with_the_reason(
+    night: SweepRun, kind: str
+) -> None:
     errand = {"sweep_id": "a", "org_id": "1b" * 16, "kind": kind, "plan": "0" * 64, "requested_by": "ada"}
     night.queue.send(json.dumps(errand))
     assert night.deliver()
@@ -384,11 +386,11 @@ def test_what_a_person_asked_for_of_a_strange_organization_is_buried_with_the_re
     assert _calls(night) == 0
 
 
-def test_the_check_tells_what_is_not_in_order_and_lists_nothing(night: Night) -> None:
+def test_the_check_tells_what_is_not_in_order_and_lists_nothing(night: SweepRun) -> None:
     night.world.simulator.organization.members[1001].role = "light"
     night.queue.send(json.dumps({"sweep_id": "a", "kind": "check"}))
     assert night.drain() == 3  # the start, the organization and the digest
-    assert night.world.signals.counts[Signal.PREFLIGHT_FAILED] == 1
+    assert night.world.metrics.counts[Metric.PREFLIGHT_FAILED] == 1
     [(name, detail)] = night.world.bus.announced
     assert name == "lifecycle.preflight.failed"
     assert "light" in str(detail["reason"])
@@ -396,17 +398,17 @@ def test_the_check_tells_what_is_not_in_order_and_lists_nothing(night: Night) ->
     assert (night.plans(), night.asked(), night.reports()) == ([], [], [])
 
 
-def test_the_check_is_silent_when_all_is_well_and_waits_for_no_sweep(night: Night) -> None:
+def test_the_check_is_silent_when_all_is_well_and_waits_for_no_sweep(night: SweepRun) -> None:
     _start(night)
     night.deliver()  # It waits for its first ones, and has the organization to itself.
     night.queue.send(json.dumps({"sweep_id": "a", "org_id": ORG, "kind": "check"}))
     announced = len(night.world.bus.announced)
     assert night.deliver()
     assert len(night.world.bus.announced) == announced
-    assert night.world.signals.counts[Signal.PREFLIGHT_FAILED] == 0
+    assert night.world.metrics.counts[Metric.PREFLIGHT_FAILED] == 0
 
 
-def test_the_check_wakes_what_should_have_come_back_by_now(night: Night) -> None:
+def test_the_check_wakes_what_should_have_come_back_by_now(night: SweepRun) -> None:
     world = night.world
     delete = world.command(Resource.RUN, "a1" * 16, Action.DELETE, "parked")
     world.ledger.accept(delete)
@@ -417,7 +419,7 @@ def test_the_check_wakes_what_should_have_come_back_by_now(night: Night) -> None
     assert [entry.message.body for entry in night.purge.entries.values()] == [delete.to_json()]
 
 
-def test_a_message_of_a_later_release_waits_for_it(night: Night) -> None:
+def test_a_message_of_a_later_release_waits_for_it(night: SweepRun) -> None:
     night.queue.send(json.dumps({"sweep_id": "a", "kind": "tidy", "version": 2}))
     assert not night.deliver()
     assert night.queue.depth() == 1
@@ -427,7 +429,7 @@ def test_a_message_of_a_later_release_waits_for_it(night: Night) -> None:
 # --- what is in its way ---
 
 
-def test_a_pause_stops_it_and_it_goes_on_afterwards(night: Night) -> None:
+def test_a_pause_stops_it_and_it_goes_on_afterwards(night: SweepRun) -> None:
     _start(night)
     night.world.pacing.pause(ORG, "Ada")
     assert not night.deliver()
@@ -437,7 +439,7 @@ def test_a_pause_stops_it_and_it_goes_on_afterwards(night: Night) -> None:
     assert night.archived() == {_id(1), _id(2)}
 
 
-def test_a_pause_costs_no_slot_of_the_pace(night: Night) -> None:
+def test_a_pause_costs_no_slot_of_the_pace(night: SweepRun) -> None:
     night.world.rate = night.world.pacing.rate = Rate(1, 2)
     _start(night)
     night.world.pacing.pause(ORG, "Ada")
@@ -445,7 +447,7 @@ def test_a_pause_costs_no_slot_of_the_pace(night: Night) -> None:
     assert night.world.pacing.reserve(ORG, 2).calls == 2
 
 
-def test_each_call_costs_a_slot_of_the_pace(night: Night) -> None:
+def test_each_call_costs_a_slot_of_the_pace(night: SweepRun) -> None:
     night.world.rate = night.world.pacing.rate = Rate(1, 40)
     for number in range(10, 13):
         _complete(night.world, number, days=50)
@@ -462,7 +464,7 @@ def test_each_call_costs_a_slot_of_the_pace(night: Night) -> None:
     assert night.world.pacing.reserve(ORG, 40).calls == 35
 
 
-def test_a_short_wait_for_the_pace_is_slept_and_a_long_one_hidden(night: Night) -> None:
+def test_a_short_wait_for_the_pace_is_slept_and_a_long_one_hidden(night: SweepRun) -> None:
     night.mode = Mode.REPORT
     night.world.pacing.rate = Rate(60, 1)
     night.world.pacing.overdraw(ORG, 5)
@@ -496,7 +498,7 @@ def test_however_slow_the_pace_it_is_kept_and_the_sweep_comes_to_its_end(per_min
     assert night.world.dead_letters.depth() == 0
 
 
-def test_with_little_time_left_no_page_is_begun_and_the_sweep_goes_on_later(night: Night) -> None:
+def test_with_little_time_left_no_page_is_begun_and_the_sweep_goes_on_later(night: SweepRun) -> None:
     _start(night)
     night.time_left = 29.0
     assert not night.deliver()
@@ -506,7 +508,7 @@ def test_with_little_time_left_no_page_is_begun_and_the_sweep_goes_on_later(nigh
     assert night.archived() == {_id(1), _id(2)}
 
 
-def test_with_too_little_time_to_write_the_plan_the_next_invocation_writes_it(night: Night) -> None:
+def test_with_too_little_time_to_write_the_plan_the_next_invocation_writes_it(night: SweepRun) -> None:
     _start(night)
     night.time_left = 299.0
     assert not night.deliver()
@@ -519,7 +521,7 @@ def test_with_too_little_time_to_write_the_plan_the_next_invocation_writes_it(ni
 
 
 @pytest.mark.parametrize("path", ["/me$", LISTS])
-def test_a_429_is_everybodys(night: Night, path: str) -> None:
+def test_a_429_is_everybodys(night: SweepRun, path: str) -> None:
     _start(night)
     night.world.simulator.add_fault(Fault.rate_limit(120, path=path))
     assert not night.deliver()
@@ -529,7 +531,7 @@ def test_a_429_is_everybodys(night: Night, path: str) -> None:
     assert night.archived() == {_id(1), _id(2)}
 
 
-def test_a_429_while_the_first_ones_are_read_back_is_everybodys(night: Night) -> None:
+def test_a_429_while_the_first_ones_are_read_back_is_everybodys(night: SweepRun) -> None:
     _start(night)
     night.deliver()
     night.work()
@@ -541,14 +543,14 @@ def test_a_429_while_the_first_ones_are_read_back_is_everybodys(night: Night) ->
     assert len(night.reports()) == 1
 
 
-def test_a_refused_token_waits_for_a_person_rings_and_is_applied_once_it_is_mended(night: Night) -> None:
+def test_a_refused_token_waits_for_a_person_rings_and_is_applied_once_it_is_mended(night: SweepRun) -> None:
     night.world.secrets.texts[f"{PREFIX}/tokens/{ORG}"] = "dead"
     _start(night)
     for hour in range(1, 4):
         assert not night.deliver()
-        assert night.world.signals.counts[Signal.TOKEN_REFUSED] == hour
+        assert night.world.metrics.counts[Metric.TOKEN_REFUSED] == hour
         night.world.clock.advance(timedelta(hours=1))
-    assert night.world.signals.counts[Signal.PREFLIGHT_FAILED] == 1
+    assert night.world.metrics.counts[Metric.PREFLIGHT_FAILED] == 1
     assert night.reports() == []
     night.world.secrets.texts[f"{PREFIX}/tokens/{ORG}"] = DEFAULT_TOKEN
     night.drain()
@@ -557,7 +559,7 @@ def test_a_refused_token_waits_for_a_person_rings_and_is_applied_once_it_is_mend
     assert night.archived() == {_id(1), _id(2)}
 
 
-def test_what_is_still_not_in_order_when_all_was_read_stops_the_plan(night: Night) -> None:
+def test_what_is_still_not_in_order_when_all_was_read_stops_the_plan(night: SweepRun) -> None:
     night.world.simulator.organization.members[1001].role = "light"
     night.begin()
     night.drain()
@@ -567,10 +569,10 @@ def test_what_is_still_not_in_order_when_all_was_read_stops_the_plan(night: Nigh
     assert plan.stops
     assert report["stopped_by"] == " ".join(plan.stops)
     assert (night.asked(), night.world.writes()) == ([], [])
-    assert night.world.signals.counts[Signal.PLAN_STOPPED] == night.world.signals.counts[Signal.PREFLIGHT_FAILED] == 1
+    assert night.world.metrics.counts[Metric.PLAN_STOPPED] == night.world.metrics.counts[Metric.PREFLIGHT_FAILED] == 1
 
 
-def test_a_forbidden_listing_stops_the_sweep_with_a_dead_letter_and_blocks_nobody(night: Night) -> None:
+def test_a_forbidden_listing_stops_the_sweep_with_a_dead_letter_and_blocks_nobody(night: SweepRun) -> None:
     night.world.simulator.add_fault(Fault.answer_status(403, path=LISTS))
     _start(night)
     assert night.deliver()
@@ -583,17 +585,17 @@ def test_a_forbidden_listing_stops_the_sweep_with_a_dead_letter_and_blocks_nobod
     assert night.archived() == {_id(1), _id(2)}
 
 
-def test_a_failing_listing_comes_back(night: Night) -> None:
+def test_a_failing_listing_comes_back(night: SweepRun) -> None:
     night.world.simulator.add_fault(
         Fault.answer_status(503, times=3, path=LISTS), Fault.html(502, path=LISTS), Fault.reset(path=LISTS)
     )
     _start(night)
     assert night.drain() == 7
     assert night.archived() == {_id(1), _id(2)}
-    assert night.world.signals.counts[Signal.RETRIED] == 5
+    assert night.world.metrics.counts[Metric.RETRIED] == 5
 
 
-def test_a_sweep_that_could_not_go_on_for_too_long_ends_with_a_reason_and_lets_others_go_on(night: Night) -> None:
+def test_a_sweep_that_could_not_go_on_for_too_long_ends_with_a_reason_and_lets_others_go_on(night: SweepRun) -> None:
     night.world.simulator.add_fault(Fault.answer_status(503, path=LISTS, times=-1))
     night.begin()
     night.drain(most=120)
@@ -605,7 +607,7 @@ def test_a_sweep_that_could_not_go_on_for_too_long_ends_with_a_reason_and_lets_o
 
 
 @pytest.mark.parametrize("bad", ["{}/delete", "../{}", "", "A{}"])
-def test_a_row_without_a_readable_id_is_counted_and_stops_nothing(night: Night, bad: str) -> None:
+def test_a_row_without_a_readable_id_is_counted_and_stops_nothing(night: SweepRun, bad: str) -> None:
     run = night.world.simulator.organization.runs.pop(_id(1))
     run.id = bad.format(_id(1))
     night.world.simulator.organization.runs[run.id] = run
@@ -616,7 +618,7 @@ def test_a_row_without_a_readable_id_is_counted_and_stops_nothing(night: Night, 
     assert (report["seen"], report["due"], report["kept"], report["failed"]) == ("5", "1", "3", "1")
 
 
-def test_half_a_character_in_a_name_or_a_tag_stops_nothing_and_in_a_status_keeps(night: Night) -> None:
+def test_half_a_character_in_a_name_or_a_tag_stops_nothing_and_in_a_status_keeps(night: SweepRun) -> None:
     organization = night.world.simulator.organization
     half, runs = "ab\ud83d", organization.runs
     organization.tags[TAG] = Tag(TAG, half, NOW)
@@ -631,7 +633,7 @@ def test_half_a_character_in_a_name_or_a_tag_stops_nothing_and_in_a_status_keeps
 # --- one at a time ---
 
 
-def test_a_second_sweep_waits_for_the_first(night: Night) -> None:
+def test_a_second_sweep_waits_for_the_first(night: SweepRun) -> None:
     _start(night)
     night.deliver()
     night.begin("another")
@@ -639,13 +641,13 @@ def test_a_second_sweep_waits_for_the_first(night: Night) -> None:
     calls = _calls(night)
     assert not night.deliver()
     assert _calls(night) == calls
-    assert f"Sweep {SWEEP} of this organization is not finished." in str(night.world.signals.notes[-1])
+    assert f"Sweep {SWEEP} of this organization is not finished." in str(night.world.metrics.notes[-1])
     night.drain()
     assert len(night.reports()) == 2
     assert len(night.world.writes()) == 2
 
 
-def test_a_sweep_that_crashed_for_good_blocks_others_for_six_hours(night: Night) -> None:
+def test_a_sweep_that_crashed_for_good_blocks_others_for_six_hours(night: SweepRun) -> None:
     _start(night)
     night.deliver()
     night.queue.entries.clear()
@@ -664,7 +666,7 @@ DUE = 3217
 PAGES, BATCHES = 50, 33
 
 
-def _many(count: int = 5000) -> tuple[Night, set[str]]:
+def _many(count: int = 5000) -> tuple[SweepRun, set[str]]:
     """So many processes; of 5,000, 3,217 are due."""
     world = World(rate=Rate(6000, 6000))
     # Of a template: where none is known, each command reads all holds.
@@ -678,7 +680,7 @@ def _many(count: int = 5000) -> tuple[Night, set[str]]:
         runs[run_id].status, runs[run_id].completed_at = "active", None
     for number, run_id in enumerate(ids):  # due ones on every page
         runs[run_id].created_at = world.clock() - timedelta(days=90, seconds=number * 7919 % count)
-    return Night(world), set(ids[:due])
+    return SweepRun(world), set(ids[:due])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -721,12 +723,12 @@ def test_a_sweep_killed_between_sending_a_batch_and_recording_it_repeats_intents
     night.begin()
     night.deliver()
     for skip in (0, 4):
-        night.fuse = Fuse("bury", "after", skip=skip)
+        night.fuse = FaultInjector("dead_letter", "after", skip=skip)
         assert not night.turn(work=False)
     assert night.bulk.depth() == 6
     night.turn()
     for skip in (0, 99, 100, 150, 233):
-        night.fuse = Fuse("bury", "after", skip=skip)
+        night.fuse = FaultInjector("dead_letter", "after", skip=skip)
         assert not night.turn(work=False)
     night.drain()
     asked = night.asked()
@@ -773,13 +775,13 @@ def test_all_is_listed_before_the_first_command_is_sent() -> None:
     assert len(sent_at) == PAGES + 1 + BATCHES
 
 
-def _killed(skip: int, when: When) -> tuple[Night, bool]:
+def _killed(skip: int, when: When) -> tuple[SweepRun, bool]:
     """A night that is killed once, after so many writes of all its invocations; whether it came to that."""
     night = _night_of_five()
     night.begin()
     killed = False
     while night.queue.entries:
-        fuse = night.fuse = Fuse("" if killed else ANY_WRITE, when, skip=skip)
+        fuse = night.fuse = FaultInjector("" if killed else ANY_WRITE, when, skip=skip)
         night.turn()
         killed, skip = killed or fuse.blown, fuse.skip
     return night, killed
@@ -803,22 +805,22 @@ def test_killed_before_or_after_any_write_it_does_each_due_thing_once_and_tells_
 # --- what was changed, and what is over ---
 
 
-def _changes_its_mode(night: Night) -> None:
+def _changes_its_mode(night: SweepRun) -> None:
     night.mode = Mode.REPORT
 
 
-def _changes_its_policy(night: Night) -> None:
+def _changes_its_policy(night: SweepRun) -> None:
     night.policy = Policy.parse(POLICY.replace("30", "7"))
 
 
-def _changes_its_zone(night: Night) -> None:
+def _changes_its_zone(night: SweepRun) -> None:
     night.policy = Policy.parse(POLICY.replace("UTC", "Europe/Berlin"))
 
 
 @pytest.mark.parametrize("change", [_changes_its_mode, _changes_its_policy, _changes_its_zone])
 @pytest.mark.parametrize("steps", [1, 5, 10, 11, 12, 15])
 def test_a_sweep_whose_terms_were_changed_on_its_way_stops_with_a_reason(
-    steps: int, change: Callable[[Night], None]
+    steps: int, change: Callable[[SweepRun], None]
 ) -> None:
     night, _ = _many(1000)
     taken = night.kill_after(steps)
@@ -836,10 +838,10 @@ def test_a_sweep_whose_terms_were_changed_on_its_way_stops_with_a_reason(
     assert reason.startswith("The sweep stopped: The mode or the policy was changed")
     assert len(night.asked()) == asked
     assert night.reports() == []
-    assert night.world.signals.counts[Signal.SWEEP_FINISHED] == 0
+    assert night.world.metrics.counts[Metric.SWEEP_FINISHED] == 0
 
 
-def test_the_next_sweep_follows_the_new_terms(night: Night) -> None:
+def test_the_next_sweep_follows_the_new_terms(night: SweepRun) -> None:
     night.kill_after(1)
     night.begin()
     night.deliver()
@@ -855,7 +857,7 @@ def test_the_next_sweep_follows_the_new_terms(night: Night) -> None:
 @pytest.mark.parametrize("change", [lambda _: None, _changes_its_mode, _changes_its_policy])
 @pytest.mark.parametrize("mode", Mode)
 def test_a_finished_sweep_delivered_again_does_nothing(
-    night: Night, mode: Mode, change: Callable[[Night], None]
+    night: SweepRun, mode: Mode, change: Callable[[SweepRun], None]
 ) -> None:
     night.mode = mode
     night.begin()
@@ -868,14 +870,14 @@ def test_a_finished_sweep_delivered_again_does_nothing(
     night.drain()
     assert night.asked() == asked
     assert _calls(night) == calls
-    assert len(night.reports()) == night.world.signals.counts[Signal.SWEEP_FINISHED] == 1
+    assert len(night.reports()) == night.world.metrics.counts[Metric.SWEEP_FINISHED] == 1
     assert night.world.dead_letters.depth() == 0
 
 
 # --- what people took back ---
 
 
-def _by_hand(night: Night, action: Action) -> None:
+def _by_hand(night: SweepRun, action: Action) -> None:
     """A person archives or restores the first process through us."""
     night.world.clock.advance(timedelta(minutes=1))
     command = night.world.command(Resource.RUN, _id(1), action, f"by hand {night.world.clock()}")
@@ -885,7 +887,7 @@ def _by_hand(night: Night, action: Action) -> None:
     night.world.clock.advance(timedelta(minutes=1))
 
 
-def _night(night: Night, sweep_id: str) -> Command | None:
+def _night(night: SweepRun, sweep_id: str) -> Command | None:
     """A whole night; what it asked for the first process."""
     before = len(night.asked())
     night.begin(sweep_id)
@@ -894,7 +896,7 @@ def _night(night: Night, sweep_id: str) -> Command | None:
 
 
 @pytest.fixture
-def restored(night: Night) -> Night:
+def restored(night: SweepRun) -> SweepRun:
     """A sweep archived the first process, and a person restored it through us."""
     _night(night, "the-first-night")
     assert night.world.state(Resource.RUN, _id(1)) is State.ARCHIVED
@@ -902,7 +904,7 @@ def restored(night: Night) -> Night:
     return night
 
 
-def test_what_was_restored_is_left_to_people_every_night_without_a_dead_letter(restored: Night) -> None:
+def test_what_was_restored_is_left_to_people_every_night_without_a_dead_letter(restored: SweepRun) -> None:
     for number in range(40):
         restored.world.clock.advance(timedelta(days=1))
         assert _night(restored, f"night-{number}") is None
@@ -917,7 +919,7 @@ def test_what_was_restored_is_left_to_people_every_night_without_a_dead_letter(r
     assert restored.world.dead_letters.depth() == 0
 
 
-def test_what_was_completed_again_after_it_was_restored_is_archived_again(restored: Night) -> None:
+def test_what_was_completed_again_after_it_was_restored_is_archived_again(restored: SweepRun) -> None:
     restored.world.clock.advance(timedelta(days=3))
     restored.world.simulator.organization.runs[_id(1)].completed_at = restored.world.clock()
     restored.world.clock.advance(timedelta(days=31))
@@ -927,7 +929,7 @@ def test_what_was_completed_again_after_it_was_restored_is_archived_again(restor
     assert restored.world.state(Resource.RUN, _id(1)) is State.ARCHIVED
 
 
-def test_what_was_restored_in_tallyfy_is_left_to_people_whoever_archived_it(restored: Night) -> None:
+def test_what_was_restored_in_tallyfy_is_left_to_people_whoever_archived_it(restored: SweepRun) -> None:
     _by_hand(restored, Action.ARCHIVE)
     restored.world.simulator.organization.runs[_id(1)].restore(restored.world.clock())
     for number in range(3):
@@ -938,7 +940,7 @@ def test_what_was_restored_in_tallyfy_is_left_to_people_whoever_archived_it(rest
     assert restored.world.state(Resource.RUN, _id(1)) is State.ACTIVE
 
 
-def test_an_older_plan_does_not_archive_again_what_was_restored_in_tallyfy(night: Night) -> None:
+def test_an_older_plan_does_not_archive_again_what_was_restored_in_tallyfy(night: SweepRun) -> None:
     """Two plans name it. One was applied, and somebody restored it in Tallyfy; then the other one is applied."""
     night.mode = Mode.REPORT
     for name in ("one", "other"):
@@ -955,11 +957,11 @@ def test_an_older_plan_does_not_archive_again_what_was_restored_in_tallyfy(night
     assert night.world.state(Resource.RUN, _id(1)) is State.ACTIVE
     [asked] = [command for command in night.asked() if (command.id, command.plan) == (_id(1), other.hash)]
     row = night.world.intent(asked.intent_id)
-    assert (row.status, row.code) == (Status.SUPERSEDED, Code.TAKEN_BACK)
+    assert (row.status, row.code) == (Status.SUPERSEDED, Code.RESTORED_BY_PERSON)
 
 
 @pytest.mark.parametrize("in_tallyfy", [False, True])
-def test_what_people_restored_is_neither_due_nor_counted_against_a_cap(night: Night, in_tallyfy: bool) -> None:  # noqa: FBT001 - a case
+def test_what_people_restored_is_neither_due_nor_counted_against_a_cap(night: SweepRun, in_tallyfy: bool) -> None:  # noqa: FBT001 - a case
     """Eight such things and a cap of ten: what is due tonight goes, and so does what is due on every later night."""
     runs = night.world.simulator.organization.runs
     for number in range(6000, 6006):
@@ -991,12 +993,12 @@ def test_what_people_restored_is_neither_due_nor_counted_against_a_cap(night: Ni
     assert {name for name in taken_back if runs[name].archived_at is not None} == set()
 
 
-def test_a_person_may_archive_what_a_person_restored(restored: Night) -> None:
+def test_a_person_may_archive_what_a_person_restored(restored: SweepRun) -> None:
     _by_hand(restored, Action.ARCHIVE)
     assert restored.world.state(Resource.RUN, _id(1)) is State.ARCHIVED
 
 
-def test_a_restore_while_the_command_of_the_sweep_waits_is_heeded(night: Night) -> None:
+def test_a_restore_while_the_command_of_the_sweep_waits_is_heeded(night: SweepRun) -> None:
     _start(night)
     night.deliver()
     while not night.plans():
@@ -1005,5 +1007,5 @@ def test_a_restore_while_the_command_of_the_sweep_waits_is_heeded(night: Night) 
         _by_hand(night, action)
     night.drain()
     asked = next(command for command in night.asked() if command.id == _id(1))
-    assert night.world.intent(asked.intent_id).code == Code.TAKEN_BACK
+    assert night.world.intent(asked.intent_id).code == Code.RESTORED_BY_PERSON
     assert night.world.state(Resource.RUN, _id(1)) is State.ACTIVE

@@ -14,7 +14,7 @@ from lifecycle.domain.errors import Code, Rejected, Retryable, Throttled, TokenR
 from lifecycle.domain.urls import checked_base_url
 from lifecycle.tallyfy.client import Tokens, moment, pooled_session, retry_after, thing_from
 from sandbox.simulator import DEFAULT_TOKEN, Fault
-from sandbox.simulator.messages import Answer
+from sandbox.simulator.messages import Response
 from tests.harness.builders import NOW, PREFIX, THING
 from tests.harness.tallyfy import ORG, CannedStand, SimulatorStand, answered
 
@@ -255,8 +255,8 @@ def test_a_429_with_a_date_is_heeded() -> None:
     assert wait.value.retry_after == pytest.approx(120, abs=5)
 
 
-@pytest.mark.parametrize("answer", [answered(429), Answer(429, b"<html>", {"Retry-After": "later"})])
-def test_a_429_that_says_nothing_readable_means_a_minute(answer: Answer) -> None:
+@pytest.mark.parametrize("answer", [answered(429), Response(429, b"<html>", {"Retry-After": "later"})])
+def test_a_429_that_says_nothing_readable_means_a_minute(answer: Response) -> None:
     with pytest.raises(Throttled) as wait:
         act(CannedStand(answer))
     assert wait.value.retry_after == 60

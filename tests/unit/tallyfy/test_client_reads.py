@@ -5,9 +5,9 @@ import requests
 
 from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.errors import Ambiguous, Code, Rejected, Retryable, Throttled
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from sandbox.simulator import DefaultIds, Fault, Simulator, crowd, make_id
-from sandbox.simulator.messages import Answer
+from sandbox.simulator.messages import Response
 from sandbox.simulator.world import Run, Task, Template
 from tests.harness.builders import NOW, THING, Clock
 from tests.harness.tallyfy import ORG, CannedStand, SimulatorStand, answered, page
@@ -17,11 +17,11 @@ NOT_THERE = answered(404, {"error": True, "message": "Not found.", "code": 404})
 NOTHING_ARCHIVED = answered(200, {"data": [], "meta": {"pagination": {"total": 0, "total_pages": 1, "links": []}}})
 
 
-def look(stand: CannedStand, resource: Resource = Resource.RUN) -> Thing | None:
+def look(stand: CannedStand, resource: Resource = Resource.RUN) -> ResourceSnapshot | None:
     return stand.client.look(ORG, resource, THING)
 
 
-def listed(*things: str, pages: int = 1, **fields: object) -> Answer:
+def listed(*things: str, pages: int = 1, **fields: object) -> Response:
     rows = [{"id": thing, "archived_at": "2026-01-01T00:00:00Z", **fields} for thing in things]
     links = {"next": "https://elsewhere.test/steal?page=2"}
     return answered(200, {"data": rows, "meta": {"pagination": {"total_pages": pages, "links": links}}})
@@ -157,7 +157,7 @@ def test_too_many_archived_things_to_look_through_is_a_refusal_not_a_guess() -> 
     stand = CannedStand(NOT_THERE, *[listed("6f" * 16, pages=999) for _ in range(20)])
     with pytest.raises(Rejected, match="cannot be judged") as refusal:
         look(stand)
-    assert refusal.value.code is Code.CANNOT_TELL
+    assert refusal.value.code is Code.UNDETERMINED
     assert len(stand.canned.asked) == 21
 
 
@@ -173,7 +173,7 @@ def test_a_list_that_does_not_say_how_many_there_are_proves_nothing() -> None:
     [NOT_THERE, answered(200, {"meta": {}}), answered(200, {"data": "x"}), answered(200, {"data": {"id": THING}})],
     ids=["404", "no data", "text", "object"],
 )
-def test_an_archived_list_that_cannot_be_read_does_not_prove_absence(answer: Answer) -> None:
+def test_an_archived_list_that_cannot_be_read_does_not_prove_absence(answer: Response) -> None:
     with pytest.raises(Retryable) as trouble:
         look(CannedStand(NOT_THERE, answer))
     assert trouble.value.code is Code.UNAVAILABLE
@@ -203,7 +203,7 @@ def test_an_archived_list_that_cannot_be_read_does_not_prove_absence(answer: Ans
         requests.ReadTimeout("slow"),
     ],
 )
-def test_a_read_that_shows_nothing_of_the_thing_is_tried_again_later(answer: Answer | Exception) -> None:
+def test_a_read_that_shows_nothing_of_the_thing_is_tried_again_later(answer: Response | Exception) -> None:
     stand = CannedStand(answer)
     with pytest.raises(Retryable) as trouble:
         look(stand)
@@ -252,6 +252,6 @@ def test_the_account_shows_role_and_organization() -> None:
 @pytest.mark.parametrize(
     "answers", [(NOT_THERE, answered(200, {"data": {"id": ORG}})), (answered(200, {"a": 1}), NOT_THERE)]
 )
-def test_an_organization_that_is_not_shown_is_refused(answers: tuple[Answer, Answer]) -> None:
+def test_an_organization_that_is_not_shown_is_refused(answers: tuple[Response, Response]) -> None:
     with pytest.raises(Rejected, match="does not show organization"):
         CannedStand(*answers).client.account(ORG)

@@ -9,7 +9,7 @@ from lifecycle.domain.capabilities import ORDINARY, PERMANENT, TABLE, Action, Ca
 from lifecycle.domain.errors import Ambiguous, Code, LifecycleError, Rejected, Throttled
 from lifecycle.tallyfy.client import Receipt
 from sandbox.simulator import STANDARD_TOKEN, DefaultIds, Fault, Quirks
-from sandbox.simulator.messages import Answer
+from sandbox.simulator.messages import Response
 from tests.harness.builders import THING
 from tests.harness.tallyfy import ORG, CannedStand, SimulatorStand, answered, page
 
@@ -135,11 +135,11 @@ def test_a_redirect_is_neither_followed_nor_taken_for_success(status: int) -> No
         answered(200, {"error": {"code": 1}}),
         answered(200, {"data": {"id": THING, "archived_at": None}}),
         answered(200, {"data": {"id": "6f" * 16, "archived_at": NOW_ISO}}),
-        Answer(200, b"{", {"Content-Type": "application/json"}),
+        Response(200, b"{", {"Content-Type": "application/json"}),
     ],
     ids=["html", "list", "text", "error", "error object", "not archived", "another thing", "half"],
 )
-def test_a_success_that_does_not_say_so_is_ambiguous(answer: Answer) -> None:
+def test_a_success_that_does_not_say_so_is_ambiguous(answer: Response) -> None:
     with pytest.raises(Ambiguous):
         act(CannedStand(answer))
 
@@ -164,7 +164,7 @@ def test_a_restore_that_answers_with_an_archived_thing_is_ambiguous() -> None:
         answered(200, {"error": False, "message": "Archived."}),
     ],
 )
-def test_any_other_2xx_is_success(answer: Answer) -> None:
+def test_any_other_2xx_is_success(answer: Response) -> None:
     assert act(CannedStand(answer)) == Receipt("")
 
 

@@ -11,11 +11,11 @@ from urllib3 import HTTPResponse
 from lifecycle.domain.capabilities import Action, Resource, capability
 from lifecycle.domain.commands import Find
 from lifecycle.domain.errors import Ambiguous, Code, Rejected, Retryable
-from lifecycle.plans.pagination_check import MOST_PAGES, Census
+from lifecycle.plans.pagination_check import MOST_PAGES, PaginationCheck
 from lifecycle.tallyfy import bodies
 from lifecycle.tallyfy.bodies import OutOfBounds, load, pieces
 from lifecycle.tallyfy.client import PER_PAGE, DoesNotAddUp
-from lifecycle.tallyfy.complete_list import WholeList
+from lifecycle.tallyfy.complete_list import CompleteList
 from tests.harness.builders import NOW
 from tests.harness.tallyfy import ORG, CannedStand, answered
 
@@ -51,7 +51,7 @@ def listed(*rows: object, total: int, pages: int = 1) -> object:
 def test_a_list_is_whole_where_every_page_says_what_came(
     pages: list[tuple[list[object], int | None]], trouble: str
 ) -> None:
-    whole = WholeList()
+    whole = CompleteList()
     for ids, total in pages:
         whole.add_page(ids, total)
     assert whole.trouble.startswith(trouble)
@@ -97,7 +97,7 @@ def test_a_list_without_an_end_is_given_up() -> None:
     stand = CannedStand(*endless())  # type: ignore[arg-type]
     with pytest.raises(Rejected) as refused:
         stand.client.search(ORG, NAMED, archived=False)
-    assert refused.value.code is Code.CANNOT_TELL
+    assert refused.value.code is Code.UNDETERMINED
 
 
 def test_a_page_that_is_larger_than_asked_for_is_no_page() -> None:
@@ -108,7 +108,7 @@ def test_a_page_that_is_larger_than_asked_for_is_no_page() -> None:
 
 
 def test_a_sweep_does_not_follow_a_list_without_an_end() -> None:
-    census = Census(page=MOST_PAGES - 1, pages=MOST_PAGES, rows=0, first_total=1, last_total=1)
+    census = PaginationCheck(page=MOST_PAGES - 1, pages=MOST_PAGES, rows=0, first_total=1, last_total=1)
     after = census.with_page([], unreadable=0, pages=MOST_PAGES + 5, total=1, now=NOW)
     assert after.is_read
     ended = after.settled(0)

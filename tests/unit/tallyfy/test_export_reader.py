@@ -14,7 +14,7 @@ from lifecycle.tallyfy import export_reader as adapter
 from lifecycle.tallyfy.client import DoesNotAddUp
 from lifecycle.tallyfy.export_reader import HttpRecords, Patient
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Fault, Quirks, Simulator, crowd, long_run, make_id
-from sandbox.simulator.messages import Answer
+from sandbox.simulator.messages import Response
 from tests.harness.builders import NOW, ORG, Clock
 from tests.harness.tallyfy import CannedStand, SimulatorStand, Stand, answered, page
 
@@ -27,16 +27,16 @@ def records(stand: Stand, time_left: Callable[[], float] = lambda: 60.0) -> Http
     return HttpRecords(stand.client, stand.client._session, time_left=time_left)
 
 
-def octets(body: bytes, **headers: str) -> Answer:
+def octets(body: bytes, **headers: str) -> Response:
     told = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(200, body, {**OCTETS, "Content-Length": str(len(body)), **told})
+    return Response(200, body, {**OCTETS, "Content-Length": str(len(body)), **told})
 
 
-def sent_on(where: str) -> Answer:
-    return Answer(302, b"", {"Location": where})
+def sent_on(where: str) -> Response:
+    return Response(302, b"", {"Location": where})
 
 
-def listed(*rows: object, total: object = None, pages: object = 1) -> Answer:
+def listed(*rows: object, total: object = None, pages: object = 1) -> Response:
     told = {"total": len(rows) if total is None else total, "total_pages": pages}
     return answered(200, {"data": list(rows), "meta": {"pagination": told}})
 
@@ -82,7 +82,7 @@ class TestRows:
             [answered(200, {"data": {"id": 1}, "meta": {"pagination": {"total": 1, "total_pages": 1}}})],
         ],
     )
-    def test_a_list_that_does_not_add_up_is_told(self, answers: list[Answer]) -> None:
+    def test_a_list_that_does_not_add_up_is_told(self, answers: list[Response]) -> None:
         stand = CannedStand(*answers)
         with pytest.raises(DoesNotAddUp):
             list(records(stand).rows(ORG, "/runs", {}))
@@ -142,10 +142,10 @@ class TestDownload:
             (answered(403, {"error": True}), Code.FORBIDDEN),
             (answered(422, {"message": "no"}), Code.REFUSED),
             (octets(b"", Content_Length=str(200 * 1024**2 + 1)), Code.TOO_LARGE),
-            (Answer(200, b"who knows how much", OCTETS), Code.CANNOT_TELL),
+            (Response(200, b"who knows how much", OCTETS), Code.UNDETERMINED),
         ],
     )
-    def test_what_cannot_be_had_is_refused_with_why(self, tmp_path: Path, answer: Answer, code: Code) -> None:
+    def test_what_cannot_be_had_is_refused_with_why(self, tmp_path: Path, answer: Response, code: Code) -> None:
         with pytest.raises(Rejected) as refusal:
             records(CannedStand(answer)).download(ORG, FILE, tmp_path / "file")
         assert refusal.value.code is code
@@ -165,7 +165,7 @@ class TestDownload:
             requests.ReadTimeout(),
         ],
     )
-    def test_what_is_passing_is_tried_again(self, tmp_path: Path, answer: Answer | Exception) -> None:
+    def test_what_is_passing_is_tried_again(self, tmp_path: Path, answer: Response | Exception) -> None:
         with pytest.raises(Retryable):
             records(CannedStand(answer)).download(ORG, FILE, tmp_path / "file")
 
@@ -177,7 +177,7 @@ class TestDownload:
 
     def test_one_that_grows_without_end_is_stopped(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(adapter, "MOST_FILE_BYTES", 1000)
-        endless = Answer(200, b"x" * 5000, {**OCTETS, "Transfer-Encoding": "chunked"})
+        endless = Response(200, b"x" * 5000, {**OCTETS, "Transfer-Encoding": "chunked"})
         with pytest.raises(Rejected) as refusal:
             records(CannedStand(endless)).download(ORG, FILE, tmp_path / "file")
         assert refusal.value.code is Code.TOO_LARGE
@@ -265,7 +265,7 @@ class TestSentOn:
             records(CannedStand(sent_on(f"{STORAGE}/x"), answered(status))).download(ORG, FILE, tmp_path / "file")
 
     def test_a_file_may_be_of_any_kind_there(self, tmp_path: Path) -> None:
-        kept = Answer(200, b"<html>", {"Content-Type": "text/html", "Content-Length": "6"})
+        kept = Response(200, b"<html>", {"Content-Type": "text/html", "Content-Length": "6"})
         assert records(CannedStand(sent_on(f"{STORAGE}/x"), kept)).download(ORG, FILE, tmp_path / "file") == 6
 
 

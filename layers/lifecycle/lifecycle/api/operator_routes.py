@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from lifecycle.approvals.people import People, Person
-from lifecycle.approvals.rules import Request as Wanted
+from lifecycle.approvals.rules import ApprovalRequest
 from lifecycle.approvals.service import Approving
-from lifecycle.aws.api_gateway import Request
+from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.execution.undo import Undoing
@@ -25,7 +25,7 @@ class Operating:
     approving: Approving
     undoing: Undoing
 
-    def answer(self, request: Request) -> tuple[HTTPStatus, Mapping[str, object]]:
+    def answer(self, request: HttpRequest) -> tuple[HTTPStatus, Mapping[str, object]]:
         """Answer one request. Raises ``Rejected`` with what is wrong, ``Retryable``."""
         name, person = self._person(request)
         given = request.parameters
@@ -49,7 +49,7 @@ class Operating:
             case _:
                 raise Rejected(Code.UNKNOWN_ROUTE, "There is no such route.")
 
-    def _person(self, request: Request) -> tuple[str, Person]:
+    def _person(self, request: HttpRequest) -> tuple[str, Person]:
         found = self.people.find_iam(request.caller) if request.caller else None
         if found is None and any(person.iam == request.caller for person in self.people.people.values()):
             reason = (
@@ -63,7 +63,7 @@ class Operating:
             raise Rejected(Code.RIGHT_MISSING, f"{known}; people.toml names nobody of that identity.")
         return found
 
-    def _told(self, wanted: Wanted) -> Mapping[str, object]:
+    def _told(self, wanted: ApprovalRequest) -> Mapping[str, object]:
         return {
             "hash": wanted.hash,
             "stands": wanted.stands(millis(self.approving.clock())).value,

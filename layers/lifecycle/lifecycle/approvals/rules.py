@@ -19,7 +19,7 @@ class About(StrEnum):
     PLAN = "plan"
 
 
-class Stand(StrEnum):
+class ApprovalStatus(StrEnum):
     """Where a request stands."""
 
     OPEN = "open"
@@ -28,7 +28,7 @@ class Stand(StrEnum):
     LAPSED = "lapsed"
 
 
-class Notice(StrEnum):
+class ApprovalNotice(StrEnum):
     """What approvers are told about a request."""
 
     ASKED = "asked"
@@ -49,7 +49,7 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ApprovalRequest:
     """One request for approval. Times are milliseconds, UTC.
 
     ``shown`` is JSON of what approvers see and approve; ``message`` is what goes on once they have, into the queue that
@@ -81,29 +81,31 @@ class Request:
         """When approvers are reminded."""
         return (self.asked_at + self.lapses_at) // 2
 
-    def notice(self, now: int) -> Notice | None:
+    def notice(self, now: int) -> ApprovalNotice | None:
         """What approvers should know of it now; ``None`` where it was decided."""
         match self.stands(now):
-            case Stand.OPEN:
-                return Notice.REMINDED if now >= self.half_time else Notice.ASKED
-            case Stand.LAPSED:
-                return Notice.LAPSED
+            case ApprovalStatus.OPEN:
+                return ApprovalNotice.REMINDED if now >= self.half_time else ApprovalNotice.ASKED
+            case ApprovalStatus.LAPSED:
+                return ApprovalNotice.LAPSED
             case _:
                 return None
 
-    def stands(self, now: int) -> Stand:
+    def stands(self, now: int) -> ApprovalStatus:
         """Where it stands. An approval that is complete does not lapse; a refusal is final. Nobody is never enough."""
         if self.refused_by:
-            return Stand.REFUSED
+            return ApprovalStatus.REFUSED
         if len(self.approved_by) >= max(1, self.needed):
-            return Stand.APPROVED
-        return Stand.LAPSED if now >= self.lapses_at else Stand.OPEN
+            return ApprovalStatus.APPROVED
+        return ApprovalStatus.LAPSED if now >= self.lapses_at else ApprovalStatus.OPEN
 
 
-def notice_between(request: Request, since: int, until: int, now: int) -> Notice | None:
+def notice_between(request: ApprovalRequest, since: int, until: int, now: int) -> ApprovalNotice | None:
     """What became due to be told after ``since`` and not after ``until``: a reminder, or that it has lapsed."""
     due = request.notice(now)
-    moment = {Notice.REMINDED: request.half_time, Notice.LAPSED: request.lapses_at}.get(due) if due else None
+    moment = (
+        {ApprovalNotice.REMINDED: request.half_time, ApprovalNotice.LAPSED: request.lapses_at}.get(due) if due else None
+    )
     return due if moment is not None and since < moment <= until else None
 
 
@@ -112,28 +114,28 @@ def name(shown: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(shown, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-def seal(request: Request) -> str:
+def seal(request: ApprovalRequest) -> str:
     """A hash over everything that a vote is for: what is shown, what would be done, who asked, how many it needs."""
     return name({key: value for key, value in asdict(request).items() if key not in _MAY_CHANGE})
 
 
-def vote_name(request: Request, vote: Vote) -> str:
+def vote_name(request: ApprovalRequest, vote: Vote) -> str:
     """Under which name a vote is kept. If anything about the request changes, the vote is under another name."""
     voter = hashlib.sha256((vote.ids or vote.by).encode()).hexdigest()
     return f"{request.hash}#{seal(request)[:32]}#{voter[:32]}"
 
 
-def votes(request: Request) -> tuple[Vote, ...]:
+def votes(request: ApprovalRequest) -> tuple[Vote, ...]:
     """The approvals that count, in the order in which they were given."""
     return tuple(map(Vote, request.approved_by, _ids_of_all(request)))
 
 
-def with_votes(request: Request, given: tuple[Vote, ...]) -> Request:
+def with_votes(request: ApprovalRequest, given: tuple[Vote, ...]) -> ApprovalRequest:
     """The request with these approvals and no others."""
     return replace(request, approved_by=tuple(v.by for v in given), approved_ids=tuple(v.ids for v in given))
 
 
-def approve(request: Request, person: str, now: int, ids: frozenset[str] = frozenset()) -> Request:
+def approve(request: ApprovalRequest, person: str, now: int, ids: frozenset[str] = frozenset()) -> ApprovalRequest:
     """Add one person's approval; a second one of theirs changes nothing. Raises ``Rejected`` if it must not count.
 
     ``ids`` are the identities that were proven of them.
@@ -141,9 +143,9 @@ def approve(request: Request, person: str, now: int, ids: frozenset[str] = froze
     if _is_same(person, ids, request.asked_by, frozenset(request.asked_ids)):
         raise Rejected(Code.OWN_REQUEST, "You asked for this yourself; somebody else must approve it.")
     stand, given = request.stands(now), _vote_of(request, person, ids) is not None
-    if given and stand in {Stand.OPEN, Stand.APPROVED}:
+    if given and stand in {ApprovalStatus.OPEN, ApprovalStatus.APPROVED}:
         return request
-    if stand is not Stand.OPEN:
+    if stand is not ApprovalStatus.OPEN:
         raise Rejected(Code.UNKNOWN_APPROVAL, f"This request is {stand} already.")
     return replace(
         request,
@@ -152,7 +154,7 @@ def approve(request: Request, person: str, now: int, ids: frozenset[str] = froze
     )
 
 
-def unapprove(request: Request, person: str, ids: frozenset[str] = frozenset()) -> Request:
+def unapprove(request: ApprovalRequest, person: str, ids: frozenset[str] = frozenset()) -> ApprovalRequest:
     """Take one person's approval back. Raises ``Rejected`` where they gave none that still counts."""
     number = _vote_of(request, person, ids)
     if number is None or request.refused_by:
@@ -162,27 +164,27 @@ def unapprove(request: Request, person: str, ids: frozenset[str] = frozenset()) 
     return replace(request, approved_by=tuple(given), approved_ids=tuple(known))
 
 
-def refuse(request: Request, person: str, why: str, now: int) -> Request:
+def refuse(request: ApprovalRequest, person: str, why: str, now: int) -> ApprovalRequest:
     """End a request, approved or not. Whoever asked may do so as well. Twice is as once."""
     if request.refused_by == person:
         return request
-    if request.stands(now) in {Stand.REFUSED, Stand.LAPSED}:
+    if request.stands(now) in {ApprovalStatus.REFUSED, ApprovalStatus.LAPSED}:
         raise Rejected(Code.UNKNOWN_APPROVAL, f"This request is {request.stands(now)} already.")
     return replace(request, refused_by=person, why=why)
 
 
-def withdraw(request: Request, person: str, why: str) -> Request:
+def withdraw(request: ApprovalRequest, person: str, why: str) -> ApprovalRequest:
     """Refuse it even where it was approved: what was not done by then is not done any more."""
     return request if request.refused_by else replace(request, refused_by=person, why=why)
 
 
-def _vote_of(request: Request, person: str, ids: frozenset[str]) -> int | None:
+def _vote_of(request: ApprovalRequest, person: str, ids: frozenset[str]) -> int | None:
     """The number of a person's approval."""
     votes = enumerate(zip(request.approved_by, _ids_of_all(request), strict=True))
     return next((n for n, (name, known) in votes if _is_same(person, ids, name, frozenset(known.split()))), None)
 
 
-def _ids_of_all(request: Request) -> tuple[str, ...]:
+def _ids_of_all(request: ApprovalRequest) -> tuple[str, ...]:
     """The identities of each approver; blank where an earlier release recorded none."""
     missing = len(request.approved_by) - len(request.approved_ids)
     return (*request.approved_ids, *[""] * missing)

@@ -9,11 +9,11 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 
 from lifecycle.approvals import rules
-from lifecycle.approvals.rules import About, Request, Stand, Vote
+from lifecycle.approvals.rules import About, ApprovalRequest, ApprovalStatus, Vote
 from lifecycle.audit.chain import Record, What
-from lifecycle.audit.store import entry
+from lifecycle.audit.store import audit_row
 from lifecycle.aws import table_keys as keys
-from lifecycle.aws.dynamodb import Change, Contention, Key, Row, Rows, Value
+from lifecycle.aws.dynamodb import Contention, Key, Put, Row, Value, VersionedTable
 from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Code, Throttled
 
@@ -31,37 +31,42 @@ class Approvals:
     """
 
     def __init__(
-        self, rows: Rows, keep: timedelta, clock: Callable[[], datetime], *, least: Mapping[str, int] | None = None
+        self,
+        rows: VersionedTable,
+        keep: timedelta,
+        clock: Callable[[], datetime],
+        *,
+        least: Mapping[str, int] | None = None,
     ) -> None:
         self._rows = rows
         self._keep = keep
         self._clock = clock
         self._least = least or {}
 
-    def find(self, org_id: str, name: str) -> Request | None:
+    def find(self, org_id: str, name: str) -> ApprovalRequest | None:
         """The request of this hash; ``None`` for whatever is no hash: other rows lie beside the requests."""
         return self._read(org_id, name)[0]
 
-    def newest(self, org_id: str, subject: str) -> Request | None:
+    def newest(self, org_id: str, subject: str) -> ApprovalRequest | None:
         """The request that was made last about an intent or a plan."""
         [row] = self._rows.read(keys.newest(org_id, subject))
         return self.find(org_id, str(row.values.get("hash"))) if row else None
 
-    def ask(self, request: Request) -> Request:
+    def ask(self, request: ApprovalRequest) -> ApprovalRequest:
         """Make a request, or find the one that stands already. One that has lapsed is made again, without votes."""
         key, of = keys.request(request.org_id, request.hash), keys.newest(request.org_id, request.subject)
         for attempt in range(_TRIES):
             at = millis(self._clock()) + attempt  # Two records of the same words are told apart by their time.
             present, pointer = self._rows.read(key, of)
             [known] = self._requests(present)
-            stands = known is not None and known.stands(millis(self._clock())) is not Stand.LAPSED
+            stands = known is not None and known.stands(millis(self._clock())) is not ApprovalStatus.LAPSED
             if stands and known is not None and pointer is not None and pointer.values.get("hash") == known.hash:
                 return known
             try:
                 self._rows.write(
                     self._change(key, _values(request), present),
                     self._change(of, {"hash": request.hash}, pointer),
-                    entry(_record(What.APPROVAL_ASKED, request, request.asked_by, at)),
+                    audit_row(_record(What.APPROVAL_ASKED, request, request.asked_by, at)),
                 )
             except Contention:
                 continue
@@ -72,10 +77,10 @@ class Approvals:
         self,
         org_id: str,
         name: str,
-        change: Callable[[Request], Request],
+        change: Callable[[ApprovalRequest], ApprovalRequest],
         *,
-        fence: Callable[[], Sequence[Change]] = tuple,
-    ) -> Request | None:
+        fence: Callable[[], Sequence[Put]] = tuple,
+    ) -> ApprovalRequest | None:
         """Change a request by the rules of ``lifecycle.approvals.rules``; ``None`` if there is none.
 
         ``fence`` gives what must be written with it, so that nothing else can happen in between.
@@ -90,7 +95,7 @@ class Approvals:
             # What is kept is the number that was asked for: the votes are for that.
             kept = replace(after, needed=_plain(row).needed)
             try:
-                said = [entry(self._said(known, after, attempt))] if _has_spoken(known, after) else []
+                said = [audit_row(self._said(known, after, attempt))] if _has_spoken(known, after) else []
                 spoken = self._spoken(known, kept)
                 self._rows.write(self._change(keys.request(org_id, name), _values(kept), row), *spoken, *said, *fence())
             except Contention:
@@ -98,18 +103,20 @@ class Approvals:
             return after
         raise Throttled(Code.UNAVAILABLE, "Too many people approve the same request at once.", retry_after=1)
 
-    def open(self, org_id: str) -> list[Request]:
+    def open(self, org_id: str) -> list[ApprovalRequest]:
         """Every request that waits for somebody, the oldest first."""
         now = millis(self._clock())
         # A request that has ended or lapsed without its votes cannot be open with them: these are not read.
-        may = [row for row in self._newest_rows(org_id) if _plain(row).stands(now) is Stand.OPEN]
-        waiting = [request for request in self._requests(*may) if request and request.stands(now) is Stand.OPEN]
+        may = [row for row in self._newest_rows(org_id) if _plain(row).stands(now) is ApprovalStatus.OPEN]
+        waiting = [
+            request for request in self._requests(*may) if request and request.stands(now) is ApprovalStatus.OPEN
+        ]
         return sorted(waiting, key=lambda request: request.asked_at)
 
-    def due_notices(self, org_id: str, since: datetime, until: datetime) -> list[Request]:
+    def due_notices(self, org_id: str, since: datetime, until: datetime) -> list[ApprovalRequest]:
         """Every undecided request whose half time or whose end came after ``since`` and not after ``until`` (UTC)."""
 
-        def is_due(request: Request) -> bool:
+        def is_due(request: ApprovalRequest) -> bool:
             return rules.notice_between(request, millis(since), millis(until), millis(self._clock())) is not None
 
         may = [row for row in self._newest_rows(org_id) if is_due(_plain(row))]
@@ -121,28 +128,28 @@ class Approvals:
         newest = {str(row.values.get("hash")) for key, row in rows.items() if keys.is_newest(key)}
         return [row for key, row in rows.items() if key in newest]
 
-    def _read(self, org_id: str, name: str) -> tuple[Request | None, Row | None]:
+    def _read(self, org_id: str, name: str) -> tuple[ApprovalRequest | None, Row | None]:
         if not re.fullmatch(_HASH, name):
             return None, None
         [row] = self._rows.read(keys.request(org_id, name))
         return self._requests(row)[0], row
 
-    def _requests(self, *rows: Row | None) -> list[Request | None]:
+    def _requests(self, *rows: Row | None) -> list[ApprovalRequest | None]:
         """Requests with the votes that count. All votes are read in one go."""
         plain = [_plain(row) if row else None for row in rows]
         places = [_places(one, row) if one and row else [] for one, row in zip(plain, rows, strict=True)]
         wanted = [place for some in places for place in some]
         read = dict(zip(wanted, self._rows.read(*wanted), strict=True)) if wanted else {}
-        found: list[Request | None] = []
+        found: list[ApprovalRequest | None] = []
         for one, some in zip(plain, places, strict=True):
             given = [vote for place in some if one and (vote := _counted(one, place, read.get(place)))]
             found.append(self._at_least(rules.with_votes(one, tuple(given))) if one else None)
         return found
 
-    def _at_least(self, request: Request) -> Request:
+    def _at_least(self, request: ApprovalRequest) -> ApprovalRequest:
         return replace(request, needed=max(request.needed, self._least.get(str(request.about), 1)))
 
-    def _spoken(self, before: Request, after: Request) -> list[Change]:
+    def _spoken(self, before: ApprovalRequest, after: ApprovalRequest) -> list[Put]:
         """The rows of the votes that were given or taken back; a vote that was taken back leaves its row."""
         past, now = rules.votes(before), rules.votes(after)
         changed = {vote: False for vote in now if vote not in past} | {vote: True for vote in past if vote not in now}
@@ -158,7 +165,7 @@ class Approvals:
             for (vote, withdrawn), place, present in zip(changed.items(), places, self._rows.read(*places), strict=True)
         ]
 
-    def _said(self, before: Request, request: Request, attempt: int) -> Record:
+    def _said(self, before: ApprovalRequest, request: ApprovalRequest, attempt: int) -> Record:
         """Who has just spoken, for the trail."""
         now = millis(self._clock()) + attempt  # Two records of the same words are told apart by their time.
         withdrawn = set(before.approved_by) - set(request.approved_by)
@@ -168,19 +175,19 @@ class Approvals:
             return _record(What.APPROVAL_REFUSED, request, request.refused_by, now)
         return _record(What.APPROVAL_GIVEN, request, request.approved_by[-1], now)
 
-    def _change(self, key: Key, values: Mapping[str, Value], present: Row | None) -> Change:
+    def _change(self, key: Key, values: Mapping[str, Value], present: Row | None) -> Put:
         # It outlives what it may still decide by as long as the ledger keeps.
         lapses_at = values.get("lapses_at")
         last = max(self._clock().timestamp(), lapses_at / 1000 if isinstance(lapses_at, int) else 0)
         expires_at = int(last + self._keep.total_seconds())
-        return Change(key, values, present.version if present else 0, expires_at)
+        return Put(key, values, present.version if present else 0, expires_at)
 
 
-def _has_spoken(before: Request, after: Request) -> bool:
+def _has_spoken(before: ApprovalRequest, after: ApprovalRequest) -> bool:
     return (before.approved_by, before.refused_by) != (after.approved_by, after.refused_by)
 
 
-def _record(what: What, request: Request, by: str, at: int) -> Record:
+def _record(what: What, request: ApprovalRequest, by: str, at: int) -> Record:
     plan = request.about == About.PLAN
     return Record(
         at=at,
@@ -195,27 +202,29 @@ def _record(what: What, request: Request, by: str, at: int) -> Record:
     )
 
 
-def _values(request: Request) -> Mapping[str, Value]:
+def _values(request: ApprovalRequest) -> Mapping[str, Value]:
     """What is written in a request's row: where its votes lie, and nothing of what they say."""
     said = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(rules.with_votes(request, ())).items()}
     names = [rules.vote_name(request, vote) for vote in rules.votes(request)]
     return {key: v for key, v in said.items() if key not in _OF_VOTES} | {_VOTES: names}
 
 
-def _plain(row: Row) -> Request:
+def _plain(row: Row) -> ApprovalRequest:
     """A request as its row says it, without votes."""
-    known = {key: v for key, v in row.values.items() if key in Request.__dataclass_fields__ and key not in _OF_VOTES}
+    known = {
+        key: v for key, v in row.values.items() if key in ApprovalRequest.__dataclass_fields__ and key not in _OF_VOTES
+    }
     lists = {key: tuple(v) for key, v in known.items() if isinstance(v, list)}
-    return Request(**{**known, **lists})  # type: ignore[arg-type]
+    return ApprovalRequest(**{**known, **lists})  # type: ignore[arg-type]
 
 
-def _places(request: Request, row: Row) -> list[Key]:
+def _places(request: ApprovalRequest, row: Row) -> list[Key]:
     """Where to look for the votes that the row names; a name is looked for once."""
     names = row.values.get(_VOTES)
     return [keys.vote(request.org_id, name) for name in dict.fromkeys(names)] if isinstance(names, list) else []
 
 
-def _counted(request: Request, place: Key, row: Row | None) -> Vote | None:
+def _counted(request: ApprovalRequest, place: Key, row: Row | None) -> Vote | None:
     """A vote that was given for exactly this request, and not taken back."""
     if row is None or row.values.get("withdrawn") is not False:
         return None

@@ -146,7 +146,7 @@ def start_of(hour: str) -> datetime:
     return datetime.strptime(hour, _HOUR).replace(tzinfo=UTC)
 
 
-class Heading(BaseModel):
+class SegmentHeader(BaseModel):
     """The first line of a segment."""
 
     model_config = ConfigDict(frozen=True)
@@ -194,14 +194,14 @@ class Head:
 class Segment:
     """What follows on a head: the records of an hour, and those of the hour before that came late."""
 
-    heading: Heading
+    heading: SegmentHeader
     lines: Sequence[str]
 
     @classmethod
     def following(cls, head: Head, hour: str, own: Iterable[str], late: Sequence[str]) -> Self:
         """Put the lines in order. The same head and lines always make the same bytes."""
         lines = sorted({*own, *late})
-        heading = Heading(
+        heading = SegmentHeader(
             segment=head.segment + 1,
             hour=hour,
             previous=head.sha256,
@@ -235,7 +235,7 @@ class _Found:
     """What there is to a segment, without its bytes."""
 
     number: int
-    heading: Heading | None
+    heading: SegmentHeader | None
     sha256: str
     wrong: str
     """What is wrong with it by itself."""
@@ -259,14 +259,14 @@ def verify(segments: Iterable[bytes], head: Head | None, *, gone_before: str = "
 
 def _look_at(body: bytes, place: int) -> _Found:
     first, *lines = body.split(b"\n")
-    heading = Heading.parse(first)
+    heading = SegmentHeader.parse(first)
     sha256 = hashlib.sha256(body).hexdigest()
     if heading is None:
         return _Found(place, None, sha256, "its first line cannot be read")
     return _Found(heading.segment, heading, sha256, _wrong(heading, lines))
 
 
-def _wrong(heading: Heading, lines: list[bytes]) -> str:
+def _wrong(heading: SegmentHeader, lines: list[bytes]) -> str:
     if lines[-1:] != [b""]:
         return "it is cut off in the middle"
     lines.pop()

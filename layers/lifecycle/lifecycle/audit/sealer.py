@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lifecycle.audit.chain import Head, Heading, Segment, hour_of, key_of, start_of
-from lifecycle.audit.store import KEEP, Trail
+from lifecycle.audit.chain import Head, Segment, SegmentHeader, hour_of, key_of, start_of
+from lifecycle.audit.store import KEEP, AuditStore
 from lifecycle.aws.dynamodb import Contention
-from lifecycle.aws.metrics import Signal, Signals
+from lifecycle.aws.metrics import Metric, Metrics
 from lifecycle.aws.s3 import Objects
 from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Retryable
@@ -34,7 +34,7 @@ _RESERVE = 120.0
 class _Chain:
     """The head, held by this writer, with its version."""
 
-    trail: Trail
+    trail: AuditStore
     head: Head
     version: int
 
@@ -47,9 +47,9 @@ class _Chain:
 class Sealer:
     """Seals every hour that is complete and not sealed yet, in order."""
 
-    trail: Trail
+    trail: AuditStore
     objects: Objects
-    signals: Signals
+    metrics: Metrics
     clock: Callable[[], datetime]
     time_left: Callable[[], float]
 
@@ -119,7 +119,7 @@ class Sealer:
         if not head.pending or not self.objects.fetch(key_of(head.pending, head.segment + 1), path):
             return
         with path.open("rb") as file:
-            heading = Heading.parse(file.readline())
+            heading = SegmentHeader.parse(file.readline())
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if heading is not None and (heading.segment, heading.previous) == (head.segment + 1, head.sha256):
@@ -141,8 +141,8 @@ class Sealer:
         chain.move(replace(chain.head, lease_until=0))
 
     def _tell(self, head: Head) -> None:
-        self.signals.note(Signal.AUDIT_SEALED, {"segment": head.segment, "hour": head.hour, "through": head.through})
+        self.metrics.emit(Metric.AUDIT_SEALED, {"segment": head.segment, "hour": head.hour, "through": head.through})
 
 
-def _named(head: Head, heading: Heading, sha256: str) -> Head:
+def _named(head: Head, heading: SegmentHeader, sha256: str) -> Head:
     return replace(head, segment=heading.segment, sha256=sha256, hour=heading.hour, through=heading.hour, pending="")

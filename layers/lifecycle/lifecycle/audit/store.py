@@ -1,7 +1,7 @@
 """The rows of the audit trail: what was recorded and is not sealed yet, by the hour, and the head of the chain.
 
 Whoever changes something writes ``entry(record)`` in the same transaction, so that no change is without its record.
-Where there is nothing to change, ``Trail.record`` writes the record alone.
+Where there is nothing to change, ``AuditStore.record`` writes the record alone.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from lifecycle.audit.chain import Head, Record, What, digest, hour_of, start_of
-from lifecycle.aws.dynamodb import Change, Contention, Key, Row, Rows
+from lifecycle.aws.dynamodb import Contention, Key, Put, Row, VersionedTable
 from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Code, Throttled
 
@@ -20,38 +20,38 @@ _LINE = re.compile(r'\{"at":[0-9]{13},[ -~]+\}')
 """A line in another form would not stand in the order of lines. Fields of a later release may be in it."""
 
 
-def entry(record: Record) -> Change:
+def audit_row(record: Record) -> Put:
     """The row of a record, for a transaction.
 
-    Its key follows from the record. The same record twice is contention, see ``untaken``.
+    Its key follows from the record. The same record twice is contention, see ``with_unique_time``.
     """
     line = record.to_line()
     again = f".{record.redrive}" if record.redrive else ""
     name = f"{record.intent_id}{again}" if record.what == What.INTENT_CONCLUDED else digest(line)[:32]
     hour = hour_of(datetime.fromtimestamp(record.at / 1000, UTC))
     key = Key(_partition(hour), f"{record.at:013}#{name}#{record.what}")
-    return Change(key, {"line": line}, 0, record.at // 1000 + int(KEEP.total_seconds()))
+    return Put(key, {"line": line}, 0, record.at // 1000 + int(KEEP.total_seconds()))
 
 
-def untaken(rows: Rows, record: Record) -> Record:
+def with_unique_time(rows: VersionedTable, record: Record) -> Record:
     """The record, a millisecond or more later where one of the same words stands already.
 
     For who met with contention and may have recorded the same before: set, lifted and set within a millisecond.
     """
-    while rows.read(entry(record).key) != [None]:
+    while rows.read(audit_row(record).key) != [None]:
         record = record.model_copy(update={"at": record.at + 1})
     return record
 
 
-class Trail:
+class AuditStore:
     """Records as they were written, and the versioned head."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: VersionedTable) -> None:
         self._rows = rows
 
     def record(self, record: Record) -> None:
         """Write a record by itself. The same one again is there already, and stays as it is."""
-        change = entry(record)
+        change = audit_row(record)
         try:
             self._rows.write(change)
         except Contention:
@@ -72,7 +72,7 @@ class Trail:
 
     def move(self, head: Head, seen: int) -> int:
         """Move the head, and answer its new version. Raises ``Contention`` if somebody else did."""
-        self._rows.write(Change(_HEAD, asdict(head), seen))
+        self._rows.write(Put(_HEAD, asdict(head), seen))
         return seen + 1
 
 

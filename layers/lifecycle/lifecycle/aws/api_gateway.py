@@ -36,7 +36,7 @@ type Response = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """One request: header names in lower case, the body as the raw bytes that were signed."""
 
     route: str

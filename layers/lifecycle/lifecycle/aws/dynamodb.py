@@ -47,7 +47,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Put:
     """A whole new row, or with ``None`` none any more.
 
     ``seen`` is the version it replaces, 0 for "there was none"; ``expires_at`` in seconds, UTC. A row that was made by
@@ -60,16 +60,16 @@ class Change:
     expires_at: int | None = None
 
 
-class Rows(Protocol):
+class VersionedTable(Protocol):
     """A table of versioned rows."""
 
     def read(self, *keys: Key) -> list[Row | None]:
         """Read the newest state of rows, in the order asked."""
 
-    def write(self, *changes: Change) -> None:
+    def write(self, *changes: Put) -> None:
         """Write all or nothing. Raises ``Contention`` if a version has moved on."""
 
-    def insert(self, change: Change) -> Row | None:
+    def insert(self, change: Put) -> Row | None:
         """Write a row that is not there yet, and return ``None``; or return the row that stands there already.
 
         Raises ``Contention`` where somebody is writing it right now.
@@ -80,19 +80,19 @@ class Rows(Protocol):
 
 
 @dataclass(slots=True)
-class MemoryRows:
+class MemoryTable:
     """Rows in memory, for tests and proofs; as strict about versions as the table."""
 
     table: dict[Key, Row] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, *keys: Key) -> list[Row | None]:
-        """See ``Rows``."""
+        """See ``VersionedTable``."""
         with self._lock:
             return [self.table.get(key) for key in keys]
 
-    def write(self, *changes: Change) -> None:
-        """See ``Rows``."""
+    def write(self, *changes: Put) -> None:
+        """See ``VersionedTable``."""
         with self._lock:
             for change in changes:
                 present = self.table.get(change.key)
@@ -104,8 +104,8 @@ class MemoryRows:
                 else:
                     self.table[change.key] = Row(dict(change.values), change.seen + 1)
 
-    def insert(self, change: Change) -> Row | None:
-        """See ``Rows``."""
+    def insert(self, change: Put) -> Row | None:
+        """See ``VersionedTable``."""
         with self._lock:
             present = self.table.get(change.key)
             if present is None:
@@ -113,12 +113,12 @@ class MemoryRows:
             return present
 
     def partition(self, pk: str) -> dict[str, Row]:
-        """See ``Rows``."""
+        """See ``VersionedTable``."""
         with self._lock:
             return {key.sk: row for key, row in self.table.items() if key.pk == pk}
 
 
-class DynamoRows:
+class DynamoTable:
     """Rows in a DynamoDB table with the keys ``pk`` and ``sk`` and the TTL attribute ``expires_at``."""
 
     _OURS = frozenset({"pk", "sk", "version", "expires_at"})
@@ -130,7 +130,7 @@ class DynamoRows:
         self._from = TypeDeserializer()
 
     def read(self, *keys: Key) -> list[Row | None]:
-        """See ``Rows``. Strongly consistent; each row is current, the set is no snapshot (the versions catch that)."""
+        """See ``VersionedTable``. Strongly consistent. Each row is current; the set is no snapshot (versions catch that)."""
         if len(keys) == 1:
             with translated("read the ledger"):
                 found = self._client.get_item(
@@ -142,8 +142,8 @@ class DynamoRows:
             rows |= self._several(some)
         return [rows.get(key) for key in keys]
 
-    def write(self, *changes: Change) -> None:
-        """See ``Rows``."""
+    def write(self, *changes: Put) -> None:
+        """See ``VersionedTable``."""
         writes = [self._write(change) for change in changes]
         with translated("write the ledger"):
             try:
@@ -159,8 +159,8 @@ class DynamoRows:
                     raise Contention from error
                 raise
 
-    def insert(self, change: Change) -> Row | None:
-        """See ``Rows``. One call: the answer to a refused write brings the row that stands."""
+    def insert(self, change: Put) -> Row | None:
+        """See ``VersionedTable``. One call: the answer to a refused write brings the row that stands."""
         with translated("write the ledger"):
             try:
                 self._client.put_item(
@@ -180,7 +180,7 @@ class DynamoRows:
         return None
 
     def partition(self, pk: str) -> dict[str, Row]:
-        """See ``Rows``. Strongly consistent; all pages."""
+        """See ``VersionedTable``. Strongly consistent; all pages."""
         found: dict[str, Row] = {}
         with translated("read the ledger"):
             pages = self._client.get_paginator("query").paginate(
@@ -205,7 +205,7 @@ class DynamoRows:
         found = page["Responses"].get(self._table, [])
         return {Key(item["pk"]["S"], item["sk"]["S"]): self._row(item) for item in found}
 
-    def _write(self, change: Change) -> "TransactWriteItemTypeDef":
+    def _write(self, change: Put) -> "TransactWriteItemTypeDef":
         if change.values is None:
             key = self._marshal(change.key._asdict())
             if not change.seen:
@@ -230,7 +230,7 @@ class DynamoRows:
             }
         }
 
-    def _item(self, change: Change, values: Mapping[str, Value]) -> "dict[str, AttributeValueTypeDef]":
+    def _item(self, change: Put, values: Mapping[str, Value]) -> "dict[str, AttributeValueTypeDef]":
         row: dict[str, Value] = {**values, **change.key._asdict(), "version": change.seen + 1}
         if change.expires_at is not None:
             row["expires_at"] = change.expires_at

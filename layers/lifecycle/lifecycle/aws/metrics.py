@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 from aws_lambda_powertools.metrics import MetricUnit
 
 if TYPE_CHECKING:
-    from aws_lambda_powertools import Logger, Metrics
+    from aws_lambda_powertools import Logger
+    from aws_lambda_powertools import Metrics as EmfMetrics
 
 
-class Signal(StrEnum):
+class Metric(StrEnum):
     """The names of the metrics; alarms in ``template.yaml`` refer to them."""
 
     ACCEPTED = "Accepted"
@@ -67,10 +68,10 @@ class Measure(StrEnum):
 _UNITS = {Measure.DEAD_LETTER_AGE: MetricUnit.Seconds, Measure.SWEEP_AGE: MetricUnit.Count}
 
 
-class Signals(Protocol):
+class Metrics(Protocol):
     """Where signals go."""
 
-    def note(self, signal: Signal, facts: Mapping[str, str | int]) -> None:
+    def emit(self, signal: Metric, facts: Mapping[str, str | int]) -> None:
         """Log and count. ``facts`` are ids, codes and reasons only."""
 
     def measure(self, measure: Measure, value: float) -> None:
@@ -78,35 +79,35 @@ class Signals(Protocol):
 
 
 @dataclass(slots=True)
-class MemorySignals:
+class MemoryMetrics:
     """Keeps what was signalled."""
 
-    counts: Counter[Signal] = field(default_factory=Counter)
-    notes: list[tuple[Signal, Mapping[str, str | int]]] = field(default_factory=list)
+    counts: Counter[Metric] = field(default_factory=Counter)
+    notes: list[tuple[Metric, Mapping[str, str | int]]] = field(default_factory=list)
     measures: list[tuple[Measure, float]] = field(default_factory=list)
 
-    def note(self, signal: Signal, facts: Mapping[str, str | int]) -> None:
-        """See ``Signals``."""
+    def emit(self, signal: Metric, facts: Mapping[str, str | int]) -> None:
+        """See ``Metrics``."""
         self.counts[signal] += 1
         self.notes.append((signal, facts))
 
     def measure(self, measure: Measure, value: float) -> None:
-        """See ``Signals``."""
+        """See ``Metrics``."""
         self.measures.append((measure, value))
 
 
-class PowertoolsSignals:
+class PowertoolsMetrics:
     """Structured logs and CloudWatch's embedded metric format, through Powertools."""
 
-    def __init__(self, logger: "Logger", metrics: "Metrics") -> None:
+    def __init__(self, logger: "Logger", emf: "EmfMetrics") -> None:
         self._logger = logger
-        self._metrics = metrics
+        self._emf = emf
 
-    def note(self, signal: Signal, facts: Mapping[str, str | int]) -> None:
-        """See ``Signals``."""
-        self._metrics.add_metric(name=signal.value, unit=MetricUnit.Count, value=1)
+    def emit(self, signal: Metric, facts: Mapping[str, str | int]) -> None:
+        """See ``Metrics``."""
+        self._emf.add_metric(name=signal.value, unit=MetricUnit.Count, value=1)
         self._logger.info(signal.value, extra=dict(facts))
 
     def measure(self, measure: Measure, value: float) -> None:
-        """See ``Signals``."""
-        self._metrics.add_metric(name=measure.value, unit=_UNITS[measure], value=value)
+        """See ``Metrics``."""
+        self._emf.add_metric(name=measure.value, unit=_UNITS[measure], value=value)

@@ -4,9 +4,9 @@ import os
 from functools import cache
 
 from lifecycle.audit.sealer import Sealer
-from lifecycle.audit.store import Trail
+from lifecycle.audit.store import AuditStore
 from lifecycle.bootstrap.common import now, objects, rows, stopwatch
-from lifecycle.bootstrap.observability import signals
+from lifecycle.bootstrap.observability import metrics
 from lifecycle.bootstrap.settings import AuditSettings
 
 
@@ -15,9 +15,9 @@ def sealer() -> Sealer:
     """Build it once for each process."""
     settings = AuditSettings.read(os.environ)
     return Sealer(
-        trail=Trail(rows(settings.ledger_table)),
+        trail=AuditStore(rows(settings.ledger_table)),
         objects=objects(settings.audit_bucket),
-        signals=signals,
+        metrics=metrics,
         clock=now,
         time_left=stopwatch.left,
     )

@@ -4,7 +4,7 @@ import os
 from functools import cache
 
 from lifecycle.bootstrap.common import now, secrets
-from lifecycle.bootstrap.observability import signals
+from lifecycle.bootstrap.observability import metrics
 from lifecycle.bootstrap.operating import operating
 from lifecycle.bootstrap.settings import ChatSettings
 from lifecycle.chat.slack.replies import SlackReplies
@@ -41,7 +41,7 @@ def chat() -> Chat:
         approving=shared.approving,
         undoing=undoing,
         replies=_LateReplies(),
-        signals=signals,
+        metrics=metrics,
         clock=now,
     )
 

@@ -11,10 +11,10 @@ import boto3
 import botocore
 from botocore.config import Config
 
-from lifecycle.aws.dynamodb import DynamoRows
+from lifecycle.aws.dynamodb import DynamoTable
 from lifecycle.aws.secrets import ManagedSecrets
 from lifecycle.domain.errors import Code, Rejected
-from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.execution.ledger import Ledger, LedgerTerms
 
 if TYPE_CHECKING:
     from lifecycle.aws.s3 import S3Objects
@@ -81,9 +81,9 @@ def id_key(secret_arn: str) -> Callable[[], bytes]:
     return lambda: secrets().get(secret_arn).encode()
 
 
-def rows(table: str) -> DynamoRows:
+def rows(table: str) -> DynamoTable:
     """The ledger's table."""
-    return DynamoRows(session().client("dynamodb", config=CONFIG), table)
+    return DynamoTable(session().client("dynamodb", config=CONFIG), table)
 
 
 def objects(bucket: str) -> "S3Objects":
@@ -96,7 +96,7 @@ def objects(bucket: str) -> "S3Objects":
 
 def accepting_ledger(table: str, days: int = 0) -> Ledger:
     """A ledger for functions that carry out nothing. ``days`` is how long it keeps what they write."""
-    return Ledger(rows(table), Terms(lease=timedelta(0), keep=timedelta(days=days), most_attempts=0), now)
+    return Ledger(rows(table), LedgerTerms(lease=timedelta(0), keep=timedelta(days=days), most_attempts=0), now)
 
 
 def operators_file(name: str) -> str:

@@ -14,7 +14,7 @@ from lifecycle.bootstrap.common import (
     secrets,
     session,
 )
-from lifecycle.bootstrap.observability import signals
+from lifecycle.bootstrap.observability import metrics
 from lifecycle.bootstrap.schedules import schedules
 from lifecycle.bootstrap.settings import IntakeSettings
 from lifecycle.execution.outcomes import Outcomes
@@ -46,9 +46,9 @@ def intake() -> Intake:
             ledger=ledger,
             dead_letters=SqsQueue(sqs, settings.commands_dead_letter_queue_url),
             bus=EventBridgeBus(session().client("events", config=CONFIG), settings.bus_name),
-            signals=signals,
+            metrics=metrics,
             clock=now,
         ),
-        signals=signals,
+        metrics=metrics,
         clock=now,
     )

@@ -4,11 +4,11 @@ import warnings
 
 from aws_lambda_powertools import Logger, Metrics
 
-from lifecycle.aws.metrics import PowertoolsSignals
+from lifecycle.aws.metrics import PowertoolsMetrics
 
 logger = Logger()
-metrics = Metrics()
-signals = PowertoolsSignals(logger, metrics)
+emf = Metrics()
+metrics = PowertoolsMetrics(logger, emf)
 
 # An invocation that counts nothing is common: an event that no source wants, a sweep's start.
 warnings.filterwarnings("ignore", message="No application metrics to publish")

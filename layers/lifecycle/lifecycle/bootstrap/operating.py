@@ -10,7 +10,7 @@ from lifecycle.approvals.service import Approving
 from lifecycle.approvals.store import Approvals
 from lifecycle.aws.sqs import SqsQueue
 from lifecycle.bootstrap.common import CONFIG, accepting_ledger, id_key, now, operators_file, rows, session
-from lifecycle.bootstrap.observability import signals
+from lifecycle.bootstrap.observability import metrics
 from lifecycle.bootstrap.settings import OperatorSettings
 from lifecycle.execution.undo import Undoing
 
@@ -31,7 +31,7 @@ def operating() -> Operating:
             purge=SqsQueue(sqs, settings.purge_queue_url),
             sweeps=SqsQueue(sqs, settings.sweeps_queue_url),
             org_ids=settings.organization_ids,
-            signals=signals,
+            metrics=metrics,
             clock=now,
         ),
         undoing=Undoing(
@@ -39,7 +39,7 @@ def operating() -> Operating:
             commands=SqsQueue(sqs, settings.commands_queue_url),
             org_ids=settings.organization_ids,
             id_key=id_key(settings.id_key_secret_arn),
-            signals=signals,
+            metrics=metrics,
             clock=now,
         ),
     )

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
-from lifecycle.aws.metrics import Signal
+from lifecycle.aws.metrics import Metric
 from lifecycle.aws.sqs import Later, Message, from_record
 from lifecycle.bootstrap.common import now, stopwatch
-from lifecycle.bootstrap.observability import logger, metrics, signals
+from lifecycle.bootstrap.observability import emf, logger, metrics
 from lifecycle.domain.errors import Retryable
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ def each(
             raise
         except Retryable as trouble:
             # AWS cannot take it now: no defect of ours. The queue's visibility timeout brings the message back.
-            signals.note(Signal.RETRIED, {"code": trouble.code, "reason": trouble.reason})
+            metrics.emit(Metric.RETRIED, {"code": trouble.code, "reason": trouble.reason})
             raise
         except Exception:
             # Powertools takes any exception for "try again" and says nothing; a defect of ours must be heard.
             logger.exception("unexpected")
-            metrics.add_metric(name=Signal.UNEXPECTED, unit=MetricUnit.Count, value=1)
+            emf.add_metric(name=Metric.UNEXPECTED, unit=MetricUnit.Count, value=1)
             raise
 
     return process_partial_response(event=event, record_handler=one, processor=_processor, context=context)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from lifecycle.approvals.people import People
 from lifecycle.approvals.store import Approvals
-from lifecycle.audit.store import Trail
-from lifecycle.aws.dynamodb import DynamoRows
+from lifecycle.audit.store import AuditStore
+from lifecycle.aws.dynamodb import DynamoTable
 from lifecycle.aws.eventbridge import EventBridgeBus
 from lifecycle.aws.sqs import SqsQueue
 from lifecycle.bootstrap.common import (
@@ -26,7 +26,7 @@ from lifecycle.bootstrap.common import (
     session,
     stopwatch,
 )
-from lifecycle.bootstrap.observability import signals
+from lifecycle.bootstrap.observability import metrics
 from lifecycle.bootstrap.schedules import schedules
 from lifecycle.bootstrap.settings import PurgeSettings, SweepSettings, TallyfySettings, WorkerSettings
 from lifecycle.chat.slack.replies import SlackReplies
@@ -34,7 +34,7 @@ from lifecycle.deletion.exporter import Export
 from lifecycle.deletion.safeguards import Safeguards
 from lifecycle.domain.capabilities import ORDINARY, PERMANENT, Capability
 from lifecycle.domain.urls import loopback_origin
-from lifecycle.execution.ledger import Ledger, Terms
+from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.wakeups import Wakeups
 from lifecycle.execution.worker import Limits, Worker
@@ -81,7 +81,7 @@ def purge() -> Worker:
             objects=objects(settings.exports_bucket),
             clock=now,
         ),
-        trail=Trail(table),
+        trail=AuditStore(table),
         schedules=schedules(settings, queue_arn=settings.queue_arn, dead_letter_arn=settings.dead_letter_queue_arn),
         bus=made.outcomes.bus,
         id_key=id_key(settings.id_key_secret_arn),
@@ -101,7 +101,7 @@ def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Wo
         budget=budget,
         queue=_queue(settings.queue_url),
         outcomes=_outcomes(settings, ledger),
-        signals=signals,
+        metrics=metrics,
         allowed=Sources.parse(operators_file("sources.toml")).allow,
         capabilities=capabilities,
         limits=Limits(
@@ -144,7 +144,7 @@ def sweep() -> "Sweep":
         objects=objects(settings.plans_bucket),
         bus=outcomes.bus,
         outcomes=outcomes,
-        signals=signals,
+        metrics=metrics,
         preflight=Preflight(
             tallyfy=tallyfy,
             secrets=secrets(),
@@ -152,7 +152,7 @@ def sweep() -> "Sweep":
             policy=policy,
             # Rights of senders have no bearing on what a sweep does; `lifecycle check` looks at those as well.
             sources=Sources(sources={}),
-            signals=signals,
+            metrics=metrics,
             bus=outcomes.bus,
             clock=now,
         ),
@@ -161,12 +161,12 @@ def sweep() -> "Sweep":
             ledger=ledger,
             ordinary=_queue(settings.bulk_queue_url),
             permanent=_queue(settings.purge_queue_url),
-            signals=signals,
+            metrics=metrics,
         ),
         digest=Digest(
             queues={url.rpartition("/")[2]: _queue(url) for url in settings.dead_letter_queue_urls},
             bus=outcomes.bus,
-            signals=signals,
+            metrics=metrics,
             clock=now,
         ),
         approvals=Approvals(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
@@ -199,14 +199,14 @@ def _policy() -> Policy:
     return Policy.parse(operators_file("policy.toml"))
 
 
-def _ledger(table: DynamoRows, settings: TallyfySettings, lease: timedelta) -> Ledger:
+def _ledger(table: DynamoTable, settings: TallyfySettings, lease: timedelta) -> Ledger:
     keep = timedelta(days=settings.ledger_days)
-    return Ledger(table, Terms(lease=lease, keep=keep, most_attempts=_MOST_ATTEMPTS), now)
+    return Ledger(table, LedgerTerms(lease=lease, keep=keep, most_attempts=_MOST_ATTEMPTS), now)
 
 
-def _pacing(table: DynamoRows, settings: TallyfySettings, lane: Lane) -> Pacing:
+def _pacing(table: DynamoTable, settings: TallyfySettings, lane: Lane) -> Pacing:
     burst = max(2, settings.rate_per_minute * _BURST_SECONDS // 60)
-    return Pacing(table, Rate(settings.rate_per_minute, burst), now, lane, signals)
+    return Pacing(table, Rate(settings.rate_per_minute, burst), now, lane, metrics)
 
 
 def _queue(url: str) -> SqsQueue:
@@ -218,7 +218,7 @@ def _outcomes(settings: TallyfySettings, ledger: Ledger) -> Outcomes:
         ledger=ledger,
         dead_letters=_queue(settings.dead_letter_queue_url),
         bus=EventBridgeBus(session().client("events", config=CONFIG), settings.bus_name),
-        signals=signals,
+        metrics=metrics,
         clock=now,
         replies=SlackReplies(pooled_session(), loopback_origin(settings.tallyfy_base_url)),
     )

@@ -17,11 +17,11 @@ from tempfile import TemporaryDirectory
 from typing import IO, Self
 
 from lifecycle.aws.s3 import Erasable, Objects
-from lifecycle.deletion.manifest import FILE_NAME, Manifest, Part, compare
+from lifecycle.deletion.manifest import FILE_NAME, ExportPart, Manifest, compare
 from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.commands import ID_PATTERN
 from lifecycle.domain.errors import Code, Rejected, Retryable
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.tallyfy.client import PER_PAGE, DoesNotAddUp, Json
 from lifecycle.tallyfy.export_reader import Records
 
@@ -68,9 +68,9 @@ class Export:
     objects: Objects
     clock: Callable[[], datetime]
     scratch: Path | None = None
-    told: Callable[[Part], None] = lambda _: None
+    told: Callable[[ExportPart], None] = lambda _: None
 
-    def make(self, org_id: str, thing: Thing, folder: str, *, intent_id: str | None = None) -> Manifest:
+    def make(self, org_id: str, thing: ResourceSnapshot, folder: str, *, intent_id: str | None = None) -> Manifest:
         """Write everything into ``folder``, the manifest last. The folder must be a new one: nothing is overwritten.
 
         What cannot be had is in ``missing``, with why. Raises ``Rejected`` where there is nothing to export,
@@ -92,7 +92,7 @@ class Export:
         self.objects.put(_key(folder, FILE_NAME), manifest.to_json(), kind=_DOCUMENT)
         return manifest
 
-    def still_holds_all(self, manifest: Manifest, thing: Thing) -> bool:
+    def still_holds_all(self, manifest: Manifest, thing: ResourceSnapshot) -> bool:
         """Count again what shows whether something was added to the thing since. Keeps nothing.
 
         Raises as ``make``: ``Rejected`` with ``not_found`` if the thing is gone.
@@ -234,10 +234,10 @@ class _Making:
 
     export: Export
     org_id: str
-    thing: Thing
+    thing: ResourceSnapshot
     folder: str
     scratch: Path = Path()
-    parts: list[Part] = field(default_factory=list)
+    parts: list[ExportPart] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
     met: _Tally = field(default_factory=_Tally)
@@ -433,7 +433,7 @@ class _Making:
         if self.met.files:
             self._keep("files.jsonl", "files", sheet, kept_as=_LINES)
 
-    def _file(self, name: str, file: _File) -> Part | None:
+    def _file(self, name: str, file: _File) -> ExportPart | None:
         path = self.scratch / "file"
         try:
             self.export.records.download(self.org_id, name, path)
@@ -442,7 +442,7 @@ class _Making:
                 self.missing.append(f"files/{name}: {error.reason}")
             return None
         size, sha256 = _measured(path)
-        part = Part(name=f"files/{name}", kind="file", size=size, sha256=sha256)
+        part = ExportPart(name=f"files/{name}", kind="file", size=size, sha256=sha256)
         self.export.objects.put_file(_key(self.folder, part.name), path, kind=_BYTES)
         path.unlink()
         self.counts["files"] += 1
@@ -456,9 +456,9 @@ class _Making:
         if self.counting:
             return
         self.export.objects.put_file(_key(self.folder, name), sheet.path, kind=kept_as)
-        self._done(Part(name=name, kind=kind, size=sheet.size, sha256=sheet.sha256))
+        self._done(ExportPart(name=name, kind=kind, size=sheet.size, sha256=sheet.sha256))
 
-    def _done(self, part: Part) -> None:
+    def _done(self, part: ExportPart) -> None:
         self.parts.append(part)
         self.export.told(part)
 

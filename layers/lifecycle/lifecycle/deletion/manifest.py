@@ -27,7 +27,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Part(_Frozen):
+class ExportPart(_Frozen):
     """One piece: a document, a list as JSON Lines, or the bytes of a file. ``kind`` says what it is."""
 
     name: PartName
@@ -54,7 +54,7 @@ class Manifest(_Frozen):
     name: str | None
     made_at: Utc
     intent_id: str | None = None
-    parts: tuple[Part, ...]
+    parts: tuple[ExportPart, ...]
     counts: dict[str, int]
     missing: tuple[str, ...] = ()
     erased: Erased | None = None

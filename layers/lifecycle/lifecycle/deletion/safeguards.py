@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 
 from lifecycle.approvals import rules
 from lifecycle.approvals.people import People
-from lifecycle.approvals.rules import About, Request, Stand
+from lifecycle.approvals.rules import About, ApprovalRequest, ApprovalStatus
 from lifecycle.approvals.store import Approvals
 from lifecycle.audit.chain import Record, What
-from lifecycle.audit.store import Trail
+from lifecycle.audit.store import AuditStore
 from lifecycle.aws.eventbridge import Bus
 from lifecycle.aws.scheduler import Schedules
 from lifecycle.deletion.exporter import Export, folder_of, verify
@@ -26,15 +26,15 @@ from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import PLAN, SWEEP, Command
 from lifecycle.domain.errors import Code, LifecycleError, Rejected, Retryable
 from lifecycle.domain.events import SCHEMA_VERSION
-from lifecycle.domain.intent import End, Status
+from lifecycle.domain.intent import Outcome, Status
 from lifecycle.domain.intent_ids import intent_id
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 
 _MOST_EXPORTS = 3
 """So often a thing is exported in one attempt, if something is added to it meanwhile."""
 
 
-class Parked(LifecycleError):
+class Deferred(LifecycleError):
     """Not now, and nothing to wait for in the queue: it will come back by itself."""
 
 
@@ -53,24 +53,24 @@ class Safeguards:
     approvals: Approvals
     people: People
     export: Export
-    trail: Trail
+    trail: AuditStore
     schedules: Schedules
     bus: Bus
     id_key: Callable[[], bytes]
     clock: Callable[[], datetime]
 
-    def judge(self, command: Command, seen: Thing, until: datetime | None) -> End | Ready:
-        """May it be destroyed now? Not before ``until``. Raises ``Parked`` where it has to wait, ``Retryable``."""
+    def judge(self, command: Command, seen: ResourceSnapshot, until: datetime | None) -> Outcome | Ready:
+        """May it be destroyed now? Not before ``until``. Raises ``Deferred`` where it has to wait, ``Retryable``."""
         shown = what_would_go(command, seen)
         end = self.approval(command, shown)
         if end is not None:
             return end
         if until is not None:
             self._come_back("grace", until, command)
-            raise Parked(Code.IN_GRACE, f"It was approved and is deleted after {_day(until)}, if nothing changes.")
+            raise Deferred(Code.IN_GRACE, f"It was approved and is deleted after {_day(until)}, if nothing changes.")
         return self._exported(command, seen, shown)
 
-    def approval(self, command: Command, shown: str) -> End | None:
+    def approval(self, command: Command, shown: str) -> Outcome | None:
         """Why it may not be done although it was asked for; ``None`` if enough people have said that it may."""
         return self._approved_by_plan(command) if command.source == PLAN else self._approved(command, shown)
 
@@ -78,36 +78,36 @@ class Safeguards:
         """Whether people were asked about it, so that it looked as if it could be deleted."""
         return self.approvals.newest(command.org_id, command.intent_id) is not None
 
-    def _approved(self, command: Command, shown: str) -> End | None:
+    def _approved(self, command: Command, shown: str) -> Outcome | None:
         request = self.approvals.newest(command.org_id, command.intent_id)
         now = millis(self.clock())
         if request is None:
             raise self._ask(command, shown)
         match request.stands(now):
-            case Stand.APPROVED if request.shown == shown:
+            case ApprovalStatus.APPROVED if request.shown == shown:
                 return None
-            case Stand.APPROVED:
+            case ApprovalStatus.APPROVED:
                 reason = (
                     f"It is not what was approved, so the delete is cancelled: {_differs(request, shown)}. Ask anew."
                 )
-                return End(Status.REJECTED, Code.CHANGED, reason)
-            case Stand.REFUSED:
+                return Outcome(Status.REJECTED, Code.CHANGED, reason)
+            case ApprovalStatus.REFUSED:
                 why = f": {request.why}" if request.why else "."
-                return End(Status.REJECTED, Code.NOT_APPROVED, f"{request.refused_by} refused it{why}")
-            case Stand.LAPSED:
+                return Outcome(Status.REJECTED, Code.NOT_APPROVED, f"{request.refused_by} refused it{why}")
+            case ApprovalStatus.LAPSED:
                 announce_request(self.bus, request, now)
                 reason = f"Nobody approved it before {_day(_moment(request.lapses_at))}. Ask anew if it is still meant."
-                return End(Status.REJECTED, Code.LAPSED, reason)
-            case Stand.OPEN if request.shown == shown:
+                return Outcome(Status.REJECTED, Code.APPROVAL_EXPIRED, reason)
+            case ApprovalStatus.OPEN if request.shown == shown:
                 raise self._waiting(request, command)
-            case Stand.OPEN:
+            case ApprovalStatus.OPEN:
                 raise self._ask(command, shown)
 
-    def _ask(self, command: Command, shown: str) -> Parked:
+    def _ask(self, command: Command, shown: str) -> Deferred:
         now = self.clock()
         lapses_at = now + timedelta(hours=self.people.approvals.hours)
         request = self.approvals.ask(
-            Request(
+            ApprovalRequest(
                 hash=rules.name(json.loads(shown)),
                 about=About.COMMAND,
                 org_id=command.org_id,
@@ -124,36 +124,36 @@ class Safeguards:
         )
         return self._waiting(request, command)
 
-    def _waiting(self, request: Request, command: Command) -> Parked:
+    def _waiting(self, request: ApprovalRequest, command: Command) -> Deferred:
         """Each time it is looked at: whoever made the request may have been cut off before the rest."""
         # It comes back at half time to remind people, and when nobody has spoken in time, to say so.
         now = millis(self.clock())
         why, at = ("lapse", request.lapses_at) if now >= request.half_time else ("remind", request.half_time)
         self._come_back(why, _moment(at), command)
         announce_request(self.bus, request, now)
-        return Parked(Code.AWAITING_APPROVAL, _waits(request))
+        return Deferred(Code.AWAITING_APPROVAL, _waits(request))
 
     def _come_back(self, why: str, moment: datetime, command: Command) -> None:
         """Let the command come back, never before that moment: it would find nothing changed."""
         self.schedules.at(moment, f"{why}-{command.intent_id}", command.to_json())
 
-    def _approved_by_plan(self, command: Command) -> End | None:
+    def _approved_by_plan(self, command: Command) -> Outcome | None:
         """A plan is approved as a whole. That the command is part of it shows in its name, which only we can make."""
         request = self.approvals.find(command.org_id, command.plan) if command.plan else None
         named = name_in_plan(command.plan or "", command.capability, command.thing_id)
         ours = command.intent_id == intent_id(self.id_key(), SWEEP, named)
         if not ours or request is None or request.about != About.PLAN or request.subject != command.plan:
-            return End(Status.REJECTED, Code.NOT_APPROVED, "It is not part of a plan that was approved.")
+            return Outcome(Status.REJECTED, Code.NOT_APPROVED, "It is not part of a plan that was approved.")
         stand = request.stands(millis(self.clock()))
-        if stand is Stand.REFUSED:
-            return End(
+        if stand is ApprovalStatus.REFUSED:
+            return Outcome(
                 Status.REJECTED, Code.NOT_APPROVED, f"{request.refused_by} refused the plan. {request.why}".strip()
             )
-        if stand is not Stand.APPROVED or command.capability.name not in request.capabilities:
-            return End(Status.REJECTED, Code.NOT_APPROVED, "The plan was not approved by enough people.")
+        if stand is not ApprovalStatus.APPROVED or command.capability.name not in request.capabilities:
+            return Outcome(Status.REJECTED, Code.NOT_APPROVED, "The plan was not approved by enough people.")
         return None
 
-    def _exported(self, command: Command, seen: Thing, shown: str) -> End | Ready:
+    def _exported(self, command: Command, seen: ResourceSnapshot, shown: str) -> Outcome | Ready:
         """Export it now, and once more if something was added meanwhile. No older export is used."""
         for number in range(1, _MOST_EXPORTS + 1):
             folder = _folder(command, self.clock(), number)
@@ -176,16 +176,16 @@ class Safeguards:
         return Ready(shown, json.dumps({"export": folder, "manifest": manifest.digest}))
 
 
-def _unusable(manifest: Manifest, found: Manifest | None, wrong: tuple[str, ...]) -> End | None:
+def _unusable(manifest: Manifest, found: Manifest | None, wrong: tuple[str, ...]) -> Outcome | None:
     """How a delete ends whose export does not hold everything, or reads back differently."""
     if manifest.missing:
         reason = f"It is not deleted, because its export is not complete: {' '.join(manifest.missing)}"
-        return End(Status.REJECTED, Code.EXPORT_INCOMPLETE, reason[:1000])
+        return Outcome(Status.REJECTED, Code.EXPORT_INCOMPLETE, reason[:1000])
     if found is not None and found.digest != manifest.digest:
         wrong = (*wrong, "its manifest is another one.")
     if wrong:
         reason = f"It is not deleted, because its export reads back differently: {' '.join(wrong)}"
-        return End(Status.REJECTED, Code.EXPORT_DIFFERS, reason[:1000])
+        return Outcome(Status.REJECTED, Code.EXPORT_DIFFERS, reason[:1000])
     return None
 
 
@@ -214,13 +214,13 @@ def _folder(command: Command, now: datetime, number: int) -> str:
     return folder_of(command.org_id, command.resource, command.thing_id, name)
 
 
-def _differs(request: Request, shown: str) -> str:
+def _differs(request: ApprovalRequest, shown: str) -> str:
     """Which of the facts that were shown are others now."""
     before, after = json.loads(request.shown), json.loads(shown)
     return ", ".join(sorted(name for name in before | after if before.get(name) != after.get(name)))
 
 
-def what_would_go(command: Command, seen: Thing) -> str:
+def what_would_go(command: Command, seen: ResourceSnapshot) -> str:
     """What an approver is shown, as JSON; its hash is what they approve. No age: that changes by itself."""
     return json.dumps(
         {
@@ -250,8 +250,8 @@ def what_would_go(command: Command, seen: Thing) -> str:
     )
 
 
-def announce_request(bus: Bus, request: Request, now: int) -> None:
-    """Tell approvers what they should know of a request now, see ``Request.notice``. Names and numbers only."""
+def announce_request(bus: Bus, request: ApprovalRequest, now: int) -> None:
+    """Tell approvers what they should know of a request now, see ``ApprovalRequest.notice``. Names and numbers only."""
     notice = request.notice(now)
     if notice is None:
         return
@@ -272,7 +272,7 @@ def announce_request(bus: Bus, request: Request, now: int) -> None:
     )
 
 
-def _waits(request: Request) -> str:
+def _waits(request: ApprovalRequest) -> str:
     people = "one other person" if request.needed == 1 else f"{request.needed} other people"
     return (
         f"It waits until {_day(_moment(request.lapses_at))} for the approval of {people}: "

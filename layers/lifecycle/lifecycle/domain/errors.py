@@ -36,7 +36,7 @@ class Code(StrEnum):
     CONFIGURATION = "configuration"
     # what was seen in Tallyfy
     NOT_FOUND = "not_found"
-    CANNOT_TELL = "cannot_tell"
+    UNDETERMINED = "undetermined"
     AMBIGUOUS_MATCH = "ambiguous_match"
     PROCESS_TASK = "process_task"
     CHANGED = "changed"
@@ -52,12 +52,12 @@ class Code(StrEnum):
     AWAITING_APPROVAL = "awaiting_approval"
     IN_GRACE = "in_grace"
     NOT_APPROVED = "not_approved"
-    LAPSED = "lapsed"
+    APPROVAL_EXPIRED = "approval_expired"
     EXPORT_INCOMPLETE = "export_incomplete"
     EXPORT_DIFFERS = "export_differs"
     # passing trouble
     THROTTLED = "throttled"
-    IN_LINE = "in_line"
+    RATE_LIMITED = "rate_limited"
     PAUSED = "paused"
     BUSY = "busy"
     TOKEN_REFUSED = "token_refused"  # noqa: S105 # nosec B105 - a reason, not a secret
@@ -73,7 +73,7 @@ class Code(StrEnum):
     NOTHING_TO_DO = "nothing_to_do"
     RESTORED_IN_PART = "restored_in_part"
     SUPERSEDED = "superseded"
-    TAKEN_BACK = "taken_back"
+    RESTORED_BY_PERSON = "restored_by_person"
     RESTORED = "restored"
     UNDONE = "undone"
     EXPIRED = "expired"

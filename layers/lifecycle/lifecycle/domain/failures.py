@@ -25,14 +25,21 @@ SET_ASIDE_BY_AWS: Final = "set_aside_by_aws"
 
 _NONE: Final = frozenset(
     {
-        *(Code.NOT_APPROVED, Code.LAPSED, Code.RESTORED, Code.UNDONE, Code.TAKEN_BACK, Code.SUPERSEDED),
+        *(
+            Code.NOT_APPROVED,
+            Code.APPROVAL_EXPIRED,
+            Code.RESTORED,
+            Code.UNDONE,
+            Code.RESTORED_BY_PERSON,
+            Code.SUPERSEDED,
+        ),
         *(Code.ACTED, Code.CONFIRMED, Code.NOTHING_TO_DO, Code.RESTORED_IN_PART),
     }
 )
 _DIGEST: Final = frozenset(
     {
         *(Code.HELD, Code.CHANGED, Code.TOO_YOUNG, Code.AGE_UNKNOWN, Code.NOT_ARCHIVED, Code.IN_USE, Code.USE_UNKNOWN),
-        *(Code.NOT_FOUND, Code.AMBIGUOUS_MATCH, Code.CANNOT_TELL, Code.PROCESS_TASK, Code.NOT_POSSIBLE, Code.EXPIRED),
+        *(Code.NOT_FOUND, Code.AMBIGUOUS_MATCH, Code.UNDETERMINED, Code.PROCESS_TASK, Code.NOT_POSSIBLE, Code.EXPIRED),
         *(Code.UNTRANSLATABLE, Code.INVALID, Code.INTENT_CONFLICT, Code.RIGHT_MISSING),
     }
 )

@@ -27,7 +27,7 @@ DEAD = frozenset({Status.REJECTED, Status.EXPIRED, Status.DEAD_LETTERED})
 """Concluded without doing what was asked: to the dead-letter queue, and open again when an operator sends it again."""
 
 
-class Debt(StrEnum):
+class OutboxEntry(StrEnum):
     """What is still owed to the world after a conclusion was recorded. Settled at least once."""
 
     DEAD_LETTER = "dead_letter"
@@ -58,7 +58,7 @@ class IntentRow:
     code: str = ""
     reason: str = ""
     concluded_at: int = 0
-    owed: tuple[Debt, ...] = ()
+    pending: tuple[OutboxEntry, ...] = ()
     maybe_acted: bool = False
     """An earlier attempt sent its call and its fate is unknown: the thing may already be as wanted, through us."""
     evidence: str = ""
@@ -66,7 +66,7 @@ class IntentRow:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class Outcome:
     """How an intent ended, and why. ``evidence``: see ``IntentRow``."""
 
     status: Status

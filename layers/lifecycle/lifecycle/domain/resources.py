@@ -20,7 +20,7 @@ def known_status(status: str | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Thing:
+class ResourceSnapshot:
     """A process, one-off task, tag or template as it looked a moment ago. Times are UTC; ``None`` is "not known"."""
 
     resource: Resource

@@ -10,7 +10,7 @@ from enum import StrEnum
 from lifecycle.domain.capabilities import Capability, Resource, State
 from lifecycle.domain.commands import Command, Expect
 from lifecycle.domain.errors import Code
-from lifecycle.domain.resources import Thing, known_status
+from lifecycle.domain.resources import ResourceSnapshot, known_status
 
 
 class Verdict(StrEnum):
@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class GuardResult:
     """The verdict and why."""
 
     verdict: Verdict
@@ -48,7 +48,7 @@ class Undone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
+class GuardContext:
     """What besides the thing itself bears on the decision."""
 
     now: datetime
@@ -64,7 +64,7 @@ class Circumstances:
     """The newest command concluded on this id was a delete of ours."""
 
 
-def rule(command: Command, seen: Thing | None, facts: Circumstances) -> Ruling:
+def rule(command: Command, seen: ResourceSnapshot | None, facts: GuardContext) -> GuardResult:
     """Judge one command against one look at the thing. Total: every combination has an answer."""
     doing = command.capability
     label = doing.resource.label
@@ -75,8 +75,10 @@ def rule(command: Command, seen: Thing | None, facts: Circumstances) -> Ruling:
         return refusal
     if seen.state is doing.reaches:
         if facts.in_doubt:
-            return Ruling(Verdict.REACHED, Code.CONFIRMED, f"An earlier attempt did it: the {label} is {seen.state}.")
-        return Ruling(Verdict.NOTHING, Code.NOTHING_TO_DO, f"The {label} is {seen.state} already.")
+            return GuardResult(
+                Verdict.REACHED, Code.CONFIRMED, f"An earlier attempt did it: the {label} is {seen.state}."
+            )
+        return GuardResult(Verdict.NOTHING, Code.NOTHING_TO_DO, f"The {label} is {seen.state} already.")
     if facts.in_doubt and facts.touched:
         return _reject(
             Code.CHANGED,
@@ -85,7 +87,7 @@ def rule(command: Command, seen: Thing | None, facts: Circumstances) -> Ruling:
         )
     overtaken = _overtaken(seen, facts.undone) if facts.undone is not None and not facts.in_doubt else ""
     if overtaken:
-        return Ruling(Verdict.OVERTAKEN, Code.SUPERSEDED, f"The {label} is left alone. {overtaken}")
+        return GuardResult(Verdict.OVERTAKEN, Code.SUPERSEDED, f"The {label} is left alone. {overtaken}")
     if doing.irreversible and not facts.may_be_irreversible:
         return _reject(
             Code.RIGHT_MISSING,
@@ -99,10 +101,10 @@ def rule(command: Command, seen: Thing | None, facts: Circumstances) -> Ruling:
         refusal = _used(seen)
     if refusal:
         return refusal
-    return Ruling(Verdict.ACT, Code.ACTED, f"The {label} was {seen.state} and is to be {doing.reaches}.")
+    return GuardResult(Verdict.ACT, Code.ACTED, f"The {label} was {seen.state} and is to be {doing.reaches}.")
 
 
-def _overtaken(seen: Thing, undone: Undone) -> str:
+def _overtaken(seen: ResourceSnapshot, undone: Undone) -> str:
     """Why what is to be undone is not there any more: somebody did the same again since. Empty if nobody did."""
     if undone.newer:
         return f"A newer command ({undone.newer}) was carried out since; undo that one if it is meant."
@@ -112,29 +114,29 @@ def _overtaken(seen: Thing, undone: Undone) -> str:
     return ""
 
 
-def _gone(doing: Capability, facts: Circumstances) -> Ruling:
+def _gone(doing: Capability, facts: GuardContext) -> GuardResult:
     label = doing.resource.label
     if doing.reaches is State.GONE and facts.in_doubt:
-        return Ruling(Verdict.REACHED, Code.CONFIRMED, f"An earlier attempt did it: the {label} is gone.")
+        return GuardResult(Verdict.REACHED, Code.CONFIRMED, f"An earlier attempt did it: the {label} is gone.")
     if doing.reaches is State.GONE and facts.deleted_before:
-        return Ruling(Verdict.NOTHING, Code.NOTHING_TO_DO, f"The {label} was deleted before.")
+        return GuardResult(Verdict.NOTHING, Code.NOTHING_TO_DO, f"The {label} was deleted before.")
     return _reject(
         Code.NOT_FOUND,
         f"There is no {label} with this id in the organization, active or archived. Check the id and the kind.",
     )
 
 
-def _not_one_off(doing: Capability, seen: Thing) -> Ruling | None:
+def _not_one_off(doing: Capability, seen: ResourceSnapshot) -> GuardResult | None:
     if seen.run_id is not None or (doing.resource is Resource.TASK and seen.one_off is False):
         return _reject(
             Code.PROCESS_TASK, "The task belongs to a process. Archive, restore or delete the process instead."
         )
     if doing.resource is Resource.TASK and seen.one_off is None:
-        return _reject(Code.CANNOT_TELL, "Tallyfy does not say whether the task belongs to a process, so it is kept.")
+        return _reject(Code.UNDETERMINED, "Tallyfy does not say whether the task belongs to a process, so it is kept.")
     return None
 
 
-def _too_fresh(command: Command, seen: Thing, facts: Circumstances) -> Ruling | None:
+def _too_fresh(command: Command, seen: ResourceSnapshot, facts: GuardContext) -> GuardResult | None:
     label = seen.resource.label
     if seen.state is not State.ARCHIVED:
         return _reject(
@@ -147,7 +149,7 @@ def _too_fresh(command: Command, seen: Thing, facts: Circumstances) -> Ruling | 
         in_time = free < command.not_after
         then = "Send it again then" if in_time else "This command ends before that; ask anew then"
         reason = f"The {label} was archived at {_day(seen.archived_at)}; it can be deleted after {_day(free)}. {then}."
-        return Ruling(Verdict.REJECT, Code.TOO_YOUNG, reason, free if in_time else None)
+        return GuardResult(Verdict.REJECT, Code.TOO_YOUNG, reason, free if in_time else None)
     return None
 
 
@@ -155,7 +157,7 @@ def _day(moment: datetime) -> str:
     return moment.isoformat(sep=" ", timespec="minutes")
 
 
-def _used(seen: Thing) -> Ruling | None:
+def _used(seen: ResourceSnapshot) -> GuardResult | None:
     if seen.uses is None:
         return _reject(Code.USE_UNKNOWN, "Tallyfy does not say what carries this tag, so it is kept.")
     if seen.uses > 0:
@@ -166,7 +168,7 @@ def _used(seen: Thing) -> Ruling | None:
     return None
 
 
-def _changed(expect: Expect | None, seen: Thing) -> list[str]:
+def _changed(expect: Expect | None, seen: ResourceSnapshot) -> list[str]:
     if expect is None:
         return []
     named = sorted(expect.model_fields_set)
@@ -187,5 +189,5 @@ def _plain(value: object) -> object:
     return value
 
 
-def _reject(code: Code, reason: str) -> Ruling:
-    return Ruling(Verdict.REJECT, code, reason)
+def _reject(code: Code, reason: str) -> GuardResult:
+    return GuardResult(Verdict.REJECT, code, reason)

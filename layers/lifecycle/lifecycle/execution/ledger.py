@@ -13,14 +13,14 @@ from enum import Enum
 from typing import Literal
 
 from lifecycle.audit.chain import Record, What, concluded
-from lifecycle.audit.store import entry, untaken
-from lifecycle.aws.dynamodb import Change, Contention, Key, Row, Rows, Value
+from lifecycle.audit.store import audit_row, with_unique_time
+from lifecycle.aws.dynamodb import Contention, Key, Put, Row, Value, VersionedTable
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, Rejected, Throttled
-from lifecycle.domain.intent import OPEN, Debt, End, IntentRow, Status
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.intent import OPEN, IntentRow, OutboxEntry, Outcome, Status
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution import state_machine
 from lifecycle.execution.restored_by_person import Newest
 from lifecycle.execution.revoked_plans import is_taken_back, taken_back_by, taken_back_key
@@ -37,7 +37,7 @@ _DEAD_LETTERS_LIVE = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class LedgerTerms:
     """How the ledger is run. ``keep`` is how long rows live after the last word on them."""
 
     lease: timedelta
@@ -85,7 +85,7 @@ class Word:
 class LastWords:
     """What was said until right before a call. ``end``: why it must not be made any more; else who paused, if any."""
 
-    end: End | None = None
+    end: Outcome | None = None
     paused_by: str = ""
 
 
@@ -99,7 +99,7 @@ class LeaseLost(Throttled):
 class Ledger:
     """Claims, conclusions, holds. Every transition is one conditional write."""
 
-    def __init__(self, rows: Rows, terms: Terms, clock: Callable[[], datetime]) -> None:
+    def __init__(self, rows: VersionedTable, terms: LedgerTerms, clock: Callable[[], datetime]) -> None:
         self._rows = rows
         self._terms = terms
         self._clock = clock
@@ -130,7 +130,7 @@ class Ledger:
         if standing is not None:
             _same(standing, command)
 
-    def stop(self, intent_id: str, end: End, *, undo: IntentRow | None = None) -> IntentRow | None:
+    def stop(self, intent_id: str, end: Outcome, *, undo: IntentRow | None = None) -> IntentRow | None:
         """End an open intent that has made no call; ``None`` where it has ended or may have acted.
 
         ``undo`` is the row of who stopped it, which is written as an end in the same transaction.
@@ -142,9 +142,9 @@ class Ledger:
             judged = state_machine.stop(intent, end, now=self._now) if intent else None
             if judged is None:
                 return None
-            changes = [self._change(key, judged.intent, _version(row)), entry(concluded(judged.intent))]
+            changes = [self._change(key, judged.intent, _version(row)), audit_row(concluded(judged.intent))]
             if undo is not None:
-                changes += [self._change(_intent_key(undo.intent_id), undo, 0), entry(concluded(undo))]
+                changes += [self._change(_intent_key(undo.intent_id), undo, 0), audit_row(concluded(undo))]
             try:
                 self._rows.write(*changes)
             except Contention:
@@ -196,7 +196,9 @@ class Ledger:
             raise LeaseLost from None
         return Claim(marked, (claim.versions[0] + 1, claim.versions[1]))
 
-    def last_words(self, claim: Claim, seen: Thing, *, tags: frozenset[str], plan: str | None = None) -> LastWords:
+    def last_words(
+        self, claim: Claim, seen: ResourceSnapshot, *, tags: frozenset[str], plan: str | None = None
+    ) -> LastWords:
         """What was said until now against going on: a restore, a hold, an undo of the plan, a pause.
 
         The words are read in one go, strongly consistent. Raises ``LeaseLost`` if the claim is not ours any more.
@@ -227,7 +229,7 @@ class Ledger:
         )
         return LastWords(end, str(pace.values.get("paused_by") or "") if pace else "")
 
-    def fence(self, intent_id: str) -> list[Change]:
+    def fence(self, intent_id: str) -> list[Put]:
         """The intent's row, unchanged, for somebody else's transaction: with it no call can begin in between.
 
         Raises ``Rejected`` where its call is being made already, or it has ended.
@@ -242,7 +244,7 @@ class Ledger:
             raise Rejected(Code.UNKNOWN_APPROVAL, f"It has ended already ({intent.status}): {intent.reason}")
         return [self._change(_intent_key(intent_id), intent, _version(row))]
 
-    def kept_since(self, intent: IntentRow, thing: Thing) -> str | None:
+    def kept_since(self, intent: IntentRow, thing: ResourceSnapshot) -> str | None:
         """Which word for keeping stops an intent that waits, as a sentence; ``None``: none does."""
         said = _restored(intent, self.word(intent.org_id, thing.resource, thing.id))
         hold = self.hold_on(intent.org_id, thing, tags=frozenset(), since=intent.issued_at)
@@ -261,12 +263,12 @@ class Ledger:
         """Let a restore count as a word for keeping, once it is known which thing it is about."""
         self._keep(replace(state_machine.accepted(command), id=command.thing_id))
 
-    def conclude(self, claim: Claim, end: End, *, maybe_acted: bool = False, landing: bool = False) -> Ended:
+    def conclude(self, claim: Claim, end: Outcome, *, maybe_acted: bool = False, landing: bool = False) -> Ended:
         """Record the end. Raises ``LeaseLost`` if another worker has taken over since."""
         intent, resource = state_machine.conclude(
             claim.rows, end, now=self._now, maybe_acted=maybe_acted, landing=landing
         )
-        self._keep_claim(claim, intent, resource, entry(concluded(intent)))
+        self._keep_claim(claim, intent, resource, audit_row(concluded(intent)))
         return Ended(intent, claim.versions[0] + 1)
 
     @property
@@ -303,7 +305,7 @@ class Ledger:
         self._keep_claim(claim, intent, resource)
         return intent.attempts
 
-    def give_up(self, command: Command, end: End, *, redrive: int = 0) -> Ended | None:
+    def give_up(self, command: Command, end: Outcome, *, redrive: int = 0) -> Ended | None:
         """End an intent that nobody works on, without a claim. ``None`` if it has ended or is being worked on."""
         key = _intent_key(command.intent_id)
         thing = [_resource_key(command.org_id, command.resource, command.id)] if command.id else []
@@ -327,9 +329,9 @@ class Ledger:
                 continue
         return None
 
-    def settle(self, ended: Ended, debt: Debt) -> Ended:
+    def mark_delivered(self, ended: Ended, entry: OutboxEntry) -> Ended:
         """Strike off a debt. If somebody else wrote meanwhile, they settle it as well: debts are paid at least once."""
-        intent = state_machine.settle(ended.intent, debt)
+        intent = state_machine.mark_delivered(ended.intent, entry)
         try:
             self._rows.write(self._change(_intent_key(intent.intent_id), intent, ended.version))
         except Contention:
@@ -347,7 +349,7 @@ class Ledger:
         intent = _read(IntentRow, row)
         return Ended(intent, _version(row)) if intent else None
 
-    def newest_on(self, org_id: str, things: Sequence[Thing]) -> dict[tuple[Resource, str], Newest]:
+    def newest_on(self, org_id: str, things: Sequence[ResourceSnapshot]) -> dict[tuple[Resource, str], Newest]:
         """The newest command concluded on each of these things; one that the ledger does not know is left out."""
         rows = self._rows.read(*(_resource_key(org_id, thing.resource, thing.id) for thing in things))
         found = {(thing.resource, thing.id): _read(ResourceRow, row) for thing, row in zip(things, rows, strict=True)}
@@ -359,7 +361,9 @@ class Ledger:
         names = (known.newest_intent, known.lease_intent) if known is not None else ()
         return [name for name in dict.fromkeys(names) if name]
 
-    def hold_on(self, org_id: str, thing: Thing, *, tags: frozenset[str], since: int | None = None) -> str | None:
+    def hold_on(
+        self, org_id: str, thing: ResourceSnapshot, *, tags: frozenset[str], since: int | None = None
+    ) -> str | None:
         """Why a thing is held, or ``None``. ``tags`` are the policy's hold tags.
 
         With ``since`` (milliseconds, UTC) a hold that was set after that holds although it was lifted. An unreadable
@@ -394,9 +398,9 @@ class Ledger:
             [row] = self._rows.read(key)
             at = self._now
             said = Record(at=at, what=What.HOLD_SET, org_id=org_id, resource=kind, id=name, by=by, reason=reason)
-            said = untaken(self._rows, said) if attempt else said
+            said = with_unique_time(self._rows, said) if attempt else said
             try:
-                self._rows.write(Change(key, {"reason": reason, "by": by, "at": at}, _version(row)), entry(said))
+                self._rows.write(Put(key, {"reason": reason, "by": by, "at": at}, _version(row)), audit_row(said))
             except Contention:
                 continue
             return
@@ -414,10 +418,10 @@ class Ledger:
         for attempt in range(_TRIES):
             at = self._now
             said = Record(at=at, what=What.HOLD_LIFTED, org_id=org_id, resource=kind, id=name, by=by)
-            said = untaken(self._rows, said) if attempt else said
+            said = with_unique_time(self._rows, said) if attempt else said
             try:
                 lifted = {**seen.values, "lifted_at": at, "lifted_by": by}
-                self._rows.write(Change(key, lifted, seen.version), entry(said))
+                self._rows.write(Put(key, lifted, seen.version), audit_row(said))
             except Contention:
                 [present] = self._rows.read(key)
                 if present is None or not _stands(present):
@@ -438,7 +442,7 @@ class Ledger:
 
     def _end(self, judged: Concluded, seen: int) -> Ended:
         change = self._change(_intent_key(judged.intent.intent_id), judged.intent, seen)
-        self._rows.write(change, entry(concluded(judged.intent)))
+        self._rows.write(change, audit_row(concluded(judged.intent)))
         return Ended(judged.intent, seen + 1)
 
     def _holder(self, resource: ResourceRow | None, command: Command) -> IntentRow | None:
@@ -460,13 +464,13 @@ class Ledger:
                 "by": restore.requested_by,
             }
             try:
-                self._rows.write(Change(key, values, _version(row)))
+                self._rows.write(Put(key, values, _version(row)))
             except Contention:
                 continue
             return
         raise Throttled(Code.UNAVAILABLE, "Too many restores of the same thing at once.", retry_after=1)
 
-    def _keep_claim(self, claim: Claim, intent: IntentRow, resource: ResourceRow, *more: Change) -> None:
+    def _keep_claim(self, claim: Claim, intent: IntentRow, resource: ResourceRow, *more: Put) -> None:
         key = _intent_key(intent.intent_id)
         changes = (
             self._change(key, intent, claim.versions[0]),
@@ -486,8 +490,8 @@ class Ledger:
         with suppress(Contention):
             self._rows.write(self._change(_key_of(claim.rows.intent), resource, claim.versions[1]))
 
-    def _change(self, key: Key, row: IntentRow | ResourceRow, seen: int) -> Change:
-        return Change(key, _values(row), seen, self._expires_at(row))
+    def _change(self, key: Key, row: IntentRow | ResourceRow, seen: int) -> Put:
+        return Put(key, _values(row), seen, self._expires_at(row))
 
     def _expires_at(self, row: IntentRow | ResourceRow) -> int | None:
         """When a row may be forgotten, in seconds, UTC; ``None`` for never.
@@ -549,7 +553,7 @@ def _was_set_since(row: Row, since: int) -> bool:
     return type(at) is not int or at >= since
 
 
-def _held(thing: Thing, rows: Mapping[str, Row], tags: frozenset[str], *, since: int | None) -> str | None:
+def _held(thing: ResourceSnapshot, rows: Mapping[str, Row], tags: frozenset[str], *, since: int | None) -> str | None:
     """Why a thing is held against what was issued at ``since``, as a sentence; ``None`` if it is not."""
     standing = Holds({key: _reason(row) for key, row in rows.items() if _stands(row)}, tags).on(thing)
     if standing is not None or since is None:
@@ -560,30 +564,34 @@ def _held(thing: Thing, rows: Mapping[str, Row], tags: frozenset[str], *, since:
     return "A hold was set after this was asked for. It was lifted since: ask again if this is still meant."
 
 
-def _hold_end(thing: Thing, reason: str | None) -> End | None:
+def _hold_end(thing: ResourceSnapshot, reason: str | None) -> Outcome | None:
     said = f"The {thing.resource.label} is left alone. {reason}"
-    return End(Status.REJECTED, Code.HELD, said) if reason else None
+    return Outcome(Status.REJECTED, Code.HELD, said) if reason else None
 
 
-def _restored(intent: IntentRow, word: Word | None) -> End | None:
+def _restored(intent: IntentRow, word: Word | None) -> Outcome | None:
     """How an accepted restore ends an older command that takes the thing away."""
     if word is None or order(word.at, Action.RESTORE, word.intent_id) < place(intent):
         return None
     reason = (
         f"{word.by or 'Somebody'} asked to restore it after this was asked for ({word.intent_id}), so this is not done."
     )
-    return End(Status.SUPERSEDED, Code.RESTORED, reason)
+    return Outcome(Status.SUPERSEDED, Code.RESTORED, reason)
 
 
-def restored(by: str, intent_id: str) -> End:
+def restored(by: str, intent_id: str) -> Outcome:
     """How a command ends that a restore has stopped, which was accepted after it."""
-    return End(Status.SUPERSEDED, Code.RESTORED, f"{by} asked for a restore ({intent_id}) after this was asked for.")
+    return Outcome(
+        Status.SUPERSEDED, Code.RESTORED, f"{by} asked for a restore ({intent_id}) after this was asked for."
+    )
 
 
-def _plan_undone(row: Row | None) -> End | None:
+def _plan_undone(row: Row | None) -> Outcome | None:
     if row is None or not is_taken_back(row):
         return None
-    return End(Status.SUPERSEDED, Code.UNDONE, f"{taken_back_by(row)} took its plan back before it was carried out.")
+    return Outcome(
+        Status.SUPERSEDED, Code.UNDONE, f"{taken_back_by(row)} took its plan back before it was carried out."
+    )
 
 
 def _word(row: Row | None) -> Word | None:
@@ -625,7 +633,9 @@ def _read[T: (IntentRow, ResourceRow)](kind: type[T], row: Row | None) -> T | No
     built = kind(**{name: value for name, value in row.values.items() if name in known})  # type: ignore[arg-type]
     if isinstance(built, IntentRow):
         try:
-            return replace(built, status=Status(built.status), owed=tuple(Debt(owed) for owed in built.owed))
+            return replace(
+                built, status=Status(built.status), pending=tuple(OutboxEntry(entry) for entry in built.pending)
+            )
         except ValueError:
             reason = f"A newer release recorded this command as '{built.status}'. It waits for a worker that knows it."
             raise Throttled(Code.NEWER_RELEASE, reason) from None

@@ -8,24 +8,24 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from lifecycle.aws.eventbridge import Bus
-from lifecycle.aws.metrics import Signal, Signals
+from lifecycle.aws.metrics import Metric, Metrics
 from lifecycle.aws.sqs import Message, Queue
 from lifecycle.domain.capabilities import Action, Resource, capability
 from lifecycle.domain.errors import Code, Poison
 from lifecycle.domain.events import SCHEMA_VERSION
 from lifecycle.domain.failures import Attention, attention
-from lifecycle.domain.intent import Debt, IntentRow, Status
+from lifecycle.domain.intent import IntentRow, OutboxEntry, Status
 from lifecycle.execution.ledger import Ended, Ledger
 from lifecycle.execution.reply_channel import Replies
 from lifecycle.execution.state_machine import is_dead_letter
 
-_SIGNALS = {
-    Status.DONE: Signal.DONE,
-    Status.UNCHANGED: Signal.UNCHANGED,
-    Status.REJECTED: Signal.REJECTED,
-    Status.SUPERSEDED: Signal.SUPERSEDED,
-    Status.EXPIRED: Signal.EXPIRED,
-    Status.DEAD_LETTERED: Signal.DEAD_LETTERED,
+_METRICS = {
+    Status.DONE: Metric.DONE,
+    Status.UNCHANGED: Metric.UNCHANGED,
+    Status.REJECTED: Metric.REJECTED,
+    Status.SUPERSEDED: Metric.SUPERSEDED,
+    Status.EXPIRED: Metric.EXPIRED,
+    Status.DEAD_LETTERED: Metric.DEAD_LETTERED,
 }
 _TOLD = ("intent_id", "code", "reason", "action", "resource", "org_id", "id", "source", "requested_by")
 
@@ -37,35 +37,35 @@ class Outcomes:
     ledger: Ledger
     dead_letters: Queue
     bus: Bus
-    signals: Signals
+    metrics: Metrics
     clock: Callable[[], datetime]
     replies: Replies | None = None
 
-    def settle(self, ended: Ended, message: Message, reply_to: str | None = None) -> None:
+    def deliver(self, ended: Ended, message: Message, reply_to: str | None = None) -> None:
         """Pay what is still owed. Raises ``Retryable`` if AWS cannot take it now; the rest stays owed.
 
         A person waiting at ``reply_to`` is told together with the world; they can ask for the status if that fails.
         """
         intent = ended.intent
-        self.signals.note(_SIGNALS[intent.status] if intent.owed else Signal.DUPLICATE, facts(intent))
-        if Debt.DEAD_LETTER in intent.owed:
+        self.metrics.emit(_METRICS[intent.status] if intent.pending else Metric.DUPLICATE, facts(intent))
+        if OutboxEntry.DEAD_LETTER in intent.pending:
             letter = {"code": intent.code, "reason": intent.reason, "attempts": str(intent.attempts)}
             # A copy may arrive without the number under which another copy opened the intent again.
             redrive = max(message.redrive, intent.redrive)
-            self._bury(message, {**letter, "intent_id": intent.intent_id}, redrive)
-            ended = self.ledger.settle(ended, Debt.DEAD_LETTER)
-        if Debt.ANNOUNCEMENT in intent.owed:
+            self._dead_letter(message, {**letter, "intent_id": intent.intent_id}, redrive)
+            ended = self.ledger.mark_delivered(ended, OutboxEntry.DEAD_LETTER)
+        if OutboxEntry.ANNOUNCEMENT in intent.pending:
             self.bus.announce(f"lifecycle.command.{intent.status}", _detail(intent))
             if reply_to and self.replies:
                 undo = intent.intent_id if _can_be_undone(intent) else None
                 if not self.replies.reply(reply_to, _sentence(intent), undo=undo):
-                    self.signals.note(Signal.REPLY_FAILED, facts(intent))
-            self.ledger.settle(ended, Debt.ANNOUNCEMENT)
+                    self.metrics.emit(Metric.REPLY_FAILED, facts(intent))
+            self.ledger.mark_delivered(ended, OutboxEntry.ANNOUNCEMENT)
 
-    def bury(self, message: Message, poison: Poison) -> None:
+    def dead_letter(self, message: Message, poison: Poison) -> None:
         """Dead-letter a message that has no intent of its own."""
         known = {"code": poison.code.value, "reason": poison.reason}
-        self._bury(message, known, message.redrive)
+        self._dead_letter(message, known, message.redrive)
         detail: dict[str, str | bool] = {
             "schema_version": SCHEMA_VERSION,
             "status": "poison",
@@ -74,15 +74,15 @@ class Outcomes:
             **known,
         }
         self.bus.announce("lifecycle.command.poison", detail)
-        self.signals.note(Signal.POISON, known)
+        self.metrics.emit(Metric.POISON, known)
         if poison.code is Code.UNTRANSLATABLE:
-            self.signals.note(Signal.UNTRANSLATABLE, known)
+            self.metrics.emit(Metric.UNTRANSLATABLE, known)
 
-    def _bury(self, message: Message, letter: dict[str, str], redrive: int) -> None:
+    def _dead_letter(self, message: Message, letter: dict[str, str], redrive: int) -> None:
         stamp = {"redrive": str(redrive), "failed_at": self.clock().isoformat()}
         self.dead_letters.send(message.body, {**letter, **stamp})
         if attention(letter["code"]) is Attention.PAGE:
-            self.signals.note(Signal.PAGED, {"code": letter["code"], "reason": letter["reason"]})
+            self.metrics.emit(Metric.PAGED, {"code": letter["code"], "reason": letter["reason"]})
 
 
 def facts(intent: IntentRow) -> dict[str, str | int]:

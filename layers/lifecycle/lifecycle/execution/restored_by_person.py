@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from lifecycle.domain.capabilities import Action, State
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 
 KIND = "restored by a person"
 """How plans and reports group what is kept for this reason."""
@@ -30,7 +30,7 @@ def restored(completed_at: datetime | None, newest: Newest) -> bool:
     return newest.action == Action.RESTORE and not _completed_since(completed_at, newest)
 
 
-def by_a_person(thing: Thing, newest: Newest | None) -> str:
+def by_a_person(thing: ResourceSnapshot, newest: Newest | None) -> str:
     """Why an active thing must not be archived by a sweep, as a sentence; empty if nothing is known against it."""
     if newest is None or thing.state is not State.ACTIVE:
         return ""

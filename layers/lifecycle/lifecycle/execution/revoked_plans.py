@@ -6,7 +6,7 @@ then never makes it.
 
 from datetime import datetime, timedelta
 
-from lifecycle.aws.dynamodb import Change, Key, Row, Rows, Value
+from lifecycle.aws.dynamodb import Key, Put, Row, Value, VersionedTable
 
 KEPT = timedelta(days=400)
 """Longer than a plan can be applied and its commands can wait: seven days, two days, and 14 days as dead letters."""
@@ -27,7 +27,7 @@ def taken_back_by(row: Row) -> str:
     return str(row.values.get("requested_by") or "Somebody")
 
 
-def take_back(rows: Rows, org_id: str, plan: str, *, by: str, at: datetime) -> Row | None:
+def take_back(rows: VersionedTable, org_id: str, plan: str, *, by: str, at: datetime) -> Row | None:
     """Record that a plan is taken back from now on. The first word counts: returns the row that stands already.
 
     Raises ``Contention`` where somebody writes the row at this moment.
@@ -40,4 +40,4 @@ def take_back(rows: Rows, org_id: str, plan: str, *, by: str, at: datetime) -> R
         "begun_at": at.isoformat(),
     }
     expires_at = int((at + KEPT).timestamp())
-    return rows.insert(Change(taken_back_key(org_id, plan), values, 0, expires_at))
+    return rows.insert(Put(taken_back_key(org_id, plan), values, 0, expires_at))

@@ -16,7 +16,7 @@ from lifecycle.domain.clock import millis, moment
 from lifecycle.domain.commands import PLAN, SWEEP, Command
 from lifecycle.domain.errors import Code
 from lifecycle.domain.failures import Attention, attention
-from lifecycle.domain.intent import DEAD, OPEN, Debt, End, IntentRow, Status
+from lifecycle.domain.intent import DEAD, OPEN, IntentRow, OutboxEntry, Outcome, Status
 from lifecycle.execution import restored_by_person
 
 CLOCKS_DIFFER = 300_000
@@ -169,7 +169,7 @@ def claim(
     if _overtaken(intent, resource, holder):
         # Undoing now what that one may have done would make it do it a second time.
         reason = f"A newer command for the same thing ({resource.lease_intent}) was begun first."
-        return _ended(intent, End(Status.SUPERSEDED, Code.SUPERSEDED, reason), now, lease)
+        return _ended(intent, Outcome(Status.SUPERSEDED, Code.SUPERSEDED, reason), now, lease)
     claimed = replace(intent, attempts=intent.attempts + 1)
     leased = replace(
         resource,
@@ -196,7 +196,7 @@ def mark(claimed: Claimed, evidence: str) -> Claimed:
 
 
 def conclude(
-    claimed: Claimed, end: End, *, now: int, maybe_acted: bool, landing: bool = False
+    claimed: Claimed, end: Outcome, *, now: int, maybe_acted: bool, landing: bool = False
 ) -> tuple[IntentRow, ResourceRow]:
     """End a claim. Only what was reached (done, or found so) counts as newest: a refusal supersedes nothing.
 
@@ -244,7 +244,7 @@ def release(
 def give_up(
     intent: IntentRow | None,
     command: Command,
-    end: End,
+    end: Outcome,
     *,
     resource: ResourceRow | None = None,
     redrive: int,
@@ -261,7 +261,7 @@ def give_up(
     return _ended(reopened, end, now, lease)
 
 
-def stop(intent: IntentRow, end: End, *, now: int) -> Concluded | None:
+def stop(intent: IntentRow, end: Outcome, *, now: int) -> Concluded | None:
     """End an open intent that has made no call and now never will. ``None`` where it has ended or may have acted."""
     if intent.status not in {Status.ACCEPTED, Status.WAITING} or intent.maybe_acted:
         return None
@@ -279,10 +279,10 @@ def fail(
     return replace(intent, status=Status.WAITING, attempts=attempts, code=code.value, reason=reason, lease_until=0)
 
 
-def settle(intent: IntentRow, debt: Debt) -> IntentRow:
+def mark_delivered(intent: IntentRow, entry: OutboxEntry) -> IntentRow:
     """Strike one debt off; with the last one the lease ends."""
-    owed = tuple(kept for kept in intent.owed if kept is not debt)
-    return replace(intent, owed=owed, lease_until=intent.lease_until if owed else 0)
+    pending = tuple(kept for kept in intent.pending if kept is not entry)
+    return replace(intent, pending=pending, lease_until=intent.lease_until if pending else 0)
 
 
 def is_dead_letter(status: Status, code: str) -> bool:
@@ -303,25 +303,25 @@ def _attempts(intent: IntentRow, resource: ResourceRow) -> int:
 
 def _too_late(
     intent: IntentRow, resource: ResourceRow, command: Command, *, now: int, most_attempts: int
-) -> End | None:
+) -> Outcome | None:
     """Why a command must not begin any more, whoever holds the thing."""
     if intent.issued_at > now + CLOCKS_DIFFER:
         reason = f"It says that it was issued at {command.issued_at.isoformat()}, which is in the future."
-        return End(Status.REJECTED, Code.INVALID, reason)
+        return Outcome(Status.REJECTED, Code.INVALID, reason)
     swept = command.source in {SWEEP, PLAN}
     if swept and _taken_back(resource, command):
         reason = "It was restored after it had been completed. A sweep does not take that back."
-        return End(Status.SUPERSEDED, Code.TAKEN_BACK, reason)
+        return Outcome(Status.SUPERSEDED, Code.RESTORED_BY_PERSON, reason)
     if resource.newest > place(intent):
         reason = f"A newer command for the same thing ({resource.newest_intent}) was concluded first."
-        return End(Status.SUPERSEDED, Code.SUPERSEDED, reason)
+        return Outcome(Status.SUPERSEDED, Code.SUPERSEDED, reason)
     if millis(command.not_after) < now:
         reason = f"It was to be carried out before {command.not_after.isoformat()}; that time has passed."
         # Nobody has to look after what the next sweep decides anew.
-        return End(Status.SUPERSEDED if swept else Status.EXPIRED, Code.EXPIRED, reason)
+        return Outcome(Status.SUPERSEDED if swept else Status.EXPIRED, Code.EXPIRED, reason)
     if intent.attempts >= most_attempts:
         reason = f"{intent.attempts} attempts failed. The last said: {intent.reason or 'nothing, it was cut off'}"
-        return End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
+        return Outcome(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
     return None
 
 
@@ -359,7 +359,7 @@ def _first(command: Command) -> IntentRow:
 def _reopened(intent: IntentRow, redrive: int) -> IntentRow:
     """An operator's copy opens again what ended without being done."""
     if intent.status in DEAD and redrive > intent.redrive:
-        return replace(intent, status=Status.WAITING, redrive=redrive, attempts=0, owed=())
+        return replace(intent, status=Status.WAITING, redrive=redrive, attempts=0, pending=())
     return intent
 
 
@@ -391,9 +391,9 @@ def _cut_off(intent: IntentRow, now: int) -> IntentRow:
 _DOUBT = "An earlier call got no answer and may have taken effect. Send it again: the thing is looked at first."
 
 
-def _ended(intent: IntentRow, end: End, now: int, lease: int) -> Concluded:
+def _ended(intent: IntentRow, end: Outcome, now: int, lease: int) -> Concluded:
     doubtful = end.status in DEAD and intent.maybe_acted
-    letter = (Debt.DEAD_LETTER,) if is_dead_letter(end.status, end.code) else ()
+    letter = (OutboxEntry.DEAD_LETTER,) if is_dead_letter(end.status, end.code) else ()
     ended = replace(
         intent,
         status=end.status,
@@ -403,6 +403,6 @@ def _ended(intent: IntentRow, end: End, now: int, lease: int) -> Concluded:
         evidence=end.evidence or (intent.evidence if doubtful else ""),
         concluded_at=now,
         lease_until=now + lease,
-        owed=(*letter, Debt.ANNOUNCEMENT),
+        pending=(*letter, OutboxEntry.ANNOUNCEMENT),
     )
     return Concluded(ended, fresh=True)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lifecycle.approvals.people import Person
-from lifecycle.aws.metrics import Signal, Signals
+from lifecycle.aws.metrics import Metric, Metrics
 from lifecycle.aws.sqs import Queue
 from lifecycle.domain.capabilities import TABLE, Action, Capability, Resource, capability
 from lifecycle.domain.clock import millis, moment
 from lifecycle.domain.commands import LONGEST_WAIT, UNDO, Command
 from lifecycle.domain.errors import Code, Rejected
-from lifecycle.domain.intent import DEAD, OPEN, End, IntentRow, Status
+from lifecycle.domain.intent import DEAD, OPEN, IntentRow, Outcome, Status
 from lifecycle.domain.intent_ids import intent_id
 from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.state_machine import as_old_as
@@ -29,7 +29,7 @@ class Undoing:
     commands: Queue
     org_ids: frozenset[str]
     id_key: Callable[[], bytes]
-    signals: Signals
+    metrics: Metrics
     clock: Callable[[], datetime]
 
     def undo(self, target: str, *, by: str, person: Person, reply_to: str | None = None) -> str:
@@ -81,12 +81,12 @@ class Undoing:
         reason = f"{by} undid it before it was carried out ({name})."
         stopped = self.ledger.stop(
             intent.intent_id,
-            End(Status.SUPERSEDED, Code.UNDONE, reason),
+            Outcome(Status.SUPERSEDED, Code.UNDONE, reason),
             undo=_stopping(intent, name=name, by=by, now=self.clock()),
         )
         if stopped is not None:
-            self.signals.note(
-                Signal.SUPERSEDED, {"intent_id": intent.intent_id, "code": stopped.code, "reason": reason}
+            self.metrics.emit(
+                Metric.SUPERSEDED, {"intent_id": intent.intent_id, "code": stopped.code, "reason": reason}
             )
             return True
         if self.ledger.find(name) is not None:
@@ -103,7 +103,7 @@ class Undoing:
         self.commands.send(as_old_as(standing, command).to_json(), redrive)
         doing = command.capability.name
         facts = {"intent_id": command.intent_id, "source": UNDO, "capability": doing, "undoes": intent.intent_id}
-        self.signals.note(Signal.ACCEPTED, facts)
+        self.metrics.emit(Metric.ACCEPTED, facts)
 
     def _refuse_if_undone(self, target: str, name: str) -> None:
         """An undo that was undone itself is not done a second time under its name: that would change nothing."""

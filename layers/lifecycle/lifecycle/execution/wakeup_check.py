@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from lifecycle.aws.metrics import Signal, Signals
+from lifecycle.aws.metrics import Metric, Metrics
 from lifecycle.aws.sqs import Queue
 from lifecycle.domain.intent import OPEN
 from lifecycle.execution.ledger import Ledger
@@ -18,7 +18,7 @@ class Waking:
     ledger: Ledger
     ordinary: Queue
     permanent: Queue
-    signals: Signals
+    metrics: Metrics
 
     def wake(self, org_id: str, now: datetime) -> int:
         """Enqueue each command that is open and overdue; how many. Twice does nothing twice: the ledger decides."""
@@ -30,6 +30,6 @@ class Waking:
                 continue
             queue = self.permanent if command.capability.permanent else self.ordinary
             queue.send(command.to_json())
-            self.signals.note(Signal.WOKEN, {"intent_id": command.intent_id, "org_id": org_id})
+            self.metrics.emit(Metric.WOKEN, {"intent_id": command.intent_id, "org_id": org_id})
             woken += 1
         return woken

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
-from lifecycle.aws.dynamodb import Change, Contention, Key, Rows, Value
+from lifecycle.aws.dynamodb import Contention, Key, Put, Value, VersionedTable
 from lifecycle.aws.scheduler import Schedules
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import Command
@@ -25,7 +25,7 @@ _KEPT = timedelta(days=30)
 class RememberedSchedules:
     """Schedules of commands, each with a row that the daily check can find."""
 
-    def __init__(self, schedules: Schedules, rows: Rows) -> None:
+    def __init__(self, schedules: Schedules, rows: VersionedTable) -> None:
         self._schedules = schedules
         self._rows = rows
 
@@ -37,7 +37,7 @@ class RememberedSchedules:
         [row] = self._rows.read(key)
         values: dict[str, Value] = {"due_at": millis(moment), "body": body}
         if row is None or row.values.get("due_at") != values["due_at"]:
-            change = Change(key, values, row.version if row else 0, int((ends + _KEPT).timestamp()))
+            change = Put(key, values, row.version if row else 0, int((ends + _KEPT).timestamp()))
             with suppress(Contention):  # A copy of the same command has just written it.
                 self._rows.write(change)
         self._schedules.at(moment, name, body)
@@ -46,7 +46,7 @@ class RememberedSchedules:
 class Wakeups:
     """The rows of one table, for whoever looks after what was not woken."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: VersionedTable) -> None:
         self._rows = rows
 
     def overdue(self, org_id: str, now: datetime) -> Iterator[Command]:

@@ -11,17 +11,17 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
-from lifecycle.aws.metrics import Signal, Signals
+from lifecycle.aws.metrics import Metric, Metrics
 from lifecycle.aws.sqs import Later, Message, Queue
-from lifecycle.deletion.safeguards import Parked, Safeguards, what_would_go
+from lifecycle.deletion.safeguards import Deferred, Safeguards, what_would_go
 from lifecycle.domain.capabilities import Action, Capability, State
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import PLAN, SWEEP, Command, Find, describe, is_of_a_newer_release
 from lifecycle.domain.errors import Ambiguous, Code, Poison, Rejected, Retryable, Throttled, TokenRefused
-from lifecycle.domain.intent import DEAD, OPEN, End, Status
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.intent import DEAD, OPEN, Outcome, Status
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution import restored_by_person as restored_rule
-from lifecycle.execution.guards import Circumstances, Ruling, Undone, Verdict, rule
+from lifecycle.execution.guards import GuardContext, GuardResult, Undone, Verdict, rule
 from lifecycle.execution.ledger import Claim, Ended, LastWords, Ledger, restored
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.state_machine import READ_LAG, Busy, Conflict, ResourceRow, place
@@ -29,8 +29,8 @@ from lifecycle.pacing import backoff
 from lifecycle.pacing.batch_budget import Budget
 from lifecycle.tallyfy.client import Tallyfy
 
-_WAITING_SIGNALS = {Code.PAUSED: Signal.PAUSED, Code.TOKEN_REFUSED: Signal.TOKEN_REFUSED}
-_TIMED = frozenset({Code.IN_LINE, Code.PAUSED, Code.BUSY, Code.READ_LAG})
+_WAITING_SIGNALS = {Code.PAUSED: Metric.PAUSED, Code.TOKEN_REFUSED: Metric.TOKEN_REFUSED}
+_TIMED = frozenset({Code.RATE_LIMITED, Code.PAUSED, Code.BUSY, Code.READ_LAG})
 """Waits whose length already takes into account how long it may go on."""
 _AGAIN = timedelta(minutes=2)
 """What was archived so long after our own call, somebody else archived. Tallyfy's clock and ours differ by less."""
@@ -58,7 +58,7 @@ class Worker:
     budget: Budget
     queue: Queue
     outcomes: Outcomes
-    signals: Signals
+    metrics: Metrics
     allowed: Callable[[str, Capability], bool]
     """Whether a source, by its name, has this right."""
     capabilities: frozenset[Capability]
@@ -76,12 +76,12 @@ class Worker:
         """Carry one message to its end. Raises ``Later`` when it has to come back; it is hidden until then."""
         try:
             command = self._read(message)
-            self.outcomes.settle(self._carry_out(command, message), message, command.reply_to)
-        except Parked as parked:
+            self.outcomes.deliver(self._carry_out(command, message), message, command.reply_to)
+        except Deferred as parked:
             # It comes back as another message, when its day has come or a person has spoken.
-            self.signals.note(Signal.PARKED, {"code": parked.code, "reason": parked.reason})
+            self.metrics.emit(Metric.PARKED, {"code": parked.code, "reason": parked.reason})
         except Poison as poison:
-            self.outcomes.bury(message, poison)
+            self.outcomes.dead_letter(message, poison)
         except Retryable as trouble:
             self._hide(message, trouble)
             raise Later(trouble.reason) from trouble
@@ -134,7 +134,7 @@ class Worker:
             return None
         return self.ledger.give_up(
             command,
-            End(
+            Outcome(
                 Status.DEAD_LETTERED,
                 Code.WAITED_TOO_LONG,
                 "It could not be carried out before the queue would have dropped it. Mend the cause and send it again.",
@@ -157,9 +157,9 @@ class Worker:
             found = self._the_one(command, command.find)
             if found is not None:
                 return command.model_copy(update={"id": found})
-            end = End(Status.UNCHANGED, Code.NOTHING_TO_DO, "No process fits, and if_none says to ignore that.")
+            end = Outcome(Status.UNCHANGED, Code.NOTHING_TO_DO, "No process fits, and if_none says to ignore that.")
         except Rejected as error:
-            end = End(Status.REJECTED, error.code, error.reason)
+            end = Outcome(Status.REJECTED, error.code, error.reason)
         except Retryable as trouble:
             end = self._search_failed(command, message, trouble)
         ended = self.ledger.give_up(command, end, redrive=message.redrive)
@@ -167,7 +167,7 @@ class Worker:
             raise Throttled(Code.BUSY, "Another worker has this command.", retry_after=1)
         return ended
 
-    def _search_failed(self, command: Command, message: Message, trouble: Retryable) -> End:
+    def _search_failed(self, command: Command, message: Message, trouble: Retryable) -> Outcome:
         """Count the failure and raise, or, after one too many, answer how it ends."""
         if not trouble.counted:
             raise trouble
@@ -176,7 +176,7 @@ class Worker:
             trouble.retry_after = backoff.exponential(attempts, base=self.limits.retry_base, roll=self.roll())
             raise trouble
         reason = f"{attempts} attempts failed. The last said: {trouble.reason}"
-        return End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
+        return Outcome(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
 
     def _the_one(self, command: Command, find: Find) -> str | None:
         """The id of the one process that fits; ``None`` where none does and the command says to ignore that."""
@@ -201,8 +201,8 @@ class Worker:
             with self.budget.attempt(command, self.roll(), self.tallyfy.account):
                 end = self._look_then_act(attempt)
         except Rejected as error:
-            end = End(Status.REJECTED, error.code, error.reason)
-        except Parked as parked:
+            end = Outcome(Status.REJECTED, error.code, error.reason)
+        except Deferred as parked:
             self.ledger.release(attempt.claim, parked.code, parked.reason, counted=False)
             raise
         except Retryable as trouble:
@@ -215,7 +215,7 @@ class Worker:
         landing = isinstance(trouble, Ambiguous) and trouble.may_still_land
         if trouble.counted and self.ledger.is_last_attempt(claim):
             reason = f"{claim.rows.intent.attempts} attempts failed. The last said: {trouble.reason}"
-            end = End(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
+            end = Outcome(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
             return self.ledger.conclude(claim, end, maybe_acted=doubt, landing=landing)
         attempts = self.ledger.release(
             claim, trouble.code, trouble.reason, counted=trouble.counted, maybe_acted=doubt, landing=landing
@@ -228,7 +228,7 @@ class Worker:
             trouble.retry_after = max(trouble.retry_after or 0.0, leased)
         raise trouble
 
-    def _look_then_act(self, attempt: "_Attempt") -> End:
+    def _look_then_act(self, attempt: "_Attempt") -> Outcome:
         command = attempt.command
         seen, ruling = self._look(attempt)
         kept = self._restored(attempt, seen)
@@ -242,7 +242,7 @@ class Worker:
             return self._destroy(attempt, seen, ruling, self.safeguards)
         return _without_acting(ruling) or self._act(attempt, seen, _counts(seen))
 
-    def _restored(self, attempt: "_Attempt", seen: Thing | None) -> End | None:
+    def _restored(self, attempt: "_Attempt", seen: ResourceSnapshot | None) -> Outcome | None:
         """How a sweep's archive ends of a thing that a person restored: also of a plan that was made before that."""
         command = attempt.command
         swept = command.source in {SWEEP, PLAN} and command.action is Action.ARCHIVE
@@ -250,9 +250,11 @@ class Worker:
             return None
         why = restored_rule.by_a_person(seen, attempt.claim.rows.resource.newest_word)
         reason = f"{why} A sweep does not take that back."
-        return End(Status.SUPERSEDED, Code.TAKEN_BACK, reason) if why else None
+        return Outcome(Status.SUPERSEDED, Code.RESTORED_BY_PERSON, reason) if why else None
 
-    def _destroy(self, attempt: "_Attempt", seen: Thing, ruling: Ruling, safeguards: Safeguards) -> End:
+    def _destroy(
+        self, attempt: "_Attempt", seen: ResourceSnapshot, ruling: GuardResult, safeguards: Safeguards
+    ) -> Outcome:
         """Delete for good what was approved, once its export was read back and it is still what it was."""
         command = attempt.command
         words = self._last_words(attempt, seen)
@@ -260,7 +262,7 @@ class Worker:
             return words.end
         with self._heeding(command.org_id):
             ready = safeguards.judge(command, seen, ruling.until)
-        if isinstance(ready, End):
+        if isinstance(ready, Outcome):
             return ready
         # An export may have taken minutes.
         again, ruling = self._look(attempt)
@@ -271,7 +273,7 @@ class Worker:
             return _CHANGED
         return self._act(attempt, again, ready.evidence, shown=ready.shown)
 
-    def _act(self, attempt: "_Attempt", seen: Thing, evidence: str, *, shown: str = "") -> End:
+    def _act(self, attempt: "_Attempt", seen: ResourceSnapshot, evidence: str, *, shown: str = "") -> Outcome:
         """Mark the intent, hear the last words, then call. ``shown`` is what was approved of a permanent delete."""
         attempt.claim = self.ledger.mark(attempt.claim, evidence)
         self.budget.prepare(attempt.command.org_id)
@@ -286,10 +288,10 @@ class Worker:
             raise Throttled(Code.PAUSED, f"Paused by {words.paused_by}.")
         return self._call(attempt.command, evidence)
 
-    def _last_words(self, attempt: "_Attempt", seen: Thing) -> LastWords:
+    def _last_words(self, attempt: "_Attempt", seen: ResourceSnapshot) -> LastWords:
         return self.ledger.last_words(attempt.claim, seen, tags=self.hold_tags, plan=attempt.command.plan)
 
-    def _with_what_it_stopped(self, attempt: "_Attempt", end: End) -> End:
+    def _with_what_it_stopped(self, attempt: "_Attempt", end: Outcome) -> Outcome:
         """End the delete that a restore stopped, and say so on this side as well."""
         name = attempt.claim.rows.resource.waiting_delete
         if attempt.command.action is not Action.RESTORE or not name or end.status in DEAD:
@@ -300,7 +302,7 @@ class Worker:
             return end
         return replace(end, reason=f"{end.reason} Its permanent delete {name} was stopped.")
 
-    def _believe(self, attempt: "_Attempt", ruling: Ruling) -> None:
+    def _believe(self, attempt: "_Attempt", ruling: GuardResult) -> None:
         """Raise ``Throttled`` where it is too soon to believe that a thing is as wanted already.
 
         Tallyfy may still show what was before our last call, which did the opposite.
@@ -315,7 +317,9 @@ class Worker:
         reason = "It was changed moments ago, and Tallyfy may not show that yet. It is looked at again."
         raise Throttled(Code.READ_LAG, reason, retry_after=wait)
 
-    def _told_more(self, attempt: "_Attempt", end: End | None, ruling: Ruling, seen: Thing | None) -> End:
+    def _told_more(
+        self, attempt: "_Attempt", end: Outcome | None, ruling: GuardResult, seen: ResourceSnapshot | None
+    ) -> Outcome:
         """Add to an end what an earlier attempt that was cut off could not say any more."""
         end, command = end or _CHANGED, attempt.command
         if ruling.verdict is Verdict.REACHED:
@@ -331,11 +335,11 @@ class Worker:
             return replace(end, reason=f"The {label} was restored since its delete was asked for. That is cancelled.")
         return end
 
-    def _look(self, attempt: "_Attempt") -> tuple[Thing | None, Ruling]:
+    def _look(self, attempt: "_Attempt") -> tuple[ResourceSnapshot | None, GuardResult]:
         command, rows = attempt.command, attempt.claim.rows
         with self._heeding(command.org_id):
             seen = self.tallyfy.look(command.org_id, command.resource, command.thing_id)
-        circumstances = Circumstances(
+        circumstances = GuardContext(
             now=self.clock(),
             minimum_archive_age=self.limits.minimum_archive_age,
             may_be_irreversible=self._may(command, command.capability),
@@ -358,7 +362,7 @@ class Worker:
     def _may(self, command: Command, doing: Capability) -> bool:
         return doing in self.by_plan if command.source == PLAN else self.allowed(command.source, doing)
 
-    def _call(self, command: Command, evidence: str) -> End:
+    def _call(self, command: Command, evidence: str) -> Outcome:
         doing = command.capability
         label = doing.resource.label
         try:
@@ -367,15 +371,15 @@ class Worker:
         except (Ambiguous, Rejected) as error:
             if error.code is not Code.FORBIDDEN and self._is_reached(command, doing, error):
                 reason = f"The {label} is {doing.reaches}, as a second look showed."
-                end = End(Status.DONE, Code.CONFIRMED, reason, evidence)
+                end = Outcome(Status.DONE, Code.CONFIRMED, reason, evidence)
             else:
                 raise
         else:
             found = _joined(evidence, receipt.evidence)
-            end = End(Status.DONE, Code.ACTED, f"The {label} is {doing.reaches}.", found)
+            end = Outcome(Status.DONE, Code.ACTED, f"The {label} is {doing.reaches}.", found)
         return self._compared(command, end) if command.undoes else end
 
-    def _compared(self, command: Command, end: End, seen: Thing | None = None) -> End:
+    def _compared(self, command: Command, end: Outcome, seen: ResourceSnapshot | None = None) -> Outcome:
         """Hold what an undo brought back against what was archived. More may have come: that is no loss."""
         if command.action is not Action.RESTORE:
             return end
@@ -433,14 +437,14 @@ class Worker:
             hidden_for = backoff.human_delay(message.receives)
         elif trouble.outage and not trouble.counted:
             hidden_for = backoff.outage_delay(trouble.retry_after or 0.0, message.receives, self.roll())
-        elif trouble.code is Code.IN_LINE and (often := message.receives - backoff.PASSED_OVER) > 0:
+        elif trouble.code is Code.RATE_LIMITED and (often := message.receives - backoff.PASSED_OVER) > 0:
             hidden_for = backoff.retry_delay(trouble.retry_after, often, base=base, roll=self.roll())
         elif trouble.retry_after is not None and (trouble.counted or trouble.code in _TIMED):
             hidden_for = backoff.clamp(trouble.retry_after)
         else:
             hidden_for = backoff.retry_delay(trouble.retry_after, message.receives, base=base, roll=self.roll())
-        signal = _WAITING_SIGNALS.get(trouble.code, Signal.RETRIED if trouble.counted else Signal.THROTTLED)
-        self.signals.note(signal, {"code": trouble.code, "reason": trouble.reason, "hidden_for": hidden_for})
+        signal = _WAITING_SIGNALS.get(trouble.code, Metric.RETRIED if trouble.counted else Metric.THROTTLED)
+        self.metrics.emit(signal, {"code": trouble.code, "reason": trouble.reason, "hidden_for": hidden_for})
         # If this fails as well, the queue's visibility timeout brings the message back, only later.
         with suppress(Retryable):
             self.queue.hide(message, hidden_for)
@@ -460,25 +464,25 @@ class _Attempt:
 
 
 _UPDATED = "last_updated"
-_CHANGED = End(Status.REJECTED, Code.CHANGED, "It was changed while it was exported, so it is not deleted.")
+_CHANGED = Outcome(Status.REJECTED, Code.CHANGED, "It was changed while it was exported, so it is not deleted.")
 
 
-def _without_acting(ruling: Ruling) -> End | None:
+def _without_acting(ruling: GuardResult) -> Outcome | None:
     """How a command ends that is not to act."""
     match ruling.verdict:
         case Verdict.REJECT:
-            return End(Status.REJECTED, ruling.code, ruling.reason)
+            return Outcome(Status.REJECTED, ruling.code, ruling.reason)
         case Verdict.NOTHING:
-            return End(Status.UNCHANGED, ruling.code, ruling.reason)
+            return Outcome(Status.UNCHANGED, ruling.code, ruling.reason)
         case Verdict.REACHED:
-            return End(Status.DONE, ruling.code, ruling.reason)
+            return Outcome(Status.DONE, ruling.code, ruling.reason)
         case Verdict.OVERTAKEN:
-            return End(Status.SUPERSEDED, ruling.code, ruling.reason)
+            return Outcome(Status.SUPERSEDED, ruling.code, ruling.reason)
         case Verdict.ACT:
             return None
 
 
-def _counts(seen: Thing | None) -> str:
+def _counts(seen: ResourceSnapshot | None) -> str:
     """What an undo, or a later attempt, is compared with, as JSON; empty where nothing is known."""
     if seen is None:
         return ""
@@ -488,7 +492,7 @@ def _counts(seen: Thing | None) -> str:
     return json.dumps(known) if known else ""
 
 
-def _is_touched(evidence: str, seen: Thing | None) -> bool:
+def _is_touched(evidence: str, seen: ResourceSnapshot | None) -> bool:
     """Whether a thing was changed since the attempt that left this evidence; no where that cannot be told."""
     before = json.loads(evidence).get(_UPDATED) if evidence else None
     now = seen.last_updated if seen is not None else None

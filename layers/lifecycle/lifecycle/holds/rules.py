@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from unicodedata import normalize
 
 from lifecycle.domain.capabilities import Resource
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 
 TEMPLATE = f"{Resource.TEMPLATE}#"
 OWNER = "owner#"
@@ -22,7 +22,7 @@ class Holds:
     by_key: Mapping[str, str]
     tags: frozenset[str] = frozenset()
 
-    def on(self, thing: Thing) -> str | None:
+    def on(self, thing: ResourceSnapshot) -> str | None:
         """Why the thing is held, as a sentence; ``None`` if it is not."""
         for key in _known_keys(thing):
             if key in self.by_key:
@@ -33,7 +33,7 @@ class Holds:
             return "What some people own is on hold, and Tallyfy does not say who owns it."
         return self._by_tag(thing)
 
-    def _by_tag(self, thing: Thing) -> str | None:
+    def _by_tag(self, thing: ResourceSnapshot) -> str | None:
         wanted = {alike(tag) for tag in self.tags}
         if not wanted:
             return None
@@ -49,7 +49,7 @@ class Holds:
         return any(key.startswith(prefix) for key in self.by_key)
 
 
-def keys_of(thing: Thing) -> tuple[str, ...] | None:
+def keys_of(thing: ResourceSnapshot) -> tuple[str, ...] | None:
     """The keys of every hold that could speak of the thing; ``None`` where that cannot be told without all of them."""
     return None if _template_unknown(thing) or _owner_unknown(thing) else _known_keys(thing)
 
@@ -59,7 +59,7 @@ def alike(text: str) -> str:
     return normalize("NFC", text).strip().casefold()
 
 
-def _known_keys(thing: Thing) -> tuple[str, ...]:
+def _known_keys(thing: ResourceSnapshot) -> tuple[str, ...]:
     keys = [f"{thing.resource}#{thing.id}"]
     if thing.resource is Resource.RUN and thing.template_id is not None:
         keys.append(f"{TEMPLATE}{thing.template_id}")
@@ -67,16 +67,16 @@ def _known_keys(thing: Thing) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def _template_unknown(thing: Thing) -> bool:
+def _template_unknown(thing: ResourceSnapshot) -> bool:
     return thing.resource is Resource.RUN and thing.template_id is None
 
 
-def _owner_unknown(thing: Thing) -> bool:
+def _owner_unknown(thing: ResourceSnapshot) -> bool:
     """Tags have no owner."""
     return thing.resource is not Resource.TAG and thing.owners is None
 
 
-def _because(key: str, thing: Thing, reason: str) -> str:
+def _because(key: str, thing: ResourceSnapshot, reason: str) -> str:
     if key.startswith(OWNER):
         return f"Everything its owner {key.removeprefix(OWNER)} has is on hold: {reason}"
     if key.startswith(TEMPLATE) and thing.resource is not Resource.TEMPLATE:

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import assert_never
 
-from lifecycle.aws.api_gateway import Request
-from lifecycle.aws.metrics import Signal, Signals
+from lifecycle.aws.api_gateway import HttpRequest
+from lifecycle.aws.metrics import Metric, Metrics
 from lifecycle.aws.scheduler import Schedules
 from lifecycle.aws.secrets import Secrets, signing_secrets
 from lifecycle.aws.sqs import Message, Queue
@@ -43,10 +43,10 @@ class Intake:
     permanent: Queue
     schedules: Schedules
     outcomes: Outcomes
-    signals: Signals
+    metrics: Metrics
     clock: Callable[[], datetime]
 
-    def accept(self, request: Request) -> list[Command]:
+    def accept(self, request: HttpRequest) -> list[Command]:
         """Verify a request, translate it, enqueue what it asks for. Returns only once the queues have all of it.
 
         An empty list: the payload is authentic and not wanted. Raises ``Rejected`` for whatever the sender can mend,
@@ -65,7 +65,7 @@ class Intake:
             return self._enqueued(name, source, asked)
         except Rejected as error:
             # Its sender is a machine that reads no answers: an operator has to see what was lost.
-            self._bury(name, request.body.decode("utf-8", "replace"), error)
+            self._dead_letter(name, request.body.decode("utf-8", "replace"), error)
             raise
 
     def accept_event(self, text: str) -> list[Command]:
@@ -76,7 +76,7 @@ class Intake:
         try:
             event = read_json(text.encode("utf-8", "surrogatepass"))
         except Untranslatable as error:
-            self._bury("bus", text, error)
+            self._dead_letter("bus", text, error)
             return []
         fields: Mapping[str, object] = event if isinstance(event, dict) else {}
         taken: list[Command] = []
@@ -91,7 +91,7 @@ class Intake:
                     asked = [_Ask(CommandRequest.parse(json.dumps(fields.get("detail")).encode()), delivery, 0)]
                 taken += self._enqueued(name, source, asked)
             except Rejected as error:
-                self._bury(name, text, error)
+                self._dead_letter(name, text, error)
         return taken
 
     def _translated(
@@ -101,7 +101,7 @@ class Intake:
         if wanted(source.when, body, headers):
             found = translate(source.commands, body, headers)
         if not found:
-            self.signals.note(Signal.IGNORED, {"source": name})
+            self.metrics.emit(Metric.IGNORED, {"source": name})
         return [_Ask(one.request, one.delivery or delivery, one.index) for one in found]
 
     def _enqueued(self, name: str, source: Source, asked: "Iterable[_Ask]") -> list[Command]:
@@ -116,7 +116,7 @@ class Intake:
         for command in ready:
             self._accept(source, command)
             doing = command.capability.name
-            self.signals.note(Signal.ACCEPTED, {"intent_id": command.intent_id, "source": name, "capability": doing})
+            self.metrics.emit(Metric.ACCEPTED, {"intent_id": command.intent_id, "source": name, "capability": doing})
         return ready
 
     def _in_time(self, source: Source, command: Command) -> None:
@@ -143,11 +143,11 @@ class Intake:
         else:
             self.ordinary.send(command.to_json())
 
-    def _verified(self, name: str, source: Source, request: Request) -> str | None:
+    def _verified(self, name: str, source: Source, request: HttpRequest) -> str | None:
         secrets = self._secrets_of(name)
         checked = self._check(source, secrets, request)
         if isinstance(checked, Refused):
-            self.signals.note(Signal.SIGNATURE_REFUSED, {"source": name, "why": checked.why})
+            self.metrics.emit(Metric.SIGNATURE_REFUSED, {"source": name, "why": checked.why})
             raise Rejected(
                 Code.SIGNATURE_REFUSED,
                 f"The request is not signed as source '{name}' signs ({source.scheme}): {checked.why}.",
@@ -161,10 +161,10 @@ class Intake:
         except Retryable as error:
             if error.code is not Code.CONFIGURATION:
                 raise
-            self.signals.note(Signal.SIGNATURE_REFUSED, {"source": name, "why": error.reason})
+            self.metrics.emit(Metric.SIGNATURE_REFUSED, {"source": name, "why": error.reason})
             raise Rejected(Code.UNKNOWN_SOURCE, f"Source '{name}' is declared, but has no secret yet.") from error
 
-    def _check(self, source: Source, secrets: list[bytes], request: Request) -> Accepted | Refused:
+    def _check(self, source: Source, secrets: list[bytes], request: HttpRequest) -> Accepted | Refused:
         now = self.clock().timestamp()
         match source.scheme:
             case Scheme.STANDARD_WEBHOOKS:
@@ -214,10 +214,10 @@ class Intake:
             allow_in_use=asked.allow_in_use,
         )
 
-    def _bury(self, name: str, payload: str, error: Rejected) -> None:
+    def _dead_letter(self, name: str, payload: str, error: Rejected) -> None:
         """Keep what a source sent in vain where an operator finds it; its sender may never look at our answer."""
         message = Message(body=_kept(name, payload), sent_at=self.clock())
-        self.outcomes.bury(message, Poison(error.code, f"Source '{name}': {error.reason}"))
+        self.outcomes.dead_letter(message, Poison(error.code, f"Source '{name}': {error.reason}"))
 
 
 def _kept(name: str, payload: str) -> str:
@@ -246,7 +246,7 @@ class _Ask:
     index: int
 
 
-def _as_asked(source: Source, request: Request, signed_id: str | None) -> _Ask:
+def _as_asked(source: Source, request: HttpRequest, signed_id: str | None) -> _Ask:
     """A command in our own words."""
     asked = CommandRequest.parse(request.body)
     if signed_id and asked.delivery_id not in {None, signed_id}:

@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from lifecycle.aws.api_gateway import Request
+from lifecycle.aws.api_gateway import HttpRequest
 
 _DIGITS = re.compile(r"[0-9]{1,16}")
 _MOST_SIGNATURES = 16
@@ -74,7 +74,7 @@ class Signature(BaseModel):
         """Whether a timestamp is signed."""
         return any(place == "timestamp" for _, place, _, _ in Formatter().parse(self.signed))
 
-    def text(self, request: Request, timestamp: str) -> bytes:
+    def text(self, request: HttpRequest, timestamp: str) -> bytes:
         """The bytes that the sender signed."""
         values = {
             "method": request.method.encode("utf-8", "replace"),
@@ -100,7 +100,7 @@ class Refused:
     why: str
 
 
-def standard(secrets: Sequence[bytes], request: Request, *, now: float) -> Accepted | Refused:
+def standard(secrets: Sequence[bytes], request: HttpRequest, *, now: float) -> Accepted | Refused:
     """Check a Standard Webhooks signature. ``now`` is in seconds since 1970, UTC.
 
     Several secrets are tried, all of them always, so that a rotation needs no gap. An empty secret accepts nothing.
@@ -127,7 +127,7 @@ def standard(secrets: Sequence[bytes], request: Request, *, now: float) -> Accep
     return Accepted(delivery_id) if matches else Refused("no signature matches")
 
 
-def described(how: Signature, secrets: Sequence[bytes], request: Request, *, now: float) -> Accepted | Refused:
+def described(how: Signature, secrets: Sequence[bytes], request: HttpRequest, *, now: float) -> Accepted | Refused:
     """Check an HMAC that ``how`` describes. As ``standard`` in all else."""
     timestamp = request.headers.get(how.timestamp_header, "")
     if how.timed:

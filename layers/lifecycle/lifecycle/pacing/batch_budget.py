@@ -64,7 +64,7 @@ class Budget:
             if given.wait * SECOND >= LONGEST_LINE:
                 wait = given.wait * (0.5 + roll / 2)
             self._turned_away += 1
-            raise Throttled(Code.IN_LINE, "The pace towards Tallyfy is used up for now.", retry_after=wait)
+            raise Throttled(Code.RATE_LIMITED, "The pace towards Tallyfy is used up for now.", retry_after=wait)
 
     def prepare(self, org_id: str) -> None:
         """Take the slot of the next call now, so that nothing lies between the last look at people's words and it."""

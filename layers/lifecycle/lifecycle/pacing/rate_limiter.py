@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from lifecycle.audit.chain import Record, What
-from lifecycle.audit.store import entry, untaken
-from lifecycle.aws.dynamodb import Change, Contention, Key, Rows
-from lifecycle.aws.metrics import Signal, Signals
+from lifecycle.audit.store import audit_row, with_unique_time
+from lifecycle.aws.dynamodb import Contention, Key, Put, VersionedTable
+from lifecycle.aws.metrics import Metric, Metrics
 from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Code, Throttled
 from lifecycle.pacing import token_bucket
@@ -32,22 +32,22 @@ class Admission:
 class Pacing:
     """Takes and returns slots in conditional writes, so that any number of workers keep one rate together.
 
-    ``signals`` hears when the breaker opens and closes.
+    ``metrics`` hears when the breaker opens and closes.
     """
 
     def __init__(
         self,
-        rows: Rows,
+        rows: VersionedTable,
         rate: Rate,
         clock: Callable[[], datetime],
         lane: Lane = Lane.PEOPLE,
-        signals: Signals | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.rate = rate
         self._lane = lane
         self._rows = rows
         self._clock = clock
-        self._signals = signals
+        self._metrics = metrics
 
     def reserve(self, org_id: str, calls: int) -> Admission:
         """Take up to ``calls`` slots at once, for a whole batch."""
@@ -72,7 +72,7 @@ class Pacing:
 
         is_out = self._update(org_id, failing).is_out
         if is_out and not was_out:
-            self._tell(Signal.OUTAGE, org_id)
+            self._tell(Metric.OUTAGE, org_id)
         return is_out
 
     def worked(self, org_id: str) -> None:
@@ -86,11 +86,11 @@ class Pacing:
 
         self._update(org_id, working)
         if was_out:
-            self._tell(Signal.OUTAGE_OVER, org_id)
+            self._tell(Metric.OUTAGE_OVER, org_id)
 
-    def _tell(self, signal: Signal, org_id: str) -> None:
-        if self._signals is not None:
-            self._signals.note(signal, {"org_id": org_id})
+    def _tell(self, signal: Metric, org_id: str) -> None:
+        if self._metrics is not None:
+            self._metrics.emit(signal, {"org_id": org_id})
 
     def overdraw(self, org_id: str, calls: int = 1) -> None:
         """Record calls made beyond what was reserved, such as a read-back; the others wait for them."""
@@ -132,9 +132,9 @@ class Pacing:
                 return seen
             try:
                 if said is not None and attempt:
-                    said = untaken(self._rows, said)
-                records = [entry(said)] if said else []
-                self._rows.write(Change(key, asdict(after), row.version if row else 0), *records)
+                    said = with_unique_time(self._rows, said)
+                records = [audit_row(said)] if said else []
+                self._rows.write(Put(key, asdict(after), row.version if row else 0), *records)
             except Contention:
                 continue
             return after

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lifecycle.aws.s3 import Objects
 from lifecycle.domain.capabilities import Action, Resource
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution import restored_by_person as restored_rule
 from lifecycle.execution.restored_by_person import Newest
 from lifecycle.holds.rules import Holds
@@ -16,20 +16,20 @@ from lifecycle.pacing.batch_budget import CALLS
 from lifecycle.plans import report
 from lifecycle.plans.inventory import Inventory, id_bytes
 from lifecycle.plans.limits import grows, most_first, over_caps
-from lifecycle.plans.pagination_check import Asked, Census
-from lifecycle.plans.plan_file import Closing, Entry, Heading, Plan, Totals, Writer, entries
+from lifecycle.plans.pagination_check import ListingQuery, PaginationCheck
+from lifecycle.plans.plan_file import Entry, Plan, PlanFooter, PlanHeader, Totals, Writer, entries
 from lifecycle.policy.evaluate import Decision, Mode, decide
 from lifecycle.policy.policy import Policy
 from lifecycle.policy.unmatched_names import Mentions
 
-type NewestOn = Callable[[Sequence[Thing]], Mapping[tuple[Resource, str], Newest]]
+type NewestOn = Callable[[Sequence[ResourceSnapshot]], Mapping[tuple[Resource, str], Newest]]
 """Asks the ledger for the newest command concluded on each of up to a hundred things."""
 
 _AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class PlanTerms:
     """Under which a plan is made. ``before`` is the policy that was applied last, where it was another one.
 
     ``stops`` are reasons not to apply it that are known already; ``per_minute`` is the rate of calls to Tallyfy.
@@ -53,10 +53,10 @@ class _Seen:
     """Every distinct thing of all lists. An id that stands in two of them, of whatever kinds, is given once."""
 
     inventory: Inventory
-    lists: Sequence[tuple[Asked, Census]]
+    lists: Sequence[tuple[ListingQuery, PaginationCheck]]
     twice: int = 0
 
-    def __iter__(self) -> Iterator[Thing]:
+    def __iter__(self) -> Iterator[ResourceSnapshot]:
         ids: set[bytes] = set()
         for asked, census in self.lists:
             for thing in self.inventory.things(asked, census):
@@ -73,7 +73,7 @@ def key_of(org_id: str, plan: str, name: str) -> str:
     return f"plans/{org_id}/{plan}/{name}"
 
 
-def unseen(lists: Sequence[tuple[Asked, Census]]) -> tuple[str, ...]:
+def unseen(lists: Sequence[tuple[ListingQuery, PaginationCheck]]) -> tuple[str, ...]:
     """What could not be seen, as sentences."""
     return tuple(
         f"The list of {asked.name} did not add up, read {census.reading} times: {census.trouble}."
@@ -83,7 +83,11 @@ def unseen(lists: Sequence[tuple[Asked, Census]]) -> tuple[str, ...]:
 
 
 def seal(
-    inventory: Inventory, lists: Sequence[tuple[Asked, Census]], heading: Heading, terms: Terms, store: Objects
+    inventory: Inventory,
+    lists: Sequence[tuple[ListingQuery, PaginationCheck]],
+    heading: PlanHeader,
+    terms: PlanTerms,
+    store: Objects,
 ) -> Plan:
     """Write the plan and its report into ``store``. The same things under the same terms give the same hash.
 
@@ -108,7 +112,11 @@ def _waiting(totals: Totals) -> Iterator[str]:
 
 
 def _write(
-    inventory: Inventory, lists: Sequence[tuple[Asked, Census]], heading: Heading, terms: Terms, path: Path
+    inventory: Inventory,
+    lists: Sequence[tuple[ListingQuery, PaginationCheck]],
+    heading: PlanHeader,
+    terms: PlanTerms,
+    path: Path,
 ) -> Plan:
     policy, writer, mentions = terms.policy, Writer(heading, terms.policy), Mentions(terms.policy)
     seen, before = _Seen(inventory, lists), 0
@@ -124,7 +132,7 @@ def _write(
         capped = over_caps(totals, policy)
         growth = grows(totals.due, before, policy) if terms.before is not None else None
         twice = (f"{seen.twice} things came twice: they moved meanwhile, or an id is not what it seems.",)
-        closing = Closing(
+        closing = PlanFooter(
             **totals.model_dump(),
             unseen=(*heading.unseen, *(twice if seen.twice else ())),
             stops=(*terms.stops, *capped),
@@ -144,10 +152,10 @@ def _write(
     return made.model_copy(update={"notes": (*made.notes, *_backlog(made, policy))})
 
 
-def _decided(things: Iterable[Thing], terms: Terms, heading: Heading) -> Iterator[tuple[Entry, bool]]:
+def _decided(things: Iterable[ResourceSnapshot], terms: PlanTerms, heading: PlanHeader) -> Iterator[tuple[Entry, bool]]:
     """Each thing with what was decided about it, and whether the policy applied before would act on it as well."""
 
-    def judge(thing: Thing, policy: Policy) -> Decision:
+    def judge(thing: ResourceSnapshot, policy: Policy) -> Decision:
         return decide(thing, policy, terms.holds, heading.made_at)
 
     for batch in batched(things, _AT_ONCE, strict=False):

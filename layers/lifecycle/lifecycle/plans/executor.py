@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lifecycle.aws.dynamodb import Change, Key, Row, Rows
+from lifecycle.aws.dynamodb import Key, Put, Row, VersionedTable
 from lifecycle.aws.s3 import Objects
 from lifecycle.aws.sqs import Queue
 from lifecycle.deletion.safeguards import name_in_plan
@@ -28,14 +28,14 @@ from lifecycle.domain.commands import SWEEP, UNDO, Command, Expect, one_line
 from lifecycle.domain.errors import Code, Rejected, Throttled
 from lifecycle.domain.intent import DEAD, OPEN, IntentRow, Status
 from lifecycle.domain.intent_ids import intent_id
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution import revoked_plans
 from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.undo import undo_command
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.plans.builder import key_of
 from lifecycle.plans.limits import most_first, over_caps
-from lifecycle.plans.plan_file import Closing, Entry, Heading, Plan, entries
+from lifecycle.plans.plan_file import Entry, Plan, PlanFooter, PlanHeader, entries
 from lifecycle.policy.policy import Policy
 from lifecycle.tallyfy.client import Tallyfy
 
@@ -53,19 +53,19 @@ _ACTED = frozenset({Status.DONE, Status.IN_PROGRESS})
 whoever archived such a thing since did it by hand."""
 _SKIPPED = frozenset(
     {
-        *(Code.CHANGED, Code.HELD, Code.NOT_FOUND, Code.PROCESS_TASK, Code.CANNOT_TELL),
+        *(Code.CHANGED, Code.HELD, Code.NOT_FOUND, Code.PROCESS_TASK, Code.UNDETERMINED),
         *(Code.NOT_ARCHIVED, Code.TOO_YOUNG, Code.AGE_UNKNOWN, Code.IN_USE, Code.USE_UNKNOWN),
     }
 )
 """Guards that keep a thing: it is not what the plan saw. That is no sign of anything wrong with the plan."""
 
 
-class Part(StrEnum):
+class PlanPart(StrEnum):
     """The halves of a plan. The schedule alone applies only the first; people may undo that."""
 
     REVERSIBLE = "reversible"
     IRREVERSIBLE = "irreversible"
-    TAKEN_BACK = "taken-back"
+    REVERTED = "taken-back"
     """No half: the first one undone."""
 
 
@@ -80,7 +80,7 @@ class _TakenBack(Exception):
 class Stage(StrEnum):
     """How far a part has come."""
 
-    FIRST = "first"
+    CANARY = "first"
     REST = "rest"
     DONE = "done"
     STOPPED = "stopped"
@@ -116,7 +116,7 @@ class Applying:
     ``look_again`` is how many seconds the first commands are given before they are looked at.
     """
 
-    rows: Rows
+    rows: VersionedTable
     ledger: Ledger
     tallyfy: Tallyfy
     pacing: Pacing
@@ -182,7 +182,7 @@ class Applying:
             *((f"It is older than {FRESH.days} days. Make a new plan.",) if old else ()),
         )
 
-    def carry_on(self, plan: Plan, lines: Path, part: Part, *, by: str, source: str, first: int = 0) -> Application:
+    def carry_on(self, plan: Plan, lines: Path, part: PlanPart, *, by: str, source: str, first: int = 0) -> Application:
         """Apply a part, or go on where it stood. Raises ``Throttled`` when it has to come back.
 
         A plan that was taken back goes no further, whatever it waits for. The caller has made sure that nothing refuses
@@ -195,7 +195,7 @@ class Applying:
             self._heed_undo(plan)
             if not state.stage:
                 state = Application(
-                    stage=Stage.FIRST,
+                    stage=Stage.CANARY,
                     requested_by=by,
                     source=source,
                     begun_at=self.clock().isoformat(),
@@ -203,7 +203,7 @@ class Applying:
                 )
                 # Before anything is sent: whoever goes on after a crash sends the same commands in the same name.
                 version = self._save(plan, part, state, version)
-            if state.stage == Stage.FIRST:
+            if state.stage == Stage.CANARY:
                 state, version = self._first(plan, part, lines, state, version)
             if state.stage == Stage.REST:
                 state, version = self._rest(plan, part, lines, state, version)
@@ -215,20 +215,20 @@ class Applying:
 
     def undone(self, plan: Plan) -> Application:
         """How far the plan was taken back; an empty record if it was not."""
-        return self.find(plan, Part.TAKEN_BACK)
+        return self.find(plan, PlanPart.REVERTED)
 
     def take_back(self, plan: Plan, lines: Path) -> Application:
         """Undo what was done of a plan that was taken back, or go on where that stood. Raises as ``carry_on``.
 
         Needs no lock: since the plan was taken back, no command of it makes a call that had not begun.
         """
-        state, version = self._read(plan, Part.TAKEN_BACK)
+        state, version = self._read(plan, PlanPart.REVERTED)
         if state.stage == Stage.DONE:
             return state
         # A row that was made by hand may say less than ours.
         by, at = state.requested_by or "somebody", state.begun_at or self.clock().isoformat()
         state = replace(state, stage=Stage.REST, requested_by=by, begun_at=at)
-        for part in (Part.REVERSIBLE, Part.IRREVERSIBLE):
+        for part in (PlanPart.REVERSIBLE, PlanPart.IRREVERSIBLE):
             self._stop(plan, part, by)
         for batch in batched(islice(_undoable(lines), state.sent, None), _BATCH, strict=False):
             if self.time_left() < _NEEDED_SECONDS:
@@ -244,16 +244,16 @@ class Applying:
             if undos:
                 self.bulk.send_all(undos)
             state = replace(state, sent=state.sent + len(batch), undos=state.undos + len(undos), left=json.dumps(left))
-            version = self._save(plan, Part.TAKEN_BACK, state, version)
+            version = self._save(plan, PlanPart.REVERTED, state, version)
             self.after_batch()
         state = replace(state, stage=Stage.DONE, why=_taken_back(state))
-        self._save(plan, Part.TAKEN_BACK, state, version)
+        self._save(plan, PlanPart.REVERTED, state, version)
         return state
 
-    def _stop(self, plan: Plan, part: Part, by: str) -> None:
+    def _stop(self, plan: Plan, part: PlanPart, by: str) -> None:
         """Let nothing more of a part begin, for whoever looks at how far it came."""
         state, version = self._read(plan, part)
-        if state.stage in {Stage.FIRST, Stage.REST}:
+        if state.stage in {Stage.CANARY, Stage.REST}:
             self._save(plan, part, replace(state, stage=Stage.STOPPED, why=f"{by} took the plan back."), version)
 
     def _undo(self, plan: Plan, entry: Entry, state: Application) -> Command | str:
@@ -273,18 +273,20 @@ class Applying:
             return "undone before; whatever was done to it since stays"
         return undo_command(intent, name=name, by=state.requested_by, now=self.clock())
 
-    def find(self, plan: Plan, part: Part) -> Application:
+    def find(self, plan: Plan, part: PlanPart) -> Application:
         """How far a part has come."""
         return self._read(plan, part)[0]
 
-    def _first(self, plan: Plan, part: Part, lines: Path, state: Application, version: int) -> tuple[Application, int]:
+    def _first(
+        self, plan: Plan, part: PlanPart, lines: Path, state: Application, version: int
+    ) -> tuple[Application, int]:
         """Send five, look at them, and go on so until five were done: what was left alone proves nothing."""
         waiting = list(islice(_due(lines, part, state.first), state.checked, state.sent))
         if waiting:
             intents = [self.ledger.find(self._intent_id(plan, entry)) for entry in waiting]
             ended = [intent for intent in intents if intent is not None and _is_out_of_the_way(intent)]
             if len(ended) < len(waiting):
-                raise Throttled(Code.IN_LINE, "The first ones are under way.", retry_after=self.look_again)
+                raise Throttled(Code.RATE_LIMITED, "The first ones are under way.", retry_after=self.look_again)
             done = sum(intent.status is Status.DONE for intent in ended)
             if done:
                 # One turn for all of them: at a slow pace, waiting for one each would never come to the last.
@@ -302,7 +304,7 @@ class Applying:
             self._may_send(plan)
             self._send(plan, batch, state)
             self._save(plan, part, replace(state, sent=state.sent + len(batch)), version)
-            raise Throttled(Code.IN_LINE, f"The first {len(batch)} are under way.", retry_after=self.look_again)
+            raise Throttled(Code.RATE_LIMITED, f"The first {len(batch)} are under way.", retry_after=self.look_again)
         after = replace(state, stage=Stage.REST)
         return after, self._save(plan, part, after, version)
 
@@ -315,7 +317,7 @@ class Applying:
             seen = self.tallyfy.look(plan.org_id, thing.resource, thing.id)
         except Rejected as error:
             # It is not where it was, and too much is archived to look through all of that.
-            if wanted is State.GONE and error.code is Code.CANNOT_TELL:
+            if wanted is State.GONE and error.code is Code.UNDETERMINED:
                 return ""
             raise
         state = seen.state if seen else State.GONE
@@ -327,7 +329,9 @@ class Applying:
             return f"{_name(thing)} is {state}, but has another name or template than the one planned."
         return ""
 
-    def _rest(self, plan: Plan, part: Part, lines: Path, state: Application, version: int) -> tuple[Application, int]:
+    def _rest(
+        self, plan: Plan, part: PlanPart, lines: Path, state: Application, version: int
+    ) -> tuple[Application, int]:
         for batch in batched(islice(_due(lines, part, state.first), state.sent, None), _BATCH, strict=False):
             self._may_send(plan)
             self._send(plan, batch, state)
@@ -385,22 +389,22 @@ class Applying:
         key = Key(f"sweep#{plan.org_id}", "applied")
         [row] = self.rows.read(key)
         values = {"policy": self.policy.to_json(), "plan": plan.hash}
-        self.rows.write(Change(key, values, row.version if row else 0))
+        self.rows.write(Put(key, values, row.version if row else 0))
 
-    def _read(self, plan: Plan, part: Part) -> tuple[Application, int]:
+    def _read(self, plan: Plan, part: PlanPart) -> tuple[Application, int]:
         [row] = self.rows.read(application_key(plan.org_id, plan.hash, part))
         return application_in(row), row.version if row else 0
 
-    def _save(self, plan: Plan, part: Part, state: Application, version: int) -> int:
+    def _save(self, plan: Plan, part: PlanPart, state: Application, version: int) -> int:
         expires_at = int((self.clock() + revoked_plans.KEPT).timestamp())
         key = application_key(plan.org_id, plan.hash, part)
-        self.rows.write(Change(key, asdict(state), version, expires_at))
+        self.rows.write(Put(key, asdict(state), version, expires_at))
         return version + 1
 
 
-def application_key(org_id: str, plan: str, part: Part) -> Key:
+def application_key(org_id: str, plan: str, part: PlanPart) -> Key:
     """Where it is recorded how far a part of a plan has come."""
-    if part is Part.TAKEN_BACK:
+    if part is PlanPart.REVERTED:
         return revoked_plans.taken_back_key(org_id, plan)
     return Key(f"sweep#{org_id}", f"plan#{plan}#{part}")
 
@@ -411,7 +415,7 @@ def application_in(row: Row | None) -> Application:
     return Application(**{n: v for n, v in row.values.items() if n in known}) if row else Application()  # type: ignore[arg-type]
 
 
-def expectation(thing: Thing) -> Expect | None:
+def expectation(thing: ResourceSnapshot) -> Expect | None:
     """What was seen of a thing and can be said of it again. What is not known, or no plain line, is not expected."""
     facts: dict[str, object] = {
         name: getattr(thing, name)
@@ -447,7 +451,7 @@ def what_differs(plan: Plan, lines: Path) -> str:
         for line in file:
             last = line
     try:
-        heading, closing = Heading.model_validate_json(first), Closing.model_validate_json(last)
+        heading, closing = PlanHeader.model_validate_json(first), PlanFooter.model_validate_json(last)
     except ValidationError:
         return f"The lines of plan {plan.hash} were written by another release. Make a new plan."
     said = plan.model_dump()
@@ -456,15 +460,15 @@ def what_differs(plan: Plan, lines: Path) -> str:
     return "" if same else f"What plan.json says of plan {plan.hash} is not what its lines say. Make a new plan."
 
 
-def _due(lines: Path, part: Part, first: int = 0) -> Iterator[Entry]:
+def _due(lines: Path, part: PlanPart, first: int = 0) -> Iterator[Entry]:
     """What a half of a plan acts on, in the order of its lines; with ``first`` only the oldest so many of the plan."""
     meant = _oldest(lines, first) if first else None
     for number, entry in enumerate(_acting(lines)):
-        if _doing(entry).irreversible is (part is Part.IRREVERSIBLE) and (meant is None or number in meant):
+        if _doing(entry).irreversible is (part is PlanPart.IRREVERSIBLE) and (meant is None or number in meant):
             yield entry
 
 
-def count_due(lines: Path, part: Part, first: int = 0) -> int:
+def count_due(lines: Path, part: PlanPart, first: int = 0) -> int:
     """How many things a half of a plan acts on; with ``first`` only among the oldest so many of the plan."""
     return sum(1 for _ in _due(lines, part, first))
 
@@ -480,7 +484,7 @@ def _oldest(lines: Path, most: int) -> frozenset[int]:
     return frozenset(number for _, number in heapq.nsmallest(most, aged))
 
 
-def _since(thing: Thing) -> float:
+def _since(thing: ResourceSnapshot) -> float:
     """Since when a thing has been over: as plans and reports count ages. What has no date counts as the youngest."""
     since = thing.archived_at or thing.completed_at or thing.created_at
     return since.timestamp() if since else float("inf")
@@ -529,5 +533,5 @@ def _is_skipped(intent: IntentRow) -> bool:
     return kept or _is_in_grace(intent) or intent.status in {Status.UNCHANGED, Status.SUPERSEDED}
 
 
-def _name(thing: Thing) -> str:
+def _name(thing: ResourceSnapshot) -> str:
     return f"The {thing.resource.label} {thing.id}"

@@ -12,8 +12,8 @@ from lifecycle.aws.s3 import Objects
 from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.commands import ID_PATTERN
 from lifecycle.domain.errors import Code, Retryable
-from lifecycle.domain.resources import Thing
-from lifecycle.plans.pagination_check import Asked, Census
+from lifecycle.domain.resources import ResourceSnapshot
+from lifecycle.plans.pagination_check import ListingQuery, PaginationCheck
 from lifecycle.plans.plan_file import Entry, fact_line
 from lifecycle.tallyfy.client import Tallyfy
 
@@ -39,7 +39,7 @@ class Inventory:
     take_turn: Callable[[], None]
     clock: Callable[[], datetime]
 
-    def read_page(self, asked: Asked, census: Census) -> Census:
+    def read_page(self, asked: ListingQuery, census: PaginationCheck) -> PaginationCheck:
         """Read the next page of a list, and after its last one see whether it adds up. Raises as ``Tallyfy.page``."""
         self.take_turn()
         number = census.page + 1
@@ -61,7 +61,7 @@ class Inventory:
         whole = replace(after, newer=0) if after.page == 1 else after
         return whole.settled(self._distinct(asked, after))
 
-    def things(self, asked: Asked, census: Census) -> Iterator[Thing]:
+    def things(self, asked: ListingQuery, census: PaginationCheck) -> Iterator[ResourceSnapshot]:
         """What was read of a list, in its order."""
         for number in range(1, census.page + 1):
             key = self._key(asked, census, number)
@@ -71,24 +71,24 @@ class Inventory:
             for line in body.splitlines():
                 yield Entry.parse(line).thing
 
-    def _distinct(self, asked: Asked, census: Census) -> int:
+    def _distinct(self, asked: ListingQuery, census: PaginationCheck) -> int:
         return len({id_bytes(thing) for thing in self.things(asked, census)})
 
-    def _key(self, asked: Asked, census: Census, number: int) -> str:
+    def _key(self, asked: ListingQuery, census: PaginationCheck, number: int) -> str:
         return f"{self.folder}/{asked.resource}-{asked.state}/{census.reading}/{number:06d}.jsonl"
 
 
-def _readable(thing: Thing) -> Thing:
+def _readable(thing: ResourceSnapshot) -> ResourceSnapshot:
     """Without a status that holds half a character: the plan's summary names each status, and could not be written."""
     halves = thing.status is not None and any("\ud800" <= char <= "\udfff" for char in thing.status)
     return replace(thing, status=None) if halves else thing
 
 
-def id_bytes(thing: Thing) -> bytes:
+def id_bytes(thing: ResourceSnapshot) -> bytes:
     """An id in half its size: a hundred thousand of them are kept at once."""
     return bytes.fromhex(thing.id)
 
 
-def _query(asked: Asked) -> Mapping[str, str]:
+def _query(asked: ListingQuery) -> Mapping[str, str]:
     only = {"archived": "only"} if asked.state is State.ARCHIVED else {}
     return {**_QUERIES[asked.resource], **only}

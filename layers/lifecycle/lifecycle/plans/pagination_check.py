@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from lifecycle.domain.capabilities import Resource, State
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.policy.policy import Policy
 
 MOST_PAGES = 20_000
@@ -22,7 +22,7 @@ _CLOCKS_DIFFER = timedelta(seconds=5)
 error has the list read again; one that is not would make up for one that left."""
 
 
-class Asked(NamedTuple):
+class ListingQuery(NamedTuple):
     """One list of Tallyfy's: the things of a kind that are active, or those that are archived."""
 
     resource: Resource
@@ -35,13 +35,13 @@ class Asked(NamedTuple):
         return f"{self.state} {plural}"
 
 
-def lists_of(policy: Policy) -> tuple[Asked, ...]:
+def lists_of(policy: Policy) -> tuple[ListingQuery, ...]:
     """The lists that the rules need, each once."""
-    return tuple(dict.fromkeys(Asked(rule.resource, rule.considers) for rule in policy.acting))
+    return tuple(dict.fromkeys(ListingQuery(rule.resource, rule.considers) for rule in policy.acting))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Census:
+class PaginationCheck:
     """How far one list has been read. Totals are what Tallyfy said; -1 before it said anything."""
 
     reading: int = 1
@@ -63,8 +63,8 @@ class Census:
         return self.page >= min(self.pages, MOST_PAGES)
 
     def with_page(
-        self, things: Iterable[Thing], *, unreadable: int, pages: int, total: int | None, now: datetime
-    ) -> "Census":
+        self, things: Iterable[ResourceSnapshot], *, unreadable: int, pages: int, total: int | None, now: datetime
+    ) -> "PaginationCheck":
         """After another page. Pages that Tallyfy adds or takes away meanwhile are followed."""
         opened = datetime.fromisoformat(self.opened_at) if self.opened_at else now
         seen = list(things)
@@ -82,12 +82,12 @@ class Census:
             opened_at=opened.isoformat(),
         )
 
-    def settled(self, distinct: int) -> "Census":
+    def settled(self, distinct: int) -> "PaginationCheck":
         """After the last page, knowing how many different things were read: done, or to be read again."""
         trouble = self._trouble(distinct)
         if not trouble or self.reading >= MOST_READINGS or self.pages > MOST_PAGES:
             return replace(self, trouble=trouble, done=True)
-        return Census(reading=self.reading + 1, trouble=trouble)
+        return PaginationCheck(reading=self.reading + 1, trouble=trouble)
 
     def _trouble(self, distinct: int) -> str:
         if self.pages > MOST_PAGES:

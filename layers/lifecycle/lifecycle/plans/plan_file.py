@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
 
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.commands import Id, Utc
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.policy.evaluate import Decision, Mode, whole_days
 from lifecycle.policy.policy import Policy
 
@@ -64,7 +64,7 @@ class Totals(_Frozen):
     ages: tuple[AgeBar, ...]
 
 
-class Closing(Totals):
+class PlanFooter(Totals):
     """The last line of a plan: what was counted, and what it comes to."""
 
     unseen: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Closing(Totals):
     """Why only a person may apply it."""
 
 
-class Heading(_Frozen):
+class PlanHeader(_Frozen):
     """The first line of a plan: under which terms its decisions were made. ``made_at`` is the clock of all of them."""
 
     format: Literal[1] = 1
@@ -90,7 +90,7 @@ class Heading(_Frozen):
     """What could not be seen. A plan that says so is incomplete and is never applied."""
 
 
-class Plan(Heading, Closing):
+class Plan(PlanHeader, PlanFooter):
     """The summary. All but the mode, the name and the notes stands in the lines, which its hash is of."""
 
     hash: Hash
@@ -110,7 +110,7 @@ class Plan(Heading, Closing):
 class Entry:
     """One thing and what was decided about it."""
 
-    thing: Thing
+    thing: ResourceSnapshot
     decision: Decision
 
     def to_line(self) -> str:
@@ -136,7 +136,7 @@ class Entry:
         return cls(_THING.validate_python(row), _DECISION.validate_python(said))
 
 
-_THING: TypeAdapter[Thing] = TypeAdapter(Thing)
+_THING: TypeAdapter[ResourceSnapshot] = TypeAdapter(ResourceSnapshot)
 _DECISION: TypeAdapter[Decision] = TypeAdapter(Decision)
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -146,9 +146,9 @@ def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
     return (Entry.parse(line) for line in lines if not line.startswith(_OTHER_LINE))
 
 
-def heading_of(line: bytes) -> Heading:
+def heading_of(line: bytes) -> PlanHeader:
     """Read the first line. Raises ``ValueError`` if it is none, or one of a newer release."""
-    return Heading.model_validate_json(line)
+    return PlanHeader.model_validate_json(line)
 
 
 _OTHER_LINE = b'{"line": '
@@ -161,7 +161,7 @@ class LineKind(StrEnum):
     TOTALS = "totals"
 
 
-def fact_line(thing: Thing) -> str:
+def fact_line(thing: ResourceSnapshot) -> str:
     """A thing as one line, before anything was decided about it."""
     return Entry(thing, Decision(None, "", "")).to_line()
 
@@ -170,7 +170,7 @@ def fact_line(thing: Thing) -> str:
 class Writer:
     """Writes a plan line by line, counts, and names it by the hash of its bytes. Nothing of a line is kept."""
 
-    heading: Heading
+    heading: PlanHeader
     policy: Policy
     _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     _failed: int = 0
@@ -199,7 +199,7 @@ class Writer:
         """Count rows that could not be read at all."""
         self._failed += count
 
-    def end(self, closing: Closing) -> bytes:
+    def end(self, closing: PlanFooter) -> bytes:
         """The last line."""
         return self._line(json.dumps({"line": LineKind.TOTALS, **closing.model_dump(mode="json")}))
 
@@ -238,7 +238,7 @@ class Writer:
             due, kept = (self._ages[resource, status, age, affected] for affected in (True, False))
             yield AgeBar(resource=resource, status=status, age=AGES[age], things=due + kept, due=due)
 
-    def _age(self, thing: Thing) -> int:
+    def _age(self, thing: ResourceSnapshot) -> int:
         since = thing.archived_at or thing.completed_at or thing.created_at
         days = None if since is None else whole_days(since, self.heading.made_at, self.policy.zone)
         if days is None or days < 0:

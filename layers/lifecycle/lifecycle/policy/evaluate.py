@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.commands import ID_PATTERN
-from lifecycle.domain.resources import Thing, known_status
+from lifecycle.domain.resources import ResourceSnapshot, known_status
 from lifecycle.holds.rules import Holds, alike
 from lifecycle.policy.policy import Conditions, Doing, Policy, Rule
 
@@ -33,7 +33,7 @@ class Mode(StrEnum):
     APPLY = "apply"
 
 
-class Answer(StrEnum):
+class Tristate(StrEnum):
     """The answer to one condition."""
 
     YES = "yes"
@@ -45,7 +45,7 @@ class Answer(StrEnum):
 class Check:
     """One condition asked of one thing. ``kind`` groups equal answers for a report."""
 
-    answer: Answer
+    answer: Tristate
     kind: str
     seen: str
     """A clause about the thing, such as "it was completed 12 days ago, more than 30 are needed"."""
@@ -74,12 +74,12 @@ class Judged:
     unless: tuple[Check, ...]
 
     @property
-    def applies(self) -> Answer:
+    def applies(self) -> Tristate:
         """Yes only if every condition in ``when`` holds."""
         return _every({check.answer for check in self.when})
 
     @property
-    def fits(self) -> Answer:
+    def fits(self) -> Tristate:
         """Yes only if it applies and no condition in ``unless`` holds."""
         return _every({self.applies, *(_not(check.answer) for check in self.unless)})
 
@@ -92,12 +92,12 @@ class Explanation:
     rules: tuple[Judged, ...]
 
 
-def decide(thing: Thing, policy: Policy, holds: Holds, now: datetime) -> Decision:
+def decide(thing: ResourceSnapshot, policy: Policy, holds: Holds, now: datetime) -> Decision:
     """Judge one thing."""
     return _before_any_rule(thing, holds) or _by_rules(thing, policy, _judge(thing, policy, now))
 
 
-def explain(thing: Thing, policy: Policy, holds: Holds, now: datetime) -> Explanation:
+def explain(thing: ResourceSnapshot, policy: Policy, holds: Holds, now: datetime) -> Explanation:
     """Judge one thing, and say how each rule that speaks of its kind and state was answered."""
     judge = _judge(thing, policy, now)
     asked = tuple(judge(rule) for rule in policy.rules if _speaks_of(rule, thing))
@@ -113,7 +113,7 @@ def whole_days(since: datetime, now: datetime, zone: ZoneInfo) -> int | None:
         return None
 
 
-def _before_any_rule(thing: Thing, holds: Holds) -> Decision | None:
+def _before_any_rule(thing: ResourceSnapshot, holds: Holds) -> Decision | None:
     if not re.fullmatch(ID_PATTERN, thing.id):
         return Decision(None, "no id", "It has no readable id, so it cannot be named.")
     hold = holds.on(thing)
@@ -129,7 +129,7 @@ def _before_any_rule(thing: Thing, holds: Holds) -> Decision | None:
     return None
 
 
-def _another_kind(thing: Thing) -> str:
+def _another_kind(thing: ResourceSnapshot) -> str:
     """What it is if it has what only that kind has: an id of one kind must never be used for another."""
     if thing.resource is not Resource.TASK and (thing.run_id is not None or thing.one_off is not None):
         return "task"
@@ -138,23 +138,23 @@ def _another_kind(thing: Thing) -> str:
     return ""
 
 
-def _by_rules(thing: Thing, policy: Policy, judge: Callable[[Rule], Judged]) -> Decision:
+def _by_rules(thing: ResourceSnapshot, policy: Policy, judge: Callable[[Rule], Judged]) -> Decision:
     for rule in policy.keeping:
-        if _speaks_of(rule, thing) and judge(rule).fits is not Answer.NO:
+        if _speaks_of(rule, thing) and judge(rule).fits is not Tristate.NO:
             return Decision(None, f"rule {rule.name}", f"{_why(judge(rule))}, so it is kept.", rule.name)
     missed: list[Judged] = []
     for rule in policy.acting:
         if not _speaks_of(rule, thing):
             continue
         judged = judge(rule)
-        if judged.applies is Answer.NO:
+        if judged.applies is Tristate.NO:
             missed.append(judged)
             continue
-        if judged.fits is Answer.YES:
+        if judged.fits is Tristate.YES:
             return Decision(rule.capability.action, f"rule {rule.name}", f"{_why(judged)}.", rule.name)
         # An exception keeps, from later rules too: writing one must never lead to more.
-        excluded = next(_where(Answer.YES, judged.unless), None)
-        unclear = excluded or next(_where(Answer.UNKNOWN, (*judged.when, *judged.unless)))
+        excluded = next(_where(Tristate.YES, judged.unless), None)
+        unclear = excluded or next(_where(Tristate.UNKNOWN, (*judged.when, *judged.unless)))
         kind = "excluded" if excluded else unclear.kind
         return Decision(None, kind, f"{_said(rule, [unclear])}, so it is kept.", rule.name)
     if not missed:
@@ -166,7 +166,7 @@ def _by_rules(thing: Thing, policy: Policy, judge: Callable[[Rule], Judged]) -> 
 
 def _missed(judged: Judged, others: int) -> Decision:
     """Kept because no rule applies. The first rule's answer is told; it is the one most people have in mind."""
-    check = next(_where(Answer.NO, judged.when))
+    check = next(_where(Tristate.NO, judged.when))
     more = {0: "", 1: " The other rule does not fit either."}.get(
         others, f" The {others} other rules do not fit either."
     )
@@ -181,24 +181,24 @@ def _said(rule: Rule, checks: Iterable[Check]) -> str:
     return f"Rule '{rule.name}': {'; '.join(check.seen for check in checks)}"
 
 
-def _where(answer: Answer, checks: Iterable[Check]) -> Iterator[Check]:
+def _where(answer: Tristate, checks: Iterable[Check]) -> Iterator[Check]:
     return (check for check in checks if check.answer is answer)
 
 
-def _every(answers: set[Answer]) -> Answer:
-    return Answer.NO if Answer.NO in answers else Answer.UNKNOWN if Answer.UNKNOWN in answers else Answer.YES
+def _every(answers: set[Tristate]) -> Tristate:
+    return Tristate.NO if Tristate.NO in answers else Tristate.UNKNOWN if Tristate.UNKNOWN in answers else Tristate.YES
 
 
-def _not(answer: Answer) -> Answer:
-    return {Answer.YES: Answer.NO, Answer.NO: Answer.YES}.get(answer, answer)
+def _not(answer: Tristate) -> Tristate:
+    return {Tristate.YES: Tristate.NO, Tristate.NO: Tristate.YES}.get(answer, answer)
 
 
-def _speaks_of(rule: Rule, thing: Thing) -> bool:
+def _speaks_of(rule: Rule, thing: ResourceSnapshot) -> bool:
     """A rule that keeps speaks of things in every state."""
     return rule.resource is thing.resource and (rule.action is Doing.KEEP or rule.considers is thing.state)
 
 
-def _judge(thing: Thing, policy: Policy, now: datetime) -> Callable[[Rule], Judged]:
+def _judge(thing: ResourceSnapshot, policy: Policy, now: datetime) -> Callable[[Rule], Judged]:
     def judged(rule: Rule) -> Judged:
         keeps = rule.action is Doing.KEEP
         when = tuple(_checks(thing, rule.when, policy.zone, now, excludes=keeps))
@@ -208,7 +208,9 @@ def _judge(thing: Thing, policy: Policy, now: datetime) -> Callable[[Rule], Judg
     return judged
 
 
-def _checks(thing: Thing, conditions: Conditions, zone: ZoneInfo, now: datetime, *, excludes: bool) -> Iterator[Check]:
+def _checks(
+    thing: ResourceSnapshot, conditions: Conditions, zone: ZoneInfo, now: datetime, *, excludes: bool
+) -> Iterator[Check]:
     """Ask each condition that was written. Where it ``excludes``, words are compared without regard to case."""
     asking = _Asking(thing, zone, now, excludes)
     for name in conditions.named:
@@ -218,7 +220,7 @@ def _checks(thing: Thing, conditions: Conditions, zone: ZoneInfo, now: datetime,
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
-    thing: Thing
+    thing: ResourceSnapshot
     zone: ZoneInfo
     now: datetime
     excludes: bool
@@ -227,7 +229,7 @@ class _Asking:
         said = (self.thing.status or "").strip().lower()
         if said == State.ARCHIVED:
             # It stands where the status was, which comes back when the thing is restored.
-            return Check(Answer.UNKNOWN, "no status", "Tallyfy does not say which status it had when it was archived")
+            return Check(Tristate.UNKNOWN, "no status", "Tallyfy does not say which status it had when it was archived")
         status = _status(self.thing)
         if status is None:
             return _no_status(self.thing)
@@ -238,14 +240,14 @@ class _Asking:
     def templates(self, wanted: tuple[str, ...]) -> Check:
         own = self.thing.id if self.thing.resource is Resource.TEMPLATE else self.thing.template_id
         if own is None:
-            return Check(Answer.UNKNOWN, "no template", "Tallyfy does not say its template")
+            return Check(Tristate.UNKNOWN, "no template", "Tallyfy does not say its template")
         named = "is" if own in wanted else "is not"
         return Check(_if(own in wanted), "template", f"its template {named} one of those named")
 
     def owners(self, wanted: tuple[int, ...]) -> Check:
         owners = self.thing.owners
         if owners is None:
-            return Check(Answer.UNKNOWN, "no owner", "Tallyfy does not say who owns it")
+            return Check(Tristate.UNKNOWN, "no owner", "Tallyfy does not say who owns it")
         meant = owners & {str(user) for user in wanted}
         # Who acts on one person's things must not act on what somebody else owns as well.
         answer = bool(meant) if self.excludes else bool(owners) and meant == owners
@@ -255,7 +257,7 @@ class _Asking:
     def tags(self, wanted: tuple[str, ...]) -> Check:
         tags = self.thing.tags
         if tags is None:
-            return Check(Answer.UNKNOWN, "no tags", "Tallyfy does not show its tags")
+            return Check(Tristate.UNKNOWN, "no tags", "Tallyfy does not show its tags")
         same: Callable[[str], str] = alike if self.excludes else str
         carried = sorted(tag for tag in tags if same(tag) in {same(word) for word in wanted})
         said = f"it carries the tag '{carried[0]}'" if carried else "it carries none of the tags named"
@@ -264,7 +266,7 @@ class _Asking:
     def title(self, wanted: tuple[str, ...]) -> Check:
         name = self.thing.name
         if name is None:
-            return Check(Answer.UNKNOWN, "no name", "Tallyfy does not say its name")
+            return Check(Tristate.UNKNOWN, "no name", "Tallyfy does not say its name")
         fitting = [pattern for pattern in wanted if _fits(name, pattern)]
         return Check(_if(fitting), "title", f"its name fits '{fitting[0]}'" if fitting else "its name does not fit")
 
@@ -275,7 +277,7 @@ class _Asking:
             return _no_status(self.thing)
         if status != "complete" and self.thing.state is not State.ARCHIVED:
             # Whatever date it still has, somebody opened it again.
-            return Check(Answer.NO, "not complete", f"it is not complete (status: {status})")
+            return Check(Tristate.NO, "not complete", f"it is not complete (status: {status})")
         return self._age("completed", self.thing.completed_at, wanted, after=(self.thing.created_at,))
 
     def created_days(self, wanted: int) -> Check:
@@ -283,7 +285,7 @@ class _Asking:
 
     def archived_days(self, wanted: int) -> Check:
         if self.thing.state is State.ACTIVE:
-            return Check(Answer.NO, "not archived", "it is not archived")
+            return Check(Tristate.NO, "not archived", "it is not archived")
         # What was archived while it was active has no completion.
         after = (self.thing.created_at, self.thing.completed_at or self.thing.created_at)
         return self._age("archived", self.thing.archived_at, wanted, after=after)
@@ -291,18 +293,18 @@ class _Asking:
     def stalled_days(self, wanted: int) -> Check:
         if self.thing.state is not State.ACTIVE:
             # Its status may not say any more that it was complete.
-            return Check(Answer.NO, "not stalled", f"it is {self.thing.state}, not stalled")
+            return Check(Tristate.NO, "not stalled", f"it is {self.thing.state}, not stalled")
         status = _status(self.thing)
         if status is None:
             return _no_status(self.thing)
         if status == "complete":
-            return Check(Answer.NO, "not stalled", "it is complete, not stalled")
+            return Check(Tristate.NO, "not stalled", "it is complete, not stalled")
         return self._age("last touched", self.thing.last_updated, wanted, after=(self.thing.created_at,))
 
     def unused(self, _: bool) -> Check:  # noqa: FBT001 - the value of a key, true
         uses = self.thing.uses
         if uses is None:
-            return Check(Answer.UNKNOWN, "use unknown", "Tallyfy does not say what carries it")
+            return Check(Tristate.UNKNOWN, "use unknown", "Tallyfy does not say what carries it")
         return Check(_if(uses == 0), "in use", f"{uses or 'no'} templates or processes carry it")
 
     def _age(
@@ -310,20 +312,20 @@ class _Asking:
     ) -> Check:
         """How old it is since that moment, which must lie ``after`` others: one that is not known proves nothing."""
         if moment is None:
-            return Check(Answer.UNKNOWN, "no date", f"Tallyfy does not say when it was {what}")
+            return Check(Tristate.UNKNOWN, "no date", f"Tallyfy does not say when it was {what}")
         if moment > self.now:
-            return Check(Answer.UNKNOWN, "future date", f"it was {what} in the future")
+            return Check(Tristate.UNKNOWN, "future date", f"it was {what} in the future")
         if moment < _EARLIEST or any(earlier is not None and moment < earlier for earlier in after):
-            return Check(Answer.UNKNOWN, "odd date", f"it was {what} before it can have been")
+            return Check(Tristate.UNKNOWN, "odd date", f"it was {what} before it can have been")
         if None in after:
-            return Check(Answer.UNKNOWN, "no date", f"it was {what}, but Tallyfy does not say when it was created")
+            return Check(Tristate.UNKNOWN, "no date", f"it was {what}, but Tallyfy does not say when it was created")
         days = whole_days(moment, self.now, self.zone)
         if days is None:
-            return Check(Answer.UNKNOWN, "no date", f"when it was {what} has no date in {self.zone}")
+            return Check(Tristate.UNKNOWN, "no date", f"when it was {what} has no date in {self.zone}")
         said = f"it was {what} {days} {'day' if days == 1 else 'days'} ago"
         if days > wanted:
-            return Check(Answer.YES, "age", f"{said}, more than {wanted}")
-        return Check(Answer.NO, "too young", f"{said}; more than {wanted} are needed")
+            return Check(Tristate.YES, "age", f"{said}, more than {wanted}")
+        return Check(Tristate.NO, "too young", f"{said}; more than {wanted} are needed")
 
 
 _ASKED: Mapping[str, Callable[..., Check]] = {name: getattr(_Asking, name) for name in Conditions.model_fields}
@@ -336,16 +338,16 @@ def _fits(name: str, pattern: str) -> bool:
     return any(fnmatchcase(fold(name), fold(literal)) for fold in (str.casefold, str.lower))
 
 
-def _if(holds: object) -> Answer:
-    return Answer.YES if holds else Answer.NO
+def _if(holds: object) -> Tristate:
+    return Tristate.YES if holds else Tristate.NO
 
 
-def _status(thing: Thing) -> str | None:
+def _status(thing: ResourceSnapshot) -> str | None:
     return known_status(thing.status)
 
 
-def _no_status(thing: Thing) -> Check:
+def _no_status(thing: ResourceSnapshot) -> Check:
     """What is not said, and what is said in a word that nobody here knows, cannot be told."""
     if not (thing.status or "").strip():
-        return Check(Answer.UNKNOWN, "no status", "Tallyfy does not say its status")
-    return Check(Answer.UNKNOWN, "unknown status", "its status is a word that this release does not know")
+        return Check(Tristate.UNKNOWN, "no status", "Tallyfy does not say its status")
+    return Check(Tristate.UNKNOWN, "unknown status", "its status is a word that this release does not know")

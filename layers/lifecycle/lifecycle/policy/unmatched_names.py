@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import alike
 from lifecycle.policy.policy import Conditions, Doing, Policy
 
@@ -27,7 +27,7 @@ class Mentions:
                 for mention, words in _named(table, excludes=excludes):
                     self._missing.setdefault(mention, (rule.name, words))
 
-    def meet(self, thing: Thing) -> None:
+    def meet(self, thing: ResourceSnapshot) -> None:
         """Cross out what this thing carries."""
         if self._missing:
             for tag in thing.tags or ():

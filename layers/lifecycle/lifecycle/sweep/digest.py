@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from lifecycle.aws.dynamodb import Change, Key, Rows
+from lifecycle.aws.dynamodb import Key, Put, VersionedTable
 from lifecycle.aws.eventbridge import Bus
-from lifecycle.aws.metrics import Measure, Signals
+from lifecycle.aws.metrics import Measure, Metrics
 from lifecycle.aws.sqs import Message, Queue
 from lifecycle.domain.events import SCHEMA_VERSION
 from lifecycle.domain.failures import SET_ASIDE_BY_AWS
@@ -24,7 +24,7 @@ class Digest:
 
     queues: Mapping[str, Queue]
     bus: Bus
-    signals: Signals
+    metrics: Metrics
     clock: Callable[[], datetime]
 
     def tell(self) -> None:
@@ -39,7 +39,7 @@ class Digest:
         # SentTimestamp and not failed_at: SQS counts the 14 days from it, and every letter has one. It stays the first
         # one where SQS itself moves a message.
         oldest = max((self.clock() - message.sent_at for message in seen), default=timedelta())
-        self.signals.measure(Measure.DEAD_LETTER_AGE, max(0.0, oldest.total_seconds()))
+        self.metrics.measure(Measure.DEAD_LETTER_AGE, max(0.0, oldest.total_seconds()))
         if not any(counts.values()):
             return
         codes = Counter(message.attributes.get("code") or SET_ASIDE_BY_AWS for message in seen)
@@ -56,14 +56,14 @@ class Digest:
         )
 
 
-def record_finished(rows: Rows, org_id: str, at: datetime) -> None:
+def record_finished(rows: VersionedTable, org_id: str, at: datetime) -> None:
     """Keep when a sweep of an organization finished. Raises ``Contention`` if somebody else wrote meanwhile."""
     key = _finished_key(org_id)
     [row] = rows.read(key)
-    rows.write(Change(key, {"at": at.isoformat()}, row.version if row else 0))
+    rows.write(Put(key, {"at": at.isoformat()}, row.version if row else 0))
 
 
-def hours_since_finished(rows: Rows, org_id: str, now: datetime) -> float:
+def hours_since_finished(rows: VersionedTable, org_id: str, now: datetime) -> float:
     """How many hours ago the last sweep of an organization finished.
 
     Where none ever did, the hours are counted from the first time that this was asked.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lifecycle.aws.eventbridge import Bus
-from lifecycle.aws.metrics import Signal, Signals
+from lifecycle.aws.metrics import Metric, Metrics
 from lifecycle.aws.secrets import Secrets
 from lifecycle.domain.errors import Rejected, Retryable, TokenRefused
 from lifecycle.domain.events import SCHEMA_VERSION
@@ -24,7 +24,7 @@ class Preflight:
     prefix: str
     policy: Policy
     sources: Sources
-    signals: Signals
+    metrics: Metrics
     bus: Bus
     clock: Callable[[], datetime]
 
@@ -44,12 +44,12 @@ class Preflight:
         found = tuple(findings)
         for finding in found:
             if finding.aging:
-                self.signals.note(Signal.TOKEN_AGING, {"org_id": org_id, "reason": _sentence(finding)})
+                self.metrics.emit(Metric.TOKEN_AGING, {"org_id": org_id, "reason": _sentence(finding)})
         why = reasons(found)
         if not why:
             return
         facts = {"org_id": org_id, "reason": " ".join(why)}
-        self.signals.note(Signal.PREFLIGHT_FAILED, facts)
+        self.metrics.emit(Metric.PREFLIGHT_FAILED, facts)
         stamp = {"schema_version": SCHEMA_VERSION, "looked_at": self.clock().isoformat()}
         self.bus.announce("lifecycle.preflight.failed", {**stamp, **facts})
 

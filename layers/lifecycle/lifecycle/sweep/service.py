@@ -18,13 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from lifecycle.approvals import rules
 from lifecycle.approvals.people import People
-from lifecycle.approvals.rules import About, Request, Stand
+from lifecycle.approvals.rules import About, ApprovalRequest, ApprovalStatus
 from lifecycle.approvals.store import Approvals
 from lifecycle.audit.chain import Record, What
-from lifecycle.audit.store import Trail
-from lifecycle.aws.dynamodb import Change, Contention, Key, Rows, Value
+from lifecycle.audit.store import AuditStore
+from lifecycle.aws.dynamodb import Contention, Key, Put, Value, VersionedTable
 from lifecycle.aws.eventbridge import Bus
-from lifecycle.aws.metrics import Measure, Signal, Signals
+from lifecycle.aws.metrics import Measure, Metric, Metrics
 from lifecycle.aws.s3 import Objects
 from lifecycle.aws.sqs import Later, Message, Queue
 from lifecycle.deletion.safeguards import announce_request
@@ -39,11 +39,11 @@ from lifecycle.execution.wakeup_check import Waking
 from lifecycle.holds.rules import Holds
 from lifecycle.pacing import backoff
 from lifecycle.pacing.rate_limiter import Pacing
-from lifecycle.plans.builder import Terms, seal, unseen
-from lifecycle.plans.executor import FRESH, Application, Applying, Part, Stage, count_due, undone_already
+from lifecycle.plans.builder import PlanTerms, seal, unseen
+from lifecycle.plans.executor import FRESH, Application, Applying, PlanPart, Stage, count_due, undone_already
 from lifecycle.plans.inventory import Inventory
-from lifecycle.plans.pagination_check import Census, lists_of
-from lifecycle.plans.plan_file import Heading, Plan
+from lifecycle.plans.pagination_check import PaginationCheck, lists_of
+from lifecycle.plans.plan_file import Plan, PlanHeader
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
 from lifecycle.sweep.digest import Digest, hours_since_finished, record_finished
@@ -67,13 +67,13 @@ _SWEEP = "sweep"
 _TAKEN_BACK = "The plan was taken back."
 _DAY = timedelta(days=1)
 _EVENTS = {
-    Signal.SWEEP_FINISHED: "lifecycle.sweep.finished",
-    Signal.PLAN_APPLIED: "lifecycle.plan.applied",
-    Signal.PLAN_TAKEN_BACK: "lifecycle.plan.taken_back",
+    Metric.SWEEP_FINISHED: "lifecycle.sweep.finished",
+    Metric.PLAN_APPLIED: "lifecycle.plan.applied",
+    Metric.PLAN_TAKEN_BACK: "lifecycle.plan.taken_back",
 }
 
 
-class Kind(StrEnum):
+class JobKind(StrEnum):
     """What an errand is about."""
 
     SWEEP = "sweep"
@@ -87,7 +87,7 @@ class Kind(StrEnum):
     """Take back what was applied of a plan."""
 
 
-class Errand(BaseModel):
+class SweepJob(BaseModel):
     """The message that starts or continues an errand. Without ``org_id``: one for each organization."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -96,18 +96,18 @@ class Errand(BaseModel):
     sweep_id: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9:._-]+$")]
     """Names this errand for good; the schedule gives its own time."""
     org_id: Id | None = None
-    kind: Kind = Kind.SWEEP
+    kind: JobKind = JobKind.SWEEP
     plan: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     requested_by: ShortLine | None = None
     first: Annotated[int, Field(ge=1)] | None = None
     """Apply only the oldest so many things of the plan."""
 
     @model_validator(mode="after")
-    def _complete(self) -> "Errand":
-        if self.first is not None and self.kind is not Kind.APPLY:
+    def _complete(self) -> "SweepJob":
+        if self.first is not None and self.kind is not JobKind.APPLY:
             msg = "only a plan that is applied has a first part"
             raise ValueError(msg)
-        applies = self.kind in {Kind.APPLY, Kind.UNDO}
+        applies = self.kind in {JobKind.APPLY, JobKind.UNDO}
         if applies != (self.plan is not None) or (applies and (self.org_id is None or self.requested_by is None)):
             msg = "whoever applies or undoes names the plan, the organization and themselves"
             raise ValueError(msg)
@@ -136,7 +136,7 @@ class Progress:
 class Sweep:
     """Everything a sweep needs. ``retry_base`` is the first wait after a failure; it and ``sleep`` are in seconds."""
 
-    rows: Rows
+    rows: VersionedTable
     ledger: Ledger
     tallyfy: Tallyfy
     pacing: Pacing
@@ -146,7 +146,7 @@ class Sweep:
     objects: Objects
     bus: Bus
     outcomes: Outcomes
-    signals: Signals
+    metrics: Metrics
     preflight: Preflight
     waking: Waking
     digest: Digest
@@ -166,19 +166,19 @@ class Sweep:
     def handle(self, message: Message) -> None:
         """Carry one message on. Raises ``Later`` when it has to come back; it is hidden until then."""
         try:
-            errand = Errand.model_validate_json(message.body)
+            errand = SweepJob.model_validate_json(message.body)
         except ValidationError as error:
             if is_of_a_newer_release(error) and message.receives < backoff.MOST_RECEIVES:
                 reason = f"It waits for a newer release, which knows what it says: {describe(error)}"
                 self._hide(message, Throttled(Code.NEWER_RELEASE, reason))
-            self.outcomes.bury(message, Poison(Code.POISON, f"Invalid sweep message: {describe(error)}"))
+            self.outcomes.dead_letter(message, Poison(Code.POISON, f"Invalid sweep message: {describe(error)}"))
             return
         try:
             try:
                 if message.receives >= backoff.MOST_RECEIVES:
                     self._unlock(errand)
                     reason = "The sweep could not be carried on for too long."
-                    self.outcomes.bury(message, Poison(Code.WAITED_TOO_LONG, reason))
+                    self.outcomes.dead_letter(message, Poison(Code.WAITED_TOO_LONG, reason))
                 elif errand.org_id is None:
                     self._start(errand)
                 elif errand.org_id in self.org_ids:
@@ -186,10 +186,10 @@ class Sweep:
                 elif errand.plan is not None:
                     # Somebody waits for it. A sweep of an organization that was taken out is simply over.
                     reason = f"Organization {errand.org_id} is not one of this stack's."
-                    self.outcomes.bury(message, Poison(Code.ORGANIZATION_UNKNOWN, reason))
+                    self.outcomes.dead_letter(message, Poison(Code.ORGANIZATION_UNKNOWN, reason))
             except Rejected as error:
                 self._unlock(errand)
-                self.outcomes.bury(message, Poison(error.code, f"The sweep stopped: {error.reason}"))
+                self.outcomes.dead_letter(message, Poison(error.code, f"The sweep stopped: {error.reason}"))
         except Contention:
             self._hide(message, Throttled(Code.BUSY, "Another invocation carries this sweep on.", retry_after=60))
         except Retryable as trouble:
@@ -224,27 +224,27 @@ class Sweep:
             wait = backoff.clamp(1)  # It was at work for the whole time.
         else:
             wait = backoff.retry_delay(trouble.retry_after, message.receives, base=self.retry_base, roll=1.0)
-        waits = Signal.RETRIED if trouble.counted else Signal.THROTTLED
-        self.signals.note(Signal.TOKEN_REFUSED if refused else waits, {"code": trouble.code, "reason": trouble.reason})
+        waits = Metric.RETRIED if trouble.counted else Metric.THROTTLED
+        self.metrics.emit(Metric.TOKEN_REFUSED if refused else waits, {"code": trouble.code, "reason": trouble.reason})
         self.queue.hide(message, wait)
         raise Later(trouble.reason) from trouble
 
-    def _start(self, errand: Errand) -> None:
-        if errand.kind is Kind.DIGEST:
+    def _start(self, errand: SweepJob) -> None:
+        if errand.kind is JobKind.DIGEST:
             self.digest.tell()
             return
         parts = [errand.model_copy(update={"org_id": org_id}) for org_id in sorted(self.org_ids)]
-        if errand.kind is Kind.CHECK:
+        if errand.kind is JobKind.CHECK:
             # A message of its own: a queue that cannot be read is asked again without checking everything again.
-            parts.append(errand.model_copy(update={"kind": Kind.DIGEST}))
+            parts.append(errand.model_copy(update={"kind": JobKind.DIGEST}))
         for part in parts:
             self.queue.send(part.model_dump_json(exclude_none=True))
 
-    def _run(self, errand: Errand, org_id: str) -> None:
-        if errand.kind is Kind.CHECK:
+    def _run(self, errand: SweepJob, org_id: str) -> None:
+        if errand.kind is JobKind.CHECK:
             self._check(org_id, errand.sweep_id)
             return
-        if errand.kind is Kind.SWEEP and self._progress(errand.sweep_id, org_id)[0].done:
+        if errand.kind is JobKind.SWEEP and self._progress(errand.sweep_id, org_id)[0].done:
             self._unlock(errand)  # It may have been cut off just before.
             return
         if errand.plan is not None and errand.requested_by is not None:
@@ -254,8 +254,8 @@ class Sweep:
         self._go_on(errand.sweep_id, org_id, by=errand.requested_by or _SCHEDULE)
         self._unlock(errand)
 
-    def _run_plan(self, errand: Errand, org_id: str, name: str, by: str) -> None:
-        if errand.kind is Kind.UNDO:
+    def _run_plan(self, errand: SweepJob, org_id: str, name: str, by: str) -> None:
+        if errand.kind is JobKind.UNDO:
             # It needs no lock, and must not wait for one: it counts from the moment at which it is written down.
             self._undo(org_id, name, by)
             return
@@ -272,7 +272,7 @@ class Sweep:
     def _stopped_by_people(self, org_id: str, name: str, why: str, *, by: str) -> None:
         """Say that people decided against a plan: that is no dead letter, and no work for anyone."""
         self._record(What.PLAN_STOPPED, org_id, name, why, by=by)
-        self.signals.note(Signal.SUPERSEDED, {"org_id": org_id, "plan": name, "reason": why})
+        self.metrics.emit(Metric.SUPERSEDED, {"org_id": org_id, "plan": name, "reason": why})
 
     def _undone(self, org_id: str, name: str) -> str:
         """Who took a plan back, as a sentence; empty if nobody did."""
@@ -290,10 +290,10 @@ class Sweep:
         with applying.opened(org_id, name) as (plan, lines):
             before = applying.undone(plan)
             if before.stage == Stage.DONE:
-                self._report(Signal.PLAN_TAKEN_BACK, plan, 0, (undone_already(before),), by=by)
+                self._report(Metric.PLAN_TAKEN_BACK, plan, 0, (undone_already(before),), by=by)
                 return
             after = applying.take_back(plan, lines)
-            self._report(Signal.PLAN_TAKEN_BACK, plan, after.undos, (), by=by, said=after.why)
+            self._report(Metric.PLAN_TAKEN_BACK, plan, after.undos, (), by=by, said=after.why)
 
     def _go_on(self, sweep_id: str, org_id: str, *, by: str) -> None:
         progress, version = self._progress(sweep_id, org_id)
@@ -324,10 +324,10 @@ class Sweep:
             refusals = applying.refusals(plan, SWEEP)
             applied = Application()
             if self.mode is Mode.APPLY and not refusals:
-                carry_on = partial(applying.carry_on, plan, lines, Part.REVERSIBLE, by=_SCHEDULE, source=SWEEP)
+                carry_on = partial(applying.carry_on, plan, lines, PlanPart.REVERSIBLE, by=_SCHEDULE, source=SWEEP)
                 applied = self._heeding(org_id, carry_on)
             stopped = refusals if self.mode is Mode.APPLY else ()
-            self._report(Signal.SWEEP_FINISHED, plan, applied.sent, (*stopped, *_why(applied)), by=by)
+            self._report(Metric.SWEEP_FINISHED, plan, applied.sent, (*stopped, *_why(applied)), by=by)
         record_finished(self.rows, org_id, self.clock())
         self._save(sweep_id, org_id, replace(progress, done=True), version)
 
@@ -338,7 +338,7 @@ class Sweep:
         return replace(
             progress,
             begun_at=self.clock().isoformat(),
-            lists=json.dumps([asdict(Census()) for _ in lists_of(self.policy)]),
+            lists=json.dumps([asdict(PaginationCheck()) for _ in lists_of(self.policy)]),
             stops=json.dumps(reasons(findings)),
             org_name=next((finding.name for finding in findings if finding.name), ""),
             notes=json.dumps(notes(findings)),
@@ -354,7 +354,7 @@ class Sweep:
         if self.time_left() < _SEALING_SECONDS:
             raise Throttled(Code.OUT_OF_TIME, "The plan is written by the next invocation.", retry_after=1)
         lists = list(zip(lists_of(self.policy), _censuses(progress), strict=True))
-        heading = Heading(
+        heading = PlanHeader(
             org_id=org_id,
             sweep_id=sweep_id,
             made_at=datetime.fromisoformat(progress.begun_at),
@@ -365,7 +365,7 @@ class Sweep:
         before, person = self._applied_last(org_id)
         # What was not in order at the beginning may have been mended while it waited, such as a token.
         stops = reasons(self._look(org_id)) if json.loads(progress.stops) else ()
-        terms = Terms(
+        terms = PlanTerms(
             mode=self.mode,
             policy=self.policy,
             holds=Holds(self.ledger.holds(org_id), self.policy.hold_tags or frozenset()),
@@ -383,11 +383,11 @@ class Sweep:
         """Say which plan is the newest, for whoever wants to see it and does not know its name."""
         key = newest_key(plan.org_id)
         [row] = self.rows.read(key)
-        self.rows.write(Change(key, {"sweep_id": plan.sweep_id, "plan": plan.hash}, row.version if row else 0))
+        self.rows.write(Put(key, {"sweep_id": plan.sweep_id, "plan": plan.hash}, row.version if row else 0))
 
     def _record(self, what: What, org_id: str, plan: str, reason: str, *, by: str) -> None:
         at = millis(self.clock())
-        Trail(self.rows).record(Record(at=at, what=what, org_id=org_id, plan=plan, by=by, reason=reason))
+        AuditStore(self.rows).record(Record(at=at, what=what, org_id=org_id, plan=plan, by=by, reason=reason))
 
     def _applied_last(self, org_id: str) -> tuple[Policy | None, tuple[str, ...]]:
         """The policy that was applied last, if it was another one; or why that cannot be said."""
@@ -400,18 +400,18 @@ class Sweep:
             return None, ("The policy that was applied last cannot be read by this release.",)
         return (None if before.digest == self.policy.digest else before), ()
 
-    def _apply(self, errand: Errand, org_id: str, name: str, by: str) -> None:
+    def _apply(self, errand: SweepJob, org_id: str, name: str, by: str) -> None:
         applying = self.applying()
         with applying.opened(org_id, name) as (plan, lines):
-            begun = applying.find(plan, Part.REVERSIBLE)
+            begun = applying.find(plan, PlanPart.REVERSIBLE)
             # What was begun goes on as it was begun, whoever carries it on.
             first = begun.first if begun.stage else errand.first or 0
             refusals = applying.refusals(plan, PLAN, first=first)
             if refusals:
                 raise Rejected(Code.PLAN_STOPPED, " ".join(refusals))
             parts: list[Application] = []
-            for part in (Part.REVERSIBLE, Part.IRREVERSIBLE):
-                asks = part is Part.IRREVERSIBLE and (not first or count_due(lines, part, first))
+            for part in (PlanPart.REVERSIBLE, PlanPart.IRREVERSIBLE):
+                asks = part is PlanPart.IRREVERSIBLE and (not first or count_due(lines, part, first))
                 if asks and not self._is_approved(plan, errand, by):
                     break
                 carry_on = partial(applying.carry_on, plan, lines, part, by=by, source=PLAN, first=first)
@@ -420,16 +420,16 @@ class Sweep:
                     break
         sent = sum(applied.sent for applied in parts)
         said = f"{sent} commands handed on" + (f", only the oldest {first} of {plan.due} things" if first else "")
-        self._report(Signal.PLAN_APPLIED, plan, sent, _why(parts[-1]), by=by, said=said)
+        self._report(Metric.PLAN_APPLIED, plan, sent, _why(parts[-1]), by=by, said=said)
 
-    def _is_approved(self, plan: Plan, errand: Errand, by: str) -> bool:
+    def _is_approved(self, plan: Plan, errand: SweepJob, by: str) -> bool:
         """Whether enough other people have approved what cannot be undone in it. If nobody was asked, they are now."""
         lasting = [rule for rule in plan.rules if rule.irreversible and rule.due]
         if not lasting:
             return False  # and nothing to apply
         now = self.clock()
         request = self.approvals.ask(
-            Request(
+            ApprovalRequest(
                 hash=plan.hash,
                 about=About.PLAN,
                 org_id=plan.org_id,
@@ -446,9 +446,9 @@ class Sweep:
             )
         )
         match request.stands(millis(now)):
-            case Stand.APPROVED:
+            case ApprovalStatus.APPROVED:
                 return True
-            case Stand.REFUSED:
+            case ApprovalStatus.REFUSED:
                 why = f"{request.refused_by} refused what cannot be undone in this plan."
                 self._stopped_by_people(plan.org_id, plan.hash, why, by=by)
                 return False
@@ -474,10 +474,10 @@ class Sweep:
             return
         since = datetime.fromisoformat(str(row.values["until"])) if row is not None else until - _DAY
         self.waking.wake(org_id, self.clock())
-        self.signals.measure(Measure.SWEEP_AGE, hours_since_finished(self.rows, org_id, self.clock()))
+        self.metrics.measure(Measure.SWEEP_AGE, hours_since_finished(self.rows, org_id, self.clock()))
         self._tell_approvers(org_id, since, until)
         told: dict[str, Value] = {"check": check, "until": max(since, until).isoformat()}
-        self.rows.write(Change(key, told, row.version if row is not None else 0))
+        self.rows.write(Put(key, told, row.version if row is not None else 0))
 
     def _tell_approvers(self, org_id: str, since: datetime, until: datetime) -> None:
         """Remind people of plans, and say which have lapsed. A delete of its own comes back by itself for that."""
@@ -486,7 +486,7 @@ class Sweep:
                 announce_request(self.bus, request, millis(self.clock()))
 
     def _report(
-        self, signal: Signal, plan: Plan, sent: int, stopped: tuple[str, ...], *, by: str, said: str = ""
+        self, signal: Metric, plan: Plan, sent: int, stopped: tuple[str, ...], *, by: str, said: str = ""
     ) -> None:
         facts = {
             "sweep_id": plan.sweep_id,
@@ -507,16 +507,16 @@ class Sweep:
         told = {"schema_version": SCHEMA_VERSION, **facts, **{name: str(count) for name, count in counts.items()}}
         self.bus.announce(_EVENTS[signal], told)
         record = partial(self._record, org_id=plan.org_id, plan=plan.hash, by=by)
-        if signal is Signal.PLAN_TAKEN_BACK:
+        if signal is Metric.PLAN_TAKEN_BACK:
             record(What.PLAN_TAKEN_BACK, reason=said or facts["stopped_by"])
         elif stopped:
             record(What.PLAN_STOPPED, reason=facts["stopped_by"])
             if not self._undone(plan.org_id, plan.hash):
                 # What people took back is no work for anyone.
-                self.signals.note(Signal.PLAN_STOPPED, facts)
+                self.metrics.emit(Metric.PLAN_STOPPED, facts)
         elif sent:
             record(What.PLAN_APPLIED, reason=said or f"{sent} commands handed on")
-        self.signals.note(signal, {**facts, **counts})
+        self.metrics.emit(signal, {**facts, **counts})
 
     def _inventory(self, sweep_id: str, org_id: str) -> Inventory:
         return Inventory(
@@ -559,12 +559,12 @@ class Sweep:
         if given.outage and not given.calls:
             raise Throttled(Code.OUTAGE, "Tallyfy, or AWS before it, does not answer.", retry_after=given.wait)
         if not given.calls and given.wait > _SHORT_WAIT:
-            raise Throttled(Code.IN_LINE, "The pace towards Tallyfy is used up for now.", retry_after=given.wait)
+            raise Throttled(Code.RATE_LIMITED, "The pace towards Tallyfy is used up for now.", retry_after=given.wait)
         if not given.calls:
             self.sleep(given.wait)
             self.pacing.overdraw(org_id)
 
-    def _lock(self, errand: Errand, org_id: str) -> None:
+    def _lock(self, errand: SweepJob, org_id: str) -> None:
         """One at a time: two would see the same things as due, and a hold set between them by one alone."""
         key = _lock_key(org_id)
         [row] = self.rows.read(key)
@@ -578,15 +578,15 @@ class Sweep:
             "until": int((now + _LOCKED).timestamp()),
             "plan": errand.plan or "",
         }
-        self.rows.write(Change(key, values, row.version if row else 0))
+        self.rows.write(Put(key, values, row.version if row else 0))
 
-    def _unlock(self, errand: Errand) -> None:
+    def _unlock(self, errand: SweepJob) -> None:
         if errand.org_id is None:
             return
         key = _lock_key(errand.org_id)
         [row] = self.rows.read(key)
         if row is not None and row.values.get("sweep_id") == errand.sweep_id:
-            self.rows.write(Change(key, {"sweep_id": "", "until": 0}, row.version))
+            self.rows.write(Put(key, {"sweep_id": "", "until": 0}, row.version))
 
     def _free(self, org_id: str, plan: str) -> None:
         """Take the lock from whoever applies a plan that was taken back: it sends nothing more, and may be paused."""
@@ -596,7 +596,7 @@ class Sweep:
         if row is None or not holder:
             return
         if plan in {row.values.get("plan"), self._progress(holder, org_id)[0].plan}:
-            self.rows.write(Change(key, {"sweep_id": "", "until": 0}, row.version))
+            self.rows.write(Put(key, {"sweep_id": "", "until": 0}, row.version))
 
     def _progress(self, sweep_id: str, org_id: str) -> tuple[Progress, int]:
         [row] = self.rows.read(state_key(sweep_id, org_id))
@@ -607,7 +607,7 @@ class Sweep:
 
     def _save(self, sweep_id: str, org_id: str, progress: Progress, version: int) -> int:
         expires_at = int((self.clock() + _KEEP).timestamp())
-        self.rows.write(Change(state_key(sweep_id, org_id), asdict(progress), version, expires_at))
+        self.rows.write(Put(state_key(sweep_id, org_id), asdict(progress), version, expires_at))
         return version + 1
 
     @property
@@ -642,11 +642,11 @@ def _lock_key(org_id: str) -> Key:
     return Key(f"sweep#{org_id}", "current")
 
 
-def _censuses(progress: Progress) -> list[Census]:
-    return [Census(**census) for census in json.loads(progress.lists)]
+def _censuses(progress: Progress) -> list[PaginationCheck]:
+    return [PaginationCheck(**census) for census in json.loads(progress.lists)]
 
 
-def _with_census(progress: Progress, number: int, census: Census) -> Progress:
+def _with_census(progress: Progress, number: int, census: PaginationCheck) -> Progress:
     censuses = _censuses(progress)
     censuses[number] = census
     return replace(progress, lists=json.dumps([asdict(one) for one in censuses]))

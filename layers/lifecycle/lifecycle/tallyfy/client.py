@@ -21,10 +21,10 @@ from lifecycle.aws.secrets import Secrets, Unusable, token_in
 from lifecycle.domain.capabilities import Capability, Resource, State
 from lifecycle.domain.commands import Find
 from lifecycle.domain.errors import Ambiguous, Code, LifecycleError, Rejected, Retryable, Throttled, TokenRefused
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.domain.urls import checked_base_url
 from lifecycle.tallyfy.bodies import load
-from lifecycle.tallyfy.complete_list import WholeList
+from lifecycle.tallyfy.complete_list import CompleteList
 
 _CONNECT_SECONDS = 3.05
 _READ_SECONDS = 10.0
@@ -60,7 +60,7 @@ class Receipt:
 class Listing:
     """One page, and how many pages and things there were when it was read; ``total`` is ``None`` if it does not say."""
 
-    things: list[Thing]
+    things: list[ResourceSnapshot]
     pages: int
     total: int | None = None
     unreadable: int = 0
@@ -74,7 +74,7 @@ class DoesNotAddUp(Retryable):
 class Tallyfy(Protocol):
     """What commands and sweeps need of Tallyfy."""
 
-    def look(self, org_id: str, resource: Resource, thing_id: str) -> Thing | None:
+    def look(self, org_id: str, resource: Resource, thing_id: str) -> ResourceSnapshot | None:
         """See the thing, active or archived. ``None``: it is in neither place.
 
         Raises ``Rejected`` (403, or too many archived things to be sure), ``Retryable`` and its kinds.
@@ -87,7 +87,7 @@ class Tallyfy(Protocol):
         ``TokenRefused``.
         """
 
-    def search(self, org_id: str, find: Find, *, archived: bool) -> list[Thing]:
+    def search(self, org_id: str, find: Find, *, archived: bool) -> list[ResourceSnapshot]:
         """Every process with exactly that tag, or of exactly that name and template.
 
         None, where no tag has the title. Raises as ``look``, and ``Rejected`` where several tags have it.
@@ -165,7 +165,7 @@ class HttpTallyfy:
         self._spend = spend
         self._time_left = time_left
 
-    def look(self, org_id: str, resource: Resource, thing_id: str) -> Thing | None:
+    def look(self, org_id: str, resource: Resource, thing_id: str) -> ResourceSnapshot | None:
         """See ``Tallyfy``."""
         path = f"/organizations/{org_id}/{resource.collection}/{thing_id}"
         found = self._read(org_id, path, {**_WITH[resource], **_COUNTED.get(resource, {})})
@@ -239,7 +239,7 @@ class HttpTallyfy:
         """A read below the organization, its body still to come and as it is kept. For ``adapters.records``."""
         return self._call(org_id, "GET", f"/organizations/{org_id}{path}", stream=True)
 
-    def search(self, org_id: str, find: Find, *, archived: bool) -> list[Thing]:
+    def search(self, org_id: str, find: Find, *, archived: bool) -> list[ResourceSnapshot]:
         """See ``Tallyfy``."""
         query = {"archived": "only"} if archived else {}
         if find.tag is not None:
@@ -271,9 +271,9 @@ class HttpTallyfy:
                 return read()
         return read()
 
-    def _all(self, org_id: str, resource: Resource, query: Mapping[str, str]) -> Iterator[Thing]:
+    def _all(self, org_id: str, resource: Resource, query: Mapping[str, str]) -> Iterator[ResourceSnapshot]:
         """Every thing of a kind, up to a bound; ``Rejected`` beyond it, ``DoesNotAddUp`` at the end."""
-        whole = WholeList()
+        whole = CompleteList()
         for number in range(1, _MOST_PAGES + 1):
             listing = self.page(org_id, resource, number, query)
             unreadable = [None] * listing.unreadable
@@ -284,7 +284,7 @@ class HttpTallyfy:
                     raise DoesNotAddUp(Code.UNAVAILABLE, whole.trouble)
                 return
         raise Rejected(
-            Code.CANNOT_TELL,
+            Code.UNDETERMINED,
             f"The {resource.label} is not among the first {_MOST_PAGES * PER_PAGE} that Tallyfy lists, so it cannot be "
             "judged. Nothing was done.",
         )
@@ -358,7 +358,7 @@ class HttpTallyfy:
         return lambda: min(self._time_left() - 1, _LONGEST_ANSWER - (left - self._time_left()))
 
 
-def _the(thing_id: str, seen: Thing) -> Thing:
+def _the(thing_id: str, seen: ResourceSnapshot) -> ResourceSnapshot:
     """Refuse an answer about something else than was asked for."""
     if seen.id != thing_id:
         raise Retryable(Code.UNAVAILABLE, "Tallyfy answered with another thing than was asked for, or with none.")
@@ -383,7 +383,7 @@ def retry_after(header: str | None, now: datetime) -> float:
     return min(max(wait, 1.0), _LONGEST_RETRY_AFTER)
 
 
-def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = False) -> Thing:
+def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = False) -> ResourceSnapshot:
     """Reduce Tallyfy's object to facts. A field that is missing or unreadable is ``None``, never a guess."""
     removed_at = moment(row.get("archived_at")) or moment(row.get("deleted_at"))
     removed = bool(row.get("archived_at") or row.get("deleted_at") or row.get("status") == "archived")
@@ -393,7 +393,7 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
     # What is archived may show none of its tasks: a count would be one of what is shown.
     tasks, comments = (None, None) if removed or resource is not Resource.RUN else _counts(row)
     belongs_to_none = True if "run_id" in row and run_id is None else None
-    return Thing(
+    return ResourceSnapshot(
         resource=resource,
         id=str(row.get("id", "")),
         state=gone if removed or listed_as_archived else State.ACTIVE,
@@ -489,7 +489,7 @@ def _owners(row: Json) -> frozenset[str] | None:
     return frozenset(known) if len(known) == len(ids) else None
 
 
-def _is_meant(find: Find, seen: Thing) -> bool:
+def _is_meant(find: Find, seen: ResourceSnapshot) -> bool:
     if find.tag is not None:
         return find.tag in (seen.tags or ())
     return (seen.name, seen.template_id) == (find.name, find.template)

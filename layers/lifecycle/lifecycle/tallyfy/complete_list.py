@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class WholeList:
+class CompleteList:
     """One reading of a list, page by page."""
 
     totals: set[int | None] = field(default_factory=set)

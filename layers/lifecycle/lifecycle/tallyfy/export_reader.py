@@ -19,7 +19,7 @@ from lifecycle.domain.errors import Code, LifecycleError, Rejected, Retryable, T
 from lifecycle.domain.urls import LOOPBACK
 from lifecycle.tallyfy.bodies import OutOfBounds, pieces
 from lifecycle.tallyfy.client import PER_PAGE, DoesNotAddUp, HttpTallyfy, Json
-from lifecycle.tallyfy.complete_list import WholeList
+from lifecycle.tallyfy.complete_list import CompleteList
 
 MOST_FILE_BYTES = 200 * 1024 * 1024
 """Twice of what Tallyfy takes: whatever is larger is not a file of Tallyfy's."""
@@ -122,7 +122,7 @@ class HttpRecords:
 
     def rows(self, org_id: str, path: str, query: Mapping[str, str], *, per_page: int = PER_PAGE) -> Iterator[Json]:
         """See ``Records``. Pages by number: ``links.next`` names another host and is never followed."""
-        whole = WholeList()
+        whole = CompleteList()
         for number in range(1, _MOST_PAGES + 1):
             asked = {**query, "page": str(number), "per_page": str(per_page)}
             body = self._through(partial(self._tallyfy.body, org_id, path, asked))
@@ -196,7 +196,7 @@ class HttpRecords:
         length = int(said) if re.fullmatch(r"[0-9]{1,18}", said) else None
         if length is None and answer.headers.get("Transfer-Encoding", "").lower() != "chunked":
             raise Rejected(
-                Code.CANNOT_TELL, "It is not said how large it is, so whether all of it came cannot be told."
+                Code.UNDETERMINED, "It is not said how large it is, so whether all of it came cannot be told."
             )
         if length is not None and length > MOST_FILE_BYTES:
             raise _too_large()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from lifecycle.approvals.rules import About, Request, Stand
+from lifecycle.approvals.rules import About, ApprovalRequest, ApprovalStatus
 from lifecycle.domain.capabilities import TABLE, Resource
 from lifecycle.domain.commands import one_line
 
@@ -39,7 +39,7 @@ class Button(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class SlackMessage:
     """A text, and what stands in its place where blocks can be shown."""
 
     text: str
@@ -51,17 +51,17 @@ class Message:
         return {**said, "blocks": list(self.blocks)} if self.blocks else said
 
 
-def result(text: str, undo: str | None) -> Message:
+def result(text: str, undo: str | None) -> SlackMessage:
     """How something went; ``undo`` is the intent that a button below takes back."""
     if undo is None:
-        return Message(text)
-    return Message(text, (_section(_marked(text)), _actions(_button(Button.UNDO, "Undo", undo))))
+        return SlackMessage(text)
+    return SlackMessage(text, (_section(_marked(text)), _actions(_button(Button.UNDO, "Undo", undo))))
 
 
-def waiting(requests: Sequence[Request], who: str, now: int) -> Message:
+def waiting(requests: Sequence[ApprovalRequest], who: str, now: int) -> SlackMessage:
     """What one person may approve or refuse, each with all that its approvers are shown."""
     if not requests:
-        return Message("Nothing waits for your approval.")
+        return SlackMessage("Nothing waits for your approval.")
     told = "1 request waits" if len(requests) == 1 else f"{len(requests)} requests wait"
     text = f"{told} for approval: {', '.join(short(request) for request in requests[:_MOST_RULES])}. {_MORE}"
     blocks, size = [_section(_marked(f"{told} for approval."))], 0
@@ -72,37 +72,37 @@ def waiting(requests: Sequence[Request], who: str, now: int) -> Message:
             blocks.append(_section(_marked(f"… and {len(requests) - place} more: `{_MORE}`")))
             break
         blocks += group
-    return Message(text, tuple(blocks))
+    return SlackMessage(text, tuple(blocks))
 
 
-def approved(request: Request, now: int) -> str:
+def approved(request: ApprovalRequest, now: int) -> str:
     """What somebody is told who has just approved."""
     count = f"You approved `{short(request)}`: {len(request.approved_by)} of {request.needed}."
     back = f"To take that back: `/tallyfy withdraw {request.hash}`"
-    if request.stands(now) is not Stand.APPROVED:
+    if request.stands(now) is not ApprovalStatus.APPROVED:
         return f"{count} Others have until {_moment(request.lapses_at)}. {back}"
     return (
         f"{count} It goes on now. Its age, its holds and its export are looked at before anything is destroyed. {back}"
     )
 
 
-def refused(request: Request) -> str:
+def refused(request: ApprovalRequest) -> str:
     """What somebody is told who has just refused."""
     return f"You refused `{short(request)}`. What was asked for is not done."
 
 
-def withdrawn(request: Request) -> str:
+def withdrawn(request: ApprovalRequest) -> str:
     """What somebody is told who has taken their approval back."""
     left = f"{len(request.approved_by)} of {request.needed} are left"
     return f"You took your approval of `{short(request)}` back: {left}."
 
 
-def short(request: Request) -> str:
+def short(request: ApprovalRequest) -> str:
     """The beginning of its hash, for people."""
     return request.hash[:_SHORT]
 
 
-def _asked(request: Request, who: str, now: int) -> list[Block]:
+def _asked(request: ApprovalRequest, who: str, now: int) -> list[Block]:
     shown = _shown(request)
     what = "What cannot be undone in a plan" if request.about == About.PLAN else _deed(request)
     lines = [*(_facts(request, shown, now) if shown else ()), *_terms(request)]
@@ -129,7 +129,7 @@ def _asked(request: Request, who: str, now: int) -> list[Block]:
     ]
 
 
-def _shown(request: Request) -> Facts:
+def _shown(request: ApprovalRequest) -> Facts:
     try:
         found = json.loads(request.shown)
     except (ValueError, RecursionError):
@@ -137,11 +137,11 @@ def _shown(request: Request) -> Facts:
     return found if isinstance(found, dict) else {}
 
 
-def _facts(request: Request, shown: Facts, now: int) -> Iterator[str]:
+def _facts(request: ApprovalRequest, shown: Facts, now: int) -> Iterator[str]:
     return _of_plan(shown) if request.about == About.PLAN else _of_command(request, shown, now)
 
 
-def _of_command(request: Request, shown: Facts, now: int) -> Iterator[str]:
+def _of_command(request: ApprovalRequest, shown: Facts, now: int) -> Iterator[str]:
     doing = _BY_NAME.get(next(iter(request.capabilities), ""))
     kind = doing.resource.label if doing else "thing"
     yield f"{kind.capitalize()}: {_said(shown.get('title'))}"
@@ -185,20 +185,20 @@ def _of_plan(shown: Facts) -> Iterator[str]:
     yield f"Its report: lifecycle report {_said(shown.get('hash'))}"
 
 
-def _terms(request: Request) -> Iterator[str]:
+def _terms(request: ApprovalRequest) -> Iterator[str]:
     yield f"Asked for by {_said(request.asked_by)}, {_moment(request.asked_at)}"
     by = f" (by {', '.join(_said(name) for name in request.approved_by)})" if request.approved_by else ""
     yield f"Approved: {len(request.approved_by)} of {request.needed}{by}; lapses {_moment(request.lapses_at)}"
 
 
-def _lasting(request: Request, shown: Facts) -> str:
+def _lasting(request: ApprovalRequest, shown: Facts) -> str:
     if request.about == About.PLAN:
         return f"It approves: {_deeds(shown)}. Nothing brings that back; exports are evidence and no undo."
     title = _cut(_said(shown.get("title")), 100)
     return f"{_deed(request)} “{title}”. Nothing brings it back; its export is evidence and no undo."
 
 
-def _deed(request: Request) -> str:
+def _deed(request: ApprovalRequest) -> str:
     doing = _BY_NAME.get(next(iter(request.capabilities), ""))
     return f"{doing.action.capitalize()} {doing.resource.label}" if doing else "Do what cannot be undone"
 
@@ -273,7 +273,7 @@ def _button(kind: Button, label: str, value: str, *, style: str | None = None, c
     return {**made, **({"style": style} if style else {}), **({"confirm": confirm} if confirm else {})}
 
 
-def _confirm(verb: str, request: Request, text: str) -> Block:
+def _confirm(verb: str, request: ApprovalRequest, text: str) -> Block:
     return {
         "title": _plain(f"{verb} {short(request)}?", 100),
         "text": _plain(text, _MOST_CONFIRMED),

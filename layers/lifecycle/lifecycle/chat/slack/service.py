@@ -10,11 +10,11 @@ from datetime import datetime
 
 from lifecycle.approvals.people import People, Person
 from lifecycle.approvals.service import Approving
-from lifecycle.aws.api_gateway import Request
-from lifecycle.aws.metrics import Signal, Signals
+from lifecycle.aws.api_gateway import HttpRequest
+from lifecycle.aws.metrics import Metric, Metrics
 from lifecycle.aws.secrets import Secrets, signing_secrets
 from lifecycle.aws.sqs import Queue
-from lifecycle.chat.slack.blocks import Button, Message, approved, refused, waiting, withdrawn
+from lifecycle.chat.slack.blocks import Button, SlackMessage, approved, refused, waiting, withdrawn
 from lifecycle.chat.slack.requests import (
     HELP,
     SIGNATURE,
@@ -58,10 +58,10 @@ class Chat:
     approving: Approving
     undoing: Undoing
     replies: Replies
-    signals: Signals
+    metrics: Metrics
     clock: Callable[[], datetime]
 
-    def answer(self, request: Request) -> Message:
+    def answer(self, request: HttpRequest) -> SlackMessage:
         """What Slack shows to the asker of a slash command now.
 
         Raises ``Rejected`` (``SIGNATURE_REFUSED``) for strangers and ``Retryable``; whatever a person can mend is an
@@ -72,9 +72,9 @@ class Chat:
             return self._answered(Slash.read(request.body))
         except Rejected as error:
             self._note(error)
-            return Message(error.reason)
+            return SlackMessage(error.reason)
 
-    def press(self, request: Request) -> None:
+    def press(self, request: HttpRequest) -> None:
         """Do what a button asks for, and tell the person. Raises as ``answer``.
 
         Slack shows nothing of the answer to a press, so even passing trouble is told where the button is.
@@ -95,43 +95,43 @@ class Chat:
             raise
         self._tell(press, line)
 
-    def _must_be_slack(self, request: Request) -> None:
+    def _must_be_slack(self, request: HttpRequest) -> None:
         try:
             secrets = signing_secrets(self.secrets.get(f"{self.prefix}/chat/slack"))
         except Retryable as error:
             if error.code is not Code.CONFIGURATION:
                 raise
-            self.signals.note(Signal.SIGNATURE_REFUSED, {"source": SLACK, "why": error.reason})
+            self.metrics.emit(Metric.SIGNATURE_REFUSED, {"source": SLACK, "why": error.reason})
             raise Rejected(Code.UNKNOWN_ROUTE, "Slack is not set up here: there is no signing secret yet.") from error
         checked = described(SIGNATURE, secrets, request, now=self.clock().timestamp())
         if isinstance(checked, Refused):
-            self.signals.note(Signal.SIGNATURE_REFUSED, {"source": SLACK, "why": checked.why})
+            self.metrics.emit(Metric.SIGNATURE_REFUSED, {"source": SLACK, "why": checked.why})
             raise Rejected(Code.SIGNATURE_REFUSED, f"The request is not signed as Slack signs: {checked.why}.")
 
     def _note(self, error: Rejected) -> None:
-        self.signals.note(Signal.REFUSED, {"source": SLACK, "code": error.code, "reason": error.reason})
+        self.metrics.emit(Metric.REFUSED, {"source": SLACK, "code": error.code, "reason": error.reason})
 
     def _tell(self, press: Press, line: str) -> None:
         if not self.replies.reply(press.response_url, line):
-            self.signals.note(Signal.REPLY_FAILED, {"source": SLACK, "button": press.action})
+            self.metrics.emit(Metric.REPLY_FAILED, {"source": SLACK, "button": press.action})
 
-    def _answered(self, slash: Slash) -> Message:
+    def _answered(self, slash: Slash) -> SlackMessage:
         meant = understand(slash.text)
         if meant is None:
-            return Message(HELP)
+            return SlackMessage(HELP)
         name, person = self._person(slash.team, slash.user)
         match meant:
             case StatusOf(asked):
                 status, reason = self.lookup.status_of(asked)
-                return Message(f"`{asked}`: {status}. {reason}")
+                return SlackMessage(f"`{asked}`: {status}. {reason}")
             case UndoOf(target):
-                return Message(self._undo(target, name, person, way_back(slash.response_url)))
+                return SlackMessage(self._undo(target, name, person, way_back(slash.response_url)))
             case WithdrawalOf(named):
-                return Message(withdrawn(self.approving.withdraw(_hash_in(named), name, person)))
+                return SlackMessage(withdrawn(self.approving.withdraw(_hash_in(named), name, person)))
             case Waiting():
                 return self._waiting(name, person)
             case Ask():
-                return Message(self._ask(slash, meant, name, person))
+                return SlackMessage(self._ask(slash, meant, name, person))
 
     def _pressed(self, press: Press) -> str:
         name, person = self._person(press.team, press.user)
@@ -146,7 +146,7 @@ class Chat:
             case _:
                 raise Rejected(Code.INVALID, "I do not know this button. Ask anew with `/tallyfy approvals`.")
 
-    def _waiting(self, name: str, person: Person) -> Message:
+    def _waiting(self, name: str, person: Person) -> SlackMessage:
         if not person.approves:
             raise Rejected(Code.RIGHT_MISSING, "You may not approve anything. people.toml says who may do what.")
         return waiting(self.approving.waiting(person), name, millis(self.clock()))
@@ -183,7 +183,7 @@ class Chat:
         standing = self.undoing.ledger.accept(command)
         if standing.status in OPEN:
             self.commands.send(as_old_as(standing, command).to_json())
-        self.signals.note(Signal.ACCEPTED, {"intent_id": command.intent_id, "source": SLACK, "capability": doing.name})
+        self.metrics.emit(Metric.ACCEPTED, {"intent_id": command.intent_id, "source": SLACK, "capability": doing.name})
         return f"On it: {ask.action} {ask.resource.label} `{ask.id}`. Ask with `/tallyfy status {command.intent_id}`."
 
     def _person(self, team: str, user: str) -> tuple[str, Person]:

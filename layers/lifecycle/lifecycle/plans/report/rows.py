@@ -4,7 +4,7 @@ from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from lifecycle.domain.capabilities import TABLE, Resource, capability
-from lifecycle.domain.resources import Thing
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.plans.plan_file import Entry, Plan
 from lifecycle.plans.report.text import escape, link, number, plain, status_word
 
@@ -137,7 +137,7 @@ def blank() -> str:
     )
 
 
-def _dates(thing: Thing) -> tuple[datetime | None, ...]:
+def _dates(thing: ResourceSnapshot) -> tuple[datetime | None, ...]:
     return thing.created_at, thing.completed_at, thing.archived_at, thing.last_updated
 
 
