@@ -20,6 +20,7 @@ from lifecycle.aws.secrets import ManagedSecrets, Secrets
 from lifecycle.aws.sqs import Queue, SqsQueue
 from lifecycle.domain.intent import IntentRow
 from lifecycle.execution.ledger import Ledger, LedgerTerms
+from lifecycle.holds.store import HoldStore
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Rate
 from lifecycle.sweep.service import Progress
@@ -77,7 +78,10 @@ class Stack(Protocol):
         """What the ledger holds on an intent."""
 
     def ledger(self) -> Ledger:
-        """The ledger: what became of commands, and the holds."""
+        """The ledger: what became of commands."""
+
+    def holds(self) -> HoldStore:
+        """The holds."""
 
     def caller(self) -> str:
         """Who works on it, as AWS knows them."""
@@ -204,6 +208,10 @@ class AwsStack:
     def ledger(self) -> Ledger:
         """See `Stack`."""
         return self._ledger
+
+    def holds(self) -> HoldStore:
+        """See `Stack`."""
+        return HoldStore(self._rows, lambda: datetime.now(UTC))
 
     def caller(self) -> str:
         """See `Stack`."""

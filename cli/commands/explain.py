@@ -186,7 +186,7 @@ def _explanation(
     from lifecycle.policy import evaluate
 
     ledger = stack.ledger() if stack else None
-    held = ledger.holds(org_id) if ledger else {}
+    held = stack.holds().reasons(org_id) if stack else {}
     found = evaluate.explain(thing, policy, Holds(held, policy.hold_tags or frozenset()), now)
     newest = ledger.newest_on(org_id, [thing]) if ledger else {}
     kept = by_a_person(thing, newest.get((thing.resource, thing.id)))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cli.clients.context import CliContext
     from cli.clients.stack import Stack
     from lifecycle.domain.capabilities import Resource
-    from lifecycle.execution.ledger import HoldKind
+    from lifecycle.holds.store import HoldKind
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -68,7 +68,7 @@ def add(
     held, called = _named(kind, name, org_id)
     if not force and held != "owner":
         _ask_if_missing(world, target, org_id, held, called)
-    target.ledger().hold(org_id, held, called, reason=said, by=target.caller())
+    target.holds().add(org_id, held, called, reason=said, by=target.caller())
     out.print(YES, "on hold:", plain(_in_words(f"{held}#{called}")), soft_wrap=True)
     if remark := _REMARKS.get(held):
         out.print(f"  {remark}", soft_wrap=True)
@@ -84,7 +84,7 @@ def list_(
 
     target = stack_of(ctx, stack, region)
     org_id = one_organization(target, org)
-    holds = target.ledger().holds_listed(org_id)
+    holds = target.holds().holds(org_id)
     if json_:
         as_json([asdict(hold) for hold in holds])
         return
@@ -108,7 +108,7 @@ def remove(
     target = stack_of(ctx, stack, region)
     org_id = one_organization(target, org)
     held, called = _named(kind, name, org_id)
-    there_was = target.ledger().lift(org_id, held, called, by=target.caller())
+    there_was = target.holds().lift(org_id, held, called, by=target.caller())
     mark, said = (YES, "no longer on hold:") if there_was else (NOTE, "was not on hold:")
     console().print(mark, said, plain(_in_words(f"{held}#{called}")), soft_wrap=True)
 

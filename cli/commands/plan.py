@@ -272,7 +272,7 @@ def _holds(what: "Access") -> tuple[dict[str, str], tuple[str, ...]]:
             "Holds were not asked for, because no stack was named: what is on hold may be shown as due.",
             "What people restored was not looked up, because no stack was named: it may be shown as due.",
         )
-    return what.stack.ledger().holds(what.org_id), ()
+    return what.stack.holds().reasons(what.org_id), ()
 
 
 def _applied_last(what: "Access", policy: "Policy") -> "tuple[Policy | None, tuple[str, ...]]":

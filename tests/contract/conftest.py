@@ -10,6 +10,7 @@ from moto import mock_aws
 
 from lifecycle.aws.dynamodb import DynamoTable, MemoryTable, VersionedTable
 from lifecycle.execution.ledger import Ledger, LedgerTerms
+from lifecycle.holds.store import HoldStore
 from tests.harness.builders import Clock
 
 REGION = "eu-west-1"
@@ -63,3 +64,8 @@ def rows(request: pytest.FixtureRequest) -> VersionedTable:
 @pytest.fixture
 def ledger(rows: VersionedTable, clock: Clock) -> Ledger:
     return Ledger(rows, TERMS, clock)
+
+
+@pytest.fixture
+def holds(rows: VersionedTable, clock: Clock) -> HoldStore:
+    return HoldStore(rows, clock)

@@ -20,6 +20,7 @@ from lifecycle.domain.errors import Code, Throttled
 from lifecycle.domain.intent import Outcome, Status
 from lifecycle.domain.intent_ids import intent_id
 from lifecycle.execution.ledger import Claim, Ended, LeaseLost, Ledger
+from lifecycle.holds.store import HoldStore
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Rate
 from tests.contract.conftest import TERMS
@@ -203,23 +204,25 @@ def test_nothing_ends_without_its_record(rows: VersionedTable, clock: Clock) -> 
     assert ledger.give_up(another("given up"), TOO_LONG) is None
     assert ledger.find(another("given up").intent_id) is None
     with pytest.raises(Throttled):
-        ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
+        HoldStore(Refusing(rows), clock).add(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     with pytest.raises(Throttled):
         Pacing(Refusing(rows), Rate(60, 1), clock).pause(ORG, "Ada")
-    assert ledger.holds(ORG) == {}
+    assert HoldStore(rows, clock).reasons(ORG) == {}
     assert Pacing(rows, Rate(60, 1), clock).paused_by(ORG) == ""
 
 
 # --- holds and pauses -----------------------------------------------------------------------------------------------
 
 
-def test_a_hold_is_recorded_when_it_is_set_renewed_and_lifted(ledger: Ledger, trail: AuditStore, clock: Clock) -> None:
-    ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
+def test_a_hold_is_recorded_when_it_is_set_renewed_and_lifted(
+    holds: HoldStore, trail: AuditStore, clock: Clock
+) -> None:
+    holds.add(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     clock.advance(timedelta(seconds=1))
-    ledger.hold(ORG, "owner", "4711", reason="a lawsuit", by="Grace")
+    holds.add(ORG, "owner", "4711", reason="a lawsuit", by="Grace")
     clock.advance(timedelta(seconds=1))
-    assert ledger.lift(ORG, Resource.RUN, THING, by="Grace")
-    assert not ledger.lift(ORG, Resource.RUN, THING, by="Grace")
+    assert holds.lift(ORG, Resource.RUN, THING, by="Grace")
+    assert not holds.lift(ORG, Resource.RUN, THING, by="Grace")
     assert [(r.what, r.resource, r.id, r.by, r.reason) for r in records(trail)] == [
         ("hold.set", "run", THING, "Ada", "an audit"),
         ("hold.set", "owner", "4711", "Grace", "a lawsuit"),
@@ -228,13 +231,13 @@ def test_a_hold_is_recorded_when_it_is_set_renewed_and_lifted(ledger: Ledger, tr
     assert {record.org_id for record in records(trail)} == {ORG}
 
 
-def test_holds_set_and_lifted_within_one_millisecond_are_all_recorded(ledger: Ledger, trail: AuditStore) -> None:
+def test_holds_set_and_lifted_within_one_millisecond_are_all_recorded(holds: HoldStore, trail: AuditStore) -> None:
     for _ in range(12):
-        ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
-        ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
-        assert ledger.lift(ORG, Resource.RUN, THING, by="Ada")
+        holds.add(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
+        holds.add(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
+        assert holds.lift(ORG, Resource.RUN, THING, by="Ada")
     assert sorted(record.what for record in records(trail)) == ["hold.lifted"] * 12 + ["hold.set"] * 24
-    assert ledger.holds(ORG) == {}
+    assert holds.reasons(ORG) == {}
 
 
 def test_a_pause_and_its_end_are_recorded_and_what_changes_nothing_is_not(
@@ -329,7 +332,7 @@ def test_what_was_done_in_an_hour_is_sealed_whole(
     for number in range(30):
         settled(ledger, ledger.conclude(claimed(ledger, another(f"d{number}", id=f"{number:032x}")), DONE))
         clock.advance(timedelta(minutes=7))
-    ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
+    HoldStore(rows, clock).add(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     clock.advance(timedelta(hours=2))
     objects = MemoryObjects()
     sealer = Sealer(trail=trail, objects=objects, metrics=MemoryMetrics(), clock=clock, time_left=lambda: 900.0)

@@ -2,22 +2,19 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import pytest
 
-from lifecycle.aws.dynamodb import DynamoTable, Key, Put, Row, Value, VersionedTable
-from lifecycle.domain.capabilities import Action, Resource, State
+from lifecycle.aws.dynamodb import DynamoTable, Key, Put, VersionedTable
+from lifecycle.domain.capabilities import Action
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import Command
-from lifecycle.domain.errors import Code, Rejected, Retryable, Throttled
+from lifecycle.domain.errors import Code, Rejected, Throttled
 from lifecycle.domain.intent import IntentRow, OutboxEntry, Outcome, Status
 from lifecycle.domain.intent_ids import intent_id
-from lifecycle.domain.resources import ResourceSnapshot
-from lifecycle.execution.ledger import Claim, Ended, Hold, HoldKind, LeaseLost, Ledger
+from lifecycle.execution.ledger import Claim, Ended, LeaseLost, Ledger
 from lifecycle.execution.state_machine import Busy, Conflict, as_old_as
 from tests.contract.conftest import TABLE, TERMS
 from tests.harness.builders import ID_KEY, NOW, ORG, THING, Clock, command
@@ -299,191 +296,6 @@ def test_giving_up_needs_no_claim_before_and_respects_another_meaning(ledger: Le
 # --- holds, other releases, races -------------------------------------------------------------------------------------
 
 
-NO_TAGS: frozenset[str] = frozenset()
-TEMPLATE = "7e" * 16
-
-
-def seen(resource: Resource = Resource.RUN, **changes: object) -> ResourceSnapshot:
-    """A process of which all is known, or another thing."""
-    known = ResourceSnapshot(
-        resource=resource,
-        id=THING,
-        state=State.ACTIVE,
-        template_id=TEMPLATE if resource is Resource.RUN else None,
-        owners=None if resource is Resource.TAG else frozenset({"4711"}),
-        tags=frozenset(),
-    )
-    return replace(known, **changes)  # type: ignore[arg-type] # each test gives the fields of Thing
-
-
-def test_a_hold_is_found_until_it_is_lifted_and_its_newest_reason_counts(ledger: Ledger) -> None:
-    assert ledger.hold_on(ORG, seen(), tags=NO_TAGS) is None
-    ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
-    ledger.hold(ORG, Resource.RUN, THING, reason="a lawsuit", by="Ada")
-    assert "a lawsuit" in str(ledger.hold_on(ORG, seen(), tags=NO_TAGS))
-    assert ledger.hold_on(ORG, seen(Resource.TASK), tags=NO_TAGS) is None
-    assert ledger.hold_on("1b" * 16, seen(), tags=NO_TAGS) is None
-    assert ledger.lift(ORG, Resource.RUN, THING)
-    assert ledger.hold_on(ORG, seen(), tags=NO_TAGS) is None
-
-
-@pytest.mark.parametrize("thing", [seen(), seen(owners=None)], ids=["by its keys", "among all"])
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [(Resource.RUN, THING), (Resource.TEMPLATE, TEMPLATE), ("owner", "4711")],
-)
-def test_a_process_is_held_by_id_by_template_and_by_owner(
-    ledger: Ledger, thing: ResourceSnapshot, kind: HoldKind, name: str
-) -> None:
-    ledger.hold(ORG, kind, "another", reason="not this one", by="Ada")
-    ledger.hold(ORG, kind, name, reason="an audit", by="Ada")
-    assert ledger.hold_on(ORG, thing, tags=NO_TAGS) is not None
-    ledger.lift(ORG, kind, name)
-    assert (ledger.hold_on(ORG, thing, tags=NO_TAGS) is None) is not (kind == "owner" and thing.owners is None)
-
-
-@pytest.mark.parametrize("resource", Resource)
-def test_a_thing_of_any_kind_is_held(ledger: Ledger, resource: Resource) -> None:
-    ledger.hold(ORG, resource, THING, reason="an audit", by="Ada")
-    assert ledger.hold_on(ORG, seen(resource), tags=NO_TAGS) == "It is on hold: an audit"
-
-
-def test_a_hold_tag_of_the_policy_holds(ledger: Ledger) -> None:
-    carrying = seen(tags=frozenset({"Keep", "VIP"}))
-    assert ledger.hold_on(ORG, carrying, tags=NO_TAGS) is None
-    assert "Keep" in str(ledger.hold_on(ORG, carrying, tags=frozenset({"keep"})))
-    assert "Keep" in str(ledger.hold_on(ORG, replace(carrying, owners=None), tags=frozenset({"keep"})))
-
-
-def test_a_task_of_many_people_is_held_by_the_last_of_them(ledger: Ledger) -> None:
-    crowd = seen(Resource.TASK, owners=frozenset(str(number) for number in range(1000, 1250)))
-    assert ledger.hold_on(ORG, crowd, tags=NO_TAGS) is None
-    ledger.hold(ORG, "owner", "1249", reason="an audit", by="Ada")
-    assert "1249" in str(ledger.hold_on(ORG, crowd, tags=NO_TAGS))
-
-
-@pytest.mark.parametrize(
-    "values",
-    [{}, {"reason": ""}, {"reason": "  "}, {"reason": []}, {"reason": False}, {"of_a_newer_release": 1, "by": 5}],
-)
-def test_a_hold_that_does_not_say_why_or_looks_unknown_holds(
-    ledger: Ledger, rows: VersionedTable, values: Mapping[str, Value]
-) -> None:
-    rows.write(Put(Key(f"holds#{ORG}", f"run#{THING}"), values, 0))
-    for thing in (seen(), seen(owners=None)):
-        assert ledger.hold_on(ORG, thing, tags=NO_TAGS) == "It is on hold: no reason was given"
-    assert ledger.holds(ORG) == {f"run#{THING}": "no reason was given"}
-    [listed] = ledger.holds_listed(ORG)
-    assert (listed.reason, listed.since) == ("no reason was given", None)
-
-
-@pytest.mark.parametrize("at", ["yesterday", True, -(10**18), 10**18, []])
-def test_an_unreadable_time_of_a_hold_is_none(ledger: Ledger, rows: VersionedTable, at: Value) -> None:
-    rows.write(Put(Key(f"holds#{ORG}", f"run#{THING}"), {"reason": "x", "at": at}, 0))
-    assert [hold.since for hold in ledger.holds_listed(ORG)] == [None]
-
-
-@dataclass
-class Failing:
-    """Rows that cannot be read just now."""
-
-    rows: VersionedTable
-
-    def read(self, *keys: Key) -> list[Row | None]:
-        raise Retryable(Code.UNAVAILABLE, f"{len(keys)} rows could not be read (made up).")
-
-    def write(self, *changes: Put) -> None:
-        self.rows.write(*changes)
-
-    def insert(self, change: Put) -> Row | None:
-        return self.rows.insert(change)
-
-    def partition(self, pk: str) -> dict[str, Row]:
-        raise Retryable(Code.UNAVAILABLE, f"{pk} could not be read (made up).")
-
-
-@pytest.mark.parametrize("thing", [seen(), seen(owners=None)], ids=["by its keys", "among all"])
-def test_holds_that_cannot_be_read_are_no_answer(rows: VersionedTable, clock: Clock, thing: ResourceSnapshot) -> None:
-    blind = Ledger(Failing(rows), TERMS, clock)
-    with pytest.raises(Retryable):
-        blind.hold_on(ORG, thing, tags=NO_TAGS)
-    with pytest.raises(Retryable):
-        blind.holds(ORG)
-
-
-def test_every_hold_is_listed_with_who_set_it_and_when(ledger: Ledger, clock: Clock) -> None:
-    ledger.hold(ORG, Resource.TEMPLATE, TEMPLATE, reason="an audit", by="Ada")
-    clock.advance(timedelta(hours=1))
-    ledger.hold(ORG, "owner", "4711", reason="a lawsuit", by="Grace")
-    assert ledger.holds_listed(ORG) == [
-        Hold("owner#4711", "a lawsuit", "Grace", NOW + timedelta(hours=1)),
-        Hold(f"template#{TEMPLATE}", "an audit", "Ada", NOW),
-    ]
-    ledger.hold(ORG, Resource.TEMPLATE, TEMPLATE, reason="a longer audit", by="Grace")
-    assert ledger.holds_listed(ORG)[1] == Hold(
-        f"template#{TEMPLATE}", "a longer audit", "Grace", NOW + timedelta(hours=1)
-    )
-
-
-def test_lifting_says_whether_there_was_a_hold_and_leaves_the_others(ledger: Ledger) -> None:
-    ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
-    ledger.hold(ORG, Resource.TASK, THING, reason="an audit", by="Ada")
-    assert not ledger.lift(ORG, Resource.TAG, THING)
-    assert not ledger.lift("1b" * 16, Resource.RUN, THING)
-    assert ledger.lift(ORG, Resource.RUN, THING)
-    assert not ledger.lift(ORG, Resource.RUN, THING)
-    assert ledger.holds(ORG) == {f"task#{THING}": "an audit"}
-
-
-@dataclass
-class Overtaken:
-    """Rows into which somebody else writes just before us, once."""
-
-    rows: VersionedTable
-    meanwhile: Callable[[], object] | None
-
-    def read(self, *keys: Key) -> list[Row | None]:
-        return self.rows.read(*keys)
-
-    def write(self, *changes: Put) -> None:
-        if self.meanwhile is not None:
-            meanwhile, self.meanwhile = self.meanwhile, None
-            meanwhile()
-        self.rows.write(*changes)
-
-    def insert(self, change: Put) -> Row | None:
-        return self.rows.insert(change)
-
-    def partition(self, pk: str) -> dict[str, Row]:
-        return self.rows.partition(pk)
-
-
-def test_a_hold_that_was_renewed_meanwhile_is_not_lifted(ledger: Ledger, rows: VersionedTable, clock: Clock) -> None:
-    ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
-    renew = partial(ledger.hold, ORG, Resource.RUN, THING, reason="a lawsuit", by="Grace")
-    with pytest.raises(Throttled):
-        Ledger(Overtaken(rows, renew), TERMS, clock).lift(ORG, Resource.RUN, THING)
-    assert ledger.holds(ORG) == {f"run#{THING}": "a lawsuit"}
-
-
-def test_a_hold_that_was_lifted_meanwhile_is_lifted(ledger: Ledger, rows: VersionedTable, clock: Clock) -> None:
-    ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
-    lift = partial(ledger.lift, ORG, Resource.RUN, THING)
-    assert Ledger(Overtaken(rows, lift), TERMS, clock).lift(ORG, Resource.RUN, THING)
-    assert ledger.holds(ORG) == {}
-
-
-@pytest.mark.parametrize("before", [True, False])
-def test_a_hold_is_set_although_somebody_else_is_at_it(
-    ledger: Ledger, rows: VersionedTable, clock: Clock, *, before: bool
-) -> None:
-    if before:
-        ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
-    meanwhile = partial(ledger.lift if before else partial(ledger.hold, reason="x", by="Ada"), ORG, Resource.RUN, THING)
-    Ledger(Overtaken(rows, meanwhile), TERMS, clock).hold(ORG, Resource.RUN, THING, reason="a lawsuit", by="Grace")
-    assert ledger.holds(ORG) == {f"run#{THING}": "a lawsuit"}
-
-
 def test_attributes_of_a_newer_release_are_ignored_and_missing_ones_take_their_defaults(
     ledger: Ledger, rows: VersionedTable
 ) -> None:
@@ -535,14 +347,6 @@ def test_of_many_commands_for_one_thing_at_once_exactly_one_is_carried_out(ledge
     for thread in threads:
         thread.join(30)
     assert Counter(found) == {"Claim": 1, "Busy": 7}
-
-
-def test_every_hold_of_an_organization_is_told_with_its_reason(ledger: Ledger) -> None:
-    assert ledger.holds(ORG) == {}
-    ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
-    ledger.hold(ORG, Resource.TASK, "6f" * 16, reason="", by="Ada")
-    ledger.hold("1b" * 16, Resource.RUN, "7a" * 16, reason="another organization's", by="Ada")
-    assert ledger.holds(ORG) == {f"run#{THING}": "an audit", f"task#{'6f' * 16}": "no reason was given"}
 
 
 def test_a_story_is_recalled_with_the_version_that_settles_it(ledger: Ledger) -> None:
@@ -605,10 +409,3 @@ def test_what_was_done_to_a_thing_is_remembered_without_end_unless_it_is_gone(ta
     assert _expires_at(table, f"word#{ORG}#run#{THING}", "word") is None
     finished(ledger, issued(9, "delete", Action.DELETE))
     assert _expires_at(table, f"resource#{ORG}#run#{THING}", "resource") is not None
-
-
-def test_a_lifted_hold_is_remembered_without_end(table: DynamoTable, clock: Clock) -> None:
-    ledger = Ledger(table, TERMS, clock)
-    ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
-    ledger.lift(ORG, Resource.RUN, THING, by="Ada")
-    assert _expires_at(table, f"holds#{ORG}", f"run#{THING}") is None

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -19,7 +19,7 @@ import requests
 from lifecycle.aws.dynamodb import DynamoTable
 from lifecycle.aws.eventbridge import SOURCE
 from lifecycle.domain.capabilities import Resource
-from lifecycle.execution.ledger import HoldKind, Ledger, LedgerTerms
+from lifecycle.holds.store import HoldKind, HoldStore
 from sandbox.simulator import DefaultIds, Seed, SeedOrganization, SeedRun, SeedTag, make_id
 from tests.e2e.bench import HMAC_SECRET, ORG, Bench, until
 
@@ -193,14 +193,13 @@ def test_a_nightly_sweep_reports_and_once_told_so_archives_what_is_due(bench: Be
 @pytest.mark.parametrize(("kind", "name"), [(Resource.TEMPLATE, DefaultIds.TEMPLATE), ("owner", "1001")])
 def test_a_hold_reaches_the_deployed_worker_and_ends(bench: Bench, kind: HoldKind, name: str) -> None:
     """The worker reads all the rows that could speak of the process, under its own role."""
-    terms = LedgerTerms(lease=timedelta(0), keep=timedelta(days=1), most_attempts=0)
     rows = DynamoTable(bench.stack.dynamodb, bench.stack.outputs["LedgerTableName"])
-    ledger = Ledger(rows, terms, lambda: datetime.now(UTC))
-    ledger.hold(ORG, kind, name, reason="An audit", by="Ada")
+    holds = HoldStore(rows, lambda: datetime.now(UTC))
+    holds.add(ORG, kind, name, reason="An audit", by="Ada")
     try:
         held = bench.conclusion(bench.ask("archive", "process", DefaultIds.RUN))
     finally:
-        assert ledger.lift(ORG, kind, name)
+        assert holds.lift(ORG, kind, name)
     assert held["status"] == "rejected"
     assert "An audit" in held["reason"]
     assert bench.writes(DefaultIds.RUN) == []

@@ -17,6 +17,7 @@ from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.wakeup_check import Waking
 from lifecycle.execution.wakeups import Wakeups
+from lifecycle.holds.store import HoldStore
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.plans.builder import key_of
 from lifecycle.plans.plan_file import Entry, Plan, entries
@@ -97,6 +98,7 @@ class SweepRun:
         return Sweep(
             rows=rows,
             ledger=ledger,
+            holds=HoldStore(rows, world.clock),
             tallyfy=tallyfy,
             pacing=Pacing(rows, world.pacing.rate, world.clock, metrics=world.metrics),
             queue=FragileQueue(self.queue, self.fuse),

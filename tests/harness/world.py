@@ -35,6 +35,7 @@ from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.undo import Undoing
 from lifecycle.execution.worker import Limits, Worker
+from lifecycle.holds.store import HoldStore
 from lifecycle.intake.sources import Sources
 from lifecycle.pacing.batch_budget import Budget
 from lifecycle.pacing.rate_limiter import Pacing
@@ -137,6 +138,7 @@ class World:
         self.dead_letters = MemoryQueue(self.clock)
         self.secrets = MemorySecrets({f"{PREFIX}/tokens/{ORG}": DEFAULT_TOKEN})
         self.ledger = Ledger(self.rows, TERMS, self.clock)
+        self.holds = HoldStore(self.rows, self.clock)
         self.approvals = Approvals(self.rows, TERMS.keep, self.clock)
         self.pacing = Pacing(self.rows, self.rate, self.clock)
         self.effects: defaultdict[str, list[LoggedCall]] = defaultdict(list)

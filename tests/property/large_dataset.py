@@ -36,6 +36,7 @@ from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.wakeup_check import Waking
 from lifecycle.execution.wakeups import Wakeups
+from lifecycle.holds.store import HoldStore
 from lifecycle.intake.sources import Sources
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Rate
@@ -231,6 +232,7 @@ class Crowded:
         return Sweep(
             rows=self.rows,
             ledger=ledger,
+            holds=HoldStore(self.rows, self.clock),
             tallyfy=tallyfy,
             pacing=Pacing(self.rows, Rate(100, 16), self.clock),
             queue=self.queue,

@@ -39,7 +39,7 @@ def _befall(night: SweepRun, number: int, fate: str) -> None:
         case "touched":
             runs[_id(number)].last_updated = NOW + timedelta(seconds=1)
         case "held":
-            night.world.ledger.hold(ORG, Resource.RUN, _id(number), reason="an audit", by="Ada")
+            night.world.holds.add(ORG, Resource.RUN, _id(number), reason="an audit", by="Ada")
         case "gone":
             del runs[_id(number)]
         case "restored":

@@ -98,7 +98,7 @@ def _world(things: list[Made], policy: str) -> SweepRun:
         run.checklist_id, run.owner_id = "7e" * 16, 1001
         run.tags = {KEEP} if thing.keep else set()
         if thing.held:
-            night.world.ledger.hold(ORG, Resource.RUN, name, reason="an audit", by="Ada")
+            night.world.holds.add(ORG, Resource.RUN, name, reason="an audit", by="Ada")
         if not thing.named:
             organization.runs[f"{name}/delete"] = organization.runs.pop(name)
             run.id = f"{name}/delete"
@@ -115,7 +115,7 @@ def _meanwhile(night: SweepRun, things: list[Made]) -> None:
             case "touched":
                 organization.runs[name].last_updated = NOW + timedelta(seconds=1)
             case "held":
-                night.world.ledger.hold(ORG, Resource.RUN, name, reason="another audit", by="Ada")
+                night.world.holds.add(ORG, Resource.RUN, name, reason="another audit", by="Ada")
             case "gone":
                 del organization.runs[name]
             case _:

@@ -141,9 +141,9 @@ class Life:
     def hold(self, *, on: bool) -> None:
         if on:
             self.kept = True
-            self.burying.world.ledger.hold(ORG, Resource.RUN, RUN, reason="a claim", by="Grace")
+            self.burying.world.holds.add(ORG, Resource.RUN, RUN, reason="a claim", by="Grace")
         else:
-            self.burying.world.ledger.lift(ORG, Resource.RUN, RUN)
+            self.burying.world.holds.lift(ORG, Resource.RUN, RUN)
 
     def send(self, what: str) -> None:
         world = self.burying.world

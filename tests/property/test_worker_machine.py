@@ -158,13 +158,13 @@ class WorkerMachine(RuleBasedStateMachine):
 
     def _hold(self, thing: tuple[Resource, str]) -> None:
         self.world.clock.advance(timedelta(seconds=1))
-        self.world.ledger.hold(ORG, *thing, reason="audit", by="Ada")
+        self.world.holds.add(ORG, *thing, reason="audit", by="Ada")
         self._word(thing[1], order(millis(self.world.clock()), Action.RESTORE, ""))
 
     @rule(thing=st.sampled_from(THINGS))
     def somebody_lifts_a_hold(self, thing: tuple[Resource, str]) -> None:
         self.world.clock.advance(timedelta(seconds=1))
-        self.world.ledger.lift(ORG, *thing, by="Ada")
+        self.world.holds.lift(ORG, *thing, by="Ada")
 
     @rule(paused=st.booleans())
     def somebody_pauses_or_resumes(self, paused: bool) -> None:  # noqa: FBT001 - a draw

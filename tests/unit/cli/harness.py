@@ -37,6 +37,7 @@ from lifecycle.domain.errors import Code, LifecycleError
 from lifecycle.domain.intent import IntentRow, Outcome, Status
 from lifecycle.execution.ledger import Claim, Ledger, LedgerTerms
 from lifecycle.execution.undo import Undoing
+from lifecycle.holds.store import HoldStore
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Rate
 from lifecycle.sweep.service import Progress
@@ -288,6 +289,9 @@ class MemoryStack:
 
     def ledger(self) -> Ledger:
         return self.entrance.ledger
+
+    def holds(self) -> HoldStore:
+        return HoldStore(self.table, self.entrance.clock)
 
     def caller(self) -> str:
         return ARNS.get(self.who, OPERATOR)

@@ -40,15 +40,15 @@ def seal(desk: CliHarness) -> None:
 def busy(desk: CliHarness) -> CliHarness:
     """Three hours of work, of which the first two are sealed."""
     AuditStore(desk.stack.table).move(Head(through=hour_of(NOW - 2 * HOUR)), 0)
-    ledger = desk.stack.ledger()
-    ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Grace Hopper")
+    holds = desk.stack.holds()
+    holds.add(ORG, Resource.RUN, THING, reason="an audit", by="Grace Hopper")
     desk.entrance.ordinary.send(command(org_id=ORG, id=OTHER, requested_by="Ada", reason="It is over.").to_json())
     desk.work()
     desk.clock.advance(HOUR)
-    ledger.hold(ELSEWHERE, "owner", "4711", reason="a lawsuit", by="Grace Hopper")
+    holds.add(ELSEWHERE, "owner", "4711", reason="a lawsuit", by="Grace Hopper")
     desk.clock.advance(timedelta(minutes=80))
     seal(desk)
-    ledger.lift(ORG, Resource.RUN, THING, by="Ada Lovelace")
+    holds.lift(ORG, Resource.RUN, THING, by="Ada Lovelace")
     return desk
 
 

@@ -102,12 +102,12 @@ def test_the_ledger_is_read(stack: AwsStack, clock: Clock) -> None:
 
 def test_a_hold_is_set_and_lifted_by_whom_aws_knows(stack: AwsStack) -> None:
     assert stack.caller().startswith("arn:aws:")
-    stack.ledger().hold(ORG, "owner", "4711", reason="an audit", by=stack.caller())
-    [hold] = stack.ledger().holds_listed(ORG)
+    stack.holds().add(ORG, "owner", "4711", reason="an audit", by=stack.caller())
+    [hold] = stack.holds().holds(ORG)
     assert (hold.key, hold.reason, hold.by) == ("owner#4711", "an audit", stack.caller())
     assert hold.since is not None
-    assert stack.ledger().lift(ORG, "owner", "4711")
-    assert stack.ledger().holds(ORG) == {}
+    assert stack.holds().lift(ORG, "owner", "4711")
+    assert stack.holds().reasons(ORG) == {}
 
 
 def test_dead_letters_of_sqs_are_seen_and_sent_again(stack: AwsStack, clock: Clock) -> None:

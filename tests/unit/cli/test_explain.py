@@ -123,7 +123,7 @@ def test_what_a_person_restored_in_tallyfy_is_left_alone_and_the_intent_is_named
 
 def test_a_hold_is_the_reason_and_the_rules_are_shown_all_the_same(desk: CliHarness, policy: str) -> None:
     night = swept(desk)
-    night.world.ledger.hold(ORG, Resource.RUN, RUN, reason="a lawsuit", by="Ada")
+    night.world.holds.add(ORG, Resource.RUN, RUN, reason="a lawsuit", by="Ada")
     said = explained(desk, policy, RUN)
     assert "A sweep would leave it alone now. It is on hold: a lawsuit" in said
     assert "does it fit? yes" in said

@@ -4,7 +4,7 @@ import pytest
 
 from lifecycle.aws.dynamodb import Contention, Key, MemoryTable, Put
 from lifecycle.domain.capabilities import Resource
-from lifecycle.execution.ledger import Hold, Ledger
+from lifecycle.holds.store import Hold
 from sandbox.simulator import (
     DEFAULT_TOKEN,
     Fault,
@@ -17,7 +17,6 @@ from sandbox.simulator import (
     SeedTemplate,
     make_id,
 )
-from tests.contract.conftest import TERMS
 from tests.harness.builders import NOW
 from tests.unit.cli.harness import OPERATOR, ORG, CliHarness
 
@@ -46,7 +45,7 @@ def things(desk: CliHarness) -> None:
 
 
 def holds(desk: CliHarness, org_id: str = ORG) -> list[Hold]:
-    return desk.entrance.ledger.holds_listed(org_id)
+    return desk.stack.holds().holds(org_id)
 
 
 @pytest.mark.parametrize(
@@ -215,9 +214,7 @@ def test_an_empty_list_says_so(desk: CliHarness) -> None:
 
 
 def test_what_was_put_there_by_hand_is_listed_without_markup(desk: CliHarness) -> None:
-    rows = MemoryTable()
-    desk.entrance.ledger = Ledger(rows, TERMS, desk.clock)
-    rows.write(Put(Key(f"holds#{ORG}", "odd"), {"reason": "[red]x[/red]\x1b[2J"}, 0))
+    desk.stack.table.write(Put(Key(f"holds#{ORG}", "odd"), {"reason": "[red]x[/red]\x1b[2J"}, 0))
     listed = desk.run("hold", "list")
     assert listed.exit_code == 0
     assert "odd" in listed.output
@@ -235,7 +232,7 @@ def test_a_hold_that_was_changed_meanwhile_is_told(desk: CliHarness) -> None:
 
     late = Late()
     MemoryTable.write(late, Put(Key(f"holds#{ORG}", f"run#{THING}"), {"reason": "an audit"}, 0))
-    desk.entrance.ledger = Ledger(late, TERMS, desk.clock)
+    desk.stack.table = late
     refused = desk.run("hold", "remove", "process", THING)
     assert (refused.exit_code, "changed meanwhile" in refused.output) == (3, True)
-    assert desk.entrance.ledger.holds(ORG) == {f"{Resource.RUN}#{THING}": "an audit"}
+    assert desk.stack.holds().reasons(ORG) == {f"{Resource.RUN}#{THING}": "an audit"}

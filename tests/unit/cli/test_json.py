@@ -46,7 +46,7 @@ def said(desk: CliHarness, *words: str, code: int = 0, env: dict[str, str] | Non
 
 def test_what_is_on_hold(desk: CliHarness) -> None:
     assert said(desk, "hold", "list") == []
-    desk.stack.ledger().hold(ORG, "owner", "4711", reason="a lawsuit", by="Grace")
+    desk.stack.holds().add(ORG, "owner", "4711", reason="a lawsuit", by="Grace")
     [hold] = said(desk, "hold", "list")
     assert (hold["key"], hold["reason"], hold["by"]) == ("owner#4711", "a lawsuit", "Grace")
 
@@ -59,7 +59,7 @@ def test_what_was_checked(desk: CliHarness) -> None:
 
 
 def test_what_was_recorded(desk: CliHarness) -> None:
-    desk.stack.ledger().hold(ORG, "owner", "4711", reason="a lawsuit", by="Grace")
+    desk.stack.holds().add(ORG, "owner", "4711", reason="a lawsuit", by="Grace")
     desk.clock.advance(timedelta(minutes=1))
     [record] = said(desk, "audit", "show")
     assert (record["what"], record["by"], record["segment"]) == ("hold.set", "Grace", "not yet")
@@ -129,7 +129,7 @@ def test_a_narrow_screen_breaks_no_id_in_what_was_recorded_or_would_change(
     desk: CliHarness, tmp_path: Path, columns: str
 ) -> None:
     plan = night(desk, organization(runs(3)))
-    desk.stack.ledger().hold(ORG, Resource.RUN, THING, reason="a lawsuit", by="arn:aws:iam::123456789012:user/ada")
+    desk.stack.holds().add(ORG, Resource.RUN, THING, reason="a lawsuit", by="arn:aws:iam::123456789012:user/ada")
     audit = desk.run("audit", "show", env={"COLUMNS": columns}).output.split()
     assert {THING, "arn:aws:iam::123456789012:user/ada"} <= set(audit)
     assert f"{plan.hash}." in audit

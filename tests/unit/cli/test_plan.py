@@ -142,7 +142,7 @@ def test_a_token_that_opens_another_organization_makes_no_plan(
 def test_without_a_token_the_stack_gives_its_own_and_its_holds(desk: CliHarness, where: Path) -> None:
     night = at_night(desk, organization(runs(2)))
     held = runs(1)[0].id
-    night.world.ledger.hold(ORG, Resource.RUN, held, reason="a lawsuit", by="Ada")
+    night.world.holds.add(ORG, Resource.RUN, held, reason="a lawsuit", by="Ada")
     result = planned(desk, where, env={})
     assert result.exit_code == 0, result.output
     assert desk.connected == [("tallyfy-lifecycle-dev", None)]
@@ -156,7 +156,7 @@ def test_a_stack_that_is_named_tells_its_holds_to_whoever_has_a_token(
     desk: CliHarness, where: Path, place: str
 ) -> None:
     night = at_night(desk, organization(runs(2)))
-    night.world.ledger.hold(ORG, Resource.RUN, runs(1)[0].id, reason="a lawsuit", by="Ada")
+    night.world.holds.add(ORG, Resource.RUN, runs(1)[0].id, reason="a lawsuit", by="Ada")
     del desk.entrance.secrets.texts[f"stack/tokens/{ORG}"]
     words = ("plan", "--policy", str(where / "policy.toml"), "--out", str(where / "plans"))
     named = ("--stack", "prod")

@@ -23,7 +23,7 @@ from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, Rejected, Retryable
 from lifecycle.domain.intent import Status
 from lifecycle.domain.intent_ids import intent_id
-from lifecycle.execution.ledger import HoldKind
+from lifecycle.holds.store import HoldKind
 from lifecycle.policy.policy import Policy
 from sandbox.simulator import Fault, Quirks
 from sandbox.simulator.world import Asset, FeedEntry, Run, Task, Thread
@@ -249,7 +249,7 @@ def turned_away(burying: PurgeRun, command: Command, who: str) -> Outcome:
 
 def held(kind: HoldKind, name: str) -> Callable[[PurgeRun], Outcome]:
     def attempt(burying: PurgeRun) -> Outcome:
-        burying.world.ledger.hold(ORG, kind, name, reason="the auditors", by="Grace")
+        burying.world.holds.add(ORG, kind, name, reason="the auditors", by="Grace")
         return approved(burying)
 
     return attempt
@@ -404,13 +404,13 @@ def archived_again(burying: PurgeRun) -> Outcome:
 
 def held_in_grace(burying: PurgeRun) -> Outcome:
     command = in_grace(burying)
-    burying.world.ledger.hold(ORG, Resource.RUN, RUN, reason="a late claim", by="Grace")
+    burying.world.holds.add(ORG, Resource.RUN, RUN, reason="a late claim", by="Grace")
     burying.advance(30 * DAY)
     return stands(burying, command)
 
 
 def held_during_the_export(burying: PurgeRun) -> Outcome:
-    hold = burying.world.ledger.hold
+    hold = burying.world.holds.add
     during = lambda: hold(ORG, Resource.RUN, RUN, reason="a claim of this minute", by="Grace")  # noqa: E731
     burying.world.objects = Acting(meanwhile=during)
     return approved(burying)

@@ -48,7 +48,7 @@ def test_what_an_earlier_release_recorded_is_read(path: Path) -> None:
     for row in intents:
         status, reason = lookup.status_of(row["intent_id"])
         assert (status, bool(reason)) == (Status(row["status"]), True)
-    assert world.ledger.holds(ORG)
+    assert world.holds.reasons(ORG)
     assert Approvals(world.rows, TERMS.keep, world.clock).open(ORG) is not None
     assert world.pacing.reserve(ORG, 1).calls == 1
 

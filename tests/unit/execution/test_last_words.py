@@ -42,13 +42,13 @@ def undone(world: World, target: Command) -> str:
 
 def held(world: World, kind: Resource = Resource.RUN, name: str = RUN) -> None:
     world.clock.advance(SECOND)
-    world.ledger.hold(ORG, kind, name, reason="a lawsuit", by="Grace")
+    world.holds.add(ORG, kind, name, reason="a lawsuit", by="Grace")
 
 
 def held_and_lifted(world: World) -> None:
     held(world)
     world.clock.advance(SECOND)
-    assert world.ledger.lift(ORG, Resource.RUN, RUN, by="Grace")
+    assert world.holds.lift(ORG, Resource.RUN, RUN, by="Grace")
 
 
 # --- while a permanent delete is on its way ---------------------------------------------------------------------------
@@ -61,7 +61,7 @@ WORDS: dict[str, tuple[Word, set[str]]] = {
     "a hold that is lifted again": (lambda burying, _: held_and_lifted(burying.world), {"held"}),
     "a hold on its template": (lambda burying, _: held(burying.world, Resource.TEMPLATE, TEMPLATE), {"held"}),
     "a hold on all of its owner": (
-        lambda burying, _: burying.world.ledger.hold(ORG, "owner", str(OWNER), reason="she left", by="Grace"),
+        lambda burying, _: burying.world.holds.add(ORG, "owner", str(OWNER), reason="she left", by="Grace"),
         {"held"},
     ),
     "an undo": (lambda burying, command: undone(burying.world, command), {"undone"}),

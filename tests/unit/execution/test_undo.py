@@ -196,7 +196,7 @@ def test_milliseconds_are_exact() -> None:
 def test_it_goes_through_a_pause_and_past_a_hold(desk: Desk) -> None:
     command = desk.archived()
     desk.world.pacing.pause(ORG, by="Grace")
-    desk.world.ledger.hold(ORG, Resource.RUN, RUN, reason="the auditors", by="Grace")
+    desk.world.holds.add(ORG, Resource.RUN, RUN, reason="the auditors", by="Grace")
     undo = desk.undo(command.intent_id)
     desk.world.process().deliver()
     assert desk.world.intent(undo).status is Status.DONE

@@ -18,7 +18,7 @@ from lifecycle.domain.capabilities import ORDINARY, PERMANENT, TABLE, Action, Ca
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, Retryable
 from lifecycle.domain.intent import Status
-from lifecycle.execution.ledger import HoldKind
+from lifecycle.holds.store import HoldKind
 from lifecycle.pacing.token_bucket import Lane, Rate
 from sandbox.simulator import STANDARD_TOKEN, Fault
 from sandbox.simulator.world import Run, Task, Template
@@ -218,7 +218,7 @@ def _process_task(case: Case) -> Command:
 
 
 def _held(case: Case) -> Command:
-    case.world.ledger.hold(ORG, Resource.RUN, RUN, reason="an audit", by="Ada")
+    case.world.holds.add(ORG, Resource.RUN, RUN, reason="an audit", by="Ada")
     return case.ask()
 
 
@@ -281,7 +281,7 @@ def test_a_tag_in_use_is_deleted_where_the_command_says_so(case: Case) -> None:
 def test_a_hold_does_not_keep_a_thing_from_being_restored() -> None:
     case = Case()
     case.world.add(Resource.RUN, RUN, archived_days=3)
-    case.world.ledger.hold(ORG, Resource.RUN, RUN, reason="an audit", by="Ada")
+    case.world.holds.add(ORG, Resource.RUN, RUN, reason="an audit", by="Ada")
     command = case.ask(Action.RESTORE)
     case.worker.deliver()
     case.is_at(command, Status.DONE, Code.ACTED)
@@ -313,7 +313,7 @@ def _settled(resource: Resource = Resource.RUN, action: Action = Action.ARCHIVE,
 
 
 def _hold(case: Case, kind: HoldKind, name: str) -> None:
-    case.world.ledger.hold(ORG, kind, name, reason="an audit", by="Ada")
+    case.world.holds.add(ORG, kind, name, reason="an audit", by="Ada")
 
 
 def _is_kept(case: Case, command: Command) -> None:
@@ -381,7 +381,7 @@ def test_what_is_not_on_hold_is_carried_out_beside_what_is(owner: int | None) ->
     case = _settled(owner=owner)
     for kind, name in ((Resource.RUN, OTHER), (Resource.TASK, RUN), (Resource.TEMPLATE, RUN), (Resource.TAG, TAG)):
         _hold(case, kind, name)
-    case.world.ledger.hold("1b" * 16, Resource.RUN, RUN, reason="another organization's", by="Ada")
+    case.world.holds.add("1b" * 16, Resource.RUN, RUN, reason="another organization's", by="Ada")
     command = case.ask()
     case.worker.deliver()
     case.is_at(command, Status.DONE, Code.ACTED)
@@ -400,7 +400,7 @@ def test_a_hold_that_was_lifted_keeps_no_longer() -> None:
     _hold(case, Resource.TEMPLATE, TEMPLATE)
     command = case.ask()
     _is_kept(case, command)
-    assert case.world.ledger.lift(ORG, Resource.TEMPLATE, TEMPLATE)
+    assert case.world.holds.lift(ORG, Resource.TEMPLATE, TEMPLATE)
     case.world.send_again()
     case.worker.deliver()
     case.is_at(command, Status.DONE, Code.ACTED)

@@ -407,7 +407,7 @@ def test_a_restore_cancels_what_was_scheduled(clock: Clock) -> None:
 def test_a_hold_cancels_what_was_scheduled(clock: Clock) -> None:
     world = World(clock)
     command = _scheduled(world)
-    world.ledger.hold(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
+    world.holds.add(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     _fires(world, command)
     assert world.intent(command.intent_id).code == Code.HELD
     assert world.state(Resource.RUN, THING) is State.ACTIVE

@@ -615,7 +615,7 @@ def _touched(night: SweepRun, number: int) -> None:
 
 
 def _held(night: SweepRun, number: int) -> None:
-    night.world.ledger.hold(ORG, Resource.RUN, _id(number), reason="an audit", by="Ada")
+    night.world.holds.add(ORG, Resource.RUN, _id(number), reason="an audit", by="Ada")
 
 
 def _gone(night: SweepRun, number: int) -> None:

@@ -346,7 +346,7 @@ def _restored(night: SweepRun) -> None:
 
 
 def _held(night: SweepRun) -> None:
-    night.world.ledger.hold(ORG, Resource.RUN, DELETED[0], reason="the auditors", by="Grace")
+    night.world.holds.add(ORG, Resource.RUN, DELETED[0], reason="the auditors", by="Grace")
 
 
 def _forbidden(night: SweepRun) -> None:

@@ -15,8 +15,8 @@ from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code
 from lifecycle.domain.intent import Status
-from lifecycle.execution.ledger import HoldKind
 from lifecycle.execution.wakeups import RememberedSchedules
+from lifecycle.holds.store import HoldKind
 from lifecycle.pacing.token_bucket import Rate
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
@@ -236,7 +236,7 @@ def test_what_is_held_is_kept_and_counted(night: SweepRun, kind: HoldKind, name:
     _held(night)
     for run in list(night.world.simulator.organization.runs.values())[2:]:
         run.checklist_id, run.owner_id = "7f" * 16, 1001
-    night.world.ledger.hold(ORG, kind, name, reason="an audit", by="Ada")
+    night.world.holds.add(ORG, kind, name, reason="an audit", by="Ada")
     night.begin()
     night.drain()
     assert [command.id for command in night.asked()] == [_id(2)]
@@ -250,7 +250,7 @@ def test_what_is_held_after_the_plan_is_left_alone_by_the_worker(night: SweepRun
     _start(night)
     night.deliver()
     assert len(night.asked()) == 2
-    night.world.ledger.hold(ORG, kind, name, reason="an audit", by="Ada")
+    night.world.holds.add(ORG, kind, name, reason="an audit", by="Ada")
     night.drain()
     assert night.archived() == {_id(2)}
     assert [code for code, _ in _letters(night)] == ["held"]

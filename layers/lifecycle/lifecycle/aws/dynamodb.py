@@ -130,7 +130,7 @@ class DynamoTable:
         self._from = TypeDeserializer()
 
     def read(self, *keys: Key) -> list[Row | None]:
-        """See ``VersionedTable``. Strongly consistent. Each row is current; the set is no snapshot (versions catch that)."""
+        """See ``VersionedTable``. Strongly consistent for each row; several rows are not one snapshot."""
         if len(keys) == 1:
             with translated("read the ledger"):
                 found = self._client.get_item(

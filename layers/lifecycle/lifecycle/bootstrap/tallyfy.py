@@ -38,6 +38,7 @@ from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.wakeups import Wakeups
 from lifecycle.execution.worker import Limits, Worker
+from lifecycle.holds.store import HoldStore
 from lifecycle.intake.sources import Sources
 from lifecycle.pacing.batch_budget import Budget
 from lifecycle.pacing.rate_limiter import Pacing
@@ -136,6 +137,7 @@ def sweep() -> "Sweep":
     return Sweep(
         rows=table,
         ledger=ledger,
+        holds=HoldStore(table, now),
         tallyfy=tallyfy,
         pacing=_pacing(table, settings, Lane.PEOPLE),
         queue=_queue(settings.queue_url),

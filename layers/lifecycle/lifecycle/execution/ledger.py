@@ -1,8 +1,8 @@
 """The ledger: which intent did what, kept for good, and who works on which thing right now.
 
 The rules are ``lifecycle.execution.state_machine``; this module only reads rows, asks the rules, and writes rows under
-the versions it has seen. It is the same code over DynamoDB and over memory. Each end of an intent, and each hold that
-is set or lifted, is written together with its record: see ``lifecycle.audit.store``.
+the versions it has seen. It is the same code over DynamoDB and over memory. Each end of an intent is written together
+with its audit record: see ``lifecycle.audit.store``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Literal
 
-from lifecycle.audit.chain import Record, What, concluded
-from lifecycle.audit.store import audit_row, with_unique_time
+from lifecycle.audit.chain import concluded
+from lifecycle.audit.store import audit_row
 from lifecycle.aws.dynamodb import Contention, Key, Put, Row, Value, VersionedTable
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.clock import millis
@@ -25,13 +24,10 @@ from lifecycle.execution import state_machine
 from lifecycle.execution.restored_by_person import Newest
 from lifecycle.execution.revoked_plans import is_taken_back, taken_back_by, taken_back_key
 from lifecycle.execution.state_machine import Busy, Claimed, Concluded, Conflict, ResourceRow, order, place
-from lifecycle.holds.rules import Holds, keys_of
+from lifecycle.holds.store import HoldStore, hold_row_keys, reason_among
 from lifecycle.pacing.rate_limiter import pace_key
 
-type HoldKind = Resource | Literal["owner"]
-
 _TRIES = 8
-_UNEXPLAINED = "no reason was given"
 _DEAD_LETTERS_LIVE = timedelta(days=14)
 """How long a message may lie in a dead-letter queue and be sent again: SQS keeps none for longer."""
 
@@ -62,17 +58,6 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """A hold as it was set, under its key, see ``lifecycle.holds.rules``."""
-
-    key: str
-    reason: str
-    by: str
-    """Blank where the row does not say, as ``since`` is ``None`` there."""
-    since: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class Word:
     """The newest word for keeping a thing: a restore that was accepted. ``at`` is in milliseconds, UTC."""
 
@@ -97,10 +82,11 @@ class LeaseLost(Throttled):
 
 
 class Ledger:
-    """Claims, conclusions, holds. Every transition is one conditional write."""
+    """Claims and conclusions. Every transition is one conditional write."""
 
     def __init__(self, rows: VersionedTable, terms: LedgerTerms, clock: Callable[[], datetime]) -> None:
         self._rows = rows
+        self._holds = HoldStore(rows, clock)
         self._terms = terms
         self._clock = clock
 
@@ -211,21 +197,20 @@ class Ledger:
             pace_key(intent.org_id),
             taken_back_key(intent.org_id, plan or "none"),
         ]
-        hold_keys = keys_of(seen)
-        known = [Key(_holds_of(intent.org_id), key) for key in hold_keys or ()]
-        resource, word, pace, undone, *found = self._rows.read(*keys, *known)
+        hold_keys = hold_row_keys(intent.org_id, seen)
+        resource, word, pace, undone, *found = self._rows.read(*keys, *(hold_keys or ()))
         if _version(resource) != claim.versions[1]:
             raise LeaseLost
         if intent.action == Action.RESTORE:
             return LastWords()
         if hold_keys is None:
-            holds = self._rows.partition(_holds_of(intent.org_id))
+            holds = self._holds.rows_of(intent.org_id)
         else:
-            holds = {key: row for key, row in zip(hold_keys, found, strict=True) if row is not None}
+            holds = {key.sk: row for key, row in zip(hold_keys, found, strict=True) if row is not None}
         end = (
             _restored(intent, _word(word))
             or _plan_undone(undone if plan else None)
-            or _hold_end(seen, _held(seen, holds, tags, since=intent.issued_at))
+            or _hold_end(seen, reason_among(holds, seen, tags, since=intent.issued_at))
         )
         return LastWords(end, str(pace.values.get("paused_by") or "") if pace else "")
 
@@ -247,7 +232,7 @@ class Ledger:
     def kept_since(self, intent: IntentRow, thing: ResourceSnapshot) -> str | None:
         """Which word for keeping stops an intent that waits, as a sentence; ``None``: none does."""
         said = _restored(intent, self.word(intent.org_id, thing.resource, thing.id))
-        hold = self.hold_on(intent.org_id, thing, tags=frozenset(), since=intent.issued_at)
+        hold = self._holds.reason_for(intent.org_id, thing, tags=frozenset(), since=intent.issued_at)
         return said.reason if said else hold
 
     def plan_undone_by(self, org_id: str, plan: str) -> str:
@@ -361,77 +346,6 @@ class Ledger:
         names = (known.newest_intent, known.lease_intent) if known is not None else ()
         return [name for name in dict.fromkeys(names) if name]
 
-    def hold_on(
-        self, org_id: str, thing: ResourceSnapshot, *, tags: frozenset[str], since: int | None = None
-    ) -> str | None:
-        """Why a thing is held, or ``None``. ``tags`` are the policy's hold tags.
-
-        With ``since`` (milliseconds, UTC) a hold that was set after that holds although it was lifted. An unreadable
-        answer raises: nothing is done then.
-        """
-        keys = keys_of(thing)
-        if keys is None:
-            rows = self._rows.partition(_holds_of(org_id))
-        else:
-            found = self._rows.read(*(Key(_holds_of(org_id), key) for key in keys))
-            rows = {key: row for key, row in zip(keys, found, strict=True) if row is not None}
-        return _held(thing, rows, tags, since=since)
-
-    def holds(self, org_id: str) -> dict[str, str]:
-        """Every hold of an organization, see ``lifecycle.holds.rules``, with its reason.
-
-        An unreadable answer raises: nothing is done then.
-        """
-        return {key: _reason(row) for key, row in self._rows.partition(_holds_of(org_id)).items() if _stands(row)}
-
-    def holds_listed(self, org_id: str) -> list[Hold]:
-        """As ``holds``, with who set each one and since when; sorted by key."""
-        rows = sorted(self._rows.partition(_holds_of(org_id)).items())
-        return [
-            Hold(key, _reason(row), str(row.values.get("by") or ""), _since(row)) for key, row in rows if _stands(row)
-        ]
-
-    def hold(self, org_id: str, kind: HoldKind, name: str, *, reason: str, by: str) -> None:
-        """Put a hold on a thing, or on all that a user owns, or renew it. Holds do not expire."""
-        key = _hold_key(org_id, kind, name)
-        for attempt in range(_TRIES):
-            [row] = self._rows.read(key)
-            at = self._now
-            said = Record(at=at, what=What.HOLD_SET, org_id=org_id, resource=kind, id=name, by=by, reason=reason)
-            said = with_unique_time(self._rows, said) if attempt else said
-            try:
-                self._rows.write(Put(key, {"reason": reason, "by": by, "at": at}, _version(row)), audit_row(said))
-            except Contention:
-                continue
-            return
-        raise Throttled(Code.UNAVAILABLE, "Too many want this hold at once.", retry_after=1)
-
-    def lift(self, org_id: str, kind: HoldKind, name: str, *, by: str = "") -> bool:
-        """Take a hold away. Answers whether there was one; one that was renewed meanwhile stays and raises.
-
-        Its row stays, as lifted: the hold counts for good against whatever had been asked for before it was set.
-        """
-        key = _hold_key(org_id, kind, name)
-        [seen] = self._rows.read(key)
-        if seen is None or not _stands(seen):
-            return False
-        for attempt in range(_TRIES):
-            at = self._now
-            said = Record(at=at, what=What.HOLD_LIFTED, org_id=org_id, resource=kind, id=name, by=by)
-            said = with_unique_time(self._rows, said) if attempt else said
-            try:
-                lifted = {**seen.values, "lifted_at": at, "lifted_by": by}
-                self._rows.write(Put(key, lifted, seen.version), audit_row(said))
-            except Contention:
-                [present] = self._rows.read(key)
-                if present is None or not _stands(present):
-                    return True  # Somebody else lifted it just now, and that is recorded.
-                if present.version != seen.version:
-                    break
-                continue
-            return True
-        raise Throttled(Code.BUSY, "The hold was changed meanwhile, so it stays. Look at it again.")
-
     @property
     def _lease(self) -> int:
         return int(self._terms.lease.total_seconds() * 1000)
@@ -522,46 +436,12 @@ def _word_key(org_id: str, resource: Resource, thing_id: str) -> Key:
     return Key(f"word#{org_id}#{resource}#{thing_id}", "word")
 
 
-def _hold_key(org_id: str, kind: HoldKind, name: str) -> Key:
-    return Key(_holds_of(org_id), f"{kind}#{name}")
-
-
-def _holds_of(org_id: str) -> str:
-    return f"holds#{org_id}"
-
-
-def _reason(row: Row) -> str:
-    """Whatever the row says, or does not say, it holds."""
-    return str(row.values.get("reason") or "").strip() or _UNEXPLAINED
-
-
 def _same(standing: IntentRow, command: Command) -> None:
     if standing.meaning != command.meaning:
         raise Rejected(
             Code.INTENT_CONFLICT,
             "This delivery id was used before for another command. A new command needs a new delivery id.",
         )
-
-
-def _stands(row: Row) -> bool:
-    """Whether a hold was not lifted. Whatever cannot be read holds."""
-    return type(row.values.get("lifted_at")) is not int
-
-
-def _was_set_since(row: Row, since: int) -> bool:
-    at = row.values.get("at")
-    return type(at) is not int or at >= since
-
-
-def _held(thing: ResourceSnapshot, rows: Mapping[str, Row], tags: frozenset[str], *, since: int | None) -> str | None:
-    """Why a thing is held against what was issued at ``since``, as a sentence; ``None`` if it is not."""
-    standing = Holds({key: _reason(row) for key, row in rows.items() if _stands(row)}, tags).on(thing)
-    if standing is not None or since is None:
-        return standing
-    lifted = {key: "" for key, row in rows.items() if not _stands(row) and _was_set_since(row, since)}
-    if Holds(lifted).on(thing) is None:
-        return None
-    return "A hold was set after this was asked for. It was lifted since: ask again if this is still meant."
 
 
 def _hold_end(thing: ResourceSnapshot, reason: str | None) -> Outcome | None:
@@ -601,13 +481,6 @@ def _word(row: Row | None) -> Word | None:
     at = row.values.get("at")
     known = at if type(at) is int else 2**63
     return Word(known, str(row.values.get("intent_id") or ""), str(row.values.get("by") or ""))
-
-
-def _since(row: Row) -> datetime | None:
-    at = row.values.get("at")
-    with suppress(ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(at / 1000, UTC) if type(at) is int else None
-    return None
 
 
 def _version(row: Row | None) -> int:

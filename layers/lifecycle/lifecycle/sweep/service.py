@@ -37,6 +37,7 @@ from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.wakeup_check import Waking
 from lifecycle.holds.rules import Holds
+from lifecycle.holds.store import HoldStore
 from lifecycle.pacing import backoff
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.plans.builder import PlanTerms, seal, unseen
@@ -138,6 +139,7 @@ class Sweep:
 
     rows: VersionedTable
     ledger: Ledger
+    holds: HoldStore
     tallyfy: Tallyfy
     pacing: Pacing
     queue: Queue
@@ -368,7 +370,7 @@ class Sweep:
         terms = PlanTerms(
             mode=self.mode,
             policy=self.policy,
-            holds=Holds(self.ledger.holds(org_id), self.policy.hold_tags or frozenset()),
+            holds=Holds(self.holds.reasons(org_id), self.policy.hold_tags or frozenset()),
             newest_on=partial(self.ledger.newest_on, org_id),
             before=before,
             stops=stops,
