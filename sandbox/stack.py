@@ -406,7 +406,7 @@ class LocalStack:
     def hear_notices(self) -> str:
         """Subscribe a new queue to the alarm topic, as an operator would a mailbox, and return the queue's URL."""
         topic = self.outputs["AlarmTopicArn"]
-        url = self.sqs.create_queue(QueueName=f"{self.options.stack_name}-heard")["QueueUrl"]
+        url = self.sqs.create_queue(QueueName="notices-heard")["QueueUrl"]
         arn = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
         policy = {"Version": "2012-10-17", "Statement": [{**allow, "Resource": arn}]}
@@ -601,7 +601,8 @@ class LocalStack:
         `sqs:SendMessage`, is an action of its own.
         """
         schedules = ("scheduler:CreateSchedule", [f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/*"])
-        queues = [f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.options.stack_name}-{name}" for name in ("bulk", "purge")]
+        names = [self.outputs[f"{name}QueueUrl"].rpartition("/")[2] for name in ("Bulk", "Purge")]
+        queues = [f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}" for name in names]
         batches = ("sqs:SendMessageBatch", queues)
         for role, (action, resources) in {
             "WebhookRole": schedules,

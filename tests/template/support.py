@@ -19,6 +19,20 @@ FUNCTIONS = (
     *("WorkerFunction", "BulkWorkerFunction", "PurgeFunction", "AuditFunction"),
 )
 
+# What CloudFormation fills in, with the longest stack name that it accepts.
+STACK_NAME = "tallyfy-lifecycle-".ljust(128, "x")
+PSEUDO_PARAMETERS = {
+    "AWS::AccountId": "111122223333",
+    "AWS::Partition": "aws",
+    "AWS::Region": "ap-southeast-2",
+    "AWS::StackId": f"arn:aws:cloudformation:ap-southeast-2:111122223333:stack/{STACK_NAME}/"
+    "51af3dc0-da77-11e4-872e-1234567db123",
+    "AWS::StackName": STACK_NAME,
+    "AWS::URLSuffix": "amazonaws.com",
+}
+# A name or ARN that AWS makes when it creates a resource.
+PLACEHOLDER = "made-by-aws"
+
 # A parsed template is JSON of any shape.
 type Json = Any
 
@@ -68,6 +82,34 @@ class Template:
                 return self.parameters[name]
             case _:
                 return term
+
+    def text(self, value: Json) -> str:
+        """The string that CloudFormation would make of a value, in a stack whose name is as long as AWS allows."""
+        match value:
+            case {"Ref": name}:
+                return PSEUDO_PARAMETERS.get(name) or self.parameters.get(name) or PLACEHOLDER
+            case {"Fn::GetAtt": _}:
+                return PLACEHOLDER
+            case {"Fn::Sub": [str() as template, dict() as variables]}:
+                return self._substitute(template, {name: self.text(made) for name, made in variables.items()})
+            case {"Fn::Sub": str() as template}:
+                return self._substitute(template, {})
+            case {"Fn::Select": [index, {"Fn::Split": [separator, source]}]}:
+                return self.text(source).split(separator)[int(index)]
+            case {"Fn::If": _}:
+                return self.text(self.choose(value))
+            case {"Fn::Join": [separator, list() as parts]}:
+                return str(separator).join(map(self.text, parts))
+            case dict() | list():
+                message = f"Not a string of the template: {value}"
+                raise TypeError(message)
+            case _:
+                return str(value)
+
+    def _substitute(self, template: str, variables: dict[str, str]) -> str:
+        return re.sub(
+            r"\$\{([\w:.]+)\}", lambda found: variables.get(found[1]) or self.text({"Ref": found[1]}), template
+        )
 
     def choose(self, value: Json) -> Json:
         """Follow Fn::If, and Ref where it names a parameter."""

@@ -40,7 +40,17 @@ from lifecycle.sweep.digest import Digest
 from lifecycle.sweep.service import SweepJob
 from lifecycle.tallyfy.export_reader import MOST_FILE_BYTES
 from tests.harness.builders import wanted
-from tests.template.support import FUNCTIONS, ORGANIZATION, ROOT, Json, Template, load, many, target
+from tests.template.support import (
+    FUNCTIONS,
+    ORGANIZATION,
+    PSEUDO_PARAMETERS,
+    ROOT,
+    Json,
+    Template,
+    load,
+    many,
+    target,
+)
 
 SOURCE_QUEUES = {f"{name}Queue": f"{name}DeadLetterQueue" for name in ("Events", "Sweeps", "Commands", "Bulk", "Purge")}
 QUEUES = (*SOURCE_QUEUES, *SOURCE_QUEUES.values(), "AuditDeadLetterQueue")
@@ -150,9 +160,10 @@ class TestQueues:
     ) -> None:
         assert target(template.properties(queue)["RedrivePolicy"]["deadLetterTargetArn"]) == dead_letters
         allow = template.properties(dead_letters)["RedriveAllowPolicy"]
-        name = template.properties(queue)["QueueName"]["Fn::Sub"]
+        name = template.text(template.properties(queue)["QueueName"])
         assert allow["redrivePermission"] == "byQueue"
-        assert [arn["Fn::Sub"].endswith(f"${{AWS::AccountId}}:{name}") for arn in allow["sourceQueueArns"]] == [True]
+        arn = f"arn:aws:sqs:{PSEUDO_PARAMETERS['AWS::Region']}:{PSEUDO_PARAMETERS['AWS::AccountId']}:{name}"
+        assert [template.text(source) for source in allow["sourceQueueArns"]] == [arn]
 
     @pytest.mark.parametrize("queue", QUEUES)
     def test_each_is_encrypted_and_refuses_plain_http(self, template: Template, queue: str) -> None:
