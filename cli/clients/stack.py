@@ -14,7 +14,8 @@ from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 from cli.clients.signed_api import Identity
 from cli.ui.errors import CliError, Exit
 from cli.ui.ids import org_in
-from lifecycle.aws.dynamodb import DynamoTable, Key, VersionedTable
+from lifecycle.aws import table_keys
+from lifecycle.aws.dynamodb import DynamoTable, VersionedTable
 from lifecycle.aws.s3 import Erasable, Objects, S3Objects
 from lifecycle.aws.secrets import ManagedSecrets, Secrets
 from lifecycle.aws.sqs import Queue, SqsQueue
@@ -259,7 +260,7 @@ def paired(outputs: Mapping[str, str]) -> list[str]:
 
 def progress(rows: VersionedTable, sweep_id: str, org_id: str) -> Progress | None:
     """How far a sweep has come, from the row that it keeps of itself."""
-    [row] = rows.read(Key(f"sweep#{org_id}#{sweep_id}", "state"))
+    [row] = rows.read(table_keys.sweep_state(org_id, sweep_id))
     if row is None:
         return None
     return Progress(**{name: value for name, value in row.values.items() if name in _KEPT})  # type: ignore[arg-type]

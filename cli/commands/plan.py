@@ -277,10 +277,10 @@ def _holds(what: "Access") -> tuple[dict[str, str], tuple[str, ...]]:
 
 def _applied_last(what: "Access", policy: "Policy") -> "tuple[Policy | None, tuple[str, ...]]":
     """The policy that the stack applied last, if it was another one; or why that cannot be said."""
-    from lifecycle.aws.dynamodb import Key
+    from lifecycle.aws import table_keys
     from lifecycle.policy.policy import Policy
 
-    [row] = what.stack.rows().read(Key(f"sweep#{what.org_id}", "applied")) if what.stack else [None]
+    [row] = what.stack.rows().read(table_keys.sweeps(what.org_id, "applied")) if what.stack else [None]
     if row is None:
         return None, ()
     try:

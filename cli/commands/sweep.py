@@ -115,10 +115,10 @@ def _as_json(world: "CliContext", target: "Stack", org_id: str, name: str, row: 
 
 def _newest(target: "Stack", org_id: str) -> str:
     """The sweep that is at work, else the one that made the newest plan. Who applies a plan is no sweep."""
-    from lifecycle.aws.dynamodb import Key
+    from lifecycle.aws import table_keys
     from lifecycle.sweep.service import newest_key
 
-    rows = target.rows().read(Key(f"sweep#{org_id}", "current"), newest_key(org_id))
+    rows = target.rows().read(table_keys.sweeps(org_id, "current"), newest_key(org_id))
     names = [str(row.values.get("sweep_id") or "") if row else "" for row in rows]
     return next((one for one in names if one and target.sweep(one, org_id) is not None), "")
 

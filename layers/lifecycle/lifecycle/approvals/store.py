@@ -5,7 +5,7 @@ What a request's row says of votes is only where to look for them: whoever may w
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from lifecycle.approvals import rules
@@ -13,11 +13,11 @@ from lifecycle.approvals.rules import About, ApprovalRequest, ApprovalStatus, Vo
 from lifecycle.audit.chain import Record, What
 from lifecycle.audit.store import audit_row
 from lifecycle.aws import table_keys as keys
-from lifecycle.aws.dynamodb import Contention, Key, Put, Row, Value, VersionedTable
+from lifecycle.aws.dynamodb import Key, Put, Row, Value, VersionedTable
+from lifecycle.aws.row_codec import record_of, values_of
+from lifecycle.aws.row_update import Decision, update_rows
 from lifecycle.domain.clock import millis
-from lifecycle.domain.errors import Code, Throttled
 
-_TRIES = 8
 _HASH = r"[0-9a-f]{64}"
 _VOTES = "votes"
 """In a request's row: the names of its votes, in the order in which they were given."""
@@ -45,7 +45,9 @@ class Approvals:
 
     def find(self, org_id: str, name: str) -> ApprovalRequest | None:
         """The request of this hash; ``None`` for whatever is no hash: other rows lie beside the requests."""
-        return self._read(org_id, name)[0]
+        if not re.fullmatch(_HASH, name):
+            return None
+        return self._requests(*self._rows.read(keys.request(org_id, name)))[0]
 
     def newest(self, org_id: str, subject: str) -> ApprovalRequest | None:
         """The request that was made last about an intent or a plan."""
@@ -55,23 +57,23 @@ class Approvals:
     def ask(self, request: ApprovalRequest) -> ApprovalRequest:
         """Make a request, or find the one that stands already. One that has lapsed is made again, without votes."""
         key, of = keys.request(request.org_id, request.hash), keys.newest(request.org_id, request.subject)
-        for attempt in range(_TRIES):
-            at = millis(self._clock()) + attempt  # Two records of the same words are told apart by their time.
-            present, pointer = self._rows.read(key, of)
+
+        def decide(rows: list[Row | None], attempt: int) -> Decision[ApprovalRequest]:
+            present, pointer = rows
             [known] = self._requests(present)
-            stands = known is not None and known.stands(millis(self._clock())) is not ApprovalStatus.LAPSED
-            if stands and known is not None and pointer is not None and pointer.values.get("hash") == known.hash:
-                return known
-            try:
-                self._rows.write(
-                    self._change(key, _values(request), present),
-                    self._change(of, {"hash": request.hash}, pointer),
-                    audit_row(_record(What.APPROVAL_ASKED, request, request.asked_by, at)),
-                )
-            except Contention:
-                continue
-            return self._at_least(request)
-        raise Throttled(Code.UNAVAILABLE, "Too many ask for the same approval at once.", retry_after=1)
+            is_newest = known is not None and pointer is not None and pointer.values.get("hash") == known.hash
+            if known is not None and is_newest and known.stands(millis(self._clock())) is not ApprovalStatus.LAPSED:
+                return Decision(known)
+            at = millis(self._clock()) + attempt  # Two records of the same words are told apart by their time.
+            changes = [
+                self._change(key, _values(request), present),
+                self._change(of, {"hash": request.hash}, pointer),
+                audit_row(_record(What.APPROVAL_ASKED, request, request.asked_by, at)),
+            ]
+            return Decision(self._at_least(request), changes)
+
+        busy = "Too many requests for the same approval at once."
+        return update_rows(self._rows, [key, of], decide, busy=busy)
 
     def change(
         self,
@@ -85,23 +87,25 @@ class Approvals:
 
         ``fence`` gives what must be written with it, so that nothing else can happen in between.
         """
-        for attempt in range(_TRIES):
-            known, row = self._read(org_id, name)
+        if not re.fullmatch(_HASH, name):
+            return None
+        key = keys.request(org_id, name)
+
+        def decide(rows: list[Row | None], attempt: int) -> Decision[ApprovalRequest | None]:
+            [row] = rows
+            [known] = self._requests(row)
             if known is None or row is None:
-                return None
+                return Decision(None)
             after = change(known)
             if after == known:
-                return known
-            # What is kept is the number that was asked for: the votes are for that.
+                return Decision(known)
+            # The row keeps the number that was asked for: the votes are given for that number.
             kept = replace(after, needed=_plain(row).needed)
-            try:
-                said = [audit_row(self._said(known, after, attempt))] if _has_spoken(known, after) else []
-                spoken = self._spoken(known, kept)
-                self._rows.write(self._change(keys.request(org_id, name), _values(kept), row), *spoken, *said, *fence())
-            except Contention:
-                continue
-            return after
-        raise Throttled(Code.UNAVAILABLE, "Too many people approve the same request at once.", retry_after=1)
+            audit = [audit_row(self._said(known, after, attempt))] if _has_spoken(known, after) else []
+            changes = [self._change(key, _values(kept), row), *self._spoken(known, kept), *audit, *fence()]
+            return Decision(after, changes)
+
+        return update_rows(self._rows, [key], decide, busy="Too many people approve the same request at once.")
 
     def open(self, org_id: str) -> list[ApprovalRequest]:
         """Every request that waits for somebody, the oldest first."""
@@ -127,12 +131,6 @@ class Approvals:
         rows = self._rows.partition(keys.requests(org_id))
         newest = {str(row.values.get("hash")) for key, row in rows.items() if keys.is_newest(key)}
         return [row for key, row in rows.items() if key in newest]
-
-    def _read(self, org_id: str, name: str) -> tuple[ApprovalRequest | None, Row | None]:
-        if not re.fullmatch(_HASH, name):
-            return None, None
-        [row] = self._rows.read(keys.request(org_id, name))
-        return self._requests(row)[0], row
 
     def _requests(self, *rows: Row | None) -> list[ApprovalRequest | None]:
         """Requests with the votes that count. All votes are read in one go."""
@@ -204,18 +202,14 @@ def _record(what: What, request: ApprovalRequest, by: str, at: int) -> Record:
 
 def _values(request: ApprovalRequest) -> Mapping[str, Value]:
     """What is written in a request's row: where its votes lie, and nothing of what they say."""
-    said = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(rules.with_votes(request, ())).items()}
     names = [rules.vote_name(request, vote) for vote in rules.votes(request)]
-    return {key: v for key, v in said.items() if key not in _OF_VOTES} | {_VOTES: names}
+    kept = {key: value for key, value in values_of(request).items() if key not in _OF_VOTES}
+    return kept | {_VOTES: names}
 
 
 def _plain(row: Row) -> ApprovalRequest:
     """A request as its row says it, without votes."""
-    known = {
-        key: v for key, v in row.values.items() if key in ApprovalRequest.__dataclass_fields__ and key not in _OF_VOTES
-    }
-    lists = {key: tuple(v) for key, v in known.items() if isinstance(v, list)}
-    return ApprovalRequest(**{**known, **lists})  # type: ignore[arg-type]
+    return record_of(ApprovalRequest, {key: value for key, value in row.values.items() if key not in _OF_VOTES})
 
 
 def _places(request: ApprovalRequest, row: Row) -> list[Key]:

@@ -5,17 +5,17 @@ Where there is nothing to change, ``AuditStore.record`` writes the record alone.
 """
 
 import re
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from lifecycle.audit.chain import Head, Record, What, digest, hour_of, start_of
+from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Contention, Key, Put, Row, VersionedTable
+from lifecycle.aws.row_codec import record_of, values_of
 from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Code, Throttled
 
 KEEP = timedelta(days=30)
 """How long a row stays. Its hour is sealed long before."""
-_HEAD = Key("audit#head", "head")
 _LINE = re.compile(r'\{"at":[0-9]{13},[ -~]+\}')
 """A line in another form would not stand in the order of lines. Fields of a later release may be in it."""
 
@@ -29,7 +29,7 @@ def audit_row(record: Record) -> Put:
     again = f".{record.redrive}" if record.redrive else ""
     name = f"{record.intent_id}{again}" if record.what == What.INTENT_CONCLUDED else digest(line)[:32]
     hour = hour_of(datetime.fromtimestamp(record.at / 1000, UTC))
-    key = Key(_partition(hour), f"{record.at:013}#{name}#{record.what}")
+    key = Key(table_keys.audit_hour(hour), f"{record.at:013}#{name}#{record.what}")
     return Put(key, {"line": line}, 0, record.at // 1000 + int(KEEP.total_seconds()))
 
 
@@ -60,24 +60,19 @@ class AuditStore:
 
     def lines(self, hour: str) -> list[str]:
         """The lines of an hour's records, in no order."""
-        return [_line_of(hour, name, row) for name, row in self._rows.partition(_partition(hour)).items()]
+        return [_line_of(hour, name, row) for name, row in self._rows.partition(table_keys.audit_hour(hour)).items()]
 
     def head(self) -> tuple[Head | None, int]:
         """Where the chain ends, with the row's version; ``None`` before the first segment."""
-        [row] = self._rows.read(_HEAD)
+        [row] = self._rows.read(table_keys.AUDIT_HEAD)
         if row is None:
             return None, 0
-        known = {name: value for name, value in row.values.items() if name in Head.__dataclass_fields__}
-        return Head(**known), row.version  # type: ignore[arg-type] # as it was written
+        return record_of(Head, row.values), row.version
 
     def move(self, head: Head, seen: int) -> int:
         """Move the head, and answer its new version. Raises ``Contention`` if somebody else did."""
-        self._rows.write(Put(_HEAD, asdict(head), seen))
+        self._rows.write(Put(table_keys.AUDIT_HEAD, values_of(head), seen))
         return seen + 1
-
-
-def _partition(hour: str) -> str:
-    return f"audit#{hour}"
 
 
 def _line_of(hour: str, name: str, row: Row) -> str:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _AT_ONCE = 100
 """The most rows that DynamoDB reads in one call."""
 
-type Value = str | int | bool | list[str]
+type Value = str | int | bool | Sequence[Value] | Mapping[str, Value] | None
+"""What an attribute of a row holds. ``None`` stands for "none": no empty text, no -1."""
 
 
 class Contention(Exception):
@@ -249,10 +250,14 @@ class DynamoTable:
 
 
 def _plain(value: object) -> Value:
-    """A value as it was written. One of a kind that nobody here writes becomes text: no row is hidden by it."""
+    """A value as it was written. A type that nobody here writes becomes text: it must not hide the row."""
     if isinstance(value, Decimal):
         return int(value)
-    return value if isinstance(value, (str, bool, list)) else str(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    return value if value is None or isinstance(value, (str, bool)) else str(value)
 
 
 _UNSEEN, _SEEN = "attribute_not_exists(version)", "version = :seen"

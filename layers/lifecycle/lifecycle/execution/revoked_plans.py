@@ -6,6 +6,7 @@ then never makes it.
 
 from datetime import datetime, timedelta
 
+from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Key, Put, Row, Value, VersionedTable
 
 KEPT = timedelta(days=400)
@@ -14,7 +15,7 @@ KEPT = timedelta(days=400)
 
 def taken_back_key(org_id: str, plan: str) -> Key:
     """Where it is recorded that a plan was taken back, and how far its undo has come."""
-    return Key(f"sweep#{org_id}", f"plan#{plan}#taken-back")
+    return table_keys.plan(org_id, plan, "taken-back")
 
 
 def is_taken_back(row: Row | None) -> bool:

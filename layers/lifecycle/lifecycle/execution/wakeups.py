@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
-from lifecycle.aws.dynamodb import Contention, Key, Put, Value, VersionedTable
+from lifecycle.aws import table_keys
+from lifecycle.aws.dynamodb import Contention, Put, Value, VersionedTable
 from lifecycle.aws.scheduler import Schedules
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import Command
@@ -32,7 +33,7 @@ class RememberedSchedules:
     def at(self, moment: datetime, name: str, body: str) -> None:
         """See ``Schedules``. The row comes first: what it says is only looked at once the time is long over."""
         command = json.loads(body)
-        key = Key(_partition(str(command["org_id"])), str(command["intent_id"]))
+        key = table_keys.wakeup(str(command["org_id"]), str(command["intent_id"]))
         ends = datetime.fromisoformat(str(command["not_after"]))
         [row] = self._rows.read(key)
         values: dict[str, Value] = {"due_at": millis(moment), "body": body}
@@ -52,14 +53,10 @@ class Wakeups:
     def overdue(self, org_id: str, now: datetime) -> Iterator[Command]:
         """Every command whose time came more than an hour ago, whether or not it has ended since."""
         latest = millis(now - _LATE)
-        for row in self._rows.partition(_partition(org_id)).values():
+        for row in self._rows.partition(table_keys.wakeups(org_id)).values():
             due_at = row.values.get("due_at")
             if isinstance(due_at, int) and due_at >= latest:
                 continue
             # One that this release cannot read waits for a release that can.
             with suppress(ValidationError):
                 yield Command.model_validate_json(str(row.values.get("body")))
-
-
-def _partition(org_id: str) -> str:
-    return f"waiting#{org_id}"

@@ -13,6 +13,7 @@ from typing import Literal
 
 from lifecycle.audit.chain import Record, What
 from lifecycle.audit.store import audit_row, with_unique_time
+from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Contention, Key, Put, Row, VersionedTable
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.clock import millis
@@ -64,7 +65,7 @@ class HoldStore:
 
     def rows_of(self, org_id: str) -> Mapping[str, Row]:
         """All hold rows of an organization by their sort key, lifted holds included."""
-        return self._rows.partition(_partition(org_id))
+        return self._rows.partition(table_keys.holds(org_id))
 
     def reasons(self, org_id: str) -> dict[str, str]:
         """The reason of each hold that stands in an organization, by key."""
@@ -79,7 +80,7 @@ class HoldStore:
 
     def add(self, org_id: str, kind: HoldKind, name: str, *, reason: str, by: str) -> None:
         """Put a hold on a resource or an owner, or renew the one that is there. Holds do not expire."""
-        key = _key(org_id, kind, name)
+        key = table_keys.hold(org_id, f"{kind}#{name}")
         for attempt in range(_TRIES):
             [row] = self._rows.read(key)
             at = millis(self._clock())
@@ -98,7 +99,7 @@ class HoldStore:
 
         Raises ``Throttled`` if somebody renewed it in the meantime; it stays in force then.
         """
-        key = _key(org_id, kind, name)
+        key = table_keys.hold(org_id, f"{kind}#{name}")
         [seen] = self._rows.read(key)
         if seen is None or not _stands(seen):
             return False
@@ -123,7 +124,7 @@ class HoldStore:
 def hold_row_keys(org_id: str, thing: ResourceSnapshot) -> tuple[Key, ...] | None:
     """The rows that decide whether a resource is held; ``None`` if only the whole partition can tell."""
     keys = keys_of(thing)
-    return None if keys is None else tuple(Key(_partition(org_id), key) for key in keys)
+    return None if keys is None else tuple(table_keys.hold(org_id, key) for key in keys)
 
 
 def reason_among(
@@ -137,14 +138,6 @@ def reason_among(
     if Holds(lifted).on(thing) is None:
         return None
     return "A hold was set after this command was issued, and lifted since. If it is still meant, send it again."
-
-
-def _partition(org_id: str) -> str:
-    return f"holds#{org_id}"
-
-
-def _key(org_id: str, kind: HoldKind, name: str) -> Key:
-    return Key(_partition(org_id), f"{kind}#{name}")
 
 
 def _reason(row: Row) -> str:

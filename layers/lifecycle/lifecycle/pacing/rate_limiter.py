@@ -6,6 +6,7 @@ from datetime import datetime
 
 from lifecycle.audit.chain import Record, What
 from lifecycle.audit.store import audit_row, with_unique_time
+from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Contention, Key, Put, VersionedTable
 from lifecycle.aws.metrics import Metric, Metrics
 from lifecycle.domain.clock import millis
@@ -143,4 +144,4 @@ class Pacing:
 
 def pace_key(org_id: str) -> Key:
     """Where the pace of an organization is kept, with its pause."""
-    return Key(f"pace#{org_id}", "pace")
+    return table_keys.pace(org_id)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Key, Put, Row, VersionedTable
 from lifecycle.aws.s3 import Objects
 from lifecycle.aws.sqs import Queue
@@ -386,7 +387,7 @@ class Applying:
 
     def _remember(self, plan: Plan) -> None:
         """Keep the policy that was applied last: a change of it is measured against it."""
-        key = Key(f"sweep#{plan.org_id}", "applied")
+        key = table_keys.sweeps(plan.org_id, "applied")
         [row] = self.rows.read(key)
         values = {"policy": self.policy.to_json(), "plan": plan.hash}
         self.rows.write(Put(key, values, row.version if row else 0))
@@ -406,7 +407,7 @@ def application_key(org_id: str, plan: str, part: PlanPart) -> Key:
     """Where it is recorded how far a part of a plan has come."""
     if part is PlanPart.REVERTED:
         return revoked_plans.taken_back_key(org_id, plan)
-    return Key(f"sweep#{org_id}", f"plan#{plan}#{part}")
+    return table_keys.plan(org_id, plan, part)
 
 
 def application_in(row: Row | None) -> Application:

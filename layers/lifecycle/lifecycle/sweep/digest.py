@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Key, Put, VersionedTable
 from lifecycle.aws.eventbridge import Bus
 from lifecycle.aws.metrics import Measure, Metrics
@@ -76,7 +77,7 @@ def hours_since_finished(rows: VersionedTable, org_id: str, now: datetime) -> fl
 
 
 def _finished_key(org_id: str) -> Key:
-    return Key(f"sweep#{org_id}", "finished")
+    return table_keys.sweeps(org_id, "finished")
 
 
 def _peek(queue: Queue) -> list[Message]:

@@ -22,6 +22,7 @@ from lifecycle.approvals.rules import About, ApprovalRequest, ApprovalStatus
 from lifecycle.approvals.store import Approvals
 from lifecycle.audit.chain import Record, What
 from lifecycle.audit.store import AuditStore
+from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Contention, Key, Put, Value, VersionedTable
 from lifecycle.aws.eventbridge import Bus
 from lifecycle.aws.metrics import Measure, Metric, Metrics
@@ -393,7 +394,7 @@ class Sweep:
 
     def _applied_last(self, org_id: str) -> tuple[Policy | None, tuple[str, ...]]:
         """The policy that was applied last, if it was another one; or why that cannot be said."""
-        [row] = self.rows.read(Key(f"sweep#{org_id}", "applied"))
+        [row] = self.rows.read(table_keys.sweeps(org_id, "applied"))
         if row is None:
             return None, ()
         try:
@@ -470,7 +471,7 @@ class Sweep:
 
         What was done is written down last: a check that is cut off in between repeats it, and no other does.
         """
-        key = Key(f"sweep#{org_id}", "checked")
+        key = table_keys.sweeps(org_id, "checked")
         [row] = self.rows.read(key)
         if row is not None and row.values.get("check") == check:
             return
@@ -619,12 +620,12 @@ class Sweep:
 
 def state_key(sweep_id: str, org_id: str) -> Key:
     """Where a sweep's progress is recorded."""
-    return Key(f"sweep#{org_id}#{sweep_id}", "state")
+    return table_keys.sweep_state(org_id, sweep_id)
 
 
 def newest_key(org_id: str) -> Key:
     """Where it is recorded which plan of an organization is the newest."""
-    return Key(f"sweep#{org_id}", "newest")
+    return table_keys.sweeps(org_id, "newest")
 
 
 def _scheduled(name: str) -> datetime | None:
@@ -641,7 +642,7 @@ def _why(applied: Application) -> tuple[str, ...]:
 
 
 def _lock_key(org_id: str) -> Key:
-    return Key(f"sweep#{org_id}", "current")
+    return table_keys.sweeps(org_id, "current")
 
 
 def _censuses(progress: Progress) -> list[PaginationCheck]:

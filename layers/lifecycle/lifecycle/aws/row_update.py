@@ -1,0 +1,73 @@
+"""Read rows, decide, write them under the versions that were read; again from the start where somebody wrote first."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from lifecycle.aws.dynamodb import Contention, Key, Put, Row, VersionedTable
+from lifecycle.aws.row_codec import record_of, values_of
+from lifecycle.domain.errors import Code, Throttled
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+TRIES = 8
+"""So often a change is tried. Each failure means that somebody else's write succeeded."""
+
+
+class Decision[T](NamedTuple):
+    """What to write, all or nothing, and what to answer once it is written. Nothing to write is fine."""
+
+    result: T
+    changes: Sequence[Put] = ()
+
+
+def update_rows[T](
+    rows: VersionedTable,
+    keys: Sequence[Key],
+    decide: Callable[[list[Row | None], int], Decision[T]],
+    *,
+    busy: str,
+    tries: int = TRIES,
+) -> T:
+    """Read ``keys``, let ``decide`` say what to write, and write it. Returns the decision's result.
+
+    ``decide`` gets the rows in the order of ``keys`` and the number of the try, from 0; it is called again with fresh
+    rows after each ``Contention``. Raises ``Throttled`` with the sentence ``busy`` after ``tries`` tries.
+    """
+    for attempt in range(tries):
+        try:
+            decision = decide(rows.read(*keys), attempt)
+            if decision.changes:
+                rows.write(*decision.changes)
+        except Contention:
+            continue
+        return decision.result
+    raise Throttled(Code.UNAVAILABLE, busy, retry_after=1)
+
+
+def update[T: "DataclassInstance"](
+    rows: VersionedTable,
+    key: Key,
+    kind: type[T],
+    change: Callable[[T | None], T | None],
+    *,
+    audit: Callable[[T, int], Put] | None = None,
+    expires_at: Callable[[T], int | None] = lambda _: None,
+) -> T | None:
+    """Change the record in one row. Returns what stands there afterwards; ``None`` where there is none.
+
+    ``change`` gets the record or ``None``, and returns what is to stand there. What it returns unchanged is not
+    written. ``audit`` makes the audit row that is written in the same transaction, from the new record and the number
+    of the try. ``expires_at`` is in seconds, UTC. Raises ``Throttled`` where others write all the time.
+    """
+
+    def decide(seen: list[Row | None], attempt: int) -> Decision[T | None]:
+        [row] = seen
+        before = record_of(kind, row.values) if row is not None else None
+        after = change(before)
+        if after is None or after == before:
+            return Decision(after if after is not None else before)
+        put = Put(key, values_of(after), row.version if row else 0, expires_at(after))
+        return Decision(after, [put] if audit is None else [put, audit(after, attempt)])
+
+    return update_rows(rows, [key], decide, busy="Too many changes of the same row at once.")
