@@ -16,14 +16,13 @@ from rich.text import Text
 
 from cli.clients.api import ApiResponse, Report, StatusApi
 from cli.clients.delivery import Delivery, declared_sources, delivery, new_delivery_id
-from cli.clients.signing import hmac_headers, sign
+from cli.clients.signing import sign, slack_headers
 from cli.clients.stack import AwsStack, Pair
 from cli.services import dead_letter_queue
 from cli.services.dead_letter_queue import DeadLetter
 from cli.ui.console import NO, YES, plain, status_text, table
 from cli.ui.console import console as plain_console
 from cli.ui.errors import CliError, Exit
-from lifecycle.chat.slack.requests import SIGNATURE as SLACK
 from lifecycle.deletion.exporter import verify
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.intent import DEAD, IntentRow, Status
@@ -460,7 +459,7 @@ class Show:
         lines: list[str] = []
 
         def answered() -> bool:
-            headers = hmac_headers(SLACK, self._local.chat_secret, body, timestamp=int(utc_now().timestamp()))
+            headers = slack_headers(self._local.chat_secret, body, timestamp=int(utc_now().timestamp()))
             try:
                 lines[:] = [self.api.slash(body, headers)]
             except CliError as trouble:  # The same line again is the same command: as for the webhooks.

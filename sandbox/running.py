@@ -1,6 +1,5 @@
 """The local stack with the simulator beside it: started together, ended together, described for whoever uses it."""
 
-import base64
 import contextlib
 import json
 import os
@@ -19,7 +18,6 @@ from cli.clients.delivery import PEOPLE_FILE, declared_sources, delivery, new_de
 from lifecycle.approvals.people import People
 from lifecycle.aws.secrets import ManagedSecrets
 from lifecycle.domain.capabilities import TABLE
-from lifecycle.intake.signatures import Scheme
 from lifecycle.intake.sources import Sources
 from sandbox.mailbox import REPLIES, ListeningSimulator
 from sandbox.simulator import (
@@ -186,13 +184,8 @@ class Ports:
 
 
 def _new_secrets(sources: Sources) -> dict[str, str]:
-    def secret(scheme: Scheme) -> str:
-        if scheme is Scheme.STANDARD_WEBHOOKS:
-            return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-        return secrets.token_hex(32)
-
-    signing = {name: source.scheme for name, source in sources.sources.items() if source.scheme != Scheme.EVENTBRIDGE}
-    return {name: secret(scheme) for name, scheme in signing.items()}
+    signing = {name: source.scheme for name, source in sources.sources.items() if source.scheme.over_http}
+    return {name: scheme.new_secret(secrets.token_bytes(32)) for name, scheme in signing.items()}
 
 
 @contextlib.contextmanager

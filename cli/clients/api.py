@@ -69,13 +69,15 @@ class StatusApi:
         """The URL that a delivery of this source is signed for, where its scheme signs one."""
         return f"{self.seen_as}/webhooks/{source}"
 
-    def post(self, source: str, body: bytes, headers: dict[str, str], *, key: str = "") -> ApiResponse:
+    def post(self, source: str, body: bytes, headers: dict[str, str], *, key: str = "", query: str = "") -> ApiResponse:
         """Deliver. What the stack refuses is an answer; being out of reach is `requests.RequestException`.
 
-        `key` is a shared secret that goes into the path.
+        `key` is a shared secret that goes into the path; `query` is the query of the URL, encoded.
         """
         told = self._session.post(
-            f"{self.url}/webhooks/{source}" + (f"/{quote(key, safe='')}" if key else ""),
+            f"{self.url}/webhooks/{source}"
+            + (f"/{quote(key, safe='')}" if key else "")
+            + (f"?{query}" if query else ""),
             data=body,
             headers={**headers, "content-type": "application/json"},
             timeout=_SECONDS,

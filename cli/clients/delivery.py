@@ -16,11 +16,11 @@ from lifecycle.aws.secrets import Secrets, signing_secrets
 from lifecycle.domain.capabilities import Capability, capability
 from lifecycle.domain.commands import CommandRequest
 from lifecycle.domain.errors import Rejected
-from lifecycle.intake.signatures import Scheme
 from lifecycle.intake.sources import Source, Sources
 
 _CONFIG = Path(__file__).resolve().parents[2] / "layers" / "config"
 SOURCES_FILE = _CONFIG / "sources.toml"
+_SIGNED = frozenset({"standard-webhooks", "hmac"})
 PEOPLE_FILE = _CONFIG / "people.toml"
 
 
@@ -104,7 +104,7 @@ def delivery(
     Raises:
         Trouble: It is not a command, Tallyfy has no such action, or the source does not speak our own words.
     """
-    if declared.commands or declared.scheme not in {Scheme.STANDARD_WEBHOOKS, Scheme.HMAC}:
+    if declared.commands or declared.scheme.name not in _SIGNED:
         raise CliError(
             f"Source '{source}' sends payloads of its own, which sources.toml translates. Send as another source; "
             f"`lifecycle source try {source} <file>` shows what a payload of its becomes.",
@@ -112,10 +112,10 @@ def delivery(
         )
     if not re.fullmatch(r"[\x21-\x7e]{1,200}", delivery_id):
         raise CliError("A delivery id has 1 to 200 visible ASCII characters and no spaces.", Exit.USAGE)
-    if declared.scheme is Scheme.STANDARD_WEBHOOKS and "." in delivery_id:
+    if declared.scheme.names_deliveries and "." in delivery_id:
         raise CliError("A delivery id of Standard Webhooks holds no dot.", Exit.USAGE)
     said = {name: value for name, value in asked.items() if value is not None and value is not False}
-    if declared.scheme is Scheme.HMAC:
+    if not declared.scheme.names_deliveries:
         said["delivery_id"] = delivery_id  # This scheme has no header for it.
     body = json.dumps(said).encode()
     try:

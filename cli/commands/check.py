@@ -1,6 +1,5 @@
 """`lifecycle check`: is everything there that the stack needs to do its work? Reads only."""
 
-import binascii
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cli.clients.api import StatusApi
 from cli.clients.context import CliContext
 from cli.clients.delivery import SOURCES_FILE
-from cli.clients.signing import sign
+from cli.clients.signing import signed_request, unsigned
 from cli.clients.stack import Stack, output_of
 from cli.clients.tallyfy_reader import ReadOnlySession, read_only
 from cli.commands.pause import pauses
@@ -19,10 +18,8 @@ from cli.services.approver_coverage import of_approvers, of_identities
 from cli.services.in_memory_intake import Rehearsal
 from cli.ui.errors import CliError, trouble_in
 from lifecycle.approvals.people import People
-from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.aws.secrets import Secrets, signing_secrets
 from lifecycle.domain.errors import LifecycleError
-from lifecycle.intake.signatures import Scheme
 from lifecycle.intake.sources import Source, Sources
 from lifecycle.policy.policy import Policy
 from lifecycle.sweep.preflight import of_organization, reasons
@@ -76,7 +73,7 @@ def check(
     prefix = output_of(stack, "SecretPrefix")
     organizations = output_of(stack, "OrganizationIds").split(",")
     for name, source in sources.sources.items():
-        if source.scheme is not Scheme.EVENTBRIDGE:  # The bus itself says who may put events on it.
+        if source.scheme.over_http:  # The bus itself says who may put events on it.
             yield _source_secret(stack.secrets(), prefix, name, source, clock())
         yield from _strangers(name, source, organizations)
     if any(person.slack for person in people.people.values()):
@@ -132,7 +129,7 @@ def _source_secret(secrets: Secrets, prefix: str, name: str, source: Source, now
         wrong = _unusable(name, source, secret.decode(), now)
         if wrong:
             return Finding(Mark.NO, what, f"number {number} cannot be used: {wrong}", f"Store another one in {where}.")
-    return _sized(what, found, source.scheme)
+    return _sized(what, found, source.scheme.name)
 
 
 def _chat_secret(secrets: Secrets, prefix: str) -> Finding:
@@ -160,14 +157,11 @@ def _sized(what: str, found: list[bytes], kind: str, *, least: int = _LEAST_SECR
 
 def _unusable(name: str, source: Source, secret: str, now: datetime) -> str:
     """Sign a line and let the intake verify it."""
-    body, uri = b"check", f"https://api.example/webhooks/{name}"
+    request = unsigned(b"check", f"https://api.example/webhooks/{name}", source=name)
     try:
-        headers = sign(source, secret, body, delivery_id="check", timestamp=int(now.timestamp()), uri=uri)
-    except (ValueError, binascii.Error) as error:
+        sent = signed_request(source, secret, request, delivery_id="check", timestamp=int(now.timestamp()))
+    except ValueError as error:
         return str(error)
-    sent = HttpRequest(
-        route="", method="POST", uri=uri, parameters={"source": name, "key": secret}, headers=headers, body=body
-    )
     return Rehearsal(name, source, frozenset(), secrets=[secret], now=now).why_refused(sent)
 
 
@@ -187,7 +181,7 @@ def of_parameters(parameters: Mapping[str, str], sources: Sources) -> Iterator[F
     """What was given to the stack when it was deployed, held against what the files ask for. Pure."""
     what = "events on the bus"
     taken = [one for one in parameters.get("IncomingDetailTypes", "").split(",") if one]
-    wanted = {one for source in sources.sources.values() for one in source.detail_types or ()}
+    wanted = {one for source in sources.sources.values() for one in source.scheme.wanted_detail_types}
     missing = sorted(wanted - set(taken))
     if missing and "IncomingDetailTypes" in parameters:
         # `sam deploy` cuts a value at a space that stands in no quotes, and says nothing.
@@ -200,7 +194,7 @@ def of_parameters(parameters: Mapping[str, str], sources: Sources) -> Iterator[F
             f"the stack takes no {', '.join(missing)}, which sources.toml names{why}",
             f"Write {line} into parameter_overrides of samconfig.toml, quotes included, and deploy.",
         )
-    others = {source.account for source in sources.sources.values() if source.account}
+    others = {account for source in sources.sources.values() if (account := source.scheme.sender_account)}
     unheard = sorted(others - set(parameters.get("EventSenderAccountIds", "").split(",")))
     if unheard and "EventSenderAccountIds" in parameters:
         found = f"sources.toml names account {', '.join(unheard)}; EventSenderAccountIds does not"

@@ -49,7 +49,7 @@ def list_(sources: SourcesFile = None, json_: Json = False) -> None:
         rights = ", ".join(sorted(source.may)) + (" (irreversible too)" if source.irreversible else "")
         rules = len(source.commands)
         how = f"{rules} rule{'' if rules == 1 else 's'}" if rules else "our own words"
-        shown.add_row(plain(name), source.scheme, rights, _span(source.after) if source.after else "at once", how)
+        shown.add_row(plain(name), source.scheme.name, rights, _span(source.after) if source.after else "at once", how)
     console().print(shown, soft_wrap=True)
 
 

@@ -1,23 +1,21 @@
-"""Sends a sample as its system would: the same bytes, signed anew with the stack's secret for it."""
+"""Sends a sample as its system would: the same bytes, signed with the stack's secret for the source."""
 
 import base64
 import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
 from cli.clients.api import StatusApi
 from cli.clients.delivery import new_delivery_id, newest_secret, stored_secret
-from cli.clients.signing import hmac_headers, sign
+from cli.clients.signing import signed_request, slack_headers, unsigned
 from cli.clients.stack import Stack, output_of
 from cli.ui.errors import CliError, Exit
-from lifecycle.chat.slack.requests import SIGNATURE as SLACK
 from lifecycle.domain.intent_ids import INTENT_PATTERN
-from lifecycle.intake.signatures import Scheme
 from lifecycle.intake.sources import Source
 
 
@@ -38,22 +36,24 @@ def deliver(
         Trouble: The stack refuses it; or the file holds nothing of the kind.
     """
     body = _body(file)
-    if source.scheme is Scheme.EVENTBRIDGE:
+    if not source.scheme.over_http:
         refused = stack.put_events(_entries(body))
         if refused:
             raise CliError(f"The bus refused {refused} of the events.")
         return Played("on the bus; it tells each outcome, too")
     secret = stored_secret(stack.secrets(), output_of(stack, "SecretPrefix"), name)
-    signed = sign(
-        source,
-        secret,
+    request = replace(unsigned(body, api.signed_as(name), source=name), headers=dict(headers))
+    try:
+        signed = signed_request(source, secret, request, delivery_id=new_delivery_id(), timestamp=int(now.timestamp()))
+    except ValueError as error:
+        raise CliError(f"The sample cannot be signed as source '{name}' signs: {error}.") from error
+    answer = api.post(
+        name,
         body,
-        delivery_id=new_delivery_id(),
-        timestamp=int(now.timestamp()),
-        uri=api.signed_as(name),
+        dict(signed.headers),
+        key=signed.parameters.get("key", ""),
+        query=signed.uri.partition("?")[2],
     )
-    in_path = source.scheme is Scheme.SHARED_SECRET and source.header is None
-    answer = api.post(name, body, {**headers, **signed}, key=secret if in_path else "")
     if answer.status >= 300:  # noqa: PLR2004 - HTTP's line after success
         raise CliError(f"The stack answered {answer.status} {answer.code}: {answer.detail}")
     return Played("accepted" if answer.accepted else "ignored: it is not wanted", answer.intent_ids)
@@ -65,7 +65,7 @@ def slash(stack: Stack, api: StatusApi, file: Path, now: datetime) -> Played:
     form.pop("response_url", None)
     body = urlencode({**form, "trigger_id": f"{secrets.randbits(40)}.{secrets.token_hex(8)}"}).encode()
     secret = newest_secret(stack.secrets(), f"{output_of(stack, 'SecretPrefix')}/chat/slack")
-    line = api.slash(body, hmac_headers(SLACK, secret, body, timestamp=int(now.timestamp())))
+    line = api.slash(body, slack_headers(secret, body, timestamp=int(now.timestamp())))
     return Played(line, tuple(re.findall(INTENT_PATTERN.strip("^$"), line)))
 
 

@@ -1,25 +1,24 @@
 """What a source's payload would become, step by step. Offline: nothing is sent, and no stack is asked."""
 
-import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import ClassVar, override
 
 import jmespath
+from pydantic import InstanceOf
 
-from cli.clients.signing import sign
 from cli.services.in_memory_intake import Rehearsal
 from cli.ui.errors import CliError, Exit
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import LifecycleError, Rejected
 from lifecycle.intake.mapping import Translated, read_json, translate, wanted
-from lifecycle.intake.signatures import Scheme, Signature
+from lifecycle.intake.schemes import Accepted, Refused, Scheme
+from lifecycle.intake.schemes.eventbridge import EventBridge
 from lifecycle.intake.sources import Source
 
-_MADE_UP = "whsec_" + base64.b64encode(b"made up for this trial").decode()
-"""Signs what came without a signature: the intake that is asked is the real one, and takes nothing unsigned."""
 _NO_ACCOUNT = "0" * 12
 
 
@@ -64,7 +63,7 @@ def try_out(name: str, source: Source, raw: bytes, given: Given, now: datetime) 
     """
     trial = Trial()
     try:
-        if source.scheme is Scheme.EVENTBRIDGE:
+        if not source.scheme.over_http:
             for event in _events(raw, source):
                 _try_event(name, source, event, trial, now)
         else:
@@ -79,10 +78,10 @@ def try_out(name: str, source: Source, raw: bytes, given: Given, now: datetime) 
 
 def _try_request(name: str, source: Source, raw: bytes, given: Given, trial: Trial, now: datetime) -> None:
     request, received = _request(name, raw, given, now)
-    if given.secret and _is_signed(source, request):
+    if given.secret and source.scheme.carries_proof(request):
         rehearsal = Rehearsal(name, source, frozenset(), secrets=[given.secret], now=received)
         why = rehearsal.why_refused(request)
-        trial.note(not why, "signature", why or f"verified ({source.scheme})")
+        trial.note(not why, "signature", why or f"verified ({source.scheme.name})")
         if why:
             trial.refused = why
             return
@@ -94,9 +93,13 @@ def _try_request(name: str, source: Source, raw: bytes, given: Given, trial: Tri
                 "Gateway).",
                 Exit.USAGE,
             )
-        trial.note(None, "signature", f"not checked ({source.scheme}): that needs LIFECYCLE_SECRET and the headers")
-        request, secret, received = _signed(name, source, request, now), _MADE_UP, now
-    signed_id = request.headers.get("webhook-id") if source.scheme is Scheme.STANDARD_WEBHOOKS else None
+        trial.note(
+            None, "signature", f"not checked ({source.scheme.name}): that needs LIFECYCLE_SECRET and the headers"
+        )
+        source = source.model_copy(update={"scheme": _NotVerified(inner=source.scheme)})
+        secret, received = "not used", now
+    id_header = source.scheme.id_header
+    signed_id = request.headers.get(id_header, "trial") if id_header else None
     delivery = signed_id or "the body"
     found: list[Translated] = []
     if source.commands:
@@ -124,24 +127,28 @@ def _request(name: str, raw: bytes, given: Given, now: datetime) -> tuple[HttpRe
     return sent, now
 
 
-def _is_signed(source: Source, request: HttpRequest) -> bool:
-    match source.scheme:
-        case Scheme.STANDARD_WEBHOOKS:
-            return "webhook-signature" in request.headers
-        case Scheme.HMAC:
-            return (source.signature or Signature()).header in request.headers
-        case _:
-            return (source.header or "") in request.headers or "key" in request.parameters
+class _NotVerified(Scheme):
+    """Accepts a payload that came without a signature, so that the real intake can translate it. For trials only."""
 
+    name: ClassVar[str] = "not-verified"
+    inner: InstanceOf[Scheme]
 
-def _signed(name: str, source: Source, request: HttpRequest, now: datetime) -> HttpRequest:
-    """The same request, as if its source had signed it now with a secret that we made up."""
-    delivery_id = request.headers.get("webhook-id", "trial")
-    headers = sign(
-        source, _MADE_UP, request.body, delivery_id=delivery_id, timestamp=int(now.timestamp()), uri=request.uri
-    )
-    parameters = {"source": name, "key": _MADE_UP}
-    return replace(request, method="POST", headers={**request.headers, **headers}, parameters=parameters)
+    @property
+    @override
+    def id_header(self) -> str | None:
+        return self.inner.id_header
+
+    @override
+    def verify(self, secrets: Sequence[bytes], request: HttpRequest, *, now: float) -> Accepted | Refused:
+        return Accepted(request.headers.get(self.id_header, "trial") if self.id_header else None)
+
+    @override
+    def sign(self, secret: str, request: HttpRequest, *, delivery_id: str, timestamp: int) -> HttpRequest:
+        return request
+
+    @override
+    def carries_proof(self, request: HttpRequest) -> bool:
+        return True
 
 
 # --- an event ---------------------------------------------------------------------------------------------------------
@@ -168,19 +175,23 @@ def _as_event(entry: dict[str, object], source: Source) -> dict[str, object]:
     if "DetailType" not in entry:
         return entry
     detail = _object(str(entry.get("Detail", "")).encode())
+    account = source.scheme.account if isinstance(source.scheme, EventBridge) else None
     kept = {"detail-type": entry["DetailType"], "source": entry.get("Source"), "detail": detail}
-    return {"version": "0", "id": "trial", "account": source.account or _NO_ACCOUNT, **kept}
+    return {"version": "0", "id": "trial", "account": account or _NO_ACCOUNT, **kept}
 
 
 def _try_event(name: str, source: Source, event: dict[str, object], trial: Trial, now: datetime) -> None:
     given = tuple(event.get(key) for key in ("source", "detail-type", "account"))
-    if not source.sends(*given):
-        wanted_types = " or ".join(sorted(source.detail_types))
-        account = f" from account {source.account}" if source.account else ""
-        trial.note(False, "sender", f"source {given[0]}, detail-type {given[1]}, account {given[2]}")
-        trial.refused = f"It is not this source's: that sends {wanted_types} as {source.event_source}{account}."
+    scheme = source.scheme
+    if not isinstance(scheme, EventBridge):
         return
-    trial.note(True, "sender", f"{given[0]}, {given[1]}" + (f", account {given[2]}" if source.account else ""))
+    if not scheme.sends(*given):
+        wanted_types = " or ".join(sorted(scheme.detail_types))
+        account = f" from account {scheme.account}" if scheme.account else ""
+        trial.note(False, "sender", f"source {given[0]}, detail-type {given[1]}, account {given[2]}")
+        trial.refused = f"It is not this source's: that sends {wanted_types} as {scheme.event_source}{account}."
+        return
+    trial.note(True, "sender", f"{given[0]}, {given[1]}" + (f", account {given[2]}" if scheme.account else ""))
     found: list[Translated] = []
     if source.commands:
         found = _translated(source, event, {}, trial)

@@ -3,11 +3,14 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.intake.signatures import Accepted, Refused, Signature, described, standard
+from lifecycle.intake.schemes import Accepted, Refused
+from lifecycle.intake.schemes.hmac import Hmac
+from lifecycle.intake.schemes.standard_webhooks import StandardWebhooks
 from tests.harness.builders import NOW, SHARED, WHSEC, hmac_headers, request, standard_headers
 
 AT = NOW.timestamp()
-PLAIN = Signature()
+PLAIN = Hmac()
+STANDARD = StandardWebhooks()
 
 any_text = st.text(st.characters(codec=None), max_size=60)
 near_timestamps = st.integers(-301, 301).map(lambda off: str(int(AT) + off))
@@ -37,8 +40,8 @@ secrets = st.lists(st.one_of(st.binary(max_size=40), st.just(b"whsec_"), st.just
 def test_junk_of_all_kinds_is_refused_and_never_raises(
     secrets: list[bytes], headers: dict[str, str], raw: bytes
 ) -> None:
-    assert isinstance(standard(secrets, request("operator", raw, headers), now=AT), Refused)
-    assert isinstance(described(PLAIN, secrets, request("crm", raw, headers), now=AT), Refused)
+    assert isinstance(STANDARD.verify(secrets, request("operator", raw, headers), now=AT), Refused)
+    assert isinstance(PLAIN.verify(secrets, request("crm", raw, headers), now=AT), Refused)
 
 
 @settings(max_examples=300, deadline=None)
@@ -47,9 +50,11 @@ def test_junk_of_all_kinds_is_refused_and_never_raises(
 )
 def test_what_is_signed_with_the_secret_is_accepted_whatever_it_is(raw: bytes, delivery_id: str, off: float) -> None:
     signed = request("operator", raw, standard_headers(raw, delivery_id=delivery_id, at=AT + off))
-    assert standard([WHSEC.encode()], signed, now=AT) == Accepted(delivery_id)
+    assert STANDARD.verify([WHSEC.encode()], signed, now=AT) == Accepted(
+        delivery_id, signed.headers["webhook-timestamp"]
+    )
     plain = request("crm", raw, hmac_headers(raw, at=AT + off))
-    assert described(PLAIN, [SHARED.encode()], plain, now=AT) == Accepted(None)
+    assert PLAIN.verify([SHARED.encode()], plain, now=AT) == Accepted(None, plain.headers["x-timestamp"])
 
 
 @settings(max_examples=300, deadline=None)
@@ -59,6 +64,6 @@ def test_a_flipped_bit_of_the_body_is_refused(raw: bytes, data: st.DataObject) -
     changed = bytearray(raw)
     changed[place // 8] ^= 1 << place % 8
     signed = request("operator", bytes(changed), standard_headers(raw))
-    assert isinstance(standard([WHSEC.encode()], signed, now=AT), Refused)
+    assert isinstance(STANDARD.verify([WHSEC.encode()], signed, now=AT), Refused)
     plain = request("crm", bytes(changed), hmac_headers(raw))
-    assert isinstance(described(PLAIN, [SHARED.encode()], plain, now=AT), Refused)
+    assert isinstance(PLAIN.verify([SHARED.encode()], plain, now=AT), Refused)

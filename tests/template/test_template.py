@@ -299,7 +299,7 @@ class TestBus:
 
     def test_every_detail_type_that_a_source_declares_is_let_in(self, template: Template) -> None:
         sources = Sources.parse((ROOT / "layers" / "config" / "sources.toml").read_text())
-        declared = {name for source in sources.sources.values() for name in source.detail_types}
+        declared = {name for source in sources.sources.values() for name in source.scheme.wanted_detail_types}
         assert declared <= set(template.parameters["IncomingDetailTypes"].split(","))
 
     def test_nobody_else_may_send_unless_named(self, template: Template) -> None:

@@ -20,7 +20,7 @@ from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.chat.slack.replies import SlackReplies
 from lifecycle.domain.capabilities import PERMANENT
 from lifecycle.domain.errors import Rejected
-from lifecycle.intake.signatures import Scheme
+from lifecycle.intake.schemes.standard_webhooks import StandardWebhooks
 from lifecycle.intake.sources import Source
 from lifecycle.tallyfy.client import pooled_session
 from sandbox import running
@@ -82,7 +82,7 @@ def test_the_printed_curl_is_signed_and_the_exports_survive_a_shell(monkeypatch:
     assert words[:3] == ["curl", "-i", f"{STATE.api_url}/webhooks/operator"]
     headers = dict(words[place + 1].split(": ", 1) for place, word in enumerate(words) if word == "-H")
     body = words[words.index("--data-raw") + 1].encode()
-    operator = Source(scheme=Scheme.STANDARD_WEBHOOKS, may=frozenset({"run.archive"}))
+    operator = Source(scheme=StandardWebhooks(), may=frozenset({"run.archive"}))
     sent = HttpRequest(route="", method="POST", uri="", parameters={"source": "operator"}, headers=headers, body=body)
     made = Rehearsal("operator", operator, frozenset({DefaultIds.ORGANIZATION}), secrets=[WHSEC], now=NOW).accept(sent)
     assert [command.id for command in made] == [DefaultIds.ACTIVE_RUN]

@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks import Webhook
 
-from cli.clients.signing import hmac_headers as described_headers
 from cli.clients.signing import sign
+from cli.clients.signing import slack_headers as signed_for_slack
 from cli.services.in_memory_intake import Rehearsal
 from lifecycle.aws.api_gateway import HttpRequest
-from lifecycle.chat.slack.requests import SIGNATURE as SLACK
-from lifecycle.intake.signatures import Scheme, Signature
+from lifecycle.intake.schemes.hmac import Hmac
+from lifecycle.intake.schemes.shared_secret import SharedSecret
+from lifecycle.intake.schemes.standard_webhooks import StandardWebhooks
 from lifecycle.intake.sources import Source, Sources
 from tests.harness.builders import (
     CONFIG,
@@ -24,8 +25,8 @@ from tests.harness.builders import (
     standard_headers,
 )
 
-STANDARD = Source(scheme=Scheme.STANDARD_WEBHOOKS, may=frozenset({"run.archive"}))
-PLAIN = Source(scheme=Scheme.HMAC, may=frozenset({"run.archive"}))
+STANDARD = Source(scheme=StandardWebhooks(), may=frozenset({"run.archive"}))
+PLAIN = Source(scheme=Hmac(), may=frozenset({"run.archive"}))
 SHIPPED = Sources.parse((CONFIG / "sources.toml").read_text()).sources
 BODY = b'{"name": "\xc3\xa9"}'
 AT = int(NOW.timestamp())
@@ -80,12 +81,11 @@ def test_hubspot_jira_github_and_slack_are_signed_as_they_sign() -> None:
         "github": hub_headers(BODY),
         "tallyfy": {},
     }
-    assert described_headers(SLACK, SHARED, BODY, timestamp=AT) == slack_headers(BODY)
-    assert described_headers(Signature(), SHARED, BODY, timestamp=AT) == hmac_headers(BODY)
+    assert signed_for_slack(SHARED, BODY, timestamp=AT) == slack_headers(BODY)
 
 
 def test_a_shared_secret_may_be_a_header() -> None:
-    source = Source(scheme=Scheme.SHARED_SECRET, header="x-key", may=frozenset({"run.archive"}))
+    source = Source(scheme=SharedSecret(header="x-key"), may=frozenset({"run.archive"}))
     headers = sign(source, SHARED, BODY, delivery_id="", timestamp=AT)
     assert headers == {"x-key": SHARED}
     assert refused(source, SHARED, headers) == ""

@@ -10,7 +10,6 @@ from lifecycle.aws import eventbridge
 from lifecycle.domain.capabilities import TABLE, Action, Resource, capability
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.events import OWN_EVENTS
-from lifecycle.intake.signatures import Scheme
 from lifecycle.intake.sources import LONGEST_DELAY, Sources
 from tests.harness.builders import ORG
 
@@ -32,7 +31,7 @@ def declared(lines: str) -> Sources:
         ("[sources.One]", "sources.One"),
         ("[sources.-x]", "sources.-x"),
         ('[sources.one]\nmay = ["run.archive"]', "scheme: Field required"),
-        ('[sources.one]\nscheme = "basic"\nmay = ["run.archive"]', "standard-webhooks"),
+        ('[sources.one]\nscheme = "hmca"\nmay = ["run.archive"]', "Did you mean 'hmac'?"),
         ('[sources.one]\nscheme = "hmac"', "may: Field required"),
         ('[sources.one]\nscheme = "hmac"\nmay = []', "may"),
         ('[sources.one]\nscheme = "hmac"\nmay = ["run.destroy"]', "run.destroy"),
@@ -41,7 +40,10 @@ def declared(lines: str) -> Sources:
         ('[sources.one]\nscheme = "hmac"\nmay = ["template.archive"]', "template.archive cannot be taken back"),
         ('[sources.one]\nscheme = "hmac"\nmay = ["run.archive"]\norganizations = []', "'organizations' is empty"),
         ('[sources.one]\nscheme = "hmac"\nmay = ["run.archive"]\norganizations = ["x"]', "organizations"),
-        ('[sources.one]\nscheme = "hmac"\nmay = ["run.archive"]\nmaybe = true', "maybe: Extra inputs"),
+        (
+            '[sources.one]\nscheme = "hmac"\nmay = ["run.archive"]\nmaybe = true',
+            "maybe: neither a key of a source nor a setting of the scheme hmac",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_with_what_to_write_instead(text: str, said: str) -> None:
@@ -76,14 +78,20 @@ def test_a_sound_source_is_taken(sound: str) -> None:
     ("lines", "said"),
     [
         # parts that belong to another scheme
-        (OPEN + 'signature = { header = "x" }', "'signature' belongs to the scheme hmac only"),
-        (HMAC + 'header = "x"', "'header' belongs to the scheme shared-secret only"),
-        (HMAC + 'event_source = "x"', "belong to the scheme eventbridge only"),
-        (HMAC + 'detail_types = ["x"]', "belong to the scheme eventbridge only"),
-        (HMAC + 'account = "123456789012"', "belong to the scheme eventbridge only"),
+        (
+            OPEN + 'signature = { header = "x" }',
+            "signature: neither a key of a source nor a setting of the scheme shared-secret",
+        ),
+        (
+            HMAC + 'header = "x"',
+            "header: neither a key of a source nor a setting of the scheme hmac, which takes signature",
+        ),
+        (HMAC + 'event_source = "x"', "nor a setting of the scheme hmac"),
+        (HMAC + 'detail_types = ["x"]', "nor a setting of the scheme hmac"),
+        (HMAC + 'account = "123456789012"', "nor a setting of the scheme hmac"),
         (BUS.replace('event_source = "x"\n', ""), "needs 'event_source'"),
         (BUS.replace('["y"]', "[]"), "at least one of 'detail_types'"),
-        (BUS.replace('"x"', '"tallyfy-lifecycle"'), "what we announce never starts anything"),
+        (BUS.replace('"x"', '"tallyfy-lifecycle"'), "what it announces never starts anything"),
         (BUS + 'account = "12345"', "account"),
         # rights that nothing proves
         (
@@ -94,7 +102,7 @@ def test_a_sound_source_is_taken(sound: str) -> None:
         (HMAC.replace('"run.archive"', '"run.delete"') + 'irreversible = true\nafter = "1d"', "leave out 'after'"),
         # signatures
         (HMAC + 'signature = { signed = "{timestamp}" }', "must hold {body}"),
-        (HMAC + 'signature = { signed = "{secret}{body}" }', "may hold only"),
+        (HMAC + 'signature = { signed = "{nonce}{body}" }', "may hold only"),
         (HMAC + 'signature = { hash = "md5" }', "sha256"),
         (HMAC + 'signature = { encoding = "base32" }', "hex"),
         (HMAC + 'signature = { header = "X-Sig" }', "signature.header"),
@@ -110,10 +118,13 @@ def test_a_sound_source_is_taken(sound: str) -> None:
         (HMAC + 'after = "367d"', "sources.one.after"),
         # filters and expressions
         (HMAC + 'when = "body.won"', "declare commands, or leave 'when' out"),
-        (HMAC + 'when = "body.["' + RULE, "sources.one.when: Value error, this is no JMESPath expression"),
-        (HMAC + 'when = ""' + RULE, "this is no JMESPath expression"),
-        (HMAC + 'when = "size(body)"' + RULE, "JMESPath knows no function size; it knows abs"),
-        (HMAC + RULE + "each = \"body[?lower(a) == 'x']\"", "sources.one.commands.0.each: Value error, JMESPath knows"),
+        (HMAC + 'when = "body.["' + RULE, "sources.one.when: Value error, this is not a JMESPath expression"),
+        (HMAC + 'when = ""' + RULE, "this is not a JMESPath expression"),
+        (HMAC + 'when = "size(body)"' + RULE, "JMESPath has no function size; it has abs"),
+        (
+            HMAC + RULE + "each = \"body[?lower(a) == 'x']\"",
+            "sources.one.commands.0.each: Value error, JMESPath has no function",
+        ),
         # commands
         (HMAC + RULE.replace('id = "body.id"', ""), "exactly one of id, link and find"),
         (HMAC + RULE + 'link = "body.text"', "exactly one of id, link and find"),
@@ -215,4 +226,4 @@ def test_the_shipped_file_gives_irreversible_rights_to_the_operator_alone() -> N
     sources = Sources.parse(SHIPPED.read_text(encoding="utf-8"))
     lasting = {name for name in sources.sources for c in TABLE if c.irreversible and sources.allow(name, c)}
     assert lasting == {"operator"}
-    assert sources.sources["crm"].scheme is Scheme.HMAC
+    assert sources.sources["crm"].scheme.name == "hmac"

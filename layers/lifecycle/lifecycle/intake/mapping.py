@@ -9,17 +9,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-import jmespath
-from jmespath.exceptions import JMESPathError
-from jmespath.functions import Functions
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import from_json
 
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.commands import CommandRequest, Expect, Id, Kind, one_line
 from lifecycle.domain.errors import Code, Rejected
+from lifecycle.intake.expressions import Expression, Misfit, search
 
 MOST_COMMANDS = 100
 """How many commands one delivery may become. More is taken for a mistake in the rules, and none is carried out."""
@@ -28,9 +26,6 @@ _MOST_ITEMS = 1_000_000
 
 _LINKED_ID = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{32}(?![0-9a-zA-Z])")
 _TALLYFY_URL = re.compile(r"https://(?:[a-z0-9-]+\.)*tallyfy\.com/[^\s<>\"']*")
-_MISFITS = (JMESPathError, RecursionError, ArithmeticError, LookupError, TypeError, ValueError)
-"""What jmespath raises for values that an expression was not made for; comparing a text with a number among them."""
-_FUNCTIONS: Mapping[str, Mapping[str, object]] = Functions.FUNCTION_TABLE
 
 
 class Untranslatable(Rejected):
@@ -38,31 +33,6 @@ class Untranslatable(Rejected):
 
     def __init__(self, reason: str) -> None:
         super().__init__(Code.UNTRANSLATABLE, reason)
-
-
-def _compiles(expression: str) -> str:
-    try:
-        compiled = jmespath.compile(expression)
-    except JMESPathError as error:
-        msg = f"this is no JMESPath expression: {str(error).splitlines()[0]}"
-        raise ValueError(msg) from None
-    unknown = sorted(set(_called(compiled.parsed)) - set(_FUNCTIONS))
-    if unknown:
-        msg = f"JMESPath knows no function {', '.join(unknown)}; it knows {', '.join(sorted(_FUNCTIONS))}"
-        raise ValueError(msg)
-    return expression
-
-
-def _called(node: object) -> Iterator[str]:
-    """The functions that an expression calls; jmespath itself looks them up only when a payload comes."""
-    if isinstance(node, dict):
-        if node.get("type") == "function_expression":
-            yield str(node.get("value"))
-        for child in node.get("children", ()):
-            yield from _called(child)
-
-
-type Expression = Annotated[str, AfterValidator(_compiles)]
 
 
 class FindRule(BaseModel):
@@ -221,8 +191,8 @@ def _find(rule: FindRule, scope: Mapping[str, object], where: str) -> dict[str, 
 
 def _search(expression: str, scope: Mapping[str, object], where: str) -> object:
     try:
-        return jmespath.search(expression, scope)
-    except _MISFITS:
+        return search(expression, scope)
+    except Misfit:
         raise Untranslatable(f"{where} cannot be applied to this payload.") from None
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import assert_never
 
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.aws.metrics import Metric, Metrics
@@ -22,7 +21,7 @@ from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.state_machine import as_old_as
 from lifecycle.intake.mapping import Translated, Untranslatable, read_json, translate, wanted
-from lifecycle.intake.signatures import Accepted, Refused, Scheme, Signature, described, shared, standard
+from lifecycle.intake.schemes import Accepted, Refused
 from lifecycle.intake.sources import Source, Sources
 
 _MOST_KEPT = 240_000
@@ -54,12 +53,12 @@ class Intake:
         """
         name = request.parameters.get("source", "")
         source = self.sources.sources.get(name)
-        if source is None or source.scheme is Scheme.EVENTBRIDGE:
+        if source is None or not source.scheme.over_http:
             raise Rejected(Code.UNKNOWN_SOURCE, "No source of this name is declared in sources.toml.")
-        signed_id = self._verified(name, source, request)
+        proof = self._verified(name, source, request)
         if not source.commands:
-            return self._enqueued(name, source, [_as_asked(source, request, signed_id)])
-        body_id = signed_id or sha256(request.body).hexdigest()
+            return self._enqueued(name, source, [_as_asked(request, proof)])
+        body_id = proof.delivery_id or sha256(request.body).hexdigest()
         try:
             asked = self._translated(name, source, read_json(request.body), request.headers, body_id)
             return self._enqueued(name, source, asked)
@@ -81,7 +80,7 @@ class Intake:
         fields: Mapping[str, object] = event if isinstance(event, dict) else {}
         taken: list[Command] = []
         for name, source in self.sources.sources.items():
-            if not source.sends(fields.get("source"), fields.get("detail-type"), fields.get("account")):
+            if not source.scheme.sends(fields.get("source"), fields.get("detail-type"), fields.get("account")):
                 continue
             try:
                 delivery = _event_id(fields)
@@ -143,16 +142,15 @@ class Intake:
         else:
             self.ordinary.send(command.to_json())
 
-    def _verified(self, name: str, source: Source, request: HttpRequest) -> str | None:
-        secrets = self._secrets_of(name)
-        checked = self._check(source, secrets, request)
+    def _verified(self, name: str, source: Source, request: HttpRequest) -> Accepted:
+        checked = source.scheme.verify(self._secrets_of(name), request, now=self.clock().timestamp())
         if isinstance(checked, Refused):
             self.metrics.emit(Metric.SIGNATURE_REFUSED, {"source": name, "why": checked.why})
             raise Rejected(
                 Code.SIGNATURE_REFUSED,
-                f"The request is not signed as source '{name}' signs ({source.scheme}): {checked.why}.",
+                f"The request is not signed as source '{name}' signs ({source.scheme.name}): {checked.why}.",
             )
-        return checked.delivery_id
+        return checked
 
     def _secrets_of(self, name: str) -> list[bytes]:
         """The source's secrets. A source without one is declared and not set up: the operator's affair, no outage."""
@@ -163,21 +161,6 @@ class Intake:
                 raise
             self.metrics.emit(Metric.SIGNATURE_REFUSED, {"source": name, "why": error.reason})
             raise Rejected(Code.UNKNOWN_SOURCE, f"Source '{name}' is declared, but has no secret yet.") from error
-
-    def _check(self, source: Source, secrets: list[bytes], request: HttpRequest) -> Accepted | Refused:
-        now = self.clock().timestamp()
-        match source.scheme:
-            case Scheme.STANDARD_WEBHOOKS:
-                return standard(secrets, request, now=now)
-            case Scheme.HMAC:
-                return described(source.signature or Signature(), secrets, request, now=now)
-            case Scheme.SHARED_SECRET:
-                sent = request.headers.get(source.header, "") if source.header else request.parameters.get("key", "")
-                return shared(secrets, sent)
-            case Scheme.EVENTBRIDGE:
-                return Refused("events come over the bus")
-            case _:
-                assert_never(source.scheme)
 
     def _permitted(self, name: str, source: Source, doing: Capability, org_id: str) -> None:
         if org_id not in self.org_ids or not source.reaches(org_id):
@@ -246,18 +229,15 @@ class _Ask:
     index: int
 
 
-def _as_asked(source: Source, request: HttpRequest, signed_id: str | None) -> _Ask:
+def _as_asked(request: HttpRequest, proof: Accepted) -> _Ask:
     """A command in our own words."""
     asked = CommandRequest.parse(request.body)
-    if signed_id and asked.delivery_id not in {None, signed_id}:
+    if proof.delivery_id and asked.delivery_id not in {None, proof.delivery_id}:
         raise Rejected(Code.INVALID, "delivery_id: leave it out; the signed webhook-id names the delivery")
-    # Where the scheme signs no id, what was signed is the name: the same for a copy, and new for a new timestamp. What
-    # was not signed must not bear on it, or anybody could make a new delivery out of an old one.
-    how = source.signature or Signature()
-    timed = source.scheme is Scheme.HMAC and how.timed
-    timestamp = request.headers.get(how.timestamp_header, "") if timed else ""
-    digest = sha256(timestamp.encode("utf-8", "replace") + b"." + request.body).hexdigest()
-    return _Ask(asked, signed_id or asked.delivery_id or digest, 0)
+    # Without a signed id, what was signed is the name: the same for a copy, and new for a new timestamp. What was not
+    # signed must not change the name, or anybody could make a new delivery out of an old one.
+    digest = sha256(proof.timestamp.encode("utf-8", "replace") + b"." + request.body).hexdigest()
+    return _Ask(asked, proof.delivery_id or asked.delivery_id or digest, 0)
 
 
 def _event_id(event: Mapping[str, object]) -> str:

@@ -1,187 +1,169 @@
-"""Who sent this? Total functions over raw bytes: they accept or say why not, and never raise.
-
-Why not the ``standardwebhooks`` package: see docs/decisions/0003. The tests use it as the other side.
-Source of the scheme: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-"""
+"""What signature schemes share: keys, encodings, timestamps and comparison in constant time. Total over any input."""
 
 import base64
 import binascii
 import hmac
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from string import Formatter
-from typing import Annotated, Literal, Self
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import StringConstraints
+from pydantic_core import from_json
 
-from lifecycle.aws.api_gateway import HttpRequest
-
-_DIGITS = re.compile(r"[0-9]{1,16}")
-_MOST_SIGNATURES = 16
-_PLACES = frozenset({"method", "uri", "body", "timestamp"})
+from lifecycle.intake.expressions import Misfit, search
 
 type HeaderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
+type KeyForm = Literal["text", "base64", "hex", "whsec"]
+type Encoding = Literal["hex", "base64", "base64url"]
+type TimeUnit = Literal["s", "ms", "iso8601", "any"]
+"""``any`` takes all three forms: seconds and milliseconds are told apart by their size."""
+
+_DIGITS = re.compile(r"[0-9]{1,16}")
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})")
+_SMALLEST_MILLISECONDS = 10**11
+"""As seconds, this is the year 5138; as milliseconds, 1973."""
+_MOST_FORM_FIELDS = 1000
+_URL_ALPHABET = str.maketrans("-_", "+/")
 
 
-class Scheme(StrEnum):
-    """How a source shows who it is."""
-
-    STANDARD_WEBHOOKS = "standard-webhooks"
-    HMAC = "hmac"
-    SHARED_SECRET = "shared-secret"  # noqa: S105 # nosec B105 - the name of a scheme
-    EVENTBRIDGE = "eventbridge"
+def equal(expected: bytes, offered: bytes) -> bool:
+    """Compare in constant time. An empty expected value equals nothing."""
+    return bool(expected) and hmac.compare_digest(expected, offered)
 
 
-class Signature(BaseModel):
-    """How a source of the scheme ``hmac`` signs. What is left out is our own plain HMAC.
-
-    ``signed`` is the text that is signed, with places for ``{method}``, ``{uri}``, ``{body}``, ``{timestamp}``. Without
-    ``{timestamp}`` there is no replay window: a copy is recognised by its content for as long as the ledger remembers.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    header: HeaderName = "x-signature"
-    prefix: str = "sha256="
-    encoding: Literal["hex", "base64"] = "hex"
-    hash: Literal["sha256", "sha512", "sha1"] = "sha256"
-    signed: str = "{timestamp}.{body}"
-    timestamp_header: HeaderName = "x-timestamp"
-    timestamp_unit: Literal["s", "ms"] = "s"
-    tolerance_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
-    uri: str | None = None
-    """The URL as the sender writes it, where a proxy stands between; left out, the one that was called."""
-
-    @model_validator(mode="after")
-    def _signs_the_body(self) -> Self:
-        try:
-            places = [place for _, place, form, conversion in Formatter().parse(self.signed) if place is not None]
-            plain = not any(form or conversion for _, _, form, conversion in Formatter().parse(self.signed))
-        except ValueError:
-            places, plain = [], False
-        if not plain or not set(places) <= _PLACES:
-            msg = f"'signed' may hold only {{method}}, {{uri}}, {{body}} and {{timestamp}}, not {self.signed!r}"
-            raise ValueError(msg)
-        if "body" not in places:
-            msg = "'signed' must hold {body}: a signature that leaves the body out proves nothing about the command"
-            raise ValueError(msg)
-        return self
-
-    @property
-    def timed(self) -> bool:
-        """Whether a timestamp is signed."""
-        return any(place == "timestamp" for _, place, _, _ in Formatter().parse(self.signed))
-
-    def text(self, request: HttpRequest, timestamp: str) -> bytes:
-        """The bytes that the sender signed."""
-        values = {
-            "method": request.method.encode("utf-8", "replace"),
-            "uri": (self.uri or request.uri).encode("utf-8", "replace"),
-            "body": request.body,
-            "timestamp": timestamp.encode("utf-8", "replace"),
-        }
-        parts = Formatter().parse(self.signed)
-        return b"".join(literal.encode() + (values[place] if place else b"") for literal, place, _, _ in parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The sender holds the secret. ``delivery_id`` is signed; ``None`` where the scheme has none."""
-
-    delivery_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Not accepted; ``why`` is for our log and names no value that was sent."""
-
-    why: str
-
-
-def standard(secrets: Sequence[bytes], request: HttpRequest, *, now: float) -> Accepted | Refused:
-    """Check a Standard Webhooks signature. ``now`` is in seconds since 1970, UTC.
-
-    Several secrets are tried, all of them always, so that a rotation needs no gap. An empty secret accepts nothing.
-    """
-    headers = request.headers
-    delivery_id = headers.get("webhook-id", "")
-    timestamp = headers.get("webhook-timestamp", "")
-    if not delivery_id or not headers.get("webhook-signature"):
-        return Refused("webhook-id or webhook-signature is missing")
-    if "." in delivery_id:
-        # The dot parts what is signed: with one in the id, the same signature would fit another id and another body.
-        return Refused("webhook-id holds a dot")
-    stale = _stale(timestamp, now, 1, 300)
-    if stale:
-        return stale
-    offered = [
-        _base64(signature)
-        for version, _, signature in (part.partition(",") for part in headers["webhook-signature"].split(" "))
-        if version == "v1"
-    ][:_MOST_SIGNATURES]
-    signed = b".".join((_bytes(delivery_id), timestamp.encode(), request.body))
-    keys = [_base64(secret.removeprefix(b"whsec_").decode("latin-1")) for secret in secrets]
-    matches = _any_match(keys, signed, offered, "sha256")
-    return Accepted(delivery_id) if matches else Refused("no signature matches")
-
-
-def described(how: Signature, secrets: Sequence[bytes], request: HttpRequest, *, now: float) -> Accepted | Refused:
-    """Check an HMAC that ``how`` describes. As ``standard`` in all else."""
-    timestamp = request.headers.get(how.timestamp_header, "")
-    if how.timed:
-        stale = _stale(timestamp, now, 1000 if how.timestamp_unit == "ms" else 1, how.tolerance_seconds)
-        if stale:
-            return stale
-    sent = request.headers.get(how.header, "")
-    if not sent.startswith(how.prefix):
-        return Refused(f"{how.header} is missing or does not begin with {how.prefix or 'a signature'}")
-    text = sent.removeprefix(how.prefix)
-    offered = _hex(text) if how.encoding == "hex" else _base64(text)
-    matches = _any_match(secrets, how.text(request, timestamp), [offered], how.hash)
-    return Accepted(None) if matches else Refused("the signature does not match")
-
-
-def shared(secrets: Sequence[bytes], offered: str) -> Accepted | Refused:
-    """Compare a secret that is sent as it is, in a header or in the path, in constant time."""
+def any_equal(expected: Sequence[bytes], offered: Sequence[bytes]) -> bool:
+    """Whether any pair is equal. Every pair is compared."""
     found = False
-    for secret in secrets:
-        found |= bool(secret) and hmac.compare_digest(secret, _bytes(offered))
-    return Accepted(None) if found else Refused("the shared secret is missing or wrong")
-
-
-def _stale(timestamp: str, now: float, per_second: int, tolerance: int) -> Refused | None:
-    if not _DIGITS.fullmatch(timestamp):
-        return Refused("the timestamp is missing or not a whole number")
-    if abs(int(timestamp) / per_second - now) > tolerance:
-        return Refused("the timestamp is outside the replay window")
-    return None
-
-
-def _any_match(keys: Sequence[bytes], signed: bytes, offered: Sequence[bytes], algorithm: str) -> bool:
-    found = False
-    for key in keys:
-        expected = hmac.new(key, signed, algorithm).digest()
-        for signature in offered:
-            found |= bool(key) and hmac.compare_digest(expected, signature)
+    for mine in expected:
+        for theirs in offered:
+            found |= equal(mine, theirs)
     return found
 
 
-def _bytes(text: str) -> bytes:
+def to_bytes(text: str) -> bytes:
+    """The text as UTF-8. Lone surrogates, which cannot come over the wire, are kept and do not raise."""
     return text.encode("utf-8", "surrogatepass")
 
 
-def _base64(text: str) -> bytes:
-    """Decode base64 with or without padding; what is not base64 becomes nothing, and nothing matches nothing."""
+def decode_base64(text: str) -> bytes:
+    """Decode base64 with or without padding. Anything else becomes empty."""
     try:
-        return base64.b64decode(_bytes(text) + b"=" * (-len(text) % 4), validate=True)
+        return base64.b64decode(to_bytes(text) + b"=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         return b""
 
 
-def _hex(text: str) -> bytes:
+def decode_hex(text: str) -> bytes:
+    """Decode hex. Anything else becomes empty."""
     try:
         return bytes.fromhex(text)
     except ValueError:
         return b""
+
+
+def decode(text: str, encoding: Encoding) -> bytes:
+    """Decode a signature. Anything that is not in this encoding becomes empty."""
+    match encoding:
+        case "hex":
+            return decode_hex(text)
+        case "base64":
+            return decode_base64(text)
+        case "base64url":
+            return decode_base64(text.translate(_URL_ALPHABET))
+
+
+def encode(raw: bytes, encoding: Encoding) -> str:
+    """Encode a signature."""
+    match encoding:
+        case "hex":
+            return raw.hex()
+        case "base64":
+            return base64.b64encode(raw).decode()
+        case "base64url":
+            return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def key_bytes(secret: bytes, form: KeyForm) -> bytes:
+    """The bytes of the key that a stored secret stands for; empty if the secret is not of this form.
+
+    ``whsec`` is base64 behind ``whsec_``, as in Standard Webhooks; some senders show it as ``v1,whsec_…``.
+    """
+    match form:
+        case "text":
+            return secret
+        case "base64":
+            return decode_base64(secret.decode("latin-1"))
+        case "hex":
+            return decode_hex(secret.decode("latin-1"))
+        case "whsec":
+            return decode_base64(secret.removeprefix(b"v1,").removeprefix(b"whsec_").decode("latin-1"))
+
+
+def usable_key(secret: str, form: KeyForm) -> bytes:
+    """The bytes of the key.
+
+    Raises:
+        ValueError: The secret is empty or not of this form. The text does not quote it.
+    """
+    if not secret.strip():
+        msg = "the secret is empty"
+        raise ValueError(msg)
+    key = key_bytes(secret.encode(), form)
+    if not key:
+        wanted = {"whsec": "whsec_ followed by base64, as Standard Webhooks has it", "text": "text"}.get(form, form)
+        msg = f"the secret is not {wanted}"
+        raise ValueError(msg)
+    return key
+
+
+def seconds(text: str, unit: TimeUnit) -> float | None:
+    """A timestamp in seconds since 1970, UTC; ``None`` if the text is not of this unit."""
+    if unit in {"iso8601", "any"} and _ISO.fullmatch(text):
+        try:
+            return datetime.fromisoformat(text).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    if unit == "iso8601" or not _DIGITS.fullmatch(text):
+        return None
+    number = int(text)
+    in_ms = unit == "ms" or (unit == "any" and number >= _SMALLEST_MILLISECONDS)
+    return number / 1000 if in_ms else float(number)
+
+
+def write_time(timestamp: int, unit: TimeUnit) -> str:
+    """A timestamp, in seconds since 1970, as a sender writes it."""
+    match unit:
+        case "ms":
+            return str(timestamp * 1000)
+        case "iso8601":
+            return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        case "s" | "any":
+            return str(timestamp)
+
+
+def value_in_body(body: bytes, expression: str) -> object:
+    """What a JMESPath expression finds in a JSON or form-encoded body; ``None`` if nothing.
+
+    The body is not verified yet: its size and depth are bounded by the gateway and the parser.
+    """
+    try:
+        found: object = from_json(body)
+    except ValueError:
+        try:
+            found = dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=_MOST_FORM_FIELDS))
+        except ValueError:
+            return None
+    try:
+        return search(expression, found)
+    except Misfit:
+        return None
+
+
+def text_in_body(body: bytes, expression: str) -> str:
+    """As ``value_in_body``, as text: a whole number becomes its digits, anything else but text becomes empty."""
+    found = value_in_body(body, expression)
+    if isinstance(found, int) and not isinstance(found, bool):
+        return str(found) if abs(found) < 10**18 else ""
+    return found if isinstance(found, str) else ""

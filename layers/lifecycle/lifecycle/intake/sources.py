@@ -5,14 +5,24 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from lifecycle.domain.capabilities import TABLE, Capability, capability
 from lifecycle.domain.commands import PLAN, SLACK, SOURCE_PATTERN, SWEEP, UNDO, Id
 from lifecycle.domain.config_file import OperatorsFile
-from lifecycle.domain.events import OWN_EVENTS
-from lifecycle.intake.mapping import CommandRule, Expression
-from lifecycle.intake.signatures import HeaderName, Scheme, Signature
+from lifecycle.intake.expressions import Expression
+from lifecycle.intake.mapping import CommandRule
+from lifecycle.intake.schemes import Scheme, build_scheme
 
 LONGEST_DELAY = timedelta(days=366)
 
@@ -29,6 +39,12 @@ def _period(value: object) -> object:
     return int(found[1]) * _UNITS[found[2]]
 
 
+def _built(value: object) -> object:
+    if isinstance(value, dict):
+        return build_scheme(str(value.get("name")), value.get("settings", {}))
+    return value
+
+
 type Period = Annotated[timedelta, BeforeValidator(_period), Field(le=LONGEST_DELAY)]
 
 
@@ -37,28 +53,34 @@ class Source(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    scheme: Scheme
+    scheme: Annotated[InstanceOf[Scheme], BeforeValidator(_built)]
+    """How it proves who it is, with the settings of that scheme."""
     may: frozenset[str] = Field(min_length=1)
     """Capability names, such as ``run.archive``."""
     irreversible: bool = False
     organizations: frozenset[Id] | None = None
     """Narrows the stack's organizations; left out, all of them."""
-    signature: Signature | None = None
-    """For ``hmac``: how it differs from our own plain one."""
-    header: HeaderName | None = None
-    """For ``shared-secret``: the header that holds it; left out, it is the last part of the path."""
-    event_source: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]{1,256}$")] | None = None
-    """For ``eventbridge``: the event's own ``source``."""
-    detail_types: frozenset[str] = frozenset()
-    """For ``eventbridge``: the detail-types that are meant."""
-    account: Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")] | None = None
-    """For ``eventbridge``: the AWS account that must have sent it. EventBridge sets it; a sender cannot."""
     when: Expression | None = None
     """Only payloads for which this is true; the rest is answered with 200 ``ignored``."""
     after: Period | None = None
     """Carry it out that much later, unless something newer happens to the thing until then."""
     commands: tuple[CommandRule, ...] = ()
     """What a payload becomes; left out, the payload is a command as ours."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scheme_takes_its_settings(cls, table: object) -> object:
+        """In the file, the settings of the scheme stand beside the source's own keys."""
+        if not isinstance(table, dict) or not isinstance(table.get("scheme"), str):
+            return table
+        settings = {key: value for key, value in table.items() if key not in cls.model_fields}
+        own = {key: value for key, value in table.items() if key in cls.model_fields}
+        return {**own, "scheme": {"name": table["scheme"], "settings": settings}}
+
+    @model_serializer(mode="wrap")
+    def _as_in_the_file(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
+        settings = self.scheme.model_dump(mode="json", exclude_defaults=True)
+        return {**plain(self), "scheme": self.scheme.name, **settings}
 
     @model_validator(mode="after")
     def _rights_are_known(self) -> Self:
@@ -76,31 +98,9 @@ class Source(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _parts_fit_the_scheme(self) -> Self:
-        for part, scheme in (("signature", Scheme.HMAC), ("header", Scheme.SHARED_SECRET)):
-            if getattr(self, part) is not None and self.scheme is not scheme:
-                msg = f"'{part}' belongs to the scheme {scheme} only"
-                raise ValueError(msg)
-        of_events = self.event_source is not None or self.detail_types or self.account is not None
-        if of_events and self.scheme is not Scheme.EVENTBRIDGE:
-            msg = f"'event_source', 'detail_types' and 'account' belong to the scheme {Scheme.EVENTBRIDGE} only"
-            raise ValueError(msg)
-        if self.scheme is Scheme.EVENTBRIDGE and not (self.event_source and self.detail_types):
-            msg = "an eventbridge source needs 'event_source' and at least one of 'detail_types'"
-            raise ValueError(msg)
-        if self.event_source == OWN_EVENTS:
-            msg = f"'event_source' is {OWN_EVENTS}, our own: what we announce never starts anything"
-            raise ValueError(msg)
-        return self
-
-    @model_validator(mode="after")
-    def _lasting_rights_are_proven(self) -> Self:
-        if self.irreversible and self.scheme is Scheme.SHARED_SECRET:
-            msg = "a shared secret proves nothing about the payload: irreversible actions need a signature"
-            raise ValueError(msg)
-        if self.irreversible and self.scheme is Scheme.EVENTBRIDGE and self.account is None:
-            msg = "an event names its own source: irreversible actions over the bus need 'account'"
-            raise ValueError(msg)
+    def _irreversible_rights_are_proven(self) -> Self:
+        if self.irreversible and self.scheme.why_not_irreversible:
+            raise ValueError(self.scheme.why_not_irreversible)
         if self.irreversible and self.after is not None:
             msg = "what cannot be taken back is not done later by itself: leave out 'after' or 'irreversible'"
             raise ValueError(msg)
@@ -116,8 +116,7 @@ class Source(BaseModel):
                 msg = f"commands[{number}] names an organization that 'organizations' does not list"
                 raise ValueError(msg)
             doing = capability(rule.resource, rule.action)
-            named = self.scheme in {Scheme.STANDARD_WEBHOOKS, Scheme.EVENTBRIDGE}
-            if rule.delivery is None and not named:
+            if rule.delivery is None and not self.scheme.names_deliveries:
                 msg = f"commands[{number}] needs 'delivery': what tells an event from a later one with the same content"
                 raise ValueError(msg)
             if not self.allows(doing):
@@ -132,16 +131,6 @@ class Source(BaseModel):
     def reaches(self, org_id: str) -> bool:
         """Whether this source may ask for things of this organization."""
         return self.organizations is None or org_id in self.organizations
-
-    def sends(self, event_source: object, detail_type: object, account: object) -> bool:
-        """Whether an event of EventBridge is this source's."""
-        return (
-            self.scheme is Scheme.EVENTBRIDGE
-            and event_source == self.event_source
-            and isinstance(detail_type, str)
-            and detail_type in self.detail_types
-            and (self.account is None or self.account == account)
-        )
 
 
 class Sources(OperatorsFile):

@@ -16,10 +16,10 @@ from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.commands import ID_PATTERN
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.intake.mapping import Untranslatable, linked_id
-from lifecycle.intake.signatures import Signature
+from lifecycle.intake.schemes.hmac import Signature
 
 SIGNATURE = Signature(
-    header="x-slack-signature",
+    header=("x-slack-signature",),
     prefix="v0=",
     signed="v0:{timestamp}:{body}",
     timestamp_header="x-slack-request-timestamp",
