@@ -258,8 +258,11 @@ def _moment(record: "Record") -> datetime:
 
 
 def _cells(record: "Record") -> "list[str | Text]":
+    from lifecycle.domain.capabilities import Resource
+
     what = f"{record.action}: {record.status}" if record.status else record.what
-    kind = {"run": "process"}.get(record.resource, record.resource)
+    resource = Resource.named(record.resource)
+    kind = resource.label if resource else record.resource
     who = f"{record.by} ({record.source})" if record.source else record.by
     told = [record.reason, record.why and f"Asked for because: {record.why}", record.rule and f"Rule {record.rule}."]
     told += [record.plan and f"Plan {record.plan}.", record.intent_id]

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from cli.commands.plan import BaseUrl, Org, PolicyFile, TokenFile
 from cli.ui.console import NOTE, YES, as_json, console, plain, status_text, table
-from cli.ui.errors import CliError, Exit
+from cli.ui.errors import Exit
 from cli.ui.options import Json, Region, StackName, world_of
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from lifecycle.policy.policy import Conditions, Policy
 
 _RATE = 100
-_KINDS = {"process": "run", "checklist": "template", "blueprint": "template"}
-"""Other words for the same."""
 _STATES = {"active": "not archived"}
 
 
@@ -52,10 +50,10 @@ def explain(
     """
     from cli.clients.tallyfy_reader import Reader, access
     from cli.commands.check import POLICY_FILE, declared_policy
-    from cli.ui.ids import id_in
+    from cli.ui.ids import id_in, kind_in
 
     world, out = world_of(ctx), console()
-    resource = _resource(kind)
+    resource = kind_in(kind)
     judged = declared_policy(policy or POLICY_FILE)
     what = access(ctx, org, token_file, base_url, stack, region)
     thing_id = id_in(name, org_id=what.org_id)
@@ -86,16 +84,6 @@ def explain(
         _planned(out, what.stack, what.org_id, thing_id)
     if thing is None and not known:
         raise typer.Exit(Exit.NOT_DONE)
-
-
-def _resource(kind: str) -> "Resource":
-    from lifecycle.domain.capabilities import Resource
-
-    said = kind.strip().lower()
-    try:
-        return Resource(_KINDS.get(said, said))
-    except ValueError as error:
-        raise CliError("--kind is one of process, task, template or tag.", Exit.USAGE) from error
 
 
 def _write(

@@ -10,23 +10,16 @@ from typer.core import TyperGroup
 
 from cli.ui.console import NO, NOTE, YES, console, plain, table
 from cli.ui.errors import CliError, Exit
-from cli.ui.ids import id_in
+from cli.ui.ids import id_in, kind_in
 from cli.ui.options import Region, StackName, Yes, reason_in, stack_of, world_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from lifecycle.deletion.manifest import Manifest
-    from lifecycle.domain.capabilities import Resource
 
 _SECONDS = 30.0
 _MOST_REASON = 500
-_WORDS = {
-    **dict.fromkeys(("process", "run"), "run"),
-    "task": "task",
-    "tag": "tag",
-    **dict.fromkeys(("template", "checklist", "blueprint"), "template"),
-}
 
 
 class _MakeUnlessSaid(TyperGroup):
@@ -91,7 +84,7 @@ def make(
     from lifecycle.tallyfy.export_reader import HttpRecords
 
     world, screen = world_of(ctx), console(errors=True)
-    resource = _resource(kind)
+    resource = kind_in(kind)
     what = access(ctx, org, token_file, base_url, stack, region)
     name, session = id_in(id, org_id=what.org_id), read_only(world.session())
     reader = Reader(
@@ -188,15 +181,6 @@ def erase(
     shown = console()
     shown.print(YES, "erased:", plain(name, most=1024), soft_wrap=True)
     shown.print(f"  {len(stone.parts)} parts in all versions; their hashes stay in manifest.json")
-
-
-def _resource(kind: str) -> "Resource":
-    from lifecycle.domain.capabilities import Resource
-
-    word = _WORDS.get(kind.strip().lower())
-    if word is None:
-        raise CliError(f"--kind is one of {', '.join(_WORDS)}.", Exit.USAGE)
-    return Resource(word)
 
 
 def _tell(shown: "Console", manifest: "Manifest") -> None:

@@ -8,7 +8,7 @@ import typer
 
 from cli.ui.console import NOTE, YES, as_json, console, plain, table
 from cli.ui.errors import CliError, Exit, trouble_in
-from cli.ui.ids import id_in
+from cli.ui.ids import id_in, kind_in
 from cli.ui.options import Json, Region, StackName, reason_in, stack_of, world_of
 
 if TYPE_CHECKING:
@@ -23,10 +23,7 @@ app = typer.Typer(
 )
 
 _OWNER = "owner"
-_WORDS = {"run": "process", "checklist": "template", "blueprint": "template", "user": _OWNER}
-"""Other words for the same."""
-_KINDS = {"process": "run", "task": "task", "tag": "tag", "template": "template", _OWNER: _OWNER}
-"""What a person says, and how the ledger calls it."""
+_OWNER_WORDS = (_OWNER, "user")
 _REMARKS = {
     "template": "That holds the template and all its processes.",
     "tag": "That holds the tag, not what carries it. For that, name it under hold_tags in policy.toml.",
@@ -142,25 +139,21 @@ def _ask_if_missing(world: "CliContext", target: "Stack", org_id: str, held: "Re
 
 def _named(kind: str, name: str, org_id: str) -> "tuple[HoldKind, str]":
     """What is meant, as the ledger calls it."""
-    from lifecycle.domain.capabilities import Resource
-
-    said = kind.strip().lower()
-    held = _KINDS.get(_WORDS.get(said, said))
-    if held is None:
-        raise CliError(f"A hold is put on one of {', '.join(_KINDS)}.", Exit.USAGE)
-    if held == _OWNER:
+    if kind.strip().lower() in _OWNER_WORDS:
         if not re.fullmatch(r"[0-9]{1,18}", name.strip()):
             raise CliError("An owner is meant by the number of the user, such as 1001.", Exit.USAGE)
         return "owner", str(int(name.strip()))
-    return Resource(held), id_in(name, org_id=org_id)
+    return kind_in(kind, besides=_OWNER_WORDS), id_in(name, org_id=org_id)
 
 
 def _in_words(key: str) -> str:
     """A key as people say it; one that nobody here made, as it is."""
+    from lifecycle.domain.capabilities import Resource
+
     held, _, name = key.partition("#")
     if held == "template":
         return f"template {name} and all its processes"
     if held == _OWNER:
         return f"everything of owner {name}"
-    word = next((word for word, kind in _KINDS.items() if kind == held), None)
-    return f"{word} {name}" if word else key
+    resource = Resource.named(held)
+    return f"{resource.label} {name}" if resource else key

@@ -18,10 +18,9 @@ from lifecycle.domain.commands import SOURCE_PATTERN, CommandRequest
 from lifecycle.domain.errors import Code, Rejected, Retryable
 from lifecycle.domain.intent import Status
 from lifecycle.domain.intent_ids import INTENT_PATTERN
+from lifecycle.domain.kinds import OTHER_NAMES
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
-ALIASES = {"process": "run", "checklist": "template", "blueprint": "template"}
-"""Other words for a resource. They are turned into ours before the schema's enumeration is asked, so it lacks them."""
 _REFS = "#/components/schemas/{model}"
 
 _HASH_PATTERN = "^[0-9a-f]{64}$"
@@ -286,7 +285,7 @@ def _schemas() -> Schema:
     _, found = models_json_schema(models, ref_template=_REFS)  # type: ignore[arg-type]
     schemas: Schema = found["$defs"]
     resource = schemas["Resource"]
-    resource["enum"] = [*resource["enum"], *ALIASES]
+    resource["enum"] = [*resource["enum"], *OTHER_NAMES]
     return dict(sorted(schemas.items()))
 
 

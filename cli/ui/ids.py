@@ -1,9 +1,13 @@
 """Ids as people have them: the id itself, or a link copied from the browser."""
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cli.ui.errors import CliError, Exit
+
+if TYPE_CHECKING:
+    from lifecycle.domain.capabilities import Resource
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -43,6 +47,20 @@ def id_in(text: str, *, org_id: str) -> str:
         return named[-1]
     seen = "no id" if not found else "more than one id"
     raise CliError(f"The link has {seen} in it that could be meant. Give the id itself.", Exit.USAGE)
+
+
+def kind_in(text: str, *, besides: tuple[str, ...] = ()) -> "Resource":
+    """The kind of resource that a person named, such as "process" or "run".
+
+    Raises ``CliError`` if there is none; its message also offers the words ``besides``.
+    """
+    from lifecycle.domain.capabilities import Resource
+    from lifecycle.domain.kinds import WORDS
+
+    resource = Resource.named(text)
+    if resource is None:
+        raise CliError(f"'{_short(text)}' is no kind of resource. Use one of {', '.join((*WORDS, *besides))}.", Exit.USAGE)
+    return resource
 
 
 def _short(text: str) -> str:

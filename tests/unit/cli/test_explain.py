@@ -153,7 +153,7 @@ def test_other_kinds_are_named(desk: CliHarness, policy: str) -> None:
     assert "No rule of the policy speaks of what it is." in said
     assert "It was not seen" in said
     wrong = desk.run("explain", RUN, "--kind", "comment", "--policy", policy)
-    assert (wrong.exit_code, "process, task, template or tag" in wrong.output) == (2, True)
+    assert (wrong.exit_code, "Use one of process, run, task" in wrong.output) == (2, True)
 
 
 def test_what_is_gone_still_has_its_history(desk: CliHarness, policy: str) -> None:

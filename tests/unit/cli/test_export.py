@@ -122,7 +122,7 @@ class TestMake:
         [
             (("export", make_id("nothing")), 1, "Tallyfy shows no process"),
             (("export", "abc"), 2, "no Tallyfy id"),
-            (("export", ids.RUN, "--kind", "person"), 2, "--kind is one of process"),
+            (("export", ids.RUN, "--kind", "person"), 2, "Use one of process"),
             (("export", make_id("task", "of a run"), "--kind", "task"), 1, "Export the process."),
             (("export", "verfy", "x"), 2, "unexpected extra argument"),
         ],

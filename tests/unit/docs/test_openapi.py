@@ -19,6 +19,7 @@ from lifecycle.domain.commands import CommandRequest
 from lifecycle.domain.errors import Code, Rejected, Retryable
 from lifecycle.domain.intent import Outcome, Status
 from lifecycle.domain.intent_ids import intent_id
+from lifecycle.domain.kinds import OTHER_NAMES
 from lifecycle.execution.ledger import Claim
 from sandbox.build import ROOT
 from tests.harness.builders import EVENTS, ID_KEY, NOW, ORG, THING, ChatRoom, command, wanted, with_approvals
@@ -60,7 +61,7 @@ def test_the_sample_commands_fit_the_schema(sample: Path) -> None:
 
 
 def test_every_other_word_for_a_resource_is_understood() -> None:
-    for word, resource in openapi.ALIASES.items():
+    for word, resource in OTHER_NAMES.items():
         asked = {"action": "archive", "resource": word, "org_id": ORG, "id": THING}
         validator("CommandRequest").validate(asked)
         assert CommandRequest.parse(json.dumps(asked).encode()).resource == resource

@@ -1,36 +1,53 @@
-"""The one table of what can be done to what in Tallyfy.
+"""The table of what can be done to which kind of resource, made from ``lifecycle.domain.kinds``.
 
-URLs, guards, documents and tests all come from it. What it does not list cannot be expressed.
+URLs, guards, documents and tests come from this table. What it does not list cannot be expressed.
 Source: Tallyfy's API reference (archive process, delete process, activate process, archive task, archive tag) and its
 public documentation of templates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
 
 from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.kinds import KINDS, OTHER_NAMES, Fact, ResourceKind
 
 
 class Resource(StrEnum):
-    """The kinds of things. Tallyfy's API says "run" for what people call a process, "checklist" for a template."""
+    """The kinds of resources. Tallyfy's API says "run" for a process and "checklist" for a template."""
 
     RUN = "run"
     TASK = "task"
     TAG = "tag"
     TEMPLATE = "template"
 
+    @classmethod
+    def named(cls, word: str) -> "Resource | None":
+        """The kind that a person means, such as "process" or "run"; ``None`` if there is no such kind."""
+        name = word.strip().lower()
+        name = OTHER_NAMES.get(name, name)
+        return cls(name) if name in KINDS else None
+
+    @property
+    def kind(self) -> ResourceKind:
+        """What is the same for all resources of this kind."""
+        return KINDS[self.value]
+
     @property
     def collection(self) -> str:
         """The path segment of this kind in Tallyfy's API."""
-        return _COLLECTIONS[self]
+        return self.kind.collection
 
     @property
     def label(self) -> str:
         """What a person calls it."""
-        return _LABELS[self]
+        return self.kind.label
+
+    def shows(self, fact: Fact) -> bool:
+        """Whether Tallyfy shows this fact of the kind."""
+        return fact in self.kind.facts
 
 
 class Action(StrEnum):
@@ -47,14 +64,6 @@ class State(StrEnum):
     ACTIVE = "active"
     ARCHIVED = "archived"
     GONE = "gone"
-
-
-_COLLECTIONS: Mapping[Resource, str] = MappingProxyType(
-    {Resource.RUN: "runs", Resource.TASK: "tasks", Resource.TAG: "tags", Resource.TEMPLATE: "checklists"}
-)
-_LABELS: Mapping[Resource, str] = MappingProxyType(
-    {Resource.RUN: "process", Resource.TASK: "one-off task", Resource.TAG: "tag", Resource.TEMPLATE: "template"}
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,89 +97,52 @@ class Capability:
         return f"/organizations/{org_id}/{self.resource.collection}/{thing_id}{self.suffix}"
 
 
-def _archive(resource: Resource, remark: str, *, irreversible: bool = False) -> Capability:
-    return Capability(
-        resource=resource,
-        action=Action.ARCHIVE,
-        method="DELETE",
-        suffix="",
-        reaches=State.ARCHIVED,
-        undo=Action.RESTORE,
-        irreversible=irreversible,
-        permanent=False,
-        archived_first=False,
-        remark=remark,
-    )
+def _capabilities(resource: Resource) -> Iterator[Capability]:
+    """What can be done to one kind."""
+    kind = resource.kind
+    calls = {Action.ARCHIVE: kind.archive, Action.RESTORE: kind.restore, Action.DELETE: kind.delete}
+    for action, call in calls.items():
+        if call is not None:
+            undo = _UNDO.get(action)
+            yield Capability(
+                resource=resource,
+                action=action,
+                method=_METHODS[action],
+                suffix=call.suffix,
+                reaches=_REACHES[action],
+                undo=undo if undo is not None and calls[undo] is not None else None,
+                irreversible=call.irreversible or action is Action.DELETE,
+                permanent=action is Action.DELETE,
+                archived_first=call.archived_first,
+                remark=call.remark,
+            )
 
 
-def _restore(resource: Resource, suffix: str, remark: str) -> Capability:
-    return Capability(
-        resource=resource,
-        action=Action.RESTORE,
-        method="PUT",
-        suffix=suffix,
-        reaches=State.ACTIVE,
-        undo=Action.ARCHIVE,
-        irreversible=False,
-        permanent=False,
-        archived_first=False,
-        remark=remark,
-    )
-
-
-def _delete(resource: Resource, suffix: str, remark: str, *, archived_first: bool = True) -> Capability:
-    return Capability(
-        resource=resource,
-        action=Action.DELETE,
-        method="DELETE",
-        suffix=suffix,
-        reaches=State.GONE,
-        undo=None,
-        irreversible=True,
-        permanent=True,
-        archived_first=archived_first,
-        remark=remark,
-    )
-
-
-TABLE: tuple[Capability, ...] = (
-    _archive(Resource.RUN, "Its tasks, comments and files go with it and come back with it."),
-    _restore(Resource.RUN, "/activate", "It returns with the status it had."),
-    _delete(Resource.RUN, "/delete", "Nothing brings it back."),
-    _archive(Resource.TASK, "Only a one-off task; a task of a process goes with its process."),
-    _restore(Resource.TASK, "/restore", "Only a one-off task."),
-    _delete(Resource.TASK, "/delete", "Nothing brings it back. Only a one-off task."),
-    _archive(
-        Resource.TEMPLATE,
-        "It can be restored, but references removed from other templates do not come back.",
-        irreversible=True,
-    ),
-    _restore(Resource.TEMPLATE, "/restore", "References removed from other templates stay removed."),
-    _delete(Resource.TEMPLATE, "/delete", "Nothing brings it back."),
-    _delete(
-        Resource.TAG,
-        "",
-        "Tallyfy has no archived tags: the call that older pages name 'archive tag' deletes it everywhere.",
-        archived_first=False,
-    ),
+_METHODS: Mapping[Action, Literal["DELETE", "PUT"]] = MappingProxyType(
+    {Action.ARCHIVE: "DELETE", Action.RESTORE: "PUT", Action.DELETE: "DELETE"}
 )
+_REACHES: Mapping[Action, State] = MappingProxyType(
+    {Action.ARCHIVE: State.ARCHIVED, Action.RESTORE: State.ACTIVE, Action.DELETE: State.GONE}
+)
+_UNDO: Mapping[Action, Action] = MappingProxyType({Action.ARCHIVE: Action.RESTORE, Action.RESTORE: Action.ARCHIVE})
+
+TABLE: tuple[Capability, ...] = tuple(found for name in KINDS for found in _capabilities(Resource(name)))
 
 ORDINARY: frozenset[Capability] = frozenset(c for c in TABLE if not c.permanent)
 PERMANENT: frozenset[Capability] = frozenset(c for c in TABLE if c.permanent)
 
 _BY_NAME: Mapping[tuple[Resource, Action], Capability] = MappingProxyType({(c.resource, c.action): c for c in TABLE})
 
-ALSO_SAID: Mapping[tuple[Resource, Action], Action] = MappingProxyType({(Resource.TAG, Action.ARCHIVE): Action.DELETE})
-"""Other words for a capability. Whoever says them gets the capability's guards, not those of the word."""
-
-REFUSED: Mapping[tuple[Resource, Action], str] = MappingProxyType(
-    {(Resource.TAG, Action.RESTORE): "Tallyfy deletes tags for good, so none can be restored. Create the tag again."}
+ALSO_SAID: Mapping[tuple[Resource, Action], Action] = MappingProxyType(
+    {(Resource(kind.name), Action.ARCHIVE): Action.DELETE for kind in KINDS.values() if kind.archive_means_delete}
 )
+"""Other words for a capability. The capability's guards apply, whichever word was used."""
 
 
 def capability(resource: Resource, action: Action) -> Capability:
-    """Find what is asked for, or raise ``Rejected`` with the reason why it does not exist."""
-    asked = (resource, action)
-    if asked in REFUSED:
-        raise Rejected(Code.NOT_POSSIBLE, REFUSED[asked])
-    return _BY_NAME[resource, ALSO_SAID.get(asked, action)]
+    """The capability that is asked for. Raises ``Rejected`` with the reason if there is none."""
+    found = _BY_NAME.get((resource, ALSO_SAID.get((resource, action), action)))
+    if found is None:
+        reason = resource.kind.no_restore if action is Action.RESTORE else ""
+        raise Rejected(Code.NOT_POSSIBLE, reason or f"Tallyfy has no call to {action} a {resource.label}.")
+    return found

@@ -21,6 +21,7 @@ from pydantic import (
 from lifecycle.domain.capabilities import Action, Capability, Resource, capability
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.intent_ids import INTENT_PATTERN
+from lifecycle.domain.kinds import OTHER_NAMES
 
 ID_PATTERN = r"^[0-9a-f]{32}$"
 SWEEP = "sweep"
@@ -53,12 +54,8 @@ def _utc(value: datetime) -> datetime:
         raise ValueError(msg) from None
 
 
-def _plain_words(value: object) -> object:
-    return (
-        {"process": "run", "checklist": "template", "blueprint": "template"}.get(value, value)
-        if isinstance(value, str)
-        else value
-    )
+def _kind_name(value: object) -> object:
+    return OTHER_NAMES.get(value, value) if isinstance(value, str) else value
 
 
 def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -66,7 +63,7 @@ def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 type Utc = Annotated[AwareDatetime, AfterValidator(_utc)]
-type Kind = Annotated[Resource, BeforeValidator(_plain_words)]
+type Kind = Annotated[Resource, BeforeValidator(_kind_name)]
 type ShortLine = Annotated[str, _line(200)]
 type Line = Annotated[str, _line(500)]
 type Names = Annotated[tuple[ShortLine, ...], Field(max_length=100), AfterValidator(_in_order)]
@@ -137,13 +134,13 @@ class _Asked(_Strict):
         if self.id is None and self.find is None:
             msg = "say which thing is meant: id, or find"
             raise ValueError(msg)
-        if self.find is not None and (self.resource is not Resource.RUN or self.action is Action.DELETE):
+        if self.find is not None and (not self.resource.kind.findable or self.action is Action.DELETE):
             msg = "find is for archiving and restoring processes; anything else needs an id"
             raise ValueError(msg)
         if self.if_none is not None and self.find is None:
             msg = "if_none goes with find: a thing with an id is always meant"
             raise ValueError(msg)
-        if self.allow_in_use and self.resource is not Resource.TAG:
+        if self.allow_in_use and not self.resource.shows("uses"):
             msg = "allow_in_use is for tags only"
             raise ValueError(msg)
         return self

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from lifecycle.domain.capabilities import Capability, Resource, State
+from lifecycle.domain.capabilities import Capability, State
 from lifecycle.domain.commands import Command, Expect
 from lifecycle.domain.errors import Code
 from lifecycle.domain.resources import ResourceSnapshot, known_status
@@ -97,7 +97,7 @@ def rule(command: Command, seen: ResourceSnapshot | None, facts: GuardContext) -
     if changed:
         return _reject(Code.CHANGED, f"The {label} is not what the asker saw: {', '.join(changed)} changed since.")
     refusal = _too_fresh(command, seen, facts) if doing.archived_first else None
-    if doing.resource is Resource.TAG and not command.allow_in_use:
+    if doing.resource.shows("uses") and not command.allow_in_use:
         refusal = _used(seen)
     if refusal:
         return refusal
@@ -127,11 +127,11 @@ def _gone(doing: Capability, facts: GuardContext) -> GuardResult:
 
 
 def _not_one_off(doing: Capability, seen: ResourceSnapshot) -> GuardResult | None:
-    if seen.run_id is not None or (doing.resource is Resource.TASK and seen.one_off is False):
+    if seen.run_id is not None or (doing.resource.shows("one_off") and seen.one_off is False):
         return _reject(
             Code.PROCESS_TASK, "The task belongs to a process. Archive, restore or delete the process instead."
         )
-    if doing.resource is Resource.TASK and seen.one_off is None:
+    if doing.resource.shows("one_off") and seen.one_off is None:
         return _reject(Code.UNDETERMINED, "Tallyfy does not say whether the task belongs to a process, so it is kept.")
     return None
 
@@ -174,7 +174,7 @@ def _changed(expect: Expect | None, seen: ResourceSnapshot) -> list[str]:
     named = sorted(expect.model_fields_set)
     # Of these an absence is no fact: Tallyfy did not show them, and nobody knows whether they changed.
     hidden = {name for name in ("tags", "owners") if getattr(seen, name) is None}
-    worded = seen.resource in {Resource.RUN, Resource.TASK} and seen.state is not State.ARCHIVED
+    worded = seen.resource.shows("status") and seen.state is not State.ARCHIVED
     if worded and known_status(seen.status) is None:
         hidden.add("status")
     return [name for name in named if name in hidden or _plain(getattr(expect, name)) != _plain(getattr(seen, name))]

@@ -61,19 +61,18 @@ def alike(text: str) -> str:
 
 def _known_keys(thing: ResourceSnapshot) -> tuple[str, ...]:
     keys = [f"{thing.resource}#{thing.id}"]
-    if thing.resource is Resource.RUN and thing.template_id is not None:
+    if thing.resource.shows("template_id") and thing.template_id is not None:
         keys.append(f"{TEMPLATE}{thing.template_id}")
     keys.extend(f"{OWNER}{owner}" for owner in sorted(thing.owners or ()))
     return tuple(keys)
 
 
 def _template_unknown(thing: ResourceSnapshot) -> bool:
-    return thing.resource is Resource.RUN and thing.template_id is None
+    return thing.resource.shows("template_id") and thing.template_id is None
 
 
 def _owner_unknown(thing: ResourceSnapshot) -> bool:
-    """Tags have no owner."""
-    return thing.resource is not Resource.TAG and thing.owners is None
+    return thing.resource.shows("owners") and thing.owners is None
 
 
 def _because(key: str, thing: ResourceSnapshot, reason: str) -> str:

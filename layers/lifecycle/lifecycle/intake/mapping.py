@@ -14,7 +14,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import from_json
 
-from lifecycle.domain.capabilities import Action, Resource
+from lifecycle.domain.capabilities import Action
 from lifecycle.domain.commands import CommandRequest, Expect, Id, Kind, one_line
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.intake.expressions import Expression, Misfit, search
@@ -84,7 +84,7 @@ class CommandRule(BaseModel):
         if sum(target is not None for target in (self.id, self.link, self.find)) != 1:
             msg = "say which thing is meant by exactly one of id, link and find"
             raise ValueError(msg)
-        if self.find is not None and (self.resource is not Resource.RUN or self.action is Action.DELETE):
+        if self.find is not None and (not self.resource.kind.findable or self.action is Action.DELETE):
             msg = "find is for archiving and restoring processes; anything else needs id or link"
             raise ValueError(msg)
         if self.if_none is not None and self.find is None:

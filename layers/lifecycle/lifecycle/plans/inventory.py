@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lifecycle.aws.s3 import Objects
-from lifecycle.domain.capabilities import Resource, State
+from lifecycle.domain.capabilities import State
 from lifecycle.domain.commands import ID_PATTERN
 from lifecycle.domain.errors import Code, Retryable
 from lifecycle.domain.resources import ResourceSnapshot
@@ -18,14 +18,6 @@ from lifecycle.plans.plan_file import Entry, fact_line
 from lifecycle.tallyfy.client import Tallyfy
 
 _LINES = "application/jsonl"
-# Without a filter on dates or states: Tallyfy knows none for dates on processes, and what is kept is counted as well.
-# Oldest first, so that what is launched meanwhile comes at the end and shifts nothing.
-_QUERIES: Mapping[Resource, Mapping[str, str]] = {
-    Resource.RUN: {"with": "tags", "sort": "created_at"},
-    Resource.TASK: {"with": "tags", "is_oneoff": "true"},
-    Resource.TAG: {"with": "statistics"},
-    Resource.TEMPLATE: {"with": "tags", "sort_by": "created_at"},
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,5 +82,10 @@ def id_bytes(thing: ResourceSnapshot) -> bytes:
 
 
 def _query(asked: ListingQuery) -> Mapping[str, str]:
+    """Oldest first, so that new resources come at the end and shift no page.
+
+    Nothing is filtered by date or status: Tallyfy has no filter for the dates of processes, and what is kept is
+    counted as well.
+    """
     only = {"archived": "only"} if asked.state is State.ARCHIVED else {}
-    return {**_QUERIES[asked.resource], **only}
+    return {**asked.resource.kind.oldest_first, **only}

@@ -31,8 +31,7 @@ class ListingQuery(NamedTuple):
     @property
     def name(self) -> str:
         """Its name in messages, such as "active processes"."""
-        plural = {"process": "processes"}.get(self.resource.label, f"{self.resource.label}s")
-        return f"{self.state} {plural}"
+        return f"{self.state} {self.resource.kind.plural}"
 
 
 def lists_of(policy: Policy) -> tuple[ListingQuery, ...]:

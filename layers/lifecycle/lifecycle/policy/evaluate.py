@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.commands import ID_PATTERN
+from lifecycle.domain.kinds import KINDS
 from lifecycle.domain.resources import ResourceSnapshot, known_status
 from lifecycle.holds.rules import Holds, alike
 from lifecycle.policy.policy import Conditions, Doing, Policy, Rule
@@ -122,19 +123,18 @@ def _before_any_rule(thing: ResourceSnapshot, holds: Holds) -> Decision | None:
     other = _another_kind(thing)
     if other:
         return Decision(None, "another kind", f"It is listed as a {thing.resource.label} and says it is a {other}.")
-    if thing.resource is Resource.TASK and (thing.run_id is not None or thing.one_off is False):
+    if thing.resource.shows("one_off") and (thing.run_id is not None or thing.one_off is False):
         return Decision(None, "task of a process", "It belongs to a process and goes with it.")
-    if thing.resource is Resource.TASK and thing.one_off is None:
+    if thing.resource.shows("one_off") and thing.one_off is None:
         return Decision(None, "task of unknown kind", "Tallyfy does not say whether it belongs to a process.")
     return None
 
 
 def _another_kind(thing: ResourceSnapshot) -> str:
-    """What it is if it has what only that kind has: an id of one kind must never be used for another."""
-    if thing.resource is not Resource.TASK and (thing.run_id is not None or thing.one_off is not None):
-        return "task"
-    if thing.resource in {Resource.TAG, Resource.TEMPLATE} and thing.template_id is not None:
-        return "process"
+    """The label of the kind that the facts prove, if not its own: an id of one kind is never used for another."""
+    for fact in thing.resource.kind.never_shows:
+        if getattr(thing, fact) is not None:
+            return next(kind.label for kind in KINDS.values() if fact in kind.facts)
     return ""
 
 

@@ -168,12 +168,12 @@ class HttpTallyfy:
     def look(self, org_id: str, resource: Resource, thing_id: str) -> ResourceSnapshot | None:
         """See ``Tallyfy``."""
         path = f"/organizations/{org_id}/{resource.collection}/{thing_id}"
-        found = self._read(org_id, path, {**_WITH[resource], **_COUNTED.get(resource, {})})
+        found = self._read(org_id, path, resource.kind.read_query)
         if found is not None:
             return _the(thing_id, thing_from(resource, _data(found)))
-        if resource is Resource.TAG:
+        if resource.kind.archive is None:
             return None
-        archived = {"archived": "only", **_LISTED.get(resource, {})}
+        archived = {"archived": "only", **resource.kind.newest_first}
         return self._settled(
             lambda: next((seen for seen in self._all(org_id, resource, archived) if seen.id == thing_id), None)
         )
@@ -221,7 +221,9 @@ class HttpTallyfy:
     def page(self, org_id: str, resource: Resource, number: int, query: Mapping[str, str]) -> Listing:
         """See ``Tallyfy``. Pages by number: ``links.next`` names another host and is never followed."""
         path = f"/organizations/{org_id}/{resource.collection}"
-        found = self._read(org_id, path, {**_WITH[resource], **query, "page": str(number), "per_page": str(PER_PAGE)})
+        found = self._read(
+            org_id, path, {**resource.kind.list_query, **query, "page": str(number), "per_page": str(PER_PAGE)}
+        )
         rows = found.get("data") if found else None
         if found is None or not isinstance(rows, list) or len(rows) > PER_PAGE:
             # A thing that a delete left in doubt would count as gone if this were taken for an empty list.
@@ -387,11 +389,11 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
     """Reduce Tallyfy's object to facts. A field that is missing or unreadable is ``None``, never a guess."""
     removed_at = moment(row.get("archived_at")) or moment(row.get("deleted_at"))
     removed = bool(row.get("archived_at") or row.get("deleted_at") or row.get("status") == "archived")
-    gone = State.GONE if resource is Resource.TAG else State.ARCHIVED
+    gone = State.ARCHIVED if resource.kind.archive is not None else State.GONE
     run_id = row.get("run_id")
     said = row.get("is_oneoff_task")
     # What is archived may show none of its tasks: a count would be one of what is shown.
-    tasks, comments = (None, None) if removed or resource is not Resource.RUN else _counts(row)
+    tasks, comments = (None, None) if removed or not resource.shows("tasks") else _counts(row)
     belongs_to_none = True if "run_id" in row and run_id is None else None
     return ResourceSnapshot(
         resource=resource,
@@ -426,19 +428,6 @@ def moment(value: object) -> datetime | None:
         return None
 
 
-_WITH: Mapping[Resource, Mapping[str, str]] = {
-    Resource.RUN: {"with": "tags"},
-    Resource.TASK: {"with": "tags"},
-    Resource.TEMPLATE: {"with": "tags"},
-    Resource.TAG: {"with": "statistics"},
-}
-"""What is asked for besides: a tag can put a hold on what carries it."""
-_COUNTED: Mapping[Resource, Mapping[str, str]] = {Resource.RUN: {"with": "tags,threads,tasks,tasks.threads"}}
-"""Of one process, its tasks and comments as well: what a restore brings back is compared with what was archived."""
-_LISTED: Mapping[Resource, Mapping[str, str]] = {
-    Resource.TASK: {"is_oneoff": "true"},
-    Resource.RUN: {"sort": "-created_at"},
-}
 _STATISTICS = ("active_template", "archived_template", "active_process", "archived_process")
 
 

@@ -146,8 +146,8 @@ def _of_command(request: ApprovalRequest, shown: Facts, now: int) -> Iterator[st
     kind = doing.resource.label if doing else "thing"
     yield f"{kind.capitalize()}: {_said(shown.get('title'))}"
     yield f"Id: {_said(shown.get('id'))}, organization {request.org_id}"
-    if doing and doing.resource in {Resource.RUN, Resource.TASK}:
-        if doing.resource is Resource.RUN:
+    if doing and doing.resource.shows("status"):
+        if doing.resource.shows("template_id"):
             yield f"Template: {_said(shown.get('template'))}"
         yield f"Owners: {_listed(shown.get('owners'))}"
     problem = ", with an open problem" if shown.get("has_open_issue") is True else ""
@@ -155,11 +155,11 @@ def _of_command(request: ApprovalRequest, shown: Facts, now: int) -> Iterator[st
     for name, key in (("Archived", "archived_at"), ("Completed", "completed_at"), ("Last changed", "last_updated")):
         if shown.get(key) is not None or key == "archived_at":
             yield f"{name}: {_since(shown.get(key), now)}"
-    if doing is None or doing.resource is Resource.RUN:
+    if doing is None or doing.resource.shows("tasks"):
         yield f"Tasks: {_said(shown.get('tasks'))}; comments: {_said(shown.get('comments'))}"
     if shown.get("tags"):
         yield f"Tags: {_listed(shown.get('tags'))}"
-    if doing and doing.resource is Resource.TAG:
+    if doing and doing.resource.shows("uses"):
         yield f"Carried by: {_said(shown.get('carried_by'))}"
     yield f"Why: {_said(shown.get('reason'))}"
     if doing:

@@ -35,13 +35,6 @@ HELP = (
 )
 _MOST_FIELDS = 100
 _LONGEST_URL = 500
-_KINDS: Mapping[str, Resource] = {
-    "process": Resource.RUN,
-    "run": Resource.RUN,
-    "task": Resource.TASK,
-    "template": Resource.TEMPLATE,
-    "tag": Resource.TAG,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +145,7 @@ def understand(text: str) -> Meant | None:
         case ["approvals"]:
             return Waiting()
         case ["archive" | "restore" as verb, *rest] if rest:
-            resource = _KINDS.get(rest[0].lower())
+            resource = Resource.named(rest[0])
             target = rest[1:] if resource else rest
             if len(target) != 1:
                 raise Rejected(Code.INVALID, "Name exactly one thing: a link or an id.")

@@ -56,9 +56,10 @@ def status_word(status: str | None) -> str:
 
 def link(org_id: str, resource: Resource, thing_id: str) -> str | None:
     """Where a person finds it in Tallyfy; ``None`` where no address is known that is sure to lead there."""
-    if resource is not Resource.RUN or not re.fullmatch(ID_PATTERN, thing_id) or not re.fullmatch(ID_PATTERN, org_id):
+    page = resource.kind.page
+    if page is None or not re.fullmatch(ID_PATTERN, thing_id) or not re.fullmatch(ID_PATTERN, org_id):
         return None
-    return f"https://go.tallyfy.com/{org_id}/process/{thing_id}"
+    return f"https://go.tallyfy.com/{org_id}/{page}/{thing_id}"
 
 
 def moment(when: datetime, zone: str) -> str:
