@@ -59,7 +59,8 @@ def kind_in(text: str, *, besides: tuple[str, ...] = ()) -> "Resource":
 
     resource = Resource.named(text)
     if resource is None:
-        raise CliError(f"'{_short(text)}' is no kind of resource. Use one of {', '.join((*WORDS, *besides))}.", Exit.USAGE)
+        words = ", ".join((*WORDS, *besides))
+        raise CliError(f"'{_short(text)}' is no kind of resource. Use one of {words}.", Exit.USAGE)
     return resource
 
 
