@@ -27,9 +27,9 @@ from lifecycle.deletion.exporter import verify
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.intent import DEAD, IntentRow, Status
 from lifecycle.domain.intent_ids import INTENT_PATTERN
-from lifecycle.plans.builder import key_of
 from lifecycle.plans.plan_file import Plan
-from lifecycle.sweep.service import JobKind, SweepJob
+from lifecycle.plans.plan_store import key_of
+from lifecycle.sweep.jobs import JobKind, SweepJob
 from lifecycle.tallyfy.client import pooled_session
 from sandbox.running import (
     APPROVER,

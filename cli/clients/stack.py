@@ -24,7 +24,7 @@ from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.holds.store import HoldStore
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Rate
-from lifecycle.sweep.service import Progress
+from lifecycle.sweep.state import Progress
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from cli.clients.context import CliContext
     from cli.clients.stack import Stack
-    from lifecycle.plans.executor import Application, PlanPart
+    from lifecycle.plans.application import Application, PlanPart
     from lifecycle.plans.plan_file import Plan
-    from lifecycle.sweep.service import SweepJob
+    from lifecycle.sweep.jobs import SweepJob
 
 _LOOK_EVERY = 3.0
 
@@ -53,7 +53,7 @@ def apply(
 ) -> None:
     """Apply a plan of the stack, what cannot be undone included. First five things, a look at them, then the rest."""
     from cli.services import plans
-    from lifecycle.sweep.service import JobKind
+    from lifecycle.sweep.jobs import JobKind
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     plan = plans.find_whole(target, name, org)
@@ -104,7 +104,7 @@ def _is_over(out: "Console", target: "Stack", plan: "Plan") -> bool:
         Trouble: It was taken back, or stopped.
     """
     from cli.services import plans
-    from lifecycle.plans.executor import PlanPart, Stage
+    from lifecycle.plans.application import PlanPart, Stage
 
     undone = plans.states_of(target, plan)[PlanPart.REVERTED]
     if undone.stage:
@@ -126,7 +126,7 @@ def _agreed(
 ) -> int:
     """Ask what has to be asked, and answer how many things are meant that cannot be undone."""
     from cli.services import plans
-    from lifecycle.plans.executor import PlanPart
+    from lifecycle.plans.application import PlanPart
 
     due = plans.due_of_first(target, plan, first) if first else {part: plans.due_in(plan, part) for part in PlanPart}
     lasting, things = due[PlanPart.IRREVERSIBLE], sum(due.values())
@@ -144,7 +144,7 @@ def _agreed(
 
 def _follow(world: "CliContext", target: "Stack", plan: "Plan", errand: "SweepJob", seconds: float) -> None:
     from cli.services import plans
-    from lifecycle.plans.executor import Application, PlanPart, Stage
+    from lifecycle.plans.application import Application, PlanPart, Stage
 
     out = console()
     tell_pauses(out, pauses_if_told(target, [plan.org_id]))
@@ -188,7 +188,7 @@ def _waits_for(world: "CliContext", target: "Stack", plan: "Plan", states: "Mapp
     from lifecycle.approvals.rules import ApprovalStatus
     from lifecycle.approvals.store import Approvals
     from lifecycle.domain.clock import millis
-    from lifecycle.plans.executor import PlanPart, Stage
+    from lifecycle.plans.application import PlanPart, Stage
 
     if any(state.stage != Stage.DONE for part, state in states.items() if part is not PlanPart.IRREVERSIBLE):
         return ""
@@ -209,7 +209,7 @@ def _waits_for(world: "CliContext", target: "Stack", plan: "Plan", states: "Mapp
 def why_refused(world: "CliContext", target: "Stack", errand: "SweepJob") -> str | None:
     """Why the stack did not do it, as its dead letter says; the letter stays."""
     from cli.services import dead_letter_queue
-    from lifecycle.sweep.service import SweepJob
+    from lifecycle.sweep.jobs import SweepJob
 
     pairs = [pair for pair in target.pairs() if pair.name == "sweeps"]
     for letter in dead_letter_queue.look(pairs, most=100, clock=world.clock).letters:

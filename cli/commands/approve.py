@@ -185,7 +185,7 @@ def _facts(shown: Mapping[str, object], now: datetime) -> Iterator[tuple[str, st
 
 def _show_plan(out: "Console", wanted: "ApprovalView") -> None:
     from cli.services import plans
-    from lifecycle.plans.executor import PlanPart
+    from lifecycle.plans.application import PlanPart
 
     plan = _plan(wanted)
     place = f"{plan.org_name} ({plan.org_id})" if plan.org_name else plan.org_id
@@ -280,7 +280,7 @@ def _title(wanted: "ApprovalView") -> str:
 
     if wanted.about is About.PLAN:
         from cli.services import plans
-        from lifecycle.plans.executor import PlanPart
+        from lifecycle.plans.application import PlanPart
 
         return f"{plans.due_in(_plan(wanted), PlanPart.IRREVERSIBLE)} things"
     return _text(wanted.shown, "title")

@@ -124,7 +124,7 @@ def report(
 ) -> None:
     """Fetch the report of a plan that the stack made."""
     from cli.services import plans
-    from lifecycle.plans.builder import key_of
+    from lifecycle.plans.plan_store import key_of
 
     target = stack_of(ctx, stack, region)
     found = plans.find(target, name, org) if name else plans.newest(target, org)
@@ -161,10 +161,11 @@ def _make(
     from tempfile import TemporaryDirectory
 
     from lifecycle.aws.s3 import FolderObjects
-    from lifecycle.plans.builder import key_of, seal, unseen
+    from lifecycle.plans.builder import seal, unseen
     from lifecycle.plans.inventory import Inventory
     from lifecycle.plans.pagination_check import lists_of
     from lifecycle.plans.plan_file import PlanHeader
+    from lifecycle.plans.plan_store import key_of
 
     wanted = lists_of(policy)
     if not wanted:
@@ -286,5 +287,5 @@ def _applied_last(what: "Access", policy: "Policy") -> "tuple[Policy | None, tup
     try:
         before = Policy.from_json(str(row.values.get("policy")))
     except ValueError:
-        return None, ("The policy that was applied last cannot be read by this release.",)
+        return None, ("This release cannot read the policy that was applied last.",)
     return (None if before.digest == policy.digest else before), ()

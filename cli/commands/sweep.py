@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cli.clients.context import CliContext
     from cli.clients.stack import Stack
     from lifecycle.plans.plan_file import Plan
-    from lifecycle.sweep.service import Progress
+    from lifecycle.sweep.state import Progress
 
 _REQUESTER = 200
 """What a message can say of who asked for it."""
@@ -35,7 +35,7 @@ app = typer.Typer(
 def start(ctx: typer.Context, stack: StackName = None, region: Region = None) -> None:
     """Start a sweep of every organization, as the schedule does each night."""
     from lifecycle.domain.commands import one_line
-    from lifecycle.sweep.service import SweepJob
+    from lifecycle.sweep.jobs import SweepJob
 
     world, target = world_of(ctx), stack_of(ctx, stack, region)
     queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
@@ -115,10 +115,9 @@ def _as_json(world: "CliContext", target: "Stack", org_id: str, name: str, row: 
 
 def _newest(target: "Stack", org_id: str) -> str:
     """The sweep that is at work, else the one that made the newest plan. Who applies a plan is no sweep."""
-    from lifecycle.aws import table_keys
-    from lifecycle.sweep.service import newest_key
+    from lifecycle.sweep.state import lock_key, newest_key
 
-    rows = target.rows().read(table_keys.sweeps(org_id, "current"), newest_key(org_id))
+    rows = target.rows().read(lock_key(org_id), newest_key(org_id))
     names = [str(row.values.get("sweep_id") or "") if row else "" for row in rows]
     return next((one for one in names if one and target.sweep(one, org_id) is not None), "")
 
@@ -169,7 +168,7 @@ def _planned(out: "Console", target: "Stack", org_id: str, row: "Progress") -> N
 def _applied(out: "Console", target: "Stack", plan: "Plan", *, done: bool) -> None:
     """What has become of a plan, and what can be done next."""
     from cli.services import plans
-    from lifecycle.plans.executor import PlanPart, Stage
+    from lifecycle.plans.application import PlanPart, Stage
     from lifecycle.policy.evaluate import Mode
 
     states = plans.states_of(target, plan)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from cli.clients.context import CliContext
     from cli.clients.stack import Stack
-    from lifecycle.plans.executor import Application
+    from lifecycle.plans.application import Application
     from lifecycle.plans.plan_file import Plan
-    from lifecycle.sweep.service import SweepJob
+    from lifecycle.sweep.jobs import SweepJob
 
 _LOOK_EVERY = 3.0
 
@@ -80,8 +80,8 @@ def _undo_plan(
     world: "CliContext", target: "Stack", name: str, org: str | None, *, yes: bool, timeout: float | None
 ) -> None:
     from cli.services import plans
-    from lifecycle.plans.executor import PlanPart, Stage, undone_already
-    from lifecycle.sweep.service import JobKind
+    from lifecycle.plans.application import PlanPart, Stage, already_reverted
+    from lifecycle.sweep.jobs import JobKind
 
     plan = plans.find_whole(target, name, org)
     out = console()
@@ -90,7 +90,7 @@ def _undo_plan(
     _show(out, plan, done, lasting)
     if back.stage == Stage.DONE:
         out.print(YES, "It has been taken back already, so nothing was sent.")
-        out.print(NOTE, plain(undone_already(back), most=2000), soft_wrap=True)
+        out.print(NOTE, plain(already_reverted(back), most=2000), soft_wrap=True)
         return
     if not done.sent and not lasting.sent:
         said = "Nothing was applied of it so far. Taken back, it never is, whoever has asked for it."
@@ -140,7 +140,7 @@ def _show(out: "Console", plan: "Plan", done: "Application", lasting: "Applicati
 def _follow(world: "CliContext", target: "Stack", plan: "Plan", errand: "SweepJob", seconds: float) -> None:
     from cli.commands.apply import why_refused
     from cli.services import plans
-    from lifecycle.plans.executor import Application, PlanPart, Stage
+    from lifecycle.plans.application import Application, PlanPart, Stage
 
     out = console()
     tell_pauses(out, pauses_if_told(target, [plan.org_id]))

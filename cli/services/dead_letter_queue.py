@@ -20,7 +20,7 @@ from lifecycle.domain.errors import Retryable
 from lifecycle.domain.failures import SET_ASIDE_BY_AWS
 from lifecycle.domain.intent import DEAD, OPEN, IntentRow
 from lifecycle.domain.intent_ids import INTENT_PATTERN
-from lifecycle.sweep.service import SweepJob
+from lifecycle.sweep.jobs import SweepJob
 
 HIDDEN_SECONDS = 60
 _MOST_SECONDS = 45.0

@@ -16,19 +16,14 @@ from cli.clients.stack import Stack, one_organization, organizations_of
 from cli.ui.console import NO, NOTE, plain, table
 from cli.ui.errors import CliError, Exit
 from lifecycle.domain.commands import one_line
-from lifecycle.plans.builder import key_of
-from lifecycle.plans.executor import (
-    FRESH,
-    Application,
-    PlanPart,
-    application_in,
-    application_key,
-    count_due,
-    what_differs,
-)
+from lifecycle.plans.application import Application, PlanPart, application_in, application_key
+from lifecycle.plans.limits import too_old
 from lifecycle.plans.plan_file import Entry, Plan, entries
+from lifecycle.plans.plan_lines import count_due
+from lifecycle.plans.plan_store import key_of, what_differs
 from lifecycle.policy.policy import Policy, Rule
-from lifecycle.sweep.service import JobKind, SweepJob, newest_key
+from lifecycle.sweep.jobs import JobKind, SweepJob
+from lifecycle.sweep.state import newest_key
 
 _WHOLE = re.compile(r"[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{8,64}")
@@ -159,10 +154,8 @@ def refused_for(plan: Plan, now: datetime, *, first: int | None = None) -> tuple
 
     Where only the oldest `first` things are meant, caps do not measure the plan as a whole.
     """
-    old = now - plan.made_at > FRESH
-    late = (f"It is older than {FRESH.days} days. Make a new plan.",) if old else ()
     stops = tuple(why for why in plan.stops if first is None or why not in plan.capped)
-    return *plan.unseen, *stops, *late
+    return *plan.unseen, *stops, *too_old(plan, now)
 
 
 def show(out: Console, plan: Plan) -> None:

@@ -19,13 +19,15 @@ from lifecycle.execution.wakeup_check import Waking
 from lifecycle.execution.wakeups import Wakeups
 from lifecycle.holds.store import HoldStore
 from lifecycle.pacing.rate_limiter import Pacing
-from lifecycle.plans.builder import key_of
+from lifecycle.plans.application import Application, ApplicationStore, PlanPart
 from lifecycle.plans.plan_file import Entry, Plan, entries
+from lifecycle.plans.plan_store import key_of
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
+from lifecycle.sweep.assembly import SweepParts, assemble
 from lifecycle.sweep.digest import Digest
 from lifecycle.sweep.preflight import Preflight
-from lifecycle.sweep.service import Sweep
+from lifecycle.sweep.service import SweepService
 from lifecycle.tallyfy.client import HttpTallyfy, Tallyfy, Tokens
 from sandbox.simulator.transport import SimulatorTransport
 from tests.harness.builders import ID_KEY, ORG, PREFIX
@@ -77,8 +79,12 @@ class SweepRun:
         self.after_step: Callable[[], None] = lambda: None
         self._handed_on: list[Command] = []
 
-    def sweep(self) -> Sweep:
-        """A fresh Lambda environment."""
+    def sweep(self) -> SweepService:
+        """A fresh environment of the function."""
+        return assemble(self.parts())
+
+    def parts(self) -> SweepParts:
+        """What a fresh environment is made of."""
         world = self.world
         session = requests.Session()
         session.trust_env = False
@@ -95,7 +101,7 @@ class SweepRun:
         )
         rows, bus = FragileRows(world.rows, self.fuse), FragileBus(world.bus, self.fuse)
         ledger = Ledger(rows, TERMS, world.clock)
-        return Sweep(
+        return SweepParts(
             rows=rows,
             ledger=ledger,
             holds=HoldStore(rows, world.clock),
@@ -227,6 +233,10 @@ class SweepRun:
         """What a plan says of each thing."""
         body = self.objects.get(key_of(plan.org_id, plan.hash, "plan.jsonl")) or b""
         return list(entries(body.splitlines()))
+
+    def applied(self, plan: Plan, part: PlanPart) -> Application:
+        """How far a part of a plan has come."""
+        return ApplicationStore(rows=self.world.rows, clock=self.world.clock).find(plan, part)
 
     def reports(self) -> list[Detail]:
         """What was announced of finished sweeps."""

@@ -40,12 +40,15 @@ from lifecycle.holds.store import HoldStore
 from lifecycle.intake.sources import Sources
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Rate
-from lifecycle.plans.executor import Application, PlanPart, Stage, application_key
+from lifecycle.plans.application import Application, PlanPart, Stage, application_key
+from lifecycle.plans.executor import ApplyTerms
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
+from lifecycle.sweep.assembly import SweepParts, assemble
 from lifecycle.sweep.digest import Digest
 from lifecycle.sweep.preflight import Preflight
-from lifecycle.sweep.service import Sweep, state_key
+from lifecycle.sweep.service import SweepService
+from lifecycle.sweep.state import state_key
 from lifecycle.tallyfy.client import PER_PAGE, HttpTallyfy, Tokens
 from tests.harness.builders import ID_KEY, NOW, ORG, PREFIX, SOURCES, Clock
 
@@ -213,8 +216,12 @@ class Crowded:
         self.started = self.clock()
         self.killed = 0
 
-    def sweep(self) -> Sweep:
+    def sweep(self) -> SweepService:
         """A fresh environment of the function."""
+        return assemble(self.parts())
+
+    def parts(self) -> SweepParts:
+        """What a fresh environment is made of."""
         session = requests.Session()
         session.trust_env = False
         session.mount("https://", self.crowd)
@@ -229,7 +236,7 @@ class Crowded:
         )
         ledger = Ledger(self.rows, LedgerTerms(timedelta(0), timedelta(days=400), 6), self.clock)
         policy = Policy.parse(POLICY)
-        return Sweep(
+        return SweepParts(
             rows=self.rows,
             ledger=ledger,
             holds=HoldStore(self.rows, self.clock),
@@ -364,13 +371,14 @@ def send_all(count: int, folder: Path, plan: str) -> Cost:
     """Go on with a plan whose first five were read back: send everything else, in invocations that are killed."""
     night = Crowded(count, folder, mode=Mode.APPLY, kills=0.02)
     night.remember_as_looked_at(plan)
-    applying = night.sweep().applying()
+    apply_job = night.sweep().apply_job
+    terms = ApplyTerms(by="schedule", source="sweep")
     began, stage = time.monotonic(), ""
-    with applying.opened(ORG, plan) as (summary, lines):
+    with apply_job.plans.open(ORG, plan) as (summary, lines):
         while stage != Stage.DONE:
             night.started = night.clock()
             with suppress(Killed):
-                stage = applying.carry_on(summary, lines, PlanPart.REVERSIBLE, by="schedule", source="sweep").stage
+                stage = apply_job.executor.carry_on(summary, lines, PlanPart.REVERSIBLE, terms).stage
     return Cost(
         things=summary.seen,
         due=summary.due,

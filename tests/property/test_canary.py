@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.intent import Status
 from lifecycle.pacing.token_bucket import Rate
-from lifecycle.plans.executor import PlanPart
+from lifecycle.plans.application import PlanPart, Stage
 from lifecycle.policy.policy import Policy
 from sandbox.simulator import Fault
 from tests.harness.builders import NOW, ORG
@@ -65,12 +65,12 @@ def test_the_rest_goes_on_only_after_five_were_done(mix: list[str], fuse: int, w
     while night.queue.entries:
         turns += 1
         night.turn(work=turns % work_every == 0)
-        stage = night.sweep().applying().find(plan, PlanPart.REVERSIBLE).stage
-        if stage in {"first", "stopped"}:
+        stage = night.applied(plan, PlanPart.REVERSIBLE).stage
+        if stage in {Stage.CANARY, Stage.STOPPED}:
             calls_before_rest = len(night.world.writes())
     night.work()
     assert calls_before_rest <= 5 if "refused" not in mix else calls_before_rest <= 5 + 5
-    state = night.sweep().applying().find(plan, PlanPart.REVERSIBLE)
+    state = night.applied(plan, PlanPart.REVERSIBLE)
     bad = mix.index("refused") if "refused" in mix else len(mix)
     good_before = [number for number, fate in enumerate(mix[:bad]) if fate == "done"]
     if state.stage == "done":

@@ -37,7 +37,7 @@ from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.intake.sources import Sources
 from lifecycle.sweep.digest import Digest
-from lifecycle.sweep.service import SweepJob
+from lifecycle.sweep.jobs import SweepJob
 from lifecycle.tallyfy.export_reader import MOST_FILE_BYTES
 from tests.harness.builders import wanted
 from tests.template.support import (

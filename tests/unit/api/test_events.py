@@ -24,6 +24,7 @@ from lifecycle.chat.slack.requests import Press
 from lifecycle.domain.capabilities import ORDINARY, PERMANENT, TABLE, Capability
 from lifecycle.domain.commands import Command
 from lifecycle.execution.worker import Worker
+from lifecycle.sweep.assembly import assemble
 from sandbox.running import GITHUB_RUN, JIRA_RUN, SEED, SLACK_RUN
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, default_seed
 from sandbox.simulator.world import Tag
@@ -350,7 +351,7 @@ def test_a_start_of_the_schedule_sends_one_sweep_to_each_organization(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     night = SweepRun(world)
-    monkeypatch.setattr(sweep_function, "sweep", lambda: replace(night.sweep(), metrics=metrics))
+    monkeypatch.setattr(sweep_function, "sweep", lambda: assemble(replace(night.parts(), metrics=metrics)))
     assert sweep_function.handler(sample("sweep-batch.json"), CONTEXT) == {"batchItemFailures": []}
     assert [json.loads(text) for text in bodies(night.queue)] == [
         {"version": 1, "sweep_id": "2026-06-01T04:10:00Z", "org_id": DefaultIds.ORGANIZATION, "kind": "sweep"}

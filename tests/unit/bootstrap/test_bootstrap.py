@@ -71,7 +71,7 @@ def test_what_can_destroy_has_what_must_come_first(given: Given) -> None:
 
 def test_a_sweep_asks_the_people_of_its_file_for_approval(given: Given) -> None:
     given(SWEEP)
-    assert tallyfy.sweep().people.approvals.plan >= tallyfy.sweep().people.approvals.single
+    assert tallyfy.sweep().apply_job.people.approvals.plan >= tallyfy.sweep().apply_job.people.approvals.single
 
 
 def test_whoever_takes_approvals_knows_the_three_ways_on(given: Given) -> None:

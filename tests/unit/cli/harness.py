@@ -40,7 +40,7 @@ from lifecycle.execution.undo import Undoing
 from lifecycle.holds.store import HoldStore
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Rate
-from lifecycle.sweep.service import Progress
+from lifecycle.sweep.state import Progress
 from lifecycle.tallyfy.client import pooled_session
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorTransport
 from tests.harness.builders import CONFIG, ID_KEY, NOW, PREFIX, SHARED, WHSEC, ChatRoom, Clock, Entrance

@@ -8,11 +8,12 @@ from cli.ui.errors import Exit
 from lifecycle.approvals.people import People
 from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.commands import PLAN
-from lifecycle.plans.builder import key_of
+from lifecycle.plans.limits import refusals
 from lifecycle.plans.plan_file import Plan
+from lifecycle.plans.plan_store import key_of
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
-from lifecycle.sweep.service import JobKind, SweepJob
+from lifecycle.sweep.jobs import JobKind, SweepJob
 from sandbox.simulator import SeedTag
 from tests.harness.builders import bodies
 from tests.harness.sweep_run import SweepRun
@@ -133,7 +134,7 @@ def test_what_the_stack_would_refuse_is_not_even_sent(desk: CliHarness, changes:
     if isinstance(made_at, timedelta):
         changes = {"made_at": desk.clock() - made_at}
     changed = plan.model_copy(update=changes)
-    assert refused_for(changed, desk.clock()) == night.sweep().applying().refusals(changed, PLAN)
+    assert refused_for(changed, desk.clock()) == refusals(changed, night.policy, desk.clock(), source=PLAN)
 
 
 def test_a_plan_that_is_too_old_is_not_even_sent(desk: CliHarness) -> None:
@@ -141,7 +142,7 @@ def test_a_plan_that_is_too_old_is_not_even_sent(desk: CliHarness) -> None:
     desk.clock.advance(timedelta(days=7, seconds=1))
     result = desk.run("apply", plan.hash, "--yes")
     assert (result.exit_code, errands(desk)) == (1, [])
-    assert "It is older than 7 days. Make a new plan." in re.sub(r"\s+", " ", result.output)
+    assert "The plan is older than 7 days. Make a new plan." in re.sub(r"\s+", " ", result.output)
 
 
 def test_an_edited_summary_is_not_even_shown(desk: CliHarness) -> None:
@@ -151,7 +152,7 @@ def test_an_edited_summary_is_not_even_shown(desk: CliHarness) -> None:
     with_changes(desk, plan, due=1, rules=(rule.model_copy(update={"due": 1}),))
     result = desk.run("apply", plan.hash, typed="y\n")
     assert (result.exit_code, errands(desk)) == (1, [])
-    assert "is not what its lines say" in re.sub(r"\s+", " ", result.output)
+    assert "does not match its lines" in re.sub(r"\s+", " ", result.output)
     assert "Apply it to" not in result.output
 
 
@@ -215,7 +216,7 @@ def test_it_is_followed_to_its_end(desk: CliHarness) -> None:
     assert asking.exit_code == Exit.PENDING, asking.output
     for part in (
         "Other people must approve what cannot be undone",
-        "what is reversible: first, 5 handed on",
+        "what is reversible: canary, 5 handed on",
         "what is reversible: done, 12",
         "waits until 2026-06-04 12:00 UTC for the approval of 2 other people",
     ):
@@ -261,7 +262,7 @@ def test_why_it_stopped_is_told(desk: CliHarness) -> None:
     desk.while_waiting = work
     result = desk.run("apply", plan.hash, "--yes", "--wait")
     assert result.exit_code == 1
-    assert "read back it is active" in re.sub(r"\s+", " ", result.output)
+    assert "Tallyfy shows it as active" in re.sub(r"\s+", " ", result.output)
     again = desk.run("apply", plan.hash, "--yes")
     assert (again.exit_code, "It was stopped" in again.output) == (1, True)
 
@@ -273,7 +274,7 @@ def test_why_the_stack_refused_it_is_told(desk: CliHarness) -> None:
     result = desk.run("apply", plan.hash, "--yes", "--wait")
     assert result.exit_code == 1
     assert "It was not applied." in result.output
-    assert "policy.toml was changed since it was made." in re.sub(r"\s+", " ", result.output)
+    assert "policy.toml was changed after the plan was made." in re.sub(r"\s+", " ", result.output)
     assert len(bodies(desk.stack.dead["sweeps"])) == 1
 
 

@@ -9,8 +9,8 @@ from cli.ui.errors import CliError
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
-from lifecycle.plans.builder import key_of
 from lifecycle.plans.plan_file import Entry, PlanFooter, PlanHeader, Writer
+from lifecycle.plans.plan_store import key_of
 from lifecycle.policy.evaluate import Decision, Mode, decide
 from lifecycle.policy.policy import Policy
 from sandbox.simulator import SeedRun, SeedTag
@@ -289,6 +289,6 @@ def test_lines_that_are_not_what_was_planned_are_not_compared(desk: CliHarness, 
     body = desk.stack.objects().get(key) or b""
     desk.stack.objects().put(key, body.replace(b"active", b"Active"), kind="application/jsonl")
     result = desk.run("policy", "diff", policy, policy)
-    assert (result.exit_code, "not what was planned" in result.output) == (1, True)
+    assert (result.exit_code, "were changed: their hash is" in result.output) == (1, True)
     del desk.stack.kept.bodies[key]  # type: ignore[attr-defined]
     assert "are gone" in desk.run("policy", "diff", policy, policy).output

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lifecycle.aws.dynamodb import Key, Put
-from lifecycle.plans.builder import key_of
+from lifecycle.plans.plan_store import key_of
 from tests.unit.cli.harness import ORG, CliHarness
 from tests.unit.cli.planned import night, organization, runs
 

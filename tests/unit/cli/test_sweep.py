@@ -1,9 +1,9 @@
 import re
 
-from lifecycle.plans.builder import key_of
 from lifecycle.plans.plan_file import Plan
+from lifecycle.plans.plan_store import key_of
 from lifecycle.policy.evaluate import Mode
-from lifecycle.sweep.service import SweepJob
+from lifecycle.sweep.jobs import SweepJob
 from sandbox.simulator import DefaultIds, Fault
 from tests.harness.builders import CONFIG, PREFIX, bodies
 from tests.harness.sweep_run import SweepRun
@@ -112,7 +112,7 @@ def test_why_it_stopped_after_the_first_is_told(desk: CliHarness) -> None:
     night.drain()
     said = shown(desk, SWEEP)
     assert "what is reversible: stopped, 5 handed on" in said
-    assert "read back it is active" in said
+    assert "Tallyfy shows it as active" in said
     assert "lifecycle apply" not in said
 
 

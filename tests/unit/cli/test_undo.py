@@ -7,11 +7,11 @@ from cli.ui.errors import Exit
 from lifecycle.approvals.people import People
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.commands import Command
-from lifecycle.plans.builder import key_of
-from lifecycle.plans.executor import PlanPart, Stage
+from lifecycle.plans.application import PlanPart, Stage
 from lifecycle.plans.plan_file import Plan
+from lifecycle.plans.plan_store import key_of
 from lifecycle.policy.evaluate import Mode
-from lifecycle.sweep.service import JobKind, SweepJob
+from lifecycle.sweep.jobs import JobKind, SweepJob
 from sandbox.simulator import SeedRun, SeedTag, SeedTask
 from tests.harness.builders import bodies
 from tests.harness.sweep_run import SweepRun
@@ -219,10 +219,10 @@ class TestPlan:
     def test_one_that_is_still_applied_is_noted(self, desk: CliHarness) -> None:
         night = at_night(desk, organization(runs(7)), mode=Mode.APPLY)
         night.begin()
-        while not night.plans() or not night.sweep().applying().find(night.plans()[0], PlanPart.REVERSIBLE).sent:
+        while not night.plans() or not night.applied(night.plans()[0], PlanPart.REVERSIBLE).sent:
             night.turn(work=False)
         [plan] = night.plans()
-        assert night.sweep().applying().find(plan, PlanPart.REVERSIBLE).stage == Stage.CANARY
+        assert night.applied(plan, PlanPart.REVERSIBLE).stage == Stage.CANARY
         result = desk.run("undo", "--plan", plan.hash, "--yes")
         assert (result.exit_code, "still being applied" in result.output) == (0, True), result.output
 
@@ -241,7 +241,7 @@ class TestPlan:
         desk.while_waiting = spoil
         result = desk.run("undo", "--plan", plan.hash, "--yes", "--wait")
         assert (result.exit_code, "It was not undone." in result.output) == (1, True)
-        assert "not what was planned" in result.output
+        assert "were changed: their hash is" in result.output
 
     @pytest.mark.parametrize("most", [8, 12, 63])
     def test_nothing_less_than_the_whole_hash_is_enough(self, desk: CliHarness, most: int) -> None:

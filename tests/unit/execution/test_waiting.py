@@ -207,7 +207,7 @@ def test_a_sweep_that_can_only_wait_is_buried_with_a_reason_at_the_90th_receive(
     assert world.clock() - began >= stop.least
     [entry] = world.dead_letters.entries.values()
     assert entry.message.attributes["code"] == "waited_too_long"
-    assert entry.message.attributes["reason"] == "The sweep could not be carried on for too long."
+    assert entry.message.attributes["reason"] == "The sweep did not finish within 90 deliveries."
     assert [name for name, _ in world.bus.announced] == [*stop.told, "lifecycle.command.poison"]
     assert night.asked() == []
 

@@ -17,9 +17,9 @@ from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.intent import Status
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.pacing.token_bucket import Rate
-from lifecycle.plans.builder import key_of
-from lifecycle.plans.executor import expectation
+from lifecycle.plans.commands import expectation
 from lifecycle.plans.plan_file import Plan
+from lifecycle.plans.plan_store import key_of
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
 from lifecycle.tallyfy.client import Tallyfy
@@ -318,7 +318,7 @@ def test_a_policy_that_this_release_cannot_read_waits_for_a_person() -> None:
     _run(night, 200).completed_at = night.world.clock() - timedelta(days=90)
     night.begin("the-second")
     night.drain()
-    assert night.plans()[-1].person == ("The policy that was applied last cannot be read by this release.",)
+    assert night.plans()[-1].person == ("This release cannot read the policy that was applied last.",)
     assert len(night.archived()) == 2
 
 
@@ -342,7 +342,7 @@ def test_a_plan_older_than_seven_days_is_refused(age: timedelta, old: bool) -> N
     night.apply(plan.hash)
     night.deliver()
     if old:
-        _refused(night, "It is older than 7 days. Make a new plan.")
+        _refused(night, "The plan is older than 7 days. Make a new plan.")
     else:
         night.drain()
         assert len(night.archived()) == 3
@@ -354,7 +354,7 @@ def test_a_plan_of_another_policy_is_refused() -> None:
     night.policy = Policy.parse(WIDER)
     night.apply(plan.hash)
     night.drain()
-    _refused(night, "policy.toml was changed since it was made. Make a new plan.")
+    _refused(night, "policy.toml was changed after the plan was made. Make a new plan.")
 
 
 # --- what a plan is kept as ---
@@ -384,7 +384,7 @@ def test_a_plan_kept_under_a_wrong_name_is_refused(change: dict[str, object]) ->
     _moved(night, plan, **change)
     night.apply(plan.hash)
     night.drain()
-    _refused(night, "is another one. Nothing was done.")
+    _refused(night, "contains another plan. Nothing was done.")
 
 
 @pytest.mark.parametrize("place", [0, 1, 40, -2, -1])
@@ -405,7 +405,7 @@ def test_lines_of_which_one_byte_was_changed_are_refused(place: int, by_hand: bo
     body[len(body) // 2 + place if place > 1 else place] ^= 1
     night.objects.put(key, bytes(body), kind="application/jsonl")
     night.drain()
-    _refused(night, f"The lines of plan {plan.hash} are not what was planned")
+    _refused(night, f"The lines of plan {plan.hash} were changed")
 
 
 def test_lines_that_are_changed_on_the_way_end_it() -> None:
@@ -466,7 +466,7 @@ def test_a_summary_that_says_anything_else_than_the_lines_is_refused(change: dic
     _moved(night, plan, **change)
     night.apply(plan.hash)
     night.drain()
-    _refused(night, f"What plan.json says of plan {plan.hash} is not")
+    _refused(night, f"plan.json of plan {plan.hash} does not match")
 
 
 def test_nobody_can_take_from_a_plan_what_stops_it() -> None:
@@ -476,7 +476,7 @@ def test_nobody_can_take_from_a_plan_what_stops_it() -> None:
     _moved(night, plan, stops=[])
     night.apply(plan.hash)
     night.drain()
-    _refused(night, "What plan.json says")
+    _refused(night, "does not match its lines")
 
 
 def test_nobody_can_take_its_rules_either() -> None:
@@ -485,7 +485,7 @@ def test_nobody_can_take_its_rules_either() -> None:
     _moved(night, plan, stops=[], rules=[])
     night.apply(plan.hash)
     night.drain()
-    _refused(night, "What plan.json says")
+    _refused(night, "does not match its lines")
 
 
 def test_nobody_is_asked_about_a_summary_that_says_less_than_the_lines() -> None:
@@ -501,7 +501,7 @@ def test_nobody_is_asked_about_a_summary_that_says_less_than_the_lines() -> None
     _moved(night, plan, due=1, kept=plan.kept + 11, rules=rules)
     night.apply(plan.hash)
     night.drain()
-    _refused(night, "What plan.json says")
+    _refused(night, "does not match its lines")
     assert night.world.approvals.open(ORG) == []
 
 
@@ -513,7 +513,7 @@ def test_nobody_can_make_an_incomplete_plan_complete() -> None:
     _moved(night, plan, unseen=[])
     night.apply(plan.hash)
     night.drain()
-    _refused(night, "What plan.json says")
+    _refused(night, "does not match its lines")
 
 
 def test_an_old_plan_cannot_be_made_young() -> None:
@@ -523,7 +523,7 @@ def test_an_old_plan_cannot_be_made_young() -> None:
     _moved(night, plan, made_at=night.world.clock().isoformat())
     night.apply(plan.hash)
     night.drain()
-    _refused(night, "What plan.json says")
+    _refused(night, "does not match its lines")
 
 
 # --- the first five are read back ---
@@ -553,9 +553,9 @@ def _of_another_template(run: Run) -> None:
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (_active_again, "was to be archived, and read back it is active."),
-        (_renamed, "is archived, but has another name or template than the one planned."),
-        (_of_another_template, "is archived, but has another name or template than the one planned."),
+        (_active_again, "was to be archived, but Tallyfy shows it as active."),
+        (_renamed, "is archived, but its name or template is not the planned one."),
+        (_of_another_template, "is archived, but its name or template is not the planned one."),
     ],
 )
 @pytest.mark.parametrize("number", [1, 5])
@@ -588,7 +588,7 @@ def test_what_is_read_back_as_gone_stops_the_rest() -> None:
     del night.world.simulator.organization.runs[_id(2)]
     night.drain()
     assert len(night.asked()) == 5
-    assert night.reports()[0]["stopped_by"] == f"The process {_id(2)} was to be archived, and read back it is gone."
+    assert night.reports()[0]["stopped_by"] == f"The process {_id(2)} was to be archived, but Tallyfy shows it as gone."
 
 
 @pytest.mark.parametrize(
@@ -683,7 +683,7 @@ def test_the_first_five_are_five_that_were_done(change: Callable[[SweepRun, int]
             night.world.simulator.organization.runs[name].restore(night.world.clock())
     assert len(night.world.writes()) == 5
     assert len(night.asked()) == 10
-    assert "read back it is active" in str(night.reports()[0]["stopped_by"])
+    assert "Tallyfy shows it as active" in str(night.reports()[0]["stopped_by"])
 
 
 def test_of_what_is_due_each_is_done_skipped_or_failed_and_counted_once() -> None:
@@ -1057,7 +1057,7 @@ def test_what_is_not_as_planned_in_the_first_half_stops_the_second() -> None:
     night.drain()
     assert _left(night) == UNTOUCHED
     [told] = night.applications()
-    assert "has another name" in str(told["stopped_by"])
+    assert "its name or template is not" in str(told["stopped_by"])
 
 
 def test_a_deletion_that_did_not_take_place_stops_the_rest() -> None:
@@ -1076,7 +1076,9 @@ def test_a_deletion_that_did_not_take_place_stops_the_rest() -> None:
     tag = night.world.simulator.organization.tags[first[0]]
     tag.deleted_at = None
     night.drain()
-    assert f"The tag {tag.id} was to be gone, and read back it is active." in str(night.applications()[1]["stopped_by"])
+    assert f"The tag {tag.id} was to be gone, but Tallyfy shows it as active." in str(
+        night.applications()[1]["stopped_by"]
+    )
     assert len([command for command in night.asked() if command.capability.irreversible]) == 5
 
 

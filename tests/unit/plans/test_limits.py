@@ -185,8 +185,8 @@ def test_a_policy_that_acts_on_far_more_needs_a_person(due: int, before: int, pe
     assert bool(said) is asks
     if said:
         assert said == (
-            f"policy.toml was changed: it acts on {due} things where the one applied last would act on {before}; "
-            f"more than {percent} % more."
+            f"policy.toml was changed: it acts on {due} things, the policy applied last would act on {before}. "
+            f"That is more than {percent} % above it."
         )
 
 

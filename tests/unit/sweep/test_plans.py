@@ -17,11 +17,11 @@ from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.intent import Status
 from lifecycle.execution.revoked_plans import taken_back_key
 from lifecycle.pacing.token_bucket import Rate
-from lifecycle.plans.executor import PlanPart
+from lifecycle.plans.application import PlanPart
 from lifecycle.plans.plan_file import Plan
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
-from lifecycle.sweep.service import JobKind, SweepJob
+from lifecycle.sweep.jobs import JobKind, SweepJob
 from sandbox.simulator import Fault
 from sandbox.simulator.world import Run
 from tests.harness.builders import ORG
@@ -214,7 +214,7 @@ def test_a_refusal_is_final_for_the_plan_whoever_applies_it_then() -> None:
     assert _gone(night) == set()
     assert _letters(night) == []
     refused = [facts for signal, facts in night.world.metrics.notes if signal is Metric.SUPERSEDED]
-    assert {"cleo refused" in str(facts["reason"]) for facts in refused} == {True}
+    assert {"cleo rejected" in str(facts["reason"]) for facts in refused} == {True}
     with pytest.raises(Rejected, match="refused already"):
         people.press("approve", plan.hash, "bob")
 
@@ -460,8 +460,8 @@ def test_what_still_waits_in_its_queue_is_never_done() -> None:
     night.world.drain(night.world.process(), most=2000)
     assert _archived(night) == set()
     assert len([call for call in night.world.simulator.log.calls if call.acted]) == 10
-    back = night.sweep().applying().undone(plan)
-    assert back.why == "5 undos were sent. Left alone: 125 not begun, and not done any more."
+    back = night.applied(plan, PlanPart.REVERTED)
+    assert back.why == "5 undos were sent. Left alone: 125 never started, and now never will."
 
 
 def test_a_plan_that_is_half_applied_goes_no_further_once_it_was_taken_back() -> None:
@@ -485,7 +485,7 @@ def test_a_plan_that_is_half_applied_goes_no_further_once_it_was_taken_back() ->
     night.drain()
     assert _archived(night) == set()
     assert _letters(night) == [], "what people decided is no dead letter"
-    assert "bob took the plan back" in str(night.world.metrics.notes[-1])
+    assert "bob reverted the plan" in str(night.world.metrics.notes[-1])
 
 
 def test_a_night_that_is_half_done_goes_no_further_once_its_plan_was_taken_back() -> None:
@@ -524,7 +524,7 @@ def test_a_batch_that_was_sent_and_never_counted_is_not_done_either() -> None:
         )  # the last command of the batch is sent, and then it dies
         night.turn(work=False)
     waiting = [entry.message.body for entry in night.bulk.entries.values()]
-    assert night.sweep().applying().find(plan, PlanPart.REVERSIBLE).sent == 5
+    assert night.applied(plan, PlanPart.REVERSIBLE).sent == 5
     night.queue.entries.clear()
     night.world.clock.advance(timedelta(hours=7))
     night.take_back(plan.hash)
@@ -611,7 +611,7 @@ def test_what_is_not_deleted_by_then_is_not_deleted_any_more() -> None:
     purged = [command for command in night.asked() if command.capability.permanent]
     assert len(purged) == 3
     assert {night.world.intent(command.intent_id).code for command in purged} == {Code.UNDONE}
-    assert night.sweep().applying().find(plan, PlanPart.IRREVERSIBLE).stage == "stopped"
+    assert night.applied(plan, PlanPart.IRREVERSIBLE).stage == "stopped"
 
 
 def test_nobody_approves_a_plan_that_was_taken_back() -> None:
@@ -663,7 +663,7 @@ def test_a_paused_apply_does_not_keep_its_plan_from_being_taken_back() -> None:
         night.turn()
     night.take_back(plan.hash)
     night.deliver()
-    assert (night.sweep().applying().undone(plan).stage, _held_by(night)) == ("done", ""), "others may go on"
+    assert (night.applied(plan, PlanPart.REVERTED).stage, _held_by(night)) == ("done", ""), "others may go on"
     night.drain()
     assert (_held_by(night), _letters(night)) == ("", [])
     night.world.pacing.resume(ORG)
@@ -684,7 +684,7 @@ def test_an_apply_that_waits_for_a_lock_ends_once_its_plan_was_taken_back() -> N
     night.take_back(plan.hash)
     night.drain()
     assert plan.hash not in {command.plan for command in night.asked()}
-    assert night.sweep().applying().undone(plan).stage == "done"
+    assert night.applied(plan, PlanPart.REVERTED).stage == "done"
 
 
 @pytest.mark.parametrize("batch", range(1, 5))
@@ -781,8 +781,8 @@ def test_what_was_undone_one_by_one_before_is_not_undone_again_with_its_plan() -
     night.take_back(plan.hash)
     night.drain()
     assert _archived(night) == {one.id}
-    back = night.sweep().applying().undone(plan)
-    assert back.why == "1 undos were sent. Left alone: 1 undone before; whatever was done to it since stays."
+    back = night.applied(plan, PlanPart.REVERTED)
+    assert back.why == "1 undos were sent. Left alone: 1 already undone before; later changes to it stay."
 
 
 def test_a_paused_night_gives_up_its_lock_once_its_plan_was_taken_back() -> None:

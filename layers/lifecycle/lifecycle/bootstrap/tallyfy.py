@@ -48,7 +48,7 @@ from lifecycle.tallyfy.client import HttpTallyfy, Tokens, pooled_session
 from lifecycle.tallyfy.export_reader import HttpRecords, Patient
 
 if TYPE_CHECKING:
-    from lifecycle.sweep.service import Sweep
+    from lifecycle.sweep.service import SweepService
 
 _MOST_ATTEMPTS = 6
 _BURST_SECONDS = 6
@@ -118,13 +118,13 @@ def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Wo
 
 
 @cache
-def sweep() -> "Sweep":
+def sweep() -> "SweepService":
     """Build it once for each process. It can express no capability: it only lists, and asks others."""
     # Only here: the workers, which share this module, need neither a report nor anything else of a sweep at start.
     from lifecycle.execution.wakeup_check import Waking  # noqa: PLC0415 - see above
+    from lifecycle.sweep.assembly import SweepParts, assemble  # noqa: PLC0415 - see above
     from lifecycle.sweep.digest import Digest  # noqa: PLC0415 - see above
     from lifecycle.sweep.preflight import Preflight  # noqa: PLC0415 - see above
-    from lifecycle.sweep.service import Sweep  # noqa: PLC0415 - see above
 
     settings = SweepSettings.read(os.environ)
     table = rows(settings.ledger_table)
@@ -134,7 +134,7 @@ def sweep() -> "Sweep":
     tallyfy = _tallyfy(settings, frozenset(), lambda _: None)
     policy = _policy()
     people = People.parse(operators_file("people.toml"))
-    return Sweep(
+    parts = SweepParts(
         rows=table,
         ledger=ledger,
         holds=HoldStore(table, now),
@@ -182,6 +182,7 @@ def sweep() -> "Sweep":
         sleep=time.sleep,
         time_left=stopwatch.left,
     )
+    return assemble(parts)
 
 
 def _tallyfy(

@@ -18,6 +18,7 @@ from lifecycle.plans.inventory import Inventory, id_bytes
 from lifecycle.plans.limits import grows, most_first, over_caps
 from lifecycle.plans.pagination_check import ListingQuery, PaginationCheck
 from lifecycle.plans.plan_file import Entry, Plan, PlanFooter, PlanHeader, Totals, Writer, entries
+from lifecycle.plans.plan_store import key_of
 from lifecycle.policy.evaluate import Decision, Mode, decide
 from lifecycle.policy.policy import Policy
 from lifecycle.policy.unmatched_names import Mentions
@@ -66,11 +67,6 @@ class _Seen:
                     continue
                 ids.add(name)
                 yield thing
-
-
-def key_of(org_id: str, plan: str, name: str) -> str:
-    """Where a part of a plan is kept: ``plan.jsonl``, ``plan.json`` or ``report.html``."""
-    return f"plans/{org_id}/{plan}/{name}"
 
 
 def unseen(lists: Sequence[tuple[ListingQuery, PaginationCheck]]) -> tuple[str, ...]:

@@ -1,0 +1,93 @@
+"""Reads the first commands of a plan back from Tallyfy before the rest is sent."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lifecycle.domain.capabilities import State
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.intent import OPEN, IntentRow, Status
+from lifecycle.execution.ledger import Ledger
+from lifecycle.pacing.rate_limiter import Pacing
+from lifecycle.plans.commands import PlanCommands
+from lifecycle.plans.plan_file import Entry, Plan
+from lifecycle.plans.plan_lines import capability_of, label
+from lifecycle.tallyfy.client import Tallyfy
+
+_KEPT = frozenset(
+    {
+        *(Code.CHANGED, Code.HELD, Code.NOT_FOUND, Code.PROCESS_TASK, Code.UNDETERMINED),
+        *(Code.NOT_ARCHIVED, Code.TOO_YOUNG, Code.AGE_UNKNOWN, Code.IN_USE, Code.USE_UNKNOWN),
+    }
+)
+"""Guards that keep one thing because it is no longer what the plan saw. That says nothing against the plan."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryResult:
+    """What became of the first commands: how many were done, and the first that did not end as planned."""
+
+    done: int
+    mismatch: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """Compares what was done with what was planned. ``take_turn`` waits for the rate before a call to Tallyfy."""
+
+    ledger: Ledger
+    tallyfy: Tallyfy
+    pacing: Pacing
+    commands: PlanCommands
+    take_turn: Callable[[str], None]
+
+    def check(self, plan: Plan, sent: Sequence[Entry]) -> CanaryResult | None:
+        """``None`` while one of the commands is still open. Raises as ``Tallyfy.look``."""
+        intents = [self.ledger.find(self.commands.intent_id(plan, entry)) for entry in sent]
+        ended = [intent for intent in intents if intent is not None and _has_ended(intent)]
+        if len(ended) < len(sent):
+            return None
+        done = sum(intent.status is Status.DONE for intent in ended)
+        if done:
+            # One turn for all of them: at a slow rate, waiting for one turn each would never reach the last one.
+            self.take_turn(plan.org_id)
+            self.pacing.overdraw(plan.org_id, done - 1)
+        for entry, intent in zip(sent, ended, strict=True):
+            mismatch = self._mismatch(plan, entry, intent)
+            if mismatch:
+                return CanaryResult(done=done, mismatch=mismatch)
+        return CanaryResult(done=done)
+
+    def _mismatch(self, plan: Plan, entry: Entry, intent: IntentRow) -> str:
+        """How a thing differs from what was planned, as a sentence; empty if it does not."""
+        thing, wanted = entry.thing, capability_of(entry).reaches
+        if intent.status is not Status.DONE:
+            return "" if _is_kept(intent) else f"The {label(thing)} ended as {intent.status}: {intent.reason}"
+        try:
+            seen = self.tallyfy.look(plan.org_id, thing.resource, thing.id)
+        except Rejected as error:
+            # It is gone from the active list, and the archive is too large to search.
+            if wanted is State.GONE and error.code is Code.UNDETERMINED:
+                return ""
+            raise
+        state = seen.state if seen else State.GONE
+        if state is not wanted:
+            return f"The {label(thing)} was to be {wanted}, but Tallyfy shows it as {state}."
+        # A list can show a fact that a single read leaves out. That is not a difference.
+        known = [(seen.name, thing.name), (seen.template_id, thing.template_id)] if seen else []
+        if any(now != planned for now, planned in known if now is not None and planned is not None):
+            return f"The {label(thing)} is {state}, but its name or template is not the planned one."
+        return ""
+
+
+def _has_ended(intent: IntentRow) -> bool:
+    """Whether there is nothing more to see for now: it has ended, or it comes back by itself after its grace period."""
+    return intent.status not in OPEN or _is_in_grace(intent)
+
+
+def _is_in_grace(intent: IntentRow) -> bool:
+    return intent.status is Status.WAITING and intent.code == Code.IN_GRACE
+
+
+def _is_kept(intent: IntentRow) -> bool:
+    kept = intent.status is Status.REJECTED and intent.code in _KEPT
+    return kept or _is_in_grace(intent) or intent.status in {Status.UNCHANGED, Status.SUPERSEDED}

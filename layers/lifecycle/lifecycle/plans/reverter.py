@@ -1,0 +1,114 @@
+"""Reverts a plan: undoes what was done of it. Commands that have not made their call yet never make it."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import batched, islice
+from pathlib import Path
+
+from lifecycle.aws.sqs import Queue
+from lifecycle.domain.clock import millis
+from lifecycle.domain.commands import UNDO, Command
+from lifecycle.domain.errors import Code, Throttled
+from lifecycle.domain.intent import DEAD, OPEN, IntentRow, Status
+from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.ledger import Ledger
+from lifecycle.execution.undo import undo_command
+from lifecycle.plans.application import Application, ApplicationStore, PlanPart, Stage
+from lifecycle.plans.commands import PlanCommands
+from lifecycle.plans.plan_file import Entry, Plan
+from lifecycle.plans.plan_lines import undoable
+
+_BATCH = 100
+_NEEDED_SECONDS = 30.0
+_ACTED = frozenset({Status.DONE, Status.IN_PROGRESS})
+"""Done, or perhaps being done at this moment. Any other command of a reverted plan never makes its call: if such a
+thing is archived by now, a person did it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanReverter:
+    """Sends the undos. ``time_left`` is in seconds."""
+
+    applications: ApplicationStore
+    ledger: Ledger
+    commands: PlanCommands
+    bulk: Queue
+    clock: Callable[[], datetime]
+    time_left: Callable[[], float]
+    after_batch: Callable[[], None] = field(default=lambda: None)
+    """Called after each batch was recorded; tests end the process there."""
+
+    def revert(self, plan: Plan, lines: Path) -> Application:
+        """Send the undos of a plan that a person reverted, or continue. Raises ``Throttled`` when time runs out.
+
+        It needs no lock: from the moment a plan is reverted, none of its commands starts its call.
+        """
+        state, version = self.applications.read(plan, PlanPart.REVERTED)
+        if state.stage == Stage.DONE:
+            return state
+        # A row that somebody wrote by hand may lack these.
+        by, at = state.requested_by or "somebody", state.begun_at or self.clock().isoformat()
+        state = replace(state, stage=Stage.REST, requested_by=by, begun_at=at)
+        for part in (PlanPart.REVERSIBLE, PlanPart.IRREVERSIBLE):
+            self._stop(plan, part, by)
+        for batch in batched(islice(undoable(lines), state.sent, None), _BATCH, strict=False):
+            if self.time_left() < _NEEDED_SECONDS:
+                raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
+            state = self._send(plan, batch, state)
+            version = self.applications.save(plan, PlanPart.REVERTED, state, version)
+            self.after_batch()
+        state = replace(state, stage=Stage.DONE, why=_summary(state))
+        self.applications.save(plan, PlanPart.REVERTED, state, version)
+        return state
+
+    def _send(self, plan: Plan, batch: Sequence[Entry], state: Application) -> Application:
+        left = Counter[str](json.loads(state.left))
+        undos: list[str] = []
+        for entry in batch:
+            undo_or_reason = self._undo(plan, entry, state)
+            if isinstance(undo_or_reason, str):
+                left[undo_or_reason] += 1
+            else:
+                undos.append(undo_or_reason.to_json())
+        if undos:
+            self.bulk.send_all(undos)
+        return replace(state, sent=state.sent + len(batch), undos=state.undos + len(undos), left=json.dumps(left))
+
+    def _stop(self, plan: Plan, part: PlanPart, by: str) -> None:
+        """Mark a half that was under way as stopped, for everybody who reads how far it came."""
+        state, version = self.applications.read(plan, part)
+        if state.stage in {Stage.CANARY, Stage.REST}:
+            stopped = replace(state, stage=Stage.STOPPED, why=f"{by} reverted the plan.")
+            self.applications.save(plan, part, stopped, version)
+
+    def _undo(self, plan: Plan, entry: Entry, state: Application) -> Command | str:
+        """The undo of one command, or why it needs none."""
+        intent = self.ledger.find(self.commands.intent_id(plan, entry))
+        if intent is None:
+            return "never started, and now never will"
+        if intent.status not in _ACTED and not intent.maybe_acted:
+            return _not_done(intent)
+        name = intent_id(self.commands.id_key(), UNDO, intent.intent_id)
+        known = self.ledger.find(name)
+        if known is not None and known.status in DEAD:
+            return "its undo failed: send its dead letter again"
+        ours = known is not None and known.issued_at >= millis(datetime.fromisoformat(state.begun_at))
+        if known is not None and known.status not in OPEN and not ours:
+            return "already undone before; later changes to it stay"
+        return undo_command(intent, name=name, by=state.requested_by, now=self.clock())
+
+
+def _not_done(intent: IntentRow) -> str:
+    if intent.status in OPEN:
+        return "still waiting, and now never done"
+    return f"ended as {intent.status}, nothing was done"
+
+
+def _summary(state: Application) -> str:
+    """What a revert came to, as a sentence."""
+    sent = f"{state.undos} undos were sent."
+    left = "; ".join(f"{count} {why}" for why, count in sorted(json.loads(state.left).items()))
+    return f"{sent} Left alone: {left}." if left else sent
