@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from lifecycle.domain.capabilities import Resource
     from lifecycle.domain.intent import IntentRow
     from lifecycle.domain.resources import ResourceSnapshot
-    from lifecycle.policy.evaluate import Check, Explanation, Judged, Tristate
-    from lifecycle.policy.policy import Conditions, Policy
+    from lifecycle.policy.conditions import Check, Conditions, Tristate
+    from lifecycle.policy.evaluate import Explanation, RuleEvaluation
+    from lifecycle.policy.policy import Policy
 
 _RATE = 100
 _STATES = {"active": "not archived"}
@@ -184,7 +185,7 @@ def _explanation(
 
 
 def _rules(out: "Console", found: "Explanation") -> None:
-    from lifecycle.policy.evaluate import Tristate
+    from lifecycle.policy.conditions import Tristate
     from lifecycle.policy.policy import Doing
 
     styles = {Tristate.YES: "green", Tristate.NO: "red", Tristate.UNKNOWN: "yellow"}
@@ -192,32 +193,29 @@ def _rules(out: "Console", found: "Explanation") -> None:
         out.print("  No rule of the policy speaks of what it is.")
         return
     shown = table("rule", "asks", "answer", "seen")
-    for judged in sorted(found.rules, key=lambda one: one.rule.action is not Doing.KEEP):
-        for place, (asked, answer, seen) in enumerate(_answers(judged)):
-            rule = Text(f"{judged.rule.name} ({judged.rule.action})") if place == 0 else Text()
+    for evaluated in sorted(found.rules, key=lambda one: one.rule.action is not Doing.KEEP):
+        for place, (asked, answer, seen) in enumerate(_answers(evaluated)):
+            rule = Text(f"{evaluated.rule.name} ({evaluated.rule.action})") if place == 0 else Text()
             shown.add_row(rule, plain(asked), Text(answer, styles[answer]), plain(seen))
     out.print(shown, soft_wrap=True)
 
 
-def _answers(judged: "Judged") -> "list[tuple[str, Tristate, str]]":
+def _answers(found: "RuleEvaluation") -> "list[tuple[str, Tristate, str]]":
     from lifecycle.policy.policy import Doing
 
-    keeps = judged.rule.action is Doing.KEEP
-    rows = _asked("when", judged.rule.when, judged.when, excludes=keeps)
-    if judged.rule.unless is not None:
-        rows += _asked("unless", judged.rule.unless, judged.unless, excludes=True)
-    return [*rows, ("does it fit?", judged.fits, "")]
+    keeps = found.rule.action is Doing.KEEP
+    rows = _asked("when", found.rule.when, found.when, excludes=keeps)
+    if found.rule.unless is not None:
+        rows += _asked("unless", found.rule.unless, found.unless, excludes=True)
+    return [*rows, ("does it fit?", found.fits, "")]
 
 
 def _asked(
     word: str, conditions: "Conditions", checks: "Iterable[Check]", *, excludes: bool
 ) -> "list[tuple[str, Tristate, str]]":
-    from cli.ui.policy_text import condition
-
     return [
-        (f"{word} {condition(name, getattr(conditions, name), excludes=excludes)}", check.answer, check.seen)
+        (f"{word} {conditions.sentence(check.condition, excludes=excludes)}", check.answer, check.seen)
         for check in checks
-        for name in (check.condition,)
     ]
 
 

@@ -13,7 +13,7 @@ from lifecycle.execution import restored_by_person
 from lifecycle.holds.rules import Holds
 from lifecycle.plans.pagination_check import ListingQuery, lists_of
 from lifecycle.plans.plan_file import Entry, entries, heading_of
-from lifecycle.policy.evaluate import Decision, decide
+from lifecycle.policy.evaluate import Decision, evaluate
 from lifecycle.policy.policy import Policy
 
 NEWLY, NO_LONGER, OTHERWISE = "newly affected", "no longer affected", "by another action"
@@ -80,7 +80,7 @@ def compare(path: Path, old: Policy, new: Policy) -> Comparison:
 def _decided(entry: Entry, policy: Policy, made_at: datetime) -> Decision:
     if entry.decision.kind == _ON_HOLD and not _by_tag(entry):
         return entry.decision  # By a hold that no policy sets, so none can lift it.
-    found = decide(entry.thing, policy, Holds({}, policy.hold_tags or frozenset()), made_at)
+    found = evaluate(entry.thing, policy, Holds({}, policy.hold_tags or frozenset()), made_at)
     # What a person restored is left alone under every policy.
     return (
         entry.decision if entry.decision.kind == restored_by_person.KIND and found.action is Action.ARCHIVE else found

@@ -1,7 +1,6 @@
 """A policy in words."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from rich.text import Text
 
@@ -9,12 +8,13 @@ from cli.services.plans import RED, in_order
 from cli.ui.console import plain
 from lifecycle.domain.capabilities import State
 from lifecycle.plans.pagination_check import ListingQuery
-from lifecycle.policy.policy import Caps, Conditions, Doing, PlanCaps, Policy, Rule
+from lifecycle.policy.conditions import Conditions, listed
+from lifecycle.policy.policy import Caps, Doing, PlanCaps, Policy, Rule
 
 
 def in_words(policy: Policy) -> Text:
     """The whole policy: its rules in the order in which they are asked, its caps, what everyone leaves alone."""
-    held = _listed(sorted(policy.hold_tags)) if policy.hold_tags else ""
+    held = listed(sorted(policy.hold_tags)) if policy.hold_tags else ""
     lines = [
         Text(f"Days are counted in {policy.zone.key}."),
         plain(f"On hold, for everyone: what carries the tag {held}." if held else "No tag puts a hold on anything."),
@@ -31,13 +31,6 @@ def in_words(policy: Policy) -> Text:
         Text(f"digest  {policy.digest}"),
     ]
     return Text("\n").join(lines)
-
-
-def condition(name: str, value: Any, *, excludes: bool) -> str:  # noqa: ANN401 - each key has its own kind of value
-    """One condition as a clause. Where it ``excludes``, one owner of several is enough."""
-    if name == "owners":
-        return f"{'one of its owners is' if excludes else 'nobody owns it but'} {_listed(value, quoted=False)}"
-    return _CLAUSES[name](value)
 
 
 def _rule(number: int, rule: Rule) -> Iterator[Text]:
@@ -63,7 +56,7 @@ def _considered(rule: Rule) -> str:
 
 def _clauses(first: str, more: str, conditions: Conditions, *, excludes: bool) -> Iterator[Text]:
     for place, name in enumerate(conditions.named):
-        clause = condition(name, getattr(conditions, name), excludes=excludes)
+        clause = conditions.sentence(name, excludes=excludes)
         yield plain(f"       {more if place else first:<6} {clause}", most=2000)
 
 
@@ -74,24 +67,3 @@ def _caps(caps: Caps | PlanCaps) -> str:
         allowed = f" (up to {few} are not counted in percent)" if few else ""
         parts.append(f"{caps.percent} % of those it is asked about{allowed}")
     return " and ".join(parts)
-
-
-def _listed(values: Any, *, quoted: bool = True) -> str:  # noqa: ANN401 - texts or numbers
-    return " or ".join(f"'{value}'" if quoted else str(value) for value in values)
-
-
-def _days(days: int) -> str:
-    return f"more than {days} {'day' if days == 1 else 'days'} ago"
-
-
-_CLAUSES: Mapping[str, Callable[[Any], str]] = {
-    "status": lambda words: f"its status is {_listed(words, quoted=False)}",
-    "templates": lambda ids: f"its template is {_listed(ids, quoted=False)}",
-    "tags": lambda tags: f"it carries the tag {_listed(tags)}",
-    "title": lambda patterns: f"its name fits {_listed(patterns)}",
-    "completed_days": lambda days: f"it was completed {_days(days)}",
-    "created_days": lambda days: f"it was created {_days(days)}",
-    "archived_days": lambda days: f"it was archived {_days(days)}",
-    "stalled_days": lambda days: f"it is not complete, and was last touched {_days(days)}",
-    "unused": lambda _: "no template and no process carries it",
-}

@@ -9,7 +9,7 @@ from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
 from lifecycle.plans.plan_file import Entry, Plan, PlanFooter, PlanHeader, Writer
-from lifecycle.policy.evaluate import Mode, decide
+from lifecycle.policy.evaluate import Mode, evaluate
 from lifecycle.policy.policy import Policy
 from tests.harness.builders import NOW, ORG
 
@@ -114,7 +114,7 @@ def _tag(lot: random.Random) -> ResourceSnapshot:
 
 def entry(thing: ResourceSnapshot, now: datetime = NOW) -> Entry:
     """The thing, judged."""
-    return Entry(thing, decide(thing, POLICY, Holds({}, POLICY.hold_tags or frozenset()), now))
+    return Entry(thing, evaluate(thing, POLICY, Holds({}, POLICY.hold_tags or frozenset()), now))
 
 
 def plan(entries: Iterable[Entry], *, failed: int = 0, **changes: object) -> Plan:

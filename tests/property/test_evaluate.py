@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
-from lifecycle.policy.evaluate import Judged, Tristate, decide, explain
-from lifecycle.policy.policy import Conditions, Doing, Policy, Rule
+from lifecycle.policy.conditions import Conditions, Tristate
+from lifecycle.policy.evaluate import RuleEvaluation, evaluate, explain
+from lifecycle.policy.policy import Doing, Policy, Rule
 
 CASES = 10_000
 THING = "5e" * 16
@@ -45,7 +46,7 @@ class Case:
 
     @property
     def action(self) -> Action | None:
-        return decide(self.thing, self.policy, self.holds, self.now).action
+        return evaluate(self.thing, self.policy, self.holds, self.now).action
 
     @property
     def of_it(self) -> tuple[Rule, ...]:
@@ -232,7 +233,7 @@ def _kept() -> tuple[tuple[int, Case], ...]:
 
 def test_the_cases_are_hard_enough() -> None:
     """They act often, and keep for every reason there is."""
-    decisions = [decide(made.thing, made.policy, made.holds, made.now) for made in _all()]
+    decisions = [evaluate(made.thing, made.policy, made.holds, made.now) for made in _all()]
     acting = Counter((made.thing.resource, decision.action) for made, decision in zip(_all(), decisions, strict=True))
     for resource in Resource:
         for action in (Action.ARCHIVE, Action.DELETE):
@@ -274,7 +275,7 @@ def _local(moment: datetime, zone: ZoneInfo) -> date:
 def test_nothing_is_acted_on_that_must_be_kept() -> None:
     for number, made in enumerate(_all()):
         thing = made.thing
-        decision = decide(thing, made.policy, made.holds, made.now)
+        decision = evaluate(thing, made.policy, made.holds, made.now)
         if decision.action is None:
             continue
         [rule] = [rule for rule in made.policy.rules if rule.name == decision.rule]
@@ -406,7 +407,7 @@ def test_the_explanation_leads_to_the_decision() -> None:
     before_any_rule = {"no id", "on hold", "another kind", "task of a process", "task of unknown kind"}
     for number, made in enumerate(_all()):
         told = explain(made.thing, made.policy, made.holds, made.now)
-        assert told.decision == decide(made.thing, made.policy, made.holds, made.now), number
+        assert told.decision == evaluate(made.thing, made.policy, made.holds, made.now), number
         if told.decision.kind in before_any_rule:
             continue
         keeping = [asked for asked in told.rules if asked.rule.action is Doing.KEEP and asked.fits is not Tristate.NO]
@@ -420,7 +421,7 @@ def test_the_explanation_leads_to_the_decision() -> None:
             assert (told.decision.action, told.decision.rule) == (None, ""), number
 
 
-def _applies(asked: Judged) -> bool:
+def _applies(asked: RuleEvaluation) -> bool:
     return all(check.answer is not Tristate.NO for check in asked.when)
 
 
@@ -454,7 +455,7 @@ def test_there_is_a_decision_about_anything_at_any_time(thing: ResourceSnapshot,
     made = case(number)
     rules = tuple(_rule(random.Random(number), 9 + place, thing.resource, doing) for place, doing in enumerate(Doing))
     policy = made.policy.model_copy(update={"rules": (*made.policy.rules, *rules)})
-    decision = decide(thing, policy, made.holds, now)
+    decision = evaluate(thing, policy, made.holds, now)
     assert decision.kind
     assert decision.reason
     # Only a tag can be due without any age: because nothing carries it.

@@ -11,7 +11,7 @@ from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
 from lifecycle.plans.plan_file import Entry, PlanFooter, PlanHeader, Writer
 from lifecycle.plans.plan_store import key_of
-from lifecycle.policy.evaluate import Decision, Mode, decide
+from lifecycle.policy.evaluate import Decision, Mode, evaluate
 from lifecycle.policy.policy import Policy
 from sandbox.simulator import SeedRun, SeedTag
 from tests.harness.builders import NOW, ORG
@@ -187,7 +187,7 @@ def plan_file(folder: Path, *seen: Entry) -> Path:
 
 def judged(one: ResourceSnapshot, policy: str = RULE, holds: Holds | None = None) -> Entry:
     said = Policy.parse(policy)
-    return Entry(one, decide(one, said, holds or Holds({}, said.hold_tags or frozenset()), NOW))
+    return Entry(one, evaluate(one, said, holds or Holds({}, said.hold_tags or frozenset()), NOW))
 
 
 def test_who_is_affected_newly_and_who_no_longer(tmp_path: Path) -> None:

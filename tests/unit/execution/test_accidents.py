@@ -8,7 +8,7 @@ from lifecycle.bootstrap.settings import SweepSettings
 from lifecycle.domain.capabilities import ORDINARY, PERMANENT, Action, Resource, State
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.holds.rules import Holds
-from lifecycle.policy.evaluate import Mode, decide
+from lifecycle.policy.evaluate import Mode, evaluate
 from lifecycle.policy.policy import Policy
 from lifecycle.tallyfy.client import moment, thing_from
 from tests.harness.builders import NOW, ORG, THING
@@ -75,12 +75,12 @@ ALL_KINDS = Policy.parse(
 def test_what_is_of_another_kind_than_its_list_is_kept(listed_as: Resource, row: dict[str, object]) -> None:
     """A script was given ids of sites where it expected ids of apps, and deleted the sites."""
     known = {"id": THING, "created_at": LONG_AGO, "completed_at": LONG_AGO, "status": "complete", "tags": []}
-    decision = decide(thing_from(listed_as, {**known, **row}), ALL_KINDS, Holds({}), NOW)
+    decision = evaluate(thing_from(listed_as, {**known, **row}), ALL_KINDS, Holds({}), NOW)
     assert (decision.action, decision.kind) == (None, "another kind")
     # The same row without the marks of another kind is acted on.
     marks = {"run_id", "is_oneoff_task", "checklist_id"}
     plain = {name: value for name, value in {**known, **row}.items() if name not in marks}
-    assert decide(thing_from(listed_as, plain), ALL_KINDS, Holds({}), NOW).action is not None
+    assert evaluate(thing_from(listed_as, plain), ALL_KINDS, Holds({}), NOW).action is not None
 
 
 @pytest.mark.parametrize("other", [Resource.TEMPLATE, Resource.TASK, Resource.TAG])
@@ -218,9 +218,9 @@ def test_a_blank_date_keeps(blank: object) -> None:
     assert moment(blank) is None
     row = {"id": THING, "status": "complete", "created_at": LONG_AGO, "completed_at": LONG_AGO}
     policy = Policy.parse(text(OLD))
-    assert decide(thing_from(Resource.RUN, row), policy, Holds({}), NOW).action is Action.ARCHIVE
+    assert evaluate(thing_from(Resource.RUN, row), policy, Holds({}), NOW).action is Action.ARCHIVE
     for lost in ("completed_at", "created_at"):
-        decision = decide(thing_from(Resource.RUN, {**row, lost: blank}), policy, Holds({}), NOW)
+        decision = evaluate(thing_from(Resource.RUN, {**row, lost: blank}), policy, Holds({}), NOW)
         assert (decision.action, decision.kind) == (None, "no date")
 
 
@@ -230,7 +230,7 @@ def test_what_is_archived_since_nobody_knows_when_is_kept(blank: object) -> None
     row = {"id": THING, "status": "archived", "created_at": LONG_AGO, "archived_at": blank}
     policy = Policy.parse(text("archived_days = 30", action="delete", top="irreversible = true"))
     seen = thing_from(Resource.RUN, row, listed_as_archived=True)
-    decision = decide(seen, policy, Holds({}), NOW)
+    decision = evaluate(seen, policy, Holds({}), NOW)
     assert (decision.action, decision.kind) == (None, "no date")
 
 
@@ -254,7 +254,7 @@ def test_a_date_of_1980_is_no_age(default: str, created: str) -> None:
     row |= {"completed_at": default, "last_updated": default}
     rules = text(OLD) + '[[rules]]\nname = "b"\nresource = "process"\naction = "archive"\nwhen = { stalled_days = 1 }\n'
     for status in ("complete", "active"):
-        decision = decide(thing_from(Resource.RUN, {**row, "status": status}), Policy.parse(rules), Holds({}), NOW)
+        decision = evaluate(thing_from(Resource.RUN, {**row, "status": status}), Policy.parse(rules), Holds({}), NOW)
         assert (decision.action, decision.kind) == (None, "odd date")
 
 
@@ -264,9 +264,9 @@ def test_a_clock_that_is_wrong_keeps() -> None:
         Resource.RUN, {"id": THING, "status": "complete", "created_at": LONG_AGO, "completed_at": LONG_AGO}
     )
     policy = Policy.parse(text(OLD))
-    assert decide(seen, policy, Holds({}), NOW).action is Action.ARCHIVE
+    assert evaluate(seen, policy, Holds({}), NOW).action is Action.ARCHIVE
     for now in (datetime(1970, 1, 1, tzinfo=UTC), datetime(1980, 1, 1, tzinfo=UTC)):
-        assert decide(seen, policy, Holds({}), now).kind == "future date"
+        assert evaluate(seen, policy, Holds({}), now).kind == "future date"
 
 
 # --- dry runs that were none ------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from lifecycle.plans.plan_file import (
     fact_line,
     heading_of,
 )
-from lifecycle.policy.evaluate import Decision, Mode, decide
+from lifecycle.policy.evaluate import Decision, Mode, evaluate
 from lifecycle.policy.policy import Policy
 from tests.harness.builders import NOW, ORG, THING
 
@@ -332,7 +332,7 @@ def test_a_plan_of_nothing_adds_up() -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(things, max_size=15), st.integers(0, 5))
 def test_nothing_is_lost_and_nothing_is_counted_twice(seen: list[ResourceSnapshot], failed: int) -> None:
-    made = [Entry(thing, decide(thing, POLICY, Holds({}), NOW)) for thing in seen]
+    made = [Entry(thing, evaluate(thing, POLICY, Holds({}), NOW)) for thing in seen]
     raw, writer = written(*made, failed=failed)
     totals = writer.totals()
     assert totals.seen == totals.due + totals.kept + totals.failed == len(seen) + failed

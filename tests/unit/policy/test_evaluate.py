@@ -9,7 +9,8 @@ import pytest
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
-from lifecycle.policy.evaluate import Check, Decision, Tristate, decide, explain, whole_days
+from lifecycle.policy.conditions import Check, Tristate, whole_days
+from lifecycle.policy.evaluate import Decision, evaluate, explain
 from lifecycle.policy.policy import Policy
 from tests.harness.builders import NOW, THING
 
@@ -86,7 +87,7 @@ def archived(resource: Resource = Resource.RUN, **changes: object) -> ResourceSn
 
 
 def judged(seen: ResourceSnapshot, rules: str = COMPLETED, holds: Holds = NONE, *, zone: str = "UTC") -> Decision:
-    return decide(seen, policy(rules, zone), holds, NOW)
+    return evaluate(seen, policy(rules, zone), holds, NOW)
 
 
 def answer(seen: ResourceSnapshot, condition: str, *, excludes: bool = False) -> Check:
@@ -523,7 +524,7 @@ def test_an_explanation_shows_every_rule_of_the_kind_and_state_condition_by_cond
         + keep("owners = [12]")
     )
     told = explain(thing(), policy(rules), NONE, NOW)
-    assert told.decision == decide(thing(), policy(rules), NONE, NOW)
+    assert told.decision == evaluate(thing(), policy(rules), NONE, NOW)
     assert [(asked.rule.name, asked.fits) for asked in told.rules] == [
         ("completed", YES),
         ("never", NO),
@@ -604,12 +605,12 @@ def test_days_are_those_of_the_calendar_in_the_zone(zone: str, completed: str, n
 
     def fits(more_than: int) -> bool:
         rules = archive(f"completed_days = {more_than}")
-        return decide(seen, policy(rules, zone), NONE, moment).action is Action.ARCHIVE
+        return evaluate(seen, policy(rules, zone), NONE, moment).action is Action.ARCHIVE
 
     # More than so many days: neither a day too early nor a day too late.
     assert not fits(max(days, 1))
     assert days <= 1 or fits(days - 1)
-    told = decide(seen, policy(archive("completed_days = 9999"), zone), NONE, moment).reason
+    told = evaluate(seen, policy(archive("completed_days = 9999"), zone), NONE, moment).reason
     assert f"it was completed {days} {'day' if days == 1 else 'days'} ago" in told
 
 
@@ -651,7 +652,7 @@ def test_a_date_that_cannot_be_keeps_the_thing_in_every_zone(zone: str, moment: 
 @pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati"])
 def test_at_the_end_of_time_an_age_that_cannot_be_told_keeps(zone: str) -> None:
     seen = thing(completed_at=LAST, created_at=LAST)
-    decision = decide(seen, policy(archive("completed_days = 1"), zone), NONE, LAST)
+    decision = evaluate(seen, policy(archive("completed_days = 1"), zone), NONE, LAST)
     assert decision.action is None
     if zone == "Pacific/Kiritimati":
         assert decision.kind == "no date"

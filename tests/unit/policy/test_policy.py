@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from lifecycle.domain.capabilities import Action, Resource, State, capability
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.resources import STATUSES
-from lifecycle.policy.policy import Caps, Conditions, Doing, PlanCaps, Policy
+from lifecycle.policy.conditions import Conditions
+from lifecycle.policy.policy import Caps, Doing, PlanCaps, Policy
 from tests.harness.builders import CONFIG, THING
 
 SHIPPED = (CONFIG / "policy.toml").read_text(encoding="utf-8")

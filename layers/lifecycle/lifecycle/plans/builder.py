@@ -1,4 +1,4 @@
-"""From what was read to a plan: decide on each thing, write the lines, name them by their hash, draw the report."""
+"""Makes a plan of what was read: evaluates each thing, writes the lines, names them by their hash, draws the report."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from lifecycle.plans.limits import grows, most_first, over_caps
 from lifecycle.plans.pagination_check import ListingQuery, PaginationCheck
 from lifecycle.plans.plan_file import Entry, Plan, PlanFooter, PlanHeader, Totals, Writer, entries
 from lifecycle.plans.plan_store import key_of
-from lifecycle.policy.evaluate import Decision, Mode, decide
+from lifecycle.policy.evaluate import Decision, Mode, evaluate
 from lifecycle.policy.policy import Policy
 from lifecycle.policy.unmatched_names import Mentions
 
@@ -152,7 +152,7 @@ def _decided(things: Iterable[ResourceSnapshot], terms: PlanTerms, heading: Plan
     """Each thing with what was decided about it, and whether the policy applied before would act on it as well."""
 
     def judge(thing: ResourceSnapshot, policy: Policy) -> Decision:
-        return decide(thing, policy, terms.holds, heading.made_at)
+        return evaluate(thing, policy, terms.holds, heading.made_at)
 
     for batch in batched(things, _AT_ONCE, strict=False):
         now = [judge(thing, terms.policy) for thing in batch]

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.commands import Id, Utc
 from lifecycle.domain.resources import ResourceSnapshot
-from lifecycle.policy.evaluate import Decision, Mode, whole_days
+from lifecycle.policy.conditions import whole_days
+from lifecycle.policy.evaluate import Decision, Mode
 from lifecycle.policy.policy import Policy
 
 type Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -12,25 +12,15 @@ from functools import cached_property
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from lifecycle.domain.capabilities import Action, Capability, Resource, State, capability
-from lifecycle.domain.commands import Id, Kind, ShortLine
+from lifecycle.domain.capabilities import Action, Capability, State, capability
+from lifecycle.domain.commands import Kind, ShortLine
 from lifecycle.domain.config_file import OperatorsFile
-from lifecycle.domain.resources import STATUSES
+from lifecycle.policy.conditions import CONDITIONS, Conditions, Some, Table, not_empty
 
-type Days = Annotated[int, Field(strict=True, ge=1, le=36500)]
 type Count = Annotated[int, Field(strict=True, ge=1)]
 type Percent = Annotated[int, Field(strict=True, ge=1, le=100)]
-type UserId = Annotated[int, Field(strict=True, ge=1)]
-
-
-def _some[Several: (tuple[object, ...], frozenset[object])](several: Several) -> Several:
-    # Not min_length: pydantic then calls a list empty of which one item is wrong.
-    if not several:
-        msg = "name at least one, or leave the key out"
-        raise ValueError(msg)
-    return several
 
 
 def _rule_name(name: str) -> str:
@@ -40,36 +30,14 @@ def _rule_name(name: str) -> str:
     return name
 
 
-type Some[Item] = Annotated[tuple[Item, ...], AfterValidator(_some)]
 type RuleName = Annotated[str, AfterValidator(_rule_name)]
 
-_RUN, _TASK, _TAG, _TEMPLATE = Resource.RUN, Resource.TASK, Resource.TAG, Resource.TEMPLATE
-_FITTING: dict[str, frozenset[Resource]] = {
-    "status": frozenset({_RUN, _TASK}),
-    "templates": frozenset({_RUN, _TEMPLATE}),
-    "owners": frozenset({_RUN, _TASK, _TEMPLATE}),
-    "tags": frozenset({_RUN, _TASK, _TEMPLATE}),
-    "title": frozenset(Resource),
-    "completed_days": frozenset({_RUN, _TASK}),
-    "created_days": frozenset(Resource),
-    "archived_days": frozenset({_RUN, _TASK, _TEMPLATE}),
-    "stalled_days": frozenset({_RUN}),
-    "unused": frozenset({_TAG}),
-}
 _NO_ZONES = frozenset({"localtime", "posixrules", "Factory"})
-"""Names that the machine's own setting hides behind, or nothing."""
-_BOUNDING = ("completed_days", "created_days", "archived_days", "stalled_days", "unused")
-"""A rule that acts needs one of these. The others, however they are written, can come to mean "everything"."""
-
-
-class _Table(BaseModel):
-    """A table of the file. Keys that are not known are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
+"""Names that stand for the machine's own setting, or for none."""
+_BOUNDING = tuple(key for key, condition in CONDITIONS.items() if condition.bounding)
+"""A rule that acts needs one of these."""
 _FEW = 10
-"""Of the built-in percentage. One of three things is a third."""
+"""Up to so many resources are not measured in percent: one of three is a third."""
 
 
 class Doing(StrEnum):
@@ -80,64 +48,7 @@ class Doing(StrEnum):
     DELETE = "delete"
 
 
-class Conditions(_Table):
-    """What is asked of a thing. Days are calendar days in the zone of the policy: *more than* so many."""
-
-    status: Some[str] | None = None
-    templates: Some[Id] | None = None
-    owners: Some[UserId] | None = None
-    tags: Some[ShortLine] | None = None
-    """Carries at least one of them."""
-    title: Some[ShortLine] | None = None
-    """Its name fits at least one of these patterns: ``*`` any text, ``?`` any character; case does not matter."""
-    completed_days: Days | None = None
-    created_days: Days | None = None
-    archived_days: Days | None = None
-    stalled_days: Days | None = None
-    """Neither complete nor archived, and untouched for more than so many days."""
-    unused: Annotated[bool, Field(strict=True)] | None = None
-    """A tag that no template and no process carries, archived ones included."""
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """The keys that were written, in the order of this class."""
-        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
-
-    @field_validator("status")
-    @classmethod
-    def _known_status(cls, status: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        plain = tuple("complete" if word == "completed" else word for word in status or ())
-        wrong = [word for word in plain if word not in STATUSES]
-        if wrong:
-            msg = f"a status is one of {', '.join(STATUSES)}"
-            raise ValueError(msg)
-        return plain or None
-
-    @field_validator("title")
-    @classmethod
-    def _not_all_titles(cls, title: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if any(not pattern.strip("*? ") for pattern in title or ()):
-            msg = "a pattern of nothing but wildcards fits every name; write some of the name"
-            raise ValueError(msg)
-        return title
-
-    @field_validator("unused")
-    @classmethod
-    def _only_unused(cls, unused: bool | None) -> bool | None:  # noqa: FBT001 - the value of a key
-        if unused is False:
-            msg = "write unused = true, or leave the key out"
-            raise ValueError(msg)
-        return unused
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Self:
-        if not self.named:
-            msg = f"name at least one condition: {', '.join(type(self).model_fields)}"
-            raise ValueError(msg)
-        return self
-
-
-class Caps(_Table):
+class Caps(Table):
     """The most a rule or a plan may act on. Over either, nothing at all is done."""
 
     count: Count | None = None
@@ -152,7 +63,7 @@ class Caps(_Table):
         return self
 
 
-class PlanCaps(_Table):
+class PlanCaps(Table):
     """The caps of a whole plan. They are on whether the file speaks of them or not."""
 
     count: Count = 1000
@@ -167,7 +78,7 @@ class PlanCaps(_Table):
         return {"few": 0, **said} if isinstance(said, dict) and "percent" in said else said
 
 
-class Rule(_Table):
+class Rule(Table):
     """One rule. ``when``: all must hold. ``unless``: any that holds, or cannot be told, keeps the thing."""
 
     name: RuleName
@@ -186,8 +97,8 @@ class Rule(_Table):
     @property
     def takes_running(self) -> bool:
         """Whether it archives what people may still work on: it asks for no status, completion or standstill."""
-        asked = {"status", "completed_days", "stalled_days"} & set(self.when.named)
-        return self.action is Doing.ARCHIVE and self.resource in {Resource.RUN, Resource.TASK} and not asked
+        asked = any(CONDITIONS[key].about_progress for key in self.when.named)
+        return self.action is Doing.ARCHIVE and self.resource.shows("status") and not asked
 
     @property
     def considers(self) -> State:
@@ -205,12 +116,11 @@ class Rule(_Table):
         if not set(self.when.named) & set(_BOUNDING):
             msg = f"a rule that acts needs one of {', '.join(_BOUNDING)} in 'when'"
             raise ValueError(msg)
-        archived = self.considers is State.ARCHIVED
-        never = "stalled_days" if archived else "archived_days"
-        if any(table and never in table.named for table in (self.when, self.unless)):
-            msg = f"{self.capability.name} is for {self.considers} things, which have no {never}"
+        never = [key for key in self._asked if self.considers not in CONDITIONS[key].states]
+        if never:
+            msg = f"{self.capability.name} is for {self.considers} things, which have no {', '.join(never)}"
             raise ValueError(msg)
-        if archived and self.when.archived_days is None:
+        if self.considers is State.ARCHIVED and self.when.archived_days is None:
             msg = f"{self.capability.name} is for archived things: say archived_days in 'when'"
             raise ValueError(msg)
         if self.capability.irreversible and not self.irreversible:
@@ -221,12 +131,16 @@ class Rule(_Table):
             raise ValueError(msg)
         return self
 
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        """The keys in ``when`` and ``unless``."""
+        return (*self.when.named, *(self.unless.named if self.unless else ()))
+
     def _fits_its_kind(self) -> None:
-        for table in (self.when, self.unless):
-            wrong = [name for name in (table.named if table else ()) if self.resource not in _FITTING[name]]
-            if wrong:
-                msg = f"{', '.join(wrong)} cannot be asked of a {self.resource.label}"
-                raise ValueError(msg)
+        wrong = [key for key in self._asked if not CONDITIONS[key].fits(self.resource)]
+        if wrong:
+            msg = f"{', '.join(wrong)} cannot be asked of a {self.resource.label}"
+            raise ValueError(msg)
 
 
 class Policy(OperatorsFile):
@@ -235,7 +149,7 @@ class Policy(OperatorsFile):
     file_name = "policy.toml"
 
     zone: ZoneInfo
-    hold_tags: Annotated[frozenset[ShortLine], AfterValidator(_some)] | None = None
+    hold_tags: Annotated[frozenset[ShortLine], AfterValidator(not_empty)] | None = None
     caps: PlanCaps = PlanCaps()
     growth_percent: Annotated[int, Field(strict=True, ge=1, le=1000)] = 50
     """By how much a change of the policy may make a plan grow before a person must apply it."""

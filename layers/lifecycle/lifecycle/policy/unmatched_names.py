@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import alike
-from lifecycle.policy.policy import Conditions, Doing, Policy
+from lifecycle.policy.conditions import Conditions
+from lifecycle.policy.policy import Doing, Policy
 
 type _Mention = tuple[str, str]
 """The kind of a name and the name as it is compared."""
