@@ -167,8 +167,8 @@ local: setup ## keep the local stack running; prints its URLs and a signed curl 
 	@$(WITH_PYTHON) $(DEV)/lifecycle local start
 
 .PHONY: simulator
-simulator: setup ## the Tallyfy simulator alone
-	@$(WITH_PYTHON) $(DEV)/lifecycle simulator
+simulator: setup ## the Tallyfy simulator alone; FACTS=<file of `lifecycle probe`> makes it answer as that organization did
+	@$(WITH_PYTHON) $(DEV)/lifecycle simulator $(if $(FACTS),--facts "$(FACTS)")
 
 .PHONY: clean
 clean: ## stop the local stack and remove .local/ with all it holds

@@ -18,6 +18,7 @@ from cli.commands.export import app as export
 from cli.commands.hold import app as hold
 from cli.commands.plan import plan, report
 from cli.commands.policy import app as policy
+from cli.commands.probe import probe
 from cli.commands.source import app as source
 from cli.commands.sweep import app as sweep
 from cli.commands.undo import undo
@@ -71,6 +72,7 @@ app.command()(withdraw)
 app.command()(reject)
 app.command()(undo)
 app.command()(explain)
+app.command()(probe)
 app.command()(pause.pause)
 app.command()(pause.resume)
 
@@ -242,6 +244,10 @@ def simulator(
     seed: Annotated[
         Path | None, typer.Option("--seed", exists=True, dir_okay=False, help="What it holds at the start (JSON).")
     ] = None,
+    facts: Annotated[
+        Path | None,
+        typer.Option("--facts", exists=True, dir_okay=False, help="Answer as an organization did: a file of `probe`."),
+    ] = None,
 ) -> None:
     """Serve a simulated Tallyfy on loopback until Ctrl-C."""
     from pydantic import ValidationError
@@ -249,9 +255,9 @@ def simulator(
     from sandbox.simulator import serve
 
     try:
-        serve(port=port, seed_file=seed)
-    except ValidationError as error:
-        raise CliError(f"{seed} is no seed file: {error}", Exit.USAGE) from error
+        serve(port=port, seed_file=seed, facts_file=facts)
+    except (ValidationError, ValueError) as error:
+        raise CliError(f"A file for the simulator cannot be read: {error}", Exit.USAGE) from error
     except OSError as error:
         raise CliError(f"Port {port} cannot be used: {error.strerror or error}") from error
 

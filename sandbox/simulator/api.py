@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, assert_never
+from typing import Final, Literal, assert_never
 from urllib.parse import quote
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 
-from sandbox.simulator import listing, parameters, rows
+from sandbox.simulator import creation, listing, parameters, rows
 from sandbox.simulator.lifecycle import Action, Office, Resource
 from sandbox.simulator.messages import Call, Json, Refused, Response, as_json, data, error, unprocessable
 from sandbox.simulator.quirks import Quirks
@@ -71,6 +71,14 @@ class Tagging:
 
 
 @dataclass(frozen=True, slots=True)
+class Create:
+    """Makes something new. Source: Tallyfy's API pages "Create one-off task", "Launch projects" and "Create tag"."""
+
+    resource: Literal["task", "tag"]
+    action: str = "create"
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """The bytes of a file on the host that a download may be sent on to. That host refuses Tallyfy's token."""
 
@@ -78,7 +86,7 @@ class Stored:
     action: str = "stored"
 
 
-type Route = Read | Lifecycle | Tagging | Stored
+type Route = Read | Lifecycle | Tagging | Create | Stored
 
 
 def _runs(caller: Caller) -> Response:
@@ -227,6 +235,8 @@ ROUTES: Final[tuple[tuple[str, str, Route], ...]] = (
     ("PUT", "/checklists/<id>/restore", Lifecycle("template", "restore")),
     ("DELETE", "/checklists/<id>/delete", Lifecycle("template", "delete")),
     ("POST", "/tags/<id>/subjects", Tagging()),
+    ("POST", "/tasks", Create("task")),
+    ("POST", "/tags", Create("tag")),
     ("GET", "", Read("organization", "read", _organization)),
     ("GET", "/me", Read("member", "read", _me)),
     ("GET", "/runs", Read("run", "list", _runs)),
@@ -305,6 +315,8 @@ class SimulatorApi:
                     answer, acted = effect.answer, effect.acted
                 case Tagging():
                     answer, acted = _attach(caller)
+                case Create():
+                    answer, acted = creation.create(route.resource, organization, member, call.body, now), True
                 case _:
                     assert_never(route)
         except Refused as refusal:

@@ -1,5 +1,7 @@
 """Where Tallyfy's documents conflict or are silent: the choices, each with its default."""
 
+import json
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -34,3 +36,16 @@ class Quirks(BaseModel):
     """What of an archived thing is shown to those who ask for archived tasks and for files: all, or nothing."""
     files_at: str | None = None
     """Where a download is sent on to, such as `https://files.tallyfy.test`; None: its bytes come at once."""
+
+
+def load_facts(path: Path, otherwise: Quirks) -> Quirks:
+    """The choices that `lifecycle probe` saw; for what it did not see, those of ``otherwise``.
+
+    Raises ``ValueError`` (pydantic's ``ValidationError`` is one) where the file is not such a file.
+    """
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    seen = facts.get("quirks") if isinstance(facts, dict) else None
+    if not isinstance(seen, dict):
+        message = f"{path} has no table 'quirks': it was not written by `lifecycle probe`."
+        raise ValueError(message)  # noqa: TRY004 - the file is wrong, not a type of ours
+    return Quirks.model_validate({**otherwise.model_dump(), **seen})

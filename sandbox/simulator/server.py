@@ -11,6 +11,7 @@ from typing import Any, Final, Self, override
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from sandbox.simulator.client import SimulatorClient
+from sandbox.simulator.quirks import load_facts
 from sandbox.simulator.seed import load_seed
 from sandbox.simulator.simulator import Simulator
 from sandbox.simulator.wsgi import WsgiApp
@@ -91,9 +92,14 @@ class SimulatorServer:
         self.stop()
 
 
-def serve(host: str = LOOPBACK, port: int = 0, seed_file: Path | None = None) -> None:
-    """Serve until interrupted; print what a client needs: base URL, organization and token."""
+def serve(host: str = LOOPBACK, port: int = 0, seed_file: Path | None = None, facts_file: Path | None = None) -> None:
+    """Serve until interrupted; print what a client needs: base URL, organization and token.
+
+    ``facts_file`` is what `lifecycle probe` wrote: the simulator then answers as that organization did.
+    """
     simulator = Simulator(load_seed(seed_file) if seed_file else None)
+    if facts_file:
+        simulator.quirks = load_facts(facts_file, simulator.quirks)
     with SimulatorServer(simulator, host=host, port=port) as server:
         print(describe(server), flush=True)  # noqa: T201 - this is a command, and this is what it says
         with contextlib.suppress(KeyboardInterrupt):
