@@ -68,7 +68,7 @@ $(LOCAL)/uv/.made: requirements/bootstrap.txt .python-version
 	$(LOCAL)/uv/bin/python -m pip install --quiet --require-hashes --only-binary=:all: -r requirements/bootstrap.txt
 	@touch $@
 
-# dev, sam and checkov: one environment for each lock, made anew when the lock changes, so that nothing stale stays.
+# dev, sam, checkov and docs: one environment for each lock, made from nothing when the lock changes, so that nothing stale stays.
 $(LOCAL)/%/.made: requirements/%.txt $(LOCAL)/uv/.made
 	@printf '== %s: %s packages\n' "$(LOCAL)/$*" "$$(grep -c '==' $<)"
 	@$(UV) venv --quiet --clear --python $(LOCAL)/uv/bin/python $(LOCAL)/$*
@@ -81,13 +81,13 @@ $(LOCAL)/dev/.project: pyproject.toml $(LOCAL)/dev/.made
 	@touch $@
 
 .PHONY: lock
-lock: $(LOCAL)/uv/.made ## write the locks anew from the .in files (LOCK_FLAGS=--upgrade for newer versions)
+lock: $(LOCAL)/uv/.made ## write the locks from the .in files (LOCK_FLAGS=--upgrade for newer versions)
 	@compile() { \
 	  printf '== %s\n' "$$2"; \
 	  UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-annotate \
 	    --no-emit-index-url --no-emit-find-links $(LOCK_FLAGS) --output-file "$$2" "$${@:3}" "$$1"; \
 	}; \
-	for name in bootstrap dev sam checkov audit; do compile requirements/$$name.in requirements/$$name.txt; done; \
+	for name in bootstrap dev sam checkov docs audit; do compile requirements/$$name.in requirements/$$name.txt; done; \
 	compile layers/dependencies/requirements.in layers/dependencies/requirements.txt --constraints requirements/dev.txt; \
 	if grep -nE '[a-z]+://' requirements/*.txt layers/dependencies/requirements.txt; then \
 	  echo 'A lock names a host: locks carry names, versions and hashes only.' >&2; exit 1; \
@@ -96,7 +96,7 @@ lock: $(LOCAL)/uv/.made ## write the locks anew from the .in files (LOCK_FLAGS=-
 # --- checks ---------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint validate build ## everything: linters, template checks, build and all tests but `prove` and `bench` (CI runs this)
+test: lint validate build site ## everything: linters, template checks, build, documentation site and all tests but `prove` and `bench` (CI runs this)
 	$(call say,pytest)
 	@$(PYTEST) --cov --cov-report= --numprocesses=2 --dist=loadgroup
 	$(call say,branch coverage of the pure rules: at least 95 %)
@@ -146,15 +146,25 @@ bench: build ## the benchmarks
 	@$(PYTEST) -m benchmark --capture=no
 
 .PHONY: browser
-browser: setup ## the report of a plan in a real Chromium; writes docs/report-*.png anew
+browser: setup ## the report of a plan in a real Chromium; writes docs/report-*.png
 	@command -v chromium chromium-browser google-chrome-stable google-chrome >/dev/null || { \
 	  echo 'No Chromium found. Debian, Ubuntu: apt install chromium' >&2; exit 1; \
 	}
 	@$(PYTEST) -m browser --capture=no tests/browser
 
 .PHONY: openapi
-openapi: setup ## write docs/openapi.json anew from the models
+openapi: setup ## write docs/openapi.json from the models
 	@$(DEV)/python -m cli.services.openapi
+
+.PHONY: docs
+docs: setup ## write the generated pages of docs/, then build the documentation site
+	@$(DEV)/python -m cli.services.reference
+	@$(MAKE) site
+
+.PHONY: site
+site: $(LOCAL)/docs/.made ## build the documentation site into .local/site; a broken link fails it
+	$(call say,zensical)
+	@$(LOCAL)/docs/bin/zensical build --clean --strict
 
 # --- running it -----------------------------------------------------------------------------------------------------
 

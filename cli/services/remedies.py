@@ -1,4 +1,4 @@
-"""What to do about each reason (`code`) for which a command ended or waits: README's table, and `dead-letters show`."""
+"""What to do about each reason (`code`) for which a command ended or waits: `dead-letters show`, and docs/reference."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,6 @@ class Remedy:
     codes: tuple[Code, ...]
     todo: str
     status: str = ""
-
-    @property
-    def row(self) -> str:
-        """Its line in README's table."""
-        named = ", ".join(f"`{code}`" for code in self.codes)
-        return f"| {named}{f' ({self.status})' if self.status else ''} | {self.todo} |"
 
 
 REMEDIES = (

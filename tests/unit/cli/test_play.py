@@ -141,10 +141,10 @@ def test_whoever_waits_leaves_with_the_worst_end(
     assert played(desk, "one", payload, "--sources", str(sources), "--wait", "--timeout", "5")[0] == code
 
 
-def test_each_sample_of_the_readme_has_something_of_its_own_to_do(desk: CliHarness) -> None:
+def test_each_sample_in_the_documentation_has_something_of_its_own_to_do(desk: CliHarness) -> None:
     """Played in its order in front of what the local stack holds: none finds that another was there before."""
-    readme = (EVENTS.parent / "README.md").read_text(encoding="utf-8")
-    plays = re.findall(r"`lifecycle source play (\w+) events/(\S+?)[ `]", readme)
+    connect = (EVENTS.parent / "docs" / "connect.md").read_text(encoding="utf-8")
+    plays = re.findall(r"`lifecycle source play (\w+) events/(\S+?)[ `]", connect)
     assert len(plays) >= 8
     desk.simulator.load(default_seed())
     desk.simulator.merge(SEED)

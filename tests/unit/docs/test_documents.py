@@ -1,7 +1,9 @@
-"""What the documents say is so: their paths, targets, commands, parameters and tables are checked against the tree."""
+"""What the documents say is so: their paths, links, promises and tables are checked against the tree."""
 
 import re
+import tomllib
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import typer.main
@@ -14,16 +16,19 @@ from lifecycle.aws.api_gateway import HttpRequest, problem
 from lifecycle.domain.capabilities import TABLE
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.intent import Status
+from tests.unit.docs.documents import DOCUMENTS, ROOT, anchors, name_of, page, rows
 
-ROOT = Path(__file__).resolve().parents[3]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 README = (ROOT / "README.md").read_text()
+COMMANDS = page("commands.md")
 TOP = {path.name for path in ROOT.iterdir()} - {".local"}
+MOST_WORDS = 900
+OLD_WORDS = re.compile(r"\b(judgement|usecases?|wiring|belts?|census(es)?|errands?|bury|buried|anew)\b", re.IGNORECASE)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_every_path_a_document_names_exists(document: Path) -> None:
-    named = re.findall(r"`([\w.\-]+(?:/[\w.\-]+)*/?)`", document.read_text())
+    text = document.read_text()
+    named = re.findall(r"`([\w.\-]+(?:/[\w.\-]+)*/?)`", text)
     paths = [name for name in named if name.split("/")[0] in TOP]
     below = [name for name in named if "/" in name and name.endswith(".py") and name not in paths]
     missing = [name for name in paths if not (ROOT / name).exists()]
@@ -31,27 +36,50 @@ def test_every_path_a_document_names_exists(document: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_make_target_a_document_names_exists(document: Path) -> None:
-    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:`|^ {4,})make ([a-z][a-z0-9-]*)", document.read_text(), re.MULTILINE))
-    assert named <= targets
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_link_within_the_repository_leads_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        where, _, anchor = link.partition("#")
+        if "://" in where:
+            continue
+        linked = document.parent / unquote(where) if where else document
+        assert linked.is_file(), link
+        assert not anchor or anchor in anchors(linked.read_text()), link
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_lifecycle_command_a_document_names_exists(document: Path) -> None:
-    named = set(re.findall(r"(?:`|^ {4,})lifecycle ([a-z-]+)(?: ([a-z-]+))?", document.read_text(), re.MULTILINE))
-    group = typer.main.get_command(app)
-    commands = getattr(group, "commands", {})
-    for first, second in named:
-        assert first in commands, f"lifecycle {first}"
-        below = getattr(commands[first], "commands", None)
-        assert not below or not second or second in below, f"lifecycle {first} {second}"
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if path.name != "CHANGELOG.md"], ids=name_of)
+def test_no_document_uses_the_old_words(document: Path) -> None:
+    assert OLD_WORDS.findall(document.read_text()) == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.split()) <= MOST_WORDS
+
+
+def test_the_readme_leads_to_every_page_of_the_site() -> None:
+    linked = set(re.findall(r"\]\(docs/([\w/\-]+\.md)\)", README))
+    nav = set(re.findall(r'"([\w/\-]+\.md)"', (ROOT / "zensical.toml").read_text()))
+    assert nav - linked <= {"index.md"}
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    nav = set(re.findall(r'"([\w/\-]+\.md)"', (ROOT / "zensical.toml").read_text()))
+    pages = {str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md")}
+    assert {name for name in pages if not re.match(r"decisions/\d", name)} == nav
+
+
+def test_each_promise_names_tests_that_exist() -> None:
+    promises = rows(README, "| promise | test |")
+    assert len(promises) >= 12
+    for promise, tests in promises:
+        named = re.findall(r"`(tests/[^`]+)`", tests)
+        assert named, promise
+        assert all((ROOT / name).is_file() for name in named), promise
 
 
 def test_the_table_of_capabilities_is_the_one_in_the_code() -> None:
-    rows = re.findall(r"^\| `(\w+\.\w+)` \| `(\w+) (\S+)` \| ([^|]+) \|", README, re.MULTILINE)
-    written = [(name, method, path, "nothing" in undo) for name, method, path, undo in rows]
+    found = re.findall(r"^\| `(\w+\.\w+)` \| `(\w+) (\S+)` \| ([^|]+) \|", COMMANDS, re.MULTILINE)
+    written = [(name, method, path, "nothing" in undo) for name, method, path, undo in found]
     actual = [
         (doing.name, doing.method, f"/{doing.resource.collection}/{{id}}{doing.suffix}", doing.undo is None)
         for doing in TABLE
@@ -60,42 +88,42 @@ def test_the_table_of_capabilities_is_the_one_in_the_code() -> None:
 
 
 def test_what_needs_the_right_is_marked_so_in_the_table() -> None:
-    rows = dict(re.findall(r"^\| `(\w+\.\w+)` \|[^|]+\|[^|]+\| ([^|]+) \|", README, re.MULTILINE))
-    assert {name for name, needs in rows.items() if "the right" in needs} == {d.name for d in TABLE if d.irreversible}
-    assert {name for name, needs in rows.items() if "long enough" in needs} == {
+    found = dict(re.findall(r"^\| `(\w+\.\w+)` \|[^|]+\|[^|]+\| ([^|]+) \|", COMMANDS, re.MULTILINE))
+    assert {name for name, needs in found.items() if "the right" in needs} == {d.name for d in TABLE if d.irreversible}
+    assert {name for name, needs in found.items() if "long enough" in needs} == {
         d.name for d in TABLE if d.archived_first
     }
 
 
-def test_the_table_of_parameters_is_the_templates() -> None:
+def test_every_parameter_has_its_default_in_the_reference() -> None:
     template = yaml_parse((ROOT / "template.yaml").read_text())
-    section = README.split("| parameter | default |")[1].split("\n\n")[0]
-    written = dict(re.findall(r"^\| `(\w+)` \| `?([^|`]+?)`? \|", section, re.MULTILINE))
+    written = dict(re.findall(r"^\| `(\w+)` \| `?([^|`]+?)`? \|", page("reference/parameters.md"), re.MULTILINE))
     blank = {"–": "None", "empty": ""}
     actual = {name: str(parameter.get("Default")) for name, parameter in template["Parameters"].items()}
     assert {name: blank.get(value, value) for name, value in written.items()} == actual
 
 
 def test_the_answers_of_the_webhook_are_those_it_gives() -> None:
-    section = README.split("| answer | meaning |")[1].split("\n\n")[0]
-    written = {int(status) for status in re.findall(r"\b([2345]\d\d)\b(?=[^|]*\|[^|]*\|$)", section, re.MULTILINE)}
+    answers = " ".join(cells[0] for cells in rows(COMMANDS, "| answer | meaning |"))
+    written = {int(status) for status in re.findall(r"\b[2345]\d\d\b", answers)}
     given = {int(str(problem(Rejected(code, ""))["statusCode"])) for code in Code}
     assert written == given | {200, 202}
     assert HttpRequest.of({}).body == b""
 
 
 def test_each_trigger_is_played_by_its_own_sample_of_a_declared_source() -> None:
-    rows = re.findall(r"^\| [^|]+ \| `(events/[^`]+)` \| `([^`]+)`", README, re.MULTILINE)
+    found = re.findall(r"^\| [^|]+ \| `(events/[^`]+)` \| `([^`]+)`", page("connect.md"), re.MULTILINE)
     sources = set(declared_sources().sources)
-    played = {command.split()[3] for _, command in rows if command.startswith("lifecycle source play ")}
+    played = {command.split()[3] for _, command in found if command.startswith("lifecycle source play ")}
     assert {"hubspot", "jira", "github", "tallyfy", "projects", "slack"} <= played <= sources | {"slack"}
-    assert all(sample in command for sample, command in rows if " play " in command)
-    assert [command for _, command in rows if " play " not in command] == ["lifecycle sweep start"]
+    assert all(sample in command for sample, command in found if " play " in command)
+    assert [command for _, command in found if " play " not in command] == ["lifecycle sweep start"]
 
 
-def test_the_table_of_codes_is_the_one_that_dead_letters_show_reads() -> None:
-    section = README.split("| code | what to do |\n|---|---|\n")[1].split("\n\n")[0]
-    assert section.splitlines() == [remedy.row for remedy in REMEDIES]
+def test_the_table_of_codes_says_what_dead_letters_show_says() -> None:
+    found = rows(page("reference/codes.md"), "| code | who hears of it | HTTP | what to do |")
+    written = {re.findall(r"`(\w+)`", cells[0])[0]: cells[3].removesuffix(" |").removesuffix("|") for cells in found}
+    assert written == dict.fromkeys(Code, "–") | {code: one.todo for one in REMEDIES for code in one.codes}
 
 
 def test_every_code_that_a_person_may_meet_at_an_end_has_a_remedy() -> None:
@@ -116,18 +144,16 @@ def test_every_code_that_a_person_may_meet_at_an_end_has_a_remedy() -> None:
     assert sorted(told) == sorted({code.value for code in Code} - answered_only - passing - fine)
 
 
-def test_each_promise_names_tests_that_exist() -> None:
-    table = README.split("| promise | test |\n|---|---|\n")[1].split("\n\n")[0].splitlines()
-    assert len(table) >= 12
-    for row in table:
-        named = re.findall(r"`(tests/[^`]+)`", row)
-        assert named, row
-        assert all((ROOT / name).is_file() for name in named), row
-
-
-def test_every_status_the_readme_explains_exists() -> None:
-    paragraph = README.split("answers its `status`")[1].split("\n\n")[0]
+def test_every_status_is_explained() -> None:
+    paragraph = COMMANDS.split("answers its `status`")[1].split("\n\n")[0]
     assert {status.value for status in Status} <= set(re.findall(r"`(\w+)`", paragraph))
+
+
+def test_the_changelog_and_the_notes_for_an_upgrade_have_the_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert re.findall(r"^## \[(\d[^\]]*)\] - \d{4}-\d\d-\d\d$", changelog, re.MULTILINE)[0] == version
+    assert f"\n### {version}\n" in page("upgrade.md")
 
 
 @pytest.mark.parametrize("rule", ["DeadLetterNoticeRule", "PoisonNoticeRule"])

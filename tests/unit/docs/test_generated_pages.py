@@ -1,0 +1,23 @@
+"""The generated pages are what the code says now."""
+
+from pathlib import Path
+
+import pytest
+
+from cli.services import reference
+from tests.unit.docs.documents import DOCS, name_of
+
+PAGES = reference.pages()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_a_generated_page_is_up_to_date(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == PAGES[path], "run: make docs"
+
+
+def test_nothing_else_is_in_the_folder_of_generated_pages() -> None:
+    assert set((DOCS / "reference").iterdir()) == {path for path in PAGES if path.parent.name == "reference"}
+
+
+def test_angle_brackets_are_text_outside_code() -> None:
+    assert reference._escaped("name it `<stack>/x` or <y>") == "name it `<stack>/x` or &lt;y>"

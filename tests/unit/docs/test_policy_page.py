@@ -1,0 +1,49 @@
+"""docs/policy.md: its policies are read by the real parser, and its tables have every key."""
+
+import re
+import tomllib
+
+import pytest
+
+from lifecycle.domain.resources import STATUSES
+from lifecycle.policy.policy import Conditions, PlanCaps, Policy, Rule
+from tests.unit.docs.documents import Block, blocks, page, rows, sections
+
+TEXT = page("policy.md")
+RECIPES = {
+    title: next(block for block in blocks(text) if block.language == "toml")
+    for title, text in sections(TEXT, 3).items()
+    if re.match(r"\d+\. ", title)
+}
+
+
+def test_there_are_ten_to_copy() -> None:
+    assert [title.partition(".")[0] for title in RECIPES] == [str(number) for number in range(1, 11)]
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in blocks(TEXT) if block.language == "toml"], ids=lambda block: block.lines[0][:20]
+)
+def test_every_policy_is_read_as_it_stands(block: Block) -> None:
+    policy = Policy.parse(block.text)
+    assert len(policy.rules) == len(tomllib.loads(block.text)["rules"])
+    assert policy.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("after", "header", "model"),
+    [
+        ("## Every key", "| key | |", Policy),
+        ("In `[caps]`:", "| key | |", PlanCaps),
+        ("In `[[rules]]`:", "| key | |", Rule),
+        ("In `when` and `unless`:", "| key | fits | |", Conditions),
+    ],
+)
+def test_every_key_is_explained_and_no_other(after: str, header: str, model: type) -> None:
+    explained = [cells[0].strip("| `") for cells in rows(TEXT.split(after)[1], header)]
+    assert sorted(explained) == sorted(model.model_fields)  # type: ignore[attr-defined]
+
+
+def test_every_status_is_named() -> None:
+    [line] = [line for line in TEXT.splitlines() if line.startswith("| `status` |")]
+    assert re.findall(r"`([a-z-]+)`", line)[1:] == list(STATUSES)

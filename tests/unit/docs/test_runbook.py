@@ -1,0 +1,53 @@
+"""Every alarm, notice and code has a section in the runbook, and nothing has one that does not exist."""
+
+import re
+
+import pytest
+
+from lifecycle.domain.errors import Code
+from tests.template.support import load, many, target
+from tests.unit.docs.documents import anchors, page, sections
+
+RUNBOOK = page("runbook.md")
+PARTS = sections(RUNBOOK, 2)
+CODES = sections(RUNBOOK, 4)
+
+
+def kebab(logical_id: str) -> str:
+    """A logical id as an anchor: `PagedAlarm` is `paged-alarm`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", logical_id).lower()
+
+
+def test_every_alarm_has_a_section_and_no_other() -> None:
+    alarms = {kebab(name) for name in load().of_type("AWS::CloudWatch::Alarm")}
+    assert {anchor for title in sections(PARTS["Alarms"], 3) for anchor in anchors(f"# {title}")} == alarms
+
+
+def test_every_notice_has_a_section_and_no_other() -> None:
+    rules = load().of_type("AWS::Events::Rule")
+    notices = {
+        kebab(name)
+        for name, rule in rules.items()
+        if any(target(one["Arn"]) == "AlarmTopic" for one in many(rule["Properties"]["Targets"]))
+    }
+    assert {anchor for title in sections(PARTS["Notices"], 3) for anchor in anchors(f"# {title}")} == notices
+    assert notices
+
+
+def test_every_code_has_a_section_and_no_other() -> None:
+    assert sorted(title.strip("`") for title in CODES) == sorted(Code)
+
+
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [*sections(PARTS["Alarms"], 3).items(), *sections(PARTS["Notices"], 3).items(), *CODES.items()],
+    ids=lambda part: part[:30].strip("`"),
+)
+def test_a_section_says_what_it_means_what_to_look_at_and_when_to_stop(title: str, text: str) -> None:
+    assert "**Means.**" in text, title
+    assert "**Look at**" in text, title
+    assert "**Stop worrying when**" in text, title
+
+
+def test_a_logical_id_becomes_its_anchor() -> None:
+    assert kebab("ApiServerErrorsAlarm") == "api-server-errors-alarm"
