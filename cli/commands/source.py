@@ -109,7 +109,7 @@ def play(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Send a sample to a stack as its system would: the same bytes, signed anew with the stack's own secret."""
+    """Send a sample to a stack as its system would: the same bytes, signed with the stack's own secret."""
     from cli.clients.delivery import declared
     from cli.services.replay import deliver, slash
 

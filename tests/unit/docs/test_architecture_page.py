@@ -3,6 +3,7 @@
 import re
 import tomllib
 
+from lifecycle.aws.table_keys import Partition
 from tests.template.support import load, many
 from tests.unit.docs.documents import ROOT, page, rows, sections
 
@@ -26,6 +27,7 @@ def test_the_rows_of_imports_are_those_of_the_contract() -> None:
 def test_every_partition_that_a_role_may_touch_is_in_the_table_of_keys() -> None:
     keys = " ".join(cells[0] for cells in rows(TEXT, "| partition key | sort key | holds | kept |"))
     documented = set(re.findall(r"`(\w+)#", keys))
+    assert documented == {partition.removesuffix("#") for partition in Partition}
     allowed = {
         pattern.partition("#")[0]
         for resource in load().resources.values()
