@@ -6,7 +6,8 @@ import tomllib
 import pytest
 
 from lifecycle.domain.resources import STATUSES
-from lifecycle.policy.policy import Conditions, PlanCaps, Policy, Rule
+from lifecycle.policy.conditions import Conditions
+from lifecycle.policy.policy import PlanCaps, Policy, Rule
 from tests.unit.docs.documents import Block, blocks, page, rows, sections
 
 TEXT = page("policy.md")
