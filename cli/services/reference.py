@@ -177,13 +177,13 @@ def _codes() -> str:
         "Each links to its section in the [runbook](../runbook.md).\n",
         "*Who hears of it* is about a command that ends with this code. *HTTP* is the status of an answer that refuses",
         "a request for this reason; every other failure is answered with 503.\n",
-        "| code | who hears of it | HTTP | what to do |",
+        "| code | what to do | who hears of it | HTTP |",
         "|---|---|---|---|",
     ]
     for code in Code:
         remedy = todo.get(code)
         what = _cell(remedy.todo) if remedy else "–"
-        lines.append(f"| [`{code}`](../runbook.md#{code}) | {_who(code, remedy)} | {_http(code)} | {what} |")
+        lines.append(f"| [`{code}`](../runbook.md#{code}) | {what} | {_who(code, remedy)} | {_http(code)} |")
     return "\n".join(lines) + "\n"
 
 
