@@ -14,7 +14,8 @@ from cli.ui.errors import CliError, Exit
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import LifecycleError, Rejected
-from lifecycle.intake.mapping import Translated, read_json, translate, wanted
+from lifecycle.intake.mapping import Translated, translate, wanted
+from lifecycle.intake.payload import read_json
 from lifecycle.intake.schemes import Accepted, Refused, Scheme
 from lifecycle.intake.schemes.eventbridge import EventBridge
 from lifecycle.intake.sources import Source
@@ -103,7 +104,7 @@ def _try_request(name: str, source: Source, raw: bytes, given: Given, trial: Tri
     delivery = signed_id or "the body"
     found: list[Translated] = []
     if source.commands:
-        found = _translated(source, read_json(request.body), request.headers, trial)
+        found = _translated(source, source.payload.read(request.body), request.headers, trial)
     else:
         trial.note(None, "rules", "none: the body is a command in our own words")
         delivery = signed_id or str(_object(request.body).get("delivery_id") or delivery)

@@ -10,12 +10,11 @@ from lifecycle.domain.commands import CommandRequest
 from lifecycle.intake.mapping import (
     MOST_COMMANDS,
     CommandRule,
-    Untranslatable,
     linked_id,
-    read_json,
     translate,
     wanted,
 )
+from lifecycle.intake.payload import Untranslatable, read_json
 from tests.harness.builders import ORG, THING
 
 LINK = f"https://go.tallyfy.com/{ORG}/process/{THING}"

@@ -381,6 +381,7 @@ class TestApi:
         assert routes(template) == {
             ("POST", "/webhooks/{source}"),
             ("POST", "/webhooks/{source}/{key}"),
+            ("ANY", "/webhooks/{proxy+}"),
             ("POST", "/chat/slack"),
             ("POST", "/chat/slack/actions"),
             ("GET", "/commands/{intent_id}"),

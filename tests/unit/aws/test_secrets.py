@@ -13,6 +13,11 @@ from lifecycle.domain.errors import Code, Retryable
     [
         ("whsec_YWJj", [b"whsec_YWJj"]),
         ("  pasted by hand\n", [b"pasted by hand"]),
+        ("8472619350\n", [b"8472619350"]),
+        ("0012345678", [b"0012345678"]),
+        ("1.5e300", [b"1.5e300"]),
+        ("9" * 5000, [b"9" * 5000]),
+        ("true", []),
         ('{"secrets": ["new"]}', [b"new"]),
         ('{"secrets": ["new", "old"]}', [b"new", b"old"]),
         ('{"secrets": [" new\\n", "old"]}', [b"new", b"old"]),

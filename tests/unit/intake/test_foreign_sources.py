@@ -1,12 +1,14 @@
 """Other systems' own payloads on their way in: wanted or not, named, delivered twice, later, or over the bus."""
 
 import base64
+import gzip
 import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import override
+from urllib.parse import urlencode
 
 import pytest
 
@@ -619,3 +621,39 @@ def test_a_header_bears_on_no_name_however_it_is_reached(clock: Clock, expressio
     raw = json.dumps(items(THING)).encode()
     made = [way_in.intake.accept(request("one", raw, {"x-attempt": text}, key=SHARED)) for text in ("1", "2")]
     assert made[0][0].intent_id == made[1][0].intent_id
+
+
+# --- by another route, or encoded in another way ---
+
+
+@pytest.mark.parametrize("rest", ["one/{key}", "one/{key}/"])
+def test_a_trailing_slash_reaches_its_source(clock: Clock, rest: str) -> None:
+    way_in = entrance(clock, OPEN + EACH)
+    sent = webhook_event("one", json.dumps(items(THING)).encode(), {})
+    sent |= {"routeKey": "ANY /webhooks/{proxy+}", "pathParameters": {"proxy": rest.format(key=SHARED)}}
+    assert [command.id for command in way_in.intake.accept(HttpRequest.of(sent))] == [THING]
+
+
+@pytest.mark.parametrize("rest", ["", "/", "one", "one/", "one//", "one/guess/", "two/x", "../one", "one/\ud800"])
+def test_other_paths_below_are_refused(clock: Clock, rest: str) -> None:
+    way_in = entrance(clock, OPEN + EACH)
+    sent = webhook_event("one", b"{}", {})
+    sent |= {"routeKey": "ANY /webhooks/{proxy+}", "pathParameters": {"proxy": rest}}
+    with pytest.raises(Rejected) as refusal:
+        way_in.intake.accept(HttpRequest.of(sent))
+    assert refusal.value.code in {Code.UNKNOWN_SOURCE, Code.SIGNATURE_REFUSED}
+
+
+def test_a_form_that_holds_json_is_translated_like_json(clock: Clock) -> None:
+    way_in = entrance(clock, OPEN + 'payload = { format = "form", field = "payload" }\n' + EACH)
+    raw = urlencode({"payload": json.dumps(items(THING))}).encode()
+    assert [command.id for command in deliver(way_in, raw)] == [THING]
+
+
+def test_a_body_in_gzip_is_translated_and_kept_as_text_where_it_cannot_be(clock: Clock) -> None:
+    way_in = entrance(clock, OPEN + EACH)
+    assert [command.id for command in deliver(way_in, gzip.compress(json.dumps(items(THING)).encode()))] == [THING]
+    with pytest.raises(Rejected):
+        deliver(way_in, gzip.compress(b'{"items": 5}'))
+    [kept] = [json.loads(text) for text in bodies(way_in.dead_letters)]
+    assert kept["payload"] == '{"items": 5}'

@@ -12,12 +12,11 @@ from lifecycle.intake.mapping import (
     MOST_COMMANDS,
     CommandRule,
     Translated,
-    Untranslatable,
     linked_id,
-    read_json,
     translate,
     wanted,
 )
+from lifecycle.intake.payload import Untranslatable, read_json
 from tests.harness.builders import ORG, THING
 
 OTHER = "6f" * 16

@@ -124,11 +124,13 @@ class ManagedSecrets:
 def signing_secrets(text: str) -> list[bytes]:
     """The one or two secrets of a source: ``{"secrets": ["new", "old"]}`` during a rotation, or the plain text.
 
-    Anything else gives none, and none accepts nobody.
+    A secret made of digits alone is text, although it is JSON too. Any other JSON gives none, and none accepts nobody.
     """
     try:
         parsed = json.loads(text)
     except ValueError:
+        parsed = 0
+    if isinstance(parsed, int | float) and not isinstance(parsed, bool):
         return [text.strip().encode()] if text.strip() else []
     found = parsed.get("secrets") if isinstance(parsed, dict) else None
     if not isinstance(found, list):

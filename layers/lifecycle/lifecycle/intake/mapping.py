@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import from_json
 
 from lifecycle.domain.capabilities import Action
 from lifecycle.domain.commands import CommandRequest, Expect, Id, Kind, one_line
-from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.errors import Rejected
 from lifecycle.intake.expressions import Expression, Misfit, search
+from lifecycle.intake.payload import Untranslatable
 
 MOST_COMMANDS = 100
 """How many commands one delivery may become. More is taken for a mistake in the rules, and none is carried out."""
@@ -26,13 +26,6 @@ _MOST_ITEMS = 1_000_000
 
 _LINKED_ID = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{32}(?![0-9a-zA-Z])")
 _TALLYFY_URL = re.compile(r"https://(?:[a-z0-9-]+\.)*tallyfy\.com/[^\s<>\"']*")
-
-
-class Untranslatable(Rejected):
-    """Authentic and wanted, but the rules find no command in it."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(Code.UNTRANSLATABLE, reason)
 
 
 class FindRule(BaseModel):
@@ -107,14 +100,6 @@ class Translated:
     request: CommandRequest
     delivery: str | None
     index: int
-
-
-def read_json(raw: bytes) -> object:
-    """JSON of any shape, or ``Untranslatable``. Depth is bounded by the parser."""
-    try:
-        return from_json(raw)
-    except ValueError:
-        raise Untranslatable("The body is not JSON.") from None
 
 
 def wanted(when: str | None, body: object, headers: Mapping[str, str]) -> bool:

@@ -3,7 +3,8 @@
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -20,7 +21,8 @@ from lifecycle.domain.intent_ids import intent_id
 from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.state_machine import as_old_as
-from lifecycle.intake.mapping import Translated, Untranslatable, read_json, translate, wanted
+from lifecycle.intake.mapping import Translated, translate, wanted
+from lifecycle.intake.payload import Untranslatable, read_json, unpacked
 from lifecycle.intake.schemes import Accepted, Refused
 from lifecycle.intake.sources import Source, Sources
 
@@ -51,6 +53,7 @@ class Intake:
         An empty list: the payload is authentic and not wanted. Raises ``Rejected`` for whatever the sender can mend,
         ``Retryable`` for what AWS cannot do now.
         """
+        request = _addressed(request)
         name = request.parameters.get("source", "")
         source = self.sources.sources.get(name)
         if source is None or not source.scheme.over_http:
@@ -60,11 +63,11 @@ class Intake:
             return self._enqueued(name, source, [_as_asked(request, proof)])
         body_id = proof.delivery_id or sha256(request.body).hexdigest()
         try:
-            asked = self._translated(name, source, read_json(request.body), request.headers, body_id)
+            asked = self._translated(name, source, source.payload.read(request.body), request.headers, body_id)
             return self._enqueued(name, source, asked)
         except Rejected as error:
             # Its sender is a machine that reads no answers: an operator has to see what was lost.
-            self._dead_letter(name, request.body.decode("utf-8", "replace"), error)
+            self._dead_letter(name, _as_text(request.body), error)
             raise
 
     def accept_event(self, text: str) -> list[Command]:
@@ -238,6 +241,21 @@ def _as_asked(request: HttpRequest, proof: Accepted) -> _Ask:
     # signed must not change the name, or anybody could make a new delivery out of an old one.
     digest = sha256(proof.timestamp.encode("utf-8", "replace") + b"." + request.body).hexdigest()
     return _Ask(asked, proof.delivery_id or asked.delivery_id or digest, 0)
+
+
+def _addressed(request: HttpRequest) -> HttpRequest:
+    """The request with its source and key as parameters, whichever route it came by: one takes any path below."""
+    rest = request.parameters.get("proxy")
+    if rest is None:
+        return request
+    source, _, key = rest.removesuffix("/").partition("/")
+    return replace(request, parameters={"source": source, **({"key": key} if key else {})})
+
+
+def _as_text(raw: bytes) -> str:
+    with suppress(Untranslatable):
+        raw = unpacked(raw)
+    return raw.decode("utf-8", "replace")
 
 
 def _event_id(event: Mapping[str, object]) -> str:

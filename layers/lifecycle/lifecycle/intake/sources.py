@@ -22,6 +22,7 @@ from lifecycle.domain.commands import PLAN, SLACK, SOURCE_PATTERN, SWEEP, UNDO, 
 from lifecycle.domain.config_file import OperatorsFile
 from lifecycle.intake.expressions import Expression
 from lifecycle.intake.mapping import CommandRule
+from lifecycle.intake.payload import Payload
 from lifecycle.intake.schemes import Scheme, build_scheme
 
 LONGEST_DELAY = timedelta(days=366)
@@ -60,6 +61,8 @@ class Source(BaseModel):
     irreversible: bool = False
     organizations: frozenset[Id] | None = None
     """Narrows the stack's organizations; left out, all of them."""
+    payload: Payload = Payload()
+    """How it encodes what it sends."""
     when: Expression | None = None
     """Only payloads for which this is true; the rest is answered with 200 ``ignored``."""
     after: Period | None = None

@@ -15,7 +15,8 @@ from urllib.parse import parse_qsl
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.commands import ID_PATTERN
 from lifecycle.domain.errors import Code, Rejected
-from lifecycle.intake.mapping import Untranslatable, linked_id
+from lifecycle.intake.mapping import linked_id
+from lifecycle.intake.payload import Untranslatable
 from lifecycle.intake.schemes.hmac import Signature
 
 SIGNATURE = Signature(

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.intake.expressions import Expression, check
+from lifecycle.intake.payload import Untranslatable, unpacked
 from lifecycle.intake.schemes import Accepted, Refused, Scheme
 from lifecycle.intake.signatures import (
     Encoding,
@@ -110,6 +111,8 @@ class Signature(BaseModel):
     tolerance_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
     id_header: HeaderName | None = None
     """The header of the delivery's id, for ``{id}``."""
+    body_form: Literal["as_sent", "unpacked"] = "as_sent"
+    """Whether a body in gzip is signed as it was sent, or unpacked."""
     uri: str | None = None
     """The whole URL as the sender writes it, where a proxy stands between; left out, the one that was called."""
     origin: Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+$")] | None = None
@@ -253,6 +256,7 @@ class Signature(BaseModel):
     def _texts(self, request: HttpRequest, timestamp: str, delivery_id: str, secret: bytes) -> list[bytes]:
         """The bytes that the sender may have signed, one for each form of the URL."""
         parts = _parts(self.signed)
+        body = request.body if self.body_form == "as_sent" else _unpacked(request.body)
         found = []
         for form in self.uri_forms:
             uri = _in_form(self._uri(request), form)
@@ -262,7 +266,7 @@ class Signature(BaseModel):
                 "uri": uri,
                 "path": b"/" + path.partition(b"://")[2].partition(b"/")[2],
                 "query": query,
-                "body": request.body,
+                "body": body,
                 "timestamp": to_bytes(timestamp),
                 "id": to_bytes(delivery_id),
                 "secret": secret,
@@ -288,6 +292,13 @@ def _value(part: _Part, values: Mapping[str, bytes], request: HttpRequest) -> by
             return to_bytes(text_in_body(request.body, part.detail))
         case place:
             return values[place]
+
+
+def _unpacked(body: bytes) -> bytes:
+    try:
+        return unpacked(body)
+    except Untranslatable:
+        return body
 
 
 def _in_form(uri: str, form: UriForm) -> bytes:

@@ -1,0 +1,402 @@
+"""The signatures of other systems, described in sources.toml and checked without a line of code for any of them."""
+
+import base64
+import gzip
+import hashlib
+import hmac
+import json
+from dataclasses import replace
+
+import pytest
+from pydantic import ValidationError
+
+from lifecycle.aws.api_gateway import HttpRequest
+from lifecycle.chat.slack.requests import SIGNATURE as SLACK
+from lifecycle.intake.schemes import Accepted, Refused
+from lifecycle.intake.schemes.hmac import Hmac, Signature
+from lifecycle.intake.schemes.shared_secret import SharedSecret
+from lifecycle.intake.sources import Sources
+from tests.harness.builders import (
+    CONFIG,
+    DOMAIN,
+    NOW,
+    SHARED,
+    chat_request,
+    hub_headers,
+    hubspot_headers,
+    request,
+    slack_headers,
+)
+
+AT = NOW.timestamp()
+RAW = '{"reason": "Kündigung"}'.encode()
+SHIPPED = Sources.parse((CONFIG / "sources.toml").read_text(encoding="utf-8")).sources
+
+
+def how(name: str) -> Signature:
+    found = SHIPPED[name].scheme
+    assert isinstance(found, Hmac)
+    return found.signature
+
+
+# --- as published ---
+
+
+def test_githubs_published_example_is_accepted() -> None:
+    # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
+    signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    secrets = [b"It's a Secret to Everybody"]
+    for body, answer in ((b"Hello, World!", Accepted), (b"Hello, World?", Refused)):
+        sent = request("github", body, {"x-hub-signature-256": signature})
+        assert isinstance(how("github").verify(secrets, sent, now=AT), answer)
+
+
+def test_slacks_published_example_is_accepted() -> None:
+    # https://docs.slack.dev/authentication/verifying-requests-from-slack
+    body = (
+        b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
+        b"&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text="
+        b"&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554"
+        b"%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
+    )
+    headers = {
+        "x-slack-request-timestamp": "1531420618",
+        "x-slack-signature": "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
+    }
+    secrets = [b"8f742231b10e8888abcd99yyyzzz85a5"]
+    sent = chat_request(body, headers)
+    assert SLACK.verify(secrets, sent, now=1531420618) == Accepted(None, "1531420618")
+    assert isinstance(SLACK.verify(secrets, sent, now=1531420618 + 301), Refused)
+    assert isinstance(SLACK.verify(secrets, chat_request(body + b"x", headers), now=1531420618), Refused)
+
+
+# --- HubSpot, version 3 ---
+
+
+def test_hubspot_signs_method_uri_body_and_milliseconds() -> None:
+    uri = f"https://{DOMAIN}/webhooks/hubspot"
+    milliseconds = str(int(AT * 1000) + 7)
+    digest = hmac.new(SHARED.encode(), f"POST{uri}".encode() + RAW + milliseconds.encode(), hashlib.sha256).digest()
+    headers = {
+        "x-hubspot-request-timestamp": milliseconds,
+        "x-hubspot-signature-v3": base64.b64encode(digest).decode(),
+    }
+    sent = request("hubspot", RAW, headers)
+    assert sent.uri == uri
+    assert how("hubspot").verify([SHARED.encode()], sent, now=AT) == Accepted(None, milliseconds)
+
+
+@pytest.mark.parametrize(("off", "answer"), [(-300, Accepted), (300, Accepted), (-301, Refused), (301, Refused)])
+def test_hubspots_replay_window_is_counted_in_milliseconds(off: int, answer: type) -> None:
+    sent = request("hubspot", RAW, hubspot_headers(RAW, at=AT + off))
+    assert isinstance(how("hubspot").verify([SHARED.encode()], sent, now=AT), answer)
+
+
+@pytest.mark.parametrize("uri", [f"https://{DOMAIN}/webhooks/jira", "https://hooks.example.com/webhooks/hubspot"])
+def test_what_was_signed_for_another_url_is_refused(uri: str) -> None:
+    sent = request("hubspot", RAW, hubspot_headers(RAW, uri=uri))
+    assert isinstance(how("hubspot").verify([SHARED.encode()], sent, now=AT), Refused)
+
+
+def test_behind_a_proxy_the_declared_url_is_the_signed_one() -> None:
+    uri = "https://hooks.example.com/crm/hubspot?tenant=1"
+    proxied = how("hubspot").model_copy(update={"uri": uri})
+    sent = request("hubspot", RAW, hubspot_headers(RAW, uri=uri))
+    assert isinstance(proxied.verify([SHARED.encode()], sent, now=AT), Accepted)
+
+
+# --- what a description may say ---
+
+
+def test_jira_signs_the_body_under_another_name() -> None:
+    sent = request("jira", RAW, hub_headers(RAW, name="x-hub-signature"))
+    assert how("jira").verify([SHARED.encode()], sent, now=AT) == Accepted(None)
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+def test_each_hash_and_encoding_is_understood(algorithm: str, encoding: str) -> None:
+    digest = hmac.new(SHARED.encode(), b"<" + RAW + b">POST", algorithm).digest()
+    text = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
+    signature = Signature.model_validate(
+        {"hash": algorithm, "encoding": encoding, "prefix": "", "signed": "<{body}>{method}", "header": "x-sig"}
+    )
+    assert not signature.timed
+    assert signature.verify([SHARED.encode()], request("one", RAW, {"x-sig": text}), now=AT) == Accepted(None)
+    assert isinstance(signature.verify([b"guess"], request("one", RAW, {"x-sig": text}), now=AT), Refused)
+
+
+def test_braces_in_the_signed_text_are_doubled_and_are_no_places() -> None:
+    signature = Signature(signed="{{timestamp}}{body}")
+    assert not signature.timed
+    digest = hmac.new(SHARED.encode(), b"{timestamp}" + RAW, hashlib.sha256).hexdigest()
+    sent = request("one", RAW, {"x-signature": f"sha256={digest}"})
+    assert signature.verify([SHARED.encode()], sent, now=AT) == Accepted(None)
+
+
+def test_a_body_with_braces_is_signed_as_it_is() -> None:
+    raw = b'{"a": "{timestamp} {0} {"}'
+    sent = request("one", raw, {"x-hub-signature-256": hub_headers(raw)["x-hub-signature-256"]})
+    assert how("github").verify([SHARED.encode()], sent, now=AT) == Accepted(None)
+
+
+@pytest.mark.parametrize(
+    ("signed", "said"),
+    [
+        ("{timestamp}", "must hold {body}"),
+        ("", "must hold {body}"),
+        ("{{body}}", "must hold {body}"),
+        ("{body", "may hold only"),
+        ("body}", "may hold only"),
+        ("{}", "may hold only"),
+        ("{0}{body}", "may hold only"),
+        ("{body!r}", "may hold only"),
+        ("{body:>99999999999}", "may hold only"),
+        ("{body.__class__}", "may hold only"),
+        ("{secret}{body}", "only for that"),
+        ("{header}{body}", "may hold only"),
+        ("{header:x-a}", "must hold {body}"),
+        ("{field:a.[}", "not a JMESPath expression"),
+    ],
+)
+def test_a_description_that_proves_nothing_is_refused(signed: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Signature(signed=signed)
+
+
+# --- a shared secret ---
+
+
+def test_a_shared_secret_is_compared_whole_during_a_rotation_too() -> None:
+    secrets = [b"new", b"old"]
+    assert all(
+        SharedSecret().verify(secrets, request("one", RAW, {}, key=key), now=AT) == Accepted(None)
+        for key in ("new", "old")
+    )
+    for wrong in ("", "ne", "newer", "NEW", "new\n", "\ud800", "ö"):
+        assert isinstance(SharedSecret().verify(secrets, request("one", RAW, {}, key=wrong), now=AT), Refused)
+
+
+@pytest.mark.parametrize("secrets", [[], [b""], [b"", b""]])
+def test_an_empty_shared_secret_opens_to_nobody(secrets: list[bytes]) -> None:
+    assert isinstance(SharedSecret().verify(secrets, request("one", RAW, {}, key=""), now=AT), Refused)
+
+
+def test_slack_is_refused_without_its_headers() -> None:
+    raw = b"text=help"
+    for missing in slack_headers(raw):
+        headers = {name: text for name, text in slack_headers(raw).items() if name != missing}
+        assert isinstance(SLACK.verify([SHARED.encode()], chat_request(raw, headers), now=AT), Refused)
+
+
+# --- descriptions for the next system ---
+
+KEY = b"thirty-two bytes of a random key"
+STAMP = str(int(AT))
+
+
+def mac(text: bytes, key: bytes = KEY, algorithm: str = "sha256") -> bytes:
+    return hmac.digest(key, text, algorithm)
+
+
+def check(signature: Signature, headers: dict[str, str], raw: bytes = RAW, *, key: bytes = KEY) -> Accepted | Refused:
+    return signature.verify([b"old", key], request("one", raw, headers), now=AT)
+
+
+STRIPE = Signature(header=("stripe-signature",), separator=",", prefix="v1=", timestamp_prefix="t=")
+
+
+def test_a_structured_header_holds_the_time_and_several_signatures() -> None:
+    good = mac(f"{STAMP}.".encode() + RAW).hex()
+    for value in (f"t={STAMP},v1={good}", f"t={STAMP}, v1={'0' * 64}, v1={good} ,v0=aa", f"v1={good},t={STAMP}"):
+        assert check(STRIPE, {"stripe-signature": value}) == Accepted(None, STAMP)
+    for value in (
+        f"t={STAMP},v0={good}", f"t={STAMP}", f"v1={good}", f"t={STAMP},t={STAMP},v1={good}",
+        f"t={int(AT) - 400},v1={good}", f"t={STAMP};v1={good}", "", ",", "t=,v1=", "t=\ud800,v1=\ud800", f"t={STAMP},v1=" + "0,v1=" * 20 + good,
+    ):  # fmt: skip
+        assert isinstance(check(STRIPE, {"stripe-signature": value}), Refused), value
+
+
+def test_several_headers_may_hold_signatures_of_which_any_may_match() -> None:
+    docusign = Signature(header=("x-docusign-signature-*",), prefix="", encoding="base64", signed="{body}")
+    good = base64.b64encode(mac(RAW)).decode()
+    assert check(docusign, {"x-docusign-signature-1": "AAAA", "x-docusign-signature-2": good}) == Accepted(None)
+    assert isinstance(check(docusign, {"x-docusign-signature-1": "AAAA", "x-docusign": good}), Refused)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("2026-06-01T12:00:00Z", Accepted),
+        ("2026-06-01T12:04:59.123456789Z", Accepted),
+        ("2026-06-01T14:00:00+02:00", Accepted),
+        ("2026-06-01T12:05:01Z", Refused),
+        ("2026-06-01T12:00:00", Refused),
+        ("2026-13-01T12:00:00Z", Refused),
+        ("2026-06-01", Refused),
+        (STAMP, Refused),
+        ("0001-01-01T00:00:00+23:59", Refused),
+        ("", Refused),
+    ],
+)
+def test_an_iso_timestamp_is_read_strictly(text: str, answer: type) -> None:
+    zendesk = Signature(
+        header=("x-zendesk-webhook-signature",),
+        prefix="",
+        encoding="base64",
+        signed="{timestamp}{body}",
+        timestamp_header="x-zendesk-webhook-signature-timestamp",
+        timestamp_unit="iso8601",
+    )
+    headers = {
+        "x-zendesk-webhook-signature": base64.b64encode(mac(text.encode() + RAW)).decode(),
+        "x-zendesk-webhook-signature-timestamp": text,
+    }
+    assert isinstance(check(zendesk, headers), answer)
+
+
+@pytest.mark.parametrize("text", [STAMP, f"{STAMP}250", "2026-06-01T12:00:00Z"])
+def test_a_timestamp_of_any_unit_is_told_by_its_form(text: str) -> None:
+    either = Signature(prefix="", signed="{body}{timestamp}", timestamp_unit="any")
+    headers = {"x-signature": mac(RAW + text.encode()).hex(), "x-timestamp": text}
+    assert check(either, headers) == Accepted(None, text)
+
+
+@pytest.mark.parametrize(
+    ("form", "stored"),
+    [
+        ("text", KEY),
+        ("base64", base64.b64encode(KEY)),
+        ("base64", base64.b64encode(KEY).rstrip(b"=")),
+        ("hex", KEY.hex().encode()),
+        ("whsec", b"whsec_" + base64.b64encode(KEY)),
+        ("whsec", b"v1,whsec_" + base64.b64encode(KEY)),
+        ("whsec", base64.b64encode(KEY)),
+    ],
+)
+def test_a_stored_key_may_have_each_form(form: str, stored: bytes) -> None:
+    signature = Signature.model_validate({"signed": "{body}", "prefix": "", "key": form})
+    assert check(signature, {"x-signature": mac(RAW).hex()}, key=stored) == Accepted(None)
+
+
+@pytest.mark.parametrize(("form", "stored"), [("hex", b"zz"), ("base64", b"!"), ("whsec", b"whsec_"), ("hex", b"\xff")])
+def test_a_key_of_the_wrong_form_accepts_nobody(form: str, stored: bytes) -> None:
+    signature = Signature.model_validate({"signed": "{body}", "prefix": "", "key": form})
+    assert isinstance(
+        signature.verify([stored], request("one", RAW, {"x-signature": mac(RAW, b"").hex()}), now=AT), Refused
+    )
+    with pytest.raises(ValueError, match="the secret is not"):
+        signature.sign(stored.decode("latin-1"), request("one", RAW, {}), delivery_id="", timestamp=0)
+
+
+def test_a_signature_and_its_time_may_be_in_the_body() -> None:
+    mailgun = Signature(
+        field="signature.signature",
+        prefix="",
+        signed="{field:signature.timestamp}{field:signature.token}",
+        timestamp_field="signature.timestamp",
+    )
+    assert not mailgun.covers_body
+
+    def payload(**changes: object) -> bytes:
+        made = {"timestamp": STAMP, "token": "ab", "signature": mac(f"{STAMP}ab".encode()).hex()}
+        return json.dumps({"signature": {**made, **changes}}).encode()
+
+    assert check(mailgun, {}, payload()) == Accepted(None, STAMP)
+    for wrong in (payload(token="abc"), payload(timestamp=int(AT) + 1), payload(signature=5), b"{}", b"junk", b"[]"):
+        assert isinstance(check(mailgun, {}, wrong), Refused)
+    with pytest.raises(ValueError, match="in the body"):
+        mailgun.sign(SHARED, request("one", RAW, {}), delivery_id="", timestamp=0)
+
+
+def test_linears_time_is_in_the_body_that_is_signed() -> None:
+    linear = Signature(
+        header=("linear-signature",),
+        prefix="",
+        signed="{body}",
+        timestamp_field="webhookTimestamp",
+        timestamp_unit="ms",
+    )
+    for off, answer in ((0, Accepted), (-300_001, Refused)):
+        raw = json.dumps({"webhookTimestamp": int(AT * 1000) + off}).encode()
+        assert isinstance(check(linear, {"linear-signature": mac(raw).hex()}, raw), answer)
+    assert isinstance(check(linear, {"linear-signature": mac(RAW).hex()}), Refused)
+
+
+def test_other_headers_may_be_signed_too() -> None:
+    signature = Signature(prefix="", signed="{header:x-topic}|{method}|{path}|{query}|{body}")
+    sent = replace(request("one", RAW, {"x-topic": "closed"}), uri="https://x/webhooks/one?a=%2F")
+    signed = signature.sign(KEY.decode(), sent, delivery_id="", timestamp=0)
+    assert signed.headers["x-signature"] == mac(b"closed|POST|/webhooks/one|a=%2F|" + RAW).hex()
+    assert signature.verify([KEY], signed, now=AT) == Accepted(None)
+    changed = replace(signed, headers={**signed.headers, "x-topic": "open"})
+    assert isinstance(signature.verify([KEY], changed, now=AT), Refused)
+
+
+@pytest.mark.parametrize(
+    ("forms", "signed"),
+    [
+        ("as_sent", "https://x/webhooks/one?a=%2Fb%20c"),
+        ("decoded", "https://x/webhooks/one?a=/b c"),
+        ("hubspot", "https://x/webhooks/one?a=/b%20c"),
+    ],
+)
+def test_a_url_is_signed_as_sent_or_decoded(forms: str, signed: str) -> None:
+    sent = replace(request("one", RAW, {}), uri="https://x/webhooks/one?a=%2Fb%20c")
+    headers = {"x-signature": mac(signed.encode() + RAW).hex()}
+    one = Signature.model_validate({"prefix": "", "signed": "{uri}{body}", "uri_forms": forms})
+    either = Signature(prefix="", signed="{uri}{body}", uri_forms=("as_sent", "decoded", "hubspot"))
+    for signature in (one, either):
+        assert signature.verify([KEY], replace(sent, headers=headers), now=AT) == Accepted(None)
+
+
+def test_behind_a_proxy_only_the_origin_may_differ() -> None:
+    signature = Signature(prefix="", signed="{uri}{body}", origin="https://hooks.example.com")
+    sent = replace(request("one", RAW, {}), uri="https://x/webhooks/one?a=1")
+    headers = {"x-signature": mac(b"https://hooks.example.com/webhooks/one?a=1" + RAW).hex()}
+    assert signature.verify([KEY], replace(sent, headers=headers), now=AT) == Accepted(None)
+
+
+def test_hubspots_published_examples_of_version_2_are_accepted() -> None:
+    # https://github.com/HubSpot/hubspot-api-php, tests/unit/Utils/SignatureTest.php: a plain hash, no HMAC.
+    v2 = Signature(
+        header=("x-hubspot-signature",), prefix="", construction="hash", signed="{secret}{method}{uri}{body}"
+    )
+    secret = b"yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy"
+    get = "eee2dddcc73c94d699f5e395f4b9d454a069a6855fbfa152e91e88823087200e"
+    post = "9569219f8ba981ffa6f6f16aa0f48637d35d728c7e4d93d0d52efaa512af7900"
+    for method, body, signature in (("GET", b"", get), ("POST", b'{"example_field":"example_value"}', post)):
+        sent = HttpRequest(
+            route="", method=method, uri="https://www.example.com/webhook_uri", parameters={},
+            headers={"x-hubspot-signature": signature}, body=body,
+        )  # fmt: skip
+        assert v2.verify([secret], sent, now=AT) == Accepted(None)
+        assert isinstance(v2.verify([b"guess", b""], sent, now=AT), Refused)
+        assert isinstance(v2.verify([secret], replace(sent, body=body + b" "), now=AT), Refused)
+
+
+@pytest.mark.parametrize("form", ["as_sent", "unpacked"])
+def test_a_body_in_gzip_is_signed_as_sent_or_unpacked(form: str) -> None:
+    signature = Signature.model_validate({"prefix": "", "signed": "{body}", "body_form": form})
+    packed = gzip.compress(RAW)
+    headers = {"x-signature": mac(packed if form == "as_sent" else RAW).hex()}
+    assert check(signature, headers, packed) == Accepted(None)
+    assert isinstance(check(signature, headers, packed[:-3]), Refused)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"construction": "hash"}, "only for that"),
+        ({"signed": "{id}.{body}"}, "'id_header'"),
+        ({"signed": "{id}{body}", "id_header": "x-id"}, "needs a separator after {id}"),
+        ({"timestamp_prefix": "t="}, "needs 'separator'"),
+        ({"header": []}, "at least one"),
+        ({"header": ["x-*-y"]}, "header"),
+        ({"separator": ", "}, "separator"),
+        ({"origin": "hooks.example.com"}, "origin"),
+    ],
+)
+def test_a_description_that_cannot_work_is_refused(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Signature.model_validate(settings)
