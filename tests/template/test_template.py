@@ -381,7 +381,7 @@ class TestApi:
         assert routes(template) == {
             ("POST", "/webhooks/{source}"),
             ("POST", "/webhooks/{source}/{key}"),
-            ("ANY", "/webhooks/{proxy+}"),
+            *((method, "/webhooks/{proxy+}") for method in ("POST", "HEAD", "GET")),
             ("POST", "/chat/slack"),
             ("POST", "/chat/slack/actions"),
             ("GET", "/commands/{intent_id}"),
@@ -417,7 +417,7 @@ class TestApi:
         for method, path in routes(template):
             uri = json.dumps(paths[path][method.lower()]["x-amazon-apigateway-integration"]["uri"])
             (function,) = re.findall(r"\$\{(\w+Function)\.Arn\}", uri)
-            wanted.add((method, re.sub(r"\{\w+\}", "*", path), function))
+            wanted.add((method, re.sub(r"\{\w+\+?\}", "*", path), function))
         assert permitted == wanted
 
     def test_a_warning_of_the_import_stops_no_deploy(self, template: Template) -> None:

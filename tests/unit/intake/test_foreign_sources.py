@@ -630,7 +630,7 @@ def test_a_header_bears_on_no_name_however_it_is_reached(clock: Clock, expressio
 def test_a_trailing_slash_reaches_its_source(clock: Clock, rest: str) -> None:
     way_in = entrance(clock, OPEN + EACH)
     sent = webhook_event("one", json.dumps(items(THING)).encode(), {})
-    sent |= {"routeKey": "ANY /webhooks/{proxy+}", "pathParameters": {"proxy": rest.format(key=SHARED)}}
+    sent |= {"routeKey": "POST /webhooks/{proxy+}", "pathParameters": {"proxy": rest.format(key=SHARED)}}
     assert [command.id for command in way_in.intake.accept(HttpRequest.of(sent))] == [THING]
 
 
@@ -638,7 +638,7 @@ def test_a_trailing_slash_reaches_its_source(clock: Clock, rest: str) -> None:
 def test_other_paths_below_are_refused(clock: Clock, rest: str) -> None:
     way_in = entrance(clock, OPEN + EACH)
     sent = webhook_event("one", b"{}", {})
-    sent |= {"routeKey": "ANY /webhooks/{proxy+}", "pathParameters": {"proxy": rest}}
+    sent |= {"routeKey": "POST /webhooks/{proxy+}", "pathParameters": {"proxy": rest}}
     with pytest.raises(Rejected) as refusal:
         way_in.intake.accept(HttpRequest.of(sent))
     assert refusal.value.code in {Code.UNKNOWN_SOURCE, Code.SIGNATURE_REFUSED}

@@ -212,7 +212,8 @@ def test_a_structured_header_holds_the_time_and_several_signatures() -> None:
         assert check(STRIPE, {"stripe-signature": value}) == Accepted(None, STAMP)
     for value in (
         f"t={STAMP},v0={good}", f"t={STAMP}", f"v1={good}", f"t={STAMP},t={STAMP},v1={good}",
-        f"t={int(AT) - 400},v1={good}", f"t={STAMP};v1={good}", "", ",", "t=,v1=", "t=\ud800,v1=\ud800", f"t={STAMP},v1=" + "0,v1=" * 20 + good,
+        f"t={int(AT) - 400},v1={good}",
+        f"t={STAMP};v1={good}", "", ",", "t=,v1=", "t=\ud800,v1=\ud800", f"t={STAMP},v1=" + "0,v1=" * 20 + good,
     ):  # fmt: skip
         assert isinstance(check(STRIPE, {"stripe-signature": value}), Refused), value
 
