@@ -14,7 +14,6 @@ ROOT := $(CURDIR)
 DEV := $(LOCAL)/dev/bin
 UV := $(LOCAL)/uv/bin/uv
 SAM := $(LOCAL)/sam/bin/sam
-CFN_LINT := $(LOCAL)/sam/bin/cfn-lint
 CHECKOV := $(LOCAL)/checkov/bin/checkov
 
 # Our environments come from our locks alone: no interpreter is downloaded, no outer environment is used.
@@ -115,13 +114,12 @@ lint: setup ## ruff, mypy, bandit and which way imports go
 	@$(DEV)/lint-imports --cache-dir $(LOCAL)/cache/import-linter
 
 .PHONY: validate
-validate: setup ## sam validate --lint, cfn-lint with the serverless rules, checkov
+validate: setup ## sam validate --lint (cfn-lint with the serverless rules, .cfnlintrc.yaml), checkov (.checkov.yaml)
 	$(call say,sam validate)
 	@$(SAM) validate --lint --region $(CHECK_REGION) --template template.yaml
-	$(call say,cfn-lint)
-	@$(CFN_LINT) --regions $(CHECK_REGION) --append-rules cfn_lint_serverless.rules --template template.yaml
 	$(call say,checkov)
-	@$(CHECKOV) --file template.yaml --framework cloudformation --quiet --compact --skip-download
+	@$(DEV)/python -m sandbox.language_extensions template.yaml $(LOCAL)/expanded/template.json
+	@$(CHECKOV) --config-file .checkov.yaml --file $(LOCAL)/expanded/template.json
 
 .PHONY: build
 build: setup ## sam build into .local/build

@@ -158,6 +158,7 @@ def sam_environment(root: Path, tools: Tools) -> dict[str, str]:
     return kept | {
         "PATH": f"{tools.python_bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "SAM_CLI_TELEMETRY": "0",
+        "SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS": "1",  # The template has loops (Fn::ForEach).
         "__SAM_CLI_APP_DIR": str(root / ".local" / "cache" / "sam-cli"),
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

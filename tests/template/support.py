@@ -10,7 +10,8 @@ from typing import Any
 import boto3
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse
+
+from sandbox.language_extensions import expanded
 
 ROOT = Path(__file__).resolve().parents[2]
 ORGANIZATION = "0123456789abcdef0123456789abcdef"
@@ -126,7 +127,7 @@ class Template:
 
 def load(**parameters: str) -> Template:
     """The template with its defaults, one organization, and `parameters`."""
-    source = yaml_parse((ROOT / "template.yaml").read_text())
+    source = expanded(ROOT / "template.yaml")
     defaults = {name: str(made["Default"]) for name, made in source["Parameters"].items() if "Default" in made}
     return Template(source, defaults | {"OrganizationIds": ORGANIZATION} | parameters)
 

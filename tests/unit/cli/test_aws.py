@@ -6,7 +6,6 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 from botocore.stub import Stubber
 from moto import mock_aws
-from samtranslator.yaml_helper import yaml_parse
 from typer.testing import CliRunner
 
 from cli.clients.stack import AwsStack, one_organization, organizations_of, output_of, paired, progress
@@ -18,6 +17,7 @@ from lifecycle.domain.errors import Code, Rejected, Retryable
 from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.policy.evaluate import Mode
 from sandbox.build import ROOT, LocalStackError
+from sandbox.language_extensions import expanded
 from sandbox.simulator import default_seed
 from tests.harness.builders import NOW, ORG, Clock, command
 from tests.harness.sweep_run import SweepRun
@@ -130,7 +130,7 @@ def test_an_older_stack_has_fewer_pairs_and_the_commands_come_first(stack: AwsSt
 
 
 def test_the_queues_of_the_template_are_paired_by_their_outputs() -> None:
-    outputs = yaml_parse((ROOT / "template.yaml").read_text())["Outputs"]
+    outputs = expanded(ROOT / "template.yaml")["Outputs"]
     names = paired(outputs)
     assert names == ["Commands", "Purge", "Bulk", "Events", "Sweeps"]
     assert {f"{name}QueueUrl" for name in names} <= set(outputs)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
-from samtranslator.yaml_helper import yaml_parse
 
 from cli.services import openapi
 from lifecycle.api.operator_routes import Operating
@@ -22,6 +21,7 @@ from lifecycle.domain.intent_ids import intent_id
 from lifecycle.domain.kinds import OTHER_NAMES
 from lifecycle.execution.ledger import Claim
 from sandbox.build import ROOT
+from sandbox.language_extensions import expanded
 from tests.harness.builders import EVENTS, ID_KEY, NOW, ORG, THING, ChatRoom, command, wanted, with_approvals
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.FILE.read_text(encoding="utf-8"))
@@ -43,7 +43,7 @@ def test_it_is_valid_openapi() -> None:
 
 
 def test_it_has_the_routes_of_the_template_and_no_other() -> None:
-    resources = yaml_parse((ROOT / "template.yaml").read_text())["Resources"].values()
+    resources = expanded(ROOT / "template.yaml")["Resources"].values()
     events = [event for resource in resources for event in resource["Properties"].get("Events", {}).values()]
     routes = {
         (event["Properties"]["Method"].lower(), event["Properties"]["Path"])
@@ -134,7 +134,7 @@ class TestByPerson:
             assert re.fullmatch(parameter["schema"]["pattern"], given[parameter["name"]])
 
     def test_only_what_stands_behind_an_identity_says_so(self) -> None:
-        template = yaml_parse((ROOT / "template.yaml").read_text())["Resources"].values()
+        template = expanded(ROOT / "template.yaml")["Resources"].values()
         events = [event for resource in template for event in resource["Properties"].get("Events", {}).values()]
         asking = {
             (event["Properties"]["Method"].lower(), event["Properties"]["Path"])
