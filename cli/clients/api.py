@@ -1,4 +1,4 @@
-"""The stack's HTTP API: post a signed delivery, ask for a status, wait for an end."""
+"""The stack's HTTP API: post a signed delivery, ask for a status, wait for an outcome."""
 
 import re
 import time
@@ -9,44 +9,52 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
+from cli.clients.answers import fields_of, read
 from cli.ui.errors import CliError, Exit
-from lifecycle.domain.intent import Status
+from lifecycle.api.schemas.commands import Accepted, CommandStatus, Ignored
+from lifecycle.chat.slack.blocks import SlackAnswer
+from lifecycle.domain.errors import Code
+from lifecycle.domain.intent import OPEN, Status
 
 _SECONDS = 30.0
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-OPEN = frozenset({Status.ACCEPTED, Status.IN_PROGRESS, Status.WAITING})
 REACHED = frozenset({Status.DONE, Status.UNCHANGED})
+_WAITS_FOR_PEOPLE = frozenset({Code.AWAITING_APPROVAL.value, Code.IN_GRACE.value})
+
+
+def is_concluded(status: CommandStatus) -> bool:
+    """Whether the command has ended (unless an operator sends it again)."""
+    return status["status"] not in OPEN
+
+
+def is_deferred(status: CommandStatus) -> bool:
+    """Whether the command waits for an approval or for a day, so that waiting for it here is useless."""
+    return status["status"] is Status.WAITING and status["code"] in _WAITS_FOR_PEOPLE
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What the status endpoint says of an intent."""
-
-    intent_id: str
-    status: Status
-    reason: str
-
-    @property
-    def concluded(self) -> bool:
-        """Whether this is its end (unless an operator sends it again)."""
-        return self.status not in OPEN
-
-
-@dataclass(frozen=True, slots=True)
-class ApiResponse:
-    """What a delivery was answered."""
+class DeliveryAnswer:
+    """How the stack answered a delivery: its commands if it took them, else the code and detail of the problem."""
 
     status: int
-    intent_id: str = ""
+    intent_ids: tuple[str, ...] = ()
     code: str = ""
     detail: str = ""
-    intent_ids: tuple[str, ...] = ()
-    """All of them, where a delivery became several commands."""
 
     @property
     def accepted(self) -> bool:
         """Whether a queue has the command."""
         return self.status == HTTPStatus.ACCEPTED
+
+    @property
+    def taken(self) -> bool:
+        """Whether the stack accepted the delivery, or ignored it as the source's filter says."""
+        return self.accepted or self.status == HTTPStatus.OK
+
+    @property
+    def intent_id(self) -> str:
+        """The intent of a delivery that became exactly one command; blank for any other."""
+        return self.intent_ids[0] if len(self.intent_ids) == 1 else ""
 
 
 class StatusApi:
@@ -55,13 +63,13 @@ class StatusApi:
     def __init__(self, session: requests.Session, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-            raise CliError(f"The API's URL must be https (or http on loopback), not '{url}'.", Exit.USAGE)
+            raise CliError(f"The URL of the API must be https, or http on loopback. Got '{url}'.", Exit.USAGE)
         self._session = session
         self.url = url.rstrip("/")
 
     @property
     def seen_as(self) -> str:
-        """This API's URL as the functions see it: some sources sign it. Only the emulator's is called by another."""
+        """The URL of this API as the functions see it, which some sources sign. It differs for the emulator only."""
         emulated = re.fullmatch(r"http://([^/:]+)(?::\d+)?/_aws/execute-api/([^/]+)/\$default", self.url)
         return f"https://{emulated[2]}.execute-api.{emulated[1]}" if emulated else self.url
 
@@ -69,12 +77,17 @@ class StatusApi:
         """The URL that a delivery of this source is signed for, where its scheme signs one."""
         return f"{self.seen_as}/webhooks/{source}"
 
-    def post(self, source: str, body: bytes, headers: dict[str, str], *, key: str = "", query: str = "") -> ApiResponse:
-        """Deliver. What the stack refuses is an answer; being out of reach is `requests.RequestException`.
+    def post(
+        self, source: str, body: bytes, headers: dict[str, str], *, key: str = "", query: str = ""
+    ) -> DeliveryAnswer:
+        """Deliver. ``key`` is a shared secret that goes into the path; ``query`` is the query of the URL, encoded.
 
-        `key` is a shared secret that goes into the path; `query` is the query of the URL, encoded.
+        A refusal of the stack is an answer.
+
+        Raises:
+            requests.RequestException: The API cannot be reached.
         """
-        told = self._session.post(
+        response = self._session.post(
             f"{self.url}/webhooks/{source}"
             + (f"/{quote(key, safe='')}" if key else "")
             + (f"?{query}" if query else ""),
@@ -83,54 +96,58 @@ class StatusApi:
             timeout=_SECONDS,
             allow_redirects=False,
         )
-        said = _object(told)
-        several = said.get("intent_ids")
-        intent_id, code, detail = (str(said.get(name) or "") for name in ("intent_id", "code", "detail"))
-        return ApiResponse(
-            told.status_code, intent_id, code, detail, tuple(map(str, several)) if isinstance(several, list) else ()
-        )
+        match response.status_code:
+            case HTTPStatus.ACCEPTED:
+                return DeliveryAnswer(response.status_code, tuple(read(Accepted, response)["intent_ids"]))
+            case HTTPStatus.OK:
+                read(Ignored, response)
+                return DeliveryAnswer(response.status_code)
+            case status:
+                code, detail = (str(fields_of(response).get(name) or "") for name in ("code", "detail"))
+                return DeliveryAnswer(status, code=code, detail=detail)
 
     def slash(self, form: bytes, headers: dict[str, str]) -> str:
         """Send a slash command as Slack does, and return the line that Slack would show.
 
         Raises:
-            Trouble: The stack refuses it.
+            CliError: The stack refuses it.
         """
-        told = self._session.post(
+        response = self._session.post(
             f"{self.url}/chat/slack",
             data=form,
             headers={**headers, "content-type": "application/x-www-form-urlencoded"},
             timeout=_SECONDS,
             allow_redirects=False,
         )
-        said = _object(told)
-        if not told.ok:
-            code = Exit.UNREACHABLE if told.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else Exit.NOT_DONE
-            raise CliError(f"The stack answered {told.status_code} {said.get('code')}: {said.get('detail')}", code)
-        return str(said.get("text") or "")
+        if response.ok:
+            return read(SlackAnswer, response)["text"]
+        fields = fields_of(response)
+        code = Exit.UNREACHABLE if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else Exit.NOT_DONE
+        message = f"The stack answered {response.status_code} {fields.get('code')}: {fields.get('detail')}"
+        raise CliError(message, code)
 
-    def status(self, intent_id: str) -> Report:
+    def status(self, intent_id: str) -> CommandStatus:
         """Ask once.
 
         Raises:
-            Trouble: The stack does not know the id, or answers something else.
+            CliError: The stack does not know the id, or it cannot answer.
         """
         # An id is one path segment: anything else would ask another route.
-        told = self._session.get(
+        response = self._session.get(
             f"{self.url}/commands/{quote(intent_id, safe='')}", timeout=_SECONDS, allow_redirects=False
         )
-        said = _object(told)
-        if told.status_code == HTTPStatus.NOT_FOUND and said.get("code") == "unknown_intent":
-            raise CliError(str(said.get("detail")))
-        if not told.ok or said.get("status") not in set(Status):
-            detail = said.get("detail") or "nothing readable. Is the API's URL right?"
-            raise CliError(f"The API answered {told.status_code}: {detail}", Exit.UNREACHABLE)
-        return Report(intent_id, Status(str(said["status"])), str(said.get("reason") or ""))
+        if response.ok:
+            return read(CommandStatus, response)
+        fields = fields_of(response)
+        if response.status_code == HTTPStatus.NOT_FOUND and fields.get("code") == Code.UNKNOWN_INTENT:
+            raise CliError(str(fields.get("detail")))
+        detail = fields.get("detail") or "the answer cannot be read. Check the URL of the API."
+        raise CliError(f"The API answered {response.status_code}: {detail}", Exit.UNREACHABLE)
 
     def healthy(self) -> bool:
-        """Whether GET /health answers as ours does."""
-        told = self._session.get(f"{self.url}/health", timeout=_SECONDS, allow_redirects=False)
-        return told.ok and _object(told) == {"status": "ok"}
+        """Whether GET /health answers as this API does."""
+        response = self._session.get(f"{self.url}/health", timeout=_SECONDS, allow_redirects=False)
+        return response.ok and fields_of(response) == {"status": "ok"}
 
     def wait(
         self,
@@ -139,27 +156,24 @@ class StatusApi:
         seconds: float,
         every: float = 1.0,
         sleep: Callable[[float], None] = time.sleep,
-        until: Callable[[Report], bool] = lambda report: report.concluded,
-    ) -> Report:
-        """Ask until it has ended, or for about so many seconds; the last report tells which."""
+        until: Callable[[CommandStatus], bool] = is_concluded,
+    ) -> CommandStatus:
+        """Ask every ``every`` seconds until ``until`` holds, for about ``seconds``. The last status tells which.
+
+        Raises:
+            CliError: The stack does not know the id, or it could not answer at the end either.
+            requests.RequestException: The API could not be reached at the end either.
+        """
         left = seconds
         while True:
             try:
-                report: Report | None = self.status(intent_id)
+                status: CommandStatus | None = self.status(intent_id)
             except (requests.RequestException, CliError) as error:
-                # A passing failure must not end the wait; a lasting one is told in the end.
+                # A passing failure must not end the wait. A lasting one is raised at the end.
                 if left <= 0 or (isinstance(error, CliError) and error.code is not Exit.UNREACHABLE):
                     raise
-                report = None
-            if report is not None and (left <= 0 or until(report)):
-                return report
+                status = None
+            if status is not None and (left <= 0 or until(status)):
+                return status
             sleep(every)
             left -= every
-
-
-def _object(answer: requests.Response) -> dict[str, object]:
-    try:
-        found = answer.json()
-    except requests.JSONDecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}

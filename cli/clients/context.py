@@ -1,19 +1,21 @@
-"""What the commands are given: the stack they work on, and the clock. Tests hand in their own."""
+"""What the commands are given: the stack they work on, its API, and the clock. Tests hand in their own."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+import typer
+
+from cli.ui.options import DEFAULT_STACK
 
 if TYPE_CHECKING:
     import requests
 
     from cli.clients.api import StatusApi
+    from cli.clients.signed_api import SignedApi
     from cli.clients.stack import Stack
-
-DEFAULT_STACK = "tallyfy-lifecycle-dev"
-"""As `sam deploy --config-env dev` names it. Production is never meant by accident."""
 
 
 def _aws(name: str, region: str | None) -> "Stack":
@@ -30,7 +32,7 @@ def _session() -> "requests.Session":
 
 @dataclass(slots=True)
 class CliContext:
-    """The outside, behind what is heavy to import."""
+    """The outside world, behind what is slow to import."""
 
     connect: Callable[[str, str | None], "Stack"] = _aws
     session: Callable[[], "requests.Session"] = _session
@@ -41,15 +43,31 @@ class CliContext:
     _stacks: dict[tuple[str, str | None], "Stack"] = field(default_factory=dict)
 
     def stack(self, name: str | None = None, region: str | None = None) -> "Stack":
-        """The stack that was named: on the command itself, before it, or nowhere."""
+        """The stack that was named after the command, before the command, or by default."""
         key = (name or self.stack_name, region or self.region)
         if key not in self._stacks:
             self._stacks[key] = self.connect(*key)
         return self._stacks[key]
 
     def api(self, stack: "Stack", url: str | None) -> "StatusApi":
-        """The API by its URL, or by the stack's output."""
+        """The public routes of a stack's API. The URL is the given one, or the output of the stack."""
         from cli.clients.api import StatusApi
         from cli.clients.stack import output_of
 
         return StatusApi(self.session(), url or output_of(stack, "ApiUrl"))
+
+    def signed_api(self, stack: "Stack", url: str | None) -> "SignedApi":
+        """The routes of a stack's API that ask for an AWS identity, under the operator's own."""
+        from cli.clients.signed_api import SignedApi
+
+        return SignedApi(self.session(), self.api(stack, url).url, stack.identity(), self.clock)
+
+
+def context_of(ctx: typer.Context) -> CliContext:
+    """The context of this invocation."""
+    return cast("CliContext", ctx.find_root().obj)
+
+
+def stack_of(ctx: typer.Context, name: str | None, region: str | None) -> "Stack":
+    """The stack that this invocation is about."""
+    return context_of(ctx).stack(name, region)

@@ -1,23 +1,26 @@
-"""`lifecycle approvals`, `approve`, `withdraw` and `reject`: what cannot be undone needs the word of somebody else.
+"""`lifecycle approvals`, `approve`, `withdraw` and `reject`: an irreversible action needs the approval of somebody else.
 
-Who that is, AWS says: each call is signed with the operator's own credentials, and people.toml knows them by their ARN.
+AWS says who that is: each call is signed with the operator's own credentials, and people.toml knows people by their ARN.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.ui.console import NOTE, YES, age, as_json, console, plain, table
-from cli.ui.errors import CliError, trouble_in
-from cli.ui.options import ApiUrl, Json, Region, StackName, Yes, reason_in, stack_of, world_of
+from cli.clients.context import context_of, stack_of
+from cli.ui.console import NOTE, YES, age, as_json, console, plain, table, utc
+from cli.ui.errors import CliError, expected_error
+from cli.ui.options import ApiUrl, Json, Region, StackName, Yes, reason_in
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cli.clients.signed_api import ApprovalView
+    from cli.clients.signed_api import SignedApi
     from cli.clients.stack import Stack
+    from lifecycle.api.schemas.approvals import Approval
     from lifecycle.domain.capabilities import Capability
     from lifecycle.plans.plan_file import Plan
 
@@ -25,36 +28,41 @@ _MOST_REASON = 200
 _MOST_NAMES = 20
 
 Hash = Annotated[
-    str, typer.Argument(metavar="HASH", help="the request's, as `lifecycle approvals` shows it: the first 12 at least")
+    str,
+    typer.Argument(
+        metavar="HASH", help="the hash of the request, as `lifecycle approvals` shows it: at least the first 12"
+    ),
 ]
 
 
 def approvals(
     ctx: typer.Context, json_: Json = False, api_url: ApiUrl = None, stack: StackName = None, region: Region = None
 ) -> None:
-    """List what waits for an approval that you may give. What you asked for yourself somebody else must approve."""
-    from cli.clients.signed_api import SHOWN, signed_api
+    """List the requests that wait for your approval. Your own requests are listed, but somebody else must approve."""
+    from pydantic_core import to_jsonable_python
 
-    world = world_of(ctx)
-    waiting = signed_api(world, stack_of(ctx, stack, region), api_url).waiting()
+    from cli.clients.signed_api import SHOWN
+
+    context = context_of(ctx)
+    waiting = context.signed_api(stack_of(ctx, stack, region), api_url).waiting()
     if json_:
-        as_json([wanted.model_dump(mode="json") for wanted in waiting])
+        as_json(to_jsonable_python(waiting))
         return
     if not waiting:
         console().print(YES, "Nothing waits for your approval.")
         return
-    shown = table("hash", "what", "title", "asked by", "approvals", "lapses")
-    for wanted in waiting:
-        left = age(wanted.lapses_at - world.clock())
-        shown.add_row(
-            wanted.hash[:SHOWN],
-            plain(_kind(wanted)),
-            plain(_title(wanted), most=100),
-            plain(wanted.asked_by, most=100),
-            f"{len(wanted.approved_by)} of {wanted.needed}",
-            f"{_day(wanted.lapses_at)}, in {left}",
+    rows = table("hash", "what", "title", "asked by", "approvals", "expires")
+    for one in waiting:
+        left = age(one["lapses_at"] - context.clock())
+        rows.add_row(
+            one["hash"][:SHOWN],
+            plain(_kind(one)),
+            plain(_title(one), most=100),
+            plain(one["asked_by"], most=100),
+            f"{len(one['approved_by'])} of {one['needed']}",
+            f"{utc(one['lapses_at'])}, in {left}",
         )
-    console().print(shown, soft_wrap=True)
+    console().print(rows, soft_wrap=True)
     console().print("  to see it and to approve it  lifecycle approve HASH")
 
 
@@ -67,53 +75,40 @@ def approve(
     region: Region = None,
 ) -> None:
     """Show exactly what would be done, and approve it under your own AWS identity."""
-    from cli.clients.signed_api import signed_api
-
-    world, target = world_of(ctx), stack_of(ctx, stack, region)
-    api = signed_api(world, target, api_url)
-    wanted = api.find(name)
-    out = console()
-    _show(out, wanted, world.clock())
-    _must_be_open(wanted)
+    shown = _shown(ctx, name, api_url, stack, region)
     if not yes:
         typer.confirm("Approve exactly this?", abort=True)
-    grace = _grace(target, wanted)  # Before: nothing is asked of AWS once it is approved.
-    after = api.approve(wanted.hash)
-    out.print(YES, f"approved: {len(after.approved_by)} of {after.needed}")
-    missing = after.needed - len(after.approved_by)
+    grace = _grace(shown.stack, shown.request)  # Before the approval: nothing is asked of AWS after it.
+    after = shown.api.approve(shown.request["hash"])
+    out = shown.out
+    out.print(YES, f"approved: {len(after['approved_by'])} of {after['needed']}")
+    missing = after["needed"] - len(after["approved_by"])
     if missing > 0:
         more = f"{missing} more {'person' if missing == 1 else 'people'}"
-        out.print(f"  It needs the approval of {more} until {_day(after.lapses_at)}.", soft_wrap=True)
+        out.print(f"  It needs the approval of {more} until {utc(after['lapses_at'])}.", soft_wrap=True)
     else:
-        _say_what_comes(out, after, grace, world.clock())
+        _say_what_comes(out, after, grace, context_of(ctx).clock())
     _say_how_to_follow(out, after)
 
 
 def reject(
     ctx: typer.Context,
     name: Hash,
-    reason: Annotated[str, typer.Option("--reason", help="Told to whoever asked, and kept.")],
+    reason: Annotated[str, typer.Option("--reason", help="Shown to whoever asked, and recorded.")],
     yes: Yes = False,
     api_url: ApiUrl = None,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show exactly what was asked for, and end it. Whoever asked may do so, too."""
-    from cli.clients.signed_api import signed_api
-
-    said = reason_in(reason, most=_MOST_REASON)
-    world, target = world_of(ctx), stack_of(ctx, stack, region)
-    api = signed_api(world, target, api_url)
-    wanted = api.find(name)
-    out = console()
-    _show(out, wanted, world.clock())
-    _must_be_open(wanted)
+    """Show exactly what was asked for, and reject it for good. Whoever asked may reject it too."""
+    why = reason_in(reason, most=_MOST_REASON)
+    shown = _shown(ctx, name, api_url, stack, region)
     if not yes:
         typer.confirm("Reject it?", abort=True)
-    api.reject(wanted.hash, said)
-    out.print(YES, "rejected:", plain(said), soft_wrap=True)
-    out.print("  That is final. If it is meant after all, ask for it again.", soft_wrap=True)
-    _say_how_to_follow(out, wanted)
+    shown.api.reject(shown.request["hash"], why)
+    shown.out.print(YES, "rejected:", plain(why), soft_wrap=True)
+    shown.out.print("  A rejection is final. If the action is wanted after all, ask for it again.", soft_wrap=True)
+    _say_how_to_follow(shown.out, shown.request)
 
 
 def withdraw(
@@ -123,41 +118,59 @@ def withdraw(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Take your own approval back. It counts until the call to Tallyfy is sent."""
-    from cli.clients.signed_api import signed_api
-
-    api = signed_api(world_of(ctx), stack_of(ctx, stack, region), api_url)
-    after = api.withdraw(api.find(name).hash)
+    """Withdraw your own approval. That is possible until the call to Tallyfy is sent."""
+    api = context_of(ctx).signed_api(stack_of(ctx, stack, region), api_url)
+    after = api.withdraw(api.find(name)["hash"])
     out = console()
-    out.print(YES, f"withdrawn: {len(after.approved_by)} of {after.needed} approvals are left")
-    out.print(f"  It waits for approval until {_day(after.lapses_at)}. To end it for good:", soft_wrap=True)
-    out.print(f"  lifecycle reject {after.hash} --reason …", soft_wrap=True)
+    out.print(YES, f"withdrawn: {len(after['approved_by'])} of {after['needed']} approvals are left")
+    out.print(f"  It waits for approval until {utc(after['lapses_at'])}. To end it for good:", soft_wrap=True)
+    out.print(f"  lifecycle reject {after['hash']} --reason …", soft_wrap=True)
 
 
-def _must_be_open(wanted: "ApprovalView") -> None:
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A request that is still open, as it was just shown."""
+
+    api: "SignedApi"
+    stack: "Stack"
+    request: "Approval"
+    out: "Console"
+
+
+def _shown(ctx: typer.Context, name: str, api_url: str | None, stack: str | None, region: str | None) -> _Shown:
+    """Find a request and show it.
+
+    Raises:
+        CliError: It was decided already.
+    """
     from lifecycle.approvals.rules import ApprovalStatus
 
-    # Whoever approved may do so again: the message that follows may have been lost with the first time.
-    if wanted.stands in {ApprovalStatus.REFUSED, ApprovalStatus.LAPSED}:
-        by = f" by {wanted.refused_by}" if wanted.refused_by else ""
-        raise CliError(f"This request is {wanted.stands}{by} already. If it is meant after all, ask anew.")
+    context, target = context_of(ctx), stack_of(ctx, stack, region)
+    api = context.signed_api(target, api_url)
+    request, out = api.find(name), console()
+    _show(out, request, context.clock())
+    # Whoever approved may do so again: the message that follows an approval may have been lost the first time.
+    if request["stands"] in {ApprovalStatus.REFUSED, ApprovalStatus.LAPSED}:
+        by = f" by {request['refused_by']}" if request["refused_by"] else ""
+        raise CliError(f"This request was {request['stands']}{by} already. Ask again if the action is still wanted.")
+    return _Shown(api, target, request, out)
 
 
-def _show(out: "Console", wanted: "ApprovalView", now: datetime) -> None:
-    """Exactly what the hash stands for, and who said what so far."""
+def _show(out: "Console", request: "Approval", now: datetime) -> None:
+    """Exactly what the hash stands for, and who approved so far."""
     from lifecycle.approvals.rules import About
 
-    if wanted.about is About.PLAN:
-        _show_plan(out, wanted)
+    if request["about"] is About.PLAN:
+        _show_plan(out, request)
     else:
-        out.print(plain(f"{_kind(wanted)}: nothing brings it back"), style="bold red", soft_wrap=True)
-        for label, text in _facts(wanted.shown, now):
+        out.print(plain(f"{_kind(request)}: this cannot be undone"), style="bold red", soft_wrap=True)
+        for label, text in _facts(request["shown"], now):
             _line(out, label, text)
-    _line(out, "asked by", f"{wanted.asked_by}, {_day(wanted.asked_at)}")
-    approved = f" ({', '.join(wanted.approved_by)})" if wanted.approved_by else ""
-    _line(out, "approved", f"{len(wanted.approved_by)} of {wanted.needed}{approved}")
-    _line(out, "lapses", _day(wanted.lapses_at))
-    _line(out, "hash", wanted.hash)
+    _line(out, "asked by", f"{request['asked_by']}, {utc(request['asked_at'])}")
+    approved = f" ({', '.join(request['approved_by'])})" if request["approved_by"] else ""
+    _line(out, "approved", f"{len(request['approved_by'])} of {request['needed']}{approved}")
+    _line(out, "expires", utc(request["lapses_at"]))
+    _line(out, "hash", request["hash"])
 
 
 def _facts(shown: Mapping[str, object], now: datetime) -> Iterator[tuple[str, str]]:
@@ -169,10 +182,10 @@ def _facts(shown: Mapping[str, object], now: datetime) -> Iterator[tuple[str, st
         yield "problem", "reported, and still open"
     yield from ((key, _several(shown.get(key))) for key in ("owners", "tags"))
     for key in ("created_at", "completed_at", "archived_at", "last_updated"):
-        moment = _moment(shown.get(key))
-        if moment is not None:
-            ago = f", {age(now - moment)} ago" if key == "archived_at" else ""
-            yield key.removesuffix("_at").replace("_", " "), f"{_day(moment)}{ago}"
+        at = _moment_in(shown.get(key))
+        if at is not None:
+            ago = f", {age(now - at)} ago" if key == "archived_at" else ""
+            yield key.removesuffix("_at").replace("_", " "), f"{utc(at)}{ago}"
         elif shown.get(key) is not None:
             yield key.removesuffix("_at").replace("_", " "), _text(shown, key)
     yield from ((key, _text(shown, key)) for key in ("tasks", "comments"))
@@ -183,107 +196,103 @@ def _facts(shown: Mapping[str, object], now: datetime) -> Iterator[tuple[str, st
     yield "why", _text(shown, "reason")
 
 
-def _show_plan(out: "Console", wanted: "ApprovalView") -> None:
+def _show_plan(out: "Console", request: "Approval") -> None:
     from cli.services import plans
     from lifecycle.plans.application import PlanPart
 
-    plan = _plan(wanted)
-    place = f"{plan.org_name} ({plan.org_id})" if plan.org_name else plan.org_id
-    lasting = plans.due_in(plan, PlanPart.IRREVERSIBLE)
-    out.print(f"What cannot be undone in a plan: {lasting} things", style="bold red", soft_wrap=True)
-    _line(out, "made", f"{_day(plan.made_at)}, {place}")
+    plan = _plan(request)
+    irreversible = plans.due_in(plan, PlanPart.IRREVERSIBLE)
+    out.print(f"What cannot be undone in a plan: {irreversible} things", style="bold red", soft_wrap=True)
+    _line(out, "made", f"{utc(plan.made_at)}, {plans.place_of(plan)}")
     _line(out, "things", plans.totals_of(plan))
     out.print(plans.by_rule(plan))
-    plans.told(out, plan)
+    plans.print_obstacles(out, plan)
     out.print(f"  to see each of them  lifecycle report {plan.hash}", soft_wrap=True)
 
 
-def _plan(wanted: "ApprovalView") -> "Plan":
+def _plan(request: "Approval") -> "Plan":
     from pydantic import ValidationError
 
     from lifecycle.plans.plan_file import Plan
 
     try:
-        # What is counted by age and reason is for the eye; the report has it.
-        return Plan.model_validate({"ages": (), "kept_by": {}, **wanted.shown})
+        # The request does not carry what is counted by age and reason. The report has it.
+        return Plan.model_validate({"ages": (), "kept_by": {}, **request["shown"]})
     except ValidationError as error:
-        raise CliError("The plan was written by another release. Make a new one.") from error
+        raise CliError("This plan was written by another release. Make a new plan.") from error
 
 
-def _say_what_comes(out: "Console", wanted: "ApprovalView", until: datetime | None, now: datetime) -> None:
+def _say_what_comes(out: "Console", request: "Approval", until: datetime | None, now: datetime) -> None:
     from lifecycle.approvals.rules import About
     from lifecycle.deletion.manifest import NOT_AN_UNDO
 
-    if wanted.about is About.PLAN:
-        out.print("  What cannot be undone in it is handed on now: five first, then the rest.", soft_wrap=True)
-        out.print(
-            "  Each is looked at again, exported, and deleted only if the export reads back whole.", soft_wrap=True
-        )
+    if request["about"] is About.PLAN:
+        out.print("  The stack enqueues its irreversible actions now: five first, then the rest.", soft_wrap=True)
+        out.print("  Each thing is read again, exported, and deleted only if the export is complete.", soft_wrap=True)
     else:
         if until is not None and until > now:
-            out.print(f"  It is in grace until {_day(until)}: archived too short a time until then.", soft_wrap=True)
+            out.print(f"  It is in grace until {utc(until)}: until then it was archived too recently.", soft_wrap=True)
             out.print("  A restore, a hold or any change of it until then cancels the delete.", soft_wrap=True)
             when = "Then it is exported"
         else:
-            when = "It is looked at again and exported first"
-        out.print(f"  {when}, and deleted only if the export reads back whole.", soft_wrap=True)
+            when = "It is read again and exported first"
+        out.print(f"  {when}, and deleted only if the export is complete.", soft_wrap=True)
     out.print(NOTE, NOT_AN_UNDO, soft_wrap=True)
 
 
-def _grace(target: "Stack", wanted: "ApprovalView") -> datetime | None:
-    """Until when the thing has not been archived long enough, by the parameter of the stack; `None` if unknown.
+def _grace(stack: "Stack", request: "Approval") -> datetime | None:
+    """Until when the thing was archived too recently, by the parameter of the stack; `None` if unknown.
 
-    Who approves by the URL of the API may have no right to ask for the parameters, and needs none.
+    Approvers who use the URL of the API may have no right to read the parameters, and need none.
     """
-    archived_at = _moment(wanted.shown.get("archived_at"))
-    doing = _doing(wanted)
-    if archived_at is None or doing is None or not doing.archived_first:
+    archived_at = _moment_in(request["shown"].get("archived_at"))
+    capability = _capability(request)
+    if archived_at is None or capability is None or not capability.archived_first:
         return None
     try:
-        days = target.parameters().get("MinimumArchiveDays", "")
+        days = stack.parameters().get("MinimumArchiveDays", "")
     except Exception as error:
-        if trouble_in(error) is None:
+        if expected_error(error) is None:
             raise
         return None
-    if not days.isdecimal():
-        return None
-    return archived_at + timedelta(days=int(days))
+    return archived_at + timedelta(days=int(days)) if days.isdecimal() else None
 
 
-def _say_how_to_follow(out: "Console", wanted: "ApprovalView") -> None:
+def _say_how_to_follow(out: "Console", request: "Approval") -> None:
     from lifecycle.approvals.rules import About
 
-    if wanted.about is About.PLAN:
-        sweep = str(wanted.shown.get("sweep_id", ""))
-        out.print(plain(f"  to follow  lifecycle sweep show {sweep}", most=300), soft_wrap=True)
+    if request["about"] is About.PLAN:
+        # That command reads the ledger, which the policy for approvers does not allow.
+        sweep = str(request["shown"].get("sweep_id", ""))
+        out.print(plain(f"  An operator can follow it: lifecycle sweep show {sweep}", most=300), soft_wrap=True)
     else:
-        out.print(plain(f"  to follow  lifecycle status {wanted.subject}"), soft_wrap=True)
+        out.print(plain(f"  to follow  lifecycle status {request['subject']}"), soft_wrap=True)
 
 
-def _doing(wanted: "ApprovalView") -> "Capability | None":
+def _capability(request: "Approval") -> "Capability | None":
     from lifecycle.domain.capabilities import TABLE
 
-    return next((doing for doing in TABLE if (doing.name,) == wanted.would_do), None)
+    return next((one for one in TABLE if [one.name] == request["would_do"]), None)
 
 
-def _kind(wanted: "ApprovalView") -> str:
+def _kind(request: "Approval") -> str:
     from lifecycle.approvals.rules import About
 
-    if wanted.about is About.PLAN:
-        return f"a plan: {', '.join(wanted.would_do)}"
-    doing = _doing(wanted)
-    return f"{doing.action} {doing.resource.label} for good" if doing else ", ".join(wanted.would_do)
+    if request["about"] is About.PLAN:
+        return f"a plan: {', '.join(request['would_do'])}"
+    found = _capability(request)
+    return f"{found.action} {found.resource.label} for good" if found else ", ".join(request["would_do"])
 
 
-def _title(wanted: "ApprovalView") -> str:
+def _title(request: "Approval") -> str:
     from lifecycle.approvals.rules import About
 
-    if wanted.about is About.PLAN:
+    if request["about"] is About.PLAN:
         from cli.services import plans
         from lifecycle.plans.application import PlanPart
 
-        return f"{plans.due_in(_plan(wanted), PlanPart.IRREVERSIBLE)} things"
-    return _text(wanted.shown, "title")
+        return f"{plans.due_in(_plan(request), PlanPart.IRREVERSIBLE)} things"
+    return _text(request["shown"], "title")
 
 
 def _line(out: "Console", label: str, text: str) -> None:
@@ -302,13 +311,9 @@ def _several(found: object) -> str:
     return f"{', '.join(map(str, found[:_MOST_NAMES]))}{more}" or "none"
 
 
-def _moment(found: object) -> datetime | None:
+def _moment_in(found: object) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(str(found))
+        at = datetime.fromisoformat(str(found))
     except ValueError:
         return None
-    return moment if moment.tzinfo else None
-
-
-def _day(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+    return at if at.tzinfo else None

@@ -3,28 +3,24 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
 
-from lifecycle.approvals.rules import About, ApprovalStatus
-from lifecycle.aws.api_gateway import MOST_BYTES, problem
-from lifecycle.domain.capabilities import TABLE
+from lifecycle.api.schemas.approvals import HASH_PATTERN, Approval, Approvals, Rejection
+from lifecycle.api.schemas.commands import Accepted, CommandStatus, Health, Ignored, UndoAccepted
+from lifecycle.aws.api_gateway import MOST_BYTES, Problem, problem
+from lifecycle.chat.slack.blocks import SlackAnswer
 from lifecycle.domain.commands import SOURCE_PATTERN, CommandRequest
 from lifecycle.domain.errors import Code, Rejected, Retryable
-from lifecycle.domain.intent import Status
 from lifecycle.domain.intent_ids import INTENT_PATTERN
 from lifecycle.domain.kinds import OTHER_NAMES
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
 _REFS = "#/components/schemas/{model}"
 
-_HASH_PATTERN = "^[0-9a-f]{64}$"
-_IRREVERSIBLE = sorted(doing.name for doing in TABLE if doing.irreversible)
 _IDENTITY = "AWS_IAM"
 _SCHEMES = {
     _IDENTITY: {
@@ -39,104 +35,11 @@ _SCHEMES = {
     }
 }
 
-type IntentId = Annotated[str, Field(pattern=INTENT_PATTERN)]
-type Hash = Annotated[str, Field(pattern=_HASH_PATTERN)]
 type Schema = dict[str, Any]
 
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Accepted(_Answer):
-    """A queue has every command. The same delivery again gets the same answer and has no second effect."""
-
-    status: Literal["accepted"]
-    intent_ids: list[IntentId] = Field(min_length=1)
-    intent_id: IntentId | None = Field(default=None, description="Where the delivery became exactly one command.")
-    status_url: str | None = Field(default=None, description="Likewise; relative to this API.")
-
-
-class Ignored(_Answer):
-    """Authentic, and not wanted: nothing is done."""
-
-    status: Literal["ignored"]
-    intent_ids: list[IntentId] = Field(max_length=0)
-
-
-class Stands(_Answer):
-    """What became of a command."""
-
-    intent_id: IntentId
-    status: Status
-    reason: str
-
-
-class Healthy(_Answer):
-    """The API is up."""
-
-    status: Literal["ok"]
-
-
-class ChatLine(_Answer):
-    """What Slack shows to the person who typed; the result follows at the `response_url`."""
-
-    response_type: Literal["ephemeral"]
-    text: str
-    blocks: list[dict[str, Any]] = Field(default=[], description="Slack's blocks, shown in the place of the text.")
-
-
-class Why(_Answer):
-    """Why a request is rejected; told to whoever asked for it."""
-
-    why: str = Field(default="", max_length=500)
-
-
-class Approval(_Answer):
-    """A request for approval of what cannot be undone. The hash is of exactly what is shown."""
-
-    hash: Hash
-    stands: ApprovalStatus
-    about: About
-    org_id: str
-    subject: str = Field(description="The intent of a command, or the hash of a plan.")
-    asked_by: str
-    asked_at: datetime
-    lapses_at: datetime
-    needed: int = Field(ge=1, description="How many people must approve it.")
-    approved_by: list[str]
-    refused_by: str
-    would_do: list[Annotated[str, Field(json_schema_extra={"enum": _IRREVERSIBLE})]]
-    shown: dict[str, Any] = Field(description="What would go.")
-
-
-class Approvals(_Answer):
-    """Every request that this person may approve or reject now, the oldest first; their own are among them."""
-
-    approvals: list[Approval]
-
-
-class Undoing(_Answer):
-    """The queue has the command that takes it back. Asking again gets the same answer and has no second effect."""
-
-    status: Literal["accepted"]
-    intent_id: IntentId = Field(description="Of the undo.")
-    status_url: str = Field(description="Relative to this API.")
-
-
-class Problem(_Answer):
-    """Problem details (RFC 9457). `detail` says what to do, and never quotes what was sent."""
-
-    type: Literal["about:blank"]
-    title: str
-    status: int
-    code: Code
-    detail: str
-
-
-_ANSWERS: tuple[type[BaseModel], ...] = (
-    *(Accepted, Ignored, Stands, Healthy, ChatLine, Problem),
-    *(Approval, Approvals, Undoing),
+_ANSWERS = (
+    *(Accepted, Ignored, CommandStatus, UndoAccepted, Health),
+    *(Approval, Approvals, SlackAnswer, Problem),
 )
 
 _AT_ANY_DOOR = (Code.TOO_LARGE, Code.INVALID, Code.UNAVAILABLE)
@@ -188,19 +91,19 @@ def document() -> Schema:
                     "commandStatus",
                     "Say what became of a command",
                     parameters=[_INTENT],
-                    responses={HTTPStatus.OK: [Stands]},
+                    responses={HTTPStatus.OK: [CommandStatus]},
                     codes=(Code.UNKNOWN_INTENT, *_AT_ANY_DOOR),
                 )
             },
             "/health": {
-                "get": _operation("health", "Say that the API is up", responses={HTTPStatus.OK: [Healthy]}, codes=())
+                "get": _operation("health", "Say that the API is up", responses={HTTPStatus.OK: [Health]}, codes=())
             },
             "/commands/{intent_id}/undo": {
                 "post": _by_person(
                     "undo",
                     "Take back what a command did",
                     parameters=[_INTENT],
-                    responses={HTTPStatus.ACCEPTED: [Undoing]},
+                    responses={HTTPStatus.ACCEPTED: [UndoAccepted]},
                     codes=(Code.RIGHT_MISSING, Code.UNKNOWN_INTENT, Code.NOT_POSSIBLE, *_AT_ANY_DOOR),
                 )
             },
@@ -244,7 +147,7 @@ def document() -> Schema:
                     "reject",
                     "End a request for good",
                     parameters=[_REQUEST],
-                    body={"application/json": {"schema": {"$ref": _REFS.format(model="Why")}}},
+                    body={"application/json": {"schema": {"$ref": _REFS.format(model="Rejection")}}},
                     responses={HTTPStatus.OK: [Approval]},
                     codes=_APPROVING,
                 )
@@ -255,7 +158,7 @@ def document() -> Schema:
                     "Take a slash command of Slack",
                     parameters=_SLACK_HEADERS,
                     body=_FORM,
-                    responses={HTTPStatus.OK: [ChatLine]},
+                    responses={HTTPStatus.OK: [SlackAnswer]},
                     codes=_SLACK,
                 )
             },
@@ -280,10 +183,12 @@ def text() -> str:
 
 
 def _schemas() -> Schema:
-    asked = ((model, "validation") for model in (CommandRequest, Why))
-    models = [*asked, *((model, "serialization") for model in _ANSWERS)]
-    _, found = models_json_schema(models, ref_template=_REFS)  # type: ignore[arg-type]
+    bodies = [(model.__name__, "validation", TypeAdapter(model)) for model in (CommandRequest, Rejection)]
+    answers = [(model.__name__, "serialization", TypeAdapter(model)) for model in _ANSWERS]
+    _, found = TypeAdapter.json_schemas([*bodies, *answers], ref_template=_REFS)  # type: ignore[list-item]
     schemas: Schema = found["$defs"]
+    for model in (Rejection, *_ANSWERS):
+        schemas[model.__name__]["additionalProperties"] = False
     resource = schemas["Resource"]
     resource["enum"] = [*resource["enum"], *OTHER_NAMES]
     return dict(sorted(schemas.items()))
@@ -297,7 +202,7 @@ def _parameter(name: str, place: str, pattern: str, told: str, *, required: bool
 _SOURCE = _parameter("source", "path", SOURCE_PATTERN, "As in sources.toml")
 _KEY = _parameter("key", "path", "^.+$", "The shared secret")
 _INTENT = _parameter("intent_id", "path", INTENT_PATTERN, "As the delivery was answered")
-_REQUEST = _parameter("hash", "path", _HASH_PATTERN, "Of what is to be approved")
+_REQUEST = _parameter("hash", "path", HASH_PATTERN, "Of what is to be approved")
 _SLACK_HEADERS = [
     _parameter("x-slack-request-timestamp", "header", "^[0-9]+$", "Seconds since 1970"),
     _parameter("x-slack-signature", "header", "^v0=[0-9a-f]{64}$", "As Slack signs"),
@@ -333,7 +238,7 @@ def _operation(
     *,
     parameters: Iterable[Schema] = (),
     body: Schema | None = None,
-    responses: Mapping[HTTPStatus, list[type[BaseModel]]],
+    responses: Mapping[HTTPStatus, list[type]],
     codes: Iterable[Code],
 ) -> Schema:
     made: Schema = {"operationId": name, "summary": told}
@@ -346,7 +251,7 @@ def _operation(
     return made
 
 
-def _answered(model: type[BaseModel] | None = None) -> Schema:
+def _answered(model: type | None = None) -> Schema:
     if model is None:
         return {"description": "An empty body"}
     content = {"application/json": {"schema": {"$ref": _REFS.format(model=model.__name__)}}}

@@ -1,11 +1,11 @@
-"""How things look: one console, marks, and text from elsewhere made harmless."""
+"""How output looks: one console, marks, tables, and text from other systems made safe to print."""
 
 import codecs
 import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import override
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -27,8 +27,12 @@ _STYLES = {
 _IN_ASCII = {"✓": "+", "✗": "x", "…": "...", "–": "-", "—": "-", "’": "'", "×": "x", "→": "->", "�": "?"}
 
 
+RED = "bold red"
+"""The style of what cannot be undone."""
+
+
 def _plainer(error: UnicodeError) -> tuple[str, int]:
-    """What a terminal cannot show, as near as ASCII comes to it."""
+    """The nearest ASCII of characters that a terminal cannot show."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(_IN_ASCII.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
@@ -37,20 +41,20 @@ def _plainer(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("plainer", _plainer)
 
 
-def heed_encoding() -> None:
-    """Let no character end a command: what stdout or stderr cannot encode is shown as near as ASCII comes to it."""
+def replace_unprintable() -> None:
+    """Print the nearest ASCII of what stdout or stderr cannot encode, so that no character ends a command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plainer")
 
 
 def console(*, errors: bool = False) -> Console:
-    """A console on stdout, or stderr. Made anew each time: tests and pipes replace the streams."""
+    """A console on stdout, or on stderr. A new one each time, because tests and pipes replace the streams."""
     return Console(stderr=errors, highlight=False, soft_wrap=False)
 
 
 def plain(text: str, most: int = 500) -> Text:
-    """Text from a queue or a server: no markup, and no character that moves a terminal's cursor."""
+    """Text from a queue or a server, without markup and without characters that move the cursor of a terminal."""
     safe = "".join(character if character.isprintable() or character == "\n" else "�" for character in text[:most])
     return Text(safe + (" …" if len(text) > most else ""))
 
@@ -61,7 +65,7 @@ def status_text(status: str) -> Text:
 
 
 class Listing(Table):
-    """A table that breaks neither a word nor an id: what is too narrow for it is shown as one block for each row."""
+    """A table that breaks no word and no id. On a terminal that is too narrow, each row becomes a block of lines."""
 
     @override
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -98,7 +102,7 @@ class Listing(Table):
 
 def _block(console: Console, name: str, text: Text, indent: int, width: int) -> Iterator[Text]:
     if max(map(len, text.plain.split())) > width - indent:
-        # It gets lines of its own; a word that is longer than the screen is left to the terminal.
+        # It gets lines of its own. The terminal breaks a word that is longer than a line.
         if name:
             yield Text(name, "bold")
         yield text
@@ -109,7 +113,7 @@ def _block(console: Console, name: str, text: Text, indent: int, width: int) -> 
 
 
 def _widths(needs: Sequence[Measurement], room: int) -> list[int]:
-    """Each column as wide as its longest word at least; what is left goes to those that want little more first."""
+    """Each column is at least as wide as its longest word. The columns that need least more come first."""
     widths = [need.minimum for need in needs]
     left = room - sum(widths)
     eager = sorted(range(len(needs)), key=lambda number: needs[number].maximum - needs[number].minimum)
@@ -121,7 +125,7 @@ def _widths(needs: Sequence[Measurement], room: int) -> list[int]:
 
 
 def table(*columns: str, title: str | None = None) -> Listing:
-    """An empty table in the house's look."""
+    """An empty table."""
     made = Listing(
         title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False
     )
@@ -131,8 +135,13 @@ def table(*columns: str, title: str | None = None) -> Listing:
 
 
 def as_json(found: object) -> None:
-    """Write what a command found to stdout for programs: plain ASCII, whatever the terminal is."""
+    """Write the result of a command to stdout for programs: JSON in plain ASCII, whatever the terminal is."""
     sys.stdout.write(json.dumps(found, indent=2, default=str) + "\n")
+
+
+def utc(at: datetime) -> str:
+    """A moment to the minute, such as 2026-06-01 12:00 UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def age(span: timedelta) -> str:

@@ -1,4 +1,4 @@
-"""What the operator is told when something does not work, and the exit codes of `lifecycle`."""
+"""Errors that an operator can act on, and the exit codes of `lifecycle`."""
 
 import sys
 from enum import IntEnum
@@ -15,27 +15,27 @@ class Exit(IntEnum):
 
 
 EXIT_CODES = (
-    "Exit codes: 0 done, or accepted; 1 refused, failed, or not confirmed; 2 wrong usage; "
-    "3 AWS, the stack or a setting is out of reach; 4 not known yet, it is still under way; 130 interrupted."
+    "Exit codes: 0 done, or accepted; 1 rejected, failed, or not confirmed; 2 wrong usage; "
+    "3 AWS, the stack or a setting cannot be reached; 4 still in progress; 130 interrupted."
 )
 
 
 class CliError(Exception):
-    """Something that was to be expected. The message says what to do about it; no traceback is shown."""
+    """An expected error. The message says what to do about it, and no traceback is shown."""
 
     def __init__(self, message: str, code: Exit = Exit.NOT_DONE) -> None:
         super().__init__(message)
         self.code = code
 
 
-def trouble_in(error: Exception) -> CliError | None:
-    """Say an error in words for the operator; `None` for what nobody expected: a bug, and its traceback is wanted."""
+def expected_error(error: Exception) -> CliError | None:
+    """The error as a message for the operator; `None` for a bug, whose traceback is wanted."""
     if isinstance(error, CliError):
         return error
     return _ours(error) or _aws(error) or _network(error) or _local(error)
 
 
-# Only what a command has imported can have raised: nothing heavy is imported here.
+# Only a module that a command has imported can have raised, so nothing heavy is imported here.
 
 
 def _ours(error: Exception) -> CliError | None:
@@ -54,9 +54,9 @@ def _aws(error: Exception) -> CliError | None:
     if isinstance(error, exceptions.NoRegionError):
         return CliError("No AWS region is set. Give --region, or set AWS_REGION.", Exit.UNREACHABLE)
     if isinstance(error, exceptions.ClientError):
-        told = error.response.get("Error", {})
-        what = f"AWS refused {error.operation_name}: {told.get('Code', 'no code')}. {told.get('Message', '')}"
-        return CliError(what.strip(), Exit.UNREACHABLE)
+        details = error.response.get("Error", {})
+        message = f"AWS refused {error.operation_name}: {details.get('Code', 'no code')}. {details.get('Message', '')}"
+        return CliError(message.strip(), Exit.UNREACHABLE)
     if isinstance(error, exceptions.BotoCoreError):
         return CliError(f"AWS could not be reached: {error}", Exit.UNREACHABLE)
     return None

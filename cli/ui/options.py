@@ -1,17 +1,16 @@
-"""Options that several commands share, and the group that turns expected errors into one line and an exit code."""
+"""Options that several commands share, and the group that prints expected errors as one line."""
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from cli.clients.context import DEFAULT_STACK, CliContext
-from cli.ui.console import console, heed_encoding, plain
-from cli.ui.errors import CliError, Exit, trouble_in
+from cli.ui.console import console, plain, replace_unprintable
+from cli.ui.errors import CliError, Exit, expected_error
 
-if TYPE_CHECKING:
-    from cli.clients.stack import Stack
-
+DEFAULT_STACK = "tallyfy-lifecycle-dev"
+"""The name that `sam deploy --config-env dev` gives it. Nobody works on production by accident."""
 _PANEL = "Which stack"
 StackName = Annotated[
     str | None,
@@ -19,7 +18,7 @@ StackName = Annotated[
 ]
 RootStackName = Annotated[
     str | None,
-    # Only here from the environment: below, it would win over what was typed before the command.
+    # Only here from the environment: at a command it would win over what was typed before the command.
     typer.Option("--stack", envvar="LIFECYCLE_STACK", help=f"The stack's name. (default: {DEFAULT_STACK})"),
 ]
 Region = Annotated[
@@ -35,26 +34,69 @@ ApiUrl = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and tell how.")]
+_ORG = "LIFECYCLE_ORG"
+Org = Annotated[
+    str | None,
+    typer.Option("--org", envvar=_ORG, help="The organization's id. (default: the only one of the stack)"),
+]
+Orgs = Annotated[
+    str | None, typer.Option("--org", envvar=_ORG, help="One organization. (default: all organizations of the stack)")
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", exists=True, dir_okay=False, help="(default: layers/config/policy.toml)"),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        exists=True,
+        dir_okay=False,
+        help="A file with a Tallyfy token. (default: LIFECYCLE_TALLYFY_TOKEN, else the secret of the stack)",
+    ),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--base-url", help="The URL of Tallyfy's API. (default: that of the stack, else https://go.tallyfy.com/api)"
+    ),
+]
+PerMinute = Annotated[int, typer.Option("--rate", min=1, max=6000, help="At most so many calls to Tallyfy a minute.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for the outcome, and show it.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0, help="How many seconds to wait at most.")]
-Json = Annotated[bool, typer.Option("--json", help="For programs: JSON, and nothing else, on stdout.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs: print JSON, and nothing else, to stdout.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def reason_in(text: str, *, most: int) -> str:
-    """What was given as ``--reason``, on one line. Raises ``CliError`` if nothing is left or it is too long."""
-    said = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    if not 0 < len(said) <= most:
-        raise CliError(f"Say why in at most {most} characters: --reason.", Exit.USAGE)
-    return said
+    """The text of ``--reason`` on one line.
+
+    Raises:
+        CliError: It is blank, or longer than ``most`` characters.
+    """
+    reason = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not 0 < len(reason) <= most:
+        raise CliError(f"Give a reason of 1 to {most} characters with --reason.", Exit.USAGE)
+    return reason
 
 
-class ToldGroup(TyperGroup):
-    """Tells expected errors in a line on stderr, without a traceback, and exits with the documented code."""
+def pairs_in(texts: list[str] | None, option: str, example: str) -> dict[str, str]:
+    """The ``name=value`` pairs of an option.
+
+    Raises:
+        CliError: One has no `=`.
+    """
+    if any("=" not in text for text in texts or []):
+        raise CliError(f"{option} takes name=value, such as {example}.", Exit.USAGE)
+    return dict(text.split("=", 1) for text in texts or [])
+
+
+class CliGroup(TyperGroup):
+    """Prints an expected error as a line on stderr, without a traceback, and exits with the documented code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as below
         """Run the program, on whatever terminal it is."""
-        heed_encoding()
+        replace_unprintable()
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer brings a click of its own, without public names
@@ -62,18 +104,8 @@ class ToldGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            trouble = trouble_in(error)
-            if trouble is None:
+            expected = expected_error(error)
+            if expected is None:
                 raise
-            console(errors=True).print(plain(str(trouble), most=20_000), style="red", soft_wrap=True)
-            raise typer.Exit(trouble.code) from error
-
-
-def world_of(ctx: typer.Context) -> CliContext:
-    """The world of this invocation."""
-    return cast("CliContext", ctx.find_root().obj)
-
-
-def stack_of(ctx: typer.Context, name: str | None, region: str | None) -> "Stack":
-    """The stack this invocation is about."""
-    return world_of(ctx).stack(name, region)
+            console(errors=True).print(plain(str(expected), most=20_000), style="red", soft_wrap=True)
+            raise typer.Exit(expected.code) from error

@@ -3,6 +3,8 @@
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from lifecycle.api.routes import status_answer
+from lifecycle.api.schemas.commands import Health
 from lifecycle.aws.api_gateway import HttpRequest, Response, answer, problem
 from lifecycle.bootstrap.lookup import lookup
 from lifecycle.bootstrap.observability import logger
@@ -18,10 +20,10 @@ def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG00
     try:
         request = HttpRequest.of(event)
         if request.route == "GET /health":
-            return answer(HTTPStatus.OK, {"status": "ok"})
+            return answer(HTTPStatus.OK, Health(status="ok"))
         intent_id = request.parameters.get("intent_id", "")
-        status, reason = lookup().status_of(intent_id)
+        state = lookup().status_of(intent_id)
     except LifecycleError as error:
         logger.info("refused", extra={"code": error.code, "reason": error.reason})
         return problem(error)
-    return answer(HTTPStatus.OK, {"intent_id": intent_id, "status": status, "reason": reason})
+    return answer(HTTPStatus.OK, status_answer(intent_id, state))

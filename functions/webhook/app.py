@@ -1,8 +1,8 @@
 """POST /webhooks/{source}: a signed command in, 202 with its intent out."""
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from lifecycle.api.routes import delivery_answer
 from lifecycle.aws.api_gateway import HttpRequest, Response, answer, problem
 from lifecycle.aws.metrics import Metric
 from lifecycle.bootstrap.intake import intake
@@ -22,8 +22,4 @@ def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG00
     except LifecycleError as error:
         metrics.emit(Metric.REFUSED, {"code": error.code, "reason": error.reason})
         return problem(error)
-    if not commands:
-        return answer(HTTPStatus.OK, {"status": "ignored", "intent_ids": []})
-    first, *others = (command.intent_id for command in commands)
-    one = {} if others else {"intent_id": first, "status_url": f"/commands/{first}"}
-    return answer(HTTPStatus.ACCEPTED, {"status": "accepted", **one, "intent_ids": [first, *others]})
+    return answer(*delivery_answer(commands))

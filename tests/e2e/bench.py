@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import requests
 from standardwebhooks import Webhook
@@ -70,7 +71,7 @@ class Bench:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["intent_id"])
 
-    def status(self, intent_id: str) -> dict[str, str]:
+    def status(self, intent_id: str) -> dict[str, Any]:
         answer = requests.get(f"{self.stack.api_url}/commands/{intent_id}", timeout=30)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())

@@ -132,7 +132,7 @@ def test_a_worker_killed_right_after_tallyfy_acted_leaves_one_effect(bench: Benc
 
     def again() -> bool:
         subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60)
-        return bench.status(intent_id)["status"] == "done"
+        return bool(bench.status(intent_id)["status"] == "done")
 
     until(again, 60, "the same message, delivered again, to end")
     assert "earlier attempt" in bench.status(intent_id)["reason"]

@@ -39,8 +39,8 @@ def sown(bench: Bench, **more: object) -> str:
 def test_a_delete_is_approved_at_the_terminal(bench: Bench) -> None:
     run = sown(bench, archived_at="-45d")
     intent_id = bench.ask("delete", "run", run)
-    until(lambda: "lifecycle approve" in bench.status(intent_id)["reason"], 60, "a request for approval")
-    beginning = bench.status(intent_id)["reason"].split()[-1][:12]
+    until(lambda: bench.status(intent_id)["approval"] is not None, 60, "a request for approval")
+    beginning = bench.status(intent_id)["approval"][:12]
     grace = bench.person("grace")
 
     listed = type_as(bench, grace, "approvals")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from lifecycle.api.operator_routes import Operating
 from lifecycle.approvals.rules import ApprovalRequest as Wanted
-from lifecycle.aws.api_gateway import HttpRequest
+from lifecycle.aws.api_gateway import HttpRequest, answer
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Retryable
@@ -142,5 +142,6 @@ def operate(
         "pathParameters": parameters,
         "body": "" if body is None else body if isinstance(body, str) else json.dumps(body),
     }
-    status, told = operating.answer(HttpRequest.of(event))
+    status, body = operating.answer(HttpRequest.of(event))
+    told: dict[str, object] = json.loads(str(answer(status, body)["body"]))
     return int(status), told

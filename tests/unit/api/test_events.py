@@ -108,7 +108,7 @@ def test_the_status_of_an_accepted_webhook_is_told(entrance: Entrance) -> None:
     response = status.handler(sample("status.json"), CONTEXT)
     assert response["statusCode"] == 200
     assert told(response)["status"] == "accepted"
-    assert set(told(response)) == {"intent_id", "status", "reason"}
+    assert set(told(response)) == {"intent_id", "status", "reason", "code", "until", "approval"}
 
 
 def test_health_is_told_without_looking_anything_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,6 @@ def command(burying: PurgeRun) -> Command:
 def told(burying: PurgeRun, route: str, caller: str, body: object = None, **parameters: str) -> dict[str, object]:
     status, answer = operate(burying.world.operating(), route, caller, body, **parameters)
     assert status == 200
-    json.dumps(answer)
     return dict(answer)
 
 

@@ -24,6 +24,8 @@ from cli.clients.stack import Pair, progress
 from cli.main import app
 from cli.ui.errors import CliError, Exit
 from lifecycle.api.operator_routes import Operating
+from lifecycle.api.routes import delivery_answer, status_answer
+from lifecycle.api.schemas.commands import Health
 from lifecycle.approvals.people import People
 from lifecycle.approvals.service import Approving
 from lifecycle.approvals.store import Approvals
@@ -130,12 +132,11 @@ class Front(BaseAdapter):
     def _route(self, request: requests.PreparedRequest) -> Response:
         _, room, *rest = unquote(urlsplit(request.url or "").path).split("/")
         if room == "health":
-            return answer(HTTPStatus.OK, {"status": "ok"})
+            return answer(HTTPStatus.OK, Health(status="ok"))
         if room == "approvals" or (room == "commands" and request.method == "POST"):
             return self._as_somebody(request, room, rest)
         if room == "commands":
-            status, reason = self._entrance.lookup.status_of("/".join(rest))
-            return answer(HTTPStatus.OK, {"intent_id": rest[0], "status": status, "reason": reason})
+            return answer(HTTPStatus.OK, status_answer(rest[0], self._entrance.lookup.status_of("/".join(rest))))
         parts = urlsplit(request.url or "")
         event = {
             "rawPath": parts.path,
@@ -147,12 +148,7 @@ class Front(BaseAdapter):
         }
         if room == "chat":
             return answer(HTTPStatus.OK, self._chat.answer(HttpRequest.of(event)).body())
-        commands = self._entrance.intake.accept(HttpRequest.of(event))
-        if not commands:
-            return answer(HTTPStatus.OK, {"status": "ignored", "intent_ids": []})
-        ids = [command.intent_id for command in commands]
-        one = {"intent_id": ids[0]} if len(ids) == 1 else {}
-        return answer(HTTPStatus.ACCEPTED, {"status": "accepted", **one, "intent_ids": ids})
+        return answer(*delivery_answer(self._entrance.intake.accept(HttpRequest.of(event))))
 
     def _as_somebody(self, request: requests.PreparedRequest, room: str, rest: list[str]) -> Response:
         caller = caller_of(request)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from openapi_spec_validator import validate
 
 from cli.services import openapi
 from lifecycle.api.operator_routes import Operating
+from lifecycle.api.routes import status_answer
 from lifecycle.approvals.people import People
 from lifecycle.aws.api_gateway import HttpRequest, answer, problem
 from lifecycle.domain.commands import CommandRequest
@@ -20,6 +22,7 @@ from lifecycle.domain.intent import Outcome, Status
 from lifecycle.domain.intent_ids import intent_id
 from lifecycle.domain.kinds import OTHER_NAMES
 from lifecycle.execution.ledger import Claim
+from lifecycle.execution.status import CommandState
 from sandbox.build import ROOT
 from sandbox.language_extensions import expanded
 from tests.harness.builders import EVENTS, ID_KEY, NOW, ORG, THING, ChatRoom, command, wanted, with_approvals
@@ -83,13 +86,14 @@ def test_what_the_schema_refuses_is_refused(wrong: dict[str, object]) -> None:
         ("Accepted", {"status": "accepted", "intent_id": INTENT, "status_url": "/commands/x", "intent_ids": [INTENT]}),
         ("Accepted", {"status": "accepted", "intent_ids": [INTENT, INTENT]}),
         ("Ignored", {"status": "ignored", "intent_ids": []}),
-        *(("Stands", {"intent_id": INTENT, "status": status, "reason": "It is so."}) for status in Status),
-        ("Healthy", {"status": "ok"}),
-        ("ChatLine", {"response_type": "ephemeral", "text": "On it."}),
-        ("ChatLine", {"response_type": "ephemeral", "text": "On it.", "blocks": [{"type": "divider"}]}),
+        *(("CommandStatus", status_answer(INTENT, CommandState(status, "It is so."))) for status in Status),
+        ("CommandStatus", status_answer(INTENT, CommandState(Status.WAITING, "It waits.", "held", NOW, "a" * 64))),
+        ("Health", {"status": "ok"}),
+        ("SlackAnswer", {"response_type": "ephemeral", "text": "On it."}),
+        ("SlackAnswer", {"response_type": "ephemeral", "text": "On it.", "blocks": [{"type": "divider"}]}),
     ],
 )
-def test_the_answers_fit_their_schemas(name: str, told: dict[str, object]) -> None:
+def test_the_answers_fit_their_schemas(name: str, told: Mapping[str, object]) -> None:
     validator(name).validate(json.loads(str(answer(HTTPStatus.OK, told)["body"])))
 
 
@@ -122,7 +126,7 @@ class TestByPerson:
         made = DOCUMENT["paths"][path][method]
         given = {"hash": wanted().hash, "intent_id": ARCHIVE}
         if body:
-            validator("Why").validate(json.loads(body))
+            validator("Rejection").validate(json.loads(body))
 
         status, told = operating.answer(
             HttpRequest(f"{method.upper()} {path}", method.upper(), "", given, {}, body, caller=GRACE)
@@ -147,7 +151,7 @@ class TestByPerson:
         assert asking
 
     def test_the_longest_reason_is_the_longest_taken(self, operating: Operating) -> None:
-        most = DOCUMENT["components"]["schemas"]["Why"]["properties"]["why"]["maxLength"]
+        most = DOCUMENT["components"]["schemas"]["Rejection"]["properties"]["why"]["maxLength"]
 
         def reject(length: int) -> None:
             body = json.dumps({"why": "x" * length}).encode()

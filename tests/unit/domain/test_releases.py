@@ -46,8 +46,8 @@ def test_what_an_earlier_release_recorded_is_read(path: Path) -> None:
     intents = [row["values"] for row in left["rows"] if row["sk"] == "intent"]
     assert len(intents) >= 6
     for row in intents:
-        status, reason = lookup.status_of(row["intent_id"])
-        assert (status, bool(reason)) == (Status(row["status"]), True)
+        state = lookup.status_of(row["intent_id"])
+        assert (state.status, bool(state.reason)) == (Status(row["status"]), True)
     assert world.holds.reasons(ORG)
     assert Approvals(world.rows, TERMS.keep, world.clock).open(ORG) is not None
     assert world.pacing.reserve(ORG, 1).calls == 1

@@ -14,10 +14,12 @@ from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.aws.sqs import MemoryQueue
 from lifecycle.domain.capabilities import TABLE, Capability
 from lifecycle.domain.commands import Command
+from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Code, LifecycleError, Rejected, Retryable
-from lifecycle.domain.intent import Status
+from lifecycle.domain.intent import Status, Wait
 from lifecycle.domain.intent_ids import intent_id, is_ours
 from lifecycle.execution.ledger import Claim
+from lifecycle.execution.status import CommandState
 from lifecycle.intake.sources import Sources
 from tests.harness.builders import (
     ID_KEY,
@@ -320,10 +322,10 @@ def test_without_the_queue_nothing_is_accepted(clock: Clock) -> None:
 
 def test_an_accepted_command_waits_for_a_worker(entrance: Entrance, clock: Clock) -> None:
     name = entrance.accept(body()).intent_id
-    status, reason = entrance.lookup.status_of(name)
-    assert (status, reason) == (Status.ACCEPTED, "It was accepted. No worker has begun it yet.")
+    state = entrance.lookup.status_of(name)
+    assert state == CommandState(Status.ACCEPTED, "It was accepted. No worker has begun it yet.")
     clock.advance(timedelta(days=15))
-    assert "its time has passed" in entrance.lookup.status_of(name)[1]
+    assert "its time has passed" in entrance.lookup.status_of(name).reason
 
 
 def test_a_name_without_a_record_is_not_said_to_be_in_a_queue(entrance: Entrance) -> None:
@@ -338,8 +340,8 @@ def test_an_end_that_this_release_does_not_know_is_told_and_breaks_nothing(entra
     assert row is not None
     changed = {**row.values, "status": "postponed"}
     entrance.rows.write(Put(Key(f"intent#{name}", "intent"), changed, row.version))
-    status, reason = entrance.lookup.status_of(name)
-    assert (status, "postponed" in reason) == (Status.WAITING, True)
+    state = entrance.lookup.status_of(name)
+    assert (state.status, state.code, "postponed" in state.reason) == (Status.WAITING, Code.NEWER_RELEASE, True)
 
 
 def test_an_intent_with_a_row_says_where_it_is(entrance: Entrance) -> None:
@@ -347,9 +349,26 @@ def test_an_intent_with_a_row_says_where_it_is(entrance: Entrance) -> None:
     claim = entrance.ledger.claim(accepted)
     assert isinstance(claim, Claim)
     claim = entrance.ledger.mark(claim)
-    assert entrance.lookup.status_of(accepted.intent_id)[0] is Status.IN_PROGRESS
+    assert entrance.lookup.status_of(accepted.intent_id).status is Status.IN_PROGRESS
     entrance.ledger.release(claim, Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
-    assert entrance.lookup.status_of(accepted.intent_id) == (Status.WAITING, "Not now.")
+    assert entrance.lookup.status_of(accepted.intent_id) == CommandState(Status.WAITING, "Not now.", Code.THROTTLED)
+
+
+def test_a_command_that_waits_says_until_when_and_for_which_approval(entrance: Entrance, clock: Clock) -> None:
+    accepted = entrance.accept(body())
+    claim = entrance.ledger.claim(accepted)
+    assert isinstance(claim, Claim)
+    until = clock() + timedelta(days=3)
+    wait = Wait(millis(until), "a" * 64)
+    entrance.ledger.release(claim, Code.AWAITING_APPROVAL, "It waits.", counted=False, wait=wait)
+    state = entrance.lookup.status_of(accepted.intent_id)
+    assert (state.code, state.until, state.approval) == (Code.AWAITING_APPROVAL, until, "a" * 64)
+
+    claim = entrance.ledger.claim(accepted)
+    assert isinstance(claim, Claim)
+    entrance.ledger.release(claim, Code.THROTTLED, "Not now.", counted=False)
+    state = entrance.lookup.status_of(accepted.intent_id)
+    assert (state.code, state.until, state.approval) == (Code.THROTTLED, None, None)
 
 
 @pytest.mark.parametrize("name", ["", THING, "int_" + "0" * 48, "\ud800"])

@@ -1,20 +1,19 @@
 """What a person asks for under their own AWS identity: look at approvals, approve, reject, undo."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
 
+from lifecycle.api.routes import status_url
+from lifecycle.api.schemas.approvals import MOST_WHY, Approval, Approvals
+from lifecycle.api.schemas.commands import UndoAccepted
 from lifecycle.approvals.people import People, Person
-from lifecycle.approvals.rules import ApprovalRequest
+from lifecycle.approvals.rules import About, ApprovalRequest
 from lifecycle.approvals.service import Approving
 from lifecycle.aws.api_gateway import HttpRequest
-from lifecycle.domain.clock import millis
+from lifecycle.domain.clock import millis, moment
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.execution.undo import Undoing
-
-_MOST_WHY = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,27 +24,27 @@ class Operating:
     approving: Approving
     undoing: Undoing
 
-    def answer(self, request: HttpRequest) -> tuple[HTTPStatus, Mapping[str, object]]:
+    def answer(self, request: HttpRequest) -> tuple[HTTPStatus, Approval | Approvals | UndoAccepted]:
         """Answer one request. Raises ``Rejected`` with what is wrong, ``Retryable``."""
         name, person = self._person(request)
         given = request.parameters
         match request.route:
             case "GET /approvals":
                 waiting = self.approving.waiting(person)
-                return HTTPStatus.OK, {"approvals": [self._told(one) for one in waiting]}
+                return HTTPStatus.OK, Approvals(approvals=[self._approval(one) for one in waiting])
             case "GET /approvals/{hash}":
-                return HTTPStatus.OK, self._told(self.approving.find(given.get("hash", ""), person))
+                return HTTPStatus.OK, self._approval(self.approving.find(given.get("hash", ""), person))
             case "POST /approvals/{hash}/approve":
-                return HTTPStatus.OK, self._told(self.approving.approve(given.get("hash", ""), name, person))
+                return HTTPStatus.OK, self._approval(self.approving.approve(given.get("hash", ""), name, person))
             case "POST /approvals/{hash}/withdraw":
-                return HTTPStatus.OK, self._told(self.approving.withdraw(given.get("hash", ""), name, person))
+                return HTTPStatus.OK, self._approval(self.approving.withdraw(given.get("hash", ""), name, person))
             case "POST /approvals/{hash}/reject":
                 refused = self.approving.refuse(given.get("hash", ""), name, person, _why(request.body))
-                return HTTPStatus.OK, self._told(refused)
+                return HTTPStatus.OK, self._approval(refused)
             case "POST /commands/{intent_id}/undo":
                 undo = self.undoing.undo(given.get("intent_id", ""), by=name, person=person)
-                told = {"status": "accepted", "intent_id": undo, "status_url": f"/commands/{undo}"}
-                return HTTPStatus.ACCEPTED, told
+                answer = UndoAccepted(status="accepted", intent_id=undo, status_url=status_url(undo))
+                return HTTPStatus.ACCEPTED, answer
             case _:
                 raise Rejected(Code.UNKNOWN_ROUTE, "There is no such route.")
 
@@ -63,22 +62,22 @@ class Operating:
             raise Rejected(Code.RIGHT_MISSING, f"{known}; people.toml names nobody of that identity.")
         return found
 
-    def _told(self, wanted: ApprovalRequest) -> Mapping[str, object]:
-        return {
-            "hash": wanted.hash,
-            "stands": wanted.stands(millis(self.approving.clock())).value,
-            "about": str(wanted.about),
-            "org_id": wanted.org_id,
-            "subject": wanted.subject,
-            "asked_by": wanted.asked_by,
-            "asked_at": _iso(wanted.asked_at),
-            "lapses_at": _iso(wanted.lapses_at),
-            "needed": wanted.needed,
-            "approved_by": list(wanted.approved_by),
-            "refused_by": wanted.refused_by,
-            "would_do": list(wanted.capabilities),
-            "shown": json.loads(wanted.shown),
-        }
+    def _approval(self, request: ApprovalRequest) -> Approval:
+        return Approval(
+            hash=request.hash,
+            stands=request.stands(millis(self.approving.clock())),
+            about=About(request.about),
+            org_id=request.org_id,
+            subject=request.subject,
+            asked_by=request.asked_by,
+            asked_at=moment(request.asked_at),
+            lapses_at=moment(request.lapses_at),
+            needed=request.needed,
+            approved_by=list(request.approved_by),
+            refused_by=request.refused_by,
+            would_do=list(request.capabilities),
+            shown=json.loads(request.shown),
+        )
 
 
 def _why(body: bytes) -> str:
@@ -89,10 +88,6 @@ def _why(body: bytes) -> str:
     except (ValueError, RecursionError):
         said = None
     why = said.get("why", "") if isinstance(said, dict) else None
-    if not isinstance(why, str) or len(why) > _MOST_WHY:
-        raise Rejected(Code.INVALID, f'The body is nothing, or JSON such as {{"why": "up to {_MOST_WHY} characters"}}.')
+    if not isinstance(why, str) or len(why) > MOST_WHY:
+        raise Rejected(Code.INVALID, f'The body is nothing, or JSON such as {{"why": "up to {MOST_WHY} characters"}}.')
     return why
-
-
-def _iso(at: int) -> str:
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat()

@@ -5,8 +5,9 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
-from typing import Self
+from typing import Literal, Self, TypedDict
 
 from lifecycle.domain.errors import Code, LifecycleError, Rejected
 
@@ -33,6 +34,16 @@ _STATUS: Mapping[Code, HTTPStatus] = {
 _UNAVAILABLE = "The command was not taken. Send the same delivery again; it will not be carried out twice."
 
 type Response = dict[str, object]
+
+
+class Problem(TypedDict):
+    """Problem details (RFC 9457). `detail` says what to do, and never quotes what was sent."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    code: Code
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,7 @@ class HttpRequest:
 
 
 def answer(status: HTTPStatus, body: Mapping[str, object]) -> Response:
-    """A JSON answer."""
+    """A JSON answer. A ``datetime`` in it is written in ISO 8601."""
     return _response(status, "application/json", body)
 
 
@@ -76,13 +87,13 @@ def problem(error: LifecycleError) -> Response:
     """An error as problem details. What is not the sender's fault is a 503; its reason is for our log, not for them."""
     status = _STATUS.get(error.code, HTTPStatus.SERVICE_UNAVAILABLE)
     unavailable = status is HTTPStatus.SERVICE_UNAVAILABLE
-    body = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": int(status),
-        "code": error.code.value,
-        "detail": _UNAVAILABLE if unavailable else error.reason,
-    }
+    body = Problem(
+        type="about:blank",
+        title=status.phrase,
+        status=int(status),
+        code=error.code,
+        detail=_UNAVAILABLE if unavailable else error.reason,
+    )
     extra = {"retry-after": "5"} if unavailable else {}
     return _response(status, "application/problem+json", body, extra)
 
@@ -91,7 +102,7 @@ def _response(
     status: HTTPStatus, content_type: str, body: Mapping[str, object], extra: Mapping[str, str] | None = None
 ) -> Response:
     headers = {"content-type": content_type, "cache-control": "no-store", **(extra or {})}
-    return {"statusCode": int(status), "headers": headers, "body": json.dumps(body)}
+    return {"statusCode": int(status), "headers": headers, "body": json.dumps(body, default=datetime.isoformat)}
 
 
 def _text(value: object) -> str:

@@ -26,7 +26,7 @@ from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import PLAN, SWEEP, Command
 from lifecycle.domain.errors import Code, LifecycleError, Rejected, Retryable
 from lifecycle.domain.events import SCHEMA_VERSION
-from lifecycle.domain.intent import Outcome, Status
+from lifecycle.domain.intent import Outcome, Status, Wait
 from lifecycle.domain.intent_ids import intent_id
 from lifecycle.domain.resources import ResourceSnapshot
 
@@ -35,7 +35,11 @@ _MOST_EXPORTS = 3
 
 
 class Deferred(LifecycleError):
-    """Not now, and nothing to wait for in the queue: it will come back by itself."""
+    """Deferred: a schedule or an approval enqueues it again. ``wait`` says which."""
+
+    def __init__(self, code: Code, reason: str, wait: Wait) -> None:
+        super().__init__(code, reason)
+        self.wait = wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,8 @@ class Safeguards:
             return end
         if until is not None:
             self._come_back("grace", until, command)
-            raise Deferred(Code.IN_GRACE, f"It was approved and is deleted after {_day(until)}, if nothing changes.")
+            reason = f"It was approved and is deleted after {_day(until)}, if nothing changes."
+            raise Deferred(Code.IN_GRACE, reason, Wait(millis(until)))
         return self._exported(command, seen, shown)
 
     def approval(self, command: Command, shown: str) -> Outcome | None:
@@ -131,7 +136,7 @@ class Safeguards:
         why, at = ("lapse", request.lapses_at) if now >= request.half_time else ("remind", request.half_time)
         self._come_back(why, _moment(at), command)
         announce_request(self.bus, request, now)
-        return Deferred(Code.AWAITING_APPROVAL, _waits(request))
+        return Deferred(Code.AWAITING_APPROVAL, _waits(request), Wait(request.lapses_at, request.hash))
 
     def _come_back(self, why: str, moment: datetime, command: Command) -> None:
         """Let the command come back, never before that moment: it would find nothing changed."""
@@ -274,10 +279,7 @@ def announce_request(bus: Bus, request: ApprovalRequest, now: int) -> None:
 
 def _waits(request: ApprovalRequest) -> str:
     people = "one other person" if request.needed == 1 else f"{request.needed} other people"
-    return (
-        f"It waits until {_day(_moment(request.lapses_at))} for the approval of {people}: "
-        f"lifecycle approve {request.hash}"
-    )
+    return f"It waits until {_day(_moment(request.lapses_at))} for the approval of {people}."
 
 
 def _moment(at: int) -> datetime:

@@ -63,6 +63,18 @@ class IntentRow:
     """An earlier attempt sent its call and its fate is unknown: the thing may already be as wanted, through us."""
     evidence: str = ""
     """JSON of what the answer said that nothing else keeps, such as a template's ``deleted_references``."""
+    waits_until: int = 0
+    """While it waits: until when at most (milliseconds, UTC); 0 where that is not known."""
+    waits_for: str = ""
+    """While it waits for an approval: the hash of that request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a command waits for: a moment (milliseconds, UTC), and the request for approval of this hash, if any."""
+
+    until: int
+    approval: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, Rejected, Throttled
-from lifecycle.domain.intent import OPEN, IntentRow, OutboxEntry, Outcome, Status
+from lifecycle.domain.intent import OPEN, IntentRow, OutboxEntry, Outcome, Status, Wait
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution import state_machine
 from lifecycle.execution.restored_by_person import Newest
@@ -281,11 +281,19 @@ class Ledger:
         return 0
 
     def release(
-        self, claim: Claim, code: Code, reason: str, *, counted: bool, maybe_acted: bool = False, landing: bool = False
+        self,
+        claim: Claim,
+        code: Code,
+        reason: str,
+        *,
+        counted: bool,
+        maybe_acted: bool = False,
+        landing: bool = False,
+        wait: Wait | None = None,
     ) -> int:
         """Let go; the message will come back. Answers how many attempts have failed so far."""
         intent, resource = state_machine.release(
-            claim.rows, code, reason, counted=counted, maybe_acted=maybe_acted, landing=landing
+            claim.rows, code, reason, counted=counted, maybe_acted=maybe_acted, landing=landing, wait=wait
         )
         self._keep_claim(claim, intent, resource)
         return intent.attempts

@@ -16,7 +16,7 @@ from lifecycle.domain.clock import millis, moment
 from lifecycle.domain.commands import PLAN, SWEEP, Command
 from lifecycle.domain.errors import Code
 from lifecycle.domain.failures import Attention, attention
-from lifecycle.domain.intent import DEAD, OPEN, IntentRow, OutboxEntry, Outcome, Status
+from lifecycle.domain.intent import DEAD, OPEN, IntentRow, OutboxEntry, Outcome, Status, Wait
 from lifecycle.execution import restored_by_person
 
 CLOCKS_DIFFER = 300_000
@@ -221,7 +221,14 @@ def conclude(
 
 
 def release(
-    claimed: Claimed, code: Code, reason: str, *, counted: bool, maybe_acted: bool, landing: bool = False
+    claimed: Claimed,
+    code: Code,
+    reason: str,
+    *,
+    counted: bool,
+    maybe_acted: bool,
+    landing: bool = False,
+    wait: Wait | None = None,
 ) -> tuple[IntentRow, ResourceRow]:
     """Let go without an end: the message comes back later. Waiting is not an attempt.
 
@@ -237,6 +244,8 @@ def release(
         code=code.value,
         reason=reason,
         maybe_acted=claimed.intent.maybe_acted or maybe_acted,
+        waits_until=wait.until if wait else 0,
+        waits_for=wait.approval if wait else "",
     )
     return intent, _let_go(claimed.resource, maybe_acted=maybe_acted, landing=landing)
 
@@ -275,8 +284,16 @@ def fail(
     intent = _cut_off(_reopened(intent or _first(command), redrive), now)
     if intent.meaning != command.meaning or intent.status not in OPEN or intent.lease_until > now:
         return None
-    attempts = intent.attempts + 1
-    return replace(intent, status=Status.WAITING, attempts=attempts, code=code.value, reason=reason, lease_until=0)
+    return replace(
+        intent,
+        status=Status.WAITING,
+        attempts=intent.attempts + 1,
+        code=code.value,
+        reason=reason,
+        lease_until=0,
+        waits_until=0,
+        waits_for="",
+    )
 
 
 def mark_delivered(intent: IntentRow, entry: OutboxEntry) -> IntentRow:

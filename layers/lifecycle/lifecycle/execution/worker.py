@@ -203,7 +203,7 @@ class Worker:
         except Rejected as error:
             end = Outcome(Status.REJECTED, error.code, error.reason)
         except Deferred as parked:
-            self.ledger.release(attempt.claim, parked.code, parked.reason, counted=False)
+            self.ledger.release(attempt.claim, parked.code, parked.reason, counted=False, wait=parked.wait)
             raise
         except Retryable as trouble:
             return self._failed(attempt.claim, trouble)

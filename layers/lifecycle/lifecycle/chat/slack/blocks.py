@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Literal, NotRequired, TypedDict
 
 from lifecycle.approvals.rules import About, ApprovalRequest, ApprovalStatus
 from lifecycle.domain.capabilities import TABLE, Resource
@@ -30,6 +31,15 @@ type Block = dict[str, object]
 type Facts = Mapping[str, object]
 
 
+class SlackAnswer(TypedDict):
+    """What Slack shows to the person who typed. The result follows at the `response_url`."""
+
+    response_type: Literal["ephemeral"]
+    text: str
+    blocks: NotRequired[list[Block]]
+    """Slack shows these instead of the text."""
+
+
 class Button(StrEnum):
     """What a button asks for. Its value names the request, or the intent."""
 
@@ -45,10 +55,12 @@ class SlackMessage:
     text: str
     blocks: tuple[Block, ...] = ()
 
-    def body(self) -> dict[str, object]:
+    def body(self) -> SlackAnswer:
         """As JSON, for one person alone."""
-        said: dict[str, object] = {"response_type": "ephemeral", "text": self.text}
-        return {**said, "blocks": list(self.blocks)} if self.blocks else said
+        body = SlackAnswer(response_type="ephemeral", text=self.text)
+        if self.blocks:
+            body["blocks"] = list(self.blocks)
+        return body
 
 
 def result(text: str, undo: str | None) -> SlackMessage:

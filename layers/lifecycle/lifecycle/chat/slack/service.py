@@ -122,8 +122,9 @@ class Chat:
         name, person = self._person(slash.team, slash.user)
         match meant:
             case StatusOf(asked):
-                status, reason = self.lookup.status_of(asked)
-                return SlackMessage(f"`{asked}`: {status}. {reason}")
+                state = self.lookup.status_of(asked)
+                approve = f" To approve it: `lifecycle approve {state.approval}`" if state.approval else ""
+                return SlackMessage(f"`{asked}`: {state.status}. {state.reason}{approve}")
             case UndoOf(target):
                 return SlackMessage(self._undo(target, name, person, way_back(slash.response_url)))
             case WithdrawalOf(named):
@@ -155,10 +156,10 @@ class Chat:
         if not re.fullmatch(INTENT_PATTERN, target):
             raise Rejected(Code.UNKNOWN_INTENT, "That is no command id. Check that it was copied whole.")
         undo = self.undoing.undo(target, by=name, person=person, reply_to=reply_to)
-        status, reason = self.lookup.status_of(undo)
-        if status is Status.ACCEPTED:
+        state = self.lookup.status_of(undo)
+        if state.status is Status.ACCEPTED:
             return f"On it: undo of `{target}`. Ask with `/tallyfy status {undo}`."
-        return f"Undo of `{target}`: {status}. {reason}"
+        return f"Undo of `{target}`: {state.status}. {state.reason}"
 
     def _ask(self, slash: Slash, ask: Ask, name: str, person: Person) -> str:
         doing = capability(ask.resource, ask.action)

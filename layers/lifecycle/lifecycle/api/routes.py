@@ -1,0 +1,41 @@
+"""What the public routes answer: deliveries and the status of a command."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from lifecycle.api.schemas.commands import Accepted, CommandStatus, Ignored
+from lifecycle.domain.commands import Command
+
+if TYPE_CHECKING:
+    # Every delivery starts with this module, and none asks for a status.
+    from lifecycle.execution.status import CommandState
+
+
+def delivery_answer(commands: Sequence[Command]) -> tuple[HTTPStatus, Accepted | Ignored]:
+    """Answer a delivery with the commands that it became."""
+    if not commands:
+        return HTTPStatus.OK, Ignored(status="ignored", intent_ids=[])
+    intent_ids = [command.intent_id for command in commands]
+    accepted = Accepted(status="accepted", intent_ids=intent_ids)
+    if len(intent_ids) == 1:
+        accepted["intent_id"] = intent_ids[0]
+        accepted["status_url"] = status_url(intent_ids[0])
+    return HTTPStatus.ACCEPTED, accepted
+
+
+def status_answer(intent_id: str, state: "CommandState") -> CommandStatus:
+    """Answer with what the ledger holds on a command."""
+    return CommandStatus(
+        intent_id=intent_id,
+        status=state.status,
+        reason=state.reason,
+        code=state.code,
+        until=state.until,
+        approval=state.approval,
+    )
+
+
+def status_url(intent_id: str) -> str:
+    """Where to ask for the status of a command, relative to the API."""
+    return f"/commands/{intent_id}"
