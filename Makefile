@@ -156,7 +156,7 @@ openapi: setup ## write docs/openapi.json from the models
 
 .PHONY: docs
 docs: setup ## write the generated pages of docs/, then build the documentation site
-	@$(DEV)/python -m cli.services.reference
+	@$(DEV)/python -m cli.reference
 	@$(MAKE) site
 
 .PHONY: site

@@ -14,15 +14,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from cli.clients.api import ApiResponse, Report, StatusApi
-from cli.clients.delivery import Delivery, declared_sources, delivery, new_delivery_id
+from cli.clients.api import DeliveryAnswer, StatusApi, is_concluded
+from cli.clients.delivery import Delivery, delivery, new_delivery_id
 from cli.clients.signing import sign, slack_headers
 from cli.clients.stack import AwsStack, Pair
 from cli.services import dead_letter_queue
+from cli.services.config_files import declared_sources
 from cli.services.dead_letter_queue import DeadLetter
 from cli.ui.console import NO, YES, plain, status_text, table
 from cli.ui.console import console as plain_console
 from cli.ui.errors import CliError, Exit
+from lifecycle.api.schemas.commands import CommandStatus
 from lifecycle.deletion.exporter import verify
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.intent import DEAD, IntentRow, Status
@@ -211,9 +213,9 @@ class Show:
         step.check("the copies were worked off", _until(lambda: self.pairs[0].origin.depth() <= 1))
         effects = self.simulator.effects(id=DefaultIds.RUN)
         report = self.api.status(intent_id)
-        step.came_back.append(f"3 × 202 with the same intent; {report.status}, {_changes(effects)}")
+        step.came_back.append(f"3 × 202 with the same intent; {report['status']}, {_changes(effects)}")
         step.check("still one effect", effects == 1)
-        step.check("its status is the same", report.status is Status.DONE)
+        step.check("its status is the same", report["status"] is Status.DONE)
 
     def bad_signature(self, step: DemoStep) -> None:
         """A signature made with another secret."""
@@ -264,7 +266,7 @@ class Show:
             return row is not None and row.code == "in_grace"
 
         step.check("it waits for its age", _until(parked, seconds=_END_SECONDS))
-        step.came_back.append(self.api.status(answer.intent_id).reason)
+        step.came_back.append(self.api.status(answer.intent_id)["reason"])
         step.check("the simulator has it archived", self._state(id) == "archived")
         self.asked.append(DemoQuestion(answer.intent_id, "delete process (2 d)", id, Action.DELETE, Status.WAITING, 0))
 
@@ -277,8 +279,8 @@ class Show:
         told = [self._call("POST", f"/commands/{answer.intent_id}/undo", APPROVER) for _ in range(2)]
         step.check("both presses are one undo", told[0].get("intent_id") == told[1].get("intent_id") is not None)
         report = self.api.wait(str(told[0].get("intent_id")), seconds=_END_SECONDS, every=_EVERY)
-        step.came_back.append(f"{report.status}: {report.reason}")
-        step.check("it is done", report.status is Status.DONE)
+        step.came_back.append(f"{report['status']}: {report['reason']}")
+        step.check("it is done", report["status"] is Status.DONE)
         step.check("the simulator has it active", self._state(id) == "active")
         step.check("one restore", self.simulator.effects(Action.RESTORE, id) == 1)
 
@@ -358,8 +360,8 @@ class Show:
         step.check(f"202 with two intents, not {answer.status} {answer.detail}", len(answer.intent_ids) == 2)  # noqa: PLR2004
         for intent_id, status in zip(answer.intent_ids, (Status.DONE, Status.REJECTED), strict=False):
             report = self.api.wait(intent_id, seconds=_END_SECONDS, every=_EVERY)
-            step.came_back.append(f"{report.status}: {report.reason}")
-            step.check(f"{status}, not {report.status}", report.status is status)
+            step.came_back.append(f"{report['status']}: {report['reason']}")
+            step.check(f"{status}, not {report['status']}", report["status"] is status)
         if answer.intent_ids:
             self.asked.append(
                 DemoQuestion(answer.intent_ids[0], "archive process (deal)", DEAL, Action.ARCHIVE, Status.DONE, 1)
@@ -486,13 +488,13 @@ class Show:
         step.sent += ["a message that is no command", "restore task, to which Tallyfy answers 503 (since the start)"]
         outage = self._the_outage()
 
-        def ended(report: Report) -> bool:
+        def ended(report: CommandStatus) -> bool:
             met = len(self.simulator.log(id=DefaultIds.ARCHIVED_TASK))
             self._say(f"Attempt {min(met + 1, _MOST_ATTEMPTS)} of {_MOST_ATTEMPTS}, each after a longer wait")
-            return report.concluded
+            return is_concluded(report)
 
         report = self.api.wait(outage.intent_id, seconds=_END_SECONDS, every=_EVERY, until=ended)
-        step.check("the status is dead_lettered", report.status is Status.DEAD_LETTERED)
+        step.check("the status is dead_lettered", report["status"] is Status.DEAD_LETTERED)
         calls = self.simulator.log(id=DefaultIds.ARCHIVED_TASK)
         step.check("six attempts met the outage", [call.status for call in calls] == [503] * _MOST_ATTEMPTS)
         step.check("nothing was changed", self.simulator.effects(id=DefaultIds.ARCHIVED_TASK) == 0)
@@ -527,8 +529,8 @@ class Show:
         step.check("the ledger has a new end", _until(answered))
         report = self.api.status(outage.intent_id)
         effects = self.simulator.effects(Action.RESTORE, DefaultIds.ARCHIVED_TASK)
-        step.came_back.append(f"{report.status}, {_changes(effects)}: {report.reason}")
-        step.check("the status is done", report.status is Status.DONE)
+        step.came_back.append(f"{report['status']}, {_changes(effects)}: {report['reason']}")
+        step.check("the status is done", report["status"] is Status.DONE)
         step.check("one effect", effects == 1)
         step.check("the simulator has it active", self._state(DefaultIds.ARCHIVED_TASK) == "active")
         left = sorted(letter.code for letter in self._letters())
@@ -565,8 +567,8 @@ class Show:
         asked |= {"requested_by": by} if by else {}
         return delivery(source, self._sources.sources[source], asked, new_delivery_id())[0]
 
-    def _post(self, packet: Delivery) -> ApiResponse:
-        told: list[ApiResponse] = []
+    def _post(self, packet: Delivery) -> DeliveryAnswer:
+        told: list[DeliveryAnswer] = []
 
         def taken() -> bool:
             # A function that starts too slowly for its API is answered for with a 5xx; the same delivery is sent again.
@@ -584,8 +586,8 @@ class Show:
         step.check(f"the simulator has it {state}", self._state(id) == state)
 
     def _ended(
-        self, step: DemoStep, answer: ApiResponse, what: str, id: str, action: Action, status: Status
-    ) -> Report | None:
+        self, step: DemoStep, answer: DeliveryAnswer, what: str, id: str, action: Action, status: Status
+    ) -> CommandStatus | None:
         """Wait for the end that was promised, at the status endpoint and in the simulator's log."""
         step.check(f"{what}: accepted with 202, not {answer.status} {answer.detail}", answer.accepted)
         if not answer.accepted:
@@ -594,8 +596,8 @@ class Show:
         self.asked.append(DemoQuestion(answer.intent_id, what, id, action, status, effects))
         report = self.api.wait(answer.intent_id, seconds=_END_SECONDS, every=_EVERY)
         seen = self.simulator.effects(action, id)
-        step.came_back.append(f"202, then {report.status}, {_changes(seen)}: {report.reason}")
-        step.check(f"{what}: {status}, not {report.status}", report.status is status)
+        step.came_back.append(f"202, then {report['status']}, {_changes(seen)}: {report['reason']}")
+        step.check(f"{what}: {status}, not {report['status']}", report["status"] is status)
         step.check(f"{what}: {effects} in the simulator's log, not {seen}", seen == effects)
         return report
 

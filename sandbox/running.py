@@ -14,7 +14,8 @@ from typing import Self
 
 import boto3
 
-from cli.clients.delivery import PEOPLE_FILE, declared_sources, delivery, new_delivery_id, stored_secret
+from cli.clients.delivery import delivery, new_delivery_id, stored_secret
+from cli.services.config_files import PEOPLE_FILE, declared_sources
 from lifecycle.approvals.people import People
 from lifecycle.aws.secrets import ManagedSecrets
 from lifecycle.domain.capabilities import TABLE

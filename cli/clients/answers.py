@@ -1,7 +1,5 @@
 """Reads the answers of a stack's API as the models of ``lifecycle.api.schemas``."""
 
-from functools import cache
-
 import requests
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,13 +13,14 @@ def read[T](model: type[T], response: requests.Response) -> T:
         CliError: The answer is not of this model.
     """
     try:
-        return _adapter(model).validate_json(response.content)
+        found: T = TypeAdapter(model).validate_json(response.content)
     except ValidationError as error:
         message = (
             f"The answer of the API cannot be read (HTTP {response.status_code}). Check the URL of the API; the stack "
             "may also run another release than this command."
         )
         raise CliError(message, Exit.UNREACHABLE) from error
+    return found
 
 
 def fields_of(response: requests.Response) -> dict[str, object]:
@@ -31,8 +30,3 @@ def fields_of(response: requests.Response) -> dict[str, object]:
     except requests.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-@cache
-def _adapter[T](model: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(model)

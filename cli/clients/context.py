@@ -32,7 +32,7 @@ def _session() -> "requests.Session":
 
 @dataclass(slots=True)
 class CliContext:
-    """The outside world, behind what is slow to import."""
+    """The outside context, behind what is slow to import."""
 
     connect: Callable[[str, str | None], "Stack"] = _aws
     session: Callable[[], "requests.Session"] = _session

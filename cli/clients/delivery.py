@@ -1,4 +1,4 @@
-"""Makes one signed delivery: what is asked, by which source, under which delivery id."""
+"""One signed delivery: which command, from which source, under which delivery id."""
 
 import binascii
 import json
@@ -7,26 +7,21 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from cli.clients.signing import sign
 from cli.ui.errors import CliError, Exit
-from lifecycle.approvals.people import People
 from lifecycle.aws.secrets import Secrets, signing_secrets
 from lifecycle.domain.capabilities import Capability, capability
 from lifecycle.domain.commands import CommandRequest
 from lifecycle.domain.errors import Rejected
-from lifecycle.intake.sources import Source, Sources
+from lifecycle.intake.sources import Source
 
-_CONFIG = Path(__file__).resolve().parents[2] / "layers" / "config"
-SOURCES_FILE = _CONFIG / "sources.toml"
 _SIGNED = frozenset({"standard-webhooks", "hmac"})
-PEOPLE_FILE = _CONFIG / "people.toml"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What is posted, but for the signature, which is made when it is sent."""
+    """What is posted, without the signature, which is made when it is sent."""
 
     source: str
     declared: Source
@@ -34,10 +29,10 @@ class Delivery:
     delivery_id: str
 
     def headers(self, secret: str, now: datetime, *, uri: str = "") -> dict[str, str]:
-        """The headers that sign it; `uri` is where it is posted. Good for five minutes, if the source says no other.
+        """The headers that sign it. ``uri`` is where it is posted. They expire, by default after five minutes.
 
         Raises:
-            Trouble: The secret cannot be used for signing.
+            CliError: The secret cannot be used for signing.
         """
         try:
             return sign(
@@ -49,46 +44,7 @@ class Delivery:
                 uri=uri,
             )
         except (ValueError, binascii.Error) as error:
-            raise CliError(f"The secret of source '{self.source}' is of no use: {error}.") from error
-
-
-def declared_sources(path: Path = SOURCES_FILE) -> Sources:
-    """The declarations in this checkout.
-
-    Raises:
-        Trouble: The file is missing or wrong.
-    """
-    return Sources.parse(_text_of(path))
-
-
-def declared_people(path: Path = PEOPLE_FILE) -> People:
-    """Who may do what from a chat tool, in this checkout.
-
-    Raises:
-        Trouble: The file is missing or wrong.
-    """
-    return People.parse(_text_of(path))
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CliError(f"{path} cannot be read: {error}") from error
-
-
-def declared(sources: Sources, name: str) -> Source:
-    """One source.
-
-    Raises:
-        Trouble: There is none of this name.
-    """
-    if name not in sources.sources:
-        raise CliError(
-            f"Source '{name}' is not in sources.toml. Declared: {', '.join(sorted(sources.sources))}.",
-            Exit.USAGE,
-        )
-    return sources.sources[name]
+            raise CliError(f"The secret of source '{self.source}' cannot be used: {error}.") from error
 
 
 def new_delivery_id() -> str:
@@ -102,7 +58,7 @@ def delivery(
     """Make a delivery, checked as the stack will check it.
 
     Raises:
-        Trouble: It is not a command, Tallyfy has no such action, or the source does not speak our own words.
+        CliError: It is not a command, Tallyfy has no such action, or the source does not speak our own words.
     """
     if declared.commands or declared.scheme.name not in _SIGNED:
         raise CliError(
@@ -126,23 +82,11 @@ def delivery(
     return Delivery(source, declared, body, delivery_id), doing
 
 
-def expectations(pairs: list[str]) -> dict[str, str] | None:
-    """`key=value` pairs as the `expect` of a command.
-
-    Raises:
-        Trouble: One has no `=`.
-    """
-    wrong = [pair for pair in pairs if "=" not in pair]
-    if wrong:
-        raise CliError("--expect wants key=value, such as status=complete.", Exit.USAGE)
-    return dict(pair.split("=", 1) for pair in pairs) or None
-
-
 def stored_secret(secrets: Secrets, prefix: str, source: str) -> str:
     """The newest signing secret of a source, from Secrets Manager.
 
     Raises:
-        Trouble: The secret holds none.
+        CliError: The secret holds none.
     """
     return newest_secret(secrets, f"{prefix}/sources/{source}")
 
@@ -151,7 +95,7 @@ def newest_secret(secrets: Secrets, name: str) -> str:
     """The newest signing secret of a name.
 
     Raises:
-        Trouble: The secret holds none.
+        CliError: The secret holds none.
     """
     found = signing_secrets(secrets.get(name))
     if not found:

@@ -26,7 +26,7 @@ SHOWN = 12
 
 
 def hash_fits(approval: Approval) -> bool:
-    """Whether the hash is that of what is shown. The hash of a plan is that of its lines, which the plan itself says."""
+    """Whether the hash is that of what is shown. The hash of a plan is that of its lines, and the plan names it."""
     shown = approval["shown"]
     return (str(shown.get("hash")) if approval["about"] is About.PLAN else name(shown)) == approval["hash"]
 

@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 
-from cli.clients.signed_api import Identity
+from cli.clients.aws_identity import Identity
 from cli.ui.errors import CliError, Exit
 from cli.ui.ids import org_in
 from lifecycle.aws import table_keys
@@ -270,7 +270,7 @@ def output_of(stack: Stack, name: str) -> str:
     """One output of a stack.
 
     Raises:
-        Trouble: It has no such output: it is another kind of stack, or an older release.
+        CliError: It has no such output: it is another kind of stack, or an older release.
     """
     value = stack.outputs().get(name)
     if not value:
@@ -281,23 +281,33 @@ def output_of(stack: Stack, name: str) -> str:
 
 
 def organizations_of(stack: Stack, org: str | None) -> list[str]:
-    """The organizations meant: the one that was named, or all of the stack's.
+    """The organization that was named, or all organizations of the stack: one at least.
 
     Raises:
-        Trouble: The one that was named is not the stack's: what is asked of it there would mean nothing.
+        CliError: The stack names no organization, or not the one that was named. Nothing is done then.
     """
-    meant = None if org is None else org_in(org)
-    known = [org_id for org_id in output_of(stack, "OrganizationIds").split(",") if org_id]
-    if meant is None:
+    known = [org_id for part in output_of(stack, "OrganizationIds").split(",") if (org_id := part.strip())]
+    if not known:
+        raise CliError(
+            f"Stack '{stack.name}' names no organization: its output OrganizationIds is blank. Nothing was done. "
+            "Deploy it with the parameter OrganizationIds.",
+            Exit.UNREACHABLE,
+        )
+    if org is None:
         return known
-    if meant not in known:
-        raise CliError(f"Organization {meant} is not one of this stack's: {', '.join(known)}.", Exit.USAGE)
-    return [meant]
+    named = org_in(org)
+    if named not in known:
+        raise CliError(f"Organization {named} is not one of this stack's: {', '.join(known)}.", Exit.USAGE)
+    return [named]
 
 
 def one_organization(stack: Stack, org: str | None) -> str:
-    """As `organizations_of`, where only one can be meant."""
-    meant = organizations_of(stack, org)
-    if len(meant) > 1:
-        raise CliError(f"Say which organization with --org: {', '.join(meant)}.", Exit.USAGE)
-    return meant[0]
+    """As ``organizations_of``, where exactly one is needed.
+
+    Raises:
+        CliError: As there; or the stack has several organizations and none was named.
+    """
+    found = organizations_of(stack, org)
+    if len(found) > 1:
+        raise CliError(f"This stack has several organizations. Choose one with --org: {', '.join(found)}.", Exit.USAGE)
+    return found[0]

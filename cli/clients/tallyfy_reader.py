@@ -9,10 +9,10 @@ from pathlib import Path
 import requests
 import typer
 
+from cli.clients.context import stack_of
 from cli.clients.stack import Stack, one_organization, output_of
-from cli.ui.errors import CliError, Exit, trouble_in
+from cli.ui.errors import CliError, Exit, expected_error
 from cli.ui.ids import org_in
-from cli.ui.options import stack_of
 from lifecycle.aws.dynamodb import MemoryTable
 from lifecycle.aws.secrets import MemorySecrets, token_in
 from lifecycle.domain.errors import Code, Retryable, Throttled, TokenRefused
@@ -79,7 +79,7 @@ def access(
     """Find out what to read with. A stack is asked where it was named, or where there is no token without it.
 
     Raises:
-        Trouble: It is not said which organization is meant, or there is no token.
+        CliError: It is not said which organization is meant, or there is no token.
     """
     token = _token(token_file)
     given = None if org is None else org_in(org)
@@ -173,7 +173,7 @@ def _without_token(target: Stack, org: str | None) -> str:
     try:
         return one_organization(target, org)
     except Exception as error:
-        trouble = trouble_in(error)
+        trouble = expected_error(error)
         if trouble is None or trouble.code is Exit.USAGE:
             raise
         given = f"There is no token here: set {TOKEN_VARIABLE}, or give --token-file."

@@ -1,6 +1,6 @@
-"""`lifecycle approvals`, `approve`, `withdraw` and `reject`: an irreversible action needs the approval of somebody else.
+"""`lifecycle approvals`, `approve`, `withdraw` and `reject`: somebody else must approve an irreversible action.
 
-AWS says who that is: each call is signed with the operator's own credentials, and people.toml knows people by their ARN.
+AWS says who that is: each call is signed with the operator's own credentials, and people.toml names people by ARN.
 """
 
 from collections.abc import Iterator, Mapping

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.clients.context import context_of, stack_of
 from cli.ui.console import NO, NOTE, YES, as_json, console, plain, table
 from cli.ui.errors import CliError, Exit
 from cli.ui.ids import id_in
-from cli.ui.options import Json, Region, StackName, stack_of, world_of
+from cli.ui.options import Json, Region, StackName
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -53,7 +54,7 @@ def show(
     from cli.clients.stack import organizations_of
     from lifecycle.audit.store import AuditStore
 
-    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    context, target = context_of(ctx), stack_of(ctx, stack, region)
     meant = _day(day)
     org_ids = organizations_of(target, org)
     fits = _filter(_name(thing, org_ids), by, meant, org_ids[0] if org else "")
@@ -62,7 +63,7 @@ def show(
     found: deque[tuple[Record, str]] = deque(maxlen=_MOST + 1)
     found.extend(
         (record, segment)
-        for segment, line in chain(_sealed(objects, meant), _waiting(trail, objects, head, meant, world.clock()))
+        for segment, line in chain(_sealed(objects, meant), _waiting(trail, objects, head, meant, context.clock()))
         if (record := fits(line)) is not None
     )
     if len(found) > _MOST:
@@ -92,11 +93,11 @@ def verify(ctx: typer.Context, stack: StackName = None, region: Region = None) -
     from lifecycle.audit import chain as rules
     from lifecycle.audit.store import AuditStore
 
-    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    context, target = context_of(ctx), stack_of(ctx, stack, region)
     objects = target.audit()
     head, keys = _settled(AuditStore(target.rows()), objects)
     read = Reading(objects, keys)
-    breaks = [*rules.verify(read.bodies(), head, gone_before=_gone_before(target, world.clock())), *read.misplaced]
+    breaks = [*rules.verify(read.bodies(), head, gone_before=_gone_before(target, context.clock())), *read.misplaced]
     out = console()
     for sentence in breaks:
         out.print(NO, plain(sentence), soft_wrap=True)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.pause import pauses_if_told, tell_pauses
+from cli.clients.context import context_of, stack_of
+from cli.services.pauses import known_pauses, print_pauses
 from cli.ui.console import NO, NOTE, YES, age, as_json, console, plain, status_text, table
 from cli.ui.errors import CliError, Exit
-from cli.ui.options import Json, Region, StackName, Timeout, Wait, Yes, stack_of, world_of
+from cli.ui.options import Json, Region, StackName, Timeout, Wait, Yes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,12 +37,12 @@ def list_(
     ctx: typer.Context, limit: Limit = 1000, json_: Json = False, stack: StackName = None, region: Region = None
 ) -> None:
     """List the dead letters, and leave them where they are. Each id is taken by every command that takes an intent."""
-    world = world_of(ctx)
-    seen = _look(world, stack_of(ctx, stack, region), limit)
+    context = context_of(ctx)
+    seen = _look(context, stack_of(ctx, stack, region), limit)
     if json_:
         as_json([_as_json(letter) for letter in _oldest_first(seen.letters)])
     elif seen.letters:
-        _print(world, seen.letters)
+        _print(context, seen.letters)
     elif not seen.missed:
         console().print(YES, "There are no dead letters.")
 
@@ -62,8 +63,8 @@ def show(
     from cli.services import dead_letter_queue
     from cli.services.remedies import remedy_for
 
-    world, target = world_of(ctx), stack_of(ctx, stack, region)
-    for letter in dead_letter_queue.choose(_look(world, target, limit).letters, [id]):
+    context, target = context_of(ctx), stack_of(ctx, stack, region)
+    for letter in dead_letter_queue.choose(_look(context, target, limit).letters, [id]):
         if payload:
             _print_payload(letter)
             continue
@@ -108,10 +109,10 @@ def send_again(
     """Send dead letters to the queue they came from. What was done stays done: it is safe to do this twice."""
     from cli.services import dead_letter_queue
 
-    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    context, target = context_of(ctx), stack_of(ctx, stack, region)
     if (bool(ids) + all_ + bool(code)) != 1:
         raise CliError("Say which: ids, or --all, or --code.", Exit.USAGE)
-    seen = _look(world, target, limit)
+    seen = _look(context, target, limit)
     if ids:
         chosen = dead_letter_queue.choose(seen.letters, ids)
     else:
@@ -127,15 +128,15 @@ def send_again(
         console().print(YES, "There is nothing to send again.")
         return
     if not yes:
-        _print(world, chosen)
+        _print(context, chosen)
         typer.confirm(f"Send {len(chosen)} again?", abort=True)
     before = {one.name: target.intent(one.intent_id) for one in chosen if one.intent_id} if wait else {}
     deeds = []
-    for deed in dead_letter_queue.send_again(target.pairs(), chosen, most=limit, clock=world.clock):
+    for deed in dead_letter_queue.send_again(target.pairs(), chosen, most=limit, clock=context.clock):
         deeds.append(deed)
         _print_deed(deed, "sent again")
     if wait:
-        _outcomes(world, target, [deed.letter for deed in deeds if deed.done], before, timeout)
+        _outcomes(context, target, [deed.letter for deed in deeds if deed.done], before, timeout)
     _all_done(deeds)
 
 
@@ -151,28 +152,28 @@ def drop(
     """Delete dead letters for good: the command is never carried out. You are asked first."""
     from cli.services import dead_letter_queue
 
-    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    context, target = context_of(ctx), stack_of(ctx, stack, region)
     if bool(ids) == bool(code):
         raise CliError("Say which: ids, or --code.", Exit.USAGE)
-    seen = _look(world, target, limit)
+    seen = _look(context, target, limit)
     chosen = dead_letter_queue.choose(seen.letters, ids) if ids else [one for one in seen.letters if one.code == code]
     if not chosen:
         console().print(YES, "There is nothing to drop.")
         return
-    _print(world, chosen)
+    _print(context, chosen)
     those = "it" if len(chosen) == 1 else f"all {len(chosen)}"
     typer.confirm(f"What is dropped is never carried out, and cannot be had back. Drop {those}?", abort=True)
     deeds = []
-    for deed in dead_letter_queue.drop(target.pairs(), chosen, most=limit, clock=world.clock):
+    for deed in dead_letter_queue.drop(target.pairs(), chosen, most=limit, clock=context.clock):
         deeds.append(deed)
         _print_deed(deed, "dropped")
     _all_done(deeds)
 
 
-def _look(world: "CliContext", stack: "Stack", limit: int) -> "Scan":
+def _look(context: "CliContext", stack: "Stack", limit: int) -> "Scan":
     from cli.services import dead_letter_queue
 
-    seen = dead_letter_queue.look(stack.pairs(), most=limit, clock=world.clock)
+    seen = dead_letter_queue.look(stack.pairs(), most=limit, clock=context.clock)
     for missed in seen.missed:
         console(errors=True).print(NOTE, f"Not all could be seen. {missed}")
     return seen
@@ -192,9 +193,9 @@ def _print_payload(letter: "DeadLetter") -> None:
         sys.stdout.write(letter.content.payload)
 
 
-def _print(world: "CliContext", shown: list["DeadLetter"]) -> None:
+def _print(context: "CliContext", shown: list["DeadLetter"]) -> None:
     rows = table("id", "what", "why", "attempts", "failed at", "age")
-    now = world.clock()
+    now = context.clock()
     for letter in _oldest_first(shown):
         rows.add_row(
             plain(letter.name),
@@ -240,7 +241,7 @@ def _print_deed(deed: "ActionResult", done: str) -> None:
 
 
 def _outcomes(
-    world: "CliContext",
+    context: "CliContext",
     stack: "Stack",
     sent: list["DeadLetter"],
     before: "Mapping[str, IntentRow | None]",
@@ -252,7 +253,7 @@ def _outcomes(
 
     open_ = {letter.name: letter for letter in sent if letter.intent_id}
     out = console()
-    tell_pauses(out, pauses_if_told(stack))
+    print_pauses(out, known_pauses(stack))
     left, failed = seconds, 0
     while open_:
         for name, letter in list(open_.items()):
@@ -265,7 +266,7 @@ def _outcomes(
             out.print(mark, plain(name), status_text(row.status), plain(row.reason), soft_wrap=True)
         if not open_ or left <= 0:
             break
-        world.sleep(1)
+        context.sleep(1)
         left -= 1
     for name in open_:
         out.print(NOTE, plain(name), "is still under way: ask `lifecycle status`", soft_wrap=True)

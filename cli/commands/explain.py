@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from cli.commands.plan import BaseUrl, Org, PolicyFile, TokenFile
+from cli.clients.context import context_of
 from cli.ui.console import NOTE, YES, as_json, console, plain, status_text, table
 from cli.ui.errors import Exit
-from cli.ui.options import Json, Region, StackName, world_of
+from cli.ui.options import BaseUrl, Json, Org, PolicyFile, Region, StackName, TokenFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,32 +50,32 @@ def explain(
     asked: for its token, for holds, for what was done, for its newest plan.
     """
     from cli.clients.tallyfy_reader import Reader, access
-    from cli.commands.check import POLICY_FILE, declared_policy
+    from cli.services.config_files import POLICY_FILE, declared_policy
     from cli.ui.ids import id_in, kind_in
 
-    world, out = world_of(ctx), console()
+    context, out = context_of(ctx), console()
     resource = kind_in(kind)
     judged = declared_policy(policy or POLICY_FILE)
     what = access(ctx, org, token_file, base_url, stack, region)
     thing_id = id_in(name, org_id=what.org_id)
     reader = Reader(
-        world.session(),
+        context.session(),
         what,
         per_minute=_RATE,
-        clock=world.clock,
-        sleep=world.sleep,
+        clock=context.clock,
+        sleep=context.sleep,
         tell=lambda line: console(errors=True).print(NOTE, plain(line), soft_wrap=True),
     )
     thing = reader.patiently(lambda: reader.tallyfy.look(what.org_id, resource, thing_id))
     if json_:
-        _write(thing, what, resource, thing_id, judged, world.clock())
+        _write(thing, what, resource, thing_id, judged, context.clock())
         return
     if thing is None:
         said = "It was deleted for good, or it is of another kind: --kind."
         out.print(NOTE, f"Tallyfy has no {resource.label} {thing_id}. {said}", soft_wrap=True)
     else:
         _facts(out, thing)
-        _judged(out, thing, what.stack, what.org_id, judged, world.clock())
+        _judged(out, thing, what.stack, what.org_id, judged, context.clock())
     known = False
     if what.stack is None:
         said = "No stack was named, so neither holds nor what was done to it, restores included, were looked up."

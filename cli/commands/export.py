@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, override
 import typer
 from typer.core import TyperGroup
 
+from cli.clients.context import context_of, stack_of
 from cli.ui.console import NO, NOTE, YES, console, plain, table
 from cli.ui.errors import CliError, Exit
 from cli.ui.ids import id_in, kind_in
-from cli.ui.options import Region, StackName, Yes, reason_in, stack_of, world_of
+from cli.ui.options import Region, StackName, Yes, reason_in
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,16 +84,16 @@ def make(
     from lifecycle.deletion.exporter import Export, folder_of
     from lifecycle.tallyfy.export_reader import HttpRecords
 
-    world, screen = world_of(ctx), console(errors=True)
+    context, screen = context_of(ctx), console(errors=True)
     resource = kind_in(kind)
     what = access(ctx, org, token_file, base_url, stack, region)
-    name, session = id_in(id, org_id=what.org_id), read_only(world.session())
+    name, session = id_in(id, org_id=what.org_id), read_only(context.session())
     reader = Reader(
         session,
         what,
         per_minute=rate,
-        clock=world.clock,
-        sleep=world.sleep,
+        clock=context.clock,
+        sleep=context.sleep,
         tell=lambda line: screen.print(NOTE, plain(line), soft_wrap=True),
     )
     thing = reader.patiently(lambda: reader.tallyfy.look(what.org_id, resource, name))
@@ -102,10 +103,10 @@ def make(
     export = Export(
         records=HttpRecords(reader.tallyfy, session, time_left=lambda: _SECONDS, through=reader.patiently),
         objects=FolderObjects(out),
-        clock=world.clock,
+        clock=context.clock,
         told=lambda part: screen.print("  kept", part.name, _size(part.size), style="dim", soft_wrap=True),
     )
-    folder = folder_of(what.org_id, resource, name, f"{world.clock():%Y%m%dT%H%M%SZ}")
+    folder = folder_of(what.org_id, resource, name, f"{context.clock():%Y%m%dT%H%M%SZ}")
     manifest = export.make(what.org_id, thing, folder)
     shown = console()
     shown.print(NO if manifest.missing else YES, "exported:", plain(str(out / folder), most=4096), soft_wrap=True)
@@ -157,7 +158,7 @@ def erase(
     from lifecycle.domain.clock import millis
 
     said = reason_in(reason, most=_MOST_REASON)
-    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    context, target = context_of(ctx), stack_of(ctx, stack, region)
     name = re.sub(r"^s3://[^/]+/", "", folder.strip()).rstrip("/")
     objects = target.exports()
     if not yes:
@@ -165,7 +166,7 @@ def erase(
         if not sys.stdin.isatty():
             raise CliError(f"{question} Nobody is there to ask: say --yes.", Exit.USAGE)
         typer.confirm(question, abort=True)
-    by, at = target.caller(), world.clock()
+    by, at = target.caller(), context.clock()
     stone = exporter.erase(objects, name, by=by, at=at, reason=said)
     record = Record(
         at=millis(at),

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.clients.context import context_of, stack_of
 from cli.ui.console import NOTE, YES, as_json, console, plain, table
-from cli.ui.errors import CliError, Exit, trouble_in
+from cli.ui.errors import CliError, Exit, expected_error
 from cli.ui.ids import id_in, kind_in
-from cli.ui.options import Json, Region, StackName, reason_in, stack_of, world_of
+from cli.ui.options import Json, Org, Region, StackName, reason_in
 
 if TYPE_CHECKING:
     from cli.clients.context import CliContext
@@ -35,9 +36,6 @@ _RATE = 100
 
 Kind = Annotated[str, typer.Argument(help="process (run), task, tag, template (checklist, blueprint) or owner (user)")]
 Name = Annotated[str, typer.Argument(metavar="ID", help="its id, or a link copied from the browser; a user's number")]
-Org = Annotated[
-    str | None, typer.Option("--org", envvar="LIFECYCLE_ORG", help="The organization. (default: the stack's only one)")
-]
 
 
 @app.command()
@@ -60,11 +58,11 @@ def add(
     said = reason_in(reason, most=_MOST_REASON)
     from cli.clients.stack import one_organization
 
-    world, target, out = world_of(ctx), stack_of(ctx, stack, region), console()
+    context, target, out = context_of(ctx), stack_of(ctx, stack, region), console()
     org_id = one_organization(target, org)
     held, called = _named(kind, name, org_id)
     if not force and held != "owner":
-        _ask_if_missing(world, target, org_id, held, called)
+        _ask_if_missing(context, target, org_id, held, called)
     target.holds().add(org_id, held, called, reason=said, by=target.caller())
     out.print(YES, "on hold:", plain(_in_words(f"{held}#{called}")), soft_wrap=True)
     if remark := _REMARKS.get(held):
@@ -110,22 +108,22 @@ def remove(
     console().print(mark, said, plain(_in_words(f"{held}#{called}")), soft_wrap=True)
 
 
-def _ask_if_missing(world: "CliContext", target: "Stack", org_id: str, held: "Resource", called: str) -> None:
+def _ask_if_missing(context: "CliContext", target: "Stack", org_id: str, held: "Resource", called: str) -> None:
     """An id that was mistyped would hold nothing, and look as if it did."""
     from cli.clients.tallyfy_reader import Reader, access_of
 
     try:
         reader = Reader(
-            world.session(),
+            context.session(),
             access_of(target, org_id),
             per_minute=_RATE,
-            clock=world.clock,
-            sleep=world.sleep,
+            clock=context.clock,
+            sleep=context.sleep,
             tell=lambda _: None,
         )
         there = reader.tallyfy.look(org_id, held, called) is not None
     except Exception as error:
-        trouble = trouble_in(error)
+        trouble = expected_error(error)
         if trouble is None:
             raise
         console(errors=True).print(

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.clients.context import context_of, stack_of
 from cli.ui.console import NOTE, YES, as_json, console, plain
 from cli.ui.errors import CliError, Exit
-from cli.ui.options import Json, Region, StackName, stack_of, world_of
+from cli.ui.options import Json, Region, StackName
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,22 +73,22 @@ def plan(
     by others. Without one, or with --stack, the stack is asked: for its token, for holds, for the policy applied last.
     """
     from cli.clients.tallyfy_reader import Reader, access
-    from cli.commands.check import POLICY_FILE, declared_policy
+    from cli.services.config_files import POLICY_FILE, declared_policy
     from cli.services.plans import show
 
-    world, screen = world_of(ctx), console(errors=True)
+    context, screen = context_of(ctx), console(errors=True)
     judged = declared_policy(policy or POLICY_FILE)
     what = access(ctx, org, token_file, base_url, stack, region)
     reader = Reader(
-        world.session(),
+        context.session(),
         what,
         per_minute=rate,
-        clock=world.clock,
-        sleep=world.sleep,
+        clock=context.clock,
+        sleep=context.sleep,
         tell=lambda line: screen.print(NOTE, plain(line), soft_wrap=True),
     )
     try:
-        made, folder = _make(world, what, reader, judged, out, rate, screen)
+        made, folder = _make(context, what, reader, judged, out, rate, screen)
     except KeyboardInterrupt:
         screen.print(NOTE, "Interrupted. No plan was made.")
         raise
@@ -154,7 +155,7 @@ def _open(file: Path) -> None:
 
 
 def _make(
-    world: "CliContext", what: "Access", reader: "Reader", policy: "Policy", out: Path, rate: int, screen: "Console"
+    context: "CliContext", what: "Access", reader: "Reader", policy: "Policy", out: Path, rate: int, screen: "Console"
 ) -> "tuple[Plan, Path]":
     """Read everything, then write the plan: whole, or not at all."""
     import secrets
@@ -170,9 +171,9 @@ def _make(
     wanted = lists_of(policy)
     if not wanted:
         raise CliError("No rule of this policy acts on anything, so there is nothing to plan.")
-    made_at = world.clock()
+    made_at = context.clock()
     sweep_id = f"{made_at:%Y-%m-%dT%H:%M:%SZ}-from-here-{secrets.token_hex(3)}"
-    terms = _terms(world, what, reader, policy, rate)
+    terms = _terms(context, what, reader, policy, rate)
     _prepared(out)
     # Within `out`, so that the finished plan needs only a new name.
     with TemporaryDirectory(dir=out, prefix=".unfinished-") as scratch:
@@ -183,7 +184,7 @@ def _make(
             org_id=what.org_id,
             folder="lists",
             take_turn=lambda: None,  # The reader waits before each call itself.
-            clock=world.clock,
+            clock=context.clock,
         )
         lists = _read(inventory, reader, wanted, screen)
         heading = PlanHeader(
@@ -231,7 +232,7 @@ def _read(
     return read
 
 
-def _terms(world: "CliContext", what: "Access", reader: "Reader", policy: "Policy", rate: int) -> "PlanTerms":
+def _terms(context: "CliContext", what: "Access", reader: "Reader", policy: "Policy", rate: int) -> "PlanTerms":
     """What else decides: holds, what people restored, the policy applied last, and whether all is in order."""
     from functools import partial
 
@@ -244,7 +245,7 @@ def _terms(world: "CliContext", what: "Access", reader: "Reader", policy: "Polic
 
     member, organization = reader.patiently(lambda: reader.tallyfy.account(what.org_id))
     account = Account(org_id=what.org_id, member=member, organization=organization, token_stored_at=what.stored_at())
-    opened, *others = of_account(account, policy, Sources(sources={}), world.clock())
+    opened, *others = of_account(account, policy, Sources(sources={}), context.clock())
     if opened.mark is Mark.NO:
         raise CliError(f"{opened.found}. {opened.todo}")
     # What an operator's own token may do is no sign of what the stack's may.

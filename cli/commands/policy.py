@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.plan import Org
+from cli.clients.context import stack_of
 from cli.ui.console import NOTE, YES, as_json, console, plain, table
 from cli.ui.errors import CliError, Exit
-from cli.ui.options import Json, Region, StackName, stack_of
+from cli.ui.options import Json, Org, Region, StackName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def check(
     json_: Json = False,
 ) -> None:
     """Check a policy, and say in words what it does, in the order in which its rules are asked."""
-    from cli.commands.check import POLICY_FILE, declared_policy
+    from cli.services.config_files import POLICY_FILE, declared_policy
     from cli.ui.policy_text import in_words
     from lifecycle.sweep.preflight_rules import Mark, of_policy
 
@@ -72,7 +72,7 @@ def diff(
     region: Region = None,
 ) -> None:
     """Say what a change of the policy would change, for all things that a plan has seen, at the plan's time."""
-    from cli.commands.check import declared_policy
+    from cli.services.config_files import declared_policy
     from cli.services.policy_diff import compare
 
     before, after = declared_policy(old), declared_policy(new)

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.plan import BaseUrl, Org, TokenFile
+from cli.clients.context import context_of
 from cli.ui.console import NO, NOTE, YES, as_json, console, plain, table
 from cli.ui.errors import CliError, Exit
-from cli.ui.options import Json, Region, StackName, world_of
+from cli.ui.options import BaseUrl, Json, Org, Region, StackName, TokenFile
 
 if TYPE_CHECKING:
     from cli.services.probe import Fact, Journal
@@ -44,7 +44,7 @@ def probe(
     from cli.clients.tallyfy_reader import access
     from cli.services.probe import Journal, Probe, ProbeClient, facts_file, remove
 
-    context = world_of(ctx)
+    context = context_of(ctx)
     what = access(ctx, org, token_file, base_url, stack, region)
     if again is None or again.strip() != what.org_id:
         raise CliError(

@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from cli.commands.pause import tell_pauses
-from cli.ui.console import NO, NOTE, YES, as_json, console, plain, status_text, table
+from cli.clients.context import context_of, stack_of
+from cli.services.follow import CommandDetails, follow_commands
+from cli.ui.console import NO, NOTE, YES, as_json, console, plain, table
 from cli.ui.errors import CliError, Exit
-from cli.ui.options import ApiUrl, Json, Region, StackName, Timeout, Wait, Yes, stack_of, world_of
+from cli.ui.options import ApiUrl, Json, Region, StackName, Timeout, Wait, Yes, pairs_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cli.clients.api import Report, StatusApi
-    from cli.clients.context import CliContext
-    from cli.clients.stack import Stack
     from cli.services.source_trial import Trial
     from lifecycle.domain.commands import Command
     from lifecycle.intake.sources import Sources
@@ -79,17 +75,17 @@ def try_(
 
     The signature is verified if LIFECYCLE_SECRET is set and the headers are given.
     """
-    from cli.clients.delivery import declared
+    from cli.services.config_files import source_named
     from cli.services.source_trial import Given, try_out
 
     given = Given(
-        headers=_headers(header),
+        headers=pairs_in(header, "--header", "x-github-event=issues"),
         uri=uri,
         secret=os.environ.get("LIFECYCLE_SECRET", "").strip(),
         must_verify=secret_from_env,
     )
-    found = declared(_declared(sources), source)
-    trial = try_out(source, found, file.read_bytes(), given, world_of(ctx).clock())
+    found = source_named(_declared(sources), source)
+    trial = try_out(source, found, file.read_bytes(), given, context_of(ctx).clock())
     (_write if json_ else _tell)(trial, found.after)
     if trial.refused:
         raise CliError(f"Not accepted. {trial.refused}")
@@ -110,19 +106,21 @@ def play(
     region: Region = None,
 ) -> None:
     """Send a sample to a stack as its system would: the same bytes, signed with the stack's own secret."""
-    from cli.clients.delivery import declared
+    from cli.services.config_files import source_named
     from cli.services.replay import deliver, slash
 
-    world, target = world_of(ctx), stack_of(ctx, stack, region)
-    api = world.api(target, api_url)
+    context, target = context_of(ctx), stack_of(ctx, stack, region)
+    api = context.api(target, api_url)
     after = None
     if source == "slack":
-        played = slash(target, api, file, world.clock())
+        played = slash(target, api, file, context.clock())
     else:
-        found = declared(_declared(sources), source)
+        found = source_named(_declared(sources), source)
         if found.irreversible and not yes:
             raise CliError(f"Source '{source}' may ask for what cannot be taken back: say --yes.", Exit.USAGE)
-        played = deliver(target, api, source, found, file, _headers(header), world.clock())
+        played = deliver(
+            target, api, source, found, file, pairs_in(header, "--header", "x-github-event=issues"), context.clock()
+        )
         after = found.after
     out = console()
     out.print(YES, plain(played.line), soft_wrap=True)
@@ -132,38 +130,7 @@ def play(
         for intent_id in played.intent_ids:
             out.print(f"  intent  {intent_id}", soft_wrap=True)
         return
-    _await(world, target, api, played.intent_ids, timeout)
-
-
-def _await(world: "CliContext", target: "Stack", api: "StatusApi", intent_ids: "Sequence[str]", seconds: float) -> None:
-    """Tell how each ended, and exit as the worst of them: not done before not known yet."""
-    from cli.clients.api import REACHED
-    from cli.ui.outcome import Beside, has_come_to_rest
-
-    out, worst, began = console(), Exit.DONE, world.clock()
-    for intent_id in intent_ids:
-        beside = Beside(world, target, intent_id)
-
-        def at_rest(report: "Report", beside: Beside = beside) -> bool:
-            return has_come_to_rest(report) or bool(beside.pauses())
-
-        left = max(0.0, seconds - (world.clock() - began).total_seconds())
-        report = api.wait(intent_id, seconds=left, sleep=world.sleep, until=at_rest)
-        out.print(f"  {intent_id}", status_text(report.status), plain(report.reason), soft_wrap=True)
-        if not report.concluded:
-            tell_pauses(out, beside.pauses())
-            worst = worst or Exit.PENDING
-        elif report.status not in REACHED:
-            worst = Exit.NOT_DONE
-    if worst:
-        raise typer.Exit(worst)
-
-
-def _headers(pairs: list[str] | None) -> dict[str, str]:
-    wrong = [pair for pair in pairs or [] if "=" not in pair]
-    if wrong:
-        raise CliError("--header wants name=value, such as x-github-event=issues.", Exit.USAGE)
-    return dict(pair.split("=", 1) for pair in pairs or [])
+    follow_commands(api, [CommandDetails(context, target, one) for one in played.intent_ids], seconds=timeout)
 
 
 def _write(trial: "Trial", after: timedelta | None) -> None:
@@ -220,7 +187,7 @@ def _target(command: "Command") -> str:
 
 
 def _declared(path: Path | None) -> "Sources":
-    from cli.clients.delivery import SOURCES_FILE, declared_sources
+    from cli.services.config_files import SOURCES_FILE, declared_sources
 
     return declared_sources(path or SOURCES_FILE)
 

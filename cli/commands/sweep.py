@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.pause import pauses_if_told, tell_pauses
+from cli.clients.context import context_of, stack_of
+from cli.services.pauses import known_pauses, print_pauses
 from cli.ui.console import NO, NOTE, YES, as_json, console, plain, table
 from cli.ui.errors import CliError, Exit
-from cli.ui.options import Json, Region, StackName, stack_of, world_of
+from cli.ui.options import Json, Region, StackName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,19 +38,19 @@ def start(ctx: typer.Context, stack: StackName = None, region: Region = None) ->
     from lifecycle.domain.commands import one_line
     from lifecycle.sweep.jobs import SweepJob
 
-    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    context, target = context_of(ctx), stack_of(ctx, stack, region)
     queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
     if queue is None:
         raise CliError(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
     # Never the name of a night: the ledger would take this one for a copy of it.
     by = one_line(target.caller(), most=_REQUESTER)
-    sweep_id = f"{world.clock():%Y-%m-%dT%H:%M:%SZ}-by-hand-{secrets.token_hex(3)}"
+    sweep_id = f"{context.clock():%Y-%m-%dT%H:%M:%SZ}-by-hand-{secrets.token_hex(3)}"
     queue.send(SweepJob(sweep_id=sweep_id, requested_by=by).model_dump_json(exclude_none=True))
     out = console()
     out.print(YES, f"started, mode {target.parameters().get('SweepMode', 'unknown')}")
     out.print(f"  sweep  {sweep_id}", soft_wrap=True)
     out.print(f"  lifecycle sweep show {sweep_id}", soft_wrap=True)
-    tell_pauses(out, pauses_if_told(target))
+    print_pauses(out, known_pauses(target))
 
 
 @app.command()
@@ -70,18 +71,18 @@ def show(
     """Show how far a sweep has come: what it read, what its plan says, whether that was applied, and what is next."""
     from cli.clients.stack import organizations_of
 
-    world, target = world_of(ctx), stack_of(ctx, stack, region)
+    context, target = context_of(ctx), stack_of(ctx, stack, region)
     name = sweep_id.strip() if sweep_id else None
     meant = [(org_id, name or _newest(target, org_id)) for org_id in organizations_of(target, org)]
     found = [(org_id, one, row) for org_id, one in meant if one and (row := target.sweep(one, org_id)) is not None]
     out = console()
     if not found:
         for org_id, _ in meant:
-            _in_the_way(out, world, target, org_id)
+            _in_the_way(out, context, target, org_id)
         what = f"no sweep {name}" if name else "no sweep"
         raise CliError(f"The ledger knows {what}: it has not begun, or it is more than 30 days old.")
     if json_:
-        as_json([_as_json(world, target, org_id, one, row) for org_id, one, row in found])
+        as_json([_as_json(context, target, org_id, one, row) for org_id, one, row in found])
     for org_id, one, row in () if json_ else found:
         state = "finished:" if row.done else "under way:"
         out.print(YES if row.done else NOTE, state, plain(f"{one} of {org_id}"), soft_wrap=True)
@@ -90,19 +91,19 @@ def show(
         else:
             _read_so_far(out, row)
         if not row.done:
-            _in_the_way(out, world, target, org_id, json.loads(row.stops))
+            _in_the_way(out, context, target, org_id, json.loads(row.stops))
     if not all(row.done for _, _, row in found):
         raise typer.Exit(Exit.PENDING)
 
 
-def _as_json(world: "CliContext", target: "Stack", org_id: str, name: str, row: "Progress") -> dict[str, object]:
-    from cli.commands.check import troubles_of
+def _as_json(context: "CliContext", target: "Stack", org_id: str, name: str, row: "Progress") -> dict[str, object]:
     from cli.services import plans
+    from cli.services.stack_check import troubles_of
 
     said: dict[str, object] = {"sweep": name, "org_id": org_id, "done": row.done, "seen": row.seen, "due": row.due}
     if not row.done:
-        said["paused_by"] = pauses_if_told(target, [org_id]).get(org_id)
-        said["stops"] = troubles_of(world, target, org_id)
+        said["paused_by"] = known_pauses(target, [org_id]).get(org_id)
+        said["stops"] = troubles_of(context, target, org_id)
     if row.plan:
         try:
             plan = plans.find(target, row.plan, org_id)
@@ -123,7 +124,7 @@ def _newest(target: "Stack", org_id: str) -> str:
 
 
 def _read_so_far(out: "Console", row: "Progress") -> None:
-    from cli.commands.check import declared_policy
+    from cli.services.config_files import declared_policy
     from lifecycle.plans.pagination_check import PaginationCheck, lists_of
 
     policy = declared_policy()
@@ -138,15 +139,17 @@ def _read_so_far(out: "Console", row: "Progress") -> None:
     out.print(shown, soft_wrap=True)
 
 
-def _in_the_way(out: "Console", world: "CliContext", target: "Stack", org_id: str, stops: "Sequence[str]" = ()) -> None:
+def _in_the_way(
+    out: "Console", context: "CliContext", target: "Stack", org_id: str, stops: "Sequence[str]" = ()
+) -> None:
     """What keeps a sweep from beginning or going on, as it is now: a pause, a token that is refused.
 
     `stops` is what the sweep itself found when it began.
     """
-    from cli.commands.check import troubles_of
+    from cli.services.stack_check import troubles_of
 
-    tell_pauses(out, pauses_if_told(target, [org_id]))
-    now = troubles_of(world, target, org_id)
+    print_pauses(out, known_pauses(target, [org_id]))
+    now = troubles_of(context, target, org_id)
     # Where Tallyfy cannot be asked from here, what the sweep found has to do.
     for sentence in stops if now is None else now:
         out.print(NO, plain(sentence), soft_wrap=True)
@@ -175,8 +178,8 @@ def _applied(out: "Console", target: "Stack", plan: "Plan", *, done: bool) -> No
     for part, state in states.items():
         if state.stage:
             mark = {Stage.DONE: YES, Stage.STOPPED: NO}.get(Stage(state.stage), NOTE)
-            by = f"{state.stage}, {state.sent} handed on, asked for by {state.requested_by}"
-            what = "taken back" if part is PlanPart.REVERTED else f"what is {part}"
+            by = f"{state.stage}, {state.sent} enqueued, asked for by {state.requested_by}"
+            what = "reverted" if part is PlanPart.REVERTED else f"{part} actions"
             out.print(mark, plain(f"{what}: {by}"), soft_wrap=True)
             if state.why:
                 out.print(" ", plain(state.why), soft_wrap=True)

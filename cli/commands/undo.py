@@ -1,15 +1,15 @@
-"""`lifecycle undo`: take back what a command or a plan did, as far as anything can."""
+"""`lifecycle undo`: undo what a command or a plan did, as far as Tallyfy can."""
 
 import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.pause import pauses_if_told, tell_pauses
-from cli.commands.plan import Org
-from cli.ui.console import NO, NOTE, YES, console, plain
+from cli.clients.context import context_of, stack_of
+from cli.services.follow import CommandDetails, follow_command, follow_job
+from cli.ui.console import NO, NOTE, YES, console, plain, utc
 from cli.ui.errors import CliError, Exit
-from cli.ui.options import ApiUrl, Region, StackName, Timeout, Yes, stack_of, world_of
+from cli.ui.options import ApiUrl, Org, Region, StackName, Timeout, Yes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,23 +18,20 @@ if TYPE_CHECKING:
     from cli.clients.stack import Stack
     from lifecycle.plans.application import Application
     from lifecycle.plans.plan_file import Plan
-    from lifecycle.sweep.jobs import SweepJob
-
-_LOOK_EVERY = 3.0
 
 
 def undo(
     ctx: typer.Context,
     intent: Annotated[
-        str | None, typer.Argument(metavar="[INTENT]", help="a command's, as it was answered when it was accepted")
+        str | None, typer.Argument(metavar="[INTENT]", help="the intent id of a command, as the stack answered it")
     ] = None,
     plan: Annotated[
         str | None,
-        typer.Option("--plan", metavar="HASH", help="All that was applied of a plan: its whole hash, 64 characters."),
+        typer.Option("--plan", metavar="HASH", help="Everything that was applied of a plan: its whole hash."),
     ] = None,
     yes: Yes = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until it has ended; of a plan, until all is asked for.")
+        bool, typer.Option("--wait", help="Wait until it has ended; for a plan, until all undos are enqueued.")
     ] = False,
     timeout: Timeout = 300,
     org: Org = None,
@@ -42,42 +39,43 @@ def undo(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Take back what a command did, or all that was applied of a plan. What was deleted for good stays deleted.
+    """Undo what a command did, or everything that was applied of a plan. A permanent delete cannot be undone.
 
-    An undo is a command of its own, younger than what it undoes: late copies of that do nothing any more.
+    An undo is a newer command, so late or repeated copies of the original are ignored.
     """
     if (intent is None) == (plan is None):
-        raise CliError("Name one: the intent id of a command, or --plan with the hash of a plan.", Exit.USAGE)
-    world, target = world_of(ctx), stack_of(ctx, stack, region)
+        raise CliError("Give either the intent id of a command, or --plan with the hash of a plan.", Exit.USAGE)
+    context, target = context_of(ctx), stack_of(ctx, stack, region)
     if intent is not None:
-        _undo_command(world, target, intent.strip(), api_url, timeout if wait else None)
+        _undo_command(context, target, intent.strip(), api_url, timeout if wait else None)
     elif plan is not None:
-        _undo_plan(world, target, plan, org, yes=yes, timeout=timeout if wait else None)
+        _undo_plan(context, target, plan, org, yes=yes, timeout=timeout if wait else None)
 
 
-def _undo_command(world: "CliContext", target: "Stack", name: str, api_url: str | None, timeout: float | None) -> None:
-    from cli.clients.signed_api import signed_api
+def _undo_command(
+    context: "CliContext", target: "Stack", name: str, api_url: str | None, timeout: float | None
+) -> None:
     from cli.services.dead_letter_queue import whole_intent
-    from cli.ui.outcome import Beside, follow
     from lifecycle.domain.intent_ids import INTENT_PATTERN
 
-    name = whole_intent(target, name, world.clock)
+    name = whole_intent(target, name, context.clock)
     if not re.fullmatch(INTENT_PATTERN, name):
         raise CliError(
-            f"'{name[:70]}' is no intent id: int_ and 48 characters 0-9 and a-f. Was it copied whole?", Exit.USAGE
+            f"'{name[:70]}' is not an intent id: int_ and 48 characters (0-9, a-f). Check that it was copied whole.",
+            Exit.USAGE,
         )
-    undo = signed_api(world, target, api_url).undo(name)
+    undo = context.signed_api(target, api_url).undo(name)
     out = console()
     out.print(YES, "accepted: undo of", plain(name), soft_wrap=True)
     out.print("  intent    ", plain(undo), soft_wrap=True)
     if timeout is None:
         out.print("  to follow ", plain(f"lifecycle status {undo}"), soft_wrap=True)
         return
-    follow(world.api(target, api_url), Beside(world, target, undo), seconds=timeout)
+    follow_command(context.api(target, api_url), CommandDetails(context, target, undo), seconds=timeout)
 
 
 def _undo_plan(
-    world: "CliContext", target: "Stack", name: str, org: str | None, *, yes: bool, timeout: float | None
+    context: "CliContext", target: "Stack", name: str, org: str | None, *, yes: bool, timeout: float | None
 ) -> None:
     from cli.services import plans
     from lifecycle.plans.application import PlanPart, Stage, already_reverted
@@ -86,81 +84,79 @@ def _undo_plan(
     plan = plans.find_whole(target, name, org)
     out = console()
     states = plans.states_of(target, plan)
-    done, lasting, back = (states[part] for part in (PlanPart.REVERSIBLE, PlanPart.IRREVERSIBLE, PlanPart.REVERTED))
-    _show(out, plan, done, lasting)
-    if back.stage == Stage.DONE:
-        out.print(YES, "It has been taken back already, so nothing was sent.")
-        out.print(NOTE, plain(already_reverted(back), most=2000), soft_wrap=True)
+    done, irreversible = states[PlanPart.REVERSIBLE], states[PlanPart.IRREVERSIBLE]
+    reverted = states[PlanPart.REVERTED]
+    _show(out, plan, done, irreversible)
+    if reverted.stage == Stage.DONE:
+        out.print(YES, "The plan was reverted already, so nothing was sent.")
+        out.print(NOTE, plain(already_reverted(reverted), most=2000), soft_wrap=True)
         return
-    if not done.sent and not lasting.sent:
-        said = "Nothing was applied of it so far. Taken back, it never is, whoever has asked for it."
-        out.print(NOTE, said, soft_wrap=True)
+    if not done.sent and not irreversible.sent:
+        message = "Nothing of the plan was applied so far. Once it is reverted, nobody can apply it."
+        out.print(NOTE, message, soft_wrap=True)
     if done.stage in {Stage.CANARY, Stage.REST}:
-        said = "It is still being applied. That stops now: a call that has begun is finished, then undone."
-        out.print(NOTE, said, soft_wrap=True)
+        message = "The plan is still being applied. That stops now. A call that has begun is finished, then undone."
+        out.print(NOTE, message, soft_wrap=True)
     if not yes:
-        typer.confirm(f"Take the plan back, and undo what was done to {done.sent} things?", abort=True)
-    _take_back(world, target, plan)
-    out.print(YES, "taken back: from now on nothing more of it is done", soft_wrap=True)
-    errand = plans.send(target, plan, JobKind.UNDO)
-    out.print(YES, "sent:", plain(errand.sweep_id), soft_wrap=True)
+        typer.confirm(f"Revert the plan, and undo what was done to {done.sent} things?", abort=True)
+    _revert(context, target, plan)
+    out.print(YES, "reverted: from now on nothing more of it is done", soft_wrap=True)
+    job = plans.send(target, plan, JobKind.UNDO)
+    out.print(YES, "sent:", plain(job.sweep_id), soft_wrap=True)
     out.print("  to pause    lifecycle pause --reason …", soft_wrap=True)
     out.print("  one outcome lifecycle explain ID", soft_wrap=True)
     if timeout is not None:
-        _follow(world, target, plan, errand, timeout)
+        view = _Progress(out, target, plan)
+        follow_job(context, target, job, view.is_done, seconds=timeout, failed="The plan was not undone.")
+        out.print("  The undos are carried out at the pace that Tallyfy allows.", soft_wrap=True)
 
 
-def _take_back(world: "CliContext", target: "Stack", plan: "Plan") -> None:
-    """Write it down where workers look right before each call: it counts from now on, whatever waits or is locked."""
+def _revert(context: "CliContext", target: "Stack", plan: "Plan") -> None:
+    """Record it where workers look right before each call, so that it counts at once, whatever is queued or locked."""
     from cli.services import plans
     from lifecycle.aws.dynamodb import Contention
     from lifecycle.execution import revoked_plans
 
     try:
-        revoked_plans.take_back(target.rows(), plan.org_id, plan.hash, by=plans.requester(target), at=world.clock())
+        revoked_plans.take_back(target.rows(), plan.org_id, plan.hash, by=plans.requester(target), at=context.clock())
     except Contention as error:
-        raise CliError("Somebody else is taking it back at this moment. Try again.") from error
+        raise CliError("Somebody else reverts this plan at the moment. Try again.") from error
 
 
-def _show(out: "Console", plan: "Plan", done: "Application", lasting: "Application") -> None:
+def _show(out: "Console", plan: "Plan", done: "Application", irreversible: "Application") -> None:
     from cli.services import plans
 
-    place = f"{plan.org_name} ({plan.org_id})" if plan.org_name else plan.org_id
     out.print("[bold]plan[/]     ", plan.hash, soft_wrap=True)
-    out.print("[bold]made[/]     ", plain(f"{plan.made_at:%Y-%m-%d %H:%M} UTC, {place}"), soft_wrap=True)
+    out.print("[bold]made[/]     ", plain(f"{utc(plan.made_at)}, {plans.place_of(plan)}"), soft_wrap=True)
     out.print(plans.by_rule(plan))
     if done.sent:
-        by = f"{done.sent} commands, {done.stage}, since {done.begun_at[:16].replace('T', ' ')}"
-        out.print("[bold]applied[/]  ", plain(f"{by}, asked for by {done.requested_by}"), soft_wrap=True)
-    if lasting.sent:
-        stays = f"{lasting.sent} things were asked for that cannot be undone; those that are done stay so."
-        out.print(NO, stays, "Their exports are evidence, nothing more.", soft_wrap=True)
+        since = done.begun_at[:16].replace("T", " ")
+        what = f"{done.sent} commands, {done.stage}, since {since}, asked for by {done.requested_by}"
+        out.print("[bold]applied[/]  ", plain(what), soft_wrap=True)
+    if irreversible.sent:
+        message = f"{irreversible.sent} irreversible actions were enqueued. Those that are done stay done."
+        out.print(NO, message, "Their exports are evidence, nothing more.", soft_wrap=True)
 
 
-def _follow(world: "CliContext", target: "Stack", plan: "Plan", errand: "SweepJob", seconds: float) -> None:
-    from cli.commands.apply import why_refused
-    from cli.services import plans
-    from lifecycle.plans.application import Application, PlanPart, Stage
+class _Progress:
+    """Prints how far undoing a plan has come, each stage once."""
 
-    out = console()
-    tell_pauses(out, pauses_if_told(target, [plan.org_id]))
-    told, left = Application(), seconds
-    while True:
-        state = plans.states_of(target, plan)[PlanPart.REVERTED]
-        if state.stage and state != told:
-            told = state
+    def __init__(self, out: "Console", target: "Stack", plan: "Plan") -> None:
+        self._out = out
+        self._target = target
+        self._plan = plan
+        self._printed: Application | None = None
+
+    def is_done(self) -> bool:
+        """Whether all undos are enqueued."""
+        from cli.services import plans
+        from lifecycle.plans.application import PlanPart, Stage
+
+        state = plans.states_of(self._target, self._plan)[PlanPart.REVERTED]
+        if state.stage and state != self._printed:
+            self._printed = state
             mark = YES if state.stage == Stage.DONE else NOTE
-            out.print(mark, f"taken back: {state.stage}, {state.sent} looked at", soft_wrap=True)
+            self._out.print(mark, f"reverted: {state.stage}, {state.sent} checked", soft_wrap=True)
             if state.why:
-                out.print(" ", plain(state.why, most=2000), soft_wrap=True)
-        if state.stage == Stage.DONE:
-            out.print("  The undos are carried out at the pace that Tallyfy allows.", soft_wrap=True)
-            return
-        refused = why_refused(world, target, errand)
-        if refused is not None:
-            raise CliError(f"It was not undone. {refused}")
-        if left <= 0:
-            out.print(NOTE, "Still under way.")
-            raise typer.Exit(Exit.PENDING)
-        world.sleep(_LOOK_EVERY)
-        left -= _LOOK_EVERY
+                self._out.print(" ", plain(state.why, most=2000), soft_wrap=True)
+        return state.stage == Stage.DONE

@@ -159,7 +159,7 @@ def choose(letters: Sequence[DeadLetter], ids: Sequence[str]) -> list[DeadLetter
     """The letters that are meant: by intent id or message id, whole or the first characters (eight at least).
 
     Raises:
-        Trouble: An id fits none, or several.
+        CliError: An id fits none, or several.
     """
     chosen: dict[tuple[str, str], DeadLetter] = {}
     for wanted in ids:
@@ -182,7 +182,7 @@ def whole_intent(stack: Stack, name: str, clock: Clock) -> str:
     """An intent id that was given whole, as it is; the beginning of one, completed from the dead letters.
 
     Raises:
-        Trouble: It is neither; or no dead letter, or more than one, begins so.
+        CliError: It is neither; or no dead letter, or more than one, begins so.
     """
     said = name.strip().lower()
     if re.fullmatch(INTENT_PATTERN, said) or not _BEGINNING.fullmatch(said):

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.clients.stack import Stack, one_organization, organizations_of
-from cli.ui.console import NO, NOTE, plain, table
+from cli.ui.console import NO, NOTE, RED, plain, table, utc
 from cli.ui.errors import CliError, Exit
 from lifecycle.domain.commands import one_line
 from lifecycle.plans.application import Application, PlanPart, application_in, application_key
@@ -21,7 +21,6 @@ from lifecycle.plans.limits import too_old
 from lifecycle.plans.plan_file import Entry, Plan, entries
 from lifecycle.plans.plan_lines import count_due
 from lifecycle.plans.plan_store import key_of, what_differs
-from lifecycle.policy.policy import Policy, Rule
 from lifecycle.sweep.jobs import JobKind, SweepJob
 from lifecycle.sweep.state import newest_key
 
@@ -31,14 +30,13 @@ _REQUESTER = 200
 """What a command can say of who asked for it."""
 _SHOWN = 12
 """So many characters of a hash are enough for people."""
-RED = "bold red"
 
 
 def find(stack: Stack, name: str, org: str | None) -> Plan:
     """A plan by its hash, or by at least the first eight characters of it.
 
     Raises:
-        Trouble: There is none, or more than one; or it cannot be understood.
+        CliError: There is none, or more than one; or it cannot be understood.
     """
     said = name.strip().lower()
     if not _SHORT.fullmatch(said):
@@ -104,7 +102,7 @@ def lines_of(stack: Stack, plan: Plan) -> Iterator[Path]:
     """Its lines, in a file for as long as it is needed.
 
     Raises:
-        Trouble: They are not those that it is named after, or its summary says something else than they do.
+        CliError: They are not those that it is named after, or its summary says something else than they do.
     """
     with TemporaryDirectory() as scratch:
         path = Path(scratch, "plan.jsonl")
@@ -149,10 +147,10 @@ def due_of_first(stack: Stack, plan: Plan, first: int) -> Mapping[PlanPart, int]
         return {part: count_due(path, part, first) for part in (PlanPart.REVERSIBLE, PlanPart.IRREVERSIBLE)}
 
 
-def refused_for(plan: Plan, now: datetime, *, first: int | None = None) -> tuple[str, ...]:
-    """Why the stack would refuse to apply it, whoever asks; empty if nothing is known against it here.
+def refusals_of(plan: Plan, now: datetime, *, first: int | None = None) -> tuple[str, ...]:
+    """Why the stack would refuse to apply a plan, whoever asks; empty if this command knows no reason.
 
-    Where only the oldest `first` things are meant, caps do not measure the plan as a whole.
+    With ``first``, only the oldest so many things are applied, so caps on the whole plan do not count.
     """
     stops = tuple(why for why in plan.stops if first is None or why not in plan.capped)
     return *plan.unseen, *stops, *too_old(plan, now)
@@ -160,9 +158,8 @@ def refused_for(plan: Plan, now: datetime, *, first: int | None = None) -> tuple
 
 def show(out: Console, plan: Plan) -> None:
     """The plan as a whole: how many things, by which rule, why the rest is kept, and what stands in the way."""
-    place = f"{plan.org_name} ({plan.org_id})" if plan.org_name else plan.org_id
     out.print("[bold]plan[/]     ", plan.hash, soft_wrap=True)
-    out.print("[bold]made[/]     ", plain(f"{plan.made_at:%Y-%m-%d %H:%M} UTC, {place}"), soft_wrap=True)
+    out.print("[bold]made[/]     ", plain(f"{utc(plan.made_at)}, {place_of(plan)}"), soft_wrap=True)
     out.print("[bold]things[/]   ", totals_of(plan), soft_wrap=True)
     if plan.due:
         minutes = f"about {plan.estimated_minutes} min at {plan.per_minute} calls a minute"
@@ -174,7 +171,12 @@ def show(out: Console, plan: Plan) -> None:
         for kind, number in plan.kept_by.items():
             kept.add_row(plain(f"  {kind}"), str(number))
         out.print(kept, soft_wrap=True)
-    told(out, plan)
+    print_obstacles(out, plan)
+
+
+def place_of(plan: Plan) -> str:
+    """The name and the id of its organization."""
+    return f"{plan.org_name} ({plan.org_id})" if plan.org_name else plan.org_id
 
 
 def totals_of(plan: Plan) -> str:
@@ -197,8 +199,8 @@ def by_rule(plan: Plan) -> Text:
     return Text("\n").join(lines)
 
 
-def told(out: Console, plan: Plan) -> None:
-    """What stands in the way of a plan, and what is worth knowing."""
+def print_obstacles(out: Console, plan: Plan) -> None:
+    """What prevents that a plan is applied, and what else a person should know."""
     for why in plan.unseen:
         out.print(NO, "incomplete:", plain(why), soft_wrap=True)
     for why in plan.stops:
@@ -214,22 +216,17 @@ def short(plan: Plan) -> str:
     return plan.hash[:_SHOWN]
 
 
-def in_order(policy: Policy) -> Iterable[Rule]:
-    """Its rules as they are asked: those that keep come first."""
-    return *policy.keeping, *policy.acting
-
-
 def requester(target: Stack) -> str:
     """Who AWS says is asking, as commands and records name them."""
     return one_line(target.caller(), most=_REQUESTER)
 
 
 def send(target: Stack, plan: Plan, kind: JobKind, *, first: int | None = None) -> SweepJob:
-    """Hand an errand about a plan to the sweeps queue, in the name of who AWS says is asking."""
+    """Hand an job about a plan to the sweeps queue, in the name of who AWS says is asking."""
     queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
     if queue is None:
         raise CliError(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
-    errand = SweepJob(
+    job = SweepJob(
         sweep_id=f"{kind}-{plan.hash[:12]}-{secrets.token_hex(4)}",
         org_id=plan.org_id,
         kind=kind,
@@ -237,5 +234,5 @@ def send(target: Stack, plan: Plan, kind: JobKind, *, first: int | None = None) 
         requested_by=requester(target),
         first=first,
     )
-    queue.send(errand.model_dump_json(exclude_none=True))
-    return errand
+    queue.send(job.model_dump_json(exclude_none=True))
+    return job

@@ -52,7 +52,7 @@ def compare(path: Path, old: Policy, new: Policy) -> Comparison:
     """Ask both policies about all things of a ``plan.jsonl``, at the time of that plan.
 
     Raises:
-        Trouble: The file is none.
+        CliError: The file is none.
     """
     counts = Counter[str]()
     changes: list[RuleChange] = []

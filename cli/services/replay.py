@@ -33,7 +33,7 @@ def deliver(
     """Post a file as a source does, or put it on the bus.
 
     Raises:
-        Trouble: The stack refuses it; or the file holds nothing of the kind.
+        CliError: The stack refuses it; or the file holds nothing of the kind.
     """
     body = _body(file)
     if not source.scheme.over_http:

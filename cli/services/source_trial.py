@@ -60,7 +60,7 @@ def try_out(name: str, source: Source, raw: bytes, given: Given, now: datetime) 
     """Try a file: a raw body, an event of API Gateway, or one or more events of EventBridge.
 
     Raises:
-        Trouble: The file holds nothing that this kind of source sends.
+        CliError: The file holds nothing that this kind of source sends.
     """
     trial = Trial()
     try:

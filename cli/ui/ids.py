@@ -16,7 +16,7 @@ def org_in(text: str) -> str:
     """The organization's id that was given.
 
     Raises:
-        Trouble: It is none: said before anything is asked of anybody.
+        CliError: It is none: said before anything is asked of anybody.
     """
     if not _ID.fullmatch(text.strip()):
         said = f"'{_short(text.strip())}' is not the id of an organization: 32 characters of 0-9 and a-f."
@@ -28,7 +28,7 @@ def id_in(text: str, *, org_id: str) -> str:
     """The id that was pasted. From a link it is taken only if it is the one id there besides the organization's.
 
     Raises:
-        Trouble: There is no id, or more than one.
+        CliError: There is no id, or more than one.
     """
     text = text.strip()
     if _ID.fullmatch(text):

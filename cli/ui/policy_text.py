@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from cli.services.plans import RED, in_order
-from cli.ui.console import plain
+from cli.ui.console import RED, plain
 from lifecycle.domain.capabilities import State
 from lifecycle.plans.pagination_check import ListingQuery
 from lifecycle.policy.conditions import Conditions, listed
@@ -20,7 +19,7 @@ def in_words(policy: Policy) -> Text:
         plain(f"On hold, for everyone: what carries the tag {held}." if held else "No tag puts a hold on anything."),
         Text("Rules that keep come first. Of the others, the first that fits decides; what cannot be told keeps."),
     ]
-    for number, rule in enumerate(in_order(policy), start=1):
+    for number, rule in enumerate((*policy.keeping, *policy.acting), start=1):
         lines += [Text(), *_rule(number, rule)]
     lines += [
         Text(),

@@ -1,8 +1,9 @@
 """The admin interface for other processes, under `/_simulator`: JSON in, JSON out, never rate-limited, never logged."""
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
@@ -13,10 +14,8 @@ from sandbox.simulator.log import LoggedCall
 from sandbox.simulator.messages import Call, Json, Refused, Response, as_json, error, fingerprint
 from sandbox.simulator.quirks import Quirks
 from sandbox.simulator.seed import Identifier, Seed
+from sandbox.simulator.simulator import Simulator
 from sandbox.simulator.world import Organization, Run, Task, Template
-
-if TYPE_CHECKING:
-    from sandbox.simulator.simulator import Simulator
 
 LOG: Final = TypeAdapter(list[LoggedCall])
 FAULTS: Final = TypeAdapter(list[Fault])
@@ -48,10 +47,27 @@ class ThingState(_Body):
     row: dict[str, Any] | None
 
 
+ADMIN_PREFIX: Final = "/_simulator"
+
+
+class WithAdmin:
+    """A simulator together with its admin interface, as it is served."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+        self._admin = Admin(simulator)
+
+    def handle(self, call: Call, wait: Callable[[float], None] = time.sleep) -> Response:
+        """Answer an admin call, or a call to Tallyfy as ``Simulator.handle`` does."""
+        if call.route.startswith(ADMIN_PREFIX):
+            return self._admin.answer(call)
+        return self._simulator.handle(call, wait)
+
+
 class Admin:
     """Answers admin calls on a simulator."""
 
-    def __init__(self, simulator: "Simulator") -> None:
+    def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
         self._calls: dict[tuple[str, str], Callable[[Call], Response]] = {
             ("GET", "log"): self._log,
@@ -77,7 +93,7 @@ class Admin:
 
     def answer(self, call: Call) -> Response:
         """Answer one call."""
-        name = call.route.removeprefix("/_simulator").strip("/")
+        name = call.route.removeprefix(ADMIN_PREFIX).strip("/")
         action = self._calls.get((call.method, name))
         if action is None:
             known = any(name == other for _, other in self._calls)

@@ -4,9 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
-from sandbox.simulator.admin import Admin
 from sandbox.simulator.api import Reply, SimulatorApi
 from sandbox.simulator.faults import Fault, Faults, Strike
 from sandbox.simulator.limit import Limit, Meter
@@ -15,8 +13,6 @@ from sandbox.simulator.messages import Call, Response, fingerprint, rate_limited
 from sandbox.simulator.quirks import Quirks
 from sandbox.simulator.seed import Seed, build, default_seed
 from sandbox.simulator.world import Organization, TallyfyState
-
-ADMIN_PREFIX: Final = "/_simulator"
 
 
 class ConnectionReset(Exception):
@@ -39,7 +35,6 @@ class Simulator:
         self.lock = threading.RLock()
         self.seed = seed or default_seed()
         self._clock = clock
-        self._admin = Admin(self)
         self.reset()
 
     def reset(self) -> None:
@@ -117,8 +112,6 @@ class Simulator:
 
         A call whose caller gave up before it took effect takes effect all the same, once the clock passes the delay.
         """
-        if call.route.startswith(ADMIN_PREFIX):
-            return self._admin.answer(call)
         with self.lock:
             self.settle(only_due=True)
             strike = self.faults.take(call)

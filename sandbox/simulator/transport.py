@@ -10,6 +10,7 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPResponse
 
+from sandbox.simulator.admin import WithAdmin
 from sandbox.simulator.messages import Call, Response, parse_query
 from sandbox.simulator.simulator import CallerGaveUp, ConnectionReset, Simulator
 
@@ -24,6 +25,7 @@ class SimulatorTransport(BaseAdapter):
     def __init__(self, simulator: Simulator) -> None:
         super().__init__()
         self.simulator = simulator
+        self._calls = WithAdmin(simulator)
 
     @override
     def send(
@@ -43,7 +45,7 @@ class SimulatorTransport(BaseAdapter):
                 raise CallerGaveUp
 
         try:
-            answer = self.simulator.handle(_call(request), wait)
+            answer = self._calls.handle(_call(request), wait)
         except ConnectionReset as reset:
             message = "Connection reset by peer (simulated)"
             raise requests.exceptions.ConnectionError(message, request=request) from reset

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
+from sandbox.simulator.admin import WithAdmin
 from sandbox.simulator.messages import Call, parse_query
 from sandbox.simulator.simulator import ConnectionReset, Simulator
 
@@ -18,7 +19,7 @@ class WsgiApp:
     """Turns WSGI requests into calls. A reset is a ConnectionResetError, which the server turns into a real one."""
 
     def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
+        self._calls = WithAdmin(simulator)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer one request."""
@@ -31,7 +32,7 @@ class WsgiApp:
             body=request.get_data(),
         )
         try:
-            answer = self._simulator.handle(call)
+            answer = self._calls.handle(call)
         except ConnectionReset as reset:
             raise ConnectionResetError from reset
         body = answer.body if answer.file is None else wrap_file(environ, answer.file())

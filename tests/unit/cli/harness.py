@@ -18,8 +18,8 @@ from botocore.exceptions import NoCredentialsError
 from requests.adapters import BaseAdapter
 from typer.testing import CliRunner, Result
 
+from cli.clients.aws_identity import Identity
 from cli.clients.context import CliContext as Outside
-from cli.clients.signed_api import Identity
 from cli.clients.stack import Pair, progress
 from cli.main import app
 from cli.ui.errors import CliError, Exit

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from cli.services.plans import refused_for
+from cli.services.plans import refusals_of
 from cli.ui.errors import Exit
 from lifecycle.approvals.people import People
 from lifecycle.domain.capabilities import Resource, State
@@ -134,7 +134,7 @@ def test_what_the_stack_would_refuse_is_not_even_sent(desk: CliHarness, changes:
     if isinstance(made_at, timedelta):
         changes = {"made_at": desk.clock() - made_at}
     changed = plan.model_copy(update=changes)
-    assert refused_for(changed, desk.clock()) == refusals(changed, night.policy, desk.clock(), source=PLAN)
+    assert refusals_of(changed, desk.clock()) == refusals(changed, night.policy, desk.clock(), source=PLAN)
 
 
 def test_a_plan_that_is_too_old_is_not_even_sent(desk: CliHarness) -> None:
@@ -168,7 +168,7 @@ def test_a_plan_over_its_caps_is_begun_with_its_oldest_things(desk: CliHarness) 
     assert (result.exit_code, "Apply it to the oldest 2 of 3 things?" in result.output) == (0, True), result.output
     assert len(night.archived()) == 2
     again = desk.run("apply", plan.hash, "--first", "2", "--yes")
-    assert "only the oldest 2: make a new plan" in re.sub(r"\s+", " ", again.output)
+    assert "Only its oldest 2 things: make a new plan" in re.sub(r"\s+", " ", again.output)
 
 
 def test_more_than_the_cap_on_the_count_is_refused_by_the_stack(desk: CliHarness) -> None:
@@ -185,12 +185,12 @@ def test_what_was_taken_back_is_not_sent(desk: CliHarness) -> None:
     assert desk.run("undo", "--plan", plan.hash, "--yes").exit_code == 0
     desk.stack.origins["sweeps"].entries.clear()
     result = desk.run("apply", plan.hash, "--yes")
-    assert (result.exit_code, "took it back" in result.output, errands(desk)) == (1, True, [])
+    assert (result.exit_code, "reverted this plan" in result.output, errands(desk)) == (1, True, [])
 
 
 def test_a_policy_that_differs_here_is_noted(desk: CliHarness) -> None:
     _, plan = reported(desk)
-    assert "policy.toml here is not the one" in desk.run("apply", plan.hash, "--yes").output
+    assert "made with another policy.toml" in desk.run("apply", plan.hash, "--yes").output
 
 
 def test_there_may_be_nothing_to_do(desk: CliHarness) -> None:
@@ -215,10 +215,10 @@ def test_it_is_followed_to_its_end(desk: CliHarness) -> None:
     asking = desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "2", "--wait")
     assert asking.exit_code == Exit.PENDING, asking.output
     for part in (
-        "Other people must approve what cannot be undone",
-        "what is reversible: canary, 5 handed on",
-        "what is reversible: done, 12",
-        "waits until 2026-06-04 12:00 UTC for the approval of 2 other people",
+        "Other people must approve the irreversible actions",
+        "reversible actions: canary, 5 enqueued",
+        "reversible actions: done, 12",
+        "wait until 2026-06-04 12:00 UTC for the approval of 2 other people",
     ):
         assert part in asking.output, asking.output
     assert night.world.state(Resource.TAG, TAGS[0].id) is State.ACTIVE
@@ -228,7 +228,7 @@ def test_it_is_followed_to_its_end(desk: CliHarness) -> None:
     desk.stack.who = "ada"
     result = desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "2", "--wait")
     assert result.exit_code == 0, result.output
-    assert "irreversible: done, 2" in result.output
+    assert "irreversible actions: done, 2" in result.output
     assert night.world.state(Resource.RUN, runs(12)[11].id) is State.ARCHIVED
     assert night.world.state(Resource.TAG, TAGS[0].id) is State.GONE
     assert {command.requested_by for command in night.asked()} == {OPERATOR}
@@ -246,7 +246,7 @@ def test_who_refused_it_is_told(desk: CliHarness) -> None:
     desk.stack.who = "ada"
     result = desk.run(*words)
     said = re.sub(r"\s+", " ", result.output)
-    assert (result.exit_code, "bob refused it. Not this year." in said) == (1, True), said
+    assert (result.exit_code, "bob rejected them. Not this year." in said) == (1, True), said
     assert bodies(desk.stack.dead["sweeps"]) == []
     assert night.world.state(Resource.TAG, TAGS[0].id) is State.ACTIVE
 
@@ -264,7 +264,7 @@ def test_why_it_stopped_is_told(desk: CliHarness) -> None:
     assert result.exit_code == 1
     assert "Tallyfy shows it as active" in re.sub(r"\s+", " ", result.output)
     again = desk.run("apply", plan.hash, "--yes")
-    assert (again.exit_code, "It was stopped" in again.output) == (1, True)
+    assert (again.exit_code, "was stopped" in again.output) == (1, True)
 
 
 def test_why_the_stack_refused_it_is_told(desk: CliHarness) -> None:
@@ -273,7 +273,7 @@ def test_why_the_stack_refused_it_is_told(desk: CliHarness) -> None:
     working(desk, night)
     result = desk.run("apply", plan.hash, "--yes", "--wait")
     assert result.exit_code == 1
-    assert "It was not applied." in result.output
+    assert "The plan was not applied." in result.output
     assert "policy.toml was changed after the plan was made." in re.sub(r"\s+", " ", result.output)
     assert len(bodies(desk.stack.dead["sweeps"])) == 1
 
@@ -282,7 +282,7 @@ def test_waiting_has_an_end(desk: CliHarness) -> None:
     _, plan = reported(desk)
     before = desk.clock()
     result = desk.run("apply", plan.hash, "--yes", "--wait", "--timeout", "60")
-    assert (result.exit_code, "Still under way" in result.output) == (4, True)
+    assert (result.exit_code, "Still in progress" in result.output) == (4, True)
     assert timedelta(seconds=60) <= desk.clock() - before < timedelta(seconds=70)
 
 

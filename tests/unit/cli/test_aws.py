@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from cli.clients.stack import AwsStack, one_organization, organizations_of, output_of, paired, progress
 from cli.main import app
 from cli.services import dead_letter_queue
-from cli.ui.errors import CliError, Exit, trouble_in
+from cli.ui.errors import CliError, Exit, expected_error
 from lifecycle.aws.dynamodb import DynamoTable, Key, Put
 from lifecycle.domain.errors import Code, Rejected, Retryable
 from lifecycle.execution.ledger import Ledger, LedgerTerms
@@ -209,14 +209,14 @@ def _client_error() -> ClientError:
     ],
 )
 def test_expected_errors_become_a_line_and_an_exit_code(error: Exception, said: str, code: Exit) -> None:
-    trouble = trouble_in(error)
+    trouble = expected_error(error)
     assert trouble is not None
     assert said in str(trouble)
     assert trouble.code is code
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    assert trouble_in(KeyError("x")) is None
+    assert expected_error(KeyError("x")) is None
 
 
 def test_the_exit_codes_are_documented() -> None:

@@ -8,9 +8,8 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from cli.clients import delivery
 from cli.clients.tallyfy_reader import ReadOnlySession
-from cli.commands import check
+from cli.services import config_files
 from lifecycle.approvals.people import People
 from lifecycle.intake.sources import Sources
 from lifecycle.policy.policy import Policy
@@ -61,7 +60,7 @@ def failing(desk: CliHarness, what: str) -> str:
     assert result.exit_code == 1, result.output
     lines = [line for line in result.output.splitlines() if "✗" in line]
     assert len(lines) == 1, result.output
-    assert "1 of these must be mended" in result.output
+    assert "1 of these must be corrected" in result.output
     assert what in lines[0]
     return re.sub(r"\s+", " ", result.output)
 
@@ -73,7 +72,7 @@ def test_a_standard_member_is_not_enough_for_permanent_deletes(desk: CliHarness)
 
 def test_a_standard_member_is_enough_without_them(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     few = Sources.parse('[sources.operator]\nscheme = "standard-webhooks"\nmay = ["run.archive"]\n')
-    monkeypatch.setattr(delivery, "declared_sources", lambda: few)
+    monkeypatch.setattr(config_files, "declared_sources", lambda: few)
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = STANDARD_TOKEN
     result = desk.run("check")
     assert (result.exit_code, "all that is asked for" in result.output) == (0, True), result.output
@@ -134,14 +133,14 @@ def test_a_foreign_source_needs_its_secret_or_goes(desk: CliHarness, name: str) 
 def test_slack_needs_its_secret_if_anybody_may_speak(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     del desk.entrance.secrets.texts["stack/chat/slack"]
     assert "take everybody out of people.toml" in failing(desk, "signing secret of Slack")
-    monkeypatch.setattr(delivery, "declared_people", lambda: People.parse("[people]"))
+    monkeypatch.setattr(config_files, "declared_people", lambda: People.parse("[people]"))
     result = desk.run("check")
     assert (result.exit_code, "0 people" in result.output) == (0, True), result.output
 
 
 def test_people_that_could_never_be_served_are_noted(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     astray = f'[people.ada]\nslack = "T0AA/U0BB"\nmay = ["run.archive"]\norganization = "{"9f" * 16}"\n'
-    monkeypatch.setattr(delivery, "declared_people", lambda: People.parse(astray))
+    monkeypatch.setattr(config_files, "declared_people", lambda: People.parse(astray))
     result = desk.run("check")
     assert (result.exit_code, "organization of ada" in result.output) == (0, True), result.output
 
@@ -155,7 +154,7 @@ def test_people_must_say_which_of_several_organizations(desk: CliHarness) -> Non
 def test_a_people_file_that_is_wrong_is_told(desk: CliHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     wrong = tmp_path / "people.toml"
     wrong.write_text('[people.ada]\nslack = "@ada"\nmay = ["run.archive"]\n')
-    monkeypatch.setattr(delivery.declared_people, "__defaults__", (wrong,))
+    monkeypatch.setattr(config_files, "PEOPLE_FILE", wrong)
     result = desk.run("check")
     assert (result.exit_code, "people.ada.slack" in result.output) == (1, True), result.output
 
@@ -165,11 +164,11 @@ def allowed(monkeypatch: pytest.MonkeyPatch, people: str, *, policy: str | None 
     named = (f'[people.{name}]\niam = "{ARNS[name]}"\n{rights}\n' for name, rights in _said(people))
     terms = "".join(line + "\n" for line in people.splitlines() if line.startswith(("[approvals]", "single", "plan")))
     text = f"{terms}[roles.Operators]\nsession_name_fixed = {fixed}\n{''.join(named)}"
-    monkeypatch.setattr(delivery, "declared_people", lambda: People.parse(text if _said(people) else "[people]"))
+    monkeypatch.setattr(config_files, "declared_people", lambda: People.parse(text if _said(people) else "[people]"))
     one = '[sources.operator]\nscheme = "standard-webhooks"\nmay = ["run.delete"]\nirreversible = true\n'
-    monkeypatch.setattr(delivery, "declared_sources", lambda: Sources.parse(one))
+    monkeypatch.setattr(config_files, "declared_sources", lambda: Sources.parse(one))
     if policy:
-        monkeypatch.setattr(check, "declared_policy", lambda: Policy.parse(policy))
+        monkeypatch.setattr(config_files, "declared_policy", lambda: Policy.parse(policy))
 
 
 def _said(people: str) -> list[tuple[str, str]]:
@@ -258,10 +257,10 @@ def test_a_plan_that_all_must_approve_none_of_them_may_ask_for(
 
 def test_who_approves_in_another_organization_does_not_count(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     allowed(monkeypatch, f"ada: {RUNS}\nbob: {RUNS}")
-    elsewhere = delivery.declared_people().model_dump(mode="json", exclude_none=True)
+    elsewhere = config_files.declared_people().model_dump(mode="json", exclude_none=True)
     for person in elsewhere["people"].values():
         person["organization"] = "9f" * 16
-    monkeypatch.setattr(delivery, "declared_people", lambda: People.model_validate_json(json.dumps(elsewhere)))
+    monkeypatch.setattr(config_files, "declared_people", lambda: People.model_validate_json(json.dumps(elsewhere)))
     code, output = shown(desk)
     assert (code, "approval of run.delete by nobody" in output) == (0, True), output
 
@@ -318,7 +317,7 @@ def test_the_policy_is_summed_up_with_what_its_caps_do_not_stop(
         when = { unused = true }
         caps = { count = 60 }
     """)
-    monkeypatch.setattr(check, "declared_policy", lambda: risky)
+    monkeypatch.setattr(config_files, "declared_policy", lambda: risky)
     result = desk.run("check")
     assert result.exit_code == 0, result.output
     for part in (
@@ -340,8 +339,8 @@ def test_a_rule_that_deletes_needs_an_admin_as_a_source_does(desk: CliHarness, m
         irreversible = true
         when = { archived_days = 365 }
     """
-    monkeypatch.setattr(delivery, "declared_sources", lambda: few)
-    monkeypatch.setattr(check, "declared_policy", lambda: Policy.parse(deleting))
+    monkeypatch.setattr(config_files, "declared_sources", lambda: few)
+    monkeypatch.setattr(config_files, "declared_policy", lambda: Policy.parse(deleting))
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = STANDARD_TOKEN
     assert "policy.toml" in failing(desk, "but not run.delete")
 
@@ -356,7 +355,7 @@ def test_a_policy_that_is_wrong_is_told(
     wrong = tmp_path / "policy.toml"
     if text is not None:
         wrong.write_text(text)
-    monkeypatch.setattr(check.declared_policy, "__defaults__", (wrong,))
+    monkeypatch.setattr(config_files, "POLICY_FILE", wrong)
     result = desk.run("check")
     assert (result.exit_code, said in re.sub(r"\s+", " ", result.output)) == (1, True), result.output
 
@@ -395,7 +394,7 @@ may = ["run.archive"]
 
 
 def on_the_bus(monkeypatch: pytest.MonkeyPatch, text: str = BUS) -> None:
-    monkeypatch.setattr(delivery, "declared_sources", lambda: Sources.parse(text))
+    monkeypatch.setattr(config_files, "declared_sources", lambda: Sources.parse(text))
 
 
 def test_a_parameter_that_was_cut_at_a_space_is_found(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,3 +127,13 @@ def test_a_stack_that_tells_no_organizations_is_not_paused_in_silence(desk: CliH
     del desk.stack.told["OrganizationIds"]
     for words in (("pause", "--reason", "x"), ("resume",)):
         assert "has no output OrganizationIds" in one_line(desk, *words, code=3)
+
+
+@pytest.mark.parametrize("named", [",", " , ", " "])
+def test_a_stack_that_names_no_organization_fails_and_pauses_nothing(desk: CliHarness, named: str) -> None:
+    desk.stack.told["OrganizationIds"] = named
+    for words in (("pause", "--reason", "x"), ("resume",)):
+        output = one_line(desk, *words, code=3)
+        assert "names no organization" in output
+        assert "paused:" not in output
+    assert desk.stack.pacing().paused_by(ORG) == ""

@@ -91,7 +91,7 @@ def test_during_a_rotation_the_new_secret_signs(desk: CliHarness) -> None:
         (("send", "run", "destroy", RUN, "--org", ORG), "action"),
         (("send", "run", "archive", f"{RUN}/delete", "--org", ORG), "no Tallyfy id"),
         (("send", "run", "archive", RUN, "--org", "acme"), "org_id"),
-        ((*ARCHIVE, "--expect", "status"), "key=value"),
+        ((*ARCHIVE, "--expect", "status"), "name=value"),
         ((*ARCHIVE, "--expect", "colour=red"), "expect.colour"),
         ((*ARCHIVE, "--not-after", "tomorrow"), "not_after"),
         ((*ARCHIVE, "--not-after", "2026-06-02T12:00:00"), "not_after"),
@@ -216,7 +216,7 @@ def test_status_of_an_unknown_id_is_refused(desk: CliHarness, name: str) -> None
 def test_status_of_something_that_is_not_our_api_is_told(desk: CliHarness) -> None:
     desk.front.failures = [200]
     result = desk.run("status", "int_" + "0" * 48)
-    assert (result.exit_code, "Is the API's URL right?" in result.output or "made up" in result.output) == (3, True)
+    assert (result.exit_code, "Check the URL of the API" in result.output or "made up" in result.output) == (3, True)
 
 
 # --- which stack ------------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ class Recorder(BaseAdapter):
         self.posted.append(request)
         response = requests.Response()
         response.status_code = 202
-        response._content = json.dumps({"status": "accepted", "intent_id": "int_" + "0" * 48}).encode()
+        response._content = json.dumps({"status": "accepted", "intent_ids": ["int_" + "0" * 48]}).encode()
         return response
 
     @override
@@ -270,7 +270,7 @@ def test_a_source_that_signs_the_url_is_signed_for_the_url_that_the_function_see
         signature.signed = "{method}{uri}{body}{timestamp}"
         """
     )
-    monkeypatch.setattr("cli.clients.delivery.declared_sources", lambda: declared)
+    monkeypatch.setattr("cli.services.config_files.declared_sources", lambda: declared)
     session, recorder = pooled_session(), Recorder()
     session.mount("http://127.0.0.1:4566", recorder)
     monkeypatch.setattr(desk, "_session", lambda: session)

@@ -83,7 +83,7 @@ def test_why_the_rest_is_kept_is_counted(desk: CliHarness) -> None:
 def test_what_was_applied_is_told_and_not_asked_for_again(desk: CliHarness) -> None:
     swept(desk, mode=Mode.APPLY)
     said = shown(desk, SWEEP)
-    assert "what is reversible: done, 3 handed on, asked for by schedule" in said
+    assert "reversible actions: done, 3 enqueued, asked for by schedule" in said
     assert "lifecycle apply" not in said
     assert "Only reported" not in said
 
@@ -91,7 +91,7 @@ def test_what_was_applied_is_told_and_not_asked_for_again(desk: CliHarness) -> N
 def test_what_cannot_be_undone_waits_for_a_person(desk: CliHarness) -> None:
     _, plan = swept(desk, mode=Mode.APPLY, policy=RULE + LASTING, tags=True)
     said = shown(desk, SWEEP)
-    assert "what is reversible: done, 3" in said
+    assert "reversible actions: done, 3" in said
     assert f"lifecycle apply {plan.hash}" in said
 
 
@@ -111,7 +111,7 @@ def test_why_it_stopped_after_the_first_is_told(desk: CliHarness) -> None:
     night.world.simulator.organization.runs[runs(1)[0].id].restore(desk.clock())
     night.drain()
     said = shown(desk, SWEEP)
-    assert "what is reversible: stopped, 5 handed on" in said
+    assert "reversible actions: stopped, 5 enqueued" in said
     assert "Tallyfy shows it as active" in said
     assert "lifecycle apply" not in said
 

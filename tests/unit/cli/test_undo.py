@@ -152,14 +152,14 @@ class TestPlan:
         assert states(night) == {State.ARCHIVED}
         desk.while_waiting = lambda: working(night)
         result = desk.run("undo", "--plan", plan.hash, "--yes", "--wait")
-        assert (result.exit_code, "taken back: done, 7" in result.output) == (0, True), result.output
+        assert (result.exit_code, "reverted: done, 7" in result.output) == (0, True), result.output
         night.drain()
         assert states(night) == {State.ACTIVE}
         again = desk.run("undo", "--plan", plan.hash, "--yes")
-        assert (again.exit_code, "taken back already" in again.output) == (0, True)
+        assert (again.exit_code, "reverted already" in again.output) == (0, True)
         assert errands(desk) == []
         shown = desk.run("sweep", "show").output
-        assert "taken back: done, 7 handed on" in shown
+        assert "reverted: done, 7 enqueued" in shown
         assert "to apply it" not in shown
 
     @pytest.mark.parametrize("typed", ["n\n", "\n", ""])
@@ -173,7 +173,7 @@ class TestPlan:
         night, plan = applied(desk, mode=Mode.REPORT)
         night.apply(plan.hash)
         result = desk.run("undo", "--plan", plan.hash, "--yes")
-        assert (result.exit_code, "Nothing was applied of it so far." in result.output) == (0, True), result.output
+        assert (result.exit_code, "Nothing of the plan was applied" in result.output) == (0, True), result.output
         night.drain()
         assert states(night) == {State.ACTIVE}
         assert night.asked() == []
@@ -210,8 +210,8 @@ class TestPlan:
         desk.stack.who = "ada"
         result = desk.run("undo", "--plan", plan.hash, "--yes")
         assert result.exit_code == 0, result.output
-        assert "✗ 2 things were asked for that cannot be undone" in result.output
-        assert "those that are done stay so" in result.output
+        assert "✗ 2 irreversible actions were enqueued" in result.output
+        assert "Those that are done stay done" in result.output
         night.drain()
         assert states(night) == {State.ACTIVE}
         assert night.world.state(Resource.TAG, f"c{0:031x}") is State.GONE
@@ -229,7 +229,7 @@ class TestPlan:
     def test_waiting_has_an_end(self, desk: CliHarness) -> None:
         _, plan = applied(desk)
         result = desk.run("undo", "--plan", plan.hash, "--yes", "--wait", "--timeout", "10")
-        assert (result.exit_code, "Still under way" in result.output) == (Exit.PENDING, True)
+        assert (result.exit_code, "Still in progress" in result.output) == (Exit.PENDING, True)
 
     def test_why_the_stack_refused_it_is_told(self, desk: CliHarness) -> None:
         night, plan = applied(desk)
@@ -240,7 +240,7 @@ class TestPlan:
 
         desk.while_waiting = spoil
         result = desk.run("undo", "--plan", plan.hash, "--yes", "--wait")
-        assert (result.exit_code, "It was not undone." in result.output) == (1, True)
+        assert (result.exit_code, "The plan was not undone." in result.output) == (1, True)
         assert "were changed: their hash is" in result.output
 
     @pytest.mark.parametrize("most", [8, 12, 63])

@@ -9,8 +9,8 @@ import pytest
 import typer.main
 from samtranslator.yaml_helper import yaml_parse
 
-from cli.clients.delivery import declared_sources
 from cli.main import app
+from cli.services.config_files import declared_sources
 from cli.services.remedies import REMEDIES
 from lifecycle.aws.api_gateway import HttpRequest, problem
 from lifecycle.domain.capabilities import TABLE

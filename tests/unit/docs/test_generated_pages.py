@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.services import reference
+from cli import reference
 from tests.unit.docs.documents import DOCS, name_of
 
 PAGES = reference.pages()

@@ -13,8 +13,8 @@ from lifecycle.aws.metrics import Metric
 from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.aws.sqs import MemoryQueue
 from lifecycle.domain.capabilities import TABLE, Capability
-from lifecycle.domain.commands import Command
 from lifecycle.domain.clock import millis
+from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, LifecycleError, Rejected, Retryable
 from lifecycle.domain.intent import Status, Wait
 from lifecycle.domain.intent_ids import intent_id, is_ours

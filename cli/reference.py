@@ -1,6 +1,6 @@
 """The generated pages of the documentation: `docs/reference/` and the list of decisions.
 
-`python -m cli.services.reference` (`make docs`) writes them; a test checks that they are up to date.
+`python -m cli.reference` (`make docs`) writes them; a test checks that they are up to date.
 """
 
 import re
@@ -19,7 +19,7 @@ from lifecycle.aws.api_gateway import problem
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.failures import Attention, attention
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 _NOTE = "<!-- Written by `make docs` from the code. Do not edit: change {source} instead. -->\n"
 _ATTENTION = {

@@ -1,0 +1,29 @@
+"""`lifecycle status`: where a command is."""
+
+from typing import Annotated
+
+import typer
+
+from cli.clients.context import context_of, stack_of
+from cli.services.follow import CommandDetails, follow_command
+from cli.ui.options import ApiUrl, Json, Region, StackName, Timeout, Wait
+
+
+def status(
+    ctx: typer.Context,
+    intent_id: Annotated[
+        str, typer.Argument(help="as `send` or the webhook answered it; the beginning is enough for a dead letter")
+    ],
+    wait: Wait = False,
+    timeout: Timeout = 120,
+    json_: Json = False,
+    api_url: ApiUrl = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Show what became of a command. The exit code says it too."""
+    from cli.services.dead_letter_queue import whole_intent
+
+    context, target = context_of(ctx), stack_of(ctx, stack, region)
+    details = CommandDetails(context, target, whole_intent(target, intent_id, context.clock))
+    follow_command(context.api(target, api_url), details, seconds=timeout if wait else None, json_=json_)
