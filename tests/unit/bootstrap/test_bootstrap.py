@@ -113,6 +113,15 @@ def test_nothing_is_imported_at_start_that_only_another_function_needs(module: s
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.parametrize(
+    "unwanted", ["lifecycle.approvals", "lifecycle.api.schemas.approvals", "lifecycle.execution.status"]
+)
+def test_the_webhook_imports_only_the_answers_that_it_gives(unwanted: str) -> None:
+    code = f"import sys, lifecycle.bootstrap.intake, lifecycle.api.routes; print({unwanted!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 @pytest.mark.parametrize("version", ["1.35.99", "1.29.0", "0.1", "unknown"])
 def test_an_sdk_that_is_older_than_what_was_tested_shows_at_start(version: str) -> None:
     with pytest.raises(Rejected, match=r"botocore is .*; 1\.36\.0 is needed"):

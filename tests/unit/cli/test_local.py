@@ -170,7 +170,9 @@ def test_what_slack_would_show_is_heard_beside_the_simulated_tallyfy() -> None:
     assert simulator.buttons == [("undo", "int_1")]
 
 
-@pytest.mark.parametrize(("content", "said"), [("{", "cannot be read"), ('{"organizations": [{"id": "x"}]}', "cannot be read")])
+@pytest.mark.parametrize(
+    ("content", "said"), [("{", "cannot be read"), ('{"organizations": [{"id": "x"}]}', "cannot be read")]
+)
 def test_a_seed_that_is_none_is_refused(tmp_path: Path, content: str, said: str) -> None:
     seed = tmp_path / "seed.json"
     seed.write_text(content)
