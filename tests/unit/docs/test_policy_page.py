@@ -5,8 +5,6 @@ import tomllib
 
 import pytest
 
-from lifecycle.domain.resources import STATUSES
-from lifecycle.policy.conditions import Conditions
 from lifecycle.policy.policy import PlanCaps, Policy, Rule
 from tests.unit.docs.documents import Block, blocks, page, rows, sections
 
@@ -37,14 +35,8 @@ def test_every_policy_is_read_as_it_stands(block: Block) -> None:
         ("## Every key", "| key | |", Policy),
         ("In `[caps]`:", "| key | |", PlanCaps),
         ("In `[[rules]]`:", "| key | |", Rule),
-        ("In `when` and `unless`:", "| key | fits | |", Conditions),
     ],
 )
 def test_every_key_is_explained_and_no_other(after: str, header: str, model: type) -> None:
     explained = [cells[0].strip("| `") for cells in rows(TEXT.split(after)[1], header)]
     assert sorted(explained) == sorted(model.model_fields)  # type: ignore[attr-defined]
-
-
-def test_every_status_is_named() -> None:
-    [line] = [line for line in TEXT.splitlines() if line.startswith("| `status` |")]
-    assert re.findall(r"`([a-z-]+)`", line)[1:] == list(STATUSES)
