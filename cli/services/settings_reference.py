@@ -51,8 +51,8 @@ def conditions_page() -> str:
     """The conditions of `policy.toml`."""
     lines = [
         "# Conditions of policy.toml\n",
-        "Write these keys into `when` and `unless` of a rule: [Clean-up policy](../policy.md). Days are calendar days in",
-        "the zone of the policy. A rule that acts needs at least one condition that *bounds* it.\n",
+        "Write these keys into `when` and `unless` of a rule: [Clean-up policy](../policy.md). Days are calendar",
+        "days in the zone of the policy. A rule that acts needs at least one condition that *bounds* it.\n",
         "| key | holds if | fits | bounds |",
         "|---|---|---|---|",
     ]
