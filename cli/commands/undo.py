@@ -115,10 +115,10 @@ def _revert(context: "CliContext", target: "Stack", plan: "Plan") -> None:
     """Record it where workers look right before each call, so that it counts at once, whatever is queued or locked."""
     from cli.services import plans
     from lifecycle.aws.dynamodb import Contention
-    from lifecycle.execution import revoked_plans
+    from lifecycle.execution import reverted_plans
 
     try:
-        revoked_plans.take_back(target.rows(), plan.org_id, plan.hash, by=plans.requester(target), at=context.clock())
+        reverted_plans.revert(target.rows(), plan.org_id, plan.hash, by=plans.requester(target), at=context.clock())
     except Contention as error:
         raise CliError("Somebody else reverts this plan at the moment. Try again.") from error
 

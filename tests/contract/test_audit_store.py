@@ -201,7 +201,8 @@ def test_nothing_ends_without_its_record(rows: VersionedTable, clock: Clock) -> 
     found = ledger.find(command().intent_id)
     assert found is not None
     assert found.status is Status.IN_PROGRESS
-    assert ledger.give_up(another("given up"), TOO_LONG) is None
+    with pytest.raises(Throttled):
+        ledger.give_up(another("given up"), TOO_LONG)
     assert ledger.find(another("given up").intent_id) is None
     with pytest.raises(Throttled):
         HoldStore(Refusing(rows), clock).add(ORG, Resource.RUN, THING, reason="an audit", by="Ada")

@@ -35,7 +35,9 @@ from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.reply_channel import Replies
 from lifecycle.execution.status import Lookup
+from lifecycle.execution.stop_signals import StopSignals
 from lifecycle.execution.undo import Undoing
+from lifecycle.holds.store import HoldStore
 from lifecycle.intake.service import Intake
 from lifecycle.intake.sources import Sources
 from sandbox.simulator import DefaultIds
@@ -289,6 +291,7 @@ class ChatRoom:
             approving=Approving(
                 approvals=self.approvals,
                 ledger=self.ledger,
+                keep_reasons=StopSignals(self.rows, HoldStore(self.rows, self.clock)),
                 purge=self.purge,
                 sweeps=self.sweeps,
                 org_ids=self.org_ids,

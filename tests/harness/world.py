@@ -31,10 +31,14 @@ from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Retryable
 from lifecycle.domain.intent import OPEN, IntentRow
 from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.command_executor import CommandExecutor, Rights, WorkerLimits
 from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
+from lifecycle.execution.paced_tallyfy import PacedTallyfy
+from lifecycle.execution.stop_signals import StopSignals
+from lifecycle.execution.target_search import TargetSearch
 from lifecycle.execution.undo import Undoing
-from lifecycle.execution.worker import Limits, Worker
+from lifecycle.execution.worker import Worker
 from lifecycle.holds.store import HoldStore
 from lifecycle.intake.sources import Sources
 from lifecycle.pacing.batch_budget import Budget
@@ -284,6 +288,7 @@ class World:
             approving=Approving(
                 approvals=Approvals(rows, TERMS.keep, self.clock),
                 ledger=Ledger(rows, TERMS, self.clock),
+                keep_reasons=StopSignals(rows, HoldStore(rows, self.clock)),
                 purge=FragileQueue(self.purge_queue, fuse),
                 sweeps=FragileQueue(self.sweeps_queue, fuse),
                 org_ids=frozenset({ORG}),
@@ -352,9 +357,30 @@ class Process:
             spend=self.budget.spend,
             time_left=self._time_left,
         )
+        paced = PacedTallyfy(tallyfy, self.budget)
+        limits = WorkerLimits(
+            retry_base=world.retry_base,
+            minimum_archive_age=timedelta(days=30),
+            patience=timedelta(days=3.5),
+        )
+        executor = CommandExecutor(
+            ledger=ledger,
+            stop_signals=StopSignals(rows, HoldStore(rows, world.clock)),
+            tallyfy=paced,
+            rights=Rights(
+                of_source=DECLARED_SOURCES.allow,
+                by_plan=frozenset(rule.capability for rule in world.policy.acting) if world.policy else frozenset(),
+            ),
+            limits=limits,
+            clock=world.clock,
+            roll=world.roll,
+            hold_tags=(world.policy.hold_tags if world.policy else None) or frozenset(),
+            safeguards=self._safeguards(HttpRecords(tallyfy, session, time_left=self._time_left)) if guarded else None,
+        )
         self.worker = Worker(
             ledger=ledger,
-            tallyfy=tallyfy,
+            executor=executor,
+            search=TargetSearch(ledger=ledger, tallyfy=paced, retry_base=limits.retry_base, roll=world.roll),
             budget=self.budget,
             queue=FragileQueue(self.queue, self.fuse),
             outcomes=Outcomes(
@@ -366,18 +392,10 @@ class Process:
                 replies=world.replies,
             ),
             metrics=world.metrics,
-            allowed=DECLARED_SOURCES.allow,
             capabilities=capabilities,
-            limits=Limits(
-                retry_base=world.retry_base,
-                minimum_archive_age=timedelta(days=30),
-                patience=timedelta(days=3.5),
-            ),
+            limits=limits,
             clock=world.clock,
             roll=world.roll,
-            hold_tags=(world.policy.hold_tags if world.policy else None) or frozenset(),
-            by_plan=frozenset(rule.capability for rule in world.policy.acting) if world.policy else frozenset(),
-            safeguards=self._safeguards(HttpRecords(tallyfy, session, time_left=self._time_left)) if guarded else None,
         )
 
     def _time_left(self) -> float:

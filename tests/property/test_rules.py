@@ -14,7 +14,16 @@ from lifecycle.domain.intent import OPEN, IntentRow, OutboxEntry, Outcome, Statu
 from lifecycle.domain.intent_ids import intent_id, is_ours
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution.guards import GuardContext, Verdict, rule
-from lifecycle.execution.state_machine import Claimed, Concluded, ResourceRow, claim, conclude, mark_delivered, release
+from lifecycle.execution.state_machine import (
+    Claimed,
+    Concluded,
+    Delivery,
+    ResourceRow,
+    claim,
+    conclude,
+    mark_delivered,
+    release,
+)
 from lifecycle.pacing import backoff, token_bucket
 from lifecycle.pacing.token_bucket import SECOND, Bucket, Rate
 from lifecycle.tallyfy.client import moment, retry_after, thing_from
@@ -340,7 +349,8 @@ resources = st.one_of(
 def test_a_claim_is_won_only_where_nobody_else_is_at_work(
     intent: IntentRow | None, resource: ResourceRow | None, holder: IntentRow | None, redrive: int, now: int
 ) -> None:
-    answer = claim(intent, resource, COMMAND, holder=holder, redrive=redrive, now=now, lease=90_000, most_attempts=6)
+    delivery = Delivery(command=COMMAND, redrive=redrive, now=now, lease=90_000)
+    answer = claim(intent, resource, delivery, holder=holder, most_attempts=6)
     match answer:
         case Claimed():
             assert intent is None or intent.lease_until <= now
@@ -370,7 +380,8 @@ def test_a_claim_is_won_only_where_nobody_else_is_at_work(
 def test_only_a_doubt_leaves_the_thing_locked(
     resource: ResourceRow | None, counted: object, doubt: object, status: Status
 ) -> None:
-    won = claim(None, resource, COMMAND, redrive=0, now=2_000_000_000_000, lease=90_000, most_attempts=6)
+    delivery = Delivery(command=COMMAND, now=2_000_000_000_000, lease=90_000)
+    won = claim(None, resource, delivery, most_attempts=6)
     if not isinstance(won, Claimed):
         return
     waiting_row, let_go = release(won, Code.UNAVAILABLE, "x", counted=counted is True, maybe_acted=doubt is True)

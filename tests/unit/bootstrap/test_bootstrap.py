@@ -53,16 +53,16 @@ def test_the_ordinary_worker_can_express_no_permanent_delete(given: Given) -> No
     given(WORKER)
     made = tallyfy.worker()
     assert made.capabilities == ORDINARY
-    assert made.safeguards is None
+    assert made.executor.safeguards is None
 
 
 def test_what_can_destroy_has_what_must_come_first(given: Given) -> None:
     given(PURGE)
     made = tallyfy.purge()
     assert made.capabilities == PERMANENT
-    assert made.safeguards is not None
+    assert made.executor.safeguards is not None
     # What is parked comes back into the queue it was taken from, or, if that fails, into its dead letters.
-    schedules = made.safeguards.schedules._schedules  # type: ignore[attr-defined]
+    schedules = made.executor.safeguards.schedules._schedules  # type: ignore[attr-defined]
     assert (schedules.queue_arn, schedules.dead_letter_arn) == (
         PURGE["QUEUE_ARN"],
         PURGE["DEAD_LETTER_QUEUE_ARN"],

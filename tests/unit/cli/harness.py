@@ -38,6 +38,7 @@ from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, LifecycleError
 from lifecycle.domain.intent import IntentRow, Outcome, Status
 from lifecycle.execution.ledger import Claim, Ledger, LedgerTerms
+from lifecycle.execution.stop_signals import StopSignals
 from lifecycle.execution.undo import Undoing
 from lifecycle.holds.store import HoldStore
 from lifecycle.pacing.rate_limiter import Pacing
@@ -359,6 +360,7 @@ class CliHarness:
             approving=Approving(
                 approvals=self.approvals(),
                 ledger=self.entrance.ledger,
+                keep_reasons=StopSignals(self.entrance.rows, HoldStore(self.entrance.rows, self.clock)),
                 purge=origins["purge"],
                 sweeps=origins["sweeps"],
                 org_ids=org_ids,

@@ -349,7 +349,7 @@ def test_the_sixth_search_that_fails_ends_in_the_dead_letter_queue_with_its_reas
     assert (row.status, row.code, row.pending) == (Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, ())
     [letter] = world.letters(command.intent_id)
     assert (letter["code"], letter["attempts"], letter["reason"]) == ("attempts_exhausted", "6", row.reason)
-    assert row.reason == "6 attempts failed. The last said: Tallyfy answered 503 and nothing readable."
+    assert row.reason == "6 attempts failed. The last error was: Tallyfy answered 503 and nothing readable."
     assert world.announced(command.intent_id) == ["dead_lettered"]
     assert len([call for call in world.simulator.log.calls if call.action == "list"]) == 6
     assert world.writes() == []

@@ -220,7 +220,7 @@ def test_after_the_call_nothing_is_withdrawn() -> None:
     burying.work()
     burying.approve(command)
     for what in ("withdraw", "reject"):
-        with pytest.raises(Rejected, match="ended already"):
+        with pytest.raises(Rejected, match="has ended"):
             says(burying, what, command)
 
 

@@ -13,10 +13,11 @@ from lifecycle.domain.intent_ids import intent_id
 from lifecycle.execution.state_machine import (
     CLOCKS_DIFFER,
     Busy,
-    Claim,
     Claimed,
+    ClaimResult,
     Concluded,
     Conflict,
+    Delivery,
     ResourceRow,
     accepted,
     claim,
@@ -47,8 +48,12 @@ def judge(
     holder: IntentRow | None = None,
     redrive: int = 0,
     now: int = AT,
-) -> Claim:
-    return claim(intent, resource, asked, holder=holder, redrive=redrive, now=now, lease=LEASE, most_attempts=MOST)
+) -> ClaimResult:
+    return claim(intent, resource, delivery(asked, redrive=redrive, now=now), holder=holder, most_attempts=MOST)
+
+
+def delivery(asked: Command = COMMAND, *, redrive: int = 0, now: int = AT) -> Delivery:
+    return Delivery(command=asked, redrive=redrive, now=now, lease=LEASE)
 
 
 def marked(intent: IntentRow | None = None, resource: ResourceRow | None = None, *, now: int = AT) -> Claimed:
@@ -70,7 +75,7 @@ def ended(status: Status) -> IntentRow:
     return row
 
 
-def concluded(answer: Claim) -> IntentRow:
+def concluded(answer: ClaimResult) -> IntentRow:
     assert isinstance(answer, Concluded)
     return answer.intent
 
@@ -296,7 +301,7 @@ def test_an_older_command_does_not_follow_a_newer_one_that_was_cut_off_in_its_ca
     )
     row = concluded(judge(None, left.resource, older, holder=left.intent, now=AT + LEASE))
     assert row.status is Status.SUPERSEDED
-    assert "begun first" in row.reason
+    assert "started first" in row.reason
 
 
 @pytest.mark.parametrize("holder", [None, accepted(COMMAND)], ids=["of a plan", "accepted"])
@@ -359,12 +364,12 @@ def test_what_may_have_acted_or_has_ended_is_not_stopped(row: IntentRow) -> None
 def test_what_another_meaning_did_is_not_given_up_in_its_name() -> None:
     waiting, _ = release(claimed(), Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
     other = command(action="restore")
-    assert give_up(waiting, other, TOO_LONG, redrive=0, now=AT, lease=LEASE) is None
+    assert give_up(waiting, delivery(other), TOO_LONG) is None
 
 
 def test_a_copy_sent_again_and_never_carried_out_is_given_up_too() -> None:
     dead = ended(Status.DEAD_LETTERED)
-    given = give_up(dead, COMMAND, TOO_LONG, redrive=1, now=AT, lease=LEASE)
+    given = give_up(dead, delivery(redrive=1), TOO_LONG)
     assert given is not None
     assert given.intent.redrive == 1
 
@@ -378,7 +383,7 @@ def test_a_doubt_outlives_being_sent_again() -> None:
 
 
 def test_what_waited_too_long_is_given_up() -> None:
-    given = give_up(None, COMMAND, TOO_LONG, redrive=2, now=AT, lease=LEASE)
+    given = give_up(None, delivery(redrive=2), TOO_LONG)
     assert given is not None
     assert given.fresh
     assert given.intent.status is Status.DEAD_LETTERED
@@ -388,15 +393,13 @@ def test_what_waited_too_long_is_given_up() -> None:
 
 @pytest.mark.parametrize("status", ENDED)
 def test_what_has_ended_is_not_given_up(status: Status) -> None:
-    assert give_up(ended(status), COMMAND, TOO_LONG, redrive=0, now=AT, lease=LEASE) is None
+    assert give_up(ended(status), delivery(), TOO_LONG) is None
 
 
 def test_what_is_being_worked_on_is_not_given_up() -> None:
     for at_work in (marked(), Claimed(accepted(COMMAND), claimed().resource)):
         for later, given in ((1, False), (LEASE, True)):
-            found = give_up(
-                at_work.intent, COMMAND, TOO_LONG, resource=at_work.resource, redrive=0, now=AT + later, lease=LEASE
-            )
+            found = give_up(at_work.intent, delivery(now=AT + later), TOO_LONG, resource=at_work.resource)
             assert (found is not None) is given
 
 
@@ -452,7 +455,7 @@ def test_a_command_of_a_sweep_past_its_time_makes_no_dead_letter() -> None:
 def test_failures_without_a_claim_are_counted_and_lead_to_the_claim() -> None:
     row: IntentRow | None = None
     for number in range(1, MOST):
-        row = fail(row, COMMAND, Code.UNAVAILABLE, "No answer.", redrive=0, now=AT)
+        row = fail(row, delivery(), Code.UNAVAILABLE, "No answer.")
         assert row is not None
         assert (row.status, row.attempts, row.code, row.reason) == (Status.WAITING, number, "unavailable", "No answer.")
     assert claimed(row).intent.attempts == MOST
@@ -460,18 +463,18 @@ def test_failures_without_a_claim_are_counted_and_lead_to_the_claim() -> None:
 
 @pytest.mark.parametrize("status", ENDED)
 def test_what_has_ended_fails_no_more(status: Status) -> None:
-    assert fail(ended(status), COMMAND, Code.UNAVAILABLE, "No answer.", redrive=0, now=AT) is None
+    assert fail(ended(status), delivery(), Code.UNAVAILABLE, "No answer.") is None
 
 
 def test_what_is_worked_on_or_means_another_thing_does_not_fail() -> None:
     at_work = marked().intent
-    assert fail(at_work, COMMAND, Code.UNAVAILABLE, "No answer.", redrive=0, now=AT) is None
+    assert fail(at_work, delivery(), Code.UNAVAILABLE, "No answer.") is None
     other = command(id="6f" * 16)
     row = replace(at_work, status=Status.WAITING, lease_until=0)
-    assert fail(row, other, Code.UNAVAILABLE, "No answer.", redrive=0, now=AT) is None
+    assert fail(row, delivery(other), Code.UNAVAILABLE, "No answer.") is None
 
 
 def test_a_failure_after_it_was_sent_again_counts_anew() -> None:
-    row = fail(ended(Status.DEAD_LETTERED), COMMAND, Code.UNAVAILABLE, "No answer.", redrive=1, now=AT)
+    row = fail(ended(Status.DEAD_LETTERED), delivery(redrive=1), Code.UNAVAILABLE, "No answer.")
     assert row is not None
     assert (row.status, row.attempts, row.redrive) == (Status.WAITING, 1, 1)

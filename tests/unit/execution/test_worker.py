@@ -308,7 +308,8 @@ def _settled(resource: Resource = Resource.RUN, action: Action = Action.ARCHIVE,
         organization.templates[RUN].owner_id = owner
     elif resource is Resource.TASK and owner is not None:
         organization.tasks[RUN].owners = [owner]
-    case.worker.worker = replace(case.worker.worker, hold_tags=KEEP)
+    executor = replace(case.worker.worker.executor, hold_tags=KEEP)
+    case.worker.worker = replace(case.worker.worker, executor=executor)
     return case
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from lifecycle.approvals.rules import ApprovalStatus
+from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Key, Put
 from lifecycle.aws.metrics import Metric
 from lifecycle.deletion.exporter import verify
@@ -15,7 +16,6 @@ from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.intent import Status
-from lifecycle.execution.revoked_plans import taken_back_key
 from lifecycle.pacing.token_bucket import Rate
 from lifecycle.plans.application import PlanPart
 from lifecycle.plans.plan_file import Plan
@@ -699,7 +699,9 @@ def test_taken_back_between_any_two_batches_it_sends_no_more(batch: int) -> None
         seen.append(1)
         if len(seen) == batch:
             night.after_step = lambda: None
-            night.world.rows.insert(Put(taken_back_key(ORG, plan.hash), {"requested_by": "bob", "stage": "rest"}, 0))
+            night.world.rows.insert(
+                Put(table_keys.reverted_plan(ORG, plan.hash), {"requested_by": "bob", "stage": "rest"}, 0)
+            )
 
     night.after_step = count
     while night.queue.entries and len(seen) < batch:
@@ -723,7 +725,9 @@ def test_a_plan_taken_back_while_its_commands_are_carried_out_stops_after_the_ca
     def third(call: str) -> None:
         calls.append(call)
         if len(calls) == 3:
-            night.world.rows.insert(Put(taken_back_key(ORG, plan.hash), {"requested_by": "bob", "stage": "rest"}, 0))
+            night.world.rows.insert(
+                Put(table_keys.reverted_plan(ORG, plan.hash), {"requested_by": "bob", "stage": "rest"}, 0)
+            )
 
     night.world.before_write = third
     night.work()
@@ -805,7 +809,7 @@ def test_a_paused_night_gives_up_its_lock_once_its_plan_was_taken_back() -> None
 def test_a_row_that_says_less_than_ours_takes_the_plan_back_as_well() -> None:
     night = _night(due=2, policy=REVERSIBLE)
     plan = _applied(night)
-    night.world.rows.write(Put(taken_back_key(ORG, plan.hash), {}, 0))
+    night.world.rows.write(Put(table_keys.reverted_plan(ORG, plan.hash), {}, 0))
     night.take_back(plan.hash)
     night.drain()
     assert _archived(night) == set()

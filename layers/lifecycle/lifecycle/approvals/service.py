@@ -24,7 +24,7 @@ _BY_NAME = {doing.name: doing for doing in TABLE}
 
 
 class CommandLedger(Protocol):
-    """What an approval has to know of the command or plan that it is about."""
+    """What the ledger tells of the command that a request is about."""
 
     def find(self, intent_id: str) -> IntentRow | None:
         """The story of one intent, if it has one yet."""
@@ -32,11 +32,15 @@ class CommandLedger(Protocol):
     def fence(self, intent_id: str) -> list[Put]:
         """The intent's row, unchanged, for our transaction: with it no call can begin in between."""
 
-    def kept_since(self, intent: IntentRow, thing: ResourceSnapshot) -> str | None:
-        """Which word for keeping stops an intent that waits, as a sentence; ``None``: none does."""
 
-    def plan_undone_by(self, org_id: str, plan: str) -> str:
-        """Who took a plan back; empty if nobody did."""
+class KeepReasons(Protocol):
+    """What can stop a command or a plan that waits for approval."""
+
+    def reason_to_keep(self, intent: IntentRow, thing: ResourceSnapshot) -> str | None:
+        """Which restore or hold stops an intent that waits, as a sentence; ``None`` if none does."""
+
+    def plan_reverted_by(self, org_id: str, plan: str) -> str | None:
+        """Who reverted a plan; ``None`` if nobody did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,7 @@ class Approving:
 
     approvals: Approvals
     ledger: CommandLedger
+    keep_reasons: KeepReasons
     purge: Queue
     sweeps: Queue
     org_ids: frozenset[str]
@@ -137,14 +142,14 @@ class Approving:
     def _over(self, request: ApprovalRequest) -> str:
         """Why what was asked for can no longer happen, as a sentence; empty if it can."""
         if request.about == About.PLAN:
-            by = self.ledger.plan_undone_by(request.org_id, request.subject)
+            by = self.keep_reasons.plan_reverted_by(request.org_id, request.subject)
             return f"{by} took the plan back." if by else ""
         intent = self.ledger.find(request.subject)
         if intent is None:
             return ""
         if intent.status not in OPEN:
             return f"The command has ended ({intent.status}): {intent.reason}"
-        return self.ledger.kept_since(intent, _thing_of(request, intent)) or ""
+        return self.keep_reasons.reason_to_keep(intent, _thing_of(request, intent)) or ""
 
     def _go_on(self, request: ApprovalRequest) -> None:
         queue = self.sweeps if request.about == About.PLAN else self.purge

@@ -1,7 +1,8 @@
 """Read rows, decide, write them under the versions that were read; again from the start where somebody wrote first."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lifecycle.aws.dynamodb import Contention, Key, Put, Row, VersionedTable
 from lifecycle.aws.row_codec import record_of, values_of
@@ -14,7 +15,8 @@ TRIES = 8
 """So often a change is tried. Each failure means that somebody else's write succeeded."""
 
 
-class Decision[T](NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Decision[T]:
     """What to write, all or nothing, and what to answer once it is written. Nothing to write is fine."""
 
     result: T

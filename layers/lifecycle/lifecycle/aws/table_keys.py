@@ -95,6 +95,11 @@ def plan(org_id: str, plan_hash: str, part: str) -> Key:
     return sweeps(org_id, f"plan#{plan_hash}#{part}")
 
 
+def reverted_plan(org_id: str, plan_hash: str) -> Key:
+    """Whether a plan was reverted, and how far its undo has come."""
+    return plan(org_id, plan_hash, "reverted")
+
+
 def requests(org_id: str) -> str:
     """The partition of an organization's requests for approval."""
     return f"{Partition.APPROVAL}{org_id}"

@@ -12,7 +12,9 @@ from lifecycle.aws.sqs import SqsQueue
 from lifecycle.bootstrap.common import CONFIG, accepting_ledger, id_key, now, operators_file, rows, session
 from lifecycle.bootstrap.observability import metrics
 from lifecycle.bootstrap.settings import OperatorSettings
+from lifecycle.execution.stop_signals import StopSignals
 from lifecycle.execution.undo import Undoing
+from lifecycle.holds.store import HoldStore
 
 
 @cache
@@ -20,14 +22,16 @@ def operating() -> Operating:
     """Build it once for each process."""
     settings = OperatorSettings.read(os.environ)
     sqs = session().client("sqs", config=CONFIG)
+    table = rows(settings.ledger_table)
     keep = timedelta(days=settings.ledger_days)
     ledger = accepting_ledger(settings.ledger_table, settings.ledger_days)
     people = People.parse(operators_file("people.toml"))
     return Operating(
         people=people,
         approving=Approving(
-            approvals=Approvals(rows(settings.ledger_table), keep, now, least=people.approvals.least),
+            approvals=Approvals(table, keep, now, least=people.approvals.least),
             ledger=ledger,
+            keep_reasons=StopSignals(table, HoldStore(table, now)),
             purge=SqsQueue(sqs, settings.purge_queue_url),
             sweeps=SqsQueue(sqs, settings.sweeps_queue_url),
             org_ids=settings.organization_ids,

@@ -34,10 +34,14 @@ from lifecycle.deletion.exporter import Export
 from lifecycle.deletion.safeguards import Safeguards
 from lifecycle.domain.capabilities import ORDINARY, PERMANENT, Capability
 from lifecycle.domain.urls import loopback_origin
+from lifecycle.execution.command_executor import CommandExecutor, Rights, WorkerLimits
 from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
+from lifecycle.execution.paced_tallyfy import PacedTallyfy
+from lifecycle.execution.stop_signals import StopSignals
+from lifecycle.execution.target_search import TargetSearch
 from lifecycle.execution.wakeups import Wakeups
-from lifecycle.execution.worker import Limits, Worker
+from lifecycle.execution.worker import Worker
 from lifecycle.holds.store import HoldStore
 from lifecycle.intake.sources import Sources
 from lifecycle.pacing.batch_budget import Budget
@@ -88,7 +92,7 @@ def purge() -> Worker:
         id_key=id_key(settings.id_key_secret_arn),
         clock=now,
     )
-    return replace(made, safeguards=safeguards)
+    return replace(made, executor=replace(made.executor, safeguards=safeguards))
 
 
 def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Worker:
@@ -96,24 +100,37 @@ def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Wo
     ledger = _ledger(table, settings, timedelta(seconds=settings.lease_seconds))
     budget = Budget(_pacing(table, settings, settings.lane))
     policy = _policy()
+    tallyfy = PacedTallyfy(_tallyfy(settings, capabilities, budget.spend), budget)
+    limits = WorkerLimits(
+        retry_base=settings.retry_base_seconds,
+        minimum_archive_age=timedelta(days=settings.minimum_archive_days),
+        patience=timedelta(seconds=settings.queue_retention_seconds * 7 // 8),
+    )
+    executor = CommandExecutor(
+        ledger=ledger,
+        stop_signals=StopSignals(table, HoldStore(table, now)),
+        tallyfy=tallyfy,
+        rights=Rights(
+            of_source=Sources.parse(operators_file("sources.toml")).allow,
+            by_plan=frozenset(rule.capability for rule in policy.acting),
+        ),
+        limits=limits,
+        clock=now,
+        roll=random.random,
+        hold_tags=policy.hold_tags or frozenset(),
+    )
     return Worker(
         ledger=ledger,
-        tallyfy=_tallyfy(settings, capabilities, budget.spend),
+        executor=executor,
+        search=TargetSearch(ledger=ledger, tallyfy=tallyfy, retry_base=limits.retry_base, roll=random.random),
         budget=budget,
         queue=_queue(settings.queue_url),
         outcomes=_outcomes(settings, ledger),
         metrics=metrics,
-        allowed=Sources.parse(operators_file("sources.toml")).allow,
         capabilities=capabilities,
-        limits=Limits(
-            retry_base=settings.retry_base_seconds,
-            minimum_archive_age=timedelta(days=settings.minimum_archive_days),
-            patience=timedelta(seconds=settings.queue_retention_seconds * 7 // 8),
-        ),
+        limits=limits,
         clock=now,
         roll=random.random,
-        hold_tags=policy.hold_tags or frozenset(),
-        by_plan=frozenset(rule.capability for rule in policy.acting),
     )
 
 

@@ -104,7 +104,18 @@ class Conflict:
     """The same intent id came with another meaning. The recorded one stands."""
 
 
-type Claim = Claimed | Concluded | Busy | Conflict
+type ClaimResult = Claimed | Concluded | Busy | Conflict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One delivery of a command. ``now`` is when it arrived and ``lease`` how long a claim lasts, in milliseconds."""
+
+    command: Command
+    now: int
+    lease: int
+    redrive: int = 0
+    """How often an operator has sent this message again from the dead-letter queue."""
 
 
 def as_old_as(first: IntentRow, command: Command) -> Command:
@@ -130,26 +141,24 @@ def accepted(command: Command, due_at: datetime | None = None) -> IntentRow:
 def claim(
     intent: IntentRow | None,
     resource: ResourceRow | None,
-    command: Command,
+    delivery: Delivery,
     *,
     holder: IntentRow | None = None,
-    redrive: int,
-    now: int,
-    lease: int,
     most_attempts: int,
-) -> Claim:
-    """Judge whether this delivery of the command may act. ``lease`` is in milliseconds.
+) -> ClaimResult:
+    """Decide whether this delivery of a command may start.
 
-    ``holder`` is the row of the command that the resource's lease names, where that is another one and has a row.
+    ``holder`` is the row of the command that the resource's lease names, if that is another command and has a row.
     """
+    command, now = delivery.command, delivery.now
     intent = intent or _first(command)
     resource = resource or ResourceRow()
     if intent.meaning != command.meaning:
         return Conflict()
     if intent.id not in {"", command.thing_id}:
-        # Two workers found different things for one `find`: what was recorded first counts.
+        # Two workers found different things for one `find`: the one that was recorded first counts.
         return Busy(now)
-    intent = _cut_off(_reopened(replace(intent, id=command.thing_id), redrive), now)
+    intent = _cut_off(_reopened(replace(intent, id=command.thing_id), delivery.redrive), now)
     if intent.lease_until > now:
         return Busy(intent.lease_until)
     if intent.status not in OPEN:
@@ -161,19 +170,22 @@ def claim(
         issued_at=min(intent.issued_at, millis(command.issued_at)),
         attempts=_attempts(intent, resource),
     )
-    end = _too_late(intent, resource, command, now=now, most_attempts=most_attempts)
-    if end is not None:
-        return _ended(intent, end, now, lease)
-    if resource.lease_until > now:
+    end = _too_late(intent, resource, delivery, most_attempts=most_attempts)
+    if end is None and resource.lease_until > now:
         return Busy(resource.lease_until)
-    if _overtaken(intent, resource, holder):
-        # Undoing now what that one may have done would make it do it a second time.
-        reason = f"A newer command for the same thing ({resource.lease_intent}) was begun first."
-        return _ended(intent, Outcome(Status.SUPERSEDED, Code.SUPERSEDED, reason), now, lease)
+    if end is None and _overtaken(intent, resource, holder):
+        # The newer command may have acted. Undoing that now would make it act a second time.
+        reason = f"A newer command for the same thing ({resource.lease_intent}) has started first."
+        end = Outcome(Status.SUPERSEDED, Code.SUPERSEDED, reason)
+    return _leased(intent, resource, delivery) if end is None else _ended(intent, end, now, delivery.lease)
+
+
+def _leased(intent: IntentRow, resource: ResourceRow, delivery: Delivery) -> Claimed:
+    """The claim on a free resource."""
     claimed = replace(intent, attempts=intent.attempts + 1)
     leased = replace(
         resource,
-        lease_until=now + lease,
+        lease_until=delivery.now + delivery.lease,
         lease_intent=intent.intent_id,
         lease_issued=intent.issued_at,
         lease_action=intent.action,
@@ -251,23 +263,16 @@ def release(
 
 
 def give_up(
-    intent: IntentRow | None,
-    command: Command,
-    end: Outcome,
-    *,
-    resource: ResourceRow | None = None,
-    redrive: int,
-    now: int,
-    lease: int,
+    intent: IntentRow | None, delivery: Delivery, end: Outcome, *, resource: ResourceRow | None = None
 ) -> Concluded | None:
     """End an intent that nobody works on, without a claim. ``None`` if it has ended already or is being worked on."""
-    intent = _cut_off(_reopened(intent or _first(command), redrive), now)
-    if intent.meaning != command.meaning or intent.status not in OPEN or intent.lease_until > now:
+    intent = _free(intent, delivery)
+    if intent is None:
         return None
-    if resource is not None and resource.lease_intent == intent.intent_id and resource.lease_until > now:
+    if resource is not None and resource.lease_intent == intent.intent_id and resource.lease_until > delivery.now:
         return None
-    reopened = replace(intent, redrive=max(intent.redrive, redrive))
-    return _ended(reopened, end, now, lease)
+    reopened = replace(intent, redrive=max(intent.redrive, delivery.redrive))
+    return _ended(reopened, end, delivery.now, delivery.lease)
 
 
 def stop(intent: IntentRow, end: Outcome, *, now: int) -> Concluded | None:
@@ -277,12 +282,10 @@ def stop(intent: IntentRow, end: Outcome, *, now: int) -> Concluded | None:
     return _ended(intent, end, now, lease=0)
 
 
-def fail(
-    intent: IntentRow | None, command: Command, code: Code, reason: str, *, redrive: int, now: int
-) -> IntentRow | None:
-    """Count a failure without a claim. ``None`` if the intent has ended or is being worked on."""
-    intent = _cut_off(_reopened(intent or _first(command), redrive), now)
-    if intent.meaning != command.meaning or intent.status not in OPEN or intent.lease_until > now:
+def fail(intent: IntentRow | None, delivery: Delivery, code: Code, reason: str) -> IntentRow | None:
+    """Count a failed attempt that had no claim. ``None`` if the intent has ended or is being worked on."""
+    intent = _free(intent, delivery)
+    if intent is None:
         return None
     return replace(
         intent,
@@ -318,10 +321,17 @@ def _attempts(intent: IntentRow, resource: ResourceRow) -> int:
     return max(intent.attempts, resource.lease_attempt) if cut_off else intent.attempts
 
 
-def _too_late(
-    intent: IntentRow, resource: ResourceRow, command: Command, *, now: int, most_attempts: int
-) -> Outcome | None:
-    """Why a command must not begin any more, whoever holds the thing."""
+def _free(intent: IntentRow | None, delivery: Delivery) -> IntentRow | None:
+    """The intent of a delivery, if it is open, means the same, and nobody works on it."""
+    command, now = delivery.command, delivery.now
+    intent = _cut_off(_reopened(intent or _first(command), delivery.redrive), now)
+    is_free = intent.meaning == command.meaning and intent.status in OPEN and intent.lease_until <= now
+    return intent if is_free else None
+
+
+def _too_late(intent: IntentRow, resource: ResourceRow, delivery: Delivery, *, most_attempts: int) -> Outcome | None:
+    """Why a command must not start any more, whoever holds the thing."""
+    command, now = delivery.command, delivery.now
     if intent.issued_at > now + CLOCKS_DIFFER:
         reason = f"It says that it was issued at {command.issued_at.isoformat()}, which is in the future."
         return Outcome(Status.REJECTED, Code.INVALID, reason)
@@ -337,7 +347,7 @@ def _too_late(
         # Nobody has to look after what the next sweep decides anew.
         return Outcome(Status.SUPERSEDED if swept else Status.EXPIRED, Code.EXPIRED, reason)
     if intent.attempts >= most_attempts:
-        reason = f"{intent.attempts} attempts failed. The last said: {intent.reason or 'nothing, it was cut off'}"
+        reason = f"{intent.attempts} attempts failed. The last error was: {intent.reason or 'none, it was cut off'}"
         return Outcome(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
     return None
 

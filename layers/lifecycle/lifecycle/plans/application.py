@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Key, Put, Row, VersionedTable
-from lifecycle.execution import revoked_plans
+from lifecycle.execution import reverted_plans
 from lifecycle.plans.plan_file import Plan
 
 
@@ -71,23 +71,23 @@ class ApplicationStore:
 
     def save(self, plan: Plan, part: PlanPart, state: Application, version: int) -> int:
         """Write the row over this version and return the new one. Raises ``Contention`` if another wrote first."""
-        expires_at = int((self.clock() + revoked_plans.KEPT).timestamp())
+        expires_at = int((self.clock() + reverted_plans.KEPT).timestamp())
         key = application_key(plan.org_id, plan.hash, part)
         self.rows.write(Put(key, asdict(state), version, expires_at))
         return version + 1
 
     def reverted_by(self, plan: Plan) -> str | None:
         """Who reverted the plan; ``None`` if nobody did."""
-        [row] = self.rows.read(revoked_plans.taken_back_key(plan.org_id, plan.hash))
-        if row is None or not revoked_plans.is_taken_back(row):
+        [row] = self.rows.read(table_keys.reverted_plan(plan.org_id, plan.hash))
+        if row is None:
             return None
-        return revoked_plans.taken_back_by(row)
+        return reverted_plans.reverted_by(row)
 
 
 def application_key(org_id: str, plan: str, part: PlanPart) -> Key:
     """The key of the row that records how far a part of a plan has come."""
     if part is PlanPart.REVERTED:
-        return revoked_plans.taken_back_key(org_id, plan)
+        return table_keys.reverted_plan(org_id, plan)
     return table_keys.plan(org_id, plan, part)
 
 

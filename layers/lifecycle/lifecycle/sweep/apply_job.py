@@ -9,13 +9,14 @@ from lifecycle.approvals import rules
 from lifecycle.approvals.people import People
 from lifecycle.approvals.rules import About, ApprovalRequest, ApprovalStatus
 from lifecycle.approvals.store import Approvals
+from lifecycle.aws import table_keys
 from lifecycle.aws.eventbridge import Bus
 from lifecycle.aws.metrics import Metric
 from lifecycle.deletion.safeguards import announce_request
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import PLAN
 from lifecycle.domain.errors import Code, Rejected
-from lifecycle.execution import revoked_plans
+from lifecycle.execution import reverted_plans
 from lifecycle.plans.application import Application, PlanPart, Stage, already_reverted
 from lifecycle.plans.executor import ApplyTerms, PlanExecutor
 from lifecycle.plans.limits import FRESH, refusals
@@ -48,10 +49,10 @@ class ApplyJob:
 
     def is_reverted(self, org_id: str, plan_hash: str) -> str:
         """Why a plan may not be applied any more, as a sentence, if somebody reverted it; empty if nobody did."""
-        [row] = self.state.rows.read(revoked_plans.taken_back_key(org_id, plan_hash))
-        if row is None or not revoked_plans.is_taken_back(row):
+        [row] = self.state.rows.read(table_keys.reverted_plan(org_id, plan_hash))
+        if row is None:
             return ""
-        return f"{revoked_plans.taken_back_by(row)} reverted the plan. Make a new plan."
+        return f"{reverted_plans.reverted_by(row)} reverted the plan. Make a new plan."
 
     def apply(self, job: SweepJob, org_id: str, plan_hash: str, by: str) -> None:
         """Apply a plan or continue. Raises ``Retryable`` when it has to come back, ``Rejected`` if it may not."""
@@ -81,7 +82,7 @@ class ApplyJob:
 
     def undo(self, org_id: str, plan_hash: str, by: str) -> None:
         """Revert a plan or continue. It counts from the moment it is recorded, whatever waits or holds the lock."""
-        revoked_plans.take_back(self.state.rows, org_id, plan_hash, by=by, at=self.clock())
+        reverted_plans.revert(self.state.rows, org_id, plan_hash, by=by, at=self.clock())
         self.state.unlock_plan(org_id, plan_hash)
         withdraw = partial(rules.withdraw, person=self.people.name_of(by), why=_REVERTED)
         self.approvals.change(org_id, plan_hash, withdraw)
