@@ -20,6 +20,7 @@ from cli.commands.policy import app as policy
 from cli.commands.probe import probe
 from cli.commands.send import send
 from cli.commands.simulator import simulator
+from cli.commands.smoke import smoke
 from cli.commands.source import app as source
 from cli.commands.status import status
 from cli.commands.sweep import app as sweep
@@ -49,7 +50,7 @@ for _name, _group in (
     app.add_typer(_group, name=_name)
 for _command in (
     *(send, status, check, undo, explain, pause, resume),
-    *(plan, report, apply, approvals, approve, withdraw, reject, probe, simulator),
+    *(plan, report, apply, approvals, approve, withdraw, reject, probe, smoke, simulator),
 ):
     app.command()(_command)
 

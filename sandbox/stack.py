@@ -390,6 +390,13 @@ class LocalStack:
         key = self.iam.create_access_key(UserName=name)["AccessKey"]
         return StackPerson(name, arn, key["AccessKeyId"], key["SecretAccessKey"])
 
+    def administrator(self, name: str) -> StackPerson:
+        """As `person`, with every right in the account, as somebody who deploys has."""
+        person = self.person(name)
+        policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+        self.iam.put_user_policy(UserName=name, PolicyName="administers", PolicyDocument=json.dumps(policy))
+        return person
+
     def call(self, method: str, path: str, caller: StackPerson | None = None, body: object = None) -> requests.Response:
         """Call a route of the API that asks who it is (AWS_IAM), signed as AWS's clients sign; by default as root."""
         keys = (caller.access_key, caller.secret_key) if caller else (_OPERATOR, _OPERATOR)

@@ -12,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 
 from cli.clients.aws_identity import Identity
+from cli.clients.event_tap import EventTap
 from cli.ui.errors import CliError, Exit
 from cli.ui.ids import org_in
 from lifecycle.aws import table_keys
@@ -107,6 +108,9 @@ class Stack(Protocol):
 
     def sweep(self, sweep_id: str, org_id: str) -> Progress | None:
         """How far a sweep of an organization has come; `None` if the ledger knows none of this name."""
+
+    def tap(self, name: str) -> EventTap:
+        """A queue of this name that can hear the stack's events and notices. It is not open yet."""
 
 
 class AwsStack:
@@ -246,6 +250,17 @@ class AwsStack:
     def pacing(self) -> Pacing:
         """See `Stack`."""
         return Pacing(self._rows, _ANY_RATE, lambda: datetime.now(UTC))
+
+    def tap(self, name: str) -> EventTap:
+        """See `Stack`."""
+        return EventTap(
+            sqs=self._session.client("sqs", config=_CONFIG),
+            events=self._session.client("events", config=_CONFIG),
+            sns=self._session.client("sns", config=_CONFIG),
+            bus=output_of(self, "BusName"),
+            topic=output_of(self, "AlarmTopicArn"),
+            name=name,
+        )
 
     def sweep(self, sweep_id: str, org_id: str) -> Progress | None:
         """See `Stack`."""

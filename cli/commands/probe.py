@@ -42,7 +42,7 @@ def probe(
     did not make. If the probe is cut off, its journal lists what is left: run it again with --clean.
     """
     from cli.clients.tallyfy_reader import access
-    from cli.services.probe import Journal, Probe, ProbeClient, facts_file, remove
+    from cli.services.probe import Journal, Probe, ProbeClient, Workshop, facts_file, remove
 
     context = context_of(ctx)
     what = access(ctx, org, token_file, base_url, stack, region)
@@ -64,8 +64,10 @@ def probe(
         _say_what_is_left(written)
     facts: list[Fact] = []
     try:
-        asked = Probe(client, written, context.clock, tell=lambda line: errors.print(NOTE, plain(line), soft_wrap=True))
-        facts.extend(asked.run())
+        shop = Workshop(
+            client, written, context.clock, tell=lambda line: errors.print(NOTE, plain(line), soft_wrap=True)
+        )
+        facts.extend(Probe(shop).run())
     finally:
         if written.left:
             errors.print(NO, f"Not everything was removed. {journal} lists what is left.", soft_wrap=True)

@@ -8,7 +8,8 @@ What an organization answers becomes a facts file. The simulator replays it: `ma
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -28,6 +29,7 @@ PREFIX: Final = "lifecycle probe"
 _TAG_TITLE = 30
 """A tag's title has at most so many characters (API page "Create tag")."""
 _SECONDS = 30.0
+_ID = re.compile(r"[0-9a-f]{32}")
 _MOST_WAITS = 5
 _LONGEST_WAIT = 120.0
 _GAP = 0.6
@@ -165,32 +167,26 @@ class ProbeClient:
             raise ProbeStopped(message)
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A thing that was made: its line in the journal, its id and its title."""
+
+    key: str
+    id: str
+    title: str
+
+
 @dataclass(slots=True)
-class Probe:
-    """Makes its things, plays each fact on them, and removes them."""
+class Workshop:
+    """Makes things in Tallyfy, and notes each in the journal before and after."""
 
     client: ProbeClient
     journal: Journal
     clock: Callable[[], datetime]
     tell: Callable[[str], None] = lambda _: None
 
-    def run(self) -> Iterator[Fact]:
-        """Yield each fact as it is seen. Whatever happens, what was made is removed or stays in the journal."""
-        mark = f"{self.clock():%m%d%H%M%S}"
-        member = self._member()
-        try:
-            tag = self._make_tag(f"{PREFIX} {mark}"[:_TAG_TITLE])
-            yield from self._task_facts(self._make_task(f"{PREFIX} task {mark}", member, tag), tag)
-            yield from self._run_facts(self._make_run(f"{PREFIX} process {mark}", member))
-            yield from self._tag_facts(tag)
-        finally:
-            self.tell("Removing what the probe made.")
-            remove(self.client, self.journal)
-        yield _waits(self.client.waits)
-
-    # --- making -------------------------------------------------------------------------------------------------------
-
-    def _member(self) -> int:
+    def member(self) -> int:
+        """The id of the token's member. Raises ``ProbeStopped`` unless it is an admin."""
         me = self.client.call("GET", "/me")
         if not me.succeeded:
             raise ProbeStopped(f"Tallyfy does not show this organization to the token ({me.status}).", Exit.USAGE)
@@ -202,23 +198,25 @@ class Probe:
             )
         return int(str(me.row.get("id")))
 
-    def _make_tag(self, title: str) -> "_Made":
+    def tag(self, title: str) -> Made:
+        """Make a tag; its title has at most 30 characters (API page "Create tag")."""
         return self._made("tag", title, {"title": title, "color": "#2f80ed"}, "/tags")
 
-    def _make_task(self, title: str, member: int, tag: "_Made") -> "_Made":
-        return self._made("task", title, {**self._task(title, member), "tags": [tag.id]}, "/tasks")
+    def task(self, title: str, member: int, tags: Sequence[str] = ()) -> Made:
+        """Make a one-off task (API page "Create one-off task")."""
+        return self._made("task", title, {**self._body(title, member), "tags": list(tags)}, "/tasks")
 
-    def _make_run(self, title: str, member: int) -> "_Made":
+    def process(self, title: str, member: int) -> Made:
         """A process without a template: Tallyfy puts such a task into an empty process (API page "Launch projects")."""
-        body = {**self._task(title, member), "separate_task_for_each_assignee": True}
+        body = {**self._body(title, member), "separate_task_for_each_assignee": True}
         return self._made("run", title, body, "/tasks")
 
-    def _task(self, title: str, member: int) -> dict[str, object]:
+    def _body(self, title: str, member: int) -> dict[str, object]:
         deadline = self.clock() + timedelta(days=30)
         owners = {"users": [member], "guests": [], "groups": []}
         return {"title": title, "task_type": "task", "owners": owners, "deadline": f"{deadline:%Y-%m-%dT%H:%M:%SZ}"}
 
-    def _made(self, kind: str, title: str, body: object, path: str) -> "_Made":
+    def _made(self, kind: str, title: str, body: object, path: str) -> Made:
         key = f"{kind}-{title}"
         self.journal.begin(key, kind, title)
         self.tell(f"Making a {kind}: {title}")
@@ -226,16 +224,36 @@ class Probe:
         found = answer.row.get("run_id") if kind == "run" else answer.row.get("id")
         if not answer.succeeded or not isinstance(found, str):
             found = _find(self.client, kind, title)
-        if found is None:
+        if found is None or not _ID.fullmatch(found):
             raise ProbeStopped(f"Tallyfy did not make a {kind} ({answer.status}). Nothing was learnt about its kind.")
         self.client.made.add(found)
         self.journal.made(key, found)
-        return _Made(key, found, title)
+        return Made(key, found, title)
 
-    # --- asking -------------------------------------------------------------------------------------------------------
 
-    def _task_facts(self, task: "_Made", tag: "_Made") -> Iterator[Fact]:
-        call, path = self.client.call, f"/tasks/{task.id}"
+@dataclass(slots=True)
+class Probe:
+    """Makes its things, plays each fact on them, and removes them."""
+
+    shop: Workshop
+
+    def run(self) -> Iterator[Fact]:
+        """Yield each fact as it is seen. Whatever happens, what was made is removed or stays in the journal."""
+        shop = self.shop
+        mark = f"{shop.clock():%m%d%H%M%S}"
+        member = shop.member()
+        try:
+            tag = shop.tag(f"{PREFIX} {mark}"[:_TAG_TITLE])
+            yield from self._task_facts(shop.task(f"{PREFIX} task {mark}", member, [tag.id]), tag)
+            yield from self._run_facts(shop.process(f"{PREFIX} process {mark}", member))
+            yield from self._tag_facts(tag)
+        finally:
+            shop.tell("Removing what the probe made.")
+            remove(shop.client, shop.journal)
+        yield _waits(shop.client.waits)
+
+    def _task_facts(self, task: Made, tag: Made) -> Iterator[Fact]:
+        call, path = self.shop.client.call, f"/tasks/{task.id}"
         listed = _row(call("GET", "/tasks", {"is_oneoff": "true", "with": "tags", "sort": "-newest"}), task.id)
         shown = listed is not None and any(row.get("id") == tag.id for row in _nested(listed, "tags"))
         yield _yes("A list of one-off tasks with=tags shows a task's tags", shown)
@@ -253,8 +271,8 @@ class Probe:
         yield _status("Deleting an archived one-off task answers", call("DELETE", f"{path}/delete"), {200, 204})
         yield _repeat("Deleting a deleted task answers", call("DELETE", f"{path}/delete"), "delete_deleted", 404)
 
-    def _run_facts(self, run: "_Made") -> Iterator[Fact]:
-        call, path = self.client.call, f"/runs/{run.id}"
+    def _run_facts(self, run: Made) -> Iterator[Fact]:
+        call, path = self.shop.client.call, f"/runs/{run.id}"
         early = call("DELETE", f"{path}/delete")
         yield _choice("Deleting a process that is not archived answers", early, {404, 422}, "delete_unarchived", 422)
         if early.succeeded:
@@ -284,20 +302,13 @@ class Probe:
         yield _repeat("Deleting a deleted process answers", call("DELETE", f"{path}/delete"), "delete_deleted", 404)
         yield _status("GET of a deleted process answers", call("GET", path), {404})
 
-    def _tag_facts(self, tag: "_Made") -> Iterator[Fact]:
-        call, path = self.client.call, f"/tags/{tag.id}"
+    def _tag_facts(self, tag: Made) -> Iterator[Fact]:
+        call, path = self.shop.client.call, f"/tags/{tag.id}"
         deleted = call("DELETE", path)
         kind = "soft" if deleted.row.get("deleted_at") else "permanent"
         yield _choice_of("Deleting a tag is", kind if deleted.succeeded else f"refused ({deleted.status})", "permanent")
         yield _status("Deleting a tag that is gone answers", call("DELETE", path), {204, 404})
         yield _status("GET of a deleted tag answers", call("GET", path), {404})
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    key: str
-    id: str
-    title: str
 
 
 def remove(client: ProbeClient, journal: Journal) -> None:

@@ -25,6 +25,10 @@ iam = "{person_arn("grace")}"
 may = ["run.archive", "run.restore"]
 approves = ["run.delete", "task.delete", "template.archive", "template.delete", "tag.delete"]
 
+[people.hedy]
+iam = "{person_arn("hedy")}"
+may = ["task.archive", "task.restore"]
+
 [people.linus]
 iam = "{person_arn("linus")}"
 approves = ["run.delete", "task.delete", "template.archive", "template.delete", "tag.delete"]

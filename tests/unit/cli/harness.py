@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 
 from cli.clients.aws_identity import Identity
 from cli.clients.context import CliContext as Outside
+from cli.clients.event_tap import EventTap
 from cli.clients.stack import Pair, progress
 from cli.main import app
 from cli.ui.errors import CliError, Exit
@@ -289,6 +290,9 @@ class MemoryStack:
 
     def holds(self) -> HoldStore:
         return HoldStore(self.table, self.entrance.clock)
+
+    def tap(self, name: str) -> EventTap:
+        raise AssertionError("nothing in memory can hear events")
 
     def caller(self) -> str:
         return ARNS.get(self.who, OPERATOR)

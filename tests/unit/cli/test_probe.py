@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from cli.services.probe import Fact, Journal, Probe, ProbeClient, ProbeStopped, facts_file, remove
+from cli.services.probe import Fact, Journal, Probe, ProbeClient, ProbeStopped, Workshop, facts_file, remove
 from sandbox.simulator import DEFAULT_TOKEN, LIGHT_TOKEN, STANDARD_TOKEN, Fault, Quirks, Simulator, SimulatorTransport
 from sandbox.simulator.quirks import load_facts
 from tests.unit.cli.harness import ORG, CliHarness
@@ -26,7 +26,7 @@ def client_of(simulator: Simulator, token: str = DEFAULT_TOKEN) -> ProbeClient:
 
 def probed(simulator: Simulator, tmp_path: Path, *, token: str = DEFAULT_TOKEN) -> list[Fact]:
     journal = Journal(tmp_path / "journal.json")
-    return list(Probe(client_of(simulator, token), journal, lambda: NOW).run())
+    return list(Probe(Workshop(client_of(simulator, token), journal, lambda: NOW)).run())
 
 
 def everything(simulator: Simulator) -> tuple[set[str], set[str], set[str]]:
@@ -154,7 +154,7 @@ def test_it_waits_as_long_as_tallyfy_asks_and_says_so(tmp_path: Path) -> None:
     simulator.add_fault(Fault.rate_limit(7, method="GET", path=r"/runs$"))
     slept: list[float] = []
     client = replace(client_of(simulator), sleep=slept.append)
-    facts = list(Probe(client, Journal(tmp_path / "journal.json"), lambda: NOW).run())
+    facts = list(Probe(Workshop(client, Journal(tmp_path / "journal.json"), lambda: NOW)).run())
     assert 7 in slept
     assert facts[-1].seen == "1 times, at most 7 s"
 
