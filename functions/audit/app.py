@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lifecycle.bootstrap.audit import sealer
-from lifecycle.bootstrap.common import stopwatch
+from lifecycle.bootstrap.common import at_start, stopwatch
 from lifecycle.bootstrap.observability import emf, logger
 
 if TYPE_CHECKING:
@@ -16,3 +16,6 @@ def handler(event: dict[str, object], context: "LambdaContext") -> dict[str, boo
     """Seal all that is due."""
     stopwatch.start(context.get_remaining_time_in_millis())
     return {"complete": sealer().seal()}
+
+
+at_start(sealer)

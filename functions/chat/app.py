@@ -4,7 +4,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from lifecycle.aws.api_gateway import HttpRequest, Response, answer, problem
-from lifecycle.bootstrap.chat import chat
+from lifecycle.bootstrap.chat import chat, slack_secret
+from lifecycle.bootstrap.common import at_start
 from lifecycle.bootstrap.observability import emf, logger
 from lifecycle.domain.errors import LifecycleError
 
@@ -25,3 +26,6 @@ def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG00
     except LifecycleError as error:
         return problem(error)
     return answer(HTTPStatus.OK, message.body())
+
+
+at_start(slack_secret, lambda: chat().id_key())

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lifecycle.aws.sqs import Message
+from lifecycle.bootstrap.common import at_start
 from lifecycle.bootstrap.intake import intake
 from lifecycle.bootstrap.observability import emf, logger
 from lifecycle.bootstrap.sqs_batch import each
@@ -21,3 +22,6 @@ def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemF
         intake().accept_event(message.body)
 
     return each(event, context, take)
+
+
+at_start(lambda: intake().id_key())

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.aws.api_gateway import HttpRequest, Response, answer, problem
 from lifecycle.aws.metrics import Metric
+from lifecycle.bootstrap.common import at_start
 from lifecycle.bootstrap.observability import emf, logger, metrics
 from lifecycle.bootstrap.operating import operating
 from lifecycle.domain.errors import LifecycleError
@@ -22,3 +23,6 @@ def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG00
         metrics.emit(Metric.REFUSED, {"code": error.code, "reason": error.reason})
         return problem(error)
     return answer(status, body)
+
+
+at_start(operating)

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from lifecycle.bootstrap.common import at_start
 from lifecycle.bootstrap.observability import emf, logger
 from lifecycle.bootstrap.sqs_batch import each, size
-from lifecycle.bootstrap.tallyfy import purge
+from lifecycle.bootstrap.tallyfy import purge, purge_token
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -18,3 +19,6 @@ def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemF
     at_work = purge()
     with at_work.budget.for_batch(size(event)):
         return each(event, context, at_work.handle)
+
+
+at_start(purge, purge_token)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from lifecycle.api.routes import status_answer
 from lifecycle.api.schemas.commands import Health
 from lifecycle.aws.api_gateway import HttpRequest, Response, answer, problem
+from lifecycle.bootstrap.common import at_start
 from lifecycle.bootstrap.lookup import lookup
 from lifecycle.bootstrap.observability import logger
 from lifecycle.domain.errors import LifecycleError
@@ -27,3 +28,6 @@ def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG00
         logger.info("refused", extra={"code": error.code, "reason": error.reason})
         return problem(error)
     return answer(HTTPStatus.OK, status_answer(intent_id, state))
+
+
+at_start(lambda: lookup().id_key())

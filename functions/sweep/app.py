@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from lifecycle.bootstrap.common import at_start
 from lifecycle.bootstrap.observability import emf, logger
 from lifecycle.bootstrap.sqs_batch import each
 from lifecycle.bootstrap.tallyfy import sweep
@@ -16,3 +17,6 @@ if TYPE_CHECKING:
 def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
     """Carry a sweep on; one that is not finished is reported as failed and comes back."""
     return each(event, context, sweep().handle)
+
+
+at_start(sweep)

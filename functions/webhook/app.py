@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from lifecycle.api.routes import delivery_answer
 from lifecycle.aws.api_gateway import HttpRequest, Response, answer, problem
 from lifecycle.aws.metrics import Metric
+from lifecycle.bootstrap.common import at_start
 from lifecycle.bootstrap.intake import intake
 from lifecycle.bootstrap.observability import emf, logger, metrics
 from lifecycle.domain.errors import LifecycleError
@@ -23,3 +24,6 @@ def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG00
         metrics.emit(Metric.REFUSED, {"code": error.code, "reason": error.reason})
         return problem(error)
     return answer(*delivery_answer(commands))
+
+
+at_start(lambda: intake().id_key())

@@ -65,7 +65,7 @@ class Record(BaseModel):
     It says who, what, why and how it ended, and never what a thing holds: of that only hashes.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)  # Most functions import it and write no record.
 
     at: int
     """Milliseconds, UTC. The first field: lines are ordered by it."""

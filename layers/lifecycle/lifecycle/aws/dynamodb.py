@@ -11,7 +11,6 @@ from decimal import Decimal
 from itertools import batched
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from lifecycle.aws.errors import error_code, translated
@@ -127,8 +126,6 @@ class DynamoTable:
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client = client
         self._table = table
-        self._to = TypeSerializer()
-        self._from = TypeDeserializer()
 
     def read(self, *keys: Key) -> list[Row | None]:
         """See ``VersionedTable``. Strongly consistent for each row; several rows are not one snapshot."""
@@ -238,26 +235,51 @@ class DynamoTable:
         return self._marshal(row)
 
     def _marshal(self, values: Mapping[str, Value]) -> "dict[str, AttributeValueTypeDef]":
-        return {name: self._to.serialize(value) for name, value in values.items()}
+        return {name: _attribute(value) for name, value in values.items()}
 
     def _row(self, item: "Mapping[str, AttributeValueTypeDef] | None") -> Row | None:
         if not item:
             return None
-        values = {name: self._from.deserialize(value) for name, value in item.items()}
-        version = values.get("version", 0)
-        kept = {name: _plain(value) for name, value in values.items() if name not in self._OURS}
-        return Row(kept, int(version) if isinstance(version, Decimal) else 0)
+        values = {name: _plain(value) for name, value in item.items()}
+        version = values.get("version")
+        kept = {name: value for name, value in values.items() if name not in self._OURS}
+        return Row(kept, version if type(version) is int else 0)
 
 
-def _plain(value: object) -> Value:
+def _attribute(value: Value) -> "AttributeValueTypeDef":
+    """A value as DynamoDB takes it. boto3's serializer does the same and brings boto3 into every cold start."""
+    match value:
+        case None:
+            return {"NULL": True}
+        case bool():
+            return {"BOOL": value}
+        case int():
+            return {"N": str(value)}
+        case str():
+            return {"S": value}
+        case Mapping():
+            return {"M": {name: _attribute(item) for name, item in value.items()}}
+        case _:
+            return {"L": [_attribute(item) for item in value]}
+
+
+def _plain(attribute: "AttributeValueTypeDef") -> Value:
     """A value as it was written. A type that nobody here writes becomes text: it must not hide the row."""
-    if isinstance(value, Decimal):
-        return int(value)
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
-    return value if value is None or isinstance(value, (str, bool)) else str(value)
+    match attribute:
+        case {"S": str() as text}:
+            return text
+        case {"N": str() as number}:
+            return int(Decimal(number))
+        case {"BOOL": bool() as flag}:
+            return flag
+        case {"NULL": _}:
+            return None
+        case {"L": list() as items}:
+            return [_plain(item) for item in items]
+        case {"M": dict() as items}:
+            return {name: _plain(item) for name, item in items.items()}
+        case _:
+            return str(*attribute.values())
 
 
 _UNSEEN, _SEEN = "attribute_not_exists(version)", "version = :seen"

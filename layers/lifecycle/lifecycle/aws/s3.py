@@ -12,7 +12,6 @@ from shutil import copyfileobj
 from tempfile import NamedTemporaryFile
 from typing import IO, Any, Protocol
 
-from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from lifecycle.aws.errors import error_code, translated
@@ -170,21 +169,18 @@ class FolderObjects:
 
 
 class _S3Client(Protocol):
-    """What is used of boto3's client for S3."""
+    """What is used of the client for S3, besides what ``TransferManager`` uses."""
 
-    def put_object(self, **asked: Any) -> Any:  # noqa: ANN401 - as boto3 answers
+    def put_object(self, **asked: Any) -> Any:  # noqa: ANN401 - as botocore answers
         """Put an object."""
 
-    def upload_fileobj(self, file: IO[bytes], bucket: str, key: str, **asked: Any) -> None:
-        """Put a file, in parts where it is large."""
-
-    def get_object(self, **asked: Any) -> Any:  # noqa: ANN401 - as boto3 answers
+    def get_object(self, **asked: Any) -> Any:  # noqa: ANN401 - as botocore answers
         """Read an object."""
 
-    def delete_objects(self, **asked: Any) -> Any:  # noqa: ANN401 - as boto3 answers
+    def delete_objects(self, **asked: Any) -> Any:  # noqa: ANN401 - as botocore answers
         """Remove versions of objects."""
 
-    def get_paginator(self, name: str, /) -> Any:  # noqa: ANN401 - as boto3 answers
+    def get_paginator(self, name: str, /) -> Any:  # noqa: ANN401 - as botocore answers
         """Read a list page by page."""
 
 
@@ -194,8 +190,6 @@ class S3Objects:
     def __init__(self, client: _S3Client, bucket: str) -> None:
         self._client = client
         self._bucket = bucket
-        # One part at a time: Lambda's share of the network is not worth ten parts of 8 MiB in memory.
-        self._transfer = TransferConfig(use_threads=False)
 
     def put(self, key: str, body: bytes, *, kind: str) -> None:
         """See ``Objects``."""
@@ -205,12 +199,19 @@ class S3Objects:
             )
 
     def put_file(self, key: str, path: Path, *, kind: str) -> None:
-        """See ``Objects``. Parts of an upload that was cut off are removed, by boto3 or by the bucket after a day."""
-        with path.open("rb") as file, translated("store an object"):
-            # upload_file would do the same and wrap AWS's errors into one of its own.
-            self._client.upload_fileobj(
-                file, self._bucket, _checked(key), ExtraArgs={"ContentType": kind, **_WHOLE}, Config=self._transfer
-            )
+        """See ``Objects``. s3transfer removes the parts of an upload that failed, or the bucket does after a day."""
+        # Only here: it brings multiprocessing, and most functions that have a bucket put no file into it.
+        from s3transfer.futures import NonThreadedExecutor  # noqa: PLC0415 - see above
+        from s3transfer.manager import TransferManager  # noqa: PLC0415 - see above
+
+        extra = {"ContentType": kind, **_WHOLE}
+        # One part at a time: Lambda's share of the network is not worth ten parts of 8 MiB in memory.
+        with (
+            path.open("rb") as file,
+            translated("store an object"),
+            TransferManager(self._client, executor_cls=NonThreadedExecutor) as manager,
+        ):
+            manager.upload(file, self._bucket, _checked(key), extra_args=extra).result()
 
     def get(self, key: str) -> bytes | None:
         """See ``Objects``."""
@@ -220,7 +221,7 @@ class S3Objects:
         return body
 
     def fetch(self, key: str, path: Path) -> bool:
-        """See ``Objects``. One plain read: boto3's transfer asks HEAD first, whose 404 may also be the bucket's."""
+        """See ``Objects``. One plain read: s3transfer asks HEAD first, whose 404 may also be the bucket's."""
         with translated("read an object"):
             found = self._find(key)
             if found is None:

@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from lifecycle.aws.errors import error_code, translated
+from lifecycle.aws.errors import error_code
 from lifecycle.domain.errors import Code, Retryable
 
 if TYPE_CHECKING:
@@ -74,51 +72,48 @@ class MemorySecrets:
 
 
 class ManagedSecrets:
-    """Secrets Manager through Powertools parameters, cached for five minutes."""
+    """Secrets Manager. A text is kept for five minutes; that a secret is missing, for one."""
 
     def __init__(self, client: "SecretsManagerClient", ticks: Callable[[], float] = time.monotonic) -> None:
         self._client = client
-        self._provider = SecretsProvider(boto3_client=client)
         self._ticks = ticks
+        self._kept: dict[str, tuple[float, str]] = {}
         self._missing_until: dict[str, float] = {}
 
     def get(self, name: str, *, fresh: bool = False) -> str:
         """See ``Secrets``."""
-        # Powertools remembers no failures, and strangers may ask for a source without a secret all day.
-        if not fresh and self._missing_until.get(name, 0.0) > self._ticks():
-            raise _missing(name)
-        try:
-            text = self._provider.get(name, max_age=_CACHE_SECONDS, force_fetch=fresh)
-        except GetParameterError as error:
-            # Powertools raises without `from`: AWS's own exception is the context, not the cause.
-            if type(error.__context__).__name__ == _NOT_FOUND:
-                self._missing_until[name] = self._ticks() + _MISSING_SECONDS
-                raise _missing(name) from error
-            if isinstance(error.__context__, ClientError) and error_code(error.__context__) in _UNUSABLE:
-                raise _unusable(name, error_code(error.__context__)) from error
-            reason = f"Secret '{name}' could not be read from Secrets Manager."
-            raise Retryable(Code.UNAVAILABLE, reason, outage=True) from error
-        if not isinstance(text, str) or not text.strip():
+        until, text = self._kept.get(name, (0.0, ""))
+        if fresh or until <= self._ticks():
+            # Strangers may ask for a source without a secret all day.
+            if not fresh and self._missing_until.get(name, 0.0) > self._ticks():
+                raise _missing(name)
+            text = str(self._read(name).get("SecretString", ""))
+            self._kept[name] = (self._ticks() + _CACHE_SECONDS, text)
+        if not text.strip():
             raise Retryable(Code.CONFIGURATION, f"Secret '{name}' is empty or binary. Store text in it.")
         return text
 
     def stored_at(self, name: str) -> datetime | None:
-        """See ``Secrets``.
+        """See ``Secrets``. Uncached: it is asked a few times a day.
 
         GetSecretValue says it, and whoever reads the secret may call that; DescribeSecret would need a permission more.
-        Powertools keeps only the text of that answer, so this asks again. Uncached: it is asked a few times a day.
         """
-        with translated(f"say when secret '{name}' was stored"):
-            try:
-                answer: Mapping[str, object] = self._client.get_secret_value(SecretId=name)
-            except ClientError as error:
-                if error_code(error) == _NOT_FOUND:
-                    raise _missing(name) from error
-                if error_code(error) in _UNUSABLE:
-                    raise _unusable(name, error_code(error)) from error
-                raise
-        stored = answer.get("CreatedDate")
+        stored = self._read(name).get("CreatedDate")
         return stored.astimezone(UTC) if isinstance(stored, datetime) else None
+
+    def _read(self, name: str) -> Mapping[str, object]:
+        try:
+            answer: Mapping[str, object] = self._client.get_secret_value(SecretId=name)
+        except ClientError as error:
+            if error_code(error) == _NOT_FOUND:
+                self._missing_until[name] = self._ticks() + _MISSING_SECONDS
+                raise _missing(name) from error
+            if error_code(error) in _UNUSABLE:
+                raise _unusable(name, error_code(error)) from error
+            raise _unreadable(name) from error
+        except BotoCoreError as error:
+            raise _unreadable(name) from error
+        return answer
 
 
 def signing_secrets(text: str) -> list[bytes]:
@@ -151,6 +146,10 @@ def token_in(text: str) -> str | None:
 
 def _missing(name: str) -> Retryable:
     return Retryable(Code.CONFIGURATION, f"Secret '{name}' does not exist. Create it in Secrets Manager.")
+
+
+def _unreadable(name: str) -> Retryable:
+    return Retryable(Code.UNAVAILABLE, f"Secret '{name}' could not be read from Secrets Manager.", outage=True)
 
 
 def _unusable(name: str, said: str) -> Unusable:

@@ -46,6 +46,12 @@ def chat() -> Chat:
     )
 
 
+def slack_secret() -> str:
+    """Read at start what the first request needs to be verified; it stays in the cache of ``secrets``."""
+    name = f"{chat().prefix}/chat/slack"
+    return secrets().get(name)
+
+
 @cache
 def _replies() -> Replies:
     from lifecycle.tallyfy.client import pooled_session  # noqa: PLC0415 - see above

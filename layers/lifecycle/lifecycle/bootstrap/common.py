@@ -1,44 +1,22 @@
-"""What every function is built with: the clock, the client settings, the operator's files, one boto3 session."""
+"""What every function is built with: the clock, the operator's files, and what is done at start."""
 
+import gc
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-import boto3
-import botocore
-from botocore.config import Config
-
+from lifecycle.aws.clients import client, late_client
 from lifecycle.aws.dynamodb import DynamoTable
 from lifecycle.aws.secrets import ManagedSecrets
-from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.errors import LifecycleError
 from lifecycle.execution.ledger import Ledger, LedgerTerms
 
 if TYPE_CHECKING:
     from lifecycle.aws.s3 import S3Objects
-
-OLDEST_SDK = (1, 36, 0)
-"""Of botocore: S3's ``ChecksumType`` came with it. Older ones refuse what we send, in the middle of an export."""
-
-
-def check_sdk(version: str) -> None:
-    """Raise ``Rejected`` where the runtime brings an SDK that is older than what was tested.
-
-    The runtime's own SDK is used, for its size and start. One that is too old must show at start, where nothing has
-    been taken from a queue yet, and not in the middle of a delete.
-    """
-    known = tuple(int(part) for part in version.split(".")[:3] if part.isdecimal())
-    if known < OLDEST_SDK:
-        oldest = ".".join(map(str, OLDEST_SDK))
-        reason = f"This runtime's botocore is {version}; {oldest} is needed. Update the runtime of the functions."
-        raise Rejected(Code.CONFIGURATION, reason)
-
-
-check_sdk(botocore.__version__)
-
-CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
 
 
 class Stopwatch:
@@ -59,21 +37,29 @@ class Stopwatch:
 stopwatch = Stopwatch()
 
 
+def at_start(*steps: Callable[[], object]) -> None:
+    """Do now what the first invocation would otherwise wait for. Called at the end of a function's module.
+
+    Lambda starts a process with a whole processor, and runs an invocation with the share that its memory buys. A step
+    that fails is left to the invocation, which does it again, and answers or logs the error.
+    """
+    for step in steps:
+        with suppress(LifecycleError):
+            step()
+    # What is loaded now stays: the collector need not look at it again. See ``lifecycle/__init__.py``.
+    gc.freeze()
+    gc.enable()
+
+
 def now() -> datetime:
     """The clock of everything."""
     return datetime.now(UTC)
 
 
 @cache
-def session() -> boto3.Session:
-    """One session for every client: a second one costs 40 ms at start and 9 MiB."""
-    return boto3.Session()
-
-
-@cache
 def secrets() -> ManagedSecrets:
     """Secrets Manager."""
-    return ManagedSecrets(session().client("secretsmanager", config=CONFIG))
+    return ManagedSecrets(client("secretsmanager"))
 
 
 def id_key(secret_arn: str) -> Callable[[], bytes]:
@@ -83,7 +69,7 @@ def id_key(secret_arn: str) -> Callable[[], bytes]:
 
 def rows(table: str) -> DynamoTable:
     """The ledger's table."""
-    return DynamoTable(session().client("dynamodb", config=CONFIG), table)
+    return DynamoTable(client("dynamodb"), table)
 
 
 def objects(bucket: str) -> "S3Objects":
@@ -91,7 +77,7 @@ def objects(bucket: str) -> "S3Objects":
     # Only here: every function starts with this module, and few have a bucket.
     from lifecycle.aws.s3 import S3Objects  # noqa: PLC0415 - see above
 
-    return S3Objects(session().client("s3", config=CONFIG), bucket)
+    return S3Objects(late_client("s3"), bucket)
 
 
 def accepting_ledger(table: str, days: int = 0) -> Ledger:

@@ -3,16 +3,15 @@
 import os
 from functools import cache
 
+from lifecycle.aws.clients import client, late_client
 from lifecycle.aws.eventbridge import EventBridgeBus
 from lifecycle.aws.sqs import SqsQueue
 from lifecycle.bootstrap.common import (
-    CONFIG,
     accepting_ledger,
     id_key,
     now,
     operators_file,
     secrets,
-    session,
 )
 from lifecycle.bootstrap.observability import metrics
 from lifecycle.bootstrap.schedules import schedules
@@ -26,7 +25,7 @@ from lifecycle.intake.sources import Sources
 def intake() -> Intake:
     """Build it once for each process."""
     settings = IntakeSettings.read(os.environ)
-    sqs = session().client("sqs", config=CONFIG)
+    sqs = client("sqs")
     ledger = accepting_ledger(settings.ledger_table, settings.ledger_days)
     return Intake(
         sources=Sources.parse(operators_file("sources.toml")),
@@ -45,7 +44,7 @@ def intake() -> Intake:
         outcomes=Outcomes(
             ledger=ledger,
             dead_letters=SqsQueue(sqs, settings.commands_dead_letter_queue_url),
-            bus=EventBridgeBus(session().client("events", config=CONFIG), settings.bus_name),
+            bus=EventBridgeBus(late_client("events"), settings.bus_name),
             metrics=metrics,
             clock=now,
         ),

@@ -8,8 +8,9 @@ from lifecycle.api.operator_routes import Operating
 from lifecycle.approvals.people import People
 from lifecycle.approvals.service import Approving
 from lifecycle.approvals.store import Approvals
+from lifecycle.aws.clients import client
 from lifecycle.aws.sqs import SqsQueue
-from lifecycle.bootstrap.common import CONFIG, accepting_ledger, id_key, now, operators_file, rows, session
+from lifecycle.bootstrap.common import accepting_ledger, id_key, now, operators_file, rows
 from lifecycle.bootstrap.observability import metrics
 from lifecycle.bootstrap.settings import OperatorSettings
 from lifecycle.execution.stop_signals import StopSignals
@@ -21,7 +22,7 @@ from lifecycle.holds.store import HoldStore
 def operating() -> Operating:
     """Build it once for each process."""
     settings = OperatorSettings.read(os.environ)
-    sqs = session().client("sqs", config=CONFIG)
+    sqs = client("sqs")
     table = rows(settings.ledger_table)
     keep = timedelta(days=settings.ledger_days)
     ledger = accepting_ledger(settings.ledger_table, settings.ledger_days)

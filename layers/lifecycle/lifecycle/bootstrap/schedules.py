@@ -1,7 +1,8 @@
 """For functions whose commands wait for their day."""
 
+from lifecycle.aws.clients import late_client
 from lifecycle.aws.scheduler import EventBridgeSchedules
-from lifecycle.bootstrap.common import CONFIG, now, rows, session
+from lifecycle.bootstrap.common import now, rows
 from lifecycle.bootstrap.settings import IntakeSettings, PurgeSettings
 from lifecycle.execution.wakeups import RememberedSchedules
 
@@ -10,7 +11,7 @@ def schedules(settings: IntakeSettings | PurgeSettings, *, queue_arn: str, dead_
     """Schedules into a queue, or into its dead letters where that fails."""
     return RememberedSchedules(
         EventBridgeSchedules(
-            client=session().client("scheduler", config=CONFIG),
+            client=late_client("scheduler"),
             group=settings.schedule_group,
             queue_arn=queue_arn,
             dead_letter_arn=dead_letter_arn,

@@ -1,7 +1,7 @@
 """Each function's settings: one frozen model, read once from the environment; an error names the variable."""
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -9,7 +9,6 @@ from lifecycle.domain.commands import Id, describe
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.urls import checked_base_url
 from lifecycle.pacing.token_bucket import Lane
-from lifecycle.policy.evaluate import Mode
 
 type Name = Annotated[str, Field(min_length=1)]
 type OrgIds = Annotated[
@@ -22,7 +21,7 @@ type OrgIds = Annotated[
 class Settings(BaseModel):
     """What every function reads. The field's name in capitals is the variable's."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)  # A function needs one of these models.
 
     ledger_table: Name
 
@@ -116,7 +115,7 @@ class SweepSettings(TallyfySettings):
     bulk_queue_url: Name
     purge_queue_url: Name
     plans_bucket: Name
-    sweep_mode: Mode
+    sweep_mode: Literal["report", "apply"]
     dead_letter_queue_urls: Annotated[
         tuple[Name, ...],
         BeforeValidator(lambda text: tuple(text.split(",")) if isinstance(text, str) else text),

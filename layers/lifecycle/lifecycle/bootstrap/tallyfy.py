@@ -9,29 +9,23 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
-from lifecycle.approvals.people import People
-from lifecycle.approvals.store import Approvals
-from lifecycle.audit.store import AuditStore
+from lifecycle.aws.clients import client, late_client
 from lifecycle.aws.dynamodb import DynamoTable
 from lifecycle.aws.eventbridge import EventBridgeBus
 from lifecycle.aws.sqs import SqsQueue
 from lifecycle.bootstrap.common import (
-    CONFIG,
     id_key,
     now,
     objects,
     operators_file,
     rows,
     secrets,
-    session,
     stopwatch,
 )
 from lifecycle.bootstrap.observability import metrics
 from lifecycle.bootstrap.schedules import schedules
 from lifecycle.bootstrap.settings import PurgeSettings, SweepSettings, TallyfySettings, WorkerSettings
 from lifecycle.chat.slack.replies import SlackReplies
-from lifecycle.deletion.exporter import Export
-from lifecycle.deletion.safeguards import Safeguards
 from lifecycle.domain.capabilities import ORDINARY, PERMANENT, Capability
 from lifecycle.domain.urls import loopback_origin
 from lifecycle.execution.command_executor import CommandExecutor, Rights, WorkerLimits
@@ -40,7 +34,6 @@ from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.paced_tallyfy import PacedTallyfy
 from lifecycle.execution.stop_signals import StopSignals
 from lifecycle.execution.target_search import TargetSearch
-from lifecycle.execution.wakeups import Wakeups
 from lifecycle.execution.worker import Worker
 from lifecycle.holds.store import HoldStore
 from lifecycle.intake.sources import Sources
@@ -49,7 +42,6 @@ from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Lane, Rate
 from lifecycle.policy.policy import Policy
 from lifecycle.tallyfy.client import HttpTallyfy, Tokens, pooled_session
-from lifecycle.tallyfy.export_reader import HttpRecords, Patient
 
 if TYPE_CHECKING:
     from lifecycle.sweep.service import SweepService
@@ -62,13 +54,21 @@ _BURST_SECONDS = 6
 @cache
 def worker() -> Worker:
     """Build it once for each process. It can express no permanent delete."""
-    return _worker(WorkerSettings.read(os.environ), ORDINARY)
+    return _worker(_settings(WorkerSettings), ORDINARY)
 
 
 @cache
 def purge() -> Worker:
     """Build it once for each process. It can express permanent deletes only, and has what must come before one."""
-    settings = PurgeSettings.read(os.environ)
+    # Only here: the ordinary worker, which shares this module, needs none of it at start.
+    from lifecycle.approvals.people import People  # noqa: PLC0415 - see above
+    from lifecycle.approvals.store import Approvals  # noqa: PLC0415 - see above
+    from lifecycle.audit.store import AuditStore  # noqa: PLC0415 - see above
+    from lifecycle.deletion.exporter import Export  # noqa: PLC0415 - see above
+    from lifecycle.deletion.safeguards import Safeguards  # noqa: PLC0415 - see above
+    from lifecycle.tallyfy.export_reader import HttpRecords, Patient  # noqa: PLC0415 - see above
+
+    settings = _settings(PurgeSettings)
     made = _worker(settings, PERMANENT)
     table = rows(settings.ledger_table)
     people = People.parse(operators_file("people.toml"))
@@ -93,6 +93,25 @@ def purge() -> Worker:
         clock=now,
     )
     return replace(made, executor=replace(made.executor, safeguards=safeguards))
+
+
+def worker_token() -> str:
+    """Read at start what the first call to Tallyfy needs; with several organizations, that of one of them."""
+    return _first_token(_settings(WorkerSettings))
+
+
+def purge_token() -> str:
+    """See ``worker_token``."""
+    return _first_token(_settings(PurgeSettings))
+
+
+def _first_token(settings: TallyfySettings) -> str:
+    return _tokens(settings).of(min(settings.organization_ids))
+
+
+@cache
+def _settings[Kind: TallyfySettings](kind: type[Kind]) -> Kind:
+    return kind.read(os.environ)
 
 
 def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Worker:
@@ -138,12 +157,16 @@ def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Wo
 def sweep() -> "SweepService":
     """Build it once for each process. It can express no capability: it only lists, and asks others."""
     # Only here: the workers, which share this module, need neither a report nor anything else of a sweep at start.
+    from lifecycle.approvals.people import People  # noqa: PLC0415 - see above
+    from lifecycle.approvals.store import Approvals  # noqa: PLC0415 - see above
     from lifecycle.execution.wakeup_check import Waking  # noqa: PLC0415 - see above
+    from lifecycle.execution.wakeups import Wakeups  # noqa: PLC0415 - see above
+    from lifecycle.policy.evaluate import Mode  # noqa: PLC0415 - see above
     from lifecycle.sweep.assembly import SweepParts, assemble  # noqa: PLC0415 - see above
     from lifecycle.sweep.digest import Digest  # noqa: PLC0415 - see above
     from lifecycle.sweep.preflight import Preflight  # noqa: PLC0415 - see above
 
-    settings = SweepSettings.read(os.environ)
+    settings = _settings(SweepSettings)
     table = rows(settings.ledger_table)
     ledger = _ledger(table, settings, timedelta(0))
     outcomes = _outcomes(settings, ledger)
@@ -191,7 +214,7 @@ def sweep() -> "SweepService":
         approvals=Approvals(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
         people=people,
         policy=policy,
-        mode=settings.sweep_mode,
+        mode=Mode(settings.sweep_mode),
         org_ids=settings.organization_ids,
         id_key=id_key(settings.id_key_secret_arn),
         retry_base=settings.retry_base_seconds,
@@ -208,11 +231,15 @@ def _tallyfy(
     return HttpTallyfy(
         pooled_session(),
         settings.tallyfy_base_url,
-        Tokens(secrets(), settings.secret_prefix, settings.organization_ids),
+        _tokens(settings),
         capabilities=capabilities,
         spend=spend,
         time_left=stopwatch.left,
     )
+
+
+def _tokens(settings: TallyfySettings) -> Tokens:
+    return Tokens(secrets(), settings.secret_prefix, settings.organization_ids)
 
 
 def _policy() -> Policy:
@@ -230,14 +257,14 @@ def _pacing(table: DynamoTable, settings: TallyfySettings, lane: Lane) -> Pacing
 
 
 def _queue(url: str) -> SqsQueue:
-    return SqsQueue(session().client("sqs", config=CONFIG), url)
+    return SqsQueue(late_client("sqs"), url)
 
 
 def _outcomes(settings: TallyfySettings, ledger: Ledger) -> Outcomes:
     return Outcomes(
         ledger=ledger,
         dead_letters=_queue(settings.dead_letter_queue_url),
-        bus=EventBridgeBus(session().client("events", config=CONFIG), settings.bus_name),
+        bus=EventBridgeBus(client("events"), settings.bus_name),
         metrics=metrics,
         clock=now,
         replies=SlackReplies(pooled_session(), loopback_origin(settings.tallyfy_base_url)),

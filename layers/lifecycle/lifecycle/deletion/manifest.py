@@ -24,7 +24,7 @@ type PartName = Annotated[str, StringConstraints(pattern=r"^(files/)?[0-9a-z][0-
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # The ordinary worker imports it, unused.
 
 
 class ExportPart(_Frozen):
