@@ -12,8 +12,7 @@ from urllib.parse import urlencode
 
 from standardwebhooks import Webhook
 
-from cli.clients.signing import hmac_headers
-from lifecycle.chat.slack.requests import SIGNATURE as SLACK
+from cli.clients.signing import slack_headers
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.commands import Command
 from lifecycle.domain.intent_ids import intent_id
@@ -95,7 +94,7 @@ def chat() -> Json:
             "trigger_id": f"{time.time_ns()}.1.x",
         }
     )
-    headers = hmac_headers(SLACK, WHSEC, body.encode(), timestamp=int(time.time()))
+    headers = slack_headers(WHSEC, body.encode(), timestamp=int(time.time()))
     return _post("POST /chat/slack", body, headers)
 
 

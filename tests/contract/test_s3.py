@@ -69,7 +69,7 @@ def calls(objects: S3Objects) -> list[tuple[str, dict[str, str]]]:
     def note(model: Any, params: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
         made.append((model.name, {name.lower(): value for name, value in params["headers"].items()}))
 
-    objects._client.meta.events.register("before-call.s3", note)  # type: ignore[attr-defined] # boto3's client
+    objects._client.meta.events.register("before-call.s3", note)
     return made
 
 
@@ -320,7 +320,7 @@ class TestS3:
     def test_every_page_of_a_list_is_read(self, aws: boto3.Session) -> None:
         objects = s3(aws)
         client = objects._client
-        client.meta.events.register(  # type: ignore[attr-defined] # boto3's client
+        client.meta.events.register(
             "provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 2}
         )
         made = calls(objects)
@@ -391,7 +391,7 @@ class TestVersionsInS3:
     ) -> None:
         objects = versioned(aws)
         monkeypatch.setattr("lifecycle.aws.s3._MOST_AT_ONCE", 2)
-        objects._client.meta.events.register(  # type: ignore[attr-defined] # boto3's client
+        objects._client.meta.events.register(
             "provide-client-params.s3.ListObjectVersions", lambda params, **_: {**params, "MaxKeys": 2}
         )
         for number in range(5):

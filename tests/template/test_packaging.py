@@ -11,7 +11,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import botocore
 import pytest
+from botocore.regions import EndpointResolver
 
 from sandbox.build import Build, Tools
 from tests.template.support import FUNCTIONS, Json, Template, load, target
@@ -20,9 +22,8 @@ MEBIBYTE = 1024 * 1024
 LAYERS = ("DependenciesArm64Layer", "DependenciesX86Layer", "LifecycleLayer", "ConfigLayer")
 MACHINES = {"DependenciesArm64Layer": 0xB7, "DependenciesX86Layer": 0x3E}  # ELF's words for aarch64 and x86-64
 HASH_BASED_UNCHECKED = 0b01
-
-# What the Lambda runtime brings: boto3 and what it needs.
-RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
+CALLED = {"dynamodb", "events", "s3", "scheduler", "secretsmanager", "sqs"}
+"""The services of AWS that the functions call."""
 
 # Says which modules came from where, after importing the handler as Lambda does.
 START = """
@@ -53,18 +54,6 @@ def host_build() -> Build:
 @pytest.fixture(scope="module")
 def here() -> Template:
     return load(Architecture="arm64" if os.uname().machine in {"arm64", "aarch64"} else "x86_64")
-
-
-@pytest.fixture(scope="module")
-def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with boto3 and what it needs, and nothing else of this environment."""
-    folder = tmp_path_factory.mktemp("runtime")
-    for name in RUNTIME:
-        spec = importlib.util.find_spec(name)
-        assert spec is not None
-        place = Path(spec.submodule_search_locations[0] if spec.submodule_search_locations else str(spec.origin))
-        (folder / place.name).symlink_to(place)
-    return folder
 
 
 def environment(template: Template, function: str) -> dict[str, str]:
@@ -139,10 +128,37 @@ def test_both_processors_get_the_same_packages(build: Build, layer: str) -> None
     assert packages(layer) == packages("DependenciesX86Layer")
 
 
-def test_the_layer_leaves_to_the_runtime_what_the_runtime_brings(build: Build) -> None:
-    for layer in MACHINES:
-        present = {path.name for path in (build.directory / layer / "python").iterdir()}
-        assert not present & {"boto3", "botocore", "s3transfer", "bin", "tests"}
+@pytest.mark.parametrize("layer", MACHINES)
+def test_the_layer_has_the_sdk_that_was_tested_and_no_more_of_it_than_is_used(build: Build, layer: str) -> None:
+    site = build.directory / layer / "python"
+    assert not {path.name for path in site.iterdir()} & {"boto3", "bin", "tests"}
+    assert (site / f"botocore-{botocore.__version__}.dist-info").is_dir()
+    services = {path.name for path in (site / "botocore" / "data").iterdir() if path.is_dir()}
+    assert services == CALLED
+
+
+@pytest.mark.parametrize("layer", MACHINES)
+def test_each_endpoint_of_each_region_is_that_of_the_whole_sdk(build: Build, layer: str) -> None:
+    data = build.directory / layer / "python" / "botocore" / "data"
+    original = Path(botocore.__file__).parent / "data"
+    trimmed, whole = (
+        EndpointResolver(json.loads((place / "endpoints.json").read_text())) for place in (data, original)
+    )
+    asked = 0
+    for partition in whole.get_available_partitions():
+        assert partition in trimmed.get_available_partitions()
+        for service in CALLED:
+            regions = whole.get_available_endpoints(service, partition, allow_non_regional=True)
+            assert trimmed.get_available_endpoints(service, partition, allow_non_regional=True) == regions
+            for region in [*regions, "eu-west-99"]:  # One that is newer than the file.
+                asked += 1
+                assert trimmed.construct_endpoint(service, region) == whole.construct_endpoint(service, region)
+    assert asked > 200
+    for name in ("partitions.json", "sdk-default-configuration.json", "_retry.json"):
+        assert (data / name).read_bytes() == (original / name).read_bytes()
+    for service in CALLED:
+        for file in (data / service).rglob("*.*"):
+            assert file.read_bytes() == (original / file.relative_to(data)).read_bytes()
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -153,14 +169,11 @@ def test_it_fits_with_room(build: Build, here: Template, function: str) -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_it_starts_with_its_folder_the_layers_and_boto3_alone(
-    host_build: Build, here: Template, runtime: Path, function: str
-) -> None:
+def test_it_starts_with_its_folder_and_the_layers_alone(host_build: Build, here: Template, function: str) -> None:
     folder = host_build.directory
     path = [
         str(folder / function),
         *(str(folder / layer / "python") for layer in layers_of(here)),
-        str(runtime),
     ]
     # -I -S: no site-packages, no variables, no current folder. -B: importing must not mend what is not compiled.
     done = subprocess.run(

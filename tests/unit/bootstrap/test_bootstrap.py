@@ -1,5 +1,6 @@
 """What a function is built with, by its environment and the operator's files alone."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -7,15 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from lifecycle.aws import clients
+from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.bootstrap import chat, common, operating, tallyfy
 from lifecycle.chat.slack.replies import SlackReplies
 from lifecycle.domain.capabilities import ORDINARY, PERMANENT
-from lifecycle.domain.errors import Rejected
+from lifecycle.domain.errors import Code, Rejected
 from lifecycle.pacing.token_bucket import Lane
 from sandbox.build import ROOT
 from tests.unit.bootstrap.test_settings import CHAT, OPERATOR, PURGE, SWEEP, WORKER
 
-CACHES = (tallyfy.worker, tallyfy.purge, tallyfy.sweep, operating.operating, chat.chat, common.session, common.secrets)
+CACHES = (
+    tallyfy.worker,
+    tallyfy.purge,
+    tallyfy.sweep,
+    operating.operating,
+    chat.chat,
+    clients.client,
+    tallyfy._settings,
+    common.secrets,
+)
 
 type Given = Callable[[Mapping[str, str]], None]
 
@@ -104,6 +116,10 @@ def test_what_a_button_is_answered_goes_to_slack_alone_and_soon(given: Given) ->
         ("chat", "lifecycle.aws.s3"),
         ("lookup", "lifecycle.aws.s3"),
         ("tallyfy", "lifecycle.plans.report"),
+        ("intake", "boto3"),
+        ("intake", "lifecycle.policy.policy"),
+        ("sqs_batch", "asyncio"),
+        ("tallyfy", "s3transfer"),
         ("tallyfy", "lifecycle.sweep.service"),
     ],
 )
@@ -122,12 +138,33 @@ def test_the_webhook_imports_only_the_answers_that_it_gives(unwanted: str) -> No
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("version", ["1.35.99", "1.29.0", "0.1", "unknown"])
-def test_an_sdk_that_is_older_than_what_was_tested_shows_at_start(version: str) -> None:
-    with pytest.raises(Rejected, match=r"botocore is .*; 1\.36\.0 is needed"):
-        common.check_sdk(version)
+def test_what_fails_at_start_is_left_to_the_first_invocation() -> None:
+    tried = []
+
+    def fails() -> None:
+        tried.append("first")
+        raise Rejected(Code.CONFIGURATION, "A variable is missing.")
+
+    common.at_start(fails, lambda: tried.append("second"))
+
+    assert tried == ["first", "second"]
 
 
-@pytest.mark.parametrize("version", ["1.36.0", "1.43.106", "2.0.0"])
-def test_a_newer_sdk_is_taken(version: str) -> None:
-    common.check_sdk(version)
+def test_a_function_starts_without_the_collector_and_runs_with_it() -> None:
+    code = (
+        "import gc, lifecycle; off = not gc.isenabled()\n"
+        "from lifecycle.bootstrap.common import at_start; at_start(); print(off, gc.isenabled())"
+    )
+    for variables, expected in ({"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1"}, "True True"), ({}, "False True"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, **variables}, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == expected
+
+
+def test_a_worker_reads_the_token_of_its_first_call_at_start(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    given(WORKER)
+    name = f"{WORKER['SECRET_PREFIX']}/tokens/{WORKER['ORGANIZATION_IDS'].split(',')[0]}"
+    stored = MemorySecrets({name: "token"})
+    monkeypatch.setattr(tallyfy, "secrets", lambda: stored)
+    assert tallyfy.worker_token() == "token"

@@ -14,7 +14,6 @@ from lifecycle.bootstrap.settings import (
     WorkerSettings,
 )
 from lifecycle.domain.errors import Code, Rejected
-from lifecycle.policy.evaluate import Mode
 from tests.harness.builders import ORG
 
 OTHER = "1b" * 16
@@ -133,8 +132,8 @@ def test_each_function_reads_what_the_contract_gives_it_and_no_more(
 
 
 def test_a_sweep_reports_or_applies() -> None:
-    assert SweepSettings.read(SWEEP).sweep_mode is Mode.REPORT
-    assert SweepSettings.read({**SWEEP, "SWEEP_MODE": "apply"}).sweep_mode is Mode.APPLY
+    assert SweepSettings.read(SWEEP).sweep_mode == "report"
+    assert SweepSettings.read({**SWEEP, "SWEEP_MODE": "apply"}).sweep_mode == "apply"
 
 
 @pytest.mark.parametrize("value", ["delete", "REPORT", "apply ", "report,apply"])

@@ -168,26 +168,10 @@ class FolderObjects:
         return path
 
 
-class _S3Client(Protocol):
-    """What is used of the client for S3, besides what ``TransferManager`` uses."""
-
-    def put_object(self, **asked: Any) -> Any:  # noqa: ANN401 - as botocore answers
-        """Put an object."""
-
-    def get_object(self, **asked: Any) -> Any:  # noqa: ANN401 - as botocore answers
-        """Read an object."""
-
-    def delete_objects(self, **asked: Any) -> Any:  # noqa: ANN401 - as botocore answers
-        """Remove versions of objects."""
-
-    def get_paginator(self, name: str, /) -> Any:  # noqa: ANN401 - as botocore answers
-        """Read a list page by page."""
-
-
 class S3Objects:
     """Objects in a bucket of S3."""
 
-    def __init__(self, client: _S3Client, bucket: str) -> None:
+    def __init__(self, client: Any, bucket: str) -> None:  # noqa: ANN401 - botocore makes its class while running
         self._client = client
         self._bucket = bucket
 
