@@ -37,13 +37,8 @@ def roots_in(path: str) -> dict[str, tuple[str, datetime]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(path)
     raw = context.get_ca_certs(binary_form=True)
-    return {
-        sha256(der).hexdigest(): (
-            name_of(known),
-            datetime.fromtimestamp(ssl.cert_time_to_seconds(known["notAfter"]), UTC),
-        )
-        for der, known in zip(raw, context.get_ca_certs(), strict=True)
-    }
+    known: list[Any] = context.get_ca_certs()
+    return {sha256(der).hexdigest(): (name_of(one), expiry_of(one)) for der, one in zip(raw, known, strict=True)}
 
 
 def name_of(certificate: dict[str, Any]) -> str:
