@@ -14,10 +14,12 @@ from cli.commands.dead_letters import app as dead_letters
 from cli.commands.explain import explain
 from cli.commands.export import app as export
 from cli.commands.hold import app as hold
+from cli.commands.overview import overview
 from cli.commands.pause import pause, resume
 from cli.commands.plan import plan, report
 from cli.commands.policy import app as policy
 from cli.commands.probe import probe
+from cli.commands.recent import recent
 from cli.commands.send import send
 from cli.commands.simulator import simulator
 from cli.commands.smoke import smoke
@@ -49,7 +51,7 @@ for _name, _group in (
 ):
     app.add_typer(_group, name=_name)
 for _command in (
-    *(send, status, check, undo, explain, pause, resume),
+    *(overview, recent, send, status, check, undo, explain, pause, resume),
     *(plan, report, apply, approvals, approve, withdraw, reject, probe, smoke, simulator),
 ):
     app.command()(_command)

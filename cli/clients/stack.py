@@ -1,6 +1,7 @@
 """One stack as its operator reaches it: outputs, secrets, queues and ledger, with the operator's credentials."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -29,9 +30,13 @@ from lifecycle.sweep.state import Progress
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
+    from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 _CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+_MEASURED = timedelta(minutes=15)
+_ALARM = re.compile(r"([A-Za-z0-9]+)-[A-Za-z0-9]+")
+"""How CloudFormation names an alarm after the name of its stack: the logical id, and a random ending."""
 _DEAD, _ORIGIN = "DeadLetterQueueUrl", "QueueUrl"
 _FIRST = ("Commands", "Purge", "Bulk", "Events", "Sweeps")
 _KEPT = frozenset(field.name for field in fields(Progress))
@@ -48,6 +53,15 @@ class Pair:
     name: str
     dead: Queue
     origin: Queue
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """An alarm that is ringing. ``name`` is its logical id in the template."""
+
+    name: str
+    since: datetime
+    reason: str
 
 
 class Stack(Protocol):
@@ -72,6 +86,16 @@ class Stack(Protocol):
 
     def pairs(self) -> list[Pair]:
         """Its dead-letter queues, those of the commands first."""
+
+    def queue_ages(self) -> Mapping[str, float]:
+        """How many seconds the oldest message of each queue has waited, by the names of ``pairs``.
+
+        SQS measures it and leaves out messages that were received three times or more. A queue without a measurement
+        in the last quarter of an hour is left out.
+        """
+
+    def alarms(self) -> list[Alarm]:
+        """Its alarms that are ringing."""
 
     def put_events(self, entries: Sequence[Mapping[str, str]]) -> int:
         """Put events on its bus, and return how many it refused."""
@@ -181,6 +205,49 @@ class AwsStack:
 
         return [
             Pair(name.lower(), queue(f"{name}{_DEAD}"), queue(f"{name}{_ORIGIN}")) for name in paired(self.outputs())
+        ]
+
+    def queue_ages(self) -> Mapping[str, float]:
+        """See `Stack`."""
+        names = paired(self.outputs())
+        queries: list[MetricDataQueryTypeDef] = [
+            {
+                "Id": f"q{number}",
+                "MetricStat": {
+                    "Metric": {
+                        "Namespace": "AWS/SQS",
+                        "MetricName": "ApproximateAgeOfOldestMessage",
+                        "Dimensions": [
+                            {"Name": "QueueName", "Value": output_of(self, f"{name}{_ORIGIN}").rpartition("/")[2]}
+                        ],
+                    },
+                    "Period": 60,
+                    "Stat": "Maximum",
+                },
+            }
+            for number, name in enumerate(names)
+        ]
+        now = datetime.now(UTC)
+        found = self._session.client("cloudwatch", config=_CONFIG).get_metric_data(
+            MetricDataQueries=queries, StartTime=now - _MEASURED, EndTime=now, ScanBy="TimestampDescending"
+        )["MetricDataResults"]
+        newest = {one.get("Id", ""): one["Values"][0] for one in found if one.get("Values")}
+        return {name.lower(): newest[f"q{number}"] for number, name in enumerate(names) if f"q{number}" in newest}
+
+    def alarms(self) -> list[Alarm]:
+        """See `Stack`."""
+        prefix = f"{self.name}-"
+        pages = (
+            self._session.client("cloudwatch", config=_CONFIG)
+            .get_paginator("describe_alarms")
+            .paginate(AlarmNamePrefix=prefix, StateValue="ALARM", AlarmTypes=["MetricAlarm"])
+        )
+        ringing = (one for page in pages for one in page["MetricAlarms"])
+        return [
+            Alarm(found[1], one["StateUpdatedTimestamp"].astimezone(UTC), one.get("StateReason", ""))
+            for one in ringing
+            # The prefix fits the alarms of a stack whose name only begins like this one, too.
+            if (found := _ALARM.fullmatch(one.get("AlarmName", "").removeprefix(prefix)))
         ]
 
     def put_events(self, entries: Sequence[Mapping[str, str]]) -> int:

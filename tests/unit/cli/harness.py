@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 from cli.clients.aws_identity import Identity
 from cli.clients.context import CliContext as Outside
 from cli.clients.event_tap import EventTap
-from cli.clients.stack import Pair, progress
+from cli.clients.stack import Alarm, Pair, progress
 from cli.main import app
 from cli.ui.errors import CliError, Exit
 from lifecycle.api.operator_routes import Operating
@@ -244,6 +244,8 @@ class MemoryStack:
             "IncomingDetailTypes": "project.closed",
             "EventSenderAccountIds": "",
         }
+        self.ages: dict[str, float] = {}
+        self.ringing: list[Alarm] = []
         self.doomed: dict[str, datetime] = {}
         self.at_once = 1000
         self.refused = 0
@@ -280,6 +282,12 @@ class MemoryStack:
 
     def concurrency(self) -> int:
         return self.at_once
+
+    def queue_ages(self) -> Mapping[str, float]:
+        return self.ages
+
+    def alarms(self) -> list[Alarm]:
+        return self.ringing
 
     def put_events(self, entries: Sequence[Mapping[str, str]]) -> int:
         self.put += entries

@@ -17,7 +17,20 @@ from tests.harness.builders import CONFIG
 from tests.unit.cli.harness import ORG, TALLYFY_URL, CliHarness
 from tests.unit.cli.planned import at_night, night, organization, runs
 
-_READERS = {"list", "show", "status", "check", "diff", "try", "plan", "report", "explain", "approvals"}
+_READERS = {
+    "list",
+    "show",
+    "status",
+    "check",
+    "diff",
+    "try",
+    "plan",
+    "report",
+    "explain",
+    "approvals",
+    "overview",
+    "recent",
+}
 THING = "5e" * 16
 
 

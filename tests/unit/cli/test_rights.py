@@ -183,6 +183,8 @@ def _keep(recorder: Recorder, night: SweepRun) -> str:
 
 COMMANDS = [
     "check",
+    "overview",
+    "recent",
     f"hold add process {'1a' * 16} --force --reason audit",
     "hold list",
     f"hold remove process {'1a' * 16}",
