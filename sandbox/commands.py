@@ -88,7 +88,7 @@ def stop() -> None:
 @app.command()
 def demo() -> None:
     """Show every promise kept, on this machine. Exit code 0 only if each outcome was seen."""
-    from sandbox.demo import play
+    from sandbox.demo.play import play
     from sandbox.running import interruptible
 
     with interruptible():

@@ -24,7 +24,8 @@ from lifecycle.intake.schemes.standard_webhooks import StandardWebhooks
 from lifecycle.intake.sources import Source
 from lifecycle.tallyfy.client import pooled_session
 from sandbox import running
-from sandbox.demo import STEPS, DemoStep
+from sandbox.demo.play import STEPS
+from sandbox.demo.session import DemoStep
 from sandbox.mailbox import REPLIES, ListeningSimulator
 from sandbox.simulator import DefaultIds, SimulatorServer
 from sandbox.stack import HOST, StackState, free_port, person_arn

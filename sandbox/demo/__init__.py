@@ -1,0 +1,1 @@
+"""`make demo`: the steps by subject, what they share, and how they are played."""
