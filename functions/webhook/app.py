@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lifecycle.api.routes import delivery_answer
-from lifecycle.aws.api_gateway import HttpRequest, Response, answer, problem
+from lifecycle.aws.api_gateway import HttpRequest, Response, answer, plain, problem
 from lifecycle.aws.metrics import Metric
 from lifecycle.bootstrap.common import at_start
 from lifecycle.bootstrap.intake import intake
@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
     """Answer any event: accepted, or a problem that says what to do next."""
     try:
-        commands = intake().accept(HttpRequest.of(event))
+        request = HttpRequest.of(event)
+        reply = intake().handshake(request)
+        if reply is not None:
+            return plain(reply.status, reply.content_type, reply.body, reply.headers)
+        commands = intake().accept(request)
+        acknowledged = intake().acknowledgement(request)
     except LifecycleError as error:
         metrics.emit(Metric.REFUSED, {"code": error.code, "reason": error.reason})
         return problem(error)
+    if acknowledged is not None:
+        return plain(acknowledged.status, acknowledged.content_type, acknowledged.body, acknowledged.headers)
     return answer(*delivery_answer(commands))
 
 

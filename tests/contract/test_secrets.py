@@ -57,6 +57,18 @@ def test_when_a_missing_secret_was_stored_cannot_be_said(secrets: Secrets) -> No
     assert trouble.value.code is Code.CONFIGURATION
 
 
+def test_a_new_version_is_read_at_once_by_who_stored_it(secrets: Secrets) -> None:
+    secrets.put(NAME, "the second")
+    assert secrets.get(NAME) == secrets.get(NAME, fresh=True) == "the second"
+
+
+def test_a_secret_is_made_only_if_that_is_asked_for(secrets: Secrets) -> None:
+    with pytest.raises(Retryable, match="does not exist"):
+        secrets.put("stack/tokens/two", "text")
+    secrets.put("stack/tokens/two", "text", create=True)
+    assert secrets.get("stack/tokens/two") == "text"
+
+
 class Ticks:
     """Seconds that only a test moves."""
 

@@ -83,6 +83,12 @@ def answer(status: HTTPStatus, body: Mapping[str, object]) -> Response:
     return _response(status, "application/json", body)
 
 
+def plain(status: HTTPStatus, content_type: str, body: str, headers: Mapping[str, str]) -> Response:
+    """An answer in another system's own form."""
+    sent = {"content-type": content_type, "cache-control": "no-store", **headers}
+    return {"statusCode": int(status), "headers": sent, "body": body}
+
+
 def problem(error: LifecycleError) -> Response:
     """An error as problem details. What is not the sender's fault is a 503; its reason is for our log, not for them."""
     status = _STATUS.get(error.code, HTTPStatus.SERVICE_UNAVAILABLE)

@@ -48,6 +48,12 @@ class Secrets(Protocol):
     def stored_at(self, name: str) -> datetime | None:
         """When its current version was stored, in UTC; ``None``: nobody says. Raises as ``get``."""
 
+    def put(self, name: str, text: str, *, create: bool = False) -> None:
+        """Store a new version of a secret, which may be made for it. Raises as ``get``.
+
+        Other processes may read the old version for five minutes more, unless they read a fresh one.
+        """
+
 
 @dataclass(slots=True)
 class MemorySecrets:
@@ -69,6 +75,12 @@ class MemorySecrets:
         if name not in self.texts:
             raise _missing(name)
         return self.stored.get(name)
+
+    def put(self, name: str, text: str, *, create: bool = False) -> None:
+        """See ``Secrets``."""
+        if name not in self.texts and not create:
+            raise _missing(name)
+        self.texts[name] = text
 
 
 class ManagedSecrets:
@@ -114,6 +126,22 @@ class ManagedSecrets:
         except BotoCoreError as error:
             raise _unreadable(name) from error
         return answer
+
+    def put(self, name: str, text: str, *, create: bool = False) -> None:
+        """See ``Secrets``."""
+        with translated(f"store secret '{name}'"):
+            try:
+                self._client.put_secret_value(SecretId=name, SecretString=text)
+            except ClientError as error:
+                if error_code(error) in _UNUSABLE:
+                    raise _unusable(name, error_code(error)) from error
+                if error_code(error) != _NOT_FOUND:
+                    raise
+                if not create:
+                    raise _missing(name) from error
+                self._client.create_secret(Name=name, SecretString=text)
+        self._missing_until.pop(name, None)
+        self.get(name, fresh=True)
 
 
 def signing_secrets(text: str) -> list[bytes]:

@@ -21,6 +21,7 @@ from lifecycle.domain.intent_ids import intent_id
 from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.state_machine import as_old_as
+from lifecycle.intake.handshakes import SALESFORCE_ACKNOWLEDGEMENT, Reply, Window
 from lifecycle.intake.mapping import Translated, translate, wanted
 from lifecycle.intake.payload import Untranslatable, read_json, unpacked
 from lifecycle.intake.schemes import Accepted, Refused
@@ -46,6 +47,49 @@ class Intake:
     outcomes: Outcomes
     metrics: Metrics
     clock: Callable[[], datetime]
+
+    def handshake(self, request: HttpRequest) -> Reply | None:
+        """Answer what a source asks before it sends deliveries; ``None`` if the request is not a handshake.
+
+        Raises ``Rejected`` for one that is not declared, not proven, or outside of its window.
+        """
+        request = _addressed(request)
+        name = request.parameters.get("source", "")
+        source = self.sources.sources.get(name)
+        asked = source.handshake if source is not None else None
+        offered = asked.offered(request) if asked is not None else None
+        if source is None or asked is None or offered is None:
+            if request.method in {"HEAD", "GET"}:
+                raise Rejected(Code.UNKNOWN_SOURCE, "Deliveries are sent with POST.")
+            return None
+        if asked.signed:
+            self._verified(name, source, request)
+        if asked.kind == "secret":
+            self._take_secret(name, request, offered)
+        self.metrics.emit(Metric.IGNORED, {"source": name, "handshake": asked.kind})
+        return asked.reply(offered)
+
+    def acknowledgement(self, request: HttpRequest) -> Reply | None:
+        """The answer that a source waits for after an accepted delivery, where it is not ours."""
+        source = self.sources.sources.get(_addressed(request).parameters.get("source", ""))
+        return SALESFORCE_ACKNOWLEDGEMENT if source is not None and source.acknowledge else None
+
+    def _take_secret(self, name: str, request: HttpRequest, secret: str) -> None:
+        stored = f"{self.prefix}/sources/{name}"
+        try:
+            window = Window.read(self.secrets.get(stored, fresh=True))
+        except Retryable as error:
+            if error.code is not Code.CONFIGURATION:
+                raise
+            window = None
+        if window is None or not window.admits(request, self.clock()):
+            self.metrics.emit(Metric.SIGNATURE_REFUSED, {"source": name, "why": "no window is open for its secret"})
+            raise Rejected(
+                Code.SIGNATURE_REFUSED,
+                f"Source '{name}' may not hand over a secret now, or not at this URL. "
+                f"Run `lifecycle source connect {name}` and use the URL that it prints.",
+            )
+        self.secrets.put(stored, window.closed_with(secret))
 
     def accept(self, request: HttpRequest) -> list[Command]:
         """Verify a request, translate it, enqueue what it asks for. Returns only once the queues have all of it.

@@ -1,9 +1,10 @@
 """Who may ask for what, how they prove who they are, what their payloads mean: ``sources.toml``, checked as a whole."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -21,9 +22,10 @@ from lifecycle.domain.capabilities import TABLE, Capability, capability
 from lifecycle.domain.commands import PLAN, SLACK, SOURCE_PATTERN, SWEEP, UNDO, Id
 from lifecycle.domain.config_file import OperatorsFile
 from lifecycle.intake.expressions import Expression
+from lifecycle.intake.handshakes import Handshake
 from lifecycle.intake.mapping import CommandRule
 from lifecycle.intake.payload import Payload
-from lifecycle.intake.schemes import Scheme, build_scheme
+from lifecycle.intake.schemes import Scheme, build_scheme, scheme_names
 
 LONGEST_DELAY = timedelta(days=366)
 
@@ -46,6 +48,19 @@ def _built(value: object) -> object:
     return value
 
 
+def _with_preset(table: Mapping[str, object]) -> Mapping[str, object]:
+    from lifecycle.intake.presets import preset_names, with_preset  # noqa: PLC0415 - only who uses a preset pays
+
+    try:
+        return with_preset(table)
+    except KeyError:
+        known = [*scheme_names(), *preset_names()]
+        near = difflib.get_close_matches(str(table["scheme"]), known, n=1)
+        hint = f"Did you mean '{near[0]}'? " if near else ""
+        msg = f"there is no scheme or preset '{table['scheme']}'. {hint}Write one of: {', '.join(known)}"
+        raise ValueError(msg) from None
+
+
 type Period = Annotated[timedelta, BeforeValidator(_period), Field(le=LONGEST_DELAY)]
 
 
@@ -61,6 +76,12 @@ class Source(BaseModel):
     irreversible: bool = False
     organizations: frozenset[Id] | None = None
     """Narrows the stack's organizations; left out, all of them."""
+    preset: str | None = None
+    """The preset that ``scheme`` named; set when the file is read."""
+    handshake: Handshake | None = None
+    """What it asks before it sends deliveries."""
+    acknowledge: Literal["salesforce"] | None = None
+    """The answer that it waits for after a delivery, where that is not ours."""
     payload: Payload = Payload()
     """How it encodes what it sends."""
     when: Expression | None = None
@@ -76,6 +97,11 @@ class Source(BaseModel):
         """In the file, the settings of the scheme stand beside the source's own keys."""
         if not isinstance(table, dict) or not isinstance(table.get("scheme"), str):
             return table
+        if "preset" in table:
+            msg = "preset: name the preset as 'scheme'"
+            raise ValueError(msg)
+        if table["scheme"] not in scheme_names():
+            table = _with_preset(table)
         settings = {key: value for key, value in table.items() if key not in cls.model_fields}
         own = {key: value for key, value in table.items() if key in cls.model_fields}
         return {**own, "scheme": {"name": table["scheme"], "settings": settings}}
