@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lifecycle.aws.errors import error_code
+from lifecycle.aws.errors import error_code, translated
 from lifecycle.domain.errors import Code, Retryable
 
 if TYPE_CHECKING:
