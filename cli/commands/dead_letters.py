@@ -1,4 +1,4 @@
-"""`lifecycle dead-letters`: see what could not be done, send it again, or drop it."""
+"""`lifecycle dead-letters`: list what could not be done, send it again, or drop it."""
 
 import json
 import sys
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.clients.context import context_of, stack_of
+from cli.services.follow import poll
 from cli.services.pauses import known_pauses, print_pauses
 from cli.ui.console import NO, NOTE, YES, age, as_json, console, plain, status_text, table
 from cli.ui.errors import CliError, Exit
 from cli.ui.options import Json, Region, StackName, Timeout, Wait, Yes
+from cli.ui.progress import spinner, tracked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,13 +24,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="See what could not be done, send it again, or drop it. Works on every dead-letter queue of the stack.",
+    help="List what could not be done, send it again, or drop it. Works on every dead-letter queue of the stack.",
 )
 
-Limit = Annotated[int, typer.Option("--limit", min=1, help="Look at so many messages of each queue at most.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="Read at most so many messages of each queue.")]
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID]...", help="intent ids, or message ids; the beginning of one does if it is unique"),
+    typer.Argument(metavar="[ID]...", help="intent ids or message ids; the beginning of one is enough if it is unique"),
 ]
 
 
@@ -36,9 +38,9 @@ Ids = Annotated[
 def list_(
     ctx: typer.Context, limit: Limit = 1000, json_: Json = False, stack: StackName = None, region: Region = None
 ) -> None:
-    """List the dead letters, and leave them where they are. Each id is taken by every command that takes an intent."""
+    """List the dead letters, and leave them where they are. Other commands take their ids as intent ids."""
     context = context_of(ctx)
-    seen = _look(context, stack_of(ctx, stack, region), limit)
+    seen = _look(context, stack_of(ctx, stack, region), limit, json_=json_)
     if json_:
         as_json([_as_json(letter) for letter in _oldest_first(seen.letters)])
     elif seen.letters:
@@ -50,21 +52,24 @@ def list_(
 @app.command()
 def show(
     ctx: typer.Context,
-    id: Annotated[str, typer.Argument(metavar="ID", help="an intent id or a message id, or how it begins")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="an intent id or a message id, or the beginning of one")],
     payload: Annotated[
-        bool, typer.Option("--payload", help="Only what a source sent in vain, as it was: for `lifecycle source try`.")
+        bool,
+        typer.Option(
+            "--payload", help="Only the payload that no rule translates, unchanged: for `lifecycle source try`."
+        ),
     ] = False,
     limit: Limit = 1000,
     json_: Json = False,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show all that is known of one dead letter, and what to do about it."""
+    """Show everything that is known of one dead letter, and what to do about it."""
     from cli.services import dead_letter_queue
     from cli.services.remedies import remedy_for
 
     context, target = context_of(ctx), stack_of(ctx, stack, region)
-    for letter in dead_letter_queue.choose(_look(context, target, limit).letters, [id]):
+    for letter in dead_letter_queue.choose(_look(context, target, limit, json_=json_).letters, [id]):
         if payload:
             _print_payload(letter)
             continue
@@ -74,7 +79,7 @@ def show(
             continue
         out = console()
         for name, value in (
-            ("intent", letter.intent_id or "none: this is no command"),
+            ("intent", letter.intent_id or "none: this is not a command"),
             ("message", letter.message.id),
             ("queue", letter.queue),
             ("what", letter.what),
@@ -95,7 +100,9 @@ def show(
 def send_again(
     ctx: typer.Context,
     ids: Ids = None,
-    all_: Annotated[bool, typer.Option("--all", help="All but poison, which only its message id can name.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="All but poison, which has to be named by its message id.")
+    ] = False,
     code: Annotated[
         str | None, typer.Option("--code", help="Those with this code, such as attempts_exhausted.")
     ] = None,
@@ -106,12 +113,12 @@ def send_again(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Send dead letters to the queue they came from. What was done stays done: it is safe to do this twice."""
+    """Send dead letters to the queue that they came from. Doing it twice is safe: nothing is done twice."""
     from cli.services import dead_letter_queue
 
     context, target = context_of(ctx), stack_of(ctx, stack, region)
     if (bool(ids) + all_ + bool(code)) != 1:
-        raise CliError("Say which: ids, or --all, or --code.", Exit.USAGE)
+        raise CliError("Choose the dead letters by ids, by --all or by --code.", Exit.USAGE)
     seen = _look(context, target, limit)
     if ids:
         chosen = dead_letter_queue.choose(seen.letters, ids)
@@ -121,7 +128,9 @@ def send_again(
         payloads = sum(one.is_payload for one in meant)
         poison = len(meant) - len(chosen) - payloads
         if poison:
-            console().print(NOTE, f"{poison} that are no commands stay: send those by message id, if at all.")
+            console().print(
+                NOTE, f"Left in place, because they are not commands: {poison}. Send them by message id, if at all."
+            )
         if payloads:
             console().print(NOTE, f"{payloads} stay. {dead_letter_queue.UNTRANSLATABLE}", soft_wrap=True)
     if not chosen:
@@ -131,13 +140,14 @@ def send_again(
         _print(context, chosen)
         typer.confirm(f"Send {len(chosen)} again?", abort=True)
     before = {one.name: target.intent(one.intent_id) for one in chosen if one.intent_id} if wait else {}
-    deeds = []
-    for deed in dead_letter_queue.send_again(target.pairs(), chosen, most=limit, clock=context.clock):
-        deeds.append(deed)
-        _print_deed(deed, "sent again")
+    results = []
+    acting = dead_letter_queue.send_again(target.pairs(), chosen, most=limit, clock=context.clock)
+    for result in tracked(acting, "sending again", len(chosen)):
+        results.append(result)
+        _print_result(result, "sent again")
     if wait:
-        _outcomes(context, target, [deed.letter for deed in deeds if deed.done], before, timeout)
-    _all_done(deeds)
+        _outcomes(context, target, [result.letter for result in results if result.done], before, timeout)
+    _all_done(results)
 
 
 @app.command()
@@ -149,12 +159,12 @@ def drop(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Delete dead letters for good: the command is never carried out. You are asked first."""
+    """Delete dead letters for good: the command is never carried out. Asks for confirmation."""
     from cli.services import dead_letter_queue
 
     context, target = context_of(ctx), stack_of(ctx, stack, region)
     if bool(ids) == bool(code):
-        raise CliError("Say which: ids, or --code.", Exit.USAGE)
+        raise CliError("Choose the dead letters by ids or by --code.", Exit.USAGE)
     seen = _look(context, target, limit)
     chosen = dead_letter_queue.choose(seen.letters, ids) if ids else [one for one in seen.letters if one.code == code]
     if not chosen:
@@ -162,20 +172,22 @@ def drop(
         return
     _print(context, chosen)
     those = "it" if len(chosen) == 1 else f"all {len(chosen)}"
-    typer.confirm(f"What is dropped is never carried out, and cannot be had back. Drop {those}?", abort=True)
-    deeds = []
-    for deed in dead_letter_queue.drop(target.pairs(), chosen, most=limit, clock=context.clock):
-        deeds.append(deed)
-        _print_deed(deed, "dropped")
-    _all_done(deeds)
+    typer.confirm(f"A dropped command is never carried out and cannot be brought back. Drop {those}?", abort=True)
+    results = []
+    acting = dead_letter_queue.drop(target.pairs(), chosen, most=limit, clock=context.clock)
+    for result in tracked(acting, "dropping", len(chosen)):
+        results.append(result)
+        _print_result(result, "dropped")
+    _all_done(results)
 
 
-def _look(context: "CliContext", stack: "Stack", limit: int) -> "Scan":
+def _look(context: "CliContext", stack: "Stack", limit: int, *, json_: bool = False) -> "Scan":
     from cli.services import dead_letter_queue
 
-    seen = dead_letter_queue.look(stack.pairs(), most=limit, clock=context.clock)
+    with spinner("reading the dead-letter queues", json_=json_):
+        seen = dead_letter_queue.look(stack.pairs(), most=limit, clock=context.clock)
     for missed in seen.missed:
-        console(errors=True).print(NOTE, f"Not all could be seen. {missed}")
+        console(errors=True).print(NOTE, f"Not all of them were read. {missed}")
     return seen
 
 
@@ -183,7 +195,7 @@ def _print_payload(letter: "DeadLetter") -> None:
     from cli.services.dead_letter_queue import Payload
 
     if not isinstance(letter.content, Payload):
-        raise CliError(f"{letter.name} holds no payload of a source; it is: {letter.what}.")
+        raise CliError(f"{letter.name} is not a payload of a source. It is: {letter.what}.")
     if letter.content.cut:
         kept, whole = len(letter.content.payload), letter.content.characters
         typer.echo(f"Cut: a dead letter holds the first {kept} of {whole} characters of this payload.", err=True)
@@ -215,7 +227,7 @@ def _oldest_first(shown: list["DeadLetter"]) -> list["DeadLetter"]:
 
 
 def _as_json(letter: "DeadLetter", row: "IntentRow | None" = None) -> dict[str, object]:
-    """A letter for programs; the ledger's word where it was asked."""
+    """A letter for programs, with what the ledger holds if it was asked."""
     from cli.services.remedies import remedy_for
 
     return {
@@ -234,10 +246,10 @@ def _as_json(letter: "DeadLetter", row: "IntentRow | None" = None) -> dict[str, 
     }
 
 
-def _print_deed(deed: "ActionResult", done: str) -> None:
+def _print_result(result: "ActionResult", done: str) -> None:
     out = console()
-    mark, told = (YES, done) if deed.done else (NO, f"not {done}: {deed.remark}")
-    out.print(mark, plain(deed.letter.name), plain(deed.letter.what), plain(told), soft_wrap=True)
+    mark, text = (YES, done) if result.done else (NO, f"not {done}: {result.remark}")
+    out.print(mark, plain(result.letter.name), plain(result.letter.what), plain(text), soft_wrap=True)
 
 
 def _outcomes(
@@ -247,15 +259,16 @@ def _outcomes(
     before: "Mapping[str, IntentRow | None]",
     seconds: float,
 ) -> None:
-    """Tell how each ended. The ledger is asked, not the API: it tells the old end from the new one."""
+    """Print how each ended. The ledger is asked and not the API, because it tells the old outcome from the new one."""
     from cli.services.dead_letter_queue import is_answered
     from lifecycle.domain.intent import DEAD
 
     open_ = {letter.name: letter for letter in sent if letter.intent_id}
-    out = console()
+    out, failed = console(), 0
     print_pauses(out, known_pauses(stack))
-    left, failed = seconds, 0
-    while open_:
+
+    def look() -> bool:
+        nonlocal failed
         for name, letter in list(open_.items()):
             row = stack.intent(name)
             if row is None or not is_answered(letter, before.get(name), row):
@@ -264,22 +277,21 @@ def _outcomes(
             failed += row.status in DEAD
             mark = NO if row.status in DEAD else YES
             out.print(mark, plain(name), status_text(row.status), plain(row.reason), soft_wrap=True)
-        if not open_ or left <= 0:
-            break
-        context.sleep(1)
-        left -= 1
+        return not open_
+
+    poll(context, look, seconds=seconds, every=1, description="waiting for the outcomes")
     for name in open_:
-        out.print(NOTE, plain(name), "is still under way: ask `lifecycle status`", soft_wrap=True)
+        out.print(NOTE, plain(name), "is still in progress. Ask `lifecycle status`.", soft_wrap=True)
     if failed:
         raise CliError(f"{failed} failed again.")
     if open_:
         raise typer.Exit(Exit.PENDING)
 
 
-def _all_done(deeds: list["ActionResult"]) -> None:
-    left = sum(not deed.done for deed in deeds)
+def _all_done(results: list["ActionResult"]) -> None:
+    left = sum(not result.done for result in results)
     if left:
-        raise CliError(f"{left} of {len(deeds)} were left as they are.")
+        raise CliError(f"{left} of {len(results)} stayed where they are.")
 
 
 def _pretty(body: str) -> str:

@@ -1,14 +1,16 @@
-"""Dead letters: seen, sent again, dropped. Nothing here talks to the screen.
+"""Reads dead letters, sends them again, drops them. Prints nothing.
 
-A queue can only be read by receiving. So a look hides each letter for a minute and then makes it visible again; and
-whatever is done is done to a copy received just before, under a receipt that is fresh.
+A queue can only be read by receiving. Reading hides each letter for a minute and then makes it visible again. Each
+action works on a copy that was received just before, under its fresh receipt.
 """
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,20 +26,20 @@ from lifecycle.sweep.jobs import SweepJob
 
 HIDDEN_SECONDS = 60
 _MOST_SECONDS = 45.0
-"""A look ends before the first letter it has hidden appears again."""
+"""Reading ends before the first letter that it has hidden appears again."""
 _LEAST_PREFIX = 8
 _MOST_LOOKED_AT = 1000
 _BEGINNING = re.compile(rf"int_[0-9a-f]{{{_LEAST_PREFIX},47}}")
 UNTRANSLATABLE = (
-    "It is a payload that sources.toml could not translate, not a command, so it cannot be sent again. Mend the rule, "
-    "try it with `lifecycle source try`, deploy, and ask the sender to deliver again; then drop it."
+    "It is a payload that sources.toml could not translate, not a command, so it cannot be sent again. Correct the "
+    "rule, try it with `lifecycle source try`, deploy, and ask the sender to deliver again; then drop it."
 )
 
 type Clock = Callable[[], datetime]
 
 
 class Payload(BaseModel):
-    """What a source sent in vain: the body of such a dead letter.
+    """A payload that no rule translates: the body of such a dead letter.
 
     ``cut``: only the beginning fitted into a message, of a payload of so many ``characters``.
     """
@@ -51,19 +53,19 @@ class Payload(BaseModel):
 
 
 class Event(BaseModel):
-    """An event of EventBridge, as far as it is shown."""
+    """The fields of an EventBridge event that are shown."""
 
     source: str
     detail_type: str = Field(alias="detail-type")
 
 
 type Content = Command | Payload | Event | SweepJob | None
-"""What a body is; `None` if it is nothing known."""
+"""What a body is; `None` if it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One dead letter. Without an `intent_id` it is no command, so only its message id names it."""
+    """One dead letter. Without an `intent_id` it is not a command, and only its message id names it."""
 
     queue: str
     message: Message
@@ -77,7 +79,7 @@ class DeadLetter:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells it from all others: two letters may be about one intent, and two queues may count alike."""
+        """Identifies it: two letters may be about one intent, and message ids are unique in a queue only."""
         return self.queue, self.message.id
 
     @property
@@ -99,7 +101,7 @@ class DeadLetter:
 
     @property
     def is_sound(self) -> bool:
-        """Whether it may do what it was meant for when it is sent again; poison never does."""
+        """Whether sending it again can work. Poison never works."""
         return bool(self.intent_id) or isinstance(self.content, Event | SweepJob)
 
     @property
@@ -115,7 +117,7 @@ class DeadLetter:
     @property
     def reason(self) -> str:
         """Why it is here, in a sentence."""
-        set_aside = "AWS set it aside without a reason: a function crashed or timed out each time, or was not reached."
+        set_aside = "AWS set it aside without a reason: each time the function crashed, timed out or was not reached."
         return self.message.attributes.get("reason", set_aside)
 
     @property
@@ -134,32 +136,40 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class Scan:
-    """What was seen. `missed` says, in words, what was not."""
+    """What was read. ``missed`` says in sentences what was not."""
 
     letters: list[DeadLetter] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
 
 
 def look(pairs: Sequence[Pair], *, most: int, clock: Clock) -> Scan:
-    """See up to `most` letters of each queue, and leave them there."""
+    """Read up to ``most`` letters of each queue, and leave them there.
+
+    All queues are read at the same time: each receive of an empty queue takes a second.
+    """
     seen = Scan()
-    for pair in pairs:
-        sweep = _Sweep(pair.dead, most, clock)
-        try:
-            seen.letters += [_letter(pair.name, message) for message in sweep]
-            missed = sweep.missed()
-        finally:
-            sweep.let_go()
-        if missed:
-            seen.missed.append(f"{pair.name}: {missed}")
+    with ThreadPoolExecutor(max_workers=max(1, len(pairs))) as pool:
+        for letters, missed in pool.map(partial(_look_at, most=most, clock=clock), pairs):
+            seen.letters += letters
+            seen.missed += missed
     return seen
 
 
+def _look_at(pair: Pair, *, most: int, clock: Clock) -> tuple[list[DeadLetter], list[str]]:
+    reading = _Reading(pair.dead, most, clock)
+    try:
+        letters = [_letter(pair.name, message) for message in reading]
+        missed = reading.missed()
+    finally:
+        reading.let_go()
+    return letters, [f"{pair.name}: {missed}"] if missed else []
+
+
 def choose(letters: Sequence[DeadLetter], ids: Sequence[str]) -> list[DeadLetter]:
-    """The letters that are meant: by intent id or message id, whole or the first characters (eight at least).
+    """The letters with these intent ids or message ids, each whole or at least its first eight characters.
 
     Raises:
-        CliError: An id fits none, or several.
+        CliError: An id matches none, or several.
     """
     chosen: dict[tuple[str, str], DeadLetter] = {}
     for wanted in ids:
@@ -173,16 +183,16 @@ def choose(letters: Sequence[DeadLetter], ids: Sequence[str]) -> list[DeadLetter
         if not fitting:
             raise CliError(f"No dead letter matches {prefix[:70]}. See `lifecycle dead-letters list`.")
         if len({one.name for one in fitting}) > 1:
-            raise CliError(f"{prefix} fits several dead letters. Give more of the id.", Exit.USAGE)
+            raise CliError(f"{prefix} matches several dead letters. Give more of the id.", Exit.USAGE)
         chosen.update((one.key, one) for one in fitting)
     return list(chosen.values())
 
 
 def whole_intent(stack: Stack, name: str, clock: Clock) -> str:
-    """An intent id that was given whole, as it is; the beginning of one, completed from the dead letters.
+    """A whole intent id, unchanged; the beginning of one, completed from the dead letters.
 
     Raises:
-        CliError: It is neither; or no dead letter, or more than one, begins so.
+        CliError: No dead letter begins with it, or more than one does.
     """
     said = name.strip().lower()
     if re.fullmatch(INTENT_PATTERN, said) or not _BEGINNING.fullmatch(said):
@@ -193,16 +203,16 @@ def whole_intent(stack: Stack, name: str, clock: Clock) -> str:
         return found.pop()
     if found:
         raise CliError(f"{len(found)} dead letters begin with {said}. Give more of the id.", Exit.USAGE)
-    unseen = f" Not all could be seen. {' '.join(seen.missed)}" if seen.missed else ""
+    unseen = f" Not all of them were read. {' '.join(seen.missed)}" if seen.missed else ""
     raise CliError(
-        f"No dead letter begins with {said}. Of anything else, give the whole id: int_ and 48 characters.{unseen}",
+        f"No dead letter begins with {said}. For any other command give the whole id: int_ and 48 characters.{unseen}",
         Exit.USAGE,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """What became of one chosen letter."""
+    """What became of one letter."""
 
     letter: DeadLetter
     done: bool
@@ -232,9 +242,9 @@ def drop(pairs: Sequence[Pair], chosen: Sequence[DeadLetter], *, most: int, cloc
 
 
 def is_answered(letter: DeadLetter, before: IntentRow | None, now: IntentRow | None) -> bool:
-    """Whether an intent that was sent again has come to its end.
+    """Whether a command that was sent again has ended.
 
-    Its old end stands in the ledger until a worker claims it; only a row that was written since counts.
+    Its old outcome stays in the ledger until a worker claims it. Only a row that was written since counts.
     """
     if now is None or now.status in OPEN:
         return False
@@ -254,30 +264,28 @@ def _each(
         wanted = {letter.message.id: letter for letter in chosen if letter.queue == pair.name}
         if not wanted:
             continue
-        sweep = _Sweep(pair.dead, most, clock)
+        reading = _Reading(pair.dead, most, clock)
         try:
-            for message in sweep:
+            for message in reading:
                 letter = wanted.pop(message.id, None)
                 if letter is not None:
-                    yield _one(pair, letter, message, do, sweep)
+                    yield _one(pair, letter, message, do, reading)
                 if not wanted:
                     break
         finally:
-            sweep.let_go()
+            reading.let_go()
         for letter in wanted.values():
-            yield ActionResult(
-                letter, done=False, remark="It was not to be seen any more: gone, or hidden for the moment."
-            )
+            yield ActionResult(letter, done=False, remark="It is gone, or somebody else reads it at the moment.")
 
 
 def _one(
-    pair: Pair, letter: DeadLetter, message: Message, do: Callable[[Pair, Message], None], sweep: "_Sweep"
+    pair: Pair, letter: DeadLetter, message: Message, do: Callable[[Pair, Message], None], reading: "_Reading"
 ) -> ActionResult:
     try:
         do(pair, message)
     except Retryable as error:
         return ActionResult(letter, done=False, remark=error.reason)
-    sweep.forget(message)
+    reading.forget(message)
     try:
         pair.dead.delete(message)
     except Retryable as error:
@@ -287,8 +295,8 @@ def _one(
     return ActionResult(letter, done=True)
 
 
-class _Sweep:
-    """Receives until a queue is empty, or enough was seen, or time is up; then lets go of what is still held."""
+class _Reading:
+    """Receives until a queue is empty, or enough was read, or time is up; then lets go of what it still holds."""
 
     def __init__(self, queue: Queue, most: int, clock: Clock) -> None:
         self._queue = queue
@@ -302,29 +310,29 @@ class _Sweep:
         started = self._clock()
         while len(self._seen) < self._most and (self._clock() - started).total_seconds() < _MOST_SECONDS:
             page = self._queue.receive(min(10, self._most - len(self._seen)), hidden_for=HIDDEN_SECONDS)
-            self._held.update((message.id, message) for message in page)  # The newest receipt is the one that counts.
+            self._held.update((message.id, message) for message in page)  # Only the newest receipt works.
             fresh = [message for message in page if message.id not in self._seen]
             self._seen.update(message.id for message in page)
             yield from fresh
-            if not fresh:  # Empty; or they do not stay hidden, and looking on would never end.
+            if not fresh:  # Empty; or messages do not stay hidden, and reading on would never end.
                 self._emptied = not page
                 return
 
     def forget(self, message: Message) -> None:
-        """It is dealt with: do not make it visible again."""
+        """Do not make it visible again: it was handled."""
         self._held.pop(message.id, None)
 
     def missed(self) -> str:
-        """What was not seen, in words; call while the sweep holds what it has seen."""
+        """What was not read, as a sentence. Call it while the letters are still held."""
         beyond = max(0, self._queue.depth() - len(self._seen))
         if not self._emptied and (beyond or len(self._seen) < self._most):
-            return f"only the first {len(self._seen)} were looked at; about {beyond} more are there. Raise --limit."
+            return f"only the first {len(self._seen)} were read; about {beyond} more are there. Raise --limit."
         if beyond:
-            return f"about {beyond} more are hidden: somebody else looks at them. Try again in a minute."
+            return f"about {beyond} more are hidden, because somebody else reads them. Try again in a minute."
         return ""
 
     def let_go(self) -> None:
-        """Make what is held visible again. What fails here appears by itself within a minute."""
+        """Make what is held visible again. If that fails, it becomes visible by itself within a minute."""
         while self._held:
             _, message = self._held.popitem()
             with suppress(Retryable):
@@ -340,7 +348,7 @@ def _letter(queue: str, message: Message) -> DeadLetter:
 
 
 def _content(queue: str, message: Message) -> Content:
-    """Read a body as what its queue is for: the same text means nothing in another one."""
+    """Read a body by what its queue is for."""
     models: dict[str, tuple[type[Command | Payload | Event | SweepJob], ...]] = {
         "events": (Event,),
         "sweeps": (SweepJob,),
