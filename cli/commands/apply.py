@@ -197,20 +197,20 @@ def _waits_for(context: "CliContext", target: "Stack", plan: "Plan", states: "Ma
         CliError: Somebody rejected it.
     """
     from lifecycle.approvals.rules import ApprovalStatus
-    from lifecycle.approvals.store import Approvals
+    from lifecycle.approvals.store import ApprovalStore
     from lifecycle.domain.clock import millis, moment
     from lifecycle.plans.application import PlanPart, Stage
 
     if any(state.stage != Stage.DONE for part, state in states.items() if part is not PlanPart.IRREVERSIBLE):
         return ""
-    request = Approvals(target.rows(), timedelta(0), context.clock).find(plan.org_id, plan.hash)
+    request = ApprovalStore(target.rows(), timedelta(0), context.clock).find(plan.org_id, plan.hash)
     now: datetime = context.clock()
     status = request.stands(millis(now)) if request is not None else None
-    if request is not None and status is ApprovalStatus.REFUSED:
-        message = f"The irreversible actions are not done: {plain(request.refused_by)} rejected them."
+    if request is not None and status is ApprovalStatus.REJECTED:
+        message = f"The irreversible actions are not done: {plain(request.rejected_by)} rejected them."
         raise CliError(f"{message} {plain(request.why)}".strip())
     if request is None or status is not ApprovalStatus.OPEN:
         return ""
     missing = request.needed - len(request.approved_by)
     people = f"{missing} other {'person' if missing == 1 else 'people'}"
-    return f"The irreversible actions wait until {utc(moment(request.lapses_at))} for the approval of {people}."
+    return f"The irreversible actions wait until {utc(moment(request.deadline))} for the approval of {people}."

@@ -53,14 +53,14 @@ def approvals(
         return
     rows = table("hash", "what", "title", "asked by", "approvals", "expires")
     for one in waiting:
-        left = age(one["lapses_at"] - context.clock())
+        left = age(one["deadline"] - context.clock())
         rows.add_row(
             one["hash"][:SHOWN],
             plain(_kind(one)),
             plain(_title(one), most=100),
             plain(one["asked_by"], most=100),
             f"{len(one['approved_by'])} of {one['needed']}",
-            f"{utc(one['lapses_at'])}, in {left}",
+            f"{utc(one['deadline'])}, in {left}",
         )
     console().print(rows, soft_wrap=True)
     console().print("  to see it and to approve it  lifecycle approve HASH")
@@ -85,7 +85,7 @@ def approve(
     missing = after["needed"] - len(after["approved_by"])
     if missing > 0:
         more = f"{missing} more {'person' if missing == 1 else 'people'}"
-        out.print(f"  It needs the approval of {more} until {utc(after['lapses_at'])}.", soft_wrap=True)
+        out.print(f"  It needs the approval of {more} until {utc(after['deadline'])}.", soft_wrap=True)
     else:
         _say_what_comes(out, after, grace, context_of(ctx).clock())
     _say_how_to_follow(out, after)
@@ -123,7 +123,7 @@ def withdraw(
     after = api.withdraw(api.find(name)["hash"])
     out = console()
     out.print(YES, f"withdrawn: {len(after['approved_by'])} of {after['needed']} approvals are left")
-    out.print(f"  It waits for approval until {utc(after['lapses_at'])}. To end it for good:", soft_wrap=True)
+    out.print(f"  It waits for approval until {utc(after['deadline'])}. To end it for good:", soft_wrap=True)
     out.print(f"  lifecycle reject {after['hash']} --reason …", soft_wrap=True)
 
 
@@ -150,8 +150,8 @@ def _shown(ctx: typer.Context, name: str, api_url: str | None, stack: str | None
     request, out = api.find(name), console()
     _show(out, request, context.clock())
     # Whoever approved may do so again: the message that follows an approval may have been lost the first time.
-    if request["stands"] in {ApprovalStatus.REFUSED, ApprovalStatus.LAPSED}:
-        by = f" by {request['refused_by']}" if request["refused_by"] else ""
+    if request["stands"] in {ApprovalStatus.REJECTED, ApprovalStatus.EXPIRED}:
+        by = f" by {request['rejected_by']}" if request["rejected_by"] else ""
         raise CliError(f"This request was {request['stands']}{by} already. Ask again if the action is still wanted.")
     return _Shown(api, target, request, out)
 
@@ -169,7 +169,7 @@ def _show(out: "Console", request: "Approval", now: datetime) -> None:
     _line(out, "asked by", f"{request['asked_by']}, {utc(request['asked_at'])}")
     approved = f" ({', '.join(request['approved_by'])})" if request["approved_by"] else ""
     _line(out, "approved", f"{len(request['approved_by'])} of {request['needed']}{approved}")
-    _line(out, "expires", utc(request["lapses_at"]))
+    _line(out, "expires", utc(request["deadline"]))
     _line(out, "hash", request["hash"])
 
 

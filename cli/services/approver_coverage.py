@@ -1,4 +1,4 @@
-"""Who could approve what may be asked for: a request that nobody can approve only lapses. Pure; part of `check`."""
+"""Who could approve what may be asked for: a request that nobody can approve only expires. Pure; part of `check`."""
 
 from collections.abc import Iterator
 
@@ -44,7 +44,7 @@ def _approvers(people: People, doings: frozenset[Capability], org_id: str) -> li
 
 def _enough(what: str, names: list[str], needed: int) -> Iterator[Finding]:
     if not names:
-        yield Finding(Mark.NOTE, what, "by nobody: it only lapses", "Say in people.toml who approves it.")
+        yield Finding(Mark.NOTE, what, "by nobody: it only expires", "Say in people.toml who approves it.")
     elif len(names) < needed:
         found = f"can never be given: {needed} must, only {', '.join(names)} can"
         yield Finding(Mark.NO, what, found, "Name more people, or fewer under [approvals].")

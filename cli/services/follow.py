@@ -64,12 +64,12 @@ class CommandDetails:
 
     def approvals_missing(self, name: str) -> int | None:
         """How many people still have to approve the request with this hash; `None` where that is not known."""
-        from lifecycle.approvals.store import Approvals
+        from lifecycle.approvals.store import ApprovalStore
 
         row = self._row()
         if row is None:
             return None
-        approvals = Approvals(self.stack.rows(), timedelta(0), self.context.clock)
+        approvals = ApprovalStore(self.stack.rows(), timedelta(0), self.context.clock)
         request = self._known(lambda: approvals.find(row.org_id, name))
         return None if request is None else max(0, request.needed - len(request.approved_by))
 

@@ -9,7 +9,7 @@ import pytest
 
 from lifecycle.approvals import rules
 from lifecycle.approvals.rules import ApprovalRequest, ApprovalStatus
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.aws.dynamodb import Contention, Key, Put, Row, Value, VersionedTable
 from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Code, Rejected, Throttled
@@ -20,8 +20,8 @@ ELSEWHERE = "e0" * 16
 
 
 @pytest.fixture
-def approvals(rows: VersionedTable, clock: Clock) -> Approvals:
-    return Approvals(rows, KEEP, clock)
+def approvals(rows: VersionedTable, clock: Clock) -> ApprovalStore:
+    return ApprovalStore(rows, KEEP, clock)
 
 
 def request(number: int = 1, **more: object) -> ApprovalRequest:
@@ -32,7 +32,7 @@ def request(number: int = 1, **more: object) -> ApprovalRequest:
         subject=f"intent-{number}",
         asked_by="ada",
         asked_at=millis(NOW) + number,
-        lapses_at=millis(NOW + timedelta(hours=72)),
+        deadline=millis(NOW + timedelta(hours=72)),
         needed=2,
         shown='{"title": "Onboard Ä"}',
         message='{"a": 1}',
@@ -41,11 +41,11 @@ def request(number: int = 1, **more: object) -> ApprovalRequest:
     return replace(made, **more)  # type: ignore[arg-type]
 
 
-def approve(approvals: Approvals, who: str, number: int = 1) -> ApprovalRequest | None:
+def approve(approvals: ApprovalStore, who: str, number: int = 1) -> ApprovalRequest | None:
     return approvals.change(ORG, f"{number:064x}", lambda known: rules.approve(known, who, millis(NOW)))
 
 
-def test_what_was_asked_is_found_as_it_was(approvals: Approvals) -> None:
+def test_what_was_asked_is_found_as_it_was(approvals: ApprovalStore) -> None:
     assert approvals.find(ORG, request().hash) is None
     assert approvals.newest(ORG, "intent-1") is None
     assert approvals.ask(request()) == request()
@@ -55,38 +55,38 @@ def test_what_was_asked_is_found_as_it_was(approvals: Approvals) -> None:
     assert approvals.newest(ELSEWHERE, "intent-1") is None
 
 
-def test_asking_again_finds_what_stands_with_all_that_was_said(approvals: Approvals) -> None:
+def test_asking_again_finds_what_stands_with_all_that_was_said(approvals: ApprovalStore) -> None:
     approvals.ask(request())
     approve(approvals, "bob")
-    again = approvals.ask(request(asked_by="grace", asked_at=0, lapses_at=1))
-    assert (again.asked_by, again.approved_by, again.lapses_at) == ("ada", ("bob",), request().lapses_at)
+    again = approvals.ask(request(asked_by="grace", asked_at=0, deadline=1))
+    assert (again.asked_by, again.approved_by, again.deadline) == ("ada", ("bob",), request().deadline)
     assert approvals.find(ORG, request().hash) == again
 
 
-@pytest.mark.parametrize("ended", ["approved", "refused"])
-def test_what_was_decided_stays_decided_after_its_time(approvals: Approvals, clock: Clock, ended: str) -> None:
+@pytest.mark.parametrize("ended", ["approved", "rejected"])
+def test_what_was_decided_stays_decided_after_its_time(approvals: ApprovalStore, clock: Clock, ended: str) -> None:
     approvals.ask(request())
     if ended == "approved":
         approve(approvals, "bob")
         approve(approvals, "cleo")
     else:
-        approvals.change(ORG, request().hash, lambda known: rules.refuse(known, "bob", "No.", millis(NOW)))
+        approvals.change(ORG, request().hash, lambda known: rules.reject(known, "bob", "No.", millis(NOW)))
     clock.advance(timedelta(days=30))
-    again = approvals.ask(request(lapses_at=millis(clock()) + 1))
+    again = approvals.ask(request(deadline=millis(clock()) + 1))
     assert again.stands(millis(clock())) == ended
 
 
-def test_one_that_has_lapsed_is_made_anew_and_counts_from_nothing(approvals: Approvals, clock: Clock) -> None:
+def test_one_that_has_expired_is_made_anew_and_counts_from_nothing(approvals: ApprovalStore, clock: Clock) -> None:
     approvals.ask(request())
     approve(approvals, "bob")
     clock.advance(timedelta(hours=72))
-    anew = request(lapses_at=millis(clock() + timedelta(hours=72)))
+    anew = request(deadline=millis(clock() + timedelta(hours=72)))
     assert approvals.ask(anew) == anew
     assert approvals.find(ORG, anew.hash) == anew
     assert anew.stands(millis(clock())) is ApprovalStatus.OPEN
 
 
-def test_the_newest_of_a_subject_counts_and_the_one_before_is_asked_anew(approvals: Approvals) -> None:
+def test_the_newest_of_a_subject_counts_and_the_one_before_is_asked_anew(approvals: ApprovalStore) -> None:
     approvals.ask(request(1, subject="s"))
     approve(approvals, "bob")
     approvals.ask(request(2, subject="s"))
@@ -96,7 +96,7 @@ def test_the_newest_of_a_subject_counts_and_the_one_before_is_asked_anew(approva
     assert approvals.newest(ORG, "s") == request(1, subject="s")
 
 
-def test_two_people_at_once_are_both_counted(approvals: Approvals) -> None:
+def test_two_people_at_once_are_both_counted(approvals: ApprovalStore) -> None:
     """Both have read it before either writes."""
     approvals.ask(request())
     meet = threading.Barrier(2, timeout=10)
@@ -119,14 +119,14 @@ def test_two_people_at_once_are_both_counted(approvals: Approvals) -> None:
     assert known.stands(millis(NOW)) is ApprovalStatus.APPROVED
 
 
-def test_two_who_ask_at_once_make_one_request(approvals: Approvals) -> None:
+def test_two_who_ask_at_once_make_one_request(approvals: ApprovalStore) -> None:
     with ThreadPoolExecutor() as pool:
         made = list(pool.map(lambda number: approvals.ask(request(asked_at=number)), range(6)))
     assert len({one.asked_at for one in made}) == 1
     assert approvals.open(ORG) == made[:1]
 
 
-def test_what_changes_nothing_writes_nothing(approvals: Approvals, rows: VersionedTable) -> None:
+def test_what_changes_nothing_writes_nothing(approvals: ApprovalStore, rows: VersionedTable) -> None:
     approvals.ask(request())
     approve(approvals, "bob")
     [before] = rows.read(Key(f"approval#{ORG}", request().hash))
@@ -134,7 +134,7 @@ def test_what_changes_nothing_writes_nothing(approvals: Approvals, rows: Version
     assert rows.read(Key(f"approval#{ORG}", request().hash)) == [before]
 
 
-def test_a_rule_that_says_no_changes_nothing(approvals: Approvals) -> None:
+def test_a_rule_that_says_no_changes_nothing(approvals: ApprovalStore) -> None:
     approvals.ask(request())
     with pytest.raises(Rejected) as refused:
         approve(approvals, "ada")
@@ -143,16 +143,16 @@ def test_a_rule_that_says_no_changes_nothing(approvals: Approvals) -> None:
     assert approve(approvals, "bob", 99) is None
 
 
-def test_open_lists_what_waits_the_oldest_first(approvals: Approvals, clock: Clock) -> None:
+def test_open_lists_what_waits_the_oldest_first(approvals: ApprovalStore, clock: Clock) -> None:
     assert approvals.open(ORG) == []
     for number in (3, 1, 2, 4, 5):
         approvals.ask(request(number))
     approvals.ask(request(6, org_id=ELSEWHERE))
-    approvals.ask(request(7, lapses_at=millis(NOW) + 1))
+    approvals.ask(request(7, deadline=millis(NOW) + 1))
     approve(approvals, "bob", 1)
     for who in ("bob", "cleo"):
         approve(approvals, who, 2)
-    approvals.change(ORG, request(4).hash, lambda known: rules.refuse(known, "bob", "", millis(NOW)))
+    approvals.change(ORG, request(4).hash, lambda known: rules.reject(known, "bob", "", millis(NOW)))
     clock.advance(timedelta(seconds=1))
     assert [one.subject for one in approvals.open(ORG)] == ["intent-1", "intent-3", "intent-5"]
     clock.advance(timedelta(hours=72))
@@ -184,8 +184,8 @@ class Crowded:
 
 
 def test_whoever_always_comes_second_is_told_to_come_later(rows: VersionedTable, clock: Clock) -> None:
-    def crowded(times: int) -> Approvals:
-        return Approvals(Crowded(rows, times), KEEP, clock)
+    def crowded(times: int) -> ApprovalStore:
+        return ApprovalStore(Crowded(rows, times), KEEP, clock)
 
     assert crowded(7).ask(request()) == request()
     with pytest.raises(Throttled):
@@ -210,13 +210,13 @@ def forge(rows: VersionedTable, **values: Value) -> None:
     rows.write(Put(key, {**row.values, **values}, row.version))
 
 
-def found(approvals: Approvals) -> ApprovalRequest:
+def found(approvals: ApprovalStore) -> ApprovalRequest:
     known = approvals.find(ORG, request().hash)
     assert known is not None
     return known
 
 
-def test_a_vote_lies_under_keys_of_its_own_with_whose_it_is(approvals: Approvals, rows: VersionedTable) -> None:
+def test_a_vote_lies_under_keys_of_its_own_with_whose_it_is(approvals: ApprovalStore, rows: VersionedTable) -> None:
     approvals.ask(request())
     approvals.change(
         ORG, request().hash, lambda known: rules.approve(known, "bob", millis(NOW), frozenset({"iam:arn:bob"}))
@@ -227,7 +227,7 @@ def test_a_vote_lies_under_keys_of_its_own_with_whose_it_is(approvals: Approvals
     assert found(approvals).approved_ids == ("iam:arn:bob",)
 
 
-def test_whoever_writes_requests_alone_cannot_approve_one(approvals: Approvals, rows: VersionedTable) -> None:
+def test_whoever_writes_requests_alone_cannot_approve_one(approvals: ApprovalStore, rows: VersionedTable) -> None:
     approvals.ask(request())
     forge(rows, approved_by=["bob", "cleo"], approved_ids=["iam:b", "iam:c"], votes=["a", "b"])
     assert (found(approvals).approved_by, found(approvals).stands(millis(NOW))) == ((), ApprovalStatus.OPEN)
@@ -246,11 +246,11 @@ def test_whoever_writes_requests_alone_cannot_approve_one(approvals: Approvals, 
         {"asked_by": "dan"},
         {"asked_ids": ["iam:arn:dan"]},
         {"subject": "intent-2"},
-        {"lapses_at": millis(NOW + timedelta(days=300))},
+        {"deadline": millis(NOW + timedelta(days=300))},
     ],
 )
 def test_a_vote_counts_for_the_request_as_it_was_read_only(
-    approvals: Approvals, rows: VersionedTable, changed: dict[str, Value]
+    approvals: ApprovalStore, rows: VersionedTable, changed: dict[str, Value]
 ) -> None:
     approvals.ask(request())
     approve(approvals, "bob")
@@ -261,35 +261,35 @@ def test_a_vote_counts_for_the_request_as_it_was_read_only(
 
 
 def test_a_vote_that_is_withdrawn_stays_so_whatever_the_request_says(
-    approvals: Approvals, rows: VersionedTable
+    approvals: ApprovalStore, rows: VersionedTable
 ) -> None:
     approvals.ask(request(needed=1))
     approve(approvals, "bob")
     [before] = rows.read(Key(f"approval#{ORG}", request().hash))
     assert before is not None
-    approvals.change(ORG, request().hash, lambda known: rules.unapprove(known, "bob"))
+    approvals.change(ORG, request().hash, lambda known: rules.withdraw_approval(known, "bob"))
     forge(rows, **before.values)
     assert found(approvals).approved_by == ()
     assert approve(approvals, "bob") == found(approvals), "who withdrew may approve again"
     assert found(approvals).stands(millis(NOW)) is ApprovalStatus.APPROVED
 
 
-def test_votes_are_not_carried_from_a_lapsed_request_to_the_next(
-    approvals: Approvals, rows: VersionedTable, clock: Clock
+def test_votes_are_not_carried_from_a_expired_request_to_the_next(
+    approvals: ApprovalStore, rows: VersionedTable, clock: Clock
 ) -> None:
     approvals.ask(request())
     approve(approvals, "bob")
     [old] = rows.read(Key(f"approval#{ORG}", request().hash))
     clock.advance(timedelta(hours=72))
     assert old is not None
-    approvals.ask(request(asked_at=millis(clock()), lapses_at=millis(clock() + timedelta(hours=72))))
+    approvals.ask(request(asked_at=millis(clock()), deadline=millis(clock() + timedelta(hours=72))))
     forge(rows, votes=old.values["votes"])
     assert found(approvals).approved_by == ()
 
 
 def test_no_fewer_people_are_needed_than_the_file_says(rows: VersionedTable, clock: Clock) -> None:
-    asked = Approvals(rows, KEEP, clock).ask(request(needed=1))
-    strict = Approvals(rows, KEEP, clock, least={"command": 2})
+    asked = ApprovalStore(rows, KEEP, clock).ask(request(needed=1))
+    strict = ApprovalStore(rows, KEEP, clock, least={"command": 2})
     approve(strict, "bob")
     assert found(strict).needed == 2
     assert found(strict).stands(millis(NOW)) is ApprovalStatus.OPEN
@@ -298,7 +298,7 @@ def test_no_fewer_people_are_needed_than_the_file_says(rows: VersionedTable, clo
     assert asked.needed == 1
 
 
-def test_a_request_of_another_release_is_read(approvals: Approvals, rows: VersionedTable) -> None:
+def test_a_request_of_another_release_is_read(approvals: ApprovalStore, rows: VersionedTable) -> None:
     approvals.ask(request())
     approve(approvals, "bob")
     forge(rows, colour="blue")
@@ -314,7 +314,7 @@ def test_a_vote_and_its_record_are_written_together(rows: VersionedTable, clock:
             super().write(*changes)
 
     recorded = Recorded(rows, 0)
-    approvals = Approvals(recorded, KEEP, clock)
+    approvals = ApprovalStore(recorded, KEEP, clock)
     approvals.ask(request())
     approve(approvals, "bob")
     assert sorted(recorded.written[-1]) == ["approval", "audit", "vote"]

@@ -9,7 +9,7 @@ from lifecycle.audit.chain import Record, What
 from lifecycle.audit.store import audit_row
 from lifecycle.aws.dynamodb import Contention, Key, Put, Row, VersionedTable
 from lifecycle.aws.row_codec import values_of
-from lifecycle.aws.row_update import TRIES, Decision, update, update_rows
+from lifecycle.aws.row_update import TRIES, RowDecision, update, update_rows
 from lifecycle.domain.errors import Throttled
 
 KEY, OTHER = Key("pace#a", "pace"), Key("pace#b", "pace")
@@ -90,10 +90,10 @@ def test_the_audit_row_is_written_with_the_change_or_not_at_all(rows: VersionedT
 
 
 def test_several_rows_are_decided_and_written_together(rows: VersionedTable) -> None:
-    def decide(seen: list[Row | None], attempt: int) -> Decision[int]:
+    def decide(seen: list[Row | None], attempt: int) -> RowDecision[int]:
         if attempt == 0:
             raise Contention
-        return Decision(attempt, [Put(key, {"number": 7}, 0) for key, _ in zip((KEY, OTHER), seen, strict=True)])
+        return RowDecision(attempt, [Put(key, {"number": 7}, 0) for key, _ in zip((KEY, OTHER), seen, strict=True)])
 
     assert update_rows(rows, [KEY, OTHER], decide, busy="Busy.") == 1
     assert [row.values["number"] for row in rows.read(KEY, OTHER) if row] == [7, 7]

@@ -116,7 +116,7 @@ def test_what_a_reason_says_in_schedulers_own_language_arrives_as_it_was_written
 
 
 def test_names_are_ones_that_scheduler_takes_however_long_what_they_are_about() -> None:
-    made = scheduled("lapse-" + "x" * 200, NOW, BODY, NOW)
+    made = scheduled("expire-" + "x" * 200, NOW, BODY, NOW)
     assert re.fullmatch(r"[0-9a-zA-Z_.-]{1,64}", made.name)
 
 

@@ -13,7 +13,7 @@ from lifecycle.domain.errors import Code
 from lifecycle.domain.intent import Outcome, Status
 from lifecycle.domain.intent_ids import intent_id
 from lifecycle.execution.ledger import Ledger
-from lifecycle.execution.wakeup_check import Waking
+from lifecycle.execution.wakeup_check import WakeupService
 from lifecycle.execution.wakeups import RememberedSchedules, Wakeups
 from tests.harness.builders import ID_KEY, NOW, ORG, Clock, command
 
@@ -21,8 +21,8 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def waking(rows: VersionedTable, ledger: Ledger, clock: Clock) -> Waking:
-    return Waking(
+def service(rows: VersionedTable, ledger: Ledger, clock: Clock) -> WakeupService:
+    return WakeupService(
         wakeups=Wakeups(rows),
         ledger=ledger,
         ordinary=MemoryQueue(clock),
@@ -42,43 +42,49 @@ def bodies(queue: object) -> list[str]:
 
 
 def test_what_its_schedule_should_have_brought_back_is_enqueued(
-    waking: Waking, rows: VersionedTable, ledger: Ledger
+    service: WakeupService, rows: VersionedTable, ledger: Ledger
 ) -> None:
     waits(rows, ledger, command())
-    assert waking.wake(ORG, NOW + HOUR) == 0  # its schedule may still be at it
-    assert waking.wake(ORG, NOW + 2 * HOUR + timedelta(seconds=1)) == 1
-    assert bodies(waking.ordinary) == [command().to_json()]
-    assert waking.metrics.counts[Metric.WOKEN] == 1  # type: ignore[attr-defined]
+    assert service.wake(ORG, NOW + HOUR) == 0  # its schedule may still be at it
+    assert service.wake(ORG, NOW + 2 * HOUR + timedelta(seconds=1)) == 1
+    assert bodies(service.ordinary) == [command().to_json()]
+    assert service.metrics.counts[Metric.WOKEN] == 1  # type: ignore[attr-defined]
 
 
-def test_a_permanent_delete_goes_back_to_its_own_queue(waking: Waking, rows: VersionedTable, ledger: Ledger) -> None:
+def test_a_permanent_delete_goes_back_to_its_own_queue(
+    service: WakeupService, rows: VersionedTable, ledger: Ledger
+) -> None:
     delete = command(action="delete", intent_id=intent_id(ID_KEY, "operator", "delete"))
     waits(rows, ledger, delete)
-    assert waking.wake(ORG, NOW + 3 * HOUR) == 1
-    assert (bodies(waking.permanent), bodies(waking.ordinary)) == ([delete.to_json()], [])
+    assert service.wake(ORG, NOW + 3 * HOUR) == 1
+    assert (bodies(service.permanent), bodies(service.ordinary)) == ([delete.to_json()], [])
 
 
-def test_what_has_ended_is_left_alone(waking: Waking, rows: VersionedTable, ledger: Ledger) -> None:
+def test_what_has_ended_is_left_alone(service: WakeupService, rows: VersionedTable, ledger: Ledger) -> None:
     waits(rows, ledger, command())
     ledger.stop(command().intent_id, Outcome(Status.SUPERSEDED, Code.UNDONE, "Ada undid it."))
-    assert waking.wake(ORG, NOW + 3 * HOUR) == 0
+    assert service.wake(ORG, NOW + 3 * HOUR) == 0
 
 
-def test_a_later_day_takes_the_place_of_an_earlier_one(waking: Waking, rows: VersionedTable, ledger: Ledger) -> None:
+def test_a_later_day_takes_the_place_of_an_earlier_one(
+    service: WakeupService, rows: VersionedTable, ledger: Ledger
+) -> None:
     waits(rows, ledger, command())
     RememberedSchedules(MemorySchedules(), rows).at(NOW + timedelta(days=3), "another", command().to_json())
-    assert waking.wake(ORG, NOW + timedelta(days=1)) == 0
-    assert waking.wake(ORG, NOW + timedelta(days=4)) == 1
+    assert service.wake(ORG, NOW + timedelta(days=1)) == 0
+    assert service.wake(ORG, NOW + timedelta(days=4)) == 1
 
 
 def test_a_row_that_this_release_cannot_read_stops_nothing(
-    waking: Waking, rows: VersionedTable, ledger: Ledger
+    service: WakeupService, rows: VersionedTable, ledger: Ledger
 ) -> None:
     rows.write(Put(Key(f"waiting#{ORG}", "int_newer"), {"due_at": 0, "body": '{"version": 2}'}, 0))
     waits(rows, ledger, command())
-    assert waking.wake(ORG, NOW + 3 * HOUR) == 1
+    assert service.wake(ORG, NOW + 3 * HOUR) == 1
 
 
-def test_another_organization_is_none_of_its_business(waking: Waking, rows: VersionedTable, ledger: Ledger) -> None:
+def test_another_organization_is_none_of_its_business(
+    service: WakeupService, rows: VersionedTable, ledger: Ledger
+) -> None:
     waits(rows, ledger, command())
-    assert waking.wake("1b" * 16, NOW + 3 * HOUR) == 0
+    assert service.wake("1b" * 16, NOW + 3 * HOUR) == 0

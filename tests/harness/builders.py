@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 
 from lifecycle.approvals.people import People
 from lifecycle.approvals.rules import About, ApprovalRequest, name
-from lifecycle.approvals.service import Approving
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.service import ApprovalService
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.aws.dynamodb import MemoryTable
 from lifecycle.aws.eventbridge import MemoryBus
@@ -34,9 +34,9 @@ from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.reply_channel import Replies
-from lifecycle.execution.status import Lookup
+from lifecycle.execution.status import StatusService
 from lifecycle.execution.stop_signals import StopSignals
-from lifecycle.execution.undo import Undoing
+from lifecycle.execution.undo import UndoService
 from lifecycle.holds.store import HoldStore
 from lifecycle.intake.service import Intake
 from lifecycle.intake.sources import Sources
@@ -229,8 +229,8 @@ class Entrance:
         )
 
     @cached_property
-    def lookup(self) -> Lookup:
-        return Lookup(ledger=self.ledger, id_key=lambda: ID_KEY, clock=self.clock)
+    def lookup(self) -> StatusService:
+        return StatusService(ledger=self.ledger, id_key=lambda: ID_KEY, clock=self.clock)
 
     def accept(self, raw: bytes, *, source: str = "operator", delivery_id: str = "delivery-1") -> Command:
         """Bring in a request that its source signed."""
@@ -272,7 +272,7 @@ class ChatRoom:
         self.secrets = MemorySecrets({f"{PREFIX}/chat/slack": SHARED})
         self.rows = MemoryTable()
         self.ledger = Ledger(self.rows, LedgerTerms(timedelta(seconds=90), timedelta(days=400), 6), self.clock)
-        self.approvals = Approvals(self.rows, timedelta(days=400), self.clock)
+        self.approvals = ApprovalStore(self.rows, timedelta(days=400), self.clock)
         self.commands, self.purge, self.sweeps = (MemoryQueue(self.clock) for _ in range(3))
         self.heard = MemoryReplies()
         self.replies: Replies = self.heard
@@ -286,9 +286,9 @@ class ChatRoom:
             prefix=PREFIX,
             secrets=self.secrets,
             id_key=lambda: ID_KEY,
-            lookup=Lookup(ledger=self.ledger, id_key=lambda: ID_KEY, clock=self.clock),
+            lookup=StatusService(ledger=self.ledger, id_key=lambda: ID_KEY, clock=self.clock),
             commands=self.commands,
-            approving=Approving(
+            approving=ApprovalService(
                 approvals=self.approvals,
                 ledger=self.ledger,
                 keep_reasons=StopSignals(self.rows, HoldStore(self.rows, self.clock)),
@@ -298,7 +298,7 @@ class ChatRoom:
                 metrics=self.metrics,
                 clock=self.clock,
             ),
-            undoing=Undoing(
+            undoing=UndoService(
                 ledger=self.ledger,
                 commands=self.commands,
                 org_ids=self.org_ids,
@@ -364,7 +364,7 @@ def wanted(**changes: object) -> ApprovalRequest:
         "subject": doing.intent_id,
         "asked_by": "ada",
         "asked_at": millis(NOW),
-        "lapses_at": millis(NOW + timedelta(hours=72)),
+        "deadline": millis(NOW + timedelta(hours=72)),
         "needed": 1,
         "shown": shown,
         "message": doing.to_json(),
@@ -417,7 +417,7 @@ def bodies(queue: MemoryQueue) -> list[str]:
     return [entry.message.body for entry in queue.entries.values()]
 
 
-def with_approvals(approvals: Approvals, request: ApprovalRequest, by: tuple[str, ...]) -> ApprovalRequest:
+def with_approvals(approvals: ApprovalStore, request: ApprovalRequest, by: tuple[str, ...]) -> ApprovalRequest:
     """A request that was made, and that these people have approved since."""
     approvals.ask(request)
     after = approvals.change(request.org_id, request.hash, lambda known: replace(known, approved_by=by))

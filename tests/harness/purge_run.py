@@ -90,7 +90,7 @@ class PurgeRun:
         self.work()
         return told
 
-    def refuse(self, command: Command, who: str = "bob", why: str = "") -> Mapping[str, object]:
+    def reject(self, command: Command, who: str = "bob", why: str = "") -> Mapping[str, object]:
         """Press on reject until it is taken, and let it be worked on."""
         told = self.press("reject", self.wanted(command).hash, who, why)
         self.work()
@@ -120,7 +120,7 @@ class PurgeRun:
         found = self.world.people.find(team, user)
         assert found is not None
         approving = operating.approving
-        after = approving.approve(name, *found) if what == "approve" else approving.refuse(name, *found, why)
+        after = approving.approve(name, *found) if what == "approve" else approving.reject(name, *found, why)
         return {"hash": after.hash}
 
     def _burn(self) -> None:

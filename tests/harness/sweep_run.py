@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import requests
 
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.aws.eventbridge import Detail
 from lifecycle.aws.s3 import MemoryObjects, Objects
 from lifecycle.aws.sqs import Later, MemoryQueue
@@ -15,7 +15,7 @@ from lifecycle.domain.capabilities import ORDINARY
 from lifecycle.domain.commands import Command
 from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.outcomes import Outcomes
-from lifecycle.execution.wakeup_check import Waking
+from lifecycle.execution.wakeup_check import WakeupService
 from lifecycle.execution.wakeups import Wakeups
 from lifecycle.holds.store import HoldStore
 from lifecycle.pacing.rate_limiter import Pacing
@@ -130,7 +130,7 @@ class SweepRun:
                 bus=bus,
                 clock=world.clock,
             ),
-            waking=Waking(
+            waking=WakeupService(
                 wakeups=Wakeups(rows),
                 ledger=ledger,
                 ordinary=FragileQueue(self.bulk, self.fuse),
@@ -143,7 +143,7 @@ class SweepRun:
                 metrics=world.metrics,
                 clock=world.clock,
             ),
-            approvals=Approvals(rows, TERMS.keep, world.clock),
+            approvals=ApprovalStore(rows, TERMS.keep, world.clock),
             people=world.people,
             policy=self.policy,
             mode=self.mode,

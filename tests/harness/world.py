@@ -13,8 +13,8 @@ import requests
 
 from lifecycle.api.operator_routes import Operating
 from lifecycle.approvals.people import People
-from lifecycle.approvals.service import Approving
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.service import ApprovalService
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.audit.store import AuditStore
 from lifecycle.aws.dynamodb import MemoryTable
 from lifecycle.aws.eventbridge import MemoryBus
@@ -37,7 +37,7 @@ from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.paced_tallyfy import PacedTallyfy
 from lifecycle.execution.stop_signals import StopSignals
 from lifecycle.execution.target_search import TargetSearch
-from lifecycle.execution.undo import Undoing
+from lifecycle.execution.undo import UndoService
 from lifecycle.execution.worker import Worker
 from lifecycle.holds.store import HoldStore
 from lifecycle.intake.sources import Sources
@@ -143,7 +143,7 @@ class World:
         self.secrets = MemorySecrets({f"{PREFIX}/tokens/{ORG}": DEFAULT_TOKEN})
         self.ledger = Ledger(self.rows, TERMS, self.clock)
         self.holds = HoldStore(self.rows, self.clock)
-        self.approvals = Approvals(self.rows, TERMS.keep, self.clock)
+        self.approvals = ApprovalStore(self.rows, TERMS.keep, self.clock)
         self.pacing = Pacing(self.rows, self.rate, self.clock)
         self.effects: defaultdict[str, list[LoggedCall]] = defaultdict(list)
         """Which intent changed what in Tallyfy."""
@@ -285,8 +285,8 @@ class World:
         rows = FragileRows(self.rows, fuse)
         return Operating(
             people=self.people,
-            approving=Approving(
-                approvals=Approvals(rows, TERMS.keep, self.clock),
+            approving=ApprovalService(
+                approvals=ApprovalStore(rows, TERMS.keep, self.clock),
                 ledger=Ledger(rows, TERMS, self.clock),
                 keep_reasons=StopSignals(rows, HoldStore(rows, self.clock)),
                 purge=FragileQueue(self.purge_queue, fuse),
@@ -295,7 +295,7 @@ class World:
                 metrics=self.metrics,
                 clock=self.clock,
             ),
-            undoing=Undoing(
+            undoing=UndoService(
                 ledger=Ledger(rows, TERMS, self.clock),
                 commands=FragileQueue(self.queue, fuse),
                 org_ids=frozenset({ORG}),
@@ -404,7 +404,7 @@ class Process:
     def _safeguards(self, records: HttpRecords) -> Safeguards:
         world = self.world
         return Safeguards(
-            approvals=Approvals(FragileRows(world.rows, self.fuse), TERMS.keep, world.clock),
+            approvals=ApprovalStore(FragileRows(world.rows, self.fuse), TERMS.keep, world.clock),
             people=world.people,
             export=Export(records=records, objects=FragileObjects(world.objects, self.fuse), clock=world.clock),
             trail=AuditStore(FragileRows(world.rows, self.fuse)),

@@ -25,7 +25,7 @@ from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
 from lifecycle.approvals.people import People
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.aws.dynamodb import MemoryTable, Put
 from lifecycle.aws.eventbridge import MemoryBus
 from lifecycle.aws.metrics import MemoryMetrics
@@ -34,7 +34,7 @@ from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.aws.sqs import Later, MemoryQueue, Message, Queue
 from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
-from lifecycle.execution.wakeup_check import Waking
+from lifecycle.execution.wakeup_check import WakeupService
 from lifecycle.execution.wakeups import Wakeups
 from lifecycle.holds.store import HoldStore
 from lifecycle.intake.sources import Sources
@@ -265,7 +265,7 @@ class Crowded:
                 bus=self.bus,
                 clock=self.clock,
             ),
-            waking=Waking(
+            waking=WakeupService(
                 wakeups=Wakeups(self.rows),
                 ledger=ledger,
                 ordinary=MemoryQueue(self.clock),
@@ -273,7 +273,7 @@ class Crowded:
                 metrics=self.metrics,
             ),
             digest=Digest(queues={}, bus=self.bus, metrics=self.metrics, clock=self.clock),
-            approvals=Approvals(self.rows, timedelta(days=400), self.clock),
+            approvals=ApprovalStore(self.rows, timedelta(days=400), self.clock),
             people=People.parse("[people]\n"),
             policy=policy,
             mode=self.mode,

@@ -16,8 +16,8 @@ from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution.guards import GuardContext, Verdict, rule
 from lifecycle.execution.state_machine import (
     Claimed,
+    CommandDelivery,
     Concluded,
-    Delivery,
     ResourceRow,
     claim,
     conclude,
@@ -349,7 +349,7 @@ resources = st.one_of(
 def test_a_claim_is_won_only_where_nobody_else_is_at_work(
     intent: IntentRow | None, resource: ResourceRow | None, holder: IntentRow | None, redrive: int, now: int
 ) -> None:
-    delivery = Delivery(command=COMMAND, redrive=redrive, now=now, lease=90_000)
+    delivery = CommandDelivery(command=COMMAND, redrive=redrive, now=now, lease=90_000)
     answer = claim(intent, resource, delivery, holder=holder, most_attempts=6)
     match answer:
         case Claimed():
@@ -380,7 +380,7 @@ def test_a_claim_is_won_only_where_nobody_else_is_at_work(
 def test_only_a_doubt_leaves_the_thing_locked(
     resource: ResourceRow | None, counted: object, doubt: object, status: Status
 ) -> None:
-    delivery = Delivery(command=COMMAND, now=2_000_000_000_000, lease=90_000)
+    delivery = CommandDelivery(command=COMMAND, now=2_000_000_000_000, lease=90_000)
     won = claim(None, resource, delivery, most_attempts=6)
     if not isinstance(won, Claimed):
         return

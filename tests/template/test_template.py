@@ -1204,7 +1204,7 @@ class TestAlarms:
 
     @pytest.mark.parametrize(
         ("rule", "told"),
-        [("ApprovalNoticeRule", {"asked", "reminded"}), ("ApprovalLapsedNoticeRule", {"lapsed"})],
+        [("ApprovalNoticeRule", {"asked", "reminded"}), ("ApprovalExpiredNoticeRule", {"expired"})],
     )
     def test_approvers_are_told_in_words(self, template: Template, rule: str, told: set[str]) -> None:
         made = template.properties(rule)
@@ -1219,13 +1219,13 @@ class TestAlarms:
         assert set(re.findall(r"<(\w+)>", text)) == set(paths)
         bus = MemoryBus()
         asked = wanted()
-        announce_request(bus, asked, asked.asked_at if "asked" in told else asked.lapses_at)
+        announce_request(bus, asked, asked.asked_at if "asked" in told else asked.deadline)
         ((name, detail),) = bus.announced
         assert name in types
         assert [path for path in paths.values() if not detail.get(path.removeprefix("$.detail."))] == []
 
     def test_whatever_approvers_should_know_has_a_notice(self, template: Template) -> None:
-        rules = [template.properties(rule) for rule in ("ApprovalNoticeRule", "ApprovalLapsedNoticeRule")]
+        rules = [template.properties(rule) for rule in ("ApprovalNoticeRule", "ApprovalExpiredNoticeRule")]
         types = [one for rule in rules for one in rule["EventPattern"]["detail-type"]]
         assert sorted(types) == sorted(f"lifecycle.approval.{notice}" for notice in ApprovalNotice)
 

@@ -82,10 +82,10 @@ def test_what_waits_is_listed_as_it_would_be_approved(burying: PurgeRun, command
         "subject": command.intent_id,
         "asked_by": "ada",
         "asked_at": "2026-06-01T12:00:01+00:00",
-        "lapses_at": "2026-06-04T12:00:01+00:00",
+        "deadline": "2026-06-04T12:00:01+00:00",
         "needed": 1,
         "approved_by": [],
-        "refused_by": "",
+        "rejected_by": "",
         "would_do": ["run.delete"],
     }
     assert isinstance(shown, dict)
@@ -116,7 +116,7 @@ def test_an_approval_goes_on_at_once(burying: PurgeRun, command: Command) -> Non
 
 def test_a_refusal_ends_the_command_with_its_reason(burying: PurgeRun, command: Command) -> None:
     answer = told(burying, REJECT, BOB, {"why": "The customer\ncame back."}, hash=burying.wanted(command).hash)
-    assert (answer["stands"], answer["refused_by"]) == ("refused", "bob")
+    assert (answer["stands"], answer["rejected_by"]) == ("rejected", "bob")
     burying.work()
     row = burying.world.intent(command.intent_id)
     assert (row.status, row.code, row.reason) == (
@@ -139,7 +139,7 @@ def test_a_refusal_whose_message_was_lost_is_sent_by_the_second_press(burying: P
 
 @pytest.mark.parametrize("body", ["", "  ", "{}", '{"why": ""}', '{"why": "' + "x" * 500 + '"}', '{"more": 1}'])
 def test_a_refusal_needs_no_reason(burying: PurgeRun, command: Command, body: str) -> None:
-    assert told(burying, REJECT, BOB, body, hash=burying.wanted(command).hash)["stands"] == "refused"
+    assert told(burying, REJECT, BOB, body, hash=burying.wanted(command).hash)["stands"] == "rejected"
 
 
 # --- who ---
@@ -215,7 +215,7 @@ def test_the_row_that_names_the_newest_is_no_request(burying: PurgeRun, command:
 
 def test_nobody_approves_what_they_asked_for(burying: PurgeRun, command: Command) -> None:
     assert refused(burying, APPROVE, ADA, hash=burying.wanted(command).hash) is Code.OWN_REQUEST
-    assert told(burying, REJECT, ADA, hash=burying.wanted(command).hash)["refused_by"] == "ada"
+    assert told(burying, REJECT, ADA, hash=burying.wanted(command).hash)["rejected_by"] == "ada"
 
 
 @pytest.mark.parametrize("route", [APPROVE, REJECT])
@@ -268,7 +268,7 @@ def test_what_this_release_does_not_know_nobody_approves(burying: PurgeRun, more
 )
 def test_a_body_that_is_no_reason_is_refused(burying: PurgeRun, command: Command, body: str) -> None:
     assert refused(burying, REJECT, BOB, body, hash=burying.wanted(command).hash) is Code.INVALID
-    assert burying.wanted(command).refused_by == ""
+    assert burying.wanted(command).rejected_by == ""
 
 
 def test_a_body_that_is_too_large_is_refused(burying: PurgeRun, command: Command) -> None:

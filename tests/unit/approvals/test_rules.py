@@ -8,7 +8,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lifecycle.approvals.people import People
-from lifecycle.approvals.rules import About, ApprovalRequest, ApprovalStatus, approve, name, refuse, unapprove, withdraw
+from lifecycle.approvals.rules import (
+    About,
+    ApprovalRequest,
+    ApprovalStatus,
+    approve,
+    cancel,
+    name,
+    reject,
+    withdraw_approval,
+)
 from lifecycle.deletion.safeguards import what_would_go
 from lifecycle.domain.capabilities import Resource, State, capability
 from lifecycle.domain.clock import millis
@@ -19,7 +28,7 @@ from tests.harness.builders import ID_KEY, NOW, ORG, THING, command
 from tests.harness.world import PEOPLE
 
 ASKED = millis(NOW)
-LAPSES = millis(NOW + timedelta(hours=72))
+DEADLINE = millis(NOW + timedelta(hours=72))
 
 
 def request(**more: object) -> ApprovalRequest:
@@ -30,7 +39,7 @@ def request(**more: object) -> ApprovalRequest:
         subject=intent_id(ID_KEY, "operator", "1"),
         asked_by="ada",
         asked_at=ASKED,
-        lapses_at=LAPSES,
+        deadline=DEADLINE,
         needed=2,
         shown="{}",
         message="{}",
@@ -46,16 +55,16 @@ def request(**more: object) -> ApprovalRequest:
     ("more", "now", "stand"),
     [
         ({}, ASKED, ApprovalStatus.OPEN),
-        ({}, LAPSES - 1, ApprovalStatus.OPEN),
-        ({}, LAPSES, ApprovalStatus.LAPSED),
+        ({}, DEADLINE - 1, ApprovalStatus.OPEN),
+        ({}, DEADLINE, ApprovalStatus.EXPIRED),
         ({"approved_by": ("bob",)}, ASKED, ApprovalStatus.OPEN),
-        ({"approved_by": ("bob",)}, LAPSES, ApprovalStatus.LAPSED),
+        ({"approved_by": ("bob",)}, DEADLINE, ApprovalStatus.EXPIRED),
         ({"approved_by": ("bob", "cleo")}, ASKED, ApprovalStatus.APPROVED),
-        ({"approved_by": ("bob", "cleo")}, LAPSES + 1, ApprovalStatus.APPROVED),
-        ({"approved_by": ("bob",), "needed": 1}, LAPSES + 1, ApprovalStatus.APPROVED),
-        ({"refused_by": "bob"}, ASKED, ApprovalStatus.REFUSED),
-        ({"refused_by": "bob"}, LAPSES, ApprovalStatus.REFUSED),
-        ({"refused_by": "dan", "approved_by": ("bob", "cleo")}, ASKED, ApprovalStatus.REFUSED),
+        ({"approved_by": ("bob", "cleo")}, DEADLINE + 1, ApprovalStatus.APPROVED),
+        ({"approved_by": ("bob",), "needed": 1}, DEADLINE + 1, ApprovalStatus.APPROVED),
+        ({"rejected_by": "bob"}, ASKED, ApprovalStatus.REJECTED),
+        ({"rejected_by": "bob"}, DEADLINE, ApprovalStatus.REJECTED),
+        ({"rejected_by": "dan", "approved_by": ("bob", "cleo")}, ASKED, ApprovalStatus.REJECTED),
     ],
 )
 def test_where_a_request_stands(more: dict[str, object], now: int, stand: ApprovalStatus) -> None:
@@ -74,7 +83,7 @@ def test_one_person_counts_once_however_often_they_press() -> None:
     once = approve(request(), "bob", ASKED)
     assert approve(approve(once, "bob", ASKED), "bob", ASKED) == once
     full = approve(once, "cleo", ASKED)
-    assert approve(full, "bob", LAPSES + 1) == full, "a press that is repeated late is no error"
+    assert approve(full, "bob", DEADLINE + 1) == full, "a press that is repeated late is no error"
 
 
 @pytest.mark.parametrize(
@@ -82,10 +91,10 @@ def test_one_person_counts_once_however_often_they_press() -> None:
     [
         (request(), "ada", ASKED, Code.OWN_REQUEST),
         (request(approved_by=("bob",)), "ada", ASKED, Code.OWN_REQUEST),
-        (request(), "bob", LAPSES, Code.UNKNOWN_APPROVAL),
-        (request(approved_by=("bob",)), "bob", LAPSES, Code.UNKNOWN_APPROVAL),
-        (request(refused_by="cleo"), "bob", ASKED, Code.UNKNOWN_APPROVAL),
-        (request(refused_by="cleo", approved_by=("bob",)), "bob", ASKED, Code.UNKNOWN_APPROVAL),
+        (request(), "bob", DEADLINE, Code.UNKNOWN_APPROVAL),
+        (request(approved_by=("bob",)), "bob", DEADLINE, Code.UNKNOWN_APPROVAL),
+        (request(rejected_by="cleo"), "bob", ASKED, Code.UNKNOWN_APPROVAL),
+        (request(rejected_by="cleo", approved_by=("bob",)), "bob", ASKED, Code.UNKNOWN_APPROVAL),
         (request(approved_by=("bob", "cleo")), "dan", ASKED, Code.UNKNOWN_APPROVAL),
     ],
 )
@@ -96,22 +105,24 @@ def test_an_approval_that_does_not_count_says_so(wanted: ApprovalRequest, who: s
 
 
 def test_a_refusal_ends_it_once_and_for_all() -> None:
-    ended = refuse(request(approved_by=("bob",)), "cleo", "Not yet.", ASKED)
-    assert (ended.refused_by, ended.why, ended.stands(ASKED)) == ("cleo", "Not yet.", ApprovalStatus.REFUSED)
-    assert refuse(ended, "cleo", "Never.", LAPSES + 1) == ended, "again it is the same"
-    with pytest.raises(Rejected, match="refused already"):
-        refuse(ended, "bob", "", ASKED)
-    assert refuse(request(), "ada", "", ASKED).refused_by == "ada", "whoever asked may think better of it"
+    ended = reject(request(approved_by=("bob",)), "cleo", "Not yet.", ASKED)
+    assert (ended.rejected_by, ended.why, ended.stands(ASKED)) == ("cleo", "Not yet.", ApprovalStatus.REJECTED)
+    assert reject(ended, "cleo", "Never.", DEADLINE + 1) == ended, "again it is the same"
+    with pytest.raises(Rejected, match="rejected already"):
+        reject(ended, "bob", "", ASKED)
+    assert reject(request(), "ada", "", ASKED).rejected_by == "ada", "whoever asked may think better of it"
 
 
-def test_what_has_lapsed_is_not_refused_later() -> None:
+def test_what_has_expired_is_not_refused_later() -> None:
     with pytest.raises(Rejected) as refused:
-        refuse(request(), "dan", "", LAPSES)
+        reject(request(), "dan", "", DEADLINE)
     assert refused.value.code is Code.UNKNOWN_APPROVAL
 
 
 def test_what_was_approved_can_still_be_refused() -> None:
-    assert refuse(request(approved_by=("bob", "cleo")), "dan", "No.", LAPSES).stands(LAPSES) is ApprovalStatus.REFUSED
+    assert (
+        reject(request(approved_by=("bob", "cleo")), "dan", "No.", DEADLINE).stands(DEADLINE) is ApprovalStatus.REJECTED
+    )
 
 
 # --- who is who ---
@@ -145,22 +156,22 @@ def test_one_person_counts_once_under_two_names_and_on_two_channels() -> None:
 
 def test_an_approval_is_taken_back_by_whoever_gave_it() -> None:
     full = approve(approve(request(), "bob", ASKED, BOB), "cleo", ASKED, frozenset({"iam:arn:cleo"}))
-    left = unapprove(full, "robert", BOB)
+    left = withdraw_approval(full, "robert", BOB)
     assert (left.approved_by, left.approved_ids, left.stands(ASKED)) == (
         ("cleo",),
         ("iam:arn:cleo",),
         ApprovalStatus.OPEN,
     )
-    for nobody in (left, request(), withdraw(full, "ada", "No.")):
+    for nobody in (left, request(), cancel(full, "ada", "No.")):
         with pytest.raises(Rejected) as refused:
-            unapprove(nobody, "bob", BOB)
+            withdraw_approval(nobody, "bob", BOB)
         assert refused.value.code is Code.UNKNOWN_APPROVAL
 
 
 def test_what_is_taken_back_is_refused_even_where_it_was_approved() -> None:
-    wanted = withdraw(request(approved_by=("bob", "cleo")), "ada", "The plan was taken back.")
-    assert wanted.stands(ASKED) is ApprovalStatus.REFUSED
-    assert withdraw(wanted, "bob", "").refused_by == "ada"
+    wanted = cancel(request(approved_by=("bob", "cleo")), "ada", "The plan was taken back.")
+    assert wanted.stands(ASKED) is ApprovalStatus.REJECTED
+    assert cancel(wanted, "bob", "").rejected_by == "ada"
 
 
 # --- what is bound ---

@@ -72,7 +72,7 @@ def test_a_preview_holds_all_that_is_approved() -> None:
         "Why: The customer left.",
         "Nothing brings it back. Its export, made before, is evidence and no undo.",
         "Asked for by ada, 2026-06-01 12:00 UTC",
-        "Approved: 1 of 2 (by linus); lapses 2026-06-04 12:00 UTC",
+        "Approved: 1 of 2 (by linus); expires 2026-06-04 12:00 UTC",
     ]
 
 

@@ -298,9 +298,9 @@ def test_a_press_that_is_replayed_counts_once(room: ChatRoom) -> None:
 
 def test_a_press_rejects_for_good(room: ChatRoom, asked: ApprovalRequest) -> None:
     assert room.press("reject", asked.hash).startswith(f"You refused `{asked.hash[:12]}`.")
-    assert standing(room, asked.hash).refused_by == "grace"
+    assert standing(room, asked.hash).rejected_by == "grace"
     assert room.press("reject", asked.hash).startswith(f"You refused `{asked.hash[:12]}`.")
-    assert room.press("approve", asked.hash) == "This request is refused already."
+    assert room.press("approve", asked.hash) == "This request is rejected already."
     assert standing(room, asked.hash).approved_by == ()
 
 
@@ -312,9 +312,9 @@ def test_nobody_approves_what_they_asked_for(room: ChatRoom) -> None:
     assert room.metrics.counts[Metric.REFUSED] == 1
 
 
-def test_what_has_lapsed_is_not_approved(room: ChatRoom, asked: ApprovalRequest, clock: Clock) -> None:
+def test_what_has_expired_is_not_approved(room: ChatRoom, asked: ApprovalRequest, clock: Clock) -> None:
     clock.advance(timedelta(hours=72))
-    assert room.press("approve", asked.hash) == "This request is lapsed already."
+    assert room.press("approve", asked.hash) == "This request is expired already."
     assert bodies(room.purge) == []
 
 

@@ -28,8 +28,8 @@ from lifecycle.api.operator_routes import Operating
 from lifecycle.api.routes import delivery_answer, status_answer
 from lifecycle.api.schemas.commands import Health
 from lifecycle.approvals.people import People
-from lifecycle.approvals.service import Approving
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.service import ApprovalService
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.aws.api_gateway import HttpRequest, Response, answer, problem
 from lifecycle.aws.dynamodb import MemoryTable, VersionedTable
 from lifecycle.aws.s3 import MemoryObjects, Objects
@@ -40,7 +40,7 @@ from lifecycle.domain.errors import Code, LifecycleError
 from lifecycle.domain.intent import IntentRow, Outcome, Status
 from lifecycle.execution.ledger import Claim, Ledger, LedgerTerms
 from lifecycle.execution.stop_signals import StopSignals
-from lifecycle.execution.undo import Undoing
+from lifecycle.execution.undo import UndoService
 from lifecycle.holds.store import HoldStore
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Rate
@@ -369,7 +369,7 @@ class CliHarness:
         org_ids = frozenset({ORG})
         return Operating(
             people=People.parse(self.people),
-            approving=Approving(
+            approving=ApprovalService(
                 approvals=self.approvals(),
                 ledger=self.entrance.ledger,
                 keep_reasons=StopSignals(self.entrance.rows, HoldStore(self.entrance.rows, self.clock)),
@@ -379,7 +379,7 @@ class CliHarness:
                 metrics=metrics,
                 clock=self.clock,
             ),
-            undoing=Undoing(
+            undoing=UndoService(
                 ledger=self.entrance.ledger,
                 commands=origins["commands"],
                 org_ids=org_ids,
@@ -389,9 +389,9 @@ class CliHarness:
             ),
         )
 
-    def approvals(self) -> Approvals:
+    def approvals(self) -> ApprovalStore:
         """The requests for approval that the stack holds."""
-        return Approvals(self.stack.table, timedelta(days=400), self.clock)
+        return ApprovalStore(self.stack.table, timedelta(days=400), self.clock)
 
     def move_to(self, night: SweepRun) -> None:
         """Stand before a stack whose sweeps really work: its rows, plans, queue and Tallyfy."""

@@ -240,11 +240,11 @@ class TestApprove:
         assert "waiting It was approved and is deleted after 2026-06-21 12:00" in output
         assert "a restore, a hold or any change of the thing cancels it" in output
 
-    def test_what_has_lapsed_is_over(self, desk: CliHarness) -> None:
+    def test_what_has_expired_is_over(self, desk: CliHarness) -> None:
         made = office(desk)
         desk.clock.advance(timedelta(hours=72))
         code, output = made.run("bob", "approve", made.hash, "--yes")
-        assert (code, "lapsed already" in output) == (1, True)
+        assert (code, "expired already" in output) == (1, True)
         assert made.called == []
 
     def test_what_is_not_what_its_hash_names_is_not_approved(self, desk: CliHarness) -> None:
@@ -289,7 +289,7 @@ def ask(desk: CliHarness, shown: Mapping[str, object], **changes: object) -> App
         subject=name(shown)[:8],
         asked_by="ada",
         asked_at=millis(desk.clock()),
-        lapses_at=millis(desk.clock() + timedelta(hours=72)),
+        deadline=millis(desk.clock() + timedelta(hours=72)),
         needed=1,
         shown=json.dumps(shown),
         message="{}",
@@ -343,12 +343,12 @@ class TestReject:
     def test_who_asked_may_take_it_back(self, desk: CliHarness) -> None:
         made = office(desk)
         assert made.run("ada", "reject", made.hash, "--reason", "A mistake", "--yes")[0] == 0
-        assert made.request().refused_by == "ada"
+        assert made.request().rejected_by == "ada"
 
     def test_who_does_not_say_yes_has_not_rejected(self, desk: CliHarness) -> None:
         made = office(desk)
         assert made.run("bob", "reject", made.hash, "--reason", "No", typed="n\n")[0] == 1
-        assert made.request().refused_by == ""
+        assert made.request().rejected_by == ""
 
     @pytest.mark.parametrize("reason", ["", " \n ", "x" * 201])
     def test_a_reason_that_is_none_is_refused(self, desk: CliHarness, reason: str) -> None:

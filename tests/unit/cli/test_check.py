@@ -224,7 +224,7 @@ def test_who_may_approve_what_is_said(desk: CliHarness, monkeypatch: pytest.Monk
 def test_what_nobody_can_approve_is_noted(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     allowed(monkeypatch, f"ada: {ASKS}\nbob: {TAGS}")
     code, output = shown(desk)
-    assert (code, "! approval of run.delete by nobody: it only lapses" in output) == (0, True), output
+    assert (code, "! approval of run.delete by nobody: it only expires" in output) == (0, True), output
 
 
 def test_one_who_could_only_approve_what_others_ask_for_is_noted(

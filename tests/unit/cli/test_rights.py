@@ -16,7 +16,7 @@ from cli.clients.context import CliContext as Outside
 from cli.clients.stack import AwsStack
 from cli.main import app
 from lifecycle.approvals.rules import approve
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.aws.dynamodb import DynamoTable, Key, Put
 from lifecycle.aws.sqs import SqsQueue
 from lifecycle.domain.clock import millis
@@ -241,7 +241,7 @@ def test_operators_may_read_a_request_that_somebody_has_voted_on(
     recorder: Recorder, deployed: Template, clock: Clock
 ) -> None:
     rows = DynamoTable(recorder.stack._session.client("dynamodb"), recorder.stack.outputs()["LedgerTableName"])
-    approvals = Approvals(rows, timedelta(days=400), clock)
+    approvals = ApprovalStore(rows, timedelta(days=400), clock)
     approvals.ask(request())
     approvals.change(ORG, request().hash, lambda known: approve(known, "bob", millis(clock())))
     recorder.calls.clear()

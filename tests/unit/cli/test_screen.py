@@ -65,10 +65,10 @@ def test_a_screen_with_room_shows_a_table_and_a_narrow_one_a_block_for_each_row(
 
 
 def test_a_heading_counts_as_a_word_too() -> None:
-    shown = table("approvals", "lapses")
+    shown = table("approvals", "expires")
     shown.add_row("0 of 1", "today")
     assert (
-        drawn(shown, 16).splitlines()[0].split() == ["approvals", "lapses"] or "approvals" in drawn(shown, 16).split()
+        drawn(shown, 16).splitlines()[0].split() == ["approvals", "expires"] or "approvals" in drawn(shown, 16).split()
     )
     assert "…" not in drawn(shown, 12)
 

@@ -329,16 +329,16 @@ def by_too_few(burying: PurgeRun) -> Outcome:
 
 def refused(burying: PurgeRun) -> Outcome:
     command = asked(burying)
-    burying.refuse(command, "bob", "The customer came back.")
-    with pytest.raises(Rejected, match="refused already"):
+    burying.reject(command, "bob", "The customer came back.")
+    with pytest.raises(Rejected, match="rejected already"):
         burying.approve(command, "cleo")
     return stands(burying, command)
 
 
-def lapsed(burying: PurgeRun) -> Outcome:
+def approval_expired(burying: PurgeRun) -> Outcome:
     command = asked(burying)
     burying.advance(timedelta(hours=73))
-    with pytest.raises(Rejected, match="lapsed already"):
+    with pytest.raises(Rejected, match="expired already"):
         burying.approve(command)
     return stands(burying, command)
 
@@ -513,7 +513,7 @@ def planned(burying: PurgeRun, *, approvers: tuple[str, ...] = ("bob", "cleo"), 
             subject=PLAN,
             asked_by="ada",
             asked_at=millis(NOW),
-            lapses_at=millis(NOW + 3 * DAY),
+            deadline=millis(NOW + 3 * DAY),
             needed=2,
             shown="{}",
             message="{}",
@@ -556,7 +556,7 @@ def of_a_plan_that_one_approved(burying: PurgeRun) -> Outcome:
 
 
 def of_a_plan_that_was_refused(burying: PurgeRun) -> Outcome:
-    planned(burying, refused_by="cleo", why="Not this year.")
+    planned(burying, rejected_by="cleo", why="Not this year.")
     return by_plan(burying)
 
 
@@ -634,7 +634,7 @@ ATTEMPTS: list[tuple[str, Callable[[PurgeRun], Outcome], Code]] = [
     ("approved by a stranger", by_nobody_known, Code.RIGHT_MISSING),
     ("too few", by_too_few, Code.AWAITING_APPROVAL),
     ("refused", refused, Code.NOT_APPROVED),
-    ("lapsed", lapsed, Code.APPROVAL_EXPIRED),
+    ("expired", approval_expired, Code.APPROVAL_EXPIRED),
     ("changed before it was approved", changed_before, Code.UNKNOWN_APPROVAL),
     ("changed after it was approved", changed_after, Code.CHANGED),
     ("restored in grace", restored_by_hand, Code.NOT_ARCHIVED),
@@ -701,7 +701,7 @@ def test_each_missing_condition_has_a_reason_of_its_own() -> None:
     assert len(said) >= 35
 
 
-@pytest.mark.parametrize("attempt", [refused, lapsed])
+@pytest.mark.parametrize("attempt", [refused, approval_expired])
 def test_what_people_decided_is_told_and_is_no_work_for_anybody(attempt: Callable[[PurgeRun], Outcome]) -> None:
     burying, _ = attempt_at(attempt)
     assert not burying.world.dead_letters.entries
@@ -735,7 +735,7 @@ def test_what_only_waits_is_deleted_once_the_way_is_free(attempt: Callable[[Purg
 def test_sent_again_by_an_operator_it_still_needs_what_was_missing() -> None:
     burying = burial()
     command = asked(burying)
-    burying.refuse(command)
+    burying.reject(command)
     for _ in range(3):
         for found in burying.world.dead_letters.receive(10):
             burying.world.purge_queue.send(found.body, {"redrive": str(found.redrive + 1)})
@@ -750,7 +750,7 @@ def test_sent_again_by_an_operator_it_still_needs_what_was_missing() -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("point", ["ask", "schedule", "announce", "release"])
-def test_cut_off_while_asking_it_still_tells_and_still_lapses(point: str, when: When) -> None:
+def test_cut_off_while_asking_it_still_tells_and_still_expires(point: str, when: When) -> None:
     burying = burial()
     command = burying.ask(Resource.RUN, RUN)
     burying.fuse = FaultInjector(point, when)
@@ -768,7 +768,7 @@ def told_approvers(burying: PurgeRun) -> list[str]:
     return [name for name, _ in burying.world.bus.announced if name.startswith("lifecycle.approval.")]
 
 
-def test_approvers_are_told_reminded_at_half_time_and_told_of_the_lapse() -> None:
+def test_approvers_are_told_reminded_at_half_time_and_told_of_the_expiry() -> None:
     burying = burial()
     command = asked(burying)
     assert told_approvers(burying) == ["lifecycle.approval.asked"]
@@ -777,7 +777,7 @@ def test_approvers_are_told_reminded_at_half_time_and_told_of_the_lapse() -> Non
     burying.advance(timedelta(hours=2))
     assert told_approvers(burying)[1:] == ["lifecycle.approval.reminded"]
     burying.advance(timedelta(hours=36))
-    assert told_approvers(burying)[2:] == ["lifecycle.approval.lapsed"]
+    assert told_approvers(burying)[2:] == ["lifecycle.approval.expired"]
     assert stands(burying, command)[0] == Code.APPROVAL_EXPIRED
     burying.advance(timedelta(hours=100))
     assert len(told_approvers(burying)) == 3
@@ -812,7 +812,7 @@ def test_what_comes_back_comes_late_enough_though_schedules_know_whole_seconds_o
     assert len(young.deletes(RUN)) == 1
 
 
-def test_what_looks_again_as_it_did_is_asked_anew_and_lapses_in_its_own_time() -> None:
+def test_what_looks_again_as_it_did_is_asked_anew_and_expires_in_its_own_time() -> None:
     burying = burial()
     command = asked(burying)
     first = burying.wanted(command).hash
@@ -828,14 +828,14 @@ def test_what_looks_again_as_it_did_is_asked_anew_and_lapses_in_its_own_time() -
     assert stands(burying, command)[0] == Code.APPROVAL_EXPIRED
 
 
-@pytest.mark.parametrize("answer", ["refused", "lapsed"])
+@pytest.mark.parametrize("answer", ["refused", "expired"])
 def test_an_answer_is_final_though_the_thing_was_changed_meanwhile(answer: str) -> None:
     burying = burial()
     command = asked(burying)
-    burying.advance(timedelta(hours=37))  # At half time it is looked at for the last time before it lapses.
+    burying.advance(timedelta(hours=37))  # At half time it is looked at for the last time before it expires.
     run_of(burying).name = "Onboard Ajax"
     if answer == "refused":
-        burying.refuse(command)
+        burying.reject(command)
     else:
         burying.advance(timedelta(hours=36))
     assert stands(burying, command)[0] == (Code.NOT_APPROVED if answer == "refused" else Code.APPROVAL_EXPIRED)

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.aws.dynamodb import Key, Put, Row
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.errors import Code, Throttled
 from lifecycle.domain.intent import OPEN, Status
-from lifecycle.execution.status import Lookup
+from lifecycle.execution.status import StatusService
 from tests.harness.builders import ID_KEY, NOW, ORG
 from tests.harness.sweep_run import SweepRun
 from tests.harness.world import TERMS, World
@@ -42,14 +42,14 @@ def left_by(path: Path) -> tuple[World, dict[str, Any]]:
 @pytest.mark.parametrize("path", LEFT, ids=lambda path: path.stem)
 def test_what_an_earlier_release_recorded_is_read(path: Path) -> None:
     world, left = left_by(path)
-    lookup = Lookup(ledger=world.ledger, id_key=lambda: ID_KEY, clock=world.clock)
+    lookup = StatusService(ledger=world.ledger, id_key=lambda: ID_KEY, clock=world.clock)
     intents = [row["values"] for row in left["rows"] if row["sk"] == "intent"]
     assert len(intents) >= 6
     for row in intents:
         state = lookup.status_of(row["intent_id"])
         assert (state.status, bool(state.reason)) == (Status(row["status"]), True)
     assert world.holds.reasons(ORG)
-    assert Approvals(world.rows, TERMS.keep, world.clock).open(ORG) is not None
+    assert ApprovalStore(world.rows, TERMS.keep, world.clock).open(ORG) is not None
     assert world.pacing.reserve(ORG, 1).calls == 1
 
 

@@ -15,9 +15,9 @@ from lifecycle.execution.state_machine import (
     Busy,
     Claimed,
     ClaimResult,
+    CommandDelivery,
     Concluded,
     Conflict,
-    Delivery,
     ResourceRow,
     accepted,
     claim,
@@ -52,8 +52,8 @@ def judge(
     return claim(intent, resource, delivery(asked, redrive=redrive, now=now), holder=holder, most_attempts=MOST)
 
 
-def delivery(asked: Command = COMMAND, *, redrive: int = 0, now: int = AT) -> Delivery:
-    return Delivery(command=asked, redrive=redrive, now=now, lease=LEASE)
+def delivery(asked: Command = COMMAND, *, redrive: int = 0, now: int = AT) -> CommandDelivery:
+    return CommandDelivery(command=asked, redrive=redrive, now=now, lease=LEASE)
 
 
 def marked(intent: IntentRow | None = None, resource: ResourceRow | None = None, *, now: int = AT) -> Claimed:

@@ -14,7 +14,7 @@ from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.intent import IntentRow, Status
 from lifecycle.domain.intent_ids import intent_id
-from lifecycle.execution.undo import Undoing, undo_command, undo_of
+from lifecycle.execution.undo import UndoService, undo_command, undo_of
 from sandbox.simulator import Fault
 from sandbox.simulator.world import Run, Task, Thread
 from tests.harness.builders import ID_KEY, NOW, ORG
@@ -37,7 +37,7 @@ class Desk:
     world: World = field(default_factory=World)
 
     @property
-    def undoing(self) -> Undoing:
+    def undoing(self) -> UndoService:
         return self.world.operating().undoing
 
     def ask(self, thing: str = RUN, action: Action = Action.ARCHIVE, resource: Resource = Resource.RUN) -> Command:

@@ -59,7 +59,7 @@ unused = true
 created_days = 180
 """
 SLOW = POLICY.replace("archived_days = 60", "archived_days = 28")
-LAPSED = "lifecycle.approval.lapsed"
+EXPIRED = "lifecycle.approval.expired"
 REVERSIBLE = POLICY[: POLICY.index('[[rules]]\nname = "long-archived"')]
 
 
@@ -215,18 +215,18 @@ def test_a_refusal_is_final_for_the_plan_whoever_applies_it_then() -> None:
     assert _letters(night) == []
     refused = [facts for signal, facts in night.world.metrics.notes if signal is Metric.SUPERSEDED]
     assert {"cleo rejected" in str(facts["reason"]) for facts in refused} == {True}
-    with pytest.raises(Rejected, match="refused already"):
+    with pytest.raises(Rejected, match="rejected already"):
         people.press("approve", plan.hash, "bob")
 
 
-def test_one_that_lapsed_is_asked_anew_and_counts_from_nothing() -> None:
+def test_one_that_expired_is_asked_anew_and_counts_from_nothing() -> None:
     night = _night()
     plan, people = _asked(night)
     people.press("approve", plan.hash, "bob")
     night.drain()
     night.world.clock.advance(timedelta(hours=72))
-    assert _stands(night, plan) is ApprovalStatus.LAPSED
-    with pytest.raises(Rejected, match="lapsed already"):
+    assert _stands(night, plan) is ApprovalStatus.EXPIRED
+    with pytest.raises(Rejected, match="expired already"):
         people.press("approve", plan.hash, "cleo")
     night.drain()
     assert _gone(night) == set()
@@ -235,7 +235,7 @@ def test_one_that_lapsed_is_asked_anew_and_counts_from_nothing() -> None:
     assert _stands(night, plan) is ApprovalStatus.OPEN
     people.press("approve", plan.hash, "cleo")
     night.drain()
-    assert _gone(night) == set(), "what was said before it lapsed does not count"
+    assert _gone(night) == set(), "what was said before it expired does not count"
     people.press("approve", plan.hash, "bob")
     night.drain()
     assert _gone(night) == {*DELETED, *TAGS}
@@ -254,7 +254,7 @@ def test_what_waits_for_its_grace_keeps_no_plan_from_going_on() -> None:
     assert _gone(night) == set(TAGS)
 
 
-def test_approvers_of_a_plan_are_reminded_once_and_told_of_its_lapse() -> None:
+def test_approvers_of_a_plan_are_reminded_once_and_told_of_its_expiry() -> None:
     night = _night()
     _asked(night)
     for _ in range(6):
@@ -265,12 +265,12 @@ def test_approvers_of_a_plan_are_reminded_once_and_told_of_its_lapse() -> None:
     assert told[0] == "lifecycle.approval.asked"
     assert told[told.count("lifecycle.approval.asked") :] == [
         "lifecycle.approval.reminded",
-        "lifecycle.approval.lapsed",
+        "lifecycle.approval.expired",
     ]
 
 
 def _told(night: SweepRun) -> list[str]:
-    return [name for name, _ in night.world.bus.announced if name in {"lifecycle.approval.reminded", LAPSED}]
+    return [name for name, _ in night.world.bus.announced if name in {"lifecycle.approval.reminded", EXPIRED}]
 
 
 def test_a_check_that_has_to_be_repeated_tells_and_wakes_nobody_twice() -> None:
@@ -309,8 +309,8 @@ def test_every_hour_between_two_checks_is_looked_at_once(hours: int, first: floa
         night.world.clock.advance(timedelta(hours=hours))
     night.check()
     night.drain()
-    assert _told(night)[-1:] == [LAPSED]
-    assert _told(night).count(LAPSED) == 1
+    assert _told(night)[-1:] == [EXPIRED]
+    assert _told(night).count(EXPIRED) == 1
 
 
 def test_nobody_is_reminded_of_a_plan_that_was_rejected() -> None:
@@ -621,7 +621,7 @@ def test_nobody_approves_a_plan_that_was_taken_back() -> None:
     night.take_back(plan.hash, by="ada")
     night.drain()
     assert night.world.approvals.open(ORG) == []
-    with pytest.raises(Rejected, match="refused already"):
+    with pytest.raises(Rejected, match="rejected already"):
         people.press("approve", plan.hash, "cleo")
     assert _gone(night) == set()
 
@@ -766,7 +766,7 @@ def test_taken_back_again_it_says_what_it_does_not_do() -> None:
     night.take_back(plan.hash, by="cleo")
     night.drain()
     assert len(night.asked()) == asked
-    told = [detail for name, detail in night.world.bus.announced if name == "lifecycle.plan.taken_back"]
+    told = [detail for name, detail in night.world.bus.announced if name == "lifecycle.plan.reverted"]
     assert [detail["sent"] for detail in told] == ["7", "0"]
     assert "whose undo was undone, stays as it is" in str(told[1]["stopped_by"])
     assert _archived(night) == {undo.id}

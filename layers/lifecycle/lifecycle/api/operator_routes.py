@@ -9,11 +9,11 @@ from lifecycle.api.schemas.approvals import MOST_WHY, Approval, Approvals
 from lifecycle.api.schemas.commands import UndoAccepted
 from lifecycle.approvals.people import People, Person
 from lifecycle.approvals.rules import About, ApprovalRequest
-from lifecycle.approvals.service import Approving
+from lifecycle.approvals.service import ApprovalService
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.domain.clock import millis, moment
 from lifecycle.domain.errors import Code, Rejected
-from lifecycle.execution.undo import Undoing
+from lifecycle.execution.undo import UndoService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +21,8 @@ class Operating:
     """Everything that an authenticated request passes."""
 
     people: People
-    approving: Approving
-    undoing: Undoing
+    approving: ApprovalService
+    undoing: UndoService
 
     def answer(self, request: HttpRequest) -> tuple[HTTPStatus, Approval | Approvals | UndoAccepted]:
         """Answer one request. Raises ``Rejected`` with what is wrong, ``Retryable``."""
@@ -39,7 +39,7 @@ class Operating:
             case "POST /approvals/{hash}/withdraw":
                 return HTTPStatus.OK, self._approval(self.approving.withdraw(given.get("hash", ""), name, person))
             case "POST /approvals/{hash}/reject":
-                refused = self.approving.refuse(given.get("hash", ""), name, person, _why(request.body))
+                refused = self.approving.reject(given.get("hash", ""), name, person, _why(request.body))
                 return HTTPStatus.OK, self._approval(refused)
             case "POST /commands/{intent_id}/undo":
                 undo = self.undoing.undo(given.get("intent_id", ""), by=name, person=person)
@@ -71,10 +71,10 @@ class Operating:
             subject=request.subject,
             asked_by=request.asked_by,
             asked_at=moment(request.asked_at),
-            lapses_at=moment(request.lapses_at),
+            deadline=moment(request.deadline),
             needed=request.needed,
             approved_by=list(request.approved_by),
-            refused_by=request.refused_by,
+            rejected_by=request.rejected_by,
             would_do=list(request.capabilities),
             shown=json.loads(request.shown),
         )

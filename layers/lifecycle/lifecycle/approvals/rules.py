@@ -24,8 +24,8 @@ class ApprovalStatus(StrEnum):
 
     OPEN = "open"
     APPROVED = "approved"
-    REFUSED = "refused"
-    LAPSED = "lapsed"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
 
 
 class ApprovalNotice(StrEnum):
@@ -33,10 +33,10 @@ class ApprovalNotice(StrEnum):
 
     ASKED = "asked"
     REMINDED = "reminded"
-    LAPSED = "lapsed"
+    EXPIRED = "expired"
 
 
-_MAY_CHANGE = frozenset({"approved_by", "approved_ids", "refused_by", "why"})
+_MAY_CHANGE = frozenset({"approved_by", "approved_ids", "rejected_by", "why"})
 """What becomes of a request. All else is what people approve."""
 
 
@@ -63,13 +63,13 @@ class ApprovalRequest:
     """The intent, or the plan."""
     asked_by: str
     asked_at: int
-    lapses_at: int
+    deadline: int
     needed: int
     shown: str
     message: str
     capabilities: tuple[str, ...]
     approved_by: tuple[str, ...] = ()
-    refused_by: str = ""
+    rejected_by: str = ""
     why: str = ""
     asked_ids: tuple[str, ...] = ()
     """What is known of who asked: each identity that AWS or Slack proves. Names in people.toml may move on."""
@@ -79,32 +79,32 @@ class ApprovalRequest:
     @property
     def half_time(self) -> int:
         """When approvers are reminded."""
-        return (self.asked_at + self.lapses_at) // 2
+        return (self.asked_at + self.deadline) // 2
 
     def notice(self, now: int) -> ApprovalNotice | None:
         """What approvers should know of it now; ``None`` where it was decided."""
         match self.stands(now):
             case ApprovalStatus.OPEN:
                 return ApprovalNotice.REMINDED if now >= self.half_time else ApprovalNotice.ASKED
-            case ApprovalStatus.LAPSED:
-                return ApprovalNotice.LAPSED
+            case ApprovalStatus.EXPIRED:
+                return ApprovalNotice.EXPIRED
             case _:
                 return None
 
     def stands(self, now: int) -> ApprovalStatus:
-        """Where it stands. An approval that is complete does not lapse; a refusal is final. Nobody is never enough."""
-        if self.refused_by:
-            return ApprovalStatus.REFUSED
+        """Where it stands. An approval that is complete does not expire; a refusal is final. Nobody is never enough."""
+        if self.rejected_by:
+            return ApprovalStatus.REJECTED
         if len(self.approved_by) >= max(1, self.needed):
             return ApprovalStatus.APPROVED
-        return ApprovalStatus.LAPSED if now >= self.lapses_at else ApprovalStatus.OPEN
+        return ApprovalStatus.EXPIRED if now >= self.deadline else ApprovalStatus.OPEN
 
 
 def notice_between(request: ApprovalRequest, since: int, until: int, now: int) -> ApprovalNotice | None:
-    """What became due to be told after ``since`` and not after ``until``: a reminder, or that it has lapsed."""
+    """What became due to be told after ``since`` and not after ``until``: a reminder, or that it has expired."""
     due = request.notice(now)
     moment = (
-        {ApprovalNotice.REMINDED: request.half_time, ApprovalNotice.LAPSED: request.lapses_at}.get(due) if due else None
+        {ApprovalNotice.REMINDED: request.half_time, ApprovalNotice.EXPIRED: request.deadline}.get(due) if due else None
     )
     return due if moment is not None and since < moment <= until else None
 
@@ -154,28 +154,28 @@ def approve(request: ApprovalRequest, person: str, now: int, ids: frozenset[str]
     )
 
 
-def unapprove(request: ApprovalRequest, person: str, ids: frozenset[str] = frozenset()) -> ApprovalRequest:
+def withdraw_approval(request: ApprovalRequest, person: str, ids: frozenset[str] = frozenset()) -> ApprovalRequest:
     """Take one person's approval back. Raises ``Rejected`` where they gave none that still counts."""
     number = _vote_of(request, person, ids)
-    if number is None or request.refused_by:
+    if number is None or request.rejected_by:
         raise Rejected(Code.UNKNOWN_APPROVAL, "There is no approval of yours that could be withdrawn.")
     given, known = list(request.approved_by), list(_ids_of_all(request))
     del given[number], known[number]
     return replace(request, approved_by=tuple(given), approved_ids=tuple(known))
 
 
-def refuse(request: ApprovalRequest, person: str, why: str, now: int) -> ApprovalRequest:
+def reject(request: ApprovalRequest, person: str, why: str, now: int) -> ApprovalRequest:
     """End a request, approved or not. Whoever asked may do so as well. Twice is as once."""
-    if request.refused_by == person:
+    if request.rejected_by == person:
         return request
-    if request.stands(now) in {ApprovalStatus.REFUSED, ApprovalStatus.LAPSED}:
+    if request.stands(now) in {ApprovalStatus.REJECTED, ApprovalStatus.EXPIRED}:
         raise Rejected(Code.UNKNOWN_APPROVAL, f"This request is {request.stands(now)} already.")
-    return replace(request, refused_by=person, why=why)
+    return replace(request, rejected_by=person, why=why)
 
 
-def withdraw(request: ApprovalRequest, person: str, why: str) -> ApprovalRequest:
+def cancel(request: ApprovalRequest, person: str, why: str) -> ApprovalRequest:
     """Refuse it even where it was approved: what was not done by then is not done any more."""
-    return request if request.refused_by else replace(request, refused_by=person, why=why)
+    return request if request.rejected_by else replace(request, rejected_by=person, why=why)
 
 
 def _vote_of(request: ApprovalRequest, person: str, ids: frozenset[str]) -> int | None:

@@ -9,7 +9,7 @@ from typing import Protocol
 from lifecycle.approvals import rules
 from lifecycle.approvals.people import Person
 from lifecycle.approvals.rules import About, ApprovalRequest, ApprovalStatus
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.aws.dynamodb import Put
 from lifecycle.aws.metrics import Metric, Metrics
 from lifecycle.aws.sqs import Queue
@@ -44,10 +44,10 @@ class KeepReasons(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approving:
+class ApprovalService:
     """Everything an approval passes. What was approved goes on as a message: a command, or a plan's errand."""
 
-    approvals: Approvals
+    approvals: ApprovalStore
     ledger: CommandLedger
     keep_reasons: KeepReasons
     purge: Queue
@@ -101,7 +101,7 @@ class Approving:
         after = self.approvals.change(
             known.org_id,
             name,
-            lambda request: rules.unapprove(request, who, person.identities),
+            lambda request: rules.withdraw_approval(request, who, person.identities),
             fence=lambda: self._fence(known),
         )
         if after is None:
@@ -110,20 +110,20 @@ class Approving:
         self.metrics.emit(Metric.APPROVAL_WITHDRAWN, {"approval": name, "by": who, "subject": after.subject})
         return after
 
-    def refuse(self, name: str, who: str, person: Person, why: str) -> ApprovalRequest:
+    def reject(self, name: str, who: str, person: Person, why: str) -> ApprovalRequest:
         """End a request for good, approved or not. Raises ``Rejected`` if it has ended, or its call is being made."""
         known = self._newest(name, person)
         now, said = millis(self.clock()), one_line(why, most=200) if why.strip() else ""
         after = self.approvals.change(
             known.org_id,
             name,
-            lambda request: rules.refuse(request, who, said, now),
+            lambda request: rules.reject(request, who, said, now),
             fence=lambda: self._fence(known),
         )
         if after is None:
             raise Rejected(Code.UNKNOWN_APPROVAL, "The request is gone.")
         self._go_on(after)  # so that its intent ends, with the reason
-        self.metrics.emit(Metric.APPROVAL_REFUSED, {"approval": name, "by": who, "subject": after.subject})
+        self.metrics.emit(Metric.APPROVAL_REJECTED, {"approval": name, "by": who, "subject": after.subject})
         return after
 
     def _newest(self, name: str, person: Person) -> ApprovalRequest:

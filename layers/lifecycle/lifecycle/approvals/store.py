@@ -15,7 +15,7 @@ from lifecycle.audit.store import audit_row
 from lifecycle.aws import table_keys as keys
 from lifecycle.aws.dynamodb import Key, Put, Row, Value, VersionedTable
 from lifecycle.aws.row_codec import record_of, values_of
-from lifecycle.aws.row_update import Decision, update_rows
+from lifecycle.aws.row_update import RowDecision, update_rows
 from lifecycle.domain.clock import millis
 
 _HASH = r"[0-9a-f]{64}"
@@ -24,7 +24,7 @@ _VOTES = "votes"
 _OF_VOTES = frozenset({"approved_by", "approved_ids"})
 
 
-class Approvals:
+class ApprovalStore:
     """Every change is one conditional write, with its audit record; two people who approve at once are both counted.
 
     ``least`` says how many people a request about something (``About``) needs at least, whatever its row says.
@@ -55,22 +55,22 @@ class Approvals:
         return self.find(org_id, str(row.values.get("hash"))) if row else None
 
     def ask(self, request: ApprovalRequest) -> ApprovalRequest:
-        """Make a request, or find the one that stands already. One that has lapsed is made again, without votes."""
+        """Make a request, or find the one that stands already. One that has expired is made again, without votes."""
         key, of = keys.request(request.org_id, request.hash), keys.newest(request.org_id, request.subject)
 
-        def decide(rows: list[Row | None], attempt: int) -> Decision[ApprovalRequest]:
+        def decide(rows: list[Row | None], attempt: int) -> RowDecision[ApprovalRequest]:
             present, pointer = rows
             [known] = self._requests(present)
             is_newest = known is not None and pointer is not None and pointer.values.get("hash") == known.hash
-            if known is not None and is_newest and known.stands(millis(self._clock())) is not ApprovalStatus.LAPSED:
-                return Decision(known)
+            if known is not None and is_newest and known.stands(millis(self._clock())) is not ApprovalStatus.EXPIRED:
+                return RowDecision(known)
             at = millis(self._clock()) + attempt  # Two records of the same words are told apart by their time.
             changes = [
                 self._change(key, _values(request), present),
                 self._change(of, {"hash": request.hash}, pointer),
                 audit_row(_record(What.APPROVAL_ASKED, request, request.asked_by, at)),
             ]
-            return Decision(self._at_least(request), changes)
+            return RowDecision(self._at_least(request), changes)
 
         busy = "Too many requests for the same approval at once."
         return update_rows(self._rows, [key, of], decide, busy=busy)
@@ -91,26 +91,26 @@ class Approvals:
             return None
         key = keys.request(org_id, name)
 
-        def decide(rows: list[Row | None], attempt: int) -> Decision[ApprovalRequest | None]:
+        def decide(rows: list[Row | None], attempt: int) -> RowDecision[ApprovalRequest | None]:
             [row] = rows
             [known] = self._requests(row)
             if known is None or row is None:
-                return Decision(None)
+                return RowDecision(None)
             after = change(known)
             if after == known:
-                return Decision(known)
+                return RowDecision(known)
             # The row keeps the number that was asked for: the votes are given for that number.
             kept = replace(after, needed=_plain(row).needed)
             audit = [audit_row(self._said(known, after, attempt))] if _has_spoken(known, after) else []
             changes = [self._change(key, _values(kept), row), *self._spoken(known, kept), *audit, *fence()]
-            return Decision(after, changes)
+            return RowDecision(after, changes)
 
         return update_rows(self._rows, [key], decide, busy="Too many people approve the same request at once.")
 
     def open(self, org_id: str) -> list[ApprovalRequest]:
         """Every request that waits for somebody, the oldest first."""
         now = millis(self._clock())
-        # A request that has ended or lapsed without its votes cannot be open with them: these are not read.
+        # A request that has ended or expired without its votes cannot be open with them: these are not read.
         may = [row for row in self._newest_rows(org_id) if _plain(row).stands(now) is ApprovalStatus.OPEN]
         waiting = [
             request for request in self._requests(*may) if request and request.stands(now) is ApprovalStatus.OPEN
@@ -157,7 +157,7 @@ class Approvals:
         return [
             self._change(
                 place,
-                {"by": vote.by, "ids": vote.ids, "withdrawn": withdrawn, "lapses_at": after.lapses_at},
+                {"by": vote.by, "ids": vote.ids, "withdrawn": withdrawn, "deadline": after.deadline},
                 present,
             )
             for (vote, withdrawn), place, present in zip(changed.items(), places, self._rows.read(*places), strict=True)
@@ -169,20 +169,20 @@ class Approvals:
         withdrawn = set(before.approved_by) - set(request.approved_by)
         if withdrawn:
             return _record(What.APPROVAL_WITHDRAWN, request, withdrawn.pop(), now)
-        if request.refused_by:
-            return _record(What.APPROVAL_REFUSED, request, request.refused_by, now)
+        if request.rejected_by:
+            return _record(What.APPROVAL_REJECTED, request, request.rejected_by, now)
         return _record(What.APPROVAL_GIVEN, request, request.approved_by[-1], now)
 
     def _change(self, key: Key, values: Mapping[str, Value], present: Row | None) -> Put:
         # It outlives what it may still decide by as long as the ledger keeps.
-        lapses_at = values.get("lapses_at")
-        last = max(self._clock().timestamp(), lapses_at / 1000 if isinstance(lapses_at, int) else 0)
+        deadline = values.get("deadline")
+        last = max(self._clock().timestamp(), deadline / 1000 if isinstance(deadline, int) else 0)
         expires_at = int(last + self._keep.total_seconds())
         return Put(key, values, present.version if present else 0, expires_at)
 
 
 def _has_spoken(before: ApprovalRequest, after: ApprovalRequest) -> bool:
-    return (before.approved_by, before.refused_by) != (after.approved_by, after.refused_by)
+    return (before.approved_by, before.rejected_by) != (after.approved_by, after.rejected_by)
 
 
 def _record(what: What, request: ApprovalRequest, by: str, at: int) -> Record:

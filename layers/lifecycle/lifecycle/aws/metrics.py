@@ -34,7 +34,7 @@ class Metric(StrEnum):
     SWEEP_FINISHED = "SweepFinished"
     AUDIT_SEALED = "AuditSealed"
     PLAN_APPLIED = "PlanApplied"
-    PLAN_TAKEN_BACK = "PlanTakenBack"
+    PLAN_REVERTED = "PlanReverted"
     PLAN_STOPPED = "PlanStopped"
     PREFLIGHT_FAILED = "PreflightFailed"
     TOKEN_AGING = "TokenAging"  # noqa: S105 # nosec B105 - the name of a metric
@@ -49,7 +49,7 @@ class Metric(StrEnum):
     WOKEN = "Woken"
     """A command that waited for its day and that nothing had brought back."""
     APPROVED = "Approved"
-    APPROVAL_REFUSED = "ApprovalRefused"
+    APPROVAL_REJECTED = "ApprovalRejected"
     APPROVAL_WITHDRAWN = "ApprovalWithdrawn"
     DUPLICATE = "Duplicate"
     UNEXPECTED = "Unexpected"

@@ -16,7 +16,7 @@ TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Decision[T]:
+class RowDecision[T]:
     """What to write, all or nothing, and what to answer once it is written. Nothing to write is fine."""
 
     result: T
@@ -26,7 +26,7 @@ class Decision[T]:
 def update_rows[T](
     rows: VersionedTable,
     keys: Sequence[Key],
-    decide: Callable[[list[Row | None], int], Decision[T]],
+    decide: Callable[[list[Row | None], int], RowDecision[T]],
     *,
     busy: str,
     tries: int = TRIES,
@@ -63,13 +63,13 @@ def update[T: "DataclassInstance"](
     of the try. ``expires_at`` is in seconds, UTC. Raises ``Throttled`` where others write all the time.
     """
 
-    def decide(seen: list[Row | None], attempt: int) -> Decision[T | None]:
+    def decide(seen: list[Row | None], attempt: int) -> RowDecision[T | None]:
         [row] = seen
         before = record_of(kind, row.values) if row is not None else None
         after = change(before)
         if after is None or after == before:
-            return Decision(after if after is not None else before)
+            return RowDecision(after if after is not None else before)
         put = Put(key, values_of(after), row.version if row else 0, expires_at(after))
-        return Decision(after, [put] if audit is None else [put, audit(after, attempt)])
+        return RowDecision(after, [put] if audit is None else [put, audit(after, attempt)])
 
     return update_rows(rows, [key], decide, busy="Too many changes of the same row at once.")

@@ -10,7 +10,7 @@ from lifecycle.bootstrap.settings import ChatSettings
 from lifecycle.chat.slack.replies import SlackReplies
 from lifecycle.chat.slack.service import Chat
 from lifecycle.execution.reply_channel import Replies
-from lifecycle.execution.status import Lookup
+from lifecycle.execution.status import StatusService
 
 _REPLY_SECONDS = 1.5
 """Slack waits for three seconds for the answer to a press, and the press itself comes first."""
@@ -36,7 +36,7 @@ def chat() -> Chat:
         prefix=settings.secret_prefix,
         secrets=secrets(),
         id_key=undoing.id_key,
-        lookup=Lookup(ledger=undoing.ledger, id_key=undoing.id_key, clock=now),
+        lookup=StatusService(ledger=undoing.ledger, id_key=undoing.id_key, clock=now),
         commands=undoing.commands,
         approving=shared.approving,
         undoing=undoing,

@@ -6,15 +6,15 @@ from functools import cache
 
 from lifecycle.api.operator_routes import Operating
 from lifecycle.approvals.people import People
-from lifecycle.approvals.service import Approving
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.service import ApprovalService
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.aws.clients import client
 from lifecycle.aws.sqs import SqsQueue
 from lifecycle.bootstrap.common import accepting_ledger, id_key, now, operators_file, rows
 from lifecycle.bootstrap.observability import metrics
 from lifecycle.bootstrap.settings import OperatorSettings
 from lifecycle.execution.stop_signals import StopSignals
-from lifecycle.execution.undo import Undoing
+from lifecycle.execution.undo import UndoService
 from lifecycle.holds.store import HoldStore
 
 
@@ -29,8 +29,8 @@ def operating() -> Operating:
     people = People.parse(operators_file("people.toml"))
     return Operating(
         people=people,
-        approving=Approving(
-            approvals=Approvals(table, keep, now, least=people.approvals.least),
+        approving=ApprovalService(
+            approvals=ApprovalStore(table, keep, now, least=people.approvals.least),
             ledger=ledger,
             keep_reasons=StopSignals(table, HoldStore(table, now)),
             purge=SqsQueue(sqs, settings.purge_queue_url),
@@ -39,7 +39,7 @@ def operating() -> Operating:
             metrics=metrics,
             clock=now,
         ),
-        undoing=Undoing(
+        undoing=UndoService(
             ledger=ledger,
             commands=SqsQueue(sqs, settings.commands_queue_url),
             org_ids=settings.organization_ids,

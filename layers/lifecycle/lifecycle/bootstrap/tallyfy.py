@@ -62,7 +62,7 @@ def purge() -> Worker:
     """Build it once for each process. It can express permanent deletes only, and has what must come before one."""
     # Only here: the ordinary worker, which shares this module, needs none of it at start.
     from lifecycle.approvals.people import People  # noqa: PLC0415 - see above
-    from lifecycle.approvals.store import Approvals  # noqa: PLC0415 - see above
+    from lifecycle.approvals.store import ApprovalStore  # noqa: PLC0415 - see above
     from lifecycle.audit.store import AuditStore  # noqa: PLC0415 - see above
     from lifecycle.deletion.exporter import Export  # noqa: PLC0415 - see above
     from lifecycle.deletion.safeguards import Safeguards  # noqa: PLC0415 - see above
@@ -74,7 +74,7 @@ def purge() -> Worker:
     people = People.parse(operators_file("people.toml"))
     tallyfy = _tallyfy(settings, PERMANENT, made.budget.spend)
     safeguards = Safeguards(
-        approvals=Approvals(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
+        approvals=ApprovalStore(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
         people=people,
         export=Export(
             records=HttpRecords(
@@ -158,8 +158,8 @@ def sweep() -> "SweepService":
     """Build it once for each process. It can express no capability: it only lists, and asks others."""
     # Only here: the workers, which share this module, need neither a report nor anything else of a sweep at start.
     from lifecycle.approvals.people import People  # noqa: PLC0415 - see above
-    from lifecycle.approvals.store import Approvals  # noqa: PLC0415 - see above
-    from lifecycle.execution.wakeup_check import Waking  # noqa: PLC0415 - see above
+    from lifecycle.approvals.store import ApprovalStore  # noqa: PLC0415 - see above
+    from lifecycle.execution.wakeup_check import WakeupService  # noqa: PLC0415 - see above
     from lifecycle.execution.wakeups import Wakeups  # noqa: PLC0415 - see above
     from lifecycle.policy.evaluate import Mode  # noqa: PLC0415 - see above
     from lifecycle.sweep.assembly import SweepParts, assemble  # noqa: PLC0415 - see above
@@ -198,7 +198,7 @@ def sweep() -> "SweepService":
             bus=outcomes.bus,
             clock=now,
         ),
-        waking=Waking(
+        waking=WakeupService(
             wakeups=Wakeups(table),
             ledger=ledger,
             ordinary=_queue(settings.bulk_queue_url),
@@ -211,7 +211,7 @@ def sweep() -> "SweepService":
             metrics=metrics,
             clock=now,
         ),
-        approvals=Approvals(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
+        approvals=ApprovalStore(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
         people=people,
         policy=policy,
         mode=Mode(settings.sweep_mode),

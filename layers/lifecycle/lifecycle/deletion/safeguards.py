@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from lifecycle.approvals import rules
 from lifecycle.approvals.people import People
 from lifecycle.approvals.rules import About, ApprovalRequest, ApprovalStatus
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.audit.chain import Record, What
 from lifecycle.audit.store import AuditStore
 from lifecycle.aws.eventbridge import Bus
@@ -54,7 +54,7 @@ class Ready:
 class Safeguards:
     """Everything that is needed to judge a permanent delete."""
 
-    approvals: Approvals
+    approvals: ApprovalStore
     people: People
     export: Export
     trail: AuditStore
@@ -96,12 +96,12 @@ class Safeguards:
                     f"It is not what was approved, so the delete is cancelled: {_differs(request, shown)}. Ask anew."
                 )
                 return Outcome(Status.REJECTED, Code.CHANGED, reason)
-            case ApprovalStatus.REFUSED:
+            case ApprovalStatus.REJECTED:
                 why = f": {request.why}" if request.why else "."
-                return Outcome(Status.REJECTED, Code.NOT_APPROVED, f"{request.refused_by} refused it{why}")
-            case ApprovalStatus.LAPSED:
+                return Outcome(Status.REJECTED, Code.NOT_APPROVED, f"{request.rejected_by} refused it{why}")
+            case ApprovalStatus.EXPIRED:
                 announce_request(self.bus, request, now)
-                reason = f"Nobody approved it before {_day(_moment(request.lapses_at))}. Ask anew if it is still meant."
+                reason = f"Nobody approved it before {_day(_moment(request.deadline))}. Ask anew if it is still meant."
                 return Outcome(Status.REJECTED, Code.APPROVAL_EXPIRED, reason)
             case ApprovalStatus.OPEN if request.shown == shown:
                 raise self._waiting(request, command)
@@ -110,7 +110,7 @@ class Safeguards:
 
     def _ask(self, command: Command, shown: str) -> Deferred:
         now = self.clock()
-        lapses_at = now + timedelta(hours=self.people.approvals.hours)
+        deadline = now + timedelta(hours=self.people.approvals.hours)
         request = self.approvals.ask(
             ApprovalRequest(
                 hash=rules.name(json.loads(shown)),
@@ -120,7 +120,7 @@ class Safeguards:
                 asked_by=self.people.name_of(command.requested_by),
                 asked_ids=self.people.identities_of(command.requested_by),
                 asked_at=millis(now),
-                lapses_at=millis(lapses_at),
+                deadline=millis(deadline),
                 needed=self.people.needed(self.people.approvals.single, command.requested_by),
                 shown=shown,
                 message=command.to_json(),
@@ -133,10 +133,10 @@ class Safeguards:
         """Each time it is looked at: whoever made the request may have been cut off before the rest."""
         # It comes back at half time to remind people, and when nobody has spoken in time, to say so.
         now = millis(self.clock())
-        why, at = ("lapse", request.lapses_at) if now >= request.half_time else ("remind", request.half_time)
+        why, at = ("expire", request.deadline) if now >= request.half_time else ("remind", request.half_time)
         self._come_back(why, _moment(at), command)
         announce_request(self.bus, request, now)
-        return Deferred(Code.AWAITING_APPROVAL, _waits(request), Wait(request.lapses_at, request.hash))
+        return Deferred(Code.AWAITING_APPROVAL, _waits(request), Wait(request.deadline, request.hash))
 
     def _come_back(self, why: str, moment: datetime, command: Command) -> None:
         """Let the command come back, never before that moment: it would find nothing changed."""
@@ -150,9 +150,9 @@ class Safeguards:
         if not ours or request is None or request.about != About.PLAN or request.subject != command.plan:
             return Outcome(Status.REJECTED, Code.NOT_APPROVED, "It is not part of a plan that was approved.")
         stand = request.stands(millis(self.clock()))
-        if stand is ApprovalStatus.REFUSED:
+        if stand is ApprovalStatus.REJECTED:
             return Outcome(
-                Status.REJECTED, Code.NOT_APPROVED, f"{request.refused_by} refused the plan. {request.why}".strip()
+                Status.REJECTED, Code.NOT_APPROVED, f"{request.rejected_by} refused the plan. {request.why}".strip()
             )
         if stand is not ApprovalStatus.APPROVED or command.capability.name not in request.capabilities:
             return Outcome(Status.REJECTED, Code.NOT_APPROVED, "The plan was not approved by enough people.")
@@ -272,14 +272,14 @@ def announce_request(bus: Bus, request: ApprovalRequest, now: int) -> None:
             "would_do": ", ".join(request.capabilities),
             "needed": str(request.needed),
             "given": str(len(request.approved_by)),
-            "lapses_at": _moment(request.lapses_at).isoformat(),
+            "deadline": _moment(request.deadline).isoformat(),
         },
     )
 
 
 def _waits(request: ApprovalRequest) -> str:
     people = "one other person" if request.needed == 1 else f"{request.needed} other people"
-    return f"It waits until {_day(_moment(request.lapses_at))} for the approval of {people}."
+    return f"It waits until {_day(_moment(request.deadline))} for the approval of {people}."
 
 
 def _moment(at: int) -> datetime:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Put, Row, VersionedTable
 from lifecycle.aws.row_codec import values_of
-from lifecycle.aws.row_update import Decision, update_rows
+from lifecycle.aws.row_update import RowDecision, update_rows
 from lifecycle.domain.capabilities import Action
 from lifecycle.domain.errors import Code
 from lifecycle.domain.intent import IntentRow, Outcome, Status
@@ -38,13 +38,13 @@ class AcceptedRestores:
         """Record an accepted restore, unless a newer one is recorded. Raises ``Throttled`` under contention."""
         key = table_keys.restore(restore.org_id, restore.resource, restore.id)
 
-        def decide(rows: list[Row | None], _: int) -> Decision[None]:
+        def decide(rows: list[Row | None], _: int) -> RowDecision[None]:
             [row] = rows
             known = accepted_restore_in(row)
             if known is not None and order(known.at, Action.RESTORE, known.intent_id) >= place(restore):
-                return Decision(None)
+                return RowDecision(None)
             newest = AcceptedRestore(restore.issued_at, restore.intent_id, restore.requested_by)
-            return Decision(None, [Put(key, values_of(newest), row.version if row else 0)])
+            return RowDecision(None, [Put(key, values_of(newest), row.version if row else 0)])
 
         update_rows(self._rows, [key], decide, busy="Too many restores of the same resource at once.")
 

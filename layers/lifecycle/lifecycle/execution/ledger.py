@@ -14,7 +14,7 @@ from lifecycle.audit.chain import concluded
 from lifecycle.audit.store import audit_row
 from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Contention, Put, Row, VersionedTable
-from lifecycle.aws.row_update import TRIES, Decision, update_rows
+from lifecycle.aws.row_update import TRIES, RowDecision, update_rows
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import Command
@@ -25,7 +25,7 @@ from lifecycle.execution import state_machine
 from lifecycle.execution.accepted_restores import AcceptedRestores
 from lifecycle.execution.ledger_rows import LedgerRows, intent_in, resource_in, resource_key, version_of
 from lifecycle.execution.restored_by_person import Newest
-from lifecycle.execution.state_machine import Busy, Claimed, Concluded, Conflict, Delivery, ResourceRow
+from lifecycle.execution.state_machine import Busy, Claimed, CommandDelivery, Concluded, Conflict, ResourceRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +105,15 @@ class Ledger:
         ``undo`` is the row of the undo that stops it. It is written in the same transaction.
         """
 
-        def decide(rows: list[Row | None], _: int) -> Decision[IntentRow | None]:
+        def decide(rows: list[Row | None], _: int) -> RowDecision[IntentRow | None]:
             [row] = rows
             intent = intent_in(row)
             concluded_now = state_machine.stop(intent, end, now=self._now) if intent else None
             if concluded_now is None:
-                return Decision(None)
+                return RowDecision(None)
             ended = [(concluded_now.intent, version_of(row)), *([(undo, 0)] if undo is not None else [])]
             changes = [change for intent, version in ended for change in self._conclusion(intent, version)]
-            return Decision(concluded_now.intent, changes)
+            return RowDecision(concluded_now.intent, changes)
 
         busy = "Too many callers work on this command at once."
         return update_rows(self._rows, [table_keys.intent(intent_id)], decide, busy=busy)
@@ -122,7 +122,7 @@ class Ledger:
         """Try to start a command. A claim lasts for the lease. An intent that has ended says how."""
         key = table_keys.resource(command.org_id, command.resource, command.thing_id)
 
-        def decide(rows: list[Row | None], _: int) -> Decision[Claim | Ended | Busy | Conflict]:
+        def decide(rows: list[Row | None], _: int) -> RowDecision[Claim | Ended | Busy | Conflict]:
             intent, resource = rows
             known = resource_in(resource)
             result = state_machine.claim(
@@ -136,11 +136,11 @@ class Ledger:
             match result:
                 case Claimed():
                     change = self._writes.put_resource(key, result.resource, versions[1])
-                    return Decision(Claim(result, (versions[0], versions[1] + 1)), [change])
+                    return RowDecision(Claim(result, (versions[0], versions[1] + 1)), [change])
                 case Concluded():
                     return self._end(result, versions[0])
                 case Busy() | Conflict():
-                    return Decision(result)
+                    return RowDecision(result)
 
         keys = [table_keys.intent(command.intent_id), key]
         return update_rows(self._rows, keys, decide, busy="Too many workers want the same resource at once.")
@@ -192,12 +192,12 @@ class Ledger:
     def fail(self, command: Command, code: Code, reason: str, *, redrive: int = 0) -> int:
         """Count an attempt that failed before anything could be claimed. Returns how many have failed so far."""
 
-        def decide(rows: list[Row | None], _: int) -> Decision[int]:
+        def decide(rows: list[Row | None], _: int) -> RowDecision[int]:
             [row] = rows
             failed = state_machine.fail(intent_in(row), self._delivery(command, redrive), code, reason)
             if failed is None:
-                return Decision(0)
-            return Decision(failed.attempts, [self._writes.put_intent(failed, version_of(row))])
+                return RowDecision(0)
+            return RowDecision(failed.attempts, [self._writes.put_intent(failed, version_of(row))])
 
         busy = "Too many workers count a failure of the same command at once."
         return update_rows(self._rows, [table_keys.intent(command.intent_id)], decide, busy=busy)
@@ -223,7 +223,7 @@ class Ledger:
     def give_up(self, command: Command, end: Outcome, *, redrive: int = 0) -> Ended | None:
         """End an intent that nobody works on, without a claim. ``None`` if it has ended or is being worked on."""
 
-        def decide(rows: list[Row | None], _: int) -> Decision[Ended | None]:
+        def decide(rows: list[Row | None], _: int) -> RowDecision[Ended | None]:
             row, *rest = rows
             result = state_machine.give_up(
                 intent_in(row),
@@ -231,7 +231,7 @@ class Ledger:
                 end,
                 resource=resource_in(rest[0]) if rest else None,
             )
-            return Decision(None) if result is None else self._end(result, version_of(row))
+            return RowDecision(None) if result is None else self._end(result, version_of(row))
 
         thing = [table_keys.resource(command.org_id, command.resource, command.id)] if command.id else []
         busy = "Too many workers end the same command at once."
@@ -273,15 +273,15 @@ class Ledger:
     def _now(self) -> int:
         return millis(self._clock())
 
-    def _delivery(self, command: Command, redrive: int) -> Delivery:
+    def _delivery(self, command: Command, redrive: int) -> CommandDelivery:
         lease = int(self._terms.lease.total_seconds() * 1000)
-        return Delivery(command=command, redrive=redrive, now=self._now, lease=lease)
+        return CommandDelivery(command=command, redrive=redrive, now=self._now, lease=lease)
 
-    def _end(self, result: Concluded, version: int) -> Decision[Ended]:
+    def _end(self, result: Concluded, version: int) -> RowDecision[Ended]:
         """Write a conclusion that is new; return one that was recorded before."""
         if not result.fresh:
-            return Decision(Ended(result.intent, version))
-        return Decision(Ended(result.intent, version + 1), self._conclusion(result.intent, version))
+            return RowDecision(Ended(result.intent, version))
+        return RowDecision(Ended(result.intent, version + 1), self._conclusion(result.intent, version))
 
     def _conclusion(self, intent: IntentRow, version: int) -> list[Put]:
         return [self._writes.put_intent(intent, version), audit_row(concluded(intent))]

@@ -108,7 +108,7 @@ type ClaimResult = Claimed | Concluded | Busy | Conflict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class CommandDelivery:
     """One delivery of a command. ``now`` is when it arrived and ``lease`` how long a claim lasts, in milliseconds."""
 
     command: Command
@@ -141,7 +141,7 @@ def accepted(command: Command, due_at: datetime | None = None) -> IntentRow:
 def claim(
     intent: IntentRow | None,
     resource: ResourceRow | None,
-    delivery: Delivery,
+    delivery: CommandDelivery,
     *,
     holder: IntentRow | None = None,
     most_attempts: int,
@@ -180,7 +180,7 @@ def claim(
     return _leased(intent, resource, delivery) if end is None else _ended(intent, end, now, delivery.lease)
 
 
-def _leased(intent: IntentRow, resource: ResourceRow, delivery: Delivery) -> Claimed:
+def _leased(intent: IntentRow, resource: ResourceRow, delivery: CommandDelivery) -> Claimed:
     """The claim on a free resource."""
     claimed = replace(intent, attempts=intent.attempts + 1)
     leased = replace(
@@ -263,7 +263,7 @@ def release(
 
 
 def give_up(
-    intent: IntentRow | None, delivery: Delivery, end: Outcome, *, resource: ResourceRow | None = None
+    intent: IntentRow | None, delivery: CommandDelivery, end: Outcome, *, resource: ResourceRow | None = None
 ) -> Concluded | None:
     """End an intent that nobody works on, without a claim. ``None`` if it has ended already or is being worked on."""
     intent = _free(intent, delivery)
@@ -282,7 +282,7 @@ def stop(intent: IntentRow, end: Outcome, *, now: int) -> Concluded | None:
     return _ended(intent, end, now, lease=0)
 
 
-def fail(intent: IntentRow | None, delivery: Delivery, code: Code, reason: str) -> IntentRow | None:
+def fail(intent: IntentRow | None, delivery: CommandDelivery, code: Code, reason: str) -> IntentRow | None:
     """Count a failed attempt that had no claim. ``None`` if the intent has ended or is being worked on."""
     intent = _free(intent, delivery)
     if intent is None:
@@ -321,7 +321,7 @@ def _attempts(intent: IntentRow, resource: ResourceRow) -> int:
     return max(intent.attempts, resource.lease_attempt) if cut_off else intent.attempts
 
 
-def _free(intent: IntentRow | None, delivery: Delivery) -> IntentRow | None:
+def _free(intent: IntentRow | None, delivery: CommandDelivery) -> IntentRow | None:
     """The intent of a delivery, if it is open, means the same, and nobody works on it."""
     command, now = delivery.command, delivery.now
     intent = _cut_off(_reopened(intent or _first(command), delivery.redrive), now)
@@ -329,7 +329,9 @@ def _free(intent: IntentRow | None, delivery: Delivery) -> IntentRow | None:
     return intent if is_free else None
 
 
-def _too_late(intent: IntentRow, resource: ResourceRow, delivery: Delivery, *, most_attempts: int) -> Outcome | None:
+def _too_late(
+    intent: IntentRow, resource: ResourceRow, delivery: CommandDelivery, *, most_attempts: int
+) -> Outcome | None:
     """Why a command must not start any more, whoever holds the thing."""
     command, now = delivery.command, delivery.now
     if intent.issued_at > now + CLOCKS_DIFFER:

@@ -25,7 +25,7 @@ class CommandState(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class StatusService:
     """Reads only."""
 
     ledger: Ledger

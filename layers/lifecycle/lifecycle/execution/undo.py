@@ -22,7 +22,7 @@ _NOTHING_DONE = frozenset({Status.UNCHANGED, Status.SUPERSEDED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Undoing:
+class UndoService:
     """Everything an undo passes. It goes to people's queue: it never stands behind a sweep."""
 
     ledger: Ledger

@@ -11,7 +11,7 @@ from lifecycle.execution.wakeups import Wakeups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waking:
+class WakeupService:
     """Where what waits is remembered, and the queues it belongs into."""
 
     wakeups: Wakeups

@@ -8,7 +8,7 @@ from functools import partial
 from lifecycle.approvals import rules
 from lifecycle.approvals.people import People
 from lifecycle.approvals.rules import About, ApprovalRequest, ApprovalStatus
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.aws import table_keys
 from lifecycle.aws.eventbridge import Bus
 from lifecycle.aws.metrics import Metric
@@ -42,7 +42,7 @@ class ApplyJob:
     plans: PlanStore
     executor: PlanExecutor
     reverter: PlanReverter
-    approvals: Approvals
+    approvals: ApprovalStore
     people: People
     bus: Bus
     clock: Callable[[], datetime]
@@ -84,11 +84,11 @@ class ApplyJob:
         """Revert a plan or continue. It counts from the moment it is recorded, whatever waits or holds the lock."""
         reverted_plans.revert(self.state.rows, org_id, plan_hash, by=by, at=self.clock())
         self.state.unlock_plan(org_id, plan_hash)
-        withdraw = partial(rules.withdraw, person=self.people.name_of(by), why=_REVERTED)
+        withdraw = partial(rules.cancel, person=self.people.name_of(by), why=_REVERTED)
         self.approvals.change(org_id, plan_hash, withdraw)
         with self.plans.open(org_id, plan_hash) as (plan, lines):
             before = self.executor.applications.find(plan, PlanPart.REVERTED)
-            signal = Metric.PLAN_TAKEN_BACK
+            signal = Metric.PLAN_REVERTED
             if before.stage == Stage.DONE:
                 self.reports.finished(PlanOutcome(signal=signal, plan=plan, by=by, stopped=(already_reverted(before),)))
                 return
@@ -106,8 +106,8 @@ class ApplyJob:
         match request.stands(now):
             case ApprovalStatus.APPROVED:
                 return True
-            case ApprovalStatus.REFUSED:
-                why = f"{request.refused_by} rejected the irreversible actions of this plan."
+            case ApprovalStatus.REJECTED:
+                why = f"{request.rejected_by} rejected the irreversible actions of this plan."
                 self.reports.stopped_by_people(plan.org_id, plan.hash, why, by=by)
                 return False
             case _:
@@ -125,7 +125,7 @@ class ApplyJob:
             asked_ids=self.people.identities_of(by),
             asked_at=millis(now),
             # An approval never outlives its plan: an older plan is not applied.
-            lapses_at=millis(min(now + timedelta(hours=terms.hours), plan.made_at + FRESH)),
+            deadline=millis(min(now + timedelta(hours=terms.hours), plan.made_at + FRESH)),
             needed=self.people.needed(terms.plan, by),
             shown=plan.model_dump_json(exclude={"ages", "kept_by"}),
             message=job.model_dump_json(exclude_none=True),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from lifecycle.approvals.people import People
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.audit.store import AuditStore
 from lifecycle.aws.dynamodb import VersionedTable
 from lifecycle.aws.eventbridge import Bus
@@ -14,7 +14,7 @@ from lifecycle.aws.s3 import Objects
 from lifecycle.aws.sqs import Queue
 from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.outcomes import Outcomes
-from lifecycle.execution.wakeup_check import Waking
+from lifecycle.execution.wakeup_check import WakeupService
 from lifecycle.holds.store import HoldStore
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.plans.application import ApplicationStore
@@ -54,9 +54,9 @@ class SweepParts:
     outcomes: Outcomes
     metrics: Metrics
     preflight: Preflight
-    waking: Waking
+    waking: WakeupService
     digest: Digest
-    approvals: Approvals
+    approvals: ApprovalStore
     people: People
     policy: Policy
     mode: Mode

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from lifecycle.approvals.rules import About
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Put, Value, VersionedTable
 from lifecycle.aws.eventbridge import Bus
 from lifecycle.aws.metrics import Measure, Metrics
 from lifecycle.deletion.safeguards import announce_request
 from lifecycle.domain.clock import millis
-from lifecycle.execution.wakeup_check import Waking
+from lifecycle.execution.wakeup_check import WakeupService
 from lifecycle.sweep.digest import hours_since_finished
 from lifecycle.sweep.plan_job import PlanJob
 
@@ -25,8 +25,8 @@ class CheckJob:
 
     rows: VersionedTable
     plan_job: PlanJob
-    waking: Waking
-    approvals: Approvals
+    waking: WakeupService
+    approvals: ApprovalStore
     bus: Bus
     metrics: Metrics
     clock: Callable[[], datetime]

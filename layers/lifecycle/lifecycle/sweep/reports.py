@@ -18,7 +18,7 @@ from lifecycle.policy.evaluate import Mode
 _EVENTS = {
     Metric.SWEEP_FINISHED: "lifecycle.sweep.finished",
     Metric.PLAN_APPLIED: "lifecycle.plan.applied",
-    Metric.PLAN_TAKEN_BACK: "lifecycle.plan.taken_back",
+    Metric.PLAN_REVERTED: "lifecycle.plan.reverted",
 }
 
 
@@ -82,8 +82,8 @@ class SweepReports:
 
     def _record_outcome(self, outcome: PlanOutcome, facts: dict[str, str]) -> None:
         plan, stopped_by = outcome.plan, facts["stopped_by"]
-        if outcome.signal is Metric.PLAN_TAKEN_BACK:
-            self.record(What.PLAN_TAKEN_BACK, plan.org_id, plan.hash, outcome.detail or stopped_by, by=outcome.by)
+        if outcome.signal is Metric.PLAN_REVERTED:
+            self.record(What.PLAN_REVERTED, plan.org_id, plan.hash, outcome.detail or stopped_by, by=outcome.by)
         elif outcome.stopped:
             self.record(What.PLAN_STOPPED, plan.org_id, plan.hash, stopped_by, by=outcome.by)
             if self.applications.reverted_by(plan) is None:

@@ -31,10 +31,10 @@ class Approval(TypedDict):
     subject: Annotated[str, Field(description="The intent of a command, or the hash of a plan.")]
     asked_by: str
     asked_at: datetime
-    lapses_at: datetime
+    deadline: datetime
     needed: Annotated[int, Field(ge=1, description="How many people must approve it.")]
     approved_by: list[str]
-    refused_by: str
+    rejected_by: str
     would_do: list[Annotated[str, Field(json_schema_extra={"enum": _IRREVERSIBLE})]]
     shown: Annotated[Mapping[str, object], Field(description="What would be deleted or archived.")]
 

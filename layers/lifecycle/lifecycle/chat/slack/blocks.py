@@ -92,7 +92,7 @@ def approved(request: ApprovalRequest, now: int) -> str:
     count = f"You approved `{short(request)}`: {len(request.approved_by)} of {request.needed}."
     back = f"To take that back: `/tallyfy withdraw {request.hash}`"
     if request.stands(now) is not ApprovalStatus.APPROVED:
-        return f"{count} Others have until {_moment(request.lapses_at)}. {back}"
+        return f"{count} Others have until {_moment(request.deadline)}. {back}"
     return (
         f"{count} It goes on now. Its age, its holds and its export are looked at before anything is destroyed. {back}"
     )
@@ -200,7 +200,7 @@ def _of_plan(shown: Facts) -> Iterator[str]:
 def _terms(request: ApprovalRequest) -> Iterator[str]:
     yield f"Asked for by {_said(request.asked_by)}, {_moment(request.asked_at)}"
     by = f" (by {', '.join(_said(name) for name in request.approved_by)})" if request.approved_by else ""
-    yield f"Approved: {len(request.approved_by)} of {request.needed}{by}; lapses {_moment(request.lapses_at)}"
+    yield f"Approved: {len(request.approved_by)} of {request.needed}{by}; expires {_moment(request.deadline)}"
 
 
 def _lasting(request: ApprovalRequest, shown: Facts) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lifecycle.approvals.people import People, Person
-from lifecycle.approvals.service import Approving
+from lifecycle.approvals.service import ApprovalService
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.aws.metrics import Metric, Metrics
 from lifecycle.aws.secrets import Secrets, signing_secrets
@@ -36,8 +36,8 @@ from lifecycle.domain.intent import OPEN, Status
 from lifecycle.domain.intent_ids import INTENT_PATTERN, intent_id
 from lifecycle.execution.reply_channel import Replies
 from lifecycle.execution.state_machine import as_old_as
-from lifecycle.execution.status import Lookup
-from lifecycle.execution.undo import Undoing
+from lifecycle.execution.status import StatusService
+from lifecycle.execution.undo import UndoService
 from lifecycle.intake.schemes import Refused
 
 _HASH = r"[0-9a-f]{64}"
@@ -53,10 +53,10 @@ class Chat:
     prefix: str
     secrets: Secrets
     id_key: Callable[[], bytes]
-    lookup: Lookup
+    lookup: StatusService
     commands: Queue
-    approving: Approving
-    undoing: Undoing
+    approving: ApprovalService
+    undoing: UndoService
     replies: Replies
     metrics: Metrics
     clock: Callable[[], datetime]
@@ -141,7 +141,7 @@ class Chat:
                 after = self.approving.approve(_hash_in(press.value), name, person)
                 return approved(after, millis(self.clock()))
             case Button.REJECT:
-                return refused(self.approving.refuse(_hash_in(press.value), name, person, why=""))
+                return refused(self.approving.reject(_hash_in(press.value), name, person, why=""))
             case Button.UNDO:
                 return self._undo(press.value, name, person, way_back(press.response_url))
             case _:
