@@ -13,7 +13,7 @@ from cli.clients.stack import Alarm, Stack, organizations_of
 from cli.clients.tallyfy_reader import access_of
 from cli.services import dead_letter_queue, plans
 from cli.ui.errors import expected_error
-from lifecycle.approvals.store import Approvals
+from lifecycle.approvals.store import ApprovalStore
 from lifecycle.audit.store import AuditStore
 from lifecycle.aws import table_keys
 from lifecycle.domain.clock import moment
@@ -163,9 +163,9 @@ def _pace(view: OrganizationView, stack: Stack) -> None:
 
 
 def _approvals(view: OrganizationView, stack: Stack, clock: Callable[[], datetime]) -> None:
-    waiting = Approvals(stack.rows(), timedelta(0), clock).open(view.org_id)
+    waiting = ApprovalStore(stack.rows(), timedelta(0), clock).open(view.org_id)
     view.approvals = len(waiting)
-    view.approvals_expire_at = min((moment(one.lapses_at) for one in waiting), default=None)
+    view.approvals_expire_at = min((moment(one.deadline) for one in waiting), default=None)
 
 
 def _sweeps(view: OrganizationView, stack: Stack) -> None:
