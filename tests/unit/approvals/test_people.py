@@ -15,10 +15,10 @@ REVERSIBLE = {"run.archive", "run.restore", "task.archive", "task.restore", "tem
     ("text", "said"),
     [
         ("[people", "not TOML"),
-        ("", "people: Field required"),
+        ("", "people: this key is missing"),
         ("[people.Ada]", "people.Ada"),
-        (ADA + "[extra]", "extra: Extra inputs"),
-        (ADA + "right = 1", "people.ada.right: Extra inputs"),
+        (ADA + "[extra]", "extra: unknown key"),
+        (ADA + "right = 1", "people.ada.right: unknown key"),
         (ADA.replace("T012ABCDE/", ""), "people.ada.slack"),
         (ADA.replace("T012ABCDE", "t012abcde"), "people.ada.slack"),
         (ADA.replace('["run.archive"]', "[]"), "people.ada.may"),

@@ -120,7 +120,7 @@ def test_a_missing_or_blank_variable_is_named(
     with pytest.raises(Rejected, match=name.lower()) as refusal:
         kind.read(changed)
     assert refusal.value.code is Code.CONFIGURATION
-    assert blank or f"{name.lower()}: Field required" in refusal.value.reason
+    assert blank or f"{name.lower()}: this key is missing" in refusal.value.reason
 
 
 @pytest.mark.parametrize(("kind", "environment"), ALL, ids=[kind.__name__ for kind, _ in ALL])

@@ -7,19 +7,24 @@ another.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from lifecycle.domain.capabilities import TABLE, Capability
-from lifecycle.domain.commands import Id
+from lifecycle.domain.commands import SOURCE_PATTERN, Id
 from lifecycle.domain.config_file import OperatorsFile
+from lifecycle.domain.validation import did_you_mean
 
 _REVERSIBLE = frozenset(c.name for c in TABLE if not c.irreversible)
 _IRREVERSIBLE = frozenset(c.name for c in TABLE if c.irreversible)
 
 _IDENTITY_CENTER = "AWSReservedSSO_"
 """How the names of the roles begin that Identity Center makes, one for each permission set and account."""
+
+_SLACK_USER = r"^T[A-Z0-9]{2,20}/[UW][A-Z0-9]{2,20}$"
+_ARN = r"^arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:[A-Za-z0-9+=,.@_/-]+$"
+_ROLE_NAME = r"^[A-Za-z0-9_+=,.@-]{1,64}$"
 
 type Several = Annotated[int, Field(strict=True, ge=1, le=10)]
 
@@ -29,11 +34,9 @@ class Person(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    slack: Annotated[str, StringConstraints(pattern=r"^T[A-Z0-9]{2,20}/[UW][A-Z0-9]{2,20}$")] | None = None
+    slack: Annotated[str, StringConstraints(pattern=_SLACK_USER)] | None = None
     """Workspace and user, such as ``T012ABCDE/U034FGHIJ``: a user id alone is not unique between workspaces."""
-    iam: (
-        Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:[A-Za-z0-9+=,.@_/-]+$")] | None
-    ) = None
+    iam: Annotated[str, StringConstraints(pattern=_ARN)] | None = None
     """The whole ARN, a user's or a session's (``arn:aws:sts::…:assumed-role/<role>/ada``). See ``People.is_proven``."""
     may: Annotated[frozenset[str], Field(min_length=1)] | None = None
     approves: Annotated[frozenset[str], Field(min_length=1)] | None = None
@@ -57,7 +60,8 @@ class Person(BaseModel):
         for key, named, known in (("may", self.may, _REVERSIBLE), ("approves", self.approves, _IRREVERSIBLE)):
             wrong = sorted((named or set()) - known)
             if wrong:
-                msg = f"'{key}' may hold {', '.join(sorted(known))}, not {', '.join(wrong)}"
+                near = did_you_mean(wrong[0], known)
+                msg = f"'{key}' may hold {', '.join(sorted(known))}, not {', '.join(wrong)}.{near}"
                 raise ValueError(msg)
         return self
 
@@ -107,11 +111,16 @@ class People(OperatorsFile):
     """The whole file."""
 
     file_name = "people.toml"
+    pattern_texts: ClassVar[Mapping[str, str]] = {
+        _SLACK_USER: "must be workspace and user, such as T012ABCDE/U034FGHIJ",
+        _ARN: "must be the whole ARN that `aws sts get-caller-identity` shows",
+        _ROLE_NAME: "must be the name of an IAM role, not its ARN",
+    }
 
     approvals: ApprovalTerms = ApprovalTerms()
-    roles: Mapping[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+=,.@-]{1,64}$")], Role] = {}
+    roles: Mapping[Annotated[str, StringConstraints(pattern=_ROLE_NAME)], Role] = {}
     """IAM roles by their name."""
-    people: Mapping[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")], Person]
+    people: Mapping[Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)], Person]
 
     @model_validator(mode="after")
     def _nobody_twice(self) -> Self:

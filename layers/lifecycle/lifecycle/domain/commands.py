@@ -1,6 +1,7 @@
 """What a sender may say (``CommandRequest``) and what travels to the worker (``Command``)."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
@@ -34,6 +35,7 @@ SLACK = "slack"
 """The source of what a person asked for in Slack. No sender can have this name."""
 LINE_PATTERN = r"^[^\x00-\x1f\x7f]+$"
 SOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,47}$"
+HASH_PATTERN = r"^[0-9a-f]{64}$"
 
 type Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 """A Tallyfy id: 32 lowercase hex characters. Checked before any URL is built, because a suffix such as ``/delete``
@@ -168,7 +170,7 @@ class CommandRequest(_Asked):
         try:
             return cls.model_validate_json(raw)
         except ValidationError as error:
-            raise Rejected(Code.INVALID, describe(error)) from None
+            raise Rejected(Code.INVALID, describe(error, cls)) from None
 
 
 class Command(_Asked):
@@ -184,7 +186,7 @@ class Command(_Asked):
     issued_at: Utc
     not_after: Utc
     intent_id: Annotated[str, StringConstraints(pattern=INTENT_PATTERN)]
-    plan: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    plan: Annotated[str, StringConstraints(pattern=HASH_PATTERN)] | None = None
     """The plan that asks for it: it ends when that is taken back, and what cannot be undone was approved with it."""
     undoes: Annotated[str, StringConstraints(pattern=INTENT_PATTERN)] | None = None
     """The intent that this one takes back."""
@@ -237,21 +239,27 @@ def is_of_a_newer_release(error: ValidationError) -> bool:
     return all(detail["type"] in _UNKNOWN_WORDS for detail in error.errors(include_url=False, include_input=False))
 
 
-_PATTERNS = {
-    ID_PATTERN: "this is no id; an id is 32 characters of 0-9 and a-f",
-    SOURCE_PATTERN: "a source's name is up to 48 characters of a-z, 0-9 and -",
-    LINE_PATTERN: "write one line, without control characters",
+PATTERNS: Mapping[str, str] = {
+    ID_PATTERN: "an id is 32 characters of 0-9 and a-f",
+    SOURCE_PATTERN: "a name is up to 48 characters of a-z, 0-9 and -, and begins with a letter or digit",
+    LINE_PATTERN: "must be one line, without control characters",
+    INTENT_PATTERN: "a command id is int_ and 48 characters of 0-9 and a-f",
+    HASH_PATTERN: "a hash is 64 characters of 0-9 and a-f",
 }
 """What a person reads instead of a regular expression."""
 
 
-def describe(error: ValidationError) -> str:
-    """Say in one line which fields are wrong and why, without the values that were sent."""
-    parts = []
-    for detail in error.errors(include_url=False, include_input=False)[:5]:
-        pattern = str(detail.get("ctx", {}).get("pattern", ""))
-        parts.append(f"{'.'.join(map(str, detail['loc'])) or 'body'}: {_PATTERNS.get(pattern, detail['msg'])}"[:200])
-    return "".join(c if c.isascii() and c.isprintable() else "?" for c in "; ".join(parts))
+def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """Which fields are wrong and why, in one line of ASCII without the values that were sent.
+
+    ``model`` is what the input should be: with it, an unknown field gets the known ones.
+    """
+    # Only here: what explains errors is not needed at start, and seldom later.
+    from lifecycle.domain.validation import MOST, problems  # noqa: PLC0415 - see above
+
+    found = problems(error, patterns=PATTERNS, model=model)[:MOST]
+    text = "; ".join(f"{problem.key or 'body'}: {problem.text}"[:200] for problem in found)
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
 
 
 LONGEST_WAIT = timedelta(days=14)

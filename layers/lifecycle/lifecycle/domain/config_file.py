@@ -1,11 +1,11 @@
-"""The operator's files: TOML, checked as a whole, with errors that say which key is wrong and what to write instead."""
+"""The operator's files: TOML, checked as a whole, with errors that name the line, the key and what is allowed there."""
 
 import tomllib
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lifecycle.domain.commands import describe
 from lifecycle.domain.errors import Code, Rejected
 
 
@@ -15,15 +15,24 @@ class OperatorsFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file_name: ClassVar[str]
+    pattern_texts: ClassVar[Mapping[str, str]] = {}
+    """What the file's own regular expressions ask for, in words."""
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read the TOML, or raise ``Rejected`` saying which key is wrong and what to write instead."""
+    def parse(cls, text: str, *, name: str | None = None) -> Self:
+        """Read the TOML. ``name`` is the file as the user called it; by default, its name in ``layers/config``.
+
+        Raises ``Rejected`` with each problem's line and key, and what to write instead.
+        """
+        called = name or cls.file_name
         try:
             return cls.model_validate(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
-            raise Rejected(Code.CONFIGURATION, f"{cls.file_name} is not TOML: {error}") from None
+            raise Rejected(Code.CONFIGURATION, f"{called} is not TOML: {error}") from None
         except ValidationError as error:
-            raise Rejected(Code.CONFIGURATION, f"{cls.file_name}: {describe(error)}") from None
+            # Only here: what explains errors is not needed at start, where the file is right.
+            from lifecycle.domain.config_problems import explain  # noqa: PLC0415 - see above
+
+            raise Rejected(Code.CONFIGURATION, f"{called}, {explain(error, cls, text, cls.pattern_texts)}") from None
         except Rejected as error:
-            raise Rejected(Code.CONFIGURATION, f"{cls.file_name}: {error.reason}") from None
+            raise Rejected(Code.CONFIGURATION, f"{called}: {error.reason}") from None

@@ -21,6 +21,7 @@ from pydantic import (
 from lifecycle.domain.capabilities import TABLE, Capability, capability
 from lifecycle.domain.commands import PLAN, SLACK, SOURCE_PATTERN, SWEEP, UNDO, Id
 from lifecycle.domain.config_file import OperatorsFile
+from lifecycle.domain.validation import did_you_mean
 from lifecycle.intake.expressions import Expression
 from lifecycle.intake.handshakes import Handshake
 from lifecycle.intake.mapping import CommandRule
@@ -115,7 +116,8 @@ class Source(BaseModel):
     def _rights_are_known(self) -> Self:
         unknown = sorted(self.may - _NAMES)
         if unknown:
-            msg = f"'may' names what does not exist: {', '.join(unknown)}. Write one of: {', '.join(sorted(_NAMES))}"
+            near = did_you_mean(unknown[0], _NAMES)
+            msg = f"'may' names what does not exist: {', '.join(unknown)}.{near} Allowed: {', '.join(sorted(_NAMES))}"
             raise ValueError(msg)
         lasting = sorted(c.name for c in TABLE if c.irreversible and c.name in self.may)
         if lasting and not self.irreversible:

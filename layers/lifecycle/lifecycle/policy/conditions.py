@@ -23,6 +23,7 @@ from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.commands import Id, ShortLine
 from lifecycle.domain.kinds import Fact
 from lifecycle.domain.resources import STATUSES, ResourceSnapshot, known_status
+from lifecycle.domain.validation import did_you_mean
 from lifecycle.holds.rules import alike
 
 type Days = Annotated[int, Field(strict=True, ge=1, le=36500)]
@@ -117,8 +118,9 @@ class Status(Condition[tuple[str, ...]]):
     @override
     def checked(self, value: tuple[str, ...]) -> tuple[str, ...]:
         plain = tuple("complete" if word == "completed" else word for word in value)
-        if any(word not in STATUSES for word in plain):
-            msg = f"a status is one of {', '.join(STATUSES)}"
+        wrong = [word for word in plain if word not in STATUSES]
+        if wrong:
+            msg = f"a status is one of {', '.join(STATUSES)}.{did_you_mean(wrong[0], STATUSES)}"
             raise ValueError(msg)
         return plain
 

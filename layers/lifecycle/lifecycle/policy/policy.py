@@ -159,8 +159,10 @@ class Policy(OperatorsFile):
     @classmethod
     def _known_zone(cls, name: object) -> object:
         msg = "write the name of a time zone, such as Europe/Berlin"
-        if not isinstance(name, str):
+        if isinstance(name, ZoneInfo):
             return name
+        if not isinstance(name, str):
+            raise ValueError(msg)  # noqa: TRY004 - only a ValueError becomes a problem of this key
         if name in _NO_ZONES:
             raise ValueError(msg)
         try:

@@ -21,7 +21,7 @@ def test_an_unknown_name_imports_nothing(name: str) -> None:
 
 
 def test_a_near_miss_is_answered_with_the_name() -> None:
-    with pytest.raises(ValueError, match="Did you mean 'standard-webhooks'"):
+    with pytest.raises(ValueError, match="Did you mean standard-webhooks"):
         scheme_class("standard-webhook")
 
 

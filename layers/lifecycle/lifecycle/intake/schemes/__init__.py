@@ -4,7 +4,6 @@ To add a scheme, write ``schemes/<name>.py`` with a subclass of ``Scheme`` and `
 the class are the settings that a source of ``sources.toml`` may give. In the module's name, ``_`` stands for ``-``.
 """
 
-import difflib
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
@@ -15,7 +14,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lifecycle.aws.api_gateway import HttpRequest
-from lifecycle.domain.commands import describe
+from lifecycle.domain.validation import SettingsError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +118,8 @@ def scheme_class(name: str) -> type[Scheme]:
         ValueError: There is none; the text names all schemes.
     """
     if name not in scheme_names():
-        near = difflib.get_close_matches(name, scheme_names(), n=1)
-        hint = f"Did you mean '{near[0]}'? " if near else ""
         known = ", ".join(f"'{known}'" for known in scheme_names())
-        msg = f"there is no scheme '{name}'. {hint}The schemes are {known}"
+        msg = f"there is no scheme '{name}'.{did_you_mean(name, scheme_names())} The schemes are {known}"
         raise ValueError(msg)
     found: type[Scheme] = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").SCHEME
     return found
@@ -143,4 +140,4 @@ def build_scheme(name: str, settings: Mapping[str, object]) -> Scheme:
     try:
         return found.model_validate(dict(settings))
     except ValidationError as error:
-        raise ValueError(describe(error)) from None
+        raise SettingsError(error, found, above=1) from None

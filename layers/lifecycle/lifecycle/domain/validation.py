@@ -1,0 +1,212 @@
+"""What is wrong with input, in words for the person who wrote it: the key, what is allowed there, and a near miss.
+
+Pydantic's own messages name Python types ("Input should be a valid frozenset"); none of them is shown to anybody.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, TypeAliasType, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from lifecycle.domain.kinds import KINDS, WORDS
+
+type Loc = tuple[str | int, ...]
+
+MOST = 5
+"""How many problems are told at once."""
+_KEY_MARK = "[key]"
+"""What pydantic puts behind a key that is itself wrong."""
+
+
+class SettingsError(ValueError):
+    """Raised by a validator that found problems in a table of its own. They are told as if they were found there.
+
+    ``above`` is how many steps of the location of the outer problem lead to the validated value and no further.
+    """
+
+    def __init__(self, error: ValidationError, model: type[BaseModel], *, above: int = 0) -> None:
+        super().__init__(str(model.__name__))
+        self.error = error
+        self.model = model
+        self.above = above
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong. ``loc`` leads to it; ``text`` holds a value that was sent only if that was allowed."""
+
+    loc: Loc
+    text: str
+
+    @property
+    def key(self) -> str:
+        """The key as a person reads it, such as ``rules.0.when.owners``; empty for the whole."""
+        return ".".join(map(str, self.loc))
+
+
+def problems(
+    error: ValidationError,
+    *,
+    patterns: Mapping[str, str],
+    model: type[BaseModel] | None = None,
+    values: bool = False,
+) -> list[Problem]:
+    """What is wrong, in the order of the input.
+
+    ``patterns`` says in words what a regular expression asks for. ``model`` is what the input should be: with it,
+    unknown keys get the known ones. Only with ``values`` may a text suggest a near miss of a value, which it hints at.
+    """
+    found: list[Problem] = []
+    for detail in error.errors(include_url=False, include_input=values):
+        inner = detail.get("ctx", {}).get("error")
+        loc = tuple(part for part in detail["loc"] if part != _KEY_MARK)
+        if isinstance(inner, SettingsError):
+            base = loc[: len(loc) - inner.above]
+            nested = problems(inner.error, patterns=patterns, model=inner.model, values=values)
+            found += [Problem((*base, *one.loc), one.text) for one in nested]
+        else:
+            found.append(Problem(loc, _text(detail, loc, patterns, model)))
+    return found
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest of what is known, with a blank before it; empty if nothing is near."""
+    # Only here: it costs time at start, and few inputs are wrong.
+    import difflib  # noqa: PLC0415 - see above
+
+    by_fold = {one.casefold(): one for one in known}
+    near = difflib.get_close_matches(wrong.casefold(), by_fold, n=1, cutoff=0.7)
+    return f" Did you mean {by_fold[near[0]]}?" if near else ""
+
+
+def keys_at(model: type[BaseModel], loc: Loc) -> tuple[str, ...]:
+    """The keys that the table at ``loc`` knows; empty where any key is allowed or there is no table."""
+    found = _model_at(model, loc)
+    return tuple(found.model_fields) if found is not None else ()
+
+
+def _text(detail: ErrorDetails, loc: Loc, patterns: Mapping[str, str], model: type[BaseModel] | None) -> str:
+    limits: Mapping[str, Any] = detail.get("ctx", {})
+    match detail["type"]:
+        case "extra_forbidden":
+            return _unknown_key(str(loc[-1]), loc[:-1], model)
+        case "string_pattern_mismatch":
+            return patterns.get(str(limits.get("pattern")), "is not in the form that is needed")
+        case "enum" | "literal_error":
+            return _choice(detail, str(limits.get("expected", "")))
+        case "value_error" | "assertion_error":
+            return str(limits.get("error"))
+        case kind if kind in _TEXTS:
+            return _TEXTS[kind](limits)
+        case kind:
+            return next((text for ending, text in _ENDINGS.items() if kind.endswith(ending)), "is not allowed here")
+
+
+def _unknown_key(name: str, table: Loc, model: type[BaseModel] | None) -> str:
+    known = keys_at(model, table) if model is not None else ()
+    if not known:
+        return "unknown key"
+    near = did_you_mean(name, known)
+    if near:
+        return f"unknown key.{near}"
+    inside = [key for key in known if model is not None and name in keys_at(model, (*table, key))]
+    if inside:
+        return f"unknown key. It belongs to the table '{inside[0]}'"
+    return f"unknown key. The keys here are {', '.join(known)}"
+
+
+def _choice(detail: ErrorDetails, expected: str) -> str:
+    choices = re.findall(r"'([^']*)'", expected)
+    allowed = list(WORDS) if set(choices) == set(KINDS) else choices
+    wrong = detail.get("input")
+    near = did_you_mean(wrong, allowed) if isinstance(wrong, str) else ""
+    return f"must be one of {', '.join(allowed)}.{near}" if near else f"must be one of {', '.join(allowed)}"
+
+
+def _length(limits: Mapping[str, Any]) -> str:
+    return f"must not be longer than {limits.get('max_length')} characters"
+
+
+def _bound(value: object) -> str:
+    """A limit. Pydantic gives that of a period as the text ``datetime.timedelta(days=366)``."""
+    days = re.fullmatch(r"datetime\.timedelta\(days=([0-9]+)\)", str(value))
+    return f"{days[1]} days" if days else str(value)
+
+
+_TEXTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "missing": lambda _: "this key is missing",
+    "string_too_short": lambda _: "must not be empty",
+    "string_too_long": _length,
+    "too_short": lambda _: "name at least one, or leave the key out",
+    "too_long": lambda limits: f"must not have more than {limits.get('max_length')} items",
+    "greater_than_equal": lambda limits: f"must be at least {_bound(limits.get('ge'))}",
+    "greater_than": lambda limits: f"must be more than {_bound(limits.get('gt'))}",
+    "less_than_equal": lambda limits: f"must be at most {_bound(limits.get('le'))}",
+    "less_than": lambda limits: f"must be less than {_bound(limits.get('lt'))}",
+    "int_from_float": lambda _: "must be a whole number",
+    "finite_number": lambda _: "must be a whole number",
+    "json_invalid": lambda _: "must be JSON",
+    "timezone_naive": lambda _: "must be a time with its zone, such as 2026-08-01T12:00:00Z",
+    "is_instance_of": lambda _: "must be a text in quotes",
+    "none_required": lambda _: "must be left out",
+}
+_ENDINGS: Mapping[str, str] = {
+    "int_type": "must be a whole number, without quotes",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false, without quotes",
+    "bool_parsing": "must be true or false, without quotes",
+    "string_type": "must be a text in quotes",
+    "string_sub_type": "must be a text in quotes",
+    "string_unicode": "must be a text in UTF-8",
+    "zoneinfo_str": "must be the name of a time zone, such as Europe/Berlin",
+    "tuple_type": "must be a list in square brackets",
+    "list_type": "must be a list in square brackets",
+    "set_type": "must be a list in square brackets",
+    "iteration_error": "must be a list in square brackets",
+    "dict_type": "must be a table",
+    "mapping_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "datetime_type": "must be a time with its zone, such as 2026-08-01T12:00:00Z",
+    "datetime_parsing": "must be a time with its zone, such as 2026-08-01T12:00:00Z",
+    "datetime_from_date_parsing": "must be a time with its zone, such as 2026-08-01T12:00:00Z",
+    "datetime_object_invalid": "must be a time with its zone, such as 2026-08-01T12:00:00Z",
+    "time_delta_type": "must be a number and m, h or d, such as 14d",
+    "time_delta_parsing": "must be a number and m, h or d, such as 14d",
+}
+"""By how the name of pydantic's error type ends: "frozen_set_type" ends like "set_type"."""
+
+
+def _model_at(model: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
+    """The model of the table at ``loc``, if one is declared there."""
+    current: object = model
+    for step in loc:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(str(step))
+            current = _plain(field.annotation) if field is not None else None
+        else:  # A list or a table of names: its items are declared last.
+            current = _plain(next((one for one in reversed(get_args(current)) if one is not Ellipsis), None))
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+
+
+def _plain(annotation: object) -> object:
+    """A declared type without its aliases, its constraints and ``None``."""
+    while True:
+        origin = get_origin(annotation)
+        if isinstance(annotation, TypeAliasType):
+            annotation = annotation.__value__
+        elif isinstance(origin, TypeAliasType):
+            annotation = origin.__value__[get_args(annotation)]
+        elif origin is Annotated:
+            annotation = get_args(annotation)[0]
+        elif origin in {Union, UnionType}:
+            annotation = next((one for one in get_args(annotation) if one is not type(None)), None)
+        else:
+            return annotation
