@@ -1,11 +1,14 @@
 """The files of ``layers/config`` in this checkout: sources.toml, people.toml and policy.toml."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli.ui.errors import CliError, Exit
-from lifecycle.approvals.people import People
-from lifecycle.intake.sources import Source, Sources
-from lifecycle.policy.policy import Policy
+
+if TYPE_CHECKING:
+    from lifecycle.approvals.people import People
+    from lifecycle.intake.sources import Source, Sources
+    from lifecycle.policy.policy import Policy
 
 _CONFIG = Path(__file__).resolve().parents[2] / "layers" / "config"
 SOURCES_FILE = _CONFIG / "sources.toml"
@@ -13,27 +16,33 @@ PEOPLE_FILE = _CONFIG / "people.toml"
 POLICY_FILE = _CONFIG / "policy.toml"
 
 
-def declared_sources(path: Path | None = None) -> Sources:
+def declared_sources(path: Path | None = None) -> "Sources":
     """The declared sources.
 
     Raises:
         CliError: The file cannot be read.
         Rejected: The file is wrong.
     """
-    return Sources.parse(_text_of(path or SOURCES_FILE))
+    from lifecycle.intake.sources import Sources
+
+    return Sources.parse(_text_of(path or SOURCES_FILE), name=str(path or SOURCES_FILE))
 
 
-def declared_people(path: Path | None = None) -> People:
+def declared_people(path: Path | None = None) -> "People":
     """Who may do what from a chat tool, and who may approve what. Raises as ``declared_sources``."""
-    return People.parse(_text_of(path or PEOPLE_FILE))
+    from lifecycle.approvals.people import People
+
+    return People.parse(_text_of(path or PEOPLE_FILE), name=str(path or PEOPLE_FILE))
 
 
-def declared_policy(path: Path | None = None) -> Policy:
+def declared_policy(path: Path | None = None) -> "Policy":
     """What a sweep does. Raises as ``declared_sources``."""
-    return Policy.parse(_text_of(path or POLICY_FILE))
+    from lifecycle.policy.policy import Policy
+
+    return Policy.parse(_text_of(path or POLICY_FILE), name=str(path or POLICY_FILE))
 
 
-def source_named(sources: Sources, name: str) -> Source:
+def source_named(sources: "Sources", name: str) -> "Source":
     """One source.
 
     Raises:

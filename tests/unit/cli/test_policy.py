@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -292,3 +294,15 @@ def test_lines_that_are_not_what_was_planned_are_not_compared(desk: CliHarness, 
     assert (result.exit_code, "were changed: their hash is" in result.output) == (1, True)
     del desk.stack.kept.bodies[key]  # type: ignore[attr-defined]
     assert "are gone" in desk.run("policy", "diff", policy, policy).output
+
+
+def test_checking_a_policy_imports_neither_the_aws_sdk_nor_an_http_client_nor_the_sources() -> None:
+    """It reads one file, so it must be quick."""
+    code = (
+        "import sys\nfrom cli.main import app\nsys.argv = ['lifecycle', 'policy', 'check']\n"
+        "try:\n    app()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "slow = {'boto3', 'botocore', 'requests', 'urllib3', 'jmespath', 'lifecycle.intake.sources'}\n"
+        "print(sorted(slow & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"

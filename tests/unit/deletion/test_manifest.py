@@ -84,7 +84,7 @@ def test_it_is_complete_unless_something_is_missing_or_was_erased() -> None:
         ("[]", "manifest.json is no JSON object."),
         ("{}", "manifest.json is of another format than 1"),
         ('{"format": 2}', "manifest.json is of another format than 1"),
-        ('{"format": 1}', "manifest.json: org_id: Field required"),
+        ('{"format": 1}', "manifest.json: org_id: this key is missing"),
     ],
 )
 def test_what_is_no_manifest_is_refused_with_the_reason(text: str | bytes, said: str) -> None:

@@ -153,13 +153,15 @@ def test_what_cannot_be_undone_waits_for_a_person() -> None:
 )
 def test_a_selector_that_selects_nothing_never_means_everything(line: str, key: str) -> None:
     """A retention policy meant for one user was moved to the whole company, and deleted everybody's chats."""
-    assert refusal(text(f"{OLD}\n{line}")).startswith(f"policy.toml: {key}")
+    reason = refusal(text(f"{OLD}\n{line}"))
+    assert reason.startswith("policy.toml, line 1")
+    assert f": {key}" in reason
 
 
 def test_a_selector_in_another_table_selects_nothing_either() -> None:
     """A retention policy meant for one user was moved to the whole company, and deleted everybody's chats."""
     assert "rules.0.owners" in refusal(text(OLD, top="owners = [4711]"))
-    assert "owners: Extra inputs" in refusal(text(OLD, head="owners = [4711]"))
+    assert "owners: unknown key" in refusal(text(OLD, head="owners = [4711]"))
 
 
 def test_the_things_of_one_are_not_those_of_others() -> None:

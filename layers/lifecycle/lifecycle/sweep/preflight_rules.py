@@ -8,11 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from lifecycle.domain.capabilities import PERMANENT, Capability, Resource
 from lifecycle.domain.commands import ID_PATTERN, one_line
-from lifecycle.intake.sources import Sources
 from lifecycle.policy.policy import Caps, Doing, PlanCaps, Policy
+
+if TYPE_CHECKING:  # At run time it would only cost `lifecycle policy check` time.
+    from lifecycle.intake.sources import Sources
 
 TOKEN_DAYS = 183
 """A personal access token lives about six months. Tallyfy does not say how old one is: its secret does."""
@@ -57,7 +60,7 @@ class Account:
     token_stored_at: datetime | None
 
 
-def needed(policy: Policy, sources: Sources, org_id: str) -> frozenset[Capability]:
+def needed(policy: Policy, sources: "Sources", org_id: str) -> frozenset[Capability]:
     """What the token must be good for: all that the policy's rules do, and what sources may delete for good."""
     lasting = {
         doing
@@ -69,7 +72,7 @@ def needed(policy: Policy, sources: Sources, org_id: str) -> frozenset[Capabilit
     return frozenset(lasting | {rule.capability for rule in policy.acting})
 
 
-def of_account(account: Account, policy: Policy, sources: Sources, now: datetime) -> tuple[Finding, ...]:
+def of_account(account: Account, policy: Policy, sources: "Sources", now: datetime) -> tuple[Finding, ...]:
     """What concerns one organization: that it is the one, its user's role, Tallyfy's own archiving, the token's age."""
     organization = _organization(account)
     age = of_token(account.token_stored_at, now)
