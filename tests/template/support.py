@@ -1,6 +1,7 @@
 """The template as CloudFormation gets it: transformed by AWS's own translator, in process and offline."""
 
 import re
+import shlex
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import click
+import typer
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
+from cli.main import app
 from sandbox.language_extensions import expanded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,3 +156,18 @@ def target(value: Json) -> str:
 def many(value: Json) -> list[Json]:
     """IAM takes one or a list."""
     return value if isinstance(value, list) else [value]
+
+
+def cli_accepts(line: str) -> bool:
+    """Whether a line names a command of `lifecycle` with options and arguments that it takes, stack and region too."""
+    words = shlex.split(line)
+    if words.pop(0) != "lifecycle" or not {"--stack", "--region"} <= set(words):
+        return False
+    command: Json = typer.main.get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    try:
+        command.make_context("lifecycle", words)
+    except click.UsageError:
+        return False
+    return not hasattr(command, "commands")

@@ -9,6 +9,7 @@ from tests.template.support import PSEUDO_PARAMETERS, STACK_NAME, Json, Template
 # The most characters that AWS takes. A property that the template begins to use needs its limit here.
 LIMITS = {
     ("AWS::CloudWatch::Alarm", "AlarmDescription"): 1024,
+    ("AWS::CloudWatch::Dashboard", "DashboardName"): 255,
     ("AWS::Events::EventBus", "Description"): 512,
     ("AWS::Events::EventBus", "Name"): 256,
     ("AWS::Events::Rule", "Description"): 512,

@@ -48,6 +48,7 @@ from tests.template.support import (
     ROOT,
     Json,
     Template,
+    cli_accepts,
     load,
     many,
     target,
@@ -1113,22 +1114,26 @@ class TestAlarms:
             variables = template.properties(function)["Environment"]["Variables"]
             assert variables["POWERTOOLS_METRICS_NAMESPACE"] == made["Namespace"]
 
-    @pytest.mark.parametrize(
-        ("alarm", "words"),
-        [
-            ("SweepPlanStoppedAlarm", ["lifecycle sweep show", "lifecycle apply", "policy.toml"]),
-            ("SweepPreflightFailedAlarm", ["lifecycle check"]),
-            (
-                "SweepTokenAgingAlarm",
-                ["lifecycle check", "a new token in its secret before the six months"],
-            ),
-        ],
-    )
-    def test_who_is_woken_by_a_sweep_is_told_what_to_do(self, template: Template, alarm: str, words: list[str]) -> None:
-        text = template.text(template.properties(alarm)["AlarmDescription"])
-        assert [word for word in words if word not in text] == []
-        assert "\n" not in text
-        assert len(text) <= 1024
+    def test_each_alarm_names_its_page_of_the_runbook_and_a_command_that_can_be_pasted(
+        self, template: Template
+    ) -> None:
+        runbook = (ROOT / "docs" / "runbook.md").read_text()
+        for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
+            text = template.text(alarm["Properties"]["AlarmDescription"])
+            words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+", name)
+            assert text.endswith(f" Runbook: docs/runbook.md#{'-'.join(words).lower()}"), name
+            assert f"### {words[0]} {' '.join(words[1:]).lower()}\n" in runbook, name
+            [command] = re.findall(r"Run: ((?:lifecycle|aws logs tail) .*? --region \S+)", text)
+            if command.startswith("aws"):
+                assert command.split()[3] in self.log_groups(template), name
+            else:
+                assert cli_accepts(command), name
+            assert "\n" not in text
+
+    @staticmethod
+    def log_groups(template: Template) -> set[str]:
+        groups = template.of_type("AWS::Logs::LogGroup").values()
+        return {template.text(group["Properties"]["LogGroupName"]) for group in groups}
 
     def test_two_stacks_of_one_account_count_apart(self, template: Template) -> None:
         for function in FUNCTIONS:
@@ -1312,5 +1317,12 @@ def test_the_outputs_are_what_tools_look_for(template: Template) -> None:
         *("BulkQueueUrl", "BulkDeadLetterQueueUrl", "EventsQueueUrl", "EventsDeadLetterQueueUrl"),
         *("SweepsQueueUrl", "SweepsDeadLetterQueueUrl", "BusArn"),
         *("LedgerTableName", "BusName", "SecretPrefix", "AlarmTopicArn", "OrganizationIds", "TallyfyBaseUrl"),
-        *("PlansBucketName", "ExportsBucketName", "AuditBucketName", "OperatorsPolicyArn", "ApproversPolicyArn"),
+        *(
+            "DashboardUrl",
+            "PlansBucketName",
+            "ExportsBucketName",
+            "AuditBucketName",
+            "OperatorsPolicyArn",
+            "ApproversPolicyArn",
+        ),
     }
