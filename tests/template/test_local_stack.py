@@ -77,7 +77,7 @@ class TestBuild:
     @pytest.mark.parametrize(
         ("name", "text", "key", "instead"),
         [
-            ("sources.toml", '[sources.crm]\nscheme = "hmca"\nmay = ["run.archive"]\n', "sources.crm.scheme", "'hmac'"),
+            ("sources.toml", '[sources.crm]\nscheme = "hmca"\nmay = ["run.archive"]\n', "sources.crm.scheme", "hmac"),
             ("sources.toml", '[sources.crm]\nscheme = "hmac"\nmay = ["run.burn"]\n', "sources.crm", "run.archive"),
             ("sources.toml", "[sources", "sources.toml", "TOML"),
             ("people.toml", '[people.ada]\nslack = "@ada"\nmay = ["run.archive"]\n', "people.ada.slack", "pattern"),
