@@ -1,5 +1,7 @@
 """`lifecycle source`: what the declared sources may do, and what a payload of theirs would become."""
 
+import difflib
+import json
 import os
 from dataclasses import asdict
 from datetime import timedelta
@@ -16,13 +18,15 @@ from cli.ui.errors import CliError, Exit
 from cli.ui.options import ApiUrl, Json, Region, StackName, Timeout, Wait, Yes, pairs_in
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from cli.services.source_trial import Trial
     from lifecycle.domain.commands import Command
     from lifecycle.intake.sources import Sources
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="The senders in sources.toml: list them, try offline what a payload would become, play a sample to a stack.",
+    help="The senders in sources.toml: presets to start from, what a payload would become, samples played to a stack.",
 )
 
 SourcesFile = Annotated[
@@ -49,6 +53,91 @@ def list_(sources: SourcesFile = None, json_: Json = False) -> None:
     console().print(shown, soft_wrap=True)
 
 
+@app.command("presets")
+def presets(json_: Json = False) -> None:
+    """List the presets: the systems whose name may stand as `scheme` in sources.toml."""
+    from lifecycle.intake.presets import load_preset, preset_names
+
+    found = {name: load_preset(name) for name in preset_names()}
+    if json_:
+        as_json({name: preset.title for name, preset in found.items()})
+        return
+    shown = table("scheme", "system")
+    for name, preset in found.items():
+        shown.add_row(plain(name), plain(preset.title))
+    console().print(shown, soft_wrap=True)
+    console().print("`lifecycle source show <scheme>` prints what one stands for, and a table to start from.")
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="a preset; `lifecycle source presets` lists them")], json_: Json = False
+) -> None:
+    """Print what a preset stands for, where its secret comes from, and a table for sources.toml to start from."""
+    from lifecycle.intake.presets import load_preset, preset_names
+
+    if name not in preset_names():
+        near = difflib.get_close_matches(name, preset_names(), n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise CliError(f"There is no preset '{name}'.{hint} `lifecycle source presets` lists them.", Exit.USAGE)
+    preset = load_preset(name)
+    if json_:
+        as_json(preset.model_dump(mode="json", exclude={"vector"}))
+        return
+    out = console()
+    out.print(plain(f"{preset.title}, {preset.docs}"), soft_wrap=True)
+    for label, text in (
+        ("create it", preset.setup),
+        ("secret", preset.secret),
+        ("event type", preset.event_type),
+        ("delivery id", preset.delivery_id),
+        ("sample", f"events/{preset.sample}"),
+        ("caution", preset.caution),
+    ):
+        if text:
+            out.print(f"  {label:<11}", plain(text), soft_wrap=True)
+    out.print(plain(f'\nscheme = "{name}" stands for:'))
+    for line in _toml_lines(preset.source):
+        out.print("  ", plain(line), soft_wrap=True)
+    out.print("\nTo start from:")
+    for line in preset.example.strip().splitlines():
+        out.print("  ", plain(line), soft_wrap=True)
+
+
+@app.command("connect")
+def connect(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(help="as in sources.toml")],
+    minutes: Annotated[int, typer.Option("--minutes", min=1, max=60, help="How long the window stays open.")] = 10,
+    sources: SourcesFile = None,
+    api_url: ApiUrl = None,
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Let a system hand over the secret that it will sign with, while this command waits.
+
+    Create the webhook in the system with the URL that is printed. The first secret that arrives at that URL is stored
+    in Secrets Manager, and the window closes.
+    """
+    from cli.clients.stack import output_of
+    from cli.services.config_files import source_named
+    from cli.services.source_connection import open_window, window_end
+
+    world, target = context_of(ctx), stack_of(ctx, stack, region)
+    found = source_named(_declared(sources), source)
+    until = window_end(world.clock(), minutes)
+    window = open_window(target.secrets(), output_of(target, "SecretPrefix"), source, found, until)
+    out = console()
+    url = f"{world.api(target, api_url).url}/webhooks/{source}/{window.key}"
+    out.print(f"Create the webhook with this URL before {until:%H:%M} UTC:", soft_wrap=True)
+    out.print(f"  {url}", soft_wrap=True)
+    secret = window.wait(world.clock, world.sleep)
+    out.print(YES, plain(f"The secret is stored in {window.stored_as}."), soft_wrap=True)
+    if found.handshake is not None and found.handshake.shown:
+        out.print("Paste this into the system to confirm; it is shown only now:")
+        out.print(f"  {secret}", soft_wrap=True)
+
+
 @app.command("try")
 def try_(
     ctx: typer.Context,
@@ -58,7 +147,7 @@ def try_(
         typer.Argument(
             exists=True,
             dir_okay=False,
-            help="the raw body; or an event of API Gateway or of EventBridge, as in events/",
+            help="the raw body; a captured HTTP request (headers and body); or an event of API Gateway or EventBridge",
         ),
     ],
     header: Header = None,
@@ -190,6 +279,15 @@ def _declared(path: Path | None) -> "Sources":
     from cli.services.config_files import SOURCES_FILE, declared_sources
 
     return declared_sources(path or SOURCES_FILE)
+
+
+def _toml_lines(settings: "Mapping[str, object]", before: str = "") -> "Iterator[str]":
+    """The settings as lines of TOML, tables as dotted keys."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _toml_lines(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key} = {json.dumps(value, ensure_ascii=False)}"
 
 
 def _span(span: timedelta) -> str:

@@ -9,6 +9,7 @@ from typing import ClassVar, override
 import jmespath
 from pydantic import InstanceOf
 
+from cli.services.http_capture import read_capture
 from cli.services.in_memory_intake import Rehearsal
 from cli.ui.errors import CliError, Exit
 from lifecycle.aws.api_gateway import HttpRequest
@@ -57,7 +58,7 @@ class Given:
 
 
 def try_out(name: str, source: Source, raw: bytes, given: Given, now: datetime) -> Trial:
-    """Try a file: a raw body, an event of API Gateway, or one or more events of EventBridge.
+    """Try a file: a raw body, a captured HTTP request, an event of API Gateway, or one or more events of EventBridge.
 
     Raises:
         CliError: The file holds nothing that this kind of source sends.
@@ -115,6 +116,10 @@ def _try_request(name: str, source: Source, raw: bytes, given: Given, trial: Tri
 def _request(name: str, raw: bytes, given: Given, now: datetime) -> tuple[HttpRequest, datetime]:
     """The request and when it was received."""
     headers = {key.lower(): value for key, value in given.headers.items()}
+    captured = read_capture(raw, name)
+    if captured is not None:
+        both = {**captured.headers, **headers}
+        return replace(captured, headers=both, uri=given.uri or captured.uri), now
     event = _object(raw)
     called = event.get("requestContext")
     if isinstance(called, dict) and "rawPath" in event:
