@@ -77,10 +77,15 @@ class TestBuild:
     @pytest.mark.parametrize(
         ("name", "text", "key", "instead"),
         [
-            ("sources.toml", '[sources.crm]\nscheme = "hmca"\nmay = ["run.archive"]\n', "sources.crm.scheme", "hmac"),
+            (
+                "sources.toml",
+                '[sources.crm]\nscheme = "hmca"\nmay = ["run.archive"]\n',
+                "sources.crm",
+                "Did you mean 'hmac'",
+            ),
             ("sources.toml", '[sources.crm]\nscheme = "hmac"\nmay = ["run.burn"]\n', "sources.crm", "run.archive"),
             ("sources.toml", "[sources", "sources.toml", "TOML"),
-            ("people.toml", '[people.ada]\nslack = "@ada"\nmay = ["run.archive"]\n', "people.ada.slack", "pattern"),
+            ("people.toml", '[people.ada]\nslack = "@ada"\nmay = ["run.archive"]\n', "people.ada.slack", "T012ABCDE"),
             ("people.toml", '[people.ada]\nslack = "T0AA/U0BB"\nmay = ["run.delete"]\n', "people.ada", "run.restore"),
             ("policy.toml", 'zone = "Mars/Olympus"\nrules = []\n', "zone", "such as Europe/Berlin"),
             (
