@@ -25,7 +25,6 @@ TALLYFY_URL = "https://go.tallyfy.com/api"
 _GIVEN = "given"
 _SECONDS = 30.0
 """A call may take so long. Nothing ends this process, unlike a function."""
-_BURST_SECONDS = 6
 _MOST_FAILURES = 5
 _MOST_PAUSES = 20
 
@@ -127,7 +126,7 @@ class Reader:
         self._org_id = what.org_id
         self._sleep = sleep
         self._tell = tell
-        self._pacing = Pacing(MemoryTable(), Rate(per_minute, max(1, per_minute * _BURST_SECONDS // 60)), clock)
+        self._pacing = Pacing(MemoryTable(), Rate.within(per_minute), clock)
         try:
             self.tallyfy = HttpTallyfy(
                 read_only(session),

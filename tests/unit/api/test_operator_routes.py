@@ -122,7 +122,7 @@ def test_a_refusal_ends_the_command_with_its_reason(burying: PurgeRun, command: 
     assert (row.status, row.code, row.reason) == (
         Status.REJECTED,
         Code.NOT_APPROVED,
-        "bob refused it: The customer came back.",
+        "bob rejected it: The customer came back.",
     )
 
 

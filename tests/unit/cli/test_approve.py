@@ -335,9 +335,9 @@ class TestReject:
         assert "rejected: We are in court." in output
         made.work()
         assert (made.intent().status, made.intent().code) == (Status.REJECTED, "not_approved")
-        assert made.run("ada", "status", made.intent_id) == (1, "✗ rejected bob refused it: We are in court.\n")
+        assert made.run("ada", "status", made.intent_id) == (1, "✗ rejected bob rejected it: We are in court.\n")
         code, output = made.run("cleo", "approve", made.hash, "--yes")
-        assert (code, "refused by bob already" in output) == (1, True)
+        assert (code, "rejected by bob already" in output) == (1, True)
         assert made.world.state(Resource.RUN, THING) is State.ARCHIVED
 
     def test_who_asked_may_take_it_back(self, desk: CliHarness) -> None:

@@ -634,7 +634,7 @@ ATTEMPTS: list[tuple[str, Callable[[PurgeRun], Outcome], Code]] = [
     ("approved by a stranger", by_nobody_known, Code.RIGHT_MISSING),
     ("too few", by_too_few, Code.AWAITING_APPROVAL),
     ("refused", refused, Code.NOT_APPROVED),
-    ("expired", approval_expired, Code.APPROVAL_EXPIRED),
+    ("approval expired", approval_expired, Code.APPROVAL_EXPIRED),
     ("changed before it was approved", changed_before, Code.UNKNOWN_APPROVAL),
     ("changed after it was approved", changed_after, Code.CHANGED),
     ("restored in grace", restored_by_hand, Code.NOT_ARCHIVED),

@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from lifecycle.sweep.service import SweepService
 
 _MOST_ATTEMPTS = 6
-_BURST_SECONDS = 6
-"""The bucket lets through at once what the rate allows in so many seconds (10 calls at 100 a minute)."""
 
 
 @cache
@@ -252,8 +250,7 @@ def _ledger(table: DynamoTable, settings: TallyfySettings, lease: timedelta) -> 
 
 
 def _pacing(table: DynamoTable, settings: TallyfySettings, lane: Lane) -> Pacing:
-    burst = max(2, settings.rate_per_minute * _BURST_SECONDS // 60)
-    return Pacing(table, Rate(settings.rate_per_minute, burst), now, lane, metrics)
+    return Pacing(table, Rate.within(settings.rate_per_minute), now, lane, metrics)
 
 
 def _queue(url: str) -> SqsQueue:

@@ -98,7 +98,7 @@ class Safeguards:
                 return Outcome(Status.REJECTED, Code.CHANGED, reason)
             case ApprovalStatus.REJECTED:
                 why = f": {request.why}" if request.why else "."
-                return Outcome(Status.REJECTED, Code.NOT_APPROVED, f"{request.rejected_by} refused it{why}")
+                return Outcome(Status.REJECTED, Code.NOT_APPROVED, f"{request.rejected_by} rejected it{why}")
             case ApprovalStatus.EXPIRED:
                 announce_request(self.bus, request, now)
                 reason = f"Nobody approved it before {_day(_moment(request.deadline))}. Ask anew if it is still meant."
@@ -152,7 +152,7 @@ class Safeguards:
         stand = request.stands(millis(self.clock()))
         if stand is ApprovalStatus.REJECTED:
             return Outcome(
-                Status.REJECTED, Code.NOT_APPROVED, f"{request.rejected_by} refused the plan. {request.why}".strip()
+                Status.REJECTED, Code.NOT_APPROVED, f"{request.rejected_by} rejected the plan. {request.why}".strip()
             )
         if stand is not ApprovalStatus.APPROVED or command.capability.name not in request.capabilities:
             return Outcome(Status.REJECTED, Code.NOT_APPROVED, "The plan was not approved by enough people.")

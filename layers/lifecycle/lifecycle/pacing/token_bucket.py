@@ -69,6 +69,17 @@ class Rate:
             msg = f"a rate needs at least one call a minute and a burst of one, not {self}"
             raise ValueError(msg)
 
+    @classmethod
+    def within(cls, limit: int) -> "Rate":
+        """The fastest rate that makes at most ``limit`` calls in any 60 seconds, the burst included.
+
+        From an idle start, 60 seconds hold the whole burst and a minute at full pace, so the burst is taken off the
+        pace: 100 calls a minute are a burst of 4 and a pace of 96. Two calls at once are the least, because a command
+        looks and acts; a limit of 1 can therefore be exceeded by one call.
+        """
+        burst = max(PROBE_CALLS, limit * 2 // 50)
+        return cls(max(1, limit - burst), burst)
+
     @property
     def interval(self) -> int:
         """Microseconds between two calls at full pace."""
