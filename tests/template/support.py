@@ -15,6 +15,17 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
 from cli.main import app
+from lifecycle.bootstrap.settings import (
+    AuditSettings,
+    ChatSettings,
+    IntakeSettings,
+    OperatorSettings,
+    PurgeSettings,
+    Settings,
+    StatusSettings,
+    SweepSettings,
+    WorkerSettings,
+)
 from sandbox.language_extensions import expanded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +51,53 @@ PLACEHOLDER = "made-by-aws"
 
 # A parsed template is JSON of any shape.
 type Json = Any
+
+SOURCE_QUEUES = {f"{name}Queue": f"{name}DeadLetterQueue" for name in ("Events", "Sweeps", "Commands", "Bulk", "Purge")}
+QUEUES = (*SOURCE_QUEUES, *SOURCE_QUEUES.values(), "AuditDeadLetterQueue")
+WORKERS = {"WorkerFunction": "CommandsQueue", "BulkWorkerFunction": "BulkQueue", "PurgeFunction": "PurgeQueue"}
+CONSUMERS = WORKERS | {"EventFunction": "EventsQueue", "SweepFunction": "SweepsQueue"}
+INTAKE = ("WebhookFunction", "EventFunction")
+# Who takes approvals from people, and undoes for them.
+TAKES_APPROVALS = ("ChatFunction", "OperatorFunction")
+# Who makes what is for later.
+SCHEDULERS = dict.fromkeys(INTAKE, "CommandsQueue") | {"PurgeFunction": "PurgeQueue"}
+# Whom Scheduler acts as, with the only schedule groups for which it may.
+SCHEDULER_ROLES = {
+    "SweepSchedulesRole": "schedule-group/default",
+    "SealScheduleRole": "schedule-group/default",
+    "LaterRole": "LaterGroup",
+}
+SCHEDULES = ("NightlySweep", "DailyCheck", "HourlySeal")
+SETTINGS: dict[str, type[Settings]] = {
+    "WebhookFunction": IntakeSettings,
+    "EventFunction": IntakeSettings,
+    "ChatFunction": ChatSettings,
+    "StatusFunction": StatusSettings,
+    "OperatorFunction": OperatorSettings,
+    "SweepFunction": SweepSettings,
+    "WorkerFunction": WorkerSettings,
+    "BulkWorkerFunction": WorkerSettings,
+    "PurgeFunction": PurgeSettings,
+    "AuditFunction": AuditSettings,
+}
+BY_IDENTITY = {
+    ("GET", "/approvals"),
+    ("GET", "/approvals/{hash}"),
+    ("POST", "/approvals/{hash}/approve"),
+    ("POST", "/approvals/{hash}/reject"),
+    ("POST", "/approvals/{hash}/withdraw"),
+    ("POST", "/commands/{intent_id}/undo"),
+}
+# The dimension of every metric of ours: one alarm watches all functions of a stack.
+SHARED = [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}]
+HOUR = 3_600
+DAY = 24 * HOUR
+
+# Every statement on "*", with the reason. Another one needs a reason here and beside it in the template.
+WILDCARD_RESOURCES = {"SendTraces": "X-Ray's write actions take no resource"}
+
+# What Powertools reads for itself.
+POWERTOOLS_VARIABLES = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "LOG_LEVEL"}
 
 
 @dataclass(frozen=True)
@@ -171,3 +229,53 @@ def cli_accepts(line: str) -> bool:
     except click.UsageError:
         return False
     return not hasattr(command, "commands")
+
+
+def role_of(template: Template, function: str) -> str:
+    return target(template.properties(function)["Role"])
+
+
+def statements(template: Template, function: str) -> list[Json]:
+    return statements_of(template, role_of(template, function))
+
+
+def statements_of(template: Template, role: str) -> list[Json]:
+    policies = template.properties(role)["Policies"]
+    return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
+
+
+def keys(template: Template, function: str) -> dict[str, set[str]]:
+    """The actions a function may take in the ledger, each with the kinds of rows."""
+    found: dict[str, set[str]] = {}
+    for statement in statements(template, function):
+        for action in many(statement["Action"]):
+            if action.startswith("dynamodb:"):
+                assert target(statement["Resource"]) == "LedgerTable"
+                leading = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+                found.setdefault(action, set()).update(leading)
+    return found
+
+
+def allowed(template: Template, function: str, service: str) -> dict[str, set[str]]:
+    """The actions a function may take in a service, each with the resources."""
+    found: dict[str, set[str]] = {}
+    for statement in statements(template, function):
+        for action in many(statement["Action"]):
+            if action.startswith(f"{service}:"):
+                found.setdefault(action, set()).update(target(arn) for arn in many(statement["Resource"]))
+    return found
+
+
+def alarms(template: Template, metric: str) -> dict[str, Json]:
+    """The alarms on a metric, by the resource that they watch."""
+    found = {}
+    for alarm in template.of_type("AWS::CloudWatch::Alarm").values():
+        if alarm["Properties"].get("MetricName") == metric:
+            value = alarm["Properties"]["Dimensions"][0]["Value"]
+            found[target(value) or value] = alarm["Properties"]
+    return found
+
+
+def routes(template: Template) -> set[tuple[str, str]]:
+    paths = template.properties("HttpApi")["Body"]["paths"]
+    return {(method.upper(), path) for path, methods in paths.items() for method in methods}
