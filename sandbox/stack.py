@@ -12,25 +12,17 @@ People are IAM users here, as on AWS. Their ARNs are known beforehand, so that p
 Everything listens on loopback only. Nothing is printed: progress goes to `on_step`, failures are LocalStackError.
 """
 
-import contextlib
 import json
-import os
 import platform
-import re
 import secrets
 import shutil
-import signal
-import socket
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from subprocess import DEVNULL, STDOUT, Popen, TimeoutExpired, run
+from subprocess import run
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
-import boto3
 import requests
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -44,40 +36,29 @@ from sandbox.build import (
     check_operators_files,
     run_sam,
     sam_environment,
-    tail,
 )
+from sandbox.emulator import ACCOUNT, HOST, OPERATOR, REGION, Emulator, end_group, free_port
+from sandbox.emulator_gaps import EmulatorGaps
+from sandbox.stack_clients import StackClients
 
-if TYPE_CHECKING:
-    from botocore.awsrequest import AWSPreparedRequest
-    from mypy_boto3_apigatewayv2 import ApiGatewayV2Client
-    from mypy_boto3_cloudformation import CloudFormationClient
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_events import EventBridgeClient
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_logs import CloudWatchLogsClient
-    from mypy_boto3_scheduler import EventBridgeSchedulerClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_sns import SNSClient
-    from mypy_boto3_sqs import SQSClient
+__all__ = [
+    "HOST",
+    "REGION",
+    "ROOT",
+    "LocalStack",
+    "LocalStackError",
+    "StackOptions",
+    "StackPerson",
+    "StackState",
+    "Tools",
+    "free_port",
+    "person_arn",
+]
 
-__all__ = ["ROOT", "LocalStack", "LocalStackError", "StackOptions", "StackPerson", "StackState", "Tools", "person_arn"]
-
-REGION = "eu-west-1"
-ACCOUNT = "123456789012"
-HOST = "127.0.0.1"
-_OPERATOR = "test"  # MiniStack's word for the root user, as key and as secret.
-# Only what the template and sam ask for: deploying is twice as fast so.
-_SERVICES = (
-    *("apigateway", "cloudformation", "dynamodb", "events", "iam", "lambda", "logs", "monitoring"),
-    *("s3", "scheduler", "secretsmanager", "sns", "sqs", "sts"),
-)
 _RUN = "run"
 _ARTIFACTS = "lifecycle-local-artifacts"
 _CONFIG_LAYER = "ConfigLayer"
-_READY_SECONDS = 120
 _DEPLOY_SECONDS = 600
-_STOP_SECONDS = 5
-_PORT_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,14 +147,14 @@ class StackState:
         running = state is not None and state.is_running()
         if state is not None:
             if running:
-                _end_group(state.pid)
+                end_group(state.pid)
             if Path(state.directory).parent.name == _RUN:  # A file says what to remove: only what looks like ours.
                 shutil.rmtree(state.directory, ignore_errors=True)
         path.unlink(missing_ok=True)
         return running
 
 
-class LocalStack:
+class LocalStack(StackClients):
     """One emulator with one deployed stack; a context manager, or `start` and `stop`.
 
     Several may run at once: each has ports, files and processes of its own. With a `state_file`, another process can
@@ -190,6 +171,7 @@ class LocalStack:
         state_file: Path | None = None,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
+        super().__init__(options.stack_name)
         self.options = options
         self.root = root
         self.tools = tools or Tools()
@@ -197,12 +179,11 @@ class LocalStack:
         self.state_file = state_file
         self.outputs: dict[str, str] = {}
         self._on_step = on_step
-        self._process: Popen[bytes] | None = None
         self._kept_state = False
         self.people: dict[str, StackPerson] = {}
-        self._port = 0
         self._api_id = ""
         self._directory = root / ".local" / _RUN / secrets.token_hex(4)
+        self._emulator = Emulator(self.tools, self._directory, options.port)
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -227,7 +208,7 @@ class LocalStack:
         try:
             self.build.ensure(self.tools, self._on_step)
             self._on_step("Starting the emulator")
-            self._start_emulator()
+            self._emulator.start()
             for source, values in self.options.sources.items():
                 self.put_source_secrets(source, *values)
             for tool, values in self.options.chats.items():
@@ -237,9 +218,11 @@ class LocalStack:
             self._on_step("Deploying the template")
             self._deploy()
             self._on_step("Connecting the API's routes")
-            self._connect_routes()
-            self._admit_plain_http()
-            self._admit_what_aws_calls_otherwise()
+            self._api_id = self.physical_id("HttpApi")
+            gaps = EmulatorGaps(self, self.outputs)
+            gaps.connect_routes(self._api_id)
+            gaps.admit_plain_http()
+            gaps.admit_what_aws_calls_otherwise()
             if self.options.visibility_seconds is not None:
                 self.set_visibility(self.options.visibility_seconds)
             self.people = {name: self.person(name) for name in self.options.people}
@@ -251,11 +234,7 @@ class LocalStack:
 
     def stop(self) -> None:
         """End every process of this stack and remove its files. Safe to call twice."""
-        if self._process is not None:
-            _end_group(self._process.pid)
-            with contextlib.suppress(TimeoutExpired):
-                self._process.wait(_STOP_SECONDS)
-            self._process = None
+        self._emulator.stop()
         shutil.rmtree(self._directory, ignore_errors=True)
         if self._kept_state and self.state_file is not None:
             self.state_file.unlink(missing_ok=True)
@@ -263,117 +242,35 @@ class LocalStack:
 
     def is_running(self) -> bool:
         """Whether the emulator is alive."""
-        return self._process is not None and self._process.poll() is None
+        return self._emulator.is_running()
 
     # --- what one needs to talk to it --------------------------------------------------------------------------------
 
     @property
     def port(self) -> int:
         """Where the emulator listens."""
-        return self._port
+        return self._emulator.port
 
     @property
     def endpoint_url(self) -> str:
-        """Where every AWS service answers."""
-        return f"http://{HOST}:{self._port}"
+        """See ``StackClients``."""
+        return self._emulator.endpoint_url
+
+    @property
+    def log(self) -> str:
+        """The end of the emulator's log, where a failure in a function shows."""
+        return self._emulator.log
 
     @property
     def api_url(self) -> str:
         """Where the HTTP API answers; on AWS this is the output ApiUrl."""
         return f"{self.endpoint_url}/_aws/execute-api/{self._api_id}/$default"
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """The variables that point any AWS SDK, the AWS CLI, sam or `lifecycle` at this stack."""
-        return {
-            "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": _OPERATOR,
-            "AWS_SECRET_ACCESS_KEY": _OPERATOR,
-        }
-
     def environment_of(self, person: StackPerson) -> dict[str, str]:
         """The same, as this person."""
         return self.environment | {"AWS_ACCESS_KEY_ID": person.access_key, "AWS_SECRET_ACCESS_KEY": person.secret_key}
 
-    @property
-    def log(self) -> str:
-        """The end of the emulator's log, where a failure in a function shows."""
-        path = self._directory / "ministack.log"
-        return tail(path.read_text(errors="replace")) if path.exists() else ""
-
-    def session(self) -> boto3.Session:
-        """A boto3 session with the emulator's root rights; its clients still need `endpoint_url`."""
-        return boto3.Session(_OPERATOR, _OPERATOR, region_name=REGION)
-
-    @cached_property
-    def sqs(self) -> "SQSClient":
-        """A client of this stack."""
-        return self.session().client("sqs", endpoint_url=self.endpoint_url)
-
-    @cached_property
-    def dynamodb(self) -> "DynamoDBClient":
-        """A client of this stack."""
-        return self.session().client("dynamodb", endpoint_url=self.endpoint_url)
-
-    @cached_property
-    def secretsmanager(self) -> "SecretsManagerClient":
-        """A client of this stack."""
-        return self.session().client("secretsmanager", endpoint_url=self.endpoint_url)
-
-    @cached_property
-    def functions(self) -> "LambdaClient":
-        """A client of this stack."""
-        return self.session().client("lambda", endpoint_url=self.endpoint_url)
-
-    @cached_property
-    def events(self) -> "EventBridgeClient":
-        """A client of this stack."""
-        return self.session().client("events", endpoint_url=self.endpoint_url)
-
-    @cached_property
-    def scheduler(self) -> "EventBridgeSchedulerClient":
-        """A client of this stack."""
-        return self.session().client("scheduler", endpoint_url=self.endpoint_url)
-
-    @cached_property
-    def sns(self) -> "SNSClient":
-        """A client of this stack."""
-        return self.session().client("sns", endpoint_url=self.endpoint_url)
-
-    @cached_property
-    def logs(self) -> "CloudWatchLogsClient":
-        """A client of this stack."""
-        return self.session().client("logs", endpoint_url=self.endpoint_url)
-
-    @cached_property
-    def cloudformation(self) -> "CloudFormationClient":
-        """A client of this stack."""
-        return self.session().client("cloudformation", endpoint_url=self.endpoint_url)
-
-    @cached_property
-    def iam(self) -> Any:  # noqa: ANN401 - its stubs are not among ours
-        """A client of this stack."""
-        return self.session().client("iam", endpoint_url=self.endpoint_url)
-
-    @cached_property
-    def _apis(self) -> "ApiGatewayV2Client":
-        return self.session().client("apigatewayv2", endpoint_url=self.endpoint_url)
-
     # --- what an operator would do ------------------------------------------------------------------------------------
-
-    def put_source_secrets(self, source: str, *values: str) -> None:
-        """Set the signing secrets of a source: one, or the new and the old one during a rotation."""
-        self._put_secret(f"{self.options.stack_name}/sources/{source}", {"secrets": list(values)})
-
-    def put_chat_secrets(self, tool: str, *values: str) -> None:
-        """Set the signing secrets of a chat tool, as for a source."""
-        self._put_secret(f"{self.options.stack_name}/chat/{tool}", {"secrets": list(values)})
-
-    def put_token(self, organization: str, token: str) -> None:
-        """Set the Tallyfy token of an organization."""
-        self._put_secret(f"{self.options.stack_name}/tokens/{organization}", {"token": token})
 
     def person(self, name: str, *, may_call: bool = True) -> StackPerson:
         """Make an IAM user with a key. Each has one name; whether the stack knows them, `people.toml` says.
@@ -399,7 +296,7 @@ class LocalStack:
 
     def call(self, method: str, path: str, caller: StackPerson | None = None, body: object = None) -> requests.Response:
         """Call a route of the API that asks who it is (AWS_IAM), signed as AWS's clients sign; by default as root."""
-        keys = (caller.access_key, caller.secret_key) if caller else (_OPERATOR, _OPERATOR)
+        keys = (caller.access_key, caller.secret_key) if caller else (OPERATOR, OPERATOR)
         data = b"" if body is None else json.dumps(body).encode()
         asked = AWSRequest(method, self.api_url + path, data=data, headers={"content-type": "application/json"})
         SigV4Auth(Credentials(*keys), "execute-api", REGION).add_auth(asked)
@@ -421,77 +318,10 @@ class LocalStack:
         self.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
         return url
 
-    def physical_id(self, logical_id: str) -> str:
-        """The name that a resource of the template has here."""
-        found = self.cloudformation.describe_stack_resource(
-            StackName=self.options.stack_name, LogicalResourceId=logical_id
-        )
-        return found["StackResourceDetail"]["PhysicalResourceId"]
-
     def _queues(self, *, dead_letters: bool) -> list[str]:
         """The URLs of the queues, with or without those of dead letters."""
         names = [name for name in self.outputs if name.endswith("QueueUrl")]
         return [self.outputs[name] for name in names if dead_letters or not name.endswith("DeadLetterQueueUrl")]
-
-    def _put_secret(self, name: str, value: Mapping[str, object]) -> None:
-        text = json.dumps(value)
-        try:
-            self.secretsmanager.create_secret(Name=name, SecretString=text)
-        except self.secretsmanager.exceptions.ResourceExistsException:
-            self.secretsmanager.put_secret_value(SecretId=name, SecretString=text)
-
-    # --- the emulator -------------------------------------------------------------------------------------------------
-
-    def _start_emulator(self) -> None:
-        private = self._directory / "tmp"
-        private.mkdir(parents=True, mode=0o700)
-        for attempt in range(1, _PORT_TRIES + 1):
-            self._port = free_port(self.options.port if attempt == 1 else 0)
-            # The log is a file: a pipe would fill up, and would tie the emulator to this process.
-            with (self._directory / "ministack.log").open("wb") as log:
-                self._process = Popen(
-                    [str(self.tools.python), "-m", "ministack"],
-                    cwd=self._directory,
-                    env=self._emulator_environment(private),
-                    stdin=DEVNULL,
-                    stdout=log,
-                    stderr=STDOUT,
-                    start_new_session=True,  # A process group of its own: functions' workers end with it.
-                )
-            if self._wait_until_ready():
-                return
-            if attempt < _PORT_TRIES and self._process.poll() is not None:
-                continue  # Somebody took the port in between.
-            break
-        message = f"The emulator did not become ready:\n{self.log}"
-        raise LocalStackError(message)
-
-    def _emulator_environment(self, private: Path) -> dict[str, str]:
-        kept = ("HOME", "LANG", "LC_ALL", "SSL_CERT_FILE")
-        return {key: os.environ[key] for key in kept if key in os.environ} | {
-            "PATH": f"{self.tools.python_bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            "BIND_HOST": HOST,  # Its own default is every interface.
-            "MINISTACK_HOST": HOST,
-            "GATEWAY_PORT": str(self._port),
-            "MINISTACK_REGION": REGION,
-            "MINISTACK_ACCOUNT_ID": ACCOUNT,
-            "SERVICES": ",".join(_SERVICES),
-            "SFTP_ENABLED": "0",
-            "IOT_MTLS_ENABLED": "0",
-            "AUTH": "true",  # Each function under its own role, enforced.
-            "TMPDIR": str(private),
-        }
-
-    def _wait_until_ready(self) -> bool:
-        deadline = time.monotonic() + _READY_SECONDS
-        while time.monotonic() < deadline and self.is_running():
-            try:
-                if requests.get(f"{self.endpoint_url}/_ministack/health", timeout=1).ok:
-                    return True
-            except requests.RequestException:
-                pass
-            time.sleep(0.05)
-        return False
 
     # --- the deploy ---------------------------------------------------------------------------------------------------
 
@@ -548,87 +378,11 @@ class LocalStack:
         shutil.copyfile(self.build.template, template)  # A link would lead sam to the folders beside the original.
         return template
 
-    def _connect_routes(self) -> None:
-        """Make the routes that SAM wrote into the API's body, which the emulator does not read (AWS does).
-
-        Where the body asks for an AWS identity (AWS_IAM), so does the emulator. It checks signature and rights, and
-        tells the function who calls, as AWS does: root as `arn:aws:iam::<account>:root`, a user as `…:user/<name>`, a
-        role's session as `arn:aws:sts::<account>:assumed-role/<role>/<session>`.
-        """
-        processed: Any = self.cloudformation.get_template(StackName=self.options.stack_name, TemplateStage="Processed")[
-            "TemplateBody"
-        ]
-        template = json.loads(processed) if isinstance(processed, str) else processed
-        self._api_id = self.physical_id("HttpApi")
-        known = {route["RouteKey"] for route in self._apis.get_routes(ApiId=self._api_id)["Items"]}
-        integrations: dict[str, str] = {}
-        for route, function, asks_who in _routes(template):
-            if route in known:
-                continue
-            if function not in integrations:
-                integrations[function] = self._integrate(function)
-            self._apis.create_route(
-                ApiId=self._api_id,
-                RouteKey=route,
-                AuthorizationType="AWS_IAM" if asks_who else "NONE",
-                Target=f"integrations/{integrations[function]}",
-            )
-
-    def _integrate(self, function: str) -> str:
-        found = self.functions.get_function(FunctionName=self.physical_id(function))
-        made = self._apis.create_integration(
-            ApiId=self._api_id,
-            IntegrationType="AWS_PROXY",
-            IntegrationUri=found["Configuration"]["FunctionArn"],
-            PayloadFormatVersion="2.0",
-        )
-        return made["IntegrationId"]
-
-    def _admit_plain_http(self) -> None:
-        """Take the TLS-only policy off queues and buckets: the emulator enforces it, and speaks plain HTTP on loopback.
-
-        That of a queue binds us too, so this one client says what a TLS proxy in front would say.
-        """
-
-        def as_if_by_tls(request: "AWSPreparedRequest", **_: object) -> None:
-            request.headers["X-Forwarded-Proto"] = "https"
-
-        sqs = self.session().client("sqs", endpoint_url=self.endpoint_url)
-        sqs.meta.events.register("before-send.sqs", as_if_by_tls)
-        for url in self._queues(dead_letters=True):
-            sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})
-        s3 = self.session().client("s3", endpoint_url=self.endpoint_url)
-        for name in [name for name in self.outputs if name.endswith("BucketName")]:
-            s3.delete_bucket_policy(Bucket=self.outputs[name])
-
-    def _admit_what_aws_calls_otherwise(self) -> None:
-        """Give the rights that fit on AWS once more, under the names by which the emulator asks for them.
-
-        A schedule of any group is one of the group `default` to it; and SendMessageBatch, which on AWS is part of
-        `sqs:SendMessage`, is an action of its own.
-        """
-        schedules = ("scheduler:CreateSchedule", [f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/*"])
-        names = [self.outputs[f"{name}QueueUrl"].rpartition("/")[2] for name in ("Bulk", "Purge")]
-        queues = [f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}" for name in names]
-        batches = ("sqs:SendMessageBatch", queues)
-        for role, (action, resources) in {
-            "WebhookRole": schedules,
-            "EventRole": schedules,
-            "PurgeRole": schedules,
-            "SweepRole": batches,
-        }.items():
-            allow = {"Effect": "Allow", "Action": action, "Resource": resources}
-            self.iam.put_role_policy(
-                RoleName=self.physical_id(role),
-                PolicyName="as-the-emulator-calls-it",
-                PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
-            )
-
     def _write_state(self) -> None:
-        if self.state_file is None or self._process is None:
+        if self.state_file is None or self._emulator.pid is None:
             return
         state = {
-            "pid": self._process.pid,
+            "pid": self._emulator.pid,
             "directory": str(self._directory),
             "endpoint_url": self.endpoint_url,
             "api_url": self.api_url,
@@ -641,57 +395,3 @@ class LocalStack:
         self.state_file.touch(mode=0o600)
         self.state_file.write_text(json.dumps(state, indent=2))
         self._kept_state = True
-
-
-def _routes(template: Any) -> Iterator[tuple[str, str, bool]]:  # noqa: ANN401 - parsed JSON
-    """Each route of the processed template with the logical id of its function, and whether it asks for an identity."""
-    body = template["Resources"]["HttpApi"]["Properties"]["Body"]
-    for path, methods in body["paths"].items():
-        for method, operation in methods.items():
-            uri = json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
-            function = re.search(r"\$\{(\w+)\.Arn\}", uri)
-            if function is None:
-                message = f"The route {method} {path} names no function"
-                raise LocalStackError(message)
-            yield f"{method.upper()} {path}", function[1], {"AWS_IAM": []} in operation.get("security", [])
-
-
-def free_port(preferred: int = 0) -> int:
-    """A port on loopback that is free now: the preferred one, if it is."""
-    for wanted in (preferred, 0):
-        with socket.socket() as probe:
-            # As servers do: a port whose last connections are only winding down is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, wanted))
-            except OSError:
-                continue
-            port: int = probe.getsockname()[1]
-            return port
-    message = "No port on loopback is free"
-    raise LocalStackError(message)
-
-
-def _end_group(pid: int) -> None:
-    """End a process group we started: asked first, then made to."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(pid, sign)
-        except (ProcessLookupError, PermissionError):  # macOS answers the latter where only the dead are left.
-            return
-        deadline = time.monotonic() + _STOP_SECONDS
-        while time.monotonic() < deadline:
-            if not _lives(pid):
-                return
-            time.sleep(0.05)
-
-
-def _lives(group: int) -> bool:
-    """Whether a process of the group still runs.
-
-    Signal 0 would not do: it also finds the functions' workers that have ended, for as long as the process that
-    inherited them does not collect them. In a container that can be forever.
-    """
-    listed = run(["/bin/ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True, check=False)
-    rows = (line.split() for line in listed.stdout.splitlines())
-    return any(row[0] == str(group) and not row[1].startswith("Z") for row in rows if len(row) == 2)  # noqa: PLR2004

@@ -1,6 +1,7 @@
 """The steps of the nightly sweep: a plan, its application by hash, and the cap that stops one."""
 
 from cli.clients.delivery import new_delivery_id
+from lifecycle.aws.sqs import Queue
 from lifecycle.domain.capabilities import Action
 from lifecycle.plans.plan_file import Plan
 from lifecycle.plans.plan_store import key_of
@@ -45,6 +46,8 @@ def apply(demo: Demo, step: DemoStep) -> None:
     step.sent += ["a process of the plan is opened again and renamed", f"lifecycle apply {demo.planned.hash[:12]}…"]
     for _ in range(2):
         _apply(demo, demo.planned)
+        # One job at a time: a second one would find the first at work, and wait in the queue for a minute.
+        step.check("the job was carried out", until(lambda: _sweeps_queue(demo).depth() == 0))
     step.check("the other one is archived", until(lambda: demo.state(FINISHED) == "archived", seconds=END_SECONDS))
 
     def left_alone() -> bool:
@@ -98,5 +101,9 @@ def _apply(demo: Demo, plan: Plan) -> None:
 
 
 def _enqueue(demo: Demo, job: SweepJob) -> None:
+    _sweeps_queue(demo).send(job.model_dump_json(exclude_none=True))
+
+
+def _sweeps_queue(demo: Demo) -> Queue:
     [queue] = [pair.origin for pair in demo.pairs if pair.name == "sweeps"]
-    queue.send(job.model_dump_json(exclude_none=True))
+    return queue

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from sandbox.simulator import DEFAULT_TOKEN, Simulator
+from sandbox.simulator import DEFAULT_TOKEN, Simulator, crowd
 from sandbox.simulator.messages import Call, Response, parse_query
 
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -84,6 +84,7 @@ class FakeServices:
         counted, self.calls = self.calls, Counter()
         self._aws = FakeAws()
         self._tallyfy.reset()
+        self._tallyfy.merge(crowd(10))
         return counted
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -16,7 +16,8 @@ import pytest
 
 from lifecycle.approvals.people import People
 from sandbox.build import Build, LocalStackError, Tools, check_operators_files, run_sam, sam_environment, tail
-from sandbox.stack import LocalStack, StackOptions, StackState, _routes, person_arn
+from sandbox.emulator_gaps import routes
+from sandbox.stack import LocalStack, StackOptions, StackState, person_arn
 from tests.template.support import ORGANIZATION, ROOT, Template
 
 OPTIONS = StackOptions(tallyfy_base_url="http://127.0.0.1:1/api", organization_ids=(ORGANIZATION,))
@@ -182,7 +183,7 @@ class TestFilesOfOneStack:
 
 
 def test_the_routes_that_ask_who_it_is_are_made_so(template: Template) -> None:
-    made = {route: (function, asks) for route, function, asks in _routes(template.transformed)}
+    made = {route: (function, asks) for route, function, asks in routes(template.transformed)}
     assert made["GET /approvals"] == made["POST /commands/{intent_id}/undo"] == ("OperatorFunction", True)
     assert made["GET /commands/{intent_id}"] == ("StatusFunction", False)
     assert {function for function, asks in made.values() if asks} == {"OperatorFunction"}

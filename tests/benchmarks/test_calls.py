@@ -1,0 +1,92 @@
+"""What calls cost the processor: those of Tallyfy beside the sample of its own pages, and those of warm functions."""
+
+import pytest
+
+from lifecycle.domain.capabilities import Action
+from sandbox.simulator import DefaultIds
+from tests.benchmarks.cases import CASES, FLOORS, ORG, batch
+from tests.benchmarks.results import Results, estimate
+from tests.benchmarks.runtime import FakeServices, FunctionProcess, Throttle
+from tests.benchmarks.staging import Stage
+
+ROUNDS = 9
+CALLS = 50
+WARM = 30
+
+
+@pytest.mark.benchmark
+def test_calls_of_tallyfy_beside_the_sample_of_its_pages(
+    staged: Stage, services: FakeServices, processor: Throttle, results: Results
+) -> None:
+    def spent(process: FunctionProcess) -> float:
+        event = {"times": str(CALLS), "org": ORG, "id": DefaultIds.RUN}
+        answer, found = process.invoke(event, processor, 1.0)
+        assert answer == {"statusCode": 200}
+        return found.cpu / CALLS
+
+    with (
+        FunctionProcess(staged, "sample_calls", services.port, ORG) as sample,
+        FunctionProcess(staged, "our_calls", services.port, ORG) as ours,
+    ):
+        spent(ours), spent(sample)
+        pairs = [(spent(ours), spent(sample)) for _ in range(ROUNDS)]
+    rows: list[dict[str, object]] = [
+        {
+            "client": "a connection for each call",
+            "CPU ms a call": estimate([each for _, each in pairs]),
+            "/ sample": "",
+        },
+        {
+            "client": "ours",
+            "CPU ms a call": estimate([each for each, _ in pairs]),
+            "/ sample": estimate([mine / other for mine, other in pairs]),
+        },
+    ]
+    results.add(f"A call of Tallyfy over TLS, {ROUNDS} rounds of {CALLS}", rows)
+
+
+@pytest.mark.benchmark
+def test_what_a_warm_invocation_costs(
+    staged: Stage, services: FakeServices, processor: Throttle, results: Results
+) -> None:
+    rows: list[dict[str, object]] = []
+    for case in (*FLOORS, *CASES):
+        services.reset()
+        with FunctionProcess(staged, case.task, services.port, ORG) as process:
+            process.invoke(case.event(), processor, 1.0)
+            samples = []
+            for _ in range(WARM):
+                services.reset()
+                answer, found = process.invoke(case.event(), processor, 1.0)
+                assert case.holds(answer), answer
+                samples.append(found.cpu)
+            calls = services.reset()
+        made = ", ".join(f"{name} {times}" if times > 1 else name for name, times in sorted(calls.items()))
+        rows.append({"function": case.name, "CPU ms": estimate(samples), "calls": made})
+    results.add(f"A warm invocation with one record, {WARM} times", rows)
+
+
+@pytest.mark.benchmark
+def test_what_a_batch_of_ten_costs_the_worker(
+    staged: Stage, services: FakeServices, processor: Throttle, results: Results
+) -> None:
+    runs = (DefaultIds.RUN, DefaultIds.ACTIVE_RUN) * 5
+    with (
+        FunctionProcess(staged, "WorkerFunction", services.port, ORG) as worker,
+        FunctionProcess(staged, "worker", services.port, ORG) as floor,
+    ):
+        pairs = []
+        for _ in range(ROUNDS + 1):
+            spent = []
+            for process in (worker, floor):
+                services.reset()
+                answer, found = process.invoke(batch(Action.ARCHIVE, "", 10, things=runs), processor, 1.0)
+                assert set(answer) == {"batchItemFailures"}
+                spent.append(found.cpu)
+            pairs.append((spent[0], spent[1]))
+    mine = estimate([one / 10 for one, _ in pairs[1:]])
+    ratio = estimate([one / other for one, other in pairs[1:]])
+    results.add(
+        "A batch of ten commands, warm, beside 2 PutItem + GET + DELETE each",
+        [{"function": "worker", "CPU ms a command": mine, "/ floor": ratio}],
+    )
