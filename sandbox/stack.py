@@ -88,7 +88,7 @@ class StackOptions:
     """What an operator edits, by name (`people.toml`), in this stack alone; the others are those of `layers/config`.
 
     They take their place in a copy of the built layer, when it is deployed: the build itself, which other stacks and a
-    deploy to AWS use, stays as it is, and nothing is built anew.
+    deploy to AWS use, stays as it is, and nothing is built again.
     """
 
 

@@ -54,12 +54,12 @@ def play_steps(demo: Demo, progress: Progress, bar: TaskID, out: Console) -> boo
     passed = True
     for number, (title, act) in enumerate(STEPS, start=1):
         progress.update(bar, description=title)
-        step = DemoStep(title)
+        step, began = DemoStep(title), time.monotonic()
         try:
             act(demo, step)
         except Exception as error:  # noqa: BLE001 - one step that breaks must not hide the others
             step.check(f"it broke: {type(error).__name__}: {error}", held=False)
-        out.print(_told(number, step))
+        out.print(_told(number, step, time.monotonic() - began))
         progress.advance(bar)
         passed &= step.passed
     stands, all_right = demo.closing_table()
@@ -67,7 +67,7 @@ def play_steps(demo: Demo, progress: Progress, bar: TaskID, out: Console) -> boo
     return passed and all_right
 
 
-def _told(number: int, step: DemoStep) -> Group:
+def _told(number: int, step: DemoStep, seconds: float) -> Group:
     lines = Table.grid(padding=(0, 1))
     lines.add_column(width=10, justify="right", style="dim")
     lines.add_column(overflow="fold")
@@ -76,7 +76,10 @@ def _told(number: int, step: DemoStep) -> Group:
             lines.add_row(label, plain(text, most=160))
     if not step.passed:
         lines.add_row("missing", Text("; ".join(what for what, held in step.checks if not held), "red"))
-    return Group(Text.assemble(YES if step.passed else NO, f" {number}. ", (step.title, "bold")), lines)
+    return Group(
+        Text.assemble(YES if step.passed else NO, f" {number}. ", (step.title, "bold"), (f"  {seconds:.1f} s", "dim")),
+        lines,
+    )
 
 
 STEPS: tuple[tuple[str, Callable[[Demo, DemoStep], None]], ...] = (

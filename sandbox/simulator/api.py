@@ -40,7 +40,7 @@ class Caller:
     quirks: Quirks
 
     @property
-    def buried(self) -> bool:
+    def archived_too(self) -> bool:
         """Whether parts of what is archived are shown."""
         return self.quirks.archived_parts == "shown"
 
@@ -95,26 +95,26 @@ def _runs(caller: Caller) -> Response:
         caller.call.route,
         caller.call.query,
         listing.runs(caller.organization, caller.call.query),
-        lambda run: rows.run_row(caller.organization, run, caller.includes, values, buried=caller.buried),
+        lambda run: rows.run_row(caller.organization, run, caller.includes, values, archived_too=caller.archived_too),
     )
 
 
 def _run(caller: Caller) -> Response:
     values = caller.call.query.get("form_fields_values") == "true"
     run = _found(caller.organization.runs.get(caller.id))
-    return data(rows.run_row(caller.organization, run, caller.includes, values, buried=caller.buried))
+    return data(rows.run_row(caller.organization, run, caller.includes, values, archived_too=caller.archived_too))
 
 
 def _run_tasks(caller: Caller) -> Response:
     run = _found(caller.organization.runs.get(caller.id))
-    shown = [task for task in run.tasks if caller.buried or task.archived_at is None]
+    shown = [task for task in run.tasks if caller.archived_too or task.archived_at is None]
     own = Organization(id=run.id, name=run.name, tasks={task.id: task for task in shown})
     query = caller.call.query
     return listing.page(
         caller.call.route,
         query,
         listing.tasks(own, query),
-        lambda task: rows.task_row(caller.organization, task, caller.includes, buried=caller.buried),
+        lambda task: rows.task_row(caller.organization, task, caller.includes, archived_too=caller.archived_too),
     )
 
 
@@ -125,7 +125,7 @@ def _tasks(caller: Caller) -> Response:
         caller.call.route,
         query,
         found,
-        lambda task: rows.task_row(caller.organization, task, caller.includes, buried=caller.buried),
+        lambda task: rows.task_row(caller.organization, task, caller.includes, archived_too=caller.archived_too),
     )
 
 
@@ -195,7 +195,7 @@ def _feed(caller: Caller) -> Response:
 
 def _file(caller: Caller) -> Response:
     asset = _found(_asset(caller.organization, caller.id))
-    if asset.deleted_at is not None and not caller.buried:
+    if asset.deleted_at is not None and not caller.archived_too:
         raise Refused(error(404, "Not found."))
     if caller.quirks.files_at is not None:
         return Response(302, b"", {"Location": f"{caller.quirks.files_at}/storage/{asset.id}?signature=made-up"})

@@ -33,9 +33,9 @@ def run_row(
     includes: Includes = frozenset(),
     values: bool = False,
     *,
-    buried: bool = False,
+    archived_too: bool = False,
 ) -> Json:
-    """Show a run as reads do; `buried` threads are those that went with it into the archive."""
+    """Show a run as reads do; `archived_too` threads are those that went with it into the archive."""
     template = organization.templates.get(run.checklist_id or "")
     row: Json = {
         "id": run.id,
@@ -56,6 +56,18 @@ def run_row(
         "is_public": run.is_public,
         "type": "procedure",
     }
+    row |= _included(organization, run, includes, archived_too=archived_too)
+    if "tags" in includes:
+        row["tags"] = {"data": row["tags"]}
+    if values:
+        row["form_fields_values"] = dict(run.form_fields)
+    return row
+
+
+def _included(organization: Organization, run: Run, includes: Includes, *, archived_too: bool) -> Json:
+    """What a reader asks for besides the run itself."""
+    template = organization.templates.get(run.checklist_id or "")
+    row: Json = {}
     shown = [task for task in run.tasks if task.archived_at is None]
     if "checklist" in includes:
         row["checklist"] = {"data": template_row(organization, template)} if template else None
@@ -63,16 +75,12 @@ def run_row(
         nested = frozenset(name.removeprefix("tasks.") for name in includes if name.startswith("tasks."))
         row["tasks"] = {"data": [task_row(organization, task, nested) for task in shown]}
     if "threads" in includes:
-        row["threads"] = _thread_rows(run.threads, buried=buried)
-    if "tags" in includes:
-        row["tags"] = {"data": row["tags"]}
+        row["threads"] = _thread_rows(run.threads, archived_too=archived_too)
     if "assets" in includes:
         row["assets"] = {"data": [asset_row(asset) for task in shown for asset in task.assets if not asset.deleted_at]}
     if "form_fields" in includes:
         fields = [{"label": label, "value": value} for label, value in run.form_fields.items()]
         row["form_fields"] = {"data": fields}
-    if values:
-        row["form_fields_values"] = dict(run.form_fields)
     if "stages" in includes:
         row["stages"] = {"data": []}
     return row
@@ -83,8 +91,10 @@ def archived_run_row(organization: Organization, run: Run) -> Json:
     return {**run_row(organization, run), "progress": progress(run)["percent"]}
 
 
-def task_row(organization: Organization, task: Task, includes: Includes = frozenset(), *, buried: bool = False) -> Json:
-    """Show a task; `buried` parts are those that went with it into the archive."""
+def task_row(
+    organization: Organization, task: Task, includes: Includes = frozenset(), *, archived_too: bool = False
+) -> Json:
+    """Show a task; `archived_too` parts are those that went with it into the archive."""
     row: Json = {
         "id": task.id,
         "title": task.title,
@@ -101,9 +111,9 @@ def task_row(organization: Organization, task: Task, includes: Includes = frozen
     if "tags" in includes:
         row["tags"] = {"data": tag_rows(organization, task)}
     if "threads" in includes:
-        row["threads"] = _thread_rows(task.threads, buried=buried)
+        row["threads"] = _thread_rows(task.threads, archived_too=archived_too)
     if "assets" in includes:
-        row["assets"] = {"data": [asset_row(asset) for asset in task.assets if buried or not asset.deleted_at]}
+        row["assets"] = {"data": [asset_row(asset) for asset in task.assets if archived_too or not asset.deleted_at]}
     for name in includes & {"comments", "form_fields", "activities"}:
         row[name] = {"data": []}
     for name in includes & {"step", "summary"}:
@@ -111,8 +121,8 @@ def task_row(organization: Organization, task: Task, includes: Includes = frozen
     return row
 
 
-def _thread_rows(threads: Iterable[Thread], *, buried: bool) -> Json:
-    return {"data": [thread_row(thread) for thread in threads if buried or not thread.deleted_at]}
+def _thread_rows(threads: Iterable[Thread], *, archived_too: bool) -> Json:
+    return {"data": [thread_row(thread) for thread in threads if archived_too or not thread.deleted_at]}
 
 
 def thread_row(thread: Thread) -> Json:
@@ -176,7 +186,7 @@ def template_row(organization: Organization, template: Template, includes: Inclu
     if "tags" in includes:
         row["tags"] = tag_rows(organization, template)
     if "threads" in includes:
-        row["threads"] = _thread_rows(template.threads, buried=True)
+        row["threads"] = _thread_rows(template.threads, archived_too=True)
     if "steps" in includes:
         row["steps"] = {"data": [{"title": title, "position": n} for n, title in enumerate(template.steps, start=1)]}
     return row

@@ -313,17 +313,6 @@ LIGHT_TOKEN: Final = "simulator-light-token"  # noqa: S105 - likewise
 def default_seed() -> Seed:
     """One organization with something of everything, an admin, a standard and a light member."""
     ids = DefaultIds
-    work = SeedTask(
-        id=ids.PROCESS_TASK,
-        title="Collect the signed contract",
-        status="completed",
-        owners=[1001],
-        created_at="-90d",
-        completed_at="-61d",
-        threads=[SeedThread(id=make_id("thread"), content="Signed on paper, scan attached.")],
-        assets=[SeedAsset(id=make_id("asset"), filename="contract.txt", content="the signed contract")],
-    )
-    more = SeedTask(id=make_id("task", "of a run", 2), title="Open the account", created_at="-90d")
     organization = SeedOrganization(
         id=ids.ORGANIZATION,
         members=[
@@ -331,35 +320,7 @@ def default_seed() -> Seed:
             SeedMember(id=1002, name="Sam Standard", email="sam@example.com", role="standard", token=STANDARD_TOKEN),
             SeedMember(id=1003, name="Lou Light", email="lou@example.com", role="light", token=LIGHT_TOKEN),
         ],
-        runs=[
-            SeedRun(
-                id=ids.RUN,
-                name="Onboard Acme",
-                status="complete",
-                checklist_id=ids.TEMPLATE,
-                completed_at="-60d",
-                tags=[ids.USED_TAG],
-                form_fields={"Customer": "Acme"},
-                tasks=[work, more],
-            ),
-            SeedRun(id=ids.ACTIVE_RUN, name="Onboard Globex", checklist_id=ids.TEMPLATE, created_at="-3d"),
-            SeedRun(
-                id=ids.RUN_ARCHIVED_LONG_AGO,
-                name="Onboard Initech",
-                status="complete",
-                checklist_id=ids.TEMPLATE,
-                created_at="-500d",
-                completed_at="-450d",
-                archived_at="-400d",
-            ),
-            SeedRun(
-                id=ids.RUN_ARCHIVED_RECENTLY,
-                name="Onboard Umbrella",
-                status="complete",
-                completed_at="-30d",
-                archived_at="-2d",
-            ),
-        ],
+        runs=_default_runs(),
         tasks=[
             SeedTask(id=ids.TASK, title="Order a new badge", owners=[1002]),
             SeedTask(id=ids.ARCHIVED_TASK, title="Return the old badge", created_at="-90d", archived_at="-45d"),
@@ -376,6 +337,50 @@ def default_seed() -> Seed:
         ],
     )
     return Seed(organizations=[organization])
+
+
+def _default_runs() -> list[SeedRun]:
+    ids = DefaultIds
+    work = SeedTask(
+        id=ids.PROCESS_TASK,
+        title="Collect the signed contract",
+        status="completed",
+        owners=[1001],
+        created_at="-90d",
+        completed_at="-61d",
+        threads=[SeedThread(id=make_id("thread"), content="Signed on paper, scan attached.")],
+        assets=[SeedAsset(id=make_id("asset"), filename="contract.txt", content="the signed contract")],
+    )
+    more = SeedTask(id=make_id("task", "of a run", 2), title="Open the account", created_at="-90d")
+    return [
+        SeedRun(
+            id=ids.RUN,
+            name="Onboard Acme",
+            status="complete",
+            checklist_id=ids.TEMPLATE,
+            completed_at="-60d",
+            tags=[ids.USED_TAG],
+            form_fields={"Customer": "Acme"},
+            tasks=[work, more],
+        ),
+        SeedRun(id=ids.ACTIVE_RUN, name="Onboard Globex", checklist_id=ids.TEMPLATE, created_at="-3d"),
+        SeedRun(
+            id=ids.RUN_ARCHIVED_LONG_AGO,
+            name="Onboard Initech",
+            status="complete",
+            checklist_id=ids.TEMPLATE,
+            created_at="-500d",
+            completed_at="-450d",
+            archived_at="-400d",
+        ),
+        SeedRun(
+            id=ids.RUN_ARCHIVED_RECENTLY,
+            name="Onboard Umbrella",
+            status="complete",
+            completed_at="-30d",
+            archived_at="-2d",
+        ),
+    ]
 
 
 def crowd(count: int, *, token: str = DEFAULT_TOKEN, **fields: object) -> Seed:

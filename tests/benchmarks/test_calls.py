@@ -3,7 +3,7 @@
 import pytest
 
 from lifecycle.domain.capabilities import Action
-from sandbox.simulator import DefaultIds
+from sandbox.simulator import DefaultIds, make_id
 from tests.benchmarks.cases import CASES, FLOORS, ORG, batch
 from tests.benchmarks.results import Results, estimate
 from tests.benchmarks.runtime import FakeServices, FunctionProcess, Throttle
@@ -70,7 +70,7 @@ def test_what_a_warm_invocation_costs(
 def test_what_a_batch_of_ten_costs_the_worker(
     staged: Stage, services: FakeServices, processor: Throttle, results: Results
 ) -> None:
-    runs = (DefaultIds.RUN, DefaultIds.ACTIVE_RUN) * 5
+    runs = tuple(make_id("run", number) for number in range(10))
     with (
         FunctionProcess(staged, "WorkerFunction", services.port, ORG) as worker,
         FunctionProcess(staged, "worker", services.port, ORG) as floor,

@@ -25,8 +25,8 @@ def test_archiving_a_run_hides_what_belongs_to_it_and_activating_brings_it_back(
     assert seen["progress"] == {"complete": 1, "total": 2, "percent": 50}
     assert seen["tasks"]["data"] == seen["assets"]["data"] == []
     assert either("GET", f"/tasks/{IDS.PROCESS_TASK}").status_code == 404
-    [buried, _] = either.read(f"/runs/{IDS.RUN}/tasks", **{"with": "threads,assets", "archived": "true"})
-    assert [len(buried[part]["data"]) for part in ("threads", "assets")] == [1, 1]
+    [archived, _] = either.read(f"/runs/{IDS.RUN}/tasks", **{"with": "threads,assets", "archived": "true"})
+    assert [len(archived[part]["data"]) for part in ("threads", "assets")] == [1, 1]
     assert either("GET", f"/file/{make_id('asset')}/dl").content == b"the signed contract"
     assert IDS.PROCESS_TASK in either.ids("/tasks", archived="only")
 
