@@ -14,7 +14,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lifecycle.domain.capabilities import Action
-from lifecycle.domain.commands import CommandRequest, Expect, Id, Kind, one_line
+from lifecycle.domain.commands import ID_PATTERN, CommandRequest, Expect, Id, Kind, one_line
 from lifecycle.domain.errors import Rejected
 from lifecycle.intake.expressions import Expression, Misfit, search
 from lifecycle.intake.payload import Untranslatable
@@ -26,6 +26,23 @@ _MOST_ITEMS = 1_000_000
 
 _LINKED_ID = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{32}(?![0-9a-zA-Z])")
 _TALLYFY_URL = re.compile(r"https://(?:[a-z0-9-]+\.)*tallyfy\.com/[^\s<>\"']*")
+
+
+_LONGEST_QUOTED = 120
+_FIRST_INEXACT = 2**53
+"""From here on, two whole numbers may be the same float."""
+_EXAMPLES: Mapping[str, str] = {
+    "each": '"body.events", or "[body]" for a single event',
+    "when": "\"body.event == 'closed'\"",
+    "id": '"body.process_id"',
+    "link": '"body.description"',
+    "tag": "\"join('-', ['deal', to_string(body.id)])\"",
+    "name": '"body.project.name"',
+    "delivery": '"body.event_id"',
+    "reason": "\"'The deal was won.'\"",
+    "requested_by": '"body.user.name"',
+    "expect": "{ status = \"'complete'\" }",
+}
 
 
 class FindRule(BaseModel):
@@ -135,7 +152,7 @@ def _apply(rule: CommandRule, number: int, body: object, headers: Mapping[str, s
     if items is None:
         return
     if not isinstance(items, list):
-        raise Untranslatable(f"{where}.each does not give a list.")
+        raise _misses(f"{where}.each", rule.each, items, "a list")
     for index, item in enumerate(items):
         scope = {**root, "item": item}
         if rule.when is not None and not _is_true(_search(rule.when, scope, f"{where}.when")):
@@ -150,7 +167,7 @@ def _apply(rule: CommandRule, number: int, body: object, headers: Mapping[str, s
 def _request(rule: CommandRule, scope: Mapping[str, object], where: str) -> CommandRequest:
     asked: dict[str, object] = {"action": rule.action, "resource": rule.resource, "org_id": rule.org_id}
     if rule.id is not None:
-        asked["id"] = _text(rule.id, scope, f"{where}.id")
+        asked["id"] = _id(rule.id, scope, f"{where}.id")
     if rule.link is not None:
         asked["id"] = linked_id(_text(rule.link, scope, f"{where}.link"))
     if rule.find is not None:
@@ -178,21 +195,68 @@ def _search(expression: str, scope: Mapping[str, object], where: str) -> object:
     try:
         return search(expression, scope)
     except Misfit:
-        raise Untranslatable(f"{where} cannot be applied to this payload.") from None
+        raise Untranslatable(
+            f"{where} = {_quoted(expression)} cannot be applied to this payload: it compares, joins or counts values "
+            f"of another type. Example: {_example(where)}"
+        ) from None
 
 
 def _text(expression: str, scope: Mapping[str, object], where: str) -> str:
-    """A text, or a whole number as one; nothing else is guessed at."""
-    match _search(expression, scope, where):
+    """A text, or a whole number as one. A float counts if it is whole and was not rounded on its way."""
+    match found := _search(expression, scope, where):
         case bool():
             pass
         case int(number):
             return str(number)
+        case float(number) if number.is_integer() and abs(number) < _FIRST_INEXACT:
+            return str(int(number))
         case str(text) if text.strip():
             return text
         case _:
             pass
-    raise Untranslatable(f"{where} finds no text in this payload.")
+    raise _misses(where, expression, found, "a text or a whole number")
+
+
+def _id(expression: str, scope: Mapping[str, object], where: str) -> str:
+    text = _text(expression, scope, where)
+    if not re.fullmatch(ID_PATTERN, text):
+        wanted = "an id of Tallyfy, 32 characters of 0-9 and a-f (for a pasted URL write `link` instead of `id`)"
+        raise _misses(where, expression, _search(expression, scope, where), wanted)
+    return text
+
+
+def _misses(where: str, expression: str, found: object, wanted: str) -> Untranslatable:
+    """Name the key, its expression, and the type of what it found. Never the value."""
+    return Untranslatable(
+        f"{where} = {_quoted(expression)} finds {_kind_of(found)}, not {wanted}. Example: {_example(where)}"
+    )
+
+
+def _quoted(expression: str) -> str:
+    return f'"{one_line(expression, most=_LONGEST_QUOTED)}"'
+
+
+def _example(where: str) -> str:
+    key = where.rpartition(".")[2]
+    return f"{key} = {_EXAMPLES.get(key, _EXAMPLES['id'])}"
+
+
+def _kind_of(value: object) -> str:
+    match value:
+        case None:
+            return "nothing (the key is missing or null)"
+        case bool():
+            return "true or false"
+        case int():
+            return "a whole number"
+        case float():
+            return "a number that has a fraction or is too large to be exact"
+        case str():
+            return f"a text of {len(value)} characters" if value.strip() else "an empty text"
+        case list():
+            return f"a list of {len(value)}"
+        case _:
+            return "an object"
 
 
 def _is_true(value: object) -> bool:
