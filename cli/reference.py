@@ -14,7 +14,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from cli.main import app
 from cli.services.remedies import REMEDIES, Remedy
-from cli.services.settings_reference import conditions_page, sources_page
+from cli.services.settings_reference import conditions_page, presets_page, sources_page
 from cli.ui.errors import EXIT_CODES
 from lifecycle.aws.api_gateway import problem
 from lifecycle.domain.errors import Code, Rejected
@@ -40,6 +40,7 @@ def pages() -> dict[Path, str]:
         DOCS / "reference" / "parameters.md": _parameters(),
         DOCS / "reference" / "codes.md": _codes(),
         DOCS / "reference" / "sources.md": _NOTE.format(source="`lifecycle/intake`") + "\n" + sources_page(),
+        DOCS / "reference" / "presets.md": _NOTE.format(source="`intake/presets`") + "\n" + presets_page(),
         DOCS / "reference" / "conditions.md": _NOTE.format(source="`policy/conditions.py`") + "\n" + conditions_page(),
         DOCS / "decisions" / "index.md": _decisions(),
     }

@@ -18,6 +18,7 @@ from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.resources import STATUSES
 from lifecycle.intake.mapping import CommandRule, FindRule
 from lifecycle.intake.payload import Payload
+from lifecycle.intake.presets import load_preset, preset_names
 from lifecycle.intake.schemes import Scheme, scheme_class, scheme_names
 from lifecycle.intake.sources import Source
 from lifecycle.policy.conditions import CONDITIONS
@@ -44,6 +45,30 @@ def sources_page() -> str:
     ]
     for name in scheme_names():
         lines += [f"### {name}\n", *_scheme(scheme_class(name))]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def presets_page() -> str:
+    """A recipe for each system that has a preset."""
+    lines = [
+        "# Systems\n",
+        "A recipe for each system that has a preset. `scheme` names it in `sources.toml`, and stands for the way in which",
+        "the system signs; `lifecycle source show <name>` prints all of it. [Connect](../connect.md) has the steps.\n",
+        "The URL to paste is `<ApiUrl>/webhooks/<source>`. The secret is stored as `<stack>/sources/<source>`.\n",
+    ]
+    for name in preset_names():
+        preset = load_preset(name)
+        lines += [
+            f"## {name}\n",
+            f"{_plain(preset.title)}. [Its documentation]({preset.docs}).\n",
+            f"- **Create the webhook**: {_plain(preset.setup)}",
+            f"- **Secret**: {_plain(preset.secret)}",
+            f"- **Kind of event**: {_plain(preset.event_type)}",
+            f"- **Id of a delivery**: {_plain(preset.delivery_id)}",
+            f"- **Sample**: `events/{preset.sample}`",
+            *([f"- **Mind**: {_plain(preset.caution)}"] if preset.caution else []),
+            f"\n```toml\n{preset.example.strip()}\n```\n",
+        ]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -49,11 +49,15 @@ def test_a_section_says_what_it_means_what_to_look_at_and_when_to_stop(title: st
     assert "**Stop worrying when**" in text, title
 
 
-def test_a_link_of_an_alarm_leads_to_its_own_section() -> None:
+def test_the_cost_of_alarms_is_of_as_many_as_there_are() -> None:
+    assert f"| {len(load().of_type('AWS::CloudWatch::Alarm'))} alarms |" in page("deploy.md")
+
+
+def test_each_alarm_leads_to_its_own_section() -> None:
     template = load()
     for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
         links = re.findall(r"docs/runbook\.md#([\w-]+)", template.text(alarm["Properties"]["AlarmDescription"]))
-        assert set(links) <= {kebab(name)}, name
+        assert links == [kebab(name)], name
 
 
 def test_a_logical_id_becomes_its_anchor() -> None:
