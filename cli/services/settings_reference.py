@@ -53,7 +53,8 @@ def presets_page() -> str:
     lines = [
         "# Systems\n",
         "A recipe for each system that has a preset. `scheme` names it in `sources.toml`, and stands for the way in",
-        "which the system signs; `lifecycle source show <name>` prints all of it. [Connect](../connect.md) has the steps.\n",
+        "which the system signs; `lifecycle source show <name>` prints all of it.",
+        "[Connect](../connect.md) has the steps.\n",
         "The URL to paste is `<ApiUrl>/webhooks/<source>`. The secret is stored as `<stack>/sources/<source>`.\n",
     ]
     for name in preset_names():
