@@ -15,7 +15,7 @@ from lifecycle.domain.errors import Code, Rejected, Throttled
 from lifecycle.domain.intent import IntentRow, OutboxEntry, Outcome, Status
 from lifecycle.domain.intent_ids import intent_id
 from lifecycle.execution.ledger import Claim, Ended, LeaseLost, Ledger
-from lifecycle.execution.state_machine import Busy, Conflict, as_old_as
+from lifecycle.execution.state_machine import Busy, Conflict, Doubt, as_old_as
 from tests.contract.conftest import TABLE, TERMS
 from tests.harness.builders import ID_KEY, NOW, ORG, THING, Clock, command
 
@@ -126,7 +126,7 @@ def test_who_lost_the_lease_records_nothing(ledger: Ledger, clock: Clock) -> Non
     with pytest.raises(LeaseLost):
         ledger.conclude(first, REJECTED)
     with pytest.raises(LeaseLost):
-        ledger.release(first, Code.UNAVAILABLE, "too late", counted=True, maybe_acted=False)
+        ledger.release(first, Code.UNAVAILABLE, "too late", counted=True)
     assert ledger.conclude(second, DONE).intent.status is Status.DONE
 
 
@@ -184,8 +184,8 @@ def test_evidence_is_kept(ledger: Ledger) -> None:
 
 
 def test_a_release_counts_a_failure_and_not_a_wait(ledger: Ledger) -> None:
-    failed = ledger.release(won(ledger.claim(command())), Code.UNAVAILABLE, "503", counted=True, maybe_acted=False)
-    waited = ledger.release(won(ledger.claim(command())), Code.THROTTLED, "429", counted=False, maybe_acted=False)
+    failed = ledger.release(won(ledger.claim(command())), Code.UNAVAILABLE, "503", counted=True)
+    waited = ledger.release(won(ledger.claim(command())), Code.THROTTLED, "429", counted=False)
     assert (failed, waited) == (1, 1)
     row = ledger.find(command().intent_id)
     assert row is not None
@@ -193,14 +193,14 @@ def test_a_release_counts_a_failure_and_not_a_wait(ledger: Ledger) -> None:
 
 
 def test_doubt_is_kept_through_every_later_attempt(ledger: Ledger) -> None:
-    ledger.release(won(ledger.claim(command())), Code.UNCERTAIN, "cut off", counted=True, maybe_acted=True)
-    ledger.release(won(ledger.claim(command())), Code.THROTTLED, "429", counted=False, maybe_acted=False)
+    ledger.release(won(ledger.claim(command())), Code.UNCERTAIN, "cut off", counted=True, doubt=Doubt.MAYBE_ACTED)
+    ledger.release(won(ledger.claim(command())), Code.THROTTLED, "429", counted=False)
     assert won(ledger.claim(command())).rows.intent.maybe_acted
 
 
 def test_a_thing_whose_call_may_still_land_stays_leased_for_copies_and_others(ledger: Ledger, clock: Clock) -> None:
     claim = won(ledger.claim(issued(0, "one")))
-    ledger.release(claim, Code.UNCERTAIN, "cut off", counted=True, maybe_acted=True, landing=True)
+    ledger.release(claim, Code.UNCERTAIN, "cut off", counted=True, doubt=Doubt.MAY_STILL_LAND)
     assert isinstance(ledger.claim(issued(0, "one")), Busy)
     assert isinstance(ledger.claim(issued(1, "undo", Action.RESTORE)), Busy)
     clock.advance(LEASE)
@@ -208,7 +208,7 @@ def test_a_thing_whose_call_may_still_land_stays_leased_for_copies_and_others(le
 
 
 def test_a_thing_that_was_let_go_is_free_for_others(ledger: Ledger) -> None:
-    ledger.release(won(ledger.claim(issued(0, "one"))), Code.UNAVAILABLE, "503", counted=True, maybe_acted=False)
+    ledger.release(won(ledger.claim(issued(0, "one"))), Code.UNAVAILABLE, "503", counted=True)
     won(ledger.claim(issued(1, "undo", Action.RESTORE)))
 
 
@@ -230,7 +230,7 @@ def test_a_refusal_supersedes_nothing(ledger: Ledger) -> None:
 
 
 def test_a_later_copy_does_not_make_an_intent_newer(ledger: Ledger) -> None:
-    ledger.release(won(ledger.claim(issued(0, "old"))), Code.UNAVAILABLE, "503", counted=True, maybe_acted=False)
+    ledger.release(won(ledger.claim(issued(0, "old"))), Code.UNAVAILABLE, "503", counted=True)
     finished(ledger, issued(5, "undo", Action.RESTORE))
     assert ended(ledger.claim(issued(9, "old"))).intent.status is Status.SUPERSEDED
 

@@ -18,6 +18,7 @@ from lifecycle.execution.state_machine import (
     Claimed,
     CommandDelivery,
     Concluded,
+    Doubt,
     ResourceRow,
     claim,
     conclude,
@@ -384,8 +385,9 @@ def test_only_a_doubt_leaves_the_thing_locked(
     won = claim(None, resource, delivery, most_attempts=6)
     if not isinstance(won, Claimed):
         return
-    waiting_row, let_go = release(won, Code.UNAVAILABLE, "x", counted=counted is True, maybe_acted=doubt is True)
-    ended, concluded = conclude(won, Outcome(status, Code.ACTED, "x"), now=2_000_000_000_001, maybe_acted=doubt is True)
+    left = Doubt.MAYBE_ACTED if doubt else Doubt.NONE
+    waiting_row, let_go = release(won, Code.UNAVAILABLE, "x", counted=counted is True, doubt=left)
+    ended, concluded = conclude(won, Outcome(status, Code.ACTED, "x"), now=2_000_000_000_001, doubt=left)
     for debt in OutboxEntry:
         ended = mark_delivered(ended, debt)
     assert (ended.lease_until, ended.pending, waiting_row.lease_until) == (0, (), 0)

@@ -18,6 +18,7 @@ from lifecycle.execution.state_machine import (
     CommandDelivery,
     Concluded,
     Conflict,
+    Doubt,
     ResourceRow,
     accepted,
     claim,
@@ -69,7 +70,7 @@ def claimed(intent: IntentRow | None = None, resource: ResourceRow | None = None
 
 def ended(status: Status) -> IntentRow:
     """An intent that has ended, with its debts paid."""
-    row, _ = conclude(claimed(), Outcome(status, Code.ACTED, "So it was."), now=AT, maybe_acted=False)
+    row, _ = conclude(claimed(), Outcome(status, Code.ACTED, "So it was."), now=AT)
     for debt in OutboxEntry:
         row = mark_delivered(row, debt)
     return row
@@ -173,7 +174,7 @@ def test_a_command_of_the_same_moment_is_not_superseded() -> None:
 
 def test_the_earliest_issue_counts_so_that_a_copy_does_not_become_newer() -> None:
     late_copy = command(issued_at=(NOW + timedelta(hours=1)).isoformat())
-    waiting, _ = release(claimed(), Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
+    waiting, _ = release(claimed(), Code.THROTTLED, "Not now.", counted=False)
     row = concluded(judge(waiting, ResourceRow(newest_concluded=AT + 1), late_copy))
     assert row.status is Status.SUPERSEDED
 
@@ -202,7 +203,7 @@ def test_one_worker_at_a_time_has_a_thing() -> None:
 
 
 def test_an_end_frees_the_thing_and_marks_it_as_the_newest() -> None:
-    intent, resource = conclude(claimed(), DONE, now=AT + 5, maybe_acted=False)
+    intent, resource = conclude(claimed(), DONE, now=AT + 5)
     assert (intent.status, intent.code, intent.evidence) == (Status.DONE, "acted", "{}")
     assert intent.concluded_at == AT + 5
     assert resource == ResourceRow(
@@ -213,27 +214,27 @@ def test_an_end_frees_the_thing_and_marks_it_as_the_newest() -> None:
 def test_archiving_a_tag_is_remembered_as_the_deletion_that_it_is() -> None:
     won = judge(asked=command(resource="tag", action="archive"))
     assert isinstance(won, Claimed)
-    assert conclude(won, DONE, now=AT, maybe_acted=False)[1].newest_action == "delete"
+    assert conclude(won, DONE, now=AT)[1].newest_action == "delete"
 
 
 def test_an_unchanged_thing_counts_as_concluded_too() -> None:
     end = Outcome(Status.UNCHANGED, Code.NOTHING_TO_DO, "It is archived already.")
-    assert conclude(claimed(), end, now=AT, maybe_acted=False)[1].newest_concluded == AT
+    assert conclude(claimed(), end, now=AT)[1].newest_concluded == AT
 
 
 @pytest.mark.parametrize("status", sorted(DEAD))
 def test_a_refusal_supersedes_nothing(status: Status) -> None:
-    _, resource = conclude(claimed(), Outcome(status, Code.HELD, "It is held."), now=AT, maybe_acted=False)
+    _, resource = conclude(claimed(), Outcome(status, Code.HELD, "It is held."), now=AT)
     assert resource == ResourceRow()
 
 
 def test_an_older_end_does_not_replace_a_newer_one() -> None:
     won = replace(claimed(), resource=ResourceRow(newest_concluded=AT + 9, newest_intent="int_newer"))
-    assert conclude(won, DONE, now=AT, maybe_acted=False)[1].newest_intent == "int_newer"
+    assert conclude(won, DONE, now=AT)[1].newest_intent == "int_newer"
 
 
 def test_debts_are_paid_under_the_lease_and_the_last_one_ends_it() -> None:
-    row, _ = conclude(claimed(), Outcome(Status.REJECTED, Code.HELD, "It is held."), now=AT, maybe_acted=False)
+    row, _ = conclude(claimed(), Outcome(Status.REJECTED, Code.HELD, "It is held."), now=AT)
     assert judge(row, now=AT + 1) == Busy(AT + LEASE)
     after_one = mark_delivered(row, OutboxEntry.DEAD_LETTER)
     assert after_one.pending == (OutboxEntry.ANNOUNCEMENT,)
@@ -245,14 +246,14 @@ def test_debts_are_paid_under_the_lease_and_the_last_one_ends_it() -> None:
 
 
 def test_a_debt_left_by_a_dead_worker_is_found_after_its_lease() -> None:
-    row, _ = conclude(claimed(), DONE, now=AT, maybe_acted=False)
+    row, _ = conclude(claimed(), DONE, now=AT)
     found = judge(row, now=AT + LEASE)
     assert concluded(found).pending == (OutboxEntry.ANNOUNCEMENT,)
 
 
 @pytest.mark.parametrize(("counted", "attempts"), [(True, 1), (False, 0)])
 def test_only_failures_count_as_attempts(counted: bool, attempts: int) -> None:  # noqa: FBT001 - a case
-    intent, resource = release(claimed(), Code.UNAVAILABLE, "No answer.", counted=counted, maybe_acted=False)
+    intent, resource = release(claimed(), Code.UNAVAILABLE, "No answer.", counted=counted)
     assert intent.status is Status.WAITING
     assert intent.attempts == attempts
     assert intent.lease_until == resource.lease_until == 0
@@ -262,21 +263,19 @@ def test_only_failures_count_as_attempts(counted: bool, attempts: int) -> None: 
 
 
 def test_a_doubt_is_never_forgotten_before_the_end() -> None:
-    doubtful, resource = release(claimed(), Code.UNCERTAIN, "Cut off.", counted=True, maybe_acted=True)
+    doubtful, resource = release(claimed(), Code.UNCERTAIN, "Cut off.", counted=True, doubt=Doubt.MAYBE_ACTED)
     again = claimed(doubtful, resource)
-    calm, resource = release(again, Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
+    calm, resource = release(again, Code.THROTTLED, "Not now.", counted=False)
     assert claimed(calm, resource).intent.maybe_acted
-    exhausted, _ = conclude(
-        again, Outcome(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x"), now=AT, maybe_acted=False
-    )
+    exhausted, _ = conclude(again, Outcome(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x"), now=AT)
     assert exhausted.maybe_acted
 
 
 def test_while_a_call_may_still_land_the_thing_stays_leased_for_copies_and_others() -> None:
     won = claimed()
-    intent, let_go = release(won, Code.UNCERTAIN, "Cut off.", counted=True, maybe_acted=True, landing=True)
+    intent, let_go = release(won, Code.UNCERTAIN, "Cut off.", counted=True, doubt=Doubt.MAY_STILL_LAND)
     end = Outcome(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "x")
-    _, ended_so = conclude(won, end, now=AT, maybe_acted=True, landing=True)
+    _, ended_so = conclude(won, end, now=AT, doubt=Doubt.MAY_STILL_LAND)
     assert let_go == ended_so == replace(won.resource, lease_attempt=0)
     assert judge(intent, let_go, command(), now=AT + 1) == Busy(AT + LEASE)
     undo = command(action="restore", intent_id=intent_id(ID_KEY, "operator", "undo"))
@@ -285,7 +284,7 @@ def test_while_a_call_may_still_land_the_thing_stays_leased_for_copies_and_other
 
 
 def test_after_an_answered_failure_a_newer_command_may_begin_at_once_and_an_older_one_may_not() -> None:
-    doubtful, let_go = release(marked(), Code.UNCERTAIN, "500.", counted=True, maybe_acted=True)
+    doubtful, let_go = release(marked(), Code.UNCERTAIN, "500.", counted=True, doubt=Doubt.MAYBE_ACTED)
     undo = command(action="restore", intent_id=intent_id(ID_KEY, "operator", "undo"))
     assert isinstance(judge(None, let_go, undo, now=AT + 1), Claimed)
     older = command(
@@ -320,7 +319,7 @@ def test_of_two_commands_of_one_millisecond_the_restore_is_newer_whichever_was_c
     first, second = (restore, COMMAND) if restore_is_first else (COMMAND, restore)
     won = judge(asked=first)
     assert isinstance(won, Claimed)
-    _, resource = conclude(won, DONE, now=AT, maybe_acted=False)
+    _, resource = conclude(won, DONE, now=AT)
     then = judge(None, resource, second)
     assert isinstance(then, Concluded) is restore_is_first
 
@@ -331,7 +330,7 @@ def test_of_two_archives_of_one_millisecond_one_is_newer_for_everyone() -> None:
     for first, second in ((older, newer), (newer, older)):
         won = judge(asked=first)
         assert isinstance(won, Claimed)
-        _, resource = conclude(won, DONE, now=AT, maybe_acted=False)
+        _, resource = conclude(won, DONE, now=AT)
         assert isinstance(judge(None, resource, second), Concluded) is (second is older)
 
 
@@ -346,9 +345,7 @@ def test_a_command_from_the_future_is_refused() -> None:
 # --- stopping ---
 
 
-@pytest.mark.parametrize(
-    "row", [accepted(COMMAND), release(claimed(), Code.RATE_LIMITED, "x", counted=False, maybe_acted=False)[0]]
-)
+@pytest.mark.parametrize("row", [accepted(COMMAND), release(claimed(), Code.RATE_LIMITED, "x", counted=False)[0]])
 def test_what_made_no_call_is_stopped_at_once(row: IntentRow) -> None:
     stopped = stop(row, Outcome(Status.SUPERSEDED, Code.UNDONE, "Ada undid it."), now=AT + 5)
     assert stopped is not None
@@ -362,7 +359,7 @@ def test_what_may_have_acted_or_has_ended_is_not_stopped(row: IntentRow) -> None
 
 
 def test_what_another_meaning_did_is_not_given_up_in_its_name() -> None:
-    waiting, _ = release(claimed(), Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
+    waiting, _ = release(claimed(), Code.THROTTLED, "Not now.", counted=False)
     other = command(action="restore")
     assert give_up(waiting, delivery(other), TOO_LONG) is None
 
@@ -376,7 +373,7 @@ def test_a_copy_sent_again_and_never_carried_out_is_given_up_too() -> None:
 
 def test_a_doubt_outlives_being_sent_again() -> None:
     end = Outcome(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, "Cut off.")
-    row, _ = conclude(claimed(), end, now=AT, maybe_acted=True)
+    row, _ = conclude(claimed(), end, now=AT, doubt=Doubt.MAYBE_ACTED)
     again = judge(row, redrive=1, now=AT + LEASE)
     assert isinstance(again, Claimed)
     assert again.intent.maybe_acted

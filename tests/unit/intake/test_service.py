@@ -350,7 +350,7 @@ def test_an_intent_with_a_row_says_where_it_is(entrance: Entrance) -> None:
     assert isinstance(claim, Claim)
     claim = entrance.ledger.mark(claim)
     assert entrance.lookup.status_of(accepted.intent_id).status is Status.IN_PROGRESS
-    entrance.ledger.release(claim, Code.THROTTLED, "Not now.", counted=False, maybe_acted=False)
+    entrance.ledger.release(claim, Code.THROTTLED, "Not now.", counted=False)
     assert entrance.lookup.status_of(accepted.intent_id) == CommandState(Status.WAITING, "Not now.", Code.THROTTLED)
 
 

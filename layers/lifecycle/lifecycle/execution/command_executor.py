@@ -21,7 +21,7 @@ from lifecycle.execution.accepted_restores import restored
 from lifecycle.execution.guards import GuardContext, GuardResult, Undone, Verdict, rule
 from lifecycle.execution.ledger import Claim, Ended, Ledger
 from lifecycle.execution.paced_tallyfy import PacedTallyfy
-from lifecycle.execution.state_machine import READ_LAG, ResourceRow, place
+from lifecycle.execution.state_machine import READ_LAG, Doubt, ResourceRow, place
 from lifecycle.execution.stop_signals import StopSignal, StopSignals
 from lifecycle.execution.target_search import exhausted
 from lifecycle.pacing import backoff
@@ -103,18 +103,15 @@ class CommandExecutor:
 
     def _failed(self, claim: Claim, error: Retryable) -> Ended:
         """Release the claim and raise; after one failure too many, end the command where an operator finds it."""
-        doubt = isinstance(error, Ambiguous)
-        landing = isinstance(error, Ambiguous) and error.may_still_land
+        doubt = _doubt(error)
         if error.counted and self.ledger.is_last_attempt(claim):
             end = exhausted(claim.rows.intent.attempts, error.reason)
-            return self.ledger.conclude(claim, end, maybe_acted=doubt, landing=landing)
-        attempts = self.ledger.release(
-            claim, error.code, error.reason, counted=error.counted, maybe_acted=doubt, landing=landing
-        )
+            return self.ledger.conclude(claim, end, doubt=doubt)
+        attempts = self.ledger.release(claim, error.code, error.reason, counted=error.counted, doubt=doubt)
         if error.counted:
             delay = backoff.exponential(attempts, base=self.limits.retry_base, roll=self.roll())
             error.retry_after = max(error.retry_after or 0.0, delay)
-        if landing:
+        if doubt is Doubt.MAY_STILL_LAND:
             leased = (claim.rows.resource.lease_until - millis(self.clock())) / 1000
             error.retry_after = max(error.retry_after or 0.0, leased)
         raise error
@@ -276,6 +273,13 @@ class CommandExecutor:
         if stopped is None or stopped.code != Code.RESTORED:
             return end
         return replace(end, reason=f"{end.reason} Its permanent delete {name} was stopped.")
+
+
+def _doubt(error: Retryable) -> Doubt:
+    """What an error leaves unknown about the call."""
+    if not isinstance(error, Ambiguous):
+        return Doubt.NONE
+    return Doubt.MAY_STILL_LAND if error.may_still_land else Doubt.MAYBE_ACTED
 
 
 def _end_without_call(result: GuardResult) -> Outcome | None:

@@ -25,7 +25,7 @@ from lifecycle.execution import state_machine
 from lifecycle.execution.accepted_restores import AcceptedRestores
 from lifecycle.execution.ledger_rows import LedgerRows, intent_in, resource_in, resource_key, version_of
 from lifecycle.execution.restored_by_person import Newest
-from lifecycle.execution.state_machine import Busy, Claimed, CommandDelivery, Concluded, Conflict, ResourceRow
+from lifecycle.execution.state_machine import Busy, Claimed, CommandDelivery, Concluded, Conflict, Doubt, ResourceRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +172,9 @@ class Ledger:
             raise Rejected(Code.UNKNOWN_APPROVAL, f"The command has ended ({intent.status}): {intent.reason}")
         return [self._writes.put_intent(intent, version_of(row))]
 
-    def conclude(self, claim: Claim, end: Outcome, *, maybe_acted: bool = False, landing: bool = False) -> Ended:
+    def conclude(self, claim: Claim, end: Outcome, *, doubt: Doubt = Doubt.NONE) -> Ended:
         """Record the outcome. Raises ``LeaseLost`` if another worker has taken over."""
-        intent, resource = state_machine.conclude(
-            claim.rows, end, now=self._now, maybe_acted=maybe_acted, landing=landing
-        )
+        intent, resource = state_machine.conclude(claim.rows, end, now=self._now, doubt=doubt)
         self._write_claim(claim, intent, resource, audit_row(concluded(intent)))
         return Ended(intent, claim.versions[0] + 1)
 
@@ -209,14 +207,11 @@ class Ledger:
         reason: str,
         *,
         counted: bool,
-        maybe_acted: bool = False,
-        landing: bool = False,
+        doubt: Doubt = Doubt.NONE,
         wait: Wait | None = None,
     ) -> int:
         """Release a claim; the message comes back. Returns how many attempts have failed so far."""
-        intent, resource = state_machine.release(
-            claim.rows, code, reason, counted=counted, maybe_acted=maybe_acted, landing=landing, wait=wait
-        )
+        intent, resource = state_machine.release(claim.rows, code, reason, counted=counted, doubt=doubt, wait=wait)
         self._write_claim(claim, intent, resource)
         return intent.attempts
 
@@ -304,8 +299,8 @@ class Ledger:
 
     def _free_resource(self, claim: Claim) -> None:
         """Free the resource if only the intent was ended by somebody else. Otherwise the lease ends later by itself."""
-        in_progress = claim.rows.intent.status is Status.IN_PROGRESS
-        _, resource = state_machine.release(claim.rows, Code.BUSY, "", counted=False, maybe_acted=in_progress)
+        doubt = Doubt.MAYBE_ACTED if claim.rows.intent.status is Status.IN_PROGRESS else Doubt.NONE
+        _, resource = state_machine.release(claim.rows, Code.BUSY, "", counted=False, doubt=doubt)
         with suppress(Contention):
             self._rows.write(self._writes.put_resource(resource_key(claim.rows.intent), resource, claim.versions[1]))
 

@@ -9,6 +9,7 @@ before its call to Tallyfy. Only a marked attempt can have acted. Whoever ends a
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import NamedTuple
 
 from lifecycle.domain.capabilities import Action
@@ -60,6 +61,16 @@ class ResourceRow:
         return restored_by_person.Newest(
             self.newest_action, self.newest_at or self.newest_concluded, self.newest_intent
         )
+
+
+class Doubt(StrEnum):
+    """What is unknown about the call of an attempt that has ended."""
+
+    NONE = "none"
+    MAYBE_ACTED = "maybe_acted"
+    """It got no answer. It has taken effect or never will."""
+    MAY_STILL_LAND = "may_still_land"
+    """Its caller gave up waiting, and Tallyfy may still carry it out, within the lease."""
 
 
 class Order(NamedTuple):
@@ -207,17 +218,15 @@ def mark(claimed: Claimed, evidence: str) -> Claimed:
     return Claimed(intent, claimed.resource)
 
 
-def conclude(
-    claimed: Claimed, end: Outcome, *, now: int, maybe_acted: bool, landing: bool = False
-) -> tuple[IntentRow, ResourceRow]:
-    """End a claim. Only what was reached (done, or found so) counts as newest: a refusal supersedes nothing.
+def conclude(claimed: Claimed, end: Outcome, *, now: int, doubt: Doubt = Doubt.NONE) -> tuple[IntentRow, ResourceRow]:
+    """End a claim. Only an outcome that was reached (done, or found so) counts as newest; a rejection does not.
 
-    The intent keeps its lease until its debts are paid, so that two deliveries do not pay them at the same time.
+    The intent keeps its lease until its outcome is delivered, so that two deliveries do not do that at the same time.
     """
     lease = claimed.resource.lease_until - now
-    doubt = claimed.intent.maybe_acted or maybe_acted
-    intent = _ended(replace(claimed.intent, maybe_acted=doubt), end, now, lease).intent
-    resource = _let_go(claimed.resource, maybe_acted=maybe_acted, landing=landing)
+    maybe_acted = claimed.intent.maybe_acted or doubt is not Doubt.NONE
+    intent = _ended(replace(claimed.intent, maybe_acted=maybe_acted), end, now, lease).intent
+    resource = _freed(claimed.resource, doubt)
     if end.status in {Status.DONE, Status.UNCHANGED} and place(intent) >= resource.newest:
         resource = replace(
             resource,
@@ -226,7 +235,7 @@ def conclude(
             newest_intent=intent.intent_id,
             newest_at=now,
         )
-    # The delete that a restore stopped stays named here until the restore ends: its reason names it, see ``Worker``.
+    # The delete that a restore stopped stays named until the restore ends: the outcome of the restore names it.
     if intent.action == Action.RESTORE or (resource.waiting_delete == intent.intent_id and end.code != Code.RESTORED):
         resource = replace(resource, waiting_delete="")
     return intent, resource
@@ -238,28 +247,26 @@ def release(
     reason: str,
     *,
     counted: bool,
-    maybe_acted: bool,
-    landing: bool = False,
+    doubt: Doubt = Doubt.NONE,
     wait: Wait | None = None,
 ) -> tuple[IntentRow, ResourceRow]:
-    """Let go without an end: the message comes back later. Waiting is not an attempt.
+    """Release a claim without an outcome: the message comes back later. Waiting is not an attempt.
 
-    While a call may still land, the intent and the thing stay leased, as after a crash: nobody (a copy, an undo) should
-    take what the thing looks like before that for an answer.
+    While a call may still land, the intent and the resource stay leased, as after a crash. Until then nobody (a copy,
+    an undo) may take the state of the resource for the result of the call.
     """
-    attempts = claimed.intent.attempts if counted else claimed.intent.attempts - 1
     intent = replace(
         claimed.intent,
         status=Status.WAITING,
-        attempts=attempts,
-        lease_until=claimed.resource.lease_until if landing else 0,
+        attempts=claimed.intent.attempts - (0 if counted else 1),
+        lease_until=claimed.resource.lease_until if doubt is Doubt.MAY_STILL_LAND else 0,
         code=code.value,
         reason=reason,
-        maybe_acted=claimed.intent.maybe_acted or maybe_acted,
+        maybe_acted=claimed.intent.maybe_acted or doubt is not Doubt.NONE,
         waits_until=wait.until if wait else 0,
         waits_for=wait.approval if wait else "",
     )
-    return intent, _let_go(claimed.resource, maybe_acted=maybe_acted, landing=landing)
+    return intent, _freed(claimed.resource, doubt)
 
 
 def give_up(
@@ -392,13 +399,16 @@ def _reopened(intent: IntentRow, redrive: int) -> IntentRow:
     return intent
 
 
-def _let_go(resource: ResourceRow, *, maybe_acted: bool, landing: bool) -> ResourceRow:
-    """End the lease, unless a call may still land. After a doubtful one its name stays: nothing older begins."""
-    # The intent says how many attempts were begun; only one that wrote nothing is counted here.
-    if landing:
-        return replace(resource, lease_attempt=0)
-    if maybe_acted:
-        return replace(resource, lease_until=0, lease_attempt=0)
+def _freed(resource: ResourceRow, doubt: Doubt) -> ResourceRow:
+    """End the lease, unless a call may still land. After a doubtful call its name stays: nothing older starts."""
+    # The intent counts the attempts. Only an attempt that wrote nothing else is counted in the lease.
+    match doubt:
+        case Doubt.MAY_STILL_LAND:
+            return replace(resource, lease_attempt=0)
+        case Doubt.MAYBE_ACTED:
+            return replace(resource, lease_until=0, lease_attempt=0)
+        case Doubt.NONE:
+            pass
     return replace(
         resource,
         lease_until=0,

@@ -105,14 +105,16 @@ def take(bucket: Bucket, rate: Rate, calls: int, now: int, lane: Lane = Lane.PEO
     if bucket.is_out:
         return _probe(bucket, rate, calls, now)
     if now < bucket.blocked_until:
-        return _line_up(bucket, rate, lane, calls, bucket.blocked_until, now, 0)
+        blocked, wait = _line_up(bucket, rate, lane, calls, bucket.blocked_until, now)
+        return blocked, Grant(0, wait)
     base = max(bucket.full_at, now)
     capacity = rate.burst * rate.interval
     free = max(0, (capacity - (base - now)) // rate.interval)
     granted = min(calls, free)
     after = replace(bucket, full_at=base + granted * rate.interval)
     free_at = max(now, after.full_at + rate.interval - capacity)
-    return _line_up(after, rate, lane, calls - granted, free_at, now, granted)
+    lined, wait = _line_up(after, rate, lane, calls - granted, free_at, now)
+    return lined, Grant(granted, wait)
 
 
 def _probe(bucket: Bucket, rate: Rate, calls: int, now: int) -> tuple[Bucket, Grant]:
@@ -148,17 +150,16 @@ def worked(bucket: Bucket) -> Bucket:
     return replace(bucket, failing="", outage_delay=0, probe_at=0)
 
 
-def _line_up(
-    bucket: Bucket, rate: Rate, lane: Lane, waiting: int, free_at: int, now: int, granted: int
-) -> tuple[Bucket, Grant]:
+def _line_up(bucket: Bucket, rate: Rate, lane: Lane, waiting: int, free_at: int, now: int) -> tuple[Bucket, float]:
+    """Give ``waiting`` callers places in their lane's line. Returns how many seconds the first of them waits."""
     if not waiting:
-        return bucket, Grant(granted, (free_at - now) / SECOND)
+        return bucket, (free_at - now) / SECOND
     start = max(free_at, bucket.bulk_until if lane is Lane.BULK else bucket.people_until)
     if start - now > LONGEST_LINE:
-        return bucket, Grant(granted, LONGEST_LINE / SECOND)
+        return bucket, LONGEST_LINE / SECOND
     end = start + waiting * rate.interval
     lined = replace(bucket, bulk_until=end) if lane is Lane.BULK else replace(bucket, people_until=end)
-    return lined, Grant(granted, (start - now) / SECOND)
+    return lined, (start - now) / SECOND
 
 
 def overdraw(bucket: Bucket, rate: Rate, calls: int, now: int) -> Bucket:
