@@ -53,7 +53,7 @@ def new_delivery_id() -> str:
 
 
 def delivery(
-    source: str, declared: Source, asked: Mapping[str, object], delivery_id: str
+    source: str, declared: Source, wanted: Mapping[str, object], delivery_id: str
 ) -> tuple[Delivery, Capability]:
     """Make a delivery, checked as the stack will check it.
 
@@ -70,10 +70,10 @@ def delivery(
         raise CliError("A delivery id has 1 to 200 visible ASCII characters and no spaces.", Exit.USAGE)
     if declared.scheme.names_deliveries and "." in delivery_id:
         raise CliError("A delivery id of Standard Webhooks holds no dot.", Exit.USAGE)
-    said = {name: value for name, value in asked.items() if value is not None and value is not False}
+    fields = {name: value for name, value in wanted.items() if value is not None and value is not False}
     if not declared.scheme.names_deliveries:
-        said["delivery_id"] = delivery_id  # This scheme has no header for it.
-    body = json.dumps(said).encode()
+        fields["delivery_id"] = delivery_id  # This scheme has no header for it.
+    body = json.dumps(fields).encode()
     try:
         request = CommandRequest.parse(body)
         doing = capability(request.resource, request.action)

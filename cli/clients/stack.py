@@ -151,13 +151,13 @@ class AwsStack:
 
     def parameters(self) -> Mapping[str, str]:
         """See `Stack`."""
-        told = self._described.get("Parameters", [])
-        return {one.get("ParameterKey", ""): one.get("ParameterValue", "") for one in told}
+        listed = self._described.get("Parameters", [])
+        return {one.get("ParameterKey", ""): one.get("ParameterValue", "") for one in listed}
 
     @cached_property
     def _outputs(self) -> Mapping[str, str]:
-        told = self._described.get("Outputs", [])
-        return {one.get("OutputKey", ""): one.get("OutputValue", "") for one in told}
+        listed = self._described.get("Outputs", [])
+        return {one.get("OutputKey", ""): one.get("OutputValue", "") for one in listed}
 
     @cached_property
     def _described(self) -> "StackTypeDef":

@@ -172,11 +172,11 @@ def _without_token(target: Stack, org: str | None) -> str:
     try:
         return one_organization(target, org)
     except Exception as error:
-        trouble = expected_error(error)
-        if trouble is None or trouble.code is Exit.USAGE:
+        expected = expected_error(error)
+        if expected is None or expected.code is Exit.USAGE:
             raise
         given = f"There is no token here: set {TOKEN_VARIABLE}, or give --token-file."
-        raise CliError(f"{given} Stack '{target.name}' was asked for its own: {trouble}", trouble.code) from error
+        raise CliError(f"{given} Stack '{target.name}' was asked for its own: {expected}", expected.code) from error
 
 
 def _token(file: Path | None) -> str | None:

@@ -1,4 +1,4 @@
-"""`lifecycle audit`: who did what, why and with which end; and whether anything in that record was changed since."""
+"""`lifecycle audit`: who did what, why and with which outcome; and whether that record was changed since."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,6 +13,7 @@ from cli.ui.console import NO, NOTE, YES, as_json, console, plain, table
 from cli.ui.errors import CliError, Exit
 from cli.ui.ids import id_in
 from cli.ui.options import Json, Region, StackName
+from cli.ui.progress import spinner, tracked
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Show who did what, why and with which end, and prove that nothing of it was changed.",
+    help="Show who did what, why and with which outcome, and prove that the record was not changed.",
 )
 
 _MOST = 1000
@@ -38,10 +39,12 @@ _OPEN = "not yet"
 def show(
     ctx: typer.Context,
     thing: Annotated[
-        str | None, typer.Option("--thing", metavar="ID", help="Of one thing, intent or plan: its id, or a link.")
+        str | None, typer.Option("--thing", metavar="ID", help="About one thing, intent or plan: its id, or a link.")
     ] = None,
-    by: Annotated[str | None, typer.Option("--by", metavar="WHO", help="By whoever's name holds this text.")] = None,
-    day: Annotated[str | None, typer.Option("--day", metavar="YYYY-MM-DD", help="Of one day, UTC.")] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="WHO", help="By people whose name contains this text.")
+    ] = None,
+    day: Annotated[str | None, typer.Option("--day", metavar="YYYY-MM-DD", help="On one day, UTC.")] = None,
     org: Annotated[
         str | None,
         typer.Option("--org", envvar="LIFECYCLE_ORG", help="Of one organization. (default: all of the stack's)"),
@@ -50,7 +53,7 @@ def show(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show what was recorded, the newest last. Without --day the whole trail is read."""
+    """Show what was recorded, the newest last. Without --day it reads the whole trail."""
     from cli.clients.stack import organizations_of
     from lifecycle.audit.store import AuditStore
 
@@ -61,35 +64,39 @@ def show(
     trail, objects = AuditStore(target.rows()), target.audit()
     head = trail.head()[0]
     found: deque[tuple[Record, str]] = deque(maxlen=_MOST + 1)
-    found.extend(
-        (record, segment)
-        for segment, line in chain(_sealed(objects, meant), _waiting(trail, objects, head, meant, context.clock()))
-        if (record := fits(line)) is not None
-    )
+    with spinner("reading the trail", json_=json_):
+        found.extend(
+            (record, segment)
+            for segment, line in chain(_sealed(objects, meant), _waiting(trail, objects, head, meant, context.clock()))
+            if (record := fits(line)) is not None
+        )
     if len(found) > _MOST:
         found.popleft()
         console(errors=True).print(
-            NOTE, f"Only the newest {_MOST} are shown. Narrow it down with --day, --thing or --by."
+            NOTE, f"Only the newest {_MOST} are shown. Use --day, --thing or --by to see others."
         )
     ordered = sorted(found, key=lambda pair: pair[0].at)
     if json_:
         as_json(
-            [{**record.model_dump(mode="json", exclude_defaults=True), "segment": said} for record, said in ordered]
+            [
+                {**record.model_dump(mode="json", exclude_defaults=True), "segment": segment}
+                for record, segment in ordered
+            ]
         )
         return
     out = console()
     if not found:
-        out.print(NOTE, "Nothing that fits is recorded.")
+        out.print(NOTE, "No record matches.")
         return
-    shown = table("when (UTC)", "what", "thing", "by", "how, and why", "segment")
+    rows = table("when (UTC)", "what", "thing", "by", "how, and why", "segment")
     for record, segment in ordered:
-        shown.add_row(*_cells(record), segment)
-    out.print(shown, soft_wrap=True)
+        rows.add_row(*_cells(record), segment)
+    out.print(rows, soft_wrap=True)
 
 
 @app.command()
 def verify(ctx: typer.Context, stack: StackName = None, region: Region = None) -> None:
-    """Read every segment, and say whether each holds the hash of the one before, up to the head in the ledger."""
+    """Read every segment, and check that each holds the hash of the one before, up to the head in the ledger."""
     from lifecycle.audit import chain as rules
     from lifecycle.audit.store import AuditStore
 
@@ -127,9 +134,9 @@ class Reading:
         """The bytes of each."""
         from lifecycle.audit.chain import SegmentHeader, key_of, segment_in
 
-        for key in self._keys:
+        for key in tracked(self._keys, "reading segments", len(self._keys)):
             if not segment_in(key):
-                self.misplaced.append(f"{key} is no segment.")
+                self.misplaced.append(f"{key} is not a segment.")
                 continue
             body = self._objects.get(key)
             if body is None:
@@ -147,12 +154,12 @@ class Reading:
 def _key(key_of: Callable[[str, int], str], hour: str, segment: int) -> str:
     try:
         return key_of(hour, segment)
-    except ValueError:  # An hour that is none.
+    except ValueError:  # Not an hour.
         return ""
 
 
 def _settled(trail: "AuditStore", objects: "Objects") -> "tuple[Head | None, list[str]]":
-    """The head and the keys of one moment: a segment may be sealed while they are read."""
+    """The head and the keys at one moment: a segment may be sealed while they are read."""
     from lifecycle.audit.chain import segment_in
 
     head, version = trail.head()
@@ -166,7 +173,7 @@ def _settled(trail: "AuditStore", objects: "Objects") -> "tuple[Head | None, lis
 
 
 def _gone_before(target: "Stack", now: datetime) -> str:
-    """The hour before which segments have been removed at the end of their time."""
+    """The hour before which segments may have been removed, because they were kept long enough."""
     from lifecycle.audit.chain import hour_of
 
     days = target.parameters().get("AuditDays", "")
@@ -191,7 +198,7 @@ def _sealed(objects: "Objects", day: datetime | None) -> "Iterator[tuple[str, st
 def _waiting(
     trail: "AuditStore", objects: "Objects", head: "Head | None", day: datetime | None, now: datetime
 ) -> "Iterator[tuple[str, str]]":
-    """Lines that stand in no segment yet."""
+    """Lines that are in no segment yet."""
     from lifecycle.audit.chain import hour_of, key_of, start_of
     from lifecycle.audit.store import KEEP
 
@@ -211,7 +218,7 @@ def _waiting(
 
 
 def _filter(name: str, by: str | None, day: datetime | None, org_id: str) -> "Callable[[str], Record | None]":
-    """What reads a line if it is meant. The text is looked through first: that is quick."""
+    """Reads a line if it is wanted. Searching the text first is quick."""
     from lifecycle.audit.chain import Record
 
     who = (by or "").strip().casefold()
@@ -232,17 +239,17 @@ def _filter(name: str, by: str | None, day: datetime | None, org_id: str) -> "Ca
 
 
 def _is_called(record: "Record", name: str) -> bool:
-    """Whether it is about what is called so. The beginning of an intent id or a plan's hash does."""
+    """Whether it is about the thing, intent or plan of this name. The beginning of an id or a hash is enough."""
     if name in {record.id, record.intent_id, record.plan}:
         return True
     return len(name) >= _LEAST_BEGINNING and (record.intent_id.startswith(name) or record.plan.startswith(name))
 
 
 def _name(thing: str | None, org_ids: list[str]) -> str:
-    said = (thing or "").strip()
-    if "://" not in said:
-        return said
-    return id_in(said, org_id=next((org_id for org_id in org_ids if org_id in said), ""))
+    text = (thing or "").strip()
+    if "://" not in text:
+        return text
+    return id_in(text, org_id=next((org_id for org_id in org_ids if org_id in text), ""))
 
 
 def _day(day: str | None) -> datetime | None:
@@ -251,7 +258,7 @@ def _day(day: str | None) -> datetime | None:
     try:
         return datetime.strptime(day.strip(), "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise CliError(f"'{day}' is no day. Write it as 2026-06-01; days are UTC.", Exit.USAGE) from None
+        raise CliError(f"'{day}' is not a day. Write it as 2026-06-01; days are in UTC.", Exit.USAGE) from None
 
 
 def _moment(record: "Record") -> datetime:
@@ -265,7 +272,7 @@ def _cells(record: "Record") -> "list[str | Text]":
     resource = Resource.named(record.resource)
     kind = resource.label if resource else record.resource
     who = f"{record.by} ({record.source})" if record.source else record.by
-    told = [record.reason, record.why and f"Asked for because: {record.why}", record.rule and f"Rule {record.rule}."]
-    told += [record.plan and f"Plan {record.plan}.", record.intent_id]
-    cells = (what, f"{kind} {record.id}".strip(), who or "unknown", "\n".join(text for text in told if text))
+    texts = [record.reason, record.why and f"Asked for because: {record.why}", record.rule and f"Rule {record.rule}."]
+    texts += [record.plan and f"Plan {record.plan}.", record.intent_id]
+    cells = (what, f"{kind} {record.id}".strip(), who or "unknown", "\n".join(text for text in texts if text))
     return [f"{_moment(record):%Y-%m-%d %H:%M:%S}", *(plain(cell, most=1500) for cell in cells)]

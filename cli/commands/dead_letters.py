@@ -15,7 +15,7 @@ from cli.ui.options import Json, Region, StackName, Timeout, Wait, Yes
 from cli.ui.progress import spinner, tracked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from cli.clients.context import CliContext
     from cli.clients.stack import Stack
@@ -140,11 +140,8 @@ def send_again(
         _print(context, chosen)
         typer.confirm(f"Send {len(chosen)} again?", abort=True)
     before = {one.name: target.intent(one.intent_id) for one in chosen if one.intent_id} if wait else {}
-    results = []
     acting = dead_letter_queue.send_again(target.pairs(), chosen, most=limit, clock=context.clock)
-    for result in tracked(acting, "sending again", len(chosen)):
-        results.append(result)
-        _print_result(result, "sent again")
+    results = _carried_out(tracked(acting, "sending again", len(chosen)), "sent again")
     if wait:
         _outcomes(context, target, [result.letter for result in results if result.done], before, timeout)
     _all_done(results)
@@ -173,11 +170,8 @@ def drop(
     _print(context, chosen)
     those = "it" if len(chosen) == 1 else f"all {len(chosen)}"
     typer.confirm(f"A dropped command is never carried out and cannot be brought back. Drop {those}?", abort=True)
-    results = []
     acting = dead_letter_queue.drop(target.pairs(), chosen, most=limit, clock=context.clock)
-    for result in tracked(acting, "dropping", len(chosen)):
-        results.append(result)
-        _print_result(result, "dropped")
+    results = _carried_out(tracked(acting, "dropping", len(chosen)), "dropped")
     _all_done(results)
 
 
@@ -244,6 +238,17 @@ def _as_json(letter: "DeadLetter", row: "IntentRow | None" = None) -> dict[str, 
         "failed_at": letter.failed_at.isoformat(),
         "ledger": {"status": row.status, "reason": row.reason} if row else None,
     }
+
+
+def _carried_out(acting: "Iterator[ActionResult]", done: str) -> list["ActionResult"]:
+    """Carry out all actions, then print what became of each: of those before an interruption, too."""
+    results: list[ActionResult] = []
+    try:
+        results.extend(acting)
+    finally:
+        for result in results:
+            _print_result(result, done)
+    return results
 
 
 def _print_result(result: "ActionResult", done: str) -> None:

@@ -1,4 +1,4 @@
-"""`lifecycle explain`: why was this archived, or why was it not? What is seen, what the policy says, what was done."""
+"""`lifecycle explain`: why a thing was archived, or why not: its facts, the policy, and what was done to it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ def explain(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Say why a thing was, or was not, archived: rule by rule, and what was done to it. Only reads.
+    """Show why a thing was archived or not: rule by rule, and what was done to it. Only reads.
 
     The token is LIFECYCLE_TALLYFY_TOKEN from the environment, or in a file. Without one, or with --stack, the stack is
     asked: for its token, for holds, for what was done, for its newest plan.
@@ -71,15 +71,15 @@ def explain(
         _write(thing, what, resource, thing_id, judged, context.clock())
         return
     if thing is None:
-        said = "It was deleted for good, or it is of another kind: --kind."
-        out.print(NOTE, f"Tallyfy has no {resource.label} {thing_id}. {said}", soft_wrap=True)
+        note = "It was deleted for good, or it is of another kind: see --kind."
+        out.print(NOTE, f"Tallyfy has no {resource.label} {thing_id}. {note}", soft_wrap=True)
     else:
         _facts(out, thing)
         _judged(out, thing, what.stack, what.org_id, judged, context.clock())
     known = False
     if what.stack is None:
-        said = "No stack was named, so neither holds nor what was done to it, restores included, were looked up."
-        out.print(NOTE, said, soft_wrap=True)
+        note = "No stack was named, so holds and earlier commands, restores included, were not read."
+        out.print(NOTE, note, soft_wrap=True)
     else:
         known = _history(out, what.stack, what.org_id, resource, thing_id)
         _planned(out, what.stack, what.org_id, thing_id)
@@ -159,8 +159,8 @@ def _judged(
     found = _explanation(thing, stack, org_id, policy, now)
     decision = found.decision
     out.print()
-    said = f"A sweep would {decision.action} it now." if decision.action else "A sweep would leave it alone now."
-    out.print(NOTE if decision.action else YES, f"{said}", plain(decision.reason), soft_wrap=True)
+    note = f"A sweep would {decision.action} it now." if decision.action else "A sweep would leave it alone now."
+    out.print(NOTE if decision.action else YES, f"{note}", plain(decision.reason), soft_wrap=True)
     _rules(out, found)
 
 
@@ -190,14 +190,14 @@ def _rules(out: "Console", found: "Explanation") -> None:
 
     styles = {Tristate.YES: "green", Tristate.NO: "red", Tristate.UNKNOWN: "yellow"}
     if not found.rules:
-        out.print("  No rule of the policy speaks of what it is.")
+        out.print("  The policy has no rule for this kind of thing.")
         return
-    shown = table("rule", "asks", "answer", "seen")
+    rows = table("rule", "asks", "answer", "seen")
     for evaluated in sorted(found.rules, key=lambda one: one.rule.action is not Doing.KEEP):
         for place, (asked, answer, seen) in enumerate(_answers(evaluated)):
             rule = Text(f"{evaluated.rule.name} ({evaluated.rule.action})") if place == 0 else Text()
-            shown.add_row(rule, plain(asked), Text(answer, styles[answer]), plain(seen))
-    out.print(shown, soft_wrap=True)
+            rows.add_row(rule, plain(asked), Text(answer, styles[answer]), plain(seen))
+    out.print(rows, soft_wrap=True)
 
 
 def _answers(found: "RuleEvaluation") -> "list[tuple[str, Tristate, str]]":
@@ -207,7 +207,7 @@ def _answers(found: "RuleEvaluation") -> "list[tuple[str, Tristate, str]]":
     rows = _asked("when", found.rule.when, found.when, excludes=keeps)
     if found.rule.unless is not None:
         rows += _asked("unless", found.rule.unless, found.unless, excludes=True)
-    return [*rows, ("does it fit?", found.fits, "")]
+    return [*rows, ("does the rule match?", found.fits, "")]
 
 
 def _asked(
@@ -220,17 +220,17 @@ def _asked(
 
 
 def _intents(stack: "Stack", org_id: str, resource: "Resource", thing_id: str) -> "list[IntentRow]":
-    """The command that was concluded on it last, and the one that is under way."""
+    """The command that ended on it last, and the one that is in progress."""
     names = stack.ledger().intents_on(org_id, resource, thing_id)
     return [found for name in names if (found := stack.intent(name)) is not None]
 
 
 def _history(out: "Console", stack: "Stack", org_id: str, resource: "Resource", thing_id: str) -> bool:
-    """What we did to it last, and what is under way. Answers whether we ever did anything."""
+    """What was done to it last, and what is in progress. Answers whether anything was ever done."""
     intents = _intents(stack, org_id, resource, thing_id)
     out.print()
     if not intents:
-        out.print("[bold]done to it[/]  nothing that the ledger knows of")
+        out.print("[bold]done to it[/]  nothing, as far as the ledger knows")
         return False
     for intent in intents:
         out.print("[bold]done to it[/] ", f"{intent.action}, asked for {_at(intent.issued_at)}", soft_wrap=True)
@@ -252,7 +252,7 @@ def _planned(out: "Console", stack: "Stack", org_id: str, thing_id: str) -> None
     entry = plans.said_of(stack, plan, thing_id)
     out.print("[bold]planned[/]    ", f"{_moment(plan.made_at)}, plan {plans.short(plan)}", soft_wrap=True)
     if entry is None:
-        out.print("  It was not seen: it is in none of the lists that the policy asked for.", soft_wrap=True)
+        out.print("  The plan has not seen it: it is in none of the lists that the policy reads.", soft_wrap=True)
     else:
         out.print(" ", plain(f"{entry.decision.action or 'keep'}: {entry.decision.reason}"), soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""`lifecycle export`: everything that Tallyfy shows of a thing, kept in a folder as evidence, and checked later."""
+"""`lifecycle export`: everything that Tallyfy shows of a thing, in a folder as evidence that can be verified."""
 
 import re
 import sys
@@ -13,6 +13,7 @@ from cli.ui.console import NO, NOTE, YES, console, plain, table
 from cli.ui.errors import CliError, Exit
 from cli.ui.ids import id_in, kind_in
 from cli.ui.options import Region, StackName, Yes, reason_in
+from cli.ui.progress import spinner
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +24,7 @@ _SECONDS = 30.0
 _MOST_REASON = 500
 
 
-class _MakeUnlessSaid(TyperGroup):
+class _MakeByDefault(TyperGroup):
     """`lifecycle export <id>` is short for `lifecycle export make <id>`."""
 
     @override
@@ -34,9 +35,9 @@ class _MakeUnlessSaid(TyperGroup):
 
 
 app = typer.Typer(
-    cls=_MakeUnlessSaid,
+    cls=_MakeByDefault,
     no_args_is_help=True,
-    help="Keep what Tallyfy shows of a thing, and check what was kept: export ID is short for export make ID. "
+    help="Export what Tallyfy shows of a thing, and verify exports: export ID is short for export make ID. "
     "An export is evidence, not an undo: nothing can be imported back into Tallyfy.",
 )
 
@@ -76,15 +77,15 @@ def make(
 ) -> None:
     """Read everything of one thing into a folder. Only reads; changes nothing.
 
-    What is written is as confidential as what it is of. An export is evidence, not an undo: nothing can be imported
-    back into Tallyfy. Exit code 1 where anything could not be had.
+    The folder is as confidential as the thing. An export is evidence, not an undo: nothing can be imported back into
+    Tallyfy. Exit code 1 if anything could not be read.
     """
     from cli.clients.tallyfy_reader import Reader, access, read_only
     from lifecycle.aws.s3 import FolderObjects
     from lifecycle.deletion.exporter import Export, folder_of
     from lifecycle.tallyfy.export_reader import HttpRecords
 
-    context, screen = context_of(ctx), console(errors=True)
+    context, err = context_of(ctx), console(errors=True)
     resource = kind_in(kind)
     what = access(ctx, org, token_file, base_url, stack, region)
     name, session = id_in(id, org_id=what.org_id), read_only(context.session())
@@ -94,7 +95,7 @@ def make(
         per_minute=rate,
         clock=context.clock,
         sleep=context.sleep,
-        tell=lambda line: screen.print(NOTE, plain(line), soft_wrap=True),
+        tell=lambda line: err.print(NOTE, plain(line), soft_wrap=True),
     )
     thing = reader.patiently(lambda: reader.tallyfy.look(what.org_id, resource, name))
     if thing is None:
@@ -104,35 +105,36 @@ def make(
         records=HttpRecords(reader.tallyfy, session, time_left=lambda: _SECONDS, through=reader.patiently),
         objects=FolderObjects(out),
         clock=context.clock,
-        told=lambda part: screen.print("  kept", part.name, _size(part.size), style="dim", soft_wrap=True),
+        told=lambda part: err.print("  kept", part.name, _size(part.size), style="dim", soft_wrap=True),
     )
     folder = folder_of(what.org_id, resource, name, f"{context.clock():%Y%m%dT%H%M%SZ}")
     manifest = export.make(what.org_id, thing, folder)
-    shown = console()
-    shown.print(NO if manifest.missing else YES, "exported:", plain(str(out / folder), most=4096), soft_wrap=True)
-    _tell(shown, manifest)
-    shown.print("  lifecycle export verify", plain(str(out / folder), most=4096), soft_wrap=True)
+    stdout = console()
+    stdout.print(NO if manifest.missing else YES, "exported:", plain(str(out / folder), most=4096), soft_wrap=True)
+    _tell(stdout, manifest)
+    stdout.print("  lifecycle export verify", plain(str(out / folder), most=4096), soft_wrap=True)
     if manifest.missing:
         raise typer.Exit(Exit.NOT_DONE)
 
 
 @app.command()
 def verify(folder: Folder) -> None:
-    """Read every part in a folder, and hold it against the manifest. Needs neither network nor stack.
+    """Read every part in a folder, and compare it with the manifest. Needs neither network nor stack.
 
     Exit code 0 only if all parts agree and nothing was missing when the export was made.
     """
     from lifecycle.aws.s3 import FolderObjects
     from lifecycle.deletion import exporter
 
-    manifest, wrong = exporter.verify(FolderObjects(folder), "")
-    shown = console()
+    with spinner("reading the parts"):
+        manifest, wrong = exporter.verify(FolderObjects(folder), "")
+    stdout = console()
     if manifest is not None and not wrong:
-        shown.print(YES, f"all {len(manifest.parts)} parts agree with the manifest")
+        stdout.print(YES, f"all {len(manifest.parts)} parts agree with the manifest")
     for sentence in wrong:
-        shown.print(NO, plain(sentence), soft_wrap=True)
+        stdout.print(NO, plain(sentence), soft_wrap=True)
     if manifest is not None:
-        _tell(shown, manifest)
+        _tell(stdout, manifest)
     if manifest is None or wrong or not manifest.complete:
         raise typer.Exit(Exit.NOT_DONE)
 
@@ -148,26 +150,26 @@ def erase(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Erase the contents of an export of the stack for good, as a person may demand of their data.
+    """Erase the contents of an export of the stack for good, for example when a person demands it for their data.
 
-    All versions of every part go. A tombstone stays: who, when, why, and the hashes of what was there.
+    All versions of every part are deleted. A tombstone stays: who, when, why, and the hashes of the parts.
     """
     from lifecycle.audit.chain import Record, What
     from lifecycle.audit.store import AuditStore
     from lifecycle.deletion import exporter
     from lifecycle.domain.clock import millis
 
-    said = reason_in(reason, most=_MOST_REASON)
+    why = reason_in(reason, most=_MOST_REASON)
     context, target = context_of(ctx), stack_of(ctx, stack, region)
     name = re.sub(r"^s3://[^/]+/", "", folder.strip()).rstrip("/")
     objects = target.exports()
     if not yes:
         question = f"The contents of {name} are erased for good. Erase them?"
         if not sys.stdin.isatty():
-            raise CliError(f"{question} Nobody is there to ask: say --yes.", Exit.USAGE)
+            raise CliError(f"{question} There is no terminal to ask on: give --yes.", Exit.USAGE)
         typer.confirm(question, abort=True)
     by, at = target.caller(), context.clock()
-    stone = exporter.erase(objects, name, by=by, at=at, reason=said)
+    stone = exporter.erase(objects, name, by=by, at=at, reason=why)
     record = Record(
         at=millis(at),
         what=What.EXPORT_ERASED,
@@ -175,28 +177,28 @@ def erase(
         resource=stone.resource,
         id=stone.id,
         by=by,
-        reason=said,
+        reason=why,
         evidence=stone.digest,
     )
     AuditStore(target.rows()).record(record)
-    shown = console()
-    shown.print(YES, "erased:", plain(name, most=1024), soft_wrap=True)
-    shown.print(f"  {len(stone.parts)} parts in all versions; their hashes stay in manifest.json")
+    stdout = console()
+    stdout.print(YES, "erased:", plain(name, most=1024), soft_wrap=True)
+    stdout.print(f"  {len(stone.parts)} parts in all versions; their hashes stay in manifest.json")
 
 
-def _tell(shown: "Console", manifest: "Manifest") -> None:
+def _tell(stdout: "Console", manifest: "Manifest") -> None:
     from lifecycle.deletion.manifest import NOT_AN_UNDO
 
-    shown.print(
+    stdout.print(
         f"  {manifest.resource.label} {manifest.id}, read {manifest.made_at:%Y-%m-%d %H:%M} UTC", soft_wrap=True
     )
-    counted = table("what", "number")
+    rows = table("what", "number")
     for what, number in manifest.counts.items():
-        counted.add_row(plain(what), _size(number) if what == "bytes" else str(number))
-    shown.print(counted, soft_wrap=True)
+        rows.add_row(plain(what), _size(number) if what == "bytes" else str(number))
+    stdout.print(rows, soft_wrap=True)
     for sentence in manifest.missing:
-        shown.print(NO, "missing:", plain(sentence), soft_wrap=True)
-    shown.print(f"  {NOT_AN_UNDO}", soft_wrap=True)
+        stdout.print(NO, "missing:", plain(sentence), soft_wrap=True)
+    stdout.print(f"  {NOT_AN_UNDO}", soft_wrap=True)
 
 
 def _size(size: int) -> str:

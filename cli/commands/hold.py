@@ -1,4 +1,4 @@
-"""`lifecycle hold`: what everyone leaves alone, until the hold is removed."""
+"""`lifecycle hold`: things that nobody archives or deletes until the hold is removed."""
 
 import re
 from dataclasses import asdict
@@ -26,10 +26,10 @@ app = typer.Typer(
 _OWNER = "owner"
 _OWNER_WORDS = (_OWNER, "user")
 _REMARKS = {
-    "template": "That holds the template and all its processes.",
-    "tag": "That holds the tag, not what carries it. For that, name it under hold_tags in policy.toml.",
-    _OWNER: "That holds every process, one-off task and template of this user, and those without a known owner. "
-    "Whether there is such a user is not looked up.",
+    "template": "The hold covers the template and all its processes.",
+    "tag": "The hold covers the tag, not what carries it. To hold that, add the tag to hold_tags in policy.toml.",
+    _OWNER: "The hold covers every process, one-off task and template of this user, and those without a known owner. "
+    "It was not checked that there is such a user.",
 }
 _MOST_REASON = 500
 _RATE = 100
@@ -44,18 +44,16 @@ def add(
     kind: Kind,
     name: Name,
     reason: Annotated[str, typer.Option("--reason", help="Shown to everyone whom the hold stops.")],
-    force: Annotated[
-        bool, typer.Option("--force", help="Do not look whether there is such a thing in Tallyfy.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Do not check that there is such a thing in Tallyfy.")] = False,
     org: Org = None,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Put a hold on a thing, or say a new reason for one. It counts from now on and does not expire.
+    """Put a hold on a thing, or change the reason of one. It takes effect now and does not expire.
 
-    If Tallyfy shows no such thing you are asked first. If Tallyfy cannot be asked, the hold is set: it only keeps.
+    If Tallyfy shows no such thing, you are asked first. If Tallyfy cannot be reached, the hold is set all the same.
     """
-    said = reason_in(reason, most=_MOST_REASON)
+    why = reason_in(reason, most=_MOST_REASON)
     from cli.clients.stack import one_organization
 
     context, target, out = context_of(ctx), stack_of(ctx, stack, region), console()
@@ -63,18 +61,18 @@ def add(
     held, called = _named(kind, name, org_id)
     if not force and held != "owner":
         _ask_if_missing(context, target, org_id, held, called)
-    target.holds().add(org_id, held, called, reason=said, by=target.caller())
+    target.holds().add(org_id, held, called, reason=why, by=target.caller())
     out.print(YES, "on hold:", plain(_in_words(f"{held}#{called}")), soft_wrap=True)
     if remark := _REMARKS.get(held):
         out.print(f"  {remark}", soft_wrap=True)
-    out.print("  What is being carried out at this moment may still be finished.", soft_wrap=True)
+    out.print("  A call to Tallyfy that has begun is finished.", soft_wrap=True)
 
 
 @app.command("list")
 def list_(
     ctx: typer.Context, org: Org = None, json_: Json = False, stack: StackName = None, region: Region = None
 ) -> None:
-    """List what is on hold, why, since when, and who said so."""
+    """List what is on hold, why, since when, and who set it."""
     from cli.clients.stack import one_organization
 
     target = stack_of(ctx, stack, region)
@@ -86,30 +84,30 @@ def list_(
     if not holds:
         console().print(YES, "Nothing is on hold.", "Hold tags of policy.toml are not listed here.")
         return
-    shown = table("on hold", "why", "by", "since")
+    rows = table("on hold", "why", "by", "since")
     for hold in holds:
         since = f"{hold.since:%Y-%m-%d %H:%M} UTC" if hold.since else "unknown"
-        shown.add_row(plain(_in_words(hold.key)), plain(hold.reason), plain(hold.by or "unknown"), since)
-    console().print(shown, soft_wrap=True)
+        rows.add_row(plain(_in_words(hold.key)), plain(hold.reason), plain(hold.by or "unknown"), since)
+    console().print(rows, soft_wrap=True)
 
 
 @app.command()
 def remove(
     ctx: typer.Context, kind: Kind, name: Name, org: Org = None, stack: StackName = None, region: Region = None
 ) -> None:
-    """Remove a hold. What was refused meanwhile is not done by that: send it again."""
+    """Remove a hold. Commands that the hold rejected are not carried out by that: send them again."""
     from cli.clients.stack import one_organization
 
     target = stack_of(ctx, stack, region)
     org_id = one_organization(target, org)
     held, called = _named(kind, name, org_id)
     there_was = target.holds().lift(org_id, held, called, by=target.caller())
-    mark, said = (YES, "no longer on hold:") if there_was else (NOTE, "was not on hold:")
-    console().print(mark, said, plain(_in_words(f"{held}#{called}")), soft_wrap=True)
+    mark, text = (YES, "no longer on hold:") if there_was else (NOTE, "was not on hold:")
+    console().print(mark, text, plain(_in_words(f"{held}#{called}")), soft_wrap=True)
 
 
 def _ask_if_missing(context: "CliContext", target: "Stack", org_id: str, held: "Resource", called: str) -> None:
-    """An id that was mistyped would hold nothing, and look as if it did."""
+    """A hold on a mistyped id would hold nothing, and look as if it did."""
     from cli.clients.tallyfy_reader import Reader, access_of
 
     try:
@@ -123,29 +121,31 @@ def _ask_if_missing(context: "CliContext", target: "Stack", org_id: str, held: "
         )
         there = reader.tallyfy.look(org_id, held, called) is not None
     except Exception as error:
-        trouble = expected_error(error)
-        if trouble is None:
+        expected = expected_error(error)
+        if expected is None:
             raise
         console(errors=True).print(
-            NOTE, plain(f"Whether there is such a thing could not be seen. {trouble}"), soft_wrap=True
+            NOTE, plain(f"It could not be checked that there is such a thing. {expected}"), soft_wrap=True
         )
         return
     if not there:
-        said = f"Tallyfy shows no {held.label} {called} in organization {org_id}. Is it of another kind, or mistyped?"
-        typer.confirm(f"{said} Put it on hold all the same?", abort=True)
+        question = (
+            f"Tallyfy shows no {held.label} {called} in organization {org_id}. Is it of another kind, or mistyped?"
+        )
+        typer.confirm(f"{question} Put it on hold all the same?", abort=True)
 
 
 def _named(kind: str, name: str, org_id: str) -> "tuple[HoldKind, str]":
-    """What is meant, as the ledger calls it."""
+    """The kind and the id, as the ledger names them."""
     if kind.strip().lower() in _OWNER_WORDS:
         if not re.fullmatch(r"[0-9]{1,18}", name.strip()):
-            raise CliError("An owner is meant by the number of the user, such as 1001.", Exit.USAGE)
+            raise CliError("Give the number of the user, such as 1001.", Exit.USAGE)
         return "owner", str(int(name.strip()))
     return kind_in(kind, besides=_OWNER_WORDS), id_in(name, org_id=org_id)
 
 
 def _in_words(key: str) -> str:
-    """A key as people say it; one that nobody here made, as it is."""
+    """A key in words; an unknown one unchanged."""
     from lifecycle.domain.capabilities import Resource
 
     held, _, name = key.partition("#")

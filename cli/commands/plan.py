@@ -1,4 +1,4 @@
-"""`lifecycle plan`: what a policy would do, found out from here; `lifecycle report`: what a stack's plan looks like."""
+"""`lifecycle plan`: what a policy would do, read from here; `lifecycle report`: the report of a stack's plan."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,8 +47,8 @@ Open = Annotated[bool, typer.Option("--open", help="Open the report in the brows
 
 
 _REPORTS = Path("plans")
-"""Where what is fetched or made lies, if nothing else is said."""
-_FROM_HERE = "It was not made by the stack, so it cannot be applied. `lifecycle sweep start` makes one that can."
+"""The default folder for plans and reports."""
+_FROM_HERE = "The stack did not make this plan, so it cannot be applied. `lifecycle sweep start` makes one that can."
 
 
 def plan(
@@ -64,10 +64,10 @@ def plan(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Find out what a policy would do, for any organization. Only reads; needs no stack, and changes nothing.
+    """Show what a policy would do, for any organization. Only reads; needs no stack, and changes nothing.
 
-    The plan is for looking at. What can be applied is a plan of the stack: `lifecycle sweep start`. Exit code 1 where
-    the stack would not apply such a plan either: it is over a cap, or incomplete.
+    This plan cannot be applied, only one that the stack made: `lifecycle sweep start`. Exit code 1 if the stack would
+    not apply such a plan either, because it is over a cap or incomplete.
 
     The token is LIFECYCLE_TALLYFY_TOKEN from the environment, or in a file. It is never an argument: arguments are seen
     by others. Without one, or with --stack, the stack is asked: for its token, for holds, for the policy applied last.
@@ -76,7 +76,7 @@ def plan(
     from cli.services.config_files import POLICY_FILE, declared_policy
     from cli.services.plans import show
 
-    context, screen = context_of(ctx), console(errors=True)
+    context, err = context_of(ctx), console(errors=True, progress=not json_)
     judged = declared_policy(policy or POLICY_FILE)
     what = access(ctx, org, token_file, base_url, stack, region)
     reader = Reader(
@@ -85,23 +85,23 @@ def plan(
         per_minute=rate,
         clock=context.clock,
         sleep=context.sleep,
-        tell=lambda line: screen.print(NOTE, plain(line), soft_wrap=True),
+        tell=lambda line: err.print(NOTE, plain(line), soft_wrap=True),
     )
     try:
-        made, folder = _make(context, what, reader, judged, out, rate, screen)
+        made, folder = _make(context, what, reader, judged, out, rate, err)
     except KeyboardInterrupt:
-        screen.print(NOTE, "Interrupted. No plan was made.")
+        err.print(NOTE, "Interrupted. No plan was made.")
         raise
-    # That it was made here is no fault of it, and is said last.
+    # That the plan was made here is not an obstacle, and is printed last.
     stops = tuple(why for why in made.stops if why != _FROM_HERE)
     if json_:
         as_json({**made.model_dump(mode="json"), "stops": stops, "folder": str(folder)})
     else:
-        shown = console()
-        show(shown, made.model_copy(update={"stops": stops}))
-        shown.print(YES, "report:", plain(str(folder / "report.html"), most=4096), soft_wrap=True)
-        shown.print("  Nothing was changed in Tallyfy.")
-        shown.print(f"  {_FROM_HERE}", soft_wrap=True)
+        stdout = console()
+        show(stdout, made.model_copy(update={"stops": stops}))
+        stdout.print(YES, "report:", plain(str(folder / "report.html"), most=4096), soft_wrap=True)
+        stdout.print("  Nothing was changed in Tallyfy.")
+        stdout.print(f"  {_FROM_HERE}", soft_wrap=True)
     if open_:
         _open(folder / "report.html")
     if stops or made.unseen:
@@ -139,10 +139,10 @@ def report(
     if json_:
         as_json({**found.model_dump(mode="json"), "file": str(file)})
     else:
-        shown = console()
-        shown.print(YES, "report:", plain(str(file), most=4096), soft_wrap=True)
-        shown.print(f"  plan {found.hash}", soft_wrap=True)
-        shown.print(f"  {plans.totals_of(found)}", soft_wrap=True)
+        stdout = console()
+        stdout.print(YES, "report:", plain(str(file), most=4096), soft_wrap=True)
+        stdout.print(f"  plan {found.hash}", soft_wrap=True)
+        stdout.print(f"  {plans.totals_of(found)}", soft_wrap=True)
     if open_:
         _open(file)
 
@@ -155,7 +155,7 @@ def _open(file: Path) -> None:
 
 
 def _make(
-    context: "CliContext", what: "Access", reader: "Reader", policy: "Policy", out: Path, rate: int, screen: "Console"
+    context: "CliContext", what: "Access", reader: "Reader", policy: "Policy", out: Path, rate: int, err: "Console"
 ) -> "tuple[Plan, Path]":
     """Read everything, then write the plan: whole, or not at all."""
     import secrets
@@ -170,7 +170,7 @@ def _make(
 
     wanted = lists_of(policy)
     if not wanted:
-        raise CliError("No rule of this policy acts on anything, so there is nothing to plan.")
+        raise CliError("No rule of this policy archives or deletes anything, so there is nothing to plan.")
     made_at = context.clock()
     sweep_id = f"{made_at:%Y-%m-%dT%H:%M:%SZ}-from-here-{secrets.token_hex(3)}"
     terms = _terms(context, what, reader, policy, rate)
@@ -186,7 +186,7 @@ def _make(
             take_turn=lambda: None,  # The reader waits before each call itself.
             clock=context.clock,
         )
-        lists = _read(inventory, reader, wanted, screen)
+        lists = _read(inventory, reader, wanted, err)
         heading = PlanHeader(
             org_id=what.org_id,
             sweep_id=sweep_id,
@@ -203,14 +203,14 @@ def _make(
 
 
 def _prepared(out: Path) -> None:
-    """The folder for plans. They name customers' things, so a new one is kept out of git."""
+    """Make the folder for plans. They hold customers' data, so a new folder is kept out of git."""
     if not out.exists():
         out.mkdir(parents=True)
         (out / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def _read(
-    inventory: "Inventory", reader: "Reader", wanted: "tuple[ListingQuery, ...]", screen: "Console"
+    inventory: "Inventory", reader: "Reader", wanted: "tuple[ListingQuery, ...]", err: "Console"
 ) -> "list[tuple[ListingQuery, PaginationCheck]]":
     from functools import partial
 
@@ -220,20 +220,20 @@ def _read(
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     read = []
-    with Progress(*columns, console=screen, disable=not screen.is_terminal) as bars:
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
         for asked in wanted:
-            census, bar = PaginationCheck(), bars.add_task(asked.name, total=None)
-            while not census.done:
-                census = reader.patiently(partial(inventory.read_page, asked, census))
-                again = f" (reading {census.reading}: {census.trouble})" if census.reading > 1 else ""
-                total = census.last_total if census.last_total >= 0 else None
-                bars.update(bar, description=asked.name + again, completed=census.rows, total=total)
-            read.append((asked, census))
+            check, bar = PaginationCheck(), bars.add_task(asked.name, total=None)
+            while not check.done:
+                check = reader.patiently(partial(inventory.read_page, asked, check))
+                again = f" (reading {check.reading}: {check.trouble})" if check.reading > 1 else ""
+                total = check.last_total if check.last_total >= 0 else None
+                bars.update(bar, description=asked.name + again, completed=check.rows, total=total)
+            read.append((asked, check))
     return read
 
 
 def _terms(context: "CliContext", what: "Access", reader: "Reader", policy: "Policy", rate: int) -> "PlanTerms":
-    """What else decides: holds, what people restored, the policy applied last, and whether all is in order."""
+    """What else decides: holds, what people restored, the policy applied last, and the checks of the account."""
     from functools import partial
 
     from lifecycle.holds.rules import Holds
@@ -248,7 +248,7 @@ def _terms(context: "CliContext", what: "Access", reader: "Reader", policy: "Pol
     opened, *others = of_account(account, policy, Sources(sources={}), context.clock())
     if opened.mark is Mark.NO:
         raise CliError(f"{opened.found}. {opened.todo}")
-    # What an operator's own token may do is no sign of what the stack's may.
+    # The rights of an operator's own token do not say what the stack's token may do.
     found = () if what.own_token else others
     held, missing = _holds(what)
     ledger = what.stack.ledger() if what.stack is not None else None
@@ -271,14 +271,14 @@ def _terms(context: "CliContext", what: "Access", reader: "Reader", policy: "Pol
 def _holds(what: "Access") -> tuple[dict[str, str], tuple[str, ...]]:
     if what.stack is None:
         return {}, (
-            "Holds were not asked for, because no stack was named: what is on hold may be shown as due.",
-            "What people restored was not looked up, because no stack was named: it may be shown as due.",
+            "Holds were not read, because no stack was named: things on hold may be shown as due.",
+            "What people restored was not read, because no stack was named: it may be shown as due.",
         )
     return what.stack.holds().reasons(what.org_id), ()
 
 
 def _applied_last(what: "Access", policy: "Policy") -> "tuple[Policy | None, tuple[str, ...]]":
-    """The policy that the stack applied last, if it was another one; or why that cannot be said."""
+    """The policy that the stack applied last if it was another one, or why that is not known."""
     from lifecycle.aws import table_keys
     from lifecycle.policy.policy import Policy
 

@@ -12,6 +12,7 @@ from cli.clients.context import stack_of
 from cli.ui.console import NOTE, YES, as_json, console, plain, table
 from cli.ui.errors import CliError, Exit
 from cli.ui.options import Json, Org, Region, StackName
+from cli.ui.progress import spinner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,7 @@ def diff(
     from cli.services.policy_diff import compare
 
     before, after = declared_policy(old), declared_policy(new)
-    with _lines(ctx, plan, org, stack, region) as path:
+    with spinner("comparing", json_=json_), _lines(ctx, plan, org, stack, region) as path:
         found = compare(path, before, after)
     if json_:
         _write(found)
@@ -128,11 +129,11 @@ def _tell(found: "Comparison", every: bool) -> None:
     if not found.changes:
         out.print(YES, "Nothing seen would be treated differently.")
         return
-    shown = table("what", "id", "thing", "from", "to", "because")
+    rows = table("what", "id", "thing", "from", "to", "because")
     listed = found.changes if every else found.changes[:_FIRST]
     for change in listed:
         before, after = (said.action or "keep" for said in (change.before, change.after))
-        shown.add_row(
+        rows.add_row(
             change.what,
             change.thing.id,
             plain(f"{change.thing.resource.label} {change.thing.name or ''}", most=80),
@@ -140,6 +141,6 @@ def _tell(found: "Comparison", every: bool) -> None:
             after,
             plain(change.after.reason),
         )
-    out.print(shown, soft_wrap=True)
+    out.print(rows, soft_wrap=True)
     if len(listed) < len(found.changes):
         out.print(f"  {len(found.changes) - len(listed)} more: --all", soft_wrap=True)

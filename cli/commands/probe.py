@@ -75,10 +75,10 @@ def probe(
     if json_:
         as_json([{"fact": one.name, "expected": one.expected, "seen": one.seen, "agrees": one.agrees} for one in facts])
     else:
-        shown = table("", "fact", "expected", "seen")
+        rows = table("", "fact", "expected", "seen")
         for one in facts:
-            shown.add_row(YES if one.agrees else NO, plain(one.name), plain(one.expected), plain(one.seen))
-        console().print(shown, soft_wrap=True)
+            rows.add_row(YES if one.agrees else NO, plain(one.name), plain(one.expected), plain(one.seen))
+        console().print(rows, soft_wrap=True)
         console().print(f"The facts are in {out}. Replay them: make simulator FACTS={out}", soft_wrap=True)
     differ = sum(not one.agrees for one in facts)
     if differ or written.left:

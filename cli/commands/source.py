@@ -1,4 +1,4 @@
-"""`lifecycle source`: what the declared sources may do, and what a payload of theirs would become."""
+"""`lifecycle source`: what the declared sources may do, and which commands a payload of theirs becomes."""
 
 import difflib
 import json
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="The senders in sources.toml: presets to start from, what a payload would become, samples played to a stack.",
+    help="The senders in sources.toml: presets to start from, what a payload becomes, samples sent to a stack.",
 )
 
 SourcesFile = Annotated[
@@ -40,17 +40,17 @@ Header = Annotated[list[str] | None, typer.Option("--header", metavar="NAME=VALU
 
 @app.command("list")
 def list_(sources: SourcesFile = None, json_: Json = False) -> None:
-    """List each source: how it shows who it is, what it may ask for, and how much later that is done."""
+    """List each source: its signature scheme, what it may ask for, and how much later that is done."""
     if json_:
         as_json(_declared(sources).model_dump(mode="json", exclude_none=True)["sources"])
         return
-    shown = table("source", "scheme", "may", "after", "translated by")
+    rows = table("source", "scheme", "may", "after", "translated by")
     for name, source in _declared(sources).sources.items():
         rights = ", ".join(sorted(source.may)) + (" (irreversible too)" if source.irreversible else "")
         rules = len(source.commands)
-        how = f"{rules} rule{'' if rules == 1 else 's'}" if rules else "our own words"
-        shown.add_row(plain(name), source.scheme.name, rights, _span(source.after) if source.after else "at once", how)
-    console().print(shown, soft_wrap=True)
+        how = f"{rules} rule{'' if rules == 1 else 's'}" if rules else "not needed"
+        rows.add_row(plain(name), source.scheme.name, rights, _span(source.after) if source.after else "at once", how)
+    console().print(rows, soft_wrap=True)
 
 
 @app.command("presets")
@@ -152,10 +152,10 @@ def try_(
     ],
     header: Header = None,
     uri: Annotated[
-        str, typer.Option("--uri", help="The URL that was called, for sources that sign it.", show_default=False)
+        str, typer.Option("--uri", help="The URL of the request, for sources that sign it.", show_default=False)
     ] = "",
     secret_from_env: Annotated[
-        bool, typer.Option("--secret-from-env", help="Insist on verifying the signature with LIFECYCLE_SECRET.")
+        bool, typer.Option("--secret-from-env", help="Fail unless the signature is verified with LIFECYCLE_SECRET.")
     ] = False,
     sources: SourcesFile = None,
     json_: Json = False,
@@ -165,9 +165,9 @@ def try_(
     The signature is verified if LIFECYCLE_SECRET is set and the headers are given.
     """
     from cli.services.config_files import source_named
-    from cli.services.source_trial import Given, try_out
+    from cli.services.source_trial import TrialInput, try_out
 
-    given = Given(
+    given = TrialInput(
         headers=pairs_in(header, "--header", "x-github-event=issues"),
         uri=uri,
         secret=os.environ.get("LIFECYCLE_SECRET", "").strip(),
@@ -206,7 +206,9 @@ def play(
     else:
         found = source_named(_declared(sources), source)
         if found.irreversible and not yes:
-            raise CliError(f"Source '{source}' may ask for what cannot be taken back: say --yes.", Exit.USAGE)
+            raise CliError(
+                f"Source '{source}' may ask for irreversible actions. Give --yes to send the sample.", Exit.USAGE
+            )
         played = deliver(
             target, api, source, found, file, pairs_in(header, "--header", "x-github-event=issues"), context.clock()
         )
@@ -246,7 +248,7 @@ def _tell(trial: "Trial", after: timedelta | None) -> None:
     if trial.refused:
         return
     if not trial.commands:
-        out.print(YES, "Ignored: it is not wanted.")
+        out.print(YES, "Ignored: the filter of the source does not want this payload.")
         return
     for command, name in trial.commands:
         when = f", {_span(after)} later" if after else ""

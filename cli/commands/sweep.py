@@ -1,4 +1,4 @@
-"""`lifecycle sweep`: start a sweep now, and see how far one has come."""
+"""`lifecycle sweep`: start a sweep now, and show how far one has come."""
 
 import json
 import secrets
@@ -28,7 +28,7 @@ _REQUESTER = 200
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Start a sweep now, and see how far one has come. Whether it only reports is the stack's SweepMode.",
+    help="Start a sweep now, and show how far one has come. The parameter SweepMode says whether it only reports.",
 )
 
 
@@ -68,7 +68,7 @@ def show(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show how far a sweep has come: what it read, what its plan says, whether that was applied, and what is next."""
+    """Show how far a sweep has come: what it read, its plan, whether that was applied, and what comes next."""
     from cli.clients.stack import organizations_of
 
     context, target = context_of(ctx), stack_of(ctx, stack, region)
@@ -80,11 +80,11 @@ def show(
         for org_id, _ in meant:
             _in_the_way(out, context, target, org_id)
         what = f"no sweep {name}" if name else "no sweep"
-        raise CliError(f"The ledger knows {what}: it has not begun, or it is more than 30 days old.")
+        raise CliError(f"The ledger has {what}: it has not begun, or it is more than 30 days old.")
     if json_:
         as_json([_as_json(context, target, org_id, one, row) for org_id, one, row in found])
     for org_id, one, row in () if json_ else found:
-        state = "finished:" if row.done else "under way:"
+        state = "finished:" if row.done else "in progress:"
         out.print(YES if row.done else NOTE, state, plain(f"{one} of {org_id}"), soft_wrap=True)
         if row.plan:
             _planned(out, target, org_id, row)
@@ -100,22 +100,22 @@ def _as_json(context: "CliContext", target: "Stack", org_id: str, name: str, row
     from cli.services import plans
     from cli.services.stack_check import troubles_of
 
-    said: dict[str, object] = {"sweep": name, "org_id": org_id, "done": row.done, "seen": row.seen, "due": row.due}
+    fields: dict[str, object] = {"sweep": name, "org_id": org_id, "done": row.done, "seen": row.seen, "due": row.due}
     if not row.done:
-        said["paused_by"] = known_pauses(target, [org_id]).get(org_id)
-        said["stops"] = troubles_of(context, target, org_id)
+        fields["paused_by"] = known_pauses(target, [org_id]).get(org_id)
+        fields["stops"] = troubles_of(context, target, org_id)
     if row.plan:
         try:
             plan = plans.find(target, row.plan, org_id)
         except CliError:  # It is no longer kept.
-            return {**said, "plan": {"hash": row.plan}}
+            return {**fields, "plan": {"hash": row.plan}}
         states = {part.value: asdict(state) for part, state in plans.states_of(target, plan).items() if state.stage}
-        return {**said, "plan": plan.model_dump(mode="json"), "applied": states}
-    return {**said, "lists": json.loads(row.lists)}
+        return {**fields, "plan": plan.model_dump(mode="json"), "applied": states}
+    return {**fields, "lists": json.loads(row.lists)}
 
 
 def _newest(target: "Stack", org_id: str) -> str:
-    """The sweep that is at work, else the one that made the newest plan. Who applies a plan is no sweep."""
+    """The sweep that is in progress, else the one that made the newest plan. Applying a plan is not a sweep."""
     from lifecycle.sweep.state import lock_key, newest_key
 
     rows = target.rows().read(lock_key(org_id), newest_key(org_id))
@@ -130,21 +130,21 @@ def _read_so_far(out: "Console", row: "Progress") -> None:
     policy = declared_policy()
     # The stack may sweep by another policy than the one that lies here; then its lists have no names.
     names = [asked.name for asked in lists_of(policy)] if row.terms.endswith(policy.digest) else []
-    shown = table("list", "read", "")
-    for number, census in enumerate(PaginationCheck(**one) for one in json.loads(row.lists)):
+    rows = table("list", "read", "")
+    for number, check in enumerate(PaginationCheck(**one) for one in json.loads(row.lists)):
         name = names[number] if number < len(names) else f"list {number + 1}"
-        of_all = f" of {census.last_total}" if census.last_total >= 0 else ""
-        again = f"reading {census.reading}: {census.trouble}" if census.trouble else ""
-        shown.add_row(name, f"{census.rows}{of_all}", plain("complete" if census.done and not again else again))
-    out.print(shown, soft_wrap=True)
+        of_all = f" of {check.last_total}" if check.last_total >= 0 else ""
+        again = f"reading {check.reading}: {check.trouble}" if check.trouble else ""
+        rows.add_row(name, f"{check.rows}{of_all}", plain("complete" if check.done and not again else again))
+    out.print(rows, soft_wrap=True)
 
 
 def _in_the_way(
     out: "Console", context: "CliContext", target: "Stack", org_id: str, stops: "Sequence[str]" = ()
 ) -> None:
-    """What keeps a sweep from beginning or going on, as it is now: a pause, a token that is refused.
+    """Print what prevents a sweep from beginning or going on now: a pause, or a token that is refused.
 
-    `stops` is what the sweep itself found when it began.
+    ``stops`` is what the sweep itself found when it began.
     """
     from cli.services.stack_check import troubles_of
 
@@ -160,16 +160,16 @@ def _planned(out: "Console", target: "Stack", org_id: str, row: "Progress") -> N
 
     try:
         plan = plans.find(target, row.plan, org_id)
-    except CliError as trouble:
-        # Plans are kept for a shorter time than what is recorded of them may be.
-        out.print(NOTE, plain(f"{trouble} {row.seen} were seen, {row.due} were due."), soft_wrap=True)
+    except CliError as expected:
+        # A plan may be removed before the record of its sweep.
+        out.print(NOTE, plain(f"{expected} {row.seen} were seen, {row.due} were due."), soft_wrap=True)
         return
     plans.show(out, plan)
     _applied(out, target, plan, done=row.done)
 
 
 def _applied(out: "Console", target: "Stack", plan: "Plan", *, done: bool) -> None:
-    """What has become of a plan, and what can be done next."""
+    """What became of a plan, and what can be done next."""
     from cli.services import plans
     from lifecycle.plans.application import PlanPart, Stage
     from lifecycle.policy.evaluate import Mode

@@ -12,9 +12,9 @@ from lifecycle.sweep.preflight_rules import Finding, Mark
 def of_approvers(people: People, sources: Sources, policy: Policy, org_id: str) -> Iterator[Finding]:
     """Who may approve what in an organization, and whether that is enough for all that can be asked for there."""
     known = [(doing, _approvers(people, frozenset({doing}), org_id)) for doing in TABLE if doing.irreversible]
-    said = "; ".join(f"{doing.name}: {', '.join(names)}" for doing, names in known if names)
-    if said:
-        yield Finding(Mark.YES, "who may approve", said)
+    approvers = "; ".join(f"{doing.name}: {', '.join(names)}" for doing, names in known if names)
+    if approvers:
+        yield Finding(Mark.YES, "who may approve", approvers)
     for doing, names in known:
         asked = any(source.reaches(org_id) and source.allows(doing) for source in sources.sources.values())
         if asked and doing in PERMANENT:

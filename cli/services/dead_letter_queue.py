@@ -194,18 +194,18 @@ def whole_intent(stack: Stack, name: str, clock: Clock) -> str:
     Raises:
         CliError: No dead letter begins with it, or more than one does.
     """
-    said = name.strip().lower()
-    if re.fullmatch(INTENT_PATTERN, said) or not _BEGINNING.fullmatch(said):
+    given = name.strip().lower()
+    if re.fullmatch(INTENT_PATTERN, given) or not _BEGINNING.fullmatch(given):
         return name.strip()
     seen = look(stack.pairs(), most=_MOST_LOOKED_AT, clock=clock)
-    found = {one.intent_id for one in seen.letters if one.intent_id.startswith(said)}
+    found = {one.intent_id for one in seen.letters if one.intent_id.startswith(given)}
     if len(found) == 1:
         return found.pop()
     if found:
-        raise CliError(f"{len(found)} dead letters begin with {said}. Give more of the id.", Exit.USAGE)
+        raise CliError(f"{len(found)} dead letters begin with {given}. Give more of the id.", Exit.USAGE)
     unseen = f" Not all of them were read. {' '.join(seen.missed)}" if seen.missed else ""
     raise CliError(
-        f"No dead letter begins with {said}. For any other command give the whole id: int_ and 48 characters.{unseen}",
+        f"No dead letter begins with {given}. For any other command give the whole id: int_ and 48 characters.{unseen}",
         Exit.USAGE,
     )
 

@@ -27,12 +27,12 @@ _JOB_SECONDS = 3.0
 def poll(context: "CliContext", look: Callable[[], bool], *, seconds: float, every: float, description: str) -> bool:
     """Call ``look`` until it answers that all is done, for about ``seconds``. Answers whether it did."""
     left = seconds
-    with spinner(description):
-        while not look():
-            if left <= 0:
-                return False
+    while not look():
+        if left <= 0:
+            return False
+        with spinner(description):  # Only while nothing is printed.
             context.sleep(every)
-            left -= every
+        left -= every
     return True
 
 

@@ -21,7 +21,7 @@ from lifecycle.intake.sources import Source, Sources
 _PREFIX = "rehearsal"
 
 
-class Rehearsal:
+class InMemoryIntake:
     """One source and its secrets, in a stack that may act in the organizations named."""
 
     def __init__(

@@ -194,9 +194,9 @@ def _schemas() -> Schema:
     return dict(sorted(schemas.items()))
 
 
-def _parameter(name: str, place: str, pattern: str, told: str, *, required: bool = True) -> Schema:
+def _parameter(name: str, place: str, pattern: str, summary: str, *, required: bool = True) -> Schema:
     schema = {"type": "string", "pattern": pattern}
-    return {"name": name, "in": place, "required": required, "description": told, "schema": schema}
+    return {"name": name, "in": place, "required": required, "description": summary, "schema": schema}
 
 
 _SOURCE = _parameter("source", "path", SOURCE_PATTERN, "As in sources.toml")
@@ -210,13 +210,13 @@ _SLACK_HEADERS = [
 _FORM: Schema = {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}
 
 
-def _webhook(name: str, told: str, path: list[Schema]) -> Schema:
+def _webhook(name: str, summary: str, path: list[Schema]) -> Schema:
     headers = [_parameter(header, "header", "^.+$", use, required=False) for header, use in _SENT_HEADERS.items()]
     ours = {"$ref": _REFS.format(model="CommandRequest")}
     foreign = {"description": "A payload of another system, which sources.toml translates"}
     return _operation(
         name,
-        told,
+        summary,
         parameters=[*path, *headers],
         body={"application/json": {"schema": {"anyOf": [ours, foreign]}}},
         responses={HTTPStatus.ACCEPTED: [Accepted], HTTPStatus.OK: [Ignored]},
@@ -224,9 +224,9 @@ def _webhook(name: str, told: str, path: list[Schema]) -> Schema:
     )
 
 
-def _by_person(name: str, told: str, *, body: Schema | None = None, **more: Any) -> Schema:
+def _by_person(name: str, summary: str, *, body: Schema | None = None, **more: Any) -> Schema:
     """What is asked under an AWS identity; its body may be left out."""
-    made = _operation(name, told, body=body, **more)
+    made = _operation(name, summary, body=body, **more)
     if body is not None:
         made["requestBody"]["required"] = False
     return made | {"security": [{_IDENTITY: []}]}
@@ -234,20 +234,20 @@ def _by_person(name: str, told: str, *, body: Schema | None = None, **more: Any)
 
 def _operation(
     name: str,
-    told: str,
+    summary: str,
     *,
     parameters: Iterable[Schema] = (),
     body: Schema | None = None,
     responses: Mapping[HTTPStatus, list[type]],
     codes: Iterable[Code],
 ) -> Schema:
-    made: Schema = {"operationId": name, "summary": told}
+    made: Schema = {"operationId": name, "summary": summary}
     if listed := list(parameters):
         made["parameters"] = listed
     if body is not None:
         made["requestBody"] = {"required": True, "description": f"At most {MOST_BYTES} bytes", "content": body}
-    said = {str(int(status)): _answered(*models) for status, models in responses.items()}
-    made["responses"] = dict(sorted((said | _problems(codes)).items()))
+    answers = {str(int(status)): _answered(*models) for status, models in responses.items()}
+    made["responses"] = dict(sorted((answers | _problems(codes)).items()))
     return made
 
 

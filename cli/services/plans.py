@@ -1,4 +1,4 @@
-"""Plans of a stack, as its operator finds them by name and sees them on the screen."""
+"""The plans of a stack: found by their hash, verified, printed, and sent to be applied or undone."""
 
 import re
 import secrets
@@ -38,28 +38,30 @@ def find(stack: Stack, name: str, org: str | None) -> Plan:
     Raises:
         CliError: There is none, or more than one; or it cannot be understood.
     """
-    said = name.strip().lower()
-    if not _SHORT.fullmatch(said):
-        raise CliError(f"'{said[:70]}' is no hash of a plan: at least 8 of its 64 characters 0-9 and a-f.", Exit.USAGE)
+    given = name.strip().lower()
+    if not _SHORT.fullmatch(given):
+        raise CliError(
+            f"'{given[:70]}' is not the hash of a plan. Give at least 8 of its 64 characters (0-9, a-f).", Exit.USAGE
+        )
     objects = stack.objects()
     found = [
         (org_id, key.split("/")[-2])
         for org_id in organizations_of(stack, org)
-        for key in objects.keys(key_of(org_id, said, "").removesuffix("/"))
+        for key in objects.keys(key_of(org_id, given, "").removesuffix("/"))
         if key.endswith("/plan.json")
     ]
     if not found:
-        raise CliError(f"Stack '{stack.name}' has no plan {said}: it was never made, or it is no longer kept.")
+        raise CliError(f"Stack '{stack.name}' has no plan {given}: it was never made, or it is no longer kept.")
     if len(found) > 1:
-        raise CliError(f"More than one plan begins with {said}. Give more of the hash.", Exit.USAGE)
+        raise CliError(f"More than one plan begins with {given}. Give more of the hash.", Exit.USAGE)
     [(org_id, whole)] = found
     return _read(stack, org_id, whole)
 
 
 def find_whole(stack: Stack, name: str, org: str | None) -> Plan:
-    """As `find`, but by nothing less than the whole hash: it is what somebody puts their name to.
+    """As ``find``, but only by the whole hash, because it is what a person confirms.
 
-    What its summary says is held against its lines, which the hash is of.
+    The summary is verified against the lines, which the hash is of.
     """
     if not _WHOLE.fullmatch(name.strip().lower()):
         raise CliError("Give the whole hash of the plan, all 64 characters, as the report shows it.", Exit.USAGE)
@@ -93,16 +95,16 @@ def _read(stack: Stack, org_id: str, name: str) -> Plan:
     except ValidationError as error:
         raise CliError(f"Plan {name} was written by another release. Make a new one.") from error
     if (plan.org_id, plan.hash) != (org_id, name):
-        raise CliError(f"What is kept as plan {name} is another one.")
+        raise CliError(f"The bucket holds another plan under the name of plan {name}. Make a new one.")
     return plan
 
 
 @contextmanager
 def lines_of(stack: Stack, plan: Plan) -> Iterator[Path]:
-    """Its lines, in a file for as long as it is needed.
+    """Its verified lines, in a file for as long as the context lasts.
 
     Raises:
-        CliError: They are not those that it is named after, or its summary says something else than they do.
+        CliError: The lines do not have the hash of the plan, or its summary does not match them.
     """
     with TemporaryDirectory() as scratch:
         path = Path(scratch, "plan.jsonl")
@@ -222,7 +224,7 @@ def requester(target: Stack) -> str:
 
 
 def send(target: Stack, plan: Plan, kind: JobKind, *, first: int | None = None) -> SweepJob:
-    """Hand an job about a plan to the sweeps queue, in the name of who AWS says is asking."""
+    """Send a job about a plan to the sweeps queue, in the name of the caller as AWS knows it."""
     queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
     if queue is None:
         raise CliError(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)

@@ -73,7 +73,7 @@ def compare(path: Path, old: Policy, new: Policy) -> Comparison:
             raise CliError(f"{path.name} is no plan.jsonl of this release.", Exit.USAGE) from error
     order = (NEWLY, NO_LONGER, OTHERWISE, _SAME_ACTION, _SAME_KEPT)
     changes.sort(key=lambda change: order.index(change.what))
-    named = {said: counts[said] for said in order}
+    named = {name: counts[name] for name in order}
     return Comparison(heading.made_at, counts.total(), named, tuple(changes), tuple(_missing(seen, old, new)))
 
 

@@ -322,8 +322,13 @@ def remove(client: ProbeClient, journal: Journal) -> None:
 def facts_file(org_id: str, seen_at: datetime, facts: list[Fact]) -> str:
     """The facts as JSON, with the simulator's settings that follow from them."""
     quirks = {fact.quirk: fact.value for fact in facts if fact.quirk}
-    told = {"org_id": org_id, "seen_at": seen_at.isoformat(), "quirks": quirks, "facts": [asdict(one) for one in facts]}
-    return json.dumps(told, indent=2)
+    document = {
+        "org_id": org_id,
+        "seen_at": seen_at.isoformat(),
+        "quirks": quirks,
+        "facts": [asdict(one) for one in facts],
+    }
+    return json.dumps(document, indent=2)
 
 
 def _removed(client: ProbeClient, kind: str, thing_id: str) -> bool:

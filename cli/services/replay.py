@@ -20,7 +20,7 @@ from lifecycle.intake.sources import Source
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class ReplayResult:
     """What came back, in words, and the intents it led to."""
 
     line: str
@@ -29,7 +29,7 @@ class Played:
 
 def deliver(
     stack: Stack, api: StatusApi, name: str, source: Source, file: Path, headers: Mapping[str, str], now: datetime
-) -> Played:
+) -> ReplayResult:
     """Post a file as a source does, or put it on the bus.
 
     Raises:
@@ -40,7 +40,7 @@ def deliver(
         refused = stack.put_events(_entries(body))
         if refused:
             raise CliError(f"The bus refused {refused} of the events.")
-        return Played("on the bus; it tells each outcome, too")
+        return ReplayResult("on the bus; it tells each outcome, too")
     secret = stored_secret(stack.secrets(), output_of(stack, "SecretPrefix"), name)
     request = replace(unsigned(body, api.signed_as(name), source=name), headers=dict(headers))
     try:
@@ -56,17 +56,17 @@ def deliver(
     )
     if answer.status >= 300:  # noqa: PLR2004 - HTTP's line after success
         raise CliError(f"The stack answered {answer.status} {answer.code}: {answer.detail}")
-    return Played("accepted" if answer.accepted else "ignored: it is not wanted", answer.intent_ids)
+    return ReplayResult("accepted" if answer.accepted else "ignored: it is not wanted", answer.intent_ids)
 
 
-def slash(stack: Stack, api: StatusApi, file: Path, now: datetime) -> Played:
+def slash(stack: Stack, api: StatusApi, file: Path, now: datetime) -> ReplayResult:
     """Post a slash command's form as Slack does. Nobody waits for the late answer, so the form asks for none."""
     form = dict(parse_qsl(_body(file).decode(), keep_blank_values=True))
     form.pop("response_url", None)
     body = urlencode({**form, "trigger_id": f"{secrets.randbits(40)}.{secrets.token_hex(8)}"}).encode()
     secret = newest_secret(stack.secrets(), f"{output_of(stack, 'SecretPrefix')}/chat/slack")
     line = api.slash(body, slack_headers(secret, body, timestamp=int(now.timestamp())))
-    return Played(line, tuple(re.findall(INTENT_PATTERN.strip("^$"), line)))
+    return ReplayResult(line, tuple(re.findall(INTENT_PATTERN.strip("^$"), line)))
 
 
 def _body(file: Path) -> bytes:

@@ -10,7 +10,7 @@ import jmespath
 from pydantic import InstanceOf
 
 from cli.services.http_capture import read_capture
-from cli.services.in_memory_intake import Rehearsal
+from cli.services.in_memory_intake import InMemoryIntake
 from cli.ui.errors import CliError, Exit
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.domain.commands import Command
@@ -48,7 +48,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class TrialInput:
     """What to try, besides the file: headers, the URL that was called, and the source's secret if it is to be used."""
 
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Given:
     must_verify: bool = False
 
 
-def try_out(name: str, source: Source, raw: bytes, given: Given, now: datetime) -> Trial:
+def try_out(name: str, source: Source, raw: bytes, given: TrialInput, now: datetime) -> Trial:
     """Try a file: a raw body, a captured HTTP request, an event of API Gateway, or one or more events of EventBridge.
 
     Raises:
@@ -78,10 +78,10 @@ def try_out(name: str, source: Source, raw: bytes, given: Given, now: datetime) 
 # --- a request --------------------------------------------------------------------------------------------------------
 
 
-def _try_request(name: str, source: Source, raw: bytes, given: Given, trial: Trial, now: datetime) -> None:
+def _try_request(name: str, source: Source, raw: bytes, given: TrialInput, trial: Trial, now: datetime) -> None:
     request, received = _request(name, raw, given, now)
     if given.secret and source.scheme.carries_proof(request):
-        rehearsal = Rehearsal(name, source, frozenset(), secrets=[given.secret], now=received)
+        rehearsal = InMemoryIntake(name, source, frozenset(), secrets=[given.secret], now=received)
         why = rehearsal.why_refused(request)
         trial.note(not why, "signature", why or f"verified ({source.scheme.name})")
         if why:
@@ -109,11 +109,13 @@ def _try_request(name: str, source: Source, raw: bytes, given: Given, trial: Tri
     else:
         trial.note(None, "rules", "none: the body is a command in our own words")
         delivery = signed_id or str(_object(request.body).get("delivery_id") or delivery)
-    rehearsal = Rehearsal(name, source, _organizations(source, found, request.body), secrets=[secret], now=received)
+    rehearsal = InMemoryIntake(
+        name, source, _organizations(source, found, request.body), secrets=[secret], now=received
+    )
     _conclude(rehearsal.accept(request), found, delivery, trial)
 
 
-def _request(name: str, raw: bytes, given: Given, now: datetime) -> tuple[HttpRequest, datetime]:
+def _request(name: str, raw: bytes, given: TrialInput, now: datetime) -> tuple[HttpRequest, datetime]:
     """The request and when it was received."""
     headers = {key.lower(): value for key, value in given.headers.items()}
     captured = read_capture(raw, name)
@@ -205,7 +207,7 @@ def _try_event(name: str, source: Source, event: dict[str, object], trial: Trial
         trial.note(None, "rules", "none: the event's detail is a command in our own words")
     text = json.dumps(event)
     organizations = _organizations(source, found, json.dumps(event.get("detail")).encode())
-    made = Rehearsal(name, source, organizations, now=now).accept_event(text)
+    made = InMemoryIntake(name, source, organizations, now=now).accept_event(text)
     _conclude(made, found, f"event {event.get('id')}", trial)
 
 

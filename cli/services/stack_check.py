@@ -14,7 +14,7 @@ from cli.clients.stack import Stack, organizations_of, output_of
 from cli.clients.tallyfy_reader import ReadOnlySession, read_only
 from cli.services.approver_coverage import of_approvers, of_identities
 from cli.services.config_files import declared_policy
-from cli.services.in_memory_intake import Rehearsal
+from cli.services.in_memory_intake import InMemoryIntake
 from cli.services.pauses import pauses
 from cli.ui.errors import CliError, expected_error
 from lifecycle.approvals.people import People
@@ -157,7 +157,7 @@ def _unusable(name: str, source: Source, secret: str, now: datetime) -> str:
         sent = signed_request(source, secret, request, delivery_id="check", timestamp=int(now.timestamp()))
     except ValueError as error:
         return str(error)
-    return Rehearsal(name, source, frozenset(), secrets=[secret], now=now).why_refused(sent)
+    return InMemoryIntake(name, source, frozenset(), secrets=[secret], now=now).why_refused(sent)
 
 
 def _strangers(name: str, source: Source, organizations: list[str]) -> Iterator[Finding]:
@@ -268,5 +268,5 @@ def _organization(
 
 
 def _said(error: Exception) -> str:
-    trouble = expected_error(error)
-    return str(trouble or error)
+    expected = expected_error(error)
+    return str(expected or error)

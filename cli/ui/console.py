@@ -48,9 +48,12 @@ def replace_unprintable() -> None:
             stream.reconfigure(errors="plainer")
 
 
-def console(*, errors: bool = False) -> Console:
-    """A console on stdout, or on stderr. A new one each time, because tests and pipes replace the streams."""
-    return Console(stderr=errors, highlight=False, soft_wrap=False)
+def console(*, errors: bool = False, progress: bool = True) -> Console:
+    """A console on stdout, or on stderr. A new one each time, because tests and pipes replace the streams.
+
+    Without ``progress`` it never shows any, because it takes no stream for a terminal.
+    """
+    return Console(stderr=errors, highlight=False, soft_wrap=False, force_terminal=None if progress else False)
 
 
 def plain(text: str, most: int = 500) -> Text:

@@ -1,4 +1,4 @@
-"""Ids as people have them: the id itself, or a link copied from the browser."""
+"""Ids as people give them: the id itself, or a link copied from the browser."""
 
 import re
 from typing import TYPE_CHECKING
@@ -13,14 +13,14 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 
 def org_in(text: str) -> str:
-    """The organization's id that was given.
+    """The id of an organization.
 
     Raises:
-        CliError: It is none: said before anything is asked of anybody.
+        CliError: It is not an id. Nothing was asked of anybody yet.
     """
     if not _ID.fullmatch(text.strip()):
-        said = f"'{_short(text.strip())}' is not the id of an organization: 32 characters of 0-9 and a-f."
-        raise CliError(f"{said} Tallyfy shows it under Settings, Organization.", Exit.USAGE)
+        message = f"'{_short(text.strip())}' is not the id of an organization: 32 characters of 0-9 and a-f."
+        raise CliError(f"{message} Tallyfy shows it under Settings, Organization.", Exit.USAGE)
     return text.strip()
 
 
@@ -35,7 +35,7 @@ def id_in(text: str, *, org_id: str) -> str:
         return text
     if "://" not in text:
         raise CliError(
-            f"'{_short(text)}' is no Tallyfy id: ids are 32 characters of 0-9 and a-f. A link does as well.",
+            f"'{_short(text)}' is not a Tallyfy id. Give 32 characters (0-9, a-f), or a link copied from the browser.",
             Exit.USAGE,
         )
     parts = urlsplit(text)

@@ -16,9 +16,9 @@ type Advance = Callable[[str], None]
 @contextmanager
 def spinner(description: str, *, json_: bool = False) -> Iterator[Advance]:
     """Show that something is being waited for, for as long as that takes."""
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import SpinnerColumn, TextColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
     with _progress(*columns, json_=json_) as progress:
         task = progress.add_task(description, total=None)
         yield lambda text: progress.update(task, description=text)

@@ -137,7 +137,7 @@ def test_what_is_no_day_is_refused(busy: CliHarness, day: str) -> None:
 
 def test_nothing_recorded_is_said(desk: CliHarness) -> None:
     result = desk.run("audit", "show")
-    assert (result.exit_code, "Nothing that fits" in result.output) == (0, True)
+    assert (result.exit_code, "No record matches" in result.output) == (0, True)
 
 
 def test_of_very_many_the_newest_are_shown(desk: CliHarness) -> None:
@@ -213,7 +213,7 @@ def test_a_segment_that_was_moved_and_an_object_that_is_none_are_told(busy: CliH
     result = busy.run("audit", "verify")
     assert result.exit_code == 1
     assert "audit/2031/01/01/00-2.jsonl holds segment 2" in result.output
-    assert "audit/notes.txt is no segment" in result.output
+    assert "audit/notes.txt is not a segment" in result.output
 
 
 def test_what_the_bucket_removed_at_the_end_of_its_time_is_no_break(

@@ -73,10 +73,10 @@ def test_a_thing_that_is_due_is_explained_condition_by_condition(desk: CliHarnes
         "when it was completed more than 30 days ago yes it was completed 45 days ago, more than 30",
         "unless it carries the tag 'blue' no it carries none of the tags named",
         "unless its name fits '*audit*' no its name does not fit",
-        "does it fit? yes",
+        "does the rule match? yes",
         "stalled (archive) when it is not complete, and was last touched more than 90 days ago no it is complete",
-        "does it fit? no",
-        "nothing that the ledger knows of",
+        "does the rule match? no",
+        "nothing, as far as the ledger knows",
         "archive: Rule 'completed'",
     ):
         assert part in said, part
@@ -116,7 +116,7 @@ def test_what_a_person_restored_in_tallyfy_is_left_alone_and_the_intent_is_named
     said = explained(desk, policy, RUN)
     assert "A sweep would leave it alone now. It was archived on 2026-06-01" in said
     assert f"({command.intent_id}) and is not archived any more: somebody restored it in Tallyfy" in said
-    assert "does it fit? yes" in said
+    assert "does the rule match? yes" in said
     decision = json.loads(desk.run("explain", RUN, "--policy", policy, "--json").output)["decision"]
     assert (decision["action"], "somebody restored it" in decision["reason"]) == (None, True)
 
@@ -126,7 +126,7 @@ def test_a_hold_is_the_reason_and_the_rules_are_shown_all_the_same(desk: CliHarn
     night.world.holds.add(ORG, Resource.RUN, RUN, reason="a lawsuit", by="Ada")
     said = explained(desk, policy, RUN)
     assert "A sweep would leave it alone now. It is on hold: a lawsuit" in said
-    assert "does it fit? yes" in said
+    assert "does the rule match? yes" in said
 
 
 def test_a_hold_tag_of_the_policy_counts(desk: CliHarness, policy: str) -> None:
@@ -150,8 +150,8 @@ def test_other_kinds_are_named(desk: CliHarness, policy: str) -> None:
     assert "one-off task 'Call'" in explained(desk, policy, "d" * 32, "--kind", "task")
     said = explained(desk, policy, "e" * 32, "--kind", "blueprint")
     assert "template 'Onboarding'" in said
-    assert "No rule of the policy speaks of what it is." in said
-    assert "It was not seen" in said
+    assert "The policy has no rule for this kind of thing." in said
+    assert "The plan has not seen it" in said
     wrong = desk.run("explain", RUN, "--kind", "comment", "--policy", policy)
     assert (wrong.exit_code, "Use one of process, run, task" in wrong.output) == (2, True)
 
@@ -191,7 +191,7 @@ def test_without_a_stack_the_thing_and_the_policy_are_explained(desk: CliHarness
     assert result.exit_code == 0, result.output
     assert desk.connected == []
     assert "A sweep would archive it now." in result.output
-    assert "neither holds nor what was done" in result.output
+    assert "holds and earlier commands" in result.output
     assert DEFAULT_TOKEN not in result.output
 
 
@@ -205,4 +205,4 @@ def test_names_from_tallyfy_cannot_write_on_the_screen(desk: CliHarness, policy:
 def test_a_thing_is_not_taken_for_another_whose_line_names_it(desk: CliHarness, policy: str) -> None:
     swept(desk, *runs(1, first=2), SeedRun(id=f"{3:032x}", name=f"copy of {RUN}", checklist_id=RUN))
     result = desk.run("explain", RUN, "--policy", policy)
-    assert "It was not seen" in result.output
+    assert "The plan has not seen it" in result.output

@@ -121,7 +121,7 @@ class TestMake:
         ("words", "code", "said"),
         [
             (("export", make_id("nothing")), 1, "Tallyfy shows no process"),
-            (("export", "abc"), 2, "no Tallyfy id"),
+            (("export", "abc"), 2, "not a Tallyfy id"),
             (("export", ids.RUN, "--kind", "person"), 2, "Use one of process"),
             (("export", make_id("task", "of a run"), "--kind", "task"), 1, "Export the process."),
             (("export", "verfy", "x"), 2, "unexpected extra argument"),
@@ -206,7 +206,7 @@ class TestErase:
         before = dict(stored.stack.evidence.bodies)
         result = stored.run("export", "erase", self.KEY, "--reason", "asked for")
         assert result.exit_code == 2
-        assert "Nobody is there to ask: say --yes." in flat(result.output)
+        assert "There is no terminal to ask on: give --yes." in flat(result.output)
         assert stored.stack.evidence.bodies == before
 
     @pytest.mark.parametrize(

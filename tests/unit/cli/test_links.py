@@ -42,6 +42,6 @@ def test_a_link_that_leaves_a_doubt_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "..", "../runs/x", f"{RUN}/delete", RUN.upper(), RUN[:-1], RUN + "0", "\x1b[2J"])
 def test_what_is_neither_id_nor_link_is_refused(text: str) -> None:
-    with pytest.raises(CliError, match="no Tallyfy id") as refused:
+    with pytest.raises(CliError, match="not a Tallyfy id") as refused:
         id_in(text, org_id=ORG)
     assert "\x1b" not in str(refused.value)

@@ -14,7 +14,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from cli.main import app
-from cli.services.in_memory_intake import Rehearsal
+from cli.services.in_memory_intake import InMemoryIntake
 from lifecycle.approvals.people import People
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.chat.slack.replies import SlackReplies
@@ -85,7 +85,9 @@ def test_the_printed_curl_is_signed_and_the_exports_survive_a_shell(monkeypatch:
     body = words[words.index("--data-raw") + 1].encode()
     operator = Source(scheme=StandardWebhooks(), may=frozenset({"run.archive"}))
     sent = HttpRequest(route="", method="POST", uri="", parameters={"source": "operator"}, headers=headers, body=body)
-    made = Rehearsal("operator", operator, frozenset({DefaultIds.ORGANIZATION}), secrets=[WHSEC], now=NOW).accept(sent)
+    made = InMemoryIntake("operator", operator, frozenset({DefaultIds.ORGANIZATION}), secrets=[WHSEC], now=NOW).accept(
+        sent
+    )
     assert [command.id for command in made] == [DefaultIds.ACTIVE_RUN]
     assert DefaultIds.ACTIVE_RUN.encode() in body
     assert WHSEC not in told

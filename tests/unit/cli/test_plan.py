@@ -70,8 +70,8 @@ def test_a_plan_is_made_without_a_stack_and_nothing_is_changed(desk: CliHarness,
         "123 seen = 120 due + 3 kept + 0 not readable",
         "completed archive process: 120 of 123",
         "too young 3",
-        "Holds were not asked for",
-        "Nothing was changed in Tallyfy. It was not made by the stack",
+        "Holds were not read",
+        "Nothing was changed in Tallyfy. The stack did not make this plan",
     ):
         assert part in said, part
     assert "✗" not in said
@@ -147,7 +147,7 @@ def test_without_a_token_the_stack_gives_its_own_and_its_holds(desk: CliHarness,
     assert result.exit_code == 0, result.output
     assert desk.connected == [("tallyfy-lifecycle-dev", None)]
     assert {entry.thing.id: entry.decision.kind for entry in judged(where)}[held] == "on hold"
-    assert "Holds were not asked for" not in result.output
+    assert "Holds were not read" not in result.output
     assert DEFAULT_TOKEN not in result.output
 
 
@@ -190,7 +190,7 @@ def test_what_ones_own_token_may_do_stops_nothing(desk: CliHarness, where: Path)
     desk.simulator.organization.members[1001].role = "light"
     assert alone(desk, where).exit_code == 0
     [stop] = made(where).stops
-    assert "not made by the stack" in stop
+    assert "The stack did not make this plan" in stop
 
 
 def test_what_cannot_be_undone_stands_out(desk: CliHarness, where: Path) -> None:
@@ -269,7 +269,7 @@ def test_an_interrupted_reading_leaves_no_plan_and_says_so(desk: CliHarness, whe
 def test_a_policy_that_does_nothing_needs_no_reading(desk: CliHarness, where: Path) -> None:
     (where / "policy.toml").write_text(RULE.replace('"archive"', '"keep"'))
     result = alone(desk, where)
-    assert (result.exit_code, "No rule of this policy acts" in result.output) == (1, True)
+    assert (result.exit_code, "No rule of this policy archives or deletes" in result.output) == (1, True)
 
 
 def test_a_wrong_policy_is_told_before_anything_is_read(desk: CliHarness, where: Path) -> None:

@@ -44,7 +44,7 @@ def test_what_is_not_there_is_told_and_no_file_is_left(desk: CliHarness, here: P
         ((), 1, "lifecycle sweep start"),
         (("0" * 64,), 1, "has no plan"),
         (("0" * 7,), 2, "at least 8"),
-        (("../../etc",), 2, "is no hash"),
+        (("../../etc",), 2, "is not the hash"),
         (("0" * 64, "--org", "b" * 32), 2, "not one of this stack's"),
     ):
         result = desk.run("report", *words)
@@ -67,7 +67,7 @@ def test_two_plans_that_begin_alike_are_not_confused(desk: CliHarness) -> None:
 def test_a_plan_that_lies_under_another_name_is_not_believed(desk: CliHarness) -> None:
     made = night(desk, organization(runs(1)))
     desk.stack.objects().put(key_of(ORG, "a" * 64, "plan.json"), made.model_dump_json().encode(), kind="text/json")
-    assert "is another one" in desk.run("report", "a" * 64).output
+    assert "holds another plan" in desk.run("report", "a" * 64).output
 
 
 def test_of_several_organizations_one_must_be_named(desk: CliHarness) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.main import app
+from cli.ui import progress
 from cli.ui.console import YES, Listing, plain, table
 
 INTENT = "int_" + "4f" * 24
@@ -97,3 +98,34 @@ def test_no_terminal_ends_a_command_by_what_it_cannot_show(charset: str, words: 
 def test_what_a_terminal_cannot_show_is_shown_as_near_as_ascii_comes_to_it() -> None:
     assert "✓ ✗ – … ’ ×".encode("ascii", "plainer") == b"+ x - ... ' x"
     assert "Zoë 中".encode("latin-1", "plainer") == b"Zo\xeb ?"
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """A terminal on stderr, and what is written to it."""
+    stream = io.StringIO()
+    monkeypatch.setattr(
+        progress, "console", lambda *, errors: Console(file=stream, force_terminal=errors, width=80, highlight=False)
+    )
+    return stream
+
+
+def test_progress_is_shown_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = terminal(monkeypatch)
+    assert list(progress.tracked("abc", "reading segments", 3)) == ["a", "b", "c"]
+    with progress.spinner("waiting"):
+        pass
+    assert "reading segments" in stream.getvalue()
+    assert "waiting" in stream.getvalue()
+
+
+def test_no_progress_with_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = terminal(monkeypatch)
+    assert list(progress.tracked("abc", "reading segments", 3, json_=True)) == ["a", "b", "c"]
+    with progress.spinner("waiting", json_=True):
+        pass
+    assert stream.getvalue() == ""
+
+
+def test_no_progress_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(progress.tracked("abc", "reading segments", 3)) == ["a", "b", "c"]
+    assert capsys.readouterr().err == ""

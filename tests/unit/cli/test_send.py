@@ -89,7 +89,7 @@ def test_during_a_rotation_the_new_secret_signs(desk: CliHarness) -> None:
         (("send", "tag", "restore", RUN, "--org", ORG), "Create the tag again"),
         (("send", "folder", "archive", RUN, "--org", ORG), "resource"),
         (("send", "run", "destroy", RUN, "--org", ORG), "action"),
-        (("send", "run", "archive", f"{RUN}/delete", "--org", ORG), "no Tallyfy id"),
+        (("send", "run", "archive", f"{RUN}/delete", "--org", ORG), "not a Tallyfy id"),
         (("send", "run", "archive", RUN, "--org", "acme"), "org_id"),
         ((*ARCHIVE, "--expect", "status"), "name=value"),
         ((*ARCHIVE, "--expect", "colour=red"), "expect.colour"),

@@ -7,7 +7,7 @@ from standardwebhooks import Webhook
 
 from cli.clients.signing import sign
 from cli.clients.signing import slack_headers as signed_for_slack
-from cli.services.in_memory_intake import Rehearsal
+from cli.services.in_memory_intake import InMemoryIntake
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.intake.schemes.hmac import Hmac
 from lifecycle.intake.schemes.shared_secret import SharedSecret
@@ -53,7 +53,7 @@ def refused(source: Source, secret: str, headers: dict[str, str], body: bytes = 
     sent = HttpRequest(
         route="", method="POST", uri="https://x", parameters={"source": "one"}, headers=headers, body=body
     )
-    return Rehearsal("one", source, frozenset(), secrets=[secret], now=now).why_refused(sent)
+    return InMemoryIntake("one", source, frozenset(), secrets=[secret], now=now).why_refused(sent)
 
 
 @pytest.mark.parametrize(("source", "secret"), [(STANDARD, WHSEC), (PLAIN, SHARED)])

@@ -120,7 +120,7 @@ def test_one_under_way_says_what_it_has_read(desk: CliHarness) -> None:
     night = at_night(desk, organization(runs(150)), policy=DECLARED)
     cut_off(night, Fault.answer_status(503, path="/runs", skip=1, times=-1))
     said = shown(desk, SWEEP, code=4)
-    assert f"under way: {SWEEP} of {ORG}" in said
+    assert f"in progress: {SWEEP} of {ORG}" in said
     assert "active processes 100 of 150" in said
     assert shown(desk, code=4) == said
 
@@ -157,7 +157,7 @@ def test_a_plan_that_is_no_longer_kept_is_told(desk: CliHarness) -> None:
 
 def test_an_unknown_sweep_is_told(desk: CliHarness) -> None:
     for words in ((), ("never",), ("never", "--org", ORG)):
-        assert "The ledger knows no sweep" in shown(desk, *words, code=1)
+        assert "The ledger has no sweep" in shown(desk, *words, code=1)
     assert "not one of this stack's" in shown(desk, "never", "--org", DefaultIds.RUN, code=2)
 
 
