@@ -1,6 +1,5 @@
 """`lifecycle source`: what the declared sources may do, and which commands a payload of theirs becomes."""
 
-import difflib
 import json
 import os
 from dataclasses import asdict
@@ -74,11 +73,11 @@ def show(
     name: Annotated[str, typer.Argument(help="a preset; `lifecycle source presets` lists them")], json_: Json = False
 ) -> None:
     """Print what a preset stands for, where its secret comes from, and a table for sources.toml to start from."""
+    from lifecycle.domain.validation import did_you_mean
     from lifecycle.intake.presets import load_preset, preset_names
 
     if name not in preset_names():
-        near = difflib.get_close_matches(name, preset_names(), n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(name, preset_names())
         raise CliError(f"There is no preset '{name}'.{hint} `lifecycle source presets` lists them.", Exit.USAGE)
     preset = load_preset(name)
     if json_:

@@ -82,7 +82,7 @@ class TestBuild:
                 "sources.toml",
                 '[sources.crm]\nscheme = "hmca"\nmay = ["run.archive"]\n',
                 "sources.crm",
-                "Did you mean 'hmac'",
+                "Did you mean hmac?",
             ),
             ("sources.toml", '[sources.crm]\nscheme = "hmac"\nmay = ["run.burn"]\n', "sources.crm", "run.archive"),
             ("sources.toml", "[sources", "sources.toml", "TOML"),

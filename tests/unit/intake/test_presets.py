@@ -156,7 +156,7 @@ def test_a_preset_may_be_overridden_key_by_key() -> None:
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ('scheme = "githup"', "Did you mean 'github'?"),
+        ('scheme = "githup"', "Did you mean github?"),
         ('scheme = "github"\npreset = "gitlab"', "name the preset as 'scheme'"),
         ('scheme = "github"\nheader = "x"', "neither a key of a source nor a setting of the scheme hmac"),
         ('scheme = "github"\nsignature = { hash = "md5" }', "sha256"),

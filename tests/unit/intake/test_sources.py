@@ -10,6 +10,7 @@ from lifecycle.aws import eventbridge
 from lifecycle.domain.capabilities import TABLE, Action, Resource, capability
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.events import OWN_EVENTS
+from lifecycle.intake.mapping import translate
 from lifecycle.intake.sources import LONGEST_DELAY, Sources
 from tests.harness.builders import ORG
 
@@ -227,3 +228,46 @@ def test_the_shipped_file_gives_irreversible_rights_to_the_operator_alone() -> N
     lasting = {name for name in sources.sources for c in TABLE if c.irreversible and sources.allow(name, c)}
     assert lasting == {"operator"}
     assert sources.sources["crm"].scheme.name == "hmac"
+
+
+RUN = {"id": "5e" * 16, "status": "complete", "completed_at": "2026-06-01T11:00:00Z"}
+
+
+COMPLETED = "process.completed"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [RUN, {"event": COMPLETED, **RUN}, *({"event": COMPLETED, key: RUN} for key in ("process", "run", "data"))],
+)
+def test_the_shipped_table_of_tallyfy_takes_the_webhook_of_a_template_and_of_an_organization(
+    payload: dict[str, object],
+) -> None:
+    rules = Sources.parse(SHIPPED.read_text(encoding="utf-8")).sources["tallyfy"].commands
+    [one] = translate(rules, payload, {})
+    assert (one.request.id, one.delivery) == (RUN["id"], f"{RUN['id']}/{RUN['completed_at']}")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"event": "process.launched", "process": RUN},
+        {"event": "task.completed", **RUN},
+        {"event": "process.completed", "process": {**RUN, "completed_at": None}},
+        {"event": "process.completed", "process": "text"},
+        {**RUN, "completed_at": None},
+        {},
+    ],
+)
+def test_other_events_of_tallyfy_are_ignored(payload: dict[str, object]) -> None:
+    rules = Sources.parse(SHIPPED.read_text(encoding="utf-8")).sources["tallyfy"].commands
+    assert translate(rules, payload, {}) == []
+
+
+def test_a_process_that_is_completed_again_is_another_command() -> None:
+    rules = Sources.parse(SHIPPED.read_text(encoding="utf-8")).sources["tallyfy"].commands
+    [first], [again] = (
+        translate(rules, {**RUN, "completed_at": at}, {}) for at in ("2026-06-01T11:00:00Z", "2026-06-02T11:00:00Z")
+    )
+    assert first.delivery != again.delivery
+    assert first.request.expect != again.request.expect

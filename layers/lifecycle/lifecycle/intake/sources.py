@@ -1,6 +1,5 @@
 """Who may ask for what, how they prove who they are, what their payloads mean: ``sources.toml``, checked as a whole."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -56,9 +55,8 @@ def _with_preset(table: Mapping[str, object]) -> Mapping[str, object]:
         return with_preset(table)
     except KeyError:
         known = [*scheme_names(), *preset_names()]
-        near = difflib.get_close_matches(str(table["scheme"]), known, n=1)
-        hint = f"Did you mean '{near[0]}'? " if near else ""
-        msg = f"there is no scheme or preset '{table['scheme']}'. {hint}Write one of: {', '.join(known)}"
+        wrong = str(table["scheme"])
+        msg = f"there is no scheme or preset '{wrong}'.{did_you_mean(wrong, known)} Write one of: {', '.join(known)}"
         raise ValueError(msg) from None
 
 
