@@ -46,8 +46,8 @@ def test_another_organization_has_a_pace_of_its_own(workers: tuple[Pacing, Pacin
 def test_what_was_not_needed_is_there_for_the_other(workers: tuple[Pacing, Pacing]) -> None:
     one, other = workers
     one.reserve(ORG, 10)
-    one.give_back(ORG, 7)
-    one.give_back(ORG, 0)
+    one.refund(ORG, 7)
+    one.refund(ORG, 0)
     assert other.reserve(ORG, 10).calls == 7
 
 
@@ -55,7 +55,7 @@ def test_what_was_given_back_late_makes_no_bigger_burst(workers: tuple[Pacing, P
     one, other = workers
     one.reserve(ORG, 10)
     clock.advance(timedelta(hours=1))
-    one.give_back(ORG, 10)
+    one.refund(ORG, 10)
     assert other.reserve(ORG, 99).calls == RATE.burst
 
 

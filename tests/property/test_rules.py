@@ -229,7 +229,7 @@ def test_after_a_429_one_call_goes_first_whatever_was_taken_or_comes_back(
         if taking:
             bucket, _ = token_bucket.take(bucket, rate, calls, start)
         else:
-            bucket = token_bucket.give_back(bucket, rate, calls)
+            bucket = token_bucket.refund(bucket, rate, calls)
     assert token_bucket.take(bucket, rate, 99, until)[1].calls <= 1
 
 
@@ -246,7 +246,7 @@ def test_nobody_is_sent_away_for_longer_than_an_hour(
     rate, bucket = Rate(per_minute, burst), Bucket()
     for calls in asks:
         bucket, grant = token_bucket.take(bucket, rate, calls, 1_000 * SECOND, lane)
-        assert 0 <= grant.wait <= token_bucket.LONGEST_LINE / SECOND or grant.calls == calls
+        assert 0 <= grant.wait <= token_bucket.LONGEST_QUEUE / SECOND or grant.calls == calls
 
 
 @SOME
@@ -263,7 +263,7 @@ def test_the_wait_that_is_told_is_enough_for_one_call(per_minute: int, burst: in
 def test_what_is_given_back_can_be_taken_again(per_minute: int, burst: int, calls: int) -> None:
     rate, now = Rate(per_minute, burst), 1_000 * SECOND
     after, grant = token_bucket.take(Bucket(), rate, calls, now)
-    assert token_bucket.take(token_bucket.give_back(after, rate, grant.calls), rate, calls, now)[1].calls == grant.calls
+    assert token_bucket.take(token_bucket.refund(after, rate, grant.calls), rate, calls, now)[1].calls == grant.calls
 
 
 # --- what Tallyfy says ---

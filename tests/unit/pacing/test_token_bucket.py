@@ -3,7 +3,7 @@
 import pytest
 
 from lifecycle.pacing.token_bucket import (
-    LONGEST_LINE,
+    LONGEST_QUEUE,
     SECOND,
     Bucket,
     Grant,
@@ -11,8 +11,8 @@ from lifecycle.pacing.token_bucket import (
     Rate,
     block,
     failed,
-    give_back,
     overdraw,
+    refund,
     take,
     worked,
 )
@@ -41,7 +41,7 @@ def test_calls_that_had_to_be_made_delay_the_next() -> None:
 
 def test_what_is_given_back_is_free_again() -> None:
     bucket, _ = take(Bucket(), RATE, 5, AT)
-    assert take(give_back(bucket, RATE, 2), RATE, 8, AT)[1].calls == 2
+    assert take(refund(bucket, RATE, 2), RATE, 8, AT)[1].calls == 2
 
 
 def test_a_429_moves_everyone_past_the_time_that_was_named() -> None:
@@ -87,11 +87,11 @@ def test_a_line_is_never_longer_than_an_hour(lane: Lane) -> None:
     for _ in range(1000):
         bucket, grant = take(bucket, RATE, 20, AT, lane)
         waits.append(grant.wait)
-    assert max(waits) == LONGEST_LINE / SECOND == 3600
+    assert max(waits) == LONGEST_QUEUE / SECOND == 3600
     assert waits[:180] == sorted(waits[:180])
     assert set(waits[-800:]) == {3600}
     line = bucket.bulk_until if lane is Lane.BULK else bucket.people_until
-    assert line - AT <= LONGEST_LINE + 20 * RATE.interval, "who is sent away for an hour takes no place"
+    assert line - AT <= LONGEST_QUEUE + 20 * RATE.interval, "who is sent away for an hour takes no place"
 
 
 def test_who_was_sent_away_for_an_hour_finds_the_line_shorter() -> None:
@@ -108,14 +108,14 @@ def test_what_comes_back_after_a_429_lets_no_second_call_through(taken: int, ret
     bucket, _ = take(Bucket(), RATE, taken, AT)
     blocked = block(bucket, RATE, 30, AT)
     for _ in range(3):
-        blocked = give_back(blocked, RATE, returned)
+        blocked = refund(blocked, RATE, returned)
     assert take(blocked, RATE, 8, AT + 30 * SECOND - 1)[1].calls == 0
     assert take(blocked, RATE, 8, AT + 30 * SECOND)[1].calls == 1
 
 
 def test_long_after_a_429_what_comes_back_is_free_again() -> None:
     bucket, _ = take(block(Bucket(), RATE, 30, AT), RATE, 5, AT + 3600 * SECOND)
-    assert take(give_back(bucket, RATE, 5), RATE, 8, AT + 3600 * SECOND)[1].calls == 5
+    assert take(refund(bucket, RATE, 5), RATE, 8, AT + 3600 * SECOND)[1].calls == 5
 
 
 def test_a_sweep_stands_in_its_own_line_and_sees_the_slots_that_people_took() -> None:

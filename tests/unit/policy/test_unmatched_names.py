@@ -3,7 +3,7 @@
 from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.policy.policy import Policy
-from lifecycle.policy.unmatched_names import Mentions
+from lifecycle.policy.unmatched_names import UnmatchedNames
 from tests.harness.builders import THING
 
 TEMPLATE = "7e" * 16
@@ -19,10 +19,10 @@ def rule(name: str, when: str, *, action: str = "archive", unless: str = "") -> 
 
 
 def missing(*rules: str, met: tuple[ResourceSnapshot, ...] = ()) -> tuple[str, ...]:
-    mentions = Mentions(Policy.parse('zone = "UTC"\n' + "".join(rules)))
+    unmatched = UnmatchedNames(Policy.parse('zone = "UTC"\n' + "".join(rules)))
     for thing in met:
-        mentions.meet(thing)
-    return mentions.missing()
+        unmatched.match(thing)
+    return unmatched.missing()
 
 
 def run(**facts: object) -> ResourceSnapshot:
@@ -30,7 +30,7 @@ def run(**facts: object) -> ResourceSnapshot:
 
 
 def said(name: str, kind: str, words: str) -> str:
-    return f"Rule '{name}' names the {kind} '{words}', which nothing that was seen has."
+    return f"Rule '{name}' names the {kind} '{words}', which no resource that was seen has."
 
 
 def test_every_name_that_fits_nothing_is_told_with_its_rule() -> None:

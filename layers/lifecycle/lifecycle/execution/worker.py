@@ -123,7 +123,7 @@ class Worker:
             return backoff.human_delay(message.receives)
         if error.outage and not error.counted:
             return backoff.outage_delay(error.retry_after or 0.0, message.receives, roll)
-        if error.code is Code.RATE_LIMITED and (often := message.receives - backoff.PASSED_OVER) > 0:
+        if error.code is Code.RATE_LIMITED and (often := message.receives - backoff.MANY_RECEIVES) > 0:
             return backoff.retry_delay(error.retry_after, often, base=base, roll=roll)
         if error.retry_after is not None and (error.counted or error.code in _TIMED):
             return backoff.clamp(error.retry_after)

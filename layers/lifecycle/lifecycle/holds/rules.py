@@ -1,6 +1,7 @@
-"""What is on hold, and is therefore left alone by everyone: by id, by template, by owner, or by a tag it carries.
+"""Which holds apply to a resource: by its id, its template, its owner, or a tag that it carries.
 
-A fact that Tallyfy does not show and that a hold depends on holds as well.
+Nobody archives or deletes what is on hold. If Tallyfy does not show a fact that some hold depends on, the resource
+counts as held.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from lifecycle.domain.resources import ResourceSnapshot
 
 TEMPLATE = f"{Resource.TEMPLATE}#"
 OWNER = "owner#"
-"""Not a kind of thing: everything a user owns."""
+"""Not a kind of resource: a hold on everything that a user owns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,12 @@ class Holds:
 
 
 def keys_of(thing: ResourceSnapshot) -> tuple[str, ...] | None:
-    """The keys of every hold that could speak of the thing; ``None`` where that cannot be told without all of them."""
+    """The keys of every hold that could apply; ``None`` if that depends on a fact that Tallyfy does not show."""
     return None if _template_unknown(thing) or _owner_unknown(thing) else _known_keys(thing)
 
 
 def alike(text: str) -> str:
-    """A name as it is compared where it keeps: case, blanks around it and the bytes of an umlaut make no difference."""
+    """A name as it is compared where a match keeps: without case, outer blanks and differences in Unicode form."""
     return normalize("NFC", text).strip().casefold()
 
 

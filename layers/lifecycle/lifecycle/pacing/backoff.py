@@ -2,9 +2,9 @@
 
 MOST_RECEIVES = 90
 """After so many receives a message is dead-lettered with a reason. SQS would do it after 100, without one."""
-PASSED_OVER = 60
-"""Who stood in line so often for nothing stays away for longer: the others need the slots for hours."""
-OFTEN_IN_AN_OUTAGE = 24
+MANY_RECEIVES = 60
+"""After so many receives without a slot a message stays away for longer: others need the slots for hours."""
+MANY_IN_OUTAGE = 24
 """After so many receives an outage has lasted for hours: a message comes back each hour, so that it outlasts days."""
 LONGEST = 12 * 3600
 """SQS hides a message for at most 12 hours (API reference: ChangeMessageVisibility)."""
@@ -24,20 +24,20 @@ def human_delay(receives: int) -> int:
 def outage_delay(until_probe: float, receives: int, roll: float) -> int:
     """While the breaker is open: at least until the next probe, and longer the longer it lasts.
 
-    15 seconds at first, 15 minutes after seven receives, then an hour after ``OFTEN_IN_AN_OUTAGE``: 90 receives outlast
+    15 seconds at first, 15 minutes after seven receives, then an hour after ``MANY_IN_OUTAGE``: 90 receives outlast
     nearly three days. ``roll`` adds up to a quarter, so that not all of them ask for the same probe.
     """
-    growing = 3600.0 if receives > OFTEN_IN_AN_OUTAGE else min(900.0, 15.0 * 2.0 ** min(max(receives - 1, 0), 6))
+    growing = 3600.0 if receives > MANY_IN_OUTAGE else min(900.0, 15.0 * 2.0 ** min(max(receives - 1, 0), 6))
     return clamp(max(until_probe, growing) * (1 + roll / 4))
 
 
 def poll_delay(until_free: float, receives: int) -> int:
-    """While another worker holds the thing: look again soon, for it is mostly done long before its lease ends."""
+    """While another worker holds the lease: check again soon, since most calls end long before their lease."""
     return clamp(min(until_free, 2.0 ** min(max(receives, 1), 6)))
 
 
 def retry_delay(told: float | None, receives: int, *, base: float, roll: float) -> int:
-    """After "not now": as long as was said, and longer each time, so that no short answer burns the receives."""
+    """After a 429 or another "not now": as long as ``told``, and longer each time, so that receives last."""
     return max(clamp(told or 0.0), exponential(receives, base=base, roll=roll))
 
 

@@ -1,6 +1,6 @@
-"""The calls a batch may make: reserved at once per organization, and given back where they were not needed.
+"""The calls that a batch may make: reserved at once for each organization, and refunded if they were not needed.
 
-It also learns from each command whether there is an outage: while there is one, a failure is not the command's own.
+It also learns from each command whether there is an outage. During an outage a failure does not count as an attempt.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,17 +13,17 @@ from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, LifecycleError, Rejected, Retryable, Throttled, TokenRefused
 from lifecycle.pacing import backoff
 from lifecycle.pacing.rate_limiter import Admission, Pacing
-from lifecycle.pacing.token_bucket import LONGEST_LINE, PROBE_CALLS, SECOND
+from lifecycle.pacing.token_bucket import LONGEST_QUEUE, PROBE_CALLS, SECOND
 
 CALLS = PROBE_CALLS
-"""What a command needs: one look, one act. A look again overdraws."""
+"""What a command needs: one read, one write. A read-back overdraws."""
 
 
-_OUTAGE = "Tallyfy, or AWS before it, does not answer. Commands wait, and one of them asks again from time to time."
+_OUTAGE = "Tallyfy does not answer, or AWS cannot reach it. Commands wait; one of them tries again from time to time."
 
 
 class Budget:
-    """One worker's share of the shared pace, for the length of a batch."""
+    """One worker's share of the rate limit, for one batch."""
 
     def __init__(self, pacing: Pacing) -> None:
         self._pacing = pacing
@@ -41,10 +41,10 @@ class Budget:
         finally:
             left, self._left, self._given, self._turned_away = self._left, {}, {}, 0
             for org_id, calls in left.items():
-                self._pacing.give_back(org_id, calls)
+                self._pacing.refund(org_id, calls)
 
     def admit(self, command: Command, message: Message, roll: float) -> None:
-        """Let one command start, or raise ``Throttled`` with the time of its turn.
+        """Let one command start, or raise ``Throttled`` with the seconds to wait.
 
         A pause stops all but restores. An outage stops all but one probe, which may be any command.
         """
@@ -61,13 +61,13 @@ class Budget:
         if self._left[org_id] < CALLS:
             spacing = CALLS * self._pacing.rate.interval / SECOND
             wait = given.wait + self._turned_away * spacing
-            if given.wait * SECOND >= LONGEST_LINE:
+            if given.wait * SECOND >= LONGEST_QUEUE:
                 wait = given.wait * (0.5 + roll / 2)
             self._turned_away += 1
             raise Throttled(Code.RATE_LIMITED, "The pace towards Tallyfy is used up for now.", retry_after=wait)
 
     def prepare(self, org_id: str) -> None:
-        """Take the slot of the next call now, so that nothing lies between the last look at people's words and it."""
+        """Take the slot of the next call now, so that no wait comes between the last check and the call."""
         if self._left.get(org_id, 0) < 1:
             self._pacing.overdraw(org_id)
             self._left[org_id] = 1
@@ -109,7 +109,7 @@ class Budget:
     def _failed(self, command: Command, trouble: Retryable, roll: float, ask: Callable[[str], object]) -> None:
         org_id, seen = command.org_id, self._seen(command.org_id)
         is_out = seen.outage
-        # Whether this can be recorded or not: what the command itself has to say must not be lost.
+        # If this cannot be recorded, the command's own failure must still be raised.
         with suppress(Retryable):
             is_out = self._pacing.failed(org_id, command.id or command.intent_id, roll, probe=seen.outage)
         if not is_out:
@@ -128,7 +128,7 @@ class Budget:
             self._pacing.worked(org_id)
         self._given[org_id] = replace(seen, failing=False)
         if seen.outage:
-            del self._given[org_id]  # The next command of this batch takes what the whole batch needs.
+            del self._given[org_id]  # The next command reserves for the whole batch.
 
     def _seen(self, org_id: str) -> Admission:
         return self._given.get(org_id, Admission(0, 0.0, ""))

@@ -1,4 +1,4 @@
-"""The shared pace: one bucket per organization, in the same table, for every function that calls Tallyfy."""
+"""The shared rate limit: one bucket per organization, in the ledger's table, for every function that calls Tallyfy."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +19,7 @@ _TRIES = 12
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What the bucket gave: ``calls`` now, a place in line ``wait`` seconds on; ``paused_by``: empty while running."""
+    """What was granted: ``calls`` now, a queue position in ``wait`` seconds. ``paused_by`` is empty while running."""
 
     calls: int
     wait: float
@@ -27,13 +27,13 @@ class Admission:
     outage: bool = False
     """The breaker is open. With ``calls`` this is the probe; else the next one may go after ``wait`` seconds."""
     failing: bool = False
-    """Something failed since the last call that worked, so the next one that works must be recorded."""
+    """A call failed since the last one that worked, so the next one that works must be recorded."""
 
 
 class Pacing:
-    """Takes and returns slots in conditional writes, so that any number of workers keep one rate together.
+    """Takes and refunds slots by conditional writes, so that any number of workers share one rate.
 
-    ``metrics`` hears when the breaker opens and closes.
+    ``metrics`` counts when the breaker opens and closes.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Pacing:
         return Admission(granted.calls, granted.wait, bucket.paused_by, granted.outage, bool(bucket.failing))
 
     def failed(self, org_id: str, thing: str, roll: float, *, probe: bool = False) -> bool:
-        """Record a failure whose cause may be everybody's; see ``pace.failed``. Whether the breaker is open now."""
+        """Record a failure, see ``token_bucket.failed``. Returns whether the breaker is open now."""
         was_out = False
 
         def failing(bucket: Bucket, now: int) -> Bucket:
@@ -73,11 +73,11 @@ class Pacing:
 
         is_out = self._update(org_id, failing).is_out
         if is_out and not was_out:
-            self._tell(Metric.OUTAGE, org_id)
+            self._emit(Metric.OUTAGE, org_id)
         return is_out
 
     def worked(self, org_id: str) -> None:
-        """Record that a call worked: the breaker closes. Writes only if something had failed."""
+        """Record that a call worked: the breaker closes. Writes only if a call had failed before."""
         was_out = False
 
         def working(bucket: Bucket, _: int) -> Bucket:
@@ -87,29 +87,29 @@ class Pacing:
 
         self._update(org_id, working)
         if was_out:
-            self._tell(Metric.OUTAGE_OVER, org_id)
+            self._emit(Metric.OUTAGE_OVER, org_id)
 
-    def _tell(self, signal: Metric, org_id: str) -> None:
+    def _emit(self, signal: Metric, org_id: str) -> None:
         if self._metrics is not None:
             self._metrics.emit(signal, {"org_id": org_id})
 
     def overdraw(self, org_id: str, calls: int = 1) -> None:
-        """Record calls made beyond what was reserved, such as a read-back; the others wait for them."""
+        """Record calls beyond the reserved ones, such as a read-back; later callers wait for them."""
         self._update(org_id, lambda bucket, now: token_bucket.overdraw(bucket, self.rate, calls, now))
 
-    def give_back(self, org_id: str, calls: int) -> None:
-        """Return what was reserved and not used."""
+    def refund(self, org_id: str, calls: int) -> None:
+        """Return slots that were reserved and not used."""
         if calls > 0:
-            self._update(org_id, lambda bucket, _: token_bucket.give_back(bucket, self.rate, calls))
+            self._update(org_id, lambda bucket, _: token_bucket.refund(bucket, self.rate, calls))
 
     def block(self, org_id: str, seconds: float) -> None:
-        """Tallyfy said 429: nobody calls before ``seconds`` from now."""
+        """Tallyfy record 429: nobody calls before ``seconds`` from now."""
         self._update(org_id, lambda bucket, now: token_bucket.block(bucket, self.rate, seconds, now))
 
     def pause(self, org_id: str, by: str, *, caller: str = "") -> None:
         """Stop everything but restores until ``resume``. ``by`` is shown to people; ``caller`` is recorded as who."""
-        said = Record(at=millis(self._clock()), what=What.PAUSE_SET, org_id=org_id, by=caller or by, reason=by)
-        self._update(org_id, lambda bucket, _: replace(bucket, paused_by=by), said)
+        record = Record(at=millis(self._clock()), what=What.PAUSE_SET, org_id=org_id, by=caller or by, reason=by)
+        self._update(org_id, lambda bucket, _: replace(bucket, paused_by=by), record)
 
     def paused_by(self, org_id: str) -> str:
         """Who paused, and why; empty while running."""
@@ -117,11 +117,11 @@ class Pacing:
 
     def resume(self, org_id: str, *, caller: str = "") -> None:
         """End the pause."""
-        said = Record(at=millis(self._clock()), what=What.PAUSE_ENDED, org_id=org_id, by=caller)
-        self._update(org_id, lambda bucket, _: replace(bucket, paused_by=""), said)
+        record = Record(at=millis(self._clock()), what=What.PAUSE_ENDED, org_id=org_id, by=caller)
+        self._update(org_id, lambda bucket, _: replace(bucket, paused_by=""), record)
 
-    def _update(self, org_id: str, change: Callable[[Bucket, int], Bucket], said: Record | None = None) -> Bucket:
-        """Change the bucket; with ``said``, together with that record."""
+    def _update(self, org_id: str, change: Callable[[Bucket, int], Bucket], record: Record | None = None) -> Bucket:
+        """Change the bucket, in one transaction with the audit record if there is one."""
         key = pace_key(org_id)
         now = int(self._clock().timestamp() * SECOND)
         for attempt in range(_TRIES):
@@ -132,16 +132,16 @@ class Pacing:
             if after == seen:
                 return seen
             try:
-                if said is not None and attempt:
-                    said = with_unique_time(self._rows, said)
-                records = [audit_row(said)] if said else []
+                if record is not None and attempt:
+                    record = with_unique_time(self._rows, record)
+                records = [audit_row(record)] if record else []
                 self._rows.write(Put(key, asdict(after), row.version if row else 0), *records)
             except Contention:
                 continue
             return after
-        raise Throttled(Code.UNAVAILABLE, "Too many workers ask for their pace at once.", retry_after=1)
+        raise Throttled(Code.UNAVAILABLE, "Too many workers reserve calls at once.", retry_after=1)
 
 
 def pace_key(org_id: str) -> Key:
-    """Where the pace of an organization is kept, with its pause."""
+    """The row of an organization's bucket, pause and breaker."""
     return table_keys.pace(org_id)

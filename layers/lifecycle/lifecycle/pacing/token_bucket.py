@@ -3,31 +3,31 @@
 One number describes the bucket: the *theoretical arrival time* at which it would be full again. All times are whole
 microseconds, UTC, so that every process computes the same.
 
-The same row holds a breaker. It opens when several things fail with a cause that is not their own, such as a network
-error or a 5xx. While it is open nobody calls, except one probe from time to time. See decision 0026.
+The same row holds a circuit breaker. It opens when calls about several resources fail for a common cause, such as a
+network error or a 5xx. While it is open, nobody calls except one probe from time to time. See decision 0026.
 """
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 SECOND = 1_000_000
-LONGEST_LINE = 3600 * SECOND
-"""Who would stand in line for longer gets no place, but comes back within the hour and asks again."""
+LONGEST_QUEUE = 3600 * SECOND
+"""A caller that would have to queue for longer gets no position; it comes back within the hour and asks again."""
 
 
 OUTAGE_THINGS = 3
-"""When so many things have failed since the last call that worked, the cause is not theirs: the breaker opens."""
+"""When calls about so many resources have failed since the last one that worked, the breaker opens."""
 PROBE_CALLS = 2
-"""What a probe may take: one command looks and acts."""
+"""The slots of a probe: one command reads and writes."""
 _FIRST_PROBE = 15 * SECOND
 _LONGEST_PROBE = 300 * SECOND
-"""The time between two probes doubles from the first to the second of these."""
+"""The time between two probes starts at the first value and doubles up to the second."""
 _PROBING = 60 * SECOND
-"""How long everybody else waits for the result of a probe. A probe that crashed holds nobody for longer."""
+"""How long the others wait for the result of a probe, in case it crashed."""
 
 
 class Lane(StrEnum):
-    """Who waits in which line: what a person asked for never stands behind the bulk of a sweep."""
+    """The two queues for slots: what a person asked for never waits behind a sweep."""
 
     PEOPLE = "people"
     BULK = "bulk"
@@ -41,10 +41,10 @@ class Bucket:
     blocked_until: int = 0
     people_until: int = 0
     bulk_until: int = 0
-    """The end of each line: until then whoever was turned away has been told when to come back."""
+    """The end of each queue: the callers that were turned away have been given times up to this one."""
     paused_by: str = ""
     failing: str = ""
-    """The things that failed since the last call that worked, separated by blanks; at most ``OUTAGE_THINGS``."""
+    """The resources whose calls failed since one last worked, separated by blanks; at most ``OUTAGE_THINGS``."""
     outage_delay: int = 0
     """How long the breaker stays open before the next probe; zero while it is closed."""
     probe_at: int = 0
@@ -88,24 +88,24 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """``calls`` may be made now; for the others there is a place in line ``wait`` seconds from now."""
+    """``calls`` may be made now. The others have a queue position ``wait`` seconds from now."""
 
     calls: int
     wait: float
     outage: bool = False
-    """The breaker is open. Without ``calls``, ``wait`` is the time until the next probe; with them, this is it."""
+    """The breaker is open. With ``calls`` this is the probe; without, the next one may go in ``wait`` seconds."""
 
 
 def take(bucket: Bucket, rate: Rate, calls: int, now: int, lane: Lane = Lane.PEOPLE) -> tuple[Bucket, Grant]:
-    """Take as many of ``calls`` slots as are free now, and a place in line for the rest.
+    """Take as many of ``calls`` slots as are free now, and a queue position for the rest.
 
-    A place is the time to come back, not a slot: slots are taken, and lines only keep those who wait from coming all at
-    once, or from staying away while slots are free.
+    A queue position is the time to come back, not a slot. It keeps callers from coming back all at once, and from
+    staying away while slots are free.
     """
     if bucket.is_out:
         return _probe(bucket, rate, calls, now)
     if now < bucket.blocked_until:
-        blocked, wait = _line_up(bucket, rate, lane, calls, bucket.blocked_until, now)
+        blocked, wait = _queue(bucket, rate, lane, calls, bucket.blocked_until, now)
         return blocked, Grant(0, wait)
     base = max(bucket.full_at, now)
     capacity = rate.burst * rate.interval
@@ -113,23 +113,23 @@ def take(bucket: Bucket, rate: Rate, calls: int, now: int, lane: Lane = Lane.PEO
     granted = min(calls, free)
     after = replace(bucket, full_at=base + granted * rate.interval)
     free_at = max(now, after.full_at + rate.interval - capacity)
-    lined, wait = _line_up(after, rate, lane, calls - granted, free_at, now)
-    return lined, Grant(granted, wait)
+    queued, wait = _queue(after, rate, lane, calls - granted, free_at, now)
+    return queued, Grant(granted, wait)
 
 
 def _probe(bucket: Bucket, rate: Rate, calls: int, now: int) -> tuple[Bucket, Grant]:
-    """While the breaker is open: the slots of one command for whoever comes first when it is time, else nothing."""
+    """While the breaker is open: once it is time, the first caller gets the slots of one command, others none."""
     free_at = max(bucket.probe_at, bucket.blocked_until)
     if now < free_at:
         return bucket, Grant(0, (free_at - now) / SECOND, outage=True)
     probing = min(calls, PROBE_CALLS)
-    # A probe does not stand in line: nobody else calls meanwhile, and the others wait for its slots afterwards.
+    # A probe does not queue: nobody else calls meanwhile, and its slots are counted.
     after = replace(overdraw(bucket, rate, probing, now), probe_at=now + _PROBING)
     return after, Grant(probing, 0.0, outage=True)
 
 
 def failed(bucket: Bucket, thing: str, now: int, roll: float, *, probe: bool = False) -> Bucket:
-    """Record that a call about ``thing`` failed, with a cause that may be everybody's.
+    """Record that a call about ``thing`` failed, for a cause that may be common to all calls.
 
     ``probe``: it was the probe of an open breaker. ``roll`` in [0, 1) spreads the time of the next one.
     """
@@ -146,35 +146,35 @@ def _open(bucket: Bucket, delay: int, now: int, roll: float) -> Bucket:
 
 
 def worked(bucket: Bucket) -> Bucket:
-    """Record that a call worked: what failed before has causes of its own. Closes the breaker."""
+    """Record that a call worked: earlier failures had causes of their own. Closes the breaker."""
     return replace(bucket, failing="", outage_delay=0, probe_at=0)
 
 
-def _line_up(bucket: Bucket, rate: Rate, lane: Lane, waiting: int, free_at: int, now: int) -> tuple[Bucket, float]:
-    """Give ``waiting`` callers places in their lane's line. Returns how many seconds the first of them waits."""
+def _queue(bucket: Bucket, rate: Rate, lane: Lane, waiting: int, free_at: int, now: int) -> tuple[Bucket, float]:
+    """Give ``waiting`` calls positions in their lane's queue. Returns how many seconds the first of them waits."""
     if not waiting:
         return bucket, (free_at - now) / SECOND
     start = max(free_at, bucket.bulk_until if lane is Lane.BULK else bucket.people_until)
-    if start - now > LONGEST_LINE:
-        return bucket, LONGEST_LINE / SECOND
+    if start - now > LONGEST_QUEUE:
+        return bucket, LONGEST_QUEUE / SECOND
     end = start + waiting * rate.interval
-    lined = replace(bucket, bulk_until=end) if lane is Lane.BULK else replace(bucket, people_until=end)
-    return lined, (start - now) / SECOND
+    queued = replace(bucket, bulk_until=end) if lane is Lane.BULK else replace(bucket, people_until=end)
+    return queued, (start - now) / SECOND
 
 
 def overdraw(bucket: Bucket, rate: Rate, calls: int, now: int) -> Bucket:
-    """Record calls that must be made now; whoever comes next waits for them too."""
+    """Record calls that are made without a free slot; later callers wait for them."""
     return replace(bucket, full_at=max(bucket.full_at, now) + calls * rate.interval)
 
 
-def give_back(bucket: Bucket, rate: Rate, calls: int) -> Bucket:
+def refund(bucket: Bucket, rate: Rate, calls: int) -> Bucket:
     """Return slots that were taken and not used."""
-    # Not below what a block left: after a 429 calls start again one at a time, whatever comes back.
+    # Not below what a block left: after a 429, calls start again one at a time, even if slots are refunded.
     floor = bucket.blocked_until + (rate.burst - 1) * rate.interval if bucket.blocked_until else 0
     return replace(bucket, full_at=max(min(bucket.full_at, floor), bucket.full_at - calls * rate.interval))
 
 
 def block(bucket: Bucket, rate: Rate, seconds: float, now: int) -> Bucket:
-    """Tallyfy said "not before": move everyone's next slot past that, and start again one call at a time."""
+    """Tallyfy asked to wait: nobody gets a slot for ``seconds``, and then calls start again one at a time."""
     until = max(bucket.blocked_until, now + int(seconds * SECOND))
     return replace(bucket, blocked_until=until, full_at=max(bucket.full_at, until + (rate.burst - 1) * rate.interval))

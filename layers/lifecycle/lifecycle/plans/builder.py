@@ -21,7 +21,7 @@ from lifecycle.plans.plan_file import Entry, Plan, PlanFooter, PlanHeader, Total
 from lifecycle.plans.plan_store import key_of
 from lifecycle.policy.evaluate import Decision, Mode, evaluate
 from lifecycle.policy.policy import Policy
-from lifecycle.policy.unmatched_names import Mentions
+from lifecycle.policy.unmatched_names import UnmatchedNames
 
 type NewestOn = Callable[[Sequence[ResourceSnapshot]], Mapping[tuple[Resource, str], Newest]]
 """Asks the ledger for the newest command concluded on each of up to a hundred things."""
@@ -114,14 +114,14 @@ def _write(
     terms: PlanTerms,
     path: Path,
 ) -> Plan:
-    policy, writer, mentions = terms.policy, Writer(heading, terms.policy), Mentions(terms.policy)
+    policy, writer, unmatched = terms.policy, Writer(heading, terms.policy), UnmatchedNames(terms.policy)
     seen, before = _Seen(inventory, lists), 0
     with path.open("wb") as file:
         file.write(writer.begin())
         for _, census in lists:
             writer.fail(census.unreadable)
         for entry, was_due in _decided(seen, terms, heading):
-            mentions.meet(entry.thing)
+            unmatched.match(entry.thing)
             before += was_due
             file.write(writer.add(entry))
         totals = writer.totals()
@@ -141,7 +141,7 @@ def _write(
         hash=writer.digest,
         mode=terms.mode,
         org_name=terms.org_name,
-        notes=(*terms.notes, *policy.warnings, *_waiting(totals), *mentions.missing()),
+        notes=(*terms.notes, *policy.warnings, *_waiting(totals), *unmatched.missing()),
         per_minute=terms.per_minute,
         estimated_minutes=-(-totals.due * CALLS // terms.per_minute),
     )

@@ -1,4 +1,4 @@
-"""Names in a policy that fit nothing that was seen: an exception for a tag nobody uses is often a slip of the pen."""
+"""Names in a policy that match nothing that was seen: an exception for a tag that nobody uses is often a typo."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,41 +8,41 @@ from lifecycle.holds.rules import alike
 from lifecycle.policy.conditions import Conditions
 from lifecycle.policy.policy import Doing, Policy
 
-type _Mention = tuple[str, str]
+type _Name = tuple[str, str]
 """The kind of a name and the name as it is compared."""
 
 
 @dataclass(slots=True)
-class Mentions:
-    """What a policy names and was not met yet."""
+class UnmatchedNames:
+    """The names in a policy that nothing has matched yet."""
 
     policy: Policy
-    _missing: dict[_Mention, tuple[str, str]] = field(default_factory=dict)
-    """For each mention the rule that says it first, and the words it uses."""
+    _unmatched: dict[_Name, tuple[str, str]] = field(default_factory=dict)
+    """For each name, the first rule that uses it and how it is written there."""
 
     def __post_init__(self) -> None:
-        """Collect every name."""
+        """Collect every name of the policy."""
         for rule in self.policy.rules:
             keeps = rule.action is Doing.KEEP
             for table, excludes in ((rule.when, keeps), (rule.unless, True)):
                 for mention, words in _named(table, excludes=excludes):
-                    self._missing.setdefault(mention, (rule.name, words))
+                    self._unmatched.setdefault(mention, (rule.name, words))
 
-    def meet(self, thing: ResourceSnapshot) -> None:
-        """Cross out what this thing carries."""
-        if self._missing:
+    def match(self, thing: ResourceSnapshot) -> None:
+        """Remove the names that this resource matches."""
+        if self._unmatched:
             for tag in thing.tags or ():
-                self._missing.pop((_TAG, tag), None)
-                self._missing.pop((_TAG_ALIKE, alike(tag)), None)
+                self._unmatched.pop((_TAG, tag), None)
+                self._unmatched.pop((_TAG_ALIKE, alike(tag)), None)
             for owner in thing.owners or ():
-                self._missing.pop((_OWNER, owner), None)
-            self._missing.pop((_TEMPLATE, thing.template_id or thing.id), None)
+                self._unmatched.pop((_OWNER, owner), None)
+            self._unmatched.pop((_TEMPLATE, thing.template_id or thing.id), None)
 
     def missing(self) -> tuple[str, ...]:
-        """A sentence for each name that fits nothing."""
+        """A sentence for each name that matched nothing."""
         return tuple(
-            f"Rule '{rule}' names the {kind.removesuffix(_ALIKE)} '{words}', which nothing that was seen has."
-            for (kind, _), (rule, words) in self._missing.items()
+            f"Rule '{rule}' names the {kind.removesuffix(_ALIKE)} '{words}', which no resource that was seen has."
+            for (kind, _), (rule, words) in self._unmatched.items()
         )
 
 
@@ -51,8 +51,8 @@ _TAG, _OWNER, _TEMPLATE = "tag", "owner", "template"
 _TAG_ALIKE = _TAG + _ALIKE
 
 
-def _named(table: Conditions | None, *, excludes: bool) -> Iterator[tuple[_Mention, str]]:
-    """What a table names. Where it excludes, tags are compared as ``decide`` does it, generously."""
+def _named(table: Conditions | None, *, excludes: bool) -> Iterator[tuple[_Name, str]]:
+    """The names in a table. Where it excludes, tags are compared generously, as its condition does."""
     if table is None:
         return
     for tag in table.tags or ():

@@ -32,7 +32,7 @@ class SweepPace:
             raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
         given = self.pacing.reserve(org_id, 1)
         if given.paused_by:
-            self.pacing.give_back(org_id, given.calls)
+            self.pacing.refund(org_id, given.calls)
             raise Throttled(Code.PAUSED, f"Paused by {given.paused_by}.")
         if given.outage and not given.calls:
             raise Throttled(Code.OUTAGE, "Tallyfy, or AWS before it, does not answer.", retry_after=given.wait)
