@@ -119,7 +119,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("thing", [seen(), seen(owners=None)], ids=["by its keys", "among all"])
-def test_holds_that_cannot_be_read_are_no_answer(rows: VersionedTable, clock: Clock, thing: ResourceSnapshot) -> None:
+def test_unreadable_holds_raise(rows: VersionedTable, clock: Clock, thing: ResourceSnapshot) -> None:
     blind = HoldStore(Failing(rows), clock)
     with pytest.raises(Retryable):
         blind.reason_for(ORG, thing, tags=NO_TAGS)
@@ -198,7 +198,7 @@ def test_a_hold_is_set_although_somebody_else_is_at_it(
     assert holds.reasons(ORG) == {f"run#{THING}": "a lawsuit"}
 
 
-def test_every_hold_of_an_organization_is_told_with_its_reason(holds: HoldStore) -> None:
+def test_every_hold_of_an_organization_has_its_reason(holds: HoldStore) -> None:
     assert holds.reasons(ORG) == {}
     holds.add(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     holds.add(ORG, Resource.TASK, "6f" * 16, reason="", by="Ada")

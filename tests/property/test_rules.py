@@ -136,7 +136,7 @@ def test_any_bytes_are_a_request_or_a_refusal(raw: bytes) -> None:
 
 @MANY
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=200))
-def test_any_reason_that_is_taken_travels_unharmed(reason: str) -> None:
+def test_any_accepted_reason_is_read_back_unchanged(reason: str) -> None:
     try:
         made = command(reason=reason)
     except ValueError:
@@ -147,7 +147,7 @@ def test_any_reason_that_is_taken_travels_unharmed(reason: str) -> None:
 
 @SOME
 @given(st.text(st.characters(codec=None), max_size=50), st.text(st.characters(codec=None), max_size=80))
-def test_names_of_intents_are_told_from_all_other_text(delivery: str, text: str) -> None:
+def test_intent_ids_are_told_apart_from_all_other_text(delivery: str, text: str) -> None:
     assert is_ours(ID_KEY, intent_id(ID_KEY, "operator", delivery))
     assert not is_ours(ID_KEY, text)
 
@@ -198,9 +198,7 @@ def test_no_span_of_time_ever_sees_more_calls_than_burst_and_rate_allow(
 
 @SOME
 @given(st.integers(1, 6000), st.integers(1, 50), st.integers(1, 60), st.floats(0, 3600))
-def test_after_a_429_nobody_calls_before_the_time_that_was_named(
-    per_minute: int, burst: int, calls: int, wait: float
-) -> None:
+def test_after_a_429_nobody_calls_before_retry_after(per_minute: int, burst: int, calls: int, wait: float) -> None:
     rate, now = Rate(per_minute, burst), 1_000 * SECOND
     blocked = token_bucket.block(Bucket(), rate, wait, now)
     until = now + int(wait * SECOND)
@@ -217,7 +215,7 @@ def test_after_a_429_nobody_calls_before_the_time_that_was_named(
     st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=12),
     st.integers(0, 12),
 )
-def test_after_a_429_one_call_goes_first_whatever_was_taken_or_comes_back(
+def test_after_a_429_one_call_goes_first_whatever_was_taken_or_refunded(
     per_minute: int, burst: int, wait: float, moves: list[tuple[bool, int]], before: int
 ) -> None:
     rate, start = Rate(per_minute, burst), 1_000 * SECOND
@@ -240,7 +238,7 @@ def test_after_a_429_one_call_goes_first_whatever_was_taken_or_comes_back(
     st.lists(st.integers(1, 500), max_size=60),
     st.sampled_from(token_bucket.Lane),
 )
-def test_nobody_is_sent_away_for_longer_than_an_hour(
+def test_no_queue_position_is_more_than_an_hour_away(
     per_minute: int, burst: int, asks: list[int], lane: token_bucket.Lane
 ) -> None:
     rate, bucket = Rate(per_minute, burst), Bucket()
@@ -251,7 +249,7 @@ def test_nobody_is_sent_away_for_longer_than_an_hour(
 
 @SOME
 @given(st.integers(1, 6000), st.integers(1, 50), st.integers(1, 60))
-def test_the_wait_that_is_told_is_enough_for_one_call(per_minute: int, burst: int, calls: int) -> None:
+def test_after_the_wait_one_call_is_free(per_minute: int, burst: int, calls: int) -> None:
     rate, now = Rate(per_minute, burst), 1_000 * SECOND
     bucket = token_bucket.overdraw(Bucket(), rate, calls, now)
     after, grant = token_bucket.take(bucket, rate, 60, now)
@@ -260,7 +258,7 @@ def test_the_wait_that_is_told_is_enough_for_one_call(per_minute: int, burst: in
 
 @SOME
 @given(st.integers(1, 6000), st.integers(1, 50), st.integers(0, 50))
-def test_what_is_given_back_can_be_taken_again(per_minute: int, burst: int, calls: int) -> None:
+def test_refunded_slots_can_be_taken_again(per_minute: int, burst: int, calls: int) -> None:
     rate, now = Rate(per_minute, burst), 1_000 * SECOND
     after, grant = token_bucket.take(Bucket(), rate, calls, now)
     assert token_bucket.take(token_bucket.refund(after, rate, grant.calls), rate, calls, now)[1].calls == grant.calls
@@ -298,7 +296,7 @@ def test_any_text_is_a_moment_or_unknown(text: str) -> None:
 
 @MANY
 @given(st.one_of(st.none(), st.text(max_size=60), st.text("0123456789 ,:-+GMTJunSat.", max_size=40)))
-def test_any_retry_after_is_a_bearable_wait(header: str | None) -> None:
+def test_any_retry_after_gives_a_bounded_wait(header: str | None) -> None:
     assert 1 <= retry_after(header, NOW) <= 3600
 
 
@@ -347,7 +345,7 @@ resources = st.one_of(
 @given(
     st.one_of(st.none(), rows), st.one_of(st.none(), resources), st.one_of(st.none(), rows), st.integers(0, 4), numbers
 )
-def test_a_claim_is_won_only_where_nobody_else_is_at_work(
+def test_a_claim_succeeds_only_if_nobody_else_works_on_the_resource(
     intent: IntentRow | None, resource: ResourceRow | None, holder: IntentRow | None, redrive: int, now: int
 ) -> None:
     delivery = CommandDelivery(command=COMMAND, redrive=redrive, now=now, lease=90_000)
@@ -378,7 +376,7 @@ def test_a_claim_is_won_only_where_nobody_else_is_at_work(
 
 @SOME
 @given(st.one_of(st.none(), resources), *[st.sampled_from([True, False])] * 2, st.sampled_from(Status))
-def test_only_a_doubt_leaves_the_thing_locked(
+def test_only_an_unknown_effect_keeps_the_resource_leased(
     resource: ResourceRow | None, counted: object, doubt: object, status: Status
 ) -> None:
     delivery = CommandDelivery(command=COMMAND, now=2_000_000_000_000, lease=90_000)

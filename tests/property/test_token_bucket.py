@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.pacing.token_bucket import SECOND, Bucket, Lane, Rate, give_back, take
+from lifecycle.pacing.token_bucket import SECOND, Bucket, Lane, Rate, refund, take
 
 MINUTE = 60 * SECOND
 STARTS = 1_780_000_000 * SECOND
@@ -28,7 +28,7 @@ class Callers:
         self.bucket, grant = take(self.bucket, self.rate, wanted, self.now, lane)
         returned = min(unused, grant.calls)
         self.calls += [self.now] * (grant.calls - returned)
-        self.bucket = give_back(self.bucket, self.rate, returned)
+        self.bucket = refund(self.bucket, self.rate, returned)
 
     def most_in_a_minute(self) -> int:
         """The most calls in any half-open window of 60 seconds."""

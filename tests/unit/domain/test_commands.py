@@ -47,13 +47,13 @@ def test_an_unsafe_id_is_refused_by_the_name_of_its_field(unsafe: str, field: st
 
 
 @pytest.mark.parametrize("unsafe", UNSAFE_IDS.values(), ids=UNSAFE_IDS)
-def test_a_message_with_an_unsafe_id_is_no_command(unsafe: str) -> None:
+def test_a_message_with_an_unsafe_id_is_refused(unsafe: str) -> None:
     with pytest.raises(ValueError, match="should match pattern"):
         command(id=unsafe)
 
 
 @pytest.mark.parametrize("value", [5, True, ["5e" * 16], {"id": THING}])
-def test_an_id_that_is_no_text_is_refused(value: object) -> None:
+def test_an_id_that_is_not_text_is_refused(value: object) -> None:
     assert refusal(body(id=value)).reason.startswith("id: ")
 
 
@@ -142,7 +142,7 @@ def test_allow_in_use_is_for_tags_only() -> None:
     [b"", b"null", b"[]", b'"text"', b"\xff\xfe", b"{", b"NaN", b"[" * 100_000, b'{"a":' + b"9" * 5000 + b"}"],
     ids=["nothing", "null", "list", "text", "no UTF-8", "half", "NaN", "deep", "huge number"],
 )
-def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
+def test_anything_but_a_json_object_is_refused(raw: bytes) -> None:
     assert refusal(raw).reason.startswith("body: ")
 
 
@@ -150,7 +150,7 @@ def test_lone_surrogates_are_refused() -> None:
     refusal(body(reason="\ud800"))
 
 
-def test_a_reason_in_any_script_travels_unharmed() -> None:
+def test_a_reason_in_any_script_is_read_back_unchanged() -> None:
     reason = "Kündigung 解約 🧾 \u2028 \u0085 \ufffe \U0010ffff שלום"
     made = command(reason=reason)
     assert made.reason == reason
@@ -165,7 +165,7 @@ def test_times_are_kept_in_utc() -> None:
     assert asked.not_after.tzinfo is UTC
 
 
-def test_a_command_survives_its_journey() -> None:
+def test_a_command_is_read_back_as_it_was_sent() -> None:
     made = command(
         resource="tag", action="delete", allow_in_use=True, expect={"name": "left over", "archived_at": None}
     )
@@ -176,7 +176,7 @@ def test_a_command_survives_its_journey() -> None:
 
 
 @pytest.mark.parametrize("expect", [{"archived_at": None}, {"archived_at": None, "name": "Onboard Acme"}])
-def test_an_expected_absence_survives_the_journey(expect: dict[str, object]) -> None:
+def test_an_expected_absence_is_read_back_as_it_was_sent(expect: dict[str, object]) -> None:
     made = command(expect=expect)
     arrived = Command.model_validate_json(made.to_json())
     assert arrived == made
@@ -211,7 +211,7 @@ def test_the_times_of_intake_do_not_change_the_meaning() -> None:
     ("field", "value"),
     [("version", 2), ("intent_id", "int_short"), ("source", "No Such"), ("surprise", 1), ("issued_at", "2026-06-01")],
 )
-def test_a_message_of_another_shape_is_no_command(field: str, value: object) -> None:
+def test_a_message_of_another_shape_is_refused(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
         command(**{field: value})
 
@@ -274,7 +274,7 @@ class _Before(BaseModel):
     allow_in_use: bool = False
 
 
-def test_a_command_at_its_defaults_says_no_newer_field_and_the_release_before_reads_it() -> None:
+def test_a_command_at_its_defaults_can_be_read_by_the_previous_release() -> None:
     said = json.loads(command().to_json())
     assert set(said) == {
         "version", "action", "resource", "org_id", "id", "requested_by", "source", "reason", "issued_at", "not_after",
@@ -292,7 +292,7 @@ def test_a_command_at_its_defaults_says_no_newer_field_and_the_release_before_re
         {"resource": "tag", "action": "delete", "allow_in_use": True},
     ],
 )
-def test_what_the_release_before_knows_reaches_it_unharmed(changes: dict[str, object]) -> None:
+def test_the_previous_release_reads_the_fields_that_it_knows(changes: dict[str, object]) -> None:
     made = command(**changes)
     read = _Before.model_validate_json(made.to_json())
     assert (read.expect, read.allow_in_use) == (made.expect, made.allow_in_use)
@@ -313,13 +313,13 @@ def test_expected_names_have_no_order_and_no_number() -> None:
     assert Command.model_validate_json(asked.to_json()) == asked
 
 
-def test_expecting_no_tags_survives_the_journey() -> None:
+def test_expecting_no_tags_is_read_back_as_it_was_sent() -> None:
     arrived = Command.model_validate_json(command(expect={"tags": []}).to_json())
     assert arrived.expect is not None
     assert (arrived.expect.tags, arrived.expect.model_fields_set) == ((), {"tags"})
 
 
-def test_a_newer_field_is_said_where_it_is_used() -> None:
+def test_a_newer_field_is_sent_where_it_is_used() -> None:
     url = "https://hooks.slack.com/commands/T0/1/x"
     said = json.loads(command(id=None, find={"tag": "deal-7"}, reply_to=url).to_json())
     assert (said["find"]["tag"], said["reply_to"]) == ("deal-7", url)

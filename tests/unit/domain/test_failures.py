@@ -28,11 +28,11 @@ def test_what_a_person_may_want_to_change_waits_for_the_digest(code: Code) -> No
     "code",
     [Code.NOT_APPROVED, Code.APPROVAL_EXPIRED, Code.RESTORED, Code.UNDONE, Code.RESTORED_BY_PERSON, Code.SUPERSEDED],
 )
-def test_what_people_decided_asks_for_nothing(code: Code) -> None:
+def test_what_people_decided_needs_no_attention(code: Code) -> None:
     assert attention(code) is Attention.NONE
 
 
-def test_what_nobody_has_weighed_pages() -> None:
+def test_an_unknown_code_pages() -> None:
     assert attention("a_code_of_the_next_release") is Attention.PAGE
 
 

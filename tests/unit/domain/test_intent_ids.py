@@ -28,7 +28,7 @@ def test_another_source_delivery_item_or_stack_gets_another_name() -> None:
     assert all(a != b for a, b in combinations(names, 2))
 
 
-def test_words_cannot_be_shifted_between_source_and_delivery() -> None:
+def test_text_moved_between_source_and_delivery_gives_another_id() -> None:
     assert intent_id(ID_KEY, "a", '", "b') != intent_id(ID_KEY, 'a", "', "b")
 
 
@@ -53,10 +53,10 @@ def test_a_stack_knows_its_own_names() -> None:
         "\ud800",
     ],
 )
-def test_what_was_not_given_out_is_not_ours(candidate: str) -> None:
+def test_an_id_that_was_not_issued_is_not_ours(candidate: str) -> None:
     assert not is_ours(ID_KEY, candidate)
 
 
-def test_an_empty_key_names_nothing() -> None:
+def test_an_empty_key_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
         intent_id(b"", "operator", "delivery-1")

@@ -23,7 +23,7 @@ def test_every_fact_is_a_field_of_a_snapshot() -> None:
 
 
 @EVERY_KIND
-def test_a_kind_never_shows_what_its_declaration_says_it_shows(kind: ResourceKind) -> None:
+def test_no_fact_of_a_kind_is_also_declared_as_never_shown(kind: ResourceKind) -> None:
     assert kind.facts.isdisjoint(kind.never_shows)
 
 
@@ -55,6 +55,6 @@ def test_a_kind_is_found_by_any_of_its_words(word: str, resource: Resource | Non
 
 
 @EVERY_KIND
-def test_what_is_archived_first_can_be_archived(kind: ResourceKind) -> None:
+def test_a_kind_whose_delete_needs_an_archive_can_be_archived_and_restored(kind: ResourceKind) -> None:
     assert kind.delete is None or not kind.delete.archived_first or kind.archive is not None
     assert kind.archive is None or kind.restore is not None

@@ -130,7 +130,7 @@ def test_a_row_with_an_end_of_a_later_release_waits_for_it_and_is_told(world: Wo
     assert world.intent(command.intent_id).status is Status.DONE
 
 
-def test_fields_that_a_later_release_adds_to_its_rows_are_kept_out_of_the_way(world: World) -> None:
+def test_fields_that_a_later_release_adds_to_rows_are_ignored(world: World) -> None:
     command = world.command(Resource.RUN, RUN, Action.ARCHIVE, "later")
     world.send(command)
     for key in list(world.rows.table):

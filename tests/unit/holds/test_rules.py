@@ -52,7 +52,7 @@ def test_a_reason_is_not_needed() -> None:
     assert Holds({f"run#{THING}": ""}).on(thing()) is not None
 
 
-def test_a_template_holds_itself_and_all_its_processes_and_no_task_or_tag() -> None:
+def test_a_hold_on_a_template_covers_its_processes_and_no_task_or_tag() -> None:
     holds = held(f"template#{TEMPLATE}")
     assert holds.on(thing(Resource.TEMPLATE, id=TEMPLATE)) == "It is on hold: an audit"
     assert holds.on(thing()) == "All processes of its template are on hold: an audit"
@@ -63,7 +63,7 @@ def test_a_template_holds_itself_and_all_its_processes_and_no_task_or_tag() -> N
 
 @pytest.mark.parametrize("resource", [Resource.RUN, Resource.TASK, Resource.TEMPLATE])
 @pytest.mark.parametrize("owner", ["4711", "9"])
-def test_an_owner_holds_all_that_is_theirs_with_others_too(resource: Resource, owner: str) -> None:
+def test_a_hold_on_an_owner_covers_what_they_own_together_with_others(resource: Resource, owner: str) -> None:
     assert held(f"owner#{owner}").on(thing(resource)) == f"Everything its owner {owner} has is on hold: an audit"
     assert held("owner#47", "owner#47111").on(thing(resource)) is None
     assert held(f"owner#{owner}").on(thing(resource, owners=frozenset({"1"}))) is None
@@ -79,14 +79,14 @@ def test_a_process_of_an_unknown_template_is_held_while_any_template_is() -> Non
 
 
 @pytest.mark.parametrize("resource", [Resource.RUN, Resource.TASK, Resource.TEMPLATE])
-def test_what_nobody_is_known_to_own_is_held_while_any_owner_is(resource: Resource) -> None:
+def test_a_resource_of_unknown_owner_is_held_while_any_owner_is(resource: Resource) -> None:
     unknown = thing(resource, owners=None)
     assert "does not say who owns it" in str(held("owner#1").on(unknown))
     assert held(f"run#{OTHER}", f"template#{OTHER}").on(unknown) is None
 
 
 @pytest.mark.parametrize("resource", [Resource.RUN, Resource.TASK, Resource.TEMPLATE])
-def test_no_owner_is_no_unknown_owner(resource: Resource) -> None:
+def test_a_resource_without_owner_is_not_one_of_unknown_owner(resource: Resource) -> None:
     assert held("owner#1", "owner#4711").on(thing(resource, owners=frozenset())) is None
 
 
@@ -94,7 +94,7 @@ def test_a_tag_has_neither_owner_nor_template() -> None:
     assert held("owner#1", f"template#{OTHER}").on(thing(Resource.TAG)) is None
 
 
-def test_a_hold_by_name_is_told_before_a_doubt() -> None:
+def test_a_known_hold_is_told_before_a_possible_one() -> None:
     unknown = thing(template_id=None, owners=None)
     assert held("owner#1", f"template#{OTHER}", f"run#{THING}").on(unknown) == "It is on hold: an audit"
 
@@ -104,7 +104,7 @@ def test_a_hold_by_name_is_told_before_a_doubt() -> None:
 
 @pytest.mark.parametrize("resource", [Resource.RUN, Resource.TASK, Resource.TEMPLATE])
 @pytest.mark.parametrize("wanted", ["VIP", "vip", " Vip ", "customers"])
-def test_what_carries_a_hold_tag_is_held_in_whatever_case(resource: Resource, wanted: str) -> None:
+def test_a_hold_tag_holds_in_upper_and_lower_case(resource: Resource, wanted: str) -> None:
     assert "hold tag" in str(held(tags=frozenset({wanted, "another"})).on(thing(resource)))
 
 
@@ -114,7 +114,7 @@ def test_letters_of_any_language_are_compared_without_case() -> None:
 
 
 @pytest.mark.parametrize("wanted", ["VI", "VIPs", "V I P", "Onboard Acme"])
-def test_another_tag_is_no_hold_tag(wanted: str) -> None:
+def test_another_tag_does_not_hold(wanted: str) -> None:
     assert held(tags=frozenset({wanted})).on(thing()) is None
 
 
@@ -160,12 +160,12 @@ def test_the_keys_are_all_that_could_hold_it() -> None:
         thing(Resource.TEMPLATE, owners=None),
     ],
 )
-def test_of_what_is_not_known_every_hold_could_speak(unknown: ResourceSnapshot) -> None:
+def test_without_known_keys_any_hold_may_apply(unknown: ResourceSnapshot) -> None:
     assert keys_of(unknown) is None
 
 
 @pytest.mark.parametrize("resource", Resource)
-def test_whoever_reads_only_the_keys_misses_no_hold(resource: Resource) -> None:
+def test_reading_only_the_keys_misses_no_hold(resource: Resource) -> None:
     seen = thing(resource)
     keys = keys_of(seen)
     assert keys is not None

@@ -28,14 +28,14 @@ def test_backoff_is_never_less_than_a_second() -> None:
 
 
 @pytest.mark.parametrize(("receives", "seconds"), [(0, 300), (1, 300), (2, 600), (12, 3600), (1000, 3600)])
-def test_patience_grows_from_five_minutes_to_an_hour(receives: int, seconds: int) -> None:
+def test_the_delay_for_a_person_grows_from_five_minutes_to_an_hour(receives: int, seconds: int) -> None:
     assert human_delay(receives) == seconds
 
 
 @pytest.mark.parametrize(
     ("until_free", "receives", "seconds"), [(90, 0, 2), (90, 1, 2), (90, 3, 8), (90, 500, 64), (5, 500, 5), (-5, 1, 1)]
 )
-def test_a_thing_that_is_held_is_looked_at_again_soon(until_free: float, receives: int, seconds: int) -> None:
+def test_a_leased_resource_is_polled_soon(until_free: float, receives: int, seconds: int) -> None:
     assert poll_delay(until_free, receives) == seconds
 
 
@@ -47,7 +47,7 @@ def test_a_wait_is_whole_seconds_that_sqs_accepts(seconds: float, hidden: int) -
     assert clamp(seconds) == hidden
 
 
-def test_even_nonsense_becomes_an_acceptable_wait() -> None:
+def test_any_number_becomes_a_delay_that_sqs_accepts() -> None:
     assert 1 <= clamp(float("nan")) <= LONGEST
 
 
@@ -62,7 +62,7 @@ def test_even_nonsense_becomes_an_acceptable_wait() -> None:
         (3600, 90, 3600, 3600),
     ],
 )
-def test_not_now_is_longer_each_time_and_never_shorter_than_was_said(
+def test_a_retry_delay_grows_and_is_never_shorter_than_retry_after(
     told: float | None, receives: int, least: int, most: int
 ) -> None:
     assert retry_delay(told, receives, base=30, roll=0) == least
@@ -73,12 +73,12 @@ def test_not_now_is_longer_each_time_and_never_shorter_than_was_said(
     ("until_probe", "receives", "seconds"),
     [(0, 0, 15), (0, 1, 15), (0, 3, 60), (0, 7, 900), (0, 24, 900), (0, 25, 3600), (0, 89, 3600), (200, 1, 200)],
 )
-def test_a_wait_for_the_end_of_an_outage_grows_and_is_never_shorter_than_until_the_probe(
+def test_the_delay_in_an_outage_grows_and_is_never_shorter_than_until_the_next_probe(
     until_probe: float, receives: int, seconds: int
 ) -> None:
     assert outage_delay(until_probe, receives, 0) == seconds
     assert seconds <= outage_delay(until_probe, receives, 0.999) <= seconds * 1.25 + 1
 
 
-def test_ninety_receives_outlast_an_outage_of_nearly_three_days_whatever_the_dice_say() -> None:
+def test_ninety_receives_outlast_an_outage_of_nearly_three_days_with_any_jitter() -> None:
     assert sum(outage_delay(0, receives, 0) for receives in range(1, MOST_RECEIVES)) > 2.9 * 86400

@@ -29,22 +29,22 @@ def test_a_full_bucket_gives_its_burst_at_once_and_then_one_a_second() -> None:
     assert take(bucket, RATE, 8, AT + 60 * SECOND)[1].calls == 5
 
 
-def test_what_is_not_asked_for_is_not_taken() -> None:
+def test_only_the_slots_asked_for_are_taken() -> None:
     bucket, grant = take(Bucket(), RATE, 2, AT)
     assert grant == Grant(2, 0.0)
     assert take(bucket, RATE, 8, AT)[1].calls == 3
 
 
-def test_calls_that_had_to_be_made_delay_the_next() -> None:
+def test_overdrawn_calls_delay_the_next_ones() -> None:
     assert take(overdraw(Bucket(), RATE, 7, AT), RATE, 1, AT)[1] == Grant(0, 3.0)
 
 
-def test_what_is_given_back_is_free_again() -> None:
+def test_refunded_slots_are_free_again() -> None:
     bucket, _ = take(Bucket(), RATE, 5, AT)
     assert take(refund(bucket, RATE, 2), RATE, 8, AT)[1].calls == 2
 
 
-def test_a_429_moves_everyone_past_the_time_that_was_named() -> None:
+def test_after_a_429_nobody_gets_a_slot_before_retry_after() -> None:
     blocked = block(Bucket(), RATE, 30, AT)
     assert take(blocked, RATE, 1, AT)[1] == Grant(0, 30.0)
     assert take(blocked, RATE, 8, AT + 30 * SECOND)[1].calls == 1, "it starts again one call at a time"
@@ -64,7 +64,7 @@ def test_a_rate_that_would_stop_everything_is_refused(per_minute: int, burst: in
         Rate(per_minute, burst)
 
 
-def test_those_who_are_turned_away_get_places_in_one_line() -> None:
+def test_callers_without_a_slot_get_queue_positions_one_after_another() -> None:
     rate = Rate(per_minute=60, burst=2)
     bucket, first = take(Bucket(), rate, 6, 0)
     bucket, second = take(bucket, rate, 4, 0)
@@ -74,7 +74,7 @@ def test_those_who_are_turned_away_get_places_in_one_line() -> None:
     assert [grant.wait for grant in (first, second, third)] == [1, 5, 9]
 
 
-def test_a_person_does_not_stand_behind_the_bulk_of_a_sweep() -> None:
+def test_a_person_does_not_queue_behind_a_sweep() -> None:
     rate = Rate(per_minute=60, burst=2)
     bucket, _ = take(Bucket(), rate, 10_000, 0, Lane.BULK)
     _, grant = take(bucket, rate, 2, 0, Lane.PEOPLE)
@@ -82,7 +82,7 @@ def test_a_person_does_not_stand_behind_the_bulk_of_a_sweep() -> None:
 
 
 @pytest.mark.parametrize("lane", Lane)
-def test_a_line_is_never_longer_than_an_hour(lane: Lane) -> None:
+def test_a_queue_is_never_longer_than_an_hour(lane: Lane) -> None:
     bucket, waits = Bucket(), []
     for _ in range(1000):
         bucket, grant = take(bucket, RATE, 20, AT, lane)
@@ -94,7 +94,7 @@ def test_a_line_is_never_longer_than_an_hour(lane: Lane) -> None:
     assert line - AT <= LONGEST_QUEUE + 20 * RATE.interval, "who is sent away for an hour takes no place"
 
 
-def test_who_was_sent_away_for_an_hour_finds_the_line_shorter() -> None:
+def test_a_caller_that_waited_an_hour_finds_a_shorter_queue() -> None:
     bucket = Bucket()
     for _ in range(1000):
         bucket, _ = take(bucket, RATE, 20, AT)
@@ -104,7 +104,7 @@ def test_who_was_sent_away_for_an_hour_finds_the_line_shorter() -> None:
 
 @pytest.mark.parametrize("taken", range(6))
 @pytest.mark.parametrize("returned", [1, 2, 5, 50])
-def test_what_comes_back_after_a_429_lets_no_second_call_through(taken: int, returned: int) -> None:
+def test_a_refund_after_a_429_lets_no_second_call_through(taken: int, returned: int) -> None:
     bucket, _ = take(Bucket(), RATE, taken, AT)
     blocked = block(bucket, RATE, 30, AT)
     for _ in range(3):
@@ -113,12 +113,12 @@ def test_what_comes_back_after_a_429_lets_no_second_call_through(taken: int, ret
     assert take(blocked, RATE, 8, AT + 30 * SECOND)[1].calls == 1
 
 
-def test_long_after_a_429_what_comes_back_is_free_again() -> None:
+def test_long_after_a_429_refunded_slots_are_free_again() -> None:
     bucket, _ = take(block(Bucket(), RATE, 30, AT), RATE, 5, AT + 3600 * SECOND)
     assert take(refund(bucket, RATE, 5), RATE, 8, AT + 3600 * SECOND)[1].calls == 5
 
 
-def test_a_sweep_stands_in_its_own_line_and_sees_the_slots_that_people_took() -> None:
+def test_a_sweep_has_its_own_queue_and_shares_the_slots_with_people() -> None:
     rate = Rate(per_minute=60, burst=2)
     bucket, _ = take(Bucket(), rate, 10, 0, Lane.PEOPLE)
     bucket, first = take(bucket, rate, 4, 0, Lane.BULK)
@@ -145,7 +145,7 @@ def test_a_call_that_works_between_failures_keeps_the_breaker_closed() -> None:
     assert not failed(bucket, "c", AT, 0.5).is_out
 
 
-def test_while_the_breaker_is_open_nobody_calls_and_everybody_hears_when_the_next_probe_is() -> None:
+def test_while_the_breaker_is_open_nobody_calls_and_everybody_is_told_the_time_of_the_next_probe() -> None:
     assert take(_out(), RATE, 20, AT + 5 * SECOND)[1] == Grant(0, 10.0, outage=True)
 
 
@@ -168,7 +168,7 @@ def test_a_probe_that_fails_doubles_the_time_to_the_next_up_to_five_minutes() ->
     assert waits == [30, 60, 120, 240, 300, 300]
 
 
-def test_a_late_failure_of_another_command_moves_no_probe() -> None:
+def test_a_late_failure_of_another_command_does_not_move_the_probe() -> None:
     assert failed(_out(), "d", AT + 14 * SECOND, 1.0) == _out()
 
 

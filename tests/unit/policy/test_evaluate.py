@@ -215,7 +215,7 @@ def test_every_kind_has_its_rules(seen: ResourceSnapshot, rules: str, action: Ac
 
 
 @pytest.mark.parametrize("resource", Resource)
-def test_a_rule_speaks_of_its_own_kind_and_state_alone(resource: Resource) -> None:
+def test_a_rule_considers_only_its_own_kind_and_state(resource: Resource) -> None:
     rules = "".join(archive("created_days = 1", name=f"a-{kind}", resource=kind) for kind in Resource)
     rules += "".join(
         delete("archived_days = 1", name=f"d-{kind}", resource=kind) for kind in Resource if kind is not Resource.TAG
@@ -236,7 +236,7 @@ def test_the_first_rule_that_fits_decides_and_is_named() -> None:
     assert judged(thing(completed_at=ago(15)), one + two).rule == "two"
 
 
-def test_what_no_rule_fits_is_kept_and_the_first_of_them_is_told() -> None:
+def test_what_no_rule_fits_is_kept_with_the_answer_of_the_first_rule() -> None:
     one, two, three = (archive(f"completed_days = {days}", name=f"r{days}") for days in (40, 50, 60))
     assert judged(thing(), one).reason == "Rule 'r40': it was completed 31 days ago; more than 40 are needed."
     assert judged(thing(), one + two).reason.endswith("needed. The other rule does not fit either.")
@@ -244,7 +244,7 @@ def test_what_no_rule_fits_is_kept_and_the_first_of_them_is_told() -> None:
     assert judged(thing(), one + two + three).rule == ""
 
 
-def test_a_rule_of_which_it_cannot_be_told_keeps_what_later_rules_would_act_on() -> None:
+def test_an_undecided_rule_keeps_what_later_rules_would_act_on() -> None:
     unclear = archive("tags = ['Test'], created_days = 1", name="unclear")
     decision = judged(thing(tags=None), unclear + COMPLETED)
     assert (decision.action, decision.kind, decision.rule) == (None, "no tags", "unclear")
@@ -252,7 +252,7 @@ def test_a_rule_of_which_it_cannot_be_told_keeps_what_later_rules_would_act_on()
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
-def test_a_rule_that_keeps_wins_wherever_it_stands(position: int) -> None:
+def test_a_rule_that_keeps_wins_at_any_place_in_the_file(position: int) -> None:
     acting = [archive("created_days = 1", name="first"), COMPLETED]
     acting.insert(position, keep("title = ['onboard*']"))
     decision = judged(thing(), "".join(acting))
@@ -260,13 +260,13 @@ def test_a_rule_that_keeps_wins_wherever_it_stands(position: int) -> None:
     assert judged(thing(name="Offboard Acme"), "".join(acting)).action is Action.ARCHIVE
 
 
-def test_a_rule_that_keeps_speaks_of_every_state() -> None:
+def test_a_rule_that_keeps_considers_every_state() -> None:
     rules = delete("archived_days = 1") + keep("tags = ['Test']")
     assert judged(archived(), rules).rule == "kept"
     assert judged(archived(tags=frozenset()), rules).rule == "old"
 
 
-def test_a_rule_that_keeps_speaks_of_its_own_kind_alone() -> None:
+def test_a_rule_that_keeps_considers_only_its_own_kind() -> None:
     assert judged(thing(), COMPLETED + keep("title = ['onboard*']", resource="task")).rule == "completed"
 
 
@@ -342,7 +342,7 @@ def test_an_exception_is_told() -> None:
         (None, frozenset({"12"}), Tristate.NO),
     ],
 )
-def test_conditions_are_joined_as_kleene_did(
+def test_conditions_are_joined_by_three_valued_logic(
     tags: frozenset[str] | None, owners: frozenset[str] | None, fits: Tristate
 ) -> None:
     seen = thing(tags=tags, owners=owners)
@@ -476,9 +476,7 @@ def test_a_condition_is_answered_with_yes_no_or_cannot_be_told(
         ("stalled_days = 1", thing(status="active"), YES),
     ],
 )
-def test_where_a_condition_keeps_it_is_read_generously(
-    condition: str, seen: ResourceSnapshot, expected: Tristate
-) -> None:
+def test_a_condition_that_keeps_compares_generously(condition: str, seen: ResourceSnapshot, expected: Tristate) -> None:
     assert answer(seen, condition, excludes=True).answer is expected
 
 
@@ -638,7 +636,7 @@ def test_a_moment_without_a_date_in_the_zone_has_no_age(
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Pacific/Kiritimati", "Pacific/Apia"])
 @pytest.mark.parametrize("moment", [FIRST, datetime(1980, 1, 1, tzinfo=UTC), LAST, None])
-def test_a_date_that_cannot_be_keeps_the_thing_in_every_zone(zone: str, moment: datetime | None) -> None:
+def test_an_impossible_date_keeps_the_resource_in_every_zone(zone: str, moment: datetime | None) -> None:
     facts = ("created_at", "completed_at", "last_updated", "archived_at")
     rules = (
         archive("completed_days = 1", name="done") + archive("stalled_days = 1", name="s") + delete("archived_days = 1")
@@ -650,7 +648,7 @@ def test_a_date_that_cannot_be_keeps_the_thing_in_every_zone(zone: str, moment: 
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati"])
-def test_at_the_end_of_time_an_age_that_cannot_be_told_keeps(zone: str) -> None:
+def test_an_age_outside_the_calendar_keeps(zone: str) -> None:
     seen = thing(completed_at=LAST, created_at=LAST)
     decision = evaluate(seen, policy(archive("completed_days = 1"), zone), NONE, LAST)
     assert decision.action is None

@@ -532,7 +532,7 @@ def test_the_digest_changes_with_what_a_rule_does_to_what_and_with_the_order_of_
     assert len(digests) == len(texts)
 
 
-def test_what_is_left_out_and_what_is_said_as_it_is_by_default_are_the_same() -> None:
+def test_a_default_written_out_gives_the_same_digest() -> None:
     said = 'zone = "UTC"\ngrowth_percent = 50\n[caps]\ncount = 1000\npercent = 30\nfew = 10'
     assert Policy.parse(file(rule(top="irreversible = false"), head=said)).digest == Policy.parse(file()).digest
 
@@ -602,12 +602,12 @@ def test_what_is_written_is_read_back(said: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"zone": "UTC", "rules": []}', '{"zone": "UTC"'])
-def test_what_no_policy_wrote_is_a_value_error(text: str) -> None:
+def test_json_that_no_policy_wrote_raises_value_error(text: str) -> None:
     with pytest.raises(ValidationError):
         Policy.from_json(text)
 
 
-def test_a_policy_of_a_newer_release_is_a_value_error() -> None:
+def test_a_policy_of_a_newer_release_raises_value_error() -> None:
     said = json.loads(Policy.parse(FULL).to_json())
     said["rules"][0]["when"]["mood"] = ["bad"]
     with pytest.raises(ValidationError, match="mood"):

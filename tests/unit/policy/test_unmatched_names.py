@@ -33,7 +33,7 @@ def said(name: str, kind: str, words: str) -> str:
     return f"Rule '{name}' names the {kind} '{words}', which no resource that was seen has."
 
 
-def test_every_name_that_fits_nothing_is_told_with_its_rule() -> None:
+def test_every_unmatched_name_is_reported_with_its_rule() -> None:
     rules = (
         rule("a", f"tags = ['Test', 'Trial'], owners = [4711], templates = ['{TEMPLATE}']", unless="tags = ['V I P']"),
         rule("b", "owners = [12]", action="keep"),
@@ -48,7 +48,7 @@ def test_every_name_that_fits_nothing_is_told_with_its_rule() -> None:
     )
 
 
-def test_what_is_met_is_not_told() -> None:
+def test_a_matched_name_is_not_reported() -> None:
     text = rule("a", f"tags = ['Test'], owners = [4711], templates = ['{TEMPLATE}']", unless="tags = ['VIP']")
     assert (
         missing(text, met=(run(tags=frozenset({"Test", "VIP"}), owners=frozenset({"4711"}), template_id=TEMPLATE),))
@@ -58,13 +58,13 @@ def test_what_is_met_is_not_told() -> None:
     assert missing(text, met=one_by_one) == (said("a", "tag", "Test"),)
 
 
-def test_what_is_like_it_is_something_else() -> None:
+def test_a_similar_name_does_not_match() -> None:
     text = rule("a", f"tags = ['Test'], owners = [4711], templates = ['{TEMPLATE}']")
     likes = run(tags=frozenset({"Tests", "4711", TEMPLATE}), owners=frozenset({"471", "47110"}), template_id=OTHER)
     assert len(missing(text, met=(likes, run(name="Test")))) == 3
 
 
-def test_a_template_that_stands_in_a_list_is_met() -> None:
+def test_a_listed_template_matches() -> None:
     text = rule("a", f"templates = ['{TEMPLATE}']")
     assert missing(text, met=(ResourceSnapshot(resource=Resource.TEMPLATE, id=TEMPLATE, state=State.ACTIVE),)) == ()
 
@@ -79,14 +79,14 @@ def test_names_are_compared_as_the_rule_compares_them() -> None:
     assert missing(rule("a", "", unless="tags = ['Pr\u00fcfung']"), met=(run(tags=frozenset({"Pru\u0308fung"})),)) == ()
 
 
-def test_a_name_in_two_rules_is_told_once_by_the_first() -> None:
+def test_a_name_in_two_rules_is_reported_once_with_the_first() -> None:
     rules = (rule("a", "owners = [4711]"), rule("b", "owners = [4711]"), rule("c", "", unless="owners = [4711]"))
     assert missing(*rules) == (said("a", "owner", "4711"),)
 
 
-def test_facts_that_are_not_shown_meet_nothing() -> None:
+def test_facts_that_are_not_shown_match_nothing() -> None:
     assert missing(rule("a", "tags = ['Test']"), met=(run(),)) == (said("a", "tag", "Test"),)
 
 
-def test_a_policy_that_names_nothing_misses_nothing() -> None:
+def test_a_policy_without_names_reports_nothing() -> None:
     assert missing(rule("a", "title = ['Copy of *']"), met=(run(tags=frozenset({"Test"})),)) == ()

@@ -1,4 +1,4 @@
-"""What a sender may say (``CommandRequest``) and what travels to the worker (``Command``)."""
+"""What a sender may ask for (``CommandRequest``) and what the queues carry to the worker (``Command``)."""
 
 import json
 from collections.abc import Mapping
@@ -26,13 +26,13 @@ from lifecycle.domain.kinds import OTHER_NAMES
 
 ID_PATTERN = r"^[0-9a-f]{32}$"
 SWEEP = "sweep"
-"""The source of what no person and no other system asked for. No sender can have this name."""
+"""The source of commands that a scheduled sweep makes. No sender can have this name."""
 PLAN = "plan"
-"""The source of what a person asked for by typing the hash of a plan. No sender can have this name."""
+"""The source of commands of a plan that a person applied. No sender can have this name."""
 UNDO = "undo"
-"""The source of what takes an earlier command back. No sender can have this name."""
+"""The source of commands that undo an earlier one. No sender can have this name."""
 SLACK = "slack"
-"""The source of what a person asked for in Slack. No sender can have this name."""
+"""The source of commands from Slack. No sender can have this name."""
 LINE_PATTERN = r"^[^\x00-\x1f\x7f]+$"
 SOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,47}$"
 HASH_PATTERN = r"^[0-9a-f]{64}$"
@@ -51,7 +51,7 @@ def _utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
     except OverflowError:
-        # Only a ValueError becomes a refusal by name.
+        # Pydantic turns only a ValueError into a problem of this field.
         msg = "the time lies outside the years 1 to 9999 in UTC"
         raise ValueError(msg) from None
 
@@ -69,7 +69,7 @@ type Kind = Annotated[Resource, BeforeValidator(_kind_name)]
 type ShortLine = Annotated[str, _line(200)]
 type Line = Annotated[str, _line(500)]
 type Names = Annotated[tuple[ShortLine, ...], Field(max_length=100), AfterValidator(_in_order)]
-"""A set of names. It is kept in one order, so that the same set said twice has the same meaning."""
+"""A set of names, sorted, so that equal sets have equal JSON."""
 
 
 class _Strict(BaseModel):
@@ -77,7 +77,7 @@ class _Strict(BaseModel):
 
 
 class Expect(_Strict):
-    """What the asker saw. If the thing no longer looks like this, nothing is done."""
+    """What the sender saw. If the resource no longer looks like this, nothing is done."""
 
     name: ShortLine | None = None
     status: ShortLine | None = None
@@ -174,7 +174,7 @@ class CommandRequest(_Asked):
 
 
 class Command(_Asked):
-    """The one shape that travels. ``issued_at`` is our clock at intake; all times are UTC.
+    """The message that the queues carry. ``issued_at`` is our clock at intake; all times are UTC.
 
     A command with ``find`` gets its ``id`` from the worker, once it has found exactly one thing.
     """
@@ -219,7 +219,7 @@ class Command(_Asked):
     def to_json(self) -> str:
         """As ASCII JSON: SQS refuses some characters that a reason may contain."""
         said = self.model_dump(mode="json")
-        # What is at its default is left out: a worker of the release before knows no newer field.
+        # Defaults are left out: a worker of the previous release does not know newer fields.
         return json.dumps({name: value for name, value in said.items() if value not in (None, False)})
 
 

@@ -1,4 +1,4 @@
-"""What an end asks of people. One table, for every code that an end can carry.
+"""How much attention an outcome needs: one table, for every code that an outcome can carry.
 
 A dead letter is work for a person. An alarm is work for now. What people decided is neither.
 """
@@ -10,7 +10,7 @@ from lifecycle.domain.errors import Code
 
 
 class Attention(StrEnum):
-    """How much of a person's attention an end asks for."""
+    """How much of a person's attention an outcome needs."""
 
     PAGE = "page"
     """A dead letter and an alarm: something is broken, and more will fail the same way."""
@@ -46,7 +46,7 @@ _DIGEST: Final = frozenset(
 
 
 def attention(code: Code | str) -> Attention:
-    """What an end with this code asks for. A code that this release does not know pages: nobody has weighed it."""
+    """How much attention an outcome with this code needs. A code that this release does not know pages."""
     if code in _NONE:
         return Attention.NONE
     return Attention.DIGEST if code in _DIGEST else Attention.PAGE

@@ -1,4 +1,4 @@
-"""One command's story as the ledger keeps it, and how it can end."""
+"""A command as the ledger records it, and how it can end."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,11 +24,11 @@ OPEN = frozenset({Status.ACCEPTED, Status.IN_PROGRESS, Status.WAITING})
 
 
 DEAD = frozenset({Status.REJECTED, Status.EXPIRED, Status.DEAD_LETTERED})
-"""Concluded without doing what was asked: to the dead-letter queue, and open again when an operator sends it again."""
+"""Ended without doing what was asked: goes to the dead-letter queue, and is open again once an operator resends it."""
 
 
 class OutboxEntry(StrEnum):
-    """What is still owed to the world after a conclusion was recorded. Settled at least once."""
+    """What must still be delivered after an outcome was recorded. Delivered at least once."""
 
     DEAD_LETTER = "dead_letter"
     ANNOUNCEMENT = "announcement"
@@ -36,7 +36,7 @@ class OutboxEntry(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntentRow:
-    """One command's story. ``attempts`` counts claims since the last (re)opening; ``redrive`` counts the openings."""
+    """What the ledger records of one command. ``attempts`` counts claims since it was last opened, ``redrive`` openings."""
 
     intent_id: str
     meaning: str
@@ -60,9 +60,9 @@ class IntentRow:
     concluded_at: int = 0
     pending: tuple[OutboxEntry, ...] = ()
     maybe_acted: bool = False
-    """An earlier attempt sent its call and its fate is unknown: the thing may already be as wanted, through us."""
+    """An earlier attempt sent its call and its fate is unknown: so the resource may already be as wanted."""
     evidence: str = ""
-    """JSON of what the answer said that nothing else keeps, such as a template's ``deleted_references``."""
+    """JSON of what only Tallyfy's answer said, such as a template's ``deleted_references``."""
     waits_until: int = 0
     """While it waits: until when at most (milliseconds, UTC); 0 where that is not known."""
     waits_for: str = ""

@@ -1,4 +1,4 @@
-"""The name of an intent: the same delivery always gets the same name, and nobody else can make one up.
+"""The id of an intent: the same delivery always gets the same id, and nobody else can forge one.
 
 ``int_`` + 32 hex (HMAC of source, delivery id and item index) + 16 hex (a check on the first part, so that an id we
 issued is recognised before its row exists). The key is never rotated; a name is not a permission.

@@ -1,4 +1,4 @@
-"""What was seen in Tallyfy, reduced to the facts that decisions need."""
+"""A resource as Tallyfy showed it, reduced to the facts that decisions need."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,11 +9,11 @@ STATUSES = (
     *("active", "complete", "problem", "issue", "improvement", "delayed"),
     *("not-started", "in-progress", "expired"),
 )
-"""What Tallyfy calls the states of processes and tasks (API reference, 2026-08). Any other word is not known."""
+"""Tallyfy's statuses of processes and tasks (API reference, 2026-08). Any other word is unknown."""
 
 
 def known_status(status: str | None) -> str | None:
-    """The status in the word that rules use; ``None`` where it is blank, missing, or a word that is not known."""
+    """The status as rules name it; ``None`` if it is missing, blank or unknown."""
     plain = (status or "").strip().lower()
     plain = "complete" if plain == "completed" else plain
     return plain if plain in STATUSES else None

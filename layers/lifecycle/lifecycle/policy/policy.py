@@ -1,4 +1,4 @@
-"""What a sweep does to what nobody asked about: ``policy.toml``, checked as a whole.
+"""What a sweep does by itself: ``policy.toml``, checked as a whole.
 
 Whatever is empty, blank, misspelt or out of place is an error that names the key. Nothing in this file, and nothing
 missing from it, ever means "everything".
@@ -49,7 +49,7 @@ class Doing(StrEnum):
 
 
 class Caps(Table):
-    """The most a rule or a plan may act on. Over either, nothing at all is done."""
+    """The most that a rule may act on. If there is more, the whole plan stops."""
 
     count: Count | None = None
     percent: Percent | None = None
@@ -64,7 +64,7 @@ class Caps(Table):
 
 
 class PlanCaps(Table):
-    """The caps of a whole plan. They are on whether the file speaks of them or not."""
+    """The caps of a whole plan. They also apply if the file does not mention them."""
 
     count: Count = 1000
     percent: Percent = 30
@@ -96,7 +96,7 @@ class Rule(Table):
 
     @property
     def takes_running(self) -> bool:
-        """Whether it archives what people may still work on: it asks for no status, completion or standstill."""
+        """Whether it archives what people may still work on: no condition of it is about progress."""
         asked = any(CONDITIONS[key].about_progress for key in self.when.named)
         return self.action is Doing.ARCHIVE and self.resource.shows("status") and not asked
 
@@ -177,7 +177,7 @@ class Policy(OperatorsFile):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is allowed and seldom meant, as sentences."""
+        """Warnings about what is allowed but seldom meant, as sentences."""
         return tuple(
             f"Rule '{rule.name}' archives a {rule.resource.label} although people may still work on it. "
             'Write status = ["complete"] if only finished ones are meant.'
