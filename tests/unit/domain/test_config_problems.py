@@ -161,7 +161,7 @@ def test_no_type_of_error_that_pydantic_knows_is_answered_in_its_words(kind: str
         ),
         (Policy, "percent = 20", "percent = 200", "line 7: caps.percent: must be at most 100"),
         (Policy, 'hold_tags = ["keep"]', 'hold_tags = "keep"', "line 3: hold_tags: must be a list in square brackets"),
-        (Policy, 'resource = "process"', 'resource = "proces"', "template, tag. Did you mean process?"),
+        (Policy, 'resource = "process"', 'resource = "proces"', "Did you mean process?"),
         (Policy, "completed_days = 3", "compleated_days = 3", "unknown key. Did you mean completed_days?"),
         (
             Policy,

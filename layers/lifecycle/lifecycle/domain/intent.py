@@ -36,7 +36,7 @@ class OutboxEntry(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntentRow:
-    """What the ledger records of a command. ``attempts`` counts claims since it last opened, ``redrive`` its openings."""
+    """What the ledger records of a command. ``attempts`` counts claims since it last opened, ``redrive`` openings."""
 
     intent_id: str
     meaning: str
