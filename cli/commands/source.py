@@ -208,9 +208,8 @@ def play(
             raise CliError(
                 f"Source '{source}' may ask for irreversible actions. Give --yes to send the sample.", Exit.USAGE
             )
-        played = deliver(
-            target, api, source, found, file, pairs_in(header, "--header", "x-github-event=issues"), context.clock()
-        )
+        headers = pairs_in(header, "--header", "x-github-event=issues")
+        played = deliver(target, api, source, found, file, headers, context.clock())
         after = found.after
     out = console()
     out.print(YES, plain(played.line), soft_wrap=True)

@@ -468,7 +468,7 @@ def test_a_hundred_of_our_own_outcomes_start_nothing(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("nameless", [None, "", 7, ["x"]])
-def test_an_event_without_an_id_is_buried(clock: Clock, nameless: object) -> None:
+def test_an_event_without_an_id_is_dead_lettered(clock: Clock, nameless: object) -> None:
     way_in = entrance(clock, BUS)
     assert way_in.intake.accept_event(event(id=nameless)) == []
     [letter] = way_in.letters
@@ -476,7 +476,7 @@ def test_an_event_without_an_id_is_buried(clock: Clock, nameless: object) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "no json", "{", "\ud800", "[" * 1000])
-def test_what_is_no_json_at_all_is_buried(clock: Clock, text: str) -> None:
+def test_what_is_no_json_at_all_is_dead_lettered(clock: Clock, text: str) -> None:
     way_in = entrance(clock, BUS)
     assert way_in.intake.accept_event(text) == []
     [letter] = way_in.letters
@@ -491,7 +491,7 @@ def test_json_that_is_no_event_is_none_of_ours(clock: Clock, text: str) -> None:
 
 
 @pytest.mark.parametrize("detail", [None, {}, {"process": "x"}, {"process": 5}, [], "text"])
-def test_an_event_that_cannot_be_translated_is_buried_with_its_reason(clock: Clock, detail: object) -> None:
+def test_an_event_that_cannot_be_translated_is_dead_lettered_with_its_reason(clock: Clock, detail: object) -> None:
     way_in = entrance(clock, BUS)
     assert way_in.intake.accept_event(event(detail=detail)) == []
     [letter] = way_in.letters
@@ -499,7 +499,7 @@ def test_an_event_that_cannot_be_translated_is_buried_with_its_reason(clock: Clo
     assert way_in.ordinary.depth() == 0
 
 
-def test_an_event_in_our_own_words_that_is_not_allowed_is_buried(clock: Clock) -> None:
+def test_an_event_in_our_own_words_that_is_not_allowed_is_dead_lettered(clock: Clock) -> None:
     way_in = entrance(clock, PINNED)
     detail = {"action": "archive", "resource": "run", "org_id": ORG, "id": THING}
     told = event(

@@ -108,8 +108,8 @@ def test_a_page_that_is_larger_than_asked_for_is_no_page() -> None:
 
 
 def test_a_sweep_does_not_follow_a_list_without_an_end() -> None:
-    census = PaginationCheck(page=MOST_PAGES - 1, pages=MOST_PAGES, rows=0, first_total=1, last_total=1)
-    after = census.with_page([], unreadable=0, pages=MOST_PAGES + 5, total=1, now=NOW)
+    check = PaginationCheck(page=MOST_PAGES - 1, pages=MOST_PAGES, rows=0, first_total=1, last_total=1)
+    after = check.with_page([], unreadable=0, pages=MOST_PAGES + 5, total=1, now=NOW)
     assert after.is_read
     ended = after.settled(0)
     assert (ended.done, "more than" in ended.trouble) == (True, True)

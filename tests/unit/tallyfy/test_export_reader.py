@@ -270,7 +270,7 @@ class TestSentOn:
 
 
 def test_each_call_is_made_the_way_that_was_asked_for(tmp_path: Path) -> None:
-    """An operator's machine waits and tries again by itself; a download begins anew."""
+    """An operator's machine waits and tries again by itself; a download starts over."""
     stand = SimulatorStand()
     stand.simulator.add_fault(Fault.reset(when="before", path="/dl$"), Fault.rate_limit(3, path="/runs$"))
     made: list[str] = []

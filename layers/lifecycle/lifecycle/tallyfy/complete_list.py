@@ -1,6 +1,6 @@
-"""Was a whole list seen? Its rows are held against its total: pages are numbered, so what moves meanwhile shifts them.
+"""Checks that a whole list was read, by comparing its rows with its total. Items that move meanwhile shift pages.
 
-Pure. The sweep, which reads lists of any length over several invocations, keeps its own account: see ``census``.
+Pure. The sweep reads lists of any length over several invocations; see ``plans.pagination_check`` for its check.
 """
 
 from collections.abc import Iterable

@@ -72,7 +72,7 @@ def at_once[T](call: Callable[[], T]) -> T:
 
 
 class Patient:
-    """Makes a call again where Tallyfy asked for a pause that fits into the time left: all before it need not be anew.
+    """Repeats a call after a pause that Tallyfy asked for, if the pause fits into the time left.
 
     ``sleep`` takes, and ``time_left`` answers in, seconds.
     """

@@ -145,7 +145,7 @@ class Chat:
             case Button.UNDO:
                 return self._undo(press.value, name, person, way_back(press.response_url))
             case _:
-                raise Rejected(Code.INVALID, "I do not know this button. Ask anew with `/tallyfy approvals`.")
+                raise Rejected(Code.INVALID, "This button is unknown. Ask again with `/tallyfy approvals`.")
 
     def _waiting(self, name: str, person: Person) -> SlackMessage:
         if not person.approves:
