@@ -359,7 +359,7 @@ def test_a_request_of_another_organization_is_unknown(room: ChatRoom) -> None:
 
 
 def test_a_button_that_is_not_ours_does_nothing(room: ChatRoom, asked: ApprovalRequest) -> None:
-    assert "I do not know this button" in room.press("delete", asked.hash)
+    assert "This button is unknown" in room.press("delete", asked.hash)
     assert standing(room, asked.hash) == asked
 
 
