@@ -29,7 +29,7 @@ ROUTES = (LIST, SHOW, APPROVE, REJECT, UNDO)
 
 
 @pytest.fixture
-def burying() -> PurgeRun:
+def purging() -> PurgeRun:
     made = PurgeRun()
     made.world.add(Resource.RUN, RUN, archived_days=40)
     made.world.add(Resource.TAG, TAG)
@@ -37,41 +37,41 @@ def burying() -> PurgeRun:
 
 
 @pytest.fixture
-def command(burying: PurgeRun) -> Command:
-    asked = burying.ask(Resource.RUN, RUN)
-    burying.work()
+def command(purging: PurgeRun) -> Command:
+    asked = purging.ask(Resource.RUN, RUN)
+    purging.work()
     return asked
 
 
-def told(burying: PurgeRun, route: str, caller: str, body: object = None, **parameters: str) -> dict[str, object]:
-    status, answer = operate(burying.world.operating(), route, caller, body, **parameters)
+def told(purging: PurgeRun, route: str, caller: str, body: object = None, **parameters: str) -> dict[str, object]:
+    status, answer = operate(purging.world.operating(), route, caller, body, **parameters)
     assert status == 200
     return dict(answer)
 
 
-def listed(burying: PurgeRun, caller: str) -> list[dict[str, object]]:
+def listed(purging: PurgeRun, caller: str) -> list[dict[str, object]]:
     """What waits for this person."""
-    found = told(burying, LIST, caller)["approvals"]
+    found = told(purging, LIST, caller)["approvals"]
     assert isinstance(found, list)
     return found
 
 
-def refused(burying: PurgeRun, route: str, caller: str, body: object = None, **parameters: str) -> Code:
+def refused(purging: PurgeRun, route: str, caller: str, body: object = None, **parameters: str) -> Code:
     """Turned away, and nothing went on."""
-    before = dict(burying.world.rows.table)
+    before = dict(purging.world.rows.table)
     with pytest.raises(Rejected) as error:
-        operate(burying.world.operating(), route, caller, body, **parameters)
-    assert burying.world.rows.table == before
-    assert burying.world.purge_queue.depth() == burying.world.queue.depth() == 0
+        operate(purging.world.operating(), route, caller, body, **parameters)
+    assert purging.world.rows.table == before
+    assert purging.world.purge_queue.depth() == purging.world.queue.depth() == 0
     return error.value.code
 
 
 # --- each route ---
 
 
-def test_what_waits_is_listed_as_it_would_be_approved(burying: PurgeRun, command: Command) -> None:
-    wanted = burying.wanted(command)
-    [one] = listed(burying, BOB)
+def test_what_waits_is_listed_as_it_would_be_approved(purging: PurgeRun, command: Command) -> None:
+    wanted = purging.wanted(command)
+    [one] = listed(purging, BOB)
     shown = one.pop("shown")
     assert isinstance(shown, dict)
     assert one == {
@@ -91,34 +91,34 @@ def test_what_waits_is_listed_as_it_would_be_approved(burying: PurgeRun, command
     assert isinstance(shown, dict)
     assert shown["title"] == "Process a1a1"
     assert shown == json.loads(wanted.shown)
-    assert told(burying, SHOW, BOB, hash=wanted.hash) == {**one, "shown": shown}
+    assert told(purging, SHOW, BOB, hash=wanted.hash) == {**one, "shown": shown}
 
 
-def test_only_what_is_theirs_is_shown_to_whoever_asks(burying: PurgeRun, command: Command) -> None:
-    tag = burying.ask(Resource.TAG, TAG)
-    burying.work()
-    theirs = {who: [one["subject"] for one in listed(burying, who)] for who in (ADA, BOB, DAN, EVE)}
+def test_only_what_is_theirs_is_shown_to_whoever_asks(purging: PurgeRun, command: Command) -> None:
+    tag = purging.ask(Resource.TAG, TAG)
+    purging.work()
+    theirs = {who: [one["subject"] for one in listed(purging, who)] for who in (ADA, BOB, DAN, EVE)}
     both = [command.intent_id, tag.intent_id]
     assert theirs == {ADA: both, BOB: both, DAN: [tag.intent_id], EVE: []}
-    assert refused(burying, SHOW, DAN, hash=burying.wanted(command).hash) is Code.UNKNOWN_APPROVAL
-    assert refused(burying, SHOW, EVE, hash=burying.wanted(tag).hash) is Code.UNKNOWN_APPROVAL
+    assert refused(purging, SHOW, DAN, hash=purging.wanted(command).hash) is Code.UNKNOWN_APPROVAL
+    assert refused(purging, SHOW, EVE, hash=purging.wanted(tag).hash) is Code.UNKNOWN_APPROVAL
 
 
-def test_an_approval_goes_on_at_once(burying: PurgeRun, command: Command) -> None:
-    answer = told(burying, APPROVE, BOB, hash=burying.wanted(command).hash)
+def test_an_approval_goes_on_at_once(purging: PurgeRun, command: Command) -> None:
+    answer = told(purging, APPROVE, BOB, hash=purging.wanted(command).hash)
     assert (answer["stands"], answer["approved_by"]) == ("approved", ["bob"])
-    assert burying.world.purge_queue.depth() == 1
-    burying.work()
-    assert burying.world.intent(command.intent_id).status is Status.DONE
-    assert told(burying, LIST, BOB) == {"approvals": []}
-    assert told(burying, SHOW, BOB, hash=burying.wanted(command).hash)["stands"] == "approved"
+    assert purging.world.purge_queue.depth() == 1
+    purging.work()
+    assert purging.world.intent(command.intent_id).status is Status.DONE
+    assert told(purging, LIST, BOB) == {"approvals": []}
+    assert told(purging, SHOW, BOB, hash=purging.wanted(command).hash)["stands"] == "approved"
 
 
-def test_a_refusal_ends_the_command_with_its_reason(burying: PurgeRun, command: Command) -> None:
-    answer = told(burying, REJECT, BOB, {"why": "The customer\ncame back."}, hash=burying.wanted(command).hash)
+def test_a_refusal_ends_the_command_with_its_reason(purging: PurgeRun, command: Command) -> None:
+    answer = told(purging, REJECT, BOB, {"why": "The customer\ncame back."}, hash=purging.wanted(command).hash)
     assert (answer["stands"], answer["rejected_by"]) == ("rejected", "bob")
-    burying.work()
-    row = burying.world.intent(command.intent_id)
+    purging.work()
+    row = purging.world.intent(command.intent_id)
     assert (row.status, row.code, row.reason) == (
         Status.REJECTED,
         Code.NOT_APPROVED,
@@ -126,20 +126,20 @@ def test_a_refusal_ends_the_command_with_its_reason(burying: PurgeRun, command: 
     )
 
 
-def test_a_refusal_whose_message_was_lost_is_sent_by_the_second_press(burying: PurgeRun, command: Command) -> None:
-    name = burying.wanted(command).hash
+def test_a_refusal_whose_message_was_lost_is_sent_by_the_second_press(purging: PurgeRun, command: Command) -> None:
+    name = purging.wanted(command).hash
     fuse = FaultInjector("dead_letter", harm="outage")
     with pytest.raises(Exception, match="made up"):
-        operate(burying.world.operating(fuse), REJECT, BOB, hash=name)
-    assert burying.world.purge_queue.depth() == 0
-    told(burying, REJECT, BOB, hash=name)
-    burying.work()
-    assert burying.world.intent(command.intent_id).code == Code.NOT_APPROVED
+        operate(purging.world.operating(fuse), REJECT, BOB, hash=name)
+    assert purging.world.purge_queue.depth() == 0
+    told(purging, REJECT, BOB, hash=name)
+    purging.work()
+    assert purging.world.intent(command.intent_id).code == Code.NOT_APPROVED
 
 
 @pytest.mark.parametrize("body", ["", "  ", "{}", '{"why": ""}', '{"why": "' + "x" * 500 + '"}', '{"more": 1}'])
-def test_a_refusal_needs_no_reason(burying: PurgeRun, command: Command, body: str) -> None:
-    assert told(burying, REJECT, BOB, body, hash=burying.wanted(command).hash)["stands"] == "rejected"
+def test_a_refusal_needs_no_reason(purging: PurgeRun, command: Command, body: str) -> None:
+    assert told(purging, REJECT, BOB, body, hash=purging.wanted(command).hash)["stands"] == "rejected"
 
 
 # --- who ---
@@ -161,29 +161,29 @@ def test_a_refusal_needs_no_reason(burying: PurgeRun, command: Command, body: st
     ],
 )
 def test_whoever_aws_does_not_name_as_one_of_us_gets_nothing(
-    burying: PurgeRun, command: Command, route: str, caller: str
+    purging: PurgeRun, command: Command, route: str, caller: str
 ) -> None:
-    name = burying.wanted(command).hash
-    assert refused(burying, route, caller, hash=name, intent_id=command.intent_id) is Code.RIGHT_MISSING
+    name = purging.wanted(command).hash
+    assert refused(purging, route, caller, hash=name, intent_id=command.intent_id) is Code.RIGHT_MISSING
 
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_session_whose_name_anybody_may_choose_is_nobody_though_the_file_names_it(
-    burying: PurgeRun, command: Command, route: str
+    purging: PurgeRun, command: Command, route: str
 ) -> None:
-    burying.world.people = People.parse(PEOPLE.replace("session_name_fixed = true", "session_name_fixed = false"))
-    name = burying.wanted(command).hash
+    purging.world.people = People.parse(PEOPLE.replace("session_name_fixed = true", "session_name_fixed = false"))
+    name = purging.wanted(command).hash
     with pytest.raises(Rejected, match="may choose that name") as refusal:
-        told(burying, route, BOB, hash=name, intent_id=command.intent_id)
+        told(purging, route, BOB, hash=name, intent_id=command.intent_id)
     assert refusal.value.code is Code.RIGHT_MISSING
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_who_a_request_says_it_is_from_proves_nothing(burying: PurgeRun, command: Command, route: str) -> None:
+def test_who_a_request_says_it_is_from_proves_nothing(purging: PurgeRun, command: Command, route: str) -> None:
     """In every place but the one that API Gateway fills."""
     forged = {
         "routeKey": route,
-        "pathParameters": {"hash": burying.wanted(command).hash, "intent_id": command.intent_id, "userArn": BOB},
+        "pathParameters": {"hash": purging.wanted(command).hash, "intent_id": command.intent_id, "userArn": BOB},
         "headers": {"x-amz-user-arn": BOB, "userArn": BOB, "caller": BOB, "authorization": BOB},
         "queryStringParameters": {"userArn": BOB, "caller": BOB},
         "body": json.dumps({"why": "", "caller": BOB, "userArn": BOB, "requested_by": "bob"}),
@@ -194,56 +194,56 @@ def test_who_a_request_says_it_is_from_proves_nothing(burying: PurgeRun, command
             "authorizer": {"userArn": BOB, "jwt": {"userArn": BOB}, "lambda": {"userArn": BOB}, "iam": {"caller": BOB}},
         },
     }
-    operating = burying.world.operating()
+    operating = purging.world.operating()
     with pytest.raises(Rejected) as error:
         operating.answer(HttpRequest.of(forged))
     assert error.value.code is Code.RIGHT_MISSING
     assert "AWS has not said who you are" in error.value.reason
-    assert burying.wanted(command).approved_by == ()
+    assert purging.wanted(command).approved_by == ()
 
 
 @pytest.mark.parametrize("route", [APPROVE, REJECT, SHOW])
 @pytest.mark.parametrize("name", ["", "0" * 64, "7" * 63, "of#x", "OF", "../x", "0" * 64 + "\n", "é" * 64])
-def test_a_request_that_does_not_exist_is_not_found(burying: PurgeRun, command: Command, route: str, name: str) -> None:
-    assert refused(burying, route, BOB, hash=name) is Code.UNKNOWN_APPROVAL
+def test_a_request_that_does_not_exist_is_not_found(purging: PurgeRun, command: Command, route: str, name: str) -> None:
+    assert refused(purging, route, BOB, hash=name) is Code.UNKNOWN_APPROVAL
 
 
 @pytest.mark.parametrize("route", [APPROVE, REJECT, SHOW])
-def test_the_row_that_names_the_newest_is_no_request(burying: PurgeRun, command: Command, route: str) -> None:
-    assert refused(burying, route, BOB, hash=f"of#{command.intent_id}") is Code.UNKNOWN_APPROVAL
+def test_the_row_that_names_the_newest_is_no_request(purging: PurgeRun, command: Command, route: str) -> None:
+    assert refused(purging, route, BOB, hash=f"of#{command.intent_id}") is Code.UNKNOWN_APPROVAL
 
 
-def test_nobody_approves_what_they_asked_for(burying: PurgeRun, command: Command) -> None:
-    assert refused(burying, APPROVE, ADA, hash=burying.wanted(command).hash) is Code.OWN_REQUEST
-    assert told(burying, REJECT, ADA, hash=burying.wanted(command).hash)["rejected_by"] == "ada"
+def test_nobody_approves_what_they_asked_for(purging: PurgeRun, command: Command) -> None:
+    assert refused(purging, APPROVE, ADA, hash=purging.wanted(command).hash) is Code.OWN_REQUEST
+    assert told(purging, REJECT, ADA, hash=purging.wanted(command).hash)["rejected_by"] == "ada"
 
 
 @pytest.mark.parametrize("route", [APPROVE, REJECT])
 def test_what_was_changed_since_is_neither_approved_nor_refused(
-    burying: PurgeRun, command: Command, route: str
+    purging: PurgeRun, command: Command, route: str
 ) -> None:
-    old = burying.wanted(command)
-    burying.world.simulator.organization.runs[RUN].name = "Another"
-    burying.world.purge_queue.send(command.to_json())
-    burying.work()
-    new = burying.wanted(command)
+    old = purging.wanted(command)
+    purging.world.simulator.organization.runs[RUN].name = "Another"
+    purging.world.purge_queue.send(command.to_json())
+    purging.work()
+    new = purging.wanted(command)
     assert new.hash != old.hash
     with pytest.raises(Rejected, match=new.hash):
-        operate(burying.world.operating(), route, BOB, hash=old.hash)
-    assert burying.world.approvals.find(ORG, old.hash) == old
-    assert told(burying, SHOW, BOB, hash=old.hash)["stands"] == "open"
-    [one] = listed(burying, BOB)
+        operate(purging.world.operating(), route, BOB, hash=old.hash)
+    assert purging.world.approvals.find(ORG, old.hash) == old
+    assert told(purging, SHOW, BOB, hash=old.hash)["stands"] == "open"
+    [one] = listed(purging, BOB)
     assert one["hash"] == new.hash
 
 
 @pytest.mark.parametrize("more", [("run.delete", "run.shred"), ("run.shred",), ()])
-def test_what_this_release_does_not_know_nobody_approves(burying: PurgeRun, more: tuple[str, ...]) -> None:
-    command = burying.ask(Resource.RUN, RUN)
-    burying.work()
-    strange: ApprovalRequest = replace(burying.wanted(command), hash="9" * 64, capabilities=more)
-    burying.world.approvals.ask(strange)
-    assert refused(burying, APPROVE, BOB, hash=strange.hash) is Code.UNKNOWN_APPROVAL
-    assert told(burying, LIST, BOB) == {"approvals": []}
+def test_what_this_release_does_not_know_nobody_approves(purging: PurgeRun, more: tuple[str, ...]) -> None:
+    command = purging.ask(Resource.RUN, RUN)
+    purging.work()
+    strange: ApprovalRequest = replace(purging.wanted(command), hash="9" * 64, capabilities=more)
+    purging.world.approvals.ask(strange)
+    assert refused(purging, APPROVE, BOB, hash=strange.hash) is Code.UNKNOWN_APPROVAL
+    assert told(purging, LIST, BOB) == {"approvals": []}
 
 
 # --- what is wrong with a request ---
@@ -266,48 +266,48 @@ def test_what_this_release_does_not_know_nobody_approves(burying: PurgeRun, more
     ],
     ids=lambda body: body[:12].encode("ascii", "replace").decode(),
 )
-def test_a_body_that_is_no_reason_is_refused(burying: PurgeRun, command: Command, body: str) -> None:
-    assert refused(burying, REJECT, BOB, body, hash=burying.wanted(command).hash) is Code.INVALID
-    assert burying.wanted(command).rejected_by == ""
+def test_a_body_that_is_no_reason_is_refused(purging: PurgeRun, command: Command, body: str) -> None:
+    assert refused(purging, REJECT, BOB, body, hash=purging.wanted(command).hash) is Code.INVALID
+    assert purging.wanted(command).rejected_by == ""
 
 
-def test_a_body_that_is_too_large_is_refused(burying: PurgeRun, command: Command) -> None:
+def test_a_body_that_is_too_large_is_refused(purging: PurgeRun, command: Command) -> None:
     body = json.dumps({"why": "x" * MOST_BYTES})
-    assert refused(burying, REJECT, BOB, body, hash=burying.wanted(command).hash) is Code.TOO_LARGE
+    assert refused(purging, REJECT, BOB, body, hash=purging.wanted(command).hash) is Code.TOO_LARGE
 
 
 @pytest.mark.parametrize(
     "route", ["", "GET /", "POST /approvals", "DELETE /approvals/{hash}", "POST /approvals/{hash}/undo", "$default"]
 )
-def test_another_route_leads_nowhere(burying: PurgeRun, command: Command, route: str) -> None:
-    assert refused(burying, route, BOB, hash=burying.wanted(command).hash) is Code.UNKNOWN_ROUTE
+def test_another_route_leads_nowhere(purging: PurgeRun, command: Command, route: str) -> None:
+    assert refused(purging, route, BOB, hash=purging.wanted(command).hash) is Code.UNKNOWN_ROUTE
 
 
 @pytest.mark.parametrize("target", ["", "int_", "x" * 5000, "int_" + "0" * 48])
-def test_an_undo_of_what_nobody_knows_is_refused(burying: PurgeRun, target: str) -> None:
-    assert refused(burying, UNDO, BOB, intent_id=target) is Code.UNKNOWN_INTENT
+def test_an_undo_of_what_nobody_knows_is_refused(purging: PurgeRun, target: str) -> None:
+    assert refused(purging, UNDO, BOB, intent_id=target) is Code.UNKNOWN_INTENT
 
 
-def test_an_undo_of_a_delete_that_is_done_is_refused(burying: PurgeRun, command: Command) -> None:
-    burying.approve(command)
-    assert refused(burying, UNDO, BOB, intent_id=command.intent_id) is Code.NOT_POSSIBLE
+def test_an_undo_of_a_delete_that_is_done_is_refused(purging: PurgeRun, command: Command) -> None:
+    purging.approve(command)
+    assert refused(purging, UNDO, BOB, intent_id=command.intent_id) is Code.NOT_POSSIBLE
 
 
-def test_an_undo_of_a_delete_that_waits_cancels_it(burying: PurgeRun, command: Command) -> None:
-    status, _ = operate(burying.world.operating(), UNDO, BOB, intent_id=command.intent_id)
+def test_an_undo_of_a_delete_that_waits_cancels_it(purging: PurgeRun, command: Command) -> None:
+    status, _ = operate(purging.world.operating(), UNDO, BOB, intent_id=command.intent_id)
     assert status == 202
-    burying.advance(timedelta(days=60))
-    row = burying.world.intent(command.intent_id)
+    purging.advance(timedelta(days=60))
+    row = purging.world.intent(command.intent_id)
     assert (row.status, row.code) == (Status.SUPERSEDED, Code.UNDONE)
-    assert burying.deletes(command.thing_id) == []
+    assert purging.deletes(command.thing_id) == []
 
 
-def test_an_undo_without_the_right_is_refused(burying: PurgeRun) -> None:
-    burying.world.add(Resource.RUN, "a2" * 16)
-    archive = burying.world.command(Resource.RUN, "a2" * 16, Action.ARCHIVE, "x")
-    burying.world.send(archive)
-    burying.world.drain(burying.world.process())
+def test_an_undo_without_the_right_is_refused(purging: PurgeRun) -> None:
+    purging.world.add(Resource.RUN, "a2" * 16)
+    archive = purging.world.command(Resource.RUN, "a2" * 16, Action.ARCHIVE, "x")
+    purging.world.send(archive)
+    purging.world.drain(purging.world.process())
     for who in (DAN, EVE):
-        assert refused(burying, UNDO, who, intent_id=archive.intent_id) is Code.RIGHT_MISSING
-    burying.world.clock.advance(timedelta(days=1))
-    assert operate(burying.world.operating(), UNDO, BOB, intent_id=archive.intent_id)[0] == 202
+        assert refused(purging, UNDO, who, intent_id=archive.intent_id) is Code.RIGHT_MISSING
+    purging.world.clock.advance(timedelta(days=1))
+    assert operate(purging.world.operating(), UNDO, BOB, intent_id=archive.intent_id)[0] == 202

@@ -436,13 +436,13 @@ class CliHarness:
         stamp = {"redrive": str(redrive), "failed_at": self.clock().isoformat()}
         self.stack.dead[queue].send(command.to_json(), {**letter, **stamp})
 
-    def bury_payload(self, source: str = "hubspot", payload: str = '[{"eventId": 1}]', **more: object) -> None:
+    def dead_payload(self, source: str = "hubspot", payload: str = '[{"eventId": 1}]', **more: object) -> None:
         """Put a payload into the dead-letter queue that its source sent in vain."""
         told = {"code": "untranslatable", "reason": f"Source '{source}': commands[0].find.tag finds no text."}
         body = json.dumps({"source": source, "payload": payload, **more})
         self.stack.dead["commands"].send(body, {**told, "redrive": "0", "failed_at": self.clock().isoformat()})
 
-    def bury_poison(self, body: str = '{"no": "command"}') -> None:
+    def dead_poison(self, body: str = '{"no": "command"}') -> None:
         """Put a message that is no command into the dead-letter queue."""
         told = {"code": "poison", "reason": "The message is no command.", "redrive": "0"}
         self.stack.dead["commands"].send(body, told)

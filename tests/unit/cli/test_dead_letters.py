@@ -30,7 +30,7 @@ def full(desk: CliHarness) -> CliHarness:
     desk.dead_letter(FIRST)
     desk.dead_letter(SECOND, Code.WAITED_TOO_LONG)
     desk.dead_letter(THIRD, queue="purge")
-    desk.bury_poison()
+    desk.dead_poison()
     desk.clock.advance(timedelta(days=3))
     return desk
 
@@ -61,14 +61,14 @@ def test_no_dead_letters_is_good_news(desk: CliHarness) -> None:
 
 def test_a_long_queue_is_seen_whole(desk: CliHarness) -> None:
     for number in range(57):
-        desk.bury_poison(f"no command, number {number}")
+        desk.dead_poison(f"no command, number {number}")
     assert "57 dead letters" in desk.run("dead-letters", "list").output
     assert len(lying(desk)) == 57
 
 
 def test_a_bound_is_kept_and_said(desk: CliHarness) -> None:
     for number in range(30):
-        desk.bury_poison(f"no command, number {number}")
+        desk.dead_poison(f"no command, number {number}")
     result = desk.run("dead-letters", "list", "--limit", "25")
     assert "25 dead letters" in result.output
     assert "only the first 25" in result.output
@@ -128,7 +128,7 @@ def test_one_is_shown_with_all_that_is_known(full: CliHarness) -> None:
 
 
 def test_what_a_message_holds_cannot_move_the_cursor_or_style_the_screen(desk: CliHarness) -> None:
-    desk.bury_poison("\x1b[2J[red]\x07 no command")
+    desk.dead_poison("\x1b[2J[red]\x07 no command")
     [message] = lying(desk)
     result = desk.run("dead-letters", "show", message.id)
     assert "[red]" in result.output
@@ -158,7 +158,7 @@ def test_the_beginning_of_an_id_does_if_it_fits_one(full: CliHarness) -> None:
 
 def test_the_beginning_of_an_id_that_fits_two_is_refused(desk: CliHarness) -> None:
     for number in range(12):
-        desk.bury_poison(f"no command, number {number}")
+        desk.dead_poison(f"no command, number {number}")
     result = desk.run("dead-letters", "show", "message-")
     assert (result.exit_code, "matches several" in result.output) == (2, True)
     assert desk.run("dead-letters", "show", "message-1").exit_code == 0  # Whole, although others begin so.
@@ -339,7 +339,7 @@ def test_what_is_neither_event_nor_errand_is_poison_there(desk: CliHarness, queu
 
 
 def test_a_payload_that_could_not_be_translated_is_never_sent_again(desk: CliHarness) -> None:
-    desk.bury_payload()
+    desk.dead_payload()
     desk.dead_letter(FIRST)
     result = desk.run("dead-letters", "send-again", "--all", "--yes")
     assert result.exit_code == 0, result.output
@@ -354,14 +354,14 @@ def test_a_payload_that_could_not_be_translated_is_never_sent_again(desk: CliHar
 
 
 def test_its_payload_can_be_taken_out_for_a_trial(desk: CliHarness) -> None:
-    desk.bury_payload(payload='[{"eventId": 1, "name": "Zoë"}]\n')
+    desk.dead_payload(payload='[{"eventId": 1, "name": "Zoë"}]\n')
     [letter] = lying(desk)
     assert "a payload of source 'hubspot'" in desk.run("dead-letters", "show", letter.id).output
     assert desk.run("dead-letters", "show", letter.id, "--payload").output == '[{"eventId": 1, "name": "Zoë"}]\n'
 
 
 def test_a_payload_that_was_cut_is_still_one_and_says_so(desk: CliHarness) -> None:
-    desk.bury_payload(payload="[1, 2", cut=True, characters=300_000)
+    desk.dead_payload(payload="[1, 2", cut=True, characters=300_000)
     (letter,) = desk.stack.dead["commands"].receive(hidden_for=0)
     assert "first 5 of 300000 characters" in desk.run("dead-letters", "show", letter.id, "--payload").output
 

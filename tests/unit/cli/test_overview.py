@@ -60,7 +60,7 @@ def test_queues_their_ages_and_dead_letters_by_code(desk: CliHarness) -> None:
     desk.stack.origins["bulk"].send_all(["{}"] * 3)
     desk.stack.ages["bulk"] = 200.0
     desk.dead_letter(command())
-    desk.bury_poison()
+    desk.dead_poison()
     bulk = line(desk, "bulk").split()
     assert bulk == ["bulk", "3", "3", "min", "0"]
     commands = line(desk, "commands")
