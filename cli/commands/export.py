@@ -124,10 +124,10 @@ def verify(folder: Folder) -> None:
     Exit code 0 only if all parts agree and nothing was missing when the export was made.
     """
     from lifecycle.aws.s3 import FolderObjects
-    from lifecycle.deletion import exporter
+    from lifecycle.deletion import export_readback
 
     with spinner("reading the parts"):
-        manifest, wrong = exporter.verify(FolderObjects(folder), "")
+        manifest, wrong = export_readback.verify(FolderObjects(folder), "")
     stdout = console()
     if manifest is not None and not wrong:
         stdout.print(YES, f"all {len(manifest.parts)} parts agree with the manifest")
@@ -156,7 +156,7 @@ def erase(
     """
     from lifecycle.audit.chain import Record, What
     from lifecycle.audit.store import AuditStore
-    from lifecycle.deletion import exporter
+    from lifecycle.deletion import erasure
     from lifecycle.domain.clock import millis
 
     why = reason_in(reason, most=_MOST_REASON)
@@ -169,7 +169,7 @@ def erase(
             raise CliError(f"{question} There is no terminal to ask on: give --yes.", Exit.USAGE)
         typer.confirm(question, abort=True)
     by, at = target.caller(), context.clock()
-    stone = exporter.erase(objects, name, by=by, at=at, reason=why)
+    stone = erasure.erase(objects, name, by=by, at=at, reason=why)
     record = Record(
         at=millis(at),
         what=What.EXPORT_ERASED,

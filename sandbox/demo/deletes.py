@@ -2,7 +2,7 @@
 
 import json
 
-from lifecycle.deletion.exporter import verify
+from lifecycle.deletion.export_readback import verify
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.intent import Status
 from sandbox.demo.session import END_SECONDS, Demo, DemoQuestion, DemoStep, until

@@ -8,7 +8,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from lifecycle.approvals.rules import ApprovalStatus
-from lifecycle.deletion.exporter import verify
+from lifecycle.deletion.export_readback import verify
 from lifecycle.domain.capabilities import ORDINARY, Action, Resource, State
 from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import LifecycleError

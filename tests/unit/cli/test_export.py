@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle.deletion.exporter import verify
+from lifecycle.deletion.export_readback import verify
 from lifecycle.deletion.manifest import NOT_AN_UNDO, Manifest
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Fault, Quirks, make_id
-from tests.harness.builders import NOW
 from tests.unit.cli.harness import OPERATOR, ORG, TALLYFY_URL, CliHarness
 
 ids = DefaultIds
@@ -39,7 +38,7 @@ class TestMake:
         there = folder(tmp_path / "new")
         assert (there / "files" / FILE).read_bytes() == b"the signed contract"
         manifest = Manifest.parse((there / "manifest.json").read_bytes())
-        assert (manifest.id, manifest.made_at, manifest.intent_id) == (ids.RUN, NOW, None)
+        assert (manifest.id, manifest.made_at, manifest.intent_id) == (ids.RUN, desk.clock(), None)
         for part in (str(there), NOT_AN_UNDO, "lifecycle export verify", "comments"):
             assert part in flat(result.output)
         assert desk.run("export", "verify", str(there)).exit_code == 0
@@ -198,7 +197,8 @@ class TestErase:
         assert list(stored.stack.evidence.bodies) == [f"{self.KEY}/manifest.json"]
         stone = Manifest.parse(stored.stack.evidence.bodies[f"{self.KEY}/manifest.json"])
         assert stone.erased is not None
-        assert (stone.erased.by, stone.erased.at, stone.erased.reason) == (OPERATOR, NOW, "Asked for by [2J ada")
+        assert (stone.erased.by, stone.erased.at) == (OPERATOR, stored.clock())
+        assert stone.erased.reason == "Asked for by [2J ada"
         assert len(stone.parts) == 5
         assert stone.name is None
 

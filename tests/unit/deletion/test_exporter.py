@@ -14,7 +14,10 @@ from typing import Any, ClassVar
 import pytest
 
 from lifecycle.aws.s3 import FolderObjects, MemoryObjects
-from lifecycle.deletion.exporter import Export, _Tally, erase, folder_of, verify
+from lifecycle.deletion.erasure import erase
+from lifecycle.deletion.export_contents import ExportContents
+from lifecycle.deletion.export_readback import verify
+from lifecycle.deletion.exporter import Export, folder_of
 from lifecycle.deletion.manifest import ExportPart, Manifest
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.errors import Code, Rejected, Retryable, Throttled, TokenRefused
@@ -360,7 +363,7 @@ class TestFiles:
         name = make_id("asset")
         own, text = {"assets": [{"id": name, "filename": "x.pdf"}]}, {"content": f"/file/{name}"}
         for first, second in ((own, text), (text, own)):
-            met, more, both = _Tally(), _Tally(), _Tally()
+            met, more, both = ExportContents(), ExportContents(), ExportContents()
             met.see(first)
             more.see(second)
             met.add(more)
@@ -368,14 +371,14 @@ class TestFiles:
             assert [met.files[name].ours, both.files[name].ours] == [True, True]
 
     def test_a_thread_counts_by_its_comments_and_each_of_them_once(self) -> None:
-        met = _Tally()
+        met = ExportContents()
         said = [{"id": 2, "content": "x"}, {"id": 3, "content": "y"}]
         met.see({"threads": {"data": [{"id": 1, "comments": {"data": said}}, {"id": 4}]}, "comments": said[:1]})
         assert met.comments == {"2", "3", "4"}
 
     @pytest.mark.parametrize("key", ["checklist", "step"])
     def test_those_of_its_template_are_none_of_its_own(self, key: str) -> None:
-        met = _Tally()
+        met = ExportContents()
         met.see({key: {"data": {"attachments": [{"id": make_id("asset"), "filename": "x.pdf"}]}}})
         assert met.files == {}
 

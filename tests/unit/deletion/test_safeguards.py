@@ -15,7 +15,8 @@ from lifecycle.approvals.rules import ApprovalRequest
 from lifecycle.aws.dynamodb import Key, MemoryTable, Row
 from lifecycle.aws.metrics import Metric
 from lifecycle.aws.s3 import MemoryObjects
-from lifecycle.deletion.exporter import folder_of, verify
+from lifecycle.deletion.export_readback import verify
+from lifecycle.deletion.exporter import folder_of
 from lifecycle.deletion.manifest import FILE_NAME, Manifest
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.clock import millis

@@ -11,7 +11,7 @@ from lifecycle.approvals.rules import ApprovalStatus
 from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Key, Put
 from lifecycle.aws.metrics import Metric
-from lifecycle.deletion.exporter import verify
+from lifecycle.deletion.export_readback import verify
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Code, Rejected

@@ -5,19 +5,19 @@ file, one at a time, and are never whole in memory; no content is ever logged. P
 by what people called them.
 """
 
-import hashlib
-import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Self
 
-from lifecycle.aws.s3 import Erasable, Objects
-from lifecycle.deletion.manifest import FILE_NAME, ExportPart, Manifest, compare
+from lifecycle.aws.s3 import Objects
+from lifecycle.deletion.export_contents import ExportContents, FoundFile, items_of, values_within
+from lifecycle.deletion.export_readback import part_key, verify
+from lifecycle.deletion.manifest import FILE_NAME, ExportPart, Manifest
+from lifecycle.deletion.scratch_file import ScratchFile, measured
 from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.commands import ID_PATTERN
 from lifecycle.domain.errors import Code, Rejected, Retryable
@@ -34,10 +34,6 @@ _SIGNS = ("tasks", "comments", "activity")
 """What is counted again before a delete: whatever people add to a thing moves one of these."""
 _CHUNK = 1024 * 1024
 _MOST_NAME = 500
-_FOLDER = re.compile(r"exports/([0-9a-f]{32})/(run|task|tag|template)/([0-9a-f]{32})/[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
-_LINK = re.compile(r"/file/([0-9a-f]{32})(?![0-9a-f])")
-_TEMPLATES = frozenset({"checklist", "step"})
-"""What is shown of a template inside of something else. Its files are not those of that thing."""
 
 # What each endpoint's page in Tallyfy's reference lists for `with` (2026-08). Processes and templates have threads of
 # their own, besides those of their tasks. A process's tasks are a list of their own: inside of it they would come all
@@ -89,7 +85,7 @@ class Export:
             counts=dict(making.counts),
             missing=tuple(making.missing),
         )
-        self.objects.put(_key(folder, FILE_NAME), manifest.to_json(), kind=_DOCUMENT)
+        self.objects.put(part_key(folder, FILE_NAME), manifest.to_json(), kind=_DOCUMENT)
         return manifest
 
     def still_holds_all(self, manifest: Manifest, thing: ResourceSnapshot) -> bool:
@@ -108,126 +104,6 @@ class Export:
         return verify(self.objects, folder, scratch=self.scratch)[1]
 
 
-def verify(objects: Objects, folder: str, *, scratch: Path | None = None) -> tuple[Manifest | None, tuple[str, ...]]:
-    """Read every part back, and say in sentences what does not agree with the manifest; none: all agrees."""
-    body = objects.get(_key(folder, FILE_NAME))
-    if body is None:
-        return None, (f"There is no {FILE_NAME}.",)
-    try:
-        manifest = Manifest.parse(body)
-    except Rejected as error:
-        return None, (error.reason,)
-    prefix = _key(folder, "")
-    found = {key.removeprefix(prefix): (0, "") for key in objects.keys(prefix)}
-    found.pop(FILE_NAME, None)
-    with TemporaryDirectory(dir=scratch) as room:
-        path = Path(room, "part")
-        for part in manifest.parts:
-            found.pop(part.name, None)
-            if objects.fetch(_key(folder, part.name), path):
-                found[part.name] = _measured(path)
-    return manifest, compare(manifest, found)
-
-
-def erase(objects: Erasable, folder: str, *, by: str, at: datetime, reason: str) -> Manifest:
-    """Erase the contents of an export in all versions, and leave a tombstone with the hashes.
-
-    Raises ``Rejected`` where something may not be erased yet. Erasing again goes on where it stopped.
-    """
-    named = _FOLDER.fullmatch(folder)
-    if named is None:
-        raise Rejected(Code.INVALID, "An export's folder is exports/<organization>/<kind>/<id>/<name>.")
-    body = objects.get(_key(folder, FILE_NAME))
-    keys = objects.all_keys(_key(folder, ""))
-    if body is None and not keys:
-        raise Rejected(Code.NOT_FOUND, "There is no such export.")
-    try:
-        manifest = Manifest.parse(body or b"")
-    except Rejected:  # It was never finished, or was spoilt. What is there is as personal.
-        org_id, resource, thing_id = named.groups()
-        manifest = Manifest(
-            org_id=org_id,
-            resource=Resource(resource),
-            id=thing_id,
-            name=None,
-            made_at=at,
-            parts=(),
-            counts={},
-            missing=("Its manifest could not be read, so no hashes are kept.",),
-        )
-    for key in keys:
-        if key != _key(folder, FILE_NAME):
-            objects.erase(key)
-    stone = manifest if manifest.erased else manifest.tombstone(by=by, at=at, reason=reason)
-    # Only now: a manifest that says so before it is true would never be looked at again.
-    objects.put(_key(folder, FILE_NAME), stone.to_json(), kind=_DOCUMENT)
-    objects.erase(_key(folder, FILE_NAME), but_newest=True)
-    return stone
-
-
-@dataclass(slots=True)
-class _File:
-    """A file that was met. ``ours``: it belongs to the thing, and does not only stand as a link in a text."""
-
-    described: Json
-    ours: bool
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What was met while reading one document or list."""
-
-    rows: int = 0
-    comments: set[object] = field(default_factory=set)
-    """Their ids, so that one that is shown in two places counts once."""
-    threads: set[object] = field(default_factory=set)
-    """The ids of threads that have comments in them. Whether the feed tells of a thread as well is not documented."""
-    files: dict[str, _File] = field(default_factory=dict)
-    links: set[str] = field(default_factory=set)
-    nameless: set[str] = field(default_factory=set)
-    verbs: Counter[str] = field(default_factory=Counter)
-
-    def see(self, row: Json) -> None:
-        """Look for comments and files, wherever they stand in a row."""
-        for item in _within(row, without=_TEMPLATES):
-            if isinstance(item, str):
-                for name in _LINK.findall(item):
-                    self.files.setdefault(name, _File({"id": name}, ours=False))
-            elif isinstance(item, dict):
-                for key in ("threads", "comments"):
-                    said = [one for one in _items(item.get(key)) if isinstance(one, dict)]
-                    for one in said:
-                        heads = _items(one.get("comments"))
-                        (self.threads if heads else self.comments).add(str(one.get("id")))
-                if isinstance(item.get("filename"), str):
-                    self._meet(item)
-
-    def hear(self, row: Json) -> None:
-        """Note what a line of the activity feed tells. Files that it names may be long gone."""
-        verb = row.get("verb")
-        self.verbs.update(word for word in (verb if isinstance(verb, list) else [verb]) if isinstance(word, str))
-
-    def _meet(self, item: Json) -> None:
-        name = item.get("id")
-        if item.get("source") == "url" and item.get("uploaded_to_s3") is not True:
-            self.links.add(str(name))  # Its bytes lie elsewhere, and the delete does not touch them.
-        elif isinstance(name, str) and re.fullmatch(ID_PATTERN, name):
-            self.files[name] = _File(item, ours=True)
-        else:
-            self.nameless.add(str(name))
-
-    def add(self, other: "_Tally") -> None:
-        """Take in what another one met."""
-        self.comments |= other.comments
-        self.threads |= other.threads
-        for name, file in other.files.items():
-            if file.ours or name not in self.files:
-                self.files[name] = file
-        self.links |= other.links
-        self.nameless |= other.nameless
-        self.verbs += other.verbs
-
-
 @dataclass(slots=True)
 class _Making:
     """One export under way. ``counting``: only count what can show an addition; nothing is kept."""
@@ -240,7 +116,7 @@ class _Making:
     parts: list[ExportPart] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
-    met: _Tally = field(default_factory=_Tally)
+    met: ExportContents = field(default_factory=ExportContents)
     counting: bool = False
 
     def run(self) -> None:
@@ -357,7 +233,7 @@ class _Making:
         with self._sheet() as sheet:
             sheet.write(found)
         self._keep(f"{kind}.json", kind, sheet, kept_as=_DOCUMENT)
-        tally = _Tally()
+        tally = ExportContents()
         tally.see(found)
         self.met.add(tally)
         return found
@@ -368,7 +244,7 @@ class _Making:
         reads: Iterable[tuple[str, Query]],
         *,
         take: Take = lambda row: row,
-        see: Callable[[_Tally, Json], None] = _Tally.see,
+        see: Callable[[ExportContents, Json], None] = ExportContents.see,
         per_page: int = PER_PAGE,
     ) -> int | None:
         """Keep a list as lines, and return how many; ``None``, and why in ``missing``, if it cannot be had.
@@ -377,7 +253,7 @@ class _Making:
         """
         trouble = ""
         for _ in range(_READINGS):
-            tally = _Tally()
+            tally = ExportContents()
             try:
                 with self._sheet() as sheet:
                     for path, query in reads:
@@ -407,7 +283,7 @@ class _Making:
             except (DoesNotAddUp, Rejected) as error:
                 self.missing.append(f"activity: {error.reason}")
             return
-        told = self._list("activity", [("/activity-feeds", query)], see=_Tally.hear)
+        told = self._list("activity", [("/activity-feeds", query)], see=ExportContents.hear)
         self.counts["activity"] = told or 0
 
     def _comments(self, *, archived: bool) -> None:
@@ -433,7 +309,7 @@ class _Making:
         if self.met.files:
             self._keep("files.jsonl", "files", sheet, kept_as=_LINES)
 
-    def _file(self, name: str, file: _File) -> ExportPart | None:
+    def _file(self, name: str, file: FoundFile) -> ExportPart | None:
         path = self.scratch / "file"
         try:
             self.export.records.download(self.org_id, name, path)
@@ -441,75 +317,26 @@ class _Making:
             if file.ours or error.code is not Code.NOT_FOUND:
                 self.missing.append(f"files/{name}: {error.reason}")
             return None
-        size, sha256 = _measured(path)
+        size, sha256 = measured(path)
         part = ExportPart(name=f"files/{name}", kind="file", size=size, sha256=sha256)
-        self.export.objects.put_file(_key(self.folder, part.name), path, kind=_BYTES)
+        self.export.objects.put_file(part_key(self.folder, part.name), path, kind=_BYTES)
         path.unlink()
         self.counts["files"] += 1
         self._done(part)
         return part
 
-    def _sheet(self, name: str = "part") -> "_Sheet":
-        return _Sheet(self.scratch / name)
+    def _sheet(self, name: str = "part") -> ScratchFile:
+        return ScratchFile(self.scratch / name)
 
-    def _keep(self, name: str, kind: str, sheet: "_Sheet", *, kept_as: str) -> None:
+    def _keep(self, name: str, kind: str, sheet: ScratchFile, *, kept_as: str) -> None:
         if self.counting:
             return
-        self.export.objects.put_file(_key(self.folder, name), sheet.path, kind=kept_as)
+        self.export.objects.put_file(part_key(self.folder, name), sheet.path, kind=kept_as)
         self._done(ExportPart(name=name, kind=kind, size=sheet.size, sha256=sheet.sha256))
 
     def _done(self, part: ExportPart) -> None:
         self.parts.append(part)
         self.export.told(part)
-
-
-class _Sheet:
-    """A scratch file of JSON lines, measured while it is written."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size = 0
-        self._hash = hashlib.sha256()
-        self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self._file = self.path.open("wb")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def write(self, row: Json) -> None:
-        """Add a line."""
-        line = _line(row)
-        self._hash.update(line)
-        self.size += len(line)
-        if self._file is not None:
-            self._file.write(line)
-
-    @property
-    def sha256(self) -> str:
-        """The hash of what was written."""
-        return self._hash.hexdigest()
-
-
-def _key(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if folder else name
-
-
-def _line(row: Json) -> bytes:
-    try:
-        return f"{json.dumps(row, ensure_ascii=False)}\n".encode()
-    except UnicodeEncodeError:  # Tallyfy's JSON can hold half a character, which no file can.
-        return f"{json.dumps(row)}\n".encode()
-
-
-def _measured(path: Path) -> tuple[int, str]:
-    """Size and SHA-256 of a file, a piece at a time."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return file.tell(), digest
 
 
 def _part(sentence: str) -> str:
@@ -521,24 +348,6 @@ def _name(name: str | None) -> str | None:
     return name.encode(errors="replace").decode()[:_MOST_NAME] if name else None
 
 
-def _within(row: Json, *, without: frozenset[str] = frozenset()) -> Iterator[object]:
-    """Everything that stands in a row, however deep, but not what certain keys hold."""
-    waiting: list[object] = [row]
-    while waiting:
-        item = waiting.pop()
-        yield item
-        if isinstance(item, dict):
-            waiting += [value for key, value in item.items() if key not in without]
-        elif isinstance(item, list):
-            waiting += item
-
-
-def _items(value: object) -> list[object]:
-    """A list, plain or inside ``data``; empty for anything else."""
-    inner = value.get("data") if isinstance(value, dict) else value
-    return inner if isinstance(inner, list) else []
-
-
 def _brief(row: Json) -> Json:
     """What is kept of a neighbour: who it is, not what is in it."""
     return {name: row[name] for name in ("id", "name", "title", "status", "archived_at") if name in row}
@@ -548,14 +357,14 @@ def _carries(tag_id: str) -> Take:
     """Keep what carries a tag: Tallyfy's filters may be wider than their names say."""
 
     def take(row: Json) -> Json | None:
-        tags = [tag.get("id") for tag in _items(row.get("tags")) if isinstance(tag, dict)]
+        tags = [tag.get("id") for tag in items_of(row.get("tags")) if isinstance(tag, dict)]
         return _brief(row) if tag_id in tags else None
 
     return take
 
 
 def _refers(row: Json, name: str) -> bool:
-    return row.get("id") != name and any(item == name for item in _within(row))
+    return row.get("id") != name and any(item == name for item in values_within(row))
 
 
 def _uses(tag: Json, kind: str) -> int | None:

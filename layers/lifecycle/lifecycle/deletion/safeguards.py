@@ -19,7 +19,8 @@ from lifecycle.audit.chain import Record, What
 from lifecycle.audit.store import AuditStore
 from lifecycle.aws.eventbridge import Bus
 from lifecycle.aws.scheduler import Schedules
-from lifecycle.deletion.exporter import Export, folder_of, verify
+from lifecycle.deletion.export_readback import verify
+from lifecycle.deletion.exporter import Export, folder_of
 from lifecycle.deletion.manifest import Manifest
 from lifecycle.domain.capabilities import Capability
 from lifecycle.domain.clock import millis

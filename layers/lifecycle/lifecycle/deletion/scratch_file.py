@@ -1,0 +1,53 @@
+"""A file on the scratch disk, measured while it is written or read: an export is never whole in memory."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import IO, Self
+
+from lifecycle.tallyfy.client import Json
+
+
+class ScratchFile:
+    """A scratch file of JSON lines, measured while it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self._hash = hashlib.sha256()
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._file = self.path.open("wb")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, row: Json) -> None:
+        """Add a line."""
+        line = _line(row)
+        self._hash.update(line)
+        self.size += len(line)
+        if self._file is not None:
+            self._file.write(line)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of what was written."""
+        return self._hash.hexdigest()
+
+
+def _line(row: Json) -> bytes:
+    try:
+        return f"{json.dumps(row, ensure_ascii=False)}\n".encode()
+    except UnicodeEncodeError:  # Tallyfy's JSON can hold half a character, which no file can.
+        return f"{json.dumps(row)}\n".encode()
+
+
+def measured(path: Path) -> tuple[int, str]:
+    """Size and SHA-256 of a file, a piece at a time."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return file.tell(), digest
