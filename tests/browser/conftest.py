@@ -1,4 +1,4 @@
-"""One Chromium for all tests here, and a page in it that is opened anew by each."""
+"""One Chromium for all tests here, and a new page in it for each."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

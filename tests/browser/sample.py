@@ -1,4 +1,4 @@
-"""Plans to look at, made by the real policy and the real judgement from things that were drawn by lot."""
+"""Plans to look at, made by the real policy and the real rules from things that were drawn by lot."""
 
 import hashlib
 import random

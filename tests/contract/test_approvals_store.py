@@ -76,17 +76,17 @@ def test_what_was_decided_stays_decided_after_its_time(approvals: ApprovalStore,
     assert again.stands(millis(clock())) == ended
 
 
-def test_one_that_has_expired_is_made_anew_and_counts_from_nothing(approvals: ApprovalStore, clock: Clock) -> None:
+def test_one_that_has_expired_is_made_again_and_counts_from_nothing(approvals: ApprovalStore, clock: Clock) -> None:
     approvals.ask(request())
     approve(approvals, "bob")
     clock.advance(timedelta(hours=72))
-    anew = request(deadline=millis(clock() + timedelta(hours=72)))
-    assert approvals.ask(anew) == anew
-    assert approvals.find(ORG, anew.hash) == anew
-    assert anew.stands(millis(clock())) is ApprovalStatus.OPEN
+    renewed = request(deadline=millis(clock() + timedelta(hours=72)))
+    assert approvals.ask(renewed) == renewed
+    assert approvals.find(ORG, renewed.hash) == renewed
+    assert renewed.stands(millis(clock())) is ApprovalStatus.OPEN
 
 
-def test_the_newest_of_a_subject_counts_and_the_one_before_is_asked_anew(approvals: ApprovalStore) -> None:
+def test_the_newest_of_a_subject_counts_and_the_one_before_is_asked_again(approvals: ApprovalStore) -> None:
     approvals.ask(request(1, subject="s"))
     approve(approvals, "bob")
     approvals.ask(request(2, subject="s"))

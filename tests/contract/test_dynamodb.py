@@ -87,7 +87,7 @@ def test_a_row_that_is_not_there_cannot_be_removed_but_may_stay_away(rows: Versi
     assert rows.read(ONE) == [None]
 
 
-def test_what_was_removed_can_be_made_anew(rows: VersionedTable) -> None:
+def test_what_was_removed_can_be_made_again(rows: VersionedTable) -> None:
     rows.write(Put(ONE, {"n": 1}, 0))
     rows.write(Put(ONE, None, 1))
     rows.write(Put(ONE, {"n": 2}, 0))

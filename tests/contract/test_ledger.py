@@ -264,7 +264,7 @@ def test_after_the_sixth_cut_off_attempt_it_is_dead_and_stays_in_doubt(ledger: L
     assert (dead.status, dead.code, dead.maybe_acted) == (Status.DEAD_LETTERED, "attempts_exhausted", True)
 
 
-def test_an_operators_copy_opens_again_what_died_and_starts_counting_anew(ledger: Ledger) -> None:
+def test_an_operators_copy_opens_again_what_died_and_starts_counting_again(ledger: Ledger) -> None:
     finished(ledger, command(), REJECTED)
     assert ended(ledger.claim(command(), redrive=0)).intent.status is Status.REJECTED
     again = won(ledger.claim(command(), redrive=1))

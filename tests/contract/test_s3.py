@@ -171,8 +171,8 @@ class TestErasing:
         objects.erase(KEY)
         assert objects.get(KEY) is None
         assert objects.all_keys("") == objects.keys("") == ["plans/0a1b/c0ffee/plan", f"{KEY}x", "plans/0a1b/other"]
-        objects.put(KEY, b"anew", kind=KIND)
-        assert objects.get(KEY) == b"anew"
+        objects.put(KEY, b"again", kind=KIND)
+        assert objects.get(KEY) == b"again"
 
     def test_what_is_not_there_is_erased_already(self, objects: Erasable) -> None:
         objects.erase(KEY)

@@ -70,7 +70,7 @@ class PurgeRun:
         while due := sorted((at, name) for name, (at, _) in waiting.items() if at <= end and name not in self.fired):
             at, name = due[0]
             _, body = waiting[name]
-            # Its name stays taken for a while: one that is made anew under it may never come.
+            # Its name stays taken for a while: one that is made again under it may never come.
             self.fired.add(name)
             # EventBridge knows whole seconds only.
             self.world.clock.now = max(at.replace(microsecond=0), self.world.clock())

@@ -50,14 +50,14 @@ class Life:
     """One process whose delete is asked for, and what becomes of it."""
 
     def __init__(self, days: int) -> None:
-        self.burying = PurgeRun()
-        world = self.burying.world
+        self.purging = PurgeRun()
+        world = self.purging.world
         created = world.clock() - timedelta(days=900)
         task = Task("1" * 32, "Task", created, run_id=RUN, threads=[Thread("2" * 32, "Done.")])
         self.run = Run(RUN, "Onboard Acme", created, created, owner_id=1, checklist_id="c1" * 16, tasks=[task])
         self.run.archive(world.clock() - timedelta(days=days))
         world.simulator.organization.add_run(self.run)
-        self.command = self.burying.ask(Resource.RUN, RUN)
+        self.command = self.purging.ask(Resource.RUN, RUN)
         self.kept = False
         """Whether a word for keeping was accepted since the delete was asked for: then it is never carried out."""
         self.deletes = 0
@@ -65,11 +65,11 @@ class Life:
 
     def at_the_delete(self, call: str) -> None:
         """What must be so whenever Tallyfy is asked to delete it."""
-        world = self.burying.world
+        world = self.purging.world
         if not call.startswith("DELETE"):
             return
         self.deletes += 1
-        request = self.burying.wanted(self.command)
+        request = self.purging.wanted(self.command)
         assert request.stands(millis(world.clock())) is ApprovalStatus.APPROVED, call
         assert request.approved_by, call
         assert set(request.approved_by) <= {"bob", "cleo"}, call
@@ -89,24 +89,24 @@ class Life:
     @property
     def folder(self) -> str:
         """Where the export lies that the ledger names."""
-        return str(json.loads(self.burying.world.intent(self.command.intent_id).evidence)["export"])
+        return str(json.loads(self.purging.world.intent(self.command.intent_id).evidence)["export"])
 
     def take(self, step: Step) -> None:
         what, number = step
         words = what.split()
         match words[0]:
             case "wait":
-                self.burying.advance(timedelta(hours=number))
+                self.purging.advance(timedelta(hours=number))
             case "work":
-                self.burying.work()
+                self.purging.work()
             case "approve" | "reject" | "withdraw" as said:
                 self.press(said, ("ada", "bob", "cleo", "dan", "eve")[number])
             case "crash" | "outage" as harm:
-                self.burying.fuse = FaultInjector(
+                self.purging.fuse = FaultInjector(
                     ANY_STEP, "before" if words[1] == "before" else "after", harm, skip=number
                 )
             case "fault":
-                self.burying.world.simulator.add_fault(FAULTS[number])
+                self.purging.world.simulator.add_fault(FAULTS[number])
             case "hold" | "lift":
                 self.hold(on=what == "hold")
             case "ask-restore":
@@ -115,38 +115,38 @@ class Life:
                 self.undo()
             case "copy" | "again":
                 self.send(what)
-            case _ if RUN in self.burying.world.simulator.organization.runs:
+            case _ if RUN in self.purging.world.simulator.organization.runs:
                 self.edit(what)
             case _:
                 pass
 
     def ask_restore(self) -> None:
-        world = self.burying.world
+        world = self.purging.world
         world.clock.advance(timedelta(seconds=1))
         world.send(world.command(Resource.RUN, RUN, Action.RESTORE, f"restore-{world.clock()}"))
         self.kept = True
         world.process(ORDINARY).deliver(10)
 
     def undo(self) -> None:
-        world = self.burying.world
+        world = self.purging.world
         with suppress(LifecycleError):
             operate(world.operating(), "POST /commands/{intent_id}/undo", ADA, intent_id=self.command.intent_id)
             self.kept = True
 
     def press(self, what: Press, who: str) -> None:
-        request = self.burying.world.approvals.newest(ORG, self.command.intent_id)
+        request = self.purging.world.approvals.newest(ORG, self.command.intent_id)
         with suppress(LifecycleError):
-            self.burying.press(what, request.hash if request else "", who)
+            self.purging.press(what, request.hash if request else "", who)
 
     def hold(self, *, on: bool) -> None:
         if on:
             self.kept = True
-            self.burying.world.holds.add(ORG, Resource.RUN, RUN, reason="a claim", by="Grace")
+            self.purging.world.holds.add(ORG, Resource.RUN, RUN, reason="a claim", by="Grace")
         else:
-            self.burying.world.holds.lift(ORG, Resource.RUN, RUN)
+            self.purging.world.holds.lift(ORG, Resource.RUN, RUN)
 
     def send(self, what: str) -> None:
-        world = self.burying.world
+        world = self.purging.world
         if what == "copy":
             world.purge_queue.send(self.command.to_json())
         for letter in world.dead_letters.receive(10) if what == "again" else ():
@@ -154,7 +154,7 @@ class Life:
             world.dead_letters.delete(letter)
 
     def edit(self, what: str) -> None:
-        now = self.burying.world.clock()
+        now = self.purging.world.clock()
         match what:
             case "rename" | "rename-back" | "comment":
                 self.run.name = {"rename": "Onboard Ajax", "rename-back": "Onboard Acme"}.get(what, self.run.name)
@@ -175,18 +175,18 @@ def test_nothing_is_deleted_unless_everything_holds_and_nothing_twice(
     life = Life(days)
     for step in [*before, ("work", 0), ("approve", 1), *after]:
         life.take(step)
-    burying = life.burying
-    burying.fuse = FaultInjector()
-    burying.work()
-    burying.advance(timedelta(days=70))
-    event(life.burying.world.intent(life.command.intent_id).code)
-    acted = [call for call in burying.deletes(RUN) if call.acted]
+    purging = life.purging
+    purging.fuse = FaultInjector()
+    purging.work()
+    purging.advance(timedelta(days=70))
+    event(life.purging.world.intent(life.command.intent_id).code)
+    acted = [call for call in purging.deletes(RUN) if call.acted]
     assert len(acted) <= 1
-    row = burying.world.intent(life.command.intent_id)
+    row = purging.world.intent(life.command.intent_id)
     assert row.status not in {Status.WAITING, Status.IN_PROGRESS}, (row.code, "it waits for ever")
-    assert (burying.world.state(Resource.RUN, RUN) is State.GONE) == bool(acted)
+    assert (purging.world.state(Resource.RUN, RUN) is State.GONE) == bool(acted)
     if acted:
-        manifest, wrong = verify(burying.world.objects, life.folder)
+        manifest, wrong = verify(purging.world.objects, life.folder)
         assert manifest is not None
         assert (manifest.complete, wrong) == (True, ())
     if row.status is Status.DONE:

@@ -50,10 +50,10 @@ def test_each_schedule_starts_its_job_and_keeps_a_start_that_failed(
     assert target(to["DeadLetterConfig"]["Arn"]) == "SweepsDeadLetterQueue"
     assert to["RetryPolicy"]["MaximumRetryAttempts"] > 0
     assert HOUR <= to["RetryPolicy"]["MaximumEventAgeInSeconds"] < 26 * HOUR
-    errand = SweepJob.model_validate_json(to["Input"].replace("<aws.scheduler.scheduled-time>", "2026-06-15T02:10:00Z"))
-    assert errand.sweep_id == "2026-06-15T02:10:00Z"
-    assert errand.kind == kind
-    assert errand.org_id is None
+    job = SweepJob.model_validate_json(to["Input"].replace("<aws.scheduler.scheduled-time>", "2026-06-15T02:10:00Z"))
+    assert job.sweep_id == "2026-06-15T02:10:00Z"
+    assert job.kind == kind
+    assert job.org_id is None
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_a_batch_of_the_purge_queue_is_carried_out(world: World) -> None:
     assert world.simulator.effects("delete", DefaultIds.RUN_ARCHIVED_LONG_AGO) == 1
 
 
-def test_the_ordinary_worker_buries_a_permanent_delete_untouched(world: World) -> None:
+def test_the_ordinary_worker_dead_letters_a_permanent_delete_untouched(world: World) -> None:
     assert worker.handler(sample("purge-batch.json"), CONTEXT) == {"batchItemFailures": []}
     assert world.simulator.log.calls == []
     [letter] = world.dead_letters.receive()

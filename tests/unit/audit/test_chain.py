@@ -272,7 +272,7 @@ def test_a_removal_that_the_first_line_was_made_to_fit_is_found(at: int) -> None
     assert sentence.endswith("the head names." if at == 2 else f"segment {at + 2} names.")
 
 
-def test_a_chain_that_was_made_anew_from_a_change_on_does_not_reach_the_head() -> None:
+def test_a_chain_that_was_made_again_from_a_change_on_does_not_reach_the_head() -> None:
     bodies, head = chain(3, 3, 3)
     changed = bodies[0].replace(b"Ada", b"Eve")
     second = resealed(bodies[1], previous=hashlib.sha256(changed).hexdigest())

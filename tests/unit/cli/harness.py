@@ -270,7 +270,7 @@ class MemoryStack:
         return self.entrance.secrets
 
     def pairs(self) -> list[Pair]:
-        # Asked anew each time: a test may have put another queue in the place of one.
+        # Asked again each time: a test may have put another queue in the place of one.
         origins = {**self.origins, "commands": self.entrance.ordinary, "purge": self.entrance.permanent}
         return [Pair(name, self.dead[name], origins[name]) for name in self.dead]
 

@@ -33,9 +33,9 @@ def reported(desk: CliHarness, *, policy: str = RULE, count: int = 3, tags: bool
     return night, plan
 
 
-def errands(desk: CliHarness) -> list[SweepJob]:
+def jobs(desk: CliHarness) -> list[SweepJob]:
     found = [SweepJob.model_validate_json(text) for text in bodies(desk.stack.origins["sweeps"])]
-    assert all(errand.kind is JobKind.APPLY for errand in found)
+    assert all(job.kind is JobKind.APPLY for job in found)
     return found
 
 
@@ -43,25 +43,25 @@ def test_what_a_person_agrees_to_is_sent_under_their_name(desk: CliHarness) -> N
     _, plan = reported(desk)
     result = desk.run("apply", plan.hash, typed="y\n")
     assert result.exit_code == 0, result.output
-    [errand] = errands(desk)
-    assert (errand.org_id, errand.plan, errand.requested_by) == (ORG, plan.hash, OPERATOR)
-    assert re.fullmatch(rf"apply-{plan.hash[:12]}-[0-9a-f]{{8}}", errand.sweep_id)
+    [job] = jobs(desk)
+    assert (job.org_id, job.plan, job.requested_by) == (ORG, plan.hash, OPERATOR)
+    assert re.fullmatch(rf"apply-{plan.hash[:12]}-[0-9a-f]{{8}}", job.sweep_id)
     for part in ("3 seen = 3 due", "completed  archive process: 3 of 3", "lifecycle pause", "lifecycle explain"):
         assert part in result.output
 
 
-def test_each_time_is_another_errand(desk: CliHarness) -> None:
+def test_each_time_is_another_job(desk: CliHarness) -> None:
     _, plan = reported(desk)
     for _ in range(2):
         assert desk.run("apply", plan.hash, "--yes").exit_code == 0
-    assert len({errand.sweep_id for errand in errands(desk)}) == 2
+    assert len({job.sweep_id for job in jobs(desk)}) == 2
 
 
 @pytest.mark.parametrize("typed", ["n\n", "\n", ""])
 def test_whoever_does_not_agree_sends_nothing(desk: CliHarness, typed: str) -> None:
     _, plan = reported(desk)
     assert desk.run("apply", plan.hash, typed=typed).exit_code == 1
-    assert errands(desk) == []
+    assert jobs(desk) == []
 
 
 @pytest.mark.parametrize("most", [8, 12, 63])
@@ -69,12 +69,12 @@ def test_nothing_less_than_the_whole_hash_is_enough(desk: CliHarness, most: int)
     _, plan = reported(desk)
     result = desk.run("apply", plan.hash[:most], "--yes")
     assert (result.exit_code, "whole hash" in result.output) == (2, True)
-    assert errands(desk) == []
+    assert jobs(desk) == []
 
 
 def test_a_plan_that_is_not_the_stacks_is_told(desk: CliHarness) -> None:
     assert desk.run("apply", "a" * 64, "--yes").exit_code == 1
-    assert errands(desk) == []
+    assert jobs(desk) == []
 
 
 @pytest.mark.parametrize(
@@ -98,14 +98,14 @@ def test_how_many_things_cannot_be_undone_must_be_said(
 ) -> None:
     _, plan = reported(desk, policy=RULE + LASTING, tags=True)
     result = desk.run("apply", plan.hash, *words, typed=typed)
-    assert (len(errands(desk)), result.exit_code) == (sent, 1 - sent), result.output
+    assert (len(jobs(desk)), result.exit_code) == (sent, 1 - sent), result.output
     assert "dead-tags  delete tag: 2 of 2  cannot be undone" in result.output
 
 
 def test_a_number_for_a_plan_without_such_things_is_a_mistake(desk: CliHarness) -> None:
     _, plan = reported(desk)
     assert desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "3").exit_code == 1
-    assert errands(desk) == []
+    assert jobs(desk) == []
 
 
 def with_changes(desk: CliHarness, plan: Plan, **changes: object) -> Plan:
@@ -141,7 +141,7 @@ def test_a_plan_that_is_too_old_is_not_even_sent(desk: CliHarness) -> None:
     _, plan = reported(desk)
     desk.clock.advance(timedelta(days=7, seconds=1))
     result = desk.run("apply", plan.hash, "--yes")
-    assert (result.exit_code, errands(desk)) == (1, [])
+    assert (result.exit_code, jobs(desk)) == (1, [])
     assert "The plan is older than 7 days. Make a new plan." in re.sub(r"\s+", " ", result.output)
 
 
@@ -151,7 +151,7 @@ def test_an_edited_summary_is_not_even_shown(desk: CliHarness) -> None:
     [rule] = plan.rules
     with_changes(desk, plan, due=1, rules=(rule.model_copy(update={"due": 1}),))
     result = desk.run("apply", plan.hash, typed="y\n")
-    assert (result.exit_code, errands(desk)) == (1, [])
+    assert (result.exit_code, jobs(desk)) == (1, [])
     assert "does not match its lines" in re.sub(r"\s+", " ", result.output)
     assert "Apply it to" not in result.output
 
@@ -162,7 +162,7 @@ CAPPED = RULE.replace("count = 500", "count = 2")
 def test_a_plan_over_its_caps_is_begun_with_its_oldest_things(desk: CliHarness) -> None:
     night, plan = reported(desk, policy=CAPPED.replace("percent = 100", "percent = 10"))
     refused = desk.run("apply", plan.hash, "--yes")
-    assert (refused.exit_code, "--first N" in refused.output, errands(desk)) == (1, True, [])
+    assert (refused.exit_code, "--first N" in refused.output, jobs(desk)) == (1, True, [])
     working(desk, night)
     result = desk.run("apply", plan.hash, "--first", "2", "--wait", typed="y\n")
     assert (result.exit_code, "Apply it to the oldest 2 of 3 things?" in result.output) == (0, True), result.output
@@ -185,7 +185,7 @@ def test_what_was_taken_back_is_not_sent(desk: CliHarness) -> None:
     assert desk.run("undo", "--plan", plan.hash, "--yes").exit_code == 0
     desk.stack.origins["sweeps"].entries.clear()
     result = desk.run("apply", plan.hash, "--yes")
-    assert (result.exit_code, "reverted this plan" in result.output, errands(desk)) == (1, True, [])
+    assert (result.exit_code, "reverted this plan" in result.output, jobs(desk)) == (1, True, [])
 
 
 def test_a_policy_that_differs_here_is_noted(desk: CliHarness) -> None:
@@ -196,7 +196,7 @@ def test_a_policy_that_differs_here_is_noted(desk: CliHarness) -> None:
 def test_there_may_be_nothing_to_do(desk: CliHarness) -> None:
     _, plan = reported(desk, count=0)
     result = desk.run("apply", plan.hash)
-    assert (result.exit_code, "nothing to do" in result.output, errands(desk)) == (0, True, [])
+    assert (result.exit_code, "nothing to do" in result.output, jobs(desk)) == (0, True, [])
 
 
 def working(desk: CliHarness, night: SweepRun) -> None:

@@ -311,13 +311,13 @@ def test_what_comes_back_at_once_is_not_sent_again_and_again(full: CliHarness) -
 # --- letters of other kinds ------------------------------------------------------------------------------------------
 
 EVENT = json.dumps({"id": "1", "source": "com.example.projects", "detail-type": "project.closed", "detail": {}})
-ERRAND = json.dumps({"sweep_id": "2026-06-01T04:10:00Z"})
+JOB = json.dumps({"sweep_id": "2026-06-01T04:10:00Z"})
 
 
 def test_every_queue_is_looked_at_and_each_letter_goes_home(desk: CliHarness) -> None:
     desk.dead_letter(FIRST, queue="bulk")
     desk.stack.dead["events"].send(EVENT)
-    desk.stack.dead["sweeps"].send(ERRAND, {"code": "forbidden", "reason": "The sweep stopped."})
+    desk.stack.dead["sweeps"].send(JOB, {"code": "forbidden", "reason": "The sweep stopped."})
     listed = desk.run("dead-letters", "list").output
     for part in ("3 dead letters", "event project.closed", "sweep 2026-06-01T04:10:00Z of every organization"):
         assert part in listed
@@ -326,13 +326,13 @@ def test_every_queue_is_looked_at_and_each_letter_goes_home(desk: CliHarness) ->
     assert {name: bodies(queue) for name, queue in desk.stack.origins.items() if bodies(queue)} == {
         "bulk": [FIRST.to_json()],
         "events": [EVENT],
-        "sweeps": [ERRAND],
+        "sweeps": [JOB],
     }
     assert not any(lying(desk, name) for name in desk.stack.dead)
 
 
 @pytest.mark.parametrize("queue", ["events", "sweeps"])
-def test_what_is_neither_event_nor_errand_is_poison_there(desk: CliHarness, queue: str) -> None:
+def test_what_is_neither_event_nor_job_is_poison_there(desk: CliHarness, queue: str) -> None:
     desk.stack.dead[queue].send(FIRST.to_json())
     assert "they are not commands: 1" in desk.run("dead-letters", "send-again", "--all", "--yes").output
     assert not bodies(desk.stack.origins[queue])

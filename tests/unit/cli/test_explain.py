@@ -173,7 +173,7 @@ def test_what_nobody_knows_is_not_found(desk: CliHarness, policy: str) -> None:
 def test_what_is_under_way_is_told(desk: CliHarness, policy: str) -> None:
     night = at_night(desk, organization(runs(1)), mode=Mode.APPLY, policy=POLICY)
     night.begin()
-    for _ in range(2):  # One errand for each organization, and that of this one up to its first commands.
+    for _ in range(2):  # One job for each organization, and that of this one up to its first commands.
         night.deliver()
     [command] = night.asked()
     claim = night.world.ledger.claim(command)

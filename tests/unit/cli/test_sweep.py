@@ -29,7 +29,7 @@ def cut_off(night: SweepRun, *faults: Fault) -> None:
     for fault in faults:
         night.world.simulator.faults.add(fault)
     night.begin(SWEEP)
-    for _ in range(2):  # One errand for each organization, then that of this one.
+    for _ in range(2):  # One job for each organization, then that of this one.
         night.deliver()
 
 
@@ -42,12 +42,12 @@ def shown(desk: CliHarness, *words: str, code: int = 0) -> str:
 def test_a_sweep_is_started_under_a_name_of_its_own(desk: CliHarness) -> None:
     results = [desk.run("sweep", "start") for _ in range(2)]
     assert [result.exit_code for result in results] == [0, 0], results[0].output
-    errands = [SweepJob.model_validate_json(text) for text in bodies(desk.stack.origins["sweeps"])]
-    assert [errand.org_id for errand in errands] == [None, None]
-    assert len({errand.sweep_id for errand in errands}) == 2
-    for errand, result in zip(errands, results, strict=True):
-        assert re.fullmatch(r"2026-06-01T12:00:00Z-by-hand-[0-9a-f]{6}", errand.sweep_id)
-        assert f"lifecycle sweep show {errand.sweep_id}" in result.output
+    jobs = [SweepJob.model_validate_json(text) for text in bodies(desk.stack.origins["sweeps"])]
+    assert [job.org_id for job in jobs] == [None, None]
+    assert len({job.sweep_id for job in jobs}) == 2
+    for job, result in zip(jobs, results, strict=True):
+        assert re.fullmatch(r"2026-06-01T12:00:00Z-by-hand-[0-9a-f]{6}", job.sweep_id)
+        assert f"lifecycle sweep show {job.sweep_id}" in result.output
         assert "mode report" in result.output
 
 

@@ -131,7 +131,7 @@ def states(night: SweepRun) -> set[State]:
     return {night.world.state(Resource.RUN, run.id) for run in runs(7)}
 
 
-def errands(desk: CliHarness) -> list[SweepJob]:
+def jobs(desk: CliHarness) -> list[SweepJob]:
     return [SweepJob.model_validate_json(text) for text in bodies(desk.stack.origins["sweeps"])]
 
 
@@ -140,10 +140,10 @@ class TestPlan:
         _, plan = applied(desk)
         result = desk.run("undo", "--plan", plan.hash, typed="y\n")
         assert result.exit_code == 0, result.output
-        [errand] = errands(desk)
-        assert (errand.kind, errand.plan, errand.org_id) == (JobKind.UNDO, plan.hash, ORG)
-        assert errand.requested_by == OPERATOR
-        assert re.fullmatch(rf"undo-{plan.hash[:12]}-[0-9a-f]{{8}}", errand.sweep_id)
+        [job] = jobs(desk)
+        assert (job.kind, job.plan, job.org_id) == (JobKind.UNDO, plan.hash, ORG)
+        assert job.requested_by == OPERATOR
+        assert re.fullmatch(rf"undo-{plan.hash[:12]}-[0-9a-f]{{8}}", job.sweep_id)
         for part in ("completed  archive process: 7 of 7", "7 commands, done", "asked for by schedule", "7 things?"):
             assert part in result.output
 
@@ -157,7 +157,7 @@ class TestPlan:
         assert states(night) == {State.ACTIVE}
         again = desk.run("undo", "--plan", plan.hash, "--yes")
         assert (again.exit_code, "reverted already" in again.output) == (0, True)
-        assert errands(desk) == []
+        assert jobs(desk) == []
         shown = desk.run("sweep", "show").output
         assert "reverted: done, 7 enqueued" in shown
         assert "to apply it" not in shown
@@ -166,7 +166,7 @@ class TestPlan:
     def test_who_does_not_agree_sends_nothing(self, desk: CliHarness, typed: str) -> None:
         _, plan = applied(desk)
         assert desk.run("undo", "--plan", plan.hash, typed=typed).exit_code == 1
-        assert errands(desk) == []
+        assert jobs(desk) == []
 
     def test_what_was_only_reported_is_never_applied_any_more(self, desk: CliHarness) -> None:
         """Somebody may have asked for it just now, and waits for its turn."""
@@ -196,7 +196,7 @@ class TestPlan:
         night.world.simulator.organization.runs[runs(1)[0].id].archive(desk.clock())
         result = desk.run("undo", "--plan", plan.hash, "--yes")
         said = re.sub(r"\s+", " ", result.output)
-        assert (result.exit_code, "7 undos were sent." in said, errands(desk)) == (0, True, []), said
+        assert (result.exit_code, "7 undos were sent." in said, jobs(desk)) == (0, True, []), said
         assert "Nothing more is sent: what was archived again since" in said
 
     def test_what_was_deleted_for_good_is_said_to_stay(self, desk: CliHarness) -> None:
@@ -247,7 +247,7 @@ class TestPlan:
     def test_nothing_less_than_the_whole_hash_is_enough(self, desk: CliHarness, most: int) -> None:
         _, plan = applied(desk)
         assert desk.run("undo", "--plan", plan.hash[:most], "--yes").exit_code == Exit.USAGE
-        assert errands(desk) == []
+        assert jobs(desk) == []
 
     def test_a_stack_without_sweeps_says_so(self, desk: CliHarness) -> None:
         _, plan = applied(desk)

@@ -51,7 +51,7 @@ archived_days = 31
 """
 
 
-def burial(world: World | None = None, *, days: int = 40) -> PurgeRun:
+def purge_run_of(world: World | None = None, *, days: int = 40) -> PurgeRun:
     """One process with tasks, comments and a file, archived so many days ago."""
     world = world or World()
     world.policy = Policy.parse(POLICY)
@@ -73,24 +73,24 @@ def burial(world: World | None = None, *, days: int = 40) -> PurgeRun:
     return PurgeRun(world)
 
 
-def run_of(burying: PurgeRun) -> Run:
-    return burying.world.simulator.organization.runs[RUN]
+def run_of(purging: PurgeRun) -> Run:
+    return purging.world.simulator.organization.runs[RUN]
 
 
-def folder(burying: PurgeRun, command: Command) -> str:
+def folder(purging: PurgeRun, command: Command) -> str:
     """Where the export lies that the ledger names."""
-    return str(json.loads(burying.world.intent(command.intent_id).evidence)["export"])
+    return str(json.loads(purging.world.intent(command.intent_id).evidence)["export"])
 
 
-def folders(burying: PurgeRun, command: Command) -> list[str]:
+def folders(purging: PurgeRun, command: Command) -> list[str]:
     """Every folder that was begun for a command, the oldest first."""
     prefix = folder_of(ORG, command.resource, command.thing_id, command.intent_id)
-    return sorted({"/".join(key.split("/")[:5]) for key in burying.world.objects.keys(prefix)})
+    return sorted({"/".join(key.split("/")[:5]) for key in purging.world.objects.keys(prefix)})
 
 
-def letter(burying: PurgeRun, command: Command) -> str:
+def letter(purging: PurgeRun, command: Command) -> str:
     """The code of its only dead letter."""
-    [found] = burying.world.letters(command.intent_id)
+    [found] = purging.world.letters(command.intent_id)
     return found["code"]
 
 
@@ -98,68 +98,68 @@ def letter(burying: PurgeRun, command: Command) -> str:
 
 
 def test_when_everything_holds_it_is_deleted_once_and_its_export_agrees() -> None:
-    burying = burial()
+    purging = purge_run_of()
     seen: list[tuple[Manifest | None, tuple[str, ...]]] = []
-    command = burying.ask(Resource.RUN, RUN)
-    burying.world.before_write = lambda _: seen.append(verify(burying.world.objects, folder(burying, command)))
-    burying.work()
-    assert burying.deletes(RUN) == []
-    burying.approve(command)
-    assert len(burying.deletes(RUN)) == 1
-    assert burying.world.state(Resource.RUN, RUN) is State.GONE
+    command = purging.ask(Resource.RUN, RUN)
+    purging.world.before_write = lambda _: seen.append(verify(purging.world.objects, folder(purging, command)))
+    purging.work()
+    assert purging.deletes(RUN) == []
+    purging.approve(command)
+    assert len(purging.deletes(RUN)) == 1
+    assert purging.world.state(Resource.RUN, RUN) is State.GONE
     [(manifest, wrong)] = seen
     assert manifest is not None
     assert (manifest.complete, wrong, manifest.counts["tasks"], manifest.counts["files"]) == (True, (), 2, 1)
-    row = burying.world.intent(command.intent_id)
+    row = purging.world.intent(command.intent_id)
     assert (row.status, row.code, row.requested_by) == (Status.DONE, Code.ACTED, "Ada")
-    assert json.loads(row.evidence) == {"export": folder(burying, command), "manifest": manifest.digest}
-    assert burying.world.announced(command.intent_id) == ["done"]
-    assert burying.world.depth == (0, 0)
+    assert json.loads(row.evidence) == {"export": folder(purging, command), "manifest": manifest.digest}
+    assert purging.world.announced(command.intent_id) == ["done"]
+    assert purging.world.depth == (0, 0)
 
 
 def test_the_message_again_and_the_button_again_do_nothing_more() -> None:
-    burying = burial()
-    command = burying.ask(Resource.RUN, RUN)
-    burying.work()
-    burying.approve(command)
-    burying.world.purge_queue.send(command.to_json())
-    burying.world.purge_queue.send(command.to_json(), {"redrive": "3"})
-    burying.work()
-    burying.approve(command)
-    burying.advance(timedelta(days=30))
-    assert len(burying.deletes(RUN)) == 1
-    assert burying.world.announced(command.intent_id) == ["done"]
-    again = burying.ask(Resource.RUN, RUN)
-    burying.work()
-    assert burying.world.intent(again.intent_id).code == Code.NOTHING_TO_DO
-    assert len(burying.deletes(RUN)) == 1
+    purging = purge_run_of()
+    command = purging.ask(Resource.RUN, RUN)
+    purging.work()
+    purging.approve(command)
+    purging.world.purge_queue.send(command.to_json())
+    purging.world.purge_queue.send(command.to_json(), {"redrive": "3"})
+    purging.work()
+    purging.approve(command)
+    purging.advance(timedelta(days=30))
+    assert len(purging.deletes(RUN)) == 1
+    assert purging.world.announced(command.intent_id) == ["done"]
+    again = purging.ask(Resource.RUN, RUN)
+    purging.work()
+    assert purging.world.intent(again.intent_id).code == Code.NOTHING_TO_DO
+    assert len(purging.deletes(RUN)) == 1
 
 
 @pytest.mark.parametrize("resource", list(Resource))
 def test_each_kind_of_thing_needs_the_same(resource: Resource) -> None:
-    burying = burial()
-    burying.world.add(resource, "d1" * 16, archived_days=40 if resource is not Resource.TAG else None)
-    command = burying.ask(resource, "d1" * 16)
-    burying.work()
-    assert burying.world.intent(command.intent_id).code == Code.AWAITING_APPROVAL
-    burying.approve(command)
-    row = burying.world.intent(command.intent_id)
+    purging = purge_run_of()
+    purging.world.add(resource, "d1" * 16, archived_days=40 if resource is not Resource.TAG else None)
+    command = purging.ask(resource, "d1" * 16)
+    purging.work()
+    assert purging.world.intent(command.intent_id).code == Code.AWAITING_APPROVAL
+    purging.approve(command)
+    row = purging.world.intent(command.intent_id)
     assert (row.status, row.code) == (Status.DONE, Code.ACTED), row.reason
-    assert len(burying.deletes("d1" * 16)) == 1
-    assert verify(burying.world.objects, folder(burying, command))[1] == ()
+    assert len(purging.deletes("d1" * 16)) == 1
+    assert verify(purging.world.objects, folder(purging, command))[1] == ()
 
 
 def test_what_is_too_young_is_approved_first_and_goes_when_its_day_has_come() -> None:
-    burying = burial(days=10)
-    command = burying.ask(Resource.RUN, RUN)
-    burying.work()
-    burying.approve(command)
-    assert burying.world.intent(command.intent_id).code == Code.IN_GRACE
-    burying.advance(20 * DAY - timedelta(seconds=10))
-    assert burying.deletes(RUN) == []
-    burying.advance(timedelta(seconds=10))
-    assert len(burying.deletes(RUN)) == 1
-    assert burying.world.intent(command.intent_id).status is Status.DONE
+    purging = purge_run_of(days=10)
+    command = purging.ask(Resource.RUN, RUN)
+    purging.work()
+    purging.approve(command)
+    assert purging.world.intent(command.intent_id).code == Code.IN_GRACE
+    purging.advance(20 * DAY - timedelta(seconds=10))
+    assert purging.deletes(RUN) == []
+    purging.advance(timedelta(seconds=10))
+    assert len(purging.deletes(RUN)) == 1
+    assert purging.world.intent(command.intent_id).status is Status.DONE
 
 
 # --- one of them missing ----------------------------------------------------------------------------------------------
@@ -222,289 +222,289 @@ type Outcome = tuple[str, str]
 """The code under which it stands, or with which somebody was turned away, and the reason."""
 
 
-def stands(burying: PurgeRun, command: Command) -> Outcome:
-    row = burying.world.intent(command.intent_id)
+def stands(purging: PurgeRun, command: Command) -> Outcome:
+    row = purging.world.intent(command.intent_id)
     return row.code, row.reason
 
 
-def asked(burying: PurgeRun, **more: object) -> Command:
-    command = burying.ask(Resource.RUN, RUN, **more)
-    burying.work()
+def asked(purging: PurgeRun, **more: object) -> Command:
+    command = purging.ask(Resource.RUN, RUN, **more)
+    purging.work()
     return command
 
 
-def approved(burying: PurgeRun, **more: object) -> Outcome:
+def approved(purging: PurgeRun, **more: object) -> Outcome:
     """All but what is missing already: it is asked for and approved."""
-    command = asked(burying, **more)
-    if burying.world.approvals.newest(ORG, command.intent_id) is not None:
-        burying.approve(command)
-    return stands(burying, command)
+    command = asked(purging, **more)
+    if purging.world.approvals.newest(ORG, command.intent_id) is not None:
+        purging.approve(command)
+    return stands(purging, command)
 
 
-def turned_away(burying: PurgeRun, command: Command, who: str) -> Outcome:
+def turned_away(purging: PurgeRun, command: Command, who: str) -> Outcome:
     with pytest.raises(Rejected) as refused:
-        burying.approve(command, who)
-    assert stands(burying, command)[0] == Code.AWAITING_APPROVAL
+        purging.approve(command, who)
+    assert stands(purging, command)[0] == Code.AWAITING_APPROVAL
     return refused.value.code, refused.value.reason
 
 
 def held(kind: HoldKind, name: str) -> Callable[[PurgeRun], Outcome]:
-    def attempt(burying: PurgeRun) -> Outcome:
-        burying.world.holds.add(ORG, kind, name, reason="the auditors", by="Grace")
-        return approved(burying)
+    def attempt(purging: PurgeRun) -> Outcome:
+        purging.world.holds.add(ORG, kind, name, reason="the auditors", by="Grace")
+        return approved(purging)
 
     return attempt
 
 
-def by_hold_tag(burying: PurgeRun) -> Outcome:
-    run_of(burying).tags.add(HOLD_TAG)
-    return approved(burying)
+def by_hold_tag(purging: PurgeRun) -> Outcome:
+    run_of(purging).tags.add(HOLD_TAG)
+    return approved(purging)
 
 
-def no_right(burying: PurgeRun) -> Outcome:
-    return approved(burying, source="automation")
+def no_right(purging: PurgeRun) -> Outcome:
+    return approved(purging, source="automation")
 
 
-def not_archived(burying: PurgeRun) -> Outcome:
-    run_of(burying).restore(burying.world.clock())
-    return approved(burying)
+def not_archived(purging: PurgeRun) -> Outcome:
+    run_of(purging).restore(purging.world.clock())
+    return approved(purging)
 
 
-def too_short(burying: PurgeRun) -> Outcome:
-    run_of(burying).archived_at = burying.world.clock() - 29 * DAY
-    return approved(burying)
+def too_short(purging: PurgeRun) -> Outcome:
+    run_of(purging).archived_at = purging.world.clock() - 29 * DAY
+    return approved(purging)
 
 
-def too_short_for_its_end(burying: PurgeRun) -> Outcome:
-    run_of(burying).archived_at = burying.world.clock() - 10 * DAY
-    return approved(burying, not_after=burying.world.clock() + 15 * DAY)
+def too_short_for_its_end(purging: PurgeRun) -> Outcome:
+    run_of(purging).archived_at = purging.world.clock() - 10 * DAY
+    return approved(purging, not_after=purging.world.clock() + 15 * DAY)
 
 
-def archived_some_day(burying: PurgeRun) -> Outcome:
-    run_of(burying).archived_at = None
-    return approved(burying)
+def archived_some_day(purging: PurgeRun) -> Outcome:
+    run_of(purging).archived_at = None
+    return approved(purging)
 
 
-def archived_tomorrow(burying: PurgeRun) -> Outcome:
-    run_of(burying).archived_at = burying.world.clock() + DAY
-    return approved(burying)
+def archived_tomorrow(purging: PurgeRun) -> Outcome:
+    run_of(purging).archived_at = purging.world.clock() + DAY
+    return approved(purging)
 
 
-def never_approved(burying: PurgeRun) -> Outcome:
-    return stands(burying, asked(burying))
+def never_approved(purging: PurgeRun) -> Outcome:
+    return stands(purging, asked(purging))
 
 
 def by_its_asker(name: str) -> Callable[[PurgeRun], Outcome]:
-    def attempt(burying: PurgeRun) -> Outcome:
-        return turned_away(burying, asked(burying, requested_by=name), "ada")
+    def attempt(purging: PurgeRun) -> Outcome:
+        return turned_away(purging, asked(purging, requested_by=name), "ada")
 
     return attempt
 
 
-def without_the_right(burying: PurgeRun) -> Outcome:
-    return turned_away(burying, asked(burying), "dan")
+def without_the_right(purging: PurgeRun) -> Outcome:
+    return turned_away(purging, asked(purging), "dan")
 
 
-def from_elsewhere(burying: PurgeRun) -> Outcome:
-    return turned_away(burying, asked(burying), "eve")
+def from_elsewhere(purging: PurgeRun) -> Outcome:
+    return turned_away(purging, asked(purging), "eve")
 
 
-def by_nobody_known(burying: PurgeRun) -> Outcome:
-    command = asked(burying)
+def by_nobody_known(purging: PurgeRun) -> Outcome:
+    command = asked(purging)
     arn = "arn:aws:iam::123456789012:user/mallory"
     with pytest.raises(Rejected) as refused:
-        operate(burying.world.operating(), "POST /approvals/{hash}/approve", arn, hash=burying.wanted(command).hash)
-    burying.work()
+        operate(purging.world.operating(), "POST /approvals/{hash}/approve", arn, hash=purging.wanted(command).hash)
+    purging.work()
     return refused.value.code, refused.value.reason
 
 
-def by_too_few(burying: PurgeRun) -> Outcome:
-    burying.world.people = People.parse(TWO)
-    command = asked(burying)
-    burying.approve(command)
-    burying.approve(command)
-    burying.world.purge_queue.send(command.to_json())
-    burying.work()
-    return stands(burying, command)
+def by_too_few(purging: PurgeRun) -> Outcome:
+    purging.world.people = People.parse(TWO)
+    command = asked(purging)
+    purging.approve(command)
+    purging.approve(command)
+    purging.world.purge_queue.send(command.to_json())
+    purging.work()
+    return stands(purging, command)
 
 
-def refused(burying: PurgeRun) -> Outcome:
-    command = asked(burying)
-    burying.reject(command, "bob", "The customer came back.")
+def refused(purging: PurgeRun) -> Outcome:
+    command = asked(purging)
+    purging.reject(command, "bob", "The customer came back.")
     with pytest.raises(Rejected, match="rejected already"):
-        burying.approve(command, "cleo")
-    return stands(burying, command)
+        purging.approve(command, "cleo")
+    return stands(purging, command)
 
 
-def approval_expired(burying: PurgeRun) -> Outcome:
-    command = asked(burying)
-    burying.advance(timedelta(hours=73))
+def approval_expired(purging: PurgeRun) -> Outcome:
+    command = asked(purging)
+    purging.advance(timedelta(hours=73))
     with pytest.raises(Rejected, match="expired already"):
-        burying.approve(command)
-    return stands(burying, command)
+        purging.approve(command)
+    return stands(purging, command)
 
 
-def changed_before(burying: PurgeRun) -> Outcome:
+def changed_before(purging: PurgeRun) -> Outcome:
     """It is asked again under a new hash, and what was said of the old one does not count."""
-    command = asked(burying)
-    before = burying.wanted(command).hash
-    run_of(burying).name = "Onboard Ajax"
-    burying.world.purge_queue.send(command.to_json())
-    burying.work()
-    assert burying.wanted(command).hash != before
+    command = asked(purging)
+    before = purging.wanted(command).hash
+    run_of(purging).name = "Onboard Ajax"
+    purging.world.purge_queue.send(command.to_json())
+    purging.work()
+    assert purging.wanted(command).hash != before
     with pytest.raises(Rejected) as said:
-        burying.press("approve", before, "bob")
-    burying.work()
-    assert stands(burying, command)[0] == Code.AWAITING_APPROVAL
+        purging.press("approve", before, "bob")
+    purging.work()
+    assert stands(purging, command)[0] == Code.AWAITING_APPROVAL
     return said.value.code, said.value.reason
 
 
-def changed_after(burying: PurgeRun) -> Outcome:
-    command = asked(burying)
-    burying.press("approve", burying.wanted(command).hash, "bob")
-    run_of(burying).name = "Onboard Ajax"
-    burying.work()
-    return stands(burying, command)
+def changed_after(purging: PurgeRun) -> Outcome:
+    command = asked(purging)
+    purging.press("approve", purging.wanted(command).hash, "bob")
+    run_of(purging).name = "Onboard Ajax"
+    purging.work()
+    return stands(purging, command)
 
 
-def in_grace(burying: PurgeRun) -> Command:
-    run_of(burying).archived_at = burying.world.clock() - 10 * DAY
-    command = asked(burying)
-    burying.approve(command)
-    assert stands(burying, command)[0] == Code.IN_GRACE
+def in_grace(purging: PurgeRun) -> Command:
+    run_of(purging).archived_at = purging.world.clock() - 10 * DAY
+    command = asked(purging)
+    purging.approve(command)
+    assert stands(purging, command)[0] == Code.IN_GRACE
     return command
 
 
-def restored_by_hand(burying: PurgeRun) -> Outcome:
-    command = in_grace(burying)
-    burying.advance(3 * DAY)
-    run_of(burying).restore(burying.world.clock())
-    burying.advance(30 * DAY)
-    return stands(burying, command)
+def restored_by_hand(purging: PurgeRun) -> Outcome:
+    command = in_grace(purging)
+    purging.advance(3 * DAY)
+    run_of(purging).restore(purging.world.clock())
+    purging.advance(30 * DAY)
+    return stands(purging, command)
 
 
-def restored_by_us(burying: PurgeRun) -> Outcome:
-    command = in_grace(burying)
-    burying.advance(3 * DAY)
-    burying.world.send(burying.world.command(Resource.RUN, RUN, Action.RESTORE, "oops"))
-    burying.world.drain(burying.world.process())
-    run_of(burying).archive(burying.world.clock() - 40 * DAY)  # and back as if nothing had been
-    burying.advance(30 * DAY)
-    return stands(burying, command)
+def restored_by_us(purging: PurgeRun) -> Outcome:
+    command = in_grace(purging)
+    purging.advance(3 * DAY)
+    purging.world.send(purging.world.command(Resource.RUN, RUN, Action.RESTORE, "oops"))
+    purging.world.drain(purging.world.process())
+    run_of(purging).archive(purging.world.clock() - 40 * DAY)  # and back as if nothing had been
+    purging.advance(30 * DAY)
+    return stands(purging, command)
 
 
-def archived_again(burying: PurgeRun) -> Outcome:
-    command = in_grace(burying)
-    burying.advance(4 * DAY)
-    run_of(burying).restore(burying.world.clock())
-    burying.advance(DAY)
-    run_of(burying).archive(burying.world.clock())
-    burying.advance(50 * DAY)
-    return stands(burying, command)
+def archived_again(purging: PurgeRun) -> Outcome:
+    command = in_grace(purging)
+    purging.advance(4 * DAY)
+    run_of(purging).restore(purging.world.clock())
+    purging.advance(DAY)
+    run_of(purging).archive(purging.world.clock())
+    purging.advance(50 * DAY)
+    return stands(purging, command)
 
 
-def held_in_grace(burying: PurgeRun) -> Outcome:
-    command = in_grace(burying)
-    burying.world.holds.add(ORG, Resource.RUN, RUN, reason="a late claim", by="Grace")
-    burying.advance(30 * DAY)
-    return stands(burying, command)
+def held_in_grace(purging: PurgeRun) -> Outcome:
+    command = in_grace(purging)
+    purging.world.holds.add(ORG, Resource.RUN, RUN, reason="a late claim", by="Grace")
+    purging.advance(30 * DAY)
+    return stands(purging, command)
 
 
-def held_during_the_export(burying: PurgeRun) -> Outcome:
-    hold = burying.world.holds.add
+def held_during_the_export(purging: PurgeRun) -> Outcome:
+    hold = purging.world.holds.add
     during = lambda: hold(ORG, Resource.RUN, RUN, reason="a claim of this minute", by="Grace")  # noqa: E731
-    burying.world.objects = Acting(meanwhile=during)
-    return approved(burying)
+    purging.world.objects = Acting(meanwhile=during)
+    return approved(purging)
 
 
-def changed_during_the_export(burying: PurgeRun) -> Outcome:
-    burying.world.objects = Acting(meanwhile=lambda: setattr(run_of(burying), "name", "Onboard Ajax"))
-    return approved(burying)
+def changed_during_the_export(purging: PurgeRun) -> Outcome:
+    purging.world.objects = Acting(meanwhile=lambda: setattr(run_of(purging), "name", "Onboard Ajax"))
+    return approved(purging)
 
 
-def restored_during_the_export(burying: PurgeRun) -> Outcome:
-    burying.world.objects = Acting(meanwhile=lambda: run_of(burying).restore(burying.world.clock()))
-    return approved(burying)
+def restored_during_the_export(purging: PurgeRun) -> Outcome:
+    purging.world.objects = Acting(meanwhile=lambda: run_of(purging).restore(purging.world.clock()))
+    return approved(purging)
 
 
-def a_file_that_is_forbidden(burying: PurgeRun) -> Outcome:
-    burying.world.simulator.add_fault(Fault.answer_status(403, path="/file/", times=-1))
-    return approved(burying)
+def a_file_that_is_forbidden(purging: PurgeRun) -> Outcome:
+    purging.world.simulator.add_fault(Fault.answer_status(403, path="/file/", times=-1))
+    return approved(purging)
 
 
-def fewer_tasks_than_said(burying: PurgeRun) -> Outcome:
-    burying.world.simulator.quirks = Quirks(archived_parts="hidden")
-    run_of(burying).tasks[0].assets.clear()
-    return approved(burying)
+def fewer_tasks_than_said(purging: PurgeRun) -> Outcome:
+    purging.world.simulator.quirks = Quirks(archived_parts="hidden")
+    run_of(purging).tasks[0].assets.clear()
+    return approved(purging)
 
 
-def no_feed(burying: PurgeRun) -> Outcome:
-    burying.world.simulator.add_fault(Fault.answer_status(403, path="/activity-feeds", times=-1))
-    return approved(burying)
+def no_feed(purging: PurgeRun) -> Outcome:
+    purging.world.simulator.add_fault(Fault.answer_status(403, path="/activity-feeds", times=-1))
+    return approved(purging)
 
 
 def a_flipped_byte(ending: str) -> Callable[[PurgeRun], Outcome]:
-    def attempt(burying: PurgeRun) -> Outcome:
-        burying.world.objects = Flipping(ending=ending)
-        return approved(burying)
+    def attempt(purging: PurgeRun) -> Outcome:
+        purging.world.objects = Flipping(ending=ending)
+        return approved(purging)
 
     return attempt
 
 
-def another_manifest(burying: PurgeRun) -> Outcome:
-    burying.world.objects = Recounting()
-    return approved(burying)
+def another_manifest(purging: PurgeRun) -> Outcome:
+    purging.world.objects = Recounting()
+    return approved(purging)
 
 
-def no_bucket(burying: PurgeRun) -> Outcome:
-    command = asked(burying)
-    burying.press("approve", burying.wanted(command).hash, "bob")
-    burying.fuse = FaultInjector("put", harm="outage")
-    burying.deliver()
-    assert burying.world.purge_queue.depth() == 1, "it is tried again"
-    return stands(burying, command)
+def no_bucket(purging: PurgeRun) -> Outcome:
+    command = asked(purging)
+    purging.press("approve", purging.wanted(command).hash, "bob")
+    purging.fuse = FaultInjector("put", harm="outage")
+    purging.deliver()
+    assert purging.world.purge_queue.depth() == 1, "it is tried again"
+    return stands(purging, command)
 
 
-def paused(burying: PurgeRun) -> Outcome:
-    command = asked(burying)
-    burying.world.pacing.pause(ORG, by="Grace")
-    burying.press("approve", burying.wanted(command).hash, "bob")
-    burying.deliver()
-    [(_, note)] = [note for note in burying.world.metrics.notes if note[0] is Metric.PAUSED]
-    assert burying.world.purge_queue.depth() == 1
+def paused(purging: PurgeRun) -> Outcome:
+    command = asked(purging)
+    purging.world.pacing.pause(ORG, by="Grace")
+    purging.press("approve", purging.wanted(command).hash, "bob")
+    purging.deliver()
+    [(_, note)] = [note for note in purging.world.metrics.notes if note[0] is Metric.PAUSED]
+    assert purging.world.purge_queue.depth() == 1
     return str(note["code"]), str(note["reason"])
 
 
-def expired(burying: PurgeRun) -> Outcome:
-    command = asked(burying, not_after=burying.world.clock() + timedelta(hours=10))
-    burying.advance(timedelta(hours=11))
-    burying.approve(command)
-    return stands(burying, command)
+def expired(purging: PurgeRun) -> Outcome:
+    command = asked(purging, not_after=purging.world.clock() + timedelta(hours=10))
+    purging.advance(timedelta(hours=11))
+    purging.approve(command)
+    return stands(purging, command)
 
 
-def holds_unreadable(burying: PurgeRun) -> Outcome:
-    command = burying.ask(Resource.RUN, RUN)
-    burying.deliver()
-    assert burying.world.purge_queue.depth() == 1, "it is tried again"
-    return stands(burying, command)
+def holds_unreadable(purging: PurgeRun) -> Outcome:
+    command = purging.ask(Resource.RUN, RUN)
+    purging.deliver()
+    assert purging.world.purge_queue.depth() == 1, "it is tried again"
+    return stands(purging, command)
 
 
-def in_use(burying: PurgeRun) -> Outcome:
-    run_of(burying).tags.add(TAG)
-    command = burying.ask(Resource.TAG, TAG)
-    burying.work()
-    return stands(burying, command)
+def in_use(purging: PurgeRun) -> Outcome:
+    run_of(purging).tags.add(TAG)
+    command = purging.ask(Resource.TAG, TAG)
+    purging.work()
+    return stands(purging, command)
 
 
-def unknown_thing(burying: PurgeRun) -> Outcome:
-    del burying.world.simulator.organization.runs[RUN]
-    return approved(burying)
+def unknown_thing(purging: PurgeRun) -> Outcome:
+    del purging.world.simulator.organization.runs[RUN]
+    return approved(purging)
 
 
 PLAN = "7" * 64
 
 
-def planned(burying: PurgeRun, *, approvers: tuple[str, ...] = ("bob", "cleo"), **more: object) -> ApprovalRequest:
+def planned(purging: PurgeRun, *, approvers: tuple[str, ...] = ("bob", "cleo"), **more: object) -> ApprovalRequest:
     """A plan that is put before people."""
     request = replace(
         ApprovalRequest(
@@ -522,12 +522,12 @@ def planned(burying: PurgeRun, *, approvers: tuple[str, ...] = ("bob", "cleo"), 
         ),
         **more,  # type: ignore[arg-type]
     )
-    return with_approvals(burying.world.approvals, request, approvers)
+    return with_approvals(purging.world.approvals, request, approvers)
 
 
-def by_plan(burying: PurgeRun, *, name: str | None = None, **more: object) -> Outcome:
+def by_plan(purging: PurgeRun, *, name: str | None = None, **more: object) -> Outcome:
     """A delete that says that a plan asks for it."""
-    command = burying.ask(
+    command = purging.ask(
         Resource.RUN,
         RUN,
         **{
@@ -537,71 +537,71 @@ def by_plan(burying: PurgeRun, *, name: str | None = None, **more: object) -> Ou
             **more,
         },
     )
-    burying.work()
-    return stands(burying, command)
+    purging.work()
+    return stands(purging, command)
 
 
-def forged_without_a_plan(burying: PurgeRun) -> Outcome:
-    planned(burying)
-    return by_plan(burying, plan=None)
+def forged_without_a_plan(purging: PurgeRun) -> Outcome:
+    planned(purging)
+    return by_plan(purging, plan=None)
 
 
-def forged_with_another_plan(burying: PurgeRun) -> Outcome:
-    planned(burying)
-    return by_plan(burying, plan="8" * 64, name=f"{'8' * 64}/run.delete/{RUN}")
+def forged_with_another_plan(purging: PurgeRun) -> Outcome:
+    planned(purging)
+    return by_plan(purging, plan="8" * 64, name=f"{'8' * 64}/run.delete/{RUN}")
 
 
-def of_a_plan_that_one_approved(burying: PurgeRun) -> Outcome:
-    planned(burying, approvers=("bob",))
-    return by_plan(burying)
+def of_a_plan_that_one_approved(purging: PurgeRun) -> Outcome:
+    planned(purging, approvers=("bob",))
+    return by_plan(purging)
 
 
-def of_a_plan_that_was_refused(burying: PurgeRun) -> Outcome:
-    planned(burying, rejected_by="cleo", why="Not this year.")
-    return by_plan(burying)
+def of_a_plan_that_was_refused(purging: PurgeRun) -> Outcome:
+    planned(purging, rejected_by="cleo", why="Not this year.")
+    return by_plan(purging)
 
 
-def of_a_plan_that_deletes_other_kinds(burying: PurgeRun) -> Outcome:
-    planned(burying, capabilities=("tag.delete",))
-    return by_plan(burying)
+def of_a_plan_that_deletes_other_kinds(purging: PurgeRun) -> Outcome:
+    planned(purging, capabilities=("tag.delete",))
+    return by_plan(purging)
 
 
-def not_in_the_plan(burying: PurgeRun) -> Outcome:
+def not_in_the_plan(purging: PurgeRun) -> Outcome:
     """Only we can make the name of what is in a plan."""
-    planned(burying)
-    return by_plan(burying, intent_id=intent_id(b"a guess", "sweep", f"{PLAN}/run.delete/{RUN}"))
+    planned(purging)
+    return by_plan(purging, intent_id=intent_id(b"a guess", "sweep", f"{PLAN}/run.delete/{RUN}"))
 
 
-def under_the_name_of_another(burying: PurgeRun) -> Outcome:
-    planned(burying)
-    return by_plan(burying, name=f"{PLAN}/run.delete/{'a2' * 16}")
+def under_the_name_of_another(purging: PurgeRun) -> Outcome:
+    planned(purging)
+    return by_plan(purging, name=f"{PLAN}/run.delete/{'a2' * 16}")
 
 
-def archived_by_the_plan(burying: PurgeRun) -> Outcome:
+def archived_by_the_plan(purging: PurgeRun) -> Outcome:
     """The name of its archive is known to whoever heard of it, and opens nothing."""
-    planned(burying)
-    return by_plan(burying, name=f"{PLAN}/run/{RUN}")
+    planned(purging)
+    return by_plan(purging, name=f"{PLAN}/run/{RUN}")
 
 
-def of_another_organization_s_plan(burying: PurgeRun) -> Outcome:
-    planned(burying, org_id=OTHER_ORG)
-    return by_plan(burying)
+def of_another_organization_s_plan(purging: PurgeRun) -> Outcome:
+    planned(purging, org_id=OTHER_ORG)
+    return by_plan(purging)
 
 
-def approved_as_another_plan(burying: PurgeRun) -> Outcome:
-    planned(burying, subject="8" * 64)
-    return by_plan(burying)
+def approved_as_another_plan(purging: PurgeRun) -> Outcome:
+    planned(purging, subject="8" * 64)
+    return by_plan(purging)
 
 
-def of_a_command_s_approval(burying: PurgeRun) -> Outcome:
-    planned(burying, about="command")
-    return by_plan(burying)
+def of_a_command_s_approval(purging: PurgeRun) -> Outcome:
+    planned(purging, about="command")
+    return by_plan(purging)
 
 
-def no_rule_for_it(burying: PurgeRun) -> Outcome:
-    planned(burying)
-    burying.world.policy = None
-    return by_plan(burying)
+def no_rule_for_it(purging: PurgeRun) -> Outcome:
+    planned(purging)
+    purging.world.policy = None
+    return by_plan(purging)
 
 
 NO_PART_OF_A_PLAN = "no part of an approved plan"
@@ -672,8 +672,8 @@ ATTEMPTS: list[tuple[str, Callable[[PurgeRun], Outcome], Code]] = [
 
 
 def attempt_at(attempt: Callable[[PurgeRun], Outcome]) -> tuple[PurgeRun, Outcome]:
-    burying = burial(World(rows=BlindRows()) if attempt is holds_unreadable else None)
-    return burying, attempt(burying)
+    purging = purge_run_of(World(rows=BlindRows()) if attempt is holds_unreadable else None)
+    return purging, attempt(purging)
 
 
 @pytest.mark.parametrize(
@@ -681,12 +681,12 @@ def attempt_at(attempt: Callable[[PurgeRun], Outcome]) -> tuple[PurgeRun, Outcom
     [pytest.param(attempt, code, id=f"{missing}-{number}") for number, (missing, attempt, code) in enumerate(ATTEMPTS)],
 )
 def test_where_one_condition_is_missing_nothing_is_deleted(attempt: Callable[[PurgeRun], Outcome], code: Code) -> None:
-    burying, outcome = attempt_at(attempt)
+    purging, outcome = attempt_at(attempt)
     assert outcome[0] == code, outcome
     assert outcome[1]
-    deletes = [call for call in burying.world.writes() if call.action == "delete"]
+    deletes = [call for call in purging.world.writes() if call.action == "delete"]
     assert deletes == [], "a call to delete was made"
-    assert burying.world.simulator.organization.gone == set()
+    assert purging.world.simulator.organization.gone == set()
 
 
 def test_each_missing_condition_has_a_reason_of_its_own() -> None:
@@ -704,46 +704,46 @@ def test_each_missing_condition_has_a_reason_of_its_own() -> None:
 
 @pytest.mark.parametrize("attempt", [refused, approval_expired])
 def test_what_people_decided_is_told_and_is_no_work_for_anybody(attempt: Callable[[PurgeRun], Outcome]) -> None:
-    burying, _ = attempt_at(attempt)
-    assert not burying.world.dead_letters.entries
-    told = [detail for name, detail in burying.world.bus.announced if name == "lifecycle.command.rejected"]
+    purging, _ = attempt_at(attempt)
+    assert not purging.world.dead_letters.entries
+    told = [detail for name, detail in purging.world.bus.announced if name == "lifecycle.command.rejected"]
     assert [detail["dead_lettered"] for detail in told] == [False]
 
 
 @pytest.mark.parametrize("attempt", [changed_after, restored_by_hand, a_file_that_is_forbidden])
 def test_what_will_never_be_done_is_told_with_a_letter(attempt: Callable[[PurgeRun], Outcome]) -> None:
-    burying, (code, reason) = attempt_at(attempt)
-    [found] = [entry.message.attributes for entry in burying.world.dead_letters.entries.values()]
+    purging, (code, reason) = attempt_at(attempt)
+    [found] = [entry.message.attributes for entry in purging.world.dead_letters.entries.values()]
     assert (found["code"], found["reason"]) == (code, reason)
-    assert burying.world.announced(found["intent_id"]) == ["rejected"]
+    assert purging.world.announced(found["intent_id"]) == ["rejected"]
 
 
 @pytest.mark.parametrize("attempt", [no_bucket, paused, holds_unreadable])
 def test_what_only_waits_is_deleted_once_the_way_is_free(attempt: Callable[[PurgeRun], Outcome]) -> None:
-    burying, _ = attempt_at(attempt)
-    rows = burying.world.rows
+    purging, _ = attempt_at(attempt)
+    rows = purging.world.rows
     if isinstance(rows, BlindRows):
         rows.blind = False
-    burying.world.pacing.resume(ORG)
-    burying.work()
+    purging.world.pacing.resume(ORG)
+    purging.work()
     if attempt is holds_unreadable:
-        [request] = burying.world.approvals.open(ORG)
-        burying.press("approve", request.hash, "bob")
-        burying.work()
-    assert len(burying.deletes(RUN)) == 1
+        [request] = purging.world.approvals.open(ORG)
+        purging.press("approve", request.hash, "bob")
+        purging.work()
+    assert len(purging.deletes(RUN)) == 1
 
 
 def test_sent_again_by_an_operator_it_still_needs_what_was_missing() -> None:
-    burying = burial()
-    command = asked(burying)
-    burying.reject(command)
+    purging = purge_run_of()
+    command = asked(purging)
+    purging.reject(command)
     for _ in range(3):
-        for found in burying.world.dead_letters.receive(10):
-            burying.world.purge_queue.send(found.body, {"redrive": str(found.redrive + 1)})
-            burying.world.dead_letters.delete(found)
-        burying.work()
-        assert stands(burying, command)[0] == Code.NOT_APPROVED
-    assert burying.deletes(RUN) == []
+        for found in purging.world.dead_letters.receive(10):
+            purging.world.purge_queue.send(found.body, {"redrive": str(found.redrive + 1)})
+            purging.world.dead_letters.delete(found)
+        purging.work()
+        assert stands(purging, command)[0] == Code.NOT_APPROVED
+    assert purging.deletes(RUN) == []
 
 
 # --- what it waits for ------------------------------------------------------------------------------------------------
@@ -752,95 +752,95 @@ def test_sent_again_by_an_operator_it_still_needs_what_was_missing() -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("point", ["ask", "schedule", "announce", "release"])
 def test_cut_off_while_asking_it_still_tells_and_still_expires(point: str, when: When) -> None:
-    burying = burial()
-    command = burying.ask(Resource.RUN, RUN)
-    burying.fuse = FaultInjector(point, when)
-    burying.deliver()
-    assert burying.world.purge_queue.depth() == 1
-    burying.work()
-    assert [name for name, _ in burying.world.bus.announced][:1] == ["lifecycle.approval.asked"]
-    burying.advance(timedelta(hours=73))
-    assert stands(burying, command)[0] == Code.APPROVAL_EXPIRED
-    assert burying.world.letters(command.intent_id) == []
-    assert burying.world.announced(command.intent_id) == ["rejected"]
+    purging = purge_run_of()
+    command = purging.ask(Resource.RUN, RUN)
+    purging.fuse = FaultInjector(point, when)
+    purging.deliver()
+    assert purging.world.purge_queue.depth() == 1
+    purging.work()
+    assert [name for name, _ in purging.world.bus.announced][:1] == ["lifecycle.approval.asked"]
+    purging.advance(timedelta(hours=73))
+    assert stands(purging, command)[0] == Code.APPROVAL_EXPIRED
+    assert purging.world.letters(command.intent_id) == []
+    assert purging.world.announced(command.intent_id) == ["rejected"]
 
 
-def told_approvers(burying: PurgeRun) -> list[str]:
-    return [name for name, _ in burying.world.bus.announced if name.startswith("lifecycle.approval.")]
+def told_approvers(purging: PurgeRun) -> list[str]:
+    return [name for name, _ in purging.world.bus.announced if name.startswith("lifecycle.approval.")]
 
 
 def test_approvers_are_told_reminded_at_half_time_and_told_of_the_expiry() -> None:
-    burying = burial()
-    command = asked(burying)
-    assert told_approvers(burying) == ["lifecycle.approval.asked"]
-    burying.advance(timedelta(hours=35))
-    assert told_approvers(burying) == ["lifecycle.approval.asked"]
-    burying.advance(timedelta(hours=2))
-    assert told_approvers(burying)[1:] == ["lifecycle.approval.reminded"]
-    burying.advance(timedelta(hours=36))
-    assert told_approvers(burying)[2:] == ["lifecycle.approval.expired"]
-    assert stands(burying, command)[0] == Code.APPROVAL_EXPIRED
-    burying.advance(timedelta(hours=100))
-    assert len(told_approvers(burying)) == 3
+    purging = purge_run_of()
+    command = asked(purging)
+    assert told_approvers(purging) == ["lifecycle.approval.asked"]
+    purging.advance(timedelta(hours=35))
+    assert told_approvers(purging) == ["lifecycle.approval.asked"]
+    purging.advance(timedelta(hours=2))
+    assert told_approvers(purging)[1:] == ["lifecycle.approval.reminded"]
+    purging.advance(timedelta(hours=36))
+    assert told_approvers(purging)[2:] == ["lifecycle.approval.expired"]
+    assert stands(purging, command)[0] == Code.APPROVAL_EXPIRED
+    purging.advance(timedelta(hours=100))
+    assert len(told_approvers(purging)) == 3
 
 
 def test_nobody_is_reminded_of_what_was_decided() -> None:
-    burying = burial()
-    approved(burying)
-    burying.advance(timedelta(hours=100))
-    assert told_approvers(burying) == ["lifecycle.approval.asked"]
+    purging = purge_run_of()
+    approved(purging)
+    purging.advance(timedelta(hours=100))
+    assert told_approvers(purging) == ["lifecycle.approval.asked"]
 
 
 def test_a_reminder_says_how_many_approvals_are_missing() -> None:
-    burying = burial(World(people=People.parse(TWO)))
-    command = asked(burying)
-    burying.approve(command)
-    burying.advance(timedelta(hours=37))
-    name, told = burying.world.bus.announced[-1]
+    purging = purge_run_of(World(people=People.parse(TWO)))
+    command = asked(purging)
+    purging.approve(command)
+    purging.advance(timedelta(hours=37))
+    name, told = purging.world.bus.announced[-1]
     assert name == "lifecycle.approval.reminded"
     assert (told["given"], told["needed"], told["would_do"]) == ("1", "2", "run.delete")
 
 
 def test_what_comes_back_comes_late_enough_though_schedules_know_whole_seconds_only() -> None:
-    burying = burial(World(clock=Clock(NOW + timedelta(milliseconds=700))))
-    command = asked(burying)
-    burying.advance(timedelta(hours=73))
-    assert stands(burying, command)[0] == Code.APPROVAL_EXPIRED
-    young = burial(World(clock=Clock(NOW + timedelta(milliseconds=700))), days=10)
+    purging = purge_run_of(World(clock=Clock(NOW + timedelta(milliseconds=700))))
+    command = asked(purging)
+    purging.advance(timedelta(hours=73))
+    assert stands(purging, command)[0] == Code.APPROVAL_EXPIRED
+    young = purge_run_of(World(clock=Clock(NOW + timedelta(milliseconds=700))), days=10)
     command = asked(young)
     young.approve(command)
     young.advance(21 * DAY)
     assert len(young.deletes(RUN)) == 1
 
 
-def test_what_looks_again_as_it_did_is_asked_anew_and_expires_in_its_own_time() -> None:
-    burying = burial()
-    command = asked(burying)
-    first = burying.wanted(command).hash
+def test_what_looks_again_as_it_did_is_asked_again_and_expires_in_its_own_time() -> None:
+    purging = purge_run_of()
+    command = asked(purging)
+    first = purging.wanted(command).hash
     for name in ("Onboard Ajax", "Onboard Acme"):
-        burying.advance(timedelta(hours=10))
-        run_of(burying).name = name
-        burying.world.purge_queue.send(command.to_json())
-        burying.work()
-    assert burying.wanted(command).hash == first
-    burying.advance(timedelta(hours=60))
-    assert stands(burying, command)[0] == Code.AWAITING_APPROVAL
-    burying.advance(timedelta(hours=13))
-    assert stands(burying, command)[0] == Code.APPROVAL_EXPIRED
+        purging.advance(timedelta(hours=10))
+        run_of(purging).name = name
+        purging.world.purge_queue.send(command.to_json())
+        purging.work()
+    assert purging.wanted(command).hash == first
+    purging.advance(timedelta(hours=60))
+    assert stands(purging, command)[0] == Code.AWAITING_APPROVAL
+    purging.advance(timedelta(hours=13))
+    assert stands(purging, command)[0] == Code.APPROVAL_EXPIRED
 
 
 @pytest.mark.parametrize("answer", ["refused", "expired"])
 def test_an_answer_is_final_though_the_thing_was_changed_meanwhile(answer: str) -> None:
-    burying = burial()
-    command = asked(burying)
-    burying.advance(timedelta(hours=37))  # At half time it is looked at for the last time before it expires.
-    run_of(burying).name = "Onboard Ajax"
+    purging = purge_run_of()
+    command = asked(purging)
+    purging.advance(timedelta(hours=37))  # At half time it is looked at for the last time before it expires.
+    run_of(purging).name = "Onboard Ajax"
     if answer == "refused":
-        burying.reject(command)
+        purging.reject(command)
     else:
-        burying.advance(timedelta(hours=36))
-    assert stands(burying, command)[0] == (Code.NOT_APPROVED if answer == "refused" else Code.APPROVAL_EXPIRED)
-    assert burying.world.approvals.open(ORG) == []
+        purging.advance(timedelta(hours=36))
+    assert stands(purging, command)[0] == (Code.NOT_APPROVED if answer == "refused" else Code.APPROVAL_EXPIRED)
+    assert purging.world.approvals.open(ORG) == []
 
 
 def test_whoever_cancels_says_what_is_different() -> None:
@@ -852,53 +852,53 @@ def test_whoever_cancels_says_what_is_different() -> None:
 
 
 def test_a_429_during_an_export_slows_everybody_down() -> None:
-    burying = burial()
-    command = asked(burying)
-    burying.world.simulator.add_fault(Fault.rate_limit(120, path="/activity-feeds"))
-    burying.press("approve", burying.wanted(command).hash, "bob")
-    burying.deliver()
-    assert burying.world.pacing.reserve(ORG, 1).wait > 100
-    burying.work()
-    assert len(burying.deletes(RUN)) == 1
+    purging = purge_run_of()
+    command = asked(purging)
+    purging.world.simulator.add_fault(Fault.rate_limit(120, path="/activity-feeds"))
+    purging.press("approve", purging.wanted(command).hash, "bob")
+    purging.deliver()
+    assert purging.world.pacing.reserve(ORG, 1).wait > 100
+    purging.work()
+    assert len(purging.deletes(RUN)) == 1
 
 
 def test_two_people_are_needed_where_two_are_said() -> None:
-    burying = burial()
-    burying.world.people = People.parse(TWO)
-    command = asked(burying)
-    burying.approve(command, "bob")
-    assert burying.deletes(RUN) == []
-    burying.approve(command, "cleo")
-    assert len(burying.deletes(RUN)) == 1
+    purging = purge_run_of()
+    purging.world.people = People.parse(TWO)
+    command = asked(purging)
+    purging.approve(command, "bob")
+    assert purging.deletes(RUN) == []
+    purging.approve(command, "cleo")
+    assert len(purging.deletes(RUN)) == 1
 
 
 # --- killed -----------------------------------------------------------------------------------------------------------
 
 
-def watch(burying: PurgeRun, command: Command) -> None:
+def watch(purging: PurgeRun, command: Command) -> None:
     """Whenever Tallyfy is asked to delete: it was approved, its time has come, its export is whole and agrees."""
 
     def at_the_delete(call: str) -> None:
-        manifest, wrong = verify(burying.world.objects, folder(burying, command))
+        manifest, wrong = verify(purging.world.objects, folder(purging, command))
         assert (manifest is not None and manifest.complete, wrong) == (True, ()), call
-        assert burying.wanted(command).approved_by == ("bob",)
-        archived = run_of(burying).archived_at if RUN in burying.world.simulator.organization.runs else None
-        assert archived is None or burying.world.clock() - archived >= 30 * DAY
+        assert purging.wanted(command).approved_by == ("bob",)
+        archived = run_of(purging).archived_at if RUN in purging.world.simulator.organization.runs else None
+        assert archived is None or purging.world.clock() - archived >= 30 * DAY
 
-    burying.world.before_write = at_the_delete
+    purging.world.before_write = at_the_delete
 
 
 def way(fuse: FaultInjector) -> tuple[PurgeRun, Command]:
     """All the way of a delete that is too young when it is asked for."""
-    burying = burial(days=29)
-    burying.world.objects = Once()
-    burying.fuse = fuse
-    command = burying.ask(Resource.RUN, RUN)
-    watch(burying, command)
-    burying.work()
-    burying.approve(command)
-    burying.advance(3 * DAY)
-    return burying, command
+    purging = purge_run_of(days=29)
+    purging.world.objects = Once()
+    purging.fuse = fuse
+    command = purging.ask(Resource.RUN, RUN)
+    watch(purging, command)
+    purging.work()
+    purging.approve(command)
+    purging.advance(3 * DAY)
+    return purging, command
 
 
 @pytest.mark.parametrize("harm", ["crash", "outage"])
@@ -914,18 +914,18 @@ def test_killed_at_any_step_it_is_deleted_once_and_never_without_its_export(when
         if harm == "outage" and point in {"look", "act"}:
             continue  # Those are Tallyfy's, see the faults below.
         where = f"{harm} {when} step {step}, {point}"
-        burying, command = way(fuse := FaultInjector(ANY_STEP, when, harm, skip=step))
+        purging, command = way(fuse := FaultInjector(ANY_STEP, when, harm, skip=step))
         assert fuse.blown, where
-        effects = [call for call in burying.deletes(RUN) if call.acted]
+        effects = [call for call in purging.deletes(RUN) if call.acted]
         assert len(effects) == 1, where
-        manifest, wrong = verify(burying.world.objects, folder(burying, command))
+        manifest, wrong = verify(purging.world.objects, folder(purging, command))
         assert manifest is not None, where
         assert (manifest.complete, wrong) == (True, ()), where
-        row = burying.world.intent(command.intent_id)
+        row = purging.world.intent(command.intent_id)
         assert row.status is Status.DONE, (where, row.reason)
-        assert json.loads(row.evidence) == {"export": folder(burying, command), "manifest": manifest.digest}, where
-        assert (row.pending, burying.world.letters(command.intent_id)) == ((), []), where
-        assert set(burying.world.announced(command.intent_id)) == {"done"}, where
+        assert json.loads(row.evidence) == {"export": folder(purging, command), "manifest": manifest.digest}, where
+        assert (row.pending, purging.world.letters(command.intent_id)) == ((), []), where
+        assert set(purging.world.announced(command.intent_id)) == {"done"}, where
 
 
 @pytest.mark.parametrize(
@@ -945,70 +945,70 @@ def test_killed_at_any_step_it_is_deleted_once_and_never_without_its_export(when
     ids=lambda fault: f"{fault.kind}-{fault.when}-{fault.method or fault.path}",
 )
 def test_whatever_tallyfy_does_it_is_deleted_once_and_its_export_stays_whole(fault: Fault) -> None:
-    burying = burial(days=29)
-    command = burying.ask(Resource.RUN, RUN)
-    watch(burying, command)
-    burying.work()
-    burying.world.simulator.add_fault(fault)
-    burying.approve(command)
-    burying.advance(3 * DAY)
-    burying.work()
-    assert len([call for call in burying.deletes(RUN) if call.acted]) == 1
-    manifest, wrong = verify(burying.world.objects, folder(burying, command))
+    purging = purge_run_of(days=29)
+    command = purging.ask(Resource.RUN, RUN)
+    watch(purging, command)
+    purging.work()
+    purging.world.simulator.add_fault(fault)
+    purging.approve(command)
+    purging.advance(3 * DAY)
+    purging.work()
+    assert len([call for call in purging.deletes(RUN) if call.acted]) == 1
+    manifest, wrong = verify(purging.world.objects, folder(purging, command))
     assert manifest is not None
     assert (manifest.complete, wrong) == (True, ())
-    assert burying.world.intent(command.intent_id).status is Status.DONE
+    assert purging.world.intent(command.intent_id).status is Status.DONE
 
 
 def test_a_delete_that_lands_late_takes_nothing_of_the_export_that_was_made_before() -> None:
     """Nobody knows the fate of the first call; while the second attempt looks, it takes effect."""
-    burying = burial()
-    command = asked(burying)
+    purging = purge_run_of()
+    command = asked(purging)
 
     def landing() -> None:
-        burying.world.clock.advance(timedelta(seconds=30))
-        burying.world.simulator.advance(600)
-        burying.world.land()
+        purging.world.clock.advance(timedelta(seconds=30))
+        purging.world.simulator.advance(600)
+        purging.world.land()
 
-    bucket = burying.world.objects = Acting(acted=True, meanwhile=landing)
-    burying.world.simulator.add_fault(Fault.delay(500, "before", method="DELETE"))
-    burying.press("approve", burying.wanted(command).hash, "bob")
-    burying.deliver()
-    assert burying.world.state(Resource.RUN, RUN) is State.ARCHIVED
+    bucket = purging.world.objects = Acting(acted=True, meanwhile=landing)
+    purging.world.simulator.add_fault(Fault.delay(500, "before", method="DELETE"))
+    purging.press("approve", purging.wanted(command).hash, "bob")
+    purging.deliver()
+    assert purging.world.state(Resource.RUN, RUN) is State.ARCHIVED
     bucket.acted = False
-    burying.work()
-    manifest, wrong = verify(bucket, folder(burying, command))
+    purging.work()
+    manifest, wrong = verify(bucket, folder(purging, command))
     assert manifest is not None
     assert (manifest.complete, wrong) == (True, ())
-    assert burying.world.intent(command.intent_id).status is Status.DONE
-    assert len([call for call in burying.deletes(RUN) if call.acted]) == 1
+    assert purging.world.intent(command.intent_id).status is Status.DONE
+    assert len([call for call in purging.deletes(RUN) if call.acted]) == 1
 
 
 def test_an_export_of_an_earlier_attempt_is_not_used_again() -> None:
-    burying = burial()
-    command = asked(burying)
-    burying.world.simulator.add_fault(Fault.answer_status(500, method="DELETE"))
-    burying.press("approve", burying.wanted(command).hash, "bob")
-    burying.deliver()
-    earlier = folder(burying, command)
-    burying.world.clock.advance(timedelta(minutes=10))
-    burying.work()
-    assert burying.world.intent(command.intent_id).status is Status.DONE
-    assert folders(burying, command) == [earlier, folder(burying, command)]
-    assert earlier != folder(burying, command)
+    purging = purge_run_of()
+    command = asked(purging)
+    purging.world.simulator.add_fault(Fault.answer_status(500, method="DELETE"))
+    purging.press("approve", purging.wanted(command).hash, "bob")
+    purging.deliver()
+    earlier = folder(purging, command)
+    purging.world.clock.advance(timedelta(minutes=10))
+    purging.work()
+    assert purging.world.intent(command.intent_id).status is Status.DONE
+    assert folders(purging, command) == [earlier, folder(purging, command)]
+    assert earlier != folder(purging, command)
 
 
 def test_an_export_from_before_a_change_is_not_taken_for_one_of_after() -> None:
-    burying = burial()
-    command = asked(burying)
-    burying.world.simulator.add_fault(Fault.answer_status(500, method="DELETE"))
-    burying.press("approve", burying.wanted(command).hash, "bob")
-    burying.deliver()
-    burying.world.clock.advance(DAY)
-    run_of(burying).last_updated = burying.world.clock()
-    burying.work()
-    assert stands(burying, command)[0] == Code.CHANGED
-    assert [call for call in burying.deletes(RUN) if call.acted] == []
+    purging = purge_run_of()
+    command = asked(purging)
+    purging.world.simulator.add_fault(Fault.answer_status(500, method="DELETE"))
+    purging.press("approve", purging.wanted(command).hash, "bob")
+    purging.deliver()
+    purging.world.clock.advance(DAY)
+    run_of(purging).last_updated = purging.world.clock()
+    purging.work()
+    assert stands(purging, command)[0] == Code.CHANGED
+    assert [call for call in purging.deletes(RUN) if call.acted] == []
 
 
 # --- added while it is exported ---------------------------------------------------------------------------------------
@@ -1033,28 +1033,28 @@ class Once(MemoryObjects):
         super().put_file(key, path, kind=kind)
 
 
-def commenting(burying: PurgeRun, times: int, where: Callable[[Run], list[Thread]]) -> Once:
+def commenting(purging: PurgeRun, times: int, where: Callable[[Run], list[Thread]]) -> Once:
     """After so many exports somebody comments, which moves neither the process nor what was approved."""
     left = iter(range(times))
 
     def comment() -> None:
         number = next(left, None)
         if number is not None:
-            where(run_of(burying)).append(Thread(f"{number + 900:032x}", "Wait!"))
+            where(run_of(purging)).append(Thread(f"{number + 900:032x}", "Wait!"))
 
-    bucket = burying.world.objects = Once(meanwhile=comment)
+    bucket = purging.world.objects = Once(meanwhile=comment)
     return bucket
 
 
 @pytest.mark.parametrize("where", [lambda run: run.threads, lambda run: run.tasks[0].threads], ids=["process", "task"])
 def test_a_comment_during_the_export_is_in_the_one_that_is_kept(where: Callable[[Run], list[Thread]]) -> None:
-    burying = burial()
-    command = asked(burying)
-    bucket = commenting(burying, 1, where)
-    burying.approve(command)
-    assert burying.world.intent(command.intent_id).status is Status.DONE
-    [first, second] = folders(burying, command)
-    assert folder(burying, command) == second
+    purging = purge_run_of()
+    command = asked(purging)
+    bucket = commenting(purging, 1, where)
+    purging.approve(command)
+    assert purging.world.intent(command.intent_id).status is Status.DONE
+    [first, second] = folders(purging, command)
+    assert folder(purging, command) == second
     before, after = (verify(bucket, name)[0] for name in (first, second))
     assert before is not None
     assert after is not None
@@ -1063,15 +1063,15 @@ def test_a_comment_during_the_export_is_in_the_one_that_is_kept(where: Callable[
 
 
 def test_what_is_added_to_each_time_is_not_deleted_and_waits() -> None:
-    burying = burial()
-    command = asked(burying)
-    commenting(burying, 3, lambda run: run.threads)
-    burying.press("approve", burying.wanted(command).hash, "bob")
-    burying.deliver()
-    row = burying.world.intent(command.intent_id)
+    purging = purge_run_of()
+    command = asked(purging)
+    commenting(purging, 3, lambda run: run.threads)
+    purging.press("approve", purging.wanted(command).hash, "bob")
+    purging.deliver()
+    row = purging.world.intent(command.intent_id)
     assert (row.status, row.attempts) == (Status.WAITING, 1)
     assert row.reason.startswith("Something was added to it each time it was exported, 3 times.")
-    assert len(folders(burying, command)) == 3
-    assert burying.deletes(RUN) == []
-    burying.work()
-    assert burying.world.intent(command.intent_id).status is Status.DONE
+    assert len(folders(purging, command)) == 3
+    assert purging.deletes(RUN) == []
+    purging.work()
+    assert purging.world.intent(command.intent_id).status is Status.DONE

@@ -67,7 +67,7 @@ def test_what_an_earlier_release_enqueued_comes_to_its_end(path: Path) -> None:
         assert command["action"] == "delete" or row.status not in OPEN, row
     assert "poison" not in {entry.message.attributes["code"] for entry in world.dead_letters.entries.values()}
     night = SweepRun(world)
-    for body in left["errands"]:
+    for body in left["jobs"]:
         night.queue.send(body)
         night.deliver()
     assert "poison" not in {entry.message.attributes["code"] for entry in world.dead_letters.entries.values()}

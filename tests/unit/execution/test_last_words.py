@@ -17,7 +17,7 @@ from tests.harness.builders import NOW, ORG
 from tests.harness.fault_injection import FaultInjector
 from tests.harness.purge_run import PurgeRun, operate
 from tests.harness.world import World
-from tests.unit.deletion.test_safeguards import OWNER, RUN, TEMPLATE, burial
+from tests.unit.deletion.test_safeguards import OWNER, RUN, TEMPLATE, purge_run_of
 
 SECOND = timedelta(seconds=1)
 ADA = "arn:aws:iam::123456789012:user/ada"
@@ -56,44 +56,44 @@ def held_and_lifted(world: World) -> None:
 type Word = Callable[[PurgeRun, Command], object]
 
 WORDS: dict[str, tuple[Word, set[str]]] = {
-    "a restore": (lambda burying, _: restored(burying.world), {"restored", "not_archived"}),
-    "a hold": (lambda burying, _: held(burying.world), {"held"}),
-    "a hold that is lifted again": (lambda burying, _: held_and_lifted(burying.world), {"held"}),
-    "a hold on its template": (lambda burying, _: held(burying.world, Resource.TEMPLATE, TEMPLATE), {"held"}),
+    "a restore": (lambda purging, _: restored(purging.world), {"restored", "not_archived"}),
+    "a hold": (lambda purging, _: held(purging.world), {"held"}),
+    "a hold that is lifted again": (lambda purging, _: held_and_lifted(purging.world), {"held"}),
+    "a hold on its template": (lambda purging, _: held(purging.world, Resource.TEMPLATE, TEMPLATE), {"held"}),
     "a hold on all of its owner": (
-        lambda burying, _: burying.world.holds.add(ORG, "owner", str(OWNER), reason="she left", by="Grace"),
+        lambda purging, _: purging.world.holds.add(ORG, "owner", str(OWNER), reason="she left", by="Grace"),
         {"held"},
     ),
-    "an undo": (lambda burying, command: undone(burying.world, command), {"undone"}),
-    "a rejection": (lambda burying, command: says(burying, "reject", command), {"not_approved"}),
+    "an undo": (lambda purging, command: undone(purging.world, command), {"undone"}),
+    "a rejection": (lambda purging, command: says(purging, "reject", command), {"not_approved"}),
     "a withdrawal": (
-        lambda burying, command: says(burying, "withdraw", command),
+        lambda purging, command: says(purging, "withdraw", command),
         {"approval_expired", "awaiting_approval"},
     ),
 }
 
 
-def says(burying: PurgeRun, what: str, command: Command) -> None:
+def says(purging: PurgeRun, what: str, command: Command) -> None:
     """What a person does at the terminal, under their own identity."""
     route = f"POST /approvals/{{hash}}/{what}"
-    operate(burying.world.operating(), route, BOB, {"why": ""}, hash=burying.wanted(command).hash)
+    operate(purging.world.operating(), route, BOB, {"why": ""}, hash=purging.wanted(command).hash)
 
 
 def approved(fuse: FaultInjector) -> tuple[PurgeRun, Command]:
     """A delete that was approved, and of which the last delivery is still to come."""
-    burying = burial()
-    command = burying.ask(Resource.RUN, RUN)
-    burying.work()
-    burying.press("approve", burying.wanted(command).hash, "bob")
-    burying.fuse = fuse
-    return burying, command
+    purging = purge_run_of()
+    command = purging.ask(Resource.RUN, RUN)
+    purging.work()
+    purging.press("approve", purging.wanted(command).hash, "bob")
+    purging.fuse = fuse
+    return purging, command
 
 
 def steps() -> list[str]:
     """What a delivery goes through from the approval to the delete."""
     fuse = FaultInjector()
-    burying, _ = approved(fuse)
-    burying.deliver()
+    purging, _ = approved(fuse)
+    purging.deliver()
     return fuse.taken[: fuse.taken.index("act") + 1]
 
 
@@ -104,22 +104,22 @@ def test_a_word_for_keeping_stops_an_approved_delete_before_each_of_its_steps(wo
     assert {"claim", "look", "put", "fetch", "mark"} <= set(path)
     assert path[-2:] == ["read", "act"]
     for number, point in enumerate(path[:-1]):
-        burying, command, accepted = _interrupted(say, number)
-        burying.advance(DEADLINE)
-        burying.work()
+        purging, command, accepted = _interrupted(say, number)
+        purging.advance(DEADLINE)
+        purging.work()
         if not accepted:
             assert "mark" in path[:number]  # Whoever spoke was told that the call is being made.
             continue
-        row = burying.world.intent(command.intent_id)
-        assert burying.deletes(RUN) == [], (number, point)
+        row = purging.world.intent(command.intent_id)
+        assert purging.deletes(RUN) == [], (number, point)
         assert row.code in codes, (number, point, row)
-        assert burying.world.state(Resource.RUN, RUN) is not State.GONE
+        assert purging.world.state(Resource.RUN, RUN) is not State.GONE
 
 
 def _interrupted(say: Word, number: int) -> tuple[PurgeRun, Command, bool]:
     """A delivery in which somebody speaks right before a step; whether that was accepted."""
     fuse = FaultInjector()
-    burying, command = approved(fuse)
+    purging, command = approved(fuse)
     heard: list[str] = []
     refused: list[Rejected] = []
 
@@ -127,114 +127,114 @@ def _interrupted(say: Word, number: int) -> tuple[PurgeRun, Command, bool]:
         heard.append(point)
         if len(heard) == number + 1:
             try:
-                say(burying, command)
+                say(purging, command)
             except Rejected as error:
                 refused.append(error)
 
     fuse.before_step = meanwhile
-    burying.deliver()
+    purging.deliver()
     fuse.before_step = lambda _: None
-    return burying, command, not refused
+    return purging, command, not refused
 
 
 def test_a_restore_that_was_accepted_while_a_delete_exports_is_done_and_both_say_so() -> None:
     fuse = FaultInjector()
-    burying, command = approved(fuse)
+    purging, command = approved(fuse)
     restores: list[Command] = []
 
     def meanwhile(point: str) -> None:
         if point == "put" and not restores:
-            restores.append(restored(burying.world))
+            restores.append(restored(purging.world))
 
     fuse.before_step = meanwhile
-    burying.deliver()
-    burying.work()
-    burying.world.drain(burying.world.process())
+    purging.deliver()
+    purging.work()
+    purging.world.drain(purging.world.process())
     [restore] = restores
-    assert burying.world.state(Resource.RUN, RUN) is State.ACTIVE
-    stopped, done = burying.world.intent(command.intent_id), burying.world.intent(restore.intent_id)
+    assert purging.world.state(Resource.RUN, RUN) is State.ACTIVE
+    stopped, done = purging.world.intent(command.intent_id), purging.world.intent(restore.intent_id)
     assert (stopped.status, stopped.code, restore.intent_id in stopped.reason) == (Status.SUPERSEDED, "restored", True)
     assert (done.status, command.intent_id in done.reason) == (Status.DONE, True)
 
 
 def test_a_restore_ends_a_delete_that_waits_for_its_approval_and_says_so() -> None:
-    burying = burial()
-    command = burying.ask(Resource.RUN, RUN)
-    burying.work()
-    restore = restored(burying.world)
-    burying.world.drain(burying.world.process())
-    assert burying.world.intent(command.intent_id).code == "restored"
-    assert command.intent_id in burying.world.intent(restore.intent_id).reason
+    purging = purge_run_of()
+    command = purging.ask(Resource.RUN, RUN)
+    purging.work()
+    restore = restored(purging.world)
+    purging.world.drain(purging.world.process())
+    assert purging.world.intent(command.intent_id).code == "restored"
+    assert command.intent_id in purging.world.intent(restore.intent_id).reason
 
 
 @pytest.mark.parametrize("day", [0, 1, 2, 20])
 def test_a_hold_at_any_time_between_approval_and_delete_cancels_it_for_good(day: int) -> None:
-    burying = burial(days=5)
-    command = burying.ask(Resource.RUN, RUN)
-    burying.work()
-    burying.approve(command)
-    assert burying.world.intent(command.intent_id).code == Code.IN_GRACE
-    burying.advance(timedelta(days=day))
-    held_and_lifted(burying.world)
-    burying.advance(timedelta(days=50))
-    assert burying.deletes(RUN) == []
-    row = burying.world.intent(command.intent_id)
+    purging = purge_run_of(days=5)
+    command = purging.ask(Resource.RUN, RUN)
+    purging.work()
+    purging.approve(command)
+    assert purging.world.intent(command.intent_id).code == Code.IN_GRACE
+    purging.advance(timedelta(days=day))
+    held_and_lifted(purging.world)
+    purging.advance(timedelta(days=50))
+    assert purging.deletes(RUN) == []
+    row = purging.world.intent(command.intent_id)
     assert (row.code, "lifted" in row.reason) == (Code.HELD, True)
 
 
 def test_a_hold_that_was_lifted_before_a_delete_was_asked_for_does_not_bear_on_it() -> None:
-    burying = burial()
-    held_and_lifted(burying.world)
-    command = burying.ask(Resource.RUN, RUN)
-    burying.work()
-    burying.approve(command)
-    assert burying.world.intent(command.intent_id).status is Status.DONE
+    purging = purge_run_of()
+    held_and_lifted(purging.world)
+    command = purging.ask(Resource.RUN, RUN)
+    purging.work()
+    purging.approve(command)
+    assert purging.world.intent(command.intent_id).status is Status.DONE
 
 
 def test_a_restore_that_was_refused_at_the_door_stops_nothing() -> None:
-    burying = burial()
-    command = burying.ask(Resource.RUN, RUN)
-    burying.work()
+    purging = purge_run_of()
+    command = purging.ask(Resource.RUN, RUN)
+    purging.work()
     with pytest.raises(Exception, match="right_missing"):
-        operate(burying.world.operating(), UNDO, "arn:aws:iam::123456789012:user/dan", intent_id=command.intent_id)
-    burying.approve(command)
-    assert burying.world.intent(command.intent_id).status is Status.DONE
+        operate(purging.world.operating(), UNDO, "arn:aws:iam::123456789012:user/dan", intent_id=command.intent_id)
+    purging.approve(command)
+    assert purging.world.intent(command.intent_id).status is Status.DONE
 
 
 def test_an_approval_that_was_withdrawn_can_be_given_again() -> None:
-    burying = burial(days=5)
-    command = burying.ask(Resource.RUN, RUN)
-    burying.work()
-    burying.approve(command)
-    says(burying, "withdraw", command)
-    burying.work()
-    assert burying.world.intent(command.intent_id).code == Code.AWAITING_APPROVAL
-    burying.approve(command)
-    burying.advance(timedelta(days=40))
-    assert len(burying.deletes(RUN)) == 1
+    purging = purge_run_of(days=5)
+    command = purging.ask(Resource.RUN, RUN)
+    purging.work()
+    purging.approve(command)
+    says(purging, "withdraw", command)
+    purging.work()
+    assert purging.world.intent(command.intent_id).code == Code.AWAITING_APPROVAL
+    purging.approve(command)
+    purging.advance(timedelta(days=40))
+    assert len(purging.deletes(RUN)) == 1
 
 
 def test_after_the_call_nothing_is_withdrawn() -> None:
-    burying = burial()
-    command = burying.ask(Resource.RUN, RUN)
-    burying.work()
-    burying.approve(command)
+    purging = purge_run_of()
+    command = purging.ask(Resource.RUN, RUN)
+    purging.work()
+    purging.approve(command)
     for what in ("withdraw", "reject"):
         with pytest.raises(Rejected, match="has ended"):
-            says(burying, what, command)
+            says(purging, what, command)
 
 
 @pytest.mark.parametrize("word", ["a restore", "a hold", "a hold that is lifted again", "an undo"])
 def test_what_can_no_longer_happen_is_not_offered_and_an_approval_of_it_says_why(word: str) -> None:
-    burying = burial()
-    command = burying.ask(Resource.RUN, RUN)
-    burying.work()
+    purging = purge_run_of()
+    command = purging.ask(Resource.RUN, RUN)
+    purging.work()
     say, _ = WORDS[word]
-    say(burying, command)
-    _, told = operate(burying.world.operating(), "GET /approvals", BOB)
+    say(purging, command)
+    _, told = operate(purging.world.operating(), "GET /approvals", BOB)
     assert told == {"approvals": []}
     with pytest.raises(Rejected, match="would have no effect") as refused:
-        says(burying, "approve", command)
+        says(purging, "approve", command)
     assert refused.value.code is Code.UNKNOWN_APPROVAL
 
 
@@ -408,27 +408,27 @@ def test_after_a_minute_what_tallyfy_shows_is_believed(world: World) -> None:
 
 
 def test_a_delete_whose_first_attempt_died_at_its_look_and_that_is_gone_by_another_hand_was_not_found() -> None:
-    burying = burial()
-    command = burying.ask(Resource.RUN, RUN)
-    burying.fuse = FaultInjector("look", "after")
-    burying.deliver()
-    burying.fuse = FaultInjector()
-    del burying.world.simulator.organization.runs[RUN]
-    burying.work()
-    row = burying.world.intent(command.intent_id)
+    purging = purge_run_of()
+    command = purging.ask(Resource.RUN, RUN)
+    purging.fuse = FaultInjector("look", "after")
+    purging.deliver()
+    purging.fuse = FaultInjector()
+    del purging.world.simulator.organization.runs[RUN]
+    purging.work()
+    row = purging.world.intent(command.intent_id)
     assert (row.status, row.code) == (Status.REJECTED, Code.NOT_FOUND)
 
 
 def test_a_delete_of_what_never_was_is_not_found_whatever_died_before() -> None:
-    burying = burial()
-    command = burying.ask(Resource.RUN, "ab" * 16)
+    purging = purge_run_of()
+    command = purging.ask(Resource.RUN, "ab" * 16)
     for point in ("claim", "look"):
-        burying.fuse = FaultInjector(point, "after")
-        burying.deliver()
-        burying.world.clock.advance(timedelta(minutes=10))
-    burying.fuse = FaultInjector()
-    burying.work()
-    assert burying.world.intent(command.intent_id).code == Code.NOT_FOUND
+        purging.fuse = FaultInjector(point, "after")
+        purging.deliver()
+        purging.world.clock.advance(timedelta(minutes=10))
+    purging.fuse = FaultInjector()
+    purging.work()
+    assert purging.world.intent(command.intent_id).code == Code.NOT_FOUND
 
 
 def test_a_word_that_this_release_cannot_read_keeps(world: World) -> None:

@@ -22,7 +22,7 @@ def world(clock: Clock) -> World:
     return made
 
 
-def buried(world: World, text: str, capabilities: frozenset[Capability] = frozenset(TABLE)) -> dict[str, str]:
+def dead_lettered(world: World, text: str, capabilities: frozenset[Capability] = frozenset(TABLE)) -> dict[str, str]:
     world.queue.send(text)
     assert world.process(capabilities).deliver() == 1
     [letter] = world.dead_letters.receive()
@@ -41,17 +41,17 @@ def test_an_unsafe_id_is_refused_at_the_door_and_in_the_queue(
     assert bodies(entrance.ordinary) + bodies(entrance.permanent) == []
 
     smuggled = {**json.loads(command(action=action).to_json()), field: unsafe}
-    letter = buried(world, json.dumps(smuggled))
+    letter = dead_lettered(world, json.dumps(smuggled))
     assert letter["code"] == "poison"
     assert field in letter["reason"]
     assert world.simulator.log.calls == []
 
 
 @pytest.mark.parametrize(("resource", "action"), [other for other in OTHERS if other != (Resource.TAG, Action.ARCHIVE)])
-def test_a_combination_that_does_not_exist_is_buried_with_its_reason(
+def test_a_combination_that_does_not_exist_is_dead_lettered_with_its_reason(
     world: World, resource: Resource, action: Action
 ) -> None:
-    letter = buried(world, command(resource=resource, action=action).to_json())
+    letter = dead_lettered(world, command(resource=resource, action=action).to_json())
     assert letter["code"] == "not_possible"
     assert "none can be restored" in letter["reason"]
     assert world.simulator.log.calls == []
@@ -66,14 +66,14 @@ def test_neither_worker_can_do_what_is_the_others(
     world: World, capabilities: frozenset[Capability], doing: Capability
 ) -> None:
     asked = command(resource=doing.resource, action=doing.action)
-    letter = buried(world, asked.to_json(), capabilities)
+    letter = dead_lettered(world, asked.to_json(), capabilities)
     assert letter["code"] == "not_possible"
     assert doing.name in letter["reason"]
     assert world.simulator.log.calls == []
 
 
 def test_archiving_a_tag_is_beyond_the_ordinary_worker(world: World) -> None:
-    letter = buried(world, command(resource="tag", action="archive").to_json(), ORDINARY)
+    letter = dead_lettered(world, command(resource="tag", action="archive").to_json(), ORDINARY)
     assert "tag.delete" in letter["reason"]
     assert world.simulator.log.calls == []
 
@@ -81,6 +81,6 @@ def test_archiving_a_tag_is_beyond_the_ordinary_worker(world: World) -> None:
 @pytest.mark.parametrize(
     "text", ["", "no json", "[]", "{}", json.dumps({"action": "archive"}), "\ud800", f'{{"id": "{THING}"}}']
 )
-def test_what_is_no_command_is_buried(world: World, text: str) -> None:
-    assert buried(world, text)["code"] == "poison"
+def test_what_is_no_command_is_dead_lettered(world: World, text: str) -> None:
+    assert dead_lettered(world, text)["code"] == "poison"
     assert world.simulator.log.calls == []

@@ -471,7 +471,7 @@ def test_what_is_worked_on_or_means_another_thing_does_not_fail() -> None:
     assert fail(row, delivery(other), Code.UNAVAILABLE, "No answer.") is None
 
 
-def test_a_failure_after_it_was_sent_again_counts_anew() -> None:
+def test_a_failure_after_it_was_sent_again_counts_again() -> None:
     row = fail(ended(Status.DEAD_LETTERED), delivery(redrive=1), Code.UNAVAILABLE, "No answer.")
     assert row is not None
     assert (row.status, row.attempts, row.redrive) == (Status.WAITING, 1, 1)

@@ -341,12 +341,12 @@ def test_an_undo_of_an_undo_is_not_called_a_loss(desk: Desk) -> None:
 
 
 def test_a_delete_cannot_be_undone_by_anyone() -> None:
-    burying = PurgeRun()
-    burying.world.add(Resource.RUN, RUN, archived_days=40)
-    command = burying.ask(Resource.RUN, RUN)
-    burying.work()
-    desk = Desk(burying.world)
-    burying.approve(command)
+    purging = PurgeRun()
+    purging.world.add(Resource.RUN, RUN, archived_days=40)
+    command = purging.ask(Resource.RUN, RUN)
+    purging.work()
+    desk = Desk(purging.world)
+    purging.approve(command)
     assert desk.state() is State.GONE
     for who in ("ada", "bob", "eve"):
         with pytest.raises(Rejected, match="cannot be undone, by anyone") as refused:

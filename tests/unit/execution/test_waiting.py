@@ -188,7 +188,7 @@ STOPS: Mapping[str, Stop] = {
 
 
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
-def test_a_sweep_that_can_only_wait_is_buried_with_a_reason_at_the_90th_receive(stop: Stop) -> None:
+def test_a_sweep_that_can_only_wait_is_dead_lettered_with_a_reason_at_the_90th_receive(stop: Stop) -> None:
     world = World(rate=stop.rate, rows=stop.rows())
     world.add(Resource.RUN, RUN)
     night = SweepRun(world)
@@ -212,7 +212,7 @@ def test_a_sweep_that_can_only_wait_is_buried_with_a_reason_at_the_90th_receive(
     assert night.asked() == []
 
 
-def test_a_start_that_can_only_wait_is_buried_with_a_reason_too() -> None:
+def test_a_start_that_can_only_wait_is_dead_lettered_with_a_reason_too() -> None:
     world = World()
     night = SweepRun(world)
 

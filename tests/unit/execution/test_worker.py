@@ -480,7 +480,7 @@ def test_a_rejection_sent_again_after_its_cause_is_gone_is_done(case: Case) -> N
     assert case.world.announced(command.intent_id) == ["rejected", "done"]
 
 
-def test_a_letter_buried_from_an_old_copy_can_still_be_sent_again(case: Case) -> None:
+def test_a_letter_sent_from_an_old_copy_can_still_be_sent_again(case: Case) -> None:
     case.world.simulator.organization.runs.clear()
     command = case.ask()
     case.worker.deliver()
@@ -835,7 +835,7 @@ def test_what_comes_too_late_expires_with_a_dead_letter(case: Case) -> None:
     ["", "{", "[]", '{"action": "archive"}', "null", "\ud800"],
     ids=["empty", "cut", "list", "part", "null", "half"],
 )
-def test_poison_is_buried_at_once_and_the_rest_of_the_batch_is_unharmed(case: Case, body: str) -> None:
+def test_poison_is_dead_lettered_at_once_and_the_rest_of_the_batch_is_unharmed(case: Case, body: str) -> None:
     case.world.queue.send(body)
     command = case.ask()
     assert case.worker.deliver(2) == 2
@@ -874,7 +874,7 @@ def test_a_conflicting_copy_that_waited_too_long_does_not_give_up_the_recorded_i
 @pytest.mark.parametrize(
     ("capabilities", "action"), [(ORDINARY, Action.DELETE), (PERMANENT, Action.ARCHIVE)], ids=["ordinary", "permanent"]
 )
-def test_each_worker_buries_what_it_cannot_express(capabilities: frozenset[Capability], action: Action) -> None:
+def test_each_worker_dead_letters_what_it_cannot_express(capabilities: frozenset[Capability], action: Action) -> None:
     case = Case(capabilities=capabilities)
     case.world.add(Resource.RUN, RUN, archived_days=40)
     command = case.ask(action)

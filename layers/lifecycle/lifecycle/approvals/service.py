@@ -45,7 +45,7 @@ class KeepReasons(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalService:
-    """Everything an approval passes. What was approved goes on as a message: a command, or a plan's errand."""
+    """Everything an approval passes. What was approved goes on as a message: a command, or a plan's job."""
 
     approvals: ApprovalStore
     ledger: CommandLedger

@@ -1,7 +1,7 @@
 """Versioned rows: the only thing the ledger and the pace need of a database.
 
 A write states the version it has seen. If any row of a write has moved on, nothing is written and ``Contention`` is
-raised: read again and decide anew.
+raised: read again and decide again.
 """
 
 import threading

@@ -249,7 +249,7 @@ class _Making:
     ) -> int | None:
         """Keep a list as lines, and return how many; ``None``, and why in ``missing``, if it cannot be had.
 
-        Each time that it does not add up it is begun anew.
+        It starts over each time that it does not add up.
         """
         trouble = ""
         for _ in range(_READINGS):

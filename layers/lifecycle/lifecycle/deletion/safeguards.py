@@ -3,7 +3,7 @@
 Other people said yes to exactly this, its time has come, and all that can be read of it lies verified in the bucket.
 
 Nothing here waits: a command whose condition does not hold is parked, and comes back as a message when its day has come
-or a person has spoken. Each time it is looked at anew.
+or a person has spoken. Each time it is checked again.
 """
 
 import json
@@ -94,7 +94,7 @@ class Safeguards:
                 return None
             case ApprovalStatus.APPROVED:
                 reason = (
-                    f"It is not what was approved, so the delete is cancelled: {_differs(request, shown)}. Ask anew."
+                    f"It is not what was approved, so the delete is cancelled: {_differs(request, shown)}. Ask again."
                 )
                 return Outcome(Status.REJECTED, Code.CHANGED, reason)
             case ApprovalStatus.REJECTED:
@@ -102,7 +102,7 @@ class Safeguards:
                 return Outcome(Status.REJECTED, Code.NOT_APPROVED, f"{request.rejected_by} rejected it{why}")
             case ApprovalStatus.EXPIRED:
                 announce_request(self.bus, request, now)
-                reason = f"Nobody approved it before {_day(_moment(request.deadline))}. Ask anew if it is still meant."
+                reason = f"Nobody approved it before {_day(_moment(request.deadline))}. Ask again if it is still meant."
                 return Outcome(Status.REJECTED, Code.APPROVAL_EXPIRED, reason)
             case ApprovalStatus.OPEN if request.shown == shown:
                 raise self._waiting(request, command)

@@ -147,7 +147,7 @@ def _too_fresh(command: Command, seen: ResourceSnapshot, facts: GuardContext) ->
     if facts.now - seen.archived_at < facts.minimum_archive_age:
         free = seen.archived_at + facts.minimum_archive_age
         in_time = free < command.not_after
-        then = "Send it again then" if in_time else "This command ends before that; ask anew then"
+        then = "Send it again then" if in_time else "This command ends before that; ask again then"
         reason = f"The {label} was archived at {_day(seen.archived_at)}; it can be deleted after {_day(free)}. {then}."
         return GuardResult(Verdict.REJECT, Code.TOO_YOUNG, reason, free if in_time else None)
     return None

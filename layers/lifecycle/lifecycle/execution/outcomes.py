@@ -32,7 +32,7 @@ _TOLD = ("intent_id", "code", "reason", "action", "resource", "org_id", "id", "s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """Pays the debts of ended intents and buries what cannot be understood."""
+    """Pays the debts of ended intents and dead-letters what cannot be understood."""
 
     ledger: Ledger
     dead_letters: Queue

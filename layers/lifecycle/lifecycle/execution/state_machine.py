@@ -353,7 +353,7 @@ def _too_late(
         return Outcome(Status.SUPERSEDED, Code.SUPERSEDED, reason)
     if millis(command.not_after) < now:
         reason = f"It was to be carried out before {command.not_after.isoformat()}; that time has passed."
-        # Nobody has to look after what the next sweep decides anew.
+        # No person has to follow up: the next sweep decides about it again.
         return Outcome(Status.SUPERSEDED if swept else Status.EXPIRED, Code.EXPIRED, reason)
     if intent.attempts >= most_attempts:
         reason = f"{intent.attempts} attempts failed. The last error was: {intent.reason or 'none, it was cut off'}"
