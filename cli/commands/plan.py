@@ -226,8 +226,7 @@ def _read(
             while not check.done:
                 check = reader.patiently(partial(inventory.read_page, asked, check))
                 again = f" (reading {check.reading}: {check.trouble})" if check.reading > 1 else ""
-                total = check.last_total if check.last_total >= 0 else None
-                bars.update(bar, description=asked.name + again, completed=check.rows, total=total)
+                bars.update(bar, description=asked.name + again, completed=check.rows, total=check.last_total)
             read.append((asked, check))
     return read
 

@@ -63,7 +63,9 @@ def diff(
     plan: Annotated[
         str | None,
         typer.Option(
-            "--plan", metavar="FILE|HASH", help="What was seen: a plan.jsonl, or a plan of the stack. (default: newest)"
+            "--plan",
+            metavar="FILE|HASH",
+            help="What was seen: a plan.jsonl.gz, or a plan of the stack. (default: newest)",
         ),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help=f"List all, not only the first {_FIRST}.")] = False,

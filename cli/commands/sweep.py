@@ -133,7 +133,7 @@ def _read_so_far(out: "Console", row: "Progress") -> None:
     rows = table("list", "read", "")
     for number, check in enumerate(PaginationCheck(**one) for one in json.loads(row.lists)):
         name = names[number] if number < len(names) else f"list {number + 1}"
-        of_all = f" of {check.last_total}" if check.last_total >= 0 else ""
+        of_all = f" of {check.last_total}" if check.last_total is not None else ""
         again = f"reading {check.reading}: {check.trouble}" if check.trouble else ""
         rows.add_row(name, f"{check.rows}{of_all}", plain("complete" if check.done and not again else again))
     out.print(rows, soft_wrap=True)

@@ -18,7 +18,7 @@ from cli.ui.errors import CliError, Exit
 from lifecycle.domain.commands import one_line
 from lifecycle.plans.application import Application, PlanPart, application_in, application_key
 from lifecycle.plans.limits import too_old
-from lifecycle.plans.plan_file import Entry, Plan, entries
+from lifecycle.plans.plan_file import LINES, Entry, Plan, entries, open_lines
 from lifecycle.plans.plan_lines import count_due
 from lifecycle.plans.plan_store import key_of, what_differs
 from lifecycle.sweep.jobs import JobKind, SweepJob
@@ -107,8 +107,8 @@ def lines_of(stack: Stack, plan: Plan) -> Iterator[Path]:
         CliError: The lines do not have the hash of the plan, or its summary does not match them.
     """
     with TemporaryDirectory() as scratch:
-        path = Path(scratch, "plan.jsonl")
-        if not stack.objects().fetch(key_of(plan.org_id, plan.hash, "plan.jsonl"), path):
+        path = Path(scratch, LINES)
+        if not stack.objects().fetch(key_of(plan.org_id, plan.hash, LINES), path):
             raise CliError(f"The lines of plan {plan.hash} are gone. Make a new plan.")
         wrong = what_differs(plan, path)
         if wrong:
@@ -119,7 +119,7 @@ def lines_of(stack: Stack, plan: Plan) -> Iterator[Path]:
 def said_of(stack: Stack, plan: Plan, thing_id: str) -> Entry | None:
     """What a plan says of a thing; `None` if it was not seen."""
     named = thing_id.encode()
-    with lines_of(stack, plan) as path, path.open("rb") as file:
+    with lines_of(stack, plan) as path, open_lines(path) as file:
         # Reading a line is cheap, understanding it is not.
         return next((one for one in entries(line for line in file if named in line) if one.thing.id == thing_id), None)
 

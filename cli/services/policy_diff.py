@@ -1,5 +1,6 @@
 """Two policies, asked about the same things at the same time."""
 
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution import restored_by_person
 from lifecycle.holds.rules import Holds
 from lifecycle.plans.pagination_check import ListingQuery, lists_of
-from lifecycle.plans.plan_file import Entry, entries, heading_of
+from lifecycle.plans.plan_file import Entry, entries, header_of, open_lines
 from lifecycle.policy.evaluate import Decision, evaluate
 from lifecycle.policy.policy import Policy
 
@@ -49,7 +50,7 @@ class Comparison:
 
 
 def compare(path: Path, old: Policy, new: Policy) -> Comparison:
-    """Ask both policies about all things of a ``plan.jsonl``, at the time of that plan.
+    """Ask both policies about all things of a ``plan.jsonl.gz``, at the time of that plan.
 
     Raises:
         CliError: The file is none.
@@ -57,9 +58,9 @@ def compare(path: Path, old: Policy, new: Policy) -> Comparison:
     counts = Counter[str]()
     changes: list[RuleChange] = []
     seen: set[ListingQuery] = set()
-    with path.open("rb") as file:
+    with open_lines(path) as file:
         try:
-            heading = heading_of(file.readline())
+            heading = header_of(file.readline())
             for entry in entries(file):
                 seen.add(ListingQuery(entry.thing.resource, entry.thing.state))
                 before, after = (_decided(entry, policy, heading.made_at) for policy in (old, new))
@@ -69,8 +70,8 @@ def compare(path: Path, old: Policy, new: Policy) -> Comparison:
                 change = RuleChange(entry.thing, before, after)
                 counts[change.what] += 1
                 changes.append(change)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise CliError(f"{path.name} is no plan.jsonl of this release.", Exit.USAGE) from error
+        except (ValueError, TypeError, AttributeError, OSError, EOFError, zlib.error) as error:
+            raise CliError(f"{path.name} is not a plan.jsonl.gz of this release.", Exit.USAGE) from error
     order = (NEWLY, NO_LONGER, OTHERWISE, _SAME_ACTION, _SAME_KEPT)
     changes.sort(key=lambda change: order.index(change.what))
     named = {name: counts[name] for name in order}

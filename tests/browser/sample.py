@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
-from lifecycle.plans.plan_file import Entry, Plan, PlanFooter, PlanHeader, Writer
+from lifecycle.plans.plan_file import Entry, Plan, PlanFooter, PlanHeader, PlanWriter
 from lifecycle.policy.evaluate import Mode, evaluate
 from lifecycle.policy.policy import Policy
 from tests.harness.builders import NOW, ORG
@@ -122,7 +122,7 @@ def plan(entries: Iterable[Entry], *, failed: int = 0, **changes: object) -> Pla
     heading = PlanHeader(
         org_id=ORG, sweep_id="2026-06-01T12:00:00Z", made_at=NOW, policy=POLICY.digest, zone="Europe/Berlin"
     )
-    writer = Writer(heading, POLICY)
+    writer = PlanWriter(heading, POLICY)
     writer.begin()
     for each in entries:
         writer.add(each)

@@ -1,5 +1,6 @@
 """One night of the sweep against a simulated organization, with the worker that carries its plan out."""
 
+import gzip
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from lifecycle.execution.wakeups import Wakeups
 from lifecycle.holds.store import HoldStore
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.plans.application import Application, ApplicationStore, PlanPart
-from lifecycle.plans.plan_file import Entry, Plan, entries
+from lifecycle.plans.plan_file import LINES, Entry, Plan, entries
 from lifecycle.plans.plan_store import key_of
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
@@ -231,8 +232,8 @@ class SweepRun:
 
     def entries(self, plan: Plan) -> list[Entry]:
         """What a plan says of each thing."""
-        body = self.objects.get(key_of(plan.org_id, plan.hash, "plan.jsonl")) or b""
-        return list(entries(body.splitlines()))
+        body = self.objects.get(key_of(plan.org_id, plan.hash, LINES)) or b""
+        return list(entries(gzip.decompress(body).splitlines()))
 
     def applied(self, plan: Plan, part: PlanPart) -> Application:
         """How far a part of a plan has come."""

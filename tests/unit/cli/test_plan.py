@@ -1,3 +1,4 @@
+import gzip
 import json
 import re
 import webbrowser
@@ -48,8 +49,8 @@ def made(where: Path) -> Plan:
 
 
 def judged(where: Path) -> list[Entry]:
-    [file] = where.glob("plans/*/*/plan.jsonl")
-    return list(entries(file.read_bytes().splitlines()))
+    [file] = where.glob("plans/*/*/plan.jsonl.gz")
+    return list(entries(gzip.decompress(file.read_bytes()).splitlines()))
 
 
 def test_a_plan_is_made_without_a_stack_and_nothing_is_changed(desk: CliHarness, where: Path) -> None:
@@ -76,7 +77,7 @@ def test_a_plan_is_made_without_a_stack_and_nothing_is_changed(desk: CliHarness,
     assert "✗" not in said
     folder = where / "plans" / ORG / plan.hash
     assert str(folder / "report.html") in result.output.replace("\n", "")
-    assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "plan.jsonl", "report.html"]
+    assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "plan.jsonl.gz", "report.html"]
     assert "Run 120" in (folder / "report.html").read_text()
     assert "lifecycle apply" not in (folder / "report.html").read_text()
     assert len(judged(where)) == 123
@@ -214,7 +215,7 @@ def test_an_incomplete_list_is_said(desk: CliHarness, where: Path, monkeypatch: 
     result = alone(desk, where)
     assert result.exit_code == 1, result.output
     said = re.sub(r"\s+", " ", result.output)
-    assert "incomplete: The list of active processes did not add up, read 3 times" in said
+    assert "incomplete: The list of active processes was read 3 times and never added up" in said
     assert made(where).unseen
 
 

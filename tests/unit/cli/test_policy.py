@@ -1,3 +1,4 @@
+import gzip
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from cli.ui.errors import CliError
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
-from lifecycle.plans.plan_file import Entry, PlanFooter, PlanHeader, Writer
+from lifecycle.plans.plan_file import Entry, PlanFooter, PlanHeader, PlanWriter
 from lifecycle.plans.plan_store import key_of
 from lifecycle.policy.evaluate import Decision, Mode, evaluate
 from lifecycle.policy.policy import Policy
@@ -180,7 +181,7 @@ def tag(number: int, name: str = "left over") -> ResourceSnapshot:
 def plan_file(folder: Path, *seen: Entry) -> Path:
     policy = Policy.parse(RULE)
     heading = PlanHeader(org_id=ORG, sweep_id="s", made_at=NOW, policy=policy.digest, zone="UTC")
-    writer = Writer(heading, policy)
+    writer = PlanWriter(heading, policy)
     path = folder / "plan.jsonl"
     lines = [writer.begin(), *map(writer.add, seen)]
     path.write_bytes(b"".join([*lines, writer.end(PlanFooter(**writer.totals().model_dump()))]))
@@ -247,7 +248,7 @@ def test_what_is_no_plan_is_told(tmp_path: Path) -> None:
     for number, text in enumerate(("", "x", "[]", good + "[1]\n", good + '{"id": 1}\n', good + "1\n")):
         path = tmp_path / f"{number}.jsonl"
         path.write_text(text)
-        with pytest.raises(CliError, match=r"no plan\.jsonl"):
+        with pytest.raises(CliError, match=r"not a plan\.jsonl"):
             compare(path, policy, policy)
 
 
@@ -279,7 +280,7 @@ def test_the_facts_are_those_of_the_newest_plan_of_the_stack_or_of_one_that_is_n
         result = desk.run("policy", "diff", old, new, *words)
         assert result.exit_code == 0, result.output
         assert "1  no longer affected" in result.output
-    for words in (("--plan", "abc"), ("--plan", "nowhere/plan.jsonl")):
+    for words in (("--plan", "abc"), ("--plan", "nowhere/plan.jsonl.gz")):
         assert desk.run("policy", "diff", old, new, *words).exit_code == 2
     assert desk.run("policy", "diff", old, new, "--plan", "0" * 64).exit_code == 1
 
@@ -287,9 +288,10 @@ def test_the_facts_are_those_of_the_newest_plan_of_the_stack_or_of_one_that_is_n
 def test_lines_that_are_not_what_was_planned_are_not_compared(desk: CliHarness, tmp_path: Path) -> None:
     policy = written(tmp_path, RULE)
     made = night(desk, organization(runs=[SeedRun(id=f"{1:032x}")]))
-    key = key_of(ORG, made.hash, "plan.jsonl")
-    body = desk.stack.objects().get(key) or b""
-    desk.stack.objects().put(key, body.replace(b"active", b"Active"), kind="application/jsonl")
+    key = key_of(ORG, made.hash, "plan.jsonl.gz")
+    body = gzip.decompress(desk.stack.objects().get(key) or b"")
+    changed = gzip.compress(body.replace(b"active", b"Active"))
+    desk.stack.objects().put(key, changed, kind="application/gzip")
     result = desk.run("policy", "diff", policy, policy)
     assert (result.exit_code, "were changed: their hash is" in result.output) == (1, True)
     del desk.stack.kept.bodies[key]  # type: ignore[attr-defined]

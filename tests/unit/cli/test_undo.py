@@ -235,7 +235,7 @@ class TestPlan:
         night, plan = applied(desk)
 
         def spoil() -> None:
-            night.objects.put(key_of(ORG, plan.hash, "plan.jsonl"), b"something else", kind="text/plain")
+            night.objects.put(key_of(ORG, plan.hash, "plan.jsonl.gz"), b"something else", kind="text/plain")
             working(night)
 
         desk.while_waiting = spoil

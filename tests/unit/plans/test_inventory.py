@@ -20,7 +20,7 @@ from tests.harness.builders import NOW, ORG
 from tests.harness.sweep_run import POLICY, SweepRun
 from tests.harness.world import World
 
-ACTIVE = "The list of active processes did not add up, read 3 times: "
+ACTIVE = "The list of active processes was read 3 times and never added up: "
 
 
 def _id(number: int) -> str:
@@ -168,7 +168,7 @@ def test_one_that_comes_does_not_hide_one_that_leaves() -> None:
 def test_a_list_that_something_leaves_each_time_is_read_three_times_and_not_applied() -> None:
     night = _night(350)
     _after_step(night, {step: _leaves(night, step) for step in (1, 6, 11)})
-    _not_applied(night, f"{ACTIVE}1 left the list while it was read.")
+    _not_applied(night, f"{ACTIVE}1 things left the list while it was read.")
     assert len(night.objects.keys(f"sweeps/{ORG}/")) == 12
 
 
@@ -196,7 +196,7 @@ archived_days = 60
 def test_what_moves_from_one_list_into_another_is_seen_in_both_and_nothing_is_applied() -> None:
     night = _night(3, policy=TWO_LISTS)
     _after_step(night, {1: _leaves(night, 1)})
-    _not_applied(night, "1 things came twice: they moved meanwhile, or an id is not what it seems.")
+    _not_applied(night, "1 things came twice: they moved while they were read, or two things have the same id.")
     [plan] = night.plans()
     assert sorted(_seen(night, plan)) == [_id(number) for number in range(3)], "it is given once"
 
@@ -315,14 +315,14 @@ def _one_twice(call: int, listing: Listing) -> Listing:
 
 
 LIES = [
-    (_repeats, "4 came twice"),
-    (_one_twice, "1 came twice"),
-    (_ends_early, "Tallyfy says there are 17, and showed 8"),
-    (_says_fewer_pages, "Tallyfy says there are 17, and showed 8"),
-    (_says_no_total, "Tallyfy does not say how many there are"),
-    (_says_no_total_in_the_end, "Tallyfy does not say how many there are"),
-    (_says_too_many, "Tallyfy says there are 18, and showed 17"),
-    (_says_too_few, "Tallyfy says there are 16, and showed 17"),
+    (_repeats, "4 things came twice"),
+    (_one_twice, "1 things came twice"),
+    (_ends_early, "Tallyfy counts 17 things but listed 8"),
+    (_says_fewer_pages, "Tallyfy counts 17 things but listed 8"),
+    (_says_no_total, "Tallyfy did not say how many things there are"),
+    (_says_no_total_in_the_end, "Tallyfy did not say how many things there are"),
+    (_says_too_many, "Tallyfy counts 18 things but listed 17"),
+    (_says_too_few, "Tallyfy counts 16 things but listed 17"),
 ]
 
 
@@ -332,11 +332,11 @@ def test_a_list_that_does_not_add_up_is_read_three_times_and_not_applied(
 ) -> None:
     night = _night(0)
     lists = _lying(night, active=SEVENTEEN, lie=lie)
-    twice = ("1 things", "4 things")
+    twice = (1, 4)
     more = [
-        f"{many} came twice: they moved meanwhile, or an id is not what it seems."
+        f"{many} things came twice: they moved while they were read, or two things have the same id."
         for many in twice
-        if why == f"{many[0]} came twice"
+        if why == f"{many} things came twice"
     ]
     _not_applied(night, f"{ACTIVE}{why}.", *more)
     firsts = [number for _, number, _ in lists.calls if number == 1]
@@ -377,7 +377,7 @@ def test_a_server_that_ignores_archived_only_cannot_make_anything_count_as_archi
 def test_a_server_that_shows_the_same_list_for_both_is_not_believed() -> None:
     night = _night(0, policy=TWO_LISTS)
     _lying(night, active=SEVENTEEN, archived=[replace(thing, state=State.ARCHIVED) for thing in SEVENTEEN])
-    _not_applied(night, "17 things came twice: they moved meanwhile, or an id is not what it seems.")
+    _not_applied(night, "17 things came twice: they moved while they were read, or two things have the same id.")
 
 
 def test_one_id_for_two_kinds_of_things_is_not_believed() -> None:
@@ -392,7 +392,7 @@ completed_days = 30
     night = _night(0, policy=POLICY + tasks)
     same = _thing(16, Resource.TASK, one_off=True)
     _lying(night, active=SEVENTEEN, others=[same, _thing(100, Resource.TASK, one_off=True)])
-    _not_applied(night, "1 things came twice: they moved meanwhile, or an id is not what it seems.")
+    _not_applied(night, "1 things came twice: they moved while they were read, or two things have the same id.")
 
 
 def test_a_row_that_is_no_object_is_counted_and_adds_up() -> None:
@@ -492,7 +492,7 @@ def test_a_page_that_is_not_where_it_was_put_comes_to_no_plan() -> None:
     del night.objects.bodies[key]  # type: ignore[attr-defined]
     assert not night.turn()
     assert night.plans() == []
-    assert "is not where it was put" in str(night.world.metrics.notes[-1])
+    assert "is missing from the store" in str(night.world.metrics.notes[-1])
     night.objects.put(key, kept, kind="application/jsonl")
     night.drain()
     assert len(night.plans()) == 1

@@ -148,8 +148,8 @@ def test_a_list_that_nobody_touches_is_believed(count: int) -> None:
 def test_what_has_not_been_read_is_not_believed() -> None:
     fresh = PaginationCheck()
     assert not fresh.is_read
-    assert (fresh.first_total, fresh.last_total, fresh.done) == (-1, -1, False)
-    assert fresh.settled(0).trouble == "Tallyfy does not say how many there are"
+    assert (fresh.first_total, fresh.last_total, fresh.done) == (None, None, False)
+    assert fresh.settled(0).trouble == "Tallyfy did not say how many things there are"
 
 
 @pytest.mark.parametrize("place", range(3))
@@ -158,19 +158,19 @@ def test_what_leaves_behind_the_reader_shifts_the_rest_and_is_noticed(place: int
     seen = read(shelf, [[("leave", place)]])
     assert seen.stayed - seen.seen  # one was jumped over
     assert not seen.believed
-    assert seen.census == PaginationCheck(reading=2, trouble="1 left the list while it was read")
+    assert seen.census == PaginationCheck(reading=2, trouble="1 things left the list while it was read")
 
 
 def test_what_leaves_before_the_reader_is_noticed_too() -> None:
     seen = read(Shelf(9), [[("leave", 8)]])
     assert not seen.stayed - seen.seen
-    assert seen.census.trouble == "1 left the list while it was read"
+    assert seen.census.trouble == "1 things left the list while it was read"
 
 
 def test_one_that_leaves_and_one_that_is_new_do_not_make_up_for_each_other() -> None:
     seen = read(Shelf(9), [[("leave", 0), ("new", 0)]])
     assert seen.stayed - seen.seen
-    assert seen.census.trouble == "1 left the list while it was read"
+    assert seen.census.trouble == "1 things left the list while it was read"
 
 
 @pytest.mark.parametrize("skew", [-SECOND, timedelta(), 3600 * SECOND])
@@ -197,14 +197,14 @@ def test_a_list_that_grows_by_a_page_is_followed_to_its_end() -> None:
 
 def test_a_list_that_shrinks_by_a_page_has_an_end() -> None:
     seen = read(Shelf(9), [[], [("leave", 8)] * 3])
-    assert seen.census.trouble == "3 left the list while it was read"
+    assert seen.census.trouble == "3 things left the list while it was read"
 
 
 def test_an_old_one_that_comes_back_behind_the_reader_makes_another_come_twice() -> None:
     shelf = Shelf(9)
     shelf.leave(1)
     seen = read(shelf, [[("back", 0)]])
-    assert seen.census.trouble == "1 came twice"
+    assert seen.census.trouble == "1 things came twice"
 
 
 def test_an_old_one_that_comes_back_before_the_reader_does_no_harm() -> None:
@@ -261,7 +261,7 @@ def test_a_list_that_does_not_say_how_long_it_is_is_not_believed(totals: tuple[i
     for page, total in enumerate(totals):
         things = [thing(page * 2 + place, NOW - timedelta(days=9)) for place in range(2)]
         census = census.with_page(things, unreadable=0, pages=2, total=total, now=NOW)
-    assert census.settled(4).trouble == "Tallyfy does not say how many there are"
+    assert census.settled(4).trouble == "Tallyfy did not say how many things there are"
 
 
 def test_a_total_that_is_missing_on_the_way_does_no_harm() -> None:
@@ -276,13 +276,13 @@ def test_a_list_that_ends_early_is_not_believed() -> None:
     census = PaginationCheck().with_page(things, unreadable=0, pages=3, total=9, now=NOW)
     after = census.with_page([], unreadable=0, pages=2, total=9, now=NOW)
     assert after.is_read
-    assert after.settled(3).trouble == "Tallyfy says there are 9, and showed 3"
+    assert after.settled(3).trouble == "Tallyfy counts 9 things but listed 3"
 
 
 def test_a_list_that_shows_more_than_it_says_is_not_believed() -> None:
     things = [thing(number, NOW - timedelta(days=9)) for number in range(3)]
     census = PaginationCheck().with_page(things, unreadable=0, pages=1, total=2, now=NOW)
-    assert census.settled(3).trouble == "Tallyfy says there are 2, and showed 3"
+    assert census.settled(3).trouble == "Tallyfy counts 2 things but listed 3"
 
 
 def test_a_list_that_repeats_itself_is_not_believed() -> None:
@@ -290,7 +290,7 @@ def test_a_list_that_repeats_itself_is_not_believed() -> None:
     census = PaginationCheck()
     for _ in range(2):
         census = census.with_page(things, unreadable=0, pages=2, total=6, now=NOW)
-    assert census.settled(3).trouble == "3 came twice"
+    assert census.settled(3).trouble == "3 things came twice"
 
 
 def test_rows_that_cannot_be_read_are_there() -> None:
@@ -313,7 +313,7 @@ def test_a_list_is_read_three_times_and_no_more() -> None:
         assert (census.reading, census.page, census.rows, census.done) == (number, 0, 0, False)
         census = read(shelf, [[("leave", 0)] * number], census).census
         troubles.append(census.trouble)
-    assert troubles == [f"{number} left the list while it was read" for number in (1, 2, 3)]
+    assert troubles == [f"{number} things left the list while it was read" for number in (1, 2, 3)]
     assert (census.done, census.reading) == (True, MOST_READINGS)
 
 

@@ -22,12 +22,12 @@ from lifecycle.plans.plan_file import (
     Plan,
     PlanFooter,
     PlanHeader,
+    PlanWriter,
     RuleTotals,
     Totals,
-    Writer,
     entries,
     fact_line,
-    heading_of,
+    header_of,
 )
 from lifecycle.policy.evaluate import Decision, Mode, evaluate
 from lifecycle.policy.policy import Policy
@@ -81,8 +81,8 @@ def run(number: int = 1, **facts: object) -> ResourceSnapshot:
 
 def written(
     *made: Entry, failed: int = 0, heading: PlanHeader = HEADING, **said: tuple[str, ...]
-) -> tuple[bytes, Writer]:
-    writer = Writer(heading, POLICY)
+) -> tuple[bytes, PlanWriter]:
+    writer = PlanWriter(heading, POLICY)
     lines = [writer.begin()]
     writer.fail(failed)
     lines += [writer.add(entry) for entry in made]
@@ -225,7 +225,7 @@ def test_a_plan_is_named_by_the_hash_of_its_bytes() -> None:
     raw, writer = written(Entry(run(1), DUE), Entry(run(2), KEPT))
     assert writer.digest == hashlib.sha256(raw).hexdigest()
     assert raw.endswith(b"\n")
-    assert [json.loads(line).get("line") for line in raw.splitlines()] == ["heading", None, None, "totals"]
+    assert [json.loads(line).get("line") for line in raw.splitlines()] == ["header", None, None, "footer"]
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_a_plan_is_named_by_the_hash_of_its_bytes() -> None:
         ),
     ],
 )
-def test_whatever_differs_has_another_name(other: tuple[bytes, Writer]) -> None:
+def test_whatever_differs_has_another_name(other: tuple[bytes, PlanWriter]) -> None:
     _, writer = written(Entry(run(1), DUE), Entry(run(2), KEPT))
     assert other[1].digest != writer.digest
     assert written(Entry(run(1), DUE), Entry(run(2), KEPT))[1].digest == writer.digest
@@ -264,10 +264,10 @@ def test_the_heading_is_read_back() -> None:
     heading = HEADING.model_copy(update={"unseen": ("The list of tags did not add up.",)})
     raw, _ = written(Entry(run(), DUE), heading=heading)
     first, entry, last = raw.splitlines()
-    assert heading_of(first) == heading
+    assert header_of(first) == heading
     for other in (entry, last, b"", b"{}", b"\xff", first.replace(b'"format": 1', b'"format": 2')):
         with pytest.raises(ValueError, match=r".*"):
-            heading_of(other)
+            header_of(other)
 
 
 def test_a_line_that_was_cut_off_is_a_value_error() -> None:

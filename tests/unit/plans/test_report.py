@@ -240,7 +240,7 @@ def test_rows_that_find_no_room_are_the_kept_ones_and_it_says_so() -> None:
     assert len(rows) == MOST_ROWS
     assert sum(row[4] != 0 for row in rows) == affected
     assert "70 rows are left out." in text
-    assert "all that would be acted on among them; plan.jsonl has all" in text
+    assert "all that would be acted on among them; plan.jsonl.gz has all" in text
 
 
 def test_more_to_be_acted_on_than_there_is_room_for_is_said_too() -> None:

@@ -9,8 +9,8 @@ from lifecycle.domain.intent import OPEN, IntentRow, Status
 from lifecycle.execution.ledger import Ledger
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.plans.commands import PlanCommands
-from lifecycle.plans.plan_file import Entry, Plan
-from lifecycle.plans.plan_lines import capability_of, label
+from lifecycle.plans.plan_file import Plan
+from lifecycle.plans.plan_lines import PlannedAction
 from lifecycle.tallyfy.client import Tallyfy
 
 _KEPT = frozenset(
@@ -40,9 +40,9 @@ class Canary:
     commands: PlanCommands
     take_turn: Callable[[str], None]
 
-    def check(self, plan: Plan, sent: Sequence[Entry]) -> CanaryResult | None:
+    def check(self, plan: Plan, sent: Sequence[PlannedAction]) -> CanaryResult | None:
         """``None`` while one of the commands is still open. Raises as ``Tallyfy.look``."""
-        intents = [self.ledger.find(self.commands.intent_id(plan, entry)) for entry in sent]
+        intents = [self.ledger.find(self.commands.intent_id(plan, action)) for action in sent]
         ended = [intent for intent in intents if intent is not None and _has_ended(intent)]
         if len(ended) < len(sent):
             return None
@@ -51,19 +51,19 @@ class Canary:
             # One turn for all of them: at a slow rate, waiting for one turn each would never reach the last one.
             self.take_turn(plan.org_id)
             self.pacing.overdraw(plan.org_id, done - 1)
-        for entry, intent in zip(sent, ended, strict=True):
-            mismatch = self._mismatch(plan, entry, intent)
+        for action, intent in zip(sent, ended, strict=True):
+            mismatch = self._mismatch(plan, action, intent)
             if mismatch:
                 return CanaryResult(done=done, mismatch=mismatch)
         return CanaryResult(done=done)
 
-    def _mismatch(self, plan: Plan, entry: Entry, intent: IntentRow) -> str:
+    def _mismatch(self, plan: Plan, action: PlannedAction, intent: IntentRow) -> str:
         """How a thing differs from what was planned, as a sentence; empty if it does not."""
-        thing, wanted = entry.thing, capability_of(entry).reaches
+        wanted = action.capability.reaches
         if intent.status is not Status.DONE:
-            return "" if _is_kept(intent) else f"The {label(thing)} ended as {intent.status}: {intent.reason}"
+            return "" if _is_kept(intent) else f"The {action.label} ended as {intent.status}: {intent.reason}"
         try:
-            seen = self.tallyfy.look(plan.org_id, thing.resource, thing.id)
+            seen = self.tallyfy.look(plan.org_id, action.capability.resource, action.id)
         except Rejected as error:
             # It is gone from the active list, and the archive is too large to search.
             if wanted is State.GONE and error.code is Code.UNDETERMINED:
@@ -71,11 +71,12 @@ class Canary:
             raise
         state = seen.state if seen else State.GONE
         if state is not wanted:
-            return f"The {label(thing)} was to be {wanted}, but Tallyfy shows it as {state}."
+            return f"The {action.label} was to be {wanted}, but Tallyfy shows it as {state}."
         # A list can show a fact that a single read leaves out. That is not a difference.
-        known = [(seen.name, thing.name), (seen.template_id, thing.template_id)] if seen else []
-        if any(now != planned for now, planned in known if now is not None and planned is not None):
-            return f"The {label(thing)} is {state}, but its name or template is not the planned one."
+        planned = action.facts
+        known = [(seen.name, planned.get("name")), (seen.template_id, planned.get("template_id"))] if seen else []
+        if any(now != then for now, then in known if now is not None and then is not None):
+            return f"The {action.label} is {state}, but its name or template is not the planned one."
         return ""
 
 

@@ -1,8 +1,9 @@
-"""Everything a policy asks about, read from Tallyfy page by page before anything is decided.
+"""Reads everything that a policy asks about from Tallyfy, page by page, before anything is decided.
 
-Each page is put away as it comes; nothing of it is kept in memory. A reading that is cut off goes on at its next page.
+Each page is stored when it arrives and not kept in memory. A reading that is cut off continues with the next page.
 """
 
+import gzip
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,14 +16,16 @@ from lifecycle.domain.errors import Code, Retryable
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.plans.pagination_check import ListingQuery, PaginationCheck
 from lifecycle.plans.plan_file import Entry, fact_line
+from lifecycle.plans.plan_lines import parse_json
 from lifecycle.tallyfy.client import Tallyfy
 
-_LINES = "application/jsonl"
+_LEVEL = 6
+"""How hard gzip works on a page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """One organization's lists. Pages are put into ``folder``; ``take_turn`` waits for the pace before each call."""
+    """The lists of one organization. Pages are stored in ``folder``; ``take_turn`` waits for the rate before a call."""
 
     tallyfy: Tallyfy
     objects: Objects
@@ -31,16 +34,17 @@ class Inventory:
     take_turn: Callable[[], None]
     clock: Callable[[], datetime]
 
-    def read_page(self, asked: ListingQuery, census: PaginationCheck) -> PaginationCheck:
-        """Read the next page of a list, and after its last one see whether it adds up. Raises as ``Tallyfy.page``."""
+    def read_page(self, query: ListingQuery, check: PaginationCheck) -> PaginationCheck:
+        """Read the next page of a list. After the last one, check that the list adds up. Raises as ``Tallyfy.page``."""
         self.take_turn()
-        number = census.page + 1
-        listing = self.tallyfy.page(self.org_id, asked.resource, number, _query(asked))
-        # What has no id cannot be named, so it can be neither judged nor acted on.
+        number = check.page + 1
+        listing = self.tallyfy.page(self.org_id, query.resource, number, _parameters(query))
+        # A row without a valid id cannot be named, so nothing can be decided about it or done to it.
         named = [_readable(thing) for thing in listing.things if re.fullmatch(ID_PATTERN, thing.id)]
         body = "".join(f"{fact_line(thing)}\n" for thing in named)
-        self.objects.put(self._key(asked, census, number), body.encode(), kind=_LINES)
-        after = census.with_page(
+        packed = gzip.compress(body.encode(), _LEVEL, mtime=0)
+        self.objects.put(self._key(query, check, number), packed, kind="application/gzip")
+        after = check.with_page(
             named,
             unreadable=listing.unreadable + len(listing.things) - len(named),
             pages=listing.pages,
@@ -49,43 +53,47 @@ class Inventory:
         )
         if not after.is_read:
             return after
-        # A single page is seen at one moment: what is new on it cannot hide what left meanwhile.
+        # A single page shows one moment: a new thing on it cannot hide one that left.
         whole = replace(after, newer=0) if after.page == 1 else after
-        return whole.settled(self._distinct(asked, after))
+        return whole.settled(self._distinct(query, after))
 
-    def things(self, asked: ListingQuery, census: PaginationCheck) -> Iterator[ResourceSnapshot]:
-        """What was read of a list, in its order."""
-        for number in range(1, census.page + 1):
-            key = self._key(asked, census, number)
-            body = self.objects.get(key)
-            if body is None:
-                raise Retryable(Code.UNAVAILABLE, f"Page {number} of the {asked.name} is not where it was put: {key}.")
-            for line in body.splitlines():
-                yield Entry.parse(line).thing
+    def things(self, query: ListingQuery, check: PaginationCheck) -> Iterator[ResourceSnapshot]:
+        """What was read of a list, in its order. Raises ``Retryable`` if a page is missing from the store."""
+        return (Entry.parse(line).thing for line in self._lines(query, check))
 
-    def _distinct(self, asked: ListingQuery, census: PaginationCheck) -> int:
-        return len({id_bytes(thing) for thing in self.things(asked, census)})
+    def _lines(self, query: ListingQuery, check: PaginationCheck) -> Iterator[bytes]:
+        for number in range(1, check.page + 1):
+            key = self._key(query, check, number)
+            packed = self.objects.get(key)
+            if packed is None:
+                raise Retryable(
+                    Code.UNAVAILABLE, f"Page {number} of the {query.name} is missing from the store: {key}."
+                )
+            yield from gzip.decompress(packed).splitlines()
 
-    def _key(self, asked: ListingQuery, census: PaginationCheck, number: int) -> str:
-        return f"{self.folder}/{asked.resource}-{asked.state}/{census.reading}/{number:06d}.jsonl"
+    def _distinct(self, query: ListingQuery, check: PaginationCheck) -> int:
+        return len({id_bytes(parse_json(line)["id"]) for line in self._lines(query, check)})
+
+    def _key(self, query: ListingQuery, check: PaginationCheck, number: int) -> str:
+        return f"{self.folder}/{query.resource}-{query.state}/{check.reading}/{number:06d}.jsonl.gz"
 
 
 def _readable(thing: ResourceSnapshot) -> ResourceSnapshot:
-    """Without a status that holds half a character: the plan's summary names each status, and could not be written."""
+    """Without a status that contains a lone surrogate: the summary names each status, and could not be written."""
     halves = thing.status is not None and any("\ud800" <= char <= "\udfff" for char in thing.status)
     return replace(thing, status=None) if halves else thing
 
 
-def id_bytes(thing: ResourceSnapshot) -> bytes:
-    """An id in half its size: a hundred thousand of them are kept at once."""
-    return bytes.fromhex(thing.id)
+def id_bytes(thing_id: str) -> bytes:
+    """An id in half its size: up to two million of them are in memory at once."""
+    return bytes.fromhex(thing_id)
 
 
-def _query(asked: ListingQuery) -> Mapping[str, str]:
+def _parameters(query: ListingQuery) -> Mapping[str, str]:
     """Oldest first, so that new resources come at the end and shift no page.
 
     Nothing is filtered by date or status: Tallyfy has no filter for the dates of processes, and what is kept is
     counted as well.
     """
-    only = {"archived": "only"} if asked.state is State.ARCHIVED else {}
-    return {**asked.resource.kind.oldest_first, **only}
+    only = {"archived": "only"} if query.state is State.ARCHIVED else {}
+    return {**query.resource.kind.oldest_first, **only}

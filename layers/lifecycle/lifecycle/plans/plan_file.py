@@ -1,17 +1,21 @@
-"""What a sweep will do, written down before anything is done: every thing seen, with the decision and its reason.
+"""What a sweep will do, written down before anything is done: everything that was seen, with a decision and its reason.
 
-A plan is a file of lines (``plan.jsonl``) whose SHA-256 is its name, and a summary (``plan.json``). Whoever applies it
-names the hash, so that what was looked at is what is done.
+A plan is a file of lines (``plan.jsonl.gz``) and a summary (``plan.json``). Its name is the SHA-256 of the lines, of
+their text before it is compressed. Whoever applies a plan gives that hash, so exactly what was reviewed is done.
 """
 
+import gzip
 import hashlib
+import io
 import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import IO, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
 
@@ -21,6 +25,13 @@ from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.policy.conditions import whole_days
 from lifecycle.policy.evaluate import Decision, Mode
 from lifecycle.policy.policy import Policy
+
+LINES = "plan.jsonl.gz"
+"""The name of the file of lines."""
+_GZIP = b"\x1f\x8b"
+_LEVEL = 6
+"""On a plan of processes: 43 bytes and 4 µs a line; level 1 needs 55 bytes and 1.7 µs, level 9 40 and 8.5."""
+_BUFFER = 1 << 18
 
 type Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -33,7 +44,7 @@ class _Frozen(BaseModel):
 
 
 class RuleTotals(_Frozen):
-    """One rule: how many things it was asked about, and how many are due by it."""
+    """One rule: how many things it applies to, and on how many it acts."""
 
     name: str
     resource: Resource
@@ -44,7 +55,7 @@ class RuleTotals(_Frozen):
 
 
 class AgeBar(_Frozen):
-    """How many things of a kind and status are of an age since their completion, archiving or creation."""
+    """How many things of one kind and status have this age, counted from their archiving, completion or creation."""
 
     resource: Resource
     status: str
@@ -54,7 +65,7 @@ class AgeBar(_Frozen):
 
 
 class Totals(_Frozen):
-    """What was counted. ``seen`` is always ``due + kept + failed``; ``kept_by`` counts kinds of reasons."""
+    """The counts. ``seen`` is always ``due + kept + failed``; ``kept_by`` counts the kinds of reasons."""
 
     seen: int
     due: int
@@ -66,20 +77,20 @@ class Totals(_Frozen):
 
 
 class PlanFooter(Totals):
-    """The last line of a plan: what was counted, and what it comes to."""
+    """The last line of a plan: the counts, and what follows from them."""
 
     unseen: tuple[str, ...] = ()
-    """What could not be seen. A plan that says so is incomplete and is never applied."""
+    """What could not be read. Such a plan is incomplete and is never applied."""
     stops: tuple[str, ...] = ()
-    """Why it is not applied."""
+    """Why nobody may apply it."""
     capped: tuple[str, ...] = ()
-    """Those of ``stops`` that are caps: a person may still apply the oldest things of it."""
+    """Those of ``stops`` that are caps: a person may still apply the oldest things of the plan."""
     person: tuple[str, ...] = ()
     """Why only a person may apply it."""
 
 
 class PlanHeader(_Frozen):
-    """The first line of a plan: under which terms its decisions were made. ``made_at`` is the clock of all of them."""
+    """The first line of a plan: the terms of its decisions. All ages are counted at ``made_at``."""
 
     format: Literal[1] = 1
     org_id: Id
@@ -88,11 +99,11 @@ class PlanHeader(_Frozen):
     policy: str
     zone: str
     unseen: tuple[str, ...] = ()
-    """What could not be seen. A plan that says so is incomplete and is never applied."""
+    """What could not be read. Such a plan is incomplete and is never applied."""
 
 
 class Plan(PlanHeader, PlanFooter):
-    """The summary. All but the mode, the name and the notes stands in the lines, which its hash is of."""
+    """The summary. The hash covers all of it but the mode, the organization's name, the notes and the rate."""
 
     hash: Hash
     mode: Mode
@@ -103,38 +114,41 @@ class Plan(PlanHeader, PlanFooter):
 
     @property
     def can_begin(self) -> bool:
-        """Whether caps alone stop it, so that a person may apply its oldest things with ``--first``."""
+        """Whether only caps stop it, so that a person may apply its oldest things with ``--first``."""
         return bool(self.capped) and not self.unseen and set(self.stops) == set(self.capped)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing and what was decided about it."""
+    """One thing and the decision about it."""
 
     thing: ResourceSnapshot
     decision: Decision
 
     def to_line(self) -> str:
-        """As one line of JSON, facts that are not known left out."""
+        """As one line of JSON, without the facts that are unknown."""
         facts = _THING.dump_python(self.thing, mode="json", exclude_none=True)
         for name in ("owners", "tags"):
             if name in facts:
                 facts[name] = sorted(facts[name])
-        said = self.decision
-        judged = {"action": said.action, "kind": said.kind, "reason": said.reason, "rule": said.rule}
-        line = json.dumps({**facts, **{name: value for name, value in judged.items() if value}}, ensure_ascii=False)
-        # Tallyfy's JSON can hold half a character, which no file can. One such name must not stop a whole plan.
+        decided = self.decision
+        decision = {"action": decided.action, "kind": decided.kind, "reason": decided.reason, "rule": decided.rule}
+        line = json.dumps({**facts, **{name: value for name, value in decision.items() if value}}, ensure_ascii=False)
+        # Tallyfy's JSON can contain half a character (a lone surrogate), which UTF-8 cannot. It must not stop a plan.
         return _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", line)
 
     @classmethod
     def parse(cls, line: str | bytes) -> Self:
-        """Read a line back. Raises ``ValueError`` if it is none."""
+        """Read a line back. Raises ``ValueError`` if it is not one."""
         row = json.loads(line)
         if not isinstance(row, dict):
-            msg = "no line of a plan"
-            raise ValueError(msg)  # noqa: TRY004 - a line is right or wrong; that it is JSON makes no difference
-        said = {"action": row.pop("action", None), **{name: row.pop(name, "") for name in ("kind", "reason", "rule")}}
-        return cls(_THING.validate_python(row), _DECISION.validate_python(said))
+            msg = "this is not a line of a plan"
+            raise ValueError(msg)  # noqa: TRY004 - a line is valid or not, whatever its type
+        decision = {
+            "action": row.pop("action", None),
+            **{name: row.pop(name, "") for name in ("kind", "reason", "rule")},
+        }
+        return cls(_THING.validate_python(row), _DECISION.validate_python(decision))
 
 
 _THING: TypeAdapter[ResourceSnapshot] = TypeAdapter(ResourceSnapshot)
@@ -142,13 +156,39 @@ _DECISION: TypeAdapter[Decision] = TypeAdapter(Decision)
 _HALF = re.compile("[\ud800-\udfff]")
 
 
+@contextmanager
+def open_lines(path: Path) -> Iterator[IO[bytes]]:
+    """Read a file of lines, a piece at a time. A file that somebody decompressed is read as well.
+
+    Reading raises ``OSError``, ``EOFError`` or ``zlib.error`` if the file is damaged.
+    """
+    with path.open("rb") as raw:
+        if raw.peek(len(_GZIP))[: len(_GZIP)] != _GZIP:
+            yield raw
+            return
+        with gzip.open(raw) as text:
+            yield io.BufferedReader(text, _BUFFER)
+
+
+@contextmanager
+def write_lines(path: Path) -> Iterator[gzip.GzipFile]:
+    """Write a file of lines. The same lines give the same bytes: neither a name nor a time is stored."""
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as text:
+        yield text
+
+
+def entry_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines that are about a thing: all but the first and the last one."""
+    return (line for line in lines if not line.startswith(_OTHER_LINE))
+
+
 def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
-    """The things of a plan, without its first and last line. Raises ``ValueError`` for a line that is none."""
-    return (Entry.parse(line) for line in lines if not line.startswith(_OTHER_LINE))
+    """The things of a plan. Raises ``ValueError`` for a line that is not one."""
+    return (Entry.parse(line) for line in entry_lines(lines))
 
 
-def heading_of(line: bytes) -> PlanHeader:
-    """Read the first line. Raises ``ValueError`` if it is none, or one of a newer release."""
+def header_of(line: bytes) -> PlanHeader:
+    """Read the first line. Raises ``ValueError`` if it is not one, or if a newer release wrote it."""
     return PlanHeader.model_validate_json(line)
 
 
@@ -156,22 +196,22 @@ _OTHER_LINE = b'{"line": '
 
 
 class LineKind(StrEnum):
-    """What the lines around the entries are called."""
+    """The first and the last line."""
 
-    HEADING = "heading"
-    TOTALS = "totals"
+    HEADER = "header"
+    FOOTER = "footer"
 
 
 def fact_line(thing: ResourceSnapshot) -> str:
-    """A thing as one line, before anything was decided about it."""
+    """A thing as one line, without a decision."""
     return Entry(thing, Decision(None, "", "")).to_line()
 
 
 @dataclass(slots=True)
-class Writer:
-    """Writes a plan line by line, counts, and names it by the hash of its bytes. Nothing of a line is kept."""
+class PlanWriter:
+    """Makes the lines of a plan, counts and hashes them. It keeps no line."""
 
-    heading: PlanHeader
+    header: PlanHeader
     policy: Policy
     _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     _failed: int = 0
@@ -182,10 +222,10 @@ class Writer:
 
     def begin(self) -> bytes:
         """The first line."""
-        return self._line(json.dumps({"line": LineKind.HEADING, **self.heading.model_dump(mode="json")}))
+        return self._line(json.dumps({"line": LineKind.HEADER, **self.header.model_dump(mode="json")}))
 
     def add(self, entry: Entry) -> bytes:
-        """One thing."""
+        """The line of one thing."""
         thing, decision = entry.thing, entry.decision
         if decision.action is None:
             self._kept[decision.kind] += 1
@@ -197,20 +237,20 @@ class Writer:
         return self._line(entry.to_line())
 
     def fail(self, count: int) -> None:
-        """Count rows that could not be read at all."""
+        """Count rows of Tallyfy that could not be read at all."""
         self._failed += count
 
-    def end(self, closing: PlanFooter) -> bytes:
+    def end(self, footer: PlanFooter) -> bytes:
         """The last line."""
-        return self._line(json.dumps({"line": LineKind.TOTALS, **closing.model_dump(mode="json")}))
+        return self._line(json.dumps({"line": LineKind.FOOTER, **footer.model_dump(mode="json")}))
 
     @property
     def digest(self) -> str:
-        """The name of the plan, once ``end`` was written."""
+        """The hash of all lines so far: the plan's name, once ``end`` was called."""
         return self._hash.hexdigest()
 
     def totals(self) -> Totals:
-        """What was counted so far."""
+        """The counts so far."""
         due, kept = self._due.total(), self._kept.total()
         return Totals(
             seen=due + kept + self._failed,
@@ -241,7 +281,7 @@ class Writer:
 
     def _age(self, thing: ResourceSnapshot) -> int:
         since = thing.archived_at or thing.completed_at or thing.created_at
-        days = None if since is None else whole_days(since, self.heading.made_at, self.policy.zone)
+        days = None if since is None else whole_days(since, self.header.made_at, self.policy.zone)
         if days is None or days < 0:
             return len(AGES) - 1
         return next((place for place, limit in enumerate(_AGE_LIMITS) if days <= limit), len(_AGE_LIMITS))

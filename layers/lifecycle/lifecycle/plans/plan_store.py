@@ -1,7 +1,8 @@
-"""Reads plans back from where they are kept, and believes them only if their lines have the plan's hash."""
+"""Reads stored plans, and accepts them only if their lines have the plan's hash."""
 
 import hashlib
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +12,11 @@ from pydantic import ValidationError
 
 from lifecycle.aws.s3 import Objects
 from lifecycle.domain.errors import Code, Rejected
-from lifecycle.plans.plan_file import Plan, PlanFooter, PlanHeader
+from lifecycle.plans.plan_file import LINES, Plan, PlanFooter, PlanHeader, open_lines
 
 
 def key_of(org_id: str, plan: str, name: str) -> str:
-    """Where a file of a plan is kept. ``name`` is ``plan.jsonl``, ``plan.json`` or ``report.html``."""
+    """Where a file of a plan is kept. ``name`` is ``plan.jsonl.gz``, ``plan.json`` or ``report.html``."""
     return f"plans/{org_id}/{plan}/{name}"
 
 
@@ -33,8 +34,8 @@ class PlanStore:
         disagree.
         """
         with tempfile.TemporaryDirectory() as scratch:
-            plan, lines = self._summary(org_id, plan_hash), Path(scratch, "plan.jsonl")
-            if not self.objects.fetch(key_of(org_id, plan_hash, "plan.jsonl"), lines):
+            plan, lines = self._summary(org_id, plan_hash), Path(scratch, LINES)
+            if not self.objects.fetch(key_of(org_id, plan_hash, LINES), lines):
                 raise Rejected(Code.PLAN_STOPPED, f"The lines of plan {plan_hash} are gone. Make a new plan.")
             difference = what_differs(plan, lines)
             if difference:
@@ -61,14 +62,12 @@ def what_differs(plan: Plan, lines: Path) -> str:
 
     The plan's name is the hash of its lines. Its summary must say what the first and the last of them say.
     """
-    with lines.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != plan.hash:
-            return f"The lines of plan {plan.hash} were changed: their hash is {found}. Make a new plan."
-        file.seek(0)
-        first = last = file.readline()
-        for line in file:
-            last = line
+    try:
+        found, first, last = _read_through(lines)
+    except (OSError, EOFError, zlib.error):
+        return f"The lines of plan {plan.hash} were changed: they cannot be decompressed. Make a new plan."
+    if found != plan.hash:
+        return f"The lines of plan {plan.hash} were changed: their hash is {found}. Make a new plan."
     try:
         header, footer = PlanHeader.model_validate_json(first), PlanFooter.model_validate_json(last)
     except ValidationError:
@@ -77,3 +76,14 @@ def what_differs(plan: Plan, lines: Path) -> str:
     terms = {**header.model_dump(), **footer.model_dump()}
     same = all(summary[name] == value for name, value in terms.items())
     return "" if same else f"plan.json of plan {plan.hash} does not match its lines. Make a new plan."
+
+
+def _read_through(lines: Path) -> tuple[str, bytes, bytes]:
+    """The hash of all lines, the first line, and the last one."""
+    digest = hashlib.sha256()
+    with open_lines(lines) as file:
+        first = last = file.readline()
+        digest.update(first)
+        for last in file:
+            digest.update(last)
+    return digest.hexdigest(), first, last

@@ -18,8 +18,8 @@ from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.undo import undo_command
 from lifecycle.plans.application import Application, ApplicationStore, PlanPart, Stage
 from lifecycle.plans.commands import PlanCommands
-from lifecycle.plans.plan_file import Entry, Plan
-from lifecycle.plans.plan_lines import undoable
+from lifecycle.plans.plan_file import Plan
+from lifecycle.plans.plan_lines import PlannedAction, undoable
 
 _BATCH = 100
 _NEEDED_SECONDS = 30.0
@@ -64,11 +64,11 @@ class PlanReverter:
         self.applications.save(plan, PlanPart.REVERTED, state, version)
         return state
 
-    def _send(self, plan: Plan, batch: Sequence[Entry], state: Application) -> Application:
+    def _send(self, plan: Plan, batch: Sequence[PlannedAction], state: Application) -> Application:
         left = Counter[str](json.loads(state.left))
         undos: list[str] = []
-        for entry in batch:
-            undo_or_reason = self._undo(plan, entry, state)
+        for action in batch:
+            undo_or_reason = self._undo(plan, action, state)
             if isinstance(undo_or_reason, str):
                 left[undo_or_reason] += 1
             else:
@@ -84,9 +84,9 @@ class PlanReverter:
             stopped = replace(state, stage=Stage.STOPPED, why=f"{by} reverted the plan.")
             self.applications.save(plan, part, stopped, version)
 
-    def _undo(self, plan: Plan, entry: Entry, state: Application) -> Command | str:
+    def _undo(self, plan: Plan, action: PlannedAction, state: Application) -> Command | str:
         """The undo of one command, or why it needs none."""
-        intent = self.ledger.find(self.commands.intent_id(plan, entry))
+        intent = self.ledger.find(self.commands.intent_id(plan, action))
         if intent is None:
             return "never started, and now never will"
         if intent.status not in _ACTED and not intent.maybe_acted:

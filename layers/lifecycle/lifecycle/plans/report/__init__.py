@@ -23,7 +23,7 @@ from lifecycle.plans.report.summary import facts, headline, next_step, notices, 
 from lifecycle.plans.report.text import escape, moment, number
 
 MOST_ROWS = 50_000
-"""More would make a page that no browser likes to open; ``plan.jsonl`` has them all."""
+"""More would make a page that no browser likes to open; ``plan.jsonl.gz`` has them all."""
 _BATCH = 200
 """So many entries make one piece of the page."""
 _SPLIT = "<!-- rows -->"
@@ -98,7 +98,7 @@ class _Chosen:
         )
         return (
             f'<p class="note"><strong>{number(self._left)} rows are left out.</strong> This page has '
-            f"{number(self._due + self._kept)} rows, {of_them} among them; <code>plan.jsonl</code> has all.</p>"
+            f"{number(self._due + self._kept)} rows, {of_them} among them; <code>plan.jsonl.gz</code> has all.</p>"
         )
 
 
