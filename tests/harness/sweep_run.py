@@ -163,18 +163,18 @@ class SweepRun:
 
     def apply(self, plan: str, *, by: str = "ada") -> None:
         """What a person sends who typed the hash of a plan."""
-        errand = {"sweep_id": f"apply-{by}-{plan[:12]}", "org_id": ORG, "kind": "apply", "plan": plan}
-        self.queue.send(json.dumps({**errand, "requested_by": by}))
+        job = {"sweep_id": f"apply-{by}-{plan[:12]}", "org_id": ORG, "kind": "apply", "plan": plan}
+        self.queue.send(json.dumps({**job, "requested_by": by}))
 
     def take_back(self, plan: str, *, by: str = "bob") -> None:
         """What a person sends who undoes a plan."""
-        errand = {"sweep_id": f"undo-{by}-{plan[:12]}", "org_id": ORG, "kind": "undo", "plan": plan}
-        self.queue.send(json.dumps({**errand, "requested_by": by}))
+        job = {"sweep_id": f"undo-{by}-{plan[:12]}", "org_id": ORG, "kind": "undo", "plan": plan}
+        self.queue.send(json.dumps({**job, "requested_by": by}))
 
     def check(self) -> None:
         """What the daily schedule sends, for this organization."""
-        errand = {"sweep_id": f"{self.world.clock():%Y-%m-%dT%H:%M:%SZ}", "org_id": ORG, "kind": "check"}
-        self.queue.send(json.dumps(errand))
+        job = {"sweep_id": f"{self.world.clock():%Y-%m-%dT%H:%M:%SZ}", "org_id": ORG, "kind": "check"}
+        self.queue.send(json.dumps(job))
 
     def deliver(self) -> bool:
         """One invocation with the next visible message; whether it was finished."""

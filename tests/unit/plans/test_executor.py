@@ -1,4 +1,4 @@
-"""Doing exactly what a plan says, once: its belts, the first five, the rest, and what only a person may start."""
+"""Doing exactly what a plan says, once: its limits, the first five, the rest, and what only a person may start."""
 
 import gzip
 import json
@@ -95,7 +95,7 @@ def _statuses(night: SweepRun) -> Counter[Status]:
 
 
 def _refused(night: SweepRun, why: str) -> None:
-    """Nothing was done, and the errand of a person lies among the dead letters with the reason."""
+    """Nothing was done, and the job of a person lies among the dead letters with the reason."""
     [(code, reason)] = _letters(night)
     assert code == Code.PLAN_STOPPED
     assert why in reason
@@ -174,9 +174,9 @@ def test_a_plan_with_nothing_due_is_applied_and_does_nothing() -> None:
     assert night.asked() == []
 
 
-# --- belts ---
+# --- limits ---
 
-BELTS: list[tuple[str, int, int, str]] = [
+LIMITS: list[tuple[str, int, int, str]] = [
     ("[caps]\ncount = 12", 12, 40, ""),
     ("[caps]\ncount = 11", 12, 40, "The plan would act on 12 things; its cap is 11."),
     ("[caps]\npercent = 60", 12, 8, ""),
@@ -186,7 +186,7 @@ BELTS: list[tuple[str, int, int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("caps", "due", "kept", "why"), BELTS)
+@pytest.mark.parametrize(("caps", "due", "kept", "why"), LIMITS)
 @pytest.mark.parametrize("rule", [False, True])
 def test_over_a_cap_nothing_at_all_is_done_by_anyone(caps: str, due: int, kept: int, why: str, rule: bool) -> None:  # noqa: FBT001 - a case
     policy = POLICY.replace("[caps]\ncount = 5000\npercent = 100", caps)
@@ -824,7 +824,7 @@ def test_two_who_apply_the_same_plan_at_once_do_nothing_twice(people: tuple[str,
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
-def test_another_delivery_of_the_same_errand_in_the_middle_does_nothing_twice(step: int) -> None:
+def test_another_delivery_of_the_same_job_in_the_middle_does_nothing_twice(step: int) -> None:
     night = _night(250)
     plan = _planned(night)
     night.apply(plan.hash)
@@ -870,7 +870,7 @@ def test_a_person_waits_for_the_sweep_and_the_sweep_for_a_person() -> None:
 
 
 def test_whoever_goes_on_with_what_another_began_sends_the_same_commands() -> None:
-    """Ada's errand died for good after three of the first five were sent. Grace's comes when the lock has run out."""
+    """Ada's job died for good after three of the first five were sent. Grace's comes when the lock has run out."""
     night = _night(12)
     plan = _planned(night)
     night.apply(plan.hash, by="ada")
@@ -1179,8 +1179,8 @@ def test_without_a_policy_a_plan_has_no_right_at_all() -> None:
 
 
 def _take_back(night: SweepRun, plan: Plan) -> None:
-    errand = {"sweep_id": "undo", "org_id": ORG, "kind": "undo", "plan": plan.hash, "requested_by": "ada"}
-    night.queue.send(json.dumps(errand))
+    job = {"sweep_id": "undo", "org_id": ORG, "kind": "undo", "plan": plan.hash, "requested_by": "ada"}
+    night.queue.send(json.dumps(job))
 
 
 def test_a_plan_taken_back_brings_its_templates_back_and_archives_none_that_still_waited() -> None:
@@ -1256,8 +1256,8 @@ FEW_AT_ONCE = POLICY.replace("count = 5000\npercent = 100", "count = 8\npercent 
 
 def _first(night: SweepRun, plan: Plan, first: int, by: str = "ada") -> None:
     """What a person sends who begins with the oldest things of a plan."""
-    errand = {"sweep_id": f"apply-{by}-{first}", "org_id": ORG, "kind": "apply", "plan": plan.hash}
-    night.queue.send(json.dumps({**errand, "requested_by": by, "first": first}))
+    job = {"sweep_id": f"apply-{by}-{first}", "org_id": ORG, "kind": "apply", "plan": plan.hash}
+    night.queue.send(json.dumps({**job, "requested_by": by, "first": first}))
 
 
 def test_a_backlog_is_begun_with_its_oldest_things_and_the_rest_stays_due() -> None:

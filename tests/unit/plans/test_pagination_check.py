@@ -86,49 +86,49 @@ type Event = tuple[str, int]
 class Reading:
     """What one reading of a shelf saw, and what stood there all the while."""
 
-    census: PaginationCheck
+    listing_check: PaginationCheck
     seen: set[str]
     stayed: set[str]
 
     @property
     def believed(self) -> bool:
-        return self.census.done and not self.census.trouble
+        return self.listing_check.done and not self.listing_check.trouble
 
 
 def read(
     shelf: Shelf,
     events: Sequence[Sequence[Event]] = (),
-    census: PaginationCheck | None = None,
+    listing_check: PaginationCheck | None = None,
     *,
     latency: timedelta = timedelta(),
     unreadable: Callable[[ResourceSnapshot], bool] = lambda one: False,
 ) -> Reading:
     """Read a list once, page by page; between two pages the next of `events` happen."""
-    census, seen, stayed = census or PaginationCheck(), set[str](), set[str]()
-    reading = census.reading
+    listing_check, seen, stayed = listing_check or PaginationCheck(), set[str](), set[str]()
+    reading = listing_check.reading
     happening = iter(events)
     while True:
-        number = census.page + 1
+        number = listing_check.page + 1
         rows = shelf.page(number)
         stayed = shelf.ids if number == 1 else stayed & shelf.ids
         named = [one for one in rows if not unreadable(one)]
         seen |= {one.id for one in rows}
-        census = census.with_page(
+        listing_check = listing_check.with_page(
             named,
             unreadable=len(rows) - len(named),
             pages=shelf.pages if rows else number,
             total=len(shelf.things),
             now=shelf.now + latency,
         )
-        if census.is_read:
+        if listing_check.is_read:
             break
         for what, which in next(happening, ()):
             shelf.now += SECOND / 1000
             shelf.change(what, which)
         shelf.now += TURN
-    assert census.reading == reading
+    assert listing_check.reading == reading
     readable = len({one for one in seen if not unreadable(thing(int(one, 16), None))})
-    return Reading(census.settled(readable), seen, stayed)
+    return Reading(listing_check.settled(readable), seen, stayed)
 
 
 # --- by example -------------------------------------------------------------------------------------------------------
@@ -140,9 +140,14 @@ def test_a_list_that_nobody_touches_is_believed(count: int) -> None:
     seen = read(shelf)
     assert seen.believed
     assert seen.seen == shelf.ids
-    census = seen.census
-    assert (census.rows, census.first_total, census.last_total, census.newer) == (count, count, count, 0)
-    assert census.page == max(1, ceil(count / 3))
+    listing_check = seen.listing_check
+    assert (listing_check.rows, listing_check.first_total, listing_check.last_total, listing_check.newer) == (
+        count,
+        count,
+        count,
+        0,
+    )
+    assert listing_check.page == max(1, ceil(count / 3))
 
 
 def test_what_has_not_been_read_is_not_believed() -> None:
@@ -158,19 +163,19 @@ def test_what_leaves_behind_the_reader_shifts_the_rest_and_is_noticed(place: int
     seen = read(shelf, [[("leave", place)]])
     assert seen.stayed - seen.seen  # one was jumped over
     assert not seen.believed
-    assert seen.census == PaginationCheck(reading=2, trouble="1 things left the list while it was read")
+    assert seen.listing_check == PaginationCheck(reading=2, trouble="1 things left the list while it was read")
 
 
 def test_what_leaves_before_the_reader_is_noticed_too() -> None:
     seen = read(Shelf(9), [[("leave", 8)]])
     assert not seen.stayed - seen.seen
-    assert seen.census.trouble == "1 things left the list while it was read"
+    assert seen.listing_check.trouble == "1 things left the list while it was read"
 
 
 def test_one_that_leaves_and_one_that_is_new_do_not_make_up_for_each_other() -> None:
     seen = read(Shelf(9), [[("leave", 0), ("new", 0)]])
     assert seen.stayed - seen.seen
-    assert seen.census.trouble == "1 things left the list while it was read"
+    assert seen.listing_check.trouble == "1 things left the list while it was read"
 
 
 @pytest.mark.parametrize("skew", [-SECOND, timedelta(), 3600 * SECOND])
@@ -186,25 +191,25 @@ def test_what_is_new_does_no_harm() -> None:
     seen = read(shelf, [[("new", 0), ("new", 0)], [], [("new", 0)]])
     assert seen.believed
     assert seen.seen == shelf.ids
-    assert (seen.census.newer, seen.census.first_total, seen.census.last_total) == (3, 9, 12)
+    assert (seen.listing_check.newer, seen.listing_check.first_total, seen.listing_check.last_total) == (3, 9, 12)
 
 
 def test_a_list_that_grows_by_a_page_is_followed_to_its_end() -> None:
     shelf = Shelf(6)
     seen = read(shelf, [[("new", 0)] * 4])
-    assert (seen.census.page, seen.census.rows, seen.believed) == (4, 10, True)
+    assert (seen.listing_check.page, seen.listing_check.rows, seen.believed) == (4, 10, True)
 
 
 def test_a_list_that_shrinks_by_a_page_has_an_end() -> None:
     seen = read(Shelf(9), [[], [("leave", 8)] * 3])
-    assert seen.census.trouble == "3 things left the list while it was read"
+    assert seen.listing_check.trouble == "3 things left the list while it was read"
 
 
 def test_an_old_one_that_comes_back_behind_the_reader_makes_another_come_twice() -> None:
     shelf = Shelf(9)
     shelf.leave(1)
     seen = read(shelf, [[("back", 0)]])
-    assert seen.census.trouble == "1 things came twice"
+    assert seen.listing_check.trouble == "1 things came twice"
 
 
 def test_an_old_one_that_comes_back_before_the_reader_does_no_harm() -> None:
@@ -235,95 +240,102 @@ def test_one_that_leaves_behind_the_reader_and_an_old_one_that_comes_back_before
     ],
 )
 def test_what_was_created_just_before_the_first_answer_counts_as_newer(age: timedelta, newer: int) -> None:
-    census = PaginationCheck().with_page([thing(1, NOW - age)], unreadable=0, pages=1, total=1, now=NOW)
-    assert census.newer == newer
+    listing_check = PaginationCheck().with_page([thing(1, NOW - age)], unreadable=0, pages=1, total=1, now=NOW)
+    assert listing_check.newer == newer
     # It has the list read again, once; a minute later it is old.
-    assert bool(census.settled(1).trouble) is bool(newer)
+    assert bool(listing_check.settled(1).trouble) is bool(newer)
 
 
 def test_newer_is_told_by_the_first_page_whenever_the_others_are_read() -> None:
-    census = PaginationCheck()
+    listing_check = PaginationCheck()
     for page, created in enumerate([NOW - timedelta(days=1), NOW + SECOND, NOW + 7000 * SECOND]):
         at = NOW + page * 3600 * SECOND
-        census = census.with_page([thing(page, created)], unreadable=0, pages=3, total=1 + page, now=at)
-    assert datetime.fromisoformat(census.opened_at) == NOW
-    assert (census.newer, census.settled(3).trouble) == (2, "")
+        listing_check = listing_check.with_page([thing(page, created)], unreadable=0, pages=3, total=1 + page, now=at)
+    assert datetime.fromisoformat(listing_check.opened_at) == NOW
+    assert (listing_check.newer, listing_check.settled(3).trouble) == (2, "")
 
 
 def test_of_what_says_no_creation_nobody_knows_that_it_is_new() -> None:
-    census = PaginationCheck().with_page([thing(1, None)], unreadable=0, pages=1, total=1, now=NOW)
-    assert (census.newer, census.settled(1).trouble) == (0, "")
+    listing_check = PaginationCheck().with_page([thing(1, None)], unreadable=0, pages=1, total=1, now=NOW)
+    assert (listing_check.newer, listing_check.settled(1).trouble) == (0, "")
 
 
 @pytest.mark.parametrize("totals", [(None, 4), (4, None), (None, None)])
 def test_a_list_that_does_not_say_how_long_it_is_is_not_believed(totals: tuple[int | None, int | None]) -> None:
-    census = PaginationCheck()
+    listing_check = PaginationCheck()
     for page, total in enumerate(totals):
         things = [thing(page * 2 + place, NOW - timedelta(days=9)) for place in range(2)]
-        census = census.with_page(things, unreadable=0, pages=2, total=total, now=NOW)
-    assert census.settled(4).trouble == "Tallyfy did not say how many things there are"
+        listing_check = listing_check.with_page(things, unreadable=0, pages=2, total=total, now=NOW)
+    assert listing_check.settled(4).trouble == "Tallyfy did not say how many things there are"
 
 
 def test_a_total_that_is_missing_on_the_way_does_no_harm() -> None:
-    census = PaginationCheck()
+    listing_check = PaginationCheck()
     for page, total in enumerate([3, None, 3]):
-        census = census.with_page([thing(page, NOW - timedelta(1))], unreadable=0, pages=3, total=total, now=NOW)
-    assert census.settled(3).trouble == ""
+        listing_check = listing_check.with_page(
+            [thing(page, NOW - timedelta(1))], unreadable=0, pages=3, total=total, now=NOW
+        )
+    assert listing_check.settled(3).trouble == ""
 
 
 def test_a_list_that_ends_early_is_not_believed() -> None:
     things = [thing(number, NOW - timedelta(days=9)) for number in range(3)]
-    census = PaginationCheck().with_page(things, unreadable=0, pages=3, total=9, now=NOW)
-    after = census.with_page([], unreadable=0, pages=2, total=9, now=NOW)
+    listing_check = PaginationCheck().with_page(things, unreadable=0, pages=3, total=9, now=NOW)
+    after = listing_check.with_page([], unreadable=0, pages=2, total=9, now=NOW)
     assert after.is_read
     assert after.settled(3).trouble == "Tallyfy counts 9 things but listed 3"
 
 
 def test_a_list_that_shows_more_than_it_says_is_not_believed() -> None:
     things = [thing(number, NOW - timedelta(days=9)) for number in range(3)]
-    census = PaginationCheck().with_page(things, unreadable=0, pages=1, total=2, now=NOW)
-    assert census.settled(3).trouble == "Tallyfy counts 2 things but listed 3"
+    listing_check = PaginationCheck().with_page(things, unreadable=0, pages=1, total=2, now=NOW)
+    assert listing_check.settled(3).trouble == "Tallyfy counts 2 things but listed 3"
 
 
 def test_a_list_that_repeats_itself_is_not_believed() -> None:
     things = [thing(number, NOW - timedelta(days=9)) for number in range(3)]
-    census = PaginationCheck()
+    listing_check = PaginationCheck()
     for _ in range(2):
-        census = census.with_page(things, unreadable=0, pages=2, total=6, now=NOW)
-    assert census.settled(3).trouble == "3 things came twice"
+        listing_check = listing_check.with_page(things, unreadable=0, pages=2, total=6, now=NOW)
+    assert listing_check.settled(3).trouble == "3 things came twice"
 
 
 def test_rows_that_cannot_be_read_are_there() -> None:
     seen = read(Shelf(7), unreadable=lambda one: int(one.id, 16) % 3 == 0)
     assert seen.believed
-    assert (seen.census.rows, seen.census.unreadable) == (7, 3)
+    assert (seen.listing_check.rows, seen.listing_check.unreadable) == (7, 3)
 
 
 def test_a_list_of_nothing_but_unreadable_rows_adds_up() -> None:
-    census = PaginationCheck().with_page([], unreadable=4, pages=1, total=4, now=NOW)
-    assert (census.settled(0).trouble, census.rows, census.unreadable) == ("", 4, 4)
+    listing_check = PaginationCheck().with_page([], unreadable=4, pages=1, total=4, now=NOW)
+    assert (listing_check.settled(0).trouble, listing_check.rows, listing_check.unreadable) == ("", 4, 4)
 
 
 # --- reading again ----------------------------------------------------------------------------------------------------
 
 
 def test_a_list_is_read_three_times_and_no_more() -> None:
-    shelf, census, troubles = Shelf(30), PaginationCheck(), []
+    shelf, listing_check, troubles = Shelf(30), PaginationCheck(), []
     for number in range(1, MOST_READINGS + 1):
-        assert (census.reading, census.page, census.rows, census.done) == (number, 0, 0, False)
-        census = read(shelf, [[("leave", 0)] * number], census).census
-        troubles.append(census.trouble)
+        assert (listing_check.reading, listing_check.page, listing_check.rows, listing_check.done) == (
+            number,
+            0,
+            0,
+            False,
+        )
+        listing_check = read(shelf, [[("leave", 0)] * number], listing_check).listing_check
+        troubles.append(listing_check.trouble)
     assert troubles == [f"{number} things left the list while it was read" for number in (1, 2, 3)]
-    assert (census.done, census.reading) == (True, MOST_READINGS)
+    assert (listing_check.done, listing_check.reading) == (True, MOST_READINGS)
 
 
 def test_a_reading_that_adds_up_ends_it_and_forgets_the_trouble_before() -> None:
     shelf = Shelf(9)
     first = read(shelf, [[("leave", 0)]])
-    second = read(shelf, census=first.census)
-    assert (second.census.reading, second.believed) == (2, True)
+    second = read(shelf, listing_check=first.listing_check)
+    assert (second.listing_check.reading, second.believed) == (2, True)
     assert second.seen == shelf.ids
-    assert datetime.fromisoformat(second.census.opened_at) == NOW + 2 * TURN + SECOND / 1000
+    assert datetime.fromisoformat(second.listing_check.opened_at) == NOW + 2 * TURN + SECOND / 1000
 
 
 # --- by the thousand --------------------------------------------------------------------------------------------------
@@ -354,7 +366,7 @@ def test_what_is_believed_saw_everything_that_stayed(
     seen = read(shelf, events, latency=timedelta(seconds=latency))
     if seen.believed:
         assert seen.stayed <= seen.seen
-        assert seen.census.rows == len(seen.seen) == seen.census.last_total
+        assert seen.listing_check.rows == len(seen.seen) == seen.listing_check.last_total
 
 
 @settings(max_examples=200, deadline=None)

@@ -418,6 +418,6 @@ def test_the_longest_words_are_cut() -> None:
     assert page.data["rows"][0][1] == "x" * 500 + " …"
 
 
-def test_the_sample_is_what_the_judgement_says() -> None:
+def test_the_sample_is_what_the_policy_says() -> None:
     _, entries = sample(50)
     assert entries == [entry(thing) for thing in things(50)]

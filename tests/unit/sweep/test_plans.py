@@ -219,7 +219,7 @@ def test_a_refusal_is_final_for_the_plan_whoever_applies_it_then() -> None:
         people.press("approve", plan.hash, "bob")
 
 
-def test_one_that_expired_is_asked_anew_and_counts_from_nothing() -> None:
+def test_one_that_expired_is_asked_again_and_counts_from_nothing() -> None:
     night = _night()
     plan, people = _asked(night)
     people.press("approve", plan.hash, "bob")

@@ -359,7 +359,7 @@ def test_a_report_of_5000_estimates_its_duration_at_the_configured_rate() -> Non
         json.dumps({"sweep_id": "a", "org_id": ORG, "plan": "a" * 64, "requested_by": "ada"}),
     ],
 )
-def test_a_message_that_starts_nothing_is_buried(night: SweepRun, body: str) -> None:
+def test_a_message_that_starts_nothing_is_dead_lettered(night: SweepRun, body: str) -> None:
     night.queue.send(body)
     assert night.deliver()
     assert [code for code, _ in _letters(night)] == ["poison"]
@@ -375,11 +375,11 @@ def test_a_sweep_of_a_strange_organization_is_none_of_ours(night: SweepRun) -> N
 
 
 @pytest.mark.parametrize("kind", ["apply", "undo"])
-def test_what_a_person_asked_for_of_a_strange_organization_is_buried_with_the_reason(
+def test_what_a_person_asked_for_of_a_strange_organization_is_dead_lettered_with_the_reason(
     night: SweepRun, kind: str
 ) -> None:
-    errand = {"sweep_id": "a", "org_id": "1b" * 16, "kind": kind, "plan": "0" * 64, "requested_by": "ada"}
-    night.queue.send(json.dumps(errand))
+    job = {"sweep_id": "a", "org_id": "1b" * 16, "kind": kind, "plan": "0" * 64, "requested_by": "ada"}
+    night.queue.send(json.dumps(job))
     assert night.deliver()
     [(code, _)] = _letters(night)
     assert code == "organization_unknown"

@@ -62,7 +62,7 @@ def _listed(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-_ANEW = "then make a new plan: <code>lifecycle sweep start</code>."
+_AGAIN = "then make a new plan: <code>lifecycle sweep start</code>."
 
 
 def notices(plan: Plan) -> str:
@@ -74,13 +74,13 @@ def notices(plan: Plan) -> str:
                 "stop",
                 "This plan is incomplete",
                 plan.unseen,
-                f"An incomplete plan is never applied. See to what is named here, {_ANEW}",
+                f"An incomplete plan is never applied. See to what is named here, {_AGAIN}",
             ),
             (
                 "stop",
                 "This plan is not applied",
                 plan.stops,
-                f"See whether the policy says what you mean and settle what is named here, {_ANEW}"
+                f"See whether the policy says what you mean and settle what is named here, {_AGAIN}"
                 + (' Or begin with the oldest things: <a href="#next">Next step</a>.' if plan.can_begin else ""),
             ),
             ("person", "A person has to apply this plan", plan.person, _for_a_person(plan)),
@@ -232,5 +232,5 @@ def next_step(plan: Plan) -> str:
             "If it is not meant, change <code>policy.toml</code> and make a new plan.</p>"
         )
     if plan.unseen or plan.stops:
-        return f"<p>This plan is not to be applied. See to what is named at the top, {_ANEW}</p>"
+        return f"<p>This plan is not to be applied. See to what is named at the top, {_AGAIN}</p>"
     return "<p>None: there is nothing to do.</p>"
