@@ -89,10 +89,11 @@ def test_an_event_of_salesforce_becomes_a_command() -> None:
     assert len(way_in.intake.accept_event(event)) == 1
 
 
-@pytest.mark.parametrize("name", OVER_HTTP)
+# Linear signs a time within the body, and the others' bodies are not JSON: no body of ours passes their check.
+@pytest.mark.parametrize(
+    "name", [name for name in OVER_HTTP if name != "linear" and declared(name).payload.format == "json"]
+)
 def test_a_foreign_event_is_ignored_or_kept(name: str) -> None:
-    if declared(name).payload.format != "json" or name == "linear":
-        pytest.skip("the body is made by the system alone")
     way_in = entrance(name)
     made, refused = answered(way_in.intake.accept, delivery(name, b'{"something": "else"}'))
     assert made == ([] if refused is None else None)
