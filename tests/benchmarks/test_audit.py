@@ -23,11 +23,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from lifecycle.bootstrap import audit  # what the function loads
 from lifecycle.aws.s3 import FolderObjects
-from lifecycle.aws.dynamodb import DynamoRows
+from lifecycle.aws.dynamodb import DynamoTable
 from lifecycle.aws.metrics import MemoryMetrics
-from lifecycle.audit.store import Trail
+from lifecycle.audit.store import AuditStore
 from lifecycle.audit.chain import Head, verify
-from lifecycle.execution.state_machine import millis
+from lifecycle.domain.clock import millis
 from lifecycle.audit.chain import start_of
 from lifecycle.audit.sealer import Sealer
 
@@ -64,7 +64,7 @@ class Client:
         self.head = {"Item": asked["Item"]}
 
 with tempfile.TemporaryDirectory() as folder:
-    objects, trail = FolderObjects(Path(folder)), Trail(DynamoRows(Client(), "ledger"))
+    objects, trail = FolderObjects(Path(folder)), AuditStore(DynamoTable(Client(), "ledger"))
     trail.move(Head(through="2026-06-01T09"), 0)
     began = time.monotonic()
     done = Sealer(trail=trail, objects=objects, metrics=MemoryMetrics(),
