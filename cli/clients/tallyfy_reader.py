@@ -132,7 +132,7 @@ class Reader:
                 read_only(session),
                 what.base_url,
                 what.tokens,
-                capabilities=frozenset(),  # Nothing can be expressed: this one only looks.
+                capabilities=frozenset(),  # No capabilities: this client only reads.
                 spend=self._take_turn,
                 time_left=lambda: _SECONDS,
             )

@@ -41,7 +41,7 @@ def poll(context: "CliContext", look: Callable[[], bool], *, seconds: float, eve
 
 @dataclass(slots=True)
 class CommandDetails:
-    """What the stack knows of a command and its public status does not show. Nothing where AWS cannot be asked."""
+    """What the stack knows about a command beyond its public status. Empty if AWS cannot be asked."""
 
     context: "CliContext"
     stack: "Stack"

@@ -232,7 +232,7 @@ def segment_in(key: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What there is to a segment, without its bytes."""
+    """What was read of a segment: number, header, hash and problem, but not its bytes."""
 
     number: int
     heading: SegmentHeader | None

@@ -48,7 +48,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """A whole new row, or with ``None`` none any more.
+    """Replaces a whole row. With ``None`` as its values, the row is deleted.
 
     ``seen`` is the version it replaces, 0 for "there was none"; ``expires_at`` in seconds, UTC. A row that was made by
     hand and has no version counts as version 0.

@@ -172,7 +172,7 @@ def _changed(expect: Expect | None, seen: ResourceSnapshot) -> list[str]:
     if expect is None:
         return []
     named = sorted(expect.model_fields_set)
-    # Of these an absence is no fact: Tallyfy did not show them, and nobody knows whether they changed.
+    # Tallyfy did not show these. Nobody knows whether they changed, so they count as changed.
     hidden = {name for name in ("tags", "owners") if getattr(seen, name) is None}
     worded = seen.resource.shows("status") and seen.state is not State.ARCHIVED
     if worded and known_status(seen.status) is None:

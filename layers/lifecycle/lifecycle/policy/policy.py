@@ -91,7 +91,7 @@ class Rule(Table):
 
     @property
     def capability(self) -> Capability:
-        """What a rule that acts asks for. Not for one that keeps."""
+        """The capability that this rule needs. A rule that keeps has none."""
         return capability(self.resource, Action(self.action.value))
 
     @property
@@ -167,7 +167,7 @@ class Policy(OperatorsFile):
             raise ValueError(msg)
         try:
             return ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder of the time zones.
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a folder of zones, not a zone.
             raise ValueError(msg) from None
 
     @property

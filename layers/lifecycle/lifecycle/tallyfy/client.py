@@ -356,7 +356,7 @@ class HttpTallyfy:
 
     def _seconds_for_an_answer(self, left: float) -> Callable[[], float]:
         """How many seconds the answer to a call may still take that was begun with ``left`` of the function's."""
-        # The second is kept for recording.
+        # One second is kept back to record the outcome.
         return lambda: min(self._time_left() - 1, _LONGEST_ANSWER - (left - self._time_left()))
 
 
