@@ -44,7 +44,7 @@ class Deployed(Protocol):
         """Whether the audit trail has a record of the command."""
 
     def send_poison(self) -> str:
-        """Put a message that is no command into the queue of commands, and return the text that marks it."""
+        """Put an unreadable message into the queue of commands, and return the text that marks it."""
 
     def dead_letters(self, mark: str) -> int:
         """How many dead letters have this text."""
@@ -126,10 +126,8 @@ class Smoke:
     def _dead_letter(self) -> Iterator[Step]:
         deployed = self.deployed
         mark = deployed.send_poison()
-        hint = "The message that is no command did not reach the dead-letter queue."
-        yield self._wait(
-            "a message that is no command is dead-lettered", lambda: deployed.dead_letters(mark) == 1, hint
-        )
+        hint = "The unreadable message did not reach the dead-letter queue."
+        yield self._wait("an unreadable message is dead-lettered", lambda: deployed.dead_letters(mark) == 1, hint)
         hint = "No notice arrived from the topic. Look at the rule for poison messages and the topic's policy."
         yield self._wait("the notice is sent", lambda: deployed.heard("poison"), hint)
         deployed.drop(mark)

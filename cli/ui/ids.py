@@ -28,7 +28,7 @@ def id_in(text: str, *, org_id: str) -> str:
     """The id that was pasted. From a link it is taken only if it is the one id there besides the organization's.
 
     Raises:
-        CliError: There is no id, or more than one.
+        CliError: The text holds no id, or several.
     """
     text = text.strip()
     if _ID.fullmatch(text):

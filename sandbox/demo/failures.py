@@ -26,7 +26,7 @@ def begin_outage(demo: Demo) -> None:
 def dead_letters(demo: Demo, step: DemoStep) -> None:
     """A poison message, and a command whose calls all met an outage."""
     demo.pairs[0].origin.send(POISON)
-    step.sent += ["a message that is no command", "restore task, to which Tallyfy answers 503 (since the start)"]
+    step.sent += ["an unreadable message", "restore task, to which Tallyfy answers 503 (since the start)"]
     outage = demo.outage_question()
 
     def ended(report: CommandStatus) -> bool:

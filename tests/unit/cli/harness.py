@@ -443,7 +443,7 @@ class CliHarness:
         self.stack.dead["commands"].send(body, {**told, "redrive": "0", "failed_at": self.clock().isoformat()})
 
     def dead_poison(self, body: str = '{"no": "command"}') -> None:
-        """Put a message that is no command into the dead-letter queue."""
+        """Put an unreadable message into the dead-letter queue."""
         told = {"code": "poison", "reason": "The message is no command.", "redrive": "0"}
         self.stack.dead["commands"].send(body, told)
 

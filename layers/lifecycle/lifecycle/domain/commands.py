@@ -102,6 +102,13 @@ class Expect(_Strict):
         return self
 
 
+def check_find(tag: str | None, name: str | None, template: str | None) -> None:
+    """Raise ``ValueError`` unless a process is named by a tag, or by its name together with its template."""
+    if (tag is None) == (name is None) or (name is None) != (template is None):
+        msg = "find needs either tag, or name together with template"
+        raise ValueError(msg)
+
+
 class Find(_Strict):
     """A process by what people call it: an exact tag, or its exact name among the processes of one template."""
 
@@ -111,9 +118,7 @@ class Find(_Strict):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if (self.tag is None) == (self.name is None) or (self.name is None) != (self.template is None):
-            msg = "find needs either tag, or name together with template"
-            raise ValueError(msg)
+        check_find(self.tag, self.name, self.template)
         return self
 
 

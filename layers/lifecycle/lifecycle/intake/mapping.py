@@ -14,7 +14,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lifecycle.domain.capabilities import Action
-from lifecycle.domain.commands import ID_PATTERN, CommandRequest, Expect, Id, Kind, one_line
+from lifecycle.domain.commands import ID_PATTERN, CommandRequest, Expect, Id, Kind, check_find, one_line
 from lifecycle.domain.errors import Rejected
 from lifecycle.intake.expressions import Expression, Misfit, search
 from lifecycle.intake.payload import Untranslatable
@@ -56,9 +56,7 @@ class FindRule(BaseModel):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if (self.tag is None) == (self.name is None) or (self.name is None) != (self.template is None):
-            msg = "find needs either tag, or name together with template"
-            raise ValueError(msg)
+        check_find(self.tag, self.name, self.template)
         return self
 
 
