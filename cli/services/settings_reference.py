@@ -79,12 +79,14 @@ def conditions_page() -> str:
         "# Conditions of policy.toml\n",
         "Write these keys into `when` and `unless` of a rule: [Clean-up policy](../policy.md). Days are calendar",
         "days in the zone of the policy. A rule that acts needs at least one condition that *bounds* it.\n",
-        "| key | holds if | fits | bounds |",
-        "|---|---|---|---|",
+        "| key | example | holds if | fits | bounds |",
+        "|---|---|---|---|---|",
     ]
     for key, condition in CONDITIONS.items():
         kinds = ", ".join(resource.label for resource in Resource if condition.fits(resource))
-        lines.append(f"| `{key}` | {_text(type(condition))} | {kinds} | {'yes' if condition.bounding else ''} |")
+        bounds = "yes" if condition.bounding else ""
+        cells = (f"`{key}`", f"`{condition.example}`", _text(type(condition)), kinds, bounds)
+        lines.append(f"| {' | '.join(cells)} |")
     lines.append(f"\nA status is one of {', '.join(f'`{status}`' for status in STATUSES)}.")
     return "\n".join(lines) + "\n"
 

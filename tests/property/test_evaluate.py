@@ -4,6 +4,7 @@ Each case has a number, and the number makes the same case again: `case(4711)`.
 """
 
 import random
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
-from lifecycle.policy.conditions import Conditions, Tristate
+from lifecycle.policy.conditions import CONDITIONS, Conditions, Tristate
 from lifecycle.policy.evaluate import RuleEvaluation, evaluate, explain
 from lifecycle.policy.policy import Doing, Policy, Rule
 
@@ -130,16 +131,7 @@ def _without(thing: ResourceSnapshot, name: str) -> ResourceSnapshot:
 
 
 _FIT: Mapping[str, frozenset[Resource]] = {
-    "status": frozenset({Resource.RUN, Resource.TASK}),
-    "templates": frozenset({Resource.RUN, Resource.TEMPLATE}),
-    "owners": frozenset({Resource.RUN, Resource.TASK, Resource.TEMPLATE}),
-    "tags": frozenset({Resource.RUN, Resource.TASK, Resource.TEMPLATE}),
-    "title": frozenset(Resource),
-    "completed_days": frozenset({Resource.RUN, Resource.TASK}),
-    "created_days": frozenset(Resource),
-    "archived_days": frozenset({Resource.RUN, Resource.TASK, Resource.TEMPLATE}),
-    "stalled_days": frozenset({Resource.RUN}),
-    "unused": frozenset({Resource.TAG}),
+    name: frozenset(filter(condition.fits, Resource)) for name, condition in CONDITIONS.items()
 }
 _DAYS = ("completed_days", "created_days", "archived_days", "stalled_days")
 
@@ -156,10 +148,10 @@ def _condition(pick: random.Random, name: str) -> object:
             return list(_set(pick, TAGS)) or [TAGS[0]]
         case "title":
             return [pick.choice(["*onboard*", "copy of *", "audit ????"])]
-        case "unused":
-            return True
-        case _:
+        case _ if name in _DAYS:
             return pick.choice([1, 29, 30, 31, 60])
+        case _:
+            return tomllib.loads(f"value = {CONDITIONS[name].example}")["value"]
 
 
 def _conditions(pick: random.Random, resource: Resource, not_asked: str, most: int) -> dict[str, object]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from openapi_schema_validator import OAS31Validator
@@ -14,6 +14,7 @@ from openapi_spec_validator import validate
 from cli.services import openapi
 from lifecycle.api.operator_routes import Operating
 from lifecycle.api.routes import status_answer
+from lifecycle.api.schemas.commands import CommandStatus
 from lifecycle.approvals.people import People
 from lifecycle.aws.api_gateway import HttpRequest, answer, problem
 from lifecycle.domain.commands import CommandRequest
@@ -95,6 +96,10 @@ def test_what_the_schema_refuses_is_refused(wrong: dict[str, object]) -> None:
 )
 def test_the_answers_fit_their_schemas(name: str, told: Mapping[str, object]) -> None:
     validator(name).validate(json.loads(str(answer(HTTPStatus.OK, told)["body"])))
+
+
+def test_the_status_answer_has_each_field_that_the_status_service_fills_and_no_other() -> None:
+    assert get_type_hints(CommandStatus).keys() == {"intent_id", *CommandState._fields}
 
 
 class TestByPerson:

@@ -1,12 +1,13 @@
 """Conditions of a rule: each is declared once, and everything that uses conditions finds it."""
 
+import tomllib
 from typing import get_args
 
 import pytest
 
 from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.kinds import Fact
-from lifecycle.policy.conditions import CONDITIONS, Conditions
+from lifecycle.policy.conditions import CONDITIONS, CompletedDays, Conditions
 
 RUN, TASK, TAG, TEMPLATE = Resource.RUN, Resource.TASK, Resource.TAG, Resource.TEMPLATE
 
@@ -22,6 +23,18 @@ def test_a_condition_needs_a_fact_that_some_kind_shows(key: str) -> None:
 @EVERY_KEY
 def test_a_condition_says_in_its_docstring_what_it_asks(key: str) -> None:
     assert type(CONDITIONS[key]).__doc__
+
+
+@EVERY_KEY
+def test_the_example_of_a_condition_is_a_value_that_its_key_takes(key: str) -> None:
+    value = tomllib.loads(f"value = {CONDITIONS[key].example}")["value"]
+    assert Conditions.model_validate({key: value}).named == (key,)
+
+
+def test_a_condition_on_a_fact_that_lists_do_not_show_fits_no_kind() -> None:
+    condition = type("Tasks", (CompletedDays,), {"needs": "tasks"})()
+    assert RUN.shows("tasks")
+    assert not any(condition.fits(resource) for resource in Resource)
 
 
 def test_each_condition_fits_the_kinds_that_tallyfy_can_answer_for() -> None:

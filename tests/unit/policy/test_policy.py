@@ -3,7 +3,6 @@
 import json
 import re
 import tomllib
-from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 from lifecycle.domain.capabilities import Action, Resource, State, capability
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.resources import STATUSES
-from lifecycle.policy.conditions import Conditions
+from lifecycle.policy.conditions import CONDITIONS, Conditions
 from lifecycle.policy.policy import Caps, Doing, PlanCaps, Policy
 from tests.harness.builders import CONFIG, THING
 
@@ -323,43 +322,20 @@ def test_a_rule_that_makes_no_sense_is_refused(text: str, why: str) -> None:
     refuses(file(text), "rules.0", why)
 
 
-CONDITIONS: Mapping[str, str] = {
-    "status": 'status = ["active"]',
-    "templates": f'templates = ["{TEMPLATE}"]',
-    "owners": "owners = [4711]",
-    "tags": 'tags = ["Test"]',
-    "title": 'title = ["Copy of *"]',
-    "completed_days": "completed_days = 30",
-    "created_days": "created_days = 30",
-    "archived_days": "archived_days = 30",
-    "stalled_days": "stalled_days = 30",
-    "unused": "unused = true",
-}
-FITS: Mapping[Resource, set[str]] = {
-    Resource.RUN: set(CONDITIONS) - {"unused"},
-    Resource.TASK: {"status", "owners", "tags", "title", "completed_days", "created_days", "archived_days"},
-    Resource.TAG: {"title", "created_days", "unused"},
-    Resource.TEMPLATE: {"templates", "owners", "tags", "title", "created_days", "archived_days"},
-}
-
-
-def test_every_condition_is_tried() -> None:
-    assert set(CONDITIONS) == set(Conditions.model_fields)
-
-
 @pytest.mark.parametrize("resource", Resource)
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_a_condition_is_asked_only_of_kinds_that_have_it(name: str, resource: Resource) -> None:
-    text = file(rule(CONDITIONS[name], resource=resource, action="keep"))
+    condition = f"{name} = {CONDITIONS[name].example}"
+    text = file(rule(condition, resource=resource, action="keep"))
     acting = file(
         rule(
             "created_days = 9" if resource is not Resource.TAG else "unused = true",
             resource=resource,
             top="irreversible = true" if resource in {Resource.TAG, Resource.TEMPLATE} else "",
-            unless=CONDITIONS[name],
+            unless=condition,
         )
     )
-    if name in FITS[resource]:
+    if CONDITIONS[name].fits(resource):
         assert Policy.parse(text).rules[0].when.named == (name,)
         if name != "archived_days":
             [made] = Policy.parse(acting).rules

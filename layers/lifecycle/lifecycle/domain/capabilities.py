@@ -49,6 +49,10 @@ class Resource(StrEnum):
         """Whether Tallyfy shows this fact of the kind."""
         return fact in self.kind.facts
 
+    def lists(self, fact: Fact) -> bool:
+        """Whether a list shows this fact. A plan decides on lists; what only a read of one shows is unknown there."""
+        return self.shows(fact) and fact not in self.kind.only_when_read
+
 
 class Action(StrEnum):
     """What can be asked for."""

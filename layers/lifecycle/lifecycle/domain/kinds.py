@@ -62,7 +62,9 @@ class ResourceKind:
     page: str | None = None
     """The path segment of its page in Tallyfy's web application; ``None`` if that is not known for sure."""
     facts: frozenset[Fact]
-    """What Tallyfy shows of it. A policy condition fits the kinds that have the fact it needs."""
+    """What Tallyfy shows of it."""
+    only_when_read: frozenset[Fact] = frozenset()
+    """Facts that ``read_query`` asks for and ``list_query`` does not: they are unknown in a list."""
     never_shows: tuple[Fact, ...] = ()
     """Facts that prove an object to be of another kind."""
     findable: bool = False
@@ -96,6 +98,7 @@ PROCESS: Final = ResourceKind(
             *("tags", "tasks", "comments", "has_open_issue"),
         }
     ),
+    only_when_read=frozenset({"tasks", "comments"}),
     never_shows=("run_id", "one_off"),
     findable=True,
     # Tasks and comments are counted: what a restore brings back is compared with what was archived.

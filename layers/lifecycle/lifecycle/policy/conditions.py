@@ -1,7 +1,8 @@
 """What a rule can ask of a resource: one class per key of ``when`` and ``unless``.
 
 To add a condition, write its class and name it in ``Conditions``. The policy's checks, the evaluation, ``lifecycle
-policy`` and ``lifecycle explain`` use the declared conditions, so nothing else changes.
+policy``, ``lifecycle explain`` and the reference use the declared conditions. A condition can only ask for a fact that
+Tallyfy's lists show: see ``only_when_read`` in ``lifecycle.domain.kinds``.
 
 Every condition answers yes, no or "cannot be told". A fact that is missing, unreadable, impossible or in the future
 cannot be told.
@@ -84,7 +85,9 @@ class Condition[Value](ABC):
     """One key of ``when`` and ``unless``. ``Value`` is what a person writes behind it."""
 
     needs: ClassVar[Fact]
-    """The fact it is about. It can be asked of the kinds that show this fact."""
+    """The fact it is about. It can be asked of the kinds whose lists show this fact."""
+    example: ClassVar[str]
+    """A value as a person writes it in the file, such as ``["complete"]``."""
     bounding: ClassVar[bool] = False
     """Whether it can bound a rule that acts. Other conditions, however written, can come to mean "everything"."""
     states: ClassVar[frozenset[State]] = _EVERY_STATE
@@ -94,7 +97,7 @@ class Condition[Value](ABC):
 
     def fits(self, resource: Resource) -> bool:
         """Whether it can be asked of a kind."""
-        return resource.shows(self.needs)
+        return resource.lists(self.needs)
 
     def checked(self, value: Value) -> Value:
         """The value as it is used. Raises ``ValueError`` if it cannot be meant."""
@@ -113,6 +116,7 @@ class Status(Condition[tuple[str, ...]]):
     """Its status is one of these."""
 
     needs = "status"
+    example = '["complete"]'
     about_progress = True
 
     @override
@@ -146,6 +150,7 @@ class Templates(Condition[tuple[str, ...]]):
     """It is one of these templates, or was launched from one."""
 
     needs = "template_id"
+    example = '["0123456789abcdef0123456789abcdef"]'
 
     @override
     def fits(self, resource: Resource) -> bool:
@@ -169,6 +174,7 @@ class Owners(Condition[tuple[int, ...]]):
     """Only these users own it; where it excludes, one of them does."""
 
     needs = "owners"
+    example = "[4711]"
 
     @override
     def check(self, value: tuple[int, ...], asked: Question) -> Check:
@@ -189,6 +195,7 @@ class Tags(Condition[tuple[str, ...]]):
     """It carries at least one of these tags."""
 
     needs = "tags"
+    example = '["Test"]'
 
     @override
     def check(self, value: tuple[str, ...], asked: Question) -> Check:
@@ -210,6 +217,7 @@ class Title(Condition[tuple[str, ...]]):
     """Its name fits one of these patterns: ``*`` is any text, ``?`` any character; case does not matter."""
 
     needs = "name"
+    example = '["Copy of *"]'
 
     @override
     def checked(self, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -235,6 +243,7 @@ class CompletedDays(Condition[int]):
     """It was completed more than so many days ago, and is still complete."""
 
     needs = "completed_at"
+    example = "30"
     bounding = True
     about_progress = True
 
@@ -259,6 +268,7 @@ class CreatedDays(Condition[int]):
     """It was created more than so many days ago."""
 
     needs = "created_at"
+    example = "30"
     bounding = True
 
     @override
@@ -274,6 +284,7 @@ class ArchivedDays(Condition[int]):
     """It was archived more than so many days ago."""
 
     needs = "archived_at"
+    example = "30"
     bounding = True
     states = _EVERY_STATE - {State.ACTIVE}
 
@@ -295,6 +306,7 @@ class StalledDays(Condition[int]):
     """It is neither complete nor archived, and nobody touched it for more than so many days."""
 
     needs = "last_updated"
+    example = "30"
     bounding = True
     about_progress = True
     states = frozenset({State.ACTIVE})
@@ -321,6 +333,7 @@ class Unused(Condition[bool]):
     """No template and no process carries the tag, archived ones included."""
 
     needs = "uses"
+    example = "true"
     bounding = True
 
     @override
