@@ -1,4 +1,4 @@
-"""`lifecycle source`: what the declared sources may do, and which commands a payload of theirs becomes."""
+"""`lifecycle source`: what the declared sources may do, and which commands their payloads become."""
 
 import json
 import os
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="The senders in sources.toml: presets to start from, what a payload becomes, samples sent to a stack.",
+    help="The sources in sources.toml: start from a preset, try a payload, send a sample to a stack.",
 )
 
 SourcesFile = Annotated[
@@ -34,12 +34,14 @@ SourcesFile = Annotated[
 ]
 
 
-Header = Annotated[list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="A header that came with it.")]
+Header = Annotated[
+    list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="A header of the request. Can be repeated.")
+]
 
 
 @app.command("list")
 def list_(sources: SourcesFile = None, json_: Json = False) -> None:
-    """List each source: its signature scheme, what it may ask for, and how much later that is done."""
+    """List each source: its signature scheme, the actions it may request, and the delay before they are carried out."""
     if json_:
         as_json(_declared(sources).model_dump(mode="json", exclude_none=True)["sources"])
         return
@@ -54,25 +56,25 @@ def list_(sources: SourcesFile = None, json_: Json = False) -> None:
 
 @app.command("presets")
 def presets(json_: Json = False) -> None:
-    """List the presets: the systems whose name may stand as `scheme` in sources.toml."""
+    """List the presets: systems whose name you can use as `scheme` in sources.toml."""
     from lifecycle.intake.presets import load_preset, preset_names
 
     found = {name: load_preset(name) for name in preset_names()}
     if json_:
         as_json({name: preset.title for name, preset in found.items()})
         return
-    shown = table("scheme", "system")
+    rows = table("scheme", "system")
     for name, preset in found.items():
-        shown.add_row(plain(name), plain(preset.title))
-    console().print(shown, soft_wrap=True)
-    console().print("`lifecycle source show <scheme>` prints what one stands for, and a table to start from.")
+        rows.add_row(plain(name), plain(preset.title))
+    console().print(rows, soft_wrap=True)
+    console().print("`lifecycle source show <scheme>` prints the settings of a preset, and a table to start from.")
 
 
 @app.command("show")
 def show(
     name: Annotated[str, typer.Argument(help="a preset; `lifecycle source presets` lists them")], json_: Json = False
 ) -> None:
-    """Print what a preset stands for, where its secret comes from, and a table for sources.toml to start from."""
+    """Print the settings of a preset, where its secret comes from, and a table to start from in sources.toml."""
     from lifecycle.domain.validation import did_you_mean
     from lifecycle.intake.presets import load_preset, preset_names
 
@@ -106,17 +108,17 @@ def show(
 @app.command("connect")
 def connect(
     ctx: typer.Context,
-    source: Annotated[str, typer.Argument(help="as in sources.toml")],
+    source: Annotated[str, typer.Argument(help="a source in sources.toml")],
     minutes: Annotated[int, typer.Option("--minutes", min=1, max=60, help="How long the window stays open.")] = 10,
     sources: SourcesFile = None,
     api_url: ApiUrl = None,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Let a system hand over the secret that it will sign with, while this command waits.
+    """Receive the signing secret of a system that sends it, while this command waits.
 
-    Create the webhook in the system with the URL that is printed. The first secret that arrives at that URL is stored
-    in Secrets Manager, and the window closes.
+    Create the webhook in the system with the printed URL. The first secret that arrives at that URL is stored in
+    Secrets Manager, and the window closes.
     """
     from cli.clients.stack import output_of
     from cli.services.config_files import source_named
@@ -133,14 +135,14 @@ def connect(
     secret = window.wait(world.clock, world.sleep)
     out.print(YES, plain(f"The secret is stored in {window.stored_as}."), soft_wrap=True)
     if found.handshake is not None and found.handshake.shown:
-        out.print("Paste this into the system to confirm; it is shown only now:")
+        out.print("Paste this into the system to confirm. It is shown only once:")
         out.print(f"  {secret}", soft_wrap=True)
 
 
 @app.command("try")
 def try_(
     ctx: typer.Context,
-    source: Annotated[str, typer.Argument(help="as in sources.toml")],
+    source: Annotated[str, typer.Argument(help="a source in sources.toml")],
     file: Annotated[
         Path,
         typer.Argument(
@@ -151,10 +153,13 @@ def try_(
     ],
     header: Header = None,
     uri: Annotated[
-        str, typer.Option("--uri", help="The URL of the request, for sources that sign it.", show_default=False)
+        str,
+        typer.Option(
+            "--uri", help="The URL of the request, for sources whose signature covers it.", show_default=False
+        ),
     ] = "",
     secret_from_env: Annotated[
-        bool, typer.Option("--secret-from-env", help="Fail unless the signature is verified with LIFECYCLE_SECRET.")
+        bool, typer.Option("--secret-from-env", help="Fail unless LIFECYCLE_SECRET verifies the signature.")
     ] = False,
     sources: SourcesFile = None,
     json_: Json = False,
@@ -174,7 +179,7 @@ def try_(
     )
     found = source_named(_declared(sources), source)
     trial = try_out(source, found, file.read_bytes(), given, context_of(ctx).clock())
-    (_write if json_ else _tell)(trial, found.after)
+    (_write if json_ else _print)(trial, found.after)
     if trial.refused:
         raise CliError(f"Not accepted. {trial.refused}")
 
@@ -182,8 +187,8 @@ def try_(
 @app.command("play")
 def play(
     ctx: typer.Context,
-    source: Annotated[str, typer.Argument(help="as in sources.toml; or slack, for a slash command")],
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="as in events/")],
+    source: Annotated[str, typer.Argument(help="a source in sources.toml, or slack for a slash command")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a sample, such as those in events/")],
     header: Header = None,
     wait: Wait = False,
     timeout: Timeout = 120,
@@ -193,7 +198,7 @@ def play(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Send a sample to a stack as its system would: the same bytes, signed with the stack's own secret."""
+    """Send a sample to a stack as the source's system would: the same bytes, signed with the stack's secret."""
     from cli.services.config_files import source_named
     from cli.services.replay import deliver, slash
 
@@ -206,7 +211,7 @@ def play(
         found = source_named(_declared(sources), source)
         if found.irreversible and not yes:
             raise CliError(
-                f"Source '{source}' may ask for irreversible actions. Give --yes to send the sample.", Exit.USAGE
+                f"Source '{source}' may request irreversible actions. Add --yes to send the sample.", Exit.USAGE
             )
         headers = pairs_in(header, "--header", "x-github-event=issues")
         played = deliver(target, api, source, found, file, headers, context.clock())
@@ -214,7 +219,7 @@ def play(
     out = console()
     out.print(YES, plain(played.line), soft_wrap=True)
     if after and played.intent_ids:
-        out.print(f"  carried out {_span(after)} later", soft_wrap=True)
+        out.print(f"  will be carried out {_span(after)} later", soft_wrap=True)
     if not wait or after:
         for intent_id in played.intent_ids:
             out.print(f"  intent  {intent_id}", soft_wrap=True)
@@ -236,7 +241,7 @@ def _write(trial: "Trial", after: timedelta | None) -> None:
     )
 
 
-def _tell(trial: "Trial", after: timedelta | None) -> None:
+def _print(trial: "Trial", after: timedelta | None) -> None:
     out = console()
     marks = {True: YES, False: NO if trial.refused else NOTE, None: Text()}
     steps = table("", "step", "found")
@@ -246,7 +251,7 @@ def _tell(trial: "Trial", after: timedelta | None) -> None:
     if trial.refused:
         return
     if not trial.commands:
-        out.print(YES, "Ignored: the filter of the source does not want this payload.")
+        out.print(YES, "Ignored: the source's filter excludes this payload.")
         return
     for command, name in trial.commands:
         when = f", {_span(after)} later" if after else ""
@@ -270,9 +275,9 @@ def _target(command: "Command") -> str:
         case None:
             return f"{label} {command.id}"
         case find if find.tag is not None:
-            return f"the one {label} that carries the tag '{find.tag}'"
+            return f"the {label} with the tag '{find.tag}'"
         case find:
-            return f"the one {label} named '{find.name}' of template {find.template}"
+            return f"the {label} named '{find.name}' of template {find.template}"
 
 
 def _declared(path: Path | None) -> "Sources":
@@ -282,7 +287,7 @@ def _declared(path: Path | None) -> "Sources":
 
 
 def _toml_lines(settings: "Mapping[str, object]", before: str = "") -> "Iterator[str]":
-    """The settings as lines of TOML, tables as dotted keys."""
+    """Yield the settings as lines of TOML, with nested tables as dotted keys."""
     for key, value in settings.items():
         if isinstance(value, dict):
             yield from _toml_lines(value, f"{before}{key}.")

@@ -1,7 +1,7 @@
-"""The one fake of Tallyfy: over HTTP and in process, following the facts that the project gathered about its API.
+"""The project's one fake of Tallyfy, in process and over HTTP. It follows the facts gathered about Tallyfy's API.
 
-`Simulator` is the fake itself, `SimulatorTransport` puts it behind a `requests` session, `SimulatorServer` and `serve`
-put it on a loopback port, `SimulatorClient` steers it from another process.
+`Simulator` is the fake itself. `SimulatorTransport` puts it behind a `requests` session. `SimulatorServer` and `serve`
+put it on a loopback port. `SimulatorClient` controls it from another process.
 """
 
 from sandbox.simulator.client import SimulatorClient

@@ -26,7 +26,7 @@ class _Body(BaseModel):
 
 
 class Shift(_Body):
-    """How far to move the clock."""
+    """How far to move the clock forward."""
 
     seconds: float
 
@@ -40,7 +40,7 @@ class Rotation(_Body):
 
 
 class ThingState(_Body):
-    """What became of one id: `state` is active, archived, deleted or unknown."""
+    """The state of one id: active, archived, deleted or unknown."""
 
     resource: str | None
     state: str
@@ -51,14 +51,14 @@ ADMIN_PREFIX: Final = "/_simulator"
 
 
 class WithAdmin:
-    """A simulator together with its admin interface, as it is served."""
+    """A simulator with its admin interface, as a server offers it."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
         self._admin = Admin(simulator)
 
     def handle(self, call: Call, wait: Callable[[float], None] = time.sleep) -> Response:
-        """Answer an admin call, or a call to Tallyfy as ``Simulator.handle`` does."""
+        """Answer an admin call here, and pass every other call to ``Simulator.handle``."""
         if call.route.startswith(ADMIN_PREFIX):
             return self._admin.answer(call)
         return self._simulator.handle(call, wait)
@@ -97,13 +97,13 @@ class Admin:
         action = self._calls.get((call.method, name))
         if action is None:
             known = any(name == other for _, other in self._calls)
-            return error(405, "Method not allowed.") if known else error(404, "No such admin call.")
+            return error(405, "Method not allowed.") if known else error(404, "Unknown admin call.")
         try:
             with self._simulator.lock:
                 return action(call)
         except ValidationError as problem:
             details = problem.errors(include_url=False, include_context=False, include_input=False)
-            return as_json(422, {"message": "The body is not valid.", "errors": details})
+            return as_json(422, {"message": "The body does not fit this admin call.", "errors": details})
         except Refused as refusal:
             return refusal.answer
 
@@ -197,7 +197,7 @@ class Admin:
 
 
 def _summary(organization: Organization) -> Json:
-    """Describe an organization: its members, and its things by id and state."""
+    """Describe an organization: its members, and the id and state of every object."""
     members = [
         {**rows.member_row(organization, member), "token": fingerprint(member.token)}
         for member in organization.members.values()

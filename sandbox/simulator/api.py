@@ -1,4 +1,4 @@
-"""The Tallyfy API: which call is which, who may call, and the reads."""
+"""The Tallyfy API: routes, access checks and reads."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from sandbox.simulator.world import IDENTIFIER, Asset, Member, Organization, Tag
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to a call, with what the call was about."""
+    """The answer to a call, and the object that the call addressed."""
 
     answer: Response
     resource: str | None = None
@@ -41,7 +41,7 @@ class Caller:
 
     @property
     def archived_too(self) -> bool:
-        """Whether parts of what is archived are shown."""
+        """Whether the answer includes the archived parts of a run or task."""
         return self.quirks.archived_parts == "shown"
 
 
@@ -64,7 +64,7 @@ class Lifecycle:
 
 @dataclass(frozen=True, slots=True)
 class Tagging:
-    """Puts a tag on a run or template; Tallyfy's own path for this is not known, so it is ours."""
+    """Puts a tag on a run or template. Tallyfy documents no path for this, so the path is our own."""
 
     resource: str = "tag"
     action: str = "attach"
@@ -72,7 +72,7 @@ class Tagging:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Makes something new. Source: Tallyfy's API pages "Create one-off task", "Launch projects" and "Create tag"."""
+    """Creates an object. Source: Tallyfy's API pages "Create one-off task", "Launch projects" and "Create tag"."""
 
     resource: Literal["task", "tag"]
     action: str = "create"
@@ -80,7 +80,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The bytes of a file on the host that a download may be sent on to. That host refuses Tallyfy's token."""
+    """The bytes of a file on the host that a download may redirect to. That host refuses Tallyfy's token."""
 
     resource: str = "file"
     action: str = "stored"
@@ -222,7 +222,7 @@ def _found[T](thing: T | None) -> T:
     return thing
 
 
-# One line per call. "<id>" never holds a slash, so an id such as "<id>/delete" is another call, as on the real one.
+# One line per call. "<id>" never matches a slash, so an id such as "<id>/delete" is another call, as in Tallyfy.
 ROUTES: Final[tuple[tuple[str, str, Route], ...]] = (
     ("DELETE", "/runs/<id>", Lifecycle("run", "archive")),
     ("PUT", "/runs/<id>/activate", Lifecycle("run", "restore")),
@@ -255,7 +255,7 @@ ROUTES: Final[tuple[tuple[str, str, Route], ...]] = (
 
 def _routing() -> Map:
     ours = [Rule(f"/organizations/<org>{path}", methods=[method], endpoint=route) for method, path, route in ROUTES]
-    # `/me` and files are also known outside of an organization; the token says which one is meant.
+    # `/me` and files also exist outside an organization's path; the token then identifies the organization.
     bare = [
         Rule(path, methods=["GET"], endpoint=route) for _, path, route in ROUTES if path in {"/me", "/file/<id>/dl"}
     ]
@@ -268,18 +268,18 @@ _URLS: Final = _routing()
 
 @dataclass(slots=True)
 class SimulatorApi:
-    """Answers calls on a world. Not thread-safe: the simulator holds the lock."""
+    """Answers calls from the state of a world. Not thread-safe: the simulator holds the lock."""
 
     world: TallyfyState
     quirks: Quirks = field(default_factory=Quirks)
 
     def reply(self, call: Call, now: datetime) -> Reply:
-        """Answer one call; a refusal is an answer too."""
+        """Answer one call. A refusal is returned as an error answer, not raised."""
         found = self._match(call)
         return found if isinstance(found, Reply) else self._follow(*found, call, now)
 
     def describe(self, call: Call) -> Reply:
-        """Say what a call is about without carrying it out."""
+        """Identify what a call addresses, without carrying it out."""
         found = self._match(call)
         if isinstance(found, Reply):
             return found
@@ -324,7 +324,7 @@ class SimulatorApi:
         return Reply(answer, route.resource, route.action, identifier or None, acted)
 
     def _stored(self, call: Call, identifier: str) -> Response:
-        """Give bytes to whoever has the signed address, and refuse a token beside the signature, as S3 does."""
+        """Return the bytes to a caller with the signed URL. Refuse a token sent beside the signature, as S3 does."""
         if "authorization" in call.headers:
             return error(400, "Only one auth mechanism allowed.")
         if "signature" not in call.query:
@@ -334,7 +334,7 @@ class SimulatorApi:
         return error(404, "Not found.") if asset is None else _bytes(asset)
 
     def _admit(self, call: Call, organization_id: str | None) -> tuple[Organization, Member]:
-        """Let in a named client with a token of the organization."""
+        """Authenticate the caller: it must name its client and hold a token of the organization."""
         if not call.headers.get("x-tallyfy-client"):
             raise Refused(error(400, "The X-Tallyfy-Client header is missing."))
         known = self.world.member(call.token) if call.token else None
@@ -353,12 +353,12 @@ def _check(values: dict[str, str]) -> None:
 
 
 def _attach(caller: Caller) -> tuple[Response, bool]:
-    """Tag what `{"subject_id": …}` names; archived things cannot be tagged."""
+    """Tag the object that `{"subject_id": …}` names. An archived object cannot be tagged."""
     tag = _found(caller.organization.tags.get(caller.id))
     try:
         body = json.loads(caller.call.body)
     except ValueError as problem:
-        raise Refused(unprocessable("subject_id", "The body is no JSON.")) from problem
+        raise Refused(unprocessable("subject_id", "The body is not JSON.")) from problem
     wanted = str(body.get("subject_id")) if isinstance(body, dict) else ""
     subject = caller.organization.runs.get(wanted) or caller.organization.templates.get(wanted)
     if tag.deleted_at is not None or subject is None or subject.archived_at is not None:

@@ -1,4 +1,4 @@
-"""A client of the admin interface, for tests and the demo in other processes."""
+"""A client of the admin interface, for tests and the demo, which run in other processes."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,7 +15,7 @@ from sandbox.simulator.seed import Seed
 
 
 class SimulatorClient:
-    """Speaks to `/_simulator`. `base_url` is the simulator's, with or without `/api`."""
+    """Calls `/_simulator`. `base_url` is the simulator's URL, with or without `/api`."""
 
     def __init__(self, base_url: str, session: requests.Session | None = None, *, timeout: float = 10) -> None:
         self._url = f"{base_url.rstrip('/').removesuffix('/api')}/_simulator"
@@ -28,7 +28,7 @@ class SimulatorClient:
         return LOG.validate_json(self._send("GET", "log", query=wanted).content)
 
     def clear_log(self) -> None:
-        """Empty the log."""
+        """Clear the log."""
         self._send("DELETE", "log")
 
     def effects(self, action: str | None = None, id: str | None = None) -> int:
@@ -41,7 +41,7 @@ class SimulatorClient:
             self._send("POST", "faults", body=fault.model_dump_json())
 
     def faults(self) -> list[Fault]:
-        """List what is armed."""
+        """List the armed faults."""
         return FAULTS.validate_json(self._send("GET", "faults").content)
 
     def clear_faults(self) -> None:
@@ -49,19 +49,19 @@ class SimulatorClient:
         self._send("DELETE", "faults")
 
     def merge(self, seed: Seed) -> None:
-        """Add a seed's things; what has a known id is replaced."""
+        """Add the objects of a seed. An object with a known id is replaced."""
         self._send("POST", "seed", body=seed.model_dump_json())
 
     def load(self, seed: Seed) -> None:
-        """Replace the state by a seed's."""
+        """Replace the whole state with a seed."""
         self._send("PUT", "seed", body=seed.model_dump_json())
 
     def state(self, id: str) -> ThingState:
-        """Say what became of one run, task, tag or template."""
+        """Return the state of one run, task, tag or template."""
         return ThingState.model_validate_json(self._send("GET", "state", query={"id": id}).content)
 
     def summary(self) -> dict[str, Any]:
-        """Describe everything: per organization, each thing's id and state."""
+        """Describe every organization with the id and state of each object."""
         found: dict[str, Any] = self._send("GET", "state").json()
         return found
 
@@ -70,11 +70,11 @@ class SimulatorClient:
         return datetime.fromisoformat(self._send("GET", "clock").json()["now"])
 
     def advance(self, seconds: float) -> None:
-        """Move the simulator's clock on."""
+        """Move the simulator's clock forward."""
         self._send("POST", "clock", json={"seconds": seconds})
 
     def reset(self) -> None:
-        """Go back to the seed, with an empty log and no faults."""
+        """Return to the seed, with an empty log and no faults."""
         self._send("POST", "reset")
 
     def limit(self) -> Limit | None:
@@ -83,7 +83,7 @@ class SimulatorClient:
         return None if found is None else Limit.model_validate(found)
 
     def set_limit(self, limit: Limit | None) -> None:
-        """Set or lift the rate limit."""
+        """Set or remove the rate limit."""
         if limit is None:
             self._send("DELETE", "limit")
         else:
@@ -94,7 +94,7 @@ class SimulatorClient:
         return Quirks.model_validate_json(self._send("GET", "quirks").content)
 
     def set_quirks(self, quirks: Quirks) -> None:
-        """Choose how the simulator behaves where the facts do not say."""
+        """Choose how the simulator behaves where Tallyfy's documents conflict or are silent."""
         self._send("PUT", "quirks", body=quirks.model_dump_json())
 
     def rotate_token(self, organization_id: str, member_id: int, token: str) -> None:
@@ -114,6 +114,6 @@ class SimulatorClient:
             method, f"{self._url}/{name}", params=query, data=body, json=json, timeout=self._timeout
         )
         if not response.ok:
-            message = f"the simulator answered {response.status_code}: {response.text}"
+            message = f"The simulator answered {response.status_code}: {response.text}"
             raise ValueError(message)
         return response

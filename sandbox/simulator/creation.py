@@ -1,4 +1,4 @@
-"""Makes one-off tasks, processes without a template, and tags, as Tallyfy's API pages document it.
+"""Creates one-off tasks, processes without a template, and tags, as Tallyfy's API pages document.
 
 Sources: the API pages "Create one-off task" (``title``, ``task_type``, ``owners`` and ``deadline`` are required),
 "Launch projects" (``separate_task_for_each_assignee`` puts the tasks into an empty process) and "Create tag" (a
@@ -46,7 +46,7 @@ class _NewTag(_Body):
 def create(
     resource: Literal["task", "tag"], organization: Organization, member: Member, body: bytes, now: datetime
 ) -> Response:
-    """Make what the body asks for. Raises ``Refused`` (422) where a field is missing or not as documented."""
+    """Create the object that the body describes. Raises ``Refused`` (422) if a field is missing or undocumented."""
     try:
         match resource:
             case "task":

@@ -1,4 +1,4 @@
-"""Faults on demand: what goes wrong, on which calls, how often."""
+"""Faults on demand: which fault, on which calls, how often."""
 
 import re
 from dataclasses import dataclass, field
@@ -13,10 +13,10 @@ type When = Literal["before", "after"]
 
 
 class Fault(BaseModel):
-    """One thing that goes wrong, before or after the simulator acts on a call.
+    """One fault, before or after the simulator acts on a call.
 
     `method`, `path` (a regular expression, searched) and `id` must all match where given. The first `skip` matching
-    calls go through; then the fault strikes `times` times, or for ever with -1.
+    calls go through. Then the fault applies `times` times, or to every call with -1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,11 +29,11 @@ class Fault(BaseModel):
     times: int = Field(default=1, ge=-1)
     skip: int = Field(default=0, ge=0)
     seconds: float = Field(default=0, ge=0, le=900)
-    """The length of a delay."""
+    """The length of a delay in seconds."""
     status: int = Field(default=503, ge=400, le=599)
     """The status of a `status` or `html` fault."""
     retry_after: int | None = Field(default=None, ge=0)
-    """The Retry-After header of a `status` or `rate_limit` fault; a rate limit without one says 1."""
+    """The Retry-After header of a `status` or `rate_limit` fault, in seconds. The default of a rate limit is 1."""
 
     @field_validator("path")
     @classmethod
@@ -41,22 +41,22 @@ class Fault(BaseModel):
         try:
             re.compile(value or "")
         except re.error as problem:
-            raise ValueError(f"no regular expression: {problem}") from problem
+            raise ValueError(f"not a regular expression: {problem}") from problem
         return value
 
     @classmethod
     def delay(cls, seconds: float, when: When = "before", **match: str | int) -> Self:
-        """Answer late. Beyond the caller's time-out the call still takes effect."""
+        """Answer late. The call takes effect even if the caller's time-out passes first."""
         return cls.model_validate({"kind": "delay", "seconds": seconds, "when": when, **match})
 
     @classmethod
     def answer_status(cls, status: int, when: When = "before", **match: str | int) -> Self:
-        """Answer with an error status, having acted or not."""
+        """Answer with an error status, before or after acting."""
         return cls.model_validate({"kind": "status", "status": status, "when": when, **match})
 
     @classmethod
     def reset(cls, when: When = "before", **match: str | int) -> Self:
-        """Reset the connection, having acted or not."""
+        """Reset the connection, before or after acting."""
         return cls.model_validate({"kind": "reset", "when": when, **match})
 
     @classmethod
@@ -71,11 +71,11 @@ class Fault(BaseModel):
 
     @classmethod
     def error_in_200(cls, when: When = "before", **match: str | int) -> Self:
-        """Answer 200 with a body that says error."""
+        """Answer 200 with a body that reports an error."""
         return cls.model_validate({"kind": "error_in_200", "when": when, **match})
 
     def strikes(self, call: Call) -> bool:
-        """Tell whether a call matches."""
+        """Return whether a call matches."""
         return (
             (self.method is None or self.method.upper() == call.method)
             and (self.id is None or self.id in call.path.split("/"))
@@ -83,7 +83,7 @@ class Fault(BaseModel):
         )
 
     def answer(self) -> Response | None:
-        """The answer that the caller gets; None when there is none."""
+        """The answer that the caller gets, or None if the connection is reset."""
         match self.kind:
             case "status":
                 answer = error(self.status, "Server Error")
@@ -109,7 +109,7 @@ class _Armed:
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """What goes wrong with one call: at most one delay and one other fault."""
+    """The faults of one call: at most one delay and one other fault."""
 
     delay: Fault | None = None
     other: Fault | None = None
@@ -122,7 +122,7 @@ class Strike:
 
 @dataclass(slots=True)
 class Faults:
-    """The faults that are armed, tried in order; a call takes the first delay and the first other one that match."""
+    """The armed faults, in order. A call takes the first delay and the first other fault that match."""
 
     _armed: list[_Armed] = field(default_factory=list)
 
@@ -135,11 +135,11 @@ class Faults:
         self._armed.clear()
 
     def pending(self) -> list[Fault]:
-        """List what is armed, with what is left of it."""
+        """List the armed faults, each with the number of times it still applies."""
         return [armed.fault.model_copy(update={"skip": armed.skip, "times": armed.left}) for armed in self._armed]
 
     def take(self, call: Call) -> Strike:
-        """Say what goes wrong with a call, and count it."""
+        """Return the faults of a call, and count them as used."""
         if not self._armed:
             return Strike()
         taken: dict[bool, Fault] = {}

@@ -1,4 +1,4 @@
-"""The ten lifecycle calls: who may, what must hold before, what changes, what is answered."""
+"""The ten lifecycle calls: permission, precondition, effect and answer of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ type Resource = Literal["run", "task", "tag", "template"]
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The answer, and whether anything changed."""
+    """The answer, and whether the state changed."""
 
     answer: Response
     acted: bool
@@ -64,7 +64,7 @@ class Office:
             raise Refused(error(403, "You do not have permission to perform this action."))
 
     def _find(self, resource: Resource, action: Action, identifier: str) -> Run | Task | Template | None:
-        """Find the thing; None when it is deleted already and that counts as success."""
+        """Find the object. Return None if it is already deleted and that counts as success."""
         shelves: dict[str, Mapping[str, Run] | Mapping[str, Task] | Mapping[str, Template]] = {
             "run": self.organization.runs,
             "task": self.organization.tasks,
@@ -166,7 +166,7 @@ class Office:
 
 
 def _repeated(choice: Repeat, what: str) -> None:
-    """Refuse a call that finds its work done, unless the choice is to call that a success."""
+    """Refuse a call that has nothing left to do, unless the quirks count that as a success."""
     match choice:
         case 404:
             raise Refused(error(404, f"Not found: {what}."))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Limit(BaseModel):
-    """`requests` in `seconds`, for each organization. A bucket holds `requests` tokens and refills evenly."""
+    """At most `requests` in `seconds` for each organization. A bucket holds `requests` tokens and refills evenly."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -20,14 +20,14 @@ class Limit(BaseModel):
 
 @dataclass(slots=True)
 class Meter:
-    """Counts calls of one organization against a limit."""
+    """Counts the calls of one organization against a limit."""
 
     limit: Limit
     _at: datetime | None = None
     _left: float = field(default=0)
 
     def admit(self, now: datetime) -> int | None:
-        """Take one call; return None, or the whole seconds to wait (at least 1) when there is no room."""
+        """Count one call. Return None if it is allowed, or else the whole seconds to wait (at least 1)."""
         passed = self.limit.seconds if self._at is None else (now - self._at).total_seconds()
         rate = self.limit.requests / self.limit.seconds
         if self.limit.kind == "window":

@@ -1,4 +1,4 @@
-"""Lists as Tallyfy gives them: filters, sorting and pages."""
+"""Lists as Tallyfy returns them: filters, sorting and pages."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,11 +13,11 @@ type Query = Mapping[str, str]
 PER_PAGE: Final = 10
 MOST_PER_PAGE: Final = 100
 NEXT_PAGE_HOST: Final = "https://pages.tallyfy.invalid"
-"""Links to next pages lead here on purpose: a client that follows them would hand its token to another host."""
+"""The host of every next-page link, on purpose: a client that follows one would send its token to another host."""
 
 
 def page[T](path: str, query: Query, items: Iterable[T], row: Callable[[T], Json]) -> Response:
-    """Cut one page out of `items` and show its rows."""
+    """Return one page of `items` as rows."""
     everything: Sequence[T] = items if isinstance(items, list) else list(items)
     per_page = min(_number(query.get("per_page"), PER_PAGE), MOST_PER_PAGE)
     current = _number(query.get("page"), 1)
@@ -40,7 +40,7 @@ def page[T](path: str, query: Query, items: Iterable[T], row: Callable[[T], Json
 
 
 def runs(organization: Organization, query: Query) -> list[Run]:
-    """Select runs. There is no filter on dates, as there is none on the real one."""
+    """Select runs. Tallyfy has no filter on dates, so there is none here."""
     status = query.get("status")
     found: Iterable[Run] = live(organization.runs, "only" if status == "archived" else _archived(query))
     if status and status != "archived":
@@ -82,7 +82,7 @@ def templates(organization: Organization, query: Query) -> list[Template]:
 
 
 def tags(organization: Organization, query: Query) -> list[Tag]:
-    """Select tags; those made by the machine only with `all=true`."""
+    """Select tags. Tags that Tallyfy generated are listed only with `all=true`."""
     everything = query.get("all") == "true"
     found = [tag for tag in organization.tags.values() if not tag.deleted_at and (everything or not tag.auto_generated)]
     return _sorted(found, query)
@@ -99,7 +99,7 @@ def _archived(query: Query) -> Literal["no", "only", "both"]:
 
 
 def _sorted[T: (Run, Task, Tag, Template)](found: Iterable[T], query: Query) -> list[T]:
-    """Sort by a field, `-` for descending, nothing last; an unknown field is ignored."""
+    """Sort by a field; `-` means descending. Empty values come last. An unknown field is ignored."""
     wanted = query.get("sort", query.get("sort_by", ""))
     name = wanted.removeprefix("-")
     rows = list(found)
@@ -125,4 +125,4 @@ def _days(text: str) -> tuple[date, date]:
     try:
         return date.fromisoformat(first), date.fromisoformat(last or first)
     except ValueError as problem:
-        raise Refused(unprocessable("created", "The created filter is no date.")) from problem
+        raise Refused(unprocessable("created", "The created filter is not a date.")) from problem

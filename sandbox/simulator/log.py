@@ -1,4 +1,4 @@
-"""The log of every call, which tests and the demo read as the truth about what was done."""
+"""The log of every call. Tests and the demo rely on it to know what was done."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,9 +7,9 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class LoggedCall:
-    """One call. `status` is what the simulator answered, None when it reset the connection.
+    """One call. `status` is the HTTP status of the answer, or None if the connection was reset.
 
-    `acted` says whether state changed, whatever was answered. `token` is a fingerprint.
+    `acted` is true if the state changed, whatever the answer. `token` is a fingerprint of the token.
     """
 
     time: datetime
@@ -27,14 +27,14 @@ class LoggedCall:
 
 @dataclass(slots=True)
 class CallLog:
-    """Every call since the last clearing, in the order in which they were acted on."""
+    """Every call since the log was last cleared, in the order in which the simulator acted on them."""
 
     calls: list[LoggedCall] = field(default_factory=list)
 
     def select(
         self, *, acted: bool | None = None, action: str | None = None, id: str | None = None
     ) -> Iterator[LoggedCall]:
-        """Iterate over the calls that match what is given."""
+        """Iterate over the calls that match every given argument."""
         return (
             call
             for call in self.calls
@@ -44,5 +44,5 @@ class CallLog:
         )
 
     def effects(self, action: str | None = None, id: str | None = None) -> int:
-        """Count state changes."""
+        """Count the calls that changed state."""
         return sum(1 for _ in self.select(acted=True, action=action, id=id))

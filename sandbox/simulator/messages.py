@@ -1,4 +1,4 @@
-"""One request and one answer, free of any transport, and Tallyfy's error bodies."""
+"""One request and one answer, independent of the transport, and Tallyfy's error bodies."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ class Call:
     def route(self) -> str:
         """The path as the router sees it: dots and doubled slashes resolved as an edge does, without the `/api` prefix.
 
-        Resolving is on purpose: an unchecked id such as `../tasks/<id>` reaches another endpoint, as it would for real.
+        It resolves them on purpose: an unchecked id such as `../tasks/<id>` reaches another endpoint, as in Tallyfy.
         """
         path = self.path
         if "//" in path or "/." in path:
@@ -41,7 +41,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What goes back to the caller: `body`, or a file that is read a piece at a time."""
+    """The answer to the caller: `body`, or a file that is read in chunks."""
 
     status: int
     body: bytes = b""
@@ -58,12 +58,12 @@ class Refused(Exception):
 
 
 def parse_query(text: str) -> dict[str, str]:
-    """Read a query string; of a repeated name the last value counts, as in PHP."""
+    """Read a query string. The last value of a repeated name counts, as in PHP."""
     return dict(parse_qsl(text, keep_blank_values=True))
 
 
 def fingerprint(token: str | None) -> str | None:
-    """Name a token without showing it."""
+    """Return a fingerprint of a token, which does not reveal it."""
     return hashlib.sha256(token.encode()).hexdigest()[:12] if token else None
 
 

@@ -1,6 +1,6 @@
-"""The query parameters that Tallyfy's reference documents, per call: what it does not list is refused, loudly.
+"""The query parameters that Tallyfy's reference documents for each call. Any other parameter is refused.
 
-The real one ignores what it does not know, which hides a mistake for as long as nobody looks at the rows that come.
+Tallyfy ignores unknown parameters, which hides a mistake until somebody looks at the returned rows.
 Source: Tallyfy's API reference as of 2026-08 (lists of processes, tasks, tags and templates; single reads; activity).
 """
 
@@ -15,7 +15,7 @@ _PAGES: Final = frozenset({"page", "per_page"})
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What one call takes. ``includes`` are the words of ``with``; ``sorts`` those of ``sort``, without a ``-``."""
+    """The parameters of one call. ``includes`` are values of ``with``, ``sorts`` values of ``sort`` without ``-``."""
 
     names: frozenset[str] = frozenset()
     includes: frozenset[str] = frozenset()
@@ -57,11 +57,11 @@ DOCUMENTED: Final[Mapping[tuple[str, str], Parameters]] = {
     ("template", "read"): Parameters(_words("with"), _words("steps tags folder threads")),
     ("activity", "list"): Parameters(_PAGES | _words("entity_type entity_id verb")),
 }
-"""By what a call is about, and what it does."""
+"""The parameters by the object a call addresses, and its action."""
 
 
 def check(resource: str, action: str, query: Mapping[str, str]) -> None:
-    """Raise ``Refused`` (422) for the first parameter, or word of one, that is not documented."""
+    """Raise ``Refused`` (422) for the first undocumented parameter or value."""
     known = DOCUMENTED.get((resource, action), Parameters())
     for name in query:
         if name not in known.names:
@@ -74,7 +74,7 @@ def check(resource: str, action: str, query: Mapping[str, str]) -> None:
         raise _refused("sort", f"sort={wanted} is not documented for a {action} of kind {resource}.")
     for name in _PAGES & set(query):
         if not (query[name].isascii() and query[name].isdigit() and 0 < int(query[name]) < 10**9):
-            raise _refused(name, f"{name} must be a number from 1 on.")
+            raise _refused(name, f"{name} must be a number of 1 or more.")
 
 
 def _refused(name: str, why: str) -> Refused:

@@ -1,4 +1,4 @@
-"""How Tallyfy shows its objects: JSON rows, with the parts a caller asked for by `with=`."""
+"""Tallyfy's objects as JSON rows, with the parts that a caller requested with `with=`."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,17 +11,17 @@ type Includes = frozenset[str]
 
 
 def stamp(moment: datetime | None) -> str | None:
-    """Write a time without milliseconds, one of Tallyfy's two ways."""
+    """Format a time without milliseconds, one of Tallyfy's two formats."""
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def stamp_millis(moment: datetime | None) -> str | None:
-    """Write a time with milliseconds, the other way."""
+    """Format a time with milliseconds, Tallyfy's other format."""
     return None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
 def progress(run: Run) -> Json:
-    """Count a run's tasks, as reads show it."""
+    """Count a run's tasks, as reads show them."""
     done = sum(task.completed_at is not None for task in run.tasks)
     total = len(run.tasks)
     return {"complete": done, "total": total, "percent": round(100 * done / total) if total else 0}
@@ -35,7 +35,7 @@ def run_row(
     *,
     archived_too: bool = False,
 ) -> Json:
-    """Show a run as reads do; `archived_too` threads are those that went with it into the archive."""
+    """Show a run as reads do. `archived_too` adds the threads that were archived with the run."""
     template = organization.templates.get(run.checklist_id or "")
     row: Json = {
         "id": run.id,
@@ -65,7 +65,7 @@ def run_row(
 
 
 def _included(organization: Organization, run: Run, includes: Includes, *, archived_too: bool) -> Json:
-    """What a reader asks for besides the run itself."""
+    """The parts that a read requests besides the run itself."""
     template = organization.templates.get(run.checklist_id or "")
     row: Json = {}
     shown = [task for task in run.tasks if task.archived_at is None]
@@ -94,7 +94,7 @@ def archived_run_row(organization: Organization, run: Run) -> Json:
 def task_row(
     organization: Organization, task: Task, includes: Includes = frozenset(), *, archived_too: bool = False
 ) -> Json:
-    """Show a task; `archived_too` parts are those that went with it into the archive."""
+    """Show a task. `archived_too` adds the parts that were archived with the task."""
     row: Json = {
         "id": task.id,
         "title": task.title,
@@ -148,12 +148,12 @@ def tag_row(tag: Tag) -> Json:
 
 
 def tag_rows(organization: Organization, carrier: Run | Task | Template) -> list[Json]:
-    """Show what tags something carries."""
+    """Show the tags of an object."""
     return [tag_row(organization.tags[tag]) for tag in sorted(carrier.tags) if tag in organization.tags]
 
 
 def tag_statistics(organization: Organization) -> Counter[tuple[str, str]]:
-    """Count, per tag and column, the templates and runs that carry it; one pass for any number of tags."""
+    """Count the templates and runs that carry each tag, per tag and column, in one pass over all of them."""
     counts: Counter[tuple[str, str]] = Counter()
     for run in organization.runs.values():
         column = "archived_process" if run.archived_at else "active_process"
@@ -165,13 +165,13 @@ def tag_statistics(organization: Organization) -> Counter[tuple[str, str]]:
 
 
 def tag_row_with_statistics(tag: Tag, counts: Counter[tuple[str, str]]) -> Json:
-    """Show a tag with how much it is used."""
+    """Show a tag with its usage counts."""
     columns = ("active_template", "archived_template", "active_process", "archived_process")
     return {**tag_row(tag), "statistics": {"data": {column: counts[tag.id, column] for column in columns}}}
 
 
 def template_row(organization: Organization, template: Template, includes: Includes = frozenset()) -> Json:
-    """Show a template. Its tags are there only if asked for."""
+    """Show a template. Its tags are included only on request."""
     row: Json = {
         "id": template.id,
         "title": template.title,

@@ -1,4 +1,4 @@
-"""Seed files: what a simulated Tallyfy holds at the start.
+"""Seed files: the initial state of a simulated Tallyfy.
 
 A seed file is JSON of the shape of `Seed`. A time is ISO 8601 with an offset, or an age such as `-45d`, `-6h` or
 `-90s`, counted back from the moment of loading, so that "archived recently" stays true.
@@ -38,7 +38,7 @@ type Moment = AwareDatetime | Age
 
 
 def make_id(*words: str | int) -> str:
-    """Make an id that looks real and is always the same for the same words."""
+    """Return an id that looks real and is always the same for the same arguments."""
     return hashlib.sha256("/".join(map(str, words)).encode()).hexdigest()[:32]
 
 
@@ -47,7 +47,7 @@ class _Model(BaseModel):
 
 
 class SeedMember(_Model):
-    """A member and the token that stands for them."""
+    """A member and their token."""
 
     id: int = 1001
     name: str = "Lifecycle Service"
@@ -64,7 +64,7 @@ class SeedThread(_Model):
 
 
 class SeedAsset(_Model):
-    """A file: with its content, or with a size and bytes that are made up as they are read."""
+    """A file with its content, or with a size and bytes that are generated as they are read."""
 
     id: Identifier
     filename: str
@@ -73,7 +73,7 @@ class SeedAsset(_Model):
 
 
 class SeedTask(_Model):
-    """A one-off task, or within a run a task of it."""
+    """A one-off task, or a task of the run that contains it."""
 
     id: Identifier
     title: str = "Task"
@@ -90,7 +90,7 @@ class SeedTask(_Model):
 
 
 class SeedRun(_Model):
-    """A process. `status` is the one it has when it is not archived."""
+    """A process. `status` applies while it is not archived."""
 
     id: Identifier
     name: str = "Process"
@@ -111,7 +111,7 @@ class SeedRun(_Model):
 
 
 class SeedTag(_Model):
-    """A tag; runs, templates and tasks say themselves which they carry."""
+    """A tag. Runs, templates and tasks list the tags they carry."""
 
     id: Identifier
     title: str
@@ -136,7 +136,7 @@ class SeedTemplate(_Model):
 
 
 class SeedActivity(_Model):
-    """A line of the activity feed from before."""
+    """An earlier line of the activity feed."""
 
     verb: Verb
     entity_type: str = "run"
@@ -161,7 +161,7 @@ class SeedOrganization(_Model):
 
 
 class Seed(_Model):
-    """Everything at the start."""
+    """The whole initial state."""
 
     organizations: list[SeedOrganization] = Field(min_length=1)
     quirks: Quirks = Field(default_factory=Quirks)
@@ -182,7 +182,7 @@ def load_seed(path: Path) -> Seed:
 
 
 def build(seed: Seed, now: datetime, *, into: TallyfyState | None = None) -> TallyfyState:
-    """Make a world from a seed, or add a seed's things to one; what has a known id is replaced."""
+    """Make a world from a seed, or add a seed to an existing world. An object with a known id is replaced."""
     world = into or TallyfyState()
     for sown in seed.organizations:
         organization = world.organizations.setdefault(sown.id, Organization(sown.id, sown.name))
@@ -280,14 +280,14 @@ def _at(moment: datetime | str, now: datetime) -> datetime:
         return moment.astimezone(now.tzinfo)
     found = _AGE.fullmatch(moment)
     if found is None:
-        message = f"neither a time nor an age: {moment!r}"
+        message = f"not a time and not an age: {moment!r}"
         raise ValueError(message)
     units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
     return now - timedelta(**{units[found[2]]: int(found[1])})
 
 
 class DefaultIds:
-    """The ids of the default seed, by what they are for."""
+    """The ids of the default seed, named by their purpose."""
 
     ORGANIZATION: Final = make_id("organization")
     RUN: Final = make_id("run", "complete")
@@ -305,13 +305,13 @@ class DefaultIds:
     ARCHIVED_TEMPLATE: Final = make_id("template", "archived long ago")
 
 
-DEFAULT_TOKEN: Final = "simulator-admin-token"  # noqa: S105 - opens nothing but the simulator
+DEFAULT_TOKEN: Final = "simulator-admin-token"  # noqa: S105 - valid only in the simulator
 STANDARD_TOKEN: Final = "simulator-standard-token"  # noqa: S105 - likewise
 LIGHT_TOKEN: Final = "simulator-light-token"  # noqa: S105 - likewise
 
 
 def default_seed() -> Seed:
-    """One organization with something of everything, an admin, a standard and a light member."""
+    """One organization with objects of every kind, and an admin, a standard and a light member."""
     ids = DefaultIds
     organization = SeedOrganization(
         id=ids.ORGANIZATION,
@@ -392,7 +392,7 @@ def crowd(count: int, *, token: str = DEFAULT_TOKEN, **fields: object) -> Seed:
 
 
 def long_run(tasks: int, comments: int, files: int, *, size: int, **fields: object) -> Seed:
-    """One organization with one run: `comments` and `files` of `size` bytes go round its tasks."""
+    """One organization with one run, whose tasks share `comments` comments and `files` files of `size` bytes."""
     threads = [SeedThread(id=make_id("thread", n), content=f"Comment {n}") for n in range(comments)]
     assets = [SeedAsset(id=make_id("asset", n), filename=f"scan {n}.pdf", size=size) for n in range(files)]
     of_run = [

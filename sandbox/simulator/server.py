@@ -25,11 +25,11 @@ class _Handler(WSGIRequestHandler):
 
     @override
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Stay quiet: the simulator has its own log."""
+        """Write nothing: the simulator has its own log."""
 
     @override
     def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:
-        """End the connection, marked so that closing it resets it: lingering for no time at all."""
+        """End the connection with a linger time of zero, so that closing it sends a reset."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -39,7 +39,7 @@ class _Server(ThreadedWSGIServer):
 
     @override
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection; one marked for reset without the polite goodbye that would go before."""
+        """Close a connection. One marked for a reset is closed without the usual shutdown."""
         lingers, _ = struct.unpack("ii", request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
         if lingers:
             self.close_request(request)
@@ -52,7 +52,7 @@ class SimulatorServer:
 
     def __init__(self, simulator: Simulator | None = None, *, host: str = LOOPBACK, port: int = 0) -> None:
         if not ipaddress.ip_address(host).is_loopback:
-            message = f"the simulator serves loopback addresses only, not {host}"
+            message = f"The simulator serves only loopback addresses such as 127.0.0.1, not {host}"
             raise ValueError(message)
         self.simulator = simulator or Simulator()
         self._listener = socket.create_server((host, port), backlog=128)
@@ -62,7 +62,7 @@ class SimulatorServer:
 
     @property
     def base_url(self) -> str:
-        """The base URL of the API, as a client's settings want it."""
+        """The base URL of the API, as a client's settings expect it."""
         return f"http://{self.host}:{self.port}/api"
 
     def client(self) -> SimulatorClient:
@@ -70,15 +70,15 @@ class SimulatorServer:
         return SimulatorClient(self.base_url)
 
     def start(self) -> Self:
-        """Start to serve, in a thread of its own."""
-        # Werkzeug takes a copy of the listener; binding by itself it would end the process when the port is taken.
+        """Start to serve in a separate thread."""
+        # Werkzeug gets a bound listener: if it bound the port itself, a taken port would end the process.
         self._server = _Server(self.host, self.port, WsgiApp(self.simulator), _Handler, fd=self._listener.fileno())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
         return self
 
     def stop(self) -> None:
-        """Stop serving and free the port; further calls find nobody."""
+        """Stop serving and free the port. Later calls find no server."""
         if self._server and self._thread:
             self._server.shutdown()
             self._thread.join()
@@ -93,21 +93,21 @@ class SimulatorServer:
 
 
 def serve(host: str = LOOPBACK, port: int = 0, seed_file: Path | None = None, facts_file: Path | None = None) -> None:
-    """Serve until interrupted; print what a client needs: base URL, organization and token.
+    """Serve until interrupted. Print what a client needs: base URL, organization and token.
 
-    ``facts_file`` is what `lifecycle probe` wrote: the simulator then answers as that organization did.
+    ``facts_file`` is a file that `lifecycle probe` wrote. The simulator then answers as that organization did.
     """
     simulator = Simulator(load_seed(seed_file) if seed_file else None)
     if facts_file:
         simulator.quirks = load_facts(facts_file, simulator.quirks)
     with SimulatorServer(simulator, host=host, port=port) as server:
-        print(describe(server), flush=True)  # noqa: T201 - this is a command, and this is what it says
+        print(describe(server), flush=True)  # noqa: T201 - this is the output of a command
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
 
 
 def describe(server: SimulatorServer) -> str:
-    """Tell people what a client needs."""
+    """Describe what a client needs, for people."""
     lines = [f"base URL:     {server.base_url}", f"log:          {server.base_url}/_simulator/log"]
     for organization in server.simulator.world.organizations.values():
         lines.append(f"organization: {organization.id}  ({organization.name})")

@@ -16,7 +16,7 @@ from sandbox.simulator.world import Organization, TallyfyState
 
 
 class ConnectionReset(Exception):
-    """The caller's connection is to be reset instead of answered."""
+    """The caller's connection must be reset instead of answered."""
 
 
 class CallerGaveUp(Exception):
@@ -38,7 +38,7 @@ class Simulator:
         self.reset()
 
     def reset(self) -> None:
-        """Go back to the seed: state, quirks, limit, clock; the log and the faults are emptied."""
+        """Return to the seed's state, quirks, limit and clock. Clear the log and the faults."""
         with self.lock:
             self.shift = timedelta()
             self.log = CallLog()
@@ -47,24 +47,24 @@ class Simulator:
             self.load(self.seed)
 
     def load(self, seed: Seed) -> None:
-        """Replace the state, the quirks and the limit by a seed's."""
+        """Replace the state, the quirks and the limit with those of a seed."""
         with self.lock:
             self._api = SimulatorApi(build(seed, self.now()), seed.quirks)
             self.set_limit(seed.limit)
 
     def merge(self, seed: Seed) -> None:
-        """Add a seed's things to the state; those with a known id are replaced."""
+        """Add the objects of a seed to the state. An object with a known id is replaced."""
         with self.lock:
             build(seed, self.now(), into=self.world)
 
     @property
     def world(self) -> TallyfyState:
-        """The state; hold `lock` when other threads call."""
+        """The state. Hold `lock` while other threads make calls."""
         return self._api.world
 
     @property
     def organization(self) -> Organization:
-        """The only organization of the world."""
+        """The world's only organization."""
         return self.world.only
 
     @property
@@ -82,7 +82,7 @@ class Simulator:
         return self._limit
 
     def set_limit(self, limit: Limit | None) -> None:
-        """Set or lift the rate limit, with a fresh count."""
+        """Set or remove the rate limit, and start a new count."""
         with self.lock:
             self._limit = limit
             self._meters: dict[str, Meter] = {}
@@ -108,9 +108,9 @@ class Simulator:
             return self.log.effects(action, id)
 
     def handle(self, call: Call, wait: Callable[[float], None] = time.sleep) -> Response:
-        """Answer one call. `wait` spends a delay, or raises CallerGaveUp when the caller would not wait that long.
+        """Answer one call. `wait` waits for a delay, or raises CallerGaveUp if the caller would not wait that long.
 
-        A call whose caller gave up before it took effect takes effect all the same, once the clock passes the delay.
+        If the caller gives up before the call took effect, it takes effect later, when the clock passes the delay.
         """
         with self.lock:
             self.settle(only_due=True)
@@ -130,7 +130,7 @@ class Simulator:
         return answer
 
     def settle(self, *, only_due: bool = False) -> None:
-        """Let late calls take effect: all of them, or those whose time has come."""
+        """Let late calls take effect: all of them, or those that are due."""
         with self.lock:
             now = self.now()
             due = [late for late in self._late if not only_due or late[0] <= now]
@@ -139,7 +139,7 @@ class Simulator:
                 self._act(call, strike)
 
     def _act(self, call: Call, strike: Strike) -> Response | None:
-        """Carry a call out as far as its faults let it, and log it; None means a reset."""
+        """Carry a call out as far as its faults allow, and log it. None means a reset."""
         with self.lock:
             now = self.now()
             fault = strike.other

@@ -1,4 +1,4 @@
-"""The simulator behind a `requests` session, in process: no sockets, no sleeping."""
+"""The simulator behind a `requests` session, in process, without sockets or sleeps."""
 
 import io
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ from sandbox.simulator.simulator import CallerGaveUp, ConnectionReset, Simulator
 class SimulatorTransport(BaseAdapter):
     """Mount it: `session.mount("https://tallyfy.test/api", SimulatorTransport(simulator))`.
 
-    A reset raises ConnectionError. A delay takes no time; one beyond the read time-out raises ReadTimeout, and the
-    call takes effect before that (a delay after) or later, when the clock has passed it (a delay before).
+    A reset raises ConnectionError. A delay takes no real time. One longer than the read time-out raises ReadTimeout.
+    With a delay after acting the call takes effect at once, with one before acting when the clock has passed it.
     """
 
     def __init__(self, simulator: Simulator) -> None:
@@ -56,7 +56,7 @@ class SimulatorTransport(BaseAdapter):
 
     @override
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no connection is open."""
 
     def _response(self, request: requests.PreparedRequest, answer: Response) -> requests.Response:
         raw = HTTPResponse(
@@ -73,7 +73,7 @@ class SimulatorTransport(BaseAdapter):
         response.reason = str(raw.reason or "")
         response.url = request.url or ""
         response.request = request
-        setattr(response, "connection", self)  # noqa: B010 - requests sets it too, its stubs do not know
+        setattr(response, "connection", self)  # noqa: B010 - requests sets it too, but its stubs do not declare it
         return response
 
 

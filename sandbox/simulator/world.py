@@ -1,4 +1,4 @@
-"""The state of a simulated Tallyfy and its transitions. Pure: no I/O, time is an argument, no rule about who may."""
+"""The state of a simulated Tallyfy and its transitions. Pure: no I/O, no permissions, and time is an argument."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ IDENTIFIER: Final = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(slots=True)
 class Member:
-    """A person, or a service user, with the token that stands for them."""
+    """A person or a service user, with their token."""
 
     id: int
     name: str
@@ -38,7 +38,7 @@ class Thread:
 
 @dataclass(slots=True)
 class Asset:
-    """A file on a task. One with a `size` instead of content is drawn as it is read, and never held in memory."""
+    """A file on a task. With a `size` instead of content, its bytes are generated in pieces as they are read."""
 
     id: str
     filename: str
@@ -48,16 +48,16 @@ class Asset:
 
     @property
     def length(self) -> int:
-        """How many bytes it has."""
+        """The size in bytes."""
         return len(self.content.encode()) if self.size is None else self.size
 
     def open(self) -> BinaryIO:
-        """Its bytes, the same each time."""
+        """The bytes, the same in each read."""
         return io.BytesIO(self.content.encode()) if self.size is None else io.BufferedReader(_Drawn(self.id, self.size))
 
 
 class _Drawn(io.RawIOBase):
-    """So many bytes that follow from a name."""
+    """Return `size` bytes that depend only on a name."""
 
     def __init__(self, name: str, size: int) -> None:
         self._block = hashlib.sha256(name.encode()).digest() * 2048
@@ -97,7 +97,7 @@ class Task:
         self._mark(now)
 
     def restore(self) -> None:
-        """Bring the task back with its threads and assets."""
+        """Restore the task with its threads and assets."""
         self._mark(None)
 
     def _mark(self, moment: datetime | None) -> None:
@@ -129,11 +129,11 @@ class Run:
     form_fields: dict[str, str] = field(default_factory=dict)
     tasks: list[Task] = field(default_factory=list)
     threads: list[Thread] = field(default_factory=list)
-    """Those on the process itself."""
+    """Comments on the process itself."""
     status_before: str | None = None
 
     def archive(self, now: datetime) -> None:
-        """Archive the run and soft-delete what belongs to it."""
+        """Archive the run and soft-delete its tasks, comments and files."""
         self.status_before, self.status = self.status, "archived"
         self.archived_at = self.last_updated = now
         for thread in self.threads:
@@ -142,7 +142,7 @@ class Run:
             task.archive(now)
 
     def restore(self, now: datetime) -> None:
-        """Bring back the run, its status and what belongs to it."""
+        """Restore the run, its status, and its tasks, comments and files."""
         self.status, self.status_before = self.status_before or "active", None
         self.archived_at, self.last_updated = None, now
         for thread in self.threads:
@@ -192,7 +192,7 @@ class FeedEntry:
 
 @dataclass(slots=True)
 class Organization:
-    """A tenant and all that it owns. `gone` remembers the ids of what was deleted for good."""
+    """A tenant and everything it owns. `gone` holds the ids of permanently deleted objects."""
 
     id: str
     name: str
@@ -214,19 +214,19 @@ class Organization:
         self.tasks.update((task.id, task) for task in run.tasks)
 
     def delete_run(self, run: Run) -> None:
-        """Remove a run and its tasks for good."""
+        """Permanently remove a run and its tasks."""
         del self.runs[run.id]
         for task in run.tasks:
             self.tasks.pop(task.id, None)
         self.gone.update((run.id, *(task.id for task in run.tasks)))
 
     def delete_task(self, task: Task) -> None:
-        """Remove a one-off task for good."""
+        """Permanently remove a one-off task."""
         del self.tasks[task.id]
         self.gone.add(task.id)
 
     def delete_tag(self, tag: Tag, now: datetime) -> None:
-        """Mark a tag deleted and drop it from everything that carried it; neither comes back."""
+        """Mark a tag as deleted and remove it from everything that carried it. Neither can be undone."""
         tag.deleted_at = now
         self.gone.add(tag.id)
         shelves: tuple[Mapping[str, Run | Template | Task], ...] = (self.runs, self.templates, self.tasks)
@@ -235,16 +235,16 @@ class Organization:
                 carrier.tags.discard(tag.id)
 
     def archive_template(self, template: Template, now: datetime) -> list[Template]:
-        """Archive a template; return the templates that lost their reference to it."""
+        """Archive a template. Return the templates that lost their reference to it."""
         template.archived_at = template.last_updated = now
         return self._drop_references(template, now)
 
     def restore_template(self, template: Template, now: datetime) -> None:
-        """Bring a template back, without the references that others had to it."""
+        """Restore a template. References to it from other templates stay lost."""
         template.archived_at, template.last_updated = None, now
 
     def delete_template(self, template: Template, now: datetime) -> list[Template]:
-        """Remove a template for good; return the templates that lost their reference to it."""
+        """Permanently remove a template. Return the templates that lost their reference to it."""
         del self.templates[template.id]
         self.gone.add(template.id)
         return self._drop_references(template, now)
@@ -265,12 +265,12 @@ class TallyfyState:
 
     @property
     def only(self) -> Organization:
-        """The organization, when there is exactly one; most tests have one."""
+        """The organization, if there is exactly one, as in most tests."""
         (organization,) = self.organizations.values()
         return organization
 
     def member(self, token: str | None) -> tuple[Organization, Member] | None:
-        """Find who a token stands for; a member of several organizations has a token in each."""
+        """Find the member of a token. A member of several organizations has a token in each."""
         for organization in self.organizations.values():
             for member in organization.members.values():
                 if member.token == token:
@@ -278,12 +278,12 @@ class TallyfyState:
         return None
 
     def rotate_token(self, organization_id: str, member_id: int, token: str) -> None:
-        """Give a member a new token; the old one stops working at once. Raises KeyError for an unknown member."""
+        """Give a member a new token. The old one stops working at once. Raises KeyError for an unknown member."""
         self.organizations[organization_id].members[member_id].token = token
 
 
 def live[T: (Run, Template, Task)](things: Mapping[str, T], archived: Literal["no", "only", "both"]) -> Iterable[T]:
-    """Select by whether things are archived."""
+    """Select the objects that are archived, or those that are not."""
     if archived == "both":
         return things.values()
     return [thing for thing in things.values() if (thing.archived_at is not None) is (archived == "only")]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class WsgiApp:
-    """Turns WSGI requests into calls. A reset is a ConnectionResetError, which the server turns into a real one."""
+    """Turns WSGI requests into calls. It raises ConnectionResetError for a reset, and the server then sends one."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._calls = WithAdmin(simulator)

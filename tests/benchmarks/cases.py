@@ -1,4 +1,4 @@
-"""What is measured: each function with an event that it carries out, and the floor it is compared with."""
+"""The measured cases: each function with an event that it handles, and the floor it is compared with."""
 
 import itertools
 import json
@@ -28,7 +28,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One function, the event it is sent, and what a right answer looks like."""
+    """One function, the event sent to it, and a check of its answer."""
 
     name: str
     task: str
@@ -82,7 +82,7 @@ def webhook() -> Json:
 
 
 def chat() -> Json:
-    """A line of Slack."""
+    """A signed Slack slash command."""
     body = urlencode(
         {
             "team_id": "T012ABCDE",
@@ -99,13 +99,13 @@ def chat() -> Json:
 
 
 def status() -> Json:
-    """A question for an intent that nobody has sent: the row is looked up, and there is none."""
+    """A status request for an unknown intent: the function looks up the row and finds none."""
     intent = intent_id(ID_KEY.encode(), "operator", f"delivery {next(_numbers)}")
     return _post("GET /commands/{intent_id}", "", {}, intent_id=intent)
 
 
 def batch(action: Action, thing: str, size: int = 1, *, things: tuple[str, ...] = ()) -> Json:
-    """Records of a queue of commands."""
+    """A batch of records from a command queue."""
     now = datetime.now(UTC).replace(microsecond=0)
     records = []
     for number in range(size):
@@ -143,7 +143,7 @@ def batch(action: Action, thing: str, size: int = 1, *, things: tuple[str, ...] 
 
 
 def intake_floor() -> Json:
-    """The body of the webhook, and where to send it."""
+    """The body and the path of the webhook."""
     return {"body": webhook()["body"], "queue": "https://sqs.eu-west-1.amazonaws.com/123456789012/CommandsQueue"}
 
 

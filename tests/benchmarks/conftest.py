@@ -1,4 +1,4 @@
-"""One set of results for the whole run, and the fake services that measured processes call."""
+"""Fixtures: one set of results for the whole run, and the fake services that measured processes call."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from tests.benchmarks.staging import Stage, stage
 
 @pytest.fixture(scope="session")
 def results() -> Iterator[Results]:
-    """Printed as they come; at the end in ``.local/bench/results.json``."""
+    """The results. Each table is printed when it is ready, and all are saved to ``.local/bench/results.json``."""
     kept = Results()
     yield kept
     if kept.tables:
@@ -31,7 +31,7 @@ def staged() -> Stage:
 
 @pytest.fixture(scope="session")
 def services(staged: Stage) -> Iterator[FakeServices]:
-    """AWS and Tallyfy."""
+    """The fake AWS and Tallyfy."""
     started = FakeServices(staged.certificates)
     yield started
     started.close()
@@ -39,7 +39,7 @@ def services(staged: Stage) -> Iterator[FakeServices]:
 
 @pytest.fixture(scope="session")
 def processor() -> Iterator[Cgroup | DutyCycle]:
-    """What limits a process to its share of a processor."""
+    """The throttle that limits a process to its share of a processor."""
     found = throttle()
     yield found
     found.close()

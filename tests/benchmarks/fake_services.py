@@ -1,8 +1,8 @@
 """AWS and Tallyfy on one loopback port, over TLS, for processes that are measured.
 
-It is a process of its own, so that its work is not counted. It keeps the rows of DynamoDB and ignores conditions: each
-measured process starts with an empty table. A line on standard input empties it again; the answer on standard output is
-a JSON object with the number of calls since the last one, by their name.
+It runs in a separate process, so that its work is not measured. It keeps the rows of DynamoDB and ignores conditions:
+each measured process starts with an empty table. A line on standard input empties the table. The answer on standard
+output is a JSON object with the number of calls by name since the previous line.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class FakeAws:
     rows: dict[tuple[str, str], Json] = field(default_factory=dict)
 
     def answer(self, operation: str, asked: Json) -> Json:
-        """Answer one operation with what AWS answers where all goes well."""
+        """Answer one operation with the success answer of AWS."""
         if operation in {"PutItem", "TransactWriteItems", "GetItem", "BatchGetItem", "Query"}:
             return self._rows(operation, asked)
         match operation:
@@ -73,7 +73,7 @@ class FakeAws:
 
 
 class FakeServices:
-    """The server: hosts of AWS go to the fake AWS, every other host goes to the Tallyfy simulator."""
+    """The server. Requests to AWS hosts go to the fake AWS, all others to the Tallyfy simulator."""
 
     def __init__(self) -> None:
         self._tallyfy, self._aws = Simulator(), FakeAws()
@@ -117,7 +117,7 @@ class FakeServices:
 
 
 def _rest_operation(host: str, method: str) -> str:
-    """The name of an operation of a REST service: the scheduler's, or one of S3 by its method."""
+    """Return the name of an operation of a REST service: EventBridge Scheduler, or S3 by the method."""
     return "CreateSchedule" if host.startswith("scheduler.") else f"S3 {method}"
 
 

@@ -1,4 +1,4 @@
-"""What was measured: medians with bootstrap intervals, tables on the terminal, and a JSON file beside them."""
+"""The measurements: medians with bootstrap intervals, as tables on the terminal and as a JSON file."""
 
 import json
 import os
@@ -17,19 +17,19 @@ _DRAWS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A median with the interval that holds it with 95 % confidence."""
+    """A median with its 95 % confidence interval."""
 
     median: float
     low: float
     high: float
 
     def show(self, digits: int = 0) -> str:
-        """As people read it."""
+        """Format the estimate for people."""
         return f"{self.median:,.{digits}f} ({self.low:,.{digits}f}–{self.high:,.{digits}f})"
 
 
 def estimate(samples: Sequence[float]) -> Estimate:
-    """The median of samples, and the percentile interval of 2,000 bootstrap draws. The same samples give the same."""
+    """Return the median and the percentile interval of 2,000 bootstrap draws. Equal samples give an equal result."""
     draw = random.Random(len(samples))
     medians = sorted(median(draw.choices(samples, k=len(samples))) for _ in range(_DRAWS))
     return Estimate(median(samples), medians[int(_DRAWS * 0.025)], medians[int(_DRAWS * 0.975) - 1])
@@ -42,7 +42,7 @@ class Results:
     tables: dict[str, list[dict[str, object]]] = field(default_factory=dict)
 
     def add(self, title: str, rows: list[dict[str, object]]) -> None:
-        """Keep a table and print it."""
+        """Store a table and print it."""
         self.tables[title] = rows
         shown = Table(title=title)
         for name in rows[0]:
@@ -52,7 +52,7 @@ class Results:
         Console(width=150).print(shown)
 
     def save(self, path: Path) -> None:
-        """Write what was kept, with what it was measured on."""
+        """Write the tables as JSON, with a description of the machine."""
         machine = {"python": platform.python_version(), "machine": platform.machine(), "processors": os.cpu_count()}
         path.parent.mkdir(parents=True, exist_ok=True)
         tables = {

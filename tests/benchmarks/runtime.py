@@ -1,4 +1,4 @@
-"""Lambda around a measured process: a Runtime API, the share of a processor that its memory buys, and two clocks."""
+"""Lambda around a measured process: a Runtime API, a processor share that follows the memory size, and two clocks."""
 
 import json
 import os
@@ -28,20 +28,20 @@ type Json = Any
 
 
 class FunctionFailed(AssertionError):
-    """The measured process failed; the message is the end of its log."""
+    """The measured process failed. The message is the end of its log."""
 
 
 class Throttle(Protocol):
-    """Gives a process its share of a processor during an invocation. Starting up is not throttled."""
+    """Limits a process to its share of a processor during an invocation. Initialization is not throttled."""
 
     name: str
 
     def limited(self, pid: int, share: float) -> AbstractContextManager[None]:
-        """A context in which the process has so much of one processor."""
+        """Return a context in which the process gets this share of one processor."""
 
 
 class Cgroup:
-    """The processor's quota of a cgroup, of version 1 or 2, in periods of 20 ms."""
+    """Sets the CPU quota of a cgroup (version 1 or 2) in periods of 20 ms."""
 
     def __init__(self, parent: Path) -> None:
         self._folder = parent / f"lifecycle-bench-{os.getpid()}"
@@ -67,7 +67,7 @@ class Cgroup:
         try:
             yield
         finally:
-            with suppress(OSError):  # It may have ended.
+            with suppress(OSError):  # The process may have ended.
                 (self._parent / "cgroup.procs").write_text(str(pid))
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class Cgroup:
 
 
 class DutyCycle:
-    """Stops and continues the process in periods of 20 ms, where no cgroup is allowed."""
+    """Stops and continues the process in periods of 20 ms, where cgroups are not permitted."""
 
     name = "duty cycle"
 
@@ -103,11 +103,11 @@ class DutyCycle:
                 pacer.join()
 
     def close(self) -> None:
-        """Nothing to remove."""
+        """Do nothing: there is no group to remove."""
 
 
 def throttle() -> Cgroup | DutyCycle:
-    """A cgroup where one may be made, or a duty cycle."""
+    """Return a cgroup throttle where cgroups are permitted, and otherwise a duty cycle."""
     for parent in (Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")):
         with suppress(OSError):
             return Cgroup(parent)
@@ -127,7 +127,7 @@ class FakeServices:
         self.port = int(self._line())
 
     def reset(self) -> dict[str, int]:
-        """Empty the table, and return the calls since the last time."""
+        """Empty the table, and return the number of calls since the previous reset."""
         assert self._process.stdin is not None
         self._process.stdin.write("reset\n")
         self._process.stdin.flush()
@@ -149,14 +149,14 @@ class FakeServices:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """The time of one phase in milliseconds: on the clock, and of the processor."""
+    """The time of one phase in milliseconds: wall-clock time and processor time."""
 
     wall: float
     cpu: float
 
 
 class RuntimeApi:
-    """The HTTP server that a function's process polls for events. It speaks to one process."""
+    """The HTTP server that a function's process polls for events. It serves one process."""
 
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -223,14 +223,14 @@ def _next(event: bytes, seconds: float) -> bytes:
 
 @dataclass
 class FunctionProcess:
-    """One cold process of a function. Use it as a context manager: it ends at once, without a teardown."""
+    """One cold process of a function. Use it as a context manager: on exit it kills the process without a teardown."""
 
     stage: Stage
     task: str
     port: int
     organization: str
     wrapper: tuple[str, ...] = ()
-    """A program to run it under, such as valgrind."""
+    """A program to run the process under, such as valgrind."""
     variables: dict[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -257,12 +257,12 @@ class FunctionProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The id of the process."""
         return self._process.pid
 
     @property
     def peak(self) -> float:
-        """The most memory it has held so far, in MiB; 0 where the system does not say."""
+        """The peak memory of the process so far, in MiB; 0 if the system does not report it."""
         with suppress(OSError):
             for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
                 if line.startswith("VmHWM"):
@@ -270,7 +270,7 @@ class FunctionProcess:
         return 0.0
 
     def invoke(self, event: Json, throttle: Throttle, share: float) -> tuple[Json, Spent]:
-        """Hand it an event, and return its answer and what a caller waits."""
+        """Send the process an event. Return its answer and the time that a caller waits."""
         raw = json.dumps(event).encode()
         before = self._cpu()
         with throttle.limited(self.pid, share):
@@ -284,7 +284,7 @@ class FunctionProcess:
         return json.loads(body), spent
 
     def finish(self) -> None:
-        """End the process as it asks to be ended, so that a program around it can say what it saw."""
+        """End the process with a signal that it handles, so that a program around it can print its results."""
         self._process.terminate()
         self._process.wait(timeout=_PATIENCE)
 
@@ -322,10 +322,10 @@ class FunctionProcess:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._log.flush()
                 self._log.seek(0)
-                raise FunctionFailed(f"{self.task} ended or hangs:\n{self._log.read()[-3000:]}")
+                raise FunctionFailed(f"{self.task} ended or does not answer:\n{self._log.read()[-3000:]}")
 
     def _cpu(self) -> float:
-        """The processor's time of the process so far, in ms; 0 where the system does not say."""
+        """The processor time of the process so far, in ms; 0 if the system does not report it."""
         with suppress(OSError):
             return time.clock_gettime((~self.pid << 3) | 2) * 1000  # clock_getcpuclockid(3) on Linux.
         return 0.0

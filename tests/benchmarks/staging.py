@@ -1,4 +1,4 @@
-"""The built artifacts as Lambda lays them out: the layers merged at /opt, the runtime apart, dates of 1980."""
+"""The built artifacts as Lambda lays them out: the layers merged at /opt, a separate runtime, file dates of 1980."""
 
 import compileall
 import importlib.util
@@ -21,12 +21,12 @@ from sandbox.build import ROOT, Build, Tools
 from tests.template.support import FUNCTIONS, Json, Template, load, target
 
 RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
-"""What Lambda's Python runtime brings besides its own client."""
+"""The packages that Lambda's Python runtime includes besides its own client."""
 CLIENT = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
 FLOORS = Path(__file__).parent / "floors"
 HOSTS = ("*.amazonaws.com", "*.eu-west-1.amazonaws.com", "go.tallyfy.com")
 _OF_ZIP = datetime(1980, 1, 1, tzinfo=UTC).timestamp()
-"""The date of every file in an archive that SAM makes."""
+"""The date of every file in an archive that SAM builds."""
 
 START = """
 import os, socket, sys
@@ -42,12 +42,12 @@ socket.getaddrinfo = to_loopback
 from awslambdaric.__main__ import main
 main(["bootstrap", "app.handler"])
 """
-"""Runs the runtime client of AWS. The hosts of AWS and Tallyfy lead to the fake services; nothing else differs."""
+"""Runs AWS's runtime client. Hosts of AWS and Tallyfy resolve to the fake services. Nothing else differs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """The files of the fake services: the root that clients trust, the chain and the key of the server."""
+    """The TLS files of the fake services: the root that clients trust, and the server's chain and key."""
 
     root: Path
     chain: Path
@@ -56,12 +56,12 @@ class Certificates:
 
 @dataclass(frozen=True)
 class Stage:
-    """A folder with everything that a measured process reads."""
+    """A folder with every file that a measured process reads."""
 
     folder: Path
 
     def make(self) -> None:
-        """Build the artifacts and lay them out. Replaces what an earlier run left."""
+        """Build the artifacts and lay them out. Replaces the files of an earlier run."""
         build = Build()
         build.ensure(Tools())
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -83,44 +83,44 @@ class Stage:
             os.utime(path, (_OF_ZIP, _OF_ZIP))
 
     def _trust(self) -> None:
-        """Add the root of the fake services to every bundle; a bundle of 140 roots stays one of 141."""
+        """Add the root of the fake services to every CA bundle. A bundle of 140 roots then has 141."""
         root = self.certificates.root.read_bytes()
         for bundle in [*(self.folder / "opt").rglob("*.pem"), *(self.folder / "runtime").rglob("*.pem")]:
             bundle.write_bytes(bundle.read_bytes() + b"\n" + root)
 
     @cached_property
     def certificates(self) -> Certificates:
-        """Made once for each stage."""
+        """The certificates, created once for each stage."""
         folder = self.folder / "tls"
         folder.mkdir(parents=True, exist_ok=True)
         return _certificates(folder)
 
     def command(self) -> list[str]:
-        """The interpreter without site-packages, as it runs the client of the runtime."""
+        """The command of the runtime client, in an interpreter without site-packages."""
         return [os.path.realpath(sys.executable), "-I", "-S", "-B", "-c", START]
 
     def path(self, task: str) -> str:
-        """The module search path: a function sees its layers first, a floor the stock packages of the runtime."""
+        """The module search path: for a function its layers come first, for a floor the runtime's packages."""
         opt, runtime = str(self.folder / "opt" / "python"), str(self.folder / "runtime")
         rest = [opt, runtime] if task in FUNCTIONS else [runtime, opt]
         return os.pathsep.join([str(self.folder / "tasks" / task), *rest])
 
     @cached_property
     def template(self) -> Template:
-        """The template for this machine's processor."""
+        """The template, built for this machine's processor architecture."""
         return load(Architecture="arm64" if os.uname().machine in {"arm64", "aarch64"} else "x86_64")
 
     def memory(self, task: str) -> int:
-        """The memory of a function in MB; a floor has that of most functions."""
+        """The memory of a function in MB. A floor gets the memory of most functions."""
         default: int = self.template.source["Globals"]["Function"]["MemorySize"]
         return int(self.template.properties(task).get("MemorySize", default)) if task in FUNCTIONS else default
 
     def timeout(self, task: str) -> int:
-        """How many seconds an invocation may take."""
+        """The time-out of a function in seconds."""
         return int(self.template.properties(task)["Timeout"]) if task in FUNCTIONS else 60
 
     def variables(self, task: str, organization: str) -> dict[str, str]:
-        """The environment of a function as deployed, each value of the right kind."""
+        """The environment variables of a deployed function, each with a realistic value."""
         given: dict[str, Json] = self.template.properties(task)["Environment"]["Variables"] if task in FUNCTIONS else {}
         found = {name: self._value(name, self.template.choose(value)) for name, value in given.items()}
         return found | ({"ORGANIZATION_IDS": organization} if "ORGANIZATION_IDS" in found else {})

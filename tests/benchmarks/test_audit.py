@@ -1,7 +1,7 @@
-"""Sealing a hundred thousand records of one hour: whether it fits the function, in memory and in time.
+"""Whether the audit function can seal a hundred thousand records of one hour within its memory and time.
 
-A process of its own seals two such hours, so that the second one also reads the first again. The table is answered page
-by page, as DynamoDB does; its lines are made on the way and are nobody's memory.
+A separate process seals two such hours, because the second one also reads the first again. A fake table answers page by
+page, as DynamoDB does, and generates its rows on the way, so that they take no memory.
 """
 
 import json
@@ -78,7 +78,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 
 @pytest.mark.benchmark
-def test_a_hundred_thousand_records_of_one_hour_fit_the_function() -> None:
+def test_sealing_100000_records_of_one_hour_fits_in_the_function() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SEAL, str(MANY)],
         cwd=ROOT,
@@ -96,4 +96,4 @@ def test_a_hundred_thousand_records_of_one_hour_fit_the_function() -> None:
     assert min(told["sizes"]) > 50 * MEBIBYTE
     console = Console()
     console.print(f"two hours of {MANY} records: {told['seconds']:.1f} s, at most {told['peak'] / MEBIBYTE:.0f} MiB")
-    assert told["peak"] < 384 * MEBIBYTE, "512 MB are the function's; the runtime needs its share"
+    assert told["peak"] < 384 * MEBIBYTE, "the function has 512 MB, and the runtime needs some of it"

@@ -1,4 +1,4 @@
-"""What calls cost the processor: those of Tallyfy beside the sample of its own pages, and those of warm functions."""
+"""The processor time of calls: of Tallyfy's API, beside the sample in its documentation, and of warm functions."""
 
 import pytest
 
@@ -13,11 +13,11 @@ ROUNDS = 9
 CALLS = 50
 WARM = 30
 UNLIMITED = {"RATE_PER_MINUTE": "6000"}
-"""With the ordinary rate most of a batch would wait for its turn, and cost next to nothing."""
+"""At the ordinary rate, most of a batch would wait for its turn and cost next to nothing."""
 
 
 @pytest.mark.benchmark
-def test_calls_of_tallyfy_beside_the_sample_of_its_pages(
+def test_processor_time_of_a_tallyfy_call_beside_tallyfys_own_sample(
     staged: Stage, services: FakeServices, processor: Throttle, results: Results
 ) -> None:
     def spent(process: FunctionProcess) -> float:
@@ -44,11 +44,11 @@ def test_calls_of_tallyfy_beside_the_sample_of_its_pages(
             "/ sample": estimate([mine / other for mine, other in pairs]),
         },
     ]
-    results.add(f"A call of Tallyfy over TLS, {ROUNDS} rounds of {CALLS}", rows)
+    results.add(f"A call of Tallyfy's API over TLS, {ROUNDS} rounds of {CALLS}", rows)
 
 
 @pytest.mark.benchmark
-def test_what_a_warm_invocation_costs(
+def test_processor_time_of_a_warm_invocation(
     staged: Stage, services: FakeServices, processor: Throttle, results: Results
 ) -> None:
     rows: list[dict[str, object]] = []
@@ -69,7 +69,7 @@ def test_what_a_warm_invocation_costs(
 
 
 @pytest.mark.benchmark
-def test_what_a_batch_of_ten_costs_the_worker(
+def test_processor_time_of_a_batch_of_ten_in_the_worker(
     staged: Stage, services: FakeServices, processor: Throttle, results: Results
 ) -> None:
     runs = tuple(make_id("run", number) for number in range(10))
@@ -84,7 +84,7 @@ def test_what_a_batch_of_ten_costs_the_worker(
                 services.reset()
                 answer, found = process.invoke(batch(Action.ARCHIVE, "", 10, things=runs), processor, 1.0)
                 assert answer == {"batchItemFailures": []}
-                assert services.reset()["Tallyfy DELETE"] == 10, "each command is carried out"
+                assert services.reset()["Tallyfy DELETE"] == 10, "every command must be carried out"
                 spent.append(found.cpu)
             pairs.append((spent[0], spent[1]))
     mine = estimate([one / 10 for one, _ in pairs[1:]])

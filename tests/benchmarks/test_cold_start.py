@@ -1,6 +1,6 @@
-"""How long a caller waits for the first answer of a cold function, beside a floor that was measured in the same minute.
+"""How long a caller waits for the first answer of a cold function, beside a floor measured in the same minute.
 
-In each round every case is started once, in a random order. A ratio is that of a case and its floor in one round.
+Each round starts every case once, in random order. A ratio compares a case and its floor in the same round.
 ``BENCH_ROUNDS`` sets the number of rounds, ``BENCH_INSTRUCTIONS=1`` also counts instructions with valgrind.
 """
 
@@ -20,12 +20,12 @@ from tests.benchmarks.staging import Stage
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "15"))
 FULL_PROCESSOR = 1769
-"""MB of memory that buy one processor."""
+"""The memory in MB with which a function has one whole processor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cold:
-    """One cold start: the start itself, the first answer, the most memory in MiB and the calls that were made."""
+    """One cold start: the initialization, the first answer, the peak memory in MiB and the number of calls."""
 
     init: Spent
     first: Spent
@@ -34,16 +34,16 @@ class Cold:
 
     @property
     def wall(self) -> float:
-        """What the caller waits, in ms."""
+        """The time that the caller waits, in ms."""
         return self.init.wall + self.first.wall
 
     def modelled(self, memory: int) -> float:
-        """What the caller would wait if nothing but the processor took time: robust on a busy machine."""
+        """The time in ms that the caller would wait if only the processor took time. Robust on a busy machine."""
         return self.init.cpu + self.first.cpu * max(1.0, FULL_PROCESSOR / memory)
 
 
 def start(case: Case, staged: Stage, services: FakeServices, processor: Throttle) -> Cold:
-    """Start a function, and see its first answer."""
+    """Start a function, and measure its first answer."""
     services.reset()
     with FunctionProcess(staged, case.task, services.port, ORG) as process:
         answer, first = process.invoke(case.event(), processor, min(1.0, staged.memory(case.task) / FULL_PROCESSOR))
@@ -57,7 +57,7 @@ def test_cold_starts_beside_their_floors(
 ) -> None:
     cases = (*FLOORS, *CASES)
     found: dict[str, list[Cold]] = {case.name: [] for case in cases}
-    for case in cases:  # Once each for the file system's cache.
+    for case in cases:  # Fill the file system's cache.
         start(case, staged, services, processor)
     for _ in range(ROUNDS):
         for case in random.sample(cases, len(cases)):
@@ -109,4 +109,4 @@ def test_instructions_of_cold_starts(
         counted = re.search(r"I\s+refs:\s+([\d,]+)", log.read_text())
         assert counted is not None
         rows.append({"function": case.name, "million instructions": int(counted[1].replace(",", "")) // 1_000_000})
-    results.add("Instructions, from the start to the first answer", rows)
+    results.add("Instructions from the start to the first answer", rows)

@@ -1,8 +1,8 @@
-"""Keeping a limit: how much of the permitted rate workers use together, and whether the server has to say 429.
+"""Pacing: the share of the permitted rate that workers use together, and whether the server answers 429.
 
-1,000 processes are archived (two calls each) by 1, 2 and 4 of the real workers that share one bucket, against a
-simulated Tallyfy that keeps the same rate, as a bucket and as a window. The clock is made up: a call takes 80 ms, and
-whoever is due next works next.
+1, 2 and 10 real workers that share one bucket archive 1,000 processes (two calls each) in a simulated Tallyfy that
+enforces the same rate, as a bucket and as a window. Time is simulated: a call takes 80 ms, and the worker that is due
+next works next.
 """
 
 import heapq
@@ -27,13 +27,13 @@ CALL_SECONDS = 0.08
 ITEMS = 1000
 BATCH = 10
 PERMITTED = 100
-"""Calls in any 60 seconds."""
+"""The permitted calls in any 60 seconds."""
 RATE = Rate.within(PERMITTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One run. `share` is of the calls that the server permitted in the time it took."""
+    """One run. `share` is the fraction of the calls that the server permitted in that time."""
 
     server: str
     workers: int
@@ -44,7 +44,7 @@ class Result:
 
 
 def measure(workers: int, limit: Limit, rate: Rate, *, items: int = ITEMS) -> Result:
-    """Let so many workers archive everything, each taking a batch whenever it has finished one."""
+    """Let the workers archive every item. Each takes the next batch when it has finished one."""
     world = World(rate=rate, roll=random.Random(1).random)
     commands = []
     for number in range(items):
@@ -64,7 +64,7 @@ def measure(workers: int, limit: Limit, rate: Rate, *, items: int = ITEMS) -> Re
         world.clock.now = when
         wait = world.next_visible()
         if wait:
-            # Lambda polls: a worker takes up a message as soon as it shows.
+            # Lambda polls: a worker receives a message as soon as it is visible.
             heapq.heappush(due, (when + timedelta(seconds=wait), next(order), process))
             continue
         process.deliver(BATCH)
@@ -89,7 +89,7 @@ def _limit(kind: Literal["bucket", "window"]) -> Limit:
 
 
 @pytest.mark.benchmark
-def test_workers_that_share_a_bucket_keep_the_rate_and_lose_none_of_it() -> None:
+def test_workers_that_share_a_bucket_use_the_whole_rate_without_a_429() -> None:
     results = [measure(workers, _limit(kind), RATE) for kind in ("bucket", "window") for workers in (1, 2, 10)]
     table = Table(title=f"{ITEMS:,} items, {PERMITTED} calls a minute permitted, {RATE.burst} at once")
     for name in ("server", "workers", "share of permitted", "429s", "lost", "minutes"):

@@ -1,6 +1,7 @@
-"""The floor of intake: what no function can do without that validates a request and sends it to a queue.
+"""The floor of intake: the minimal work of a function that validates a request and sends it to a queue.
 
-A stock boto3 client of SQS, made where examples make it, and the product's own models. No check, no ledger, no log.
+It uses a plain boto3 SQS client, created at import as in AWS's examples, and the product's own models. It has no
+checks, no ledger and no log.
 """
 
 import boto3

@@ -1,4 +1,4 @@
-"""The same calls with the product's client, each answer reduced to facts."""
+"""The calls of ``sample_calls`` with the product's client, which reduces each answer to facts."""
 
 from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.domain.capabilities import ORDINARY, Resource
@@ -8,7 +8,7 @@ session = pooled_session()
 
 
 def handler(event: dict[str, str], context: object) -> dict[str, int]:
-    """Read one process as often as the event says."""
+    """Read one process as many times as the event says."""
     org = event["org"]
     tokens = Tokens(MemorySecrets({f"stack/tokens/{org}": "simulator-admin-token"}), "stack", frozenset({org}))
     tallyfy = HttpTallyfy(

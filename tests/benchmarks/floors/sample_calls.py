@@ -1,4 +1,4 @@
-"""Calls of the API as its own pages show them: each with a connection of its own."""
+"""Calls of Tallyfy's API as its own pages show them: each opens a new connection."""
 
 import requests
 
@@ -11,7 +11,7 @@ HEADERS = {
 
 
 def handler(event: dict[str, str], context: object) -> dict[str, int]:
-    """Read one process as often as the event says."""
+    """Read one process as many times as the event says."""
     for _ in range(int(event["times"])):
         answer = requests.get(URL.format(org=event["org"], id=event["id"]), headers=HEADERS, timeout=5)
         answer.raise_for_status()

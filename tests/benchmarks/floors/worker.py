@@ -1,6 +1,7 @@
-"""The floor of the workers: for each record two writes to a table, one read and one write over the API.
+"""The floor of the workers: for each record two writes to a table, one read and one write through the API.
 
-Stock clients of boto3, a requests session, and the product's own models. No guard, no pace, no outcome, no log.
+It uses plain boto3 clients, a requests session, and the product's own models. It has no guards,
+pacing, outcomes or log.
 """
 
 import boto3
@@ -17,7 +18,7 @@ BASE = "https://go.tallyfy.com/api"
 
 
 def handler(event: dict[str, list[dict[str, str]]], context: object) -> dict[str, list[str]]:
-    """Carry out each record."""
+    """Carry out the command of each record."""
     for record in event["Records"]:
         command = Command.model_validate_json(record["body"])
         thing = f"{BASE}/organizations/{command.org_id}/runs/{command.id}"

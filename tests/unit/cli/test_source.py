@@ -56,19 +56,19 @@ def test_hubspots_events_are_told_one_by_one(desk: CliHarness) -> None:
         "not checked (hmac)",
         "filter none",
         "4 items, 2 of them by its filter",
-        "the one process that carries the tag 'deal-9172831465'",
+        "the process with the tag 'deal-9172831465'",
         "reason The deal was won in HubSpot.",
         "delivery 9172831465/dealstage/1780315195000",
     ):
         assert part in said
 
 
-def test_a_delay_an_expectation_and_a_name_are_told(desk: CliHarness) -> None:
+def test_try_shows_the_delay_the_expectation_and_the_name(desk: CliHarness) -> None:
     _, said = tried(desk, "tallyfy", "tallyfy-process-completed.json")
     assert "run.archive, 14d later: process" in said
     assert "expects status complete" in said
     _, said = tried(desk, "projects", "put-events.json")
-    assert "the one process named 'Website relaunch' of template" in said
+    assert "the process named 'Website relaunch' of template" in said
 
 
 def test_what_the_filter_keeps_out_is_ignored(desk: CliHarness) -> None:

@@ -11,7 +11,7 @@ BASE_URL = "https://tallyfy.test/api"
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self) -> None:
         self.time = datetime(2026, 11, 21, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -24,7 +24,7 @@ class Clock:
 
 
 class Tallyfy:
-    """A caller of the simulator: paths are those below the organization."""
+    """A caller of the simulator. Paths are relative to the organization."""
 
     def __init__(self, base_url: str, session: requests.Session, token: str = DEFAULT_TOKEN) -> None:
         self.root = base_url
@@ -37,7 +37,7 @@ class Tallyfy:
     def __call__(self, method: str, path: str, **options: Any) -> requests.Response:
         return self.session.request(method, f"{self.root}/organizations/{DefaultIds.ORGANIZATION}{path}", **options)
 
-    def read(self, path: str, **query: str | int) -> Any:  # noqa: ANN401 - JSON of many shapes
+    def read(self, path: str, **query: str | int) -> Any:  # noqa: ANN401 - JSON of any shape
         response = self("GET", path, params=query)
         assert response.status_code == 200, response.text
         return response.json()["data"]
@@ -76,7 +76,7 @@ def server(simulator: Simulator) -> Iterator[SimulatorServer]:
 
 @pytest.fixture(params=["in process", "http"])
 def either(request: pytest.FixtureRequest) -> Iterator[Tallyfy]:
-    """A caller in process and one over HTTP, for what must be the same on both."""
+    """A caller in process and one over HTTP, for behaviour that must be the same in both."""
     if request.param == "in process":
         yield request.getfixturevalue("tallyfy")
         return

@@ -65,12 +65,12 @@ def test_faults_limits_quirks_and_the_clock_are_set(admin: SimulatorClient, tall
     assert (admin.now() - clock.time).total_seconds() == 3600
 
 
-def test_the_state_of_each_thing_is_told(admin: SimulatorClient, tallyfy: Tallyfy) -> None:
+def test_the_admin_client_reads_the_state_of_each_object(admin: SimulatorClient, tallyfy: Tallyfy) -> None:
     tallyfy("DELETE", f"/runs/{IDS.RUN}")
     tallyfy("DELETE", f"/runs/{IDS.RUN_ARCHIVED_LONG_AGO}/delete")
     tallyfy("DELETE", f"/tags/{IDS.USED_TAG}")
-    told = [admin.state(id).state for id in (IDS.RUN, IDS.RUN_ARCHIVED_LONG_AGO, IDS.USED_TAG, IDS.TASK, "x")]
-    assert told == ["archived", "deleted", "deleted", "active", "unknown"]
+    states = [admin.state(id).state for id in (IDS.RUN, IDS.RUN_ARCHIVED_LONG_AGO, IDS.USED_TAG, IDS.TASK, "x")]
+    assert states == ["archived", "deleted", "deleted", "active", "unknown"]
     task = admin.state(IDS.PROCESS_TASK).row
     assert task is not None
     assert task["threads"][0]["deleted_at"] is not None
@@ -79,7 +79,7 @@ def test_the_state_of_each_thing_is_told(admin: SimulatorClient, tallyfy: Tallyf
     assert (summary["runs"][IDS.RUN], IDS.RUN_ARCHIVED_LONG_AGO in summary["deleted"]) == ("archived", True)
 
 
-def test_things_are_added_replaced_and_put_back(admin: SimulatorClient, tallyfy: Tallyfy) -> None:
+def test_objects_are_added_replaced_and_reset_to_the_seed(admin: SimulatorClient, tallyfy: Tallyfy) -> None:
     more = Seed(organizations=[SeedOrganization(id=IDS.ORGANIZATION, runs=[SeedRun(id=make_id("more"))])])
     admin.merge(more)
     assert tallyfy.ids("/runs") == {IDS.RUN, IDS.ACTIVE_RUN, make_id("more")}
@@ -93,7 +93,7 @@ def test_things_are_added_replaced_and_put_back(admin: SimulatorClient, tallyfy:
     assert admin.effects() == 0
 
 
-def test_replacing_a_run_leaves_none_of_its_former_tasks(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_replacing_a_run_removes_its_former_tasks(tallyfy: Tallyfy, simulator: Simulator) -> None:
     simulator.merge(Seed(organizations=[SeedOrganization(id=IDS.ORGANIZATION, runs=[SeedRun(id=IDS.RUN)])]))
     assert tallyfy.ids("/tasks") == {IDS.TASK}
 
@@ -107,7 +107,7 @@ def test_a_wrong_admin_call_is_refused(session: requests.Session, method: str, p
     assert answer.status_code == status
 
 
-def test_the_client_says_what_was_refused(admin: SimulatorClient) -> None:
+def test_the_client_raises_an_error_with_the_reason_of_a_refusal(admin: SimulatorClient) -> None:
     with pytest.raises(ValueError, match="No such member"):
         admin.rotate_token(IDS.ORGANIZATION, 7, "another")
 
@@ -119,7 +119,7 @@ def test_admin_calls_are_neither_logged_nor_limited(admin: SimulatorClient, simu
     assert simulator.log.calls == []
 
 
-def test_twenty_at_once_have_one_effect(server: SimulatorServer, simulator: Simulator) -> None:
+def test_twenty_concurrent_archives_of_one_run_change_it_once(server: SimulatorServer, simulator: Simulator) -> None:
     url = f"{server.base_url}/organizations/{IDS.ORGANIZATION}/runs/{IDS.RUN}"
     headers = {"Authorization": "Bearer simulator-admin-token", "X-Tallyfy-Client": "APIClient"}
     threads = [threading.Thread(target=requests.delete, args=(url,), kwargs={"headers": headers}) for _ in range(20)]
@@ -130,7 +130,7 @@ def test_twenty_at_once_have_one_effect(server: SimulatorServer, simulator: Simu
     assert (len(simulator.log.calls), simulator.effects("archive", IDS.RUN)) == (20, 1)
 
 
-def test_a_stopped_server_answers_nobody(simulator: Simulator) -> None:
+def test_a_stopped_server_refuses_connections(simulator: Simulator) -> None:
     with SimulatorServer(simulator) as server:
         client = server.client()
         assert client.effects() == 0
@@ -138,24 +138,24 @@ def test_a_stopped_server_answers_nobody(simulator: Simulator) -> None:
         client.effects()
 
 
-def test_only_loopback_is_served() -> None:
+def test_the_server_refuses_an_address_that_is_not_loopback() -> None:
     with pytest.raises(ValueError, match="loopback"):
-        SimulatorServer(host="0.0.0.0")  # noqa: S104 - refused, which is the point
+        SimulatorServer(host="0.0.0.0")  # noqa: S104 - the server must refuse it
 
 
-def test_a_taken_port_is_an_error_and_not_the_end_of_the_process(server: SimulatorServer) -> None:
+def test_a_taken_port_raises_an_error_and_does_not_end_the_process(server: SimulatorServer) -> None:
     with pytest.raises(OSError, match="in use"):
         SimulatorServer(port=server.port)
 
 
-def test_the_server_tells_what_a_client_needs(server: SimulatorServer) -> None:
-    told = describe(server)
-    assert server.base_url in told
-    assert IDS.ORGANIZATION in told
-    assert "simulator-admin-token" in told
+def test_the_server_prints_the_base_url_organization_and_token(server: SimulatorServer) -> None:
+    text = describe(server)
+    assert server.base_url in text
+    assert IDS.ORGANIZATION in text
+    assert "simulator-admin-token" in text
 
 
-def test_the_example_seed_is_the_default_one() -> None:
+def test_the_example_seed_file_equals_the_default_seed() -> None:
     assert load_seed(EXAMPLE) == default_seed()
 
 
@@ -169,7 +169,7 @@ def test_the_example_seed_is_the_default_one() -> None:
         lambda seed: seed.update(organisations=[]),
     ],
 )
-def test_a_seed_file_that_makes_no_sense_is_refused(spoil: Callable[[dict[str, Any]], None]) -> None:
+def test_an_invalid_seed_file_is_refused(spoil: Callable[[dict[str, Any]], None]) -> None:
     seed = default_seed().model_dump(mode="json")
     spoil(seed)
     with pytest.raises(ValidationError):

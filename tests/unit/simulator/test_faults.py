@@ -15,7 +15,7 @@ ARCHIVE = ("DELETE", f"/runs/{IDS.RUN}")
 
 
 @pytest.mark.parametrize(("when", "effects"), [("before", 0), ("after", 1)])
-def test_an_error_status_tells_nothing_about_the_effect(
+def test_an_error_status_can_come_before_or_after_the_effect(
     either: Tallyfy, simulator: Simulator, when: When, effects: int
 ) -> None:
     simulator.add_fault(Fault.answer_status(503, when, retry_after=7))
@@ -26,7 +26,7 @@ def test_an_error_status_tells_nothing_about_the_effect(
 
 
 @pytest.mark.parametrize(("when", "effects"), [("before", 0), ("after", 1)])
-def test_a_reset_connection_tells_nothing_either(
+def test_a_reset_can_come_before_or_after_the_effect(
     either: Tallyfy, simulator: Simulator, when: When, effects: int
 ) -> None:
     simulator.add_fault(Fault.reset(when))
@@ -38,14 +38,14 @@ def test_a_reset_connection_tells_nothing_either(
 
 
 @pytest.mark.parametrize("fault", [Fault.html(502), Fault.html(502, "after")])
-def test_the_edge_answers_html(either: Tallyfy, simulator: Simulator, fault: Fault) -> None:
+def test_a_fault_can_answer_with_an_html_page(either: Tallyfy, simulator: Simulator, fault: Fault) -> None:
     simulator.add_fault(fault)
     answer = either(*ARCHIVE)
     assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html; charset=UTF-8")
     assert answer.text.startswith("<html>")
 
 
-def test_a_success_may_say_error(either: Tallyfy, simulator: Simulator) -> None:
+def test_a_fault_can_answer_200_with_an_error_in_the_body(either: Tallyfy, simulator: Simulator) -> None:
     simulator.add_fault(Fault.error_in_200())
     answer = either(*ARCHIVE)
     assert (answer.status_code, answer.json()["error"], simulator.effects()) == (200, True, 0)
@@ -84,7 +84,7 @@ def test_a_delay_within_the_time_out_only_delays(either: Tallyfy, simulator: Sim
     assert simulator.log.calls[0].fault == "delay/before"
 
 
-def test_a_delay_and_another_fault_strike_together(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_a_delay_and_another_fault_apply_to_the_same_call(tallyfy: Tallyfy, simulator: Simulator) -> None:
     simulator.add_fault(Fault.delay(30, "after"), Fault.answer_status(500, "after"))
     with pytest.raises(requests.exceptions.ReadTimeout):
         tallyfy(*ARCHIVE, timeout=10)
@@ -102,7 +102,9 @@ def test_over_http_a_delay_beyond_the_time_out_still_takes_effect(
     assert server.client().effects("archive", IDS.RUN) == 1
 
 
-def test_a_fault_strikes_only_what_it_matches_and_as_often_as_said(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_a_fault_applies_as_often_as_configured_and_only_to_matching_calls(
+    tallyfy: Tallyfy, simulator: Simulator
+) -> None:
     simulator.add_fault(
         Fault.answer_status(500, method="GET", path=r"/runs/[0-9a-f]{32}$", id=IDS.RUN, times=2, skip=1)
     )
@@ -111,7 +113,7 @@ def test_a_fault_strikes_only_what_it_matches_and_as_often_as_said(tallyfy: Tall
     assert simulator.faults.pending() == []
 
 
-def test_a_fault_may_last_until_it_is_cleared(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_a_fault_can_last_until_it_is_cleared(tallyfy: Tallyfy, simulator: Simulator) -> None:
     simulator.add_fault(Fault.answer_status(503, times=-1))
     assert {tallyfy("GET", "/runs").status_code for _ in range(5)} == {503}
     simulator.faults.clear()
@@ -119,12 +121,12 @@ def test_a_fault_may_last_until_it_is_cleared(tallyfy: Tallyfy, simulator: Simul
 
 
 @pytest.mark.parametrize("wrong", [{"path": "("}, {"kind": "flood"}, {"times": -2}, {"status": 200}, {"colour": "red"}])
-def test_a_fault_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+def test_an_invalid_fault_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Fault.model_validate({"kind": "status", **wrong})
 
 
-def test_a_window_admits_so_many_calls_and_says_when_to_return(
+def test_a_window_admits_its_limit_of_calls_and_says_when_to_retry(
     either: Tallyfy, simulator: Simulator, clock: Clock
 ) -> None:
     simulator.set_limit(Limit(requests=2, seconds=10))
@@ -146,7 +148,7 @@ def test_a_bucket_refills_evenly(tallyfy: Tallyfy, simulator: Simulator, clock: 
     assert [tallyfy("GET", "/me").status_code for _ in range(2)] == [200, 429]
 
 
-def test_a_rate_limit_can_strike_by_order(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_a_fault_can_answer_429(tallyfy: Tallyfy, simulator: Simulator) -> None:
     simulator.add_fault(Fault.rate_limit(3))
     refused = tallyfy(*ARCHIVE)
     assert (refused.status_code, refused.headers["Retry-After"], refused.json()["code"]) == (
@@ -156,7 +158,7 @@ def test_a_rate_limit_can_strike_by_order(tallyfy: Tallyfy, simulator: Simulator
     )
 
 
-def test_the_log_tells_everything_but_the_token(either: Tallyfy, simulator: Simulator) -> None:
+def test_the_log_records_each_call_but_not_the_token(either: Tallyfy, simulator: Simulator) -> None:
     either("GET", "/runs", params={"archived": "only"})
     either(*ARCHIVE)
     either(*ARCHIVE)

@@ -1,4 +1,4 @@
-"""Reading: who is let in, filters, includes, pages."""
+"""Reads: access, filters, includes and pages."""
 
 import time
 
@@ -59,14 +59,14 @@ def test_runs_are_filtered(tallyfy: Tallyfy) -> None:
     assert tallyfy.ids("/runs", status="complete") == {IDS.RUN}
     assert tallyfy.ids("/runs", archived="only", checklist_id=IDS.TEMPLATE) == {IDS.RUN_ARCHIVED_LONG_AGO}
     assert tallyfy.ids("/runs", tag=IDS.USED_TAG) == tallyfy.ids("/runs", tag_ids=IDS.USED_TAG) == {IDS.RUN}
-    assert tallyfy.ids("/runs", tag="customers") == set()  # a title is no id
+    assert tallyfy.ids("/runs", tag="customers") == set()  # a title is not an id
     assert tallyfy.ids("/runs", q="globex") == {IDS.ACTIVE_RUN}
     assert tallyfy.ids("/runs", owners="7") == set()
     newest_first = [row["id"] for row in tallyfy.read("/runs", sort="-created_at")]
     assert newest_first == [IDS.ACTIVE_RUN, IDS.RUN]
 
 
-def test_parts_come_when_asked_for(tallyfy: Tallyfy) -> None:
+def test_parts_of_a_run_are_shown_only_on_request(tallyfy: Tallyfy) -> None:
     wanted = "checklist,tags,tasks,tasks.threads,assets,form_fields,stages"
     row = tallyfy.read(f"/runs/{IDS.RUN}", **{"with": wanted, "form_fields_values": "true"})
     assert row["checklist"]["data"]["id"] == IDS.TEMPLATE
@@ -78,7 +78,7 @@ def test_parts_come_when_asked_for(tallyfy: Tallyfy) -> None:
     assert [len(task["threads"]["data"]) for task in tasks] == [1, 0]
 
 
-def test_templates_and_tasks_show_their_tags_only_when_asked(simulator: Simulator, tallyfy: Tallyfy) -> None:
+def test_templates_and_tasks_show_their_tags_only_on_request(simulator: Simulator, tallyfy: Tallyfy) -> None:
     simulator.organization.tasks[IDS.TASK].tags.add(IDS.USED_TAG)
     simulator.organization.tasks[IDS.PROCESS_TASK].tags.add(IDS.UNUSED_TAG)
     asked = {"with": "tags"}
@@ -108,7 +108,7 @@ def test_tasks_are_filtered(tallyfy: Tallyfy) -> None:
     assert tallyfy.read(f"/tasks/{IDS.PROCESS_TASK}")["run_id"] == IDS.RUN
 
 
-def test_a_tag_tells_how_much_it_is_used(tallyfy: Tallyfy) -> None:
+def test_a_tag_shows_its_usage_counts(tallyfy: Tallyfy) -> None:
     tallyfy("DELETE", f"/runs/{IDS.RUN}")
     statistics = tallyfy.read(f"/tags/{IDS.USED_TAG}", **{"with": "statistics"})["statistics"]["data"]
     assert statistics == {"active_template": 1, "archived_template": 0, "active_process": 0, "archived_process": 1}
@@ -118,7 +118,7 @@ def test_a_tag_tells_how_much_it_is_used(tallyfy: Tallyfy) -> None:
     assert tallyfy.ids("/tags", all="true") - tallyfy.ids("/tags") == {IDS.MACHINE_TAG}
 
 
-def test_times_come_with_and_without_milliseconds(tallyfy: Tallyfy) -> None:
+def test_times_are_formatted_with_and_without_milliseconds(tallyfy: Tallyfy) -> None:
     row = tallyfy.read(f"/runs/{IDS.RUN_ARCHIVED_RECENTLY}")
     assert (row["created_at"], row["archived_at"]) == ("2026-08-23T12:00:00Z", "2026-11-19T12:00:00.250Z")
 
@@ -151,7 +151,7 @@ def test_pages_hold_ten_by_default_and_a_hundred_at_most(simulator: Simulator, t
         ("/runs", {"per_page": "0"}),
     ],
 )
-def test_what_is_not_documented_is_refused_by_name(tallyfy: Tallyfy, path: str, query: dict[str, str]) -> None:
+def test_an_undocumented_parameter_is_refused_by_name(tallyfy: Tallyfy, path: str, query: dict[str, str]) -> None:
     refused = tallyfy("GET", path, params=query)
     assert refused.status_code == 422
     assert set(refused.json()["errors"]) == set(query)
@@ -172,4 +172,4 @@ def test_ten_thousand_runs_are_listed_and_archived_quickly() -> None:
         assert len(set(listed)) == 10_000
         for identifier in listed[:500]:
             assert tallyfy("DELETE", f"/runs/{identifier}").ok
-    assert time.process_time() - started < 5  # measured 0.6 s; the margin is for busy machines
+    assert time.process_time() - started < 5  # measured: 0.6 s; the margin is for busy machines
