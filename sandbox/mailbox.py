@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, override
 
 from sandbox.simulator import Simulator
-from sandbox.simulator.messages import Call, Response, as_json
+from sandbox.simulator.messages import ReceivedRequest, Response, as_json
 
 REPLIES: Final = "/_slack/replies"
 
@@ -27,7 +27,7 @@ class ListeningSimulator(Simulator):
         super().__init__()
 
     @override
-    def handle(self, call: Call, wait: Callable[[float], None] = time.sleep) -> Response:
+    def handle(self, call: ReceivedRequest, wait: Callable[[float], None] = time.sleep) -> Response:
         """Answer one call; a reply to Slack is none of Tallyfy's, and not in its log."""
         if call.path != REPLIES:
             return super().handle(call, wait)

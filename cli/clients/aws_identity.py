@@ -24,7 +24,7 @@ class Identity:
     region: str
 
 
-class Signature(AuthBase):
+class IdentityAuth(AuthBase):
     """Signs each request of a session as it is sent."""
 
     def __init__(self, identity: Identity) -> None:

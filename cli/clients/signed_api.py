@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from cli.clients.answers import fields_of, read
-from cli.clients.aws_identity import GATEWAY, Identity, Signature
+from cli.clients.aws_identity import GATEWAY, Identity, IdentityAuth
 from cli.ui.errors import CliError, Exit
 from lifecycle.api.schemas.approvals import Approval, Approvals
 from lifecycle.api.schemas.commands import UndoAccepted
@@ -37,7 +37,7 @@ class SignedApi:
     def __init__(self, session: requests.Session, url: str, identity: Identity, clock: Callable[[], datetime]) -> None:
         self._session = session
         self._url = url
-        self._signature = Signature(identity)
+        self._signature = IdentityAuth(identity)
         self._region = identity.region
         self._clock = clock
 

@@ -107,7 +107,7 @@ def access_of(target: Stack, org_id: str) -> Access:
     return Access(org_id, output_of(target, "TallyfyBaseUrl"), tokens, target, own_token=False)
 
 
-class Reader:
+class TallyfyReader:
     """One organization of Tallyfy, to be read and not to be changed.
 
     ``tell`` is given a line when there is something to wait for.

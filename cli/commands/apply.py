@@ -78,7 +78,7 @@ def apply(
     out.print("  to undo it    lifecycle undo --plan HASH", soft_wrap=True)
     out.print("  what failed   lifecycle dead-letters list", soft_wrap=True)
     if wait:
-        view = _Progress(out, context, target, plan)
+        view = _ApplyProgress(out, context, target, plan)
         follow_job(context, target, job, view.is_done, seconds=timeout, failed="The plan was not applied.")
         out.print("  The commands are carried out at the pace that Tallyfy allows.", soft_wrap=True)
 
@@ -150,7 +150,7 @@ def _confirmed(
     return number
 
 
-class _Progress:
+class _ApplyProgress:
     """Prints how far applying a plan has come, each stage once."""
 
     def __init__(self, out: "Console", context: "CliContext", target: "Stack", plan: "Plan") -> None:

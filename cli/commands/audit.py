@@ -103,7 +103,7 @@ def verify(ctx: typer.Context, stack: StackName = None, region: Region = None) -
     context, target = context_of(ctx), stack_of(ctx, stack, region)
     objects = target.audit()
     head, keys = _settled(AuditStore(target.rows()), objects)
-    read = Reading(objects, keys)
+    read = SegmentReader(objects, keys)
     breaks = [*rules.verify(read.bodies(), head, gone_before=_gone_before(target, context.clock())), *read.misplaced]
     out = console()
     for sentence in breaks:
@@ -120,7 +120,7 @@ def verify(ctx: typer.Context, stack: StackName = None, region: Region = None) -
         out.print(f"  What was recorded after {head.through}:59 is not sealed yet.", soft_wrap=True)
 
 
-class Reading:
+class SegmentReader:
     """Reads segments one at a time, and counts."""
 
     def __init__(self, objects: "Objects", keys: list[str]) -> None:

@@ -186,9 +186,9 @@ def _look(context: "CliContext", stack: "Stack", limit: int, *, json_: bool = Fa
 
 
 def _print_payload(letter: "DeadLetter") -> None:
-    from cli.services.dead_letter_queue import Payload
+    from cli.services.dead_letter_queue import UntranslatedPayload
 
-    if not isinstance(letter.content, Payload):
+    if not isinstance(letter.content, UntranslatedPayload):
         raise CliError(f"{letter.name} is not a payload of a source. It is: {letter.what}.")
     if letter.content.cut:
         kept, whole = len(letter.content.payload), letter.content.characters

@@ -49,7 +49,7 @@ def explain(
     The token is LIFECYCLE_TALLYFY_TOKEN from the environment, or in a file. Without one, or with --stack, the stack is
     asked: for its token, for holds, for what was done, for its newest plan.
     """
-    from cli.clients.tallyfy_reader import Reader, access
+    from cli.clients.tallyfy_reader import TallyfyReader, access
     from cli.services.config_files import POLICY_FILE, declared_policy
     from cli.ui.ids import id_in, kind_in
 
@@ -58,7 +58,7 @@ def explain(
     judged = declared_policy(policy or POLICY_FILE)
     what = access(ctx, org, token_file, base_url, stack, region)
     thing_id = id_in(name, org_id=what.org_id)
-    reader = Reader(
+    reader = TallyfyReader(
         context.session(),
         what,
         per_minute=_RATE,

@@ -80,7 +80,7 @@ def make(
     The folder is as confidential as the thing. An export is evidence, not an undo: nothing can be imported back into
     Tallyfy. Exit code 1 if anything could not be read.
     """
-    from cli.clients.tallyfy_reader import Reader, access, read_only
+    from cli.clients.tallyfy_reader import TallyfyReader, access, read_only
     from lifecycle.aws.s3 import FolderObjects
     from lifecycle.deletion.exporter import Export, folder_of
     from lifecycle.tallyfy.export_reader import HttpRecords
@@ -89,7 +89,7 @@ def make(
     resource = kind_in(kind)
     what = access(ctx, org, token_file, base_url, stack, region)
     name, session = id_in(id, org_id=what.org_id), read_only(context.session())
-    reader = Reader(
+    reader = TallyfyReader(
         session,
         what,
         per_minute=rate,

@@ -108,10 +108,10 @@ def remove(
 
 def _ask_if_missing(context: "CliContext", target: "Stack", org_id: str, held: "Resource", called: str) -> None:
     """A hold on a mistyped id would hold nothing, and look as if it did."""
-    from cli.clients.tallyfy_reader import Reader, access_of
+    from cli.clients.tallyfy_reader import TallyfyReader, access_of
 
     try:
-        reader = Reader(
+        reader = TallyfyReader(
             context.session(),
             access_of(target, org_id),
             per_minute=_RATE,

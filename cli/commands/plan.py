@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cli.clients.context import CliContext
-    from cli.clients.tallyfy_reader import Access, Reader
+    from cli.clients.tallyfy_reader import Access, TallyfyReader
     from lifecycle.plans.builder import PlanTerms
     from lifecycle.plans.inventory import Inventory
     from lifecycle.plans.pagination_check import ListingQuery, PaginationCheck
@@ -72,14 +72,14 @@ def plan(
     The token is LIFECYCLE_TALLYFY_TOKEN from the environment, or in a file. It is never an argument: arguments are seen
     by others. Without one, or with --stack, the stack is asked: for its token, for holds, for the policy applied last.
     """
-    from cli.clients.tallyfy_reader import Reader, access
+    from cli.clients.tallyfy_reader import TallyfyReader, access
     from cli.services.config_files import POLICY_FILE, declared_policy
     from cli.services.plans import show
 
     context, err = context_of(ctx), console(errors=True, progress=not json_)
     judged = declared_policy(policy or POLICY_FILE)
     what = access(ctx, org, token_file, base_url, stack, region)
-    reader = Reader(
+    reader = TallyfyReader(
         context.session(),
         what,
         per_minute=rate,
@@ -155,7 +155,13 @@ def _open(file: Path) -> None:
 
 
 def _make(
-    context: "CliContext", what: "Access", reader: "Reader", policy: "Policy", out: Path, rate: int, err: "Console"
+    context: "CliContext",
+    what: "Access",
+    reader: "TallyfyReader",
+    policy: "Policy",
+    out: Path,
+    rate: int,
+    err: "Console",
 ) -> "tuple[Plan, Path]":
     """Read everything, then write the plan: whole, or not at all."""
     import secrets
@@ -210,7 +216,7 @@ def _prepared(out: Path) -> None:
 
 
 def _read(
-    inventory: "Inventory", reader: "Reader", wanted: "tuple[ListingQuery, ...]", err: "Console"
+    inventory: "Inventory", reader: "TallyfyReader", wanted: "tuple[ListingQuery, ...]", err: "Console"
 ) -> "list[tuple[ListingQuery, PaginationCheck]]":
     from functools import partial
 
@@ -231,7 +237,7 @@ def _read(
     return read
 
 
-def _terms(context: "CliContext", what: "Access", reader: "Reader", policy: "Policy", rate: int) -> "PlanTerms":
+def _terms(context: "CliContext", what: "Access", reader: "TallyfyReader", policy: "Policy", rate: int) -> "PlanTerms":
     """What else decides: holds, what people restored, the policy applied last, and the checks of the account."""
     from functools import partial
 

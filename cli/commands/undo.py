@@ -106,7 +106,7 @@ def _undo_plan(
     out.print("  to pause    lifecycle pause --reason …", soft_wrap=True)
     out.print("  one outcome lifecycle explain ID", soft_wrap=True)
     if timeout is not None:
-        view = _Progress(out, target, plan)
+        view = _UndoProgress(out, target, plan)
         follow_job(context, target, job, view.is_done, seconds=timeout, failed="The plan was not undone.")
         out.print("  The undos are carried out at the pace that Tallyfy allows.", soft_wrap=True)
 
@@ -138,7 +138,7 @@ def _show(out: "Console", plan: "Plan", done: "Application", irreversible: "Appl
         out.print(NO, message, "Their exports are evidence, nothing more.", soft_wrap=True)
 
 
-class _Progress:
+class _UndoProgress:
     """Prints how far undoing a plan has come, each stage once."""
 
     def __init__(self, out: "Console", target: "Stack", plan: "Plan") -> None:

@@ -38,7 +38,7 @@ UNTRANSLATABLE = (
 type Clock = Callable[[], datetime]
 
 
-class Payload(BaseModel):
+class UntranslatedPayload(BaseModel):
     """A payload that no rule translates: the body of such a dead letter.
 
     ``cut``: only the beginning fitted into a message, of a payload of so many ``characters``.
@@ -59,7 +59,7 @@ class Event(BaseModel):
     detail_type: str = Field(alias="detail-type")
 
 
-type Content = Command | Payload | Event | SweepJob | None
+type Content = Command | UntranslatedPayload | Event | SweepJob | None
 """What a body is; `None` if it is unknown."""
 
 
@@ -90,7 +90,7 @@ class DeadLetter:
                 return f"{command.action} {command.resource.label} {command.id}"
             case Command() as command:
                 return f"{command.action} a {command.resource.label} by what people call it"
-            case Payload(source=source):
+            case UntranslatedPayload(source=source):
                 return f"a payload of source '{source}'"
             case Event() as event:
                 return f"event {event.detail_type} of {event.source}"
@@ -107,7 +107,7 @@ class DeadLetter:
     @property
     def is_payload(self) -> bool:
         """Whether it is a payload that could not be translated: nothing to send again."""
-        return isinstance(self.content, Payload)
+        return isinstance(self.content, UntranslatedPayload)
 
     @property
     def code(self) -> str:
@@ -349,11 +349,11 @@ def _letter(queue: str, message: Message) -> DeadLetter:
 
 def _content(queue: str, message: Message) -> Content:
     """Read a body by what its queue is for."""
-    models: dict[str, tuple[type[Command | Payload | Event | SweepJob], ...]] = {
+    models: dict[str, tuple[type[Command | UntranslatedPayload | Event | SweepJob], ...]] = {
         "events": (Event,),
         "sweeps": (SweepJob,),
     }
-    for model in models.get(queue, (Command, Payload)):
+    for model in models.get(queue, (Command, UntranslatedPayload)):
         with suppress(ValidationError):
             return model.model_validate_json(message.body)
     return None

@@ -168,7 +168,7 @@ class ProbeClient:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class CreatedObject:
     """A thing that was made: its line in the journal, its id and its title."""
 
     key: str
@@ -198,15 +198,15 @@ class Workshop:
             )
         return int(str(me.row.get("id")))
 
-    def tag(self, title: str) -> Made:
+    def tag(self, title: str) -> CreatedObject:
         """Make a tag; its title has at most 30 characters (API page "Create tag")."""
         return self._made("tag", title, {"title": title, "color": "#2f80ed"}, "/tags")
 
-    def task(self, title: str, member: int, tags: Sequence[str] = ()) -> Made:
+    def task(self, title: str, member: int, tags: Sequence[str] = ()) -> CreatedObject:
         """Make a one-off task (API page "Create one-off task")."""
         return self._made("task", title, {**self._body(title, member), "tags": list(tags)}, "/tasks")
 
-    def process(self, title: str, member: int) -> Made:
+    def process(self, title: str, member: int) -> CreatedObject:
         """A process without a template: Tallyfy puts such a task into an empty process (API page "Launch projects")."""
         body = {**self._body(title, member), "separate_task_for_each_assignee": True}
         return self._made("run", title, body, "/tasks")
@@ -216,7 +216,7 @@ class Workshop:
         owners = {"users": [member], "guests": [], "groups": []}
         return {"title": title, "task_type": "task", "owners": owners, "deadline": f"{deadline:%Y-%m-%dT%H:%M:%SZ}"}
 
-    def _made(self, kind: str, title: str, body: object, path: str) -> Made:
+    def _made(self, kind: str, title: str, body: object, path: str) -> CreatedObject:
         key = f"{kind}-{title}"
         self.journal.begin(key, kind, title)
         self.tell(f"Making a {kind}: {title}")
@@ -228,7 +228,7 @@ class Workshop:
             raise ProbeStopped(f"Tallyfy did not make a {kind} ({answer.status}). Nothing was learnt about its kind.")
         self.client.made.add(found)
         self.journal.made(key, found)
-        return Made(key, found, title)
+        return CreatedObject(key, found, title)
 
 
 @dataclass(slots=True)
@@ -252,7 +252,7 @@ class Probe:
             remove(shop.client, shop.journal)
         yield _waits(shop.client.waits)
 
-    def _task_facts(self, task: Made, tag: Made) -> Iterator[Fact]:
+    def _task_facts(self, task: CreatedObject, tag: CreatedObject) -> Iterator[Fact]:
         call, path = self.shop.client.call, f"/tasks/{task.id}"
         listed = _row(call("GET", "/tasks", {"is_oneoff": "true", "with": "tags", "sort": "-newest"}), task.id)
         shown = listed is not None and any(row.get("id") == tag.id for row in _nested(listed, "tags"))
@@ -271,7 +271,7 @@ class Probe:
         yield _status("Deleting an archived one-off task answers", call("DELETE", f"{path}/delete"), {200, 204})
         yield _repeat("Deleting a deleted task answers", call("DELETE", f"{path}/delete"), "delete_deleted", 404)
 
-    def _run_facts(self, run: Made) -> Iterator[Fact]:
+    def _run_facts(self, run: CreatedObject) -> Iterator[Fact]:
         call, path = self.shop.client.call, f"/runs/{run.id}"
         early = call("DELETE", f"{path}/delete")
         yield _choice("Deleting a process that is not archived answers", early, {404, 422}, "delete_unarchived", 422)
@@ -302,7 +302,7 @@ class Probe:
         yield _repeat("Deleting a deleted process answers", call("DELETE", f"{path}/delete"), "delete_deleted", 404)
         yield _status("GET of a deleted process answers", call("GET", path), {404})
 
-    def _tag_facts(self, tag: Made) -> Iterator[Fact]:
+    def _tag_facts(self, tag: CreatedObject) -> Iterator[Fact]:
         call, path = self.shop.client.call, f"/tags/{tag.id}"
         deleted = call("DELETE", path)
         kind = "soft" if deleted.row.get("deleted_at") else "permanent"

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.resources import STATUSES
 from lifecycle.intake.mapping import CommandRule, FindRule
-from lifecycle.intake.payload import Payload
+from lifecycle.intake.payload import PayloadEncoding
 from lifecycle.intake.presets import load_preset, preset_names
 from lifecycle.intake.schemes import Scheme, scheme_class, scheme_names
 from lifecycle.intake.sources import Source
@@ -33,8 +33,8 @@ def sources_page() -> str:
         "## A source\n",
         _keys(Source),
         "## payload\n",
-        f"{_text(Payload)}\n",
-        _keys(Payload),
+        f"{_text(PayloadEncoding)}\n",
+        _keys(PayloadEncoding),
         "## commands\n",
         f"{_text(CommandRule)}\n",
         _keys(CommandRule),

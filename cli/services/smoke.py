@@ -60,7 +60,7 @@ class Deployed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SmokeStep:
     """One path that works: how long it took (seconds), and what was seen."""
 
     name: str
@@ -81,9 +81,9 @@ class Smoke:
     timer: Callable[[], float]
     sleep: Callable[[float], None]
     seconds: float = SECONDS
-    _steps: list[Step] = field(default_factory=list, init=False)
+    _steps: list[SmokeStep] = field(default_factory=list, init=False)
 
-    def run(self) -> Iterator[Step]:
+    def run(self) -> Iterator[SmokeStep]:
         """Yield each step as it has passed. Raises ``SmokeFailed`` at the first that fails, once all is removed."""
         try:
             yield from self._command()
@@ -92,9 +92,9 @@ class Smoke:
             removed = self.deployed.remove()
         if not removed:
             raise SmokeFailed("Not everything that was made could be removed. See the journal for what is left.")
-        yield Step("everything that was made is removed", 0.0)
+        yield SmokeStep("everything that was made is removed", 0.0)
 
-    def _command(self) -> Iterator[Step]:
+    def _command(self) -> Iterator[SmokeStep]:
         deployed = self.deployed
         yield self._check(
             "the API answers", deployed.healthy, "GET /health does not answer. Was the deployment complete?"
@@ -123,7 +123,7 @@ class Smoke:
         shown = "Tallyfy shows the task as active again"
         yield self._wait(shown, lambda: not deployed.is_archived(task_id), "It is still archived.")
 
-    def _dead_letter(self) -> Iterator[Step]:
+    def _dead_letter(self) -> Iterator[SmokeStep]:
         deployed = self.deployed
         mark = deployed.send_poison()
         hint = "The unreadable message did not reach the dead-letter queue."
@@ -138,20 +138,20 @@ class Smoke:
             raise SmokeFailed("Nobody hears of alarms: the topic has no confirmed subscription. Set AlarmEmail.")
         yield step(f"{subscribers} subscribed")
 
-    def _ends(self, intent_id: str, name: str) -> Step:
+    def _ends(self, intent_id: str, name: str) -> SmokeStep:
         step = self._wait(name, lambda: self.deployed.ended(intent_id) is not None, f"{intent_id} has not ended.")
         status = self.deployed.ended(intent_id)
         if status != "done":
             raise SmokeFailed(f"{intent_id} ended as {status}. See why: lifecycle status {intent_id}")
         return step
 
-    def _check(self, name: str, holds: Callable[[], bool], otherwise: str) -> Step:
+    def _check(self, name: str, holds: Callable[[], bool], otherwise: str) -> SmokeStep:
         with self._timed(name) as step:
             if not holds():
                 raise SmokeFailed(otherwise)
         return step()
 
-    def _wait(self, name: str, holds: Callable[[], bool], otherwise: str) -> Step:
+    def _wait(self, name: str, holds: Callable[[], bool], otherwise: str) -> SmokeStep:
         """Ask until it holds. Raises ``SmokeFailed`` after ``seconds``."""
         with self._timed(name) as step:
             until = self.timer() + self.seconds
@@ -163,12 +163,12 @@ class Smoke:
         return step()
 
     @contextmanager
-    def _timed(self, name: str) -> "Iterator[Callable[..., Step]]":
+    def _timed(self, name: str) -> "Iterator[Callable[..., SmokeStep]]":
         """Measure a block. What it gives makes the step once the block has passed."""
         begun, ended = self.timer(), 0.0
 
-        def step(seen: str = "") -> Step:
-            return Step(name, ended - begun, seen)
+        def step(seen: str = "") -> SmokeStep:
+            return SmokeStep(name, ended - begun, seen)
 
         yield step
         ended = self.timer()

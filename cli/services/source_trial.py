@@ -17,7 +17,7 @@ from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import LifecycleError, Rejected
 from lifecycle.intake.mapping import Translated, translate, wanted
 from lifecycle.intake.payload import read_json
-from lifecycle.intake.schemes import Accepted, Refused, Scheme
+from lifecycle.intake.schemes import Scheme, UnverifiedRequest, VerifiedRequest
 from lifecycle.intake.schemes.eventbridge import EventBridge
 from lifecycle.intake.sources import Source
 
@@ -147,8 +147,10 @@ class _NotVerified(Scheme):
         return self.inner.id_header
 
     @override
-    def verify(self, secrets: Sequence[bytes], request: HttpRequest, *, now: float) -> Accepted | Refused:
-        return Accepted(request.headers.get(self.id_header, "trial") if self.id_header else None)
+    def verify(
+        self, secrets: Sequence[bytes], request: HttpRequest, *, now: float
+    ) -> VerifiedRequest | UnverifiedRequest:
+        return VerifiedRequest(request.headers.get(self.id_header, "trial") if self.id_header else None)
 
     @override
     def sign(self, secret: str, request: HttpRequest, *, delivery_id: str, timestamp: int) -> HttpRequest:

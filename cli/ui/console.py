@@ -67,7 +67,7 @@ def status_text(status: str) -> Text:
     return Text(status, _STYLES.get(status, "red"))
 
 
-class Listing(Table):
+class WrappingTable(Table):
     """A table that breaks no word and no id. On a terminal that is too narrow, each row becomes a block of lines."""
 
     @override
@@ -127,9 +127,9 @@ def _widths(needs: Sequence[Measurement], room: int) -> list[int]:
     return widths
 
 
-def table(*columns: str, title: str | None = None) -> Listing:
+def table(*columns: str, title: str | None = None) -> WrappingTable:
     """An empty table."""
-    made = Listing(
+    made = WrappingTable(
         title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False
     )
     for column in columns:

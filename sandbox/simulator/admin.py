@@ -11,7 +11,7 @@ from sandbox.simulator import rows
 from sandbox.simulator.faults import Fault
 from sandbox.simulator.limit import Limit
 from sandbox.simulator.log import LoggedCall
-from sandbox.simulator.messages import Call, Json, Refused, Response, as_json, error, fingerprint
+from sandbox.simulator.messages import CallRefused, Json, ReceivedRequest, Response, as_json, error, fingerprint
 from sandbox.simulator.quirks import Quirks
 from sandbox.simulator.seed import Identifier, Seed
 from sandbox.simulator.simulator import Simulator
@@ -21,17 +21,17 @@ LOG: Final = TypeAdapter(list[LoggedCall])
 FAULTS: Final = TypeAdapter(list[Fault])
 
 
-class _Body(BaseModel):
+class _AdminBody(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Shift(_Body):
+class Shift(_AdminBody):
     """How far to move the clock forward."""
 
     seconds: float
 
 
-class Rotation(_Body):
+class Rotation(_AdminBody):
     """A member's new token; the old one stops working."""
 
     organization_id: Identifier
@@ -39,7 +39,7 @@ class Rotation(_Body):
     token: Annotated[str, StringConstraints(min_length=1)]
 
 
-class ThingState(_Body):
+class ThingState(_AdminBody):
     """The state of one id: active, archived, deleted or unknown."""
 
     resource: str | None
@@ -57,7 +57,7 @@ class WithAdmin:
         self._simulator = simulator
         self._admin = Admin(simulator)
 
-    def handle(self, call: Call, wait: Callable[[float], None] = time.sleep) -> Response:
+    def handle(self, call: ReceivedRequest, wait: Callable[[float], None] = time.sleep) -> Response:
         """Answer an admin call here, and pass every other call to ``Simulator.handle``."""
         if call.route.startswith(ADMIN_PREFIX):
             return self._admin.answer(call)
@@ -69,7 +69,7 @@ class Admin:
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
-        self._calls: dict[tuple[str, str], Callable[[Call], Response]] = {
+        self._calls: dict[tuple[str, str], Callable[[ReceivedRequest], Response]] = {
             ("GET", "log"): self._log,
             ("DELETE", "log"): self._clear_log,
             ("GET", "effects"): self._effects,
@@ -91,7 +91,7 @@ class Admin:
             ("PUT", "token"): self._rotate,
         }
 
-    def answer(self, call: Call) -> Response:
+    def answer(self, call: ReceivedRequest) -> Response:
         """Answer one call."""
         name = call.route.removeprefix(ADMIN_PREFIX).strip("/")
         action = self._calls.get((call.method, name))
@@ -104,44 +104,44 @@ class Admin:
         except ValidationError as problem:
             details = problem.errors(include_url=False, include_context=False, include_input=False)
             return as_json(422, {"message": "The body does not fit this admin call.", "errors": details})
-        except Refused as refusal:
+        except CallRefused as refusal:
             return refusal.answer
 
-    def _log(self, call: Call) -> Response:
+    def _log(self, call: ReceivedRequest) -> Response:
         acted = call.query.get("acted")
         found = self._simulator.log.select(
             acted=None if acted is None else acted == "true", action=call.query.get("action"), id=call.query.get("id")
         )
         return as_json(200, LOG.dump_python(list(found), mode="json"))
 
-    def _clear_log(self, _: Call) -> Response:
+    def _clear_log(self, _: ReceivedRequest) -> Response:
         self._simulator.log.calls.clear()
         return Response(204)
 
-    def _effects(self, call: Call) -> Response:
+    def _effects(self, call: ReceivedRequest) -> Response:
         count = self._simulator.effects(call.query.get("action"), call.query.get("id"))
         return as_json(200, {"effects": count})
 
-    def _faults(self, _: Call) -> Response:
+    def _faults(self, _: ReceivedRequest) -> Response:
         return as_json(200, FAULTS.dump_python(self._simulator.faults.pending(), mode="json"))
 
-    def _add_fault(self, call: Call) -> Response:
+    def _add_fault(self, call: ReceivedRequest) -> Response:
         self._simulator.add_fault(Fault.model_validate_json(call.body))
         return Response(204)
 
-    def _clear_faults(self, _: Call) -> Response:
+    def _clear_faults(self, _: ReceivedRequest) -> Response:
         self._simulator.faults.clear()
         return Response(204)
 
-    def _merge_seed(self, call: Call) -> Response:
+    def _merge_seed(self, call: ReceivedRequest) -> Response:
         self._simulator.merge(Seed.model_validate_json(call.body))
         return Response(204)
 
-    def _replace_seed(self, call: Call) -> Response:
+    def _replace_seed(self, call: ReceivedRequest) -> Response:
         self._simulator.load(Seed.model_validate_json(call.body))
         return Response(204)
 
-    def _state(self, call: Call) -> Response:
+    def _state(self, call: ReceivedRequest) -> Response:
         organizations = self._simulator.world.organizations
         wanted = call.query.get("id")
         if wanted is None:
@@ -152,47 +152,47 @@ class Admin:
                 return as_json(200, found.model_dump())
         return as_json(200, ThingState(resource=None, state="unknown", row=None).model_dump())
 
-    def _clock(self, _: Call) -> Response:
+    def _clock(self, _: ReceivedRequest) -> Response:
         shift = self._simulator.shift.total_seconds()
         return as_json(200, {"now": self._simulator.now().isoformat(), "shift_seconds": shift})
 
-    def _advance(self, call: Call) -> Response:
+    def _advance(self, call: ReceivedRequest) -> Response:
         self._simulator.advance(Shift.model_validate_json(call.body).seconds)
         return self._clock(call)
 
-    def _set_shift(self, call: Call) -> Response:
+    def _set_shift(self, call: ReceivedRequest) -> Response:
         self._simulator.shift = timedelta(seconds=Shift.model_validate_json(call.body).seconds)
         return self._clock(call)
 
-    def _reset(self, _: Call) -> Response:
+    def _reset(self, _: ReceivedRequest) -> Response:
         self._simulator.reset()
         return Response(204)
 
-    def _limit(self, _: Call) -> Response:
+    def _limit(self, _: ReceivedRequest) -> Response:
         limit = self._simulator.limit
         return as_json(200, limit.model_dump() if limit else None)
 
-    def _set_limit(self, call: Call) -> Response:
+    def _set_limit(self, call: ReceivedRequest) -> Response:
         self._simulator.set_limit(Limit.model_validate_json(call.body))
         return Response(204)
 
-    def _lift_limit(self, _: Call) -> Response:
+    def _lift_limit(self, _: ReceivedRequest) -> Response:
         self._simulator.set_limit(None)
         return Response(204)
 
-    def _quirks(self, _: Call) -> Response:
+    def _quirks(self, _: ReceivedRequest) -> Response:
         return as_json(200, self._simulator.quirks.model_dump())
 
-    def _set_quirks(self, call: Call) -> Response:
+    def _set_quirks(self, call: ReceivedRequest) -> Response:
         self._simulator.quirks = Quirks.model_validate_json(call.body)
         return Response(204)
 
-    def _rotate(self, call: Call) -> Response:
+    def _rotate(self, call: ReceivedRequest) -> Response:
         wanted = Rotation.model_validate_json(call.body)
         try:
             self._simulator.world.rotate_token(wanted.organization_id, wanted.member_id, wanted.token)
         except KeyError as problem:
-            raise Refused(error(404, "No such member.")) from problem
+            raise CallRefused(error(404, "No such member.")) from problem
         return Response(204)
 
 

@@ -11,14 +11,14 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 
 from sandbox.simulator import creation, listing, parameters, rows
-from sandbox.simulator.lifecycle import Action, Office, Resource
-from sandbox.simulator.messages import Call, Json, Refused, Response, as_json, data, error, unprocessable
+from sandbox.simulator.lifecycle import Action, LifecycleActions, Resource
+from sandbox.simulator.messages import CallRefused, Json, ReceivedRequest, Response, as_json, data, error, unprocessable
 from sandbox.simulator.quirks import Quirks
 from sandbox.simulator.world import IDENTIFIER, Asset, Member, Organization, Tag, TallyfyState
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class CallResult:
     """The answer to a call, and the object that the call addressed."""
 
     answer: Response
@@ -34,7 +34,7 @@ class Caller:
 
     organization: Organization
     member: Member
-    call: Call
+    call: ReceivedRequest
     id: str
     includes: rows.Includes
     quirks: Quirks
@@ -132,7 +132,7 @@ def _tasks(caller: Caller) -> Response:
 def _task(caller: Caller) -> Response:
     task = _found(caller.organization.tasks.get(caller.id))
     if task.archived_at is not None:
-        raise Refused(error(404, "Not found."))
+        raise CallRefused(error(404, "Not found."))
     return data(rows.task_row(caller.organization, task, caller.includes))
 
 
@@ -151,7 +151,7 @@ def _tags(caller: Caller) -> Response:
 def _tag(caller: Caller) -> Response:
     tag = _found(caller.organization.tags.get(caller.id))
     if tag.deleted_at is not None:
-        raise Refused(error(404, "Not found."))
+        raise CallRefused(error(404, "Not found."))
     return data(_tag_rows(caller)(tag))
 
 
@@ -169,7 +169,7 @@ def _templates(caller: Caller) -> Response:
 def _template(caller: Caller) -> Response:
     template = _found(caller.organization.templates.get(caller.id))
     if template.archived_at is not None:
-        raise Refused(error(404, "Not found."))
+        raise CallRefused(error(404, "Not found."))
     return data(rows.template_row(caller.organization, template, caller.includes))
 
 
@@ -196,7 +196,7 @@ def _feed(caller: Caller) -> Response:
 def _file(caller: Caller) -> Response:
     asset = _found(_asset(caller.organization, caller.id))
     if asset.deleted_at is not None and not caller.archived_too:
-        raise Refused(error(404, "Not found."))
+        raise CallRefused(error(404, "Not found."))
     if caller.quirks.files_at is not None:
         return Response(302, b"", {"Location": f"{caller.quirks.files_at}/storage/{asset.id}?signature=made-up"})
     return _bytes(asset)
@@ -218,7 +218,7 @@ def _bytes(asset: Asset) -> Response:
 
 def _found[T](thing: T | None) -> T:
     if thing is None:
-        raise Refused(error(404, "Not found."))
+        raise CallRefused(error(404, "Not found."))
     return thing
 
 
@@ -273,33 +273,33 @@ class SimulatorApi:
     world: TallyfyState
     quirks: Quirks = field(default_factory=Quirks)
 
-    def reply(self, call: Call, now: datetime) -> Reply:
+    def reply(self, call: ReceivedRequest, now: datetime) -> CallResult:
         """Answer one call. A refusal is returned as an error answer, not raised."""
         found = self._match(call)
-        return found if isinstance(found, Reply) else self._follow(*found, call, now)
+        return found if isinstance(found, CallResult) else self._follow(*found, call, now)
 
-    def describe(self, call: Call) -> Reply:
+    def describe(self, call: ReceivedRequest) -> CallResult:
         """Identify what a call addresses, without carrying it out."""
         found = self._match(call)
-        if isinstance(found, Reply):
+        if isinstance(found, CallResult):
             return found
         route, values = found
-        return Reply(Response(200), route.resource, route.action, values.get("id"))
+        return CallResult(Response(200), route.resource, route.action, values.get("id"))
 
-    def _match(self, call: Call) -> tuple[Route, dict[str, str]] | Reply:
+    def _match(self, call: ReceivedRequest) -> tuple[Route, dict[str, str]] | CallResult:
         try:
             route, values = _URLS.bind("").match(call.route, method=call.method)
         except NotFound:
-            return Reply(error(404, "Not found."))
+            return CallResult(error(404, "Not found."))
         except MethodNotAllowed:
-            return Reply(error(405, "Method not allowed."))
+            return CallResult(error(405, "Method not allowed."))
         return route, dict(values)
 
-    def _follow(self, route: Route, values: dict[str, str], call: Call, now: datetime) -> Reply:
+    def _follow(self, route: Route, values: dict[str, str], call: ReceivedRequest, now: datetime) -> CallResult:
         identifier = values.get("id", "")
         acted = False
         if isinstance(route, Stored):
-            return Reply(self._stored(call, identifier), route.resource, route.action, identifier)
+            return CallResult(self._stored(call, identifier), route.resource, route.action, identifier)
         try:
             organization, member = self._admit(call, values.get("org"))
             _check(values)
@@ -310,7 +310,7 @@ class SimulatorApi:
                     parameters.check(route.resource, route.action, call.query)
                     answer = route.answer(caller)
                 case Lifecycle():
-                    office = Office(organization, member, self.quirks, now)
+                    office = LifecycleActions(organization, member, self.quirks, now)
                     effect = office.perform(route.resource, route.action, identifier)
                     answer, acted = effect.answer, effect.acted
                 case Tagging():
@@ -319,11 +319,11 @@ class SimulatorApi:
                     answer, acted = creation.create(route.resource, organization, member, call.body, now), True
                 case _:
                     assert_never(route)
-        except Refused as refusal:
+        except CallRefused as refusal:
             answer = refusal.answer
-        return Reply(answer, route.resource, route.action, identifier or None, acted)
+        return CallResult(answer, route.resource, route.action, identifier or None, acted)
 
-    def _stored(self, call: Call, identifier: str) -> Response:
+    def _stored(self, call: ReceivedRequest, identifier: str) -> Response:
         """Return the bytes to a caller with the signed URL. Refuse a token sent beside the signature, as S3 does."""
         if "authorization" in call.headers:
             return error(400, "Only one auth mechanism allowed.")
@@ -333,23 +333,23 @@ class SimulatorApi:
         asset = next((asset for asset in found if asset is not None), None)
         return error(404, "Not found.") if asset is None else _bytes(asset)
 
-    def _admit(self, call: Call, organization_id: str | None) -> tuple[Organization, Member]:
+    def _admit(self, call: ReceivedRequest, organization_id: str | None) -> tuple[Organization, Member]:
         """Authenticate the caller: it must name its client and hold a token of the organization."""
         if not call.headers.get("x-tallyfy-client"):
-            raise Refused(error(400, "The X-Tallyfy-Client header is missing."))
+            raise CallRefused(error(400, "The X-Tallyfy-Client header is missing."))
         known = self.world.member(call.token) if call.token else None
         if known is None:
-            raise Refused(error(401, "Unauthenticated."))
+            raise CallRefused(error(401, "Unauthenticated."))
         organization, member = known
         if organization_id not in {None, organization.id}:
             elsewhere = organization_id in self.world.organizations
-            raise Refused(error(403, "You are not a member.") if elsewhere else error(404, "Not found."))
+            raise CallRefused(error(403, "You are not a member.") if elsewhere else error(404, "Not found."))
         return organization, member
 
 
 def _check(values: dict[str, str]) -> None:
     if "id" in values and not IDENTIFIER.fullmatch(values["id"]):
-        raise Refused(error(404, "Not found."))
+        raise CallRefused(error(404, "Not found."))
 
 
 def _attach(caller: Caller) -> tuple[Response, bool]:
@@ -358,11 +358,11 @@ def _attach(caller: Caller) -> tuple[Response, bool]:
     try:
         body = json.loads(caller.call.body)
     except ValueError as problem:
-        raise Refused(unprocessable("subject_id", "The body is not JSON.")) from problem
+        raise CallRefused(unprocessable("subject_id", "The body is not JSON.")) from problem
     wanted = str(body.get("subject_id")) if isinstance(body, dict) else ""
     subject = caller.organization.runs.get(wanted) or caller.organization.templates.get(wanted)
     if tag.deleted_at is not None or subject is None or subject.archived_at is not None:
-        raise Refused(unprocessable("subject_id", "Subject not found"))
+        raise CallRefused(unprocessable("subject_id", "Subject not found"))
     acted = tag.id not in subject.tags
     subject.tags.add(tag.id)
     return as_json(201, {"data": rows.tag_row(tag)}), acted

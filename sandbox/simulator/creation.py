@@ -11,24 +11,24 @@ from typing import Annotated, Literal, assert_never
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from sandbox.simulator import rows
-from sandbox.simulator.messages import Json, Refused, Response, data, unprocessable
+from sandbox.simulator.messages import CallRefused, Json, Response, data, unprocessable
 from sandbox.simulator.seed import make_id
 from sandbox.simulator.world import FeedEntry, Member, Organization, Run, Tag, Task
 
 type TagId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 
-class _Body(BaseModel):
+class _CreationBody(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Owners(_Body):
+class _Owners(_CreationBody):
     users: tuple[int, ...] = ()
     guests: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
 
 
-class _NewTask(_Body):
+class _NewTask(_CreationBody):
     title: str = Field(min_length=1, max_length=600)
     task_type: Literal["task", "approval", "expiring", "email", "expiring_email"]
     owners: _Owners
@@ -38,7 +38,7 @@ class _NewTask(_Body):
     separate_task_for_each_assignee: bool = False
 
 
-class _NewTag(_Body):
+class _NewTag(_CreationBody):
     title: str = Field(min_length=1, max_length=30)
     color: str = Field("#2f80ed", pattern="^#[0-9a-fA-F]{6}$")
 
@@ -46,7 +46,7 @@ class _NewTag(_Body):
 def create(
     resource: Literal["task", "tag"], organization: Organization, member: Member, body: bytes, now: datetime
 ) -> Response:
-    """Create the object that the body describes. Raises ``Refused`` (422) if a field is missing or undocumented."""
+    """Create the object that the body describes. Raises ``CallRefused`` (422) if a field is missing or undocumented."""
     try:
         match resource:
             case "task":
@@ -58,7 +58,7 @@ def create(
     except ValidationError as error:
         [first, *_] = error.errors()
         field = str(first["loc"][0]) if first["loc"] else "body"
-        raise Refused(unprocessable(field, first["msg"])) from error
+        raise CallRefused(unprocessable(field, first["msg"])) from error
     return data(row, 201)
 
 
@@ -83,7 +83,7 @@ def _task(organization: Organization, member: Member, asked: _NewTask, now: date
 
 def _tag(organization: Organization, member: Member, asked: _NewTag, now: datetime) -> Json:
     if any(tag.title == asked.title and tag.deleted_at is None for tag in organization.tags.values()):
-        raise Refused(unprocessable("title", "The title has already been taken."))
+        raise CallRefused(unprocessable("title", "The title has already been taken."))
     tag = Tag(_new_id(organization, "tag"), asked.title, now, asked.color)
     organization.tags[tag.id] = tag
     organization.feed.append(FeedEntry("created", "tag", tag.id, member.id, now))

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from sandbox.simulator.messages import Call, Response, as_json, error, rate_limited
+from sandbox.simulator.messages import ReceivedRequest, Response, as_json, error, rate_limited
 
 type Kind = Literal["delay", "status", "reset", "rate_limit", "html", "error_in_200"]
 type When = Literal["before", "after"]
@@ -74,7 +74,7 @@ class Fault(BaseModel):
         """Answer 200 with a body that reports an error."""
         return cls.model_validate({"kind": "error_in_200", "when": when, **match})
 
-    def strikes(self, call: Call) -> bool:
+    def strikes(self, call: ReceivedRequest) -> bool:
         """Return whether a call matches."""
         return (
             (self.method is None or self.method.upper() == call.method)
@@ -138,7 +138,7 @@ class Faults:
         """List the armed faults, each with the number of times it still applies."""
         return [armed.fault.model_copy(update={"skip": armed.skip, "times": armed.left}) for armed in self._armed]
 
-    def take(self, call: Call) -> Strike:
+    def take(self, call: ReceivedRequest) -> Strike:
         """Return the faults of a call, and count them as used."""
         if not self._armed:
             return Strike()

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal, assert_never
 
 from sandbox.simulator import rows
-from sandbox.simulator.messages import Refused, Response, as_json, data, error, unprocessable
+from sandbox.simulator.messages import CallRefused, Response, as_json, data, error, unprocessable
 from sandbox.simulator.quirks import Quirks, Repeat
 from sandbox.simulator.world import FeedEntry, Member, Organization, Run, Tag, Task, Template, Verb
 
@@ -23,7 +23,7 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class LifecycleActions:
     """Carries out lifecycle calls for one member of one organization."""
 
     organization: Organization
@@ -40,7 +40,7 @@ class Office:
         if thing is None:
             return Effect(Response(204), acted=False)
         if isinstance(thing, Task) and thing.run_id is not None:
-            raise Refused(error(400, "This task belongs to a process; only one-off tasks can be changed here."))
+            raise CallRefused(error(400, "This task belongs to a process; only one-off tasks can be changed here."))
         match action:
             case "archive":
                 effect = self._archive(thing)
@@ -61,7 +61,7 @@ class Office:
         lasting = action == "delete" and not (resource == "tag" and self.quirks.tag_delete == "soft")
         allowed = {"admin"} if lasting else {"admin", "standard"}
         if self.member.role not in allowed:
-            raise Refused(error(403, "You do not have permission to perform this action."))
+            raise CallRefused(error(403, "You do not have permission to perform this action."))
 
     def _find(self, resource: Resource, action: Action, identifier: str) -> Run | Task | Template | None:
         """Find the object. Return None if it is already deleted and that counts as success."""
@@ -75,7 +75,7 @@ class Office:
             if action == "delete" and identifier in self.organization.gone:
                 _repeated(self.quirks.delete_deleted, "already deleted")
                 return None
-            raise Refused(error(404, "Not found."))
+            raise CallRefused(error(404, "Not found."))
         return thing
 
     def _archive(self, thing: Run | Task | Template) -> Effect:
@@ -127,7 +127,7 @@ class Office:
         if thing.archived_at is None and not isinstance(thing, Task):
             message = "It must be archived before it can be deleted."
             refusals = {404: error(404, message), 422: unprocessable("id", message)}
-            raise Refused(refusals[self.quirks.delete_unarchived])
+            raise CallRefused(refusals[self.quirks.delete_unarchived])
         match thing:
             case Run():
                 row = rows.run_row(self.organization, thing)
@@ -150,7 +150,7 @@ class Office:
             if permanent:
                 return Effect(Response(204), acted=False)
             if tag is None:
-                raise Refused(error(404, "Not found."))
+                raise CallRefused(error(404, "Not found."))
             _repeated(self.quirks.delete_deleted, "already deleted")
             return Effect(data(rows.tag_row(tag)), acted=False)
         self._remove_tag(tag)
@@ -169,9 +169,9 @@ def _repeated(choice: Repeat, what: str) -> None:
     """Refuse a call that has nothing left to do, unless the quirks count that as a success."""
     match choice:
         case 404:
-            raise Refused(error(404, f"Not found: {what}."))
+            raise CallRefused(error(404, f"Not found: {what}."))
         case 422:
-            raise Refused(unprocessable("id", f"It is {what}."))
+            raise CallRefused(unprocessable("id", f"It is {what}."))
         case 200:
             return
         case _:

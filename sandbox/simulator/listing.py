@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Final, Literal
 
-from sandbox.simulator.messages import Json, Refused, Response, as_json, unprocessable
+from sandbox.simulator.messages import CallRefused, Json, Response, as_json, unprocessable
 from sandbox.simulator.world import Organization, Run, Tag, Task, Template, live
 
 type Query = Mapping[str, str]
@@ -125,4 +125,4 @@ def _days(text: str) -> tuple[date, date]:
     try:
         return date.fromisoformat(first), date.fromisoformat(last or first)
     except ValueError as problem:
-        raise Refused(unprocessable("created", "The created filter is not a date.")) from problem
+        raise CallRefused(unprocessable("created", "The created filter is not a date.")) from problem

@@ -12,7 +12,7 @@ type Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ReceivedRequest:
     """A request as it reached the server: `path` is decoded, header names are lower case."""
 
     method: str
@@ -49,7 +49,7 @@ class Response:
     file: Callable[[], BinaryIO] | None = None
 
 
-class Refused(Exception):
+class CallRefused(Exception):
     """Ends a call with an error answer."""
 
     def __init__(self, answer: Response) -> None:

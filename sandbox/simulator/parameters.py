@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sandbox.simulator.messages import Refused, unprocessable
+from sandbox.simulator.messages import CallRefused, unprocessable
 
 _PAGES: Final = frozenset({"page", "per_page"})
 
@@ -61,7 +61,7 @@ DOCUMENTED: Final[Mapping[tuple[str, str], Parameters]] = {
 
 
 def check(resource: str, action: str, query: Mapping[str, str]) -> None:
-    """Raise ``Refused`` (422) for the first undocumented parameter or value."""
+    """Raise ``CallRefused`` (422) for the first undocumented parameter or value."""
     known = DOCUMENTED.get((resource, action), Parameters())
     for name in query:
         if name not in known.names:
@@ -77,5 +77,5 @@ def check(resource: str, action: str, query: Mapping[str, str]) -> None:
             raise _refused(name, f"{name} must be a number of 1 or more.")
 
 
-def _refused(name: str, why: str) -> Refused:
-    return Refused(unprocessable(name, why))
+def _refused(name: str, why: str) -> CallRefused:
+    return CallRefused(unprocessable(name, why))

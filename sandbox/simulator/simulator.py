@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from sandbox.simulator.api import Reply, SimulatorApi
+from sandbox.simulator.api import CallResult, SimulatorApi
 from sandbox.simulator.faults import Fault, Faults, Strike
 from sandbox.simulator.limit import Limit, Meter
 from sandbox.simulator.log import CallLog, LoggedCall
-from sandbox.simulator.messages import Call, Response, fingerprint, rate_limited
+from sandbox.simulator.messages import ReceivedRequest, Response, fingerprint, rate_limited
 from sandbox.simulator.quirks import Quirks
 from sandbox.simulator.seed import Seed, build, default_seed
 from sandbox.simulator.world import Organization, TallyfyState
@@ -43,7 +43,7 @@ class Simulator:
             self.shift = timedelta()
             self.log = CallLog()
             self.faults = Faults()
-            self._late: list[tuple[datetime, Call, Strike]] = []
+            self._late: list[tuple[datetime, ReceivedRequest, Strike]] = []
             self.load(self.seed)
 
     def load(self, seed: Seed) -> None:
@@ -107,7 +107,7 @@ class Simulator:
         with self.lock:
             return self.log.effects(action, id)
 
-    def handle(self, call: Call, wait: Callable[[float], None] = time.sleep) -> Response:
+    def handle(self, call: ReceivedRequest, wait: Callable[[float], None] = time.sleep) -> Response:
         """Answer one call. `wait` waits for a delay, or raises CallerGaveUp if the caller would not wait that long.
 
         If the caller gives up before the call took effect, it takes effect later, when the clock passes the delay.
@@ -138,7 +138,7 @@ class Simulator:
             for _, call, strike in sorted(due, key=lambda late: late[0]):
                 self._act(call, strike)
 
-    def _act(self, call: Call, strike: Strike) -> Response | None:
+    def _act(self, call: ReceivedRequest, strike: Strike) -> Response | None:
         """Carry a call out as far as its faults allow, and log it. None means a reset."""
         with self.lock:
             now = self.now()
@@ -167,12 +167,12 @@ class Simulator:
             )
             return answer
 
-    def _reply(self, call: Call, now: datetime) -> Reply:
+    def _reply(self, call: ReceivedRequest, now: datetime) -> CallResult:
         if self._limit is not None:
             known = self.world.member(call.token)
             key = known[0].id if known else ""
             retry_after = self._meters.setdefault(key, Meter(self._limit)).admit(now)
             if retry_after is not None:
                 reply = self._api.describe(call)
-                return Reply(rate_limited(retry_after), reply.resource, reply.action, reply.id)
+                return CallResult(rate_limited(retry_after), reply.resource, reply.action, reply.id)
         return self._api.reply(call, now)

@@ -11,7 +11,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPResponse
 
 from sandbox.simulator.admin import WithAdmin
-from sandbox.simulator.messages import Call, Response, parse_query
+from sandbox.simulator.messages import ReceivedRequest, Response, parse_query
 from sandbox.simulator.simulator import CallerGaveUp, ConnectionReset, Simulator
 
 
@@ -77,10 +77,10 @@ class SimulatorTransport(BaseAdapter):
         return response
 
 
-def _call(request: requests.PreparedRequest) -> Call:
+def _call(request: requests.PreparedRequest) -> ReceivedRequest:
     url = urlsplit(request.url or "")
     body: Any = request.body or b""
-    return Call(
+    return ReceivedRequest(
         method=request.method or "GET",
         path=unquote(url.path),
         query=parse_query(url.query),

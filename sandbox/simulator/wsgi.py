@@ -8,7 +8,7 @@ from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
 from sandbox.simulator.admin import WithAdmin
-from sandbox.simulator.messages import Call, parse_query
+from sandbox.simulator.messages import ReceivedRequest, parse_query
 from sandbox.simulator.simulator import ConnectionReset, Simulator
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class WsgiApp:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer one request."""
         request = Request(environ)
-        call = Call(
+        call = ReceivedRequest(
             method=request.method,
             path=request.path,
             query=parse_query(request.query_string.decode("latin-1")),

@@ -7,7 +7,7 @@ import pytest
 from sandbox.build import ROOT
 from tests.benchmarks.results import Results
 from tests.benchmarks.runtime import Cgroup, DutyCycle, FakeServices, throttle
-from tests.benchmarks.staging import Stage, stage
+from tests.benchmarks.staging import StagingFolder, stage
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def results() -> Iterator[Results]:
 
 
 @pytest.fixture(scope="session")
-def staged() -> Stage:
+def staged() -> StagingFolder:
     """The artifacts, laid out as Lambda has them."""
     made = stage()
     made.make()
@@ -30,7 +30,7 @@ def staged() -> Stage:
 
 
 @pytest.fixture(scope="session")
-def services(staged: Stage) -> Iterator[FakeServices]:
+def services(staged: StagingFolder) -> Iterator[FakeServices]:
     """The fake AWS and Tallyfy."""
     started = FakeServices(staged.certificates)
     yield started

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from sandbox.simulator import DEFAULT_TOKEN, Simulator, crowd
-from sandbox.simulator.messages import Call, Response, parse_query
+from sandbox.simulator.messages import ReceivedRequest, Response, parse_query
 
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 """The signing secret of every source and of Slack."""
@@ -109,7 +109,9 @@ class FakeServices:
         if "amazonaws" not in headers.get("host", ""):
             url = urlsplit(target)
             self.calls[f"Tallyfy {method}"] += 1
-            return self._tallyfy.handle(Call(method, unquote(url.path), parse_query(url.query), headers, body))
+            return self._tallyfy.handle(
+                ReceivedRequest(method, unquote(url.path), parse_query(url.query), headers, body)
+            )
         operation = headers.get("x-amz-target", "").rpartition(".")[2] or _rest_operation(headers["host"], method)
         self.calls[operation] += 1
         answer = self._aws.answer(operation, json.loads(body) if body[:1] == b"{" else {})

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self
 
-from tests.benchmarks.staging import Certificates, Stage
+from tests.benchmarks.staging import Certificates, StagingFolder
 
 _FULL_PROCESSOR = 1769
 """The memory in MB with which a function has one whole processor (AWS, "Configure Lambda function memory")."""
@@ -225,7 +225,7 @@ def _next(event: bytes, seconds: float) -> bytes:
 class FunctionProcess:
     """One cold process of a function. Use it as a context manager: on exit it kills the process without a teardown."""
 
-    stage: Stage
+    stage: StagingFolder
     task: str
     port: int
     organization: str

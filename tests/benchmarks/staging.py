@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from sandbox.build import ROOT, Build, Tools
-from tests.template.support import FUNCTIONS, Json, Template, load, target
+from tests.template.support import FUNCTIONS, Json, TransformedTemplate, load, target
 
 RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
 """The packages that Lambda's Python runtime includes besides its own client."""
@@ -55,7 +55,7 @@ class Certificates:
 
 
 @dataclass(frozen=True)
-class Stage:
+class StagingFolder:
     """A folder with every file that a measured process reads."""
 
     folder: Path
@@ -106,7 +106,7 @@ class Stage:
         return os.pathsep.join([str(self.folder / "tasks" / task), *rest])
 
     @cached_property
-    def template(self) -> Template:
+    def template(self) -> TransformedTemplate:
         """The template, built for this machine's processor architecture."""
         return load(Architecture="arm64" if os.uname().machine in {"arm64", "aarch64"} else "x86_64")
 
@@ -139,9 +139,9 @@ class Stage:
         return [target(layer) for layer in self.template.choose(self.template.source["Globals"]["Function"]["Layers"])]
 
 
-def stage() -> Stage:
+def stage() -> StagingFolder:
     """The stage of this checkout."""
-    return Stage(ROOT / ".local" / "bench" / "stage")
+    return StagingFolder(ROOT / ".local" / "bench" / "stage")
 
 
 def _copy_package(name: str, folder: Path) -> None:

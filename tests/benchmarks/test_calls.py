@@ -7,7 +7,7 @@ from sandbox.simulator import DefaultIds, make_id
 from tests.benchmarks.cases import CASES, FLOORS, ORG, batch
 from tests.benchmarks.results import Results, estimate
 from tests.benchmarks.runtime import FakeServices, FunctionProcess, Throttle
-from tests.benchmarks.staging import Stage
+from tests.benchmarks.staging import StagingFolder
 
 ROUNDS = 9
 CALLS = 50
@@ -18,7 +18,7 @@ UNLIMITED = {"RATE_PER_MINUTE": "6000"}
 
 @pytest.mark.benchmark
 def test_processor_time_of_a_tallyfy_call_beside_tallyfys_own_sample(
-    staged: Stage, services: FakeServices, processor: Throttle, results: Results
+    staged: StagingFolder, services: FakeServices, processor: Throttle, results: Results
 ) -> None:
     def spent(process: FunctionProcess) -> float:
         event = {"times": str(CALLS), "org": ORG, "id": DefaultIds.RUN}
@@ -49,7 +49,7 @@ def test_processor_time_of_a_tallyfy_call_beside_tallyfys_own_sample(
 
 @pytest.mark.benchmark
 def test_processor_time_of_a_warm_invocation(
-    staged: Stage, services: FakeServices, processor: Throttle, results: Results
+    staged: StagingFolder, services: FakeServices, processor: Throttle, results: Results
 ) -> None:
     rows: list[dict[str, object]] = []
     for case in (*FLOORS, *CASES):
@@ -70,7 +70,7 @@ def test_processor_time_of_a_warm_invocation(
 
 @pytest.mark.benchmark
 def test_processor_time_of_a_batch_of_ten_in_the_worker(
-    staged: Stage, services: FakeServices, processor: Throttle, results: Results
+    staged: StagingFolder, services: FakeServices, processor: Throttle, results: Results
 ) -> None:
     runs = tuple(make_id("run", number) for number in range(10))
     with (

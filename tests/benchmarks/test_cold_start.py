@@ -16,7 +16,7 @@ import pytest
 from tests.benchmarks.cases import CASES, FLOORS, ORG, Case
 from tests.benchmarks.results import Results, estimate
 from tests.benchmarks.runtime import FakeServices, FunctionProcess, Spent, Throttle
-from tests.benchmarks.staging import Stage
+from tests.benchmarks.staging import StagingFolder
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "15"))
 FULL_PROCESSOR = 1769
@@ -42,7 +42,7 @@ class Cold:
         return self.init.cpu + self.first.cpu * max(1.0, FULL_PROCESSOR / memory)
 
 
-def start(case: Case, staged: Stage, services: FakeServices, processor: Throttle) -> Cold:
+def start(case: Case, staged: StagingFolder, services: FakeServices, processor: Throttle) -> Cold:
     """Start a function, and measure its first answer."""
     services.reset()
     with FunctionProcess(staged, case.task, services.port, ORG) as process:
@@ -53,7 +53,7 @@ def start(case: Case, staged: Stage, services: FakeServices, processor: Throttle
 
 @pytest.mark.benchmark
 def test_cold_starts_beside_their_floors(
-    staged: Stage, services: FakeServices, processor: Throttle, results: Results
+    staged: StagingFolder, services: FakeServices, processor: Throttle, results: Results
 ) -> None:
     cases = (*FLOORS, *CASES)
     found: dict[str, list[Cold]] = {case.name: [] for case in cases}
@@ -66,7 +66,7 @@ def test_cold_starts_beside_their_floors(
     results.add(f"Cold start, ms, {ROUNDS} rounds, {processor.name}: median (95 % interval)", rows)
 
 
-def _row(case: Case, found: dict[str, list[Cold]], memory: int, staged: Stage) -> dict[str, object]:
+def _row(case: Case, found: dict[str, list[Cold]], memory: int, staged: StagingFolder) -> dict[str, object]:
     mine, floor = found[case.name], found[case.floor or case.name]
     floor_memory = staged.memory("") if case.floor else memory
     pairs = list(zip(mine, floor, strict=True))
@@ -88,7 +88,7 @@ def _row(case: Case, found: dict[str, list[Cold]], memory: int, staged: Stage) -
 @pytest.mark.skipif("BENCH_INSTRUCTIONS" not in os.environ, reason="takes minutes; BENCH_INSTRUCTIONS=1 asks for it")
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
 def test_instructions_of_cold_starts(
-    staged: Stage, services: FakeServices, processor: Throttle, results: Results
+    staged: StagingFolder, services: FakeServices, processor: Throttle, results: Results
 ) -> None:
     rows: list[dict[str, object]] = []
     for case in (*FLOORS, *CASES):

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifecycle.intake.schemes import Accepted, Refused
+from lifecycle.intake.schemes import UnverifiedRequest, VerifiedRequest
 from lifecycle.intake.schemes.hmac import Hmac
 from lifecycle.intake.schemes.standard_webhooks import StandardWebhooks
 from tests.harness.builders import NOW, SHARED, WHSEC, hmac_headers, request, standard_headers
@@ -40,8 +40,8 @@ secrets = st.lists(st.one_of(st.binary(max_size=40), st.just(b"whsec_"), st.just
 def test_junk_of_all_kinds_is_refused_and_never_raises(
     secrets: list[bytes], headers: dict[str, str], raw: bytes
 ) -> None:
-    assert isinstance(STANDARD.verify(secrets, request("operator", raw, headers), now=AT), Refused)
-    assert isinstance(PLAIN.verify(secrets, request("crm", raw, headers), now=AT), Refused)
+    assert isinstance(STANDARD.verify(secrets, request("operator", raw, headers), now=AT), UnverifiedRequest)
+    assert isinstance(PLAIN.verify(secrets, request("crm", raw, headers), now=AT), UnverifiedRequest)
 
 
 @settings(max_examples=300, deadline=None)
@@ -50,11 +50,11 @@ def test_junk_of_all_kinds_is_refused_and_never_raises(
 )
 def test_what_is_signed_with_the_secret_is_accepted_whatever_it_is(raw: bytes, delivery_id: str, off: float) -> None:
     signed = request("operator", raw, standard_headers(raw, delivery_id=delivery_id, at=AT + off))
-    assert STANDARD.verify([WHSEC.encode()], signed, now=AT) == Accepted(
+    assert STANDARD.verify([WHSEC.encode()], signed, now=AT) == VerifiedRequest(
         delivery_id, signed.headers["webhook-timestamp"]
     )
     plain = request("crm", raw, hmac_headers(raw, at=AT + off))
-    assert PLAIN.verify([SHARED.encode()], plain, now=AT) == Accepted(None, plain.headers["x-timestamp"])
+    assert PLAIN.verify([SHARED.encode()], plain, now=AT) == VerifiedRequest(None, plain.headers["x-timestamp"])
 
 
 @settings(max_examples=300, deadline=None)
@@ -64,6 +64,6 @@ def test_a_flipped_bit_of_the_body_is_refused(raw: bytes, data: st.DataObject) -
     changed = bytearray(raw)
     changed[place // 8] ^= 1 << place % 8
     signed = request("operator", bytes(changed), standard_headers(raw))
-    assert isinstance(STANDARD.verify([WHSEC.encode()], signed, now=AT), Refused)
+    assert isinstance(STANDARD.verify([WHSEC.encode()], signed, now=AT), UnverifiedRequest)
     plain = request("crm", bytes(changed), hmac_headers(raw))
-    assert isinstance(PLAIN.verify([SHARED.encode()], plain, now=AT), Refused)
+    assert isinstance(PLAIN.verify([SHARED.encode()], plain, now=AT), UnverifiedRequest)

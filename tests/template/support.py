@@ -101,7 +101,7 @@ POWERTOOLS_VARIABLES = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE
 
 
 @dataclass(frozen=True)
-class Template:
+class TransformedTemplate:
     """The transformed template for one value of each parameter."""
 
     source: Json
@@ -187,11 +187,11 @@ class Template:
                 return value
 
 
-def load(**parameters: str) -> Template:
+def load(**parameters: str) -> TransformedTemplate:
     """The template with its defaults, one organization, and `parameters`."""
     source = expanded(ROOT / "template.yaml")
     defaults = {name: str(made["Default"]) for name, made in source["Parameters"].items() if "Default" in made}
-    return Template(source, defaults | {"OrganizationIds": ORGANIZATION} | parameters)
+    return TransformedTemplate(source, defaults | {"OrganizationIds": ORGANIZATION} | parameters)
 
 
 def target(value: Json) -> str:
@@ -231,20 +231,20 @@ def cli_accepts(line: str) -> bool:
     return not hasattr(command, "commands")
 
 
-def role_of(template: Template, function: str) -> str:
+def role_of(template: TransformedTemplate, function: str) -> str:
     return target(template.properties(function)["Role"])
 
 
-def statements(template: Template, function: str) -> list[Json]:
+def statements(template: TransformedTemplate, function: str) -> list[Json]:
     return statements_of(template, role_of(template, function))
 
 
-def statements_of(template: Template, role: str) -> list[Json]:
+def statements_of(template: TransformedTemplate, role: str) -> list[Json]:
     policies = template.properties(role)["Policies"]
     return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
 
 
-def keys(template: Template, function: str) -> dict[str, set[str]]:
+def keys(template: TransformedTemplate, function: str) -> dict[str, set[str]]:
     """The actions a function may take in the ledger, each with the kinds of rows."""
     found: dict[str, set[str]] = {}
     for statement in statements(template, function):
@@ -256,7 +256,7 @@ def keys(template: Template, function: str) -> dict[str, set[str]]:
     return found
 
 
-def allowed(template: Template, function: str, service: str) -> dict[str, set[str]]:
+def allowed(template: TransformedTemplate, function: str, service: str) -> dict[str, set[str]]:
     """The actions a function may take in a service, each with the resources."""
     found: dict[str, set[str]] = {}
     for statement in statements(template, function):
@@ -266,7 +266,7 @@ def allowed(template: Template, function: str, service: str) -> dict[str, set[st
     return found
 
 
-def alarms(template: Template, metric: str) -> dict[str, Json]:
+def alarms(template: TransformedTemplate, metric: str) -> dict[str, Json]:
     """The alarms on a metric, by the resource that they watch."""
     found = {}
     for alarm in template.of_type("AWS::CloudWatch::Alarm").values():
@@ -276,6 +276,6 @@ def alarms(template: Template, metric: str) -> dict[str, Json]:
     return found
 
 
-def routes(template: Template) -> set[tuple[str, str]]:
+def routes(template: TransformedTemplate) -> set[tuple[str, str]]:
     paths = template.properties("HttpApi")["Body"]["paths"]
     return {(method.upper(), path) for path, methods in paths.items() for method in methods}

@@ -29,7 +29,7 @@ from tests.template.support import (
     SHARED,
     SOURCE_QUEUES,
     Json,
-    Template,
+    TransformedTemplate,
     alarms,
     cli_accepts,
     load,
@@ -37,7 +37,7 @@ from tests.template.support import (
 )
 
 
-def test_every_alarm_notifies_the_topic_and_has_a_description(template: Template) -> None:
+def test_every_alarm_notifies_the_topic_and_has_a_description(template: TransformedTemplate) -> None:
     for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
         properties = alarm["Properties"]
         assert [target(action) for action in properties["AlarmActions"]] == ["AlarmTopic"], name
@@ -46,11 +46,11 @@ def test_every_alarm_notifies_the_topic_and_has_a_description(template: Template
         assert len(template.text(properties["AlarmDescription"])) > 40, name
 
 
-def test_there_are_at_most_25_alarms(template: Template) -> None:
+def test_there_are_at_most_25_alarms(template: TransformedTemplate) -> None:
     assert len(template.of_type("AWS::CloudWatch::Alarm")) <= 25
 
 
-def test_each_metric_of_ours_is_one_that_the_code_emits(template: Template) -> None:
+def test_each_metric_of_ours_is_one_that_the_code_emits(template: TransformedTemplate) -> None:
     known = {*Metric, *Measure, MESSAGE_AGE}
     for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
         properties = alarm["Properties"]
@@ -59,14 +59,16 @@ def test_each_metric_of_ours_is_one_that_the_code_emits(template: Template) -> N
             assert SHARED[0] in properties["Dimensions"], name
 
 
-def test_a_dead_letter_that_shows_a_fault_rings_at_once(template: Template) -> None:
+def test_a_dead_letter_that_shows_a_fault_rings_at_once(template: TransformedTemplate) -> None:
     made = template.properties("PagedAlarm")
     assert (made["MetricName"], made["Dimensions"], made["Threshold"]) == (Metric.PAGED.value, SHARED, 0)
     # Not by their number: that would ring for what only waits for a person.
     assert set(alarms(template, "ApproximateNumberOfMessagesVisible")) == {"AuditDeadLetterQueue"}
 
 
-def test_dead_letters_ring_after_seven_days_by_an_age_that_receives_do_not_change(template: Template) -> None:
+def test_dead_letters_ring_after_seven_days_by_an_age_that_receives_do_not_change(
+    template: TransformedTemplate,
+) -> None:
     assert not alarms(template, "ApproximateAgeOfOldestMessage")
     made = template.properties("DeadLettersAgeAlarm")
     assert (made["MetricName"], made["Dimensions"]) == (Measure.DEAD_LETTER_AGE.value, SHARED)
@@ -77,13 +79,13 @@ def test_dead_letters_ring_after_seven_days_by_an_age_that_receives_do_not_chang
     assert set(target(looked_at).split(",")) == set(SOURCE_QUEUES.values())
 
 
-def test_a_flood_of_one_source_is_one_alarm_an_hour(template: Template) -> None:
+def test_a_flood_of_one_source_is_one_alarm_an_hour(template: TransformedTemplate) -> None:
     made = template.properties("UntranslatableAlarm")
     assert (made["MetricName"], made["Dimensions"]) == (Metric.UNTRANSLATABLE.value, SHARED)
     assert (made["Statistic"], made["Period"], made["Threshold"]) == ("Sum", HOUR, 0)
 
 
-def test_an_organization_whose_sweep_does_not_finish_rings_although_others_do(template: Template) -> None:
+def test_an_organization_whose_sweep_does_not_finish_rings_although_others_do(template: TransformedTemplate) -> None:
     made = template.properties("SweepOverdueAlarm")
     assert (made["MetricName"], made["Dimensions"]) == (Measure.SWEEP_AGE.value, SHARED)
     assert (made["Statistic"], made["Threshold"]) == ("Maximum", {"Ref": "SweepHeartbeatHours"})
@@ -92,7 +94,7 @@ def test_an_organization_whose_sweep_does_not_finish_rings_although_others_do(te
 
 @pytest.mark.parametrize(("function", "queue"), CONSUMERS.items())
 def test_a_message_that_waits_too_long_rings_however_often_it_was_received(
-    template: Template, function: str, queue: str
+    template: TransformedTemplate, function: str, queue: str
 ) -> None:
     made = template.properties(f"{queue.removesuffix('Queue')}AgeAlarm")
     variables = template.properties(function)["Environment"]["Variables"]
@@ -106,7 +108,7 @@ def test_a_message_that_waits_too_long_rings_however_often_it_was_received(
     assert made["Period"] == HOUR
 
 
-def test_a_night_without_a_finished_sweep_rings(template: Template) -> None:
+def test_a_night_without_a_finished_sweep_rings(template: TransformedTemplate) -> None:
     made = template.properties("SweepHeartbeatAlarm")
     assert made["MetricName"] == Metric.SWEEP_FINISHED.value
     variables = template.properties("SweepFunction")["Environment"]["Variables"]
@@ -120,7 +122,7 @@ def test_a_night_without_a_finished_sweep_rings(template: Template) -> None:
     assert (made["Statistic"], made["ComparisonOperator"], made["Threshold"]) == ("Sum", "LessThanThreshold", 1)
 
 
-def test_a_crash_of_any_function_rings(template: Template) -> None:
+def test_a_crash_of_any_function_rings(template: TransformedTemplate) -> None:
     """Behind the API it is a 5xx, which rings already."""
     behind_the_api = {
         target(made["x-amazon-apigateway-integration"]["uri"])
@@ -139,7 +141,9 @@ def test_a_crash_of_any_function_rings(template: Template) -> None:
         Metric.TOKEN_AGING,
     ],
 )
-def test_each_alarm_on_a_count_watches_the_metric_that_the_code_emits(template: Template, metric: Metric) -> None:
+def test_each_alarm_on_a_count_watches_the_metric_that_the_code_emits(
+    template: TransformedTemplate, metric: Metric
+) -> None:
     [made] = [
         alarm["Properties"]
         for alarm in template.of_type("AWS::CloudWatch::Alarm").values()
@@ -151,7 +155,9 @@ def test_each_alarm_on_a_count_watches_the_metric_that_the_code_emits(template: 
         assert variables["POWERTOOLS_METRICS_NAMESPACE"] == made["Namespace"]
 
 
-def test_each_alarm_names_its_page_of_the_runbook_and_a_command_that_can_be_pasted(template: Template) -> None:
+def test_each_alarm_names_its_page_of_the_runbook_and_a_command_that_can_be_pasted(
+    template: TransformedTemplate,
+) -> None:
     runbook = (ROOT / "docs" / "runbook.md").read_text()
     for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
         text = template.text(alarm["Properties"]["AlarmDescription"])
@@ -166,22 +172,22 @@ def test_each_alarm_names_its_page_of_the_runbook_and_a_command_that_can_be_past
         assert "\n" not in text
 
 
-def log_groups(template: Template) -> set[str]:
+def log_groups(template: TransformedTemplate) -> set[str]:
     groups = template.of_type("AWS::Logs::LogGroup").values()
     return {template.text(group["Properties"]["LogGroupName"]) for group in groups}
 
 
-def test_metrics_of_two_stacks_in_one_account_stay_apart(template: Template) -> None:
+def test_metrics_of_two_stacks_in_one_account_stay_apart(template: TransformedTemplate) -> None:
     for function in FUNCTIONS:
         variables = template.properties(function)["Environment"]["Variables"]
         assert variables["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
 
 
-def test_a_5xx_of_the_api_rings(template: Template) -> None:
+def test_a_5xx_of_the_api_rings(template: TransformedTemplate) -> None:
     assert set(alarms(template, "5xx")) == {"HttpApi"}
 
 
-def test_only_cloudwatch_and_eventbridge_publish_to_the_topic_and_only_over_tls(template: Template) -> None:
+def test_only_cloudwatch_and_eventbridge_publish_to_the_topic_and_only_over_tls(template: TransformedTemplate) -> None:
     assert "KmsMasterKeyId" not in template.properties("AlarmTopic")
     (policy,) = template.of_type("AWS::SNS::TopicPolicy").values()
     made = policy["Properties"]["PolicyDocument"]["Statement"]
@@ -191,16 +197,16 @@ def test_only_cloudwatch_and_eventbridge_publish_to_the_topic_and_only_over_tls(
     assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_mail_is_sent_only_if_an_address_is_given(template: Template) -> None:
+def test_mail_is_sent_only_if_an_address_is_given(template: TransformedTemplate) -> None:
     assert list(template.of_type("AWS::SNS::Subscription")) == ["AlarmEmailSubscription"]
-    blank = Template(template.source, template.parameters | {"AlarmEmail": ""})
+    blank = TransformedTemplate(template.source, template.parameters | {"AlarmEmail": ""})
     assert not blank.of_type("AWS::SNS::Subscription")
 
 
 @pytest.mark.parametrize(
     ("rule", "status"), [("DeadLetterNoticeRule", [{"anything-but": "poison"}]), ("PoisonNoticeRule", ["poison"])]
 )
-def test_each_dead_letter_that_pages_has_one_notice(template: Template, rule: str, status: Json) -> None:
+def test_each_dead_letter_that_pages_has_one_notice(template: TransformedTemplate, rule: str, status: Json) -> None:
     made = template.properties(rule)
     assert target(made["EventBusName"]) == "Bus"
     quiet = sorted(code.value for code in Code if attention(code) is not Attention.PAGE)
@@ -216,7 +222,7 @@ def test_each_dead_letter_that_pages_has_one_notice(template: Template, rule: st
     assert set(re.findall(r"<(\w+)>", text)) == set(to["InputTransformer"]["InputPathsMap"])
 
 
-def test_the_digest_notice_has_a_value_for_every_placeholder(template: Template) -> None:
+def test_the_digest_notice_has_a_value_for_every_placeholder(template: TransformedTemplate) -> None:
     clock = partial(datetime.now, UTC)
     queue, bus = MemoryQueue(clock), MemoryBus()
     queue.send("{}")
@@ -232,7 +238,7 @@ def test_the_digest_notice_has_a_value_for_every_placeholder(template: Template)
     assert set(re.findall(r"<(\w+)>", text)) == set(to["InputTransformer"]["InputPathsMap"])
 
 
-def test_the_poison_notice_has_a_value_for_every_placeholder(template: Template) -> None:
+def test_the_poison_notice_has_a_value_for_every_placeholder(template: TransformedTemplate) -> None:
     """What the events carry: the outcome of an intent, and the poison that has none."""
     bus = MemoryBus()
     clock = partial(datetime.now, UTC)
@@ -254,7 +260,9 @@ def test_the_poison_notice_has_a_value_for_every_placeholder(template: Template)
     ("rule", "told"),
     [("ApprovalNoticeRule", {"asked", "reminded"}), ("ApprovalExpiredNoticeRule", {"expired"})],
 )
-def test_each_approval_notice_has_a_value_for_every_placeholder(template: Template, rule: str, told: set[str]) -> None:
+def test_each_approval_notice_has_a_value_for_every_placeholder(
+    template: TransformedTemplate, rule: str, told: set[str]
+) -> None:
     made = template.properties(rule)
     assert target(made["EventBusName"]) == "Bus"
     types = [f"lifecycle.approval.{one}" for one in sorted(told)]
@@ -273,7 +281,7 @@ def test_each_approval_notice_has_a_value_for_every_placeholder(template: Templa
     assert [path for path in paths.values() if not detail.get(path.removeprefix("$.detail."))] == []
 
 
-def test_every_approval_event_for_people_has_a_notice(template: Template) -> None:
+def test_every_approval_event_for_people_has_a_notice(template: TransformedTemplate) -> None:
     rules = [template.properties(rule) for rule in ("ApprovalNoticeRule", "ApprovalExpiredNoticeRule")]
     types = [one for rule in rules for one in rule["EventPattern"]["detail-type"]]
     assert sorted(types) == sorted(f"lifecycle.approval.{notice}" for notice in ApprovalNotice)

@@ -5,13 +5,13 @@ import re
 
 from tests.template.support import (
     BY_IDENTITY,
-    Template,
+    TransformedTemplate,
     routes,
     target,
 )
 
 
-def test_the_api_has_exactly_these_routes(template: Template) -> None:
+def test_the_api_has_exactly_these_routes(template: TransformedTemplate) -> None:
     assert routes(template) == {
         ("POST", "/webhooks/{source}"),
         ("POST", "/webhooks/{source}/{key}"),
@@ -24,7 +24,7 @@ def test_the_api_has_exactly_these_routes(template: Template) -> None:
     }
 
 
-def test_routes_for_people_require_an_aws_identity_and_signed_routes_do_not(template: Template) -> None:
+def test_routes_for_people_require_an_aws_identity_and_signed_routes_do_not(template: TransformedTemplate) -> None:
     """The route, and not the function, decides: a route that forgets it would let anybody approve."""
     body = template.properties("HttpApi")["Body"]
     asked = {
@@ -39,7 +39,7 @@ def test_routes_for_people_require_an_aws_identity_and_signed_routes_do_not(temp
     assert functions == {"OperatorFunction"}
 
 
-def test_each_route_may_invoke_its_function(template: Template) -> None:
+def test_each_route_may_invoke_its_function(template: TransformedTemplate) -> None:
     permitted = set()
     for made in template.of_type("AWS::Lambda::Permission").values():
         properties = made["Properties"]
@@ -57,11 +57,11 @@ def test_each_route_may_invoke_its_function(template: Template) -> None:
     assert permitted == wanted
 
 
-def test_a_warning_of_the_openapi_import_does_not_fail_a_deploy(template: Template) -> None:
+def test_a_warning_of_the_openapi_import_does_not_fail_a_deploy(template: TransformedTemplate) -> None:
     assert "FailOnWarnings" not in template.properties("HttpApi")
 
 
-def test_the_access_log_holds_routes_and_callers_but_no_paths(template: Template) -> None:
+def test_the_access_log_holds_routes_and_callers_but_no_paths(template: TransformedTemplate) -> None:
     (stage,) = template.of_type("AWS::ApiGatewayV2::Stage").values()
     log = stage["Properties"]["AccessLogSettings"]
     values = set(json.loads(log["Format"]).values())
@@ -72,12 +72,12 @@ def test_the_access_log_holds_routes_and_callers_but_no_paths(template: Template
     assert "RetentionInDays" in template.properties(target(log["DestinationArn"]))
 
 
-def test_the_chat_function_has_the_memory_and_timeout_that_slack_needs(template: Template) -> None:
+def test_the_chat_function_has_the_memory_and_timeout_that_slack_needs(template: TransformedTemplate) -> None:
     assert template.properties("ChatFunction")["Timeout"] <= 5
     assert template.properties("ChatFunction")["MemorySize"] >= 1024
 
 
-def test_callers_are_throttled(template: Template) -> None:
+def test_callers_are_throttled(template: TransformedTemplate) -> None:
     (stage,) = template.of_type("AWS::ApiGatewayV2::Stage").values()
     settings = stage["Properties"]["DefaultRouteSettings"]
     assert settings["ThrottlingRateLimit"] > 0

@@ -13,7 +13,7 @@ from tests.template.support import (
     HOUR,
     PLACEHOLDER,
     SHARED,
-    Template,
+    TransformedTemplate,
     alarms,
     allowed,
     keys,
@@ -23,7 +23,9 @@ from tests.template.support import (
 )
 
 
-def test_the_audit_bucket_is_versioned_encrypted_and_private_and_outlives_the_stack(template: Template) -> None:
+def test_the_audit_bucket_is_versioned_encrypted_and_private_and_outlives_the_stack(
+    template: TransformedTemplate,
+) -> None:
     resource = template.resources["AuditBucket"]
     assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
     made = resource["Properties"]
@@ -37,7 +39,7 @@ def test_the_audit_bucket_is_versioned_encrypted_and_private_and_outlives_the_st
     assert "BucketName" not in made
 
 
-def test_the_audit_bucket_refuses_plain_http(template: Template) -> None:
+def test_the_audit_bucket_refuses_plain_http(template: TransformedTemplate) -> None:
     policy = template.properties("AuditBucketPolicy")
     assert target(policy["Bucket"]) == "AuditBucket"
     (deny,) = policy["PolicyDocument"]["Statement"]
@@ -47,7 +49,7 @@ def test_the_audit_bucket_refuses_plain_http(template: Template) -> None:
     assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_segments_are_kept_for_seven_years_and_longer_than_rows(template: Template) -> None:
+def test_segments_are_kept_for_seven_years_and_longer_than_rows(template: TransformedTemplate) -> None:
     (kept, unfinished) = template.properties("AuditBucket")["LifecycleConfiguration"]["Rules"]
     days = {"Ref": "AuditDays"}
     assert (kept["Status"], kept["Prefix"], kept["ExpirationInDays"]) == ("Enabled", "audit/", days)
@@ -58,7 +60,9 @@ def test_segments_are_kept_for_seven_years_and_longer_than_rows(template: Templa
     assert made["MinValue"] > KEEP.days
 
 
-def test_only_the_audit_function_reads_records_moves_the_head_and_reaches_the_bucket(template: Template) -> None:
+def test_only_the_audit_function_reads_records_moves_the_head_and_reaches_the_bucket(
+    template: TransformedTemplate,
+) -> None:
     assert keys(template, "AuditFunction") == {
         "dynamodb:Query": {"audit#2*"},
         "dynamodb:GetItem": {"audit#head"},
@@ -83,7 +87,7 @@ def test_other_functions_may_write_rows_of_hours_but_not_the_head() -> None:
     assert not fnmatch("audit#head", "audit#2*")
 
 
-def test_the_seal_runs_each_hour_once_the_hour_before_is_complete(template: Template) -> None:
+def test_the_seal_runs_each_hour_once_the_hour_before_is_complete(template: TransformedTemplate) -> None:
     made = template.properties("HourlySeal")
     minute = re.fullmatch(r"cron\((\d+) \* \* \* \? \*\)", made["ScheduleExpression"])
     assert minute is not None
@@ -97,24 +101,26 @@ def test_the_seal_runs_each_hour_once_the_hour_before_is_complete(template: Temp
 
 
 def test_the_audit_function_times_out_before_its_lease_ends_and_the_lease_before_the_next_run(
-    template: Template,
+    template: TransformedTemplate,
 ) -> None:
     assert template.properties("AuditFunction")["Timeout"] < LEASE.total_seconds() < HOUR
 
 
-def test_a_failed_run_becomes_a_dead_letter_and_rings(template: Template) -> None:
+def test_a_failed_run_becomes_a_dead_letter_and_rings(template: TransformedTemplate) -> None:
     made = template.properties("AuditFunction")["DeadLetterConfig"]
     assert target(made["TargetArn"]) == "AuditDeadLetterQueue"
     assert allowed(template, "AuditFunction", "sqs") == {"sqs:SendMessage": {"AuditDeadLetterQueue"}}
     assert alarms(template, "ApproximateNumberOfMessagesVisible")["AuditDeadLetterQueue"]["Threshold"] == 0
 
 
-def test_the_seal_schedule_may_only_invoke_the_audit_function_or_write_a_dead_letter(template: Template) -> None:
+def test_the_seal_schedule_may_only_invoke_the_audit_function_or_write_a_dead_letter(
+    template: TransformedTemplate,
+) -> None:
     found = {made["Action"]: target(made["Resource"]) for made in statements_of(template, "SealScheduleRole")}
     assert found == {"lambda:InvokeFunction": "AuditFunction", "sqs:SendMessage": "AuditDeadLetterQueue"}
 
 
-def test_three_hours_without_a_seal_ring(template: Template) -> None:
+def test_three_hours_without_a_seal_ring(template: TransformedTemplate) -> None:
     made = template.properties("AuditHeartbeatAlarm")
     variables = template.properties("AuditFunction")["Environment"]["Variables"]
     assert made["MetricName"] == Metric.AUDIT_SEALED.value

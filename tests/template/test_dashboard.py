@@ -7,7 +7,7 @@ import pytest
 
 from lifecycle.aws.metrics import Measure, Metric
 from lifecycle.bootstrap.sqs_batch import MESSAGE_AGE
-from tests.template.support import FUNCTIONS, STACK_NAME, Json, Template, cli_accepts
+from tests.template.support import FUNCTIONS, STACK_NAME, Json, TransformedTemplate, cli_accepts
 
 # Metrics of AWS that graphs read, with the dimension of each.
 OF_AWS = {
@@ -28,7 +28,7 @@ QUESTIONS = (
 
 
 @pytest.fixture
-def widgets(template: Template) -> list[Json]:
+def widgets(template: TransformedTemplate) -> list[Json]:
     body = json.loads(template.text(template.properties("Dashboard")["DashboardBody"]))
     return list(body["widgets"])
 
@@ -64,7 +64,7 @@ def test_every_graph_reads_a_metric_that_is_emitted(widgets: list[Json]) -> None
                 assert dimensions[0] == OF_AWS[namespace, name], name
 
 
-def test_every_queue_and_every_function_is_on_it(template: Template) -> None:
+def test_every_queue_and_every_function_is_on_it(template: TransformedTemplate) -> None:
     body = template.properties("Dashboard")["DashboardBody"]["Fn::Sub"]
     shown = set(re.findall(r"\$\{(\w+)(?:\.QueueName)?\}", body))
     assert set(template.of_type("AWS::SQS::Queue")) | set(FUNCTIONS) <= shown
@@ -78,6 +78,6 @@ def test_each_command_on_it_can_be_pasted(widgets: list[Json]) -> None:
     assert [command for command in commands if not cli_accepts(command)] == []
 
 
-def test_dashboards_of_two_regions_do_not_share_a_name(template: Template) -> None:
+def test_dashboards_of_two_regions_do_not_share_a_name(template: TransformedTemplate) -> None:
     """An account has one namespace for the dashboards of all regions."""
     assert template.properties("Dashboard")["DashboardName"] == {"Fn::Sub": "${AWS::StackName}-${AWS::Region}"}

@@ -4,13 +4,13 @@ from lifecycle.aws.eventbridge import SOURCE
 from lifecycle.intake.sources import Sources
 from tests.template.support import (
     ROOT,
-    Template,
+    TransformedTemplate,
     load,
     target,
 )
 
 
-def test_the_rule_of_incoming_events_excludes_our_own_outcomes(template: Template) -> None:
+def test_the_rule_of_incoming_events_excludes_our_own_outcomes(template: TransformedTemplate) -> None:
     rule = template.properties("IncomingEventsRule")
     assert target(rule["EventBusName"]) == "Bus"
     assert rule["EventPattern"] == {
@@ -23,7 +23,7 @@ def test_the_rule_of_incoming_events_excludes_our_own_outcomes(template: Templat
     assert target(to["DeadLetterConfig"]["Arn"]) == "EventsDeadLetterQueue"
 
 
-def test_every_other_rule_on_the_bus_notifies_people(template: Template) -> None:
+def test_every_other_rule_on_the_bus_notifies_people(template: TransformedTemplate) -> None:
     rules = {
         name: [target(to["Arn"]) for to in made["Properties"]["Targets"]]
         for name, made in template.of_type("AWS::Events::Rule").items()
@@ -32,13 +32,13 @@ def test_every_other_rule_on_the_bus_notifies_people(template: Template) -> None
     assert set(map(tuple, rules.values())) == {("AlarmTopic",)}
 
 
-def test_every_detail_type_that_a_source_declares_is_accepted(template: Template) -> None:
+def test_every_detail_type_that_a_source_declares_is_accepted(template: TransformedTemplate) -> None:
     sources = Sources.parse((ROOT / "layers" / "config" / "sources.toml").read_text())
     declared = {name for source in sources.sources.values() for name in source.scheme.wanted_detail_types}
     assert declared <= set(template.parameters["IncomingDetailTypes"].split(","))
 
 
-def test_no_other_account_may_send_by_default(template: Template) -> None:
+def test_no_other_account_may_send_by_default(template: TransformedTemplate) -> None:
     assert template.parameters["EventSenderAccountIds"] == ""
     assert not template.of_type("AWS::Events::EventBusPolicy")
 

@@ -18,7 +18,7 @@ from lifecycle.approvals.people import People
 from sandbox.build import Build, LocalStackError, Tools, check_operators_files, run_sam, sam_environment, tail
 from sandbox.emulator_gaps import routes
 from sandbox.stack import LocalStack, StackOptions, StackState, person_arn
-from tests.template.support import ORGANIZATION, ROOT, Template
+from tests.template.support import ORGANIZATION, ROOT, TransformedTemplate
 
 OPTIONS = StackOptions(tallyfy_base_url="http://127.0.0.1:1/api", organization_ids=(ORGANIZATION,))
 
@@ -182,7 +182,7 @@ class TestFilesOfOneStack:
             self.stack(with_layers, people='[people.grace]\nmay = ["run.burn"]\n')._template()
 
 
-def test_the_routes_that_ask_who_it_is_are_made_so(template: Template) -> None:
+def test_the_routes_that_ask_who_it_is_are_made_so(template: TransformedTemplate) -> None:
     made = {route: (function, asks) for route, function, asks in routes(template.transformed)}
     assert made["GET /approvals"] == made["POST /commands/{intent_id}/undo"] == ("OperatorFunction", True)
     assert made["GET /commands/{intent_id}"] == ("StatusFunction", False)

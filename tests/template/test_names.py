@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.template.support import PSEUDO_PARAMETERS, STACK_NAME, Json, Template, target
+from tests.template.support import PSEUDO_PARAMETERS, STACK_NAME, Json, TransformedTemplate, target
 
 # The most characters that AWS takes. A property that the template begins to use needs its limit here.
 LIMITS = {
@@ -36,7 +36,7 @@ NAMED_BY_CLOUDFORMATION = {
 }
 
 
-def names(template: Template) -> Iterator[tuple[str, str, str, Json]]:
+def names(template: TransformedTemplate) -> Iterator[tuple[str, str, str, Json]]:
     """Each name and description that the template gives: the logical id, the type, the property and its value."""
     for logical_id, resource in template.resources.items():
         for key, value in resource.get("Properties", {}).items():
@@ -44,7 +44,7 @@ def names(template: Template) -> Iterator[tuple[str, str, str, Json]]:
                 yield logical_id, resource["Type"], key, value
 
 
-def test_every_name_fits_however_long_the_name_of_the_stack_is(template: Template) -> None:
+def test_every_name_fits_however_long_the_name_of_the_stack_is(template: TransformedTemplate) -> None:
     assert len(STACK_NAME) == 128
     too_long = {}
     for logical_id, kind, key, value in names(template):
@@ -54,7 +54,7 @@ def test_every_name_fits_however_long_the_name_of_the_stack_is(template: Templat
     assert too_long == {}
 
 
-def test_the_name_of_the_api_fits(template: Template) -> None:
+def test_the_name_of_the_api_fits(template: TransformedTemplate) -> None:
     made = template.properties("HttpApi")["Body"]["info"]
     assert len(template.text(made["title"])) <= 128
     assert len(template.text(made["description"])) <= 1024
@@ -65,13 +65,13 @@ def test_each_secret_of_the_stack_has_a_name_that_fits() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(NAMED_BY_CLOUDFORMATION))
-def test_cloudformation_names_what_nobody_looks_up_by_name(template: Template, kind: str) -> None:
+def test_cloudformation_names_what_nobody_looks_up_by_name(template: TransformedTemplate, kind: str) -> None:
     made = [resource.get("Properties", {}) for resource in template.of_type(kind).values()]
     assert made
     assert not [key for properties in made for key in properties if key in {"Name", f"{kind.rpartition(':')[2]}Name"}]
 
 
-def test_a_queue_has_a_name_only_where_its_dead_letter_queue_must_know_it(template: Template) -> None:
+def test_a_queue_has_a_name_only_where_its_dead_letter_queue_must_know_it(template: TransformedTemplate) -> None:
     """The name holds the first part of the stack's id, so that two stacks never share a queue."""
     short = PSEUDO_PARAMETERS["AWS::StackId"].rpartition("/")[2].partition("-")[0]
     queues = {name: queue["Properties"] for name, queue in template.of_type("AWS::SQS::Queue").items()}

@@ -16,7 +16,7 @@ import pytest
 from botocore.regions import EndpointResolver
 
 from sandbox.build import Build, Tools
-from tests.template.support import FUNCTIONS, Json, Template, load, target
+from tests.template.support import FUNCTIONS, Json, TransformedTemplate, load, target
 
 MEBIBYTE = 1024 * 1024
 LAYERS = ("DependenciesArm64Layer", "DependenciesX86Layer", "LifecycleLayer", "ConfigLayer")
@@ -52,11 +52,11 @@ def host_build() -> Build:
 
 
 @pytest.fixture(scope="module")
-def here() -> Template:
+def here() -> TransformedTemplate:
     return load(Architecture="arm64" if os.uname().machine in {"arm64", "aarch64"} else "x86_64")
 
 
-def environment(template: Template, function: str) -> dict[str, str]:
+def environment(template: TransformedTemplate, function: str) -> dict[str, str]:
     """The function's variables, each with a value of the right kind."""
 
     def text(value: Json) -> str:
@@ -71,7 +71,7 @@ def environment(template: Template, function: str) -> dict[str, str]:
     }
 
 
-def layers_of(template: Template) -> list[str]:
+def layers_of(template: TransformedTemplate) -> list[str]:
     """The layers as they are built: the translator adds a hash to their names."""
     return [target(layer) for layer in template.choose(template.source["Globals"]["Function"]["Layers"])]
 
@@ -162,14 +162,16 @@ def test_each_endpoint_of_each_region_is_that_of_the_whole_sdk(build: Build, lay
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_it_fits_with_room(build: Build, here: Template, function: str) -> None:
+def test_it_fits_with_room(build: Build, here: TransformedTemplate, function: str) -> None:
     unzipped = sum(size(build.directory / name) for name in (function, *layers_of(here)))
     assert unzipped < 250 * MEBIBYTE, "what Lambda takes"
     assert unzipped < 40 * MEBIBYTE, "what we mean it to be: size is cold start"
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_it_starts_with_its_folder_and_the_layers_alone(host_build: Build, here: Template, function: str) -> None:
+def test_it_starts_with_its_folder_and_the_layers_alone(
+    host_build: Build, here: TransformedTemplate, function: str
+) -> None:
     folder = host_build.directory
     path = [
         str(folder / function),

@@ -7,7 +7,7 @@ import pytest
 from tests.template.support import (
     ORGANIZATION,
     WORKERS,
-    Template,
+    TransformedTemplate,
 )
 
 
@@ -51,7 +51,7 @@ from tests.template.support import (
     ],
 )
 def test_a_parameter_refuses_malformed_text(
-    template: Template, parameter: str, good: list[str], bad: list[str]
+    template: TransformedTemplate, parameter: str, good: list[str], bad: list[str]
 ) -> None:
     pattern = template.source["Parameters"][parameter]["AllowedPattern"]
     assert pattern.startswith("^")
@@ -60,11 +60,11 @@ def test_a_parameter_refuses_malformed_text(
     assert [text for text in bad if re.search(pattern, text)] == []
 
 
-def test_organization_ids_has_no_default(template: Template) -> None:
+def test_organization_ids_has_no_default(template: TransformedTemplate) -> None:
     assert "Default" not in template.source["Parameters"]["OrganizationIds"]
 
 
-def test_minimum_archive_days_is_at_least_one(template: Template) -> None:
+def test_minimum_archive_days_is_at_least_one(template: TransformedTemplate) -> None:
     """CloudFormation takes nothing blank for a number, and nothing below the least: neither means "at once"."""
     made = template.source["Parameters"]["MinimumArchiveDays"]
     assert (made["Type"], made["MinValue"], made["Default"]) == ("Number", 1, 30)
@@ -76,22 +76,22 @@ def test_minimum_archive_days_is_at_least_one(template: Template) -> None:
 @pytest.mark.parametrize(
     "parameter", ["RatePerMinute", "LedgerDays", "RetryBaseSeconds", "PlanDays", "ExportDays", "AuditDays"]
 )
-def test_each_number_has_bounds(template: Template, parameter: str) -> None:
+def test_each_number_has_bounds(template: TransformedTemplate, parameter: str) -> None:
     made = template.source["Parameters"][parameter]
     assert 0 < made["MinValue"] <= made["Default"] <= made["MaxValue"]
 
 
-def test_each_parameter_is_in_one_group_of_the_console(template: Template) -> None:
+def test_each_parameter_is_in_one_group_of_the_console(template: TransformedTemplate) -> None:
     groups = template.source["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     shown = [name for group in groups for name in group["Parameters"]]
     assert sorted(shown) == sorted(template.source["Parameters"])
 
 
-def test_every_parameter_has_a_description(template: Template) -> None:
+def test_every_parameter_has_a_description(template: TransformedTemplate) -> None:
     assert [name for name, made in template.source["Parameters"].items() if "Description" not in made] == []
 
 
-def test_the_outputs_are_those_that_tools_look_up(template: Template) -> None:
+def test_the_outputs_are_those_that_tools_look_up(template: TransformedTemplate) -> None:
     assert set(template.transformed["Outputs"]) == {
         *("ApiUrl", "CommandsQueueUrl", "CommandsDeadLetterQueueUrl", "PurgeQueueUrl", "PurgeDeadLetterQueueUrl"),
         *("BulkQueueUrl", "BulkDeadLetterQueueUrl", "EventsQueueUrl", "EventsDeadLetterQueueUrl"),

@@ -19,7 +19,7 @@ from tests.template.support import (
     TAKES_APPROVALS,
     WILDCARD_RESOURCES,
     WORKERS,
-    Template,
+    TransformedTemplate,
     allowed,
     keys,
     many,
@@ -31,7 +31,9 @@ from tests.template.support import (
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_no_action_is_a_wildcard_and_no_managed_policy_is_attached(template: Template, function: str) -> None:
+def test_no_action_is_a_wildcard_and_no_managed_policy_is_attached(
+    template: TransformedTemplate, function: str
+) -> None:
     assert "ManagedPolicyArns" not in template.properties(role_of(template, function))
     for statement in statements(template, function):
         assert statement["Effect"] == "Allow"
@@ -40,12 +42,12 @@ def test_no_action_is_a_wildcard_and_no_managed_policy_is_attached(template: Tem
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_resource_is_a_wildcard_only_for_a_stated_reason(template: Template, function: str) -> None:
+def test_a_resource_is_a_wildcard_only_for_a_stated_reason(template: TransformedTemplate, function: str) -> None:
     wild = {made["Sid"] for made in statements(template, function) if "*" in many(made["Resource"])}
     assert wild <= set(WILDCARD_RESOURCES)
 
 
-def test_roles_trust_lambda_or_the_scheduler_of_this_account(template: Template) -> None:
+def test_roles_trust_lambda_or_the_scheduler_of_this_account(template: TransformedTemplate) -> None:
     of_functions = {role_of(template, name) for name in FUNCTIONS}
     assert set(template.of_type("AWS::IAM::Role")) == of_functions | set(SCHEDULER_ROLES)
     for name, role in template.of_type("AWS::IAM::Role").items():
@@ -60,7 +62,9 @@ def test_roles_trust_lambda_or_the_scheduler_of_this_account(template: Template)
 
 
 @pytest.mark.parametrize("function", SCHEDULERS)
-def test_a_function_that_schedules_may_pass_one_role_to_the_scheduler(template: Template, function: str) -> None:
+def test_a_function_that_schedules_may_pass_one_role_to_the_scheduler(
+    template: TransformedTemplate, function: str
+) -> None:
     passing = [made for made in statements(template, function) if "iam:PassRole" in many(made["Action"])]
     assert [(target(made["Resource"]), made["Condition"]) for made in passing] == [
         ("LaterRole", {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}})
@@ -69,7 +73,7 @@ def test_a_function_that_schedules_may_pass_one_role_to_the_scheduler(template: 
     assert target(variables["SCHEDULE_ROLE_ARN"]) == "LaterRole"
 
 
-def test_only_intake_and_purge_create_schedules_and_only_in_their_group(template: Template) -> None:
+def test_only_intake_and_purge_create_schedules_and_only_in_their_group(template: TransformedTemplate) -> None:
     for function in FUNCTIONS:
         made = [one for one in statements(template, function) if "scheduler:" in json.dumps(one["Action"])]
         if function not in SCHEDULERS:
@@ -95,7 +99,7 @@ def test_only_intake_and_purge_create_schedules_and_only_in_their_group(template
     ],
 )
 def test_functions_behind_the_api_send_messages_and_never_receive(
-    template: Template, function: str, queues: set[str]
+    template: TransformedTemplate, function: str, queues: set[str]
 ) -> None:
     assert allowed(template, function, "sqs") == ({"sqs:SendMessage": queues} if queues else {})
 
@@ -111,7 +115,7 @@ def test_functions_behind_the_api_send_messages_and_never_receive(
     ],
 )
 def test_each_consumer_receives_from_its_own_queue_and_sends_only_where_it_must(
-    template: Template, function: str, queues: set[str]
+    template: TransformedTemplate, function: str, queues: set[str]
 ) -> None:
     queue = CONSUMERS[function]
     # The daily check counts dead letters; it can remove none.
@@ -125,12 +129,12 @@ def test_each_consumer_receives_from_its_own_queue_and_sends_only_where_it_must(
     }
 
 
-def test_a_sweep_cannot_send_to_the_queues_of_people_or_events(template: Template) -> None:
+def test_a_sweep_cannot_send_to_the_queues_of_people_or_events(template: TransformedTemplate) -> None:
     sent_to = allowed(template, "SweepFunction", "sqs")["sqs:SendMessage"]
     assert not sent_to & {"CommandsQueue", "EventsQueue"}
 
 
-def test_only_the_sweep_reaches_the_plans_bucket_and_only_below_two_prefixes(template: Template) -> None:
+def test_only_the_sweep_reaches_the_plans_bucket_and_only_below_two_prefixes(template: TransformedTemplate) -> None:
     for function in FUNCTIONS:
         made = [
             one
@@ -152,29 +156,31 @@ def test_only_the_sweep_reaches_the_plans_bucket_and_only_below_two_prefixes(tem
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_no_function_deletes_from_or_scans_the_ledger(template: Template, function: str) -> None:
+def test_no_function_deletes_from_or_scans_the_ledger(template: TransformedTemplate, function: str) -> None:
     assert set(keys(template, function)) <= {
         *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query"),
     }
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_no_function_can_write_a_hold(template: Template, function: str) -> None:
+def test_no_function_can_write_a_hold(template: TransformedTemplate, function: str) -> None:
     assert "holds#*" not in keys(template, function).get("dynamodb:PutItem", set())
 
 
 @pytest.mark.parametrize("function", ["WebhookFunction", "EventFunction"])
-def test_intake_records_accepted_commands_and_nothing_else(template: Template, function: str) -> None:
+def test_intake_records_accepted_commands_and_nothing_else(template: TransformedTemplate, function: str) -> None:
     accepted = {"intent#*", "word#*", "waiting#*"}
     assert keys(template, function) == {"dynamodb:GetItem": accepted, "dynamodb:PutItem": accepted}
 
 
-def test_the_status_function_reads_intents_only(template: Template) -> None:
+def test_the_status_function_reads_intents_only(template: TransformedTemplate) -> None:
     assert keys(template, "StatusFunction") == {"dynamodb:GetItem": {"intent#*"}}
 
 
 @pytest.mark.parametrize("function", TAKES_APPROVALS)
-def test_functions_that_take_approvals_write_votes_and_read_intents(template: Template, function: str) -> None:
+def test_functions_that_take_approvals_write_votes_and_read_intents(
+    template: TransformedTemplate, function: str
+) -> None:
     assert keys(template, function) == {
         "dynamodb:GetItem": {"intent#*", "word#*", "sweep#*", "holds#*", "approval#*", "vote#*"},
         "dynamodb:BatchGetItem": {"holds#*", "vote#*"},
@@ -183,13 +189,13 @@ def test_functions_that_take_approvals_write_votes_and_read_intents(template: Te
     }
 
 
-def test_only_functions_that_request_or_take_approvals_reach_their_rows(template: Template) -> None:
+def test_only_functions_that_request_or_take_approvals_reach_their_rows(template: TransformedTemplate) -> None:
     touching = {function for function in FUNCTIONS if "approval#*" in str(keys(template, function))}
     assert touching == {*TAKES_APPROVALS, "PurgeFunction", "SweepFunction"}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_only_functions_that_act_for_people_write_votes(template: Template, function: str) -> None:
+def test_only_functions_that_act_for_people_write_votes(template: TransformedTemplate, function: str) -> None:
     """Whoever asks for approvals or carries out deletes could otherwise approve its own."""
     writes = keys(template, function).get("dynamodb:PutItem", set())
     rows = {"request": table_keys.request(ORGANIZATION, "7"), "vote": table_keys.vote(ORGANIZATION, "7")}
@@ -199,7 +205,7 @@ def test_only_functions_that_act_for_people_write_votes(template: Template, func
 
 
 @pytest.mark.parametrize("function", WORKERS)
-def test_a_worker_writes_intents_leases_and_the_rate(template: Template, function: str) -> None:
+def test_a_worker_writes_intents_leases_and_the_rate(template: TransformedTemplate, function: str) -> None:
     kept = {"intent#*", "resource#*", "word#*", "pace#*"}
     if function == "PurgeFunction":
         kept |= {"approval#*"}  # It asks for approval; only others give it.
@@ -217,7 +223,9 @@ def test_a_worker_writes_intents_leases_and_the_rate(template: Template, functio
     }
 
 
-def test_a_sweep_writes_checkpoints_and_the_rate_and_reads_the_status_of_its_commands(template: Template) -> None:
+def test_a_sweep_writes_checkpoints_and_the_rate_and_reads_the_status_of_its_commands(
+    template: TransformedTemplate,
+) -> None:
     assert keys(template, "SweepFunction") == {
         "dynamodb:GetItem": {"sweep#*", "pace#*", "intent#*", "resource#*", "approval#*", "vote#*", "audit#2*"},
         "dynamodb:BatchGetItem": {"approval#*", "vote#*", "resource#*"},
@@ -241,7 +249,7 @@ def test_a_sweep_writes_checkpoints_and_the_rate_and_reads_the_status_of_its_com
         ("AuditFunction", set()),
     ],
 )
-def test_each_function_reads_only_its_secrets(template: Template, function: str, readable: set[str]) -> None:
+def test_each_function_reads_only_its_secrets(template: TransformedTemplate, function: str, readable: set[str]) -> None:
     found = set()
     for made in statements(template, function):
         if "secretsmanager:GetSecretValue" in many(made["Action"]):
@@ -253,7 +261,7 @@ def test_each_function_reads_only_its_secrets(template: Template, function: str,
 
 
 @pytest.mark.parametrize("function", [*WORKERS, *INTAKE, "SweepFunction"])
-def test_each_function_publishes_under_our_source_only(template: Template, function: str) -> None:
+def test_each_function_publishes_under_our_source_only(template: TransformedTemplate, function: str) -> None:
     (made,) = (made for made in statements(template, function) if made["Action"] == "events:PutEvents")
     assert target(made["Resource"]) == "Bus"
     assert made["Condition"] == {"ForAllValues:StringEquals": {"events:source": SOURCE}}

@@ -9,14 +9,14 @@ from tests.template.support import (
     HOUR,
     ROOT,
     SCHEDULES,
-    Template,
+    TransformedTemplate,
     many,
     statements_of,
     target,
 )
 
 
-def test_cloudformation_names_each_schedule(template: Template) -> None:
+def test_cloudformation_names_each_schedule(template: TransformedTemplate) -> None:
     """Scheduler takes 64 characters, a stack's name may have 128; CloudFormation shortens, and names two apart."""
     schedules = template.of_type("AWS::Scheduler::Schedule")
     assert set(schedules) == set(SCHEDULES)
@@ -25,7 +25,7 @@ def test_cloudformation_names_each_schedule(template: Template) -> None:
     assert not [one for one in made if "Name" in one]
 
 
-def test_the_sweep_starts_at_a_local_time_that_exists_every_day(template: Template) -> None:
+def test_the_sweep_starts_at_a_local_time_that_exists_every_day(template: TransformedTemplate) -> None:
     made = template.properties("NightlySweep")
     assert made["ScheduleExpression"] == {"Ref": "SweepSchedule"}
     assert made["ScheduleExpressionTimezone"] == {"Ref": "SweepTimeZone"}
@@ -33,7 +33,7 @@ def test_the_sweep_starts_at_a_local_time_that_exists_every_day(template: Templa
     assert template.parameters["SweepSchedule"] == "cron(10 4 * * ? *)"
 
 
-def test_the_daily_check_runs_each_morning_however_rare_sweeps_are(template: Template) -> None:
+def test_the_daily_check_runs_each_morning_however_rare_sweeps_are(template: TransformedTemplate) -> None:
     made = template.properties("DailyCheck")
     assert made["ScheduleExpression"] == "cron(40 7 * * ? *)"
     assert made["ScheduleExpressionTimezone"] == {"Ref": "SweepTimeZone"}
@@ -42,7 +42,7 @@ def test_the_daily_check_runs_each_morning_however_rare_sweeps_are(template: Tem
 
 @pytest.mark.parametrize(("schedule", "kind"), [("NightlySweep", "sweep"), ("DailyCheck", "check")])
 def test_each_schedule_starts_its_job_and_keeps_a_start_that_failed(
-    template: Template, schedule: str, kind: str
+    template: TransformedTemplate, schedule: str, kind: str
 ) -> None:
     to = template.properties(schedule)["Target"]
     assert target(to["Arn"]) == "SweepsQueue"
@@ -63,13 +63,15 @@ def test_each_schedule_starts_its_job_and_keeps_a_start_that_failed(
         ("LaterRole", {"CommandsQueue", "CommandsDeadLetterQueue", "PurgeQueue", "PurgeDeadLetterQueue"}),
     ],
 )
-def test_the_scheduler_roles_may_only_send_to_their_queues(template: Template, role: str, queues: set[str]) -> None:
+def test_the_scheduler_roles_may_only_send_to_their_queues(
+    template: TransformedTemplate, role: str, queues: set[str]
+) -> None:
     (made,) = statements_of(template, role)
     assert made["Action"] == "sqs:SendMessage"
     assert {target(arn) for arn in many(made["Resource"])} == queues
 
 
-def test_a_sweep_only_reports_unless_sweep_mode_says_apply(template: Template) -> None:
+def test_a_sweep_only_reports_unless_sweep_mode_says_apply(template: TransformedTemplate) -> None:
     assert template.source["Parameters"]["SweepMode"]["AllowedValues"] == ["report", "apply"]
     assert template.parameters["SweepMode"] == "report"
     settings = tomllib.loads((ROOT / "samconfig.toml").read_text())

@@ -8,7 +8,7 @@ import pytest
 from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Key
 from lifecycle.aws.table_keys import Partition
-from tests.template.support import ORGANIZATION, Json, Template, many
+from tests.template.support import ORGANIZATION, Json, TransformedTemplate, many
 
 INTENT = "0" * 64
 SAMPLES: dict[Partition, list[Key]] = {
@@ -46,7 +46,7 @@ def grants(document: Json) -> Iterator[tuple[list[str], list[str]]]:
 
 
 @pytest.fixture
-def granted(template: Template) -> list[tuple[list[str], list[str]]]:
+def granted(template: TransformedTemplate) -> list[tuple[list[str], list[str]]]:
     return list(grants(template.resources))
 
 

@@ -10,7 +10,7 @@ import requests
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
 
-from cli.clients.aws_identity import Identity, Signature
+from cli.clients.aws_identity import Identity, IdentityAuth
 from cli.ui.errors import Exit
 from lifecycle.approvals.people import People
 from lifecycle.approvals.rules import About, ApprovalRequest, name
@@ -30,7 +30,7 @@ TITLE = "Onboarding of Acme [bold]Ltd[/]"
 
 
 @dataclass
-class Office:
+class DeletingStack:
     """A desk before a stack that really deletes, and the process that Ada wants to be gone."""
 
     desk: CliHarness
@@ -62,7 +62,7 @@ class Office:
         return [(str(call.method), str(call.path_url)) for call in self.desk.front.asked if call.method != "GET"]
 
 
-def office(desk: CliHarness, *, archived_days: int = 40, single: int = 1) -> Office:
+def office(desk: CliHarness, *, archived_days: int = 40, single: int = 1) -> DeletingStack:
     desk.people = f"[approvals]\nsingle = {single}\n{PEOPLE}"
     world = World(desk.clock, people=People.parse(desk.people))
     desk.stand_before(world)
@@ -86,7 +86,7 @@ def office(desk: CliHarness, *, archived_days: int = 40, single: int = 1) -> Off
     assert asked.exit_code == 0, asked.output
     assert "before somebody else has approved it" in asked.output
     [intent_id] = re.findall(r"int_[0-9a-f]{48}", asked.output)
-    made = Office(desk, world, "", intent_id)
+    made = DeletingStack(desk, world, "", intent_id)
     made.work()
     [request] = desk.approvals().open(ORG)
     made.hash = request.hash
@@ -391,7 +391,7 @@ class TestPlan:
         result = desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "2", "--wait")
         assert result.exit_code == Exit.PENDING, result.output
         assert "for the approval of 2 other people" in result.output
-        made = Office(desk, night.world, plan.hash, "")
+        made = DeletingStack(desk, night.world, plan.hash, "")
 
         assert "2 things" in made.run("bob", "approvals")[1]
         code, output = made.run("ada", "approve", plan.hash, "--yes")
@@ -546,6 +546,6 @@ def signed(identity: Identity) -> requests.PreparedRequest:
         "POST",
         "http://eu-west-1:4566/_aws/execute-api/a1b2/$default/approvals/abc/reject",
         json={"why": "ä"},
-        auth=Signature(identity),
+        auth=IdentityAuth(identity),
     )
     return requests.Session().prepare_request(made)

@@ -10,7 +10,7 @@ import pytest
 import requests
 from typer.testing import Result
 
-from cli.clients.tallyfy_reader import Reader
+from cli.clients.tallyfy_reader import TallyfyReader
 from lifecycle.aws.dynamodb import Key, Put
 from lifecycle.domain.capabilities import Resource
 from lifecycle.plans.plan_file import Entry, Plan, entries
@@ -203,15 +203,15 @@ def test_what_cannot_be_undone_stands_out(desk: CliHarness, where: Path) -> None
 
 def test_an_incomplete_list_is_said(desk: CliHarness, where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.simulator.load(organization(runs(150)))
-    patiently = Reader.patiently
+    patiently = TallyfyReader.patiently
     leaving = iter(runs(150))
 
-    def shrinking[T](self: Reader, call: Callable[[], T]) -> T:
+    def shrinking[T](self: TallyfyReader, call: Callable[[], T]) -> T:
         found = patiently(self, call)
         desk.simulator.organization.runs[next(leaving).id].archive(desk.clock())
         return found
 
-    monkeypatch.setattr(Reader, "patiently", shrinking)
+    monkeypatch.setattr(TallyfyReader, "patiently", shrinking)
     result = alone(desk, where)
     assert result.exit_code == 1, result.output
     said = re.sub(r"\s+", " ", result.output)

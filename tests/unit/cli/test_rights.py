@@ -25,7 +25,7 @@ from sandbox.simulator import SimulatorTransport
 from tests.contract.test_approvals_store import request
 from tests.harness.builders import ORG, Clock, command
 from tests.harness.sweep_run import SweepRun
-from tests.template.support import ROOT, Json, Template, load, many, target
+from tests.template.support import ROOT, Json, TransformedTemplate, load, many, target
 from tests.unit.cli.harness import CliHarness
 from tests.unit.cli.planned import at_night, organization, runs
 from tests.unit.cli.test_aws import REGION, TEMPLATE
@@ -136,11 +136,11 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
 
 
 @pytest.fixture(scope="module")
-def deployed() -> Template:
+def deployed() -> TransformedTemplate:
     return load()
 
 
-def _sids(template: Template, policy: str, action: str, resource: str, keys: list[str]) -> set[str]:
+def _sids(template: TransformedTemplate, policy: str, action: str, resource: str, keys: list[str]) -> set[str]:
     """The statements of a policy that allow a call."""
     made = template.properties(policy)["PolicyDocument"]["Statement"]
     return {one["Sid"] for one in made if action in many(one["Action"]) and _fits(one, resource, keys)}
@@ -206,7 +206,12 @@ COMMANDS = [
 
 @pytest.mark.parametrize("words", COMMANDS)
 def test_the_operators_policy_allows_all_that_a_command_asks_for_and_the_table_says_so(
-    recorder: Recorder, deployed: Template, clock: Clock, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder,
+    deployed: TransformedTemplate,
+    clock: Clock,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     intent = _send_dead_letter(recorder)
@@ -232,13 +237,15 @@ def _name(words: str) -> str:
     return re.sub(r" (process|INTENT|HASH|--(?!plan)).*", "", words)
 
 
-def test_every_statement_of_the_table_stands_in_the_policy_and_each_is_needed_by_a_command(deployed: Template) -> None:
+def test_every_statement_of_the_table_stands_in_the_policy_and_each_is_needed_by_a_command(
+    deployed: TransformedTemplate,
+) -> None:
     made = {one["Sid"] for one in deployed.properties("OperatorsPolicy")["PolicyDocument"]["Statement"]}
     assert set(re.findall(r"`([A-Z]\w+)`", DOCUMENT.partition("| command |")[2])) == made
 
 
 def test_operators_may_read_a_request_that_somebody_has_voted_on(
-    recorder: Recorder, deployed: Template, clock: Clock
+    recorder: Recorder, deployed: TransformedTemplate, clock: Clock
 ) -> None:
     rows = DynamoTable(recorder.stack._session.client("dynamodb"), recorder.stack.outputs()["LedgerTableName"])
     approvals = ApprovalStore(rows, timedelta(days=400), clock)
@@ -253,7 +260,7 @@ def test_operators_may_read_a_request_that_somebody_has_voted_on(
     assert all(_sids(deployed, "OperatorsPolicy", *one) for one in asked)
 
 
-def test_operators_write_no_intent_no_approval_and_no_checkpoint_of_a_sweep(deployed: Template) -> None:
+def test_operators_write_no_intent_no_approval_and_no_checkpoint_of_a_sweep(deployed: TransformedTemplate) -> None:
     for key in (f"intent#{'a' * 9}", f"approval#{ORG}", f"sweep#{ORG}#2026", f"resource#{ORG}", "audit#head", "word#x"):
         assert not _sids(deployed, "OperatorsPolicy", "dynamodb:PutItem", "LedgerTable", [key])
     statements = deployed.properties("OperatorsPolicy")["PolicyDocument"]["Statement"]
@@ -261,7 +268,7 @@ def test_operators_write_no_intent_no_approval_and_no_checkpoint_of_a_sweep(depl
     assert not [action for action in actions if action.endswith("*") or "s3:Put" in action or "s3:Delete" in action]
 
 
-def test_approvers_see_and_approve_and_nothing_else(deployed: Template) -> None:
+def test_approvers_see_and_approve_and_nothing_else(deployed: TransformedTemplate) -> None:
     made = deployed.properties("ApproversPolicy")["PolicyDocument"]["Statement"]
     assert {action for one in made for action in many(one["Action"])} == {
         *("cloudformation:DescribeStacks", "execute-api:Invoke", "s3:GetObject", "s3:ListBucket"),
@@ -270,7 +277,9 @@ def test_approvers_see_and_approve_and_nothing_else(deployed: Template) -> None:
     assert routes == ["GET/approvals", "GET/approvals/*", "POST/approvals/*"]
 
 
-def test_the_rows_that_operators_write_are_those_of_the_stack(recorder: Recorder, deployed: Template) -> None:
+def test_the_rows_that_operators_write_are_those_of_the_stack(
+    recorder: Recorder, deployed: TransformedTemplate
+) -> None:
     """The test's own measure: what is not allowed is seen as such."""
     rows = DynamoTable(recorder.stack._session.client("dynamodb"), recorder.stack.outputs()["LedgerTableName"])
     recorder.calls.clear()

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from cli.ui import progress
-from cli.ui.console import YES, Listing, plain, table
+from cli.ui.console import YES, WrappingTable, plain, table
 
 INTENT = "int_" + "4f" * 24
 WORDS = st.lists(
@@ -20,13 +20,13 @@ WORDS = st.lists(
 )
 
 
-def drawn(shown: Listing, width: int) -> str:
+def drawn(shown: WrappingTable, width: int) -> str:
     out = io.StringIO()
     Console(file=out, width=width, highlight=False).print(shown, soft_wrap=True)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
-def made(*rows: list[str]) -> Listing:
+def made(*rows: list[str]) -> WrappingTable:
     shown = table("when", "what", "why")
     for row in rows:
         shown.add_row(*(plain(cell) for cell in row))

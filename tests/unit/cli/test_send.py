@@ -8,7 +8,7 @@ from requests.adapters import BaseAdapter
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.domain.errors import Code
 from lifecycle.domain.intent import Status
-from lifecycle.intake.schemes import Accepted
+from lifecycle.intake.schemes import VerifiedRequest
 from lifecycle.intake.sources import Sources
 from lifecycle.tallyfy.client import pooled_session
 from tests.unit.cli.harness import ORG, SHARED, WHSEC, CliHarness, sent
@@ -290,7 +290,7 @@ def test_a_source_that_signs_the_url_is_signed_for_the_url_that_the_function_see
         body=posted.body,
     )
     checked = declared.sources["custom"].scheme.verify([SHARED.encode()], seen, now=desk.clock().timestamp())
-    assert isinstance(checked, Accepted)
+    assert isinstance(checked, VerifiedRequest)
 
 
 def test_a_dot_in_a_delivery_id_is_refused_where_dots_part_what_is_signed(desk: CliHarness) -> None:

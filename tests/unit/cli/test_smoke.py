@@ -2,7 +2,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cli.services.smoke import Smoke, SmokeFailed, Step
+from cli.services.smoke import Smoke, SmokeFailed, SmokeStep
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Timer:
         self.now += seconds
 
 
-def proved(deployed: FakeDeployed) -> list[Step]:
+def proved(deployed: FakeDeployed) -> list[SmokeStep]:
     timer = Timer()
     return list(Smoke(deployed, "msg_1", timer, timer.sleep).run())
 

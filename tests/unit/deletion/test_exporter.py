@@ -43,7 +43,7 @@ from sandbox.simulator import (
     long_run,
     make_id,
 )
-from sandbox.simulator.messages import Call, Json, Response
+from sandbox.simulator.messages import Json, ReceivedRequest, Response
 from sandbox.simulator.world import FeedEntry, Task, Thread
 from tests.harness.builders import NOW, ORG, Clock
 from tests.harness.fault_injection import Crash
@@ -413,7 +413,7 @@ class Growing(SimulatorStand):
         super().__init__(archive.simulator)
         whole = archive.simulator.handle
 
-        def handle(call: Call, wait: Callable[[float], None] = time.sleep) -> Response:
+        def handle(call: ReceivedRequest, wait: Callable[[float], None] = time.sleep) -> Response:
             nonlocal times
             answer = whole(call, wait)
             if call.path.endswith("/activity-feeds") and times:

@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lifecycle.aws.api_gateway import MOST_BYTES
-from lifecycle.intake.payload import Payload, Untranslatable, unpacked
+from lifecycle.intake.payload import PayloadEncoding, Untranslatable, unpacked
 
-FORM = Payload(format="form", field="payload")
-XML = Payload(format="xml", lists=frozenset({"Notification"}))
+FORM = PayloadEncoding(format="form", field="payload")
+XML = PayloadEncoding(format="xml", lists=frozenset({"Notification"}))
 BOMB = b"""<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]><a>&c;&c;&c;&c;</a>"""
 FILE = b"""<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>"""
 
 
 def test_json_is_the_default() -> None:
-    assert Payload().read(b'{"a": [1]}') == {"a": [1]}
+    assert PayloadEncoding().read(b'{"a": [1]}') == {"a": [1]}
 
 
 def test_a_form_is_its_fields() -> None:
-    assert Payload(format="form").read(b"a=1&b=x%20y&c=") == {"a": "1", "b": "x y", "c": ""}
+    assert PayloadEncoding(format="form").read(b"a=1&b=x%20y&c=") == {"a": "1", "b": "x y", "c": ""}
 
 
 def test_json_in_a_field_of_a_form_is_read() -> None:
@@ -59,7 +59,7 @@ def test_xml_that_is_broken_or_hostile_is_refused(raw: bytes) -> None:
 
 
 def test_gzip_is_unpacked() -> None:
-    assert Payload().read(gzip.compress(b'{"a": 1}')) == {"a": 1}
+    assert PayloadEncoding().read(gzip.compress(b'{"a": 1}')) == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_gzip_that_is_broken_cut_off_or_too_large_is_refused(raw: bytes) -> None
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=300), st.sampled_from([Payload(), FORM, Payload(format="form"), XML]))
-def test_any_bytes_are_read_or_refused(raw: bytes, payload: Payload) -> None:
+@given(st.binary(max_size=300), st.sampled_from([PayloadEncoding(), FORM, PayloadEncoding(format="form"), XML]))
+def test_any_bytes_are_read_or_refused(raw: bytes, payload: PayloadEncoding) -> None:
     for each in (raw, b"\x1f\x8b" + raw, b"<a>" + raw + b"</a>", b"payload=" + raw):
         try:
             payload.read(each)
@@ -85,7 +85,7 @@ def test_any_bytes_are_read_or_refused(raw: bytes, payload: Payload) -> None:
 @pytest.mark.parametrize("settings", [{"field": "payload"}, {"format": "form", "lists": ["a"]}, {"format": "yaml"}])
 def test_settings_that_do_not_fit_the_format_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        Payload.model_validate(settings)
+        PayloadEncoding.model_validate(settings)
 
 
 def test_only_sources_that_send_xml_import_its_parser() -> None:

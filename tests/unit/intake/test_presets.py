@@ -12,7 +12,7 @@ import pytest
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.intake.presets import load_preset
-from lifecycle.intake.schemes import Accepted, Refused, scheme_names
+from lifecycle.intake.schemes import UnverifiedRequest, VerifiedRequest, scheme_names
 from lifecycle.intake.schemes.hmac import Hmac
 from lifecycle.intake.schemes.standard_webhooks import StandardWebhooks
 from lifecycle.intake.sources import Sources
@@ -59,11 +59,13 @@ def test_its_vector_is_accepted_and_any_other_is_not(name: str) -> None:
     assert preset.vector is not None
     sent, now = vector_request(name, preset)
     secret = preset.vector.secret.encode()
-    assert isinstance(source.scheme.verify([b"old", secret], sent, now=now), Accepted)
+    assert isinstance(source.scheme.verify([b"old", secret], sent, now=now), VerifiedRequest)
     for wrong in ([], [b""], [b"guess"], [secret + b"x"], [secret[:-6]]):
-        assert isinstance(source.scheme.verify(wrong, sent, now=now), Refused)
+        assert isinstance(source.scheme.verify(wrong, sent, now=now), UnverifiedRequest)
     if name in SIGNED:
-        assert isinstance(source.scheme.verify([secret], replace(sent, body=sent.body + b" "), now=now), Refused)
+        assert isinstance(
+            source.scheme.verify([secret], replace(sent, body=sent.body + b" "), now=now), UnverifiedRequest
+        )
 
 
 def test_which_vectors_are_published_is_said() -> None:
@@ -105,15 +107,15 @@ def test_a_foreign_event_is_ignored_or_kept(name: str) -> None:
 def test_what_is_old_altered_or_signed_by_others_is_refused(name: str) -> None:
     scheme, secret = declared(name).scheme, secret_of(name).encode()
     sent = delivery(name)
-    assert isinstance(scheme.verify([secret], sent, now=AT), Accepted)
-    assert isinstance(scheme.verify([secret], replace(sent, body=sent.body + b"\n"), now=AT), Refused)
+    assert isinstance(scheme.verify([secret], sent, now=AT), VerifiedRequest)
+    assert isinstance(scheme.verify([secret], replace(sent, body=sent.body + b"\n"), now=AT), UnverifiedRequest)
     other = declared(name).scheme.new_secret(b"another thirty-two bytes for key").encode()
-    assert isinstance(scheme.verify([other], sent, now=AT), Refused)
+    assert isinstance(scheme.verify([other], sent, now=AT), UnverifiedRequest)
     description = scheme.signature if isinstance(scheme, Hmac | StandardWebhooks) else None
     assert description is not None
     if description.timed:
-        assert isinstance(scheme.verify([secret], sent, now=AT + description.tolerance_seconds + 1), Refused)
-        assert isinstance(scheme.verify([secret], sent, now=AT - description.tolerance_seconds - 1), Refused)
+        assert isinstance(scheme.verify([secret], sent, now=AT + description.tolerance_seconds + 1), UnverifiedRequest)
+        assert isinstance(scheme.verify([secret], sent, now=AT - description.tolerance_seconds - 1), UnverifiedRequest)
 
 
 def send_junk(name: str, requests: int) -> None:

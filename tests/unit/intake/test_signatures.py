@@ -9,7 +9,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from lifecycle.intake import signatures
-from lifecycle.intake.schemes import Accepted, Refused
+from lifecycle.intake.schemes import UnverifiedRequest, VerifiedRequest
 from lifecycle.intake.schemes.hmac import Hmac
 from lifecycle.intake.schemes.standard_webhooks import StandardWebhooks
 from tests.harness.builders import NOW, SHARED, WHSEC, hmac_headers, request, standard_headers
@@ -22,13 +22,13 @@ OTHER = "whsec_" + base64.b64encode(b"another secret of that kind").decode()
 
 def standard(
     headers: dict[str, str], raw: bytes = RAW, *, secrets: tuple[str, ...] = (WHSEC,), now: float = AT
-) -> Accepted | Refused:
+) -> VerifiedRequest | UnverifiedRequest:
     return StandardWebhooks().verify([s.encode() for s in secrets], request("operator", raw, headers), now=now)
 
 
 def plain(
     headers: dict[str, str], raw: bytes = RAW, *, secrets: tuple[str, ...] = (SHARED,), now: float = AT
-) -> Accepted | Refused:
+) -> VerifiedRequest | UnverifiedRequest:
     return Hmac().verify([s.encode() for s in secrets], request("crm", raw, headers), now=now)
 
 
@@ -41,56 +41,58 @@ def test_the_published_example_is_accepted() -> None:
     }
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     accepted = standard(headers, b'{"test": 2432232314}', secrets=(secret,), now=1614265330)
-    assert accepted == Accepted("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330")
-    assert isinstance(standard(headers, b'{"test": 2432232315}', secrets=(secret,), now=1614265330), Refused)
+    assert accepted == VerifiedRequest("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330")
+    assert isinstance(standard(headers, b'{"test": 2432232315}', secrets=(secret,), now=1614265330), UnverifiedRequest)
 
 
 def test_what_the_package_signs_is_accepted() -> None:
     signature = Webhook(WHSEC).sign("msg_1", NOW, RAW.decode())
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(int(AT)), "webhook-signature": signature}
-    assert standard(headers) == Accepted("msg_1", str(int(AT)))
+    assert standard(headers) == VerifiedRequest("msg_1", str(int(AT)))
 
 
 def test_the_package_accepts_what_we_accept() -> None:
     now = datetime.now(UTC).timestamp()  # the package has no other clock
     headers = standard_headers(RAW, at=now)
-    assert standard(headers, now=now) == Accepted("delivery-1", str(int(now)))
+    assert standard(headers, now=now) == VerifiedRequest("delivery-1", str(int(now)))
     Webhook(WHSEC).verify(RAW, headers)
 
 
 def test_a_secret_may_come_without_prefix_or_padding() -> None:
     bare = WHSEC.removeprefix("whsec_")
     unpadded = "whsec_" + base64.b64encode(b"sixteen bytes ..").decode().rstrip("=")
-    assert standard(standard_headers(RAW), secrets=(bare,)) == Accepted("delivery-1", str(int(AT)))
-    assert standard(standard_headers(RAW, secret=unpadded + "=="), secrets=(unpadded,)) == Accepted(
+    assert standard(standard_headers(RAW), secrets=(bare,)) == VerifiedRequest("delivery-1", str(int(AT)))
+    assert standard(standard_headers(RAW, secret=unpadded + "=="), secrets=(unpadded,)) == VerifiedRequest(
         "delivery-1", str(int(AT))
     )
 
 
 @pytest.mark.parametrize("secrets", [(OTHER, WHSEC), (WHSEC, OTHER)])
 def test_both_secrets_work_during_a_rotation(secrets: tuple[str, str]) -> None:
-    assert isinstance(standard(standard_headers(RAW, secret=WHSEC), secrets=secrets), Accepted)
-    assert isinstance(standard(standard_headers(RAW, secret=OTHER), secrets=secrets), Accepted)
+    assert isinstance(standard(standard_headers(RAW, secret=WHSEC), secrets=secrets), VerifiedRequest)
+    assert isinstance(standard(standard_headers(RAW, secret=OTHER), secrets=secrets), VerifiedRequest)
 
 
 def test_a_sender_may_offer_several_signatures() -> None:
     mine, theirs = standard_headers(RAW), standard_headers(RAW, secret=OTHER)
     both = f"v1a,xyz {theirs['webhook-signature']} v2,{'A' * 44} {mine['webhook-signature']}"
-    assert isinstance(standard({**mine, "webhook-signature": both}), Accepted)
+    assert isinstance(standard({**mine, "webhook-signature": both}), VerifiedRequest)
 
 
 def test_no_more_than_sixteen_signatures_are_tried() -> None:
     headers = standard_headers(RAW)
     junk = "v1,AAAA " * 16
-    assert isinstance(standard({**headers, "webhook-signature": junk + headers["webhook-signature"]}), Refused)
+    assert isinstance(
+        standard({**headers, "webhook-signature": junk + headers["webhook-signature"]}), UnverifiedRequest
+    )
 
 
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
 def test_each_header_is_needed(name: str) -> None:
     headers = standard_headers(RAW)
-    assert isinstance(standard({**headers, name: ""}), Refused)
+    assert isinstance(standard({**headers, name: ""}), UnverifiedRequest)
     del headers[name]
-    assert isinstance(standard(headers), Refused)
+    assert isinstance(standard(headers), UnverifiedRequest)
 
 
 @pytest.mark.parametrize(
@@ -105,31 +107,31 @@ def test_each_header_is_needed(name: str) -> None:
     ],
 )
 def test_a_changed_header_is_refused(name: str, value: str) -> None:
-    assert isinstance(standard({**standard_headers(RAW), name: value}), Refused)
+    assert isinstance(standard({**standard_headers(RAW), name: value}), UnverifiedRequest)
 
 
 @pytest.mark.parametrize("raw", [b"", RAW + b" ", RAW[:-1], RAW.replace(b" ", b"")])
 def test_the_raw_body_is_what_counts(raw: bytes) -> None:
-    assert isinstance(standard(standard_headers(RAW), raw), Refused)
-    assert isinstance(plain(hmac_headers(RAW), raw), Refused)
+    assert isinstance(standard(standard_headers(RAW), raw), UnverifiedRequest)
+    assert isinstance(plain(hmac_headers(RAW), raw), UnverifiedRequest)
 
 
 @pytest.mark.parametrize("off", [-TOLERANCE_SECONDS, 0, TOLERANCE_SECONDS])
 def test_a_timestamp_at_the_edge_of_the_replay_window_is_accepted(off: int) -> None:
-    assert isinstance(standard(standard_headers(RAW, at=AT + off)), Accepted)
-    assert isinstance(plain(hmac_headers(RAW, at=AT + off)), Accepted)
+    assert isinstance(standard(standard_headers(RAW, at=AT + off)), VerifiedRequest)
+    assert isinstance(plain(hmac_headers(RAW, at=AT + off)), VerifiedRequest)
 
 
 @pytest.mark.parametrize("off", [-TOLERANCE_SECONDS - 1, TOLERANCE_SECONDS + 1])
 def test_a_timestamp_outside_the_replay_window_is_refused(off: int) -> None:
-    outside = Refused("the timestamp is outside the replay window")
+    outside = UnverifiedRequest("the timestamp is outside the replay window")
     assert standard(standard_headers(RAW, at=AT + off)) == outside
     assert plain(hmac_headers(RAW, at=AT + off)) == outside
 
 
 @pytest.mark.parametrize("timestamp", ["", "now", "1e9", "-1", "1.5", " 1", "\uff11", "9" * 17, "nan", "0x10"])
 def test_a_timestamp_that_is_not_whole_seconds_is_refused(timestamp: str) -> None:
-    unreadable = Refused("the timestamp is missing or not a whole number (s)")
+    unreadable = UnverifiedRequest("the timestamp is missing or not a whole number (s)")
     assert standard({**standard_headers(RAW), "webhook-timestamp": timestamp}) == unreadable
     assert plain({**hmac_headers(RAW), "x-timestamp": timestamp}) == unreadable
 
@@ -138,19 +140,21 @@ def test_a_timestamp_that_is_not_whole_seconds_is_refused(timestamp: str) -> Non
 def test_without_a_usable_secret_nobody_is_accepted(secrets: tuple[str, ...]) -> None:
     empty = base64.b64encode(hmac.digest(b"", f"delivery-1.{int(AT)}.".encode() + RAW, "sha256")).decode()
     headers = {**standard_headers(RAW), "webhook-signature": f"v1,{empty} v1, v1,{'A' * 43}="}
-    assert isinstance(standard(headers, secrets=secrets), Refused)
+    assert isinstance(standard(headers, secrets=secrets), UnverifiedRequest)
 
 
 @pytest.mark.parametrize("secrets", [(), ("",), ("", "")])
 def test_an_empty_shared_secret_accepts_nobody(secrets: tuple[str, ...]) -> None:
-    assert isinstance(plain(hmac_headers(RAW, secret=""), secrets=secrets), Refused)
+    assert isinstance(plain(hmac_headers(RAW, secret=""), secrets=secrets), UnverifiedRequest)
 
 
 def test_plain_hmac_is_accepted_and_names_no_delivery() -> None:
-    assert plain(hmac_headers(RAW)) == Accepted(None, str(int(AT)))
-    assert plain(hmac_headers(RAW), secrets=("new", SHARED)) == Accepted(None, str(int(AT)))
+    assert plain(hmac_headers(RAW)) == VerifiedRequest(None, str(int(AT)))
+    assert plain(hmac_headers(RAW), secrets=("new", SHARED)) == VerifiedRequest(None, str(int(AT)))
     upper = hmac_headers(RAW)
-    assert plain({**upper, "x-signature": "sha256=" + upper["x-signature"][7:].upper()}) == Accepted(None, str(int(AT)))
+    assert plain({**upper, "x-signature": "sha256=" + upper["x-signature"][7:].upper()}) == VerifiedRequest(
+        None, str(int(AT))
+    )
 
 
 @pytest.mark.parametrize(
@@ -168,21 +172,21 @@ def test_plain_hmac_is_accepted_and_names_no_delivery() -> None:
     ],
 )
 def test_a_wrong_plain_signature_is_refused(signature: str) -> None:
-    assert isinstance(plain({**hmac_headers(RAW), "x-signature": signature}), Refused)
+    assert isinstance(plain({**hmac_headers(RAW), "x-signature": signature}), UnverifiedRequest)
 
 
 def test_the_plain_timestamp_is_signed() -> None:
-    assert isinstance(plain({**hmac_headers(RAW), "x-timestamp": str(int(AT) + 1)}), Refused)
+    assert isinstance(plain({**hmac_headers(RAW), "x-timestamp": str(int(AT) + 1)}), UnverifiedRequest)
 
 
 def test_one_scheme_does_not_stand_for_the_other() -> None:
-    assert isinstance(standard(hmac_headers(RAW)), Refused)
-    assert isinstance(plain(standard_headers(RAW)), Refused)
+    assert isinstance(standard(hmac_headers(RAW)), UnverifiedRequest)
+    assert isinstance(plain(standard_headers(RAW)), UnverifiedRequest)
 
 
 @pytest.mark.parametrize("check", [standard, plain])
 def test_every_secret_is_compared_in_constant_time(
-    check: Callable[..., Accepted | Refused], monkeypatch: pytest.MonkeyPatch
+    check: Callable[..., VerifiedRequest | UnverifiedRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared = []
 
@@ -195,14 +199,14 @@ def test_every_secret_is_compared_in_constant_time(
 
     monkeypatch.setattr(signatures, "hmac", Spied)
     headers = {**standard_headers(RAW), **hmac_headers(RAW, secret=WHSEC)}
-    assert isinstance(check(headers, secrets=(WHSEC, OTHER)), Accepted)
+    assert isinstance(check(headers, secrets=(WHSEC, OTHER)), VerifiedRequest)
     assert len(set(compared)) == 2, "the second secret is tried although the first one matched"
 
 
 def test_a_refusal_repeats_nothing_that_was_sent() -> None:
     headers = {"webhook-id": "PRIVATE", "webhook-timestamp": str(int(AT)), "webhook-signature": "v1,PRIVATE"}
     refused = standard(headers, b"PRIVATE")
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, UnverifiedRequest)
     assert "PRIVATE" not in refused.why
 
 
@@ -211,6 +215,6 @@ def test_one_signature_fits_no_second_delivery_made_by_moving_the_dots() -> None
     early = AT - 1
     moved = f"{int(AT)}.".encode() + RAW
     honest = standard_headers(moved, delivery_id="msg", at=early)
-    assert standard(honest, moved) == Accepted("msg", str(int(early)))
+    assert standard(honest, moved) == VerifiedRequest("msg", str(int(early)))
     forged = {**honest, "webhook-id": f"msg.{int(early)}", "webhook-timestamp": str(int(AT))}
-    assert standard(forged, RAW) == Refused("webhook-id holds a dot")
+    assert standard(forged, RAW) == UnverifiedRequest("webhook-id holds a dot")

@@ -23,7 +23,7 @@ class Clock:
         self.time += timedelta(seconds=seconds)
 
 
-class Tallyfy:
+class TallyfyCaller:
     """A caller of the simulator. Paths are relative to the organization."""
 
     def __init__(self, base_url: str, session: requests.Session, token: str = DEFAULT_TOKEN) -> None:
@@ -64,8 +64,8 @@ def session(simulator: Simulator) -> Iterator[requests.Session]:
 
 
 @pytest.fixture
-def tallyfy(session: requests.Session) -> Tallyfy:
-    return Tallyfy(BASE_URL, session)
+def tallyfy(session: requests.Session) -> TallyfyCaller:
+    return TallyfyCaller(BASE_URL, session)
 
 
 @pytest.fixture
@@ -75,11 +75,11 @@ def server(simulator: Simulator) -> Iterator[SimulatorServer]:
 
 
 @pytest.fixture(params=["in process", "http"])
-def either(request: pytest.FixtureRequest) -> Iterator[Tallyfy]:
+def either(request: pytest.FixtureRequest) -> Iterator[TallyfyCaller]:
     """A caller in process and one over HTTP, for behaviour that must be the same in both."""
     if request.param == "in process":
         yield request.getfixturevalue("tallyfy")
         return
     served: SimulatorServer = request.getfixturevalue("server")
     with requests.Session() as session:
-        yield Tallyfy(served.base_url, session)
+        yield TallyfyCaller(served.base_url, session)

@@ -25,7 +25,7 @@ from sandbox.simulator import (
     make_id,
 )
 from sandbox.simulator.server import describe
-from tests.unit.simulator.conftest import Clock, Tallyfy
+from tests.unit.simulator.conftest import Clock, TallyfyCaller
 
 IDS = DefaultIds
 EXAMPLE = Path(__file__).parents[3] / "events" / "simulator-seed.json"
@@ -39,7 +39,7 @@ def admin(request: pytest.FixtureRequest, session: requests.Session) -> Simulato
     return server.client()
 
 
-def test_the_log_is_read_and_cleared(admin: SimulatorClient, tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_the_log_is_read_and_cleared(admin: SimulatorClient, tallyfy: TallyfyCaller, simulator: Simulator) -> None:
     tallyfy("GET", "/runs")
     tallyfy("DELETE", f"/runs/{IDS.RUN}")
     assert admin.log() == simulator.log.calls
@@ -49,7 +49,9 @@ def test_the_log_is_read_and_cleared(admin: SimulatorClient, tallyfy: Tallyfy, s
     assert admin.log() == []
 
 
-def test_faults_limits_quirks_and_the_clock_are_set(admin: SimulatorClient, tallyfy: Tallyfy, clock: Clock) -> None:
+def test_faults_limits_quirks_and_the_clock_are_set(
+    admin: SimulatorClient, tallyfy: TallyfyCaller, clock: Clock
+) -> None:
     admin.add_fault(Fault.reset("after", id=IDS.RUN))
     assert admin.faults() == [Fault.reset("after", id=IDS.RUN)]
     admin.clear_faults()
@@ -65,7 +67,7 @@ def test_faults_limits_quirks_and_the_clock_are_set(admin: SimulatorClient, tall
     assert (admin.now() - clock.time).total_seconds() == 3600
 
 
-def test_the_admin_client_reads_the_state_of_each_object(admin: SimulatorClient, tallyfy: Tallyfy) -> None:
+def test_the_admin_client_reads_the_state_of_each_object(admin: SimulatorClient, tallyfy: TallyfyCaller) -> None:
     tallyfy("DELETE", f"/runs/{IDS.RUN}")
     tallyfy("DELETE", f"/runs/{IDS.RUN_ARCHIVED_LONG_AGO}/delete")
     tallyfy("DELETE", f"/tags/{IDS.USED_TAG}")
@@ -79,7 +81,7 @@ def test_the_admin_client_reads_the_state_of_each_object(admin: SimulatorClient,
     assert (summary["runs"][IDS.RUN], IDS.RUN_ARCHIVED_LONG_AGO in summary["deleted"]) == ("archived", True)
 
 
-def test_objects_are_added_replaced_and_reset_to_the_seed(admin: SimulatorClient, tallyfy: Tallyfy) -> None:
+def test_objects_are_added_replaced_and_reset_to_the_seed(admin: SimulatorClient, tallyfy: TallyfyCaller) -> None:
     more = Seed(organizations=[SeedOrganization(id=IDS.ORGANIZATION, runs=[SeedRun(id=make_id("more"))])])
     admin.merge(more)
     assert tallyfy.ids("/runs") == {IDS.RUN, IDS.ACTIVE_RUN, make_id("more")}
@@ -93,7 +95,7 @@ def test_objects_are_added_replaced_and_reset_to_the_seed(admin: SimulatorClient
     assert admin.effects() == 0
 
 
-def test_replacing_a_run_removes_its_former_tasks(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_replacing_a_run_removes_its_former_tasks(tallyfy: TallyfyCaller, simulator: Simulator) -> None:
     simulator.merge(Seed(organizations=[SeedOrganization(id=IDS.ORGANIZATION, runs=[SeedRun(id=IDS.RUN)])]))
     assert tallyfy.ids("/tasks") == {IDS.TASK}
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Fault, Limit, Simulator, SimulatorServer
 from sandbox.simulator.faults import When
-from tests.unit.simulator.conftest import Clock, Tallyfy
+from tests.unit.simulator.conftest import Clock, TallyfyCaller
 
 IDS = DefaultIds
 ARCHIVE = ("DELETE", f"/runs/{IDS.RUN}")
@@ -16,7 +16,7 @@ ARCHIVE = ("DELETE", f"/runs/{IDS.RUN}")
 
 @pytest.mark.parametrize(("when", "effects"), [("before", 0), ("after", 1)])
 def test_an_error_status_can_come_before_or_after_the_effect(
-    either: Tallyfy, simulator: Simulator, when: When, effects: int
+    either: TallyfyCaller, simulator: Simulator, when: When, effects: int
 ) -> None:
     simulator.add_fault(Fault.answer_status(503, when, retry_after=7))
     answer = either(*ARCHIVE)
@@ -27,7 +27,7 @@ def test_an_error_status_can_come_before_or_after_the_effect(
 
 @pytest.mark.parametrize(("when", "effects"), [("before", 0), ("after", 1)])
 def test_a_reset_can_come_before_or_after_the_effect(
-    either: Tallyfy, simulator: Simulator, when: When, effects: int
+    either: TallyfyCaller, simulator: Simulator, when: When, effects: int
 ) -> None:
     simulator.add_fault(Fault.reset(when))
     with pytest.raises(requests.exceptions.ConnectionError, match="reset"):
@@ -38,20 +38,20 @@ def test_a_reset_can_come_before_or_after_the_effect(
 
 
 @pytest.mark.parametrize("fault", [Fault.html(502), Fault.html(502, "after")])
-def test_a_fault_can_answer_with_an_html_page(either: Tallyfy, simulator: Simulator, fault: Fault) -> None:
+def test_a_fault_can_answer_with_an_html_page(either: TallyfyCaller, simulator: Simulator, fault: Fault) -> None:
     simulator.add_fault(fault)
     answer = either(*ARCHIVE)
     assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html; charset=UTF-8")
     assert answer.text.startswith("<html>")
 
 
-def test_a_fault_can_answer_200_with_an_error_in_the_body(either: Tallyfy, simulator: Simulator) -> None:
+def test_a_fault_can_answer_200_with_an_error_in_the_body(either: TallyfyCaller, simulator: Simulator) -> None:
     simulator.add_fault(Fault.error_in_200())
     answer = either(*ARCHIVE)
     assert (answer.status_code, answer.json()["error"], simulator.effects()) == (200, True, 0)
 
 
-def test_a_delay_after_acting_times_out_with_the_effect(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_a_delay_after_acting_times_out_with_the_effect(tallyfy: TallyfyCaller, simulator: Simulator) -> None:
     simulator.add_fault(Fault.delay(30, "after"))
     with pytest.raises(requests.exceptions.ReadTimeout):
         tallyfy(*ARCHIVE, timeout=(3, 10))
@@ -59,7 +59,7 @@ def test_a_delay_after_acting_times_out_with_the_effect(tallyfy: Tallyfy, simula
 
 
 def test_a_delay_before_acting_times_out_and_takes_effect_late(
-    tallyfy: Tallyfy, simulator: Simulator, clock: Clock
+    tallyfy: TallyfyCaller, simulator: Simulator, clock: Clock
 ) -> None:
     simulator.add_fault(Fault.delay(30))
     with pytest.raises(requests.exceptions.ReadTimeout):
@@ -69,7 +69,7 @@ def test_a_delay_before_acting_times_out_and_takes_effect_late(
     assert tallyfy.read(f"/runs/{IDS.RUN}")["archived_at"] is not None
 
 
-def test_late_calls_can_be_settled_at_once(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_late_calls_can_be_settled_at_once(tallyfy: TallyfyCaller, simulator: Simulator) -> None:
     simulator.add_fault(Fault.delay(30))
     with pytest.raises(requests.exceptions.ReadTimeout):
         tallyfy(*ARCHIVE, timeout=10)
@@ -78,13 +78,13 @@ def test_late_calls_can_be_settled_at_once(tallyfy: Tallyfy, simulator: Simulato
     assert simulator.effects("archive", IDS.RUN) == 1
 
 
-def test_a_delay_within_the_time_out_only_delays(either: Tallyfy, simulator: Simulator) -> None:
+def test_a_delay_within_the_time_out_only_delays(either: TallyfyCaller, simulator: Simulator) -> None:
     simulator.add_fault(Fault.delay(0.005), Fault.delay(0.005, "after"))
     assert either(*ARCHIVE, timeout=5).ok
     assert simulator.log.calls[0].fault == "delay/before"
 
 
-def test_a_delay_and_another_fault_apply_to_the_same_call(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_a_delay_and_another_fault_apply_to_the_same_call(tallyfy: TallyfyCaller, simulator: Simulator) -> None:
     simulator.add_fault(Fault.delay(30, "after"), Fault.answer_status(500, "after"))
     with pytest.raises(requests.exceptions.ReadTimeout):
         tallyfy(*ARCHIVE, timeout=10)
@@ -103,7 +103,7 @@ def test_over_http_a_delay_beyond_the_time_out_still_takes_effect(
 
 
 def test_a_fault_applies_as_often_as_configured_and_only_to_matching_calls(
-    tallyfy: Tallyfy, simulator: Simulator
+    tallyfy: TallyfyCaller, simulator: Simulator
 ) -> None:
     simulator.add_fault(
         Fault.answer_status(500, method="GET", path=r"/runs/[0-9a-f]{32}$", id=IDS.RUN, times=2, skip=1)
@@ -113,7 +113,7 @@ def test_a_fault_applies_as_often_as_configured_and_only_to_matching_calls(
     assert simulator.faults.pending() == []
 
 
-def test_a_fault_can_last_until_it_is_cleared(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_a_fault_can_last_until_it_is_cleared(tallyfy: TallyfyCaller, simulator: Simulator) -> None:
     simulator.add_fault(Fault.answer_status(503, times=-1))
     assert {tallyfy("GET", "/runs").status_code for _ in range(5)} == {503}
     simulator.faults.clear()
@@ -127,7 +127,7 @@ def test_an_invalid_fault_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_a_window_admits_its_limit_of_calls_and_says_when_to_retry(
-    either: Tallyfy, simulator: Simulator, clock: Clock
+    either: TallyfyCaller, simulator: Simulator, clock: Clock
 ) -> None:
     simulator.set_limit(Limit(requests=2, seconds=10))
     clock_says = [either("GET", "/runs").status_code for _ in range(2)]
@@ -141,14 +141,14 @@ def test_a_window_admits_its_limit_of_calls_and_says_when_to_retry(
     assert either(*ARCHIVE).ok
 
 
-def test_a_bucket_refills_evenly(tallyfy: Tallyfy, simulator: Simulator, clock: Clock) -> None:
+def test_a_bucket_refills_evenly(tallyfy: TallyfyCaller, simulator: Simulator, clock: Clock) -> None:
     simulator.set_limit(Limit(requests=3, seconds=6, kind="bucket"))
     assert [tallyfy("GET", "/me").status_code for _ in range(4)] == [200, 200, 200, 429]
     clock.advance(2)
     assert [tallyfy("GET", "/me").status_code for _ in range(2)] == [200, 429]
 
 
-def test_a_fault_can_answer_429(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_a_fault_can_answer_429(tallyfy: TallyfyCaller, simulator: Simulator) -> None:
     simulator.add_fault(Fault.rate_limit(3))
     refused = tallyfy(*ARCHIVE)
     assert (refused.status_code, refused.headers["Retry-After"], refused.json()["code"]) == (
@@ -158,7 +158,7 @@ def test_a_fault_can_answer_429(tallyfy: Tallyfy, simulator: Simulator) -> None:
     )
 
 
-def test_the_log_records_each_call_but_not_the_token(either: Tallyfy, simulator: Simulator) -> None:
+def test_the_log_records_each_call_but_not_the_token(either: TallyfyCaller, simulator: Simulator) -> None:
     either("GET", "/runs", params={"archived": "only"})
     either(*ARCHIVE)
     either(*ARCHIVE)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sandbox.simulator import LIGHT_TOKEN, STANDARD_TOKEN, DefaultIds, Quirks, Simulator, make_id
-from tests.unit.simulator.conftest import Tallyfy
+from tests.unit.simulator.conftest import TallyfyCaller
 
 IDS = DefaultIds
 
@@ -14,7 +14,7 @@ def _quirks(simulator: Simulator, **choices: Any) -> None:
     simulator.quirks = Quirks(**choices)
 
 
-def test_archiving_a_run_hides_its_parts_and_activating_restores_them(either: Tallyfy) -> None:
+def test_archiving_a_run_hides_its_parts_and_activating_restores_them(either: TallyfyCaller) -> None:
     before = either.read(f"/runs/{IDS.RUN}", **{"with": "tasks.threads,assets"})
     archived = either("DELETE", f"/runs/{IDS.RUN}")
     assert archived.status_code == 200
@@ -38,7 +38,7 @@ def test_archiving_a_run_hides_its_parts_and_activating_restores_them(either: Ta
     assert either("GET", f"/file/{make_id('asset')}/dl").content == b"the signed contract"
 
 
-def test_deleting_an_archived_run_also_deletes_its_tasks(either: Tallyfy) -> None:
+def test_deleting_an_archived_run_also_deletes_its_tasks(either: TallyfyCaller) -> None:
     assert either("DELETE", f"/runs/{IDS.RUN}/delete").status_code == 422
     either("DELETE", f"/runs/{IDS.RUN}")
     assert either("DELETE", f"/runs/{IDS.RUN}/delete").status_code == 200
@@ -48,7 +48,7 @@ def test_deleting_an_archived_run_also_deletes_its_tasks(either: Tallyfy) -> Non
     assert IDS.PROCESS_TASK not in either.ids("/tasks", archived="true")
 
 
-def test_a_one_off_task_is_archived_restored_and_deleted(either: Tallyfy, simulator: Simulator) -> None:
+def test_a_one_off_task_is_archived_restored_and_deleted(either: TallyfyCaller, simulator: Simulator) -> None:
     archived = either("DELETE", f"/tasks/{IDS.TASK}")
     assert (archived.status_code, archived.content) == (204, b"")
     assert either("GET", f"/tasks/{IDS.TASK}").status_code == 404
@@ -59,13 +59,15 @@ def test_a_one_off_task_is_archived_restored_and_deleted(either: Tallyfy, simula
 
 
 @pytest.mark.parametrize(("method", "suffix"), [("DELETE", ""), ("PUT", "/restore"), ("DELETE", "/delete")])
-def test_archiving_a_task_of_a_run_is_refused(tallyfy: Tallyfy, simulator: Simulator, method: str, suffix: str) -> None:
+def test_archiving_a_task_of_a_run_is_refused(
+    tallyfy: TallyfyCaller, simulator: Simulator, method: str, suffix: str
+) -> None:
     assert tallyfy(method, f"/tasks/{IDS.PROCESS_TASK}{suffix}").status_code == 400
     assert simulator.effects() == 0
 
 
 def test_deleting_a_tag_removes_it_everywhere_and_deleting_an_unknown_tag_answers_the_same(
-    tallyfy: Tallyfy, simulator: Simulator
+    tallyfy: TallyfyCaller, simulator: Simulator
 ) -> None:
     assert tallyfy("DELETE", f"/tags/{IDS.USED_TAG}").status_code == 204
     assert tallyfy("DELETE", f"/tags/{IDS.USED_TAG}").status_code == 204
@@ -75,7 +77,7 @@ def test_deleting_a_tag_removes_it_everywhere_and_deleting_an_unknown_tag_answer
     assert simulator.effects("delete") == 1
 
 
-def test_a_soft_deleted_tag_answers_with_its_deletion_date(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_a_soft_deleted_tag_answers_with_its_deletion_date(tallyfy: TallyfyCaller, simulator: Simulator) -> None:
     _quirks(simulator, tag_delete="soft")
     answer = tallyfy("DELETE", f"/tags/{IDS.UNUSED_TAG}")
     assert (answer.status_code, answer.json()["data"]["deleted_at"]) == (200, "2026-11-21T12:00:00.250Z")
@@ -83,7 +85,7 @@ def test_a_soft_deleted_tag_answers_with_its_deletion_date(tallyfy: Tallyfy, sim
     assert tallyfy("DELETE", f"/tags/{IDS.UNUSED_TAG}").status_code == 404
 
 
-def test_archiving_a_template_permanently_removes_references_to_it(either: Tallyfy) -> None:
+def test_archiving_a_template_permanently_removes_references_to_it(either: TallyfyCaller) -> None:
     answer = either("DELETE", f"/checklists/{IDS.TEMPLATE}")
     lost = [{"checklist_id": IDS.REFERRING_TEMPLATE, "title": "Sales hand-over"}]
     assert (answer.status_code, answer.json()["deleted_references"]) == (200, lost)
@@ -94,7 +96,7 @@ def test_archiving_a_template_permanently_removes_references_to_it(either: Tally
     assert either.read(f"/checklists/{IDS.REFERRING_TEMPLATE}")["references"] == []
 
 
-def test_a_template_is_deleted_only_when_archived(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_a_template_is_deleted_only_when_archived(tallyfy: TallyfyCaller, simulator: Simulator) -> None:
     assert tallyfy("DELETE", f"/checklists/{IDS.TEMPLATE}/delete").status_code == 422
     answer = tallyfy("DELETE", f"/checklists/{IDS.ARCHIVED_TEMPLATE}/delete")
     assert (answer.status_code, answer.json()["deleted_references"]) == (200, [])
@@ -119,7 +121,7 @@ def test_a_template_is_deleted_only_when_archived(tallyfy: Tallyfy, simulator: S
     ],
 )
 def test_a_call_that_changes_nothing_answers_as_its_quirk_says(
-    tallyfy: Tallyfy, simulator: Simulator, choices: dict[str, Any], call: tuple[str, str], status: int
+    tallyfy: TallyfyCaller, simulator: Simulator, choices: dict[str, Any], call: tuple[str, str], status: int
 ) -> None:
     _quirks(simulator, **choices)
     assert tallyfy(*call).status_code == status
@@ -128,7 +130,7 @@ def test_a_call_that_changes_nothing_answers_as_its_quirk_says(
 
 @pytest.mark.parametrize(("choice", "status", "body"), [("empty", 200, b""), ("no_content", 204, b"")])
 def test_a_run_delete_answers_as_its_quirk_says(
-    tallyfy: Tallyfy, simulator: Simulator, choice: str, status: int, body: bytes
+    tallyfy: TallyfyCaller, simulator: Simulator, choice: str, status: int, body: bytes
 ) -> None:
     _quirks(simulator, run_delete=choice)
     answer = tallyfy("DELETE", f"/runs/{IDS.RUN_ARCHIVED_LONG_AGO}/delete")
@@ -137,7 +139,7 @@ def test_a_run_delete_answers_as_its_quirk_says(
 
 @pytest.mark.parametrize(("choice", "status"), [(404, 404), (422, 422), (200, 204)])
 def test_a_second_delete_answers_as_its_quirk_says(
-    tallyfy: Tallyfy, simulator: Simulator, choice: int, status: int
+    tallyfy: TallyfyCaller, simulator: Simulator, choice: int, status: int
 ) -> None:
     _quirks(simulator, delete_deleted=choice)
     tallyfy("DELETE", f"/tasks/{IDS.TASK}/delete")
@@ -162,7 +164,9 @@ REVERSIBLE = [
 
 
 @pytest.mark.parametrize(("method", "path"), LASTING)
-def test_only_an_admin_may_delete_permanently(tallyfy: Tallyfy, simulator: Simulator, method: str, path: str) -> None:
+def test_only_an_admin_may_delete_permanently(
+    tallyfy: TallyfyCaller, simulator: Simulator, method: str, path: str
+) -> None:
     standard = {"Authorization": f"Bearer {STANDARD_TOKEN}"}
     assert tallyfy(method, path, headers=standard).status_code == 403
     assert simulator.effects() == 0
@@ -172,7 +176,7 @@ def test_only_an_admin_may_delete_permanently(tallyfy: Tallyfy, simulator: Simul
 
 @pytest.mark.parametrize(("method", "path"), REVERSIBLE)
 def test_a_standard_member_may_archive_and_restore_and_a_light_member_may_not(
-    tallyfy: Tallyfy, simulator: Simulator, method: str, path: str
+    tallyfy: TallyfyCaller, simulator: Simulator, method: str, path: str
 ) -> None:
     assert tallyfy(method, path, headers={"Authorization": f"Bearer {LIGHT_TOKEN}"}).status_code == 403
     assert simulator.effects() == 0
@@ -180,25 +184,27 @@ def test_a_standard_member_may_archive_and_restore_and_a_light_member_may_not(
     assert simulator.effects() == 1
 
 
-def test_an_unchecked_id_with_the_suffix_delete_deletes_permanently(either: Tallyfy, simulator: Simulator) -> None:
+def test_an_unchecked_id_with_the_suffix_delete_deletes_permanently(
+    either: TallyfyCaller, simulator: Simulator
+) -> None:
     careless = f"{IDS.RUN_ARCHIVED_LONG_AGO}/delete"
     assert either("DELETE", f"/runs/{careless}").status_code == 200
     assert simulator.effects("delete", IDS.RUN_ARCHIVED_LONG_AGO) == 1
 
 
-def test_an_encoded_slash_or_dots_in_an_id_reach_another_call_too(either: Tallyfy, simulator: Simulator) -> None:
+def test_an_encoded_slash_or_dots_in_an_id_reach_another_call_too(either: TallyfyCaller, simulator: Simulator) -> None:
     assert either("DELETE", f"/runs/{IDS.RUN_ARCHIVED_LONG_AGO}%2Fdelete").status_code == 200
     assert either("DELETE", f"/tags/..%2Fruns%2F{IDS.RUN}").status_code == 200
     assert [(call.resource, call.action) for call in simulator.log.calls] == [("run", "delete"), ("run", "archive")]
 
 
 @pytest.mark.parametrize("identifier", [IDS.RUN.upper(), IDS.RUN[:-1], IDS.RUN + "0", "PROCESS_RUN_ID_TO_ARCHIVE", "x"])
-def test_a_malformed_id_answers_not_found(tallyfy: Tallyfy, simulator: Simulator, identifier: str) -> None:
+def test_a_malformed_id_answers_not_found(tallyfy: TallyfyCaller, simulator: Simulator, identifier: str) -> None:
     assert tallyfy("DELETE", f"/runs/{identifier}").status_code == 404
     assert simulator.effects() == 0
 
 
-def test_an_archived_object_cannot_be_tagged(tallyfy: Tallyfy) -> None:
+def test_an_archived_object_cannot_be_tagged(tallyfy: TallyfyCaller) -> None:
     path = f"/tags/{IDS.UNUSED_TAG}/subjects"
     assert tallyfy("POST", path, json={"subject_id": IDS.ACTIVE_RUN}).status_code == 201
     refused = tallyfy("POST", path, json={"subject_id": IDS.RUN_ARCHIVED_RECENTLY})
@@ -207,7 +213,7 @@ def test_an_archived_object_cannot_be_tagged(tallyfy: Tallyfy) -> None:
     assert tallyfy.ids("/runs", tag=IDS.UNUSED_TAG) == {IDS.ACTIVE_RUN}
 
 
-def test_the_activity_feed_records_each_change(tallyfy: Tallyfy) -> None:
+def test_the_activity_feed_records_each_change(tallyfy: TallyfyCaller) -> None:
     tallyfy("DELETE", f"/runs/{IDS.RUN}")
     tallyfy("PUT", f"/runs/{IDS.RUN}/activate")
     tallyfy("DELETE", f"/tags/{IDS.USED_TAG}")

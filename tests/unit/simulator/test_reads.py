@@ -16,23 +16,25 @@ from sandbox.simulator import (
     crowd,
     make_id,
 )
-from tests.unit.simulator.conftest import BASE_URL, Tallyfy
+from tests.unit.simulator.conftest import BASE_URL, TallyfyCaller
 
 IDS = DefaultIds
 
 
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer ", f"Basic {DEFAULT_TOKEN}"])
-def test_a_wrong_token_is_refused(either: Tallyfy, header: str | None) -> None:
+def test_a_wrong_token_is_refused(either: TallyfyCaller, header: str | None) -> None:
     answer = either("GET", "/runs", headers={"Authorization": header})
     assert (answer.status_code, answer.json()["error"], answer.json()["code"]) == (401, True, 401)
 
 
-def test_a_client_without_its_name_is_refused(either: Tallyfy) -> None:
+def test_a_client_without_its_name_is_refused(either: TallyfyCaller) -> None:
     answer = either("DELETE", f"/runs/{IDS.RUN}", headers={"X-Tallyfy-Client": None})
     assert (answer.status_code, answer.json()["error"]) == (400, True)
 
 
-def test_another_organization_is_refused(simulator: Simulator, session: requests.Session, tallyfy: Tallyfy) -> None:
+def test_another_organization_is_refused(
+    simulator: Simulator, session: requests.Session, tallyfy: TallyfyCaller
+) -> None:
     other = make_id("another organization")
     assert session.get(f"{BASE_URL}/organizations/{other}/runs").status_code == 404
     simulator.merge(Seed(organizations=[SeedOrganization(id=other, members=[SeedMember(token="other")])]))
@@ -41,7 +43,7 @@ def test_another_organization_is_refused(simulator: Simulator, session: requests
     assert tallyfy("GET", "/me").status_code == 401
 
 
-def test_the_api_answers_with_and_without_its_prefix(session: requests.Session, tallyfy: Tallyfy) -> None:
+def test_the_api_answers_with_and_without_its_prefix(session: requests.Session, tallyfy: TallyfyCaller) -> None:
     path = f"/organizations/{IDS.ORGANIZATION}/me"
     with_prefix = session.get(BASE_URL + path).json()
     assert with_prefix == session.get(BASE_URL.removesuffix("/api") + path).json()
@@ -52,7 +54,7 @@ def test_the_api_answers_with_and_without_its_prefix(session: requests.Session, 
     assert tallyfy("PATCH", "/runs").status_code == 405
 
 
-def test_runs_are_filtered(tallyfy: Tallyfy) -> None:
+def test_runs_are_filtered(tallyfy: TallyfyCaller) -> None:
     archived = {IDS.RUN_ARCHIVED_LONG_AGO, IDS.RUN_ARCHIVED_RECENTLY}
     assert tallyfy.ids("/runs") == {IDS.RUN, IDS.ACTIVE_RUN}
     assert tallyfy.ids("/runs", archived="only") == tallyfy.ids("/runs", status="archived") == archived
@@ -66,7 +68,7 @@ def test_runs_are_filtered(tallyfy: Tallyfy) -> None:
     assert newest_first == [IDS.ACTIVE_RUN, IDS.RUN]
 
 
-def test_parts_of_a_run_are_shown_only_on_request(tallyfy: Tallyfy) -> None:
+def test_parts_of_a_run_are_shown_only_on_request(tallyfy: TallyfyCaller) -> None:
     wanted = "checklist,tags,tasks,tasks.threads,assets,form_fields,stages"
     row = tallyfy.read(f"/runs/{IDS.RUN}", **{"with": wanted, "form_fields_values": "true"})
     assert row["checklist"]["data"]["id"] == IDS.TEMPLATE
@@ -78,7 +80,7 @@ def test_parts_of_a_run_are_shown_only_on_request(tallyfy: Tallyfy) -> None:
     assert [len(task["threads"]["data"]) for task in tasks] == [1, 0]
 
 
-def test_templates_and_tasks_show_their_tags_only_on_request(simulator: Simulator, tallyfy: Tallyfy) -> None:
+def test_templates_and_tasks_show_their_tags_only_on_request(simulator: Simulator, tallyfy: TallyfyCaller) -> None:
     simulator.organization.tasks[IDS.TASK].tags.add(IDS.USED_TAG)
     simulator.organization.tasks[IDS.PROCESS_TASK].tags.add(IDS.UNUSED_TAG)
     asked = {"with": "tags"}
@@ -91,12 +93,12 @@ def test_templates_and_tasks_show_their_tags_only_on_request(simulator: Simulato
     assert listed[IDS.TASK]["tags"] == tallyfy.read(task, **asked)["tags"]
 
 
-def test_runs_and_templates_have_an_owner(tallyfy: Tallyfy) -> None:
+def test_runs_and_templates_have_an_owner(tallyfy: TallyfyCaller) -> None:
     assert tallyfy.read(f"/runs/{IDS.RUN}")["owner_id"] == 1001
     assert tallyfy.read(f"/checklists/{IDS.TEMPLATE}")["owner_id"] == 1001
 
 
-def test_tasks_are_filtered(tallyfy: Tallyfy) -> None:
+def test_tasks_are_filtered(tallyfy: TallyfyCaller) -> None:
     assert tallyfy.ids("/tasks", is_oneoff="true") == {IDS.TASK}
     assert tallyfy.ids("/tasks", is_oneoff="true", archived="true") == {IDS.TASK, IDS.ARCHIVED_TASK}
     assert tallyfy.ids("/tasks", archived="only") == {IDS.ARCHIVED_TASK}
@@ -108,7 +110,7 @@ def test_tasks_are_filtered(tallyfy: Tallyfy) -> None:
     assert tallyfy.read(f"/tasks/{IDS.PROCESS_TASK}")["run_id"] == IDS.RUN
 
 
-def test_a_tag_shows_its_usage_counts(tallyfy: Tallyfy) -> None:
+def test_a_tag_shows_its_usage_counts(tallyfy: TallyfyCaller) -> None:
     tallyfy("DELETE", f"/runs/{IDS.RUN}")
     statistics = tallyfy.read(f"/tags/{IDS.USED_TAG}", **{"with": "statistics"})["statistics"]["data"]
     assert statistics == {"active_template": 1, "archived_template": 0, "active_process": 0, "archived_process": 1}
@@ -118,12 +120,12 @@ def test_a_tag_shows_its_usage_counts(tallyfy: Tallyfy) -> None:
     assert tallyfy.ids("/tags", all="true") - tallyfy.ids("/tags") == {IDS.MACHINE_TAG}
 
 
-def test_times_are_formatted_with_and_without_milliseconds(tallyfy: Tallyfy) -> None:
+def test_times_are_formatted_with_and_without_milliseconds(tallyfy: TallyfyCaller) -> None:
     row = tallyfy.read(f"/runs/{IDS.RUN_ARCHIVED_RECENTLY}")
     assert (row["created_at"], row["archived_at"]) == ("2026-08-23T12:00:00Z", "2026-11-19T12:00:00.250Z")
 
 
-def test_pages_hold_ten_by_default_and_a_hundred_at_most(simulator: Simulator, tallyfy: Tallyfy) -> None:
+def test_pages_hold_ten_by_default_and_a_hundred_at_most(simulator: Simulator, tallyfy: TallyfyCaller) -> None:
     simulator.load(crowd(250))
     first = tallyfy("GET", "/runs").json()["meta"]["pagination"]
     assert (first["total"], first["count"], first["total_pages"]) == (250, 10, 25)
@@ -151,13 +153,13 @@ def test_pages_hold_ten_by_default_and_a_hundred_at_most(simulator: Simulator, t
         ("/runs", {"per_page": "0"}),
     ],
 )
-def test_an_undocumented_parameter_is_refused_by_name(tallyfy: Tallyfy, path: str, query: dict[str, str]) -> None:
+def test_an_undocumented_parameter_is_refused_by_name(tallyfy: TallyfyCaller, path: str, query: dict[str, str]) -> None:
     refused = tallyfy("GET", path, params=query)
     assert refused.status_code == 422
     assert set(refused.json()["errors"]) == set(query)
 
 
-def test_the_link_to_the_next_page_leads_to_another_host(simulator: Simulator, tallyfy: Tallyfy) -> None:
+def test_the_link_to_the_next_page_leads_to_another_host(simulator: Simulator, tallyfy: TallyfyCaller) -> None:
     simulator.load(crowd(11))
     assert tallyfy("GET", "/runs").json()["meta"]["pagination"]["links"]["next"].startswith("https://pages.tallyfy.inv")
     assert tallyfy("GET", "/tags").json()["meta"]["pagination"]["links"] == []
@@ -166,7 +168,7 @@ def test_the_link_to_the_next_page_leads_to_another_host(simulator: Simulator, t
 def test_ten_thousand_runs_are_listed_and_archived_quickly() -> None:
     with requests.Session() as session:
         session.mount(BASE_URL, SimulatorTransport(Simulator(crowd(10_000))))
-        tallyfy = Tallyfy(BASE_URL, session)
+        tallyfy = TallyfyCaller(BASE_URL, session)
         started = time.process_time()
         listed = [row["id"] for page in range(1, 101) for row in tallyfy.read("/runs", page=page, per_page=100)]
         assert len(set(listed)) == 10_000

@@ -23,11 +23,11 @@ type Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 type PartName = Annotated[str, StringConstraints(pattern=r"^(files/)?[0-9a-z][0-9a-z-]{0,99}(\.[a-z]{1,8})?$")]
 
 
-class _Frozen(BaseModel):
+class _ManifestModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # The ordinary worker imports it, unused.
 
 
-class ExportPart(_Frozen):
+class ExportPart(_ManifestModel):
     """One piece: a document, a list as JSON Lines, or the bytes of a file. ``kind`` says what it is."""
 
     name: PartName
@@ -36,7 +36,7 @@ class ExportPart(_Frozen):
     sha256: Sha256
 
 
-class Erased(_Frozen):
+class Erased(_ManifestModel):
     """That the contents were erased on somebody's request; the hashes stay."""
 
     by: str
@@ -44,7 +44,7 @@ class Erased(_Frozen):
     reason: str
 
 
-class Manifest(_Frozen):
+class Manifest(_ManifestModel):
     """``missing`` says in sentences what could not be had, and why: an export with any of it is incomplete."""
 
     format: Literal[1] = 1

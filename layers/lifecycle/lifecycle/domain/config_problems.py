@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from lifecycle.domain.commands import PATTERNS
 from lifecycle.domain.toml_lines import lines_of
-from lifecycle.domain.validation import MOST, Loc, Problem, problems
+from lifecycle.domain.validation import MOST, Loc, ValidationProblem, problems
 
 _LONGEST = 400
 
@@ -27,7 +27,7 @@ def explain(
     return "; ".join(told)
 
 
-def _one(problem: Problem, lines: dict[Loc, int]) -> str:
+def _one(problem: ValidationProblem, lines: dict[Loc, int]) -> str:
     line = _line(problem.loc, lines)
     key = f"{problem.key}: " if problem.loc else ""
     return "".join(c if c.isprintable() else "?" for c in f"line {line}: {key}{problem.text}")[:_LONGEST]

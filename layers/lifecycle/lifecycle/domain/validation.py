@@ -36,7 +36,7 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ValidationProblem:
     """One thing that is wrong. ``loc`` leads to it; ``text`` holds a value that was sent only if that was allowed."""
 
     loc: Loc
@@ -54,22 +54,22 @@ def problems(
     patterns: Mapping[str, str],
     model: type[BaseModel] | None = None,
     values: bool = False,
-) -> list[Problem]:
+) -> list[ValidationProblem]:
     """What is wrong, in the order of the input.
 
     ``patterns`` says in words what a regular expression asks for. ``model`` is what the input should be: with it,
     unknown keys get the known ones. Only with ``values`` may a text suggest a near miss of a value, which it hints at.
     """
-    found: list[Problem] = []
+    found: list[ValidationProblem] = []
     for detail in error.errors(include_url=False, include_input=values):
         inner = detail.get("ctx", {}).get("error")
         loc = tuple(part for part in detail["loc"] if part != _KEY_MARK)
         if isinstance(inner, SettingsError):
             base = loc[: len(loc) - inner.above]
             nested = problems(inner.error, patterns=patterns, model=inner.model, values=values)
-            found += [Problem((*base, *one.loc), one.text) for one in nested]
+            found += [ValidationProblem((*base, *one.loc), one.text) for one in nested]
         else:
-            found.append(Problem(loc, _text(detail, loc, patterns, model)))
+            found.append(ValidationProblem(loc, _text(detail, loc, patterns, model)))
     return found
 
 

@@ -23,7 +23,7 @@ _SECRETS_KEPT = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HandshakeReply:
     """An HTTP answer that is not about commands."""
 
     content_type: str = "text/plain"
@@ -75,17 +75,17 @@ class Handshake(BaseModel):
         usable = found and len(found) <= _LONGEST and found.isprintable() and found.isascii()
         return found if usable else None
 
-    def reply(self, text: str) -> Reply:
+    def reply(self, text: str) -> HandshakeReply:
         """The answer that repeats ``text`` where it is wanted."""
         match self.answer:
             case "json":
-                return Reply("application/json", json.dumps({self.name: text}))
+                return HandshakeReply("application/json", json.dumps({self.name: text}))
             case "text":
-                return Reply("text/plain", text, {"x-content-type-options": "nosniff"})
+                return HandshakeReply("text/plain", text, {"x-content-type-options": "nosniff"})
             case "header":
-                return Reply(headers={self.name: text})
+                return HandshakeReply(headers={self.name: text})
             case "empty":
-                return Reply()
+                return HandshakeReply()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _in_query(uri: str, name: str) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-SALESFORCE_ACKNOWLEDGEMENT = Reply(
+SALESFORCE_ACKNOWLEDGEMENT = HandshakeReply(
     "text/xml",
     '<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/">'
     '<soapenv:Body><notificationsResponse xmlns="http://soap.sforce.com/2005/09/outbound"><Ack>true</Ack>'

@@ -22,7 +22,7 @@ class Untranslatable(Rejected):
         super().__init__(Code.UNTRANSLATABLE, reason)
 
 
-class Payload(BaseModel):
+class PayloadEncoding(BaseModel):
     """How a source encodes what it sends."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -21,10 +21,10 @@ from lifecycle.domain.intent_ids import intent_id
 from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.state_machine import as_old_as
-from lifecycle.intake.handshakes import SALESFORCE_ACKNOWLEDGEMENT, Reply, Window
+from lifecycle.intake.handshakes import SALESFORCE_ACKNOWLEDGEMENT, HandshakeReply, Window
 from lifecycle.intake.mapping import Translated, translate, wanted
 from lifecycle.intake.payload import Untranslatable, read_json, unpacked
-from lifecycle.intake.schemes import Accepted, Refused
+from lifecycle.intake.schemes import UnverifiedRequest, VerifiedRequest
 from lifecycle.intake.sources import Source, Sources
 
 _MOST_KEPT = 240_000
@@ -48,7 +48,7 @@ class Intake:
     metrics: Metrics
     clock: Callable[[], datetime]
 
-    def handshake(self, request: HttpRequest) -> Reply | None:
+    def handshake(self, request: HttpRequest) -> HandshakeReply | None:
         """Answer what a source asks before it sends deliveries; ``None`` if the request is not a handshake.
 
         Raises ``Rejected`` for one that is not declared, not proven, or outside of its window.
@@ -69,7 +69,7 @@ class Intake:
         self.metrics.emit(Metric.IGNORED, {"source": name, "handshake": asked.kind})
         return asked.reply(offered)
 
-    def acknowledgement(self, request: HttpRequest) -> Reply | None:
+    def acknowledgement(self, request: HttpRequest) -> HandshakeReply | None:
         """The answer that a source waits for after an accepted delivery, where it is not ours."""
         source = self.sources.sources.get(_addressed(request).parameters.get("source", ""))
         return SALESFORCE_ACKNOWLEDGEMENT if source is not None and source.acknowledge else None
@@ -189,9 +189,9 @@ class Intake:
         else:
             self.ordinary.send(command.to_json())
 
-    def _verified(self, name: str, source: Source, request: HttpRequest) -> Accepted:
+    def _verified(self, name: str, source: Source, request: HttpRequest) -> VerifiedRequest:
         checked = source.scheme.verify(self._secrets_of(name), request, now=self.clock().timestamp())
-        if isinstance(checked, Refused):
+        if isinstance(checked, UnverifiedRequest):
             self.metrics.emit(Metric.SIGNATURE_REFUSED, {"source": name, "why": checked.why})
             raise Rejected(
                 Code.SIGNATURE_REFUSED,
@@ -276,7 +276,7 @@ class _Ask:
     index: int
 
 
-def _as_asked(request: HttpRequest, proof: Accepted) -> _Ask:
+def _as_asked(request: HttpRequest, proof: VerifiedRequest) -> _Ask:
     """A command in our own words."""
     asked = CommandRequest.parse(request.body)
     if proof.delivery_id and asked.delivery_id not in {None, proof.delivery_id}:

@@ -24,7 +24,7 @@ from lifecycle.domain.validation import did_you_mean
 from lifecycle.intake.expressions import Expression
 from lifecycle.intake.handshakes import Handshake
 from lifecycle.intake.mapping import CommandRule
-from lifecycle.intake.payload import Payload
+from lifecycle.intake.payload import PayloadEncoding
 from lifecycle.intake.schemes import Scheme, build_scheme, scheme_names
 
 LONGEST_DELAY = timedelta(days=366)
@@ -81,7 +81,7 @@ class Source(BaseModel):
     """What it asks before it sends deliveries."""
     acknowledge: Literal["salesforce"] | None = None
     """The answer that it waits for after a delivery, where that is not ours."""
-    payload: Payload = Payload()
+    payload: PayloadEncoding = PayloadEncoding()
     """How it encodes what it sends."""
     when: Expression | None = None
     """Only payloads for which this is true; the rest is answered with 200 ``ignored``."""

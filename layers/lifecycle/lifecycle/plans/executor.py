@@ -58,7 +58,7 @@ class PlanExecutor:
         state, version = self.applications.read(plan, part)
         if state.stage in {Stage.DONE, Stage.STOPPED}:
             return state
-        progress = _Progress(self.applications, plan, part, state, version)
+        progress = _PartInProgress(self.applications, plan, part, state, version)
         try:
             self._check_reverted(plan)
             if not state.stage:
@@ -73,7 +73,7 @@ class PlanExecutor:
             progress.save(replace(progress.state, stage=Stage.STOPPED, why=f"{revert.by} reverted the plan."))
         return progress.state
 
-    def _send_canaries(self, lines: Path, progress: "_Progress") -> None:
+    def _send_canaries(self, lines: Path, progress: "_PartInProgress") -> None:
         """Send five, read them back, and repeat until five were done: what was left alone proves nothing."""
         plan, part, state = progress.plan, progress.part, progress.state
         waiting = list(islice(due(lines, part, state.first), state.checked, state.sent))
@@ -95,7 +95,7 @@ class PlanExecutor:
             raise Throttled(Code.RATE_LIMITED, waits_for, retry_after=self.canary_wait)
         progress.save(replace(state, stage=Stage.REST))
 
-    def _send_rest(self, lines: Path, progress: "_Progress") -> None:
+    def _send_rest(self, lines: Path, progress: "_PartInProgress") -> None:
         plan, state = progress.plan, progress.state
         for batch in batched(islice(due(lines, progress.part, state.first), state.sent, None), _BATCH, strict=False):
             self._check_may_send(plan)
@@ -146,7 +146,7 @@ class ApplyTerms:
 
 
 @dataclass(slots=True)
-class _Progress:
+class _PartInProgress:
     """One part that is being applied, and the version of its row."""
 
     applications: ApplicationStore

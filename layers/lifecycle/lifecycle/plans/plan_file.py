@@ -39,11 +39,11 @@ AGES = ("≤ 7 days", "8–30 days", "31–90 days", "91–365 days", "> 1 year"
 _AGE_LIMITS = (7, 30, 90, 365)
 
 
-class _Frozen(BaseModel):
+class _PlanModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class RuleTotals(_Frozen):
+class RuleTotals(_PlanModel):
     """One rule: how many things it applies to, and on how many it acts."""
 
     name: str
@@ -54,7 +54,7 @@ class RuleTotals(_Frozen):
     due: int
 
 
-class AgeBar(_Frozen):
+class AgeBar(_PlanModel):
     """How many things of one kind and status have this age, counted from their archiving, completion or creation."""
 
     resource: Resource
@@ -64,7 +64,7 @@ class AgeBar(_Frozen):
     due: int
 
 
-class Totals(_Frozen):
+class Totals(_PlanModel):
     """The counts. ``seen`` is always ``due + kept + failed``; ``kept_by`` counts the kinds of reasons."""
 
     seen: int
@@ -89,7 +89,7 @@ class PlanFooter(Totals):
     """Why only a person may apply it."""
 
 
-class PlanHeader(_Frozen):
+class PlanHeader(_PlanModel):
     """The first line of a plan: the terms of its decisions. All ages are counted at ``made_at``."""
 
     format: Literal[1] = 1

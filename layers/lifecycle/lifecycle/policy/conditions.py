@@ -112,7 +112,7 @@ class Condition[Value](ABC):
         """What it asks, as a clause such as "it was completed more than 30 days ago"."""
 
 
-class Status(Condition[tuple[str, ...]]):
+class StatusIs(Condition[tuple[str, ...]]):
     """Its status is one of these."""
 
     needs = "status"
@@ -361,7 +361,7 @@ class Conditions(Table):
     Each field declares its key, the value that a person may write, and the condition that asks it.
     """
 
-    status: Annotated[Some[str] | None, Status()] = None
+    status: Annotated[Some[str] | None, StatusIs()] = None
     templates: Annotated[Some[Id] | None, Templates()] = None
     owners: Annotated[Some[UserId] | None, Owners()] = None
     tags: Annotated[Some[ShortLine] | None, Tags()] = None

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from lifecycle.intake.schemes import Accepted, Refused
+from lifecycle.intake.schemes import UnverifiedRequest, VerifiedRequest
 from lifecycle.intake.schemes.basic import Basic
 from tests.harness.builders import NOW, request
 
@@ -12,7 +12,7 @@ AT = NOW.timestamp()
 SECRET = "lifecycle:p:ss wörd"
 
 
-def check(value: str | None, *secrets: str) -> Accepted | Refused:
+def check(value: str | None, *secrets: str) -> VerifiedRequest | UnverifiedRequest:
     headers = {} if value is None else {"authorization": value}
     return Basic().verify([s.encode() for s in secrets or (SECRET,)], request("one", b"{}", headers), now=AT)
 
@@ -22,25 +22,25 @@ def encoded(text: str) -> str:
 
 
 def test_user_and_password_are_compared_whole() -> None:
-    assert check(f"Basic {encoded(SECRET)}") == check(f"basic  {encoded(SECRET)}") == Accepted(None)
+    assert check(f"Basic {encoded(SECRET)}") == check(f"basic  {encoded(SECRET)}") == VerifiedRequest(None)
     for wrong in ("lifecycle:", "lifecycle:x", SECRET + "x", SECRET[:-1]):
-        assert isinstance(check(f"Basic {encoded(wrong)}"), Refused)
+        assert isinstance(check(f"Basic {encoded(wrong)}"), UnverifiedRequest)
 
 
 @pytest.mark.parametrize("value", [None, "", "Basic", "Basic ", "Basic !!", "Basic \ud800", "Bearer x", "Basic ٣"])
 def test_junk_is_refused(value: str | None) -> None:
-    assert isinstance(check(value), Refused)
+    assert isinstance(check(value), UnverifiedRequest)
 
 
 def test_a_stored_secret_without_a_colon_accepts_nobody() -> None:
-    assert isinstance(check(f"Basic {encoded('password')}", "password"), Refused)
+    assert isinstance(check(f"Basic {encoded('password')}", "password"), UnverifiedRequest)
     with pytest.raises(ValueError, match="not user:password"):
         Basic().sign("password", request("one", b"", {}), delivery_id="", timestamp=0)
 
 
 def test_what_is_signed_is_accepted() -> None:
     made = Basic().sign(SECRET, request("one", b"", {}), delivery_id="", timestamp=0)
-    assert Basic().verify([b"a:b", SECRET.encode()], made, now=AT) == Accepted(None)
+    assert Basic().verify([b"a:b", SECRET.encode()], made, now=AT) == VerifiedRequest(None)
 
 
 def test_a_new_secret_fits() -> None:

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.chat.slack.requests import SIGNATURE as SLACK
-from lifecycle.intake.schemes import Accepted, Refused
-from lifecycle.intake.schemes.hmac import Hmac, Signature
+from lifecycle.intake.schemes import UnverifiedRequest, VerifiedRequest
+from lifecycle.intake.schemes.hmac import Hmac, SignatureFormat
 from lifecycle.intake.schemes.shared_secret import SharedSecret
 from lifecycle.intake.sources import Sources
 from tests.harness.builders import (
@@ -33,7 +33,7 @@ RAW = '{"reason": "Kündigung"}'.encode()
 SHIPPED = Sources.parse((CONFIG / "sources.toml").read_text(encoding="utf-8")).sources
 
 
-def how(name: str) -> Signature:
+def how(name: str) -> SignatureFormat:
     found = SHIPPED[name].scheme
     assert isinstance(found, Hmac)
     return found.signature
@@ -46,7 +46,7 @@ def test_githubs_published_example_is_accepted() -> None:
     # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
     secrets = [b"It's a Secret to Everybody"]
-    for body, answer in ((b"Hello, World!", Accepted), (b"Hello, World?", Refused)):
+    for body, answer in ((b"Hello, World!", VerifiedRequest), (b"Hello, World?", UnverifiedRequest)):
         sent = request("github", body, {"x-hub-signature-256": signature})
         assert isinstance(how("github").verify(secrets, sent, now=AT), answer)
 
@@ -65,9 +65,9 @@ def test_slacks_published_example_is_accepted() -> None:
     }
     secrets = [b"8f742231b10e8888abcd99yyyzzz85a5"]
     sent = chat_request(body, headers)
-    assert SLACK.verify(secrets, sent, now=1531420618) == Accepted(None, "1531420618")
-    assert isinstance(SLACK.verify(secrets, sent, now=1531420618 + 301), Refused)
-    assert isinstance(SLACK.verify(secrets, chat_request(body + b"x", headers), now=1531420618), Refused)
+    assert SLACK.verify(secrets, sent, now=1531420618) == VerifiedRequest(None, "1531420618")
+    assert isinstance(SLACK.verify(secrets, sent, now=1531420618 + 301), UnverifiedRequest)
+    assert isinstance(SLACK.verify(secrets, chat_request(body + b"x", headers), now=1531420618), UnverifiedRequest)
 
 
 # --- HubSpot, version 3 ---
@@ -83,10 +83,13 @@ def test_hubspot_signs_method_uri_body_and_milliseconds() -> None:
     }
     sent = request("hubspot", RAW, headers)
     assert sent.uri == uri
-    assert how("hubspot").verify([SHARED.encode()], sent, now=AT) == Accepted(None, milliseconds)
+    assert how("hubspot").verify([SHARED.encode()], sent, now=AT) == VerifiedRequest(None, milliseconds)
 
 
-@pytest.mark.parametrize(("off", "answer"), [(-300, Accepted), (300, Accepted), (-301, Refused), (301, Refused)])
+@pytest.mark.parametrize(
+    ("off", "answer"),
+    [(-300, VerifiedRequest), (300, VerifiedRequest), (-301, UnverifiedRequest), (301, UnverifiedRequest)],
+)
 def test_hubspots_replay_window_is_counted_in_milliseconds(off: int, answer: type) -> None:
     sent = request("hubspot", RAW, hubspot_headers(RAW, at=AT + off))
     assert isinstance(how("hubspot").verify([SHARED.encode()], sent, now=AT), answer)
@@ -95,14 +98,14 @@ def test_hubspots_replay_window_is_counted_in_milliseconds(off: int, answer: typ
 @pytest.mark.parametrize("uri", [f"https://{DOMAIN}/webhooks/jira", "https://hooks.example.com/webhooks/hubspot"])
 def test_what_was_signed_for_another_url_is_refused(uri: str) -> None:
     sent = request("hubspot", RAW, hubspot_headers(RAW, uri=uri))
-    assert isinstance(how("hubspot").verify([SHARED.encode()], sent, now=AT), Refused)
+    assert isinstance(how("hubspot").verify([SHARED.encode()], sent, now=AT), UnverifiedRequest)
 
 
 def test_behind_a_proxy_the_declared_url_is_the_signed_one() -> None:
     uri = "https://hooks.example.com/crm/hubspot?tenant=1"
     proxied = how("hubspot").model_copy(update={"uri": uri})
     sent = request("hubspot", RAW, hubspot_headers(RAW, uri=uri))
-    assert isinstance(proxied.verify([SHARED.encode()], sent, now=AT), Accepted)
+    assert isinstance(proxied.verify([SHARED.encode()], sent, now=AT), VerifiedRequest)
 
 
 # --- what a description may say ---
@@ -110,7 +113,7 @@ def test_behind_a_proxy_the_declared_url_is_the_signed_one() -> None:
 
 def test_jira_signs_the_body_under_another_name() -> None:
     sent = request("jira", RAW, hub_headers(RAW, name="x-hub-signature"))
-    assert how("jira").verify([SHARED.encode()], sent, now=AT) == Accepted(None)
+    assert how("jira").verify([SHARED.encode()], sent, now=AT) == VerifiedRequest(None)
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
@@ -118,26 +121,26 @@ def test_jira_signs_the_body_under_another_name() -> None:
 def test_each_hash_and_encoding_is_understood(algorithm: str, encoding: str) -> None:
     digest = hmac.new(SHARED.encode(), b"<" + RAW + b">POST", algorithm).digest()
     text = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
-    signature = Signature.model_validate(
+    signature = SignatureFormat.model_validate(
         {"hash": algorithm, "encoding": encoding, "prefix": "", "signed": "<{body}>{method}", "header": "x-sig"}
     )
     assert not signature.timed
-    assert signature.verify([SHARED.encode()], request("one", RAW, {"x-sig": text}), now=AT) == Accepted(None)
-    assert isinstance(signature.verify([b"guess"], request("one", RAW, {"x-sig": text}), now=AT), Refused)
+    assert signature.verify([SHARED.encode()], request("one", RAW, {"x-sig": text}), now=AT) == VerifiedRequest(None)
+    assert isinstance(signature.verify([b"guess"], request("one", RAW, {"x-sig": text}), now=AT), UnverifiedRequest)
 
 
 def test_braces_in_the_signed_text_are_doubled_and_are_no_places() -> None:
-    signature = Signature(signed="{{timestamp}}{body}")
+    signature = SignatureFormat(signed="{{timestamp}}{body}")
     assert not signature.timed
     digest = hmac.new(SHARED.encode(), b"{timestamp}" + RAW, hashlib.sha256).hexdigest()
     sent = request("one", RAW, {"x-signature": f"sha256={digest}"})
-    assert signature.verify([SHARED.encode()], sent, now=AT) == Accepted(None)
+    assert signature.verify([SHARED.encode()], sent, now=AT) == VerifiedRequest(None)
 
 
 def test_a_body_with_braces_is_signed_as_it_is() -> None:
     raw = b'{"a": "{timestamp} {0} {"}'
     sent = request("one", raw, {"x-hub-signature-256": hub_headers(raw)["x-hub-signature-256"]})
-    assert how("github").verify([SHARED.encode()], sent, now=AT) == Accepted(None)
+    assert how("github").verify([SHARED.encode()], sent, now=AT) == VerifiedRequest(None)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +164,7 @@ def test_a_body_with_braces_is_signed_as_it_is() -> None:
 )
 def test_a_description_that_proves_nothing_is_refused(signed: str, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
-        Signature(signed=signed)
+        SignatureFormat(signed=signed)
 
 
 # --- a shared secret ---
@@ -170,23 +173,23 @@ def test_a_description_that_proves_nothing_is_refused(signed: str, said: str) ->
 def test_a_shared_secret_is_compared_whole_during_a_rotation_too() -> None:
     secrets = [b"new", b"old"]
     assert all(
-        SharedSecret().verify(secrets, request("one", RAW, {}, key=key), now=AT) == Accepted(None)
+        SharedSecret().verify(secrets, request("one", RAW, {}, key=key), now=AT) == VerifiedRequest(None)
         for key in ("new", "old")
     )
     for wrong in ("", "ne", "newer", "NEW", "new\n", "\ud800", "ö"):
-        assert isinstance(SharedSecret().verify(secrets, request("one", RAW, {}, key=wrong), now=AT), Refused)
+        assert isinstance(SharedSecret().verify(secrets, request("one", RAW, {}, key=wrong), now=AT), UnverifiedRequest)
 
 
 @pytest.mark.parametrize("secrets", [[], [b""], [b"", b""]])
 def test_an_empty_shared_secret_opens_to_nobody(secrets: list[bytes]) -> None:
-    assert isinstance(SharedSecret().verify(secrets, request("one", RAW, {}, key=""), now=AT), Refused)
+    assert isinstance(SharedSecret().verify(secrets, request("one", RAW, {}, key=""), now=AT), UnverifiedRequest)
 
 
 def test_slack_is_refused_without_its_headers() -> None:
     raw = b"text=help"
     for missing in slack_headers(raw):
         headers = {name: text for name, text in slack_headers(raw).items() if name != missing}
-        assert isinstance(SLACK.verify([SHARED.encode()], chat_request(raw, headers), now=AT), Refused)
+        assert isinstance(SLACK.verify([SHARED.encode()], chat_request(raw, headers), now=AT), UnverifiedRequest)
 
 
 # --- descriptions for the next system ---
@@ -199,49 +202,51 @@ def mac(text: bytes, key: bytes = KEY, algorithm: str = "sha256") -> bytes:
     return hmac.digest(key, text, algorithm)
 
 
-def check(signature: Signature, headers: dict[str, str], raw: bytes = RAW, *, key: bytes = KEY) -> Accepted | Refused:
+def check(
+    signature: SignatureFormat, headers: dict[str, str], raw: bytes = RAW, *, key: bytes = KEY
+) -> VerifiedRequest | UnverifiedRequest:
     return signature.verify([b"old", key], request("one", raw, headers), now=AT)
 
 
-STRIPE = Signature(header=("stripe-signature",), separator=",", prefix="v1=", timestamp_prefix="t=")
+STRIPE = SignatureFormat(header=("stripe-signature",), separator=",", prefix="v1=", timestamp_prefix="t=")
 
 
 def test_a_structured_header_holds_the_time_and_several_signatures() -> None:
     good = mac(f"{STAMP}.".encode() + RAW).hex()
     for value in (f"t={STAMP},v1={good}", f"t={STAMP}, v1={'0' * 64}, v1={good} ,v0=aa", f"v1={good},t={STAMP}"):
-        assert check(STRIPE, {"stripe-signature": value}) == Accepted(None, STAMP)
+        assert check(STRIPE, {"stripe-signature": value}) == VerifiedRequest(None, STAMP)
     for value in (
         f"t={STAMP},v0={good}", f"t={STAMP}", f"v1={good}", f"t={STAMP},t={STAMP},v1={good}",
         f"t={int(AT) - 400},v1={good}",
         f"t={STAMP};v1={good}", "", ",", "t=,v1=", "t=\ud800,v1=\ud800", f"t={STAMP},v1=" + "0,v1=" * 20 + good,
     ):  # fmt: skip
-        assert isinstance(check(STRIPE, {"stripe-signature": value}), Refused), value
+        assert isinstance(check(STRIPE, {"stripe-signature": value}), UnverifiedRequest), value
 
 
 def test_several_headers_may_hold_signatures_of_which_any_may_match() -> None:
-    docusign = Signature(header=("x-docusign-signature-*",), prefix="", encoding="base64", signed="{body}")
+    docusign = SignatureFormat(header=("x-docusign-signature-*",), prefix="", encoding="base64", signed="{body}")
     good = base64.b64encode(mac(RAW)).decode()
-    assert check(docusign, {"x-docusign-signature-1": "AAAA", "x-docusign-signature-2": good}) == Accepted(None)
-    assert isinstance(check(docusign, {"x-docusign-signature-1": "AAAA", "x-docusign": good}), Refused)
+    assert check(docusign, {"x-docusign-signature-1": "AAAA", "x-docusign-signature-2": good}) == VerifiedRequest(None)
+    assert isinstance(check(docusign, {"x-docusign-signature-1": "AAAA", "x-docusign": good}), UnverifiedRequest)
 
 
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
-        ("2026-06-01T12:00:00Z", Accepted),
-        ("2026-06-01T12:04:59.123456789Z", Accepted),
-        ("2026-06-01T14:00:00+02:00", Accepted),
-        ("2026-06-01T12:05:01Z", Refused),
-        ("2026-06-01T12:00:00", Refused),
-        ("2026-13-01T12:00:00Z", Refused),
-        ("2026-06-01", Refused),
-        (STAMP, Refused),
-        ("0001-01-01T00:00:00+23:59", Refused),
-        ("", Refused),
+        ("2026-06-01T12:00:00Z", VerifiedRequest),
+        ("2026-06-01T12:04:59.123456789Z", VerifiedRequest),
+        ("2026-06-01T14:00:00+02:00", VerifiedRequest),
+        ("2026-06-01T12:05:01Z", UnverifiedRequest),
+        ("2026-06-01T12:00:00", UnverifiedRequest),
+        ("2026-13-01T12:00:00Z", UnverifiedRequest),
+        ("2026-06-01", UnverifiedRequest),
+        (STAMP, UnverifiedRequest),
+        ("0001-01-01T00:00:00+23:59", UnverifiedRequest),
+        ("", UnverifiedRequest),
     ],
 )
 def test_an_iso_timestamp_is_read_strictly(text: str, answer: type) -> None:
-    zendesk = Signature(
+    zendesk = SignatureFormat(
         header=("x-zendesk-webhook-signature",),
         prefix="",
         encoding="base64",
@@ -258,9 +263,9 @@ def test_an_iso_timestamp_is_read_strictly(text: str, answer: type) -> None:
 
 @pytest.mark.parametrize("text", [STAMP, f"{STAMP}250", "2026-06-01T12:00:00Z"])
 def test_a_timestamp_of_any_unit_is_told_by_its_form(text: str) -> None:
-    either = Signature(prefix="", signed="{body}{timestamp}", timestamp_unit="any")
+    either = SignatureFormat(prefix="", signed="{body}{timestamp}", timestamp_unit="any")
     headers = {"x-signature": mac(RAW + text.encode()).hex(), "x-timestamp": text}
-    assert check(either, headers) == Accepted(None, text)
+    assert check(either, headers) == VerifiedRequest(None, text)
 
 
 @pytest.mark.parametrize(
@@ -276,22 +281,22 @@ def test_a_timestamp_of_any_unit_is_told_by_its_form(text: str) -> None:
     ],
 )
 def test_a_stored_key_may_have_each_form(form: str, stored: bytes) -> None:
-    signature = Signature.model_validate({"signed": "{body}", "prefix": "", "key": form})
-    assert check(signature, {"x-signature": mac(RAW).hex()}, key=stored) == Accepted(None)
+    signature = SignatureFormat.model_validate({"signed": "{body}", "prefix": "", "key": form})
+    assert check(signature, {"x-signature": mac(RAW).hex()}, key=stored) == VerifiedRequest(None)
 
 
 @pytest.mark.parametrize(("form", "stored"), [("hex", b"zz"), ("base64", b"!"), ("whsec", b"whsec_"), ("hex", b"\xff")])
 def test_a_key_of_the_wrong_form_accepts_nobody(form: str, stored: bytes) -> None:
-    signature = Signature.model_validate({"signed": "{body}", "prefix": "", "key": form})
+    signature = SignatureFormat.model_validate({"signed": "{body}", "prefix": "", "key": form})
     assert isinstance(
-        signature.verify([stored], request("one", RAW, {"x-signature": mac(RAW, b"").hex()}), now=AT), Refused
+        signature.verify([stored], request("one", RAW, {"x-signature": mac(RAW, b"").hex()}), now=AT), UnverifiedRequest
     )
     with pytest.raises(ValueError, match="the secret is not"):
         signature.sign(stored.decode("latin-1"), request("one", RAW, {}), delivery_id="", timestamp=0)
 
 
 def test_a_signature_and_its_time_may_be_in_the_body() -> None:
-    mailgun = Signature(
+    mailgun = SignatureFormat(
         field="signature.signature",
         prefix="",
         signed="{field:signature.timestamp}{field:signature.token}",
@@ -303,35 +308,35 @@ def test_a_signature_and_its_time_may_be_in_the_body() -> None:
         made = {"timestamp": STAMP, "token": "ab", "signature": mac(f"{STAMP}ab".encode()).hex()}
         return json.dumps({"signature": {**made, **changes}}).encode()
 
-    assert check(mailgun, {}, payload()) == Accepted(None, STAMP)
+    assert check(mailgun, {}, payload()) == VerifiedRequest(None, STAMP)
     for wrong in (payload(token="abc"), payload(timestamp=int(AT) + 1), payload(signature=5), b"{}", b"junk", b"[]"):
-        assert isinstance(check(mailgun, {}, wrong), Refused)
+        assert isinstance(check(mailgun, {}, wrong), UnverifiedRequest)
     with pytest.raises(ValueError, match="in the body"):
         mailgun.sign(SHARED, request("one", RAW, {}), delivery_id="", timestamp=0)
 
 
 def test_linears_time_is_in_the_body_that_is_signed() -> None:
-    linear = Signature(
+    linear = SignatureFormat(
         header=("linear-signature",),
         prefix="",
         signed="{body}",
         timestamp_field="webhookTimestamp",
         timestamp_unit="ms",
     )
-    for off, answer in ((0, Accepted), (-300_001, Refused)):
+    for off, answer in ((0, VerifiedRequest), (-300_001, UnverifiedRequest)):
         raw = json.dumps({"webhookTimestamp": int(AT * 1000) + off}).encode()
         assert isinstance(check(linear, {"linear-signature": mac(raw).hex()}, raw), answer)
-    assert isinstance(check(linear, {"linear-signature": mac(RAW).hex()}), Refused)
+    assert isinstance(check(linear, {"linear-signature": mac(RAW).hex()}), UnverifiedRequest)
 
 
 def test_other_headers_may_be_signed_too() -> None:
-    signature = Signature(prefix="", signed="{header:x-topic}|{method}|{path}|{query}|{body}")
+    signature = SignatureFormat(prefix="", signed="{header:x-topic}|{method}|{path}|{query}|{body}")
     sent = replace(request("one", RAW, {"x-topic": "closed"}), uri="https://x/webhooks/one?a=%2F")
     signed = signature.sign(KEY.decode(), sent, delivery_id="", timestamp=0)
     assert signed.headers["x-signature"] == mac(b"closed|POST|/webhooks/one|a=%2F|" + RAW).hex()
-    assert signature.verify([KEY], signed, now=AT) == Accepted(None)
+    assert signature.verify([KEY], signed, now=AT) == VerifiedRequest(None)
     changed = replace(signed, headers={**signed.headers, "x-topic": "open"})
-    assert isinstance(signature.verify([KEY], changed, now=AT), Refused)
+    assert isinstance(signature.verify([KEY], changed, now=AT), UnverifiedRequest)
 
 
 @pytest.mark.parametrize(
@@ -345,22 +350,22 @@ def test_other_headers_may_be_signed_too() -> None:
 def test_a_url_is_signed_as_sent_or_decoded(forms: str, signed: str) -> None:
     sent = replace(request("one", RAW, {}), uri="https://x/webhooks/one?a=%2Fb%20c")
     headers = {"x-signature": mac(signed.encode() + RAW).hex()}
-    one = Signature.model_validate({"prefix": "", "signed": "{uri}{body}", "uri_forms": forms})
-    either = Signature(prefix="", signed="{uri}{body}", uri_forms=("as_sent", "decoded", "hubspot"))
+    one = SignatureFormat.model_validate({"prefix": "", "signed": "{uri}{body}", "uri_forms": forms})
+    either = SignatureFormat(prefix="", signed="{uri}{body}", uri_forms=("as_sent", "decoded", "hubspot"))
     for signature in (one, either):
-        assert signature.verify([KEY], replace(sent, headers=headers), now=AT) == Accepted(None)
+        assert signature.verify([KEY], replace(sent, headers=headers), now=AT) == VerifiedRequest(None)
 
 
 def test_behind_a_proxy_only_the_origin_may_differ() -> None:
-    signature = Signature(prefix="", signed="{uri}{body}", origin="https://hooks.example.com")
+    signature = SignatureFormat(prefix="", signed="{uri}{body}", origin="https://hooks.example.com")
     sent = replace(request("one", RAW, {}), uri="https://x/webhooks/one?a=1")
     headers = {"x-signature": mac(b"https://hooks.example.com/webhooks/one?a=1" + RAW).hex()}
-    assert signature.verify([KEY], replace(sent, headers=headers), now=AT) == Accepted(None)
+    assert signature.verify([KEY], replace(sent, headers=headers), now=AT) == VerifiedRequest(None)
 
 
 def test_hubspots_published_examples_of_version_2_are_accepted() -> None:
     # https://github.com/HubSpot/hubspot-api-php, tests/unit/Utils/SignatureTest.php: a plain hash, no HMAC.
-    v2 = Signature(
+    v2 = SignatureFormat(
         header=("x-hubspot-signature",), prefix="", construction="hash", signed="{secret}{method}{uri}{body}"
     )
     secret = b"yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy"
@@ -371,18 +376,18 @@ def test_hubspots_published_examples_of_version_2_are_accepted() -> None:
             route="", method=method, uri="https://www.example.com/webhook_uri", parameters={},
             headers={"x-hubspot-signature": signature}, body=body,
         )  # fmt: skip
-        assert v2.verify([secret], sent, now=AT) == Accepted(None)
-        assert isinstance(v2.verify([b"guess", b""], sent, now=AT), Refused)
-        assert isinstance(v2.verify([secret], replace(sent, body=body + b" "), now=AT), Refused)
+        assert v2.verify([secret], sent, now=AT) == VerifiedRequest(None)
+        assert isinstance(v2.verify([b"guess", b""], sent, now=AT), UnverifiedRequest)
+        assert isinstance(v2.verify([secret], replace(sent, body=body + b" "), now=AT), UnverifiedRequest)
 
 
 @pytest.mark.parametrize("form", ["as_sent", "unpacked"])
 def test_a_body_in_gzip_is_signed_as_sent_or_unpacked(form: str) -> None:
-    signature = Signature.model_validate({"prefix": "", "signed": "{body}", "body_form": form})
+    signature = SignatureFormat.model_validate({"prefix": "", "signed": "{body}", "body_form": form})
     packed = gzip.compress(RAW)
     headers = {"x-signature": mac(packed if form == "as_sent" else RAW).hex()}
-    assert check(signature, headers, packed) == Accepted(None)
-    assert isinstance(check(signature, headers, packed[:-3]), Refused)
+    assert check(signature, headers, packed) == VerifiedRequest(None)
+    assert isinstance(check(signature, headers, packed[:-3]), UnverifiedRequest)
 
 
 @pytest.mark.parametrize(
@@ -400,4 +405,4 @@ def test_a_body_in_gzip_is_signed_as_sent_or_unpacked(form: str) -> None:
 )
 def test_a_description_that_cannot_work_is_refused(settings: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
-        Signature.model_validate(settings)
+        SignatureFormat.model_validate(settings)

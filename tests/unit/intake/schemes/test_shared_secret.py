@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from lifecycle.aws.api_gateway import HttpRequest
-from lifecycle.intake.schemes import Accepted, Refused
+from lifecycle.intake.schemes import UnverifiedRequest, VerifiedRequest
 from lifecycle.intake.schemes.shared_secret import SharedSecret
 from tests.harness.builders import NOW, SHARED, request
 
@@ -23,7 +23,7 @@ def sent(uri: str = "https://x/webhooks/one", body: bytes = b"{}", **headers: st
 
 
 def accepted(scheme: SharedSecret, made: HttpRequest, *secrets: str) -> bool:
-    return scheme.verify([s.encode() for s in secrets or (SHARED,)], made, now=AT) == Accepted(None)
+    return scheme.verify([s.encode() for s in secrets or (SHARED,)], made, now=AT) == VerifiedRequest(None)
 
 
 def test_the_name_of_the_bearer_scheme_may_be_in_any_case() -> None:
@@ -75,7 +75,7 @@ def test_what_is_signed_is_accepted_and_a_rotation_needs_no_gap(scheme: SharedSe
 def test_junk_is_refused(scheme: SharedSecret, junk: str) -> None:
     headers = {"authorization": junk, "x-key": junk}
     made = request("one", junk.encode("utf-8", "replace"), headers, key=junk)
-    assert isinstance(scheme.verify([SHARED.encode(), b""], made, now=AT), Refused)
+    assert isinstance(scheme.verify([SHARED.encode(), b""], made, now=AT), UnverifiedRequest)
 
 
 def test_a_secret_has_one_place() -> None:

@@ -17,9 +17,9 @@ from lifecycle.domain.commands import ID_PATTERN
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.intake.mapping import linked_id
 from lifecycle.intake.payload import Untranslatable
-from lifecycle.intake.schemes.hmac import Signature
+from lifecycle.intake.schemes.hmac import SignatureFormat
 
-SIGNATURE = Signature(
+SIGNATURE = SignatureFormat(
     header=("x-slack-signature",),
     prefix="v0=",
     signed="v0:{timestamp}:{body}",

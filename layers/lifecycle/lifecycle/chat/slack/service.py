@@ -38,7 +38,7 @@ from lifecycle.execution.reply_channel import Replies
 from lifecycle.execution.state_machine import as_old_as
 from lifecycle.execution.status import StatusService
 from lifecycle.execution.undo import UndoService
-from lifecycle.intake.schemes import Refused
+from lifecycle.intake.schemes import UnverifiedRequest
 
 _HASH = r"[0-9a-f]{64}"
 _LATER = "It could not be taken now. Press again in a moment; nothing is done twice."
@@ -104,7 +104,7 @@ class Chat:
             self.metrics.emit(Metric.SIGNATURE_REFUSED, {"source": SLACK, "why": error.reason})
             raise Rejected(Code.UNKNOWN_ROUTE, "Slack is not set up here: there is no signing secret yet.") from error
         checked = SIGNATURE.verify(secrets, request, now=self.clock().timestamp())
-        if isinstance(checked, Refused):
+        if isinstance(checked, UnverifiedRequest):
             self.metrics.emit(Metric.SIGNATURE_REFUSED, {"source": SLACK, "why": checked.why})
             raise Rejected(Code.SIGNATURE_REFUSED, f"The request is not signed as Slack signs: {checked.why}.")
 

@@ -18,7 +18,7 @@ from lifecycle.domain.validation import SettingsError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class VerifiedRequest:
     """The sender holds the secret.
 
     ``delivery_id`` and ``timestamp`` are the texts that were signed; ``None`` and empty where the scheme signs none.
@@ -29,7 +29,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class UnverifiedRequest:
     """Not accepted. ``why`` is for the log and holds nothing that was sent."""
 
     why: str
@@ -76,7 +76,9 @@ class Scheme(BaseModel, ABC):
         return ""
 
     @abstractmethod
-    def verify(self, secrets: Sequence[bytes], request: HttpRequest, *, now: float) -> Accepted | Refused:
+    def verify(
+        self, secrets: Sequence[bytes], request: HttpRequest, *, now: float
+    ) -> VerifiedRequest | UnverifiedRequest:
         """Decide whether a holder of one of ``secrets`` sent the request. Total: junk is refused and never raises.
 
         All secrets are always compared, in constant time, so that a rotation needs no gap. An empty secret accepts

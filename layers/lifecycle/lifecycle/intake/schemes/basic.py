@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import ClassVar, override
 
 from lifecycle.aws.api_gateway import HttpRequest
-from lifecycle.intake.schemes import Accepted, Refused, Scheme
+from lifecycle.intake.schemes import Scheme, UnverifiedRequest, VerifiedRequest
 from lifecycle.intake.signatures import any_equal, decode_base64, encode, usable_key
 
 _PREFIX = "basic "
@@ -25,14 +25,16 @@ class Basic(Scheme):
         return "a password proves nothing about the payload: irreversible actions need a signature"
 
     @override
-    def verify(self, secrets: Sequence[bytes], request: HttpRequest, *, now: float) -> Accepted | Refused:
+    def verify(
+        self, secrets: Sequence[bytes], request: HttpRequest, *, now: float
+    ) -> VerifiedRequest | UnverifiedRequest:
         offered = request.headers.get("authorization", "")
         if offered[: len(_PREFIX)].lower() != _PREFIX:
-            return Refused("there is no Authorization: Basic header")
+            return UnverifiedRequest("there is no Authorization: Basic header")
         usable = [secret for secret in secrets if b":" in secret]
         if any_equal(usable, [decode_base64(offered[len(_PREFIX) :].strip())]):
-            return Accepted(None)
-        return Refused("the user or the password is wrong, or the stored secret is not user:password")
+            return VerifiedRequest(None)
+        return UnverifiedRequest("the user or the password is wrong, or the stored secret is not user:password")
 
     @override
     def sign(self, secret: str, request: HttpRequest, *, delivery_id: str, timestamp: int) -> HttpRequest:

@@ -7,7 +7,7 @@ from pydantic import StringConstraints, model_validator
 
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.domain.events import OWN_EVENTS
-from lifecycle.intake.schemes import Accepted, Refused, Scheme
+from lifecycle.intake.schemes import Scheme, UnverifiedRequest, VerifiedRequest
 
 
 class EventBridge(Scheme):
@@ -56,8 +56,10 @@ class EventBridge(Scheme):
         return "an event names its own source: irreversible actions over the bus need 'account'"
 
     @override
-    def verify(self, secrets: Sequence[bytes], request: HttpRequest, *, now: float) -> Accepted | Refused:
-        return Refused("events come over the bus")
+    def verify(
+        self, secrets: Sequence[bytes], request: HttpRequest, *, now: float
+    ) -> VerifiedRequest | UnverifiedRequest:
+        return UnverifiedRequest("events come over the bus")
 
     @override
     def sign(self, secret: str, request: HttpRequest, *, delivery_id: str, timestamp: int) -> HttpRequest:

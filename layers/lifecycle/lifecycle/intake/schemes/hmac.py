@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.intake.expressions import Expression, check
 from lifecycle.intake.payload import Untranslatable, unpacked
-from lifecycle.intake.schemes import Accepted, Refused, Scheme
+from lifecycle.intake.schemes import Scheme, UnverifiedRequest, VerifiedRequest
 from lifecycle.intake.signatures import (
     Encoding,
     HeaderName,
@@ -77,7 +77,7 @@ def _parts(signed: str) -> tuple[_Part, ...]:
     return tuple(_Part(literal, place, detail) for literal, place, detail, _ in found)
 
 
-class Signature(BaseModel):
+class SignatureFormat(BaseModel):
     """How a sender signs. What is left out is this project's own plain HMAC.
 
     ``signed`` is the signed text, with places for ``{method}``, ``{uri}``, ``{path}``, ``{query}``, ``{body}``,
@@ -159,15 +159,17 @@ class Signature(BaseModel):
         """Whether the whole body is signed, and not only fields of it."""
         return any(part.place == "body" for part in _parts(self.signed))
 
-    def verify(self, secrets: Sequence[bytes], request: HttpRequest, *, now: float) -> Accepted | Refused:
+    def verify(
+        self, secrets: Sequence[bytes], request: HttpRequest, *, now: float
+    ) -> VerifiedRequest | UnverifiedRequest:
         """See ``Scheme.verify``."""
         timestamp = self._timestamp(request) if self.timed else ""
         if self.timed:
             at = seconds(timestamp, self.timestamp_unit)
             if at is None:
-                return Refused(f"the timestamp is missing or not a whole number ({self.timestamp_unit})")
+                return UnverifiedRequest(f"the timestamp is missing or not a whole number ({self.timestamp_unit})")
             if abs(at - now) > self.tolerance_seconds:
-                return Refused("the timestamp is outside the replay window")
+                return UnverifiedRequest("the timestamp is outside the replay window")
         delivery_id = request.headers.get(self.id_header, "") if self.id_header else None
         refused = self._unfit_id(delivery_id)
         if refused:
@@ -175,7 +177,7 @@ class Signature(BaseModel):
         offered = [decode(text, self.encoding) for text in self._offered(request)]
         if not offered:
             where = f"the body's {self.field}" if self.field else ", ".join(self.header)
-            return Refused(f"{where} is missing or does not begin with {self.prefix or 'a signature'}")
+            return UnverifiedRequest(f"{where} is missing or does not begin with {self.prefix or 'a signature'}")
         expected = [
             digest
             for secret in secrets
@@ -183,7 +185,7 @@ class Signature(BaseModel):
             if (digest := self._digest(key_bytes(secret, self.key), text))
         ]
         matches = any_equal(expected, offered)
-        return Accepted(delivery_id, timestamp) if matches else Refused("the signature does not match")
+        return VerifiedRequest(delivery_id, timestamp) if matches else UnverifiedRequest("the signature does not match")
 
     def sign(self, secret: str, request: HttpRequest, *, delivery_id: str, timestamp: int) -> HttpRequest:
         """See ``Scheme.sign``."""
@@ -207,17 +209,17 @@ class Signature(BaseModel):
         """See ``Scheme.carries_proof``."""
         return bool(self._offered(request))
 
-    def _unfit_id(self, delivery_id: str | None) -> Refused | None:
+    def _unfit_id(self, delivery_id: str | None) -> UnverifiedRequest | None:
         if delivery_id is None:
             return None
         if not delivery_id:
-            return Refused(f"{self.id_header} is missing")
+            return UnverifiedRequest(f"{self.id_header} is missing")
         parts = _parts(self.signed)
         for part, then in itertools.pairwise(parts):
             if part.place == "id" and then.literal[:1] in delivery_id:
                 # With the separator in the id, one signature would fit another id and another body.
                 name = "a dot" if then.literal[:1] == "." else f"'{then.literal[:1]}'"
-                return Refused(f"{self.id_header} holds {name}")
+                return UnverifiedRequest(f"{self.id_header} holds {name}")
         return None
 
     def _header_values(self, headers: Mapping[str, str]) -> Iterator[str]:
@@ -317,7 +319,7 @@ class Hmac(Scheme):
     """The scheme. Its one setting is the description of the signature."""
 
     name: ClassVar[str] = "hmac"
-    signature: Signature = Signature()
+    signature: SignatureFormat = SignatureFormat()
 
     @property
     @override
@@ -332,7 +334,9 @@ class Hmac(Scheme):
         return "the signature covers only fields of the body: irreversible actions need {body} in 'signed'"
 
     @override
-    def verify(self, secrets: Sequence[bytes], request: HttpRequest, *, now: float) -> Accepted | Refused:
+    def verify(
+        self, secrets: Sequence[bytes], request: HttpRequest, *, now: float
+    ) -> VerifiedRequest | UnverifiedRequest:
         return self.signature.verify(secrets, request, now=now)
 
     @override

@@ -12,7 +12,7 @@ from pydantic import model_validator
 
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.intake.expressions import Expression
-from lifecycle.intake.schemes import Accepted, Refused, Scheme
+from lifecycle.intake.schemes import Scheme, UnverifiedRequest, VerifiedRequest
 from lifecycle.intake.signatures import HeaderName, equal, to_bytes, usable_key, value_in_body
 
 _MOST_VALUES = 1000
@@ -52,13 +52,15 @@ class SharedSecret(Scheme):
         return "a shared secret proves nothing about the payload: irreversible actions need a signature"
 
     @override
-    def verify(self, secrets: Sequence[bytes], request: HttpRequest, *, now: float) -> Accepted | Refused:
+    def verify(
+        self, secrets: Sequence[bytes], request: HttpRequest, *, now: float
+    ) -> VerifiedRequest | UnverifiedRequest:
         offered = self._offered(request)
         found = False
         for secret in secrets:
             equals = [equal(secret, to_bytes(value)) for value in offered]
             found |= bool(equals) and all(equals)
-        return Accepted(None) if found else Refused("the shared secret is missing or wrong")
+        return VerifiedRequest(None) if found else UnverifiedRequest("the shared secret is missing or wrong")
 
     @override
     def sign(self, secret: str, request: HttpRequest, *, delivery_id: str, timestamp: int) -> HttpRequest:

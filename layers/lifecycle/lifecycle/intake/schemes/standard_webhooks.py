@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal, override
 
 from lifecycle.aws.api_gateway import HttpRequest
-from lifecycle.intake.schemes import Accepted, Refused, Scheme
-from lifecycle.intake.schemes.hmac import Signature
+from lifecycle.intake.schemes import Scheme, UnverifiedRequest, VerifiedRequest
+from lifecycle.intake.schemes.hmac import SignatureFormat
 from lifecycle.intake.signatures import encode
 
 
@@ -21,7 +21,7 @@ class StandardWebhooks(Scheme):
     """What the names of the three headers begin with. Svix's own products send ``svix-id`` and so on."""
 
     @property
-    def signature(self) -> Signature:
+    def signature(self) -> SignatureFormat:
         """The scheme as a description of an HMAC."""
         return _SIGNATURES[self.headers]
 
@@ -31,7 +31,9 @@ class StandardWebhooks(Scheme):
         return self.signature.id_header
 
     @override
-    def verify(self, secrets: Sequence[bytes], request: HttpRequest, *, now: float) -> Accepted | Refused:
+    def verify(
+        self, secrets: Sequence[bytes], request: HttpRequest, *, now: float
+    ) -> VerifiedRequest | UnverifiedRequest:
         return self.signature.verify(secrets, request, now=now)
 
     @override
@@ -48,7 +50,7 @@ class StandardWebhooks(Scheme):
 
 
 _SIGNATURES = {
-    first: Signature(
+    first: SignatureFormat(
         header=(f"{first}-signature",),
         separator=" ",
         prefix="v1,",
