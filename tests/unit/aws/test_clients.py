@@ -103,3 +103,9 @@ def test_a_late_client_is_made_at_its_first_call(monkeypatch: pytest.MonkeyPatch
     assert late.meta.service_model.service_name == "scheduler"
     assert late.meta.region_name == "eu-west-1"
     assert made == ["scheduler"]
+
+
+def test_a_client_neither_composes_its_name_at_each_call_nor_validates_what_types_already_check() -> None:
+    made = clients.client("dynamodb")
+    assert made._user_agent_creator.to_string() == clients.USER_AGENT
+    assert type(made._serializer).__name__ == "JSONSerializer", "no ParamValidationDecorator around it"
