@@ -1,4 +1,4 @@
-"""`lifecycle apply`: do what a plan says, when a person names the plan by its whole hash."""
+"""`lifecycle apply`: apply a plan that a person names by its whole hash."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -30,7 +30,7 @@ def apply(
         typer.Option(
             "--yes-irreversible",
             metavar="N",
-            help="Do not ask about irreversible actions: N is their number, as the plan says. --yes does not cover it.",
+            help="Confirm the plan's N irreversible actions without a question. --yes does not confirm them.",
         ),
     ] = None,
     first: Annotated[
@@ -39,16 +39,18 @@ def apply(
             "--first",
             metavar="N",
             min=1,
-            help="Only the N oldest things, if caps stop the whole plan. N is at most the cap on the count.",
+            help="Apply only to the N oldest things, if caps stop the whole plan. N is at most the cap on the count.",
         ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until everything is enqueued, or until it stops.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", min=0, help="How many seconds to wait at most.")] = 1800,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until everything is enqueued, or until the job stops.")
+    ] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="The most seconds to wait.")] = 1800,
     org: Org = None,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Apply a plan of the stack, irreversible actions included. First five things, a check of them, then the rest."""
+    """Apply a plan of the stack, irreversible actions included: first to five things, and after a check to the rest."""
     from cli.services import plans
     from lifecycle.sweep.jobs import JobKind
 
@@ -88,24 +90,24 @@ def _say_if_the_policy_differs(out: "Console", plan: "Plan") -> None:
 
     if declared_policy().digest != plan.policy:
         message = (
-            "The plan was made with another policy.toml than the one in this checkout. The stack refuses the plan if "
-            "its policy was changed as well."
+            "The plan's policy.toml differs from the one in this checkout. The stack refuses the plan if "
+            "its policy has changed too."
         )
         out.print(NOTE, message, soft_wrap=True)
 
 
 def _how_to_begin(plan: "Plan", first: int | None) -> str:
-    """What a person can do about a plan that only caps stop."""
+    """Return what a person can do about a plan that only caps stop."""
     if first is not None or not plan.can_begin:
         return ""
-    return " If that many are right, begin with the oldest: --first N, with N at most the cap on the count."
+    return " If so many are intended, begin with the oldest: add --first N, with N at most the cap on the count."
 
 
 def _is_applied(out: "Console", target: "Stack", plan: "Plan") -> bool:
-    """Whether the plan was applied already.
+    """Return whether the plan was already applied.
 
     Raises:
-        CliError: It was reverted, or stopped.
+        CliError: The plan was reverted or stopped.
     """
     from cli.services import plans
     from lifecycle.plans.application import PlanPart, Stage
@@ -121,17 +123,17 @@ def _is_applied(out: "Console", target: "Stack", plan: "Plan") -> bool:
         return False
     oldest = max(state.first for state in states)
     rest = f" Only its oldest {oldest} things: make a new plan for the rest." if oldest else ""
-    out.print(YES, f"The plan was applied already.{rest}", soft_wrap=True)
+    out.print(YES, f"The plan was already applied.{rest}", soft_wrap=True)
     return True
 
 
 def _confirmed(
     out: "Console", target: "Stack", plan: "Plan", first: int | None, *, yes: bool, irreversible: int | None
 ) -> int:
-    """Ask for confirmation, and answer how many irreversible actions there are.
+    """Ask for confirmation, and return the number of irreversible actions.
 
     Raises:
-        CliError: The number of irreversible actions is not the one that was given.
+        CliError: The number of irreversible actions is not the given one.
     """
     from cli.services import plans
     from lifecycle.plans.application import PlanPart
@@ -144,14 +146,14 @@ def _confirmed(
         what = f"the oldest {things} of {plan.due} things" if first else f"{things} things"
         typer.confirm(f"Apply it to {what}?", abort=True)
     if number and irreversible is None:
-        out.print(f"{number} of these actions cannot be undone. To go on, type that number.", style="bold red")
+        out.print(f"{number} of these actions cannot be undone. Type that number to continue.", style="bold red")
         if typer.prompt("", default="", show_default=False, prompt_suffix="> ").strip() != str(number):
             raise CliError("Nothing was sent.")
     return number
 
 
 class _ApplyProgress:
-    """Prints how far applying a plan has come, each stage once."""
+    """Prints the progress of applying a plan, each stage once."""
 
     def __init__(self, out: "Console", context: "CliContext", target: "Stack", plan: "Plan") -> None:
         self._out = out
@@ -161,11 +163,11 @@ class _ApplyProgress:
         self._printed: dict[str, Application] = {}
 
     def is_done(self) -> bool:
-        """Whether everything is enqueued.
+        """Return whether everything is enqueued.
 
         Raises:
-            CliError: It was stopped, reverted or rejected.
-            typer.Exit: Only people can go on with it.
+            CliError: The plan was stopped, reverted or rejected.
+            typer.Exit: The job waits for approvals.
         """
         from cli.services import plans
         from lifecycle.plans.application import PlanPart, Stage
@@ -182,7 +184,7 @@ class _ApplyProgress:
             return True
         reverted = plans.states_of(self._target, self._plan)[PlanPart.REVERTED]
         if reverted.stage:
-            raise CliError(f"{reverted.requested_by} reverted this plan. Nothing more of it is done.")
+            raise CliError(f"{reverted.requested_by} reverted this plan. The stack does nothing more of it.")
         if waits := _waits_for(self._context, self._target, self._plan, states):
             self._out.print(NOTE, plain(waits), soft_wrap=True)
             self._out.print(f"  lifecycle approve {self._plan.hash}", soft_wrap=True)
@@ -191,7 +193,7 @@ class _ApplyProgress:
 
 
 def _waits_for(context: "CliContext", target: "Stack", plan: "Plan", states: "Mapping[PlanPart, Application]") -> str:
-    """Whose approval the rest of a plan waits for; empty while there is more to do, or nobody was asked yet.
+    """Return whose approval the rest of a plan waits for. Empty while work remains, or before approvers were asked.
 
     Raises:
         CliError: Somebody rejected it.
@@ -207,10 +209,10 @@ def _waits_for(context: "CliContext", target: "Stack", plan: "Plan", states: "Ma
     now: datetime = context.clock()
     status = request.stands(millis(now)) if request is not None else None
     if request is not None and status is ApprovalStatus.REJECTED:
-        message = f"The irreversible actions are not done: {plain(request.rejected_by)} rejected them."
+        message = f"The irreversible actions were not carried out: {plain(request.rejected_by)} rejected them."
         raise CliError(f"{message} {plain(request.why)}".strip())
     if request is None or status is not ApprovalStatus.OPEN:
         return ""
     missing = request.needed - len(request.approved_by)
     people = f"{missing} other {'person' if missing == 1 else 'people'}"
-    return f"The irreversible actions wait until {utc(moment(request.deadline))} for the approval of {people}."
+    return f"The irreversible actions wait until at most {utc(moment(request.deadline))} for the approval of {people}."

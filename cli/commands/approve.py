@@ -1,6 +1,6 @@
 """`lifecycle approvals`, `approve`, `withdraw` and `reject`: somebody else must approve an irreversible action.
 
-AWS says who that is: each call is signed with the operator's own credentials, and people.toml names people by ARN.
+AWS identifies people: each call is signed with the operator's own credentials, and people.toml names people by ARN.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,8 @@ _MOST_NAMES = 20
 Hash = Annotated[
     str,
     typer.Argument(
-        metavar="HASH", help="the hash of the request, as `lifecycle approvals` shows it: at least the first 12"
+        metavar="HASH",
+        help="the hash of the request, as `lifecycle approvals` shows it: at least the first 12 characters",
     ),
 ]
 
@@ -49,7 +50,7 @@ def approvals(
         as_json(to_jsonable_python(waiting))
         return
     if not waiting:
-        console().print(YES, "Nothing waits for your approval.")
+        console().print(YES, "No request waits for your approval.")
         return
     rows = table("hash", "what", "title", "asked by", "approvals", "expires")
     for one in waiting:
@@ -63,7 +64,7 @@ def approvals(
             f"{utc(one['deadline'])}, in {left}",
         )
     console().print(rows, soft_wrap=True)
-    console().print("  to see it and to approve it  lifecycle approve HASH")
+    console().print("  to see and approve one  lifecycle approve HASH")
 
 
 def approve(
@@ -74,11 +75,11 @@ def approve(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show exactly what would be done, and approve it under your own AWS identity."""
+    """Show exactly what would be done, and approve it with your own AWS identity."""
     shown = _shown(ctx, name, api_url, stack, region)
     if not yes:
         typer.confirm("Approve exactly this?", abort=True)
-    grace = _grace(shown.stack, shown.request)  # Before the approval: nothing is asked of AWS after it.
+    grace = _grace(shown.stack, shown.request)  # Read before the approval, because no AWS call may fail after it.
     after = shown.api.approve(shown.request["hash"])
     out = shown.out
     out.print(YES, f"approved: {len(after['approved_by'])} of {after['needed']}")
@@ -94,20 +95,20 @@ def approve(
 def reject(
     ctx: typer.Context,
     name: Hash,
-    reason: Annotated[str, typer.Option("--reason", help="Shown to whoever asked, and recorded.")],
+    reason: Annotated[str, typer.Option("--reason", help="Shown to the person who asked, and recorded.")],
     yes: Yes = False,
     api_url: ApiUrl = None,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show exactly what was asked for, and reject it for good. Whoever asked may reject it too."""
+    """Show exactly what was requested, and reject it for good. The person who asked may reject it too."""
     why = reason_in(reason, most=_MOST_REASON)
     shown = _shown(ctx, name, api_url, stack, region)
     if not yes:
         typer.confirm("Reject it?", abort=True)
     shown.api.reject(shown.request["hash"], why)
     shown.out.print(YES, "rejected:", plain(why), soft_wrap=True)
-    shown.out.print("  A rejection is final. If the action is wanted after all, ask for it again.", soft_wrap=True)
+    shown.out.print("  A rejection is final. If the action is needed after all, request it again.", soft_wrap=True)
     _say_how_to_follow(shown.out, shown.request)
 
 
@@ -118,7 +119,7 @@ def withdraw(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Withdraw your own approval. That is possible until the call to Tallyfy is sent."""
+    """Withdraw your own approval. This is possible until the call to Tallyfy is sent."""
     api = context_of(ctx).signed_api(stack_of(ctx, stack, region), api_url)
     after = api.withdraw(api.find(name)["hash"])
     out = console()
@@ -129,7 +130,7 @@ def withdraw(
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A request that is still open, as it was just shown."""
+    """An open request that was just shown."""
 
     api: "SignedApi"
     stack: "Stack"
@@ -141,7 +142,7 @@ def _shown(ctx: typer.Context, name: str, api_url: str | None, stack: str | None
     """Find a request and show it.
 
     Raises:
-        CliError: It was decided already.
+        CliError: The request was already decided.
     """
     from lifecycle.approvals.rules import ApprovalStatus
 
@@ -149,15 +150,17 @@ def _shown(ctx: typer.Context, name: str, api_url: str | None, stack: str | None
     api = context.signed_api(target, api_url)
     request, out = api.find(name), console()
     _show(out, request, context.clock())
-    # Whoever approved may do so again: the message that follows an approval may have been lost the first time.
+    # An approver may approve again, because the message that follows an approval may have been lost.
     if request["stands"] in {ApprovalStatus.REJECTED, ApprovalStatus.EXPIRED}:
         by = f" by {request['rejected_by']}" if request["rejected_by"] else ""
-        raise CliError(f"This request was {request['stands']}{by} already. Ask again if the action is still wanted.")
+        raise CliError(
+            f"This request was {request['stands']}{by} already. Request the action again if it is still needed."
+        )
     return _Shown(api, target, request, out)
 
 
 def _show(out: "Console", request: "Approval", now: datetime) -> None:
-    """Exactly what the hash stands for, and who approved so far."""
+    """Print exactly what the hash identifies, and who has approved so far."""
     from lifecycle.approvals.rules import About
 
     if request["about"] is About.PLAN:
@@ -202,7 +205,7 @@ def _show_plan(out: "Console", request: "Approval") -> None:
 
     plan = _plan(request)
     irreversible = plans.due_in(plan, PlanPart.IRREVERSIBLE)
-    out.print(f"What cannot be undone in a plan: {irreversible} things", style="bold red", soft_wrap=True)
+    out.print(f"The irreversible actions of a plan: {irreversible} things", style="bold red", soft_wrap=True)
     _line(out, "made", f"{utc(plan.made_at)}, {plans.place_of(plan)}")
     _line(out, "things", plans.totals_of(plan))
     out.print(plans.by_rule(plan))
@@ -216,7 +219,7 @@ def _plan(request: "Approval") -> "Plan":
     from lifecycle.plans.plan_file import Plan
 
     try:
-        # The request does not carry what is counted by age and reason. The report has it.
+        # The request does not carry the counts by age and reason. The report has them.
         return Plan.model_validate({"ages": (), "kept_by": {}, **request["shown"]})
     except ValidationError as error:
         raise CliError("This plan was written by another release. Make a new plan.") from error
@@ -228,22 +231,24 @@ def _say_what_comes(out: "Console", request: "Approval", until: datetime | None,
 
     if request["about"] is About.PLAN:
         out.print("  The stack enqueues its irreversible actions now: five first, then the rest.", soft_wrap=True)
-        out.print("  Each thing is read again, exported, and deleted only if the export is complete.", soft_wrap=True)
+        out.print(
+            "  Each thing is read again and exported. It is deleted only if the export is complete.", soft_wrap=True
+        )
     else:
         if until is not None and until > now:
-            out.print(f"  It is in grace until {utc(until)}: until then it was archived too recently.", soft_wrap=True)
-            out.print("  A restore, a hold or any change of it until then cancels the delete.", soft_wrap=True)
-            when = "Then it is exported"
+            out.print(f"  It waits until {utc(until)}, because it was archived too recently.", soft_wrap=True)
+            out.print("  A restore, a hold or any change before then cancels the delete.", soft_wrap=True)
+            when = "Then the thing is exported"
         else:
-            when = "It is read again and exported first"
+            when = "The thing is read again and exported first"
         out.print(f"  {when}, and deleted only if the export is complete.", soft_wrap=True)
     out.print(NOTE, NOT_AN_UNDO, soft_wrap=True)
 
 
 def _grace(stack: "Stack", request: "Approval") -> datetime | None:
-    """Until when the thing was archived too recently, by the parameter of the stack; `None` if unknown.
+    """Return when the stack's grace period for the thing ends, or `None` if unknown.
 
-    Approvers who use the URL of the API may have no right to read the parameters, and need none.
+    Approvers who use the URL of the API may lack the right to read the stack's parameters, and do not need it.
     """
     archived_at = _moment_in(request["shown"].get("archived_at"))
     capability = _capability(request)
@@ -262,7 +267,7 @@ def _say_how_to_follow(out: "Console", request: "Approval") -> None:
     from lifecycle.approvals.rules import About
 
     if request["about"] is About.PLAN:
-        # That command reads the ledger, which the policy for approvers does not allow.
+        # `sweep show` reads the ledger, which the IAM policy for approvers does not allow.
         sweep = str(request["shown"].get("sweep_id", ""))
         out.print(plain(f"  An operator can follow it: lifecycle sweep show {sweep}", most=300), soft_wrap=True)
     else:

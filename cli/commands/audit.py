@@ -1,4 +1,4 @@
-"""`lifecycle audit`: who did what, why and with which outcome; and whether that record was changed since."""
+"""`lifecycle audit`: who did what, why and with which outcome, and proof that the record was not changed."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -39,21 +39,26 @@ _OPEN = "not yet"
 def show(
     ctx: typer.Context,
     thing: Annotated[
-        str | None, typer.Option("--thing", metavar="ID", help="About one thing, intent or plan: its id, or a link.")
+        str | None,
+        typer.Option("--thing", metavar="ID", help="Only records about this thing, intent or plan: its id, or a link."),
     ] = None,
     by: Annotated[
-        str | None, typer.Option("--by", metavar="WHO", help="By people whose name contains this text.")
+        str | None, typer.Option("--by", metavar="WHO", help="Only records of people whose name contains this text.")
     ] = None,
-    day: Annotated[str | None, typer.Option("--day", metavar="YYYY-MM-DD", help="On one day, UTC.")] = None,
+    day: Annotated[
+        str | None, typer.Option("--day", metavar="YYYY-MM-DD", help="Only records of this day, in UTC.")
+    ] = None,
     org: Annotated[
         str | None,
-        typer.Option("--org", envvar="LIFECYCLE_ORG", help="Of one organization. (default: all of the stack's)"),
+        typer.Option(
+            "--org", envvar="LIFECYCLE_ORG", help="One organization. (default: all organizations of the stack)"
+        ),
     ] = None,
     json_: Json = False,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show what was recorded, the newest last. Without --day it reads the whole trail."""
+    """Show the records, the newest last. Without --day the command reads the whole trail."""
     from cli.clients.stack import organizations_of
     from lifecycle.audit.store import AuditStore
 
@@ -73,7 +78,7 @@ def show(
     if len(found) > _MOST:
         found.popleft()
         console(errors=True).print(
-            NOTE, f"Only the newest {_MOST} are shown. Use --day, --thing or --by to see others."
+            NOTE, f"Only the newest {_MOST} records records are shown. Use --day, --thing or --by to see others."
         )
     ordered = sorted(found, key=lambda pair: pair[0].at)
     if json_:
@@ -96,7 +101,7 @@ def show(
 
 @app.command()
 def verify(ctx: typer.Context, stack: StackName = None, region: Region = None) -> None:
-    """Read every segment, and check that each holds the hash of the one before, up to the head in the ledger."""
+    """Read every segment, and check that each holds the hash of the previous one, up to the head in the ledger."""
     from lifecycle.audit import chain as rules
     from lifecycle.audit.store import AuditStore
 
@@ -112,16 +117,19 @@ def verify(ctx: typer.Context, stack: StackName = None, region: Region = None) -
     if breaks:
         raise CliError(f"The audit trail is broken in {len(breaks)} places. Read: {counted}.")
     if not read.segments:
-        out.print(NOTE, "There is no segment to verify, so nothing is proven: an hour is sealed after it has ended.")
+        out.print(
+            NOTE,
+            "There is no segment to verify, so nothing is proven. An hour is sealed after it has ended.",
+        )
         raise typer.Exit(Exit.PENDING)
     out.print(YES, f"unbroken: {counted}", soft_wrap=True)
     if head is not None:
         out.print(f"  head  segment {head.segment}, {head.sha256}", soft_wrap=True)
-        out.print(f"  What was recorded after {head.through}:59 is not sealed yet.", soft_wrap=True)
+        out.print(f"  Records after {head.through}:59 are not sealed yet.", soft_wrap=True)
 
 
 class SegmentReader:
-    """Reads segments one at a time, and counts."""
+    """Reads segments one at a time, and counts them."""
 
     def __init__(self, objects: "Objects", keys: list[str]) -> None:
         self._objects = objects
@@ -131,7 +139,7 @@ class SegmentReader:
         self.misplaced: list[str] = []
 
     def bodies(self) -> Iterator[bytes]:
-        """The bytes of each."""
+        """Yield the bytes of each segment."""
         from lifecycle.audit.chain import SegmentHeader, key_of, segment_in
 
         for key in tracked(self._keys, "reading segments", len(self._keys)):
@@ -154,12 +162,12 @@ class SegmentReader:
 def _key(key_of: Callable[[str, int], str], hour: str, segment: int) -> str:
     try:
         return key_of(hour, segment)
-    except ValueError:  # Not an hour.
+    except ValueError:  # The key names no hour.
         return ""
 
 
 def _settled(trail: "AuditStore", objects: "Objects") -> "tuple[Head | None, list[str]]":
-    """The head and the keys at one moment: a segment may be sealed while they are read."""
+    """Read the head and the keys of the same moment. A segment may be sealed during the read."""
     from lifecycle.audit.chain import segment_in
 
     head, version = trail.head()
@@ -169,11 +177,11 @@ def _settled(trail: "AuditStore", objects: "Objects") -> "tuple[Head | None, lis
         if after == version:
             return head, sorted(keys, key=segment_in)
         version = after
-    raise CliError("The audit trail is being written. Try again in a minute.", Exit.PENDING)
+    raise CliError("The audit trail was written during each attempt to read it. Try again in a minute.", Exit.PENDING)
 
 
 def _gone_before(target: "Stack", now: datetime) -> str:
-    """The hour before which segments may have been removed, because they were kept long enough."""
+    """Return the hour before which segments may have been removed, because their retention has ended."""
     from lifecycle.audit.chain import hour_of
 
     days = target.parameters().get("AuditDays", "")
@@ -181,13 +189,13 @@ def _gone_before(target: "Stack", now: datetime) -> str:
 
 
 def _sealed(objects: "Objects", day: datetime | None) -> "Iterator[tuple[str, str]]":
-    """Lines with the number of their segment, the oldest first."""
+    """Yield each line with the number of its segment, the oldest first."""
     from lifecycle.audit.chain import segment_in
 
     if day is None:
         keys = objects.keys("audit/")
     else:
-        # What came late into the last hour of a day stands in the segment of the first of the next.
+        # Records that arrived late in the last hour of a day are in the first segment of the next day.
         keys = objects.keys(f"audit/{day:%Y/%m/%d}/") + objects.keys(f"audit/{day + _DAY:%Y/%m/%d}/00-")
     for key in sorted(keys, key=segment_in):
         body = objects.get(key)
@@ -198,7 +206,7 @@ def _sealed(objects: "Objects", day: datetime | None) -> "Iterator[tuple[str, st
 def _waiting(
     trail: "AuditStore", objects: "Objects", head: "Head | None", day: datetime | None, now: datetime
 ) -> "Iterator[tuple[str, str]]":
-    """Lines that are in no segment yet."""
+    """Yield the lines that are in no segment yet."""
     from lifecycle.audit.chain import hour_of, key_of, start_of
     from lifecycle.audit.store import KEEP
 
@@ -218,7 +226,7 @@ def _waiting(
 
 
 def _filter(name: str, by: str | None, day: datetime | None, org_id: str) -> "Callable[[str], Record | None]":
-    """Reads a line if it is wanted. Searching the text first is quick."""
+    """Return a function that parses a matching line. It searches the text first, because that is quick."""
     from lifecycle.audit.chain import Record
 
     who = (by or "").strip().casefold()
@@ -239,7 +247,7 @@ def _filter(name: str, by: str | None, day: datetime | None, org_id: str) -> "Ca
 
 
 def _is_called(record: "Record", name: str) -> bool:
-    """Whether it is about the thing, intent or plan of this name. The beginning of an id or a hash is enough."""
+    """Return whether a record is about this thing, intent or plan. The beginning of an id or a hash is enough."""
     if name in {record.id, record.intent_id, record.plan}:
         return True
     return len(name) >= _LEAST_BEGINNING and (record.intent_id.startswith(name) or record.plan.startswith(name))
@@ -272,7 +280,7 @@ def _cells(record: "Record") -> "list[str | Text]":
     resource = Resource.named(record.resource)
     kind = resource.label if resource else record.resource
     who = f"{record.by} ({record.source})" if record.source else record.by
-    texts = [record.reason, record.why and f"Asked for because: {record.why}", record.rule and f"Rule {record.rule}."]
+    texts = [record.reason, record.why and f"Reason given: {record.why}", record.rule and f"Rule {record.rule}."]
     texts += [record.plan and f"Plan {record.plan}.", record.intent_id]
     cells = (what, f"{kind} {record.id}".strip(), who or "unknown", "\n".join(text for text in texts if text))
     return [f"{_moment(record):%Y-%m-%d %H:%M:%S}", *(plain(cell, most=1500) for cell in cells)]

@@ -1,4 +1,4 @@
-"""`lifecycle check`: does the stack have everything that it needs?"""
+"""`lifecycle check`: check that the stack has everything that it needs."""
 
 import typer
 
@@ -39,4 +39,4 @@ def check(
         console().print(rows, soft_wrap=True)
     failed = sum(one.mark is Mark.NO for one in findings)
     if failed:
-        raise CliError(f"{failed} of these must be corrected before the stack can do its work.")
+        raise CliError(f"{failed} of these findings must be corrected before the stack can do its work.")

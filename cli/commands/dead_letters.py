@@ -1,4 +1,4 @@
-"""`lifecycle dead-letters`: list what could not be done, send it again, or drop it."""
+"""`lifecycle dead-letters`: list messages that failed, send them again, or drop them."""
 
 import json
 import sys
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="List what could not be done, send it again, or drop it. Works on every dead-letter queue of the stack.",
+    help="List messages that failed, send them again, or drop them. Reads every dead-letter queue of the stack.",
 )
 
-Limit = Annotated[int, typer.Option("--limit", min=1, help="Read at most so many messages of each queue.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="The most messages to read from each queue.")]
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID]...", help="intent ids or message ids; the beginning of one is enough if it is unique"),
+    typer.Argument(metavar="[ID]...", help="intent ids or message ids; a unique beginning is enough"),
 ]
 
 
@@ -38,7 +38,7 @@ Ids = Annotated[
 def list_(
     ctx: typer.Context, limit: Limit = 1000, json_: Json = False, stack: StackName = None, region: Region = None
 ) -> None:
-    """List the dead letters, and leave them where they are. Other commands take their ids as intent ids."""
+    """List the dead letters, and leave them in their queues. Other commands accept their ids as intent ids."""
     context = context_of(ctx)
     seen = _look(context, stack_of(ctx, stack, region), limit, json_=json_)
     if json_:
@@ -52,11 +52,11 @@ def list_(
 @app.command()
 def show(
     ctx: typer.Context,
-    id: Annotated[str, typer.Argument(metavar="ID", help="an intent id or a message id, or the beginning of one")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="an intent id or a message id; a unique beginning is enough")],
     payload: Annotated[
         bool,
         typer.Option(
-            "--payload", help="Only the payload that no rule translates, unchanged: for `lifecycle source try`."
+            "--payload", help="Print only the unchanged payload that no rule translates, for `lifecycle source try`."
         ),
     ] = False,
     limit: Limit = 1000,
@@ -64,7 +64,7 @@ def show(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show everything that is known of one dead letter, and what to do about it."""
+    """Show everything that is known about one dead letter, and what to do about it."""
     from cli.services import dead_letter_queue
     from cli.services.remedies import remedy_for
 
@@ -101,10 +101,10 @@ def send_again(
     ctx: typer.Context,
     ids: Ids = None,
     all_: Annotated[
-        bool, typer.Option("--all", help="All but poison, which has to be named by its message id.")
+        bool, typer.Option("--all", help="All dead letters except poison, which must be named by its message id.")
     ] = False,
     code: Annotated[
-        str | None, typer.Option("--code", help="Those with this code, such as attempts_exhausted.")
+        str | None, typer.Option("--code", help="Dead letters with this code, such as attempts_exhausted.")
     ] = None,
     wait: Wait = False,
     timeout: Timeout = 120,
@@ -113,12 +113,12 @@ def send_again(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Send dead letters to the queue that they came from. Doing it twice is safe: nothing is done twice."""
+    """Send dead letters back to their queue. Repeating this is safe: no command has a second effect."""
     from cli.services import dead_letter_queue
 
     context, target = context_of(ctx), stack_of(ctx, stack, region)
     if (bool(ids) + all_ + bool(code)) != 1:
-        raise CliError("Choose the dead letters by ids, by --all or by --code.", Exit.USAGE)
+        raise CliError("Choose dead letters in one way: by ids, by --all or by --code.", Exit.USAGE)
     seen = _look(context, target, limit)
     if ids:
         chosen = dead_letter_queue.choose(seen.letters, ids)
@@ -129,12 +129,12 @@ def send_again(
         poison = len(meant) - len(chosen) - payloads
         if poison:
             console().print(
-                NOTE, f"Left in place, because they are not commands: {poison}. Send them by message id, if at all."
+                NOTE, f"Not sent, because they are not commands: {poison}. To send them anyway, give their message ids."
             )
         if payloads:
             console().print(NOTE, f"{payloads} stay. {dead_letter_queue.UNTRANSLATABLE}", soft_wrap=True)
     if not chosen:
-        console().print(YES, "There is nothing to send again.")
+        console().print(YES, "There are no dead letters to send again.")
         return
     if not yes:
         _print(context, chosen)
@@ -151,25 +151,25 @@ def send_again(
 def drop(
     ctx: typer.Context,
     ids: Ids = None,
-    code: Annotated[str | None, typer.Option("--code", help="Those with this code, such as poison.")] = None,
+    code: Annotated[str | None, typer.Option("--code", help="Dead letters with this code, such as poison.")] = None,
     limit: Limit = 1000,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Delete dead letters for good: the command is never carried out. Asks for confirmation."""
+    """Delete dead letters permanently: their commands are never carried out. Asks for confirmation."""
     from cli.services import dead_letter_queue
 
     context, target = context_of(ctx), stack_of(ctx, stack, region)
     if bool(ids) == bool(code):
-        raise CliError("Choose the dead letters by ids or by --code.", Exit.USAGE)
+        raise CliError("Choose dead letters in one way: by ids or by --code.", Exit.USAGE)
     seen = _look(context, target, limit)
     chosen = dead_letter_queue.choose(seen.letters, ids) if ids else [one for one in seen.letters if one.code == code]
     if not chosen:
-        console().print(YES, "There is nothing to drop.")
+        console().print(YES, "There are no dead letters to drop.")
         return
     _print(context, chosen)
     those = "it" if len(chosen) == 1 else f"all {len(chosen)}"
-    typer.confirm(f"A dropped command is never carried out and cannot be brought back. Drop {those}?", abort=True)
+    typer.confirm(f"A dropped command is never carried out and cannot be recovered. Drop {those}?", abort=True)
     acting = dead_letter_queue.drop(target.pairs(), chosen, most=limit, clock=context.clock)
     results = _carried_out(tracked(acting, "dropping", len(chosen)), "dropped")
     _all_done(results)
@@ -181,7 +181,7 @@ def _look(context: "CliContext", stack: "Stack", limit: int, *, json_: bool = Fa
     with spinner("reading the dead-letter queues", json_=json_):
         seen = dead_letter_queue.look(stack.pairs(), most=limit, clock=context.clock)
     for missed in seen.missed:
-        console(errors=True).print(NOTE, f"Not all of them were read. {missed}")
+        console(errors=True).print(NOTE, f"Not all dead letters were read. {missed}")
     return seen
 
 
@@ -192,10 +192,13 @@ def _print_payload(letter: "DeadLetter") -> None:
         raise CliError(f"{letter.name} is not a payload of a source. It is: {letter.what}.")
     if letter.content.cut:
         kept, whole = len(letter.content.payload), letter.content.characters
-        typer.echo(f"Cut: a dead letter holds the first {kept} of {whole} characters of this payload.", err=True)
+        typer.echo(
+            f"The payload was cut: a dead letter holds the first {kept} of {whole} characters of this payload.",
+            err=True,
+        )
     if sys.stdout.isatty():
         console().print(plain(letter.content.payload, most=20_000), soft_wrap=True)
-    else:  # To a file: byte for byte.
+    else:  # A file gets the exact bytes.
         sys.stdout.write(letter.content.payload)
 
 
@@ -213,7 +216,7 @@ def _print(context: "CliContext", shown: list["DeadLetter"]) -> None:
         )
     console().print(rows, soft_wrap=True)
     total = len(shown)
-    console().print(f"{total} dead letter{'s' if total > 1 else ''}. Times are UTC; each is kept for 14 days.")
+    console().print(f"{total} dead letter{'s' if total > 1 else ''}. Times are UTC. Each is kept for 14 days.")
 
 
 def _oldest_first(shown: list["DeadLetter"]) -> list["DeadLetter"]:
@@ -221,7 +224,7 @@ def _oldest_first(shown: list["DeadLetter"]) -> list["DeadLetter"]:
 
 
 def _as_json(letter: "DeadLetter", row: "IntentRow | None" = None) -> dict[str, object]:
-    """A letter for programs, with what the ledger holds if it was asked."""
+    """Return a dead letter as JSON fields, with its ledger row if the ledger was read."""
     from cli.services.remedies import remedy_for
 
     return {
@@ -241,7 +244,7 @@ def _as_json(letter: "DeadLetter", row: "IntentRow | None" = None) -> dict[str, 
 
 
 def _carried_out(acting: "Iterator[ActionResult]", done: str) -> list["ActionResult"]:
-    """Carry out all actions, then print what became of each: of those before an interruption, too."""
+    """Carry out all actions, then print each result, also after an interruption."""
     results: list[ActionResult] = []
     try:
         results.extend(acting)
@@ -264,7 +267,7 @@ def _outcomes(
     before: "Mapping[str, IntentRow | None]",
     seconds: float,
 ) -> None:
-    """Print how each ended. The ledger is asked and not the API, because it tells the old outcome from the new one."""
+    """Print how each command ended. This reads the ledger, not the API, to tell the old outcome from the new one."""
     from cli.services.dead_letter_queue import is_answered
     from lifecycle.domain.intent import DEAD
 
@@ -286,7 +289,7 @@ def _outcomes(
 
     poll(context, look, seconds=seconds, every=1, description="waiting for the outcomes")
     for name in open_:
-        out.print(NOTE, plain(name), "is still in progress. Ask `lifecycle status`.", soft_wrap=True)
+        out.print(NOTE, plain(name), "is still in progress. See `lifecycle status`.", soft_wrap=True)
     if failed:
         raise CliError(f"{failed} failed again.")
     if open_:

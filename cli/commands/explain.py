@@ -1,4 +1,4 @@
-"""`lifecycle explain`: why a thing was archived, or why not: its facts, the policy, and what was done to it."""
+"""`lifecycle explain`: why a thing was archived or not, from its facts, the policy and its history."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -44,10 +44,10 @@ def explain(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show why a thing was archived or not: rule by rule, and what was done to it. Only reads.
+    """Show rule by rule why a thing was archived or not, and what was done to it. Only reads.
 
-    The token is LIFECYCLE_TALLYFY_TOKEN from the environment, or in a file. Without one, or with --stack, the stack is
-    asked: for its token, for holds, for what was done, for its newest plan.
+    The token comes from LIFECYCLE_TALLYFY_TOKEN or a file. Without one, or with --stack, the command reads the stack's
+    token, holds, ledger and newest plan.
     """
     from cli.clients.tallyfy_reader import TallyfyReader, access
     from cli.services.config_files import POLICY_FILE, declared_policy
@@ -71,14 +71,14 @@ def explain(
         _write(thing, what, resource, thing_id, judged, context.clock())
         return
     if thing is None:
-        note = "It was deleted for good, or it is of another kind: see --kind."
+        note = "It was permanently deleted, or it is of another kind: see --kind."
         out.print(NOTE, f"Tallyfy has no {resource.label} {thing_id}. {note}", soft_wrap=True)
     else:
         _facts(out, thing)
         _judged(out, thing, what.stack, what.org_id, judged, context.clock())
     known = False
     if what.stack is None:
-        note = "No stack was named, so holds and earlier commands, restores included, were not read."
+        note = "No stack was named, so holds and earlier commands, including restores, were not read."
         out.print(NOTE, note, soft_wrap=True)
     else:
         known = _history(out, what.stack, what.org_id, resource, thing_id)
@@ -95,7 +95,7 @@ def _write(
     policy: "Policy",
     now: datetime,
 ) -> None:
-    """All of it for programs."""
+    """Return the whole explanation as JSON fields."""
     from pydantic_core import to_jsonable_python
 
     from cli.services import plans
@@ -141,7 +141,7 @@ def _facts(out: "Console", thing: "ResourceSnapshot") -> None:
         "archived": thing.archived_at,
     }
     facts = {
-        # "active" is also a status: of a process that nobody has completed.
+        # "active" is also a status, of a process that nobody has completed.
         "state": _STATES.get(thing.state, thing.state) + (f", status {thing.status}" if thing.status else ""),
         **{what: _moment(when) for what, when in moments.items() if when is not None},
         "template": thing.template_id or "",
@@ -159,7 +159,7 @@ def _judged(
     found = _explanation(thing, stack, org_id, policy, now)
     decision = found.decision
     out.print()
-    note = f"A sweep would {decision.action} it now." if decision.action else "A sweep would leave it alone now."
+    note = f"A sweep would {decision.action} it now." if decision.action else "A sweep would not change it now."
     out.print(NOTE if decision.action else YES, f"{note}", plain(decision.reason), soft_wrap=True)
     _rules(out, found)
 
@@ -167,7 +167,7 @@ def _judged(
 def _explanation(
     thing: "ResourceSnapshot", stack: "Stack | None", org_id: str, policy: "Policy", now: datetime
 ) -> "Explanation":
-    """What a sweep would do with it now, and why: by the policy, the holds, and what people restored."""
+    """Return what a sweep would do with it now and why, from the policy, the holds and earlier restores."""
     from lifecycle.domain.capabilities import Action
     from lifecycle.execution.restored_by_person import by_a_person
     from lifecycle.holds.rules import Holds
@@ -220,17 +220,17 @@ def _asked(
 
 
 def _intents(stack: "Stack", org_id: str, resource: "Resource", thing_id: str) -> "list[IntentRow]":
-    """The command that ended on it last, and the one that is in progress."""
+    """Return the last command that ended on it, and the one in progress."""
     names = stack.ledger().intents_on(org_id, resource, thing_id)
     return [found for name in names if (found := stack.intent(name)) is not None]
 
 
 def _history(out: "Console", stack: "Stack", org_id: str, resource: "Resource", thing_id: str) -> bool:
-    """What was done to it last, and what is in progress. Answers whether anything was ever done."""
+    """Print the last and the current command on it. Return whether there was any."""
     intents = _intents(stack, org_id, resource, thing_id)
     out.print()
     if not intents:
-        out.print("[bold]done to it[/]  nothing, as far as the ledger knows")
+        out.print("[bold]done to it[/]  nothing that the ledger still holds")
         return False
     for intent in intents:
         out.print("[bold]done to it[/] ", f"{intent.action}, asked for {_at(intent.issued_at)}", soft_wrap=True)
@@ -252,7 +252,10 @@ def _planned(out: "Console", stack: "Stack", org_id: str, thing_id: str) -> None
     entry = plans.said_of(stack, plan, thing_id)
     out.print("[bold]planned[/]    ", f"{_moment(plan.made_at)}, plan {plans.short(plan)}", soft_wrap=True)
     if entry is None:
-        out.print("  The plan has not seen it: it is in none of the lists that the policy reads.", soft_wrap=True)
+        out.print(
+            "  The plan does not contain it, because none of the lists that the policy reads contains it.",
+            soft_wrap=True,
+        )
     else:
         out.print(" ", plain(f"{entry.decision.action or 'keep'}: {entry.decision.reason}"), soft_wrap=True)
 

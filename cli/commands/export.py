@@ -1,4 +1,4 @@
-"""`lifecycle export`: everything that Tallyfy shows of a thing, in a folder as evidence that can be verified."""
+"""`lifecycle export`: save everything that Tallyfy shows of a thing in a folder, as evidence that can be verified."""
 
 import re
 import sys
@@ -37,11 +37,13 @@ class _MakeByDefault(TyperGroup):
 app = typer.Typer(
     cls=_MakeByDefault,
     no_args_is_help=True,
-    help="Export what Tallyfy shows of a thing, and verify exports: export ID is short for export make ID. "
+    help="Export what Tallyfy shows of a thing, and verify exports. `export ID` is short for `export make ID`. "
     "An export is evidence, not an undo: nothing can be imported back into Tallyfy.",
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="with a manifest.json")]
+Folder = Annotated[
+    Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="a folder with a manifest.json")
+]
 
 
 @app.command()
@@ -52,7 +54,10 @@ def make(
         str, typer.Option("--kind", help="process (run), task (one-off), template (checklist, blueprint) or tag")
     ] = "process",
     out: Annotated[
-        Path, typer.Option("--out", file_okay=False, help="Where the folder exports/… is made. (default: here)")
+        Path,
+        typer.Option(
+            "--out", file_okay=False, help="The folder in which exports/… is created. (default: the current one)"
+        ),
     ] = Path(),
     org: Annotated[
         str | None,
@@ -71,11 +76,11 @@ def make(
         str | None,
         typer.Option("--base-url", help="Tallyfy's API. (default: the stack's, else https://go.tallyfy.com/api)"),
     ] = None,
-    rate: Annotated[int, typer.Option("--rate", min=1, max=6000, help="Calls to Tallyfy a minute, at most.")] = 100,
+    rate: Annotated[int, typer.Option("--rate", min=1, max=6000, help="The most calls to Tallyfy a minute.")] = 100,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Read everything of one thing into a folder. Only reads; changes nothing.
+    """Save everything about one thing in a folder. Only reads, and changes nothing in Tallyfy.
 
     The folder is as confidential as the thing. An export is evidence, not an undo: nothing can be imported back into
     Tallyfy. Exit code 1 if anything could not be read.
@@ -119,9 +124,9 @@ def make(
 
 @app.command()
 def verify(folder: Folder) -> None:
-    """Read every part in a folder, and compare it with the manifest. Needs neither network nor stack.
+    """Read every part in a folder, and compare it with the manifest. This needs no network and no stack.
 
-    Exit code 0 only if all parts agree and nothing was missing when the export was made.
+    Exit code 0 only if all parts match the manifest and nothing was missing from the export.
     """
     from lifecycle.aws.s3 import FolderObjects
     from lifecycle.deletion import export_readback
@@ -130,7 +135,7 @@ def verify(folder: Folder) -> None:
         manifest, wrong = export_readback.verify(FolderObjects(folder), "")
     stdout = console()
     if manifest is not None and not wrong:
-        stdout.print(YES, f"all {len(manifest.parts)} parts agree with the manifest")
+        stdout.print(YES, f"all {len(manifest.parts)} parts match the manifest")
     for sentence in wrong:
         stdout.print(NO, plain(sentence), soft_wrap=True)
     if manifest is not None:
@@ -143,16 +148,19 @@ def verify(folder: Folder) -> None:
 def erase(
     ctx: typer.Context,
     folder: Annotated[
-        str, typer.Argument(metavar="FOLDER", help="in the stack's bucket, such as exports/<org>/run/<id>/<name>")
+        str,
+        typer.Argument(
+            metavar="FOLDER", help="the export in the stack's bucket, such as exports/<org>/run/<id>/<name>"
+        ),
     ],
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the tombstone.")],
+    reason: Annotated[str, typer.Option("--reason", help="The reason. It is kept in the tombstone.")],
     yes: Yes = False,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Erase the contents of an export of the stack for good, for example when a person demands it for their data.
+    """Permanently erase the contents of an export of the stack, for example when a person requests it for their data.
 
-    All versions of every part are deleted. A tombstone stays: who, when, why, and the hashes of the parts.
+    All versions of every part are deleted. A tombstone remains: who, when, why, and the hashes of the parts.
     """
     from lifecycle.audit.chain import Record, What
     from lifecycle.audit.store import AuditStore
@@ -164,9 +172,9 @@ def erase(
     name = re.sub(r"^s3://[^/]+/", "", folder.strip()).rstrip("/")
     objects = target.exports()
     if not yes:
-        question = f"The contents of {name} are erased for good. Erase them?"
+        question = f"The contents of {name} will be permanently erased. Erase them?"
         if not sys.stdin.isatty():
-            raise CliError(f"{question} There is no terminal to ask on: give --yes.", Exit.USAGE)
+            raise CliError(f"{question} There is no terminal to ask for confirmation: add --yes.", Exit.USAGE)
         typer.confirm(question, abort=True)
     by, at = target.caller(), context.clock()
     stone = erasure.erase(objects, name, by=by, at=at, reason=why)
@@ -183,7 +191,7 @@ def erase(
     AuditStore(target.rows()).record(record)
     stdout = console()
     stdout.print(YES, "erased:", plain(name, most=1024), soft_wrap=True)
-    stdout.print(f"  {len(stone.parts)} parts in all versions; their hashes stay in manifest.json")
+    stdout.print(f"  {len(stone.parts)} parts in all versions. Their hashes remain in manifest.json")
 
 
 def _tell(stdout: "Console", manifest: "Manifest") -> None:

@@ -1,4 +1,4 @@
-"""`lifecycle hold`: things that nobody archives or deletes until the hold is removed."""
+"""`lifecycle hold`: protect things from being archived or deleted until the hold is removed."""
 
 import re
 from dataclasses import asdict
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Put things on hold: nobody archives or deletes them, whoever asks. Restoring stays possible.",
+    help="Put things on hold. Nobody can archive or delete them then. Restoring them stays possible.",
 )
 
 _OWNER = "owner"
 _OWNER_WORDS = (_OWNER, "user")
 _REMARKS = {
     "template": "The hold covers the template and all its processes.",
-    "tag": "The hold covers the tag, not what carries it. To hold that, add the tag to hold_tags in policy.toml.",
+    "tag": "The hold covers the tag, not the things that carry it. For those, add the tag to hold_tags in policy.toml.",
     _OWNER: "The hold covers every process, one-off task and template of this user, and those without a known owner. "
-    "It was not checked that there is such a user.",
+    "The command did not check that this user exists.",
 }
 _MOST_REASON = 500
 _RATE = 100
@@ -43,15 +43,15 @@ def add(
     ctx: typer.Context,
     kind: Kind,
     name: Name,
-    reason: Annotated[str, typer.Option("--reason", help="Shown to everyone whom the hold stops.")],
-    force: Annotated[bool, typer.Option("--force", help="Do not check that there is such a thing in Tallyfy.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="The reason, shown to everyone whom the hold stops.")],
+    force: Annotated[bool, typer.Option("--force", help="Do not check that the thing exists in Tallyfy.")] = False,
     org: Org = None,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
     """Put a hold on a thing, or change the reason of one. It takes effect now and does not expire.
 
-    If Tallyfy shows no such thing, you are asked first. If Tallyfy cannot be reached, the hold is set all the same.
+    If Tallyfy does not show the thing, the command asks first. If Tallyfy cannot be reached, the hold is set anyway.
     """
     why = reason_in(reason, most=_MOST_REASON)
     from cli.clients.stack import one_organization
@@ -65,14 +65,14 @@ def add(
     out.print(YES, "on hold:", plain(_in_words(f"{held}#{called}")), soft_wrap=True)
     if remark := _REMARKS.get(held):
         out.print(f"  {remark}", soft_wrap=True)
-    out.print("  A call to Tallyfy that has begun is finished.", soft_wrap=True)
+    out.print("  A call to Tallyfy that has already begun will finish.", soft_wrap=True)
 
 
 @app.command("list")
 def list_(
     ctx: typer.Context, org: Org = None, json_: Json = False, stack: StackName = None, region: Region = None
 ) -> None:
-    """List what is on hold, why, since when, and who set it."""
+    """List the things on hold, with the reason, the time and the person who set it."""
     from cli.clients.stack import one_organization
 
     target = stack_of(ctx, stack, region)
@@ -95,7 +95,7 @@ def list_(
 def remove(
     ctx: typer.Context, kind: Kind, name: Name, org: Org = None, stack: StackName = None, region: Region = None
 ) -> None:
-    """Remove a hold. Commands that the hold rejected are not carried out by that: send them again."""
+    """Remove a hold. Commands that the hold rejected are not carried out then: send them again."""
     from cli.clients.stack import one_organization
 
     target = stack_of(ctx, stack, region)
@@ -107,7 +107,7 @@ def remove(
 
 
 def _ask_if_missing(context: "CliContext", target: "Stack", org_id: str, held: "Resource", called: str) -> None:
-    """A hold on a mistyped id would hold nothing, and look as if it did."""
+    """Check that the thing exists. A hold on a mistyped id would protect nothing, but look as if it did."""
     from cli.clients.tallyfy_reader import TallyfyReader, access_of
 
     try:
@@ -125,18 +125,16 @@ def _ask_if_missing(context: "CliContext", target: "Stack", org_id: str, held: "
         if expected is None:
             raise
         console(errors=True).print(
-            NOTE, plain(f"It could not be checked that there is such a thing. {expected}"), soft_wrap=True
+            NOTE, plain(f"The command could not check that the thing exists. {expected}"), soft_wrap=True
         )
         return
     if not there:
-        question = (
-            f"Tallyfy shows no {held.label} {called} in organization {org_id}. Is it of another kind, or mistyped?"
-        )
-        typer.confirm(f"{question} Put it on hold all the same?", abort=True)
+        question = f"Tallyfy shows no {held.label} {called} in organization {org_id}. Check its kind and its id."
+        typer.confirm(f"{question} Put it on hold anyway?", abort=True)
 
 
 def _named(kind: str, name: str, org_id: str) -> "tuple[HoldKind, str]":
-    """The kind and the id, as the ledger names them."""
+    """Return the kind and the id as the ledger writes them."""
     if kind.strip().lower() in _OWNER_WORDS:
         if not re.fullmatch(r"[0-9]{1,18}", name.strip()):
             raise CliError("Give the number of the user, such as 1001.", Exit.USAGE)
@@ -145,7 +143,7 @@ def _named(kind: str, name: str, org_id: str) -> "tuple[HoldKind, str]":
 
 
 def _in_words(key: str) -> str:
-    """A key in words; an unknown one unchanged."""
+    """Describe a key in words. Return an unknown one unchanged."""
     from lifecycle.domain.capabilities import Resource
 
     held, _, name = key.partition("#")

@@ -21,21 +21,23 @@ if TYPE_CHECKING:
 
 _LABEL = 11
 _TOKEN_DAYS = 183
-"""A token of Tallyfy lives for about so long."""
+"""The approximate lifetime of a Tallyfy token."""
 _OLD_TOKEN_DAYS = 150
 
 
 def overview(
     ctx: typer.Context,
-    watch: Annotated[bool, typer.Option("--watch", help="Read it again and again, until Ctrl-C.")] = False,
-    every: Annotated[float, typer.Option("--every", min=5, help="With --watch: every so many seconds.")] = 30,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
+    every: Annotated[
+        float, typer.Option("--every", min=5, help="The seconds between two refreshes with --watch.")
+    ] = 30,
     json_: Json = False,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show on one screen what is paused, queued, failed, waiting, swept, planned, sealed and alarming. Only reads.
+    """Show pauses, queues, dead letters, approvals, sweeps, plans, audit trail and alarms on one screen. Only reads.
 
-    A look at the dead letters hides them for a moment, as `dead-letters list` does.
+    Reading the dead letters hides them for a moment, as `dead-letters list` does.
     """
     from pydantic_core import to_jsonable_python
 
@@ -60,7 +62,7 @@ def overview(
 
 
 def _screen(found: "Overview") -> Group:
-    """Everything, each line cut at the width of the terminal: nothing wraps, so the screen does not jump."""
+    """Return the whole screen, each line cut to the width of the terminal, so that a refresh does not move lines."""
     head = Text(
         f"{found.stack}  {utc(found.at)}  sweeps: {found.mode}  pace: {found.per_minute} calls a minute", "bold"
     )
@@ -75,7 +77,7 @@ def _organization(one: "OrganizationView", now: datetime) -> Iterator[Text]:
     if one.paused_by:
         yield _line(NOTE, one.org_id, f"paused by {one.paused_by}: only restores are carried out")
     elif one.outage:
-        yield _line(NO, one.org_id, "Tallyfy does not answer: only probes are sent")
+        yield _line(NO, one.org_id, "Tallyfy does not answer, so the stack sends only probes")
     else:
         yield _line(YES, one.org_id, "running")
     yield _fact("429 or 503", _wait(one, now))
@@ -95,7 +97,7 @@ def _organization(one: "OrganizationView", now: datetime) -> Iterator[Text]:
 
 def _wait(one: "OrganizationView", now: datetime) -> str:
     if one.wait_until is None:
-        return "Tallyfy has never asked to wait"
+        return "Tallyfy has not asked for a wait yet"
     if one.wait_until > now:
         return f"Tallyfy asked to wait until {utc(one.wait_until)}"
     return f"none now; Tallyfy last asked to wait until {utc(one.wait_until)}"

@@ -1,4 +1,4 @@
-"""`lifecycle plan`: what a policy would do, read from here; `lifecycle report`: the report of a stack's plan."""
+"""`lifecycle plan`: show what a policy would do. `lifecycle report`: fetch the report of a stack's plan."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,13 +42,13 @@ BaseUrl = Annotated[
     str | None,
     typer.Option("--base-url", help="Tallyfy's API. (default: the stack's, else https://go.tallyfy.com/api)"),
 ]
-PerMinute = Annotated[int, typer.Option("--rate", min=1, max=6000, help="Calls to Tallyfy a minute, at most.")]
+PerMinute = Annotated[int, typer.Option("--rate", min=1, max=6000, help="The most calls to Tallyfy a minute.")]
 Open = Annotated[bool, typer.Option("--open", help="Open the report in the browser.")]
 
 
 _REPORTS = Path("plans")
 """The default folder for plans and reports."""
-_FROM_HERE = "The stack did not make this plan, so it cannot be applied. `lifecycle sweep start` makes one that can."
+_FROM_HERE = "The stack did not make this plan, so it cannot be applied. `lifecycle sweep start` makes one that can be."
 
 
 def plan(
@@ -64,13 +64,13 @@ def plan(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show what a policy would do, for any organization. Only reads; needs no stack, and changes nothing.
+    """Show what a policy would do, for any organization. Only reads, changes nothing, and needs no stack.
 
-    This plan cannot be applied, only one that the stack made: `lifecycle sweep start`. Exit code 1 if the stack would
-    not apply such a plan either, because it is over a cap or incomplete.
+    This plan cannot be applied. `lifecycle sweep start` makes one that can be. Exit code 1 if the stack would not apply
+    such a plan either, because it is over a cap or incomplete.
 
-    The token is LIFECYCLE_TALLYFY_TOKEN from the environment, or in a file. It is never an argument: arguments are seen
-    by others. Without one, or with --stack, the stack is asked: for its token, for holds, for the policy applied last.
+    The token comes from LIFECYCLE_TALLYFY_TOKEN or a file. It is never an argument, because other users of a machine
+    can see arguments. Without a token, or with --stack, the command reads the stack's token, holds and last policy.
     """
     from cli.clients.tallyfy_reader import TallyfyReader, access
     from cli.services.config_files import POLICY_FILE, declared_policy
@@ -92,7 +92,7 @@ def plan(
     except KeyboardInterrupt:
         err.print(NOTE, "Interrupted. No plan was made.")
         raise
-    # That the plan was made here is not an obstacle, and is printed last.
+    # The plan's origin is not an obstacle here, and is printed last.
     stops = tuple(why for why in made.stops if why != _FROM_HERE)
     if json_:
         as_json({**made.model_dump(mode="json"), "stops": stops, "folder": str(folder)})
@@ -111,7 +111,10 @@ def plan(
 def report(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="HASH", help="the plan's, or at least 8 characters of it (default: newest)")
+        str | None,
+        typer.Argument(
+            metavar="HASH", help="the hash of the plan, or at least its first 8 characters (default: the newest plan)"
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -135,7 +138,7 @@ def report(
     if not file.parent.is_dir():
         raise CliError(f"There is no folder {file.parent}.", Exit.USAGE)
     if not target.objects().fetch(key_of(found.org_id, found.hash, "report.html"), file):
-        raise CliError(f"The report of plan {found.hash} is gone. Make a new plan.")
+        raise CliError(f"The report of plan {found.hash} no longer exists. Make a new plan.")
     if json_:
         as_json({**found.model_dump(mode="json"), "file": str(file)})
     else:
@@ -163,7 +166,7 @@ def _make(
     rate: int,
     err: "Console",
 ) -> "tuple[Plan, Path]":
-    """Read everything, then write the plan: whole, or not at all."""
+    """Read everything, then write the plan, either completely or not at all."""
     import secrets
     from tempfile import TemporaryDirectory
 
@@ -181,7 +184,7 @@ def _make(
     sweep_id = f"{made_at:%Y-%m-%dT%H:%M:%SZ}-from-here-{secrets.token_hex(3)}"
     terms = _terms(context, what, reader, policy, rate)
     _prepared(out)
-    # Within `out`, so that the finished plan needs only a new name.
+    # Inside `out`, so that the finished plan only has to be renamed.
     with TemporaryDirectory(dir=out, prefix=".unfinished-") as scratch:
         objects = FolderObjects(Path(scratch))
         inventory = Inventory(
@@ -189,7 +192,7 @@ def _make(
             objects=objects,
             org_id=what.org_id,
             folder="lists",
-            take_turn=lambda: None,  # The reader waits before each call itself.
+            take_turn=lambda: None,  # The reader itself waits before each call.
             clock=context.clock,
         )
         lists = _read(inventory, reader, wanted, err)
@@ -209,7 +212,7 @@ def _make(
 
 
 def _prepared(out: Path) -> None:
-    """Make the folder for plans. They hold customers' data, so a new folder is kept out of git."""
+    """Create the folder for plans. They hold customers' data, so git ignores a new folder."""
     if not out.exists():
         out.mkdir(parents=True)
         (out / ".gitignore").write_text("*\n", encoding="utf-8")
@@ -238,7 +241,7 @@ def _read(
 
 
 def _terms(context: "CliContext", what: "Access", reader: "TallyfyReader", policy: "Policy", rate: int) -> "PlanTerms":
-    """What else decides: holds, what people restored, the policy applied last, and the checks of the account."""
+    """Read the other inputs of a plan: holds, restores, the policy applied last, and the account checks."""
     from functools import partial
 
     from lifecycle.holds.rules import Holds
@@ -253,7 +256,7 @@ def _terms(context: "CliContext", what: "Access", reader: "TallyfyReader", polic
     opened, *others = of_account(account, policy, Sources(sources={}), context.clock())
     if opened.mark is Mark.NO:
         raise CliError(f"{opened.found}. {opened.todo}")
-    # The rights of an operator's own token do not say what the stack's token may do.
+    # An operator's own token says nothing about the rights of the stack's token.
     found = () if what.own_token else others
     held, missing = _holds(what)
     ledger = what.stack.ledger() if what.stack is not None else None
@@ -276,14 +279,14 @@ def _terms(context: "CliContext", what: "Access", reader: "TallyfyReader", polic
 def _holds(what: "Access") -> tuple[dict[str, str], tuple[str, ...]]:
     if what.stack is None:
         return {}, (
-            "Holds were not read, because no stack was named: things on hold may be shown as due.",
-            "What people restored was not read, because no stack was named: it may be shown as due.",
+            "Holds were not read, because no stack was named. The plan may show things on hold as due.",
+            "Restores were not read, because no stack was named. The plan may show restored things as due.",
         )
     return what.stack.holds().reasons(what.org_id), ()
 
 
 def _applied_last(what: "Access", policy: "Policy") -> "tuple[Policy | None, tuple[str, ...]]":
-    """The policy that the stack applied last if it was another one, or why that is not known."""
+    """Return the policy that the stack applied last if it differs, or why it is not known."""
     from lifecycle.aws import table_keys
     from lifecycle.policy.policy import Policy
 

@@ -1,4 +1,4 @@
-"""`lifecycle policy`: whether policy.toml is right, what it says in words, and what a change of it would change."""
+"""`lifecycle policy`: check policy.toml, describe it in words, and show the effect of a change."""
 
 import json
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="What a sweep does by itself, as policy.toml says it: check it, and compare two of them on what was seen.",
+    help="Check policy.toml, which says what sweeps do, and compare two policies on the things of a plan.",
 )
 
 _FIRST = 50
@@ -36,7 +36,7 @@ def check(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Check a policy, and say in words what it does, in the order in which its rules are asked."""
+    """Check a policy, and describe in words what it does, in the order in which its rules are evaluated."""
     from cli.services.config_files import POLICY_FILE, declared_policy
     from cli.ui.policy_text import in_words
     from lifecycle.sweep.preflight_rules import Mark, of_policy
@@ -65,7 +65,7 @@ def diff(
         typer.Option(
             "--plan",
             metavar="FILE|HASH",
-            help="What was seen: a plan.jsonl.gz, or a plan of the stack. (default: newest)",
+            help="The things to compare on: a plan.jsonl.gz, or a plan of the stack. (default: the newest)",
         ),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help=f"List all, not only the first {_FIRST}.")] = False,
@@ -74,7 +74,7 @@ def diff(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Say what a change of the policy would change, for all things that a plan has seen, at the plan's time."""
+    """Show what a change of the policy would change, for all things in a plan, at the plan's time."""
     from cli.services.config_files import declared_policy
     from cli.services.policy_diff import compare
 
@@ -129,7 +129,7 @@ def _tell(found: "Comparison", every: bool) -> None:
     for missing in found.missing:
         out.print(NOTE, plain(missing), soft_wrap=True)
     if not found.changes:
-        out.print(YES, "Nothing seen would be treated differently.")
+        out.print(YES, "Both policies treat everything the same.")
         return
     rows = table("what", "id", "thing", "from", "to", "because")
     listed = found.changes if every else found.changes[:_FIRST]

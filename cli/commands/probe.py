@@ -1,4 +1,4 @@
-"""`lifecycle probe`: settle on a live Tallyfy what its documents leave open."""
+"""`lifecycle probe`: find out from a live Tallyfy what its documents leave open."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,16 +19,21 @@ def probe(
     org: Org = None,
     again: Annotated[
         str | None,
-        typer.Option("--again", metavar="ID", help="The organization's id once more: things are made in it."),
+        typer.Option(
+            "--again", metavar="ID", help="The organization's id once more, because the probe creates things in it."
+        ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", dir_okay=False, help="Where the facts are written, for `make simulator FACTS=`.")
+        Path, typer.Option("--out", dir_okay=False, help="The file for the facts, which `make simulator FACTS=` reads.")
     ] = Path("facts.json"),
     journal: Annotated[
-        Path, typer.Option("--journal", dir_okay=False, help="What the probe has made and not removed yet.")
+        Path,
+        typer.Option(
+            "--journal", dir_okay=False, help="The file that lists what the probe has created and not removed yet."
+        ),
     ] = Path("probe-journal.json"),
     clean: Annotated[
-        bool, typer.Option("--clean", help="Only remove what an earlier probe left, as its journal lists it.")
+        bool, typer.Option("--clean", help="Only remove what an earlier probe left, as listed in its journal.")
     ] = False,
     token_file: TokenFile = None,
     base_url: BaseUrl = None,
@@ -36,10 +41,10 @@ def probe(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Ask a live Tallyfy what its documents leave open. Makes one task, one process and one tag, and removes them.
+    """Find out from a live Tallyfy what its documents leave open. Creates and removes a task, a process and a tag.
 
-    Name the organization twice: --org and --again. The token must be an admin's. Nothing is touched that the probe
-    did not make. If the probe is cut off, its journal lists what is left: run it again with --clean.
+    Name the organization twice: --org and --again. The token must be an admin's. The probe changes only what it
+    created. If it is interrupted, its journal lists what is left: run it again with --clean.
     """
     from cli.clients.tallyfy_reader import access
     from cli.services.probe import Journal, Probe, ProbeClient, Workshop, facts_file, remove
@@ -48,7 +53,7 @@ def probe(
     what = access(ctx, org, token_file, base_url, stack, region)
     if again is None or again.strip() != what.org_id:
         raise CliError(
-            f"The probe makes and deletes things in organization {what.org_id}. Name it twice: --again {what.org_id}",
+            f"The probe creates and deletes things in organization {what.org_id}. Name it twice: --again {what.org_id}",
             Exit.USAGE,
         )
     errors = console(errors=True)
@@ -79,7 +84,7 @@ def probe(
         for one in facts:
             rows.add_row(YES if one.agrees else NO, plain(one.name), plain(one.expected), plain(one.seen))
         console().print(rows, soft_wrap=True)
-        console().print(f"The facts are in {out}. Replay them: make simulator FACTS={out}", soft_wrap=True)
+        console().print(f"The facts were written to {out}. To replay them: make simulator FACTS={out}", soft_wrap=True)
     differ = sum(not one.agrees for one in facts)
     if differ or written.left:
         raise CliError(f"{differ} of {len(facts)} facts differ from what this release expects.")
@@ -88,5 +93,7 @@ def probe(
 def _say_what_is_left(journal: "Journal") -> None:
     things = ", ".join(f"{one['kind']} {one['title']!r} {one['id']}".strip() for one in journal.left.values())
     if journal.left:
-        raise CliError(f"An earlier probe left these: {things}. Remove them with --clean, or by hand in Tallyfy.")
+        raise CliError(
+            f"An earlier probe left these things: {things}. Remove them with --clean, or by hand in Tallyfy."
+        )
     console().print(YES, "Nothing is left of an earlier probe.")

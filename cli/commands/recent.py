@@ -1,4 +1,4 @@
-"""`lifecycle recent`: the commands that ended last, and how."""
+"""`lifecycle recent`: the latest commands that ended, with their outcomes."""
 
 import json
 import sys
@@ -20,29 +20,31 @@ if TYPE_CHECKING:
 
 _MOST_HOURS = 24 * 30
 _EVERY = 3.0
-"""Seconds between two looks with ``--follow``."""
+"""The seconds between two polls with ``--follow``."""
 
 
 def recent(
     ctx: typer.Context,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many commands.")] = 20,
-    hours: Annotated[
-        int, typer.Option("--hours", min=1, max=_MOST_HOURS, help="Look back over so many hours at most.")
-    ] = 24,
-    source: Annotated[str, typer.Option("--source", help="Only of this source, as in sources.toml.")] = "",
-    status: Annotated[str, typer.Option("--status", help="Only with this status or code, e.g. rejected or held.")] = "",
-    thing: Annotated[str, typer.Option("--thing", metavar="ID", help="Only on the thing with this id.")] = "",
-    by: Annotated[str, typer.Option("--by", metavar="WHO", help="Only asked for by a name that holds this text.")] = "",
-    follow: Annotated[bool, typer.Option("--follow", help="Go on printing new ones, until Ctrl-C.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="The most commands to list.")] = 20,
+    hours: Annotated[int, typer.Option("--hours", min=1, max=_MOST_HOURS, help="The most hours to look back.")] = 24,
+    source: Annotated[str, typer.Option("--source", help="Only commands of this source in sources.toml.")] = "",
+    status: Annotated[
+        str, typer.Option("--status", help="Only commands with this status or code, such as rejected or held.")
+    ] = "",
+    thing: Annotated[str, typer.Option("--thing", metavar="ID", help="Only commands on the thing with this id.")] = "",
+    by: Annotated[
+        str, typer.Option("--by", metavar="WHO", help="Only commands of people whose name contains this text.")
+    ] = "",
+    follow: Annotated[bool, typer.Option("--follow", help="Keep printing new commands until Ctrl-C.")] = False,
     org: Orgs = None,
     json_: Json = False,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """List the commands that ended last: source, thing, outcome. The newest comes last.
+    """List the latest commands that ended, with source, thing and outcome. The newest comes last.
 
-    A command that has not ended yet is not listed: ask `lifecycle status`. With --follow and --json each command is
-    one line of JSON.
+    A command that has not ended is not listed: see `lifecycle status`. With --follow and --json each command is one
+    line of JSON.
     """
     from cli.clients.stack import organizations_of
     from cli.services.recent import Filter, newest
@@ -65,7 +67,7 @@ def recent(
             rows.add_row(*_cells(one))
         console().print(rows, soft_wrap=True)
     else:
-        console().print(NOTE, f"No command that matches ended in the last {hours} hours. See --hours.")
+        console().print(NOTE, f"No matching command ended in the last {hours} hours. See --hours.")
 
 
 def _follow(
@@ -81,7 +83,7 @@ def _follow(
                 printed.add(name)
                 _print(one, json_=json_)
         context.sleep(_EVERY)
-        # The hour before as well: a record of its last moments may become visible late.
+        # Read the previous hour too, because a record of its last moments may become visible late.
         now = context.clock()
         found = list(since(store, wanted, now - HOUR, now))
 

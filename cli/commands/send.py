@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cli.clients.stack import Stack
 
 _MOST_REQUESTER = 200
-"""The most characters that a command can hold of who asked for it."""
+"""The most characters of a command's ``requested_by``."""
 
 
 def send(
@@ -27,30 +27,37 @@ def send(
     id: Annotated[str, typer.Argument(metavar="ID", help="its id, or a link to it copied from the browser")],
     org: Annotated[str, typer.Option("--org", envvar="LIFECYCLE_ORG", help="The Tallyfy organization's id.")],
     source: Annotated[
-        str, typer.Option("--source", help="The source that sends it, as in layers/config/sources.toml.")
+        str, typer.Option("--source", help="The source that sends the command, as in layers/config/sources.toml.")
     ] = "operator",
-    reason: Annotated[str | None, typer.Option("--reason", help="Why; kept in the ledger.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="The reason, kept in the ledger.")] = None,
     requested_by: Annotated[
-        str | None, typer.Option("--requested-by", help="Who asks for it; kept in the ledger.")
+        str | None, typer.Option("--requested-by", help="The person who asks for it, kept in the ledger.")
     ] = None,
     expect: Annotated[
         list[str] | None,
-        typer.Option("--expect", metavar="KEY=VALUE", help="Only if the thing looks like this, e.g. status=complete."),
+        typer.Option(
+            "--expect", metavar="KEY=VALUE", help="Act only if the thing has this value, such as status=complete."
+        ),
     ] = None,
-    allow_in_use: Annotated[bool, typer.Option("--allow-in-use", help="Delete a tag although it is in use.")] = False,
+    allow_in_use: Annotated[bool, typer.Option("--allow-in-use", help="Delete a tag even if it is in use.")] = False,
     delivery_id: Annotated[
         str | None,
         typer.Option(
-            "--delivery-id", help="The id of the delivery: the same id again has no second effect. (default: a new one)"
+            "--delivery-id", help="The id of the delivery. A repeated id has no second effect. (default: a new one)"
         ),
     ] = None,
     not_after: Annotated[
-        str | None, typer.Option("--not-after", metavar="TIME", help="Not later than this (ISO 8601 with a zone).")
+        str | None,
+        typer.Option(
+            "--not-after",
+            metavar="TIME",
+            help="The time after which the command is not carried out (ISO 8601 with a zone).",
+        ),
     ] = None,
     secret_from_stack: Annotated[
         bool,
         typer.Option(
-            "--secret-from-stack", help="Take the secret from Secrets Manager even if LIFECYCLE_SECRET is set."
+            "--secret-from-stack", help="Use the secret from Secrets Manager even if LIFECYCLE_SECRET is set."
         ),
     ] = False,
     wait: Wait = False,
@@ -62,7 +69,7 @@ def send(
 ) -> None:
     """Sign a command and post it.
 
-    The signing secret is LIFECYCLE_SECRET from the environment, else that of the source in Secrets Manager
+    The signing secret is the environment variable LIFECYCLE_SECRET, or else the source's secret in Secrets Manager
     (<stack>/sources/<source>). It is never an argument, because other users of a machine can see arguments.
     """
     from cli.clients import delivery
@@ -84,7 +91,7 @@ def send(
     }
     packet, capability = delivery.delivery(source, declared, fields, delivery_id or delivery.new_delivery_id())
     if capability.permanent and requested_by is None:
-        # Nobody approves their own request, so the stack has to know whose it is.
+        # Nobody may approve their own request, so the stack must know whose request it is.
         fields["requested_by"] = _caller(target)
         packet, capability = delivery.delivery(source, declared, fields, packet.delivery_id)
     if capability.irreversible and not yes:
@@ -98,7 +105,9 @@ def send(
     out.print(f"  intent    {answer.intent_id}", soft_wrap=True)
     out.print(f"  delivery  {packet.delivery_id}")
     if capability.permanent:
-        out.print("  Nothing is deleted before somebody else has approved it: lifecycle approvals", soft_wrap=True)
+        out.print(
+            "  Somebody else must approve the delete before it is carried out: lifecycle approvals", soft_wrap=True
+        )
     elif capability.undo is not None:
         out.print(f"  to undo   lifecycle undo {answer.intent_id}", soft_wrap=True)
     if wait:
@@ -109,12 +118,12 @@ def send(
 
 def _confirm(question: str) -> None:
     if not sys.stdin.isatty():
-        raise CliError(f"{question} There is no terminal to ask on: give --yes.", Exit.USAGE)
+        raise CliError(f"{question} There is no terminal to ask for confirmation: add --yes.", Exit.USAGE)
     typer.confirm(question, abort=True)
 
 
 def _caller(stack: "Stack") -> str | None:
-    """Who types, as AWS knows them; `None` for whoever has no AWS credentials, only the secret of a source."""
+    """Return the caller's AWS identity, or `None` for a caller who has only the secret of a source."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from lifecycle.domain.commands import one_line
@@ -140,7 +149,7 @@ def _check_accepted(answer: "DeliveryAnswer", delivery_id: str) -> None:
     if answer.accepted:
         return
     message = f"The stack answered {answer.status} {answer.code}: {answer.detail}".replace(" :", ":").strip()
-    if answer.status >= 500:  # noqa: PLR2004 - HTTP's line between the sender's fault and the server's
-        again = f"{message}\nTo try again without doing it twice: --delivery-id {delivery_id}"
+    if answer.status >= 500:  # noqa: PLR2004 - HTTP's server errors
+        again = f"{message}\nTo try again without a second effect, add --delivery-id {delivery_id}"
         raise CliError(again, Exit.UNREACHABLE)
     raise CliError(message)

@@ -16,9 +16,12 @@ from cli.ui.options import ApiUrl, Json, Org, Region, StackName, TokenFile
 def smoke(
     ctx: typer.Context,
     org: Org = None,
-    source: Annotated[str, typer.Option("--source", help="Who asks, as in layers/config/sources.toml.")] = "operator",
+    source: Annotated[
+        str, typer.Option("--source", help="The source that asks, as in layers/config/sources.toml.")
+    ] = "operator",
     journal: Annotated[
-        Path, typer.Option("--journal", dir_okay=False, help="What was made and is not removed yet.")
+        Path,
+        typer.Option("--journal", dir_okay=False, help="The file that lists what was created and not removed yet."),
     ] = Path("smoke-journal.json"),
     token_file: TokenFile = None,
     json_: Json = False,
@@ -26,10 +29,10 @@ def smoke(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Prove that the deployed stack works: a signed delivery, its end, an undo, an event, a dead letter, a notice.
+    """Prove that the deployed stack works: a signed delivery, its outcome, an undo, an event, a dead letter, a notice.
 
-    It makes a one-off task in Tallyfy, a queue, a rule and a subscription, and removes them. The token of the stack
-    must be an admin's: the task is deleted at the end. Deploy rights are needed, not only those of an operator.
+    The command creates a one-off task in Tallyfy, a queue, a rule and a subscription, and removes them. The stack's
+    token must be an admin's, because the task is deleted at the end. The caller needs the rights of a deployer.
     """
     from cli.clients.delivery import stored_secret
     from cli.clients.stack import output_of
@@ -43,7 +46,7 @@ def smoke(
     written = Journal(journal)
     if written.left:
         raise CliError(
-            f"{journal} lists what an earlier proof left. Remove it: "
+            f"{journal} lists what an earlier smoke test left. Remove it: "
             f"lifecycle probe --clean --org {what.org_id} --again {what.org_id} --journal {journal}",
             Exit.USAGE,
         )

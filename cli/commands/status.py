@@ -1,4 +1,4 @@
-"""`lifecycle status`: where a command is."""
+"""`lifecycle status`: the status of a command."""
 
 from typing import Annotated
 
@@ -12,7 +12,10 @@ from cli.ui.options import ApiUrl, Json, Region, StackName, Timeout, Wait
 def status(
     ctx: typer.Context,
     intent_id: Annotated[
-        str, typer.Argument(help="as `send` or the webhook answered it; the beginning is enough for a dead letter")
+        str,
+        typer.Argument(
+            help="the intent id that `send` or the webhook returned; for a dead letter its beginning is enough"
+        ),
     ],
     wait: Wait = False,
     timeout: Timeout = 120,
@@ -21,7 +24,7 @@ def status(
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show what became of a command. The exit code says it too."""
+    """Show the status of a command. The exit code reports it too."""
     from cli.services.dead_letter_queue import whole_intent
 
     context, target = context_of(ctx), stack_of(ctx, stack, region)

@@ -1,4 +1,4 @@
-"""`lifecycle sweep`: start a sweep now, and show how far one has come."""
+"""`lifecycle sweep`: start a sweep now, and show the progress of one."""
 
 import json
 import secrets
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from lifecycle.sweep.state import Progress
 
 _REQUESTER = 200
-"""What a message can say of who asked for it."""
+"""The most characters of a sweep message's ``requested_by``."""
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Start a sweep now, and show how far one has come. The parameter SweepMode says whether it only reports.",
+    help="Start a sweep now, and show the progress of one. The parameter SweepMode says whether sweeps only report.",
 )
 
 
@@ -42,7 +42,7 @@ def start(ctx: typer.Context, stack: StackName = None, region: Region = None) ->
     queue = next((pair.origin for pair in target.pairs() if pair.name == "sweeps"), None)
     if queue is None:
         raise CliError(f"Stack '{target.name}' has no sweeps queue. Deploy this release.", Exit.UNREACHABLE)
-    # Never the name of a night: the ledger would take this one for a copy of it.
+    # Never the name of a nightly sweep, because the ledger would treat this sweep as a copy of it.
     by = one_line(target.caller(), most=_REQUESTER)
     sweep_id = f"{context.clock():%Y-%m-%dT%H:%M:%SZ}-by-hand-{secrets.token_hex(3)}"
     queue.send(SweepJob(sweep_id=sweep_id, requested_by=by).model_dump_json(exclude_none=True))
@@ -58,17 +58,21 @@ def show(
     ctx: typer.Context,
     sweep_id: Annotated[
         str | None,
-        typer.Argument(help="as `start` gave it; the scheduled time, for a nightly one (default: the newest)"),
+        typer.Argument(
+            help="the name that `start` printed; for a nightly sweep the scheduled time (default: the newest)"
+        ),
     ] = None,
     org: Annotated[
         str | None,
-        typer.Option("--org", envvar="LIFECYCLE_ORG", help="One organization. (default: all of the stack's)"),
+        typer.Option(
+            "--org", envvar="LIFECYCLE_ORG", help="One organization. (default: all organizations of the stack)"
+        ),
     ] = None,
     json_: Json = False,
     stack: StackName = None,
     region: Region = None,
 ) -> None:
-    """Show how far a sweep has come: what it read, its plan, whether that was applied, and what comes next."""
+    """Show the progress of a sweep: what it read, its plan, whether the plan was applied, and what comes next."""
     from cli.clients.stack import organizations_of
 
     context, target = context_of(ctx), stack_of(ctx, stack, region)
@@ -80,7 +84,7 @@ def show(
         for org_id, _ in meant:
             _in_the_way(out, context, target, org_id)
         what = f"no sweep {name}" if name else "no sweep"
-        raise CliError(f"The ledger has {what}: it has not begun, or it is more than 30 days old.")
+        raise CliError(f"The ledger has {what}: the sweep has not begun, or it is more than 30 days old.")
     if json_:
         as_json([_as_json(context, target, org_id, one, row) for org_id, one, row in found])
     for org_id, one, row in () if json_ else found:
@@ -107,7 +111,7 @@ def _as_json(context: "CliContext", target: "Stack", org_id: str, name: str, row
     if row.plan:
         try:
             plan = plans.find(target, row.plan, org_id)
-        except CliError:  # It is no longer kept.
+        except CliError:  # The plan is no longer kept.
             return {**fields, "plan": {"hash": row.plan}}
         states = {part.value: asdict(state) for part, state in plans.states_of(target, plan).items() if state.stage}
         return {**fields, "plan": plan.model_dump(mode="json"), "applied": states}
@@ -115,7 +119,7 @@ def _as_json(context: "CliContext", target: "Stack", org_id: str, name: str, row
 
 
 def _newest(target: "Stack", org_id: str) -> str:
-    """The sweep that is in progress, else the one that made the newest plan. Applying a plan is not a sweep."""
+    """Return the sweep in progress, or else the one that made the newest plan. Applying a plan is not a sweep."""
     from lifecycle.sweep.state import lock_key, newest_key
 
     rows = target.rows().read(lock_key(org_id), newest_key(org_id))
@@ -128,7 +132,7 @@ def _read_so_far(out: "Console", row: "Progress") -> None:
     from lifecycle.plans.pagination_check import PaginationCheck, lists_of
 
     policy = declared_policy()
-    # The stack may sweep by another policy than the one that lies here; then its lists have no names.
+    # The stack's policy may differ from the local one. Then its lists have no names here.
     names = [asked.name for asked in lists_of(policy)] if row.terms.endswith(policy.digest) else []
     rows = table("list", "read", "")
     for number, check in enumerate(PaginationCheck(**one) for one in json.loads(row.lists)):
@@ -142,15 +146,15 @@ def _read_so_far(out: "Console", row: "Progress") -> None:
 def _in_the_way(
     out: "Console", context: "CliContext", target: "Stack", org_id: str, stops: "Sequence[str]" = ()
 ) -> None:
-    """Print what prevents a sweep from beginning or going on now: a pause, or a token that is refused.
+    """Print what keeps a sweep from starting or continuing now: a pause, or a token that Tallyfy refuses.
 
-    ``stops`` is what the sweep itself found when it began.
+    ``stops`` holds the obstacles that the sweep itself found when it began.
     """
     from cli.services.stack_check import troubles_of
 
     print_pauses(out, known_pauses(target, [org_id]))
     now = troubles_of(context, target, org_id)
-    # Where Tallyfy cannot be asked from here, what the sweep found has to do.
+    # If Tallyfy cannot be reached from here, use what the sweep found.
     for sentence in stops if now is None else now:
         out.print(NO, plain(sentence), soft_wrap=True)
 
@@ -161,7 +165,7 @@ def _planned(out: "Console", target: "Stack", org_id: str, row: "Progress") -> N
     try:
         plan = plans.find(target, row.plan, org_id)
     except CliError as expected:
-        # A plan may be removed before the record of its sweep.
+        # A plan may be removed earlier than the record of its sweep.
         out.print(NOTE, plain(f"{expected} {row.seen} were seen, {row.due} were due."), soft_wrap=True)
         return
     plans.show(out, plan)
@@ -169,7 +173,7 @@ def _planned(out: "Console", target: "Stack", org_id: str, row: "Progress") -> N
 
 
 def _applied(out: "Console", target: "Stack", plan: "Plan", *, done: bool) -> None:
-    """What became of a plan, and what can be done next."""
+    """Print the outcome of a plan, and what a person can do next."""
     from cli.services import plans
     from lifecycle.plans.application import PlanPart, Stage
     from lifecycle.policy.evaluate import Mode

@@ -1,4 +1,4 @@
-"""`lifecycle undo`: undo what a command or a plan did, as far as Tallyfy can."""
+"""`lifecycle undo`: undo what a command or a plan did, as far as Tallyfy allows it."""
 
 import re
 from typing import TYPE_CHECKING, Annotated
@@ -23,15 +23,17 @@ if TYPE_CHECKING:
 def undo(
     ctx: typer.Context,
     intent: Annotated[
-        str | None, typer.Argument(metavar="[INTENT]", help="the intent id of a command, as the stack answered it")
+        str | None, typer.Argument(metavar="[INTENT]", help="the intent id of a command, as the stack returned it")
     ] = None,
     plan: Annotated[
         str | None,
-        typer.Option("--plan", metavar="HASH", help="Everything that was applied of a plan: its whole hash."),
+        typer.Option(
+            "--plan", metavar="HASH", help="The whole hash of a plan, to undo everything that was applied of it."
+        ),
     ] = None,
     yes: Yes = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until it has ended; for a plan, until all undos are enqueued.")
+        bool, typer.Option("--wait", help="Wait until the undo has ended, or for a plan until all undos are enqueued.")
     ] = False,
     timeout: Timeout = 300,
     org: Org = None,
@@ -61,7 +63,7 @@ def _undo_command(
     name = whole_intent(target, name, context.clock)
     if not re.fullmatch(INTENT_PATTERN, name):
         raise CliError(
-            f"'{name[:70]}' is not an intent id: int_ and 48 characters (0-9, a-f). Check that it was copied whole.",
+            f"'{name[:70]}' is not an intent id: int_ and 48 characters (0-9, a-f). Copy the whole id.",
             Exit.USAGE,
         )
     undo = context.signed_api(target, api_url).undo(name)
@@ -88,19 +90,19 @@ def _undo_plan(
     reverted = states[PlanPart.REVERTED]
     _show(out, plan, done, irreversible)
     if reverted.stage == Stage.DONE:
-        out.print(YES, "The plan was reverted already, so nothing was sent.")
+        out.print(YES, "The plan was already reverted, so nothing was sent.")
         out.print(NOTE, plain(already_reverted(reverted), most=2000), soft_wrap=True)
         return
     if not done.sent and not irreversible.sent:
-        message = "Nothing of the plan was applied so far. Once it is reverted, nobody can apply it."
+        message = "Nothing of the plan has been applied yet. Once it is reverted, nobody can apply it."
         out.print(NOTE, message, soft_wrap=True)
     if done.stage in {Stage.CANARY, Stage.REST}:
-        message = "The plan is still being applied. That stops now. A call that has begun is finished, then undone."
+        message = "The plan is still being applied. The revert stops that, and undoes a call that has already begun."
         out.print(NOTE, message, soft_wrap=True)
     if not yes:
         typer.confirm(f"Revert the plan, and undo what was done to {done.sent} things?", abort=True)
     _revert(context, target, plan)
-    out.print(YES, "reverted: from now on nothing more of it is done", soft_wrap=True)
+    out.print(YES, "reverted: the stack does nothing more of it", soft_wrap=True)
     job = plans.send(target, plan, JobKind.UNDO)
     out.print(YES, "sent:", plain(job.sweep_id), soft_wrap=True)
     out.print("  to pause    lifecycle pause --reason …", soft_wrap=True)
@@ -112,7 +114,7 @@ def _undo_plan(
 
 
 def _revert(context: "CliContext", target: "Stack", plan: "Plan") -> None:
-    """Record it where workers look right before each call, so that it counts at once, whatever is queued or locked."""
+    """Record the revert where workers look right before each call, so that it applies at once to queued work too."""
     from cli.services import plans
     from lifecycle.aws.dynamodb import Contention
     from lifecycle.execution import reverted_plans
@@ -120,7 +122,7 @@ def _revert(context: "CliContext", target: "Stack", plan: "Plan") -> None:
     try:
         reverted_plans.revert(target.rows(), plan.org_id, plan.hash, by=plans.requester(target), at=context.clock())
     except Contention as error:
-        raise CliError("Somebody else reverts this plan at the moment. Try again.") from error
+        raise CliError("Somebody else is reverting this plan. Try again.") from error
 
 
 def _show(out: "Console", plan: "Plan", done: "Application", irreversible: "Application") -> None:
@@ -134,12 +136,12 @@ def _show(out: "Console", plan: "Plan", done: "Application", irreversible: "Appl
         what = f"{done.sent} commands, {done.stage}, since {since}, asked for by {done.requested_by}"
         out.print("[bold]applied[/]  ", plain(what), soft_wrap=True)
     if irreversible.sent:
-        message = f"{irreversible.sent} irreversible actions were enqueued. Those that are done stay done."
-        out.print(NO, message, "Their exports are evidence, nothing more.", soft_wrap=True)
+        message = f"{irreversible.sent} irreversible actions were enqueued. Those already carried out cannot be undone."
+        out.print(NO, message, "Their exports are evidence only: they cannot be imported.", soft_wrap=True)
 
 
 class _UndoProgress:
-    """Prints how far undoing a plan has come, each stage once."""
+    """Prints the progress of undoing a plan, each stage once."""
 
     def __init__(self, out: "Console", target: "Stack", plan: "Plan") -> None:
         self._out = out
@@ -148,7 +150,7 @@ class _UndoProgress:
         self._printed: Application | None = None
 
     def is_done(self) -> bool:
-        """Whether all undos are enqueued."""
+        """Return whether all undos are enqueued."""
         from cli.services import plans
         from lifecycle.plans.application import PlanPart, Stage
 

@@ -1,4 +1,4 @@
-"""The hourly schedule: what was recorded in the hours that are over is sealed into the audit trail."""
+"""The hourly schedule: seal the records of past hours into the audit trail."""
 
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 @logger.inject_lambda_context(clear_state=True)
 @emf.log_metrics
-def handler(event: dict[str, object], context: "LambdaContext") -> dict[str, bool]:  # noqa: ARG001 - each run does all
-    """Seal all that is due."""
+def handler(event: dict[str, object], context: "LambdaContext") -> dict[str, bool]:  # noqa: ARG001 - the event holds nothing that a run needs
+    """Seal every hour that is due."""
     stopwatch.start(context.get_remaining_time_in_millis())
     return {"complete": sealer().seal()}
 

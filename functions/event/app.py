@@ -1,4 +1,4 @@
-"""The events queue: what other systems put on the bus becomes commands."""
+"""The events queue: turn the events of other systems on the bus into commands."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @logger.inject_lambda_context(clear_state=True)
 @emf.log_metrics
 def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
-    """Take in a batch of events; what AWS cannot do now is reported as failed and comes back."""
+    """Process a batch of events. SQS delivers an event again that is reported as failed."""
 
     def take(message: Message) -> None:
         intake().accept_event(message.body)

@@ -1,4 +1,4 @@
-"""Routes behind AWS_IAM: see what waits for approval, approve, withdraw, reject; undo a command."""
+"""The routes behind AWS_IAM: list, approve, withdraw and reject requests, and undo a command."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @logger.inject_lambda_context(clear_state=True)
 @emf.log_metrics
 def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
-    """Answer any event; API Gateway has authenticated whoever sent it."""
+    """Answer any event. API Gateway has authenticated the caller."""
     try:
         status, body = operating().answer(HttpRequest.of(event))
     except LifecycleError as error:

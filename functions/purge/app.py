@@ -1,4 +1,4 @@
-"""The purge queue: permanent deletes, and nothing else."""
+"""The purge queue: permanent deletes and nothing else."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @logger.inject_lambda_context(clear_state=True)
 @emf.log_metrics
 def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
-    """Carry out a batch; what has to come back is reported as failed."""
+    """Carry out a batch. A command that must be tried again is reported as failed, and SQS delivers it again."""
     at_work = purge()
     with at_work.budget.for_batch(size(event)):
         return each(event, context, at_work.handle)

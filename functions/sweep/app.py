@@ -1,4 +1,4 @@
-"""The sweeps queue: list an organization, decide, enqueue what is due or report it."""
+"""The sweeps queue: list an organization, decide, and report what is due or enqueue it."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @logger.inject_lambda_context(clear_state=True)
 @emf.log_metrics
 def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
-    """Carry a sweep on; one that is not finished is reported as failed and comes back."""
+    """Continue a sweep. An unfinished sweep is reported as failed, so that SQS delivers its message again."""
     return each(event, context, sweep().handle)
 
 

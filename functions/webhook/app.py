@@ -1,4 +1,4 @@
-"""POST /webhooks/{source}: a signed command in, 202 with its intent out."""
+"""POST /webhooks/{source}: accept a signed command, and answer 202 with its intent."""
 
 from typing import TYPE_CHECKING
 

@@ -84,7 +84,7 @@ def office(desk: CliHarness, *, archived_days: int = 40, single: int = 1) -> Del
     )
     asked = desk.run("send", "process", "delete", THING, "--org", ORG, "--reason", "The customer left.", "--yes")
     assert asked.exit_code == 0, asked.output
-    assert "before somebody else has approved it" in asked.output
+    assert "Somebody else must approve the delete" in asked.output
     [intent_id] = re.findall(r"int_[0-9a-f]{48}", asked.output)
     made = DeletingStack(desk, world, "", intent_id)
     made.work()
@@ -105,7 +105,7 @@ class TestList:
 
     def test_nothing_may_wait(self, desk: CliHarness) -> None:
         assert desk.run("approvals").exit_code == 0
-        assert "Nothing waits for your approval." in desk.run("approvals").output
+        assert "No request waits for your approval." in desk.run("approvals").output
 
     def test_nobody_sees_what_is_not_theirs_to_approve(self, desk: CliHarness) -> None:
         made = office(desk)
@@ -230,8 +230,8 @@ class TestApprove:
     def test_until_it_was_archived_long_enough_it_is_in_grace(self, desk: CliHarness) -> None:
         made = office(desk, archived_days=10)
         _, output = made.run("bob", "approve", made.hash, "--yes")
-        assert "in grace until 2026-06-21 12:00 UTC" in output
-        assert "A restore, a hold or any change of it until then cancels" in output
+        assert "It waits until 2026-06-21 12:00 UTC" in output
+        assert "A restore, a hold or any change before then cancels" in output
         made.work()
         assert made.world.state(Resource.RUN, THING) is State.ARCHIVED
         before = desk.clock()
@@ -399,7 +399,7 @@ class TestPlan:
         code, output = made.run("bob", "approve", plan.hash[:12], typed="y\n")
         assert code == 0, output
         for part in (
-            "What cannot be undone in a plan: 2 things",
+            "The irreversible actions of a plan: 2 things",
             "2 seen = 2 due + 0 kept",
             "dead-tags delete tag: 2 of 2 cannot be undone",
             f"lifecycle report {plan.hash}",
@@ -416,7 +416,7 @@ class TestPlan:
         night.drain()
         assert [night.world.state(Resource.TAG, tag.id) for tag in tags] == [State.GONE] * 2
         again = desk.run("apply", plan.hash, "--yes")
-        assert (again.exit_code, "applied already" in again.output) == (0, True)
+        assert (again.exit_code, "already applied" in again.output) == (0, True)
 
     def test_a_plan_that_says_it_is_another_one_is_not_approved(self, desk: CliHarness) -> None:
         office(desk)

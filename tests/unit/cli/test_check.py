@@ -60,7 +60,7 @@ def failing(desk: CliHarness, what: str) -> str:
     assert result.exit_code == 1, result.output
     lines = [line for line in result.output.splitlines() if "✗" in line]
     assert len(lines) == 1, result.output
-    assert "1 of these must be corrected" in result.output
+    assert "1 of these findings must be corrected" in result.output
     assert what in lines[0]
     return re.sub(r"\s+", " ", result.output)
 

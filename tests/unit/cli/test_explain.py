@@ -76,7 +76,7 @@ def test_a_thing_that_is_due_is_explained_condition_by_condition(desk: CliHarnes
         "does the rule match? yes",
         "stalled (archive) when it is not complete, and was last touched more than 90 days ago no it is complete",
         "does the rule match? no",
-        "nothing, as far as the ledger knows",
+        "nothing that the ledger still holds",
         "archive: Rule 'completed'",
     ):
         assert part in said, part
@@ -86,7 +86,7 @@ def test_a_thing_that_is_due_is_explained_condition_by_condition(desk: CliHarnes
 def test_what_cannot_be_told_is_said(desk: CliHarness, policy: str) -> None:
     swept(desk, SeedRun(id=RUN, status="complete", completed_at=None))
     said = explained(desk, policy, RUN)
-    assert "A sweep would leave it alone now." in said
+    assert "A sweep would not change it now." in said
     assert "cannot be told Tallyfy does not say when it was completed" in said
 
 
@@ -114,7 +114,7 @@ def test_what_a_person_restored_in_tallyfy_is_left_alone_and_the_intent_is_named
     desk.clock.advance(timedelta(days=1))
     night.world.simulator.organization.runs[RUN].restore(desk.clock())
     said = explained(desk, policy, RUN)
-    assert "A sweep would leave it alone now. It was archived on 2026-06-01" in said
+    assert "A sweep would not change it now. It was archived on 2026-06-01" in said
     assert f"({command.intent_id}) and is not archived any more: somebody restored it in Tallyfy" in said
     assert "does the rule match? yes" in said
     decision = json.loads(desk.run("explain", RUN, "--policy", policy, "--json").output)["decision"]
@@ -125,7 +125,7 @@ def test_a_hold_is_the_reason_and_the_rules_are_shown_all_the_same(desk: CliHarn
     night = swept(desk)
     night.world.holds.add(ORG, Resource.RUN, RUN, reason="a lawsuit", by="Ada")
     said = explained(desk, policy, RUN)
-    assert "A sweep would leave it alone now. It is on hold: a lawsuit" in said
+    assert "A sweep would not change it now. It is on hold: a lawsuit" in said
     assert "does the rule match? yes" in said
 
 
@@ -133,7 +133,7 @@ def test_a_hold_tag_of_the_policy_counts(desk: CliHarness, policy: str) -> None:
     tag = SeedTag(id="c" * 32, title="keep")
     swept(desk, SeedRun(id=RUN, status="complete", completed_at="-45d", tags=[tag.id]), tags=(tag,))
     said = explained(desk, policy, RUN)
-    assert "A sweep would leave it alone now. It carries the hold tag 'keep'." in said
+    assert "A sweep would not change it now. It carries the hold tag 'keep'." in said
 
 
 def test_a_link_names_it_as_well(desk: CliHarness, policy: str) -> None:
@@ -151,7 +151,7 @@ def test_other_kinds_are_named(desk: CliHarness, policy: str) -> None:
     said = explained(desk, policy, "e" * 32, "--kind", "blueprint")
     assert "template 'Onboarding'" in said
     assert "The policy has no rule for this kind of thing." in said
-    assert "The plan has not seen it" in said
+    assert "The plan does not contain it" in said
     wrong = desk.run("explain", RUN, "--kind", "comment", "--policy", policy)
     assert (wrong.exit_code, "Use one of process, run, task" in wrong.output) == (2, True)
 
@@ -167,7 +167,7 @@ def test_what_is_gone_still_has_its_history(desk: CliHarness, policy: str) -> No
 def test_what_nobody_knows_is_not_found(desk: CliHarness, policy: str) -> None:
     swept(desk)
     result = desk.run("explain", "f" * 32, "--policy", policy)
-    assert (result.exit_code, "deleted for good, or it is of another kind" in result.output) == (1, True)
+    assert (result.exit_code, "permanently deleted, or it is of another kind" in result.output) == (1, True)
 
 
 def test_what_is_under_way_is_told(desk: CliHarness, policy: str) -> None:
@@ -205,4 +205,4 @@ def test_names_from_tallyfy_cannot_write_on_the_screen(desk: CliHarness, policy:
 def test_a_thing_is_not_taken_for_another_whose_line_names_it(desk: CliHarness, policy: str) -> None:
     swept(desk, *runs(1, first=2), SeedRun(id=f"{3:032x}", name=f"copy of {RUN}", checklist_id=RUN))
     result = desk.run("explain", RUN, "--policy", policy)
-    assert "The plan has not seen it" in result.output
+    assert "The plan does not contain it" in result.output

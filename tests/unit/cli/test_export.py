@@ -108,7 +108,7 @@ class TestMake:
         assert f"missing: files/{FILE}: Tallyfy knows no such file (404)." in flat(result.output)
         verified = desk.run("export", "verify", str(folder(tmp_path)))
         assert verified.exit_code == 1
-        assert "parts agree with the manifest" in verified.output
+        assert "parts match the manifest" in verified.output
         assert f"missing: files/{FILE}" in flat(verified.output)
 
     def test_a_download_that_is_sent_on_is_followed(self, desk: CliHarness, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ class TestVerify:
         before = (len(desk.simulator.log.calls), list(desk.connected))
         result = desk.run("export", "verify", str(made))
         assert result.exit_code == 0, result.output
-        assert "all 5 parts agree with the manifest" in result.output
+        assert "all 5 parts match the manifest" in result.output
         assert NOT_AN_UNDO in flat(result.output)
         assert (len(desk.simulator.log.calls), desk.connected) == before
 
@@ -206,7 +206,7 @@ class TestErase:
         before = dict(stored.stack.evidence.bodies)
         result = stored.run("export", "erase", self.KEY, "--reason", "asked for")
         assert result.exit_code == 2
-        assert "There is no terminal to ask on: give --yes." in flat(result.output)
+        assert "There is no terminal to ask for confirmation: add --yes." in flat(result.output)
         assert stored.stack.evidence.bodies == before
 
     @pytest.mark.parametrize(

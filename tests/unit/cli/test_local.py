@@ -174,7 +174,7 @@ def test_what_slack_would_show_is_heard_beside_the_simulated_tallyfy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("{", "cannot be read"), ('{"organizations": [{"id": "x"}]}', "cannot be read")]
+    ("content", "said"), [("{", "cannot read a file"), ('{"organizations": [{"id": "x"}]}', "cannot read a file")]
 )
 def test_a_seed_that_is_none_is_refused(tmp_path: Path, content: str, said: str) -> None:
     seed = tmp_path / "seed.json"

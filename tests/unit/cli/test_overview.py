@@ -30,7 +30,7 @@ def test_a_quiet_stack(desk: CliHarness) -> None:
     shown = "\n".join(lines(desk))
     for part in (
         f"✓ {ORG} running",
-        "Tallyfy has never asked to wait",
+        "Tallyfy has not asked for a wait yet",
         "none has finished yet",
         "none waits",
         "nothing is sealed yet",
@@ -53,7 +53,7 @@ def test_an_outage_and_the_last_time_that_tallyfy_asked_to_wait(desk: CliHarness
     assert "none now; Tallyfy last asked to wait until 2026-06-01 12:02 UTC" in line(desk, "429 or 503")
     for number in range(3):
         pacing.failed(ORG, f"thing-{number}", 0.5)
-    assert "Tallyfy does not answer: only probes are sent" in line(desk, ORG)
+    assert "Tallyfy does not answer, so the stack sends only probes" in line(desk, ORG)
 
 
 def test_queues_their_ages_and_dead_letters_by_code(desk: CliHarness) -> None:

@@ -41,7 +41,7 @@ def test_hours_are_read_back_until_there_are_enough(desk: CliHarness) -> None:
     assert listed(desk, "--limit", "2") == made[-2:]
     assert listed(desk) == made
     assert listed(desk, "--hours", "8") == made[-1:]
-    assert "No command that matches ended in the last 1 hours" in desk.run("recent", "--hours", "1").output
+    assert "No matching command ended in the last 1 hours" in desk.run("recent", "--hours", "1").output
 
 
 @pytest.mark.parametrize(

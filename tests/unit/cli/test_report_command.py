@@ -52,7 +52,7 @@ def test_what_is_not_there_is_told_and_no_file_is_left(desk: CliHarness, here: P
     made = night(desk, organization(runs(1)))
     assert desk.run("report", "--out", "nowhere/here.html").exit_code == 2
     del desk.stack.kept.bodies[key_of(ORG, made.hash, "report.html")]  # type: ignore[attr-defined]
-    assert "is gone" in desk.run("report").output
+    assert "no longer exists" in desk.run("report").output
     assert list(here.rglob("*.html")) == []
 
 

@@ -156,7 +156,7 @@ class TestPlan:
         night.drain()
         assert states(night) == {State.ACTIVE}
         again = desk.run("undo", "--plan", plan.hash, "--yes")
-        assert (again.exit_code, "reverted already" in again.output) == (0, True)
+        assert (again.exit_code, "already reverted" in again.output) == (0, True)
         assert jobs(desk) == []
         shown = desk.run("sweep", "show").output
         assert "reverted: done, 7 enqueued" in shown
@@ -173,7 +173,7 @@ class TestPlan:
         night, plan = applied(desk, mode=Mode.REPORT)
         night.apply(plan.hash)
         result = desk.run("undo", "--plan", plan.hash, "--yes")
-        assert (result.exit_code, "Nothing of the plan was applied" in result.output) == (0, True), result.output
+        assert (result.exit_code, "Nothing of the plan has been applied" in result.output) == (0, True), result.output
         night.drain()
         assert states(night) == {State.ACTIVE}
         assert night.asked() == []
@@ -211,7 +211,7 @@ class TestPlan:
         result = desk.run("undo", "--plan", plan.hash, "--yes")
         assert result.exit_code == 0, result.output
         assert "✗ 2 irreversible actions were enqueued" in result.output
-        assert "Those that are done stay done" in result.output
+        assert "Those already carried out cannot be undone" in result.output
         night.drain()
         assert states(night) == {State.ACTIVE}
         assert night.world.state(Resource.TAG, f"c{0:031x}") is State.GONE
