@@ -215,4 +215,4 @@ def _waits_for(context: "CliContext", target: "Stack", plan: "Plan", states: "Ma
         return ""
     missing = request.needed - len(request.approved_by)
     people = f"{missing} other {'person' if missing == 1 else 'people'}"
-    return f"The irreversible actions wait until at most {utc(moment(request.deadline))} for the approval of {people}."
+    return f"The irreversible actions wait until {utc(moment(request.deadline))} for the approval of {people}."

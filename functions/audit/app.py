@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @logger.inject_lambda_context(clear_state=True)
 @emf.log_metrics
-def handler(event: dict[str, object], context: "LambdaContext") -> dict[str, bool]:  # noqa: ARG001 - the event holds nothing that a run needs
+def handler(event: dict[str, object], context: "LambdaContext") -> dict[str, bool]:  # noqa: ARG001 - no run needs them
     """Seal every hour that is due."""
     stopwatch.start(context.get_remaining_time_in_millis())
     return {"complete": sealer().seal()}
