@@ -1,8 +1,9 @@
 """One stack as its operator reaches it: outputs, secrets, queues and ledger, with the operator's credentials."""
 
+import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -62,6 +63,29 @@ class Alarm:
     name: str
     since: datetime
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that a function wrote, as JSON."""
+
+    stream: str
+    at: datetime
+    written: str
+
+    @property
+    def key(self) -> tuple[str, datetime, str]:
+        """Tells it from any other line."""
+        return self.stream, self.at, self.written
+
+    def text(self, field: str) -> str:
+        """One field; empty if the line has none of this name, or is no JSON."""
+        try:
+            found = json.loads(self.written)
+        except ValueError:
+            return ""
+        value = found.get(field) if isinstance(found, dict) else None
+        return value if isinstance(value, str) else ""
 
 
 class Stack(Protocol):
@@ -132,6 +156,9 @@ class Stack(Protocol):
 
     def sweep(self, sweep_id: str, org_id: str) -> Progress | None:
         """How far a sweep of an organization has come; `None` if the ledger knows none of this name."""
+
+    def log_lines(self, function: str, begin: datetime, pattern: str) -> Iterator[LogLine]:
+        """What a function of this name wrote since then. `pattern` is a filter of CloudWatch Logs, or empty."""
 
     def tap(self, name: str) -> EventTap:
         """A queue of this name that can hear the stack's events and notices. It is not open yet."""
@@ -317,6 +344,22 @@ class AwsStack:
     def pacing(self) -> Pacing:
         """See `Stack`."""
         return Pacing(self._rows, _ANY_RATE, lambda: datetime.now(UTC))
+
+    def log_lines(self, function: str, begin: datetime, pattern: str) -> Iterator[LogLine]:
+        """See `Stack`."""
+        pages = (
+            self._session.client("logs", config=_CONFIG)
+            .get_paginator("filter_log_events")
+            .paginate(
+                logGroupName=f"/aws/lambda/{self.name}/{function}",
+                startTime=int(begin.timestamp() * 1000),
+                filterPattern=pattern,
+            )
+        )
+        for page in pages:
+            for one in page["events"]:
+                at = datetime.fromtimestamp(one.get("timestamp", 0) / 1000, UTC)
+                yield LogLine(one.get("logStreamName", ""), at, one.get("message", ""))
 
     def tap(self, name: str) -> EventTap:
         """See `Stack`."""

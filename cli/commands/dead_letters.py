@@ -186,20 +186,20 @@ def _look(context: "CliContext", stack: "Stack", limit: int, *, json_: bool = Fa
 
 
 def _print_payload(letter: "DeadLetter") -> None:
-    from cli.services.dead_letter_queue import UntranslatedPayload
+    from lifecycle.intake.kept import KeptDelivery
 
-    if not isinstance(letter.content, UntranslatedPayload):
+    if not isinstance(letter.content, KeptDelivery):
         raise CliError(f"{letter.name} is not a payload of a source. It is: {letter.what}.")
-    if letter.content.cut:
+    if not letter.content.is_whole:
         kept, whole = len(letter.content.payload), letter.content.characters
         typer.echo(
             f"The payload was cut: a dead letter holds the first {kept} of {whole} characters of this payload.",
             err=True,
         )
     if sys.stdout.isatty():
-        console().print(plain(letter.content.payload, most=20_000), soft_wrap=True)
-    else:  # A file gets the exact bytes.
-        sys.stdout.write(letter.content.payload)
+        console().print(plain(letter.content.text(), most=20_000), soft_wrap=True)
+    else:  # To a file: as it was sent, without gzip.
+        sys.stdout.write(letter.content.text())
 
 
 def _print(context: "CliContext", shown: list["DeadLetter"]) -> None:

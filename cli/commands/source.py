@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from cli.clients.context import context_of, stack_of
+from cli.commands.source_errors import errors, listen, replay
 from cli.services.follow import CommandDetails, follow_commands
 from cli.ui.console import NO, NOTE, YES, as_json, console, plain, table
 from cli.ui.errors import CliError, Exit
@@ -27,6 +28,9 @@ app = typer.Typer(
     no_args_is_help=True,
     help="The sources in sources.toml: start from a preset, try a payload, send a sample to a stack.",
 )
+
+for _command in (errors, replay, listen):
+    app.command()(_command)
 
 SourcesFile = Annotated[
     Path | None,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from cli.clients.stack import Pair, Stack
 from cli.ui.errors import CliError, Exit
@@ -22,6 +22,7 @@ from lifecycle.domain.errors import Retryable
 from lifecycle.domain.failures import SET_ASIDE_BY_AWS
 from lifecycle.domain.intent import DEAD, OPEN, IntentRow
 from lifecycle.domain.intent_ids import INTENT_PATTERN
+from lifecycle.intake.kept import KeptDelivery
 from lifecycle.sweep.jobs import SweepJob
 
 HIDDEN_SECONDS = 60
@@ -31,25 +32,11 @@ _LEAST_PREFIX = 8
 _MOST_LOOKED_AT = 1000
 _BEGINNING = re.compile(rf"int_[0-9a-f]{{{_LEAST_PREFIX},47}}")
 UNTRANSLATABLE = (
-    "It is a payload that sources.toml could not translate, not a command, so it cannot be sent again. Correct the "
-    "rule, try it with `lifecycle source try`, deploy, and ask the sender to deliver again; then drop it."
+    "It is a delivery that sources.toml could not translate, not a command. Correct the rule, test it with "
+    "`lifecycle source try`, deploy, and send it again with `lifecycle source replay`."
 )
 
 type Clock = Callable[[], datetime]
-
-
-class UntranslatedPayload(BaseModel):
-    """A payload that no rule translates: the body of such a dead letter.
-
-    ``cut``: only the beginning fitted into a message, of a payload of so many ``characters``.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: str
-    payload: str
-    cut: bool = False
-    characters: int = 0
 
 
 class Event(BaseModel):
@@ -59,7 +46,7 @@ class Event(BaseModel):
     detail_type: str = Field(alias="detail-type")
 
 
-type Content = Command | UntranslatedPayload | Event | SweepJob | None
+type Content = Command | KeptDelivery | Event | SweepJob | None
 """What a body is; `None` if it is unknown."""
 
 
@@ -90,8 +77,8 @@ class DeadLetter:
                 return f"{command.action} {command.resource.label} {command.id}"
             case Command() as command:
                 return f"{command.action} a {command.resource.label} by what people call it"
-            case UntranslatedPayload(source=source):
-                return f"a payload of source '{source}'"
+            case KeptDelivery(source=source):
+                return f"a delivery of source '{source}'"
             case Event() as event:
                 return f"event {event.detail_type} of {event.source}"
             case SweepJob(sweep_id=sweep_id, org_id=org_id):
@@ -106,8 +93,8 @@ class DeadLetter:
 
     @property
     def is_payload(self) -> bool:
-        """Whether it is a payload that could not be translated: nothing to send again."""
-        return isinstance(self.content, UntranslatedPayload)
+        """Whether it is a delivery that became no command: `lifecycle source replay` sends it again."""
+        return isinstance(self.content, KeptDelivery)
 
     @property
     def code(self) -> str:
@@ -349,11 +336,11 @@ def _letter(queue: str, message: Message) -> DeadLetter:
 
 def _content(queue: str, message: Message) -> Content:
     """Read a body by what its queue is for."""
-    models: dict[str, tuple[type[Command | UntranslatedPayload | Event | SweepJob], ...]] = {
+    models: dict[str, tuple[type[Command | KeptDelivery | Event | SweepJob], ...]] = {
         "events": (Event,),
         "sweeps": (SweepJob,),
     }
-    for model in models.get(queue, (Command, UntranslatedPayload)):
+    for model in models.get(queue, (Command, KeptDelivery)):
         with suppress(ValidationError):
             return model.model_validate_json(message.body)
     return None

@@ -122,8 +122,8 @@ REMEDIES = (
         (Code.UNTRANSLATABLE,),
         (
             "No rule fits what a source sent. Save it (`lifecycle dead-letters show <id> --payload > "
-            "payload.json`), mend the rule, `lifecycle source try` it, deploy, let the sender deliver again; then "
-            "drop it."
+            "payload.json`), correct the rule, test it with `lifecycle source try`, deploy, and send the delivery "
+            "again with `lifecycle source replay`."
         ),
     ),
     Remedy(

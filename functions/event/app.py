@@ -1,12 +1,13 @@
-"""The events queue: turn the events of other systems on the bus into commands."""
+"""The events queue: what other systems put on the bus, and kept deliveries that are sent again, become commands."""
 
 from typing import TYPE_CHECKING
 
 from lifecycle.aws.sqs import Message
 from lifecycle.bootstrap.common import at_start
-from lifecycle.bootstrap.intake import intake
+from lifecycle.bootstrap.intake import intake, replays
 from lifecycle.bootstrap.observability import emf, logger
 from lifecycle.bootstrap.sqs_batch import each
+from lifecycle.intake.service import REPLAY_PREFIX
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -19,7 +20,10 @@ def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemF
     """Process a batch of events. SQS delivers an event again that is reported as failed."""
 
     def take(message: Message) -> None:
-        intake().accept_event(message.body)
+        if message.body.startswith(REPLAY_PREFIX):
+            replays().take(message.body)
+        else:
+            intake().accept_event(message.body)
 
     return each(event, context, take)
 

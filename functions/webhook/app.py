@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 @emf.log_metrics
 def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
     """Answer any event: accepted, or a problem that says what to do next."""
+    source = ""
     try:
         request = HttpRequest.of(event)
+        source = intake().declared_name(request)
         reply = intake().handshake(request)
         if reply is not None:
             return plain(reply.status, reply.content_type, reply.body, reply.headers)
         commands = intake().accept(request)
         acknowledged = intake().acknowledgement(request)
     except LifecycleError as error:
-        metrics.emit(Metric.REFUSED, {"code": error.code, "reason": error.reason})
+        kept = "yes" if error.kept else "no"
+        metrics.emit(Metric.REFUSED, {"code": error.code, "reason": error.reason, "source": source, "kept": kept})
         return problem(error)
     if acknowledged is not None:
         return plain(acknowledged.status, acknowledged.content_type, acknowledged.body, acknowledged.headers)

@@ -167,9 +167,11 @@ def test_no_function_can_write_a_hold(template: TransformedTemplate, function: s
     assert "holds#*" not in keys(template, function).get("dynamodb:PutItem", set())
 
 
-@pytest.mark.parametrize("function", ["WebhookFunction", "EventFunction"])
-def test_intake_records_accepted_commands_and_nothing_else(template: TransformedTemplate, function: str) -> None:
-    accepted = {"intent#*", "word#*", "waiting#*"}
+@pytest.mark.parametrize(("function", "more"), [("WebhookFunction", set()), ("EventFunction", {"replay#*"})])
+def test_intake_records_accepted_commands_and_nothing_else(
+    template: TransformedTemplate, function: str, more: set[str]
+) -> None:
+    accepted = {"intent#*", "word#*", "waiting#*"} | more
     assert keys(template, function) == {"dynamodb:GetItem": accepted, "dynamodb:PutItem": accepted}
 
 

@@ -25,6 +25,7 @@ SAMPLES: dict[Partition, list[Key]] = {
     ],
     Partition.APPROVAL: [table_keys.request(ORGANIZATION, "f" * 64), table_keys.newest(ORGANIZATION, INTENT)],
     Partition.VOTE: [table_keys.vote(ORGANIZATION, "7")],
+    Partition.REPLAY: [table_keys.replay("hubspot", "7")],
     Partition.AUDIT: [Key(table_keys.audit_hour("2026-08-01T09"), "1"), table_keys.AUDIT_HEAD],
 }
 """Keys of each partition, as the code makes them."""

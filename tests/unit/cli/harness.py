@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 from cli.clients.aws_identity import Identity
 from cli.clients.context import CliContext as Outside
 from cli.clients.event_tap import EventTap
-from cli.clients.stack import Alarm, Pair, progress
+from cli.clients.stack import Alarm, LogLine, Pair, progress
 from cli.main import app
 from cli.ui.errors import CliError, Exit
 from lifecycle.api.operator_routes import Operating
@@ -246,6 +246,7 @@ class MemoryStack:
         }
         self.ages: dict[str, float] = {}
         self.ringing: list[Alarm] = []
+        self.logged: dict[str, list[LogLine]] = {}
         self.doomed: dict[str, datetime] = {}
         self.at_once = 1000
         self.refused = 0
@@ -298,6 +299,10 @@ class MemoryStack:
 
     def holds(self) -> HoldStore:
         return HoldStore(self.table, self.entrance.clock)
+
+    def log_lines(self, function: str, begin: datetime, pattern: str) -> Iterator[LogLine]:
+        words = pattern.strip('"')
+        return iter([one for one in self.logged.get(function, []) if one.at >= begin and words in one.written])
 
     def tap(self, name: str) -> EventTap:
         raise AssertionError("nothing in memory can hear events")
@@ -439,7 +444,8 @@ class CliHarness:
     def dead_payload(self, source: str = "hubspot", payload: str = '[{"eventId": 1}]', **more: object) -> None:
         """Put a payload into the dead-letter queue that its source sent in vain."""
         told = {"code": "untranslatable", "reason": f"Source '{source}': commands[0].find.tag finds no text."}
-        body = json.dumps({"source": source, "payload": payload, **more})
+        kept = {"source": source, "delivery": "delivery-1", "received_at": self.clock().isoformat(), "payload": payload}
+        body = json.dumps({**kept, **more})
         self.stack.dead["commands"].send(body, {**told, "redrive": "0", "failed_at": self.clock().isoformat()})
 
     def dead_poison(self, body: str = '{"no": "command"}') -> None:

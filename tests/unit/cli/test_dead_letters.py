@@ -343,12 +343,12 @@ def test_a_payload_that_could_not_be_translated_is_never_sent_again(desk: CliHar
     desk.dead_letter(FIRST)
     result = desk.run("dead-letters", "send-again", "--all", "--yes")
     assert result.exit_code == 0, result.output
-    assert "1 stay. It is a payload" in result.output
+    assert "1 stay. It is a delivery" in result.output
     assert "lifecycle source try" in result.output
     assert bodies(desk.entrance.ordinary) == [FIRST.to_json()]
     [letter] = lying(desk)
     named = desk.run("dead-letters", "send-again", letter.id, "--yes")
-    assert (named.exit_code, "ask the sender to deliver again" in named.output) == (1, True)
+    assert (named.exit_code, "lifecycle source replay" in named.output) == (1, True)
     assert len(lying(desk)) == 1
     assert bodies(desk.entrance.ordinary) == [FIRST.to_json()]
 
@@ -356,12 +356,12 @@ def test_a_payload_that_could_not_be_translated_is_never_sent_again(desk: CliHar
 def test_its_payload_can_be_taken_out_for_a_trial(desk: CliHarness) -> None:
     desk.dead_payload(payload='[{"eventId": 1, "name": "Zoë"}]\n')
     [letter] = lying(desk)
-    assert "a payload of source 'hubspot'" in desk.run("dead-letters", "show", letter.id).output
+    assert "a delivery of source 'hubspot'" in desk.run("dead-letters", "show", letter.id).output
     assert desk.run("dead-letters", "show", letter.id, "--payload").output == '[{"eventId": 1, "name": "Zoë"}]\n'
 
 
 def test_a_payload_that_was_cut_is_still_one_and_says_so(desk: CliHarness) -> None:
-    desk.dead_payload(payload="[1, 2", cut=True, characters=300_000)
+    desk.dead_payload(payload="[1, 2", characters=300_000)
     (letter,) = desk.stack.dead["commands"].receive(hidden_for=0)
     assert "first 5 of 300000 characters" in desk.run("dead-letters", "show", letter.id, "--payload").output
 

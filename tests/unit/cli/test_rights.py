@@ -20,6 +20,7 @@ from lifecycle.approvals.store import ApprovalStore
 from lifecycle.aws.dynamodb import DynamoTable, Key, Put
 from lifecycle.aws.sqs import SqsQueue
 from lifecycle.domain.clock import millis
+from lifecycle.intake.kept import KeptDelivery
 from lifecycle.tallyfy.client import pooled_session
 from sandbox.simulator import SimulatorTransport
 from tests.contract.test_approvals_store import request
@@ -109,6 +110,8 @@ class Recorder:
                 return self.names[params[field]]
         for table in params.get("RequestItems", {}):
             return self.names[table]
+        if "logGroupName" in params:
+            return {"webhook": "WebhookLogs", "event": "EventLogs"}[params["logGroupName"].rpartition("/")[2]]
         return str(params.get("SecretId", ""))
 
 
@@ -131,6 +134,8 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
         made = client.list_stack_resources(StackName="stack")["StackResourceSummaries"]
         secrets = boto3.client("secretsmanager", region_name=REGION)
         secrets.create_secret(Name=f"stack/tokens/{ORG}", SecretString="token")
+        for function in ("webhook", "event"):
+            boto3.client("logs", region_name=REGION).create_log_group(logGroupName=f"/aws/lambda/stack/{function}")
         names = {one["PhysicalResourceId"]: one["LogicalResourceId"] for one in made}
         yield Recorder(AwsStack("stack", REGION, wait_seconds=0), names)
 
@@ -169,6 +174,7 @@ def _send_dead_letter(recorder: Recorder) -> str:
     client = boto3.client("sqs", region_name=REGION)
     queue = SqsQueue(client, recorder.stack.outputs()["CommandsDeadLetterQueueUrl"])
     one = command()
+    queue.send(KeptDelivery.of("hubspot", "delivery-1", one.issued_at, b"{}", {}).body(), {"code": "untranslatable"})
     queue.send(one.to_json(), {"code": "held", "reason": "On hold.", "intent_id": one.intent_id, "redrive": "0"})
     return one.intent_id
 
@@ -195,6 +201,8 @@ COMMANDS = [
     "dead-letters show INTENT",
     "dead-letters send-again INTENT --yes",
     "dead-letters drop INTENT",
+    "source errors",
+    "source replay --all --yes --timeout 0",
     "approvals",
     "report HASH --no-open",
     "undo --plan HASH --yes",

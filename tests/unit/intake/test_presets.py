@@ -181,7 +181,7 @@ sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "op
 from lifecycle.intake.sources import Sources
 import lifecycle.intake.service
 Sources.parse(open({str(CONFIG / "sources.toml")!r}).read())
-assert "lifecycle.intake.presets" not in sys.modules
+assert not {{"lifecycle.intake.presets", "lifecycle.intake.kept"}} & set(sys.modules)
 assert "xmltodict" not in sys.modules
 assert not [name for name in opened if "presets" in name]
 """

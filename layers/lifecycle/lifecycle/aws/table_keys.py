@@ -6,6 +6,7 @@ A partition key begins with one of the ``Partition`` prefixes. IAM allows a func
 """
 
 from enum import StrEnum
+from hashlib import sha256
 
 from lifecycle.aws.dynamodb import Key
 
@@ -31,6 +32,8 @@ class Partition(StrEnum):
     """Requests for approval, and a pointer to the newest one of each subject."""
     VOTE = "vote#"
     """Approvals that people gave, withdrawn ones included. Only functions that identified a person write here."""
+    REPLAY = "replay#"
+    """Kept deliveries of a source that an operator sent again, and what became of each."""
     AUDIT = "audit#"
     """Audit records by the hour (``audit#2026-08-01T09``), and the head of the chain (``audit#head``)."""
 
@@ -123,6 +126,11 @@ def is_newest(sort_key: str) -> bool:
 def vote(org_id: str, name: str) -> Key:
     """One person's vote, by the name that ``lifecycle.approvals.rules.vote_name`` gives it."""
     return Key(f"{Partition.VOTE}{org_id}", name)
+
+
+def replay(source: str, delivery: str) -> Key:
+    """What became of a delivery that was sent again. A delivery's id may be longer than a key: its digest stands."""
+    return Key(f"{Partition.REPLAY}{source}", sha256(delivery.encode("utf-8", "replace")).hexdigest())
 
 
 def audit_hour(hour: str) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from functools import cache
+from typing import TYPE_CHECKING
 
 from lifecycle.aws.clients import client, late_client
 from lifecycle.aws.eventbridge import EventBridgeBus
@@ -11,6 +12,7 @@ from lifecycle.bootstrap.common import (
     id_key,
     now,
     operators_file,
+    rows,
     secrets,
 )
 from lifecycle.bootstrap.observability import metrics
@@ -19,6 +21,9 @@ from lifecycle.bootstrap.settings import IntakeSettings
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.intake.service import Intake
 from lifecycle.intake.sources import Sources
+
+if TYPE_CHECKING:
+    from lifecycle.intake.replay import Replays
 
 
 @cache
@@ -51,3 +56,11 @@ def intake() -> Intake:
         metrics=metrics,
         clock=now,
     )
+
+
+@cache
+def replays() -> "Replays":
+    """Build it when an operator first sends a kept delivery again."""
+    from lifecycle.intake.replay import Replays  # noqa: PLC0415 - events do not pay for it
+
+    return Replays(intake(), rows(IntakeSettings.read(os.environ).ledger_table), now)

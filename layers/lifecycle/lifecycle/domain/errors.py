@@ -84,6 +84,9 @@ class Code(StrEnum):
 class LifecycleError(Exception):
     """The root. ``code`` is for programs, ``reason`` for the person who reads it; both are safe to show."""
 
+    kept = False
+    """Whether what was refused is kept where an operator finds it."""
+
     def __init__(self, code: Code, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
         self.code = code

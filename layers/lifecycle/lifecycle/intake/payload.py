@@ -70,10 +70,10 @@ def unpacked(raw: bytes) -> bytes:
         return raw
     unpacking = zlib.decompressobj(wbits=31)
     try:
-        found = unpacking.decompress(raw, MOST_BYTES)
+        found = unpacking.decompress(raw, MOST_BYTES + 1)
     except zlib.error:
         raise Untranslatable("The body begins like gzip but cannot be unpacked.") from None
-    if not unpacking.eof:
+    if not unpacking.eof or len(found) > MOST_BYTES:
         raise Untranslatable(f"The body is cut off, or larger than {MOST_BYTES} bytes when unpacked.")
     return found
 

@@ -1,12 +1,11 @@
 """From a signed request, or an event on the bus, to commands in a queue. Strangers never reach a queue."""
 
 import json
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.aws.metrics import Metric, Metrics
@@ -23,12 +22,19 @@ from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.state_machine import as_old_as
 from lifecycle.intake.handshakes import SALESFORCE_ACKNOWLEDGEMENT, HandshakeReply, Window
 from lifecycle.intake.mapping import Translated, translate, wanted
-from lifecycle.intake.payload import Untranslatable, read_json, unpacked
+from lifecycle.intake.payload import Untranslatable, read_json
 from lifecycle.intake.schemes import UnverifiedRequest, VerifiedRequest
 from lifecycle.intake.sources import Source, Sources
 
-_MOST_KEPT = 240_000
-"""How many bytes a dead letter of intake has at most. Its attributes count too, and SQS promises 262,144 for both."""
+if TYPE_CHECKING:
+    # Imported only when something is kept: see ``_kept``.
+    from lifecycle.intake.kept import KeptDelivery
+
+REPLAY_PREFIX = '{"replay":'
+"""How a message of the events queue begins that is no event, but a kept delivery: see ``lifecycle.intake.kept``.
+
+EventBridge writes every event itself, and none has such a key.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,11 @@ class Intake:
         source = self.sources.sources.get(_addressed(request).parameters.get("source", ""))
         return SALESFORCE_ACKNOWLEDGEMENT if source is not None and source.acknowledge else None
 
+    def declared_name(self, request: HttpRequest) -> str:
+        """The source that a request names, for the log; empty if no such source is declared."""
+        name = _addressed(request).parameters.get("source", "")
+        return name if name in self.sources.sources else ""
+
     def _take_secret(self, name: str, request: HttpRequest, secret: str) -> None:
         stored = f"{self.prefix}/sources/{name}"
         try:
@@ -111,7 +122,7 @@ class Intake:
             return self._enqueued(name, source, asked)
         except Rejected as error:
             # Its sender is a machine that reads no answers: an operator has to see what was lost.
-            self._dead_letter(name, _as_text(request.body), error)
+            self.keep(_kept(name, body_id, self.clock(), request.body, request.headers), error)
             raise
 
     def accept_event(self, text: str) -> list[Command]:
@@ -119,26 +130,64 @@ class Intake:
 
         Raises ``Retryable`` for what AWS cannot do now. What cannot be translated is dead-lettered.
         """
+        raw = text.encode("utf-8", "surrogatepass")
         try:
-            event = read_json(text.encode("utf-8", "surrogatepass"))
+            event = read_json(raw)
         except Untranslatable as error:
-            self._dead_letter("bus", text, error)
+            self.keep(_kept("bus", sha256(raw).hexdigest(), self.clock(), raw, {}), error)
             return []
         fields: Mapping[str, object] = event if isinstance(event, dict) else {}
         taken: list[Command] = []
         for name, source in self.sources.sources.items():
-            if not source.scheme.sends(fields.get("source"), fields.get("detail-type"), fields.get("account")):
+            if not _sends(source, fields):
                 continue
             try:
-                delivery = _event_id(fields)
-                if source.commands:
-                    asked = self._translated(name, source, fields, {}, delivery)
-                else:
-                    asked = [_Ask(CommandRequest.parse(json.dumps(fields.get("detail")).encode()), delivery, 0)]
-                taken += self._enqueued(name, source, asked)
+                taken += self._enqueued(name, source, self._event_asks(name, source, fields))
             except Rejected as error:
-                self._dead_letter(name, text, error)
+                event_id = fields.get("id") or sha256(raw).hexdigest()
+                self.keep(_kept(name, str(event_id), self.clock(), raw, {}), error)
         return taken
+
+    def accept_again(self, kept: "KeptDelivery") -> list[Command]:
+        """Take a delivery that was proven when it came, and that became no command then. It keeps its id and its age.
+
+        So a command that is newer than the delivery wins over it. An empty list: it is not wanted any more.
+
+        Raises:
+            Rejected: It still becomes no command.
+            Retryable: AWS cannot do it now.
+        """
+        name, raw = kept.source, kept.raw()
+        source = self.sources.sources.get(name)
+        if source is None:
+            raise Rejected(Code.UNKNOWN_SOURCE, "No source of this name is declared in sources.toml any more.")
+        if not source.scheme.over_http:
+            event = read_json(raw)
+            fields: Mapping[str, object] = event if isinstance(event, dict) else {}
+            if not _sends(source, fields):
+                raise Rejected(Code.UNKNOWN_SOURCE, "The source takes no such event any more.")
+            asked = self._event_asks(name, source, fields)
+        elif source.commands:
+            asked = self._translated(name, source, source.payload.read(raw), kept.headers, kept.delivery)
+        else:
+            asked = [_Ask(CommandRequest.parse(raw), kept.delivery, 0)]
+        received_at = min(kept.received_at, self.clock())
+        return self._enqueued(name, source, [replace(one, issued_at=received_at) for one in asked])
+
+    def keep(self, kept: "KeptDelivery", error: Rejected) -> None:
+        """Keep what a source sent in vain where an operator finds it; its sender may never look at our answer."""
+        message = Message(body=kept.body(), sent_at=self.clock())
+        self.outcomes.dead_letter(message, Poison(error.code, f"Source '{kept.source}': {error.reason}"))
+        error.kept = True
+
+    def _event_asks(self, name: str, source: Source, fields: Mapping[str, object]) -> "list[_Ask]":
+        """What an event asks for. Its id is EventBridge's own: the same for each delivery of it."""
+        delivery = fields.get("id")
+        if not isinstance(delivery, str) or not delivery:
+            raise Untranslatable("The event has no id.")
+        if source.commands:
+            return self._translated(name, source, fields, {}, delivery)
+        return [_Ask(CommandRequest.parse(json.dumps(fields.get("detail")).encode()), delivery, 0)]
 
     def _translated(
         self, name: str, source: Source, body: object, headers: Mapping[str, str], delivery: str
@@ -167,7 +216,7 @@ class Intake:
 
     def _in_time(self, source: Source, command: Command) -> None:
         """Refuse what could only expire. A copy of what was taken in time is taken again: it has its answer already."""
-        earliest = command.issued_at + (source.after or timedelta())
+        earliest = max(command.issued_at + (source.after or timedelta()), self.clock())
         if command.not_after <= earliest and self.ledger.find(command.intent_id) is None:
             raise Rejected(
                 Code.EXPIRED,
@@ -209,22 +258,10 @@ class Intake:
             self.metrics.emit(Metric.SIGNATURE_REFUSED, {"source": name, "why": error.reason})
             raise Rejected(Code.UNKNOWN_SOURCE, f"Source '{name}' is declared, but has no secret yet.") from error
 
-    def _permitted(self, name: str, source: Source, doing: Capability, org_id: str) -> None:
-        if org_id not in self.org_ids or not source.reaches(org_id):
-            raise Rejected(
-                Code.ORGANIZATION_UNKNOWN,
-                f"Organization {org_id} is not one that source '{name}' may act in. See OrganizationIds, sources.toml.",
-            )
-        if not source.allows(doing):
-            lasting = " It cannot be taken back, so it also needs irreversible = true." if doing.irreversible else ""
-            raise Rejected(
-                Code.RIGHT_MISSING, f"Source '{name}' may not ask for {doing.name}; add it to 'may'.{lasting}"
-            )
-
     def _command(self, name: str, source: Source, one: "_Ask") -> Command:
         asked = one.request
         doing = capability(asked.resource, asked.action)
-        self._permitted(name, source, doing, asked.org_id)
+        _check_rights(name, source, doing, asked.org_id, self.org_ids)
         now = self.clock()
         latest = now + (source.after or timedelta()) + (LONGEST_GRACE if doing.permanent else LONGEST_WAIT)
         return Command(
@@ -237,43 +274,46 @@ class Intake:
             requested_by=asked.requested_by or name,
             source=name,
             reason=asked.reason or "No reason was given.",
-            issued_at=now,
+            issued_at=one.issued_at or now,
             not_after=min(asked.not_after or latest, latest),
             intent_id=intent_id(self.id_key(), name, one.delivery, one.index),
             expect=asked.expect,
             allow_in_use=asked.allow_in_use,
         )
 
-    def _dead_letter(self, name: str, payload: str, error: Rejected) -> None:
-        """Keep what a source sent in vain where an operator finds it; its sender may never look at our answer."""
-        message = Message(body=_kept(name, payload), sent_at=self.clock())
-        self.outcomes.dead_letter(message, Poison(error.code, f"Source '{name}': {error.reason}"))
+
+def _check_rights(name: str, source: Source, doing: Capability, org_id: str, org_ids: frozenset[str]) -> None:
+    """Raise ``Rejected`` unless the source may ask for this in this organization of the stack."""
+    if org_id not in org_ids or not source.reaches(org_id):
+        raise Rejected(
+            Code.ORGANIZATION_UNKNOWN,
+            f"Organization {org_id} is not one that source '{name}' may act in. See OrganizationIds, sources.toml.",
+        )
+    if not source.allows(doing):
+        lasting = " It cannot be taken back, so it also needs irreversible = true." if doing.irreversible else ""
+        raise Rejected(Code.RIGHT_MISSING, f"Source '{name}' may not ask for {doing.name}; add it to 'may'.{lasting}")
 
 
-def _kept(name: str, payload: str) -> str:
-    """The body of a dead letter: the whole payload, or as much as fits, with a mark and its full length in characters.
+def _kept(name: str, delivery: str, at: datetime, raw: bytes, headers: Mapping[str, str]) -> "KeptDelivery":
+    """What is kept of a delivery that becomes no command."""
+    from lifecycle.intake.kept import KeptDelivery  # noqa: PLC0415 - only then is it paid for
 
-    ASCII JSON: SQS takes neither control characters nor half a surrogate pair.
-    """
-    whole = json.dumps({"source": name, "payload": payload})
-    if len(whole) <= _MOST_KEPT:
-        return whole
+    return KeptDelivery.of(name, delivery, at, raw, headers)
 
-    def cut(characters: int) -> str:
-        kept = {"source": name, "cut": True, "characters": len(payload), "payload": payload[:characters]}
-        return json.dumps(kept)
 
-    fits = bisect_right(range(_MOST_KEPT), _MOST_KEPT, key=lambda characters: len(cut(characters))) - 1
-    return cut(max(0, fits))
+def _sends(source: Source, fields: Mapping[str, object]) -> bool:
+    """Whether an event comes from this source."""
+    return source.scheme.sends(fields.get("source"), fields.get("detail-type"), fields.get("account"))
 
 
 @dataclass(frozen=True, slots=True)
 class _Ask:
-    """A request with the name of its delivery, and its place in it."""
+    """A request with the name of its delivery, and its place in it. ``issued_at``: if not now."""
 
     request: CommandRequest
     delivery: str
     index: int
+    issued_at: datetime | None = None
 
 
 def _as_asked(request: HttpRequest, proof: VerifiedRequest) -> _Ask:
@@ -294,17 +334,3 @@ def _addressed(request: HttpRequest) -> HttpRequest:
         return request
     source, _, key = rest.removesuffix("/").partition("/")
     return replace(request, parameters={"source": source, **({"key": key} if key else {})})
-
-
-def _as_text(raw: bytes) -> str:
-    with suppress(Untranslatable):
-        raw = unpacked(raw)
-    return raw.decode("utf-8", "replace")
-
-
-def _event_id(event: Mapping[str, object]) -> str:
-    """EventBridge's own id of the event: the same for each delivery of it."""
-    found = event.get("id")
-    if not isinstance(found, str) or not found:
-        raise Untranslatable("The event has no id.")
-    return found
