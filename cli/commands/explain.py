@@ -167,7 +167,8 @@ def _judged(
 def _explanation(
     thing: "ResourceSnapshot", stack: "Stack | None", org_id: str, policy: "Policy", now: datetime
 ) -> "Explanation":
-    """Return what a sweep would do with it now and why, from the policy, the holds and earlier restores."""
+    """Return what a sweep would do with it now and why, from the policy, the holds, warnings and earlier restores."""
+    from cli.services.plans import warn_first
     from lifecycle.domain.capabilities import Action
     from lifecycle.execution.restored_by_person import by_a_person
     from lifecycle.holds.rules import Holds
@@ -181,7 +182,8 @@ def _explanation(
     kept = by_a_person(thing, newest.get((thing.resource, thing.id)))
     if kept and found.decision.action is Action.ARCHIVE:
         return replace(found, decision=as_restored(found.decision, kept))
-    return found
+    decision, _ = warn_first(stack, org_id, policy, now).decide(thing, found.decision)
+    return replace(found, decision=decision)
 
 
 def _rules(out: "Console", found: "Explanation") -> None:

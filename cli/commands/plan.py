@@ -244,6 +244,7 @@ def _terms(context: "CliContext", what: "Access", reader: "TallyfyReader", polic
     """Read the other inputs of a plan: holds, restores, the policy applied last, and the account checks."""
     from functools import partial
 
+    from cli.services.plans import warn_first
     from lifecycle.holds.rules import Holds
     from lifecycle.intake.sources import Sources
     from lifecycle.plans.builder import PlanTerms
@@ -266,6 +267,7 @@ def _terms(context: "CliContext", what: "Access", reader: "TallyfyReader", polic
         mode=Mode.REPORT,
         policy=policy,
         holds=Holds(held, policy.hold_tags or frozenset()),
+        warn_first=warn_first(what.stack, what.org_id, policy, context.clock()),
         newest_on=partial(ledger.newest_on, what.org_id) if ledger is not None else None,
         before=before,
         org_name=name if isinstance(name, str) and name else None,

@@ -21,6 +21,9 @@ from lifecycle.plans.limits import too_old
 from lifecycle.plans.plan_file import LINES, Entry, Plan, entries, open_lines
 from lifecycle.plans.plan_lines import count_due
 from lifecycle.plans.plan_store import key_of, what_differs
+from lifecycle.plans.warning_marks import WarningMarks
+from lifecycle.policy.policy import Policy
+from lifecycle.policy.warnings import WarnFirst
 from lifecycle.sweep.jobs import JobKind, SweepJob
 from lifecycle.sweep.state import newest_key
 
@@ -114,6 +117,23 @@ def lines_of(stack: Stack, plan: Plan) -> Iterator[Path]:
         if wrong:
             raise CliError(wrong)
         yield path
+
+
+def warn_first(stack: Stack | None, org_id: str, policy: Policy, now: datetime) -> WarnFirst:
+    """What a sweep would decide now about warnings: with the marks of the stack's newest plan, if there is one.
+
+    It warns nobody. Who could be warned is not known here, so everybody is taken to be.
+    """
+    plan = newest_of(stack, org_id) if stack else None
+    marks = WarningMarks(stack.objects(), stack.rows()).load(org_id, plan.hash) if stack and plan else {}
+    return WarnFirst(
+        policy=policy,
+        sweep_id="preview",
+        now=now,
+        recipients=lambda _rule, _thing: frozenset({"somebody"}),
+        marks=marks,
+        begins=False,
+    )
 
 
 def said_of(stack: Stack, plan: Plan, thing_id: str) -> Entry | None:

@@ -14,6 +14,8 @@ from lifecycle.aws.s3 import MemoryObjects, Objects
 from lifecycle.aws.sqs import Later, MemoryQueue
 from lifecycle.domain.capabilities import ORDINARY
 from lifecycle.domain.commands import Command
+from lifecycle.domain.errors import Code, Rejected, Retryable
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.wakeup_check import WakeupService
@@ -24,11 +26,12 @@ from lifecycle.plans.application import Application, ApplicationStore, PlanPart
 from lifecycle.plans.plan_file import LINES, Entry, Plan, entries
 from lifecycle.plans.plan_store import key_of
 from lifecycle.policy.evaluate import Mode
-from lifecycle.policy.policy import Policy
+from lifecycle.policy.policy import Policy, Rule
 from lifecycle.sweep.assembly import SweepParts, assemble
 from lifecycle.sweep.digest import Digest
 from lifecycle.sweep.preflight import Preflight
 from lifecycle.sweep.service import SweepService
+from lifecycle.sweep.warn_job import WarningNotice
 from lifecycle.tallyfy.client import HttpTallyfy, Tallyfy, Tokens
 from sandbox.simulator.transport import SimulatorTransport
 from tests.harness.builders import ID_KEY, ORG, PREFIX
@@ -59,6 +62,28 @@ completed_days = 30
 
 
 @dataclass
+class FakeWarner:
+    """Delivers warnings to a list. ``out`` are recipients that cannot be reached now, ``gone`` those that never can."""
+
+    names: Callable[[ResourceSnapshot], frozenset[str]] = lambda _: frozenset({"channel:operations"})
+    out: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    sent: list[tuple[str, WarningNotice]] = field(default_factory=list)
+
+    def recipients(self, org_id: str, rule: Rule, thing: ResourceSnapshot) -> frozenset[str]:
+        """Whoever the test says."""
+        return self.names(thing)
+
+    def warn(self, recipient: str, notice: WarningNotice) -> None:
+        """Keep the message."""
+        if recipient in self.out:
+            raise Retryable(Code.UNAVAILABLE, "The chat tool is out.")
+        if recipient in self.gone:
+            raise Rejected(Code.INVALID, "The chat tool knows no such channel.")
+        self.sent.append((recipient, notice))
+
+
+@dataclass
 class SweepRun:
     """The nightly sweep over a world: its queue, the queues it fills, and invocations that can die after any step."""
 
@@ -70,6 +95,8 @@ class SweepRun:
     """What stands between the sweep and Tallyfy: for lists that no honest server gives."""
     fuse: FaultInjector = field(default_factory=FaultInjector)
     """Of the next invocation; a crash uses it up."""
+
+    warner: FakeWarner = field(default_factory=FakeWarner)
 
     def __post_init__(self) -> None:
         self.queue = self.world.sweeps_queue
@@ -146,6 +173,7 @@ class SweepRun:
             ),
             approvals=ApprovalStore(rows, TERMS.keep, world.clock),
             people=world.people,
+            warner=self.warner,
             policy=self.policy,
             mode=self.mode,
             org_ids=frozenset({ORG}),

@@ -313,9 +313,9 @@ def test_a_rule_needs_all_its_parts() -> None:
         (rule("unused = true", resource="tag"), "tag.delete cannot be undone: say irreversible = true"),
         (rule(top="irreversible = true"), "run.archive can be undone: leave irreversible out"),
         (rule(resource="task", top="irreversible = true"), "task.archive can be undone: leave irreversible out"),
-        (rule(action="keep", top="irreversible = true"), "a rule that keeps has neither irreversible nor unless"),
-        (rule(action="keep", unless="tags = ['VIP']"), "a rule that keeps has neither irreversible nor unless"),
-        (rule(action="keep", top="caps = { count = 1 }"), "a rule that keeps has neither irreversible nor unless"),
+        (rule(action="keep", top="irreversible = true"), "a rule that keeps has none of irreversible, unless"),
+        (rule(action="keep", unless="tags = ['VIP']"), "a rule that keeps has none of irreversible, unless"),
+        (rule(action="keep", top="caps = { count = 1 }"), "a rule that keeps has none of irreversible, unless"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(text: str, why: str) -> None:

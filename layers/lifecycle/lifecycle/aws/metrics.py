@@ -39,6 +39,7 @@ class Metric(StrEnum):
     PREFLIGHT_FAILED = "PreflightFailed"
     TOKEN_AGING = "TokenAging"  # noqa: S105 # nosec B105 - the name of a metric
     REPLY_FAILED = "ReplyFailed"
+    NOTICE_FAILED = "NoticeFailed"
     RETRIED = "Retried"
     THROTTLED = "Throttled"
     OUTAGE = "Outage"

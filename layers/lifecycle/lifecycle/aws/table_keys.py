@@ -93,6 +93,11 @@ def sweep_state(org_id: str, sweep_id: str) -> Key:
     return Key(f"{Partition.SWEEP}{org_id}#{sweep_id}", "state")
 
 
+def warned(org_id: str, sweep_id: str) -> Key:
+    """Who got the warnings of one sweep."""
+    return Key(f"{Partition.SWEEP}{org_id}#{sweep_id}", "warned")
+
+
 def plan(org_id: str, plan_hash: str, part: str) -> Key:
     """A row about one plan: ``part`` says which, such as how far applying it has come."""
     return sweeps(org_id, f"plan#{plan_hash}#{part}")

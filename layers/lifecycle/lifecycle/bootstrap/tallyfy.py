@@ -41,6 +41,7 @@ from lifecycle.pacing.batch_budget import Budget
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Lane, Rate
 from lifecycle.policy.policy import Policy
+from lifecycle.sweep.warn_job import NoWarner
 from lifecycle.tallyfy.client import HttpTallyfy, Tokens, pooled_session
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ def sweep() -> "SweepService":
         ),
         approvals=ApprovalStore(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
         people=people,
+        warner=NoWarner(),
         policy=policy,
         mode=Mode(settings.sweep_mode),
         org_ids=settings.organization_ids,

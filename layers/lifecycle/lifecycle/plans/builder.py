@@ -30,9 +30,11 @@ from lifecycle.plans.plan_file import (
     write_lines,
 )
 from lifecycle.plans.plan_store import key_of
+from lifecycle.plans.warning_marks import WARNINGS, MarkWriter, store_marks
 from lifecycle.policy.evaluate import Decision, Mode, evaluate
 from lifecycle.policy.policy import Policy
 from lifecycle.policy.unmatched_names import UnmatchedNames
+from lifecycle.policy.warnings import WarnFirst
 
 type NewestOn = Callable[[Sequence[ResourceSnapshot]], Mapping[tuple[Resource, str], Newest]]
 """Asks the ledger for the newest command concluded on each of up to a hundred things."""
@@ -52,6 +54,7 @@ class PlanTerms:
     mode: Mode
     policy: Policy
     holds: Holds
+    warn_first: WarnFirst
     newest_on: NewestOn | None = None
     """``None`` where there is no ledger to ask: then nobody knows what people restored."""
     before: Policy | None = None
@@ -97,27 +100,33 @@ def seal(inventory: Inventory, lists: Sequence[ReadList], header: PlanHeader, te
     ``plan.json`` is written last: a plan without it does not exist. Raises ``Retryable`` if the store is out.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        lines, page = Path(scratch, LINES), Path(scratch, "report.html")
-        plan = _write(_DistinctThings(inventory, lists), header, terms, lines)
+        lines, page, marks = (Path(scratch, name) for name in (LINES, "report.html", WARNINGS))
+        with write_lines(marks) as file:
+            marker = MarkWriter(file)
+            plan = _write(_DistinctThings(inventory, lists), header, terms, lines, marker)
         with page.open("w", encoding="utf-8") as html, open_lines(lines) as written:
             html.writelines(report.render(plan, entries(written)))
         store.put_file(key_of(plan.org_id, plan.hash, LINES), lines, kind="application/gzip")
         store.put_file(key_of(plan.org_id, plan.hash, "report.html"), page, kind="text/html; charset=utf-8")
+        if marker.count:
+            store_marks(store, plan.org_id, plan.hash, marks)
         body = plan.model_dump_json(indent=1).encode()
         store.put(key_of(plan.org_id, plan.hash, "plan.json"), body, kind="application/json")
         return plan
 
 
-def _write(things: _DistinctThings, header: PlanHeader, terms: PlanTerms, path: Path) -> Plan:
+def _write(things: _DistinctThings, header: PlanHeader, terms: PlanTerms, path: Path, marker: MarkWriter) -> Plan:
     writer, unmatched, before = PlanWriter(header, terms.policy), UnmatchedNames(terms.policy), 0
     with write_lines(path) as file:
         file.write(writer.begin())
         for _, check in things.lists:
             writer.fail(check.unreadable)
-        for entry, was_due in _decided(things, terms, header):
+        for entry, was_due in _decided(things, terms, header, marker):
             unmatched.match(entry.thing)
             before += was_due
             file.write(writer.add(entry))
+        for mark in terms.warn_first.rest():
+            marker.add(mark)
         totals = writer.totals()
         footer = _footer(totals, header, terms, before=before, twice=things.twice)
         file.write(writer.end(footer))
@@ -153,7 +162,9 @@ def _irreversible(totals: Totals) -> Iterator[str]:
             yield f"Rule '{rule.name}' cannot be undone. It waits for a person who types the plan's hash."
 
 
-def _decided(things: Iterable[ResourceSnapshot], terms: PlanTerms, header: PlanHeader) -> Iterator[tuple[Entry, bool]]:
+def _decided(
+    things: Iterable[ResourceSnapshot], terms: PlanTerms, header: PlanHeader, marker: MarkWriter
+) -> Iterator[tuple[Entry, bool]]:
     """Each thing with its decision, and whether the policy applied last would act on it as well."""
 
     def decide(thing: ResourceSnapshot, policy: Policy) -> Decision:
@@ -172,6 +183,9 @@ def _decided(things: Iterable[ResourceSnapshot], terms: PlanTerms, header: PlanH
             restored = restored_rule.by_a_person(thing, newest.get((thing.resource, thing.id)))
             if restored and decision.action is Action.ARCHIVE:
                 decision = as_restored(decision, restored)  # noqa: PLW2901 - the ledger has the last word
+            decision, mark = terms.warn_first.decide(thing, decision)  # noqa: PLW2901 - and people are warned first
+            if mark is not None:
+                marker.add(mark)
             yield Entry(thing, decision), before is not None and not (restored and before is Action.ARCHIVE)
 
 

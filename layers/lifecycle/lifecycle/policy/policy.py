@@ -48,6 +48,15 @@ class Doing(StrEnum):
     DELETE = "delete"
 
 
+class Audience(StrEnum):
+    """Who hears that a rule will act."""
+
+    OWNER = "owner"
+    """The owner of a process, the assignees of a task, as people.toml names them; else the channel."""
+    CHANNEL = "channel"
+    """The channel for warnings in notices.toml."""
+
+
 class Caps(Table):
     """The most that a rule may act on. If there is more, the whole plan stops."""
 
@@ -88,6 +97,9 @@ class Rule(Table):
     when: Conditions
     unless: Conditions | None = None
     caps: Caps | None = None
+    warn_days: Annotated[int, Field(strict=True, ge=1, le=365)] | None = None
+    """People hear of a thing at least so many days before anything happens to it (``policy.warnings``)."""
+    warn: Annotated[frozenset[Audience], AfterValidator(not_empty)] | None = None
 
     @property
     def capability(self) -> Capability:
@@ -109,10 +121,13 @@ class Rule(Table):
     def _makes_sense(self) -> Self:
         self._fits_its_kind()
         if self.action is Doing.KEEP:
-            if self.irreversible or self.unless or self.caps:
-                msg = "a rule that keeps has neither irreversible nor unless nor caps: write a second rule"
+            if self.irreversible or self.unless or self.caps or self.warn or self.warn_days:
+                msg = "a rule that keeps has none of irreversible, unless, caps, warn_days, warn: write a second rule"
                 raise ValueError(msg)
             return self
+        if (self.warn is None) != (self.warn_days is None):
+            msg = 'warn_days and warn go together, such as warn_days = 7 and warn = ["owner", "channel"]'
+            raise ValueError(msg)
         if not set(self.when.named) & set(_BOUNDING):
             msg = f"a rule that acts needs one of {', '.join(_BOUNDING)} in 'when'"
             raise ValueError(msg)
@@ -200,6 +215,9 @@ class Policy(OperatorsFile):
         said = self.model_dump(mode="json", exclude_none=True)
         if self.hold_tags is not None:
             said["hold_tags"] = sorted(self.hold_tags)
+        for rule in said["rules"]:
+            if "warn" in rule:
+                rule["warn"] = sorted(rule["warn"])
         return json.dumps(said, sort_keys=True)
 
     @classmethod

@@ -23,6 +23,7 @@ from lifecycle.plans.commands import PlanCommands
 from lifecycle.plans.executor import PlanExecutor
 from lifecycle.plans.plan_store import PlanStore
 from lifecycle.plans.reverter import PlanReverter
+from lifecycle.plans.warning_marks import WarningMarks
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
 from lifecycle.sweep.apply_job import ApplyJob
@@ -34,6 +35,7 @@ from lifecycle.sweep.preflight import Preflight
 from lifecycle.sweep.reports import SweepReports
 from lifecycle.sweep.service import SweepService
 from lifecycle.sweep.state import SweepState
+from lifecycle.sweep.warn_job import Warner, WarnJob
 from lifecycle.tallyfy.client import Tallyfy
 
 
@@ -58,6 +60,7 @@ class SweepParts:
     digest: Digest
     approvals: ApprovalStore
     people: People
+    warner: Warner
     policy: Policy
     mode: Mode
     org_ids: frozenset[str]
@@ -94,6 +97,8 @@ def assemble(parts: SweepParts) -> SweepService:
         holds=parts.holds,
         policy=parts.policy,
         mode=parts.mode,
+        warner=parts.warner,
+        queue=parts.queue,
         after_step=parts.after_step,
     )
     return SweepService(
@@ -111,6 +116,14 @@ def assemble(parts: SweepParts) -> SweepService:
             bus=parts.bus,
             metrics=parts.metrics,
             clock=parts.clock,
+        ),
+        warn_job=WarnJob(
+            state=state,
+            marks=WarningMarks(parts.objects, parts.rows),
+            warner=parts.warner,
+            metrics=parts.metrics,
+            clock=parts.clock,
+            after_step=parts.after_step,
         ),
         digest=parts.digest,
         org_ids=parts.org_ids,

@@ -22,6 +22,8 @@ class JobKind(StrEnum):
     """Announce what waits in the dead-letter queues. They belong to no organization."""
     APPLY = "apply"
     """Apply a plan because a person asked for it."""
+    WARN = "warn"
+    """Tell people what a plan will act on once they were warned."""
     UNDO = "undo"
     """Undo what was applied of a plan."""
 
@@ -46,9 +48,9 @@ class SweepJob(BaseModel):
         if self.first is not None and self.kind is not JobKind.APPLY:
             msg = "only a job that applies a plan can have 'first'"
             raise ValueError(msg)
-        is_about_plan = self.kind in {JobKind.APPLY, JobKind.UNDO}
+        is_about_plan = self.kind in {JobKind.APPLY, JobKind.UNDO, JobKind.WARN}
         has_all = self.org_id is not None and self.requested_by is not None
         if is_about_plan != (self.plan is not None) or (is_about_plan and not has_all):
-            msg = "a job that applies or undoes a plan names the plan, the organization and who asked for it"
+            msg = "a job about a plan names the plan, the organization and who asked for it"
             raise ValueError(msg)
         return self

@@ -13,6 +13,7 @@ from functools import partial
 from lifecycle.audit.chain import What
 from lifecycle.aws.metrics import Metric
 from lifecycle.aws.s3 import Objects
+from lifecycle.aws.sqs import Queue
 from lifecycle.domain.commands import SWEEP
 from lifecycle.domain.errors import Code, Rejected, Throttled
 from lifecycle.execution.ledger import Ledger
@@ -26,15 +27,18 @@ from lifecycle.plans.limits import refusals
 from lifecycle.plans.pagination_check import PaginationCheck, lists_of
 from lifecycle.plans.plan_file import Plan, PlanHeader
 from lifecycle.plans.plan_store import PlanStore
+from lifecycle.plans.warning_marks import WarningMarks
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
+from lifecycle.policy.warnings import WARN_FIRST, WarnFirst
 from lifecycle.sweep.digest import record_finished
-from lifecycle.sweep.jobs import SCHEDULE, SweepJob
+from lifecycle.sweep.jobs import SCHEDULE, JobKind, SweepJob
 from lifecycle.sweep.pace import SweepPace
 from lifecycle.sweep.preflight import Preflight, notes, reasons
 from lifecycle.sweep.preflight_rules import Finding
 from lifecycle.sweep.reports import PlanOutcome, SweepReports
 from lifecycle.sweep.state import Progress, SweepState
+from lifecycle.sweep.warn_job import Warner
 from lifecycle.tallyfy.client import Tallyfy
 
 _SEALING_SECONDS = 300.0
@@ -57,6 +61,9 @@ class PlanJob:
     holds: HoldStore
     policy: Policy
     mode: Mode
+    warner: Warner
+    queue: Queue
+    """The sweeps queue: people are warned by a job of their own, so that a chat tool that is out delays no plan."""
     after_step: Callable[[], None] = field(default=lambda: None)
     """Called after each page and plan was recorded; tests end the process there."""
 
@@ -87,6 +94,7 @@ class PlanJob:
             self.state.remember_newest(plan)
             due = f"{plan.due} of {plan.seen} things are due"
             self.reports.record(What.PLAN_MADE, org_id, plan.hash, due, by=by)
+            self._warn(job, plan)
             progress = replace(progress, plan=plan.hash, seen=plan.seen, due=plan.due)
             version = self.state.save(sweep_id, org_id, progress, version)
             self.after_step()
@@ -102,6 +110,17 @@ class PlanJob:
         """Check whether everything is in order. Costs two calls to Tallyfy."""
         self.pace.take_turn(org_id, _PREFLIGHT_CALLS)
         return self.pace.call(org_id, partial(self.preflight.look, org_id))
+
+    def _warn(self, job: SweepJob, plan: Plan) -> None:
+        if self.mode is Mode.APPLY and plan.kept_by.get(WARN_FIRST) and not plan.unseen:
+            warn = SweepJob(
+                sweep_id=f"{job.sweep_id}:warn",
+                org_id=plan.org_id,
+                kind=JobKind.WARN,
+                plan=plan.hash,
+                requested_by=SCHEDULE,
+            )
+            self.queue.send(warn.model_dump_json(exclude_none=True))
 
     def _begin(self, org_id: str, progress: Progress) -> Progress:
         """Check that everything is in order before anything is read. What is not keeps the plan from being applied."""
@@ -140,9 +159,9 @@ class PlanJob:
             zone=self.policy.zone.key,
             unseen=unseen(lists),
         )
-        return seal(inventory, lists, header, self._terms(org_id, progress), self.objects)
+        return seal(inventory, lists, header, self._terms(sweep_id, org_id, progress), self.objects)
 
-    def _terms(self, org_id: str, progress: Progress) -> PlanTerms:
+    def _terms(self, sweep_id: str, org_id: str, progress: Progress) -> PlanTerms:
         before, person = self._applied_last(org_id)
         # What was wrong at the start, such as a token, may have been fixed meanwhile.
         stops = reasons(self.look(org_id)) if json.loads(progress.stops) else ()
@@ -150,6 +169,7 @@ class PlanJob:
             mode=self.mode,
             policy=self.policy,
             holds=Holds(self.holds.reasons(org_id), self.policy.hold_tags or frozenset()),
+            warn_first=self._warn_first(org_id, sweep_id, progress),
             newest_on=partial(self.ledger.newest_on, org_id),
             before=before,
             stops=stops,
@@ -157,6 +177,18 @@ class PlanJob:
             org_name=progress.org_name or None,
             notes=tuple(json.loads(progress.notes)),
             per_minute=self.pace.pacing.rate.per_minute,
+        )
+
+    def _warn_first(self, org_id: str, sweep_id: str, progress: Progress) -> WarnFirst:
+        newest = self.state.newest(org_id)
+        marks = WarningMarks(self.objects, self.state.rows)
+        return WarnFirst(
+            policy=self.policy,
+            sweep_id=sweep_id,
+            now=datetime.fromisoformat(progress.begun_at),
+            recipients=partial(self.warner.recipients, org_id),
+            marks=marks.load(org_id, newest.plan) if newest else {},
+            begins=self.mode is Mode.APPLY,
         )
 
     def _applied_last(self, org_id: str) -> tuple[Policy | None, tuple[str, ...]]:

@@ -18,6 +18,7 @@ from lifecycle.sweep.digest import Digest
 from lifecycle.sweep.jobs import JobKind, SweepJob
 from lifecycle.sweep.plan_job import PlanJob
 from lifecycle.sweep.state import SweepState
+from lifecycle.sweep.warn_job import WarnJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class SweepService:
     plan_job: PlanJob
     apply_job: ApplyJob
     check_job: CheckJob
+    warn_job: WarnJob
     digest: Digest
     org_ids: frozenset[str]
     retry_base: float
@@ -84,6 +86,9 @@ class SweepService:
     def _run(self, job: SweepJob, org_id: str) -> None:
         if job.kind is JobKind.CHECK:
             self.check_job.run(org_id, job.sweep_id)
+            return
+        if job.kind is JobKind.WARN:
+            self.warn_job.run(job, org_id)
             return
         if job.plan is not None and job.requested_by is not None:
             self._run_plan(job, org_id, job.plan, job.requested_by)

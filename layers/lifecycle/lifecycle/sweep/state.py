@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Key, Put, Value, VersionedTable
@@ -45,6 +46,13 @@ class Progress:
         checks = self.checks
         checks[number] = check
         return replace(self, lists=json.dumps([asdict(one) for one in checks]))
+
+
+class NewestPlan(NamedTuple):
+    """The newest plan of an organization, by its hash, and the sweep that made it."""
+
+    plan: str
+    sweep_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +118,11 @@ class SweepState:
         [row] = self.rows.read(newest_key(plan.org_id))
         values: dict[str, Value] = {"sweep_id": plan.sweep_id, "plan": plan.hash}
         self.rows.write(Put(newest_key(plan.org_id), values, row.version if row else 0))
+
+    def newest(self, org_id: str) -> NewestPlan | None:
+        """The newest plan; ``None`` if there was none yet."""
+        [row] = self.rows.read(newest_key(org_id))
+        return NewestPlan(str(row.values["plan"]), str(row.values["sweep_id"])) if row else None
 
     def _release(self, org_id: str, version: int) -> None:
         self.rows.write(Put(lock_key(org_id), {"sweep_id": "", "until": 0}, version))

@@ -1,0 +1,97 @@
+"""The marks of things that people are warned about: a file beside each plan, which the next plan starts from.
+
+A plan and its marks are written together and never changed. What was delivered meanwhile is one row for each sweep.
+"""
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from lifecycle.aws import table_keys
+from lifecycle.aws.dynamodb import Put, VersionedTable
+from lifecycle.aws.s3 import Objects
+from lifecycle.domain.clock import millis
+from lifecycle.plans.plan_store import key_of
+from lifecycle.policy.warnings import ThingKey, WarningMark
+
+WARNINGS: Final = "warnings.jsonl.gz"
+"""The name of the file of marks."""
+_KEEP = timedelta(days=400)
+"""Longer than a warning can run (365 days)."""
+_MARK: TypeAdapter[WarningMark] = TypeAdapter(WarningMark)
+
+
+@dataclass(frozen=True, slots=True)
+class WarningMarks:
+    """Reads and writes the marks of all organizations."""
+
+    objects: Objects
+    rows: VersionedTable
+
+    def of_plan(self, org_id: str, plan_hash: str) -> Iterator[WarningMark]:
+        """The marks beside a plan, as they were when it was made. None for a plan without warnings."""
+        packed = self.objects.get(key_of(org_id, plan_hash, WARNINGS))
+        return read_marks(packed) if packed is not None else iter(())
+
+    def load(self, org_id: str, plan_hash: str) -> dict[ThingKey, WarningMark]:
+        """The marks beside a plan, with what was delivered since."""
+        marks: dict[ThingKey, WarningMark] = {}
+        delivered: dict[str, Mapping[str, int]] = {}
+        for mark in self.of_plan(org_id, plan_hash):
+            if mark.pending and mark.sweep_id not in delivered:
+                delivered[mark.sweep_id] = self.delivered(org_id, mark.sweep_id)
+            marks[mark.key] = mark.with_deliveries(delivered.get(mark.sweep_id, {}))
+        return marks
+
+    def delivered(self, org_id: str, sweep_id: str) -> Mapping[str, int]:
+        """When each recipient got the warnings of a sweep, in milliseconds since 1970."""
+        return self._row(org_id, sweep_id)[0]
+
+    def deliver(self, org_id: str, sweep_id: str, recipient: str, at: datetime) -> None:
+        """Record that a recipient has the warnings of a sweep. The first moment counts.
+
+        Raises ``Contention`` if somebody else wrote at the same time.
+        """
+        told, version = self._row(org_id, sweep_id)
+        if recipient in told:
+            return
+        text = json.dumps({**told, recipient: millis(at)}, sort_keys=True)
+        expires_at = int((at + _KEEP).timestamp())
+        self.rows.write(Put(table_keys.warned(org_id, sweep_id), {"told": text}, version, expires_at))
+
+    def _row(self, org_id: str, sweep_id: str) -> tuple[dict[str, int], int]:
+        [row] = self.rows.read(table_keys.warned(org_id, sweep_id))
+        return (json.loads(str(row.values["told"])), row.version) if row else ({}, 0)
+
+
+@dataclass(slots=True)
+class MarkWriter:
+    """Writes a file of marks. The same marks give the same bytes."""
+
+    file: gzip.GzipFile
+    count: int = 0
+
+    def add(self, mark: WarningMark) -> None:
+        """One more line."""
+        facts = _MARK.dump_python(mark, mode="json", exclude_defaults=True)
+        for name in ("pending", "told"):
+            if name in facts:
+                facts[name] = sorted(facts[name])
+        self.file.write(json.dumps(facts).encode() + b"\n")
+        self.count += 1
+
+
+def read_marks(packed: bytes) -> Iterator[WarningMark]:
+    """Read a file of marks. Raises ``ValueError`` if this release does not understand it."""
+    return (_MARK.validate_json(line) for line in gzip.decompress(packed).splitlines())
+
+
+def store_marks(objects: Objects, org_id: str, plan_hash: str, file: Path) -> None:
+    """Keep a file of marks beside its plan."""
+    objects.put_file(key_of(org_id, plan_hash, WARNINGS), file, kind="application/gzip")

@@ -1,0 +1,145 @@
+"""Warnings: one message to each recipient of a sweep, and nothing earlier than it says."""
+
+from datetime import timedelta
+
+import pytest
+
+from lifecycle.aws.metrics import Metric
+from lifecycle.domain.capabilities import Resource
+from lifecycle.policy.evaluate import Mode
+from lifecycle.policy.policy import Policy
+from lifecycle.policy.warnings import NOBODY, WARN_FIRST, WARNED
+from tests.harness.sweep_run import POLICY, SweepRun
+from tests.harness.world import World
+
+WARNING = POLICY.replace('action = "archive"', 'action = "archive"\nwarn_days = 7\nwarn = ["channel"]')
+CHANNEL = "channel:operations"
+
+
+@pytest.fixture
+def night() -> SweepRun:
+    """Three processes that are due, under a rule that warns first."""
+    run = SweepRun(World(), policy=Policy.parse(WARNING))
+    for number in (1, 2, 3):
+        name = run.world.add(Resource.RUN, f"{number:032x}")
+        process = run.world.simulator.organization.runs[name]
+        process.status = "complete"
+        process.completed_at = run.world.clock() - timedelta(days=60)
+    return run
+
+
+def sweep(night: SweepRun, name: str) -> None:
+    night.begin(name)
+    night.drain()
+
+
+def later(night: SweepRun, **time: float) -> None:
+    night.world.clock.advance(timedelta(**time))
+
+
+def kinds(night: SweepRun) -> dict[str, int]:
+    return dict(night.plans()[-1].kept_by)
+
+
+def test_people_are_warned_once_and_the_things_go_after_the_promised_days(night: SweepRun) -> None:
+    sweep(night, "night-1")
+    assert (kinds(night), night.archived()) == ({WARN_FIRST: 3}, set())
+    [(recipient, notice)] = night.warner.sent
+    assert (recipient, notice.count, notice.plan) == (CHANNEL, 3, night.plans()[-1].hash)
+    assert notice.not_before >= night.plans()[-1].made_at + timedelta(days=7)
+
+    later(night, days=6.9)
+    sweep(night, "night-2")
+    assert (kinds(night), night.archived()) == ({WARNED: 3}, set())
+
+    later(night, days=0.2)
+    sweep(night, "night-3")
+    assert len(night.archived()) == 3
+    assert len(night.warner.sent) == 1
+
+
+def test_a_chat_tool_that_is_out_postpones_and_is_tried_again(night: SweepRun) -> None:
+    night.warner.out = {CHANNEL}
+    night.begin("night-1")
+    for _ in range(8):
+        night.turn()
+    assert night.warner.sent == []
+    assert night.world.metrics.counts[Metric.NOTICE_FAILED] >= 1
+    night.warner.out = set()
+    night.drain()
+    assert len(night.warner.sent) == 1
+    delivered = night.world.clock()
+    later(night, days=6)
+    sweep(night, "night-2")
+    assert night.archived() == set()
+    assert night.world.clock() < delivered + timedelta(days=7)
+
+
+def test_the_next_sweep_takes_over_a_warning_that_could_not_be_delivered(night: SweepRun) -> None:
+    night.warner.gone = {CHANNEL}
+    sweep(night, "night-1")
+    night.warner.gone = set()
+    later(night, days=30)
+    sweep(night, "night-2")
+    assert (kinds(night), night.archived()) == ({WARN_FIRST: 3}, set())
+    assert [notice.count for _, notice in night.warner.sent] == [3]
+    later(night, days=8)
+    sweep(night, "night-3")
+    assert len(night.archived()) == 3
+
+
+def test_an_older_sweep_warns_nobody_any_more(night: SweepRun) -> None:
+    night.warner.out = {CHANNEL}
+    night.begin("night-1")
+    for _ in range(6):
+        night.turn()
+    [waiting] = [entry for entry in night.queue.entries.values() if '"warn"' in entry.message.body]
+    night.queue.entries.clear()
+    night.warner.out = set()
+    later(night, days=1)
+    sweep(night, "night-2")
+    night.queue.send(waiting.message.body)
+    night.drain()
+    assert len(night.warner.sent) == 1
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_crash_around_the_record_of_a_delivery_warns_at_least_once_and_acts_no_earlier(
+    night: SweepRun, step: int
+) -> None:
+    night.begin("night-1")
+    while not night.warner.sent:
+        if any('"warn"' in entry.message.body for entry in night.queue.entries.values()):
+            night.kill_after(step)
+        night.turn()
+    night.drain()
+    assert len(night.warner.sent) == 3 - step
+    last = max(notice.not_before for _, notice in night.warner.sent)
+    while night.world.clock() < last - timedelta(days=1):
+        later(night, days=1)
+        sweep(night, f"night-{night.world.clock():%m-%d}")
+        assert night.archived() == set()
+    later(night, days=1.5)
+    sweep(night, "the-last-night")
+    assert len(night.archived()) == 3
+
+
+def test_a_report_warns_nobody(night: SweepRun) -> None:
+    night.mode = Mode.REPORT
+    sweep(night, "night-1")
+    assert (kinds(night), night.warner.sent) == ({WARN_FIRST: 3}, [])
+
+
+def test_where_nobody_can_be_reached_the_things_are_kept(night: SweepRun) -> None:
+    night.warner.names = lambda _: frozenset()
+    sweep(night, "night-1")
+    assert (kinds(night), night.archived(), night.warner.sent) == ({NOBODY: 3}, set(), [])
+
+
+def test_each_owner_gets_one_message_about_their_own_things(night: SweepRun) -> None:
+    night.warner.names = lambda thing: frozenset({f"person:{'ada' if thing.id.endswith('1') else 'bob'}"})
+    sweep(night, "night-1")
+    assert sorted((recipient, notice.count) for recipient, notice in night.warner.sent) == [
+        ("person:ada", 1),
+        ("person:bob", 2),
+    ]
