@@ -13,7 +13,7 @@ from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
 from lifecycle.policy.evaluate import Decision, evaluate
 from lifecycle.policy.policy import Policy
-from lifecycle.policy.warnings import NOBODY, WARN_FIRST, WARNED, WarnFirst, WarningMark
+from lifecycle.policy.warnings import NOBODY, WARN_FIRST, WARNED, Deliveries, WarnFirst, WarningMark
 from tests.harness.builders import NOW, THING
 
 RULE = """
@@ -73,7 +73,7 @@ def warned(after: float = 0, **changes: object) -> WarningMark:
     """A mark whose people got the warning so many days after ``NOW``."""
     _, mark = night(**changes)  # type: ignore[arg-type]
     assert mark is not None
-    return mark.with_deliveries(dict.fromkeys(mark.pending, millis(NOW + timedelta(days=after))))
+    return mark.with_deliveries(Deliveries(told=dict.fromkeys(mark.pending, millis(NOW + timedelta(days=after)))))
 
 
 def test_a_thing_that_is_due_for_the_first_time_is_marked_and_kept() -> None:
@@ -106,11 +106,11 @@ def test_whoever_has_the_warning_is_not_told_again_while_another_recipient_waits
     both = frozenset({"person:ada", "channel:ops"})
     _, mark = night(recipients=both)
     assert mark is not None
-    mark = mark.with_deliveries({"person:ada": millis(NOW)})
+    mark = mark.with_deliveries(Deliveries(told={"person:ada": millis(NOW)}))
     _, again = night(mark, after=1, recipients=both)
     assert again is not None
     assert (again.pending, again.told) == (frozenset({"channel:ops"}), frozenset({"person:ada"}))
-    last = again.with_deliveries({"channel:ops": millis(NOW + timedelta(days=1))})
+    last = again.with_deliveries(Deliveries(told={"channel:ops": millis(NOW + timedelta(days=1))}))
     assert night(last, after=7.5, recipients=both)[0].action is None
     assert night(last, after=8, recipients=both)[0].action is Action.ARCHIVE
 
@@ -235,4 +235,12 @@ def test_the_order_of_the_audience_does_not_change_the_digest() -> None:
 def test_the_promise_of_a_mark_is_never_moved_earlier_by_a_late_delivery() -> None:
     mark = replace(warned(after=5), pending=frozenset({"channel:ops"}))
     later: datetime = NOW + timedelta(days=1)
-    assert mark.with_deliveries({"channel:ops": millis(later)}).not_before == mark.not_before
+    assert mark.with_deliveries(Deliveries(told={"channel:ops": millis(later)})).not_before == mark.not_before
+
+
+def test_a_message_that_may_have_arrived_is_a_promise_but_no_delivery() -> None:
+    _, mark = night()
+    assert mark is not None
+    doubtful = mark.with_deliveries(Deliveries(tried={"person:ada": millis(NOW)}))
+    assert (doubtful.is_warned, doubtful.pending) == (False, OWNER)
+    assert doubtful.not_before == millis(NOW + timedelta(days=7))

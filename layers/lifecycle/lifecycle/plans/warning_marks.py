@@ -5,7 +5,7 @@ A plan and its marks are written together and never changed. What was delivered 
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,11 +14,11 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from lifecycle.aws import table_keys
-from lifecycle.aws.dynamodb import Put, VersionedTable
+from lifecycle.aws.dynamodb import Put, Value, VersionedTable
 from lifecycle.aws.s3 import Objects
 from lifecycle.domain.clock import millis
 from lifecycle.plans.plan_store import key_of
-from lifecycle.policy.warnings import ThingKey, WarningMark
+from lifecycle.policy.warnings import Deliveries, ThingKey, WarningMark
 
 WARNINGS: Final = "warnings.jsonl.gz"
 """The name of the file of marks."""
@@ -42,32 +42,40 @@ class WarningMarks:
     def load(self, org_id: str, plan_hash: str) -> dict[ThingKey, WarningMark]:
         """The marks beside a plan, with what was delivered since."""
         marks: dict[ThingKey, WarningMark] = {}
-        delivered: dict[str, Mapping[str, int]] = {}
+        sent: dict[str, Deliveries] = {}
         for mark in self.of_plan(org_id, plan_hash):
-            if mark.pending and mark.sweep_id not in delivered:
-                delivered[mark.sweep_id] = self.delivered(org_id, mark.sweep_id)
-            marks[mark.key] = mark.with_deliveries(delivered.get(mark.sweep_id, {}))
+            if mark.pending and mark.sweep_id not in sent:
+                sent[mark.sweep_id] = self.deliveries(org_id, mark.sweep_id)
+            marks[mark.key] = mark.with_deliveries(sent.get(mark.sweep_id, Deliveries()))
         return marks
 
-    def delivered(self, org_id: str, sweep_id: str) -> Mapping[str, int]:
-        """When each recipient got the warnings of a sweep, in milliseconds since 1970."""
+    def deliveries(self, org_id: str, sweep_id: str) -> Deliveries:
+        """What was sent for a sweep."""
         return self._row(org_id, sweep_id)[0]
 
-    def deliver(self, org_id: str, sweep_id: str, recipient: str, at: datetime) -> None:
-        """Record that a recipient has the warnings of a sweep. The first moment counts.
+    def try_to(self, org_id: str, sweep_id: str, recipient: str, at: datetime) -> None:
+        """Record that a message is about to be sent: what it promises binds even if its delivery is never recorded.
 
         Raises ``Contention`` if somebody else wrote at the same time.
         """
-        told, version = self._row(org_id, sweep_id)
-        if recipient in told:
-            return
-        text = json.dumps({**told, recipient: millis(at)}, sort_keys=True)
-        expires_at = int((at + _KEEP).timestamp())
-        self.rows.write(Put(table_keys.warned(org_id, sweep_id), {"told": text}, version, expires_at))
+        sent, version = self._row(org_id, sweep_id)
+        self._save(org_id, sweep_id, sent._replace(tried={**sent.tried, recipient: millis(at)}), version, at)
 
-    def _row(self, org_id: str, sweep_id: str) -> tuple[dict[str, int], int]:
+    def deliver(self, org_id: str, sweep_id: str, recipient: str, at: datetime) -> None:
+        """Record that a recipient has the message. Raises as ``try_to``."""
+        sent, version = self._row(org_id, sweep_id)
+        self._save(org_id, sweep_id, sent._replace(told={**sent.told, recipient: millis(at)}), version, at)
+
+    def _row(self, org_id: str, sweep_id: str) -> tuple[Deliveries, int]:
         [row] = self.rows.read(table_keys.warned(org_id, sweep_id))
-        return (json.loads(str(row.values["told"])), row.version) if row else ({}, 0)
+        if row is None:
+            return Deliveries(), 0
+        return Deliveries(*(json.loads(str(row.values[name])) for name in Deliveries._fields)), row.version
+
+    def _save(self, org_id: str, sweep_id: str, sent: Deliveries, version: int, at: datetime) -> None:
+        values: dict[str, Value] = {name: json.dumps(moments) for name, moments in sent._asdict().items()}
+        expires_at = int((at + _KEEP).timestamp())
+        self.rows.write(Put(table_keys.warned(org_id, sweep_id), values, version, expires_at))
 
 
 @dataclass(slots=True)

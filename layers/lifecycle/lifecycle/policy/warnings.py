@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.clock import millis, moment
@@ -30,6 +31,13 @@ type Recipients = Callable[[Rule, ResourceSnapshot], frozenset[str]]
 
 DAY = 86_400_000
 """Milliseconds."""
+
+
+class Deliveries(NamedTuple):
+    """The messages of one sweep: when each recipient's was tried last, and when it arrived (milliseconds, UTC)."""
+
+    tried: Mapping[str, int] = {}
+    told: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +71,15 @@ class WarningMark:
         """Whether everybody who was to hear of it has."""
         return bool(self.told) and not self.pending
 
-    def with_deliveries(self, delivered: Mapping[str, int]) -> "WarningMark":
-        """The mark after some recipients got the warning. ``delivered``: when each of them did."""
-        heard = self.pending & delivered.keys()
-        not_before = max((delivered[name] + self.days * DAY for name in heard), default=0)
+    def with_deliveries(self, deliveries: "Deliveries") -> "WarningMark":
+        """The mark after messages were sent. A message that may have arrived is a promise as well."""
+        heard = self.pending & deliveries.told.keys()
+        moments = [sent[name] for sent in deliveries for name in self.pending & sent.keys()]
         return replace(
             self,
             pending=self.pending - heard,
             told=self.told | heard,
-            not_before=max(self.not_before, not_before),
+            not_before=max(self.not_before, *(moment + self.days * DAY for moment in moments), 0),
         )
 
     def ended(self) -> "WarningMark":
@@ -97,8 +105,9 @@ class WarnFirst:
         """The decision with its warning taken into account, and the mark that the next sweep has to know."""
         old = self.marks.pop((thing.resource, thing.id), None)
         waits = old is not None and millis(self.now) < old.not_before
+        left = old.ended() if old and waits else None
         if decision.action is None:
-            return decision, old.ended() if old and waits else None
+            return decision, left
         rule = next(rule for rule in self.policy.acting if rule.name == decision.rule)
         if rule.warn_days is None:
             return (_kept(decision, WARNED, self._promise(old)), old) if old and waits else (decision, None)
@@ -106,7 +115,8 @@ class WarnFirst:
         mark = old if old and old.basis == found and old.is_warned else self._begun(thing, rule, found, old)
         if not mark.is_warned:
             kind, why = (WARN_FIRST, _first(mark)) if mark.pending else (NOBODY, _NOBODY)
-            return _kept(decision, kind, why), mark if self.begins else old
+            unchanged = old if old and old.basis == found else left
+            return _kept(decision, kind, why), mark if self.begins else unchanged
         if rule.warn_days > mark.days:
             mark = replace(mark, days=rule.warn_days, not_before=mark.not_before + (rule.warn_days - mark.days) * DAY)
         if millis(self.now) < mark.not_before:

@@ -87,6 +87,7 @@ class WarnJob:
             return None
         failed: Retryable | None = None
         for recipient, marks in self._by_recipient(org_id, newest).items():
+            self.marks.try_to(org_id, newest.sweep_id, recipient, self.clock())
             try:
                 self.warner.warn(recipient, self._notice(org_id, newest.plan, marks))
             except (Retryable, Rejected) as error:
@@ -100,11 +101,11 @@ class WarnJob:
         return failed
 
     def _by_recipient(self, org_id: str, newest: NewestPlan) -> dict[str, list[WarningMark]]:
-        delivered = self.marks.delivered(org_id, newest.sweep_id)
+        told = self.marks.deliveries(org_id, newest.sweep_id).told
         found: defaultdict[str, list[WarningMark]] = defaultdict(list)
         for mark in self.marks.of_plan(org_id, newest.plan):
             if mark.sweep_id == newest.sweep_id:
-                for recipient in mark.pending - delivered.keys():
+                for recipient in mark.pending - told.keys():
                     found[recipient].append(mark)
         return found
 
