@@ -244,3 +244,12 @@ def test_a_message_that_may_have_arrived_is_a_promise_but_no_delivery() -> None:
     doubtful = mark.with_deliveries(Deliveries(tried={"person:ada": millis(NOW)}))
     assert (doubtful.is_warned, doubtful.pending) == (False, OWNER)
     assert doubtful.not_before == millis(NOW + timedelta(days=7))
+
+
+def test_a_new_warning_with_fewer_days_does_not_shorten_the_promise_of_an_older_one() -> None:
+    shorter = Policy.parse(RULE.replace("completed_days = 30", "completed_days = 31").replace("days = 7", "days = 1"))
+    _, again = night(warned(), policy=shorter, after=1)
+    assert again is not None
+    mark = again.with_deliveries(Deliveries(told=dict.fromkeys(OWNER, millis(NOW + timedelta(days=1)))))
+    assert night(mark, policy=shorter, after=6.9)[0].action is None
+    assert night(mark, policy=shorter, after=7)[0].action is Action.ARCHIVE
