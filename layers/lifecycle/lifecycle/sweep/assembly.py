@@ -35,6 +35,7 @@ from lifecycle.sweep.preflight import Preflight
 from lifecycle.sweep.reports import SweepReports
 from lifecycle.sweep.service import SweepService
 from lifecycle.sweep.state import SweepState
+from lifecycle.sweep.terms import TermsReader
 from lifecycle.sweep.warn_job import Warner, WarnJob
 from lifecycle.tallyfy.client import Tallyfy
 
@@ -93,11 +94,9 @@ def assemble(parts: SweepParts) -> SweepService:
         preflight=parts.preflight,
         tallyfy=parts.tallyfy,
         objects=parts.objects,
-        ledger=parts.ledger,
-        holds=parts.holds,
+        terms=_terms_reader(parts, state),
         policy=parts.policy,
         mode=parts.mode,
-        warner=parts.warner,
         queue=parts.queue,
         after_step=parts.after_step,
     )
@@ -119,7 +118,7 @@ def assemble(parts: SweepParts) -> SweepService:
         ),
         warn_job=WarnJob(
             state=state,
-            marks=WarningMarks(parts.objects, parts.rows),
+            marks=plan_job.terms.marks,
             warner=parts.warner,
             metrics=parts.metrics,
             clock=parts.clock,
@@ -151,6 +150,19 @@ def plan_executor(parts: SweepParts, pace: SweepPace) -> PlanExecutor:
         time_left=parts.time_left,
         canary_wait=parts.retry_base,
         after_batch=parts.after_step,
+    )
+
+
+def _terms_reader(parts: SweepParts, state: SweepState) -> TermsReader:
+    return TermsReader(
+        state=state,
+        ledger=parts.ledger,
+        holds=parts.holds,
+        marks=WarningMarks(parts.objects, parts.rows),
+        warner=parts.warner,
+        policy=parts.policy,
+        mode=parts.mode,
+        per_minute=lambda: parts.pacing.rate.per_minute,
     )
 
 

@@ -16,21 +16,17 @@ from lifecycle.aws.s3 import Objects
 from lifecycle.aws.sqs import Queue
 from lifecycle.domain.commands import SWEEP
 from lifecycle.domain.errors import Code, Rejected, Throttled
-from lifecycle.execution.ledger import Ledger
-from lifecycle.holds.rules import Holds
-from lifecycle.holds.store import HoldStore
 from lifecycle.plans.application import Application, PlanPart, Stage
 from lifecycle.plans.builder import PlanTerms, seal, unseen
-from lifecycle.plans.executor import ApplyTerms, PlanExecutor, last_applied_key
+from lifecycle.plans.executor import ApplyTerms, PlanExecutor
 from lifecycle.plans.inventory import Inventory
 from lifecycle.plans.limits import refusals
 from lifecycle.plans.pagination_check import PaginationCheck, lists_of
 from lifecycle.plans.plan_file import Plan, PlanHeader
 from lifecycle.plans.plan_store import PlanStore
-from lifecycle.plans.warning_marks import WarningMarks
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
-from lifecycle.policy.warnings import WARN_FIRST, WarnFirst
+from lifecycle.policy.warnings import WARN_FIRST
 from lifecycle.sweep.digest import record_finished
 from lifecycle.sweep.jobs import SCHEDULE, JobKind, SweepJob
 from lifecycle.sweep.pace import SweepPace
@@ -38,7 +34,7 @@ from lifecycle.sweep.preflight import Preflight, notes, reasons
 from lifecycle.sweep.preflight_rules import Finding
 from lifecycle.sweep.reports import PlanOutcome, SweepReports
 from lifecycle.sweep.state import Progress, SweepState
-from lifecycle.sweep.warn_job import Warner
+from lifecycle.sweep.terms import TermsReader
 from lifecycle.tallyfy.client import Tallyfy
 
 _SEALING_SECONDS = 300.0
@@ -57,11 +53,9 @@ class PlanJob:
     preflight: Preflight
     tallyfy: Tallyfy
     objects: Objects
-    ledger: Ledger
-    holds: HoldStore
+    terms: TermsReader
     policy: Policy
     mode: Mode
-    warner: Warner
     queue: Queue
     """The sweeps queue: people are warned by a job of their own, so that a chat tool that is out delays no plan."""
     after_step: Callable[[], None] = field(default=lambda: None)
@@ -162,45 +156,10 @@ class PlanJob:
         return seal(inventory, lists, header, self._terms(sweep_id, org_id, progress), self.objects)
 
     def _terms(self, sweep_id: str, org_id: str, progress: Progress) -> PlanTerms:
-        before, person = self._applied_last(org_id)
         # What was wrong at the start, such as a token, may have been fixed meanwhile.
         stops = reasons(self.look(org_id)) if json.loads(progress.stops) else ()
-        return PlanTerms(
-            mode=self.mode,
-            policy=self.policy,
-            holds=Holds(self.holds.reasons(org_id), self.policy.hold_tags or frozenset()),
-            warn_first=self._warn_first(org_id, sweep_id, progress),
-            newest_on=partial(self.ledger.newest_on, org_id),
-            before=before,
-            stops=stops,
-            person=person,
-            org_name=progress.org_name or None,
-            notes=tuple(json.loads(progress.notes)),
-            per_minute=self.pace.pacing.rate.per_minute,
-        )
-
-    def _warn_first(self, org_id: str, sweep_id: str, progress: Progress) -> WarnFirst:
-        newest = self.state.newest(org_id)
-        marks = WarningMarks(self.objects, self.state.rows)
-        return WarnFirst(
-            policy=self.policy,
-            sweep_id=sweep_id,
-            now=datetime.fromisoformat(progress.begun_at),
-            recipients=partial(self.warner.recipients, org_id),
-            marks=marks.load(org_id, newest.plan) if newest else {},
-            begins=self.mode is Mode.APPLY,
-        )
-
-    def _applied_last(self, org_id: str) -> tuple[Policy | None, tuple[str, ...]]:
-        """The policy that was applied last, if it was another one; or why a person must apply this plan."""
-        [row] = self.state.rows.read(last_applied_key(org_id))
-        if row is None:
-            return None, ()
-        try:
-            before = Policy.from_json(str(row.values.get("policy")))
-        except ValueError:
-            return None, ("This release cannot read the policy that was applied last.",)
-        return (None if before.digest == self.policy.digest else before), ()
+        terms = self.terms.read(org_id, sweep_id, datetime.fromisoformat(progress.begun_at), stops)
+        return replace(terms, org_name=progress.org_name or None, notes=tuple(json.loads(progress.notes)))
 
     def _apply_reversible(self, org_id: str, plan_hash: str, *, by: str) -> None:
         with PlanStore(self.objects).open(org_id, plan_hash) as (plan, lines):
