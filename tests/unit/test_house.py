@@ -21,7 +21,7 @@ EXCEPTIONS = {
     "domain/kinds.py ResourceKind": "the declaration of a resource kind: one field for each fact",
     "domain/resources.py ResourceSnapshot": RECORD,
     "intake/mapping.py CommandRule": "a table of sources.toml: one field for each key",
-    "intake/schemes/hmac.py Signature": "a table of sources.toml: one field for each key",
+    "intake/schemes/hmac.py SignatureFormat": "a table of sources.toml: one field for each key",
     "sweep/assembly.py assemble": COMPOSITION,
     "sweep/preflight.py of_organization": "what the schedule and `lifecycle check` pass has no common owner yet",
     "tallyfy/client.py _call": "one call with its timeouts, headers and answers; each part is read with the others",
