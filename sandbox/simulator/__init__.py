@@ -5,6 +5,7 @@ put it on a loopback port. `SimulatorClient` controls it from another process.
 """
 
 from sandbox.simulator.client import SimulatorClient
+from sandbox.simulator.deliveries import LoggedDelivery
 from sandbox.simulator.faults import Fault
 from sandbox.simulator.limit import Limit
 from sandbox.simulator.log import LoggedCall
@@ -42,6 +43,7 @@ __all__ = [
     "Fault",
     "Limit",
     "LoggedCall",
+    "LoggedDelivery",
     "Quirks",
     "Seed",
     "SeedActivity",

@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from sandbox.simulator import rows
+from sandbox.simulator.deliveries import LoggedDelivery
 from sandbox.simulator.faults import Fault
 from sandbox.simulator.limit import Limit
 from sandbox.simulator.log import LoggedCall
@@ -19,6 +20,7 @@ from sandbox.simulator.world import Organization, Run, Task, Template
 
 LOG: Final = TypeAdapter(list[LoggedCall])
 FAULTS: Final = TypeAdapter(list[Fault])
+DELIVERIES: Final = TypeAdapter(list[LoggedDelivery])
 
 
 class _AdminBody(BaseModel):
@@ -37,6 +39,15 @@ class Rotation(_AdminBody):
     organization_id: Identifier
     member_id: int
     token: Annotated[str, StringConstraints(min_length=1)]
+
+
+class ProcessStep(_AdminBody):
+    """What a person does with a process. `organization_id` is needed for a launch, among several organizations."""
+
+    do: Literal["launch", "complete", "reopen"]
+    id: Identifier
+    name: str = "Process"
+    organization_id: Identifier | None = None
 
 
 class ThingState(_AdminBody):
@@ -89,6 +100,8 @@ class Admin:
             ("GET", "quirks"): self._quirks,
             ("PUT", "quirks"): self._set_quirks,
             ("PUT", "token"): self._rotate,
+            ("POST", "process"): self._process,
+            ("GET", "deliveries"): self._deliveries,
         }
 
     def answer(self, call: ReceivedRequest) -> Response:
@@ -194,6 +207,20 @@ class Admin:
         except KeyError as problem:
             raise CallRefused(error(404, "No such member.")) from problem
         return Response(204)
+
+    def _process(self, call: ReceivedRequest) -> Response:
+        step = ProcessStep.model_validate_json(call.body)
+        match step.do:
+            case "launch":
+                self._simulator.launch(step.id, step.name, org_id=step.organization_id)
+            case "complete":
+                self._simulator.complete(step.id)
+            case "reopen":
+                self._simulator.reopen(step.id)
+        return Response(204)
+
+    def _deliveries(self, _: ReceivedRequest) -> Response:
+        return as_json(200, DELIVERIES.dump_python(self._simulator.deliveries.made(), mode="json"))
 
 
 def _summary(organization: Organization) -> Json:

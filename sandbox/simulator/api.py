@@ -10,10 +10,11 @@ from urllib.parse import quote
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 
-from sandbox.simulator import creation, listing, parameters, rows
+from sandbox.simulator import creation, listing, parameters, rows, watchers
 from sandbox.simulator.lifecycle import Action, LifecycleActions, Resource
 from sandbox.simulator.messages import CallRefused, Json, ReceivedRequest, Response, as_json, data, error, unprocessable
 from sandbox.simulator.quirks import Quirks
+from sandbox.simulator.watchers import WatcherAction
 from sandbox.simulator.world import IDENTIFIER, Asset, Member, Organization, Tag, TallyfyState
 
 
@@ -79,6 +80,14 @@ class Create:
 
 
 @dataclass(frozen=True, slots=True)
+class Watching:
+    """Registers, lists or removes the webhook of the organization."""
+
+    action: WatcherAction
+    resource: str = "watcher"
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """The bytes of a file on the host that a download may redirect to. That host refuses Tallyfy's token."""
 
@@ -86,7 +95,7 @@ class Stored:
     action: str = "stored"
 
 
-type Route = Read | Lifecycle | Tagging | Create | Stored
+type Route = Read | Lifecycle | Tagging | Create | Watching | Stored
 
 
 def _runs(caller: Caller) -> Response:
@@ -237,6 +246,9 @@ ROUTES: Final[tuple[tuple[str, str, Route], ...]] = (
     ("POST", "/tags/<id>/subjects", Tagging()),
     ("POST", "/tasks", Create("task")),
     ("POST", "/tags", Create("tag")),
+    ("POST", "/users/<user>/add-watcher", Watching("add")),
+    ("GET", "/watchers", Watching("list")),
+    ("DELETE", "/remove-watcher/<watcher>", Watching("remove")),
     ("GET", "", Read("organization", "read", _organization)),
     ("GET", "/me", Read("member", "read", _me)),
     ("GET", "/runs", Read("run", "list", _runs)),
@@ -315,6 +327,9 @@ class SimulatorApi:
                     answer, acted = effect.answer, effect.acted
                 case Tagging():
                     answer, acted = _attach(caller)
+                case Watching():
+                    parameters.check(route.resource, route.action, call.query)
+                    answer, acted = watchers.answer(route.action, organization, member, call, self.quirks, now)
                 case Create():
                     answer, acted = creation.create(route.resource, organization, member, call.body, now), True
                 case _:

@@ -6,7 +6,8 @@ from typing import Any
 
 import requests
 
-from sandbox.simulator.admin import FAULTS, LOG, ThingState
+from sandbox.simulator.admin import DELIVERIES, FAULTS, LOG, ThingState
+from sandbox.simulator.deliveries import LoggedDelivery
 from sandbox.simulator.faults import Fault
 from sandbox.simulator.limit import Limit
 from sandbox.simulator.log import LoggedCall
@@ -96,6 +97,22 @@ class SimulatorClient:
     def set_quirks(self, quirks: Quirks) -> None:
         """Choose how the simulator behaves where Tallyfy's documents conflict or are silent."""
         self._send("PUT", "quirks", body=quirks.model_dump_json())
+
+    def launch(self, id: str, name: str = "Process", *, organization_id: str | None = None) -> None:
+        """As a person in Tallyfy: start a process without a template."""
+        self._send("POST", "process", json={"do": "launch", "id": id, "name": name, "organization_id": organization_id})
+
+    def complete(self, id: str) -> None:
+        """As a person in Tallyfy: complete a process, with its tasks."""
+        self._send("POST", "process", json={"do": "complete", "id": id})
+
+    def reopen(self, id: str) -> None:
+        """As a person in Tallyfy: open a completed process again."""
+        self._send("POST", "process", json={"do": "reopen", "id": id})
+
+    def deliveries(self) -> list[LoggedDelivery]:
+        """List what was sent to the organizations' webhooks since the last reset."""
+        return DELIVERIES.validate_json(self._send("GET", "deliveries").content)
 
     def rotate_token(self, organization_id: str, member_id: int, token: str) -> None:
         """Give a member a new token; the old one stops working."""

@@ -55,6 +55,7 @@ DOCUMENTED: Final[Mapping[tuple[str, str], Parameters]] = {
     ("tag", "read"): Parameters(_words("with"), _words("statistics")),
     ("template", "list"): Parameters(_PAGES | _words("archived q with sort_by"), _words("steps tags folder threads")),
     ("template", "read"): Parameters(_words("with"), _words("steps tags folder threads")),
+    ("watcher", "list"): Parameters(_words("notification")),
     ("activity", "list"): Parameters(_PAGES | _words("entity_type entity_id verb")),
 }
 """The parameters by the object a call addresses, and its action."""

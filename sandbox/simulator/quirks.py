@@ -34,6 +34,16 @@ class Quirks(BaseModel):
     """`deleted_references` when there are none: `[]` or `{}`."""
     archived_parts: Literal["shown", "hidden"] = "shown"
     """Whether a read that asks for archived tasks and files gets all parts of an archived object, or none."""
+    watchers: Literal["rolled_out", "missing"] = "rolled_out"
+    """Whether the organization has the webhook of an organization. Where it has not, its calls answer 404."""
+    watcher_rows: Literal["data", "bare"] = "data"
+    """Whether the registrations stand under `data`."""
+    watcher_url: Literal["webhook", "webhook_url", "url"] = "webhook"
+    """The field of a registration that holds its URL."""
+    second_watcher: Literal["beside", "replaces"] = "beside"
+    """What a second registration does to the first."""
+    webhook_payload: Literal["flat", "process", "run", "data"] = "flat"
+    """Where the process stands beside the `event`."""
     files_at: str | None = None
     """The base URL that a download redirects to, such as `https://files.tallyfy.test`. None: the bytes come at once."""
 

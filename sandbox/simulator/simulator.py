@@ -5,14 +5,16 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from sandbox.simulator import people
 from sandbox.simulator.api import CallResult, SimulatorApi
+from sandbox.simulator.deliveries import Deliveries, Post, post
 from sandbox.simulator.faults import Fault, Faults, Strike
 from sandbox.simulator.limit import Limit, Meter
 from sandbox.simulator.log import CallLog, LoggedCall
-from sandbox.simulator.messages import ReceivedRequest, Response, fingerprint, rate_limited
+from sandbox.simulator.messages import CallRefused, ReceivedRequest, Response, error, fingerprint, rate_limited
 from sandbox.simulator.quirks import Quirks
 from sandbox.simulator.seed import Seed, build, default_seed
-from sandbox.simulator.world import Organization, TallyfyState
+from sandbox.simulator.world import Organization, Run, TallyfyState
 
 
 class ConnectionReset(Exception):
@@ -31,10 +33,11 @@ def utc_now() -> datetime:
 class Simulator:
     """A simulated Tallyfy. Thread-safe; waits happen outside the lock."""
 
-    def __init__(self, seed: Seed | None = None, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, seed: Seed | None = None, *, clock: Callable[[], datetime] = utc_now, send: Post = post) -> None:
         self.lock = threading.RLock()
         self.seed = seed or default_seed()
         self._clock = clock
+        self.deliveries = Deliveries(self.now, send)
         self.reset()
 
     def reset(self) -> None:
@@ -43,6 +46,7 @@ class Simulator:
             self.shift = timedelta()
             self.log = CallLog()
             self.faults = Faults()
+            self.deliveries.clear()
             self._late: list[tuple[datetime, ReceivedRequest, Strike]] = []
             self.load(self.seed)
 
@@ -107,6 +111,25 @@ class Simulator:
         with self.lock:
             return self.log.effects(action, id)
 
+    def launch(self, run_id: str, name: str, *, org_id: str | None = None) -> None:
+        """A person starts a process without a template. Raises ``CallRefused`` for an organization that is not there."""
+        with self.lock:
+            organization, now = self._organization(org_id), self.now()
+            run = Run(run_id, name, now, now, started_at=now, owner_id=next(iter(organization.members), None))
+            self._tell(organization, people.launch(organization, run, now))
+
+    def complete(self, run_id: str) -> None:
+        """A person completes a process, with its tasks. Raises ``CallRefused``."""
+        with self.lock:
+            organization = self._owner(run_id)
+            self._tell(organization, people.complete(organization, run_id, self.now()))
+
+    def reopen(self, run_id: str) -> None:
+        """A person opens a completed process again. Raises ``CallRefused``."""
+        with self.lock:
+            organization = self._owner(run_id)
+            self._tell(organization, people.reopen(organization, run_id, self.now()))
+
     def handle(self, call: ReceivedRequest, wait: Callable[[float], None] = time.sleep) -> Response:
         """Answer one call. `wait` waits for a delay, or raises CallerGaveUp if the caller would not wait that long.
 
@@ -137,6 +160,23 @@ class Simulator:
             self._late = [late for late in self._late if late not in due]
             for _, call, strike in sorted(due, key=lambda late: late[0]):
                 self._act(call, strike)
+
+    def _organization(self, org_id: str | None) -> Organization:
+        found = self.organization if org_id is None else self.world.organizations.get(org_id)
+        if found is None:
+            raise CallRefused(error(404, "Not found."))
+        return found
+
+    def _owner(self, run_id: str) -> Organization:
+        found = next((one for one in self.world.organizations.values() if run_id in one.runs), None)
+        if found is None:
+            raise CallRefused(error(404, "Not found."))
+        return found
+
+    def _tell(self, organization: Organization, events: list[people.Event]) -> None:
+        targets = [(watcher.id, watcher.url) for watcher in organization.watchers.values()]
+        for event in events:
+            self.deliveries.enqueue(targets, event.id, event.payload(self.quirks))
 
     def _act(self, call: ReceivedRequest, strike: Strike) -> Response | None:
         """Carry a call out as far as its faults allow, and log it. None means a reset."""

@@ -180,6 +180,16 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
+class Watcher:
+    """A registration of the organization's webhook."""
+
+    id: int
+    user_id: int
+    url: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class FeedEntry:
     """One line of the activity feed."""
 
@@ -205,6 +215,9 @@ class Organization:
     templates: dict[str, Template] = field(default_factory=dict)
     feed: list[FeedEntry] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
+    watchers: dict[int, Watcher] = field(default_factory=dict)
+    watcher_count: int = 0
+    """How many were ever registered."""
 
     def add_run(self, run: Run) -> None:
         """Add or replace a run, with its tasks."""
