@@ -1,8 +1,8 @@
 """What people do with processes in Tallyfy, and which events of the organization's webhook follow from it.
 
-The webhook has an event for a launch, for a completion and for each task that is completed; none for reopening, archiving
-or restoring a process is documented. A process that is completed again sends ``process.completed`` again, with another
-``completed_at``. Source: Tallyfy's connector for n8n (2026-08).
+The webhook has an event for a launch, for a completion and for each task that is completed. None is documented for
+reopening, archiving or restoring a process. A process that is completed again sends ``process.completed`` again, with
+another ``completed_at``. Source: Tallyfy's connector for n8n (2026-08).
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing import Literal
 from sandbox.simulator import rows
 from sandbox.simulator.messages import CallRefused, Json, error, unprocessable
 from sandbox.simulator.quirks import Quirks
-from sandbox.simulator.world import FeedEntry, Organization, Run
+from sandbox.simulator.world import FeedEntry, Organization, Run, Verb
 
 type EventName = Literal["process.launched", "process.completed", "task.completed"]
 
@@ -81,9 +81,7 @@ def _active(organization: Organization, run_id: str) -> Run:
     return run
 
 
-def _note(
-    organization: Organization, verb: Literal["created", "completed", "updated"], run: Run, now: datetime
-) -> None:
+def _note(organization: Organization, verb: Verb, run: Run, now: datetime) -> None:
     organization.feed.append(FeedEntry(verb, "run", run.id, run.owner_id or 0, now))
 
 

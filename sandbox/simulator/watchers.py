@@ -1,7 +1,7 @@
 """The webhook of an organization: registering it, listing it, removing it.
 
-Source: Tallyfy's connector for n8n (2026-08). What it does not send is refused. It shows neither the answer to a removal nor
-what a second registration does to the first: the answer here is 204, and ``Quirks`` chooses the rest.
+Source: Tallyfy's connector for n8n (2026-08). What it does not send is refused. It does not show the answer to a
+removal (204 here), nor what a second registration does to the first (``Quirks`` chooses).
 """
 
 from datetime import datetime

@@ -1,7 +1,7 @@
 """The organization's webhook: its three calls as Tallyfy's own connector makes them, and what is sent to it."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import requests
@@ -95,7 +95,7 @@ def test_an_organization_without_the_feature_answers_404(tallyfy: Tallyfy, simul
     ],
 )
 def test_a_registration_that_is_not_as_documented_is_refused(tallyfy: Tallyfy, changes: dict[str, object]) -> None:
-    assert add(tallyfy, **changes).status_code == 422
+    assert add(tallyfy, 1001, **changes).status_code == 422
     assert listed(tallyfy)["data"] == []
 
 
@@ -109,7 +109,9 @@ def test_what_no_document_shows_is_refused(tallyfy: Tallyfy) -> None:
 
 
 @pytest.mark.parametrize("field", ["webhook", "webhook_url", "url"])
-def test_the_url_stands_where_the_choice_puts_it(tallyfy: Tallyfy, simulator: Simulator, field: Any) -> None:  # noqa: ANN401
+def test_the_url_stands_where_the_choice_puts_it(
+    tallyfy: Tallyfy, simulator: Simulator, field: Literal["webhook", "webhook_url", "url"]
+) -> None:
     simulator.quirks = Quirks(watcher_url=field, watcher_rows="bare")
     assert add(tallyfy).json()[field] == URL
     assert [row[field] for row in listed(tallyfy)] == [URL]
@@ -163,7 +165,7 @@ def test_each_task_that_is_completed_with_its_process_is_told_before_it(
 
 @pytest.mark.parametrize(("place", "key"), [("process", "process"), ("run", "run"), ("data", "data")])
 def test_the_process_stands_where_the_choice_puts_it(
-    tallyfy: Tallyfy, simulator: Simulator, receiver: Receiver, place: Any, key: str
+    tallyfy: Tallyfy, simulator: Simulator, receiver: Receiver, place: Literal["process", "run", "data"], key: str
 ) -> None:
     simulator.quirks = Quirks(webhook_payload=place)
     add(tallyfy)
@@ -195,7 +197,7 @@ def test_other_processes_do_what_people_do_over_the_admin_interface(
         ("process.completed", 202),
     ]
     for wrong in (make_id("nobody"), DefaultIds.RUN_ARCHIVED_RECENTLY, DefaultIds.RUN):
-        with pytest.raises(ValueError, match="404|422"):
+        with pytest.raises(ValueError, match=r"404|422"):
             admin.complete(wrong)
     with pytest.raises(ValueError, match="not complete"):
         admin.reopen(DefaultIds.ACTIVE_RUN)
