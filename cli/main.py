@@ -26,6 +26,7 @@ from cli.commands.smoke import smoke
 from cli.commands.source import app as source
 from cli.commands.status import status
 from cli.commands.sweep import app as sweep
+from cli.commands.tallyfy import app as tallyfy
 from cli.commands.undo import undo
 from cli.ui.errors import EXIT_CODES
 from cli.ui.options import CliGroup, Region, RootStackName
@@ -47,6 +48,7 @@ for _name, _group in (
     ("policy", policy),
     ("source", source),
     ("sweep", sweep),
+    ("tallyfy", tallyfy),
     ("local", local),
 ):
     app.add_typer(_group, name=_name)

@@ -9,8 +9,9 @@ from pathlib import Path
 import requests
 import typer
 
-from cli.clients.context import stack_of
+from cli.clients.context import CliContext, stack_of
 from cli.clients.stack import Stack, one_organization, output_of
+from cli.clients.tallyfy_calls import TallyfyCalls
 from cli.ui.errors import CliError, Exit, expected_error
 from cli.ui.ids import org_in
 from lifecycle.aws.dynamodb import MemoryTable
@@ -105,6 +106,11 @@ def access_of(target: Stack, org_id: str) -> Access:
     """What a stack itself reads one of its organizations with."""
     tokens = Tokens(target.secrets(), output_of(target, "SecretPrefix"), frozenset({org_id}))
     return Access(org_id, output_of(target, "TallyfyBaseUrl"), tokens, target, own_token=False)
+
+
+def calls_of(context: CliContext, what: Access) -> TallyfyCalls:
+    """Calls to Tallyfy that may change something, under the token of an access."""
+    return TallyfyCalls(context.session(), what.base_url, what.tokens.of(what.org_id), context.sleep)
 
 
 class TallyfyReader:

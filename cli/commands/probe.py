@@ -46,7 +46,7 @@ def probe(
     Name the organization twice: --org and --again. The token must be an admin's. The probe changes only what it
     created. If it is interrupted, its journal lists what is left: run it again with --clean.
     """
-    from cli.clients.tallyfy_reader import access
+    from cli.clients.tallyfy_reader import access, calls_of
     from cli.services.probe import Journal, Probe, ProbeClient, Workshop, facts_file, remove
 
     context = context_of(ctx)
@@ -57,9 +57,7 @@ def probe(
             Exit.USAGE,
         )
     errors = console(errors=True)
-    client = ProbeClient(
-        context.session(), what.base_url, what.org_id, what.tokens.of(what.org_id), sleep=context.sleep
-    )
+    client = ProbeClient(calls_of(context, what), what.org_id)
     written = Journal(journal)
     if clean:
         remove(client, written)

@@ -14,63 +14,20 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from cli.ui.errors import CliError, Exit
-from lifecycle.domain.urls import checked_base_url
-
-if TYPE_CHECKING:
-    import requests
-
-type Json = Mapping[str, object]
+from cli.clients.tallyfy_calls import Json, Seen, TallyfyCalls, TallyfyStopped
+from cli.ui.errors import Exit
 
 PREFIX: Final = "lifecycle probe"
 """How every title begins that the probe gives to a thing."""
 _TAG_TITLE = 30
 """A tag's title has at most so many characters (API page "Create tag")."""
-_SECONDS = 30.0
 _ID = re.compile(r"[0-9a-f]{32}")
-_MOST_WAITS = 5
-_LONGEST_WAIT = 120.0
-_GAP = 0.6
-"""Seconds between two calls: 100 a minute, the lowest limit that Tallyfy publishes."""
 
 
-class ProbeStopped(CliError):
+class ProbeStopped(TallyfyStopped):
     """The probe cannot go on. What it made so far is listed in its journal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One answer: its status, its JSON object (empty where there is none), and whether it had a body."""
-
-    status: int
-    body: Json
-    empty: bool
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether Tallyfy says that it did it: 2xx, and no ``"error": true`` in the body."""
-        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES and not self.body.get("error")
-
-    @property
-    def row(self) -> Json:
-        """The object under ``data``; the whole body where there is no such field."""
-        data = self.body.get("data", self.body)
-        return data if isinstance(data, dict) else {}
-
-    @property
-    def rows(self) -> list[Json]:
-        """The list under ``data``."""
-        data = self.body.get("data")
-        return [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
-
-    @property
-    def shape(self) -> str:
-        """How it answered, in one word."""
-        if self.status == HTTPStatus.NO_CONTENT:
-            return "no_content"
-        return "empty" if self.empty else "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,41 +79,19 @@ class Journal:
 class ProbeClient:
     """One organization over HTTP, with an admin's token. Writes reach only what the probe made."""
 
-    session: "requests.Session"
-    base_url: str
+    calls: TallyfyCalls
     org_id: str
-    token: str
-    sleep: Callable[[float], None]
     made: set[str] = field(default_factory=set)
-    waits: list[float] = field(default_factory=list)
-    """The seconds that Tallyfy asked to wait, one entry for each 429."""
+
+    @property
+    def waits(self) -> list[float]:
+        """The seconds that Tallyfy asked to wait, one entry for each 429."""
+        return self.calls.waits
 
     def call(self, method: str, path: str, query: Mapping[str, str] | None = None, body: object = None) -> Seen:
-        """Make one call, again after a 429. Raises ``ProbeStopped`` where Tallyfy cannot be asked any more."""
+        """Make one call below the organization. Raises ``TallyfyStopped`` where Tallyfy cannot be asked any more."""
         self._check(method, path)
-        url = f"{checked_base_url(self.base_url)}/organizations/{self.org_id}{path}"
-        for _ in range(_MOST_WAITS):
-            self.sleep(_GAP)
-            answer = self.session.request(
-                method,
-                url,
-                params=query,
-                json=body,
-                headers={
-                    "Authorization": f"Bearer {self.token}",
-                    "Accept": "application/json",
-                    "X-Tallyfy-Client": "APIClient",
-                },
-                timeout=_SECONDS,
-                allow_redirects=False,
-            )
-            if answer.status_code == HTTPStatus.UNAUTHORIZED:
-                raise ProbeStopped("Tallyfy refused the token (401). Make a new one, then run the probe again.")
-            if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
-                return Seen(answer.status_code, _object(answer.content), not answer.content.strip())
-            self.waits.append(_retry_after(answer.headers.get("Retry-After", "")))
-            self.sleep(self.waits[-1])
-        raise ProbeStopped("Tallyfy asked to wait five times in a row (429). Run the probe again later.")
+        return self.calls.call(method, f"/organizations/{self.org_id}{path}", query, body)
 
     def _check(self, method: str, path: str) -> None:
         if method == "GET" or (method == "POST" and path in {"/tasks", "/tags"}):
@@ -364,18 +299,6 @@ def _nested(row: Json, name: str) -> list[Json]:
     value = row.get(name)
     listed = value.get("data") if isinstance(value, dict) else value
     return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-
-
-def _object(content: bytes) -> Json:
-    try:
-        body = json.loads(content or b"{}")
-    except ValueError:
-        return {"error": True}
-    return body if isinstance(body, dict) else {}
-
-
-def _retry_after(text: str) -> float:
-    return min(float(text), _LONGEST_WAIT) if text.isascii() and text.isdigit() else 60.0
 
 
 def _yes(name: str, seen: bool) -> Fact:

@@ -6,8 +6,12 @@ from datetime import datetime, timedelta
 
 from lifecycle.audit.chain import Record, What, hour_of
 from lifecycle.audit.store import AuditStore
+from lifecycle.aws.dynamodb import VersionedTable
+from lifecycle.domain.clock import moment
+from lifecycle.execution.wakeups import Wakeups
 
 HOUR = timedelta(hours=1)
+_HOURS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,18 @@ def since(store: AuditStore, wanted: Filter, begin: datetime, now: datetime) -> 
     while hour_of(begin) <= hour_of(now):
         yield from _of_hour(store, wanted, begin)
         begin += HOUR
+
+
+def last_of_source(rows: VersionedTable, org_id: str, source: str, now: datetime, *, waits: bool) -> datetime | None:
+    """When the newest known command of a source came in, in UTC.
+
+    ``waits``: its commands wait for their day, so each has a row of its own. Otherwise those that ended within two days
+    are known, by the time of their end.
+    """
+    if waits:
+        return max((one.issued_at for one in Wakeups(rows).commands(org_id) if one.source == source), default=None)
+    found = newest(AuditStore(rows), Filter(org_id=org_id, source=source), now, most=1, hours=_HOURS)
+    return moment(found[-1].at) if found else None
 
 
 def _of_hour(store: AuditStore, wanted: Filter, at: datetime) -> list[Record]:

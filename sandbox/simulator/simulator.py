@@ -112,7 +112,7 @@ class Simulator:
             return self.log.effects(action, id)
 
     def launch(self, run_id: str, name: str, *, org_id: str | None = None) -> None:
-        """A person starts a process without a template. Raises ``CallRefused`` for an organization that is not there."""
+        """A person starts a process without a template. Raises ``CallRefused`` if there is no such organization."""
         with self.lock:
             organization, now = self._organization(org_id), self.now()
             run = Run(run_id, name, now, now, started_at=now, owner_id=next(iter(organization.members), None))

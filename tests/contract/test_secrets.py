@@ -69,6 +69,15 @@ def test_a_secret_is_made_only_if_that_is_asked_for(secrets: Secrets) -> None:
     assert secrets.get("stack/tokens/two") == "text"
 
 
+def test_a_secret_that_was_removed_is_gone_and_can_be_made_again(secrets: Secrets) -> None:
+    secrets.remove(NAME)
+    with pytest.raises(Retryable, match="does not exist"):
+        secrets.get(NAME)
+    secrets.remove(NAME)
+    secrets.put(NAME, "the second", create=True)
+    assert secrets.get(NAME) == "the second"
+
+
 class Ticks:
     """Seconds that only a test moves."""
 

@@ -51,6 +51,12 @@ def test_what_its_schedule_should_have_brought_back_is_enqueued(
     assert service.metrics.counts[Metric.WOKEN] == 1  # type: ignore[attr-defined]
 
 
+def test_each_command_that_was_given_a_day_is_known_before_and_after_it(rows: VersionedTable, ledger: Ledger) -> None:
+    waits(rows, ledger, command())
+    assert list(Wakeups(rows).commands(ORG)) == [command()]
+    assert list(Wakeups(rows).commands("1c" * 16)) == []
+
+
 def test_a_permanent_delete_goes_back_to_its_own_queue(
     service: WakeupService, rows: VersionedTable, ledger: Ledger
 ) -> None:

@@ -346,7 +346,7 @@ class CliHarness:
         self.stack = MemoryStack(self.entrance)
         self.front = Front(self.entrance, self.operating)
         self.people = PEOPLE
-        self.simulator = Simulator(clock=self.clock)
+        self.simulator = Simulator(clock=self.clock, send=self._delivered)
         self.connected: list[tuple[str, str | None]] = []
         self.while_waiting: Callable[[], None] = lambda: None
         """What happens each time a command waits."""
@@ -457,6 +457,11 @@ class CliHarness:
         ended = self.entrance.ledger.conclude(claim, end)
         for debt in ended.intent.pending:
             ended = self.entrance.ledger.mark_delivered(ended, debt)
+
+    def _delivered(self, url: str, body: bytes) -> int | None:
+        """Be the way from Tallyfy to the stack: what is sent to the stack's own URL arrives there."""
+        headers = {"Content-Type": "application/json"}
+        return self._session().post(url, body, headers=headers).status_code if url.startswith(API_URL) else None
 
     def _connect(self, name: str, region: str | None) -> MemoryStack:
         self.connected.append((name, region))

@@ -1,5 +1,4 @@
 import contextlib
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import Result
 
+from cli.clients.tallyfy_calls import TallyfyCalls, TallyfyStopped
 from cli.services.probe import Fact, Journal, Probe, ProbeClient, ProbeStopped, Workshop, facts_file, remove
 from sandbox.simulator import DEFAULT_TOKEN, LIGHT_TOKEN, STANDARD_TOKEN, Fault, Quirks, Simulator, SimulatorTransport
 from sandbox.simulator.quirks import load_facts
@@ -21,7 +21,8 @@ NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 def client_of(simulator: Simulator, token: str = DEFAULT_TOKEN) -> ProbeClient:
     session = requests.Session()
     session.mount("https://", SimulatorTransport(simulator))
-    return ProbeClient(session, "https://tallyfy.test/api", simulator.organization.id, token, sleep=lambda _: None)
+    calls = TallyfyCalls(session, "https://tallyfy.test/api", token, sleep=lambda _: None)
+    return ProbeClient(calls, simulator.organization.id)
 
 
 def probed(simulator: Simulator, tmp_path: Path, *, token: str = DEFAULT_TOKEN) -> list[Fact]:
@@ -87,7 +88,8 @@ def test_a_write_to_anything_else_is_not_sent(method: str, path: str) -> None:
 
 @given(st.text(max_size=80))
 def test_no_path_reaches_a_write_that_is_not_allowed(path: str) -> None:
-    client = ProbeClient(requests.Session(), "https://tallyfy.test/api", "a0" * 16, "token", sleep=lambda _: None)
+    calls = TallyfyCalls(requests.Session(), "https://tallyfy.test/api", "token", sleep=lambda _: None)
+    client = ProbeClient(calls, "a0" * 16)
     client.made.add("a1" * 16)
     if path.split("/")[2:3] != ["a1" * 16]:
         with pytest.raises(ProbeStopped):
@@ -153,7 +155,8 @@ def test_it_waits_as_long_as_tallyfy_asks_and_says_so(tmp_path: Path) -> None:
     simulator = Simulator()
     simulator.add_fault(Fault.rate_limit(7, method="GET", path=r"/runs$"))
     slept: list[float] = []
-    client = replace(client_of(simulator), sleep=slept.append)
+    client = client_of(simulator)
+    client.calls.sleep = slept.append
     facts = list(Probe(Workshop(client, Journal(tmp_path / "journal.json"), lambda: NOW)).run())
     assert 7 in slept
     assert facts[-1].seen == "1 times, at most 7 s"
@@ -168,7 +171,7 @@ def test_only_an_admin_s_token_is_used(token: str, tmp_path: Path) -> None:
 
 
 def test_a_dead_token_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ProbeStopped, match="refused the token"):
+    with pytest.raises(TallyfyStopped, match="refused the token"):
         probed(Simulator(), tmp_path, token="dead")
 
 

@@ -209,6 +209,7 @@ COMMANDS = [
     "sweep start",
     "audit show",
     "audit verify",
+    "tallyfy show",
 ]
 
 

@@ -16,7 +16,7 @@ from sandbox.simulator import (
     SimulatorTransport,
     make_id,
 )
-from tests.unit.simulator.conftest import BASE_URL, Clock, Tallyfy
+from tests.unit.simulator.conftest import BASE_URL, Clock, TallyfyCaller
 
 ORG = DefaultIds.ORGANIZATION
 URL = "https://api.example/webhooks/tallyfy/key"
@@ -51,15 +51,15 @@ def simulator(clock: Clock, receiver: Receiver) -> Simulator:
     return Simulator(clock=clock, send=receiver)
 
 
-def add(tallyfy: Tallyfy, user: int = 1001, **changes: object) -> requests.Response:
+def add(tallyfy: TallyfyCaller, user: int = 1001, **changes: object) -> requests.Response:
     return tallyfy("POST", f"/users/{user}/add-watcher", json={**BODY, **changes})
 
 
-def listed(tallyfy: Tallyfy) -> Any:  # noqa: ANN401 - JSON
+def listed(tallyfy: TallyfyCaller) -> Any:  # noqa: ANN401 - JSON
     return tallyfy("GET", "/watchers", params={"notification": "webhook"}).json()
 
 
-def test_a_webhook_is_registered_listed_and_removed(tallyfy: Tallyfy) -> None:
+def test_a_webhook_is_registered_listed_and_removed(tallyfy: TallyfyCaller) -> None:
     made = add(tallyfy)
     assert (made.status_code, made.json()["data"]["webhook"]) == (201, URL)
     [row] = listed(tallyfy)["data"]
@@ -71,13 +71,13 @@ def test_a_webhook_is_registered_listed_and_removed(tallyfy: Tallyfy) -> None:
 
 @pytest.mark.parametrize("token", [STANDARD_TOKEN, LIGHT_TOKEN])
 def test_whoever_is_no_admin_is_refused(session: requests.Session, token: str) -> None:
-    member = Tallyfy(BASE_URL, session, token)
+    member = TallyfyCaller(BASE_URL, session, token)
     assert add(member, user=1002).status_code == 403
     assert member("GET", "/watchers", params={"notification": "webhook"}).status_code == 403
     assert member("DELETE", "/remove-watcher/1").status_code == 403
 
 
-def test_an_organization_without_the_feature_answers_404(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_an_organization_without_the_feature_answers_404(tallyfy: TallyfyCaller, simulator: Simulator) -> None:
     simulator.quirks = Quirks(watchers="missing")
     assert add(tallyfy).status_code == 404
     assert tallyfy("GET", "/watchers", params={"notification": "webhook"}).status_code == 404
@@ -94,12 +94,14 @@ def test_an_organization_without_the_feature_answers_404(tallyfy: Tallyfy, simul
         {"secret": "x"},
     ],
 )
-def test_a_registration_that_is_not_as_documented_is_refused(tallyfy: Tallyfy, changes: dict[str, object]) -> None:
+def test_a_registration_that_is_not_as_documented_is_refused(
+    tallyfy: TallyfyCaller, changes: dict[str, object]
+) -> None:
     assert add(tallyfy, 1001, **changes).status_code == 422
     assert listed(tallyfy)["data"] == []
 
 
-def test_what_no_document_shows_is_refused(tallyfy: Tallyfy) -> None:
+def test_what_no_document_shows_is_refused(tallyfy: TallyfyCaller) -> None:
     assert add(tallyfy, user=1002).status_code == 403
     assert tallyfy("GET", "/watchers").status_code == 422
     assert tallyfy("GET", "/watchers", params={"notification": "webhook", "page": 2}).status_code == 422
@@ -110,14 +112,14 @@ def test_what_no_document_shows_is_refused(tallyfy: Tallyfy) -> None:
 
 @pytest.mark.parametrize("field", ["webhook", "webhook_url", "url"])
 def test_the_url_stands_where_the_choice_puts_it(
-    tallyfy: Tallyfy, simulator: Simulator, field: Literal["webhook", "webhook_url", "url"]
+    tallyfy: TallyfyCaller, simulator: Simulator, field: Literal["webhook", "webhook_url", "url"]
 ) -> None:
     simulator.quirks = Quirks(watcher_url=field, watcher_rows="bare")
     assert add(tallyfy).json()[field] == URL
     assert [row[field] for row in listed(tallyfy)] == [URL]
 
 
-def test_a_second_webhook_stands_beside_the_first_or_replaces_it(tallyfy: Tallyfy, simulator: Simulator) -> None:
+def test_a_second_webhook_stands_beside_the_first_or_replaces_it(tallyfy: TallyfyCaller, simulator: Simulator) -> None:
     add(tallyfy)
     add(tallyfy, webhook=f"{URL}2")
     assert [row["webhook"] for row in listed(tallyfy)["data"]] == [URL, f"{URL}2"]
@@ -127,7 +129,7 @@ def test_a_second_webhook_stands_beside_the_first_or_replaces_it(tallyfy: Tallyf
 
 
 def test_each_event_is_sent_once_whatever_the_answer(
-    tallyfy: Tallyfy, simulator: Simulator, receiver: Receiver, clock: Clock
+    tallyfy: TallyfyCaller, simulator: Simulator, receiver: Receiver, clock: Clock
 ) -> None:
     add(tallyfy)
     receiver.status = None
@@ -151,7 +153,7 @@ def test_each_event_is_sent_once_whatever_the_answer(
 
 
 def test_each_task_that_is_completed_with_its_process_is_told_before_it(
-    tallyfy: Tallyfy, simulator: Simulator, receiver: Receiver
+    tallyfy: TallyfyCaller, simulator: Simulator, receiver: Receiver
 ) -> None:
     add(tallyfy)
     simulator.reopen(DefaultIds.RUN)
@@ -165,7 +167,7 @@ def test_each_task_that_is_completed_with_its_process_is_told_before_it(
 
 @pytest.mark.parametrize(("place", "key"), [("process", "process"), ("run", "run"), ("data", "data")])
 def test_the_process_stands_where_the_choice_puts_it(
-    tallyfy: Tallyfy, simulator: Simulator, receiver: Receiver, place: Literal["process", "run", "data"], key: str
+    tallyfy: TallyfyCaller, simulator: Simulator, receiver: Receiver, place: Literal["process", "run", "data"], key: str
 ) -> None:
     simulator.quirks = Quirks(webhook_payload=place)
     add(tallyfy)
@@ -183,7 +185,7 @@ def test_nothing_is_sent_where_nothing_is_registered(simulator: Simulator, recei
 
 
 def test_other_processes_do_what_people_do_over_the_admin_interface(
-    tallyfy: Tallyfy, simulator: Simulator, session: requests.Session
+    tallyfy: TallyfyCaller, simulator: Simulator, session: requests.Session
 ) -> None:
     session.mount("https://tallyfy.test", SimulatorTransport(simulator))
     admin = SimulatorClient(BASE_URL, session)

@@ -54,6 +54,9 @@ class Secrets(Protocol):
         Other processes may read the old version for five minutes more, unless they read a fresh one.
         """
 
+    def remove(self, name: str) -> None:
+        """Delete a secret for good, at once. One that does not exist is no error. Raises ``Retryable``."""
+
 
 @dataclass(slots=True)
 class MemorySecrets:
@@ -81,6 +84,10 @@ class MemorySecrets:
         if name not in self.texts and not create:
             raise _missing(name)
         self.texts[name] = text
+
+    def remove(self, name: str) -> None:
+        """See ``Secrets``."""
+        self.texts.pop(name, None)
 
 
 class ManagedSecrets:
@@ -142,6 +149,12 @@ class ManagedSecrets:
                 self._client.create_secret(Name=name, SecretString=text)
         self._missing_until.pop(name, None)
         self.get(name, fresh=True)
+
+    def remove(self, name: str) -> None:
+        """See ``Secrets``. Without a recovery window, during which no secret of this name could be made."""
+        with translated(f"delete secret '{name}'"):
+            self._client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+        self._kept.pop(name, None)
 
 
 def signing_secrets(text: str) -> list[bytes]:

@@ -52,10 +52,16 @@ class Wakeups:
 
     def overdue(self, org_id: str, now: datetime) -> Iterator[Command]:
         """Every command whose time came more than an hour ago, whether or not it has ended since."""
-        latest = millis(now - _LATE)
+        return self._before(org_id, millis(now - _LATE))
+
+    def commands(self, org_id: str) -> Iterator[Command]:
+        """Every command that was given a day, whether or not that day has come; until 30 days after its own end."""
+        return self._before(org_id, None)
+
+    def _before(self, org_id: str, latest: int | None) -> Iterator[Command]:
         for row in self._rows.partition(table_keys.wakeups(org_id)).values():
             due_at = row.values.get("due_at")
-            if isinstance(due_at, int) and due_at >= latest:
+            if latest is not None and isinstance(due_at, int) and due_at >= latest:
                 continue
             # One that this release cannot read waits for a release that can.
             with suppress(ValidationError):
