@@ -94,9 +94,7 @@ def test_an_organization_without_the_feature_answers_404(tallyfy: TallyfyCaller,
         {"secret": "x"},
     ],
 )
-def test_a_registration_that_is_not_as_documented_is_refused(
-    tallyfy: TallyfyCaller, changes: dict[str, object]
-) -> None:
+def test_an_undocumented_registration_is_refused(tallyfy: TallyfyCaller, changes: dict[str, object]) -> None:
     assert add(tallyfy, 1001, **changes).status_code == 422
     assert listed(tallyfy)["data"] == []
 
