@@ -221,7 +221,7 @@ def test_what_slack_did_not_sign_is_refused_unread(room: ChatRoom, spoil: str) -
 def test_the_status_of_a_command_is_told(room: ChatRoom) -> None:
     room.say(f"archive {THING}")
     name = queued(room).intent_id
-    assert room.say(f"status {name}") == f"`{name}`: accepted. It was accepted. No worker has begun it yet."
+    assert room.say(f"status {name}") == f"`{name}`: accepted. It was accepted. No worker has started it yet."
     claim = room.ledger.claim(queued(room))
     assert isinstance(claim, Claim)
     room.ledger.mark(claim)
@@ -230,7 +230,7 @@ def test_the_status_of_a_command_is_told(room: ChatRoom) -> None:
 
 @pytest.mark.parametrize("name", ["int_1", "int_" + "0" * 48, "x" * 900, "`"])
 def test_a_name_that_was_never_given_out_is_answered(room: ChatRoom, name: str) -> None:
-    assert "given out no such id" in room.say(f"status {name}")
+    assert "never issued this id" in room.say(f"status {name}")
 
 
 # --- approvals ---

@@ -208,7 +208,7 @@ def test_a_new_source_is_tried_before_it_is_deployed(desk: CliHarness, form: Pat
 def test_names_that_are_no_names_are_pointed_out(desk: CliHarness, form: Path, payload: Path) -> None:
     payload.write_text(json.dumps({"form": "f-1", "finished": [{"process": THING}, {"process": "6f" * 16}]}))
     code, said = tried(desk, "form", payload, "--sources", str(form))
-    assert (code, "have the same name; see 'delivery'" in said) == (1, True), said
+    assert (code, "have the same name. Check 'delivery'" in said) == (1, True), said
     payload.write_text(json.dumps({"form": "f-1", "finished": [{"process": THING}, {"process": THING}]}))
     code, said = tried(desk, "form", payload, "--sources", str(form))
     assert (code, "it is carried out once" in said) == (0, True), said

@@ -82,7 +82,7 @@ class TestCommand:
         world.purge_queue.send(command.to_json())
         world.purge().deliver()
         result = desk.run("undo", command.intent_id)
-        assert (result.exit_code, "run.delete cannot be undone, by anyone." in result.output) == (1, True)
+        assert (result.exit_code, "run.delete cannot be undone by anyone." in result.output) == (1, True)
         assert "evidence only" in result.output
 
     def test_what_the_stack_does_not_know(self, desk: CliHarness) -> None:

@@ -72,7 +72,7 @@ ALL_KINDS = Policy.parse(
 
 
 @pytest.mark.parametrize(("listed_as", "row"), ROWS.values(), ids=ROWS)
-def test_what_is_of_another_kind_than_its_list_is_kept(listed_as: Resource, row: dict[str, object]) -> None:
+def test_a_resource_in_a_list_of_another_kind_is_kept(listed_as: Resource, row: dict[str, object]) -> None:
     """A script was given ids of sites where it expected ids of apps, and deleted the sites."""
     known = {"id": THING, "created_at": LONG_AGO, "completed_at": LONG_AGO, "status": "complete", "tags": []}
     decision = evaluate(thing_from(listed_as, {**known, **row}), ALL_KINDS, Holds({}), NOW)
@@ -84,7 +84,7 @@ def test_what_is_of_another_kind_than_its_list_is_kept(listed_as: Resource, row:
 
 
 @pytest.mark.parametrize("other", [Resource.TEMPLATE, Resource.TASK, Resource.TAG])
-def test_an_id_of_another_kind_reaches_nothing(other: Resource) -> None:
+def test_an_id_of_another_kind_changes_nothing(other: Resource) -> None:
     """A script was given ids of sites where it expected ids of apps, and deleted the sites."""
     world = World()
     world.add(other, THING)
@@ -96,7 +96,7 @@ def test_an_id_of_another_kind_reaches_nothing(other: Resource) -> None:
     assert world.intent(command.intent_id).code == Code.NOT_FOUND
 
 
-def test_deleting_for_good_and_archiving_are_not_one_word_apart() -> None:
+def test_a_rule_deletes_only_with_every_right_and_otherwise_archives() -> None:
     """One call offered deletion for good beside deletion that can be undone, and the wrong one was taken."""
     for lacking in (text("archived_days = 30", action="delete"), text(OLD, action="delete", top="irreversible = true")):
         assert "run.delete" in refusal(lacking)
@@ -109,7 +109,7 @@ def test_deleting_for_good_and_archiving_are_not_one_word_apart() -> None:
     assert all(call.method == "DELETE" and not call.path.endswith("/delete") for call in swept.world.writes())
 
 
-def test_what_cannot_be_undone_waits_for_a_person() -> None:
+def test_an_irreversible_action_waits_for_a_person() -> None:
     """One call offered deletion for good beside deletion that can be undone, and the wrong one was taken."""
     world = World()
     world.add(Resource.RUN, THING, archived_days=400)
@@ -164,7 +164,7 @@ def test_a_selector_in_another_table_selects_nothing_either() -> None:
     assert "owners: unknown key" in refusal(text(OLD, head="owners = [4711]"))
 
 
-def test_the_things_of_one_are_not_those_of_others() -> None:
+def test_an_owner_selector_matches_only_that_owners_resources() -> None:
     """A retention policy meant for one user was moved to the whole company, and deleted everybody's chats."""
     swept = night(6, text(f"{OLD}\nowners = [4711]"))
     runs = swept.world.simulator.organization.runs
@@ -209,13 +209,13 @@ def test_a_rule_that_lost_its_selector_waits_for_a_person() -> None:
         'status = ["complete"]',
     ],
 )
-def test_a_blank_age_is_no_age(when: str) -> None:
+def test_a_rule_with_a_blank_age_is_refused(when: str) -> None:
     """A parameter was left blank, became a date of deletion a year on, and a private cloud was deleted on that day."""
     assert refusal(text(when)).startswith("policy.toml")
 
 
 @pytest.mark.parametrize("blank", [None, "", " ", 0, False, "0000-00-00 00:00:00", "null", [], {}, "soon", "1"])
-def test_a_blank_date_keeps(blank: object) -> None:
+def test_a_resource_with_a_blank_date_is_kept(blank: object) -> None:
     """A parameter was left blank, became a date of deletion a year on, and a private cloud was deleted on that day."""
     assert moment(blank) is None
     row = {"id": THING, "status": "complete", "created_at": LONG_AGO, "completed_at": LONG_AGO}
@@ -227,7 +227,7 @@ def test_a_blank_date_keeps(blank: object) -> None:
 
 
 @pytest.mark.parametrize("blank", [None, "", " ", "soon"])
-def test_what_is_archived_since_nobody_knows_when_is_kept(blank: object) -> None:
+def test_a_resource_with_an_unknown_archive_date_is_kept(blank: object) -> None:
     """A parameter was left blank, became a date of deletion a year on, and a private cloud was deleted on that day."""
     row = {"id": THING, "status": "archived", "created_at": LONG_AGO, "archived_at": blank}
     policy = Policy.parse(text("archived_days = 30", action="delete", top="irreversible = true"))
@@ -250,7 +250,7 @@ def test_what_is_archived_since_nobody_knows_when_is_kept(blank: object) -> None
     ],
 )
 @pytest.mark.parametrize("created", ["the same", LONG_AGO])
-def test_a_date_of_1980_is_no_age(default: str, created: str) -> None:
+def test_a_date_of_1980_does_not_count_as_an_age(default: str, created: str) -> None:
     """Reproducible builds date images 1980 or 1970; cleaners took the newest for the oldest, and deleted."""
     row = {"id": THING, "status": "complete", "created_at": default if created == "the same" else created}
     row |= {"completed_at": default, "last_updated": default}
@@ -260,7 +260,7 @@ def test_a_date_of_1980_is_no_age(default: str, created: str) -> None:
         assert (decision.action, decision.kind) == (None, "odd date")
 
 
-def test_a_clock_that_is_wrong_keeps() -> None:
+def test_a_wrong_clock_keeps_every_resource() -> None:
     """Reproducible builds date images 1980 or 1970; cleaners took the newest for the oldest, and deleted."""
     seen = thing_from(
         Resource.RUN, {"id": THING, "status": "complete", "created_at": LONG_AGO, "completed_at": LONG_AGO}
@@ -295,14 +295,14 @@ SWEEP = {
 @pytest.mark.parametrize(
     "mode", ["", " ", "Apply", "APPLY", " apply", "apply ", "aply", "true", "1", "dry-run", "report,apply", "none"]
 )
-def test_a_broken_switch_is_no_switch(mode: str) -> None:
+def test_a_misspelled_sweep_mode_is_refused(mode: str) -> None:
     """A flag for a dry run was misspelt, was read as "off", and the tool deleted."""
     with pytest.raises(Rejected, match="sweep_mode") as refused:
         SweepSettings.read({**SWEEP, "SWEEP_MODE": mode})
     assert refused.value.code is Code.CONFIGURATION
 
 
-def test_a_switch_that_is_not_there_is_no_switch() -> None:
+def test_a_missing_sweep_mode_is_refused() -> None:
     """A flag for a dry run was misspelt, was read as "off", and the tool deleted."""
     for environment in (SWEEP, {**SWEEP, "SWEEP_MODES": "report"}, {**SWEEP, "MODE": "report"}):
         with pytest.raises(Rejected, match="sweep_mode"):
@@ -311,7 +311,7 @@ def test_a_switch_that_is_not_there_is_no_switch() -> None:
     assert SweepSettings.read({**SWEEP, "SWEEP_MODE": "apply"}).sweep_mode == "apply"
 
 
-def test_a_dry_run_asks_for_nothing_and_changes_nothing() -> None:
+def test_a_dry_run_sends_no_command_and_changes_nothing() -> None:
     """Dry runs of several cleaners deleted: one path had been forgotten."""
     swept = night(12, text(OLD, head="[caps]\npercent = 100"), mode=Mode.REPORT)
     swept.begin()
@@ -325,7 +325,7 @@ def test_a_dry_run_asks_for_nothing_and_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("caps", ["", "[caps]\ncount = 11\npercent = 100", "[caps]\npercent = 99"])
-def test_over_a_cap_nothing_is_done_and_not_a_portion(caps: str) -> None:
+def test_a_plan_over_a_cap_does_nothing_instead_of_a_part(caps: str) -> None:
     """Over the cap, a cleaner acted on as many as the cap allowed, each day, until all were gone."""
     swept = night(12, text(OLD, head=caps))
     for number in (1, 2, 3):

@@ -60,7 +60,7 @@ def acted(world: World) -> list[tuple[str | None, str | None]]:
 
 
 @pytest.mark.parametrize("action", [Action.ARCHIVE, Action.RESTORE])
-def test_none_is_nothing_to_do_where_the_rule_says_so(world: World, action: Action) -> None:
+def test_a_search_without_a_match_is_ignored_if_the_rule_says_so(world: World, action: Action) -> None:
     command = ask(world, action=action, if_none="ignore")
     world.process().deliver()
     row = world.intent(command.intent_id)
@@ -69,7 +69,7 @@ def test_none_is_nothing_to_do_where_the_rule_says_so(world: World, action: Acti
     assert world.dead_letters.depth() == 0
 
 
-def test_several_are_a_dead_letter_although_none_would_be_ignored(world: World) -> None:
+def test_several_matches_are_dead_lettered_even_with_if_none_ignore(world: World) -> None:
     tagged(world, ONE, TWO)
     command = ask(world, if_none="ignore")
     world.process().deliver()
@@ -78,7 +78,7 @@ def test_several_are_a_dead_letter_although_none_would_be_ignored(world: World) 
     assert world.dead_letters.depth() == 1
 
 
-def test_the_one_is_archived_although_none_would_be_ignored(world: World) -> None:
+def test_a_single_match_is_archived_with_if_none_ignore(world: World) -> None:
     tagged(world, ONE)
     command = ask(world, if_none="ignore")
     world.process().deliver()
@@ -87,7 +87,7 @@ def test_the_one_is_archived_although_none_would_be_ignored(world: World) -> Non
 
 
 @pytest.mark.parametrize("find", [BY_TAG, BY_NAME], ids=["tag", "name"])
-def test_the_one_that_fits_is_archived(world: World, find: dict[str, str]) -> None:
+def test_the_only_match_is_archived(world: World, find: dict[str, str]) -> None:
     tagged(world, TWO)
     named(world, TWO)
     command = ask(world, find)
@@ -99,7 +99,7 @@ def test_the_one_that_fits_is_archived(world: World, find: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize("find", [BY_TAG, BY_NAME], ids=["tag", "name"])
-def test_none_that_fits_is_rejected_and_nothing_is_done(world: World, find: dict[str, str]) -> None:
+def test_a_search_without_a_match_is_rejected_and_nothing_is_done(world: World, find: dict[str, str]) -> None:
     command = ask(world, find)
     assert world.process().deliver() == 1
     assert world.writes() == []
@@ -112,7 +112,7 @@ def test_none_that_fits_is_rejected_and_nothing_is_done(world: World, find: dict
 
 
 @pytest.mark.parametrize("find", [BY_TAG, BY_NAME], ids=["tag", "name"])
-def test_two_that_fit_are_named_and_nothing_is_done(world: World, find: dict[str, str]) -> None:
+def test_two_matches_are_named_and_nothing_is_done(world: World, find: dict[str, str]) -> None:
     tagged(world, ONE, THREE)
     named(world, ONE)
     named(world, THREE)
@@ -123,7 +123,7 @@ def test_two_that_fit_are_named_and_nothing_is_done(world: World, find: dict[str
     assert reason == f"2 active processes fit where exactly one must: {ONE}, {THREE}. Nothing was done."
 
 
-def test_of_many_that_fit_a_few_are_named(world: World) -> None:
+def test_only_a_few_of_many_matches_are_named(world: World) -> None:
     runs = [world.add(Resource.RUN, f"{number:032x}") for number in range(150)]
     tagged(world, *runs)
     command = ask(world)
@@ -138,7 +138,7 @@ def test_of_many_that_fit_a_few_are_named(world: World) -> None:
 
 
 @pytest.mark.parametrize("title", ["deal-77", "Deal-7", "deal-7 ", "my deal-7", "deal"])
-def test_a_tag_that_is_only_like_it_does_not_fit(world: World, title: str) -> None:
+def test_a_similar_tag_does_not_match(world: World, title: str) -> None:
     world.simulator.organization.tags[TAG].title = title
     tagged(world, ONE)
     command = ask(world)
@@ -150,7 +150,7 @@ def test_a_tag_that_is_only_like_it_does_not_fit(world: World, title: str) -> No
 @pytest.mark.parametrize(
     "name", ["website relaunch", "Website relaunch 2", "The Website relaunch", "Website  relaunch"]
 )
-def test_a_name_that_is_only_like_it_does_not_fit(world: World, name: str) -> None:
+def test_a_similar_name_does_not_match(world: World, name: str) -> None:
     named(world, ONE, name)
     named(world, TWO)
     ask(world, BY_NAME)
@@ -158,7 +158,7 @@ def test_a_name_that_is_only_like_it_does_not_fit(world: World, name: str) -> No
     assert acted(world) == [("archive", TWO)]
 
 
-def test_a_name_within_another_template_does_not_fit(world: World) -> None:
+def test_a_name_in_another_template_does_not_match(world: World) -> None:
     named(world, ONE, template="c2" * 16)
     named(world, TWO)
     ask(world, BY_NAME)
@@ -166,7 +166,7 @@ def test_a_name_within_another_template_does_not_fit(world: World) -> None:
     assert acted(world) == [("archive", TWO)]
 
 
-def test_a_tag_is_looked_for_over_all_pages(world: World) -> None:
+def test_a_search_by_tag_reads_all_pages(world: World) -> None:
     for number in range(250):
         world.add(Resource.RUN, f"{number:032x}")
     named(world, f"{249:032x}")
@@ -180,7 +180,7 @@ def test_a_tag_is_looked_for_over_all_pages(world: World) -> None:
 # --- active for archiving, archived for restoring ---
 
 
-def test_what_is_archived_already_is_not_found_for_archiving(world: World) -> None:
+def test_an_archive_does_not_find_archived_processes(world: World) -> None:
     tagged(world, ONE, TWO)
     world.simulator.organization.runs[ONE].archive(world.clock())
     ask(world)
@@ -188,7 +188,7 @@ def test_what_is_archived_already_is_not_found_for_archiving(world: World) -> No
     assert acted(world) == [("archive", TWO)]
 
 
-def test_a_restore_looks_among_what_is_archived(world: World) -> None:
+def test_a_restore_searches_archived_processes(world: World) -> None:
     tagged(world, ONE, TWO)
     world.simulator.organization.runs[TWO].archive(world.clock())
     ask(world, action=Action.RESTORE)
@@ -196,14 +196,14 @@ def test_a_restore_looks_among_what_is_archived(world: World) -> None:
     assert acted(world) == [("restore", TWO)]
 
 
-def test_a_restore_of_what_is_active_finds_none(world: World) -> None:
+def test_a_restore_does_not_find_active_processes(world: World) -> None:
     tagged(world, ONE)
     command = ask(world, action=Action.RESTORE)
     world.process().deliver()
     assert world.intent(command.intent_id).reason.startswith("0 archived processes fit")
 
 
-def test_what_is_found_is_guarded_like_what_is_named(world: World) -> None:
+def test_a_found_process_passes_the_same_guards_as_a_named_one(world: World) -> None:
     tagged(world, ONE)
     command = ask(world, expect={"name": "Another name"})
     world.process().deliver()
@@ -229,7 +229,7 @@ def test_a_worker_killed_at_any_step_archives_the_one_it_found_once(world: World
     assert world.intent(command.intent_id).status is Status.DONE
 
 
-def test_what_was_found_stays_meant_when_it_is_archived_meanwhile_and_another_fits_now(world: World) -> None:
+def test_the_first_match_stays_the_target_even_if_another_process_matches_later(world: World) -> None:
     tagged(world, ONE)
     command = ask(world)
     dying = world.process()
@@ -244,7 +244,7 @@ def test_what_was_found_stays_meant_when_it_is_archived_meanwhile_and_another_fi
     assert searches(world) == 1
 
 
-def test_a_copy_of_what_is_done_finds_nothing_new(world: World) -> None:
+def test_a_copy_of_a_done_command_does_not_search_again(world: World) -> None:
     tagged(world, ONE)
     command = ask(world)
     world.process().deliver()
@@ -260,7 +260,7 @@ def test_a_copy_of_what_is_done_finds_nothing_new(world: World) -> None:
 # --- a search that failed ---
 
 
-def test_a_copy_of_what_was_rejected_does_not_search_again(world: World) -> None:
+def test_a_copy_of_a_rejected_command_does_not_search_again(world: World) -> None:
     command = ask(world)
     world.process().deliver()
     tagged(world, ONE)
@@ -271,7 +271,7 @@ def test_a_copy_of_what_was_rejected_does_not_search_again(world: World) -> None
     assert len(world.letters(command.intent_id)) == 1
 
 
-def test_sent_again_it_searches_again(world: World) -> None:
+def test_a_redriven_command_searches_again(world: World) -> None:
     command = ask(world)
     world.process().deliver()
     tagged(world, ONE)
@@ -281,7 +281,7 @@ def test_sent_again_it_searches_again(world: World) -> None:
     assert world.announced(command.intent_id) == ["rejected", "done"]
 
 
-def test_sent_again_in_vain_it_is_rejected_again(world: World) -> None:
+def test_a_redriven_command_without_a_match_is_rejected_again(world: World) -> None:
     command = ask(world)
     for number in range(3):
         world.process().deliver()
@@ -294,7 +294,9 @@ def test_sent_again_in_vain_it_is_rejected_again(world: World) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("point", ["end", "dead_letter", "announce", "mark_delivered"])
-def test_a_rejection_cut_off_leaves_its_letter_and_no_effect(world: World, point: str, when: When) -> None:
+def test_a_rejection_that_was_cut_off_leaves_its_dead_letter_and_no_effect(
+    world: World, point: str, when: When
+) -> None:
     command = ask(world)
     dying = world.process()
     dying.fuse.point, dying.fuse.when = point, when
@@ -309,7 +311,7 @@ def test_a_rejection_cut_off_leaves_its_letter_and_no_effect(world: World, point
 
 
 @pytest.mark.parametrize("fault", [Fault.answer_status(503), Fault.html(502), Fault.reset(), Fault.rate_limit(30)])
-def test_a_search_that_fails_is_tried_again_and_not_taken_for_none(world: World, fault: Fault) -> None:
+def test_a_failed_search_is_retried_and_not_treated_as_no_match(world: World, fault: Fault) -> None:
     tagged(world, ONE)
     world.simulator.add_fault(fault)
     command = ask(world)
@@ -322,7 +324,7 @@ def test_a_search_that_fails_is_tried_again_and_not_taken_for_none(world: World,
     assert acted(world) == [("archive", ONE)]
 
 
-def test_a_pause_keeps_it_from_searching(world: World) -> None:
+def test_a_paused_command_does_not_search(world: World) -> None:
     tagged(world, ONE)
     world.pacing.pause(command := ask(world).org_id, "Ada")
     assert command
@@ -330,7 +332,7 @@ def test_a_pause_keeps_it_from_searching(world: World) -> None:
     assert world.simulator.log.calls == []
 
 
-def test_the_sixth_search_that_fails_ends_in_the_dead_letter_queue_with_its_reason(world: World) -> None:
+def test_the_sixth_failed_search_is_dead_lettered_with_its_reason(world: World) -> None:
     tagged(world, ONE)
     world.simulator.add_fault(Fault.answer_status(503, times=-1))
     command = ask(world)
@@ -355,7 +357,7 @@ def test_the_sixth_search_that_fails_ends_in_the_dead_letter_queue_with_its_reas
     assert world.writes() == []
 
 
-def test_a_search_given_up_is_done_when_it_is_sent_again_after_the_outage(world: World) -> None:
+def test_a_dead_lettered_search_is_done_when_it_is_redriven_after_the_outage(world: World) -> None:
     tagged(world, ONE)
     world.simulator.add_fault(Fault.answer_status(503, times=-1))
     command = ask(world)
@@ -369,7 +371,7 @@ def test_a_search_given_up_is_done_when_it_is_sent_again_after_the_outage(world:
     assert world.announced(command.intent_id) == ["dead_lettered", "done"]
 
 
-def test_a_search_that_was_told_to_wait_counts_no_attempt(world: World) -> None:
+def test_a_rate_limited_search_counts_no_attempt(world: World) -> None:
     tagged(world, ONE)
     world.simulator.add_fault(Fault.rate_limit(1, times=20))
     command = ask(world)
@@ -378,7 +380,7 @@ def test_a_search_that_was_told_to_wait_counts_no_attempt(world: World) -> None:
     assert (row.status, row.attempts) == (Status.DONE, 1)
 
 
-def test_failed_searches_and_failed_acts_are_counted_together(world: World) -> None:
+def test_failed_searches_and_failed_calls_are_counted_together(world: World) -> None:
     tagged(world, ONE)
     world.simulator.add_fault(Fault.answer_status(503, times=3))
     command = ask(world)
@@ -393,7 +395,7 @@ def test_failed_searches_and_failed_acts_are_counted_together(world: World) -> N
 
 
 @pytest.mark.parametrize("state", ["done", "rejected", "waiting"])
-def test_the_same_intent_that_looks_for_something_else_is_poison_and_the_recorded_one_stands(
+def test_a_copy_that_searches_for_something_else_is_poison_and_the_recorded_command_stays(
     world: World, state: str
 ) -> None:
     if state != "rejected":
@@ -424,7 +426,7 @@ def test_the_same_intent_that_looks_for_something_else_is_poison_and_the_recorde
 # --- tags are found by their title, and processes by the id of the tag ---
 
 
-def test_tallyfy_is_asked_by_the_id_of_the_tag(world: World) -> None:
+def test_the_search_asks_tallyfy_by_the_id_of_the_tag(world: World) -> None:
     tagged(world, TWO)
     ask(world)
     world.process().deliver()
@@ -443,7 +445,7 @@ NO_SUCH_TAG: list[tuple[str, ...]] = [(), ("Deal-7",), ("deal-70",)]
 
 
 @pytest.mark.parametrize("titles", [*NO_SUCH_TAG, ("deal-7", "deal-7")])
-def test_none_or_several_tags_of_that_title_are_no_match(world: World, titles: tuple[str, ...]) -> None:
+def test_a_tag_title_that_exists_never_or_twice_is_no_match(world: World, titles: tuple[str, ...]) -> None:
     only_tags(world, *titles)
     command = ask(world)
     world.process().deliver()
@@ -453,7 +455,7 @@ def test_none_or_several_tags_of_that_title_are_no_match(world: World, titles: t
 
 
 @pytest.mark.parametrize("titles", NO_SUCH_TAG)
-def test_without_such_a_tag_no_process_has_it_and_a_rule_may_ignore_that(world: World, titles: tuple[str, ...]) -> None:
+def test_a_missing_tag_means_no_match_and_a_rule_may_ignore_it(world: World, titles: tuple[str, ...]) -> None:
     only_tags(world, *titles)
     command = ask(world, if_none="ignore")
     world.process().deliver()
@@ -463,7 +465,7 @@ def test_without_such_a_tag_no_process_has_it_and_a_rule_may_ignore_that(world: 
     assert world.dead_letters.depth() == 0
 
 
-def test_several_tags_of_that_title_are_never_ignored(world: World) -> None:
+def test_several_tags_with_the_same_title_are_never_ignored(world: World) -> None:
     only_tags(world, "deal-7", "deal-7")
     command = ask(world, if_none="ignore")
     world.process().deliver()

@@ -231,7 +231,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_the_ruling(case: Case) -> None:
+def test_each_look_leads_to_the_expected_guard_result(case: Case) -> None:
     asked = command(**{"resource": "run", **case.asked})
     ruling = rule(asked, case.thing, case.facts)
     assert (ruling.verdict, ruling.code) == (case.verdict, case.code)
@@ -239,7 +239,7 @@ def test_the_ruling(case: Case) -> None:
     assert len(ruling.reason) > 20, "a person has to understand it"
 
 
-def test_every_code_that_a_look_can_lead_to_has_a_case() -> None:
+def test_every_code_of_the_guards_has_a_case() -> None:
     judged = {
         Code.ACTED,
         Code.CONFIRMED,
@@ -260,24 +260,24 @@ def test_every_code_that_a_look_can_lead_to_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.asked is DELETE_TAG])
-def test_archiving_a_tag_is_guarded_as_its_deletion(name: str) -> None:
+def test_archiving_a_tag_is_guarded_like_deleting_it(name: str) -> None:
     case = CASES[name]
     as_archive = command(**{**case.asked, "action": "archive"})
     assert rule(as_archive, case.thing, case.facts) == rule(command(**case.asked), case.thing, case.facts)
 
 
-def test_a_refusal_says_when_it_would_be_possible() -> None:
+def test_a_refusal_says_when_the_action_becomes_possible() -> None:
     ruling = rule(command(**DELETE), archived(at=NOW), FACTS)
     assert (NOW + MONTH).isoformat(sep=" ", timespec="minutes") in ruling.reason
 
 
-def test_a_refusal_names_what_changed_but_not_to_what() -> None:
+def test_a_refusal_names_the_changed_fields_but_not_their_values() -> None:
     ruling = rule(command(expect={"name": "Onboard Globex"}), seen(), FACTS)
     assert "name changed" in ruling.reason
     assert "Acme" not in ruling.reason
 
 
-def test_the_same_moment_with_and_without_milliseconds_is_no_change() -> None:
+def test_a_time_with_and_without_milliseconds_is_the_same() -> None:
     moment = NOW - timedelta(days=40)
     asked = command(expect={"completed_at": moment.isoformat()})
     looked = seen(completed_at=moment + timedelta(milliseconds=431))

@@ -98,7 +98,7 @@ def steps() -> list[str]:
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_a_word_for_keeping_stops_an_approved_delete_before_each_of_its_steps(word: str) -> None:
+def test_a_later_restore_hold_undo_or_rejection_stops_an_approved_delete_before_each_step(word: str) -> None:
     say, codes = WORDS[word]
     path = steps()
     assert {"claim", "look", "put", "fetch", "mark"} <= set(path)
@@ -137,7 +137,7 @@ def _interrupted(say: Word, number: int) -> tuple[PurgeRun, Command, bool]:
     return purging, command, not refused
 
 
-def test_a_restore_that_was_accepted_while_a_delete_exports_is_done_and_both_say_so() -> None:
+def test_a_restore_accepted_during_an_export_is_carried_out_and_both_outcomes_name_it() -> None:
     fuse = FaultInjector()
     purging, command = approved(fuse)
     restores: list[Command] = []
@@ -157,7 +157,7 @@ def test_a_restore_that_was_accepted_while_a_delete_exports_is_done_and_both_say
     assert (done.status, command.intent_id in done.reason) == (Status.DONE, True)
 
 
-def test_a_restore_ends_a_delete_that_waits_for_its_approval_and_says_so() -> None:
+def test_a_restore_ends_a_delete_that_waits_for_approval_and_the_outcome_names_the_restore() -> None:
     purging = purge_run_of()
     command = purging.ask(Resource.RUN, RUN)
     purging.work()
@@ -168,7 +168,7 @@ def test_a_restore_ends_a_delete_that_waits_for_its_approval_and_says_so() -> No
 
 
 @pytest.mark.parametrize("day", [0, 1, 2, 20])
-def test_a_hold_at_any_time_between_approval_and_delete_cancels_it_for_good(day: int) -> None:
+def test_a_hold_set_at_any_time_between_approval_and_delete_cancels_the_delete_permanently(day: int) -> None:
     purging = purge_run_of(days=5)
     command = purging.ask(Resource.RUN, RUN)
     purging.work()
@@ -182,7 +182,7 @@ def test_a_hold_at_any_time_between_approval_and_delete_cancels_it_for_good(day:
     assert (row.code, "lifted" in row.reason) == (Code.HELD, True)
 
 
-def test_a_hold_that_was_lifted_before_a_delete_was_asked_for_does_not_bear_on_it() -> None:
+def test_a_hold_lifted_before_a_delete_was_requested_does_not_stop_the_delete() -> None:
     purging = purge_run_of()
     held_and_lifted(purging.world)
     command = purging.ask(Resource.RUN, RUN)
@@ -191,7 +191,7 @@ def test_a_hold_that_was_lifted_before_a_delete_was_asked_for_does_not_bear_on_i
     assert purging.world.intent(command.intent_id).status is Status.DONE
 
 
-def test_a_restore_that_was_refused_at_the_door_stops_nothing() -> None:
+def test_a_restore_refused_by_intake_stops_nothing() -> None:
     purging = purge_run_of()
     command = purging.ask(Resource.RUN, RUN)
     purging.work()
@@ -214,7 +214,7 @@ def test_an_approval_that_was_withdrawn_can_be_given_again() -> None:
     assert len(purging.deletes(RUN)) == 1
 
 
-def test_after_the_call_nothing_is_withdrawn() -> None:
+def test_an_approval_cannot_be_withdrawn_after_the_call() -> None:
     purging = purge_run_of()
     command = purging.ask(Resource.RUN, RUN)
     purging.work()
@@ -225,7 +225,7 @@ def test_after_the_call_nothing_is_withdrawn() -> None:
 
 
 @pytest.mark.parametrize("word", ["a restore", "a hold", "a hold that is lifted again", "an undo"])
-def test_what_can_no_longer_happen_is_not_offered_and_an_approval_of_it_says_why(word: str) -> None:
+def test_an_impossible_delete_is_not_offered_for_approval_and_approving_it_says_why(word: str) -> None:
     purging = purge_run_of()
     command = purging.ask(Resource.RUN, RUN)
     purging.work()
@@ -265,7 +265,7 @@ ARCHIVE_WORDS: dict[str, tuple[Callable[[World, Command], object], str]] = {
 
 @pytest.mark.parametrize("word", ARCHIVE_WORDS)
 @pytest.mark.parametrize("step", ["queued", "pace", "read", "claim", "look", "mark"])
-def test_a_word_for_keeping_stops_an_archive_that_has_not_made_its_call(world: World, word: str, step: str) -> None:
+def test_a_restore_a_hold_or_an_undo_stops_an_archive_before_its_call(world: World, word: str, step: str) -> None:
     say, code = ARCHIVE_WORDS[word]
     command = archive(world)
     process = world.process()
@@ -287,7 +287,7 @@ def test_a_word_for_keeping_stops_an_archive_that_has_not_made_its_call(world: W
     assert world.intent(command.intent_id).code == code
 
 
-def test_a_newer_archive_stops_no_restore(world: World) -> None:
+def test_a_newer_archive_does_not_stop_a_restore(world: World) -> None:
     archive(world, "first")
     world.drain(world.process())
     restore = restored(world)
@@ -298,7 +298,7 @@ def test_a_newer_archive_stops_no_restore(world: World) -> None:
     assert world.intent(restore.intent_id).status is Status.DONE
 
 
-def test_an_undo_of_a_queued_archive_leaves_alone_what_somebody_archived_by_hand_meanwhile(world: World) -> None:
+def test_an_undo_of_a_queued_archive_keeps_a_process_archived_by_hand_meanwhile(world: World) -> None:
     command = archive(world)
     world.simulator.organization.runs[RUN].archive(world.clock())
     undo = undone(world, command)
@@ -307,7 +307,7 @@ def test_an_undo_of_a_queued_archive_leaves_alone_what_somebody_archived_by_hand
     assert (world.intent(undo).status, world.intent(undo).code) == (Status.DONE, "undone")
 
 
-def test_a_pause_stops_a_batch_after_the_call_it_is_in(world: World) -> None:
+def test_a_pause_stops_a_batch_after_the_current_call(world: World) -> None:
     things = [f"{number:032x}" for number in range(1, 11)]
     for thing in things:
         world.add(Resource.RUN, thing)
@@ -332,7 +332,7 @@ def test_a_pause_stops_a_batch_after_the_call_it_is_in(world: World) -> None:
 # --- undo -------------------------------------------------------------------------------------------------------------
 
 
-def test_an_undo_leaves_alone_what_somebody_archived_again_by_hand_since(world: World) -> None:
+def test_an_undo_keeps_a_process_that_somebody_archived_again_by_hand(world: World) -> None:
     command = archive(world)
     world.drain(world.process())
     run = world.simulator.organization.runs[RUN]
@@ -347,7 +347,7 @@ def test_an_undo_leaves_alone_what_somebody_archived_again_by_hand_since(world: 
     assert world.letters(undo) == []
 
 
-def test_an_undo_leaves_alone_what_a_newer_command_archived_again(world: World) -> None:
+def test_an_undo_keeps_a_process_that_a_newer_command_archived_again(world: World) -> None:
     command = archive(world)
     world.drain(world.process())
     restored(world)
@@ -361,7 +361,7 @@ def test_an_undo_leaves_alone_what_a_newer_command_archived_again(world: World) 
     assert newer.intent_id in world.intent(undo).reason
 
 
-def test_an_undo_that_was_itself_undone_says_that_it_does_nothing(world: World) -> None:
+def test_an_undo_that_was_itself_undone_is_refused_with_the_reason(world: World) -> None:
     command = archive(world)
     world.drain(world.process())
     undo = undone(world, command)
@@ -378,7 +378,7 @@ def test_an_undo_that_was_itself_undone_says_that_it_does_nothing(world: World) 
 # --- time -------------------------------------------------------------------------------------------------------------
 
 
-def test_an_undo_is_not_lost_where_tallyfy_still_shows_what_was_before(world: World) -> None:
+def test_an_undo_is_not_lost_when_tallyfy_still_returns_the_old_state(world: World) -> None:
     """Tallyfy answers reads for ten seconds as if the archive had not been."""
     command = archive(world)
     world.drain(world.process())
@@ -394,7 +394,7 @@ def test_an_undo_is_not_lost_where_tallyfy_still_shows_what_was_before(world: Wo
     assert world.intent(undo).status is Status.DONE
 
 
-def test_after_a_minute_what_tallyfy_shows_is_believed(world: World) -> None:
+def test_after_a_minute_the_state_that_tallyfy_returns_is_trusted(world: World) -> None:
     command = archive(world)
     world.drain(world.process())
     world.simulator.organization.runs[RUN].restore(world.clock())
@@ -407,7 +407,7 @@ def test_after_a_minute_what_tallyfy_shows_is_believed(world: World) -> None:
 # --- what nobody began ------------------------------------------------------------------------------------------------
 
 
-def test_a_delete_whose_first_attempt_died_at_its_look_and_that_is_gone_by_another_hand_was_not_found() -> None:
+def test_a_delete_that_died_before_its_call_is_not_found_if_somebody_else_deleted_the_resource() -> None:
     purging = purge_run_of()
     command = purging.ask(Resource.RUN, RUN)
     purging.fuse = FaultInjector("look", "after")
@@ -419,7 +419,7 @@ def test_a_delete_whose_first_attempt_died_at_its_look_and_that_is_gone_by_anoth
     assert (row.status, row.code) == (Status.REJECTED, Code.NOT_FOUND)
 
 
-def test_a_delete_of_what_never_was_is_not_found_whatever_died_before() -> None:
+def test_a_delete_of_a_resource_that_never_existed_is_not_found_after_any_crash() -> None:
     purging = purge_run_of()
     command = purging.ask(Resource.RUN, "ab" * 16)
     for point in ("claim", "look"):
@@ -431,7 +431,7 @@ def test_a_delete_of_what_never_was_is_not_found_whatever_died_before() -> None:
     assert purging.world.intent(command.intent_id).code == Code.NOT_FOUND
 
 
-def test_a_word_that_this_release_cannot_read_keeps(world: World) -> None:
+def test_a_row_that_this_release_cannot_read_keeps_the_resource(world: World) -> None:
     command = archive(world)
     world.rows.write(Put(Key(f"word#{ORG}#run#{RUN}", "word"), {"at": "soon", "by": "Grace"}, 0))
     world.drain(world.process())
@@ -439,7 +439,7 @@ def test_a_word_that_this_release_cannot_read_keeps(world: World) -> None:
     assert world.writes() == []
 
 
-def test_a_pause_between_look_and_call_is_no_failed_attempt(world: World) -> None:
+def test_a_pause_between_look_and_call_is_not_counted_as_a_failed_attempt(world: World) -> None:
     command = archive(world)
     process = world.process()
     pacing: Pacing = world.pacing
@@ -449,7 +449,7 @@ def test_a_pause_between_look_and_call_is_no_failed_attempt(world: World) -> Non
     assert (row.status, row.code, row.attempts, row.maybe_acted) == (Status.WAITING, Code.PAUSED, 0, False)
 
 
-def test_an_outage_after_the_mark_leaves_the_doubt_and_is_looked_at_again(world: World) -> None:
+def test_an_outage_after_the_mark_leaves_the_command_in_doubt_and_the_next_attempt_looks_again(world: World) -> None:
     command = archive(world)
     world.simulator.add_fault(Fault.reset("after", method="DELETE"))
     world.drain(world.process())
@@ -458,7 +458,7 @@ def test_an_outage_after_the_mark_leaves_the_doubt_and_is_looked_at_again(world:
 
 
 @pytest.mark.parametrize("action", [Action.ARCHIVE, Action.RESTORE])
-def test_what_a_person_took_back_after_a_call_without_an_answer_is_not_done_again(world: World, action: Action) -> None:
+def test_a_command_without_an_answer_is_not_repeated_after_a_person_reverted_it(world: World, action: Action) -> None:
     run = world.simulator.organization.runs[RUN]
     if action is Action.RESTORE:
         run.archive(world.clock())

@@ -112,7 +112,7 @@ OUTAGES: dict[str, Callable[[Crew], AbstractContextManager[None]]] = {
 
 @pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
 @pytest.mark.parametrize("action", [Action.ARCHIVE, Action.RESTORE])
-def test_twenty_minutes_of_outage_end_no_command(
+def test_no_command_ends_in_twenty_minutes_of_outage(
     outage: Callable[[Crew], AbstractContextManager[None]], action: Action
 ) -> None:
     crew = Crew(RUNS, action)
@@ -124,7 +124,7 @@ def test_twenty_minutes_of_outage_end_no_command(
     assert crew.world.depth == (0, 0)
 
 
-def test_five_hours_of_outage_end_no_command_and_are_over_within_half_an_hour() -> None:
+def test_no_command_ends_in_five_hours_of_outage_and_all_are_done_half_an_hour_later() -> None:
     crew = Crew(RUNS)
     with down(crew):
         crew.work(timedelta(hours=5))
@@ -133,7 +133,7 @@ def test_five_hours_of_outage_end_no_command_and_are_over_within_half_an_hour() 
     assert crew.world.depth == (0, 0)
 
 
-def test_three_days_of_outage_end_no_command() -> None:
+def test_no_command_ends_in_three_days_of_outage() -> None:
     crew = Crew(RUNS)
     with down(crew):
         crew.work(timedelta(days=3))
@@ -141,7 +141,7 @@ def test_three_days_of_outage_end_no_command() -> None:
     assert {crew.status(run) for run in RUNS} == {Status.DONE}
 
 
-def test_during_an_outage_tallyfy_is_asked_once_every_few_minutes() -> None:
+def test_during_an_outage_tallyfy_is_called_once_every_few_minutes() -> None:
     crew = Crew(RUNS)
     with down(crew):
         crew.work(10 * MINUTES)
@@ -151,7 +151,7 @@ def test_during_an_outage_tallyfy_is_asked_once_every_few_minutes() -> None:
     assert 10 <= crew.asked - before <= 2 * 60 * 60 / 150
 
 
-def test_flapping_ends_no_command() -> None:
+def test_no_command_ends_while_tallyfy_flaps() -> None:
     crew = Crew(RUNS)
     for _ in range(20):
         with down(crew):
@@ -162,7 +162,7 @@ def test_flapping_ends_no_command() -> None:
 
 
 @pytest.mark.parametrize("broken", [RUNS[:1], RUNS[:2], RUNS[:5]], ids=["one", "two", "five"])
-def test_what_is_broken_itself_ends_after_six_attempts_while_all_else_is_done(broken: list[str]) -> None:
+def test_a_broken_command_ends_after_six_attempts_while_all_others_are_done(broken: list[str]) -> None:
     crew = Crew(RUNS)
     for run in broken:
         crew.world.simulator.add_fault(Fault.answer_status(500, times=-1, id=run))
@@ -173,7 +173,7 @@ def test_what_is_broken_itself_ends_after_six_attempts_while_all_else_is_done(br
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_what_is_broken_itself_ends_after_six_attempts_when_nothing_else_is_called(count: int) -> None:
+def test_a_broken_command_ends_after_six_attempts_when_it_is_the_only_one(count: int) -> None:
     crew = Crew(RUNS[:count])
     for run in RUNS[:count]:
         crew.world.simulator.add_fault(Fault.answer_status(500, times=-1, id=run))
@@ -181,7 +181,7 @@ def test_what_is_broken_itself_ends_after_six_attempts_when_nothing_else_is_call
     assert {crew.status(run) for run in RUNS[:count]} == {Status.DEAD_LETTERED}
 
 
-def test_an_outage_is_told_when_it_begins_and_when_it_is_over() -> None:
+def test_an_outage_is_reported_when_it_begins_and_when_it_ends() -> None:
     crew = Crew(RUNS)
     with down(crew):
         crew.work(20 * MINUTES)
@@ -201,7 +201,7 @@ def test_a_pause_wins_over_an_outage() -> None:
     assert codes == {Code.PAUSED}
 
 
-def test_a_refused_token_is_an_answer_and_ends_the_outage() -> None:
+def test_a_refused_token_counts_as_an_answer_and_ends_the_outage() -> None:
     crew = Crew(RUNS[:1])
     _opened(crew.world)
     crew.world.clock.advance(MINUTES)
@@ -211,14 +211,14 @@ def test_a_refused_token_is_an_answer_and_ends_the_outage() -> None:
     assert crew.world.metrics.counts[Metric.TOKEN_REFUSED] == 1
 
 
-def test_an_ordinary_command_costs_no_write_more() -> None:
+def test_an_ordinary_command_needs_no_extra_write() -> None:
     crew = Crew(RUNS[:1])
     process: Process = crew.workers[0]
     process.deliver()
     assert process.fuse.taken.count("pace") == 1
 
 
-def test_a_failure_that_cannot_be_recorded_loses_no_doubt_about_a_write() -> None:
+def test_a_failure_that_cannot_be_recorded_keeps_the_doubt_about_a_write() -> None:
     crew = Crew(RUNS[:1])
     crew.world.simulator.add_fault(Fault.reset("after", method="DELETE"))
     crew.world.simulator.add_fault(Fault.answer_status(503, method="GET", skip=1))
@@ -228,7 +228,7 @@ def test_a_failure_that_cannot_be_recorded_loses_no_doubt_about_a_write() -> Non
     assert crew.world.intent(crew.intents[RUNS[0]]).maybe_acted
 
 
-def test_an_outage_of_one_organization_holds_no_other() -> None:
+def test_an_outage_of_one_organization_does_not_stop_another() -> None:
     crew = Crew([])
     other = "0f" * 16
     for thing in "abc":
@@ -254,7 +254,7 @@ def test_a_sweep_makes_no_call_while_the_breaker_is_open_and_goes_on_afterwards(
     assert night.world.metrics.counts[Metric.SWEEP_FINISHED] == 1
 
 
-def test_a_sweep_that_gets_through_ends_the_outage() -> None:
+def test_a_sweep_that_reaches_tallyfy_ends_the_outage() -> None:
     night = SweepRun(World())
     _opened(night.world)
     night.world.clock.advance(MINUTES)

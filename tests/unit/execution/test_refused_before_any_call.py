@@ -32,7 +32,7 @@ def dead_lettered(world: World, text: str, capabilities: frozenset[Capability] =
 @pytest.mark.parametrize("field", ["id", "org_id"])
 @pytest.mark.parametrize("action", Action)
 @pytest.mark.parametrize("unsafe", UNSAFE_IDS.values(), ids=UNSAFE_IDS)
-def test_an_unsafe_id_is_refused_at_the_door_and_in_the_queue(
+def test_an_unsafe_id_is_refused_by_intake_and_by_the_worker(
     world: World, clock: Clock, unsafe: str, action: Action, field: str
 ) -> None:
     entrance = Entrance(clock)
@@ -62,7 +62,7 @@ def test_a_combination_that_does_not_exist_is_dead_lettered_with_its_reason(
     [(ORDINARY, c) for c in TABLE if c in PERMANENT] + [(PERMANENT, c) for c in TABLE if c in ORDINARY],
     ids=lambda value: value.name if isinstance(value, Capability) else "",
 )
-def test_neither_worker_can_do_what_is_the_others(
+def test_each_worker_refuses_the_capabilities_of_the_other(
     world: World, capabilities: frozenset[Capability], doing: Capability
 ) -> None:
     asked = command(resource=doing.resource, action=doing.action)
@@ -72,7 +72,7 @@ def test_neither_worker_can_do_what_is_the_others(
     assert world.simulator.log.calls == []
 
 
-def test_archiving_a_tag_is_beyond_the_ordinary_worker(world: World) -> None:
+def test_the_ordinary_worker_cannot_archive_a_tag(world: World) -> None:
     letter = dead_lettered(world, command(resource="tag", action="archive").to_json(), ORDINARY)
     assert "tag.delete" in letter["reason"]
     assert world.simulator.log.calls == []
@@ -81,6 +81,6 @@ def test_archiving_a_tag_is_beyond_the_ordinary_worker(world: World) -> None:
 @pytest.mark.parametrize(
     "text", ["", "no json", "[]", "{}", json.dumps({"action": "archive"}), "\ud800", f'{{"id": "{THING}"}}']
 )
-def test_what_is_no_command_is_dead_lettered(world: World, text: str) -> None:
+def test_a_message_that_is_not_a_command_is_dead_lettered(world: World, text: str) -> None:
     assert dead_lettered(world, text)["code"] == "poison"
     assert world.simulator.log.calls == []

@@ -28,7 +28,7 @@ def newest(action: str) -> Newest:
     ("action", "says"),
     [(Action.RESTORE, "It was restored on 2026-05-01"), (Action.ARCHIVE, "somebody restored it in Tallyfy")],
 )
-def test_what_was_not_completed_again_is_left_alone_and_the_intent_is_named(
+def test_a_restored_process_is_kept_until_it_is_completed_again_and_the_intent_is_named(
     action: Action, says: str, completed_at: datetime | None
 ) -> None:
     why = by_a_person(thing(completed_at), newest(action))
@@ -37,12 +37,12 @@ def test_what_was_not_completed_again_is_left_alone_and_the_intent_is_named(
 
 
 @pytest.mark.parametrize("action", [Action.RESTORE, Action.ARCHIVE])
-def test_what_was_completed_again_since_is_not(action: Action) -> None:
+def test_a_restored_process_that_was_completed_again_is_not_kept(action: Action) -> None:
     assert by_a_person(thing(THEN + timedelta(milliseconds=1)), newest(action)) == ""
 
 
 @pytest.mark.parametrize("known", [None, newest(""), newest(Action.DELETE), newest("of a later release")])
-def test_what_the_ledger_does_not_know_of_is_not(known: Newest | None) -> None:
+def test_a_process_unknown_to_the_ledger_is_not_kept(known: Newest | None) -> None:
     assert by_a_person(thing(None), known) == ""
 
 
@@ -50,10 +50,10 @@ def test_what_the_ledger_does_not_know_of_is_not(known: Newest | None) -> None:
     st.sampled_from(Action),
     st.none() | st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)),  # noqa: DTZ001
 )
-def test_what_is_archived_was_not_restored(action: Action, completed_at: datetime | None) -> None:
+def test_an_archived_process_does_not_count_as_restored(action: Action, completed_at: datetime | None) -> None:
     assert by_a_person(thing(completed_at, State.ARCHIVED), newest(action)) == ""
 
 
 @given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)))  # noqa: DTZ001
-def test_any_date_of_completion_can_be_compared(completed_at: datetime) -> None:
+def test_any_completion_date_can_be_compared(completed_at: datetime) -> None:
     assert bool(by_a_person(thing(completed_at), newest(Action.RESTORE))) is (completed_at <= THEN)

@@ -98,7 +98,7 @@ LATER = (timedelta(hours=1), DAY, 13 * DAY)
 
 @pytest.mark.parametrize("later", LATER, ids=str)
 @pytest.mark.parametrize("late", [None, {"redrive": "2"}], ids=["copy", "sent again"])
-def test_a_thousand_archives_that_were_undone_stay_undone_whatever_comes_late(
+def test_a_thousand_undone_archives_stay_undone_when_late_copies_arrive(
     later: timedelta, late: Mapping[str, str] | None
 ) -> None:
     """A sixth of them in each of the six ways."""
@@ -124,7 +124,7 @@ def test_a_thousand_archives_that_were_undone_stay_undone_whatever_comes_late(
 
 
 @pytest.mark.parametrize("later", LATER, ids=str)
-def test_a_late_copy_under_another_name_is_superseded(desk: Desk, later: timedelta) -> None:
+def test_a_late_copy_with_another_intent_id_is_superseded(desk: Desk, later: timedelta) -> None:
     """As another delivery of the same wish, made before the undo."""
     command = desk.ask()
     twin = desk.world.command(Resource.RUN, RUN, Action.ARCHIVE, "twin")
@@ -139,7 +139,7 @@ def test_a_late_copy_under_another_name_is_superseded(desk: Desk, later: timedel
 
 
 @pytest.mark.parametrize("later", LATER, ids=str)
-def test_undone_before_it_was_begun_it_is_never_done(desk: Desk, later: timedelta) -> None:
+def test_a_command_undone_before_it_started_is_never_carried_out(desk: Desk, later: timedelta) -> None:
     """Its first attempt was turned away; the undo comes before the second."""
     desk.world.simulator.add_fault(Fault.answer_status(503, method="GET"))
     command = desk.ask()
@@ -158,7 +158,7 @@ def test_undone_before_it_was_begun_it_is_never_done(desk: Desk, later: timedelt
     assert desk.world.announced(command.intent_id) == ["superseded"]
 
 
-def test_a_dead_letter_that_is_sent_again_does_not_undo_the_undo(desk: Desk) -> None:
+def test_a_redriven_dead_letter_does_not_reverse_the_undo(desk: Desk) -> None:
     desk.world.simulator.add_fault(Fault.answer_status(503, method="GET", times=-1))
     command = desk.archived()
     assert desk.world.intent(command.intent_id).status is Status.DEAD_LETTERED
@@ -172,7 +172,7 @@ def test_a_dead_letter_that_is_sent_again_does_not_undo_the_undo(desk: Desk) -> 
     desk.is_at(command.intent_id, Status.SUPERSEDED, Code.SUPERSEDED)
 
 
-def test_it_is_younger_even_where_the_clock_that_accepted_the_command_was_ahead(desk: Desk) -> None:
+def test_an_undo_is_newer_than_its_command_even_if_the_accepting_clock_was_ahead(desk: Desk) -> None:
     command = desk.world.command(
         Resource.RUN, RUN, Action.ARCHIVE, "ahead", issued_at=desk.world.clock() + timedelta(minutes=5)
     )
@@ -188,12 +188,12 @@ def test_it_is_younger_even_where_the_clock_that_accepted_the_command_was_ahead(
     assert desk.state() is State.ACTIVE
 
 
-def test_milliseconds_are_exact() -> None:
+def test_times_are_converted_to_milliseconds_exactly() -> None:
     moments = [NOW + timedelta(milliseconds=number) for number in range(1000)]
     assert [millis(moment) - millis(NOW) for moment in moments] == list(range(1000))
 
 
-def test_it_goes_through_a_pause_and_past_a_hold(desk: Desk) -> None:
+def test_neither_a_pause_nor_a_hold_stops_an_undo(desk: Desk) -> None:
     command = desk.archived()
     desk.world.pacing.pause(ORG, by="Grace")
     desk.world.holds.add(ORG, Resource.RUN, RUN, reason="the auditors", by="Grace")
@@ -205,7 +205,7 @@ def test_it_goes_through_a_pause_and_past_a_hold(desk: Desk) -> None:
 
 @pytest.mark.parametrize("harm", ["crash", "outage"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_any_step_an_undo_is_done_once(when: When, harm: Harm) -> None:
+def test_an_undo_killed_at_any_step_is_done_once(when: When, harm: Harm) -> None:
     def program(fuse: FaultInjector) -> tuple[Desk, str]:
         desk = Desk()
         desk.world.add(Resource.RUN, RUN)
@@ -243,7 +243,7 @@ def test_killed_at_any_step_an_undo_is_done_once(when: When, harm: Harm) -> None
 
 @pytest.mark.parametrize("second", ["bob", "ada"])
 @pytest.mark.parametrize("between", ["at once", "later"])
-def test_twice_and_by_two_people_it_is_done_once(desk: Desk, second: str, between: str) -> None:
+def test_an_undo_requested_twice_or_by_two_people_is_done_once(desk: Desk, second: str, between: str) -> None:
     command = desk.archived()
     undo = desk.undo(command.intent_id, "bob")
     if between == "later":
@@ -258,7 +258,7 @@ def test_twice_and_by_two_people_it_is_done_once(desk: Desk, second: str, betwee
     assert desk.world.announced(undo) == ["done"]
 
 
-def test_an_undo_that_failed_can_be_asked_for_again(desk: Desk) -> None:
+def test_a_failed_undo_can_be_requested_again(desk: Desk) -> None:
     command = desk.archived()
     desk.world.simulator.add_fault(Fault.answer_status(403, method="PUT"))
     undo = desk.undo(command.intent_id)
@@ -275,7 +275,7 @@ def test_an_undo_that_failed_can_be_asked_for_again(desk: Desk) -> None:
     assert desk.state() is State.ACTIVE
 
 
-def test_an_undo_that_failed_can_be_asked_for_again_after_its_time(desk: Desk) -> None:
+def test_a_failed_undo_can_be_requested_again_after_its_deadline(desk: Desk) -> None:
     command = desk.archived()
     desk.world.simulator.add_fault(Fault.answer_status(403, method="PUT"))
     undo = desk.undo(command.intent_id)
@@ -306,7 +306,7 @@ def test_two_people_who_stop_a_command_at_once_get_the_same_answer(desk: Desk, a
     desk.is_at(command.intent_id, Status.SUPERSEDED, Code.UNDONE)
 
 
-def test_an_undo_of_an_undo_takes_it_back_and_the_first_command_stays_old(desk: Desk) -> None:
+def test_an_undo_of_an_undo_reverses_it_and_the_first_command_stays_superseded(desk: Desk) -> None:
     command = desk.archived()
     undo = desk.undo(command.intent_id)
     desk.work()
@@ -323,7 +323,7 @@ def test_an_undo_of_an_undo_takes_it_back_and_the_first_command_stays_old(desk: 
         assert desk.world.intent(row).status is Status.DONE
 
 
-def test_an_undo_of_an_undo_is_not_called_a_loss(desk: Desk) -> None:
+def test_an_undo_of_an_undo_reports_no_missing_tasks(desk: Desk) -> None:
     """A Tallyfy that shows the tasks of what is archived, and hides them when it is archived again."""
     full(desk)
     command = desk.archived()
@@ -340,7 +340,7 @@ def test_an_undo_of_an_undo_is_not_called_a_loss(desk: Desk) -> None:
 # --- what cannot, and who may not -------------------------------------------------------------------------------------
 
 
-def test_a_delete_cannot_be_undone_by_anyone() -> None:
+def test_nobody_can_undo_a_delete() -> None:
     purging = PurgeRun()
     purging.world.add(Resource.RUN, RUN, archived_days=40)
     command = purging.ask(Resource.RUN, RUN)
@@ -349,7 +349,7 @@ def test_a_delete_cannot_be_undone_by_anyone() -> None:
     purging.approve(command)
     assert desk.state() is State.GONE
     for who in ("ada", "bob", "eve"):
-        with pytest.raises(Rejected, match="cannot be undone, by anyone") as refused:
+        with pytest.raises(Rejected, match="cannot be undone by anyone") as refused:
             desk.undo(command.intent_id, who)
         assert refused.value.code is Code.NOT_POSSIBLE
 
@@ -370,7 +370,7 @@ def _superseded(desk: Desk) -> str:
 
 
 @pytest.mark.parametrize("made", [_changed_nothing, _superseded])
-def test_what_changed_nothing_cannot_be_undone(desk: Desk, made: Callable[[Desk], str]) -> None:
+def test_a_command_that_changed_nothing_cannot_be_undone(desk: Desk, made: Callable[[Desk], str]) -> None:
     """Its undo would restore what somebody else archived."""
     target = made(desk)
     state = desk.state()
@@ -387,7 +387,7 @@ def test_what_changed_nothing_cannot_be_undone(desk: Desk, made: Callable[[Desk]
         ("eve", Code.RIGHT_MISSING),  # of another organization
     ],
 )
-def test_whoever_may_not_ask_for_the_way_back_may_not_undo(desk: Desk, who: str, code: Code) -> None:
+def test_a_person_without_the_right_to_the_opposite_action_cannot_undo(desk: Desk, who: str, code: Code) -> None:
     command = desk.archived()
     assert desk.refused(command.intent_id, who) is code
     desk.work()
@@ -397,7 +397,7 @@ def test_whoever_may_not_ask_for_the_way_back_may_not_undo(desk: Desk, who: str,
 @pytest.mark.parametrize(
     "target", ["", "int_", "int_" + "0" * 48, "../x", intent_id(ID_KEY, "operator", "never sent"), "of#x"]
 )
-def test_what_the_ledger_does_not_know_cannot_be_undone(desk: Desk, target: str) -> None:
+def test_an_intent_unknown_to_the_ledger_cannot_be_undone(desk: Desk, target: str) -> None:
     assert desk.refused(target) is Code.UNKNOWN_INTENT
 
 
@@ -409,7 +409,7 @@ def test_an_intent_of_another_organization_is_not_known_here(desk: Desk) -> None
     assert refused.value.code is Code.UNKNOWN_INTENT
 
 
-def test_a_template_comes_back_and_is_not_archived_by_the_undo_of_that() -> None:
+def test_a_template_restore_cannot_be_undone_by_archiving_the_template() -> None:
     """Archiving it again costs references, and that is nothing to ask for as an undo."""
     desk = Desk()
     desk.world.add(Resource.TEMPLATE, RUN)
@@ -430,7 +430,7 @@ def test_a_template_comes_back_and_is_not_archived_by_the_undo_of_that() -> None
         (Resource.TEMPLATE, Action.ARCHIVE, "template.restore"),
     ],
 )
-def test_the_way_back_of_each(resource: Resource, action: Action, back: str) -> None:
+def test_each_capability_has_the_expected_undo(resource: Resource, action: Action, back: str) -> None:
     row = _row(resource, action)
     assert undo_of(row).name == back
     made = undo_command(row, name=intent_id(ID_KEY, "undo", row.intent_id), by="bob", now=NOW)
@@ -440,7 +440,7 @@ def test_the_way_back_of_each(resource: Resource, action: Action, back: str) -> 
 
 
 @pytest.mark.parametrize("resource", list(Resource))
-def test_no_delete_has_a_way_back(resource: Resource) -> None:
+def test_no_delete_has_an_undo(resource: Resource) -> None:
     with pytest.raises(Rejected) as refused:
         undo_of(_row(resource, Action.DELETE))
     assert refused.value.code is Code.NOT_POSSIBLE
@@ -475,7 +475,7 @@ def _undone(desk: Desk, change: Callable[[Run], object]) -> str:
     return undo
 
 
-def test_all_that_came_back_is_counted_and_nothing_is_said(desk: Desk) -> None:
+def test_a_complete_restore_reports_no_loss(desk: Desk) -> None:
     undo = _undone(desk, lambda run: None)
     desk.is_at(undo, Status.DONE, Code.ACTED)
     assert desk.world.intent(undo).reason == "The process is active."
@@ -489,7 +489,7 @@ def test_all_that_came_back_is_counted_and_nothing_is_said(desk: Desk) -> None:
         (lambda run: run.tasks[0].threads.clear(), "but 3 comments were archived and 2 came back."),
     ],
 )
-def test_what_did_not_come_back_is_named(desk: Desk, change: Callable[[Run], object], said: str) -> None:
+def test_tasks_missing_after_a_restore_are_reported(desk: Desk, change: Callable[[Run], object], said: str) -> None:
     undo = _undone(desk, change)
     desk.is_at(undo, Status.DONE, Code.RESTORED_IN_PART)
     assert said in desk.world.intent(undo).reason
@@ -497,13 +497,13 @@ def test_what_did_not_come_back_is_named(desk: Desk, change: Callable[[Run], obj
     assert desk.state() is State.ACTIVE
 
 
-def test_more_than_was_archived_is_no_loss(desk: Desk) -> None:
+def test_more_tasks_than_were_archived_are_not_reported_as_a_loss(desk: Desk) -> None:
     undo = _undone(desk, lambda run: run.tasks.append(Task(_id(9), "Another", NOW, run_id=RUN)))
     desk.is_at(undo, Status.DONE, Code.ACTED)
 
 
 @pytest.mark.parametrize("fault", [Fault.reset("after", method="PUT"), Fault.html(502, "after", method="PUT")])
-def test_what_is_missing_is_named_too_where_the_answer_was_lost(desk: Desk, fault: Fault) -> None:
+def test_missing_tasks_are_reported_even_if_the_answer_was_lost(desk: Desk, fault: Fault) -> None:
     desk.world.simulator.add_fault(fault)
     undo = _undone(desk, lambda run: run.tasks.pop())
     desk.is_at(undo, Status.DONE, Code.RESTORED_IN_PART)
@@ -511,7 +511,7 @@ def test_what_is_missing_is_named_too_where_the_answer_was_lost(desk: Desk, faul
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("point", ["act", "conclude"])
-def test_and_where_the_worker_died_just_after(desk: Desk, point: str, when: When) -> None:
+def test_missing_tasks_are_reported_even_if_the_worker_died_after_the_call(desk: Desk, point: str, when: When) -> None:
     run = full(desk)
     command = desk.archived()
     run.tasks.pop()
@@ -524,7 +524,7 @@ def test_and_where_the_worker_died_just_after(desk: Desk, point: str, when: When
     desk.is_at(undo, Status.DONE, Code.RESTORED_IN_PART)
 
 
-def test_a_count_that_cannot_be_had_puts_no_restore_in_doubt(desk: Desk) -> None:
+def test_a_failed_count_does_not_put_a_restore_in_doubt(desk: Desk) -> None:
     full(desk)
     command = desk.archived()
     desk.world.simulator.add_fault(Fault.answer_status(503, method="GET", skip=1, times=-1))
@@ -536,7 +536,7 @@ def test_a_count_that_cannot_be_had_puts_no_restore_in_doubt(desk: Desk) -> None
 # --- the route --------------------------------------------------------------------------------------------------------
 
 
-def test_over_the_route_the_caller_is_who_aws_says_and_the_answer_names_the_undo(desk: Desk) -> None:
+def test_the_undo_route_takes_the_caller_from_aws_and_returns_the_undo(desk: Desk) -> None:
     command = desk.archived()
     bob = str(desk.world.people.people["bob"].iam)
     status, told = operate(desk.world.operating(), "POST /commands/{intent_id}/undo", bob, intent_id=command.intent_id)

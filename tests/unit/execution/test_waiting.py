@@ -80,9 +80,7 @@ def _until_it_is_over(world: World, process: Process, again: Callable[[World], N
 
 @pytest.mark.parametrize("roll", [0.0, 0.999])
 @pytest.mark.parametrize("kind", WAITS.values(), ids=WAITS)
-def test_a_command_that_can_only_wait_outlasts_two_days_or_is_dead_lettered_at_the_90th_receive(
-    kind: Kind, roll: float
-) -> None:
+def test_a_waiting_command_survives_two_days_or_is_dead_lettered_at_the_90th_receive(kind: Kind, roll: float) -> None:
     world = World(rate=kind.rate, roll=lambda: roll)
     world.add(Resource.RUN, RUN)
     process = world.process()
@@ -98,14 +96,14 @@ def test_a_command_that_can_only_wait_outlasts_two_days_or_is_dead_lettered_at_t
     assert waited < timedelta(days=4)
     [letter] = world.letters(command.intent_id)
     assert letter["code"] == "waited_too_long"
-    assert letter["reason"].startswith("It could not be carried out before the queue would have dropped it.")
+    assert letter["reason"].startswith("It waited until shortly before SQS would drop it.")
     assert world.announced(command.intent_id) == ["dead_lettered"]
     assert world.metrics.counts[kind.signal] >= receives - 1
     assert world.writes() == []
 
 
 @pytest.mark.parametrize("fault", [Fault.answer_status(503, times=-1), Fault.html(502, times=-1)], ids=["503", "502"])
-def test_a_command_that_can_only_fail_is_dead_lettered_after_six_attempts(fault: Fault) -> None:
+def test_a_command_that_always_fails_is_dead_lettered_after_six_attempts(fault: Fault) -> None:
     world = World(roll=lambda: 0.0)
     world.add(Resource.RUN, RUN)
     world.simulator.add_fault(fault)
@@ -116,7 +114,7 @@ def test_a_command_that_can_only_fail_is_dead_lettered_after_six_attempts(fault:
     assert world.announced(command.intent_id) == ["dead_lettered"]
 
 
-def test_what_waited_too_long_is_carried_out_when_it_is_sent_again() -> None:
+def test_a_command_that_waited_too_long_is_carried_out_when_redriven() -> None:
     world = World()
     world.add(Resource.RUN, RUN)
     world.simulator.add_fault(Fault.rate_limit(1, times=-1))
@@ -130,7 +128,7 @@ def test_what_waited_too_long_is_carried_out_when_it_is_sent_again() -> None:
     assert world.announced(command.intent_id) == ["dead_lettered", "done"]
 
 
-def test_a_wait_that_is_told_is_kept_however_often_it_was_received() -> None:
+def test_a_retry_after_is_obeyed_however_often_the_message_was_received() -> None:
     world = World(roll=lambda: 0.0)
     world.add(Resource.RUN, RUN)
     world.simulator.add_fault(Fault.rate_limit(700, times=2))
@@ -188,7 +186,7 @@ STOPS: Mapping[str, Stop] = {
 
 
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
-def test_a_sweep_that_can_only_wait_is_dead_lettered_with_a_reason_at_the_90th_receive(stop: Stop) -> None:
+def test_a_waiting_sweep_is_dead_lettered_with_a_reason_at_the_90th_receive(stop: Stop) -> None:
     world = World(rate=stop.rate, rows=stop.rows())
     world.add(Resource.RUN, RUN)
     night = SweepRun(world)
@@ -212,7 +210,7 @@ def test_a_sweep_that_can_only_wait_is_dead_lettered_with_a_reason_at_the_90th_r
     assert night.asked() == []
 
 
-def test_a_start_that_can_only_wait_is_dead_lettered_with_a_reason_too() -> None:
+def test_a_waiting_start_of_a_sweep_is_dead_lettered_with_a_reason() -> None:
     world = World()
     night = SweepRun(world)
 

@@ -115,7 +115,7 @@ def test_each_capability_is_carried_out_with_one_look_and_one_write(doing: Capab
     assert case.world.depth == (0, 0)
 
 
-def test_an_outcome_tells_who_asked_for_what_and_no_more(case: Case) -> None:
+def test_an_outcome_event_holds_the_requester_and_the_command_and_no_more(case: Case) -> None:
     command = case.ask()
     case.worker.deliver()
     [(name, detail)] = case.world.bus.announced
@@ -148,7 +148,7 @@ def test_the_references_a_template_lost_are_kept_as_evidence() -> None:
     assert [lost["checklist_id"] for lost in evidence["deleted_references"]] == [OTHER]
 
 
-def test_what_is_so_already_is_unchanged_without_a_write() -> None:
+def test_a_resource_already_in_the_requested_state_is_unchanged_without_a_write() -> None:
     case = Case()
     case.world.add(Resource.RUN, RUN, archived_days=3)
     command = case.ask()
@@ -177,7 +177,7 @@ def test_a_write_cut_off_with_its_second_look_is_found_done_by_the_next_attempt(
     assert case.effects(command) == len(case.world.writes()) == 1
 
 
-def test_a_copy_of_what_is_done_does_nothing_a_year_later(case: Case) -> None:
+def test_a_copy_of_a_done_command_does_nothing_a_year_later(case: Case) -> None:
     command = case.ask()
     case.worker.deliver()
     case.wait(300 * 86_400)
@@ -200,7 +200,7 @@ def test_a_worker_killed_at_any_step_leaves_one_effect_in_the_end(case: Case, po
     assert "done" in case.world.announced(command.intent_id)
 
 
-def test_a_delete_killed_after_it_acted_is_not_called_unfound() -> None:
+def test_a_delete_killed_after_its_call_is_not_reported_as_not_found() -> None:
     case = Case()
     case.world.add(Resource.RUN, RUN, archived_days=40)
     command = case.ask(Action.DELETE)
@@ -256,7 +256,7 @@ def _forbidden(case: Case) -> Command:
         pytest.param(_forbidden, Code.FORBIDDEN, id="403"),
     ],
 )
-def test_what_will_never_work_is_rejected_at_once_with_a_dead_letter(
+def test_an_impossible_command_is_rejected_at_once_with_a_dead_letter(
     case: Case, asking: Callable[[Case], Command], code: Code
 ) -> None:
     command = asking(case)
@@ -270,7 +270,7 @@ def test_what_will_never_work_is_rejected_at_once_with_a_dead_letter(
     assert letter["failed_at"] == case.world.clock().isoformat()
 
 
-def test_a_tag_in_use_is_deleted_where_the_command_says_so(case: Case) -> None:
+def test_a_tag_in_use_is_deleted_if_the_command_says_so(case: Case) -> None:
     case.world.add(Resource.TAG, OTHER)
     case.world.simulator.organization.runs[RUN].tags.add(OTHER)
     command = case.ask(Action.DELETE, Resource.TAG, OTHER, allow_in_use=True)
@@ -278,7 +278,7 @@ def test_a_tag_in_use_is_deleted_where_the_command_says_so(case: Case) -> None:
     case.is_at(command, Status.DONE, Code.ACTED)
 
 
-def test_a_hold_does_not_keep_a_thing_from_being_restored() -> None:
+def test_a_hold_does_not_stop_a_restore() -> None:
     case = Case()
     case.world.add(Resource.RUN, RUN, archived_days=3)
     case.world.holds.add(ORG, Resource.RUN, RUN, reason="an audit", by="Ada")
@@ -338,14 +338,14 @@ def test_a_process_is_kept_by_a_hold_on_it_its_template_or_its_owner(action: Act
 
 
 @pytest.mark.parametrize("doing", [one for one in TABLE if one.action is not Action.RESTORE], ids=lambda one: one.name)
-def test_whatever_is_on_hold_is_kept_from_everything_but_a_restore(doing: Capability) -> None:
+def test_a_resource_on_hold_permits_only_a_restore(doing: Capability) -> None:
     case = _settled(doing.resource, doing.action)
     _hold(case, doing.resource, RUN)
     _is_kept(case, case.ask(doing.action, doing.resource))
 
 
 @pytest.mark.parametrize("resource", [Resource.TASK, Resource.TEMPLATE])
-def test_what_its_owner_has_on_hold_is_kept(resource: Resource) -> None:
+def test_a_resource_whose_owner_is_on_hold_is_kept(resource: Resource) -> None:
     case = _settled(resource)
     _hold(case, "owner", "4711")
     _is_kept(case, case.ask(resource=resource))
@@ -353,7 +353,7 @@ def test_what_its_owner_has_on_hold_is_kept(resource: Resource) -> None:
 
 @pytest.mark.parametrize("resource", [Resource.RUN, Resource.TASK, Resource.TEMPLATE])
 @pytest.mark.parametrize("action", [Action.ARCHIVE, Action.DELETE])
-def test_what_carries_a_hold_tag_is_kept(resource: Resource, action: Action) -> None:
+def test_a_resource_with_a_hold_tag_is_kept(resource: Resource, action: Action) -> None:
     case = _settled(resource, action)
     organization = case.world.simulator.organization
     carriers: dict[str, Run | Task | Template] = {
@@ -365,20 +365,20 @@ def test_what_carries_a_hold_tag_is_kept(resource: Resource, action: Action) -> 
     _is_kept(case, case.ask(action, resource))
 
 
-def test_a_hold_tag_is_kept_itself() -> None:
+def test_a_hold_tag_itself_is_kept() -> None:
     case = _settled()
     _is_kept(case, case.ask(Action.DELETE, Resource.TAG, TAG, allow_in_use=True))
 
 
 @pytest.mark.parametrize("resource", [Resource.RUN, Resource.TEMPLATE])
-def test_what_nobody_is_known_to_own_is_kept_while_any_owner_is_on_hold(resource: Resource) -> None:
+def test_a_resource_without_a_known_owner_is_kept_while_any_owner_is_on_hold(resource: Resource) -> None:
     case = _settled(resource, owner=None)
     _hold(case, "owner", "9")
     _is_kept(case, case.ask(resource=resource))
 
 
 @pytest.mark.parametrize("owner", [4711, None])
-def test_what_is_not_on_hold_is_carried_out_beside_what_is(owner: int | None) -> None:
+def test_a_command_without_a_hold_runs_beside_one_with_a_hold(owner: int | None) -> None:
     case = _settled(owner=owner)
     for kind, name in ((Resource.RUN, OTHER), (Resource.TASK, RUN), (Resource.TEMPLATE, RUN), (Resource.TAG, TAG)):
         _hold(case, kind, name)
@@ -390,13 +390,13 @@ def test_what_is_not_on_hold_is_carried_out_beside_what_is(owner: int | None) ->
 
 
 @pytest.mark.parametrize(("kind", "name"), [(Resource.RUN, RUN), (Resource.TEMPLATE, TEMPLATE), ("owner", "4711")])
-def test_a_hold_set_while_the_worker_looks_keeps(kind: HoldKind, name: str) -> None:
+def test_a_hold_set_while_the_worker_looks_keeps_the_resource(kind: HoldKind, name: str) -> None:
     case = _settled()
     case.worker.transport.after_look = lambda: _hold(case, kind, name)
     _is_kept(case, case.ask())
 
 
-def test_a_hold_that_was_lifted_keeps_no_longer() -> None:
+def test_a_lifted_hold_no_longer_keeps_the_resource() -> None:
     case = _settled()
     _hold(case, Resource.TEMPLATE, TEMPLATE)
     command = case.ask()
@@ -480,7 +480,7 @@ def test_a_rejection_sent_again_after_its_cause_is_gone_is_done(case: Case) -> N
     assert case.world.announced(command.intent_id) == ["rejected", "done"]
 
 
-def test_a_letter_sent_from_an_old_copy_can_still_be_sent_again(case: Case) -> None:
+def test_a_dead_letter_of_an_old_copy_can_still_be_redriven(case: Case) -> None:
     case.world.simulator.organization.runs.clear()
     command = case.ask()
     case.worker.deliver()
@@ -500,7 +500,7 @@ def test_a_letter_sent_from_an_old_copy_can_still_be_sent_again(case: Case) -> N
 # --- tried again ------------------------------------------------------------------------------------------------------
 
 
-def test_a_failure_is_counted_and_tried_again_ever_later(case: Case) -> None:
+def test_a_failure_is_counted_and_retried_with_growing_delays(case: Case) -> None:
     case.fail(Fault.answer_status(503, method="GET", times=3))
     command = case.ask()
     waits = []
@@ -516,7 +516,7 @@ def test_a_failure_is_counted_and_tried_again_ever_later(case: Case) -> None:
     assert case.world.metrics.counts[Metric.RETRIED] == 3
 
 
-def test_the_sixth_failure_ends_in_the_dead_letter_queue_with_its_reason(case: Case) -> None:
+def test_the_sixth_failure_is_dead_lettered_with_its_reason(case: Case) -> None:
     case.fail(Fault.answer_status(503, times=-1))
     command = case.ask()
     case.world.drain(case.worker)
@@ -529,7 +529,7 @@ def test_the_sixth_failure_ends_in_the_dead_letter_queue_with_its_reason(case: C
     assert len(case.world.simulator.log.calls) == 6
 
 
-def test_what_was_given_up_is_done_once_when_sent_again_after_the_outage(case: Case) -> None:
+def test_a_dead_lettered_command_is_done_once_when_redriven_after_the_outage(case: Case) -> None:
     case.fail(Fault.answer_status(503, times=-1))
     command = case.ask()
     case.world.drain(case.worker)
@@ -542,7 +542,7 @@ def test_what_was_given_up_is_done_once_when_sent_again_after_the_outage(case: C
     assert case.world.announced(command.intent_id) == ["dead_lettered", "done"]
 
 
-def test_six_deaths_end_in_the_dead_letter_queue_in_doubt_and_sent_again_it_is_confirmed() -> None:
+def test_six_crashes_dead_letter_a_command_in_doubt_and_a_redrive_confirms_it() -> None:
     case = Case()
     case.world.add(Resource.RUN, RUN, archived_days=40)
     command = case.ask(Action.DELETE)
@@ -566,7 +566,7 @@ def test_a_refused_second_look_leaves_the_write_in_doubt(case: Case) -> None:
     case.is_at(command, Status.DONE, Code.CONFIRMED)
 
 
-def test_a_ledger_that_cannot_be_read_stops_everything_and_comes_back(case: Case) -> None:
+def test_an_unreadable_ledger_stops_every_command_and_each_is_retried(case: Case) -> None:
     command = case.ask()
     case.aws_fails("claim")
     assert case.worker.deliver() == 0
@@ -575,7 +575,7 @@ def test_a_ledger_that_cannot_be_read_stops_everything_and_comes_back(case: Case
     case.is_at(command, Status.DONE, Code.ACTED)
 
 
-def test_an_end_that_could_not_be_written_is_found_and_written_later(case: Case) -> None:
+def test_an_outcome_that_could_not_be_written_is_written_later(case: Case) -> None:
     command = case.ask()
     case.aws_fails("conclude")
     assert case.worker.deliver() == 0
@@ -584,7 +584,7 @@ def test_an_end_that_could_not_be_written_is_found_and_written_later(case: Case)
     assert case.effects(command) == 1
 
 
-def test_an_end_that_was_written_although_aws_said_no_is_announced_later(case: Case) -> None:
+def test_an_outcome_written_despite_an_error_of_aws_is_announced_later(case: Case) -> None:
     command = case.ask()
     case.aws_fails("conclude", "after")
     assert case.worker.deliver() == 0
@@ -594,7 +594,7 @@ def test_an_end_that_was_written_although_aws_said_no_is_announced_later(case: C
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_announcement_is_made_up_for_without_a_second_effect(case: Case, when: When) -> None:
+def test_a_missing_announcement_is_sent_later_without_a_second_effect(case: Case, when: When) -> None:
     command = case.ask()
     case.aws_fails("announce", when)
     assert case.worker.deliver() == 0
@@ -627,7 +627,7 @@ def test_a_message_that_could_not_be_hidden_comes_back_with_the_visibility_timeo
 # --- told to wait -----------------------------------------------------------------------------------------------------
 
 
-def test_a_429_is_no_failed_attempt_and_holds_up_everybody(case: Case) -> None:
+def test_a_429_counts_no_attempt_and_delays_every_worker(case: Case) -> None:
     case.world.add(Resource.RUN, OTHER)
     case.fail(Fault.rate_limit(50))
     first, second = case.ask(), case.ask(thing=OTHER)
@@ -646,14 +646,14 @@ def test_a_429_is_no_failed_attempt_and_holds_up_everybody(case: Case) -> None:
     assert case.world.metrics.counts[Metric.RETRIED] == 0
 
 
-def test_a_thousand_429s_do_not_wear_a_command_out(case: Case) -> None:
+def test_a_thousand_429s_do_not_dead_letter_a_command(case: Case) -> None:
     case.fail(Fault.rate_limit(1, times=40))
     command = case.ask()
     case.world.drain(case.worker)
     case.is_at(command, Status.DONE, Code.ACTED)
 
 
-def test_the_pace_lets_through_what_it_has_and_the_rest_waits_its_turn() -> None:
+def test_the_rate_limiter_admits_the_permitted_commands_and_the_rest_wait() -> None:
     case = Case(World(rate=Rate(60, 4)))
     for number in range(5):
         case.ask(thing=case.world.add(Resource.RUN, f"{number:032x}"))
@@ -663,7 +663,7 @@ def test_the_pace_lets_through_what_it_has_and_the_rest_waits_its_turn() -> None
     assert case.world.metrics.counts[Metric.THROTTLED] == 3
 
 
-def test_a_refused_token_waits_for_a_person_and_rings(case: Case) -> None:
+def test_a_refused_token_waits_for_a_person_and_raises_an_alarm(case: Case) -> None:
     case.world.simulator.world.rotate_token(ORG, 1001, "a new token")
     command = case.ask()
     assert case.worker.deliver() == 0
@@ -697,7 +697,7 @@ def test_a_command_that_waited_too_long_is_dead_lettered_before_the_queue_drops_
     assert case.world.clock() - command.issued_at < timedelta(days=4)
 
 
-def test_a_command_sent_again_that_waits_too_long_is_dead_lettered_again(case: Case) -> None:
+def test_a_redriven_command_that_waits_too_long_is_dead_lettered_again(case: Case) -> None:
     case.world.pacing.pause(ORG, by="Ada")
     command = case.ask()
     case.world.drain(case.worker)
@@ -707,7 +707,7 @@ def test_a_command_sent_again_that_waits_too_long_is_dead_lettered_again(case: C
     assert case.world.intent(command.intent_id).redrive == 1
 
 
-def test_a_function_nearly_out_of_time_starts_no_call(case: Case) -> None:
+def test_a_function_that_is_nearly_out_of_time_starts_no_call(case: Case) -> None:
     case.world.add(Resource.RUN, OTHER)
     first, second = case.ask(), case.ask(thing=OTHER)
     case.worker.transport.after_look = lambda: case.wait(59)
@@ -722,7 +722,7 @@ def test_a_function_nearly_out_of_time_starts_no_call(case: Case) -> None:
 # --- others at work ---------------------------------------------------------------------------------------------------
 
 
-def test_a_copy_delivered_meanwhile_waits_and_finds_it_done(case: Case) -> None:
+def test_a_concurrent_copy_waits_and_finds_the_command_done(case: Case) -> None:
     command = case.ask()
     other = case.world.process()
 
@@ -737,7 +737,7 @@ def test_a_copy_delivered_meanwhile_waits_and_finds_it_done(case: Case) -> None:
     assert case.world.announced(command.intent_id) == ["done"]
 
 
-def test_another_command_for_the_same_thing_waits_for_the_first(case: Case) -> None:
+def test_another_command_for_the_same_resource_waits_for_the_first(case: Case) -> None:
     archive = case.ask()
     other = case.world.process()
 
@@ -752,7 +752,7 @@ def test_another_command_for_the_same_thing_waits_for_the_first(case: Case) -> N
     assert len(case.world.writes()) == 1
 
 
-def test_a_worker_that_stood_still_past_its_lease_neither_acts_nor_records(case: Case) -> None:
+def test_a_worker_frozen_past_its_lease_neither_acts_nor_records(case: Case) -> None:
     command = case.ask()
     other = case.world.process()
 
@@ -789,7 +789,7 @@ def replace_intent(case: Case, command: Command) -> Command:
     return made.model_copy(update={"issued_at": command.issued_at})
 
 
-def test_an_undo_waits_for_a_call_whose_fate_is_unknown(case: Case) -> None:
+def test_an_undo_waits_for_a_call_with_an_unknown_result(case: Case) -> None:
     """Tallyfy finishes the archiving 40 seconds after we hung up: the undo has to see that."""
     case.fail(Fault.delay(40, method="DELETE"))
     archive = case.ask()
@@ -802,7 +802,7 @@ def test_an_undo_waits_for_a_call_whose_fate_is_unknown(case: Case) -> None:
     assert case.effects(archive) == 1
 
 
-def test_an_older_command_does_not_take_back_what_a_newer_one_did_before_it_was_cut_off() -> None:
+def test_an_older_command_does_not_undo_a_newer_one_that_was_cut_off() -> None:
     case = Case()
     case.world.add(Resource.RUN, RUN, archived_days=3)
     older = case.world.command(Resource.RUN, RUN, Action.ARCHIVE, "older")
@@ -819,7 +819,7 @@ def test_an_older_command_does_not_take_back_what_a_newer_one_did_before_it_was_
     assert case.effects(newer) == len(case.world.writes()) == 1
 
 
-def test_what_comes_too_late_expires_with_a_dead_letter(case: Case) -> None:
+def test_a_command_that_arrives_too_late_expires_with_a_dead_letter(case: Case) -> None:
     command = case.ask(not_after=case.world.clock() + timedelta(minutes=1))
     case.wait(120)
     case.worker.deliver()
@@ -846,7 +846,7 @@ def test_poison_is_dead_lettered_at_once_and_the_rest_of_the_batch_is_unharmed(c
     assert case.world.metrics.counts[Metric.POISON] == 1
 
 
-def test_the_same_intent_with_another_meaning_is_poison_and_the_recorded_one_stands(case: Case) -> None:
+def test_a_reused_intent_id_is_poison_and_the_recorded_command_stays(case: Case) -> None:
     case.world.add(Resource.RUN, OTHER)
     command = case.ask(delivery="one")
     case.worker.deliver()
@@ -858,7 +858,7 @@ def test_the_same_intent_with_another_meaning_is_poison_and_the_recorded_one_sta
     assert case.world.state(Resource.RUN, OTHER) is State.ACTIVE
 
 
-def test_a_conflicting_copy_that_waited_too_long_does_not_give_up_the_recorded_intent(case: Case) -> None:
+def test_a_conflicting_copy_that_waited_too_long_does_not_end_the_recorded_intent(case: Case) -> None:
     case.fail(Fault.answer_status(503))
     command = case.ask(delivery="one")
     case.worker.deliver()
@@ -874,7 +874,9 @@ def test_a_conflicting_copy_that_waited_too_long_does_not_give_up_the_recorded_i
 @pytest.mark.parametrize(
     ("capabilities", "action"), [(ORDINARY, Action.DELETE), (PERMANENT, Action.ARCHIVE)], ids=["ordinary", "permanent"]
 )
-def test_each_worker_dead_letters_what_it_cannot_express(capabilities: frozenset[Capability], action: Action) -> None:
+def test_each_worker_dead_letters_commands_outside_its_capabilities(
+    capabilities: frozenset[Capability], action: Action
+) -> None:
     case = Case(capabilities=capabilities)
     case.world.add(Resource.RUN, RUN, archived_days=40)
     command = case.ask(action)
@@ -922,7 +924,7 @@ def _event(case: Case, most: int) -> dict[str, object]:
 CONTEXT = cast("RealContext", LambdaContext())
 
 
-def test_a_batch_in_which_all_is_throttled_answers_its_failures_and_raises_nothing(
+def test_a_fully_throttled_batch_reports_its_failures_without_raising(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "worker", lambda: replace(case.worker.worker, metrics=metrics))
@@ -934,7 +936,7 @@ def test_a_batch_in_which_all_is_throttled_answers_its_failures_and_raises_nothi
     assert case.hidden_for() >= 57
 
 
-def test_in_a_mixed_batch_only_what_has_to_come_back_is_reported(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mixed_batch_reports_only_the_messages_to_retry(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "worker", lambda: replace(case.worker.worker, metrics=metrics))
     case.world.add(Resource.RUN, OTHER)
     case.fail(Fault.answer_status(503, id=OTHER))
@@ -974,12 +976,12 @@ def _waits_behind(lane: Lane) -> float:
     return found
 
 
-def test_a_person_does_not_stand_behind_a_sweep_but_behind_people() -> None:
+def test_a_persons_command_waits_behind_other_people_and_not_behind_a_sweep() -> None:
     assert _waits_behind(Lane.BULK) <= 3
     assert _waits_behind(Lane.PEOPLE) >= 90
 
 
-def test_a_sweep_at_work_does_not_delay_a_person() -> None:
+def test_a_running_sweep_does_not_delay_a_person() -> None:
     """Hundreds of a sweep's commands come back again and again; a person comes at any time and is soon served."""
     world = World(rate=Rate(60, 2))
     _crowd(world, 100)
@@ -1001,7 +1003,7 @@ def test_a_sweep_at_work_does_not_delay_a_person() -> None:
     assert len(sweeps) < 100, "the sweep goes on meanwhile"
 
 
-def test_a_sweeps_command_outlasts_a_rush_of_people() -> None:
+def test_a_sweeps_command_survives_a_burst_of_peoples_commands() -> None:
     """A thousand commands of people keep the pace full for 20 minutes, and a sweep has three of its own."""
     world = World(rate=Rate(100, 10))
     _crowd(world, 1000)
@@ -1020,7 +1022,9 @@ def test_a_sweeps_command_outlasts_a_rush_of_people() -> None:
 
 
 @pytest.mark.parametrize(("roll", "seconds"), [(0.0, 1800), (0.5, 2700), (0.999999, 3600)])
-def test_who_finds_no_place_in_line_comes_back_within_the_hour_and_not_all_at_once(roll: float, seconds: int) -> None:
+def test_messages_without_a_place_in_the_queue_return_within_the_hour_at_different_times(
+    roll: float, seconds: int
+) -> None:
     case = Case(World(rate=Rate(1, 2), roll=lambda: roll))
     case.world.pacing.overdraw(ORG, 100)
     command = case.ask(thing=case.world.add(Resource.RUN, RUN))
@@ -1033,7 +1037,7 @@ def test_who_finds_no_place_in_line_comes_back_within_the_hour_and_not_all_at_on
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize("told", [30, 3600])
-def test_a_503_that_says_when_is_obeyed_like_a_429_and_is_no_failed_attempt(case: Case, method: str, told: int) -> None:
+def test_a_503_with_retry_after_is_obeyed_like_a_429_and_counts_no_attempt(case: Case, method: str, told: int) -> None:
     command = case.ask()
     case.fail(Fault.answer_status(503, method=method, retry_after=told))
     case.worker.deliver()

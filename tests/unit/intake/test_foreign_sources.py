@@ -156,14 +156,14 @@ def test_a_new_source_needs_no_code(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("payload", [{"items": []}, {"items": [{"id": THING, "skip": True}]}])
-def test_what_becomes_no_command_is_ignored_and_counted(clock: Clock, payload: object) -> None:
+def test_a_payload_that_becomes_no_command_is_ignored_and_counted(clock: Clock, payload: object) -> None:
     way_in = entrance(clock, OPEN + EACH + 'when = "!item.skip"\n')
     assert deliver(way_in, payload) == []
     assert way_in.metrics.counts[Metric.IGNORED] == 1
     assert (way_in.ordinary.depth(), way_in.dead_letters.depth()) == (0, 0)
 
 
-def test_what_the_filter_does_not_want_is_ignored_even_where_it_could_not_be_translated(clock: Clock) -> None:
+def test_a_filtered_payload_is_ignored_even_if_it_cannot_be_translated(clock: Clock) -> None:
     way_in = entrance(clock, OPEN + "when = \"body.kind == 'done'\"\n" + EACH)
     assert deliver(way_in, {"kind": "other", "items": [{"id": "no id"}]}) == []
     assert way_in.metrics.counts[Metric.IGNORED] == 1
@@ -183,7 +183,7 @@ def test_what_the_filter_does_not_want_is_ignored_even_where_it_could_not_be_tra
         items(*[THING] * 101),
     ],
 )
-def test_what_cannot_be_translated_is_a_422_and_a_dead_letter_with_its_reason(clock: Clock, payload: object) -> None:
+def test_an_untranslatable_payload_is_a_422_and_a_dead_letter_with_its_reason(clock: Clock, payload: object) -> None:
     way_in = entrance(clock, OPEN + EACH)
     with pytest.raises(Rejected) as refusal:
         deliver(way_in, payload)
@@ -217,7 +217,7 @@ def test_a_dead_letter_keeps_a_large_payload_whole(clock: Clock) -> None:
     assert (kept["source"], kept["payload"]) == ("one", "x" * 200_000)
 
 
-def test_a_payload_that_was_cut_says_so(clock: Clock) -> None:
+def test_a_truncated_payload_is_marked_as_truncated(clock: Clock) -> None:
     way_in = entrance(clock, OPEN + EACH)
     # Random bytes: nothing makes them smaller.
     with pytest.raises(Rejected):
@@ -231,7 +231,7 @@ def test_a_payload_that_was_cut_says_so(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "guess", SHARED + "x", SHARED[:-1]])
-def test_strangers_reach_no_queue(clock: Clock, key: str) -> None:
+def test_unverified_requests_reach_no_queue(clock: Clock, key: str) -> None:
     way_in = entrance(clock, OPEN + EACH)
     for payload in (items(THING), b"no json"):
         with pytest.raises(Rejected) as refusal:
@@ -241,7 +241,7 @@ def test_strangers_reach_no_queue(clock: Clock, key: str) -> None:
     assert way_in.bus.announced == []
 
 
-def test_a_secret_in_a_header_is_not_taken_from_the_path(clock: Clock) -> None:
+def test_a_secret_expected_in_a_header_is_not_read_from_the_path(clock: Clock) -> None:
     way_in = entrance(clock, OPEN + 'header = "x-key"\n' + EACH)
     raw = json.dumps(items(THING)).encode()
     with pytest.raises(Rejected):
@@ -255,7 +255,7 @@ def test_a_rotated_shared_secret_needs_no_gap(clock: Clock) -> None:
     assert deliver(way_in, items(THING), key="new") == deliver(way_in, items(THING), key="old")
 
 
-def test_an_organization_that_is_not_the_stacks_is_refused_whole(clock: Clock) -> None:
+def test_a_delivery_for_an_unknown_organization_is_refused_as_a_whole(clock: Clock) -> None:
     way_in = entrance(clock, OPEN + EACH + EACH.replace(ORG, "1b" * 16))
     with pytest.raises(Rejected) as refusal:
         deliver(way_in, items(THING))
@@ -263,7 +263,7 @@ def test_an_organization_that_is_not_the_stacks_is_refused_whole(clock: Clock) -
     assert way_in.ordinary.depth() == 0
 
 
-def test_a_source_of_the_bus_has_no_url(clock: Clock) -> None:
+def test_a_source_on_the_bus_has_no_url(clock: Clock) -> None:
     way_in = entrance(clock, BUS)
     with pytest.raises(Rejected) as refusal:
         way_in.intake.accept(request("projects", b"{}", hub_headers(b"{}")))
@@ -273,7 +273,7 @@ def test_a_source_of_the_bus_has_no_url(clock: Clock) -> None:
 # --- deliveries ---
 
 
-def test_each_item_has_its_own_name_and_the_same_delivery_gives_the_same_ones(clock: Clock) -> None:
+def test_each_item_has_its_own_intent_id_and_a_repeated_delivery_keeps_them(clock: Clock) -> None:
     signed = RULE.replace('each = "body.items"', 'each = "body"')
     way_in = entrance(
         clock,
@@ -292,7 +292,7 @@ def test_each_item_has_its_own_name_and_the_same_delivery_gives_the_same_ones(cl
     assert len({*first, *named("delivery-2")}) == 6
 
 
-def test_a_named_item_is_the_same_in_another_delivery(clock: Clock) -> None:
+def test_a_named_item_has_the_same_intent_id_in_another_delivery(clock: Clock) -> None:
     way_in = entrance(clock, OPEN + NAMED)
     [one] = deliver(way_in, {"items": [{"id": THING, "event": "e-1"}]})
     [_, again] = deliver(
@@ -307,7 +307,7 @@ def test_two_rules_over_one_named_item_are_two_intents(clock: Clock) -> None:
     assert len({command.intent_id for command in made}) == 2
 
 
-def test_a_queue_that_fails_in_the_middle_is_mended_by_the_same_delivery(clock: Clock) -> None:
+def test_a_repeated_delivery_completes_one_that_failed_in_the_middle(clock: Clock) -> None:
     class Breaking(MemoryQueue):
         left = 2
 
@@ -335,7 +335,7 @@ def test_a_queue_that_fails_in_the_middle_is_mended_by_the_same_delivery(clock: 
     assert len(world.writes()) == 5
 
 
-def test_a_name_that_meant_another_thing_before_is_a_conflict_and_nothing_is_sent(clock: Clock) -> None:
+def test_a_reused_item_name_is_a_conflict_and_nothing_is_sent(clock: Clock) -> None:
     way_in = entrance(clock, OPEN + NAMED)
     [first] = deliver(way_in, {"items": [{"id": THING, "event": "e-1"}]})
     assert isinstance(way_in.ledger.claim(first), Claim)
@@ -345,7 +345,7 @@ def test_a_name_that_meant_another_thing_before_is_a_conflict_and_nothing_is_sen
     assert way_in.ordinary.depth() == 1
 
 
-def test_what_was_not_signed_makes_no_new_delivery_of_an_old_one(clock: Clock) -> None:
+def test_unsigned_parts_do_not_turn_an_old_delivery_into_a_new_one(clock: Clock) -> None:
     """Our own words, signed without a timestamp: a copy with a header made up must be the same intent."""
     signed = (
         'scheme = "hmac"\nmay = ["run.archive"]\nsignature = { header = "x-hub-signature-256", signed = "{body}" }\n'
@@ -364,7 +364,7 @@ def later(clock: Clock) -> Entrance:
     return entrance(clock, OPEN + 'after = "14d"\n' + EACH)
 
 
-def test_what_is_to_be_done_later_is_scheduled_and_not_sent(clock: Clock) -> None:
+def test_a_delayed_command_is_scheduled_and_not_sent(clock: Clock) -> None:
     way_in = later(clock)
     [command] = deliver(way_in, items(THING))
     assert way_in.ordinary.depth() == 0
@@ -394,14 +394,14 @@ def _fires(world: World, command: Command) -> None:
     world.drain(world.process())
 
 
-def test_what_was_scheduled_is_done_when_its_time_has_come(clock: Clock) -> None:
+def test_a_scheduled_command_is_carried_out_at_its_time(clock: Clock) -> None:
     world = World(clock)
     command = _scheduled(world)
     _fires(world, command)
     assert world.intent(command.intent_id).status is Status.DONE
 
 
-def test_a_restore_cancels_what_was_scheduled(clock: Clock) -> None:
+def test_a_restore_cancels_a_scheduled_command(clock: Clock) -> None:
     world = World(clock)
     command = _scheduled(world)
     world.send(world.command(Resource.RUN, THING, Action.RESTORE, "undo"))
@@ -411,7 +411,7 @@ def test_a_restore_cancels_what_was_scheduled(clock: Clock) -> None:
     assert world.state(Resource.RUN, THING) is State.ACTIVE
 
 
-def test_a_hold_cancels_what_was_scheduled(clock: Clock) -> None:
+def test_a_hold_cancels_a_scheduled_command(clock: Clock) -> None:
     world = World(clock)
     command = _scheduled(world)
     world.holds.add(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
@@ -443,14 +443,14 @@ def test_an_event_becomes_its_command_named_by_its_own_id(clock: Clock) -> None:
         {"detail-type": {"a": 1}},
     ],
 )
-def test_an_event_that_no_source_declares_is_none_of_ours(clock: Clock, changes: dict[str, object]) -> None:
+def test_an_event_that_no_source_declares_is_ignored(clock: Clock, changes: dict[str, object]) -> None:
     way_in = entrance(clock, BUS)
     assert way_in.intake.accept_event(event(**changes)) == []
     assert (way_in.ordinary.depth(), way_in.dead_letters.depth()) == (0, 0)
 
 
 @pytest.mark.parametrize("account", ["123456789012", None, 210987654321, "", ["210987654321"]])
-def test_a_pinned_source_takes_nothing_from_another_account(clock: Clock, account: object) -> None:
+def test_a_source_with_an_account_ignores_events_of_other_accounts(clock: Clock, account: object) -> None:
     way_in = entrance(clock, PINNED)
     detail = {"action": "delete", "resource": "run", "org_id": ORG, "id": THING}
     forged = {"source": "com.example.finance", "detail-type": "process.expired", "detail": detail}
@@ -460,7 +460,7 @@ def test_a_pinned_source_takes_nothing_from_another_account(clock: Clock, accoun
     assert [Command.model_validate_json(text) for text in bodies(way_in.permanent)] == [command]
 
 
-def test_a_hundred_of_our_own_outcomes_start_nothing(clock: Clock) -> None:
+def test_the_stacks_own_outcome_events_start_nothing(clock: Clock) -> None:
     way_in = entrance(clock, BUS + PINNED)
     outcome = sample("outcome.json")
     assert outcome["source"] == OURS
@@ -481,7 +481,7 @@ def test_an_event_without_an_id_is_dead_lettered(clock: Clock, nameless: object)
 
 
 @pytest.mark.parametrize("text", ["", "no json", "{", "\ud800", "[" * 1000])
-def test_what_is_no_json_at_all_is_dead_lettered(clock: Clock, text: str) -> None:
+def test_an_event_that_is_not_json_is_dead_lettered(clock: Clock, text: str) -> None:
     way_in = entrance(clock, BUS)
     assert way_in.intake.accept_event(text) == []
     [letter] = way_in.letters
@@ -489,7 +489,7 @@ def test_what_is_no_json_at_all_is_dead_lettered(clock: Clock, text: str) -> Non
 
 
 @pytest.mark.parametrize("text", ["[]", "5", "null", '"text"', "{}"])
-def test_json_that_is_no_event_is_none_of_ours(clock: Clock, text: str) -> None:
+def test_json_that_is_not_an_event_is_ignored(clock: Clock, text: str) -> None:
     way_in = entrance(clock, BUS)
     assert way_in.intake.accept_event(text) == []
     assert way_in.letters == []
@@ -504,7 +504,7 @@ def test_an_event_that_cannot_be_translated_is_dead_lettered_with_its_reason(clo
     assert way_in.ordinary.depth() == 0
 
 
-def test_an_event_in_our_own_words_that_is_not_allowed_is_dead_lettered(clock: Clock) -> None:
+def test_an_event_in_our_own_format_without_the_right_is_dead_lettered(clock: Clock) -> None:
     way_in = entrance(clock, PINNED)
     detail = {"action": "archive", "resource": "run", "org_id": ORG, "id": THING}
     told = event(
@@ -514,13 +514,13 @@ def test_an_event_in_our_own_words_that_is_not_allowed_is_dead_lettered(clock: C
     assert [letter["code"] for letter in way_in.letters] == ["right_missing"]
 
 
-def test_two_sources_may_want_the_same_event(clock: Clock) -> None:
+def test_two_sources_may_take_the_same_event(clock: Clock) -> None:
     way_in = entrance(clock, BUS + BUS.replace("sources.projects", "sources.copy"))
     made = way_in.intake.accept_event(event())
     assert len({command.intent_id for command in made}) == 2
 
 
-def test_an_event_that_aws_cannot_take_now_comes_back(clock: Clock) -> None:
+def test_an_event_is_retried_when_aws_is_unavailable(clock: Clock) -> None:
     class Full(MemoryQueue):
         @override
         def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
@@ -533,7 +533,7 @@ def test_an_event_that_aws_cannot_take_now_comes_back(clock: Clock) -> None:
     assert way_in.letters == []
 
 
-def test_a_key_in_the_path_reaches_the_check_from_the_gateways_event(clock: Clock) -> None:
+def test_a_key_in_the_path_is_verified(clock: Clock) -> None:
     way_in = entrance(clock, OPEN + EACH)
     raw = json.dumps(items(THING)).encode()
     made = way_in.intake.accept(HttpRequest.of(webhook_event("one", raw, {}, key=SHARED)))
@@ -548,12 +548,12 @@ def test_a_key_in_the_path_reaches_the_check_from_the_gateways_event(clock: Cloc
 
 
 @pytest.mark.parametrize("first", [THING, OTHER])
-def test_two_different_commands_of_one_name_are_refused_whole(clock: Clock, first: str) -> None:
+def test_two_different_commands_with_one_name_refuse_the_whole_delivery(clock: Clock, first: str) -> None:
     way_in = entrance(clock, OPEN + NAMED)
     payload = {"items": [{"id": "1c" * 16, "event": "e-0"}, *({"id": each, "event": "e-1"} for each in (THING, OTHER))]}
     if first == OTHER:
         payload["items"].reverse()
-    with pytest.raises(Rejected, match="Two different commands of one delivery have the same name") as refusal:
+    with pytest.raises(Rejected, match="Two different commands of this delivery have the same name") as refusal:
         deliver(way_in, payload)
     assert problem(refusal.value)["statusCode"] == 422
     assert way_in.ordinary.depth() == 0
@@ -588,7 +588,7 @@ def test_a_payload_for_an_unknown_organization_leaves_a_dead_letter(clock: Clock
     assert way_in.ordinary.depth() == 0
 
 
-def test_a_payload_whose_name_meant_another_thing_before_leaves_a_dead_letter(clock: Clock) -> None:
+def test_a_payload_with_a_reused_name_leaves_a_dead_letter(clock: Clock) -> None:
     way_in = entrance(clock, OPEN + NAMED)
     [first] = deliver(way_in, {"items": [{"id": THING, "event": "e-1"}]})
     assert isinstance(way_in.ledger.claim(first), Claim)
@@ -599,7 +599,9 @@ def test_a_payload_whose_name_meant_another_thing_before_leaves_a_dead_letter(cl
     _is_kept(way_in, other, Code.INTENT_CONFLICT)
 
 
-def test_a_refused_command_in_our_own_words_leaves_none_because_its_sender_reads_the_answer(clock: Clock) -> None:
+def test_a_refused_command_in_our_own_format_leaves_no_dead_letter_because_its_sender_reads_the_answer(
+    clock: Clock,
+) -> None:
     way_in = entrance(clock, OPEN)
     for raw in (body(org_id="1b" * 16), body(action="delete"), b"no json"):
         with pytest.raises(Rejected):
@@ -607,7 +609,7 @@ def test_a_refused_command_in_our_own_words_leaves_none_because_its_sender_reads
     assert way_in.letters == []
 
 
-def test_a_queue_that_aws_cannot_reach_leaves_no_dead_letter_because_the_sender_comes_back(clock: Clock) -> None:
+def test_an_unavailable_queue_leaves_no_dead_letter_because_the_sender_retries(clock: Clock) -> None:
     class Full(MemoryQueue):
         @override
         def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
@@ -621,7 +623,7 @@ def test_a_queue_that_aws_cannot_reach_leaves_no_dead_letter_because_the_sender_
 
 
 @pytest.mark.parametrize("expression", ["to_string(@)", "to_string(values(@))", "to_string(*)"])
-def test_a_header_bears_on_no_name_however_it_is_reached(clock: Clock, expression: str) -> None:
+def test_a_header_never_influences_the_intent_id(clock: Clock, expression: str) -> None:
     way_in = entrance(clock, OPEN + RULE + f'delivery = "{expression}"\n')
     raw = json.dumps(items(THING)).encode()
     made = [way_in.intake.accept(request("one", raw, {"x-attempt": text}, key=SHARED)) for text in ("1", "2")]
@@ -640,7 +642,7 @@ def test_a_trailing_slash_reaches_its_source(clock: Clock, rest: str) -> None:
 
 
 @pytest.mark.parametrize("rest", ["", "/", "one", "one/", "one//", "one/guess/", "two/x", "../one", "one/\ud800"])
-def test_other_paths_below_are_refused(clock: Clock, rest: str) -> None:
+def test_other_paths_below_a_source_are_refused(clock: Clock, rest: str) -> None:
     way_in = entrance(clock, OPEN + EACH)
     sent = webhook_event("one", b"{}", {})
     sent |= {"routeKey": "POST /webhooks/{proxy+}", "pathParameters": {"proxy": rest}}
@@ -655,7 +657,7 @@ def test_a_form_that_holds_json_is_translated_like_json(clock: Clock) -> None:
     assert [command.id for command in deliver(way_in, raw)] == [THING]
 
 
-def test_a_body_in_gzip_is_translated_and_kept_as_text_where_it_cannot_be(clock: Clock) -> None:
+def test_a_gzip_body_is_translated_or_dead_lettered_as_text(clock: Clock) -> None:
     way_in = entrance(clock, OPEN + EACH)
     assert [command.id for command in deliver(way_in, gzip.compress(json.dumps(items(THING)).encode()))] == [THING]
     with pytest.raises(Rejected):

@@ -31,7 +31,7 @@ def asked(settings: str) -> Entrance:
     return Entrance(lambda: NOW, declared=table + RULE)
 
 
-def test_a_challenge_in_the_body_is_echoed_as_json_to_who_holds_the_key() -> None:
+def test_a_challenge_in_the_body_is_echoed_as_json_if_the_key_is_right() -> None:
     way_in = entrance("monday", SHARED)
     raw = b'{"challenge": "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"}'
     reply = way_in.intake.handshake(request("monday", raw, {}, key=SHARED))
@@ -87,7 +87,7 @@ def test_a_probe_is_answered_only_for_a_source_that_declares_it(method: str) -> 
 
 
 @pytest.mark.parametrize("text", ["", "\n", "a\r\nset-cookie: x", "ü", "x" * 1001, "\x00", "\ud800"])
-def test_only_short_plain_text_is_repeated(text: str) -> None:
+def test_only_a_short_plain_challenge_is_echoed(text: str) -> None:
     way_in = asked('kind = "echo", header = "x-challenge", answer = "header", name = "x-response"')
     assert way_in.intake.handshake(request("one", b"{}", {"x-challenge": text})) is None
 
@@ -97,7 +97,7 @@ def test_a_body_without_a_challenge_is_a_delivery(raw: bytes) -> None:
     assert entrance("monday", SHARED).intake.handshake(request("monday", raw, {}, key=SHARED)) is None
 
 
-def test_a_source_that_declares_none_echoes_nothing() -> None:
+def test_a_source_without_a_handshake_echoes_nothing() -> None:
     assert entrance("github").intake.handshake(unsigned("github", b'{"challenge": "x"}')) is None
 
 
@@ -118,7 +118,7 @@ def handed(key: str = "nonce", secret: str = HANDED) -> HttpRequest:
     return replace(sent, headers={"x-hook-secret": secret}, parameters={"source": "asana", "key": key})
 
 
-def test_a_secret_is_taken_stored_and_repeated_while_the_window_is_open(clock: Clock) -> None:
+def test_a_secret_is_stored_and_echoed_while_the_window_is_open(clock: Clock) -> None:
     way_in = opened(clock)
     reply = way_in.intake.handshake(handed())
     assert reply is not None
@@ -127,7 +127,7 @@ def test_a_secret_is_taken_stored_and_repeated_while_the_window_is_open(clock: C
     assert len(way_in.intake.accept(delivery("asana", secret=HANDED))) == 1
 
 
-def test_the_window_is_closed_by_the_first_secret(clock: Clock) -> None:
+def test_the_first_secret_closes_the_window(clock: Clock) -> None:
     way_in = opened(clock)
     way_in.intake.handshake(handed())
     with pytest.raises(Rejected, match="lifecycle source connect asana"):
@@ -136,7 +136,7 @@ def test_the_window_is_closed_by_the_first_secret(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "guess", "nonce ", "\ud800"])
-def test_a_secret_is_taken_only_at_the_url_that_was_printed(clock: Clock, key: str) -> None:
+def test_a_secret_is_stored_only_at_the_printed_url(clock: Clock, key: str) -> None:
     way_in = opened(clock)
     before = way_in.secrets.texts[NAME]
     with pytest.raises(Rejected):
@@ -152,30 +152,30 @@ def test_a_secret_is_refused_after_the_window(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("text", ["plain", "{}", '{"connect": 5}', '{"connect": {"key": "", "until": "2999"}}', "[]"])
-def test_a_stored_text_without_a_window_takes_none(text: str) -> None:
+def test_no_secret_is_stored_without_a_window(text: str) -> None:
     with pytest.raises(Rejected):
         entrance("asana", text).intake.handshake(handed(""))
 
 
-def test_a_source_whose_secret_does_not_exist_takes_none() -> None:
+def test_no_secret_is_stored_for_a_source_that_was_not_set_up() -> None:
     way_in = entrance("asana")
     del way_in.secrets.texts[NAME]
     with pytest.raises(Rejected):
         way_in.intake.handshake(handed())
 
 
-def test_the_old_secret_stays_beside_the_new_one(clock: Clock) -> None:
+def test_the_old_secret_stays_valid_beside_the_new_one(clock: Clock) -> None:
     way_in = opened(clock, "old", "older")
     way_in.intake.handshake(handed())
     assert json.loads(way_in.secrets.texts[NAME]) == {"secrets": [HANDED, "old"]}
 
 
-def test_while_the_window_is_open_nobody_is_accepted_without_a_secret(clock: Clock) -> None:
+def test_an_open_window_accepts_no_request_without_a_secret(clock: Clock) -> None:
     with pytest.raises(Rejected):
         opened(clock).intake.accept(delivery("asana", secret="nonce"))
 
 
-def test_notions_token_is_taken_from_the_body(clock: Clock) -> None:
+def test_notions_token_is_read_from_the_body(clock: Clock) -> None:
     way_in = entrance("notion", Window("nonce", NOW + timedelta(minutes=1)).write())
     sent = unsigned("notion", b'{"verification_token": "secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl"}')
     reply = way_in.intake.handshake(replace(sent, parameters={"source": "notion", "key": "nonce"}))

@@ -68,7 +68,7 @@ def test_a_hundred_over_several_rules_are_counted_together() -> None:
         translate((rule(each="body"),) * 2, [{"id": THING}] * 51, {})
 
 
-def test_items_that_are_not_wanted_are_left_out() -> None:
+def test_unwanted_items_are_skipped() -> None:
     body = [{"id": THING, "won": True}, {"id": "no id at all"}, {"id": OTHER, "won": True}, {"won": False}]
     assert [one.id for one in made('id = "item.id"\nwhen = "item.won"', body, each="body")] == [THING, OTHER]
 
@@ -79,8 +79,11 @@ def test_an_empty_list_has_no_items() -> None:
 
 @pytest.mark.parametrize("body", [{}, {"items": None}, {"Items": [{"id": THING}]}, [], None])
 def test_a_payload_in_which_no_rule_finds_its_items_is_refused(body: object) -> None:
-    assert refusal('id = "item.id"', body, each="body.items") == "No rule finds its items in this payload: see 'each'."
-    with pytest.raises(Untranslatable, match="No rule finds its items"):
+    assert (
+        refusal('id = "item.id"', body, each="body.items")
+        == "No rule finds items in this payload. Check 'each' in sources.toml."
+    )
+    with pytest.raises(Untranslatable, match="No rule finds items"):
         translate((rule(each="body.items"), rule(each="body.others")), body, {})
 
 
@@ -91,20 +94,20 @@ def test_one_rule_that_finds_its_items_is_enough() -> None:
 
 
 @pytest.mark.parametrize("items", [{}, "text", 5, True])
-def test_items_that_are_no_list_are_refused(items: object) -> None:
+def test_items_that_are_not_a_list_are_refused(items: object) -> None:
     said = refusal('id = "item.id"', {"items": items}, each="body.items")
     assert said.startswith('commands[0].each = "body.items" finds ')
     assert said.endswith(', not a list. Example: each = "body.events", or "[body]" for a single event')
 
 
-def test_one_item_that_makes_no_command_refuses_the_whole_delivery() -> None:
+def test_one_invalid_item_refuses_the_whole_delivery() -> None:
     assert "commands[0].id" in refusal('id = "item.id"', [{"id": THING}, {}], each="body")
 
 
 # --- what names a command ---
 
 
-def test_items_are_named_by_their_place_and_no_two_share_one() -> None:
+def test_each_item_is_named_by_its_own_place() -> None:
     body = [{"id": THING, "won": False}] * 1000 + [{"id": THING, "won": True}, {"id": OTHER, "won": True}]
     rules = (rule('id = "item.id"\nwhen = "item.won"', each="body"), rule('id = "body[1001].id"'))
     found = translate(rules, body, {})
@@ -112,13 +115,13 @@ def test_items_are_named_by_their_place_and_no_two_share_one() -> None:
     assert len({one.index for one in found}) == 3
 
 
-def test_two_rules_make_two_commands_of_one_named_item() -> None:
+def test_two_rules_turn_one_named_item_into_two_commands() -> None:
     rules = (rule('id = "item.id"\ndelivery = "item.event"'), rule('id = "item.other"\ndelivery = "item.event"'))
     found = translate(rules, {"id": THING, "other": OTHER, "event": 7}, {})
     assert [(one.delivery, one.index) for one in found] == [("7", 0), ("7", 1)]
 
 
-def test_a_named_item_is_the_same_wherever_it_stands() -> None:
+def test_a_named_item_is_the_same_at_any_place() -> None:
     lines = 'id = "item.id"\ndelivery = "item.event"'
     first, second = {"id": THING, "event": "a"}, {"id": OTHER, "event": "b"}
     together = translate((rule(lines, each="body"),), [first, second], {})
@@ -127,7 +130,7 @@ def test_a_named_item_is_the_same_wherever_it_stands() -> None:
 
 
 @pytest.mark.parametrize("event", [None, "", " ", True, 1.5, [], {}])
-def test_a_name_that_is_not_there_is_not_made_up(event: object) -> None:
+def test_a_missing_item_name_is_not_replaced_by_a_default(event: object) -> None:
     said = refusal('id = "item.id"\ndelivery = "item.event"', {"id": THING, "event": event})
     assert said.startswith('commands[0].delivery = "item.event" finds ')
     assert said.endswith(', not a text or a whole number. Example: delivery = "body.event_id"')
@@ -139,7 +142,7 @@ def test_a_name_that_is_not_there_is_not_made_up(event: object) -> None:
 @pytest.mark.parametrize(
     "unsafe", ["", "x", THING.upper(), f"{THING}/delete", f" {THING}", THING + "\n", f"../{THING}", 7]
 )
-def test_an_id_must_be_one(unsafe: object) -> None:
+def test_an_invalid_id_is_refused(unsafe: object) -> None:
     assert "commands[0]" in refusal('id = "item.id"', {"id": unsafe})
 
 
@@ -187,7 +190,7 @@ def test_a_text_without_exactly_one_link_is_refused_with_the_number_found(text: 
     assert refusal('link = "item.text"', {"text": text}).startswith(f"{count} Tallyfy links")
 
 
-def test_what_people_call_it_is_handed_on_to_be_found() -> None:
+def test_a_tag_or_name_in_the_payload_becomes_a_search() -> None:
     [by_tag] = made("find = { tag = \"join('', ['deal-', to_string(item.deal)])\" }", {"deal": 7})
     assert by_tag.find == Find(tag="deal-7")
     [by_name] = made(f'find = {{ name = "item.name", template = "{OTHER}" }}', {"name": "Relaunch"})
@@ -196,17 +199,17 @@ def test_what_people_call_it_is_handed_on_to_be_found() -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 201, "two\nlines", None, ["a"]])
-def test_what_cannot_be_looked_for_is_refused(name: object) -> None:
+def test_an_invalid_search_is_refused(name: object) -> None:
     assert "commands[0]" in refusal('find = { tag = "item.name" }', {"name": name})
 
 
 @pytest.mark.parametrize(("value", "text"), [(0, "0"), (7, "7"), (2**63, str(2**63)), (-1, "-1"), ("007", "007")])
-def test_a_whole_number_is_a_text(value: object, text: str) -> None:
+def test_a_whole_number_is_accepted_as_text(value: object, text: str) -> None:
     assert [one.find for one in made('find = { tag = "item.n" }', {"n": value})] == [Find(tag=text)]
 
 
 @pytest.mark.parametrize("value", [True, False, 1.5, None, [], {}, ["7"]])
-def test_nothing_else_is_guessed_to_be_a_text(value: object) -> None:
+def test_no_other_type_is_accepted_as_text(value: object) -> None:
     assert 'commands[0].find.tag = "item.n" finds ' in refusal('find = { tag = "item.n" }', {"n": value})
 
 
@@ -214,14 +217,14 @@ def test_nothing_else_is_guessed_to_be_a_text(value: object) -> None:
     ("number", "text"),
     [("42", "42"), ("42.0", "42"), ("4.2e1", "42"), ("9007199254740993", "9007199254740993"), ("1" * 40, "1" * 40)],
 )
-def test_an_id_that_is_a_number_is_understood_and_never_rounded(number: str, text: str) -> None:
+def test_a_number_as_id_is_accepted_and_never_rounded(number: str, text: str) -> None:
     [one] = translate((rule('find = { tag = "item.n" }'),), read_json(f'{{"n": {number}}}'.encode()), {})
     assert one.request.find is not None
     assert one.request.find.tag == text
 
 
 @pytest.mark.parametrize("number", ["9007199254740993.0", "1.5", "1e300", "0.1"])
-def test_a_number_that_may_have_been_rounded_is_refused_by_name(number: str) -> None:
+def test_a_number_that_may_have_been_rounded_is_refused_with_its_key(number: str) -> None:
     with pytest.raises(Untranslatable) as refused:
         translate((rule('find = { tag = "item.n" }'),), read_json(f'{{"n": {number}}}'.encode()), {})
     assert refused.value.reason == (
@@ -239,7 +242,7 @@ def test_a_number_that_may_have_been_rounded_is_refused_by_name(number: str) -> 
         ([1], "a list of 1"),
     ],
 )
-def test_an_error_names_the_type_that_was_found_and_never_the_value(value: object, kind: str) -> None:
+def test_an_error_names_the_type_found_and_never_the_value(value: object, kind: str) -> None:
     assert f"finds {kind}, not" in refusal('id = "item.id"', {"id": value})
     said = refusal('id = "item.id"', {"id": "PRIVATE"})
     assert 'commands[0].id = "item.id" finds a text of 7 characters, not an id of Tallyfy' in said
@@ -260,7 +263,7 @@ def test_an_error_names_the_type_that_was_found_and_never_the_value(value: objec
         ("\x00", "-"),
     ],
 )
-def test_a_foreign_reason_is_made_one_line(text: str, line: str | None) -> None:
+def test_a_reason_with_line_breaks_becomes_one_line(text: str, line: str | None) -> None:
     lines = 'id = "item.id"\nreason = "item.text"\nrequested_by = "item.text"'
     if line is None:
         assert "finds an empty text" in refusal(lines, {"id": THING, "text": text})
@@ -269,7 +272,7 @@ def test_a_foreign_reason_is_made_one_line(text: str, line: str | None) -> None:
     assert (one.reason, one.requested_by) == (line, line)
 
 
-def test_what_the_payload_saw_is_expected() -> None:
+def test_the_state_in_the_payload_becomes_an_expectation() -> None:
     expected = """{ status = "'complete'", archived_at = "item.archived", completed_at = "item.done" }"""
     lines = f'id = "item.id"\nexpect = {expected}'
     [one] = made(lines, {"id": THING, "done": "2026-06-01T14:00:00+02:00"})
@@ -280,23 +283,23 @@ def test_what_the_payload_saw_is_expected() -> None:
 
 
 @pytest.mark.parametrize("done", ["yesterday", "2026-06-01T12:00:00", 5, [], {"a": 1}])
-def test_what_cannot_be_expected_is_refused(done: object) -> None:
+def test_an_invalid_expectation_is_refused(done: object) -> None:
     said = refusal('id = "item.id"\nexpect = { completed_at = "item.done" }', {"id": THING, "done": done})
     assert "commands[0] makes no valid command: expect.completed_at" in said
 
 
-def test_headers_and_the_whole_body_are_at_hand_for_each_item() -> None:
+def test_headers_and_the_whole_body_are_available_for_each_item() -> None:
     lines = 'id = "item"\nreason = "join(\' \', [headers.\\"x-event\\", body.who])"'
     [one] = translate((rule(lines, each="body.ids"),), {"ids": [THING], "who": "Ada"}, {"x-event": "closed"})
     assert one.request.reason == "closed Ada"
 
 
-def test_what_a_payload_says_never_chooses_action_kind_or_organization() -> None:
+def test_a_payload_never_chooses_the_action_kind_or_organization() -> None:
     [one] = made('id = "item.id"', {"id": THING, "action": "delete", "resource": "tag", "org_id": OTHER})
     assert (one.action, one.resource, one.org_id) == (Action.ARCHIVE, Resource.RUN, ORG)
 
 
-def test_a_refusal_repeats_nothing_that_was_sent() -> None:
+def test_a_refusal_never_quotes_the_request() -> None:
     for lines in ('id = "item.id"', 'link = "item.id"', 'find = { tag = "item.id" }'):
         assert "PRIVATE" not in refusal(lines, {"id": "PRIVATE\n" * 200})
 
@@ -320,12 +323,12 @@ def test_a_refusal_repeats_nothing_that_was_sent() -> None:
         ({}, False),
     ],
 )
-def test_truth_is_that_of_jmespath(value: object, *, wants: bool) -> None:
+def test_a_condition_is_true_as_jmespath_defines_it(value: object, *, wants: bool) -> None:
     assert wanted("body.value", {"value": value}, {}) is wants
     assert len(made('id = "body.id"\nwhen = "item.value"', {"id": THING, "value": value})) == wants
 
 
-def test_without_a_filter_everything_is_wanted() -> None:
+def test_a_source_without_a_filter_wants_every_payload() -> None:
     assert wanted(None, None, {})
 
 
@@ -360,11 +363,11 @@ def test_an_expression_that_does_not_fit_the_payload_is_refused_and_named(expres
     "raw",
     [b"", b"no json", b"{", b"\xff\xfe", b'"\\ud800"', b"[" * 300 + b"]" * 300, b"[" * 50_000, b"9" * 5000, b"{}{}"],
 )
-def test_what_is_not_json_is_refused(raw: bytes) -> None:
+def test_a_body_that_is_not_json_is_refused(raw: bytes) -> None:
     with pytest.raises(Untranslatable, match="not JSON"):
         read_json(raw)
 
 
-def test_deep_nesting_that_can_be_read_can_be_searched() -> None:
+def test_any_nesting_that_can_be_parsed_can_be_searched() -> None:
     body = read_json(b"[" * 150 + b"]" * 150)
     assert "finds a list of 1" in refusal('id = "item[0][0]"', body)

@@ -24,11 +24,11 @@ def test_json_is_the_default() -> None:
     assert PayloadEncoding().read(b'{"a": [1]}') == {"a": [1]}
 
 
-def test_a_form_is_its_fields() -> None:
+def test_a_form_is_read_as_its_fields() -> None:
     assert PayloadEncoding(format="form").read(b"a=1&b=x%20y&c=") == {"a": "1", "b": "x y", "c": ""}
 
 
-def test_json_in_a_field_of_a_form_is_read() -> None:
+def test_json_in_a_form_field_is_read() -> None:
     assert FORM.read(urlencode({"payload": json.dumps({"action": "closed"})}).encode()) == {"action": "closed"}
 
 
@@ -38,7 +38,7 @@ def test_a_form_without_its_json_is_refused(raw: bytes) -> None:
         FORM.read(raw)
 
 
-def test_xml_loses_its_prefixes_and_declared_lists_are_always_lists() -> None:
+def test_xml_is_read_without_prefixes_and_declared_lists_are_always_lists() -> None:
     raw = b"""<?xml version="1.0"?>
     <soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>
     <notifications xmlns="http://soap.sforce.com/2005/09/outbound"><OrganizationId>00D1</OrganizationId>
@@ -53,7 +53,7 @@ def test_xml_loses_its_prefixes_and_declared_lists_are_always_lists() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"<a>", b"{}", b"<a></b>", BOMB, FILE, b"<a>" * 200 + b"</a>" * 200, b"\xff"])
-def test_xml_that_is_broken_or_hostile_is_refused(raw: bytes) -> None:
+def test_broken_or_hostile_xml_is_refused(raw: bytes) -> None:
     with pytest.raises(Untranslatable):
         XML.read(raw)
 
@@ -67,7 +67,7 @@ def test_gzip_is_unpacked() -> None:
     # Gzip writes the time into its header: without mtime=0 each process would name these cases differently.
     [b"\x1f\x8b", b"\x1f\x8bjunk", gzip.compress(b"{}", mtime=0)[:-4], gzip.compress(b" " * (MOST_BYTES + 1), mtime=0)],
 )
-def test_gzip_that_is_broken_cut_off_or_too_large_is_refused(raw: bytes) -> None:
+def test_broken_truncated_or_oversized_gzip_is_refused(raw: bytes) -> None:
     with pytest.raises(Untranslatable):
         unpacked(raw)
 

@@ -40,7 +40,7 @@ WANTED = {
 }  # fmt: skip
 
 
-def test_the_presets_are_there_and_none_has_the_name_of_a_scheme() -> None:
+def test_every_preset_exists_and_none_has_the_name_of_a_scheme() -> None:
     assert set(NAMES) >= WANTED
     assert not set(NAMES) & set(scheme_names())
 
@@ -54,7 +54,7 @@ def answered(take: Callable[[HttpRequest], object], sent: HttpRequest) -> tuple[
 
 
 @pytest.mark.parametrize("name", OVER_HTTP)
-def test_its_vector_is_accepted_and_any_other_is_not(name: str) -> None:
+def test_a_presets_test_vector_is_accepted_and_a_changed_one_is_not(name: str) -> None:
     preset, source = load_preset(name), declared(name)
     assert preset.vector is not None
     sent, now = vector_request(name, preset)
@@ -68,7 +68,7 @@ def test_its_vector_is_accepted_and_any_other_is_not(name: str) -> None:
         )
 
 
-def test_which_vectors_are_published_is_said() -> None:
+def test_each_preset_says_whether_its_vector_is_published() -> None:
     said = {name for name in OVER_HTTP if (v := load_preset(name).vector) and v.origin.startswith("published: ")}
     made = {name for name in OVER_HTTP if (v := load_preset(name).vector) and v.origin == "made from the documentation"}
     assert said == PUBLISHED
@@ -76,7 +76,7 @@ def test_which_vectors_are_published_is_said() -> None:
 
 
 @pytest.mark.parametrize("name", OVER_HTTP)
-def test_its_sample_becomes_a_command_and_a_copy_the_same_one(name: str) -> None:
+def test_a_presets_sample_becomes_a_command_and_a_copy_the_same_one(name: str) -> None:
     way_in = entrance(name)
     first = way_in.intake.accept(delivery(name))
     assert first
@@ -85,7 +85,7 @@ def test_its_sample_becomes_a_command_and_a_copy_the_same_one(name: str) -> None
     assert way_in.letters == []
 
 
-def test_an_event_of_salesforce_becomes_a_command() -> None:
+def test_a_salesforce_event_becomes_a_command() -> None:
     way_in = entrance("salesforce-events")
     event = (EVENTS / load_preset("salesforce-events").sample).read_text()
     assert len(way_in.intake.accept_event(event)) == 1
@@ -95,7 +95,7 @@ def test_an_event_of_salesforce_becomes_a_command() -> None:
 @pytest.mark.parametrize(
     "name", [name for name in OVER_HTTP if name != "linear" and declared(name).payload.format == "json"]
 )
-def test_a_foreign_event_is_ignored_or_kept(name: str) -> None:
+def test_an_event_of_another_type_is_ignored_or_dead_lettered(name: str) -> None:
     way_in = entrance(name)
     made, refused = answered(way_in.intake.accept, delivery(name, b'{"something": "else"}'))
     assert made == ([] if refused is None else None)
@@ -104,7 +104,7 @@ def test_a_foreign_event_is_ignored_or_kept(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SIGNED)
-def test_what_is_old_altered_or_signed_by_others_is_refused(name: str) -> None:
+def test_an_old_altered_or_wrongly_signed_request_is_refused(name: str) -> None:
     scheme, secret = declared(name).scheme, secret_of(name).encode()
     sent = delivery(name)
     assert isinstance(scheme.verify([secret], sent, now=AT), VerifiedRequest)
@@ -126,18 +126,18 @@ def send_junk(name: str, requests: int) -> None:
 
 
 @pytest.mark.parametrize("name", OVER_HTTP)
-def test_junk_is_accepted_or_refused_and_never_raises(name: str) -> None:
+def test_random_input_is_accepted_or_refused_without_an_error(name: str) -> None:
     send_junk(name, 200)
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("name", OVER_HTTP)
-def test_ten_thousand_junk_requests_are_accepted_or_refused_and_never_raise(name: str) -> None:
+def test_ten_thousand_random_requests_are_accepted_or_refused_without_an_error(name: str) -> None:
     send_junk(name, 10_000)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_its_words_are_complete_and_its_sample_exists(name: str) -> None:
+def test_each_preset_has_all_texts_and_a_sample(name: str) -> None:
     preset = load_preset(name)
     assert preset.docs.startswith("https://")
     assert (EVENTS / preset.sample).is_file()
@@ -160,20 +160,20 @@ def test_a_preset_may_be_overridden_key_by_key() -> None:
     ("lines", "said"),
     [
         ('scheme = "githup"', "Did you mean github?"),
-        ('scheme = "github"\npreset = "gitlab"', "name the preset as 'scheme'"),
+        ('scheme = "github"\npreset = "gitlab"', "write the preset's name as 'scheme'"),
         ('scheme = "github"\nheader = "x"', "neither a key of a source nor a setting of the scheme hmac"),
         ('scheme = "github"\nsignature = { hash = "md5" }', "sha256"),
         ('scheme = "github"\nsignature = "x"', "signature"),
         ('scheme = "../github"', "there is no scheme or preset"),
     ],
 )
-def test_a_wrong_use_of_a_preset_is_named(lines: str, said: str) -> None:
+def test_a_wrong_use_of_a_preset_is_refused_with_the_key(lines: str, said: str) -> None:
     with pytest.raises(Rejected) as refusal:
         Sources.parse(f'[sources.one]\nmay = ["run.archive"]\n{lines}')
     assert said in refusal.value.reason
 
 
-def test_a_preset_costs_nothing_to_those_who_use_none() -> None:
+def test_no_preset_is_read_if_no_source_uses_one() -> None:
     program = f"""
 import sys
 opened = []

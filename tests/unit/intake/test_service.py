@@ -55,7 +55,7 @@ def refused(entrance: Entrance, raw: bytes, *, source: str = "operator") -> Life
 
 
 @pytest.mark.parametrize("doing", TABLE, ids=[c.name for c in TABLE])
-def test_each_action_goes_to_the_queue_of_those_who_can_express_it(entrance: Entrance, doing: Capability) -> None:
+def test_each_action_goes_to_the_queue_of_a_worker_with_that_capability(entrance: Entrance, doing: Capability) -> None:
     accepted = entrance.accept(body(action=doing.action.value, resource=doing.resource.value))
     mine, other = (
         (entrance.permanent, entrance.ordinary) if doing.permanent else (entrance.ordinary, entrance.permanent)
@@ -64,7 +64,7 @@ def test_each_action_goes_to_the_queue_of_those_who_can_express_it(entrance: Ent
     assert bodies(other) == []
 
 
-def test_archiving_a_tag_goes_the_way_of_permanent_deletes(entrance: Entrance) -> None:
+def test_archiving_a_tag_goes_to_the_queue_of_permanent_deletes(entrance: Entrance) -> None:
     entrance.accept(body(action="archive", resource="tag"))
     assert len(bodies(entrance.permanent)) == 1
     assert bodies(entrance.ordinary) == []
@@ -87,7 +87,7 @@ def test_an_unsafe_id_never_reaches_a_queue(entrance: Entrance, unsafe: str) -> 
     assert refused(entrance, body(id=unsafe)).code is Code.INVALID
 
 
-def test_what_is_accepted_carries_our_clock_and_the_senders_words(entrance: Entrance) -> None:
+def test_an_accepted_command_carries_our_time_and_the_senders_texts(entrance: Entrance) -> None:
     accepted = entrance.accept(body(requested_by="Ada", reason="Kündigung 解約 🧾 \u2028"))
     assert accepted.issued_at == NOW
     assert accepted.source == "operator"
@@ -98,13 +98,13 @@ def test_what_is_accepted_carries_our_clock_and_the_senders_words(entrance: Entr
     assert entrance.metrics.counts[Metric.ACCEPTED] == 1
 
 
-def test_a_reason_keeps_its_exotic_unicode(entrance: Entrance) -> None:
+def test_a_reason_keeps_any_unicode(entrance: Entrance) -> None:
     reason = "a\u2028b\u0085c\ufffed\U0010ffffe\u202ef"
     entrance.accept(body(reason=reason))
     assert Command.model_validate_json(bodies(entrance.ordinary)[0]).reason == reason
 
 
-def test_what_is_not_said_is_filled_in(entrance: Entrance) -> None:
+def test_missing_fields_get_defaults(entrance: Entrance) -> None:
     accepted = entrance.accept(body())
     assert accepted.requested_by == "operator"
     assert accepted.reason == "No reason was given."
@@ -119,18 +119,18 @@ def test_what_is_not_said_is_filled_in(entrance: Entrance) -> None:
         (NOW + timedelta(days=15), NOW + timedelta(days=14)),
     ],
 )
-def test_a_sender_may_only_shorten_the_wait(entrance: Entrance, asked: datetime, kept: datetime) -> None:
+def test_a_sender_can_only_shorten_the_deadline(entrance: Entrance, asked: datetime, kept: datetime) -> None:
     assert entrance.accept(body(not_after=asked.isoformat())).not_after == kept
 
 
 @pytest.mark.parametrize("late", [timedelta(), timedelta(seconds=1), timedelta(days=400)])
-def test_what_is_too_late_already_is_refused_at_the_door(entrance: Entrance, late: timedelta) -> None:
+def test_a_command_past_its_deadline_is_refused_by_intake(entrance: Entrance, late: timedelta) -> None:
     error = refused(entrance, body(not_after=(NOW - late).isoformat()))
     assert (error.code, problem(error)["statusCode"]) == (Code.EXPIRED, 422)
     assert "not_after" in error.reason
 
 
-def test_what_its_source_may_do_only_later_than_it_asks_is_refused_at_the_door(clock: Clock) -> None:
+def test_a_command_with_a_deadline_before_its_delay_is_refused_by_intake(clock: Clock) -> None:
     later = Entrance(
         clock, declared=SOURCES + '[sources.slow]\nscheme = "hmac"\nmay = ["run.archive"]\nafter = "14d"\n'
     )
@@ -144,7 +144,7 @@ def test_what_its_source_may_do_only_later_than_it_asks_is_refused_at_the_door(c
     assert later.intake.accept(request("slow", raw, hmac_headers(raw)))
 
 
-def test_a_copy_of_what_came_in_time_gets_the_same_answer_when_it_is_late(entrance: Entrance, clock: Clock) -> None:
+def test_a_late_copy_of_an_accepted_command_gets_the_same_answer(entrance: Entrance, clock: Clock) -> None:
     asked = body(not_after=(NOW + timedelta(minutes=2)).isoformat())
     first = entrance.accept(asked)
     assert isinstance(entrance.ledger.claim(first), Claim)
@@ -171,7 +171,7 @@ def test_an_unknown_organization_is_refused(entrance: Entrance) -> None:
     assert refused(entrance, body(org_id="1b" * 16)).code is Code.ORGANIZATION_UNKNOWN
 
 
-def test_an_organization_outside_the_sources_own_is_refused(clock: Clock) -> None:
+def test_an_organization_that_the_source_does_not_list_is_refused(clock: Clock) -> None:
     entrance = Entrance(clock, frozenset({ORG, "1b" * 16}))
     narrowed = Sources.parse(SOURCES + f'organizations = ["{"1b" * 16}"]')
     entrance.intake = replace(entrance.intake, sources=narrowed)
@@ -179,7 +179,7 @@ def test_an_organization_outside_the_sources_own_is_refused(clock: Clock) -> Non
     entrance.accept(body(org_id="1b" * 16), source="crm")
 
 
-def test_a_bad_signature_is_refused_and_signalled(entrance: Entrance) -> None:
+def test_a_bad_signature_is_refused_and_counted_in_a_metric(entrance: Entrance) -> None:
     raw = body()
     with pytest.raises(Rejected) as refusal:
         entrance.intake.accept(request("operator", raw, standard_headers(body(action="restore"))))
@@ -194,7 +194,7 @@ def test_the_signature_is_checked_before_the_body_is_read(entrance: Entrance) ->
     assert refusal.value.code is Code.SIGNATURE_REFUSED
 
 
-def test_the_secret_of_one_source_does_not_open_another(entrance: Entrance) -> None:
+def test_the_secret_of_one_source_does_not_work_for_another(entrance: Entrance) -> None:
     raw = body()
     with pytest.raises(Rejected):
         entrance.intake.accept(request("crm", raw, hmac_headers(raw, secret=WHSEC)))
@@ -203,19 +203,19 @@ def test_the_secret_of_one_source_does_not_open_another(entrance: Entrance) -> N
 @pytest.mark.parametrize(
     "secrets", ['{"secrets": ["whsec_b3RoZXIgc2VjcmV0", "%s"]}', '{"secrets": ["%s", "whsec_eA=="]}']
 )
-def test_both_secrets_are_taken_during_a_rotation(entrance: Entrance, secrets: str) -> None:
+def test_both_secrets_are_accepted_during_a_rotation(entrance: Entrance, secrets: str) -> None:
     entrance.secrets.texts[f"{PREFIX}/sources/operator"] = secrets % WHSEC
     entrance.accept(body())
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"secrets": []}', '{"secrets": [""]}'])
-def test_a_secret_without_content_accepts_nobody(entrance: Entrance, text: str) -> None:
+def test_an_empty_secret_accepts_no_request(entrance: Entrance, text: str) -> None:
     entrance.secrets.texts[f"{PREFIX}/sources/operator"] = text
     assert refused(entrance, body()).code is Code.SIGNATURE_REFUSED
 
 
 @pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
-def test_a_source_without_a_secret_is_a_404_to_everybody_and_signalled(entrance: Entrance, *, signed: bool) -> None:
+def test_a_source_without_a_secret_answers_404_and_emits_a_metric(entrance: Entrance, *, signed: bool) -> None:
     del entrance.secrets.texts[f"{PREFIX}/sources/operator"]
     raw = body()
     with pytest.raises(Rejected) as refusal:
@@ -264,7 +264,7 @@ def test_a_repeated_delivery_names_the_same_intent(entrance: Entrance, clock: Cl
     assert is_ours(ID_KEY, first.intent_id)
 
 
-def test_a_repeated_delivery_of_what_is_done_is_answered_like_the_first(entrance: Entrance) -> None:
+def test_a_repeated_delivery_of_a_done_command_gets_the_first_answer(entrance: Entrance) -> None:
     first = entrance.accept(body())
     assert isinstance(entrance.ledger.claim(first), Claim)
     assert entrance.accept(body()).intent_id == first.intent_id
@@ -284,12 +284,12 @@ def test_a_new_delivery_is_a_new_intent(entrance: Entrance) -> None:
     assert len(names) == 3
 
 
-def test_the_signed_id_and_the_body_may_not_name_two_deliveries(entrance: Entrance) -> None:
+def test_a_signed_id_and_a_different_id_in_the_body_are_refused(entrance: Entrance) -> None:
     assert "webhook-id" in refused(entrance, body(delivery_id="another")).reason
     entrance.accept(body(delivery_id="delivery-1"))
 
 
-def test_plain_hmac_names_its_delivery_in_the_body_or_by_what_was_signed(entrance: Entrance, clock: Clock) -> None:
+def test_plain_hmac_names_its_delivery_in_the_body_or_by_the_signed_text(entrance: Entrance, clock: Clock) -> None:
     named = entrance.accept(body(delivery_id="order-7"), source="crm")
     unnamed = entrance.accept(body(), source="crm")
     copy = entrance.accept(body(), source="crm")
@@ -323,18 +323,18 @@ def test_without_the_queue_nothing_is_accepted(clock: Clock) -> None:
 def test_an_accepted_command_waits_for_a_worker(entrance: Entrance, clock: Clock) -> None:
     name = entrance.accept(body()).intent_id
     state = entrance.lookup.status_of(name)
-    assert state == CommandState(Status.ACCEPTED, "It was accepted. No worker has begun it yet.")
+    assert state == CommandState(Status.ACCEPTED, "It was accepted. No worker has started it yet.")
     clock.advance(timedelta(days=15))
-    assert "its time has passed" in entrance.lookup.status_of(name).reason
+    assert "before its deadline" in entrance.lookup.status_of(name).reason
 
 
-def test_a_name_without_a_record_is_not_said_to_be_in_a_queue(entrance: Entrance) -> None:
+def test_an_id_without_a_ledger_row_is_not_reported_as_queued(entrance: Entrance) -> None:
     with pytest.raises(Rejected, match="no record of this command") as refusal:
         entrance.lookup.status_of(intent_id(ID_KEY, "operator", "forgotten"))
     assert refusal.value.code is Code.UNKNOWN_INTENT
 
 
-def test_an_end_that_this_release_does_not_know_is_told_and_breaks_nothing(entrance: Entrance) -> None:
+def test_an_outcome_unknown_to_this_release_is_reported_without_an_error(entrance: Entrance) -> None:
     name = entrance.accept(body()).intent_id
     [row] = entrance.rows.read(Key(f"intent#{name}", "intent"))
     assert row is not None
@@ -344,7 +344,7 @@ def test_an_end_that_this_release_does_not_know_is_told_and_breaks_nothing(entra
     assert (state.status, state.code, "postponed" in state.reason) == (Status.WAITING, Code.NEWER_RELEASE, True)
 
 
-def test_an_intent_with_a_row_says_where_it_is(entrance: Entrance) -> None:
+def test_an_intent_with_a_row_reports_its_status(entrance: Entrance) -> None:
     accepted = entrance.accept(body())
     claim = entrance.ledger.claim(accepted)
     assert isinstance(claim, Claim)
@@ -354,7 +354,7 @@ def test_an_intent_with_a_row_says_where_it_is(entrance: Entrance) -> None:
     assert entrance.lookup.status_of(accepted.intent_id) == CommandState(Status.WAITING, "Not now.", Code.THROTTLED)
 
 
-def test_a_command_that_waits_says_until_when_and_for_which_approval(entrance: Entrance, clock: Clock) -> None:
+def test_a_waiting_command_reports_its_time_and_its_approval(entrance: Entrance, clock: Clock) -> None:
     accepted = entrance.accept(body())
     claim = entrance.ledger.claim(accepted)
     assert isinstance(claim, Claim)
@@ -372,7 +372,7 @@ def test_a_command_that_waits_says_until_when_and_for_which_approval(entrance: E
 
 
 @pytest.mark.parametrize("name", ["", THING, "int_" + "0" * 48, "\ud800"])
-def test_a_name_that_was_never_given_out_is_unknown(entrance: Entrance, name: str) -> None:
+def test_an_id_that_was_never_issued_is_unknown(entrance: Entrance, name: str) -> None:
     with pytest.raises(Rejected) as refusal:
         entrance.lookup.status_of(name)
     assert refusal.value.code is Code.UNKNOWN_INTENT

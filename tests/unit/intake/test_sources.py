@@ -38,7 +38,7 @@ def declared(lines: str) -> Sources:
         ('[sources.one]\nscheme = "hmac"\nmay = ["run.destroy"]', "run.destroy"),
         ('[sources.one]\nscheme = "hmac"\nmay = ["tag.archive"]', "tag.archive"),
         ('[sources.one]\nscheme = "hmac"\nmay = ["run.delete"]', "write irreversible = true"),
-        ('[sources.one]\nscheme = "hmac"\nmay = ["template.archive"]', "template.archive cannot be taken back"),
+        ('[sources.one]\nscheme = "hmac"\nmay = ["template.archive"]', "template.archive cannot be undone"),
         ('[sources.one]\nscheme = "hmac"\nmay = ["run.archive"]\norganizations = []', "'organizations' is empty"),
         ('[sources.one]\nscheme = "hmac"\nmay = ["run.archive"]\norganizations = ["x"]', "organizations"),
         (
@@ -47,7 +47,7 @@ def declared(lines: str) -> Sources:
         ),
     ],
 )
-def test_a_wrong_file_is_refused_with_what_to_write_instead(text: str, said: str) -> None:
+def test_a_wrong_sources_file_is_refused_with_what_to_write_instead(text: str, said: str) -> None:
     with pytest.raises(Rejected) as refusal:
         Sources.parse(text)
     assert refusal.value.code is Code.CONFIGURATION
@@ -71,7 +71,7 @@ SIGNED = 'scheme = "standard-webhooks"\nmay = ["run.archive"]\n'
 @pytest.mark.parametrize(
     "sound", [HMAC, OPEN, BUS, HMAC + RULE, OPEN + RULE, BUS + RULE, BUS + NAMELESS, SIGNED + NAMELESS]
 )
-def test_a_sound_source_is_taken(sound: str) -> None:
+def test_a_valid_source_is_accepted(sound: str) -> None:
     assert set(Sources.parse("[sources.one]\n" + sound).sources) == {"one"}
 
 
@@ -92,7 +92,7 @@ def test_a_sound_source_is_taken(sound: str) -> None:
         (HMAC + 'account = "123456789012"', "nor a setting of the scheme hmac"),
         (BUS.replace('event_source = "x"\n', ""), "needs 'event_source'"),
         (BUS.replace('["y"]', "[]"), "at least one of 'detail_types'"),
-        (BUS.replace('"x"', '"tallyfy-lifecycle"'), "what it announces never starts anything"),
+        (BUS.replace('"x"', '"tallyfy-lifecycle"'), "its events must never start a command"),
         (BUS + 'account = "12345"', "account"),
         # rights that nothing proves
         (
@@ -102,7 +102,7 @@ def test_a_sound_source_is_taken(sound: str) -> None:
         (BUS.replace('"run.archive"', '"run.delete"') + "irreversible = true", "need 'account'"),
         (HMAC.replace('"run.archive"', '"run.delete"') + 'irreversible = true\nafter = "1d"', "leave out 'after'"),
         # signatures
-        (HMAC + 'signature = { signed = "{timestamp}" }', "must hold {body}"),
+        (HMAC + 'signature = { signed = "{timestamp}" }', "must contain {body}"),
         (HMAC + 'signature = { signed = "{nonce}{body}" }', "may hold only"),
         (HMAC + 'signature = { hash = "md5" }', "sha256"),
         (HMAC + 'signature = { encoding = "base32" }', "hex"),
@@ -134,7 +134,7 @@ def test_a_sound_source_is_taken(sound: str) -> None:
         (HMAC + RULE.replace('id = "body.id"', f'find = {{ tag = "a", template = "{ORG}" }}'), "find needs either tag"),
         (
             HMAC + RULE.replace('"process"', '"task"').replace('id = "body.id"', 'find = { tag = "a" }'),
-            "needs id or link",
+            "use id or link here",
         ),
         (HMAC + RULE.replace('"archive"', '"destroy"'), "must be one of archive, restore, delete"),
         (HMAC + RULE.replace('"process"', '"folder"'), "must be one of process, run, task"),
@@ -146,7 +146,7 @@ def test_a_sound_source_is_taken(sound: str) -> None:
             "Tallyfy deletes tags for good, so none can be restored",
         ),
         (HMAC + f'organizations = ["{"1b" * 16}"]' + RULE, "'organizations' does not list"),
-        (HMAC + RULE + 'expect = { state = "body.state" }', "expect knows name, status"),
+        (HMAC + RULE + 'expect = { state = "body.state" }', "expect takes name, status"),
         (HMAC + RULE + 'expect = { status = "body.[" }', "sources.one.commands.0.expect.status"),
         (HMAC + NAMELESS, "commands[0] needs 'delivery'"),
         (OPEN + NAMELESS, "commands[0] needs 'delivery'"),
@@ -156,7 +156,7 @@ def test_a_sound_source_is_taken(sound: str) -> None:
         (HMAC + RULE + 'requester = "body.who"', "sources.one.commands.0.requester: unknown key"),
     ],
 )
-def test_a_wrong_key_is_named_with_what_to_write_instead(lines: str, said: str) -> None:
+def test_a_wrong_key_is_refused_with_what_to_write_instead(lines: str, said: str) -> None:
     with pytest.raises(Rejected) as refusal:
         Sources.parse("[sources.one]\n" + lines)
     assert refusal.value.code is Code.CONFIGURATION
@@ -172,14 +172,14 @@ def test_a_period_is_a_number_and_its_unit(text: str, period: timedelta) -> None
 
 
 @pytest.mark.parametrize("name", ["sweep", "slack"])
-def test_a_name_under_which_we_ask_ourselves_is_no_source(name: str) -> None:
-    with pytest.raises(Rejected, match=f"{name}: this name is ours") as refusal:
+def test_a_reserved_source_name_is_refused(name: str) -> None:
+    with pytest.raises(Rejected, match=f"{name}: this name is reserved") as refusal:
         Sources.parse(f"[sources.{name}]\n{HMAC}\n[sources.one]\n{HMAC}")
     assert refusal.value.code is Code.CONFIGURATION
     assert set(Sources.parse(f"[sources.{name}s]\n{HMAC}").sources) == {f"{name}s"}
 
 
-def test_our_own_events_have_the_name_that_no_source_may_take() -> None:
+def test_no_source_may_take_the_stacks_own_event_source() -> None:
     assert OWN_EVENTS == eventbridge.SOURCE
 
 
@@ -194,22 +194,22 @@ def test_the_shipped_sources_give_commands_the_rights_they_need() -> None:
     }
 
 
-def test_a_source_may_do_what_is_listed_and_nothing_else() -> None:
+def test_a_source_may_only_do_what_is_listed() -> None:
     sources = declared('may = ["run.archive"]')
     assert [c.name for c in TABLE if sources.allow("one", c)] == ["run.archive"]
 
 
-def test_a_stranger_may_do_nothing() -> None:
+def test_an_unknown_source_may_do_nothing() -> None:
     assert not any(declared('may = ["run.archive"]').allow("two", c) for c in TABLE)
 
 
-def test_the_right_to_the_irreversible_does_not_replace_the_list() -> None:
+def test_the_irreversible_right_does_not_replace_the_list() -> None:
     sources = declared('may = ["run.archive"]\nirreversible = true')
     assert sources.allow("one", ARCHIVE)
     assert not sources.allow("one", DELETE)
 
 
-def test_name_and_right_together_allow_the_irreversible() -> None:
+def test_a_listed_name_and_the_irreversible_right_together_permit_an_irreversible_action() -> None:
     assert declared('may = ["run.delete"]\nirreversible = true').allow("one", DELETE)
 
 

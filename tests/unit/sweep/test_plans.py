@@ -439,7 +439,7 @@ def test_all_that_a_plan_did_is_taken_back_and_stays_so(later: timedelta) -> Non
 
 
 def test_what_still_waits_in_its_queue_is_never_done() -> None:
-    """No worker has begun it, so no ledger knows of it; the workers hear of the undo right before each call."""
+    """No worker has started the commands, so the ledger has no rows. Workers read the undo right before each call."""
     night = _night(due=130, policy=REVERSIBLE)
     plan = _planned(night)
     night.apply(plan.hash)

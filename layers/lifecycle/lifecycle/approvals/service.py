@@ -37,7 +37,7 @@ class KeepReasons(Protocol):
     """What can stop a command or a plan that waits for approval."""
 
     def reason_to_keep(self, intent: IntentRow, thing: ResourceSnapshot) -> str | None:
-        """Which restore or hold stops an intent that waits, as a sentence; ``None`` if none does."""
+        """Why a restore or a hold stops a waiting intent, as a sentence; ``None`` if nothing stops it."""
 
     def plan_reverted_by(self, org_id: str, plan: str) -> str | None:
         """Who reverted a plan; ``None`` if nobody did."""

@@ -66,7 +66,7 @@ class IntentRow:
     waits_until: int = 0
     """While it waits: until when at most (milliseconds, UTC); 0 where that is not known."""
     waits_for: str = ""
-    """While it waits for an approval: the hash of that request."""
+    """For a command that waits for an approval: the hash of the approval request."""
 
 
 @dataclass(frozen=True, slots=True)

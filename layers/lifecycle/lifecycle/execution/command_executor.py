@@ -27,7 +27,7 @@ from lifecycle.execution.target_search import exhausted
 from lifecycle.pacing import backoff
 
 _CLOCK_DIFFERENCE = timedelta(minutes=2)
-"""Something archived so long after our own call was archived by somebody else. Tallyfy's clock differs by less."""
+"""A resource archived this long after our own call was archived by somebody else. Tallyfy's clock differs by less."""
 _CHANGED = Outcome(Status.REJECTED, Code.CHANGED, "It was changed while it was exported, so it is not deleted.")
 
 
@@ -50,7 +50,7 @@ class Rights:
 
     of_source: Callable[[str, Capability], bool]
     by_plan: frozenset[Capability] = frozenset()
-    """What the policy has rules for: a plan has the same rights as a person who applies one."""
+    """The capabilities that the policy has rules for. A plan may use them."""
 
     def allow(self, source: str, doing: Capability) -> bool:
         """Whether a command from this source has the right."""
@@ -84,7 +84,7 @@ class CommandExecutor:
     hold_tags: frozenset[str] = frozenset()
     """A resource that carries one of these tags is kept."""
     safeguards: Safeguards | None = None
-    """What must hold before a permanent delete. A worker that can delete has them."""
+    """The checks before a permanent delete. Only a worker that can delete has them."""
 
     def execute(self, command: Command, claim: Claim) -> Ended:
         """Carry out a claimed command and record how it ended. Raises ``Retryable`` or ``Deferred`` after a release."""
@@ -102,7 +102,7 @@ class CommandExecutor:
         return self.ledger.conclude(attempt.claim, self._with_stopped_delete(attempt, end))
 
     def _failed(self, claim: Claim, error: Retryable) -> Ended:
-        """Release the claim and raise; after one failure too many, end the command where an operator finds it."""
+        """Release the claim and raise. After the last permitted failure, dead-letter the command instead."""
         doubt = _doubt(error)
         if error.counted and self.ledger.is_last_attempt(claim):
             end = exhausted(claim.rows.intent.attempts, error.reason)
@@ -173,9 +173,11 @@ class CommandExecutor:
         opposite = newest.newest_intent and newest.newest_action != attempt.command.capability.action
         if result.verdict is not Verdict.NOTHING or not opposite or since >= READ_LAG:
             return
-        # The next look comes after as long again: the wait doubles.
+        # Wait as long as has already passed, so that each wait doubles.
         wait = min(max(since, 2000), READ_LAG - since) / 1000
-        reason = "The resource was changed moments ago, and Tallyfy may not show that yet. The command looks again."
+        reason = (
+            "The resource was changed moments ago, and Tallyfy may not show that yet. The command checks again soon."
+        )
         raise Throttled(Code.READ_LAG, reason, retry_after=wait)
 
     def _explained(

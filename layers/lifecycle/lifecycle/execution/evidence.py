@@ -1,6 +1,7 @@
-"""What is remembered of a resource around a call, as JSON in the intent's ``evidence``.
+"""What the ledger remembers of a resource around a call, as JSON in the intent's ``evidence``.
 
-A later attempt compares with it whether somebody changed the resource; an undo compares what came back.
+A later attempt compares it with the resource to see whether somebody changed it. An undo compares it with what came
+back.
 """
 
 import json
@@ -39,7 +40,7 @@ def joined(*evidence: str) -> str:
 
 
 def lost_between(before: str, after: str) -> str | None:
-    """What is missing after a restore, as a clause; ``None`` if nothing is. More than before is no loss."""
+    """What is missing after a restore, as a clause; ``None`` if nothing is missing. More than before is not a loss."""
     old, new = json.loads(before or "{}"), json.loads(after or "{}")
     lost = [
         f"{old[name]} {name} were archived and {new[name]} came back"

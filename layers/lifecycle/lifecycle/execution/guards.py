@@ -1,6 +1,6 @@
-"""May this command act on what was just seen? Every answer carries a code and a sentence.
+"""Decides whether a command may act on the resource that was just read. Every answer carries a code and a sentence.
 
-Whatever is blank, unknown, unreadable or in the future keeps the thing.
+A fact that is blank, unknown, unreadable or in the future keeps the resource.
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ class Verdict(StrEnum):
 
     ACT = "act"
     NOTHING = "nothing"
-    """What was asked for is already so."""
+    """The resource is already in the requested state."""
     REACHED = "reached"
     """An earlier attempt of the same command did it."""
     OVERTAKEN = "overtaken"
-    """Somebody else has acted on the thing since the command that is to be taken back."""
+    """Somebody else has acted on the resource since the command that is being undone."""
     REJECT = "reject"
 
 
@@ -34,38 +34,38 @@ class GuardResult:
     code: Code
     reason: str
     until: datetime | None = None
-    """From then on it may be done, if nothing changes."""
+    """The command may act from this time on, if nothing changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What happened to the thing since the command that is to be taken back."""
+    """What happened to the resource since the command that is being undone."""
 
     newer: str
-    """The intent that was concluded on it since; empty if none was."""
+    """The newer intent that was concluded on the resource; empty if there is none."""
     archived_by: datetime | None
-    """Whatever was archived after this was archived by somebody else; ``None`` where that command has not ended."""
+    """A resource archived after this time was archived by somebody else; ``None`` if the command has not ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardContext:
-    """What besides the thing itself bears on the decision."""
+    """What the decision depends on besides the resource itself."""
 
     now: datetime
     minimum_archive_age: timedelta
     may_be_irreversible: bool
     undone: Undone | None = None
-    """For an undo: what happened since the command that it takes back."""
+    """For an undo: what happened since the command that it undoes."""
     in_doubt: bool = False
     """An earlier attempt of this command may have acted."""
     touched: bool = False
-    """It was changed since that attempt: what it looks like is not that attempt's doing alone."""
+    """The resource was changed since that attempt, so its state is not the result of that attempt alone."""
     deleted_before: bool = False
-    """The newest command concluded on this id was a delete of ours."""
+    """The newest command concluded on this id was a delete by this stack."""
 
 
 def rule(command: Command, seen: ResourceSnapshot | None, facts: GuardContext) -> GuardResult:
-    """Judge one command against one look at the thing. Total: every combination has an answer."""
+    """Decide one command from one read of the resource. Total: every combination has an answer."""
     doing = command.capability
     label = doing.resource.label
     if seen is None:
@@ -91,7 +91,7 @@ def rule(command: Command, seen: ResourceSnapshot | None, facts: GuardContext) -
     if doing.irreversible and not facts.may_be_irreversible:
         return _reject(
             Code.RIGHT_MISSING,
-            f"{doing.name} cannot be taken back, and source '{command.source}' has no right to such actions.",
+            f"{doing.name} cannot be undone, and source '{command.source}' has no right to such actions.",
         )
     changed = _changed(command.expect, seen)
     if changed:
@@ -105,12 +105,12 @@ def rule(command: Command, seen: ResourceSnapshot | None, facts: GuardContext) -
 
 
 def _overtaken(seen: ResourceSnapshot, undone: Undone) -> str:
-    """Why what is to be undone is not there any more: somebody did the same again since. Empty if nobody did."""
+    """Why there is nothing to undo any more: somebody did the same again since. Empty if nobody did."""
     if undone.newer:
-        return f"A newer command ({undone.newer}) was carried out since; undo that one if it is meant."
+        return f"A newer command ({undone.newer}) was carried out since. To undo that one, name it."
     archived_at = seen.archived_at if seen.state is State.ARCHIVED else None
     if archived_at is not None and undone.archived_by is not None and archived_at > undone.archived_by:
-        return f"Somebody archived it again at {_day(archived_at)}, after what is to be undone."
+        return f"Somebody archived it again at {_day(archived_at)}, after the command to undo."
     return ""
 
 
@@ -147,7 +147,7 @@ def _too_fresh(command: Command, seen: ResourceSnapshot, facts: GuardContext) ->
     if facts.now - seen.archived_at < facts.minimum_archive_age:
         free = seen.archived_at + facts.minimum_archive_age
         in_time = free < command.not_after
-        then = "Send it again then" if in_time else "This command ends before that; ask again then"
+        then = "Send the command again then" if in_time else "This command expires before that. Send a new one then"
         reason = f"The {label} was archived at {_day(seen.archived_at)}; it can be deleted after {_day(free)}. {then}."
         return GuardResult(Verdict.REJECT, Code.TOO_YOUNG, reason, free if in_time else None)
     return None
@@ -159,11 +159,13 @@ def _day(moment: datetime) -> str:
 
 def _used(seen: ResourceSnapshot) -> GuardResult | None:
     if seen.uses is None:
-        return _reject(Code.USE_UNKNOWN, "Tallyfy does not say what carries this tag, so it is kept.")
+        return _reject(
+            Code.USE_UNKNOWN, "Tallyfy does not say which templates or processes carry this tag, so the tag is kept."
+        )
     if seen.uses > 0:
         return _reject(
             Code.IN_USE,
-            f"{seen.uses} templates or processes carry this tag and would lose it. Say allow_in_use if it is meant.",
+            f"{seen.uses} templates or processes carry this tag and would lose it. To delete it, set allow_in_use.",
         )
     return None
 
@@ -172,7 +174,7 @@ def _changed(expect: Expect | None, seen: ResourceSnapshot) -> list[str]:
     if expect is None:
         return []
     named = sorted(expect.model_fields_set)
-    # Tallyfy did not show these. Nobody knows whether they changed, so they count as changed.
+    # Tallyfy did not return these fields. They may have changed, so they count as changed.
     hidden = {name for name in ("tags", "owners") if getattr(seen, name) is None}
     worded = seen.resource.shows("status") and seen.state is not State.ARCHIVED
     if worded and known_status(seen.status) is None:
@@ -181,7 +183,7 @@ def _changed(expect: Expect | None, seen: ResourceSnapshot) -> list[str]:
 
 
 def _plain(value: object) -> object:
-    """Times in whole seconds: Tallyfy writes the same moment with and without milliseconds. Names in no order."""
+    """Times in whole seconds, because Tallyfy writes the same moment with and without milliseconds. Names as a set."""
     if isinstance(value, datetime):
         return value.replace(microsecond=0)
     if isinstance(value, (tuple, frozenset)):

@@ -1,4 +1,4 @@
-"""The ledger: what each intent did, kept for good, and who works on which resource right now.
+"""The ledger: what each intent did, and which worker works on which resource right now.
 
 The rules are in ``lifecycle.execution.state_machine``. This module reads rows, asks the rules, and writes the rows
 under the versions that it read. It is the same code over DynamoDB and over memory. Each conclusion of an intent is
@@ -30,7 +30,7 @@ from lifecycle.execution.state_machine import Busy, Claimed, CommandDelivery, Co
 
 @dataclass(frozen=True, slots=True)
 class LedgerTerms:
-    """How the ledger is run. ``keep`` is how long a row outlives its last use."""
+    """The ledger's settings. ``keep`` is how long a row outlives its last use."""
 
     lease: timedelta
     keep: timedelta
@@ -54,10 +54,14 @@ class Ended:
 
 
 class LeaseLost(Throttled):
-    """Another worker took over, or ended the intent. What it records stands."""
+    """Another worker took over or ended the intent. Only what that worker records counts."""
 
     def __init__(self) -> None:
-        super().__init__(Code.BUSY, "Another worker took over or ended this command. Its record stands.", retry_after=1)
+        super().__init__(
+            Code.BUSY,
+            "Another worker took over or ended this command. The record of that worker counts.",
+            retry_after=1,
+        )
 
 
 class Ledger:
@@ -71,7 +75,7 @@ class Ledger:
         self._restores = AcceptedRestores(rows)
 
     def accept(self, command: Command, *, due_at: datetime | None = None) -> IntentRow:
-        """Record an accepted command before it is enqueued, and return the row that stands.
+        """Record an accepted command before it is enqueued, and return the row that is valid.
 
         The first delivery counts: a repeated one gets the row of the first, with its age and status. A restore counts
         from now on. Raises ``Rejected`` if the intent id was used for another command.
@@ -96,7 +100,10 @@ class Ledger:
             _check_same(standing, command)
 
     def record_restore(self, command: Command) -> None:
-        """Let a restore count from now on, once its resource has been searched. ``accept`` does it for all others."""
+        """Record a restore whose resource was found by a search, so that it counts from now on.
+
+        ``accept`` does this for all other restores.
+        """
         self._restores.record(replace(state_machine.accepted(command), id=command.thing_id))
 
     def stop(self, intent_id: str, end: Outcome, *, undo: IntentRow | None = None) -> IntentRow | None:
@@ -119,7 +126,7 @@ class Ledger:
         return update_rows(self._rows, [table_keys.intent(intent_id)], decide, busy=busy)
 
     def claim(self, command: Command, *, redrive: int = 0) -> Claim | Ended | Busy | Conflict:
-        """Try to start a command. A claim lasts for the lease. An intent that has ended says how."""
+        """Try to start a command. A claim lasts as long as the lease. An intent that has ended returns its outcome."""
         key = table_keys.resource(command.org_id, command.resource, command.thing_id)
 
         def decide(rows: list[Row | None], _: int) -> RowDecision[Claim | Ended | Busy | Conflict]:
@@ -158,7 +165,7 @@ class Ledger:
         return Claim(marked, (claim.versions[0] + 1, claim.versions[1]))
 
     def fence(self, intent_id: str) -> list[Put]:
-        """The intent's row, unchanged, for another transaction: with it, no call can start in between.
+        """A write of the intent's unchanged row, for another transaction, so that no call can start in between.
 
         Raises ``Rejected`` if the call is being made, or if the command has ended.
         """
@@ -167,7 +174,7 @@ class Ledger:
         if intent is None:
             return []
         if intent.status is Status.IN_PROGRESS:
-            raise Rejected(Code.NOT_POSSIBLE, "It is too late: the call to Tallyfy is being made.")
+            raise Rejected(Code.NOT_POSSIBLE, "It is too late to stop the command: the call to Tallyfy is being made.")
         if intent.status not in OPEN:
             raise Rejected(Code.UNKNOWN_APPROVAL, f"The command has ended ({intent.status}): {intent.reason}")
         return [self._writes.put_intent(intent, version_of(row))]
@@ -180,11 +187,11 @@ class Ledger:
 
     @property
     def most_attempts(self) -> int:
-        """How many attempts may fail."""
+        """How many attempts of a command may fail before it is dead-lettered."""
         return self._terms.most_attempts
 
     def is_last_attempt(self, claim: Claim) -> bool:
-        """Whether one more failure is one too many."""
+        """Whether one more failure dead-letters the command."""
         return claim.rows.intent.attempts >= self.most_attempts
 
     def fail(self, command: Command, code: Code, reason: str, *, redrive: int = 0) -> int:
@@ -282,7 +289,7 @@ class Ledger:
         return [self._writes.put_intent(intent, version), audit_row(concluded(intent))]
 
     def _holder(self, resource: ResourceRow | None, command: Command) -> IntentRow | None:
-        """The other command whose lease on the resource ran out: it may have made its call."""
+        """The other command whose lease on the resource ran out. It may have made its call."""
         name = resource.lease_intent if resource else ""
         return self.find(name) if name not in {"", command.intent_id} else None
 
@@ -298,7 +305,7 @@ class Ledger:
             raise LeaseLost from None
 
     def _free_resource(self, claim: Claim) -> None:
-        """Free the resource if only the intent was ended by somebody else. Otherwise the lease ends later by itself."""
+        """Free the resource if somebody else ended only the intent. Otherwise the lease runs out later by itself."""
         doubt = Doubt.MAYBE_ACTED if claim.rows.intent.status is Status.IN_PROGRESS else Doubt.NONE
         _, resource = state_machine.release(claim.rows, Code.BUSY, "", counted=False, doubt=doubt)
         with suppress(Contention):
@@ -309,5 +316,5 @@ def _check_same(standing: IntentRow, command: Command) -> None:
     if standing.meaning != command.meaning:
         raise Rejected(
             Code.INTENT_CONFLICT,
-            "This delivery id was used before for another command. A new command needs a new delivery id.",
+            "This delivery id was used before for another command. Send a new command with a new delivery id.",
         )

@@ -38,7 +38,7 @@ def resource_in(row: Row | None) -> ResourceRow | None:
 
 
 def resource_key(intent: IntentRow) -> Key:
-    """The row of the thing that an intent is about."""
+    """The key of the row of an intent's resource."""
     return table_keys.resource(intent.org_id, intent.resource, intent.id)
 
 

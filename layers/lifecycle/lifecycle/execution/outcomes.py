@@ -1,6 +1,7 @@
-"""What the world is told of an end: a dead letter where nothing was done, an event always, a signal for the operator.
+"""Delivers how a command ended: a dead letter if nothing was done, always an event, and a metric for the operator.
 
-Debts stand in the ledger until they are paid: a crash between two of them loses none, and each is paid at least once.
+Outbox entries stay in the ledger until they are delivered. A crash between two of them loses none, and each is
+delivered at least once.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ _TOLD = ("intent_id", "code", "reason", "action", "resource", "org_id", "id", "s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """Pays the debts of ended intents and dead-letters what cannot be understood."""
+    """Delivers the outbox entries of ended intents, and dead-letters messages that cannot be read."""
 
     ledger: Ledger
     dead_letters: Queue
@@ -42,15 +43,15 @@ class Outcomes:
     replies: Replies | None = None
 
     def deliver(self, ended: Ended, message: Message, reply_to: str | None = None) -> None:
-        """Pay what is still owed. Raises ``Retryable`` if AWS cannot take it now; the rest stays owed.
+        """Deliver the pending outbox entries. Raises ``Retryable`` if AWS is unavailable; the rest stays pending.
 
-        A person waiting at ``reply_to`` is told together with the world; they can ask for the status if that fails.
+        The person who waits at ``reply_to`` is informed with the event. If that fails, they can ask for the status.
         """
         intent = ended.intent
         self.metrics.emit(_METRICS[intent.status] if intent.pending else Metric.DUPLICATE, facts(intent))
         if OutboxEntry.DEAD_LETTER in intent.pending:
             letter = {"code": intent.code, "reason": intent.reason, "attempts": str(intent.attempts)}
-            # A copy may arrive without the number under which another copy opened the intent again.
+            # A copy may arrive without the redrive number with which another copy reopened the intent.
             redrive = max(message.redrive, intent.redrive)
             self._dead_letter(message, {**letter, "intent_id": intent.intent_id}, redrive)
             ended = self.ledger.mark_delivered(ended, OutboxEntry.DEAD_LETTER)
@@ -86,7 +87,7 @@ class Outcomes:
 
 
 def facts(intent: IntentRow) -> dict[str, str | int]:
-    """What a log line says of an intent: ids and reasons, no names of people or things."""
+    """The fields of an intent that are logged: ids and reasons, no names of people or resources."""
     return {
         "intent_id": intent.intent_id,
         "capability": f"{intent.resource}.{intent.action}",

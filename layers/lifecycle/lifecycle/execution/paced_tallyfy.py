@@ -1,4 +1,4 @@
-"""Tallyfy as workers call it: what one call learns about the pace, every worker gets to know."""
+"""Tallyfy as workers call it: all workers share what one call learns about the permitted rate."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -20,7 +20,7 @@ class PacedTallyfy:
     budget: Budget
 
     def attempt(self, command: Command, roll: float) -> AbstractContextManager[None]:
-        """Around one attempt at a command: it tells the breaker whether Tallyfy answers."""
+        """A context for one attempt at a command. It tells the circuit breaker whether Tallyfy answers."""
         return self.budget.attempt(command, roll, self.tallyfy.account)
 
     def look(self, org_id: str, resource: Resource, thing_id: str) -> ResourceSnapshot | None:
@@ -29,12 +29,12 @@ class PacedTallyfy:
             return self.tallyfy.look(org_id, resource, thing_id)
 
     def search(self, org_id: str, find: Find, *, archived: bool) -> list[ResourceSnapshot]:
-        """The processes that fit."""
+        """The processes that match the search."""
         with self.sharing_waits(org_id):
             return list(self.tallyfy.search(org_id, find, archived=archived))
 
     def act(self, doing: Capability, org_id: str, thing_id: str) -> Receipt | None:
-        """Make the call. ``None``: the answer left it in doubt, and a second look showed that it took effect."""
+        """Make the call. Returns ``None`` if its answer was in doubt and a second look showed that it took effect."""
         try:
             with self.sharing_waits(org_id):
                 return self.tallyfy.act(doing, org_id, thing_id)
@@ -44,7 +44,7 @@ class PacedTallyfy:
         return None
 
     def _is_reached(self, doing: Capability, org_id: str, thing_id: str, error: Ambiguous | Rejected) -> bool:
-        """Look again. If that fails too, the doubt about the write must not be lost over the failed read."""
+        """Look again. If the read fails too, raise the doubt about the write, not the error of the read."""
         try:
             seen = self.look(org_id, doing.resource, thing_id)
         except (Retryable, Rejected) as blind:
@@ -62,7 +62,7 @@ class PacedTallyfy:
 
     @contextmanager
     def sharing_waits(self, org_id: str) -> Iterator[None]:
-        """Around a call. After a 429, or a 503 with ``Retry-After``, no worker calls before that time."""
+        """A context for one call. After a 429, or a 503 with ``Retry-After``, no worker calls before that time."""
         try:
             yield
         except (Throttled, Ambiguous) as error:

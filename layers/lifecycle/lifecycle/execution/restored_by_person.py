@@ -1,7 +1,8 @@
-"""What a person restored stays restored, until it is completed again. Pure; the planner and the worker ask the same.
+"""A process that a person restored stays restored until it is completed again. Pure; planner and worker share it.
 
-A sweep looks at what nobody asked about, so it must not repeat an archive that somebody took back: through this stack,
-or in Tallyfy itself, which the ledger shows as "our archive was the last thing done, and the thing is active".
+A sweep acts without a person's request, so it must not repeat an archive that somebody reverted. A person reverts one
+through this stack, or in Tallyfy itself. The ledger shows the latter: our archive was the last action, and the process
+is active.
 """
 
 from datetime import UTC, datetime
@@ -11,11 +12,11 @@ from lifecycle.domain.capabilities import Action, State
 from lifecycle.domain.resources import ResourceSnapshot
 
 KIND = "restored by a person"
-"""How plans and reports group what is kept for this reason."""
+"""The name of this reason in plans and reports."""
 
 
 class Newest(NamedTuple):
-    """The newest command concluded on a thing: what it did, when (milliseconds, UTC), and its intent id."""
+    """The newest command concluded on a resource: its action, its time (milliseconds, UTC), and its intent id."""
 
     action: str
     at: int
@@ -23,15 +24,15 @@ class Newest(NamedTuple):
 
 
 def restored(completed_at: datetime | None, newest: Newest) -> bool:
-    """Whether a restore was the newest command, and the thing was not completed again since.
+    """Whether a restore was the newest command, and the resource was not completed again since.
 
-    A completion that is not known is no completion since.
+    An unknown time of completion counts as not completed again.
     """
     return newest.action == Action.RESTORE and not _completed_since(completed_at, newest)
 
 
 def by_a_person(thing: ResourceSnapshot, newest: Newest | None) -> str:
-    """Why an active thing must not be archived by a sweep, as a sentence; empty if nothing is known against it."""
+    """Why a sweep must not archive an active resource, as a sentence; empty if there is no such reason."""
     if newest is None or thing.state is not State.ACTIVE:
         return ""
     if restored(thing.completed_at, newest):

@@ -1,6 +1,6 @@
-"""Whether a person reverted a plan. Workers read this right before each call.
+"""Records that a person reverted a plan. Workers read this right before each call.
 
-The row counts from the moment it is written and needs no lock: a command of the plan that has not made its call by then
+The row counts from the moment it is written and needs no lock. A command of the plan that has not made its call by then
 never makes it.
 """
 
@@ -28,9 +28,9 @@ def outcome(row: Row | None) -> Outcome | None:
 
 
 def revert(rows: VersionedTable, org_id: str, plan: str, *, by: str, at: datetime) -> Row | None:
-    """Record that a plan is reverted from now on. The first record counts: returns the row if one exists already.
+    """Record that a plan is reverted from now on. Returns the existing row if the plan was reverted before.
 
-    Raises ``Contention`` if somebody is writing the row right now.
+    Raises ``Contention`` if another caller writes the row at the same time.
     """
     values: dict[str, Value] = {
         "stage": "rest",

@@ -1,10 +1,11 @@
-"""The ledger's rules: which claims may start, and what each conclusion writes. Pure; both ledgers run exactly this.
+"""The ledger's rules: which claims may start, and what each conclusion writes. Pure.
 
-An *intent* row holds one command's story; a *resource* row holds, per thing, a short lease and the time of the newest
-command concluded, so that an older command that arrives late is superseded. Times are whole milliseconds, UTC.
+An *intent* row holds the history of one command. A *resource* row holds a short lease and the time of the newest
+command concluded on that resource, so that an older command that arrives late is superseded. Times are whole
+milliseconds, UTC.
 
-A command is *accepted* when its row is written, *claimed* when it holds the lease on its thing, and *marked* right
-before its call to Tallyfy. Only a marked attempt can have acted. Whoever ends an intent before it is marked wins.
+A command is *accepted* when its row is written, *claimed* when it holds the lease on its resource, and *marked* right
+before its call to Tallyfy. Only a marked attempt can have acted. An intent that ends before its mark never acts.
 """
 
 from dataclasses import dataclass, replace
@@ -21,17 +22,17 @@ from lifecycle.domain.intent import DEAD, OPEN, IntentRow, OutboxEntry, Outcome,
 from lifecycle.execution import restored_by_person
 
 CLOCKS_DIFFER = 300_000
-"""How far, in milliseconds, a clock that issued a command may be ahead of ours. All of them are AWS's, which keep to
-well under a second; a command from further in the future is refused."""
+"""How far, in milliseconds, the clock that issued a command may be ahead of ours. All of these clocks are AWS's, which
+differ by well under a second. A command from further in the future is refused."""
 READ_LAG = 60_000
-"""For so long, in milliseconds, Tallyfy may still show a thing as it was before our last call on it."""
+"""How long, in milliseconds, Tallyfy may still show a resource as it was before our last call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRow:
-    """One thing's lease and the newest command concluded on it.
+    """The lease of one resource and the newest command concluded on it.
 
-    A lease that was not given back names a command that was cut off or whose call has an unknown fate.
+    A lease that was not released names a command that was cut off, or whose call has an unknown result.
     """
 
     lease_until: int = 0
@@ -39,7 +40,7 @@ class ResourceRow:
     lease_issued: int = 0
     lease_action: str = ""
     lease_attempt: int = 0
-    """Which attempt holds the lease: one that is cut off before it is marked has written nothing else."""
+    """The number of the attempt that holds the lease. An attempt cut off before its mark has written nothing else."""
     lease_redrive: int = 0
     newest_concluded: int = 0
     """When the newest command concluded here was issued."""
@@ -48,7 +49,7 @@ class ResourceRow:
     newest_at: int = 0
     """When it was concluded."""
     waiting_delete: str = ""
-    """The permanent delete that was begun here last and has not ended, or that a restore stopped."""
+    """The last permanent delete that was started here and has not ended, or that a restore stopped."""
 
     @property
     def newest(self) -> "Order":
@@ -57,7 +58,7 @@ class ResourceRow:
 
     @property
     def newest_word(self) -> restored_by_person.Newest:
-        """What was done last. A row of an earlier release knows only when that was issued."""
+        """The newest command concluded here. A row of an earlier release only knows when that command was issued."""
         return restored_by_person.Newest(
             self.newest_action, self.newest_at or self.newest_concluded, self.newest_intent
         )
@@ -74,11 +75,11 @@ class Doubt(StrEnum):
 
 
 class Order(NamedTuple):
-    """The place of a command among all that concern one thing. The later one is newer, and there is always one."""
+    """The place of a command in the total order of all commands for one resource. The later one is newer."""
 
     issued_at: int
     keeps: bool
-    """Of one millisecond, a restore is newer than anything else."""
+    """Within one millisecond, a restore is newer than any other command."""
     intent_id: str
 
 
@@ -89,7 +90,7 @@ def order(issued_at: int, action: str, intent_id: str) -> Order:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Go ahead with this intent; it holds the lease on this thing."""
+    """Carry out this intent. It holds the lease on this resource."""
 
     intent: IntentRow
     resource: ResourceRow
@@ -97,7 +98,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Concluded:
-    """Nothing to carry out. ``fresh`` tells that the row is new and has to be written before its debts are settled."""
+    """Nothing to carry out. If ``fresh``, the row is new: write it before its outbox entries are delivered."""
 
     intent: IntentRow
     fresh: bool
@@ -105,14 +106,14 @@ class Concluded:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Another worker has the intent or the thing until then (milliseconds, UTC)."""
+    """Another worker holds the intent or the resource until then (milliseconds, UTC)."""
 
     until: int
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """The same intent id came with another meaning. The recorded one stands."""
+    """The intent id is recorded for another command. The recorded command stays valid."""
 
 
 type ClaimResult = Claimed | Concluded | Busy | Conflict
@@ -130,9 +131,9 @@ class CommandDelivery:
 
 
 def as_old_as(first: IntentRow, command: Command) -> Command:
-    """A repeated command with the age of its first delivery, and with its end while that is open.
+    """A repeated command with the time of issue of its first delivery, and with its deadline while the intent is open.
 
-    What failed and is asked for once more may be carried out as long as whoever asks says.
+    A failed command that is sent again keeps the deadline of the new request.
     """
     if first.issued_at == millis(command.issued_at):
         return command
@@ -141,7 +142,7 @@ def as_old_as(first: IntentRow, command: Command) -> Command:
 
 
 def accepted(command: Command, due_at: datetime | None = None) -> IntentRow:
-    """The row of a command that was let in and that no worker has begun."""
+    """The row of a command that was accepted and that no worker has started."""
     return replace(
         _first(command),
         status=Status.ACCEPTED,
@@ -167,7 +168,7 @@ def claim(
     if intent.meaning != command.meaning:
         return Conflict()
     if intent.id not in {"", command.thing_id}:
-        # Two workers found different things for one `find`: the one that was recorded first counts.
+        # Two workers found different resources for one `find`. The one recorded first counts.
         return Busy(now)
     intent = _cut_off(_reopened(replace(intent, id=command.thing_id), delivery.redrive), now)
     if intent.lease_until > now:
@@ -186,7 +187,7 @@ def claim(
         return Busy(resource.lease_until)
     if end is None and _overtaken(intent, resource, holder):
         # The newer command may have acted. Undoing that now would make it act a second time.
-        reason = f"A newer command for the same thing ({resource.lease_intent}) has started first."
+        reason = f"A newer command for the same resource ({resource.lease_intent}) has started first."
         end = Outcome(Status.SUPERSEDED, Code.SUPERSEDED, reason)
     return _leased(intent, resource, delivery) if end is None else _ended(intent, end, now, delivery.lease)
 
@@ -208,7 +209,7 @@ def _leased(intent: IntentRow, resource: ResourceRow, delivery: CommandDelivery)
 
 
 def mark(claimed: Claimed, evidence: str) -> Claimed:
-    """Note that the call is about to be made: from now on this attempt may have acted, whatever becomes of it."""
+    """Record that the call is about to be made. From now on, this attempt may have acted."""
     intent = replace(
         claimed.intent,
         status=Status.IN_PROGRESS,
@@ -219,7 +220,7 @@ def mark(claimed: Claimed, evidence: str) -> Claimed:
 
 
 def conclude(claimed: Claimed, end: Outcome, *, now: int, doubt: Doubt = Doubt.NONE) -> tuple[IntentRow, ResourceRow]:
-    """End a claim. Only an outcome that was reached (done, or found so) counts as newest; a rejection does not.
+    """End a claim. Only an outcome that was reached (done or unchanged) counts as newest; a rejection does not.
 
     The intent keeps its lease until its outcome is delivered, so that two deliveries do not do that at the same time.
     """
@@ -235,7 +236,7 @@ def conclude(claimed: Claimed, end: Outcome, *, now: int, doubt: Doubt = Doubt.N
             newest_intent=intent.intent_id,
             newest_at=now,
         )
-    # The delete that a restore stopped stays named until the restore ends: the outcome of the restore names it.
+    # Keep the name of the delete that a restore stopped until the restore ends: its outcome names the delete.
     if intent.action == Action.RESTORE or (resource.waiting_delete == intent.intent_id and end.code != Code.RESTORED):
         resource = replace(resource, waiting_delete="")
     return intent, resource
@@ -250,7 +251,7 @@ def release(
     doubt: Doubt = Doubt.NONE,
     wait: Wait | None = None,
 ) -> tuple[IntentRow, ResourceRow]:
-    """Release a claim without an outcome: the message comes back later. Waiting is not an attempt.
+    """Release a claim without an outcome. The message comes back later. Waiting is not counted as an attempt.
 
     While a call may still land, the intent and the resource stay leased, as after a crash. Until then nobody (a copy,
     an undo) may take the state of the resource for the result of the call.
@@ -283,7 +284,7 @@ def give_up(
 
 
 def stop(intent: IntentRow, end: Outcome, *, now: int) -> Concluded | None:
-    """End an open intent that has made no call and now never will. ``None`` where it has ended or may have acted."""
+    """End an open intent before its call, so that it never makes one. ``None`` if it has ended or may have acted."""
     if intent.status not in {Status.ACCEPTED, Status.WAITING} or intent.maybe_acted:
         return None
     return _ended(intent, end, now, lease=0)
@@ -307,13 +308,13 @@ def fail(intent: IntentRow | None, delivery: CommandDelivery, code: Code, reason
 
 
 def mark_delivered(intent: IntentRow, entry: OutboxEntry) -> IntentRow:
-    """Strike one debt off; with the last one the lease ends."""
+    """Mark one outbox entry as delivered. With the last one, the lease ends."""
     pending = tuple(kept for kept in intent.pending if kept is not entry)
     return replace(intent, pending=pending, lease_until=intent.lease_until if pending else 0)
 
 
 def is_dead_letter(status: Status, code: str) -> bool:
-    """Whether an end is work for a person. What people decided themselves is not."""
+    """Whether an outcome needs a person's attention. What a person decided does not."""
     return status in DEAD and attention(code) is not Attention.NONE
 
 
@@ -323,7 +324,7 @@ def place(intent: IntentRow) -> Order:
 
 
 def _attempts(intent: IntentRow, resource: ResourceRow) -> int:
-    """How many attempts were begun, counting one that was cut off before it was marked."""
+    """How many attempts were started, including one that was cut off before its mark."""
     cut_off = resource.lease_intent == intent.intent_id and resource.lease_redrive == intent.redrive
     return max(intent.attempts, resource.lease_attempt) if cut_off else intent.attempts
 
@@ -339,30 +340,32 @@ def _free(intent: IntentRow | None, delivery: CommandDelivery) -> IntentRow | No
 def _too_late(
     intent: IntentRow, resource: ResourceRow, delivery: CommandDelivery, *, most_attempts: int
 ) -> Outcome | None:
-    """Why a command must not start any more, whoever holds the thing."""
+    """How a command ends that must not start any more, whoever holds the resource; ``None`` if it may start."""
     command, now = delivery.command, delivery.now
     if intent.issued_at > now + CLOCKS_DIFFER:
-        reason = f"It says that it was issued at {command.issued_at.isoformat()}, which is in the future."
+        reason = f"The command says that it was issued at {command.issued_at.isoformat()}, which is in the future."
         return Outcome(Status.REJECTED, Code.INVALID, reason)
     swept = command.source in {SWEEP, PLAN}
     if swept and _taken_back(resource, command):
-        reason = "It was restored after it had been completed. A sweep does not take that back."
+        reason = "It was restored after it had been completed. A sweep does not undo a restore."
         return Outcome(Status.SUPERSEDED, Code.RESTORED_BY_PERSON, reason)
     if resource.newest > place(intent):
-        reason = f"A newer command for the same thing ({resource.newest_intent}) was concluded first."
+        reason = f"A newer command for the same resource ({resource.newest_intent}) was concluded first."
         return Outcome(Status.SUPERSEDED, Code.SUPERSEDED, reason)
     if millis(command.not_after) < now:
         reason = f"It was to be carried out before {command.not_after.isoformat()}; that time has passed."
-        # No person has to follow up: the next sweep decides about it again.
+        # Nobody has to follow up: the next sweep decides again.
         return Outcome(Status.SUPERSEDED if swept else Status.EXPIRED, Code.EXPIRED, reason)
     if intent.attempts >= most_attempts:
-        reason = f"{intent.attempts} attempts failed. The last error was: {intent.reason or 'none, it was cut off'}"
+        reason = (
+            f"{intent.attempts} attempts failed. The last error was: {intent.reason or 'none; the worker was cut off'}"
+        )
         return Outcome(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
     return None
 
 
 def _overtaken(intent: IntentRow, resource: ResourceRow, holder: IntentRow | None) -> bool:
-    """Whether a newer command was cut off here that may have acted. One that made no call supersedes nothing."""
+    """Whether a newer command that may have acted was cut off here. A command that made no call supersedes nothing."""
     if resource.lease_intent in {"", intent.intent_id}:
         return False
     newer = order(resource.lease_issued, resource.lease_action, resource.lease_intent) > place(intent)
@@ -370,7 +373,7 @@ def _overtaken(intent: IntentRow, resource: ResourceRow, holder: IntentRow | Non
 
 
 def _taken_back(resource: ResourceRow, command: Command) -> bool:
-    """Whether somebody restored the thing, and it has not been completed again since."""
+    """Whether somebody restored the resource, and it has not been completed again since."""
     completed_at = command.expect.completed_at if command.expect else None
     return restored_by_person.restored(completed_at, resource.newest_word)
 
@@ -379,7 +382,7 @@ def _first(command: Command) -> IntentRow:
     return IntentRow(
         intent_id=command.intent_id,
         meaning=command.meaning,
-        # What is done, not the word for it: archiving a tag is deleting it, and is looked up as that later.
+        # Record the effect, not the requested action: archiving a tag deletes it.
         action=command.capability.action.value,
         resource=command.resource.value,
         org_id=command.org_id,
@@ -393,15 +396,15 @@ def _first(command: Command) -> IntentRow:
 
 
 def _reopened(intent: IntentRow, redrive: int) -> IntentRow:
-    """An operator's copy opens again what ended without being done."""
+    """A copy that an operator sent again reopens an intent that ended without being done."""
     if intent.status in DEAD and redrive > intent.redrive:
         return replace(intent, status=Status.WAITING, redrive=redrive, attempts=0, pending=())
     return intent
 
 
 def _freed(resource: ResourceRow, doubt: Doubt) -> ResourceRow:
-    """End the lease, unless a call may still land. After a doubtful call its name stays: nothing older starts."""
-    # The intent counts the attempts. Only an attempt that wrote nothing else is counted in the lease.
+    """End the lease, unless a call may still take effect. After a call in doubt, its name keeps stopping older ones."""
+    # The intent counts the attempts. The lease only counts an attempt that has written nothing else.
     match doubt:
         case Doubt.MAY_STILL_LAND:
             return replace(resource, lease_attempt=0)
@@ -421,13 +424,15 @@ def _freed(resource: ResourceRow, doubt: Doubt) -> ResourceRow:
 
 
 def _cut_off(intent: IntentRow, now: int) -> IntentRow:
-    """A claim that ran out was cut off: however the intent ends now, its call may have been made."""
+    """Add the doubt of a claim that ran out: it was cut off, so its call may have been made."""
     if intent.status is Status.IN_PROGRESS and intent.lease_until <= now:
         return replace(intent, maybe_acted=True)
     return intent
 
 
-_DOUBT = "An earlier call got no answer and may have taken effect. Send it again: the thing is looked at first."
+_DOUBT = (
+    "An earlier call got no answer and may have taken effect. Send it again: the worker looks at the resource first."
+)
 
 
 def _ended(intent: IntentRow, end: Outcome, now: int, lease: int) -> Concluded:
@@ -438,7 +443,7 @@ def _ended(intent: IntentRow, end: Outcome, now: int, lease: int) -> Concluded:
         status=end.status,
         code=end.code.value,
         reason=f"{end.reason} {_DOUBT}" if doubtful else end.reason,
-        # Whoever sends it again compares the thing with what the doubtful attempt had before it.
+        # The next attempt compares the resource with what the attempt in doubt saw.
         evidence=end.evidence or (intent.evidence if doubtful else ""),
         concluded_at=now,
         lease_until=now + lease,

@@ -1,4 +1,4 @@
-"""What became of an intent, for whoever holds its id: nothing of the thing itself."""
+"""The status of an intent, for a caller who has its id. It says nothing about the resource itself."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from lifecycle.execution.ledger import Ledger
 
 
 class CommandState(NamedTuple):
-    """Where a command is, and why. ``code`` is ``None`` until a worker has judged it."""
+    """The state of a command, and why. ``code`` is ``None`` until a worker has decided on the command."""
 
     status: Status
     reason: str
     code: str | None = None
     until: datetime | None = None
-    """While it waits: until when at most, where that is known."""
+    """For a command that waits: until when at most; ``None`` if that is unknown."""
     approval: str | None = None
-    """While it waits for an approval: the hash of that request."""
+    """For a command that waits for an approval: the hash of the approval request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class StatusService:
     clock: Callable[[], datetime]
 
     def status_of(self, intent_id: str) -> CommandState:
-        """Where a command is. Raises ``Rejected`` for an id that this stack never gave out, or has no record of."""
+        """The status of a command. Raises ``Rejected`` for an id that this stack never issued or has no record of."""
         if not is_ours(self.id_key(), intent_id):
-            raise Rejected(Code.UNKNOWN_INTENT, "This stack has given out no such id. Check that it was copied whole.")
+            raise Rejected(Code.UNKNOWN_INTENT, "This stack never issued this id. Check that you copied all of it.")
         try:
             row = self.ledger.find(intent_id)
         except Throttled as newer:
@@ -43,7 +43,7 @@ class StatusService:
         if row is None:
             raise Rejected(
                 Code.UNKNOWN_INTENT,
-                "The ledger has no record of this command. It belongs to a plan and no worker has begun it, or it is "
+                "The ledger has no record of this command. It belongs to a plan and no worker has started it, or it is "
                 "older than the ledger keeps (LedgerDays).",
             )
         if not row.reason:
@@ -58,10 +58,10 @@ class StatusService:
         now = millis(self.clock())
         if row.due_at > now:
             until = moment(row.due_at)
-            return CommandState(row.status, f"It waits in a schedule until {until:%Y-%m-%d %H:%M} UTC.", until=until)
+            return CommandState(row.status, f"It is scheduled for {until:%Y-%m-%d %H:%M} UTC.", until=until)
         return CommandState(row.status, self._where(row, now))
 
     def _where(self, row: IntentRow, now: int) -> str:
         if row.not_after < now:
-            return "No worker has begun it, and its time has passed. Ask again if it is still meant."
-        return "It was accepted. No worker has begun it yet."
+            return "No worker started it before its deadline. To carry it out, send it again with a new delivery id."
+        return "It was accepted. No worker has started it yet."

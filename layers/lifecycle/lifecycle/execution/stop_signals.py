@@ -15,12 +15,12 @@ from lifecycle.execution.ledger_rows import resource_key, version_of
 from lifecycle.holds.store import HoldStore, hold_row_keys, reason_among
 
 _NO_PLAN = "none"
-"""Read in place of a plan, so that the rows come in a fixed order. No plan has this hash."""
+"""The hash to read if a command has no plan, so that the rows come in a fixed order. No plan has this hash."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopSignal:
-    """Why a call must not be made. ``outcome``: how the command ends. Otherwise ``paused_by``: it waits, who paused."""
+    """Why a call must not be made: the command ends with ``outcome``, or waits for the end of ``paused_by``'s pause."""
 
     outcome: Outcome | None = None
     paused_by: str | None = None
@@ -39,7 +39,7 @@ class StopSignals:
     ) -> StopSignal:
         """Read all signals at once, strongly consistent, right before a call.
 
-        Nothing stops a restore, not even a pause. Raises ``LeaseLost`` if the claim is lost.
+        Nothing stops a restore, not even a pause. Raises ``LeaseLost`` if another worker has taken over the claim.
         """
         intent = claim.rows.intent
         keys = [
@@ -66,7 +66,7 @@ class StopSignals:
         return StopSignal(outcome, str(pace.values.get("paused_by") or "") or None if pace else None)
 
     def reason_to_keep(self, intent: IntentRow, thing: ResourceSnapshot) -> str | None:
-        """Which restore or hold stops an intent that waits, as a sentence; ``None`` if none does."""
+        """Why a restore or a hold stops a waiting intent, as a sentence; ``None`` if nothing stops it."""
         restore = stopped_by_restore(intent, self._restores.newest(intent.org_id, thing.resource, thing.id))
         if restore is not None:
             return restore.reason

@@ -1,4 +1,4 @@
-"""Commands that name their process by ``find`` instead of an id: search for the one process that is meant."""
+"""Finds the process of a command that gives ``find`` instead of an id. Exactly one process must match."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class TargetSearch:
     roll: Callable[[], float]
 
     def resolve(self, command: Command, message: Message) -> Command | Ended:
-        """The command with its id, or how it ended. What was found once stays meant, whatever fits later.
+        """The command with its id, or how it ended. The first search decides: later matches change nothing.
 
         Raises ``Poison`` if the intent id was used for another command, ``Retryable`` if the search failed.
         """
@@ -47,18 +47,18 @@ class TargetSearch:
         return ended
 
     def _search(self, command: Command, find: Find, message: Message) -> str | Outcome:
-        """The id of the process that fits, or how the command ends without one."""
+        """The id of the process that matches, or how the command ends without one."""
         try:
             found = self._the_one(command, find)
         except Rejected as error:
             return Outcome(Status.REJECTED, error.code, error.reason)
         except Retryable as error:
             return self._failed(command, message, error)
-        nothing = "No process fits, and if_none says to ignore that."
+        nothing = "No process matches, and the command has if_none = ignore."
         return found if found is not None else Outcome(Status.UNCHANGED, Code.NOTHING_TO_DO, nothing)
 
     def _failed(self, command: Command, message: Message, error: Retryable) -> Outcome:
-        """Count the failure and raise it, or, after one too many, return how the command ends."""
+        """Count the failure and raise it. After the last permitted failure, return how the command ends."""
         if not error.counted:
             raise error
         attempts = self.ledger.fail(command, error.code, error.reason, redrive=message.redrive)
@@ -68,7 +68,7 @@ class TargetSearch:
         return exhausted(attempts, error.reason)
 
     def _the_one(self, command: Command, find: Find) -> str | None:
-        """The id of the one process that fits; ``None`` if none does and the command says to ignore that."""
+        """The id of the one process that matches; ``None`` if none does and the command has ``if_none = ignore``."""
         archived = command.action is Action.RESTORE
         with self.tallyfy.attempt(command, self.roll()):
             seen = self.tallyfy.search(command.org_id, find, archived=archived)
@@ -86,7 +86,7 @@ class TargetSearch:
 
 
 def exhausted(attempts: int, last_reason: str) -> Outcome:
-    """How a command ends after too many failed attempts."""
+    """The outcome of a command after too many failed attempts."""
     reason = f"{attempts} attempts failed. The last error was: {last_reason}"
     return Outcome(Status.DEAD_LETTERED, Code.ATTEMPTS_EXHAUSTED, reason)
 

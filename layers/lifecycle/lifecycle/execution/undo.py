@@ -1,4 +1,4 @@
-"""Take back what a command did: a command of its own, younger than every copy of what it undoes."""
+"""Undoes a command with a new command. The undo is newer than every copy of the command that it undoes."""
 
 import json
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.state_machine import as_old_as
 
 _NOTHING_DONE = frozenset({Status.UNCHANGED, Status.SUPERSEDED})
-"""Ends after which no copy of a command ever does anything. What was refused or given up may be sent again."""
+"""Statuses after which no copy of a command ever acts. A refused or dead-lettered command may be sent again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoService:
-    """Everything an undo passes. It goes to people's queue: it never stands behind a sweep."""
+    """What an undo needs. ``commands`` is the queue of people's commands, so an undo never waits behind a sweep."""
 
     ledger: Ledger
     commands: Queue
@@ -35,9 +35,9 @@ class UndoService:
     def undo(self, target: str, *, by: str, person: Person, reply_to: str | None = None) -> str:
         """Undo one intent; the intent id of the undo, the same whoever asks and however often.
 
-        What has not made its call yet is stopped at once, permanent deletes included: it is never carried out. An undo
-        that failed is tried again. Raises ``Rejected`` for an intent that is not known, cannot be undone, or is not
-        this person's to undo.
+        A command that has not made its call yet is stopped at once and never carried out, permanent deletes included.
+        An undo that failed is tried again. Raises ``Rejected`` if the intent is unknown, cannot be undone, or this
+        person may not undo it.
         """
         intent = self.ledger.find(target)
         if intent is None or intent.org_id not in self.org_ids:
@@ -56,7 +56,7 @@ class UndoService:
         return name
 
     def _allow(self, intent: IntentRow, person: Person) -> None:
-        """Raise ``Rejected`` unless this person may ask for the way back, or, where there is none, may stop it."""
+        """Raise ``Rejected`` unless this person may ask for the opposite action, or stop a command that has none."""
         here = person.organization is None or person.organization == intent.org_id
         done = capability(Resource(intent.resource), Action(intent.action))
         if done.undo is not None:
@@ -74,9 +74,11 @@ class UndoService:
             raise Rejected(Code.RIGHT_MISSING, f"{reason} people.toml says who may do what.")
 
     def _is_stopped(self, intent: IntentRow, name: str, by: str) -> bool:
-        """Stop what has made no call yet. ``False`` where there is something to take back. Raises ``Rejected``."""
+        """Stop a command that has made no call yet. ``False`` if there is an effect to undo. Raises ``Rejected``."""
         if intent.code == Code.UNDONE and intent.status is Status.DONE:
-            reason = "It only stopped a command that had not been carried out. Ask for that command again."
+            reason = (
+                "This undo only stopped a command before it was carried out. To carry that command out, send it again."
+            )
             raise Rejected(Code.NOT_POSSIBLE, reason)
         reason = f"{by} undid it before it was carried out ({name})."
         stopped = self.ledger.stop(
@@ -90,7 +92,7 @@ class UndoService:
             )
             return True
         if self.ledger.find(name) is not None:
-            return True  # Somebody else stopped it, or asked for this very undo, at the same moment.
+            return True  # Somebody else stopped it, or sent the same undo, at the same moment.
         if intent.status in _NOTHING_DONE and not intent.maybe_acted:
             reason = f"It ended as {intent.status} and changed nothing, so there is nothing to undo."
             raise Rejected(Code.NOT_POSSIBLE, reason)
@@ -106,26 +108,26 @@ class UndoService:
         self.metrics.emit(Metric.ACCEPTED, facts)
 
     def _refuse_if_undone(self, target: str, name: str) -> None:
-        """An undo that was undone itself is not done a second time under its name: that would change nothing."""
+        """Raise ``Rejected`` for an undo that was itself undone: its intent has ended, so a copy does nothing."""
         again = intent_id(self.id_key(), UNDO, name)
         later = self.ledger.find(again)
         if later is not None and (later.status in OPEN or later.status is Status.DONE):
-            reason = f"The undo of {target} was itself undone ({again}). To take that back, undo {again}."
+            reason = f"The undo of {target} was itself undone ({again}). To reverse that, undo {again}."
             raise Rejected(Code.NOT_POSSIBLE, reason)
 
 
 def undo_of(intent: IntentRow) -> Capability:
-    """What takes an intent back. Raises ``Rejected`` if nothing does."""
+    """The capability that undoes an intent. Raises ``Rejected`` if there is none."""
     done = capability(Resource(intent.resource), Action(intent.action))
     if done.undo is None:
-        raise Rejected(Code.NOT_POSSIBLE, f"{done.name} cannot be undone, by anyone. Its export is evidence only.")
+        raise Rejected(Code.NOT_POSSIBLE, f"{done.name} cannot be undone by anyone. Its export is evidence only.")
     return capability(done.resource, done.undo)
 
 
 def undo_command(intent: IntentRow, *, name: str, by: str, now: datetime, reply_to: str | None = None) -> Command:
-    """The command that takes an intent back.
+    """The command that undoes an intent.
 
-    It is younger than that, even where the clock that accepted it was ahead of ours.
+    It is newer than that intent, even if the clock that accepted the intent was ahead of ours.
     """
     doing = undo_of(intent)
     issued_at = max(now, moment(intent.issued_at + 1))
@@ -146,7 +148,7 @@ def undo_command(intent: IntentRow, *, name: str, by: str, now: datetime, reply_
 
 
 def _stopping(intent: IntentRow, *, name: str, by: str, now: datetime) -> IntentRow:
-    """The row of an undo that had nothing to take back: what it undoes had not been carried out, and never will be."""
+    """The row of an undo that stopped a command before it was carried out, so there was no effect to undo."""
     issued_at = max(now, moment(intent.issued_at + 1))
     return IntentRow(
         intent_id=name,
@@ -162,6 +164,6 @@ def _stopping(intent: IntentRow, *, name: str, by: str, now: datetime) -> Intent
         not_after=millis(issued_at + LONGEST_WAIT),
         status=Status.DONE,
         code=Code.UNDONE.value,
-        reason="It was stopped before it was carried out. Nothing was done to the thing.",
+        reason="The command was stopped before it was carried out. The resource was not changed.",
         concluded_at=millis(now),
     )

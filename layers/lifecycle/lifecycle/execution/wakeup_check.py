@@ -1,4 +1,4 @@
-"""The daily look for commands that should have come back by now and that nothing will wake."""
+"""The daily check for commands that are overdue and that no schedule will enqueue."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from lifecycle.execution.wakeups import Wakeups
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeupService:
-    """Where what waits is remembered, and the queues it belongs into."""
+    """The rows of waiting commands, and the queues for them."""
 
     wakeups: Wakeups
     ledger: Ledger
@@ -21,11 +21,11 @@ class WakeupService:
     metrics: Metrics
 
     def wake(self, org_id: str, now: datetime) -> int:
-        """Enqueue each command that is open and overdue; how many. Twice does nothing twice: the ledger decides."""
+        """Enqueue each command that is open and overdue, and return how many. Idempotent: the ledger ignores copies."""
         woken = 0
         for command in self.wakeups.overdue(org_id, now):
             intent = self.ledger.find(command.intent_id)
-            # One that has never been begun may have no row of its own: a command of a plan that waits for its grace.
+            # A command of a plan that waits for its grace period has no row until a worker starts it.
             if intent is not None and intent.status not in OPEN:
                 continue
             queue = self.permanent if command.capability.permanent else self.ordinary

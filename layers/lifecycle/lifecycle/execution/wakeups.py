@@ -1,7 +1,7 @@
-"""What waits for its day is remembered beside its schedule, so that a schedule that is lost loses nothing.
+"""Stores each scheduled command in a row beside its schedule, so that a lost schedule loses no command.
 
-A schedule can be lost: fired at a stack that was being replaced, deleted by hand, refused for a while. The daily check
-reads these rows and enqueues whatever should have come back and has not.
+A schedule can be lost: it fires while the stack is replaced, somebody deletes it, or Scheduler refuses it for a while.
+The daily check reads these rows and enqueues each command that is overdue.
 """
 
 import json
@@ -18,7 +18,7 @@ from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import Command
 
 _LATE = timedelta(hours=1)
-"""So long after its time a message has not come by itself. Scheduler tries again for an hour at most, as we set it."""
+"""A command this long after its time is overdue. The template lets Scheduler retry for an hour at most."""
 _KEPT = timedelta(days=30)
 """How long a row outlives the command it is about."""
 
@@ -31,7 +31,7 @@ class RememberedSchedules:
         self._rows = rows
 
     def at(self, moment: datetime, name: str, body: str) -> None:
-        """See ``Schedules``. The row comes first: what it says is only looked at once the time is long over."""
+        """See ``Schedules``. The row is written first: nobody reads it until the command is overdue."""
         command = json.loads(body)
         key = table_keys.wakeup(str(command["org_id"]), str(command["intent_id"]))
         ends = datetime.fromisoformat(str(command["not_after"]))
@@ -39,13 +39,13 @@ class RememberedSchedules:
         values: dict[str, Value] = {"due_at": millis(moment), "body": body}
         if row is None or row.values.get("due_at") != values["due_at"]:
             change = Put(key, values, row.version if row else 0, int((ends + _KEPT).timestamp()))
-            with suppress(Contention):  # A copy of the same command has just written it.
+            with suppress(Contention):  # A copy of the same command has just written the row.
                 self._rows.write(change)
         self._schedules.at(moment, name, body)
 
 
 class Wakeups:
-    """The rows of one table, for whoever looks after what was not woken."""
+    """Reads the rows of scheduled commands, for the daily check."""
 
     def __init__(self, rows: VersionedTable) -> None:
         self._rows = rows
@@ -63,6 +63,6 @@ class Wakeups:
             due_at = row.values.get("due_at")
             if latest is not None and isinstance(due_at, int) and due_at >= latest:
                 continue
-            # One that this release cannot read waits for a release that can.
+            # A command that this release cannot read waits for a release that can.
             with suppress(ValidationError):
                 yield Command.model_validate_json(str(row.values.get("body")))

@@ -28,12 +28,12 @@ from lifecycle.pacing.batch_budget import Budget
 
 _WAITING_METRICS = {Code.PAUSED: Metric.PAUSED, Code.TOKEN_REFUSED: Metric.TOKEN_REFUSED}
 _TIMED = frozenset({Code.RATE_LIMITED, Code.PAUSED, Code.BUSY, Code.READ_LAG})
-"""Waits whose length already takes into account how long they may go on."""
+"""Codes whose errors already carry the right wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """Carries out the commands of one queue. ``capabilities`` are those this function can express at all."""
+    """Carries out the commands of one queue. ``capabilities`` are all that this function has code for."""
 
     ledger: Ledger
     executor: CommandExecutor
@@ -67,7 +67,7 @@ class Worker:
             doing = command.capability
         except ValidationError as error:
             if is_of_a_newer_release(error) and not self._is_out_of_patience(message):
-                reason = f"The message has values of a newer release, which will carry it out: {describe(error)}."
+                reason = f"The message waits for a newer release, because this one cannot read it: {describe(error)}."
                 raise Throttled(Code.NEWER_RELEASE, reason) from None
             raise Poison(Code.POISON, f"The message is not a command: {describe(error)}") from None
         except Rejected as error:
@@ -104,7 +104,7 @@ class Worker:
     def _out_of_patience(self, command: Command, message: Message) -> Ended | None:
         if not self._is_out_of_patience(message):
             return None
-        reason = "It could not be carried out before the queue would have dropped it. Fix the cause and send it again."
+        reason = "It waited until shortly before SQS would drop it. Fix the cause and send it again."
         end = Outcome(Status.DEAD_LETTERED, Code.WAITED_TOO_LONG, reason)
         return self.ledger.give_up(command, end, redrive=message.redrive)
 
@@ -117,7 +117,7 @@ class Worker:
             self.queue.hide(message, hidden_for)
 
     def _delay(self, message: Message, error: Retryable) -> int:
-        """For how many seconds the message is hidden."""
+        """How many seconds to hide the message."""
         base, roll = self.limits.retry_base, self.roll()
         if isinstance(error, TokenRefused):
             return backoff.human_delay(message.receives)

@@ -1,4 +1,4 @@
-"""JMESPath expressions (https://jmespath.org) in ``sources.toml``: checked at reading, applied to payloads."""
+"""Checks and applies the JMESPath expressions (https://jmespath.org) of ``sources.toml``."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated
@@ -32,7 +32,7 @@ def check(expression: str) -> str:
 
 
 def _called(node: object) -> Iterator[str]:
-    """The functions that an expression calls. jmespath itself looks them up only when it applies the expression."""
+    """The functions that an expression calls. jmespath itself only looks them up when it applies the expression."""
     if isinstance(node, dict):
         if node.get("type") == "function_expression":
             yield str(node.get("value"))

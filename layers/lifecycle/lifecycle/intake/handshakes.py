@@ -1,7 +1,7 @@
-"""What some systems ask before they send deliveries: does this URL answer, and does it repeat what was sent? Pure.
+"""Answers the requests with which some systems check a URL before they send deliveries to it. Pure.
 
-A handshake is answered only for a source that declares one. A secret that a system hands over is taken only while
-``lifecycle source connect`` holds a window open, and only at the URL that it printed.
+A handshake is answered only for a source that declares one. A secret that a system sends is stored only while
+``lifecycle source connect`` keeps a window open, and only at the URL that the command printed.
 """
 
 import json
@@ -33,9 +33,9 @@ class HandshakeReply:
 
 
 class Handshake(BaseModel):
-    """How a source asks, and what it wants to read.
+    """How a source checks the URL, and the answer that it expects.
 
-    ``echo`` repeats a text, ``probe`` answers HEAD and GET, ``secret`` takes the signing secret that is handed over.
+    ``echo`` repeats a text, ``probe`` answers HEAD and GET, ``secret`` stores the signing secret that the source sends.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,13 +45,13 @@ class Handshake(BaseModel):
     query: str | None = None
     field: Expression | None = None
     answer: Literal["json", "text", "header", "empty"] = "empty"
-    """Where the text is repeated."""
+    """Where the answer repeats the text."""
     name: str = "challenge"
-    """The key of the JSON answer, or the header."""
+    """The key of the JSON answer, or the name of the header."""
     signed: bool = False
     """Whether the request carries the same proof as a delivery."""
     shown: bool = False
-    """For ``secret``: whether an operator needs to see it, to paste it into the other system."""
+    """For ``secret``: whether an operator must see the secret, to paste it into the other system."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -62,7 +62,7 @@ class Handshake(BaseModel):
         return self
 
     def offered(self, request: HttpRequest) -> str | None:
-        """The text that this request asks to repeat or hands over; ``None`` if it is not a handshake. Total."""
+        """The text to repeat or the secret in this request; ``None`` if it is not a handshake. Never raises."""
         if self.kind == "probe":
             return "" if request.method in {"HEAD", "GET"} else None
         if self.header is not None:
@@ -76,7 +76,7 @@ class Handshake(BaseModel):
         return found if usable else None
 
     def reply(self, text: str) -> HandshakeReply:
-        """The answer that repeats ``text`` where it is wanted."""
+        """The answer that repeats ``text`` as the source expects it."""
         match self.answer:
             case "json":
                 return HandshakeReply("application/json", json.dumps({self.name: text}))
@@ -90,7 +90,7 @@ class Handshake(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The time in which a source may hand over a secret, and the last part of the URL at which it must."""
+    """How long a source may send its secret (``until``), and the last part of the URL for it (``key``)."""
 
     key: str
     until: datetime
@@ -115,12 +115,12 @@ class Window:
         return json.dumps({"secrets": list(self.kept), "connect": opened})
 
     def admits(self, request: HttpRequest, now: datetime) -> bool:
-        """Whether a secret may be handed over by this request."""
+        """Whether this request may set the secret."""
         offered = to_bytes(request.parameters.get("key", ""))
         return equal(to_bytes(self.key), offered) and now < self.until
 
     def closed_with(self, secret: str) -> str:
-        """The text to store once the secret was handed over: the window is closed, and the newest old secret stays."""
+        """The text to store after the source has sent its secret: no window, the new secret and the newest old one."""
         return json.dumps({"secrets": [secret, *self.kept][:_SECRETS_KEPT]})
 
 
@@ -138,4 +138,4 @@ SALESFORCE_ACKNOWLEDGEMENT = HandshakeReply(
     '<soapenv:Body><notificationsResponse xmlns="http://soap.sforce.com/2005/09/outbound"><Ack>true</Ack>'
     "</notificationsResponse></soapenv:Body></soapenv:Envelope>",
 )
-"""What Salesforce waits for after each outbound message."""
+"""The answer that Salesforce expects to each outbound message."""

@@ -1,8 +1,8 @@
-"""From a foreign payload to 0..n command requests, by rules that an operator declares in ``sources.toml``.
+"""Translates another system's payload to 0..n command requests, by the rules in ``sources.toml``. Pure.
 
-Pure. Expressions are JMESPath (https://jmespath.org) over ``{"body": …, "headers": …, "item": …}``; for an event of
-EventBridge ``body`` is the event. A payload that is not wanted gives nothing; one that is wanted and cannot be
-translated raises ``Untranslatable``, which says what was missing and never what was sent.
+Expressions are JMESPath (https://jmespath.org) over ``{"body": …, "headers": …, "item": …}``. For an event of
+EventBridge, ``body`` is the event. A payload that no rule wants becomes no request. A wanted payload that cannot be
+translated raises ``Untranslatable``, whose text names what was missing and never quotes the payload.
 """
 
 import json
@@ -20,9 +20,9 @@ from lifecycle.intake.expressions import Expression, Misfit, search
 from lifecycle.intake.payload import Untranslatable
 
 MOST_COMMANDS = 100
-"""How many commands one delivery may become. More is taken for a mistake in the rules, and none is carried out."""
+"""How many commands one delivery may become. More is treated as a mistake in the rules, and none is carried out."""
 _MOST_ITEMS = 1_000_000
-"""More than a body of the largest size can hold, so that no two items of a delivery share a place."""
+"""More items than the largest body can hold, so that no two items of a delivery share a place."""
 
 _LINKED_ID = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{32}(?![0-9a-zA-Z])")
 _TALLYFY_URL = re.compile(r"https://(?:[a-z0-9-]+\.)*tallyfy\.com/[^\s<>\"']*")
@@ -30,7 +30,7 @@ _TALLYFY_URL = re.compile(r"https://(?:[a-z0-9-]+\.)*tallyfy\.com/[^\s<>\"']*")
 
 _LONGEST_QUOTED = 120
 _FIRST_INEXACT = 2**53
-"""From here on, two whole numbers may be the same float."""
+"""From this number on, two different whole numbers may be the same float."""
 _EXAMPLES: Mapping[str, str] = {
     "each": '"body.events", or "[body]" for a single event',
     "when": "\"body.event == 'closed'\"",
@@ -46,7 +46,7 @@ _EXAMPLES: Mapping[str, str] = {
 
 
 class FindRule(BaseModel):
-    """Where the payload names the process by what people call it: see ``lifecycle.domain.commands.Find``."""
+    """Finds a process by its tag or name, for payloads without its id: see ``lifecycle.domain.commands.Find``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -63,15 +63,15 @@ class FindRule(BaseModel):
 class CommandRule(BaseModel):
     """One kind of command that a payload can become.
 
-    ``action``, ``resource`` and ``org_id`` are constants: what a foreign payload says never chooses them.
+    ``action``, ``resource`` and ``org_id`` are constants: a payload never chooses them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     each: Expression = "[body]"
-    """The items; each becomes a command."""
+    """Selects the items. Each becomes a command."""
     when: Expression | None = None
-    """Only items for which this is true."""
+    """Selects the items for which this is true."""
     action: Action
     resource: Kind
     org_id: Id
@@ -80,9 +80,9 @@ class CommandRule(BaseModel):
     """A text with one pasted Tallyfy URL."""
     find: FindRule | None = None
     if_none: Literal["ignore"] | None = None
-    """With ``find``: no process that fits is nothing to do, instead of a dead letter."""
+    """With ``find``: if no process matches, do nothing instead of writing a dead letter."""
     delivery: Expression | None = None
-    """What names this item for good; left out, its place in the delivery."""
+    """The permanent name of this item; by default, its place in the delivery."""
     reason: Expression | None = None
     requested_by: Expression | None = None
     expect: Mapping[str, Expression] = Field(default_factory=dict)
@@ -90,27 +90,27 @@ class CommandRule(BaseModel):
     @model_validator(mode="after")
     def _one_target(self) -> Self:
         if sum(target is not None for target in (self.id, self.link, self.find)) != 1:
-            msg = "say which thing is meant by exactly one of id, link and find"
+            msg = "name the resource with exactly one of id, link and find"
             raise ValueError(msg)
         if self.find is not None and (not self.resource.kind.findable or self.action is Action.DELETE):
-            msg = "find is for archiving and restoring processes; anything else needs id or link"
+            msg = "find only works for archiving and restoring processes; use id or link here"
             raise ValueError(msg)
         if self.if_none is not None and self.find is None:
-            msg = "if_none goes with find: id and link always mean a thing"
+            msg = "if_none only works with find; remove it, or use find instead of id or link"
             raise ValueError(msg)
         if self.delivery is not None and "headers" in self.delivery:
-            msg = "delivery must not use headers: they are not signed, so a copy could get a new name"
+            msg = "delivery must not use headers: they are not signed, so a copied request could become a new command"
             raise ValueError(msg)
         unknown = sorted(set(self.expect) - set(Expect.model_fields))
         if unknown:
-            msg = f"expect knows {', '.join(Expect.model_fields)}, not {', '.join(unknown)}"
+            msg = f"expect takes {', '.join(Expect.model_fields)}, not {', '.join(unknown)}"
             raise ValueError(msg)
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """A request and what names it: its delivery, where the rule gives one, and its place (then that of the rule)."""
+    """A request with its delivery id, if the rule gives one, and its place: of the rule then, otherwise of the item."""
 
     request: CommandRequest
     delivery: str | None
@@ -123,23 +123,25 @@ def wanted(when: str | None, body: object, headers: Mapping[str, str]) -> bool:
 
 
 def translate(rules: tuple[CommandRule, ...], body: object, headers: Mapping[str, str]) -> list[Translated]:
-    """Apply every rule to the payload; none of its commands is worth anything unless all can be made."""
+    """Apply every rule to the payload. Raises ``Untranslatable`` unless every command can be made."""
     root = {"body": body, "headers": dict(headers)}
     if rules and all(_search(rule.each, root, f"commands[{n}].each") is None for n, rule in enumerate(rules)):
-        raise Untranslatable("No rule finds its items in this payload: see 'each'.")
+        raise Untranslatable("No rule finds items in this payload. Check 'each' in sources.toml.")
     made = [found for number, rule in enumerate(rules) for found in _apply(rule, number, body, headers)]
     if len(made) > MOST_COMMANDS:
-        raise Untranslatable(f"The delivery would become {len(made)} commands; at most {MOST_COMMANDS} are.")
+        raise Untranslatable(
+            f"The delivery would become {len(made)} commands; at most {MOST_COMMANDS} are allowed. Check 'each'."
+        )
     return made
 
 
 def linked_id(text: str) -> str:
-    """The one id in a pasted Tallyfy URL: the last one of its path. Raises ``Untranslatable``."""
+    """The last id in the path of the Tallyfy URL in a text. Raises ``Untranslatable`` unless there is exactly one."""
     urls = set(_TALLYFY_URL.findall(text))
     paths = (url.split("?")[0].split("#")[0] for url in urls)
     ids: set[str] = {found[-1] for path in paths if (found := _LINKED_ID.findall(path))}
     if len(ids) != 1:
-        raise Untranslatable(f"{len(ids)} Tallyfy links with an id were found where exactly one is needed.")
+        raise Untranslatable(f"{len(ids)} Tallyfy links with an id were found. The text must contain exactly one.")
     return ids.pop()
 
 
@@ -155,7 +157,7 @@ def _apply(rule: CommandRule, number: int, body: object, headers: Mapping[str, s
         scope = {**root, "item": item}
         if rule.when is not None and not _is_true(_search(rule.when, scope, f"{where}.when")):
             continue
-        # Without the headers, however an expression may reach for them: they are not signed.
+        # Leave out the headers, because they are not signed.
         signed = {"body": body, "item": item}
         delivery = None if rule.delivery is None else _text(rule.delivery, signed, f"{where}.delivery")
         place = number if delivery else number * _MOST_ITEMS + index
@@ -200,7 +202,7 @@ def _search(expression: str, scope: Mapping[str, object], where: str) -> object:
 
 
 def _text(expression: str, scope: Mapping[str, object], where: str) -> str:
-    """A text, or a whole number as one. A float counts if it is whole and was not rounded on its way."""
+    """A text, or a whole number as text. A float is accepted if it is whole and small enough to be exact."""
     match found := _search(expression, scope, where):
         case bool():
             pass
@@ -224,7 +226,7 @@ def _id(expression: str, scope: Mapping[str, object], where: str) -> str:
 
 
 def _misses(where: str, expression: str, found: object, wanted: str) -> Untranslatable:
-    """Name the key, its expression, and the type of what it found. Never the value."""
+    """The error for a wrong value. It names the key, its expression and the type of the value, never the value."""
     return Untranslatable(
         f"{where} = {_quoted(expression)} finds {_kind_of(found)}, not {wanted}. Example: {_example(where)}"
     )
@@ -258,10 +260,10 @@ def _kind_of(value: object) -> str:
 
 
 def _is_true(value: object) -> bool:
-    """JMESPath's own truth: false, null and what is empty are false; 0 is true."""
+    """Truth as JMESPath defines it: false, null and empty values are false; 0 is true."""
     return value is not None and value is not False and value not in ("", [], {})
 
 
 def _line(text: str) -> str:
-    """A free text made into one line: foreign reasons hold line breaks, and must not fail for that."""
+    """A free text as one line, because the reasons of other systems may contain line breaks."""
     return one_line(text, most=200)

@@ -1,4 +1,4 @@
-"""From the bytes of a verified request to a value that expressions can be applied to. Pure, bounded and total."""
+"""Decodes the body of a verified request to a value for expressions. Pure and bounded."""
 
 import zlib
 from typing import Annotated, Literal, Self
@@ -16,7 +16,7 @@ _DEEPEST_XML = 100
 
 
 class Untranslatable(Rejected):
-    """The request is authentic and wanted, but no command can be made of it."""
+    """The request is authentic and wanted, but it cannot be translated to a command."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(Code.UNTRANSLATABLE, reason)
@@ -29,7 +29,7 @@ class PayloadEncoding(BaseModel):
 
     format: Literal["json", "form", "xml"] = "json"
     field: str | None = None
-    """For ``form``: the field that holds JSON, such as ``payload``; left out, the body is the fields themselves."""
+    """For ``form``: the field that holds JSON, such as ``payload``; by default, the body is all fields."""
     lists: Annotated[frozenset[str], Field(max_length=100)] = frozenset()
     """For ``xml``: elements that are always a list, however many there are."""
 
@@ -65,7 +65,7 @@ class PayloadEncoding(BaseModel):
 
 
 def unpacked(raw: bytes) -> bytes:
-    """The body without gzip, which is told by its first two bytes. Raises ``Untranslatable``."""
+    """The body without gzip, which is recognized by its first two bytes. Raises ``Untranslatable``."""
     if not raw.startswith(_GZIP):
         return raw
     unpacking = zlib.decompressobj(wbits=31)
@@ -87,9 +87,9 @@ def read_json(raw: bytes) -> object:
 
 
 def _read_xml(raw: bytes, lists: frozenset[str]) -> object:
-    """XML as xmltodict makes it: attributes as ``@name``, text beside them as ``#text``. Namespaces are left out.
+    """XML as xmltodict returns it: attributes as ``@name``, text beside them as ``#text``, without namespaces.
 
-    Entities are refused, so that a small body cannot grow or read a file.
+    Entities are refused, because they could expand a small body without limit or read a file.
     """
     from xml.parsers.expat import ExpatError  # noqa: PLC0415
 

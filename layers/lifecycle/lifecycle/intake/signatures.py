@@ -23,13 +23,13 @@ type TimeUnit = Literal["s", "ms", "iso8601", "any"]
 _DIGITS = re.compile(r"[0-9]{1,16}")
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})")
 _SMALLEST_MILLISECONDS = 10**11
-"""As seconds, this is the year 5138; as milliseconds, 1973."""
+"""In seconds, this is the year 5138; in milliseconds, 1973."""
 _MOST_FORM_FIELDS = 1000
 _URL_ALPHABET = str.maketrans("-_", "+/")
 
 
 def equal(expected: bytes, offered: bytes) -> bool:
-    """Compare in constant time. An empty expected value equals nothing."""
+    """Compare in constant time. An empty expected value never matches."""
     return bool(expected) and hmac.compare_digest(expected, offered)
 
 
@@ -43,12 +43,12 @@ def any_equal(expected: Sequence[bytes], offered: Sequence[bytes]) -> bool:
 
 
 def to_bytes(text: str) -> bytes:
-    """The text as UTF-8. Lone surrogates, which cannot come over the wire, are kept and do not raise."""
+    """The text as UTF-8. Lone surrogates, which never come over the wire, are kept instead of raising an error."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def decode_base64(text: str) -> bytes:
-    """Decode base64 with or without padding. Anything else becomes empty."""
+    """Decode base64 with or without padding. Invalid text becomes empty."""
     try:
         return base64.b64decode(to_bytes(text) + b"=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
@@ -56,7 +56,7 @@ def decode_base64(text: str) -> bytes:
 
 
 def decode_hex(text: str) -> bytes:
-    """Decode hex. Anything else becomes empty."""
+    """Decode hex. Invalid text becomes empty."""
     try:
         return bytes.fromhex(text)
     except ValueError:
@@ -64,7 +64,7 @@ def decode_hex(text: str) -> bytes:
 
 
 def decode(text: str, encoding: Encoding) -> bytes:
-    """Decode a signature. Anything that is not in this encoding becomes empty."""
+    """Decode a signature. Text that is not in this encoding becomes empty."""
     match encoding:
         case "hex":
             return decode_hex(text)
@@ -86,9 +86,9 @@ def encode(raw: bytes, encoding: Encoding) -> str:
 
 
 def key_bytes(secret: bytes, form: KeyForm) -> bytes:
-    """The bytes of the key that a stored secret stands for; empty if the secret is not of this form.
+    """The bytes of the key in a stored secret; empty if the secret does not have this form.
 
-    ``whsec`` is base64 behind ``whsec_``, as in Standard Webhooks; some senders show it as ``v1,whsec_…``.
+    ``whsec`` is ``whsec_`` followed by base64, as in Standard Webhooks. Some senders show it as ``v1,whsec_…``.
     """
     match form:
         case "text":
@@ -105,7 +105,7 @@ def usable_key(secret: str, form: KeyForm) -> bytes:
     """The bytes of the key.
 
     Raises:
-        ValueError: The secret is empty or not of this form. The text does not quote it.
+        ValueError: The secret is empty or does not have this form. The text does not quote it.
     """
     if not secret.strip():
         msg = "the secret is empty"
@@ -133,7 +133,7 @@ def seconds(text: str, unit: TimeUnit) -> float | None:
 
 
 def write_time(timestamp: int, unit: TimeUnit) -> str:
-    """A timestamp, in seconds since 1970, as a sender writes it."""
+    """A timestamp, given in seconds since 1970, as text in the sender's unit."""
     match unit:
         case "ms":
             return str(timestamp * 1000)
@@ -162,7 +162,7 @@ def value_in_body(body: bytes, expression: str) -> object:
 
 
 def text_in_body(body: bytes, expression: str) -> str:
-    """As ``value_in_body``, as text: a whole number becomes its digits, anything else but text becomes empty."""
+    """``value_in_body`` as text: a whole number becomes its digits; any other value but a text becomes empty."""
     found = value_in_body(body, expression)
     if isinstance(found, int) and not isinstance(found, bool):
         return str(found) if abs(found) < 10**18 else ""

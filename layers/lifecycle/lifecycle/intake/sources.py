@@ -1,4 +1,4 @@
-"""Who may ask for what, how they prove who they are, what their payloads mean: ``sources.toml``, checked as a whole."""
+"""Reads ``sources.toml``: who may ask for what, how each sender proves its identity, and what its payloads mean."""
 
 import re
 from collections.abc import Mapping
@@ -64,40 +64,40 @@ type Period = Annotated[timedelta, BeforeValidator(_period), Field(le=LONGEST_DE
 
 
 class Source(BaseModel):
-    """One sender. Its rights are what is listed; an irreversible action needs both its name and the right."""
+    """One sender. It has only the listed rights. An irreversible action needs its name and ``irreversible``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     scheme: Annotated[InstanceOf[Scheme], BeforeValidator(_built)]
-    """How it proves who it is, with the settings of that scheme."""
+    """How the sender proves its identity, with the settings of that scheme."""
     may: frozenset[str] = Field(min_length=1)
     """Capability names, such as ``run.archive``."""
     irreversible: bool = False
     organizations: frozenset[Id] | None = None
-    """Narrows the stack's organizations; left out, all of them."""
+    """The organizations of the stack that it may act in; by default, all of them."""
     preset: str | None = None
-    """The preset that ``scheme`` named; set when the file is read."""
+    """The preset that ``scheme`` names; set when the file is read."""
     handshake: Handshake | None = None
-    """What it asks before it sends deliveries."""
+    """How it checks the URL before it sends deliveries."""
     acknowledge: Literal["salesforce"] | None = None
-    """The answer that it waits for after a delivery, where that is not ours."""
+    """The answer that it expects to a delivery; ``None`` for the default answer."""
     payload: PayloadEncoding = PayloadEncoding()
     """How it encodes what it sends."""
     when: Expression | None = None
-    """Only payloads for which this is true; the rest is answered with 200 ``ignored``."""
+    """Accepts the payloads for which this is true. The others are answered with 200 ``ignored``."""
     after: Period | None = None
-    """Carry it out that much later, unless something newer happens to the thing until then."""
+    """Carry the command out this much later, unless a newer command concerns the resource by then."""
     commands: tuple[CommandRule, ...] = ()
-    """What a payload becomes; left out, the payload is a command as ours."""
+    """What a payload becomes; by default, the payload is a command in this project's own format."""
 
     @model_validator(mode="before")
     @classmethod
     def _scheme_takes_its_settings(cls, table: object) -> object:
-        """In the file, the settings of the scheme stand beside the source's own keys."""
+        """Separate the settings of the scheme, which stand beside the source's own keys in the file."""
         if not isinstance(table, dict) or not isinstance(table.get("scheme"), str):
             return table
         if "preset" in table:
-            msg = "preset: name the preset as 'scheme'"
+            msg = "preset: this is not a key; write the preset's name as 'scheme'"
             raise ValueError(msg)
         if table["scheme"] not in scheme_names():
             table = _with_preset(table)
@@ -119,7 +119,7 @@ class Source(BaseModel):
             raise ValueError(msg)
         lasting = sorted(c.name for c in TABLE if c.irreversible and c.name in self.may)
         if lasting and not self.irreversible:
-            msg = f"{', '.join(lasting)} cannot be taken back: write irreversible = true as well, or leave it out"
+            msg = f"{', '.join(lasting)} cannot be undone: write irreversible = true as well, or leave it out"
             raise ValueError(msg)
         if self.organizations is not None and not self.organizations:
             msg = "'organizations' is empty: name at least one, or leave the line out for all of the stack's"
@@ -131,7 +131,7 @@ class Source(BaseModel):
         if self.irreversible and self.scheme.why_not_irreversible:
             raise ValueError(self.scheme.why_not_irreversible)
         if self.irreversible and self.after is not None:
-            msg = "what cannot be taken back is not done later by itself: leave out 'after' or 'irreversible'"
+            msg = "an action that cannot be undone cannot be delayed: leave out 'after' or 'irreversible'"
             raise ValueError(msg)
         return self
 
@@ -146,7 +146,9 @@ class Source(BaseModel):
                 raise ValueError(msg)
             doing = capability(rule.resource, rule.action)
             if rule.delivery is None and not self.scheme.names_deliveries:
-                msg = f"commands[{number}] needs 'delivery': what tells an event from a later one with the same content"
+                msg = (
+                    f"commands[{number}] needs 'delivery': an expression that tells two events with equal content apart"
+                )
                 raise ValueError(msg)
             if not self.allows(doing):
                 msg = f"commands[{number}] makes {doing.name}, which 'may' does not list"
@@ -158,7 +160,7 @@ class Source(BaseModel):
         return doing.name in self.may and (self.irreversible or not doing.irreversible)
 
     def reaches(self, org_id: str) -> bool:
-        """Whether this source may ask for things of this organization."""
+        """Whether this source may act in this organization."""
         return self.organizations is None or org_id in self.organizations
 
 
@@ -173,7 +175,7 @@ class Sources(OperatorsFile):
     def _names_are_free(self) -> Self:
         taken = sorted({SWEEP, PLAN, UNDO, SLACK} & set(self.sources))
         if taken:
-            msg = f"{', '.join(taken)}: this name is ours; give the source another one"
+            msg = f"{', '.join(taken)}: this name is reserved; give the source another one"
             raise ValueError(msg)
         return self
 

@@ -20,17 +20,17 @@ def test_an_unknown_name_imports_nothing(name: str) -> None:
         scheme_class(name)
 
 
-def test_a_near_miss_is_answered_with_the_name() -> None:
+def test_a_misspelled_scheme_is_refused_with_the_right_name() -> None:
     with pytest.raises(ValueError, match="Did you mean standard-webhooks"):
         scheme_class("standard-webhook")
 
 
-def test_an_unknown_setting_is_named_with_those_that_exist() -> None:
+def test_an_unknown_setting_is_refused_with_the_existing_ones() -> None:
     with pytest.raises(ValueError, match="heder: neither a key of a source nor a setting of the scheme shared-secret"):
         build_scheme("shared-secret", {"heder": "x"})
 
 
-def test_a_source_pays_only_for_the_scheme_that_it_uses() -> None:
+def test_only_the_scheme_in_use_is_imported() -> None:
     program = f"""
 import sys
 from lifecycle.intake.sources import Sources

@@ -44,7 +44,7 @@ def test_a_query_without_the_key_is_refused(query: str) -> None:
     assert not accepted(QUERY, sent(f"https://x/webhooks/one{query}"))
 
 
-def test_every_element_of_a_list_in_the_body_must_be_the_secret() -> None:
+def test_every_element_of_a_list_in_the_body_must_match_the_secret() -> None:
     def body(*states: object) -> bytes:
         return json.dumps({"value": [{"clientState": state} for state in states]}).encode()
 
@@ -62,7 +62,7 @@ def test_a_secret_of_digits_alone_works() -> None:
 
 
 @pytest.mark.parametrize("scheme", [SharedSecret(), BEARER, QUERY])
-def test_what_is_signed_is_accepted_and_a_rotation_needs_no_gap(scheme: SharedSecret) -> None:
+def test_a_signed_request_is_accepted_and_both_secrets_work_during_a_rotation(scheme: SharedSecret) -> None:
     made = scheme.sign(SHARED, sent(), delivery_id="", timestamp=0)
     assert accepted(scheme, made, "new", SHARED)
     assert scheme.carries_proof(made)
@@ -72,19 +72,19 @@ def test_what_is_signed_is_accepted_and_a_rotation_needs_no_gap(scheme: SharedSe
 
 @pytest.mark.parametrize("junk", JUNK)
 @pytest.mark.parametrize("scheme", [SharedSecret(), BEARER, QUERY, FIELD, SharedSecret(header="x-key")])
-def test_junk_is_refused(scheme: SharedSecret, junk: str) -> None:
+def test_invalid_input_is_refused(scheme: SharedSecret, junk: str) -> None:
     headers = {"authorization": junk, "x-key": junk}
     made = request("one", junk.encode("utf-8", "replace"), headers, key=junk)
     assert isinstance(scheme.verify([SHARED.encode(), b""], made, now=AT), UnverifiedRequest)
 
 
-def test_a_secret_has_one_place() -> None:
+def test_a_secret_in_two_places_is_refused() -> None:
     with pytest.raises(ValidationError, match="one place"):
         SharedSecret(header="x-key", query="token")
-    with pytest.raises(ValidationError, match="belongs to 'header'"):
+    with pytest.raises(ValidationError, match="only works with 'header'"):
         SharedSecret(prefix="Bearer ")
 
 
-def test_what_is_in_the_body_cannot_be_added_by_us() -> None:
-    with pytest.raises(ValueError, match="take a payload that holds it"):
+def test_signing_a_request_with_its_secret_in_the_body_is_refused() -> None:
+    with pytest.raises(ValueError, match="use a payload that contains it"):
         FIELD.sign(SHARED, sent(), delivery_id="", timestamp=0)

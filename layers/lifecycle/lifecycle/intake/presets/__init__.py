@@ -1,8 +1,8 @@
-"""Presets: what ``scheme = "github"`` and the like stand for. One TOML file per system, read only when it is used.
+"""Presets: the settings behind ``scheme = "github"`` and the like. One TOML file per system, read only when it is used.
 
-A source of ``sources.toml`` may override its preset key by key. Each file also says where the secret comes from, holds
-a mapping to start from, and a signed request that the tests verify: published by the vendor, or made from its
-documentation, as ``vector.origin`` says.
+A source of ``sources.toml`` may override its preset key by key. Each file also says where the secret comes from, and
+holds a mapping to start from and a signed request for the tests. ``vector.origin`` says whether the vendor published
+that request or we made it from the vendor's documentation.
 """
 
 import tomllib
@@ -40,7 +40,7 @@ class Preset(BaseModel):
     setup: str
     """Where the webhook is created."""
     secret: str
-    """Where the secret comes from, and in which form."""
+    """Where the secret comes from, and its form."""
     event_type: str
     delivery_id: str
     sample: str
@@ -49,7 +49,7 @@ class Preset(BaseModel):
     example: str
     """A table for ``sources.toml`` to start from."""
     source: Mapping[str, object]
-    """The keys of a source that the preset stands for."""
+    """The keys that the preset adds to a source."""
     vector: Vector | None = None
 
 
@@ -67,7 +67,7 @@ def load_preset(name: str) -> Preset:
 
 
 def with_preset(table: Mapping[str, object]) -> dict[str, object]:
-    """The table of a source with its preset's keys below its own. Raises ``KeyError`` if there is no such preset."""
+    """The table of a source, completed with the keys of its preset. Raises ``KeyError`` if there is no such preset."""
     preset = load_preset(str(table["scheme"]))
     own = {key: value for key, value in table.items() if key != "scheme"}
     return {**_merged(preset.source, own), "preset": table["scheme"]}

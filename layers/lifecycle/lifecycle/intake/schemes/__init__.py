@@ -21,7 +21,7 @@ from lifecycle.domain.validation import SettingsError, did_you_mean
 class VerifiedRequest:
     """The sender holds the secret.
 
-    ``delivery_id`` and ``timestamp`` are the texts that were signed; ``None`` and empty where the scheme signs none.
+    ``delivery_id`` and ``timestamp`` are the signed texts; ``None`` and empty if the scheme signs none.
     """
 
     delivery_id: str | None
@@ -30,7 +30,7 @@ class VerifiedRequest:
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedRequest:
-    """Not accepted. ``why`` is for the log and holds nothing that was sent."""
+    """Not accepted. ``why`` is for the log and quotes nothing from the request."""
 
     why: str
 
@@ -47,7 +47,7 @@ class Scheme(BaseModel, ABC):
 
     @property
     def id_header(self) -> str | None:
-        """The header of the delivery's signed id; ``None`` where the scheme signs none."""
+        """The header of the delivery's signed id; ``None`` if the scheme signs none."""
         return None
 
     @property
@@ -62,7 +62,7 @@ class Scheme(BaseModel, ABC):
 
     @property
     def sender_account(self) -> str | None:
-        """The AWS account that must have sent its events; ``None``: any."""
+        """The AWS account that must have sent its events; ``None`` for any account."""
         return None
 
     @property
@@ -79,7 +79,7 @@ class Scheme(BaseModel, ABC):
     def verify(
         self, secrets: Sequence[bytes], request: HttpRequest, *, now: float
     ) -> VerifiedRequest | UnverifiedRequest:
-        """Decide whether a holder of one of ``secrets`` sent the request. Total: junk is refused and never raises.
+        """Decide whether a holder of one of ``secrets`` sent the request. Never raises: any invalid request is refused.
 
         All secrets are always compared, in constant time, so that a rotation needs no gap. An empty secret accepts
         nobody. ``now`` is in seconds since 1970, UTC.
@@ -89,7 +89,7 @@ class Scheme(BaseModel, ABC):
     def sign(self, secret: str, request: HttpRequest, *, delivery_id: str, timestamp: int) -> HttpRequest:
         """Return the request as the sender would send it: for tests and for the command line.
 
-        ``timestamp`` is in seconds since 1970, UTC. ``delivery_id`` is used where the scheme signs one.
+        ``timestamp`` is in seconds since 1970, UTC. ``delivery_id`` is used if the scheme signs one.
 
         Raises:
             ValueError: The secret does not fit the scheme. The text does not quote it.
@@ -100,7 +100,7 @@ class Scheme(BaseModel, ABC):
         """Whether the request carries anything to verify."""
 
     def new_secret(self, random: bytes) -> str:
-        """Make a secret of this scheme's form out of random bytes."""
+        """Make a secret in this scheme's form from random bytes."""
         return random.hex()
 
     def sends(self, event_source: object, detail_type: object, account: object) -> bool:  # noqa: ARG002 - eventbridge

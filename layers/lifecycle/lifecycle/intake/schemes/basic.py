@@ -30,7 +30,7 @@ class Basic(Scheme):
     ) -> VerifiedRequest | UnverifiedRequest:
         offered = request.headers.get("authorization", "")
         if offered[: len(_PREFIX)].lower() != _PREFIX:
-            return UnverifiedRequest("there is no Authorization: Basic header")
+            return UnverifiedRequest("the header 'Authorization: Basic …' is missing")
         usable = [secret for secret in secrets if b":" in secret]
         if any_equal(usable, [decode_base64(offered[len(_PREFIX) :].strip())]):
             return VerifiedRequest(None)

@@ -11,7 +11,7 @@ from lifecycle.intake.schemes import Scheme, UnverifiedRequest, VerifiedRequest
 
 
 class EventBridge(Scheme):
-    """Says which events are meant."""
+    """Selects events by their source, detail type and account."""
 
     name: ClassVar[str] = "eventbridge"
     over_http: ClassVar[bool] = False
@@ -19,7 +19,7 @@ class EventBridge(Scheme):
     event_source: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]{1,256}$")] | None = None
     """The event's own ``source``. Whoever puts an event on the bus chooses it."""
     detail_types: frozenset[str] = frozenset()
-    """The ``detail-type`` values that are meant."""
+    """The ``detail-type`` values that the source takes."""
     account: Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")] | None = None
     """The AWS account that must have sent it. EventBridge sets it; a sender cannot."""
 
@@ -29,7 +29,7 @@ class EventBridge(Scheme):
             msg = "an eventbridge source needs 'event_source' and at least one of 'detail_types'"
             raise ValueError(msg)
         if self.event_source == OWN_EVENTS:
-            msg = f"'event_source' is {OWN_EVENTS}, this project's own: what it announces never starts anything"
+            msg = f"'event_source' is {OWN_EVENTS}, this project's own source: its events must never start a command"
             raise ValueError(msg)
         return self
 
@@ -53,7 +53,7 @@ class EventBridge(Scheme):
     def why_not_irreversible(self) -> str:
         if self.account is not None:
             return ""
-        return "an event names its own source: irreversible actions over the bus need 'account'"
+        return "anybody on the bus can claim a source: irreversible actions over the bus need 'account'"
 
     @override
     def verify(

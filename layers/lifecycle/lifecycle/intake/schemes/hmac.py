@@ -58,7 +58,7 @@ type _UriForms = Annotated[tuple[UriForm, ...], BeforeValidator(_as_tuple), Afte
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A literal of the signed text and the place behind it; the last part may have no place."""
+    """A literal of the signed text and the placeholder after it. The last part may have no placeholder."""
 
     literal: str
     place: str | None
@@ -67,7 +67,7 @@ class _Part:
 
 @cache
 def _parts(signed: str) -> tuple[_Part, ...]:
-    """Raises ``ValueError`` for anything but literals and places."""
+    """Split a signed text. Raises ``ValueError`` for anything but literals and placeholders."""
     found = [(literal, place, detail or "", form) for literal, place, detail, form in Formatter().parse(signed)]
     for _, place, detail, form in found:
         if place is None:
@@ -78,35 +78,35 @@ def _parts(signed: str) -> tuple[_Part, ...]:
 
 
 class SignatureFormat(BaseModel):
-    """How a sender signs. What is left out is this project's own plain HMAC.
+    """How a sender signs. The defaults are this project's own plain HMAC.
 
-    ``signed`` is the signed text, with places for ``{method}``, ``{uri}``, ``{path}``, ``{query}``, ``{body}``,
+    ``signed`` is the signed text, with placeholders ``{method}``, ``{uri}``, ``{path}``, ``{query}``, ``{body}``,
     ``{timestamp}``, ``{id}``, ``{header:<name>}``, ``{field:<JMESPath>}`` and ``{secret}``. Without a timestamp there
-    is no replay window: a copy is recognised by its content for as long as the ledger remembers.
+    is no replay window: a copy is recognized by its content as long as the ledger keeps its row.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     header: _Headers = ("x-signature",)
-    """One header or several, of which any may match. ``x-signature-*`` takes all that begin like this."""
+    """One or several headers. Any of them may match. ``x-signature-*`` takes every header with this beginning."""
     field: Expression | None = None
-    """Where the body itself holds the signature, instead of a header."""
+    """The place of the signature in the body, if no header holds it."""
     separator: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
-    """What stands between the parts of a header with several, such as ``t=1,v1=aa,v1=bb``."""
+    """The separator between the parts of a header such as ``t=1,v1=aa,v1=bb``."""
     prefix: str = "sha256="
-    """What stands before a signature. Parts without it are left aside."""
+    """The text before a signature. Parts without it are ignored."""
     encoding: Encoding = "hex"
     construction: Literal["hmac", "hash"] = "hmac"
     """``hash``: a plain hash of ``signed``, which then holds ``{secret}``."""
     hash: Literal["sha256", "sha512", "sha1"] = "sha256"
     key: KeyForm = "text"
-    """How the stored secret stands for the bytes of the key."""
+    """How the stored secret encodes the bytes of the key."""
     signed: str = "{timestamp}.{body}"
     timestamp_header: HeaderName = "x-timestamp"
     timestamp_prefix: str | None = None
-    """Where the timestamp is a part of the signature's own header: what stands before it, such as ``t=``."""
+    """The text before the timestamp, such as ``t=``, if the signature's own header holds the timestamp."""
     timestamp_field: Expression | None = None
-    """Where the timestamp is in the signed body."""
+    """The place of the timestamp in the signed body, if the body holds it."""
     timestamp_unit: TimeUnit = "s"
     tolerance_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
     id_header: HeaderName | None = None
@@ -114,11 +114,11 @@ class SignatureFormat(BaseModel):
     body_form: Literal["as_sent", "unpacked"] = "as_sent"
     """Whether a body in gzip is signed as it was sent, or unpacked."""
     uri: str | None = None
-    """The whole URL as the sender writes it, where a proxy stands between; left out, the one that was called."""
+    """The whole URL as the sender signs it, if a proxy changes it; by default, the URL that was called."""
     origin: Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+$")] | None = None
-    """The scheme and host as the sender writes them; the path and the query are those of the call."""
+    """The scheme and host as the sender signs them, if a proxy changes them. Path and query are those of the call."""
     uri_forms: _UriForms = ("as_sent",)
-    """Whether the URL is signed as it was sent, or with its percent-escapes decoded. Any that is listed may match."""
+    """Whether the URL is signed as it was sent, or with its percent-escapes decoded. Any listed form may match."""
 
     @model_validator(mode="after")
     def _signs_the_body(self) -> Self:
@@ -132,20 +132,20 @@ class SignatureFormat(BaseModel):
             check(expression)
         places = {part.place for part in parts}
         if not places & {"body", "field"}:
-            msg = "'signed' must hold {body}: a signature that leaves the body out proves nothing about the command"
+            msg = "'signed' must contain {body}: a signature without the body proves nothing about the command"
             raise ValueError(msg)
         if ("secret" in places) != (self.construction == "hash"):
-            msg = "'signed' holds {secret} for construction = \"hash\", and only for that"
+            msg = "'signed' must contain {secret} if construction = \"hash\", and must not contain it otherwise"
             raise ValueError(msg)
         if ("id" in places) != (self.id_header is not None):
-            msg = "'signed' holds {id} together with 'id_header', or neither is there"
+            msg = "'signed' must contain {id} if 'id_header' is set, and must not contain it otherwise"
             raise ValueError(msg)
         after_id = [then for part, then in itertools.pairwise(parts) if part.place == "id"]
         if any(not then.literal for then in after_id):
             msg = "'signed' needs a separator after {id}: otherwise one signature fits two deliveries"
             raise ValueError(msg)
         if self.timestamp_prefix is not None and self.separator is None:
-            msg = "'timestamp_prefix' needs 'separator': what stands between the parts of the header"
+            msg = "'timestamp_prefix' needs 'separator', the text between the parts of the header"
             raise ValueError(msg)
         return self
 
@@ -156,7 +156,7 @@ class SignatureFormat(BaseModel):
 
     @property
     def covers_body(self) -> bool:
-        """Whether the whole body is signed, and not only fields of it."""
+        """Whether the whole body is signed, not only some of its fields."""
         return any(part.place == "body" for part in _parts(self.signed))
 
     def verify(
@@ -190,7 +190,7 @@ class SignatureFormat(BaseModel):
     def sign(self, secret: str, request: HttpRequest, *, delivery_id: str, timestamp: int) -> HttpRequest:
         """See ``Scheme.sign``."""
         if self.field or self.timestamp_field:
-            msg = "the signature or its timestamp is in the body: take a payload that the sender signed"
+            msg = "the signature or its timestamp is in the body: use a payload that the sender signed"
             raise ValueError(msg)
         key = usable_key(secret, self.key)
         written = write_time(timestamp, self.timestamp_unit)
@@ -217,9 +217,9 @@ class SignatureFormat(BaseModel):
         parts = _parts(self.signed)
         for part, then in itertools.pairwise(parts):
             if part.place == "id" and then.literal[:1] in delivery_id:
-                # With the separator in the id, one signature would fit another id and another body.
+                # If the id contained the separator, one signature would also match another id with another body.
                 name = "a dot" if then.literal[:1] == "." else f"'{then.literal[:1]}'"
-                return UnverifiedRequest(f"{self.id_header} holds {name}")
+                return UnverifiedRequest(f"{self.id_header} contains {name}")
         return None
 
     def _header_values(self, headers: Mapping[str, str]) -> Iterator[str]:
@@ -316,7 +316,7 @@ def _in_form(uri: str, form: UriForm) -> bytes:
 
 
 class Hmac(Scheme):
-    """The scheme. Its one setting is the description of the signature."""
+    """The scheme ``hmac``. Its only setting is the description of the signature."""
 
     name: ClassVar[str] = "hmac"
     signature: SignatureFormat = SignatureFormat()

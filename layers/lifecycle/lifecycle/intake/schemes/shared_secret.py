@@ -1,4 +1,4 @@
-"""The scheme ``shared-secret``: the secret itself is sent along, in a header, the query, the body or the path.
+"""The scheme ``shared-secret``: the request contains the secret itself, in a header, the query, the body or the path.
 
 It proves who sent a request and nothing about its content, so it never carries irreversible rights.
 """
@@ -20,24 +20,24 @@ _MOST_FIELDS = 100
 
 
 class SharedSecret(Scheme):
-    """Without a setting, the secret is the last part of the path: ``/webhooks/<name>/<key>``."""
+    """By default, the secret is the last part of the path: ``/webhooks/<name>/<key>``."""
 
     name: ClassVar[str] = "shared-secret"
     header: HeaderName | None = None
     prefix: str = ""
-    """What stands before the secret in the header, such as ``Bearer `` (with the space)."""
+    """The text before the secret in the header, such as ``Bearer `` (with the space)."""
     query: str | None = None
-    """The parameter of the query that holds the secret."""
+    """The query parameter that contains the secret."""
     field: Expression | None = None
-    """Where the body holds the secret. If that is a list, every element must be the secret."""
+    """The place of the secret in the body. If it is a list, every element must be the secret."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if sum(place is not None for place in (self.header, self.query, self.field)) > 1:
-            msg = "the secret is in one place: header, query or field"
+            msg = "write only one of header, query and field: the secret is in one place"
             raise ValueError(msg)
         if self.prefix and self.header is None:
-            msg = "'prefix' belongs to 'header'"
+            msg = "'prefix' only works with 'header'"
             raise ValueError(msg)
         return self
 
@@ -66,7 +66,7 @@ class SharedSecret(Scheme):
     def sign(self, secret: str, request: HttpRequest, *, delivery_id: str, timestamp: int) -> HttpRequest:
         usable_key(secret, "text")
         if self.field is not None:
-            msg = "the secret is in the body: take a payload that holds it"
+            msg = "the secret is in the body: use a payload that contains it"
             raise ValueError(msg)
         if self.header is not None:
             return replace(request, headers={**request.headers, self.header: f"{self.prefix}{secret}"})

@@ -1,7 +1,7 @@
 """The scheme ``standard-webhooks``: ``webhook-id``, ``webhook-timestamp`` and ``webhook-signature``.
 
 Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-Why not the ``standardwebhooks`` package: see docs/decisions/0003. The tests use it as the other side.
+docs/decisions/0003 says why this does not use the ``standardwebhooks`` package. The tests use it as the sender.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class StandardWebhooks(Scheme):
 
     name: ClassVar[str] = "standard-webhooks"
     headers: Literal["webhook", "svix"] = "webhook"
-    """What the names of the three headers begin with. Svix's own products send ``svix-id`` and so on."""
+    """The beginning of the three headers' names. Svix's own products send ``svix-id`` and so on."""
 
     @property
     def signature(self) -> SignatureFormat:
