@@ -226,7 +226,7 @@ def _translated(source: Source, body: object, headers: Mapping[str, str], trial:
         if not held:
             return []
     for number, rule in enumerate(source.commands):
-        what = f"commands[{number}]"
+        what = f"commands[no. {number + 1}]"
         try:
             new = len(translate((rule,), body, headers))
         except Rejected:

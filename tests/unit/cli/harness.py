@@ -443,7 +443,7 @@ class CliHarness:
 
     def dead_payload(self, source: str = "hubspot", payload: str = '[{"eventId": 1}]', **more: object) -> None:
         """Put a payload into the dead-letter queue that its source sent in vain."""
-        told = {"code": "untranslatable", "reason": f"Source '{source}': commands[0].find.tag finds no text."}
+        told = {"code": "untranslatable", "reason": f"Source '{source}': commands[no. 1].find.tag finds no text."}
         kept = {"source": source, "delivery": "delivery-1", "received_at": self.clock().isoformat(), "payload": payload}
         body = json.dumps({**kept, **more})
         self.stack.dead["commands"].send(body, {**told, "redrive": "0", "failed_at": self.clock().isoformat()})

@@ -117,9 +117,9 @@ def test_the_policy_of_this_checkout_is_right(desk: CliHarness) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (("completed_days = 30", "completed_days = 0"), "rules.0.when.completed_days"),
+        (("completed_days = 30", "completed_days = 0"), "rules[old].when.completed_days"),
         (("irreversible = true", "irreversible = false"), "irreversible = true"),
-        (('action = "keep"', 'acton = "keep"'), "rules.4.acton"),
+        (('action = "keep"', 'acton = "keep"'), "rules[audits].acton"),
         (('zone = "Europe/Berlin"', 'zone = "Mars"'), "zone"),
         (("[[rules]]", "[[rules"), "is not TOML"),
     ],

@@ -78,7 +78,7 @@ def test_what_the_filter_keeps_out_is_ignored(desk: CliHarness) -> None:
 
 def test_what_no_rule_can_translate_is_not_accepted(desk: CliHarness) -> None:
     code, said = tried(desk, "hubspot", "jira-issue-resolved.json")
-    assert (code, 'commands[0].each = "body" finds an object, not a list' in said) == (1, True)
+    assert (code, 'commands[no. 1].each = "body" finds an object, not a list' in said) == (1, True)
 
 
 def test_what_is_no_json_is_told(desk: CliHarness, payload: Path) -> None:
@@ -163,7 +163,7 @@ def test_an_event_that_lacks_what_the_rule_needs_is_not_accepted(desk: CliHarnes
     entry = {"Source": "com.example.projects", "DetailType": "project.closed", "Detail": "{}"}
     payload.write_text(json.dumps(entry))
     code, said = tried(desk, "projects", payload)
-    assert (code, 'commands[0].find.name = "body.detail.name" finds nothing' in said) == (1, True), said
+    assert (code, 'commands[no. 1].find.name = "body.detail.name" finds nothing' in said) == (1, True), said
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"Records": [{"body": "{}"}]}', '{"Records": []}'])
@@ -221,7 +221,7 @@ def test_of_several_rules_each_is_told_and_one_is_enough(desk: CliHarness, form:
     form.write_text(TWO_RULES)
     payload.write_text(json.dumps({"form": "f-1", "ended": [{"process": THING}]}))
     code, said = tried(desk, "form", payload, "--sources", str(form))
-    assert (code, "commands[1] 1 item" in said) == (0, True), said
+    assert (code, "commands[no. 2] 1 item" in said) == (0, True), said
     payload.write_text(json.dumps({"form": "f-1"}))
     code, said = tried(desk, "form", payload, "--sources", str(form))
     assert (code, "Not accepted" in said) == (1, True), said

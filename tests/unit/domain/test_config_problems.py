@@ -167,13 +167,13 @@ def test_no_type_of_error_that_pydantic_knows_is_answered_in_its_words(kind: str
             Policy,
             'action = "delete"\nirreversible = true\ncaps',
             "irreversible = true\ncaps",
-            "line 9: rules.0.action: this key is missing",
+            "line 9: rules[old].action: this key is missing",
         ),
         (
             Policy,
             'name = "tags"',
             'name = "tags"\ncreated_days = 3',
-            "line 27: rules.1.created_days: unknown key. It belongs to the table 'when'",
+            "line 27: rules[tags].created_days: unknown key. It belongs to the table 'when'",
         ),
         (Policy, '["complete"]', '["complet"]', "Did you mean complete?"),
         (Policy, "zone = ", "zone = 3 #", "line 2: zone: write the name of a time zone, such as Europe/Berlin"),
@@ -189,7 +189,7 @@ def test_no_type_of_error_that_pydantic_knows_is_answered_in_its_words(kind: str
             Sources,
             'action = "archive"',
             'action = "archiv"',
-            "line 13: sources.crm.commands.0.action: must be one of archive, restore, delete. Did you mean archive?",
+            "sources.crm.commands[no. 1].action: must be one of archive, restore, delete. Did you mean archive?",
         ),
         (
             Sources,
@@ -244,3 +244,13 @@ def test_keys_are_found_through_lists_tables_and_aliases() -> None:
     assert "slack" in validation.keys_at(People, ("people", "ada"))
     assert "each" in validation.keys_at(Sources, ("sources", "crm", "commands", 0))
     assert validation.keys_at(Policy, ("rules", 0, "name", "x")) == ()
+
+
+def test_a_list_item_is_named_by_its_name_or_else_by_its_number_counted_from_one() -> None:
+    text = POLICY
+    renamed = text.replace('name = "tags"', 'name = "two words"')
+    with pytest.raises(Rejected, match=r"line [0-9]+: rules\[no\. 2\]\.name: "):
+        Policy.parse(renamed)
+    with pytest.raises(Rejected, match=r"rules\[tags\]\.when\.unused: "):
+        Policy.parse(text.replace("unused = true", "unused = 1"))
+    assert validation.key_text(("people", "ada", "may", 0)) == "people.ada.may[no. 1]"

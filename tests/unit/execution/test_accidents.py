@@ -137,18 +137,18 @@ def test_an_irreversible_action_waits_for_a_person() -> None:
 @pytest.mark.parametrize(
     ("line", "key"),
     [
-        ("owner = 4711", "rules.0.when.owner: "),
-        ("Owners = [4711]", "rules.0.when.Owners: "),
-        ("owners = []", "rules.0.when.owners: "),
-        ('owners = [""]', "rules.0.when.owners.0: "),
-        ('owners = ["*"]', "rules.0.when.owners.0: "),
-        ('owners = ""', "rules.0.when.owners: "),
-        ("owners = [0]", "rules.0.when.owners.0: "),
-        ("[rules.owners]\nid = 4711", "rules.0.owners: "),
-        ("tags = []", "rules.0.when.tags: "),
-        ('tags = [" "]', "rules.0.when.tags.0: "),
-        ('title = ["*"]', "rules.0.when.title: "),
-        ('templates = [""]', "rules.0.when.templates.0: "),
+        ("owner = 4711", "rules[completed].when.owner: "),
+        ("Owners = [4711]", "rules[completed].when.Owners: "),
+        ("owners = []", "rules[completed].when.owners: "),
+        ('owners = [""]', "rules[completed].when.owners[no. 1]: "),
+        ('owners = ["*"]', "rules[completed].when.owners[no. 1]: "),
+        ('owners = ""', "rules[completed].when.owners: "),
+        ("owners = [0]", "rules[completed].when.owners[no. 1]: "),
+        ("[rules.owners]\nid = 4711", "rules[completed].owners: "),
+        ("tags = []", "rules[completed].when.tags: "),
+        ('tags = [" "]', "rules[completed].when.tags[no. 1]: "),
+        ('title = ["*"]', "rules[completed].when.title: "),
+        ('templates = [""]', "rules[completed].when.templates[no. 1]: "),
     ],
 )
 def test_a_selector_that_selects_nothing_never_means_everything(line: str, key: str) -> None:
@@ -160,7 +160,7 @@ def test_a_selector_that_selects_nothing_never_means_everything(line: str, key: 
 
 def test_a_selector_in_another_table_selects_nothing_either() -> None:
     """A retention policy meant for one user was moved to the whole company, and deleted everybody's chats."""
-    assert "rules.0.owners" in refusal(text(OLD, top="owners = [4711]"))
+    assert "rules[completed].owners" in refusal(text(OLD, top="owners = [4711]"))
     assert "owners: unknown key" in refusal(text(OLD, head="owners = [4711]"))
 
 

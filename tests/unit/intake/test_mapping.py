@@ -96,12 +96,12 @@ def test_one_rule_that_finds_its_items_is_enough() -> None:
 @pytest.mark.parametrize("items", [{}, "text", 5, True])
 def test_items_that_are_not_a_list_are_refused(items: object) -> None:
     said = refusal('id = "item.id"', {"items": items}, each="body.items")
-    assert said.startswith('commands[0].each = "body.items" finds ')
+    assert said.startswith('commands[no. 1].each = "body.items" finds ')
     assert said.endswith(', not a list. Example: each = "body.events", or "[body]" for a single event')
 
 
 def test_one_invalid_item_refuses_the_whole_delivery() -> None:
-    assert "commands[0].id" in refusal('id = "item.id"', [{"id": THING}, {}], each="body")
+    assert "commands[no. 1].id" in refusal('id = "item.id"', [{"id": THING}, {}], each="body")
 
 
 # --- what names a command ---
@@ -132,7 +132,7 @@ def test_a_named_item_is_the_same_at_any_place() -> None:
 @pytest.mark.parametrize("event", [None, "", " ", True, 1.5, [], {}])
 def test_a_missing_item_name_is_not_replaced_by_a_default(event: object) -> None:
     said = refusal('id = "item.id"\ndelivery = "item.event"', {"id": THING, "event": event})
-    assert said.startswith('commands[0].delivery = "item.event" finds ')
+    assert said.startswith('commands[no. 1].delivery = "item.event" finds ')
     assert said.endswith(', not a text or a whole number. Example: delivery = "body.event_id"')
 
 
@@ -143,7 +143,7 @@ def test_a_missing_item_name_is_not_replaced_by_a_default(event: object) -> None
     "unsafe", ["", "x", THING.upper(), f"{THING}/delete", f" {THING}", THING + "\n", f"../{THING}", 7]
 )
 def test_an_invalid_id_is_refused(unsafe: object) -> None:
-    assert "commands[0]" in refusal('id = "item.id"', {"id": unsafe})
+    assert "commands[no. 1]" in refusal('id = "item.id"', {"id": unsafe})
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_tag_or_name_in_the_payload_becomes_a_search() -> None:
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 201, "two\nlines", None, ["a"]])
 def test_an_invalid_search_is_refused(name: object) -> None:
-    assert "commands[0]" in refusal('find = { tag = "item.name" }', {"name": name})
+    assert "commands[no. 1]" in refusal('find = { tag = "item.name" }', {"name": name})
 
 
 @pytest.mark.parametrize(("value", "text"), [(0, "0"), (7, "7"), (2**63, str(2**63)), (-1, "-1"), ("007", "007")])
@@ -210,7 +210,7 @@ def test_a_whole_number_is_accepted_as_text(value: object, text: str) -> None:
 
 @pytest.mark.parametrize("value", [True, False, 1.5, None, [], {}, ["7"]])
 def test_no_other_type_is_accepted_as_text(value: object) -> None:
-    assert 'commands[0].find.tag = "item.n" finds ' in refusal('find = { tag = "item.n" }', {"n": value})
+    assert 'commands[no. 1].find.tag = "item.n" finds ' in refusal('find = { tag = "item.n" }', {"n": value})
 
 
 @pytest.mark.parametrize(
@@ -228,8 +228,8 @@ def test_a_number_that_may_have_been_rounded_is_refused_with_its_key(number: str
     with pytest.raises(Untranslatable) as refused:
         translate((rule('find = { tag = "item.n" }'),), read_json(f'{{"n": {number}}}'.encode()), {})
     assert refused.value.reason == (
-        'commands[0].find.tag = "item.n" finds a number that has a fraction or is too large to be exact, not a text '
-        "or a whole number. Example: tag = \"join('-', ['deal', to_string(body.id)])\""
+        'commands[no. 1].find.tag = "item.n" finds a number that has a fraction or is too large to be exact, '
+        "not a text or a whole number. Example: tag = \"join('-', ['deal', to_string(body.id)])\""
     )
 
 
@@ -245,7 +245,7 @@ def test_a_number_that_may_have_been_rounded_is_refused_with_its_key(number: str
 def test_an_error_names_the_type_found_and_never_the_value(value: object, kind: str) -> None:
     assert f"finds {kind}, not" in refusal('id = "item.id"', {"id": value})
     said = refusal('id = "item.id"', {"id": "PRIVATE"})
-    assert 'commands[0].id = "item.id" finds a text of 7 characters, not an id of Tallyfy' in said
+    assert 'commands[no. 1].id = "item.id" finds a text of 7 characters, not an id of Tallyfy' in said
     assert "PRIVATE" not in said
 
 
@@ -285,7 +285,7 @@ def test_the_state_in_the_payload_becomes_an_expectation() -> None:
 @pytest.mark.parametrize("done", ["yesterday", "2026-06-01T12:00:00", 5, [], {"a": 1}])
 def test_an_invalid_expectation_is_refused(done: object) -> None:
     said = refusal('id = "item.id"\nexpect = { completed_at = "item.done" }', {"id": THING, "done": done})
-    assert "commands[0] makes no valid command: expect.completed_at" in said
+    assert "commands[no. 1] makes no valid command: expect.completed_at" in said
 
 
 def test_headers_and_the_whole_body_are_available_for_each_item() -> None:

@@ -137,15 +137,15 @@ def test_the_smallest_policy_is_read() -> None:
         ('"" = 30', "", "unknown key"),
         ("Owners = [4711]", "Owners", "unknown key"),
         ("owners = []", "owners", SOME),
-        ('owners = [""]', "owners.0", "must be a whole number"),
-        ('owners = ["*"]', "owners.0", "must be a whole number"),
-        ('owners = ["4711"]', "owners.0", "must be a whole number"),
-        ("owners = [4711, true]", "owners.1", "must be a whole number"),
-        ("owners = [4711.0]", "owners.0", "must be a whole number"),
-        ("owners = [0]", "owners.0", "must be at least 1"),
-        ("owners = [-4711]", "owners.0", "must be at least 1"),
+        ('owners = [""]', "owners[no. 1]", "must be a whole number"),
+        ('owners = ["*"]', "owners[no. 1]", "must be a whole number"),
+        ('owners = ["4711"]', "owners[no. 1]", "must be a whole number"),
+        ("owners = [4711, true]", "owners[no. 2]", "must be a whole number"),
+        ("owners = [4711.0]", "owners[no. 1]", "must be a whole number"),
+        ("owners = [0]", "owners[no. 1]", "must be at least 1"),
+        ("owners = [-4711]", "owners[no. 1]", "must be at least 1"),
         ("owners = 4711", "owners", "must be a list in square brackets"),
-        ("owners = [[4711]]", "owners.0", "must be a whole number"),
+        ("owners = [[4711]]", "owners[no. 1]", "must be a whole number"),
         ("status = []", "status", SOME),
         ('status = [""]', "status", "a status is one of active, complete"),
         ('status = ["done"]', "status", "a status is one of active, complete"),
@@ -154,18 +154,18 @@ def test_the_smallest_policy_is_read() -> None:
         ('status = ["archived"]', "status", "a status is one of active, complete"),
         ('status = "complete"', "status", "must be a list in square brackets"),
         ("tags = []", "tags", SOME),
-        ('tags = [""]', "tags.0", "must not be empty"),
-        ('tags = ["  "]', "tags.0", "must not be empty"),
-        ('tags = ["Test", "a\\nb"]', "tags.1", "one line"),
-        ("tags = [1]", "tags.0", "must be a text in quotes"),
+        ('tags = [""]', "tags[no. 1]", "must not be empty"),
+        ('tags = ["  "]', "tags[no. 1]", "must not be empty"),
+        ('tags = ["Test", "a\\nb"]', "tags[no. 2]", "one line"),
+        ("tags = [1]", "tags[no. 1]", "must be a text in quotes"),
         ("tags = {}", "tags", "must be a list in square brackets"),
         ("templates = []", "templates", SOME),
-        ('templates = [""]', "templates.0", "an id is 32 characters"),
-        ('templates = ["*"]', "templates.0", "an id is 32 characters"),
-        (f'templates = ["{TEMPLATE.upper()}"]', "templates.0", "an id is 32 characters"),
-        (f'templates = ["{TEMPLATE}/delete"]', "templates.0", "an id is 32 characters"),
+        ('templates = [""]', "templates[no. 1]", "an id is 32 characters"),
+        ('templates = ["*"]', "templates[no. 1]", "an id is 32 characters"),
+        (f'templates = ["{TEMPLATE.upper()}"]', "templates[no. 1]", "an id is 32 characters"),
+        (f'templates = ["{TEMPLATE}/delete"]', "templates[no. 1]", "an id is 32 characters"),
         ("title = []", "title", SOME),
-        ('title = [""]', "title.0", "must not be empty"),
+        ('title = [""]', "title[no. 1]", "must not be empty"),
         ('title = ["*"]', "title", "fits every name"),
         ('title = ["Copy of *", "**"]', "title", "fits every name"),
         ('title = ["? *"]', "title", "fits every name"),
@@ -187,7 +187,7 @@ def test_a_condition_that_is_empty_blank_or_misspelt_is_refused(line: str, key: 
         text = file(rule(unless=line))
     else:
         text = file(rule(line if line.startswith("completed") else f"{OLD}\n{line}"))
-    refuses(text, f"rules.0.{table}.{key}", why)
+    refuses(text, f"rules[completed].{table}.{key}", why)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_condition_that_is_empty_blank_or_misspelt_is_refused(line: str, key: 
     ],
 )
 def test_empty_conditions_are_refused(text: str, key: str) -> None:
-    refuses(text, f"rules.0.{key}", "name at least one condition: status, templates, owners, tags, title")
+    refuses(text, f"rules[completed].{key}", "name at least one condition: status, templates, owners, tags, title")
 
 
 @pytest.mark.parametrize(
@@ -209,10 +209,10 @@ def test_empty_conditions_are_refused(text: str, key: str) -> None:
         (file(head='zone = "UTC"\nzones = "UTC"'), "zones", "unknown key"),
         (file(head='zone = "UTC"\ndry_run = true'), "dry_run", "unknown key"),
         (file(head='zone = "UTC"\n[caps]\nhold_tags = ["keep"]'), "caps.hold_tags", "unknown key"),
-        (file(rule(top='owner = "4711"')), "rules.0.owner", "unknown key"),
-        (file(rule(top=OLD)), "rules.0.completed_days", "unknown key"),
-        (file(rule(top="caps = { cuont = 1, percent = 3 }")), "rules.0.caps.cuont", "unknown key"),
-        (file(rule(f"{OLD}\nunless = {{ tags = ['VIP'] }}")), "rules.0.when.unless", "unknown key"),
+        (file(rule(top='owner = "4711"')), "rules[completed].owner", "unknown key"),
+        (file(rule(top=OLD)), "rules[completed].completed_days", "unknown key"),
+        (file(rule(top="caps = { cuont = 1, percent = 3 }")), "rules[completed].caps.cuont", "unknown key"),
+        (file(rule(f"{OLD}\nunless = {{ tags = ['VIP'] }}")), "rules[completed].when.unless", "unknown key"),
         # the zone
         (file(head=""), "zone", "this key is missing"),
         (file(head='zone = ""'), "zone", "name of a time zone"),
@@ -227,7 +227,7 @@ def test_empty_conditions_are_refused(text: str, key: str) -> None:
         (file(head="zone = []"), "zone", "name of a time zone"),
         # hold tags
         (file(head='zone = "UTC"\nhold_tags = []'), "hold_tags", SOME),
-        (file(head='zone = "UTC"\nhold_tags = [""]'), "hold_tags.0", "must not be empty"),
+        (file(head='zone = "UTC"\nhold_tags = [""]'), "hold_tags[no. 1]", "must not be empty"),
         (file(head='zone = "UTC"\nhold_tags = "keep"'), "hold_tags", "must be a list in square brackets"),
         # growth and caps
         (file(head='zone = "UTC"\ngrowth_percent = 0'), "growth_percent", "must be at least 1"),
@@ -239,45 +239,49 @@ def test_empty_conditions_are_refused(text: str, key: str) -> None:
         (file(head='zone = "UTC"\n[caps]\ncount = 0'), "caps.count", "must be at least 1"),
         (file(head='zone = "UTC"\n[caps]\ncount = true'), "caps.count", "must be a whole number"),
         (file(head='zone = "UTC"\n[caps]\ncount = ""'), "caps.count", "must be a whole number"),
-        (file(rule(top="caps = {}")), "rules.0.caps", "name count, percent or both"),
-        (file(rule(top="caps = { percent = 0 }")), "rules.0.caps.percent", "must be at least 1"),
-        (file(rule(top="caps = { percent = 101 }")), "rules.0.caps.percent", "must be at most 100"),
-        (file(rule(top="caps = { count = 0 }")), "rules.0.caps.count", "must be at least 1"),
+        (file(rule(top="caps = {}")), "rules[completed].caps", "name count, percent or both"),
+        (file(rule(top="caps = { percent = 0 }")), "rules[completed].caps.percent", "must be at least 1"),
+        (file(rule(top="caps = { percent = 101 }")), "rules[completed].caps.percent", "must be at most 100"),
+        (file(rule(top="caps = { count = 0 }")), "rules[completed].caps.count", "must be at least 1"),
         # the rules themselves
         ('zone = "UTC"', "rules", "this key is missing"),
         ('zone = "UTC"\nrules = []', "rules", SOME),
         ('zone = "UTC"\nrules = {}', "rules", "must be a list in square brackets"),
-        (file(rule(name="")), "rules.0.name", "a rule's name"),
-        (file(rule(name="two words")), "rules.0.name", "a rule's name"),
-        (file(rule(name="a" * 49)), "rules.0.name", "a rule's name"),
-        (file(rule(name="-a")), "rules.0.name", "a rule's name"),
-        (file(rule(name="a\\n")), "rules.0.name", "a rule's name"),
+        (file(rule(name="")), "rules[no. 1].name", "a rule's name"),
+        (file(rule(name="two words")), "rules[no. 1].name", "a rule's name"),
+        (file(rule(name="a" * 49)), "rules[no. 1].name", "a rule's name"),
+        (file(rule(name="-a")), "rules[no. 1].name", "a rule's name"),
+        (file(rule(name="a\\n")), "rules[no. 1].name", "a rule's name"),
         (
             file(rule(resource="")),
-            "rules.0.resource",
+            "rules[completed].resource",
             "must be one of process, run, task",
         ),
         (
             file(rule(resource="*")),
-            "rules.0.resource",
+            "rules[completed].resource",
             "must be one of process, run, task",
         ),
-        (file(rule(action="")), "rules.0.action", "must be one of keep, archive, delete"),
-        (file(rule(action="restore")), "rules.0.action", "must be one of keep, archive, delete"),
-        (file(rule(top='irreversible = "no"')), "rules.0.irreversible", "must be true or false"),
-        (file(rule(top="irreversible = 0")), "rules.0.irreversible", "must be true or false"),
+        (file(rule(action="")), "rules[completed].action", "must be one of keep, archive, delete"),
+        (file(rule(action="restore")), "rules[completed].action", "must be one of keep, archive, delete"),
+        (file(rule(top='irreversible = "no"')), "rules[completed].irreversible", "must be true or false"),
+        (file(rule(top="irreversible = 0")), "rules[completed].irreversible", "must be true or false"),
         (file(rule(), rule()), "", "two rules are called completed"),
         (file(rule(), rule(name="b"), rule("tags = ['x']", action="keep")), "", "two rules are called completed"),
         # unused is there or it is not
-        (file(rule("unused = false", resource="tag", action="delete")), "rules.0.when.unused", "leave the key out"),
+        (
+            file(rule("unused = false", resource="tag", action="delete")),
+            "rules[completed].when.unused",
+            "leave the key out",
+        ),
         (
             file(rule("unused = 1", resource="tag", action="delete")),
-            "rules.0.when.unused",
+            "rules[completed].when.unused",
             "must be true or false",
         ),
         (
             file(rule('unused = "yes"', resource="tag", action="delete")),
-            "rules.0.when.unused",
+            "rules[completed].when.unused",
             "must be true or false",
         ),
     ],
@@ -288,7 +292,7 @@ def test_what_is_unknown_blank_or_out_of_range_is_refused(text: str, key: str, w
 
 def test_a_rule_needs_all_its_parts() -> None:
     assert refusal('zone = "UTC"\nrules = [{}]') == "; ".join(
-        f"line 2: rules.0.{key}: this key is missing" for key in ("name", "resource", "action", "when")
+        f"line 2: rules[no. 1].{key}: this key is missing" for key in ("name", "resource", "action", "when")
     )
 
 
@@ -319,7 +323,7 @@ def test_a_rule_needs_all_its_parts() -> None:
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(text: str, why: str) -> None:
-    refuses(file(text), "rules.0", why)
+    refuses(file(text), "rules[completed]", why)
 
 
 @pytest.mark.parametrize("resource", Resource)
@@ -343,7 +347,7 @@ def test_a_condition_is_asked_only_of_kinds_that_have_it(name: str, resource: Re
             assert made.unless.named == (name,)
     else:
         for wrong in (text, acting):
-            refuses(wrong, "rules.0", f"{name} cannot be asked of a {resource.label}")
+            refuses(wrong, "rules[completed]", f"{name} cannot be asked of a {resource.label}")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ Pydantic's own messages name Python types ("Input should be a valid frozenset");
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, TypeAliasType, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -44,8 +44,23 @@ class ValidationProblem:
 
     @property
     def key(self) -> str:
-        """The key as a person reads it, such as ``rules.0.when.owners``; empty for the whole."""
-        return ".".join(map(str, self.loc))
+        """The key as a person reads it, such as ``expect.tags[no. 1]``; empty for the whole."""
+        return key_text(self.loc)
+
+
+def key_text(loc: Loc, names: Mapping[Loc, str] = MappingProxyType({})) -> str:
+    """A location as a person reads it. An item of a list has its name, or else its number, counted from 1.
+
+    >>> key_text(("rules", 0, "when", "owners", 2), {("rules", 0): "finished"})
+    'rules[finished].when.owners[no. 3]'
+    """
+    text = ""
+    for length, part in enumerate(loc, 1):
+        if isinstance(part, int):
+            text += f"[{names.get(loc[:length], f'no. {part + 1}')}]"
+        else:
+            text += f".{part}" if text else part
+    return text
 
 
 def problems(

@@ -125,7 +125,7 @@ def wanted(when: str | None, body: object, headers: Mapping[str, str]) -> bool:
 def translate(rules: tuple[CommandRule, ...], body: object, headers: Mapping[str, str]) -> list[Translated]:
     """Apply every rule to the payload. Raises ``Untranslatable`` unless every command can be made."""
     root = {"body": body, "headers": dict(headers)}
-    if rules and all(_search(rule.each, root, f"commands[{n}].each") is None for n, rule in enumerate(rules)):
+    if rules and all(_search(rule.each, root, f"commands[no. {n + 1}].each") is None for n, rule in enumerate(rules)):
         raise Untranslatable("No rule finds items in this payload. Check 'each' in sources.toml.")
     made = [found for number, rule in enumerate(rules) for found in _apply(rule, number, body, headers)]
     if len(made) > MOST_COMMANDS:
@@ -147,7 +147,7 @@ def linked_id(text: str) -> str:
 
 def _apply(rule: CommandRule, number: int, body: object, headers: Mapping[str, str]) -> Iterator[Translated]:
     root = {"body": body, "headers": dict(headers)}
-    where = f"commands[{number}]"
+    where = f"commands[no. {number + 1}]"
     items = _search(rule.each, root, f"{where}.each")
     if items is None:
         return

@@ -1,4 +1,4 @@
-"""From a signed request, or an event on the bus, to commands in a queue. Strangers never reach a queue."""
+"""Accepts signed requests and events on the bus, and enqueues their commands. Unverified requests reach no queue."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -39,7 +39,7 @@ EventBridge writes every event itself, and none has such a key.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """Everything an accepted request passes on its way in. ``prefix`` is the stack's, before its secrets' names."""
+    """What intake needs to accept a request. ``prefix`` is the stack's prefix of secret names."""
 
     sources: Sources
     org_ids: frozenset[str]
@@ -55,9 +55,9 @@ class Intake:
     clock: Callable[[], datetime]
 
     def handshake(self, request: HttpRequest) -> HandshakeReply | None:
-        """Answer what a source asks before it sends deliveries; ``None`` if the request is not a handshake.
+        """Answer a source that checks the URL before it sends deliveries; ``None`` if the request is not a handshake.
 
-        Raises ``Rejected`` for one that is not declared, not proven, or outside of its window.
+        Raises ``Rejected`` for a handshake that is not declared, not signed, or outside its window.
         """
         request = _addressed(request)
         name = request.parameters.get("source", "")
@@ -66,7 +66,7 @@ class Intake:
         offered = asked.offered(request) if asked is not None else None
         if source is None or asked is None or offered is None:
             if request.method in {"HEAD", "GET"}:
-                raise Rejected(Code.UNKNOWN_SOURCE, "Deliveries are sent with POST.")
+                raise Rejected(Code.UNKNOWN_SOURCE, "Send deliveries with POST.")
             return None
         if asked.signed:
             self._verified(name, source, request)
@@ -76,7 +76,7 @@ class Intake:
         return asked.reply(offered)
 
     def acknowledgement(self, request: HttpRequest) -> HandshakeReply | None:
-        """The answer that a source waits for after an accepted delivery, where it is not ours."""
+        """The answer that a source expects to an accepted delivery; ``None`` for the default answer."""
         source = self.sources.sources.get(_addressed(request).parameters.get("source", ""))
         return SALESFORCE_ACKNOWLEDGEMENT if source is not None and source.acknowledge else None
 
@@ -97,22 +97,22 @@ class Intake:
             self.metrics.emit(Metric.SIGNATURE_REFUSED, {"source": name, "why": "no window is open for its secret"})
             raise Rejected(
                 Code.SIGNATURE_REFUSED,
-                f"Source '{name}' may not hand over a secret now, or not at this URL. "
+                f"Source '{name}' cannot set its secret: its window is closed, or this is not the URL of the window. "
                 f"Run `lifecycle source connect {name}` and use the URL that it prints.",
             )
         self.secrets.put(stored, window.closed_with(secret))
 
     def accept(self, request: HttpRequest) -> list[Command]:
-        """Verify a request, translate it, enqueue what it asks for. Returns only once the queues have all of it.
+        """Verify a request, translate it and enqueue its commands. Returns once the queues hold all of them.
 
-        An empty list: the payload is authentic and not wanted. Raises ``Rejected`` for whatever the sender can mend,
-        ``Retryable`` for what AWS cannot do now.
+        An empty list means that the payload is authentic and not wanted. Raises ``Rejected`` if the sender must change
+        the request, ``Retryable`` if AWS is unavailable.
         """
         request = _addressed(request)
         name = request.parameters.get("source", "")
         source = self.sources.sources.get(name)
         if source is None or not source.scheme.over_http:
-            raise Rejected(Code.UNKNOWN_SOURCE, "No source of this name is declared in sources.toml.")
+            raise Rejected(Code.UNKNOWN_SOURCE, "sources.toml declares no source with this name.")
         proof = self._verified(name, source, request)
         if not source.commands:
             return self._enqueued(name, source, [_as_asked(request, proof)])
@@ -121,14 +121,14 @@ class Intake:
             asked = self._translated(name, source, source.payload.read(request.body), request.headers, body_id)
             return self._enqueued(name, source, asked)
         except Rejected as error:
-            # Its sender is a machine that reads no answers: an operator has to see what was lost.
+            # The sender is a machine that reads no answers, so an operator must see what was lost.
             self.keep(_kept(name, body_id, self.clock(), request.body, request.headers), error)
             raise
 
     def accept_event(self, text: str) -> list[Command]:
-        """Take an event of the bus, as JSON. One that no source declares is none of ours: nothing happens.
+        """Take an event of the bus, as JSON. Ignores an event that no source declares.
 
-        Raises ``Retryable`` for what AWS cannot do now. What cannot be translated is dead-lettered.
+        An event that cannot be translated is dead-lettered. Raises ``Retryable`` if AWS is unavailable.
         """
         raw = text.encode("utf-8", "surrogatepass")
         try:
@@ -175,7 +175,7 @@ class Intake:
         return self._enqueued(name, source, [replace(one, issued_at=received_at) for one in asked])
 
     def keep(self, kept: "KeptDelivery", error: Rejected) -> None:
-        """Keep what a source sent in vain where an operator finds it; its sender may never look at our answer."""
+        """Dead-letter a payload that failed, so that an operator finds it. Its sender may never read our answer."""
         message = Message(body=kept.body(), sent_at=self.clock())
         self.outcomes.dead_letter(message, Poison(error.code, f"Source '{kept.source}': {error.reason}"))
         error.kept = True
@@ -200,10 +200,12 @@ class Intake:
         return [_Ask(one.request, one.delivery or delivery, one.index) for one in found]
 
     def _enqueued(self, name: str, source: Source, asked: "Iterable[_Ask]") -> list[Command]:
-        """Check all before the first is sent. A failure in the middle is mended by the same delivery, sent again."""
+        """Check all commands before sending the first. After a failure midway, a repeated delivery sends the rest."""
         ready = [self._command(name, source, one) for one in asked]
         if len({command.intent_id for command in ready}) < len({(c.intent_id, c.meaning) for c in ready}):
-            raise Untranslatable("Two different commands of one delivery have the same name; see 'delivery'.")
+            raise Untranslatable(
+                "Two different commands of this delivery have the same name. Check 'delivery' in sources.toml."
+            )
         for command in ready:
             self._in_time(source, command)
             if len(ready) > 1:
@@ -215,16 +217,16 @@ class Intake:
         return ready
 
     def _in_time(self, source: Source, command: Command) -> None:
-        """Refuse what could only expire. A copy of what was taken in time is taken again: it has its answer already."""
+        """Refuse a command that could only expire. A copy of an accepted command is accepted, with the same answer."""
         earliest = max(command.issued_at + (source.after or timedelta()), self.clock())
         if command.not_after <= earliest and self.ledger.find(command.intent_id) is None:
             raise Rejected(
                 Code.EXPIRED,
-                f"not_after: it could not be carried out before {earliest:%Y-%m-%dT%H:%M:%SZ}, which is too late.",
+                f"not_after: the command cannot start before {earliest:%Y-%m-%dT%H:%M:%SZ}. Send a later not_after.",
             )
 
     def _accept(self, source: Source, command: Command) -> None:
-        """Record it, then enqueue it. A repeated delivery is as old as its first, and enqueued while that is open."""
+        """Record a command, then enqueue it. A repeated delivery keeps the first's age, and is enqueued while open."""
         due_at = None if source.after is None else command.issued_at + source.after
         standing = self.ledger.accept(command, due_at=due_at)
         if standing.status in OPEN:
@@ -249,14 +251,14 @@ class Intake:
         return checked
 
     def _secrets_of(self, name: str) -> list[bytes]:
-        """The source's secrets. A source without one is declared and not set up: the operator's affair, no outage."""
+        """The source's secrets. Raises ``Rejected`` if it has none: that is a mistake in the setup, not an outage."""
         try:
             return signing_secrets(self.secrets.get(f"{self.prefix}/sources/{name}"))
         except Retryable as error:
             if error.code is not Code.CONFIGURATION:
                 raise
             self.metrics.emit(Metric.SIGNATURE_REFUSED, {"source": name, "why": error.reason})
-            raise Rejected(Code.UNKNOWN_SOURCE, f"Source '{name}' is declared, but has no secret yet.") from error
+            raise Rejected(Code.UNKNOWN_SOURCE, f"Source '{name}' has no secret yet.") from error
 
     def _command(self, name: str, source: Source, one: "_Ask") -> Command:
         asked = one.request
@@ -287,10 +289,10 @@ def _check_rights(name: str, source: Source, doing: Capability, org_id: str, org
     if org_id not in org_ids or not source.reaches(org_id):
         raise Rejected(
             Code.ORGANIZATION_UNKNOWN,
-            f"Organization {org_id} is not one that source '{name}' may act in. See OrganizationIds, sources.toml.",
+            f"Source '{name}' may not act in organization {org_id}. Check OrganizationIds and sources.toml.",
         )
     if not source.allows(doing):
-        lasting = " It cannot be taken back, so it also needs irreversible = true." if doing.irreversible else ""
+        lasting = " It cannot be undone, so it also needs irreversible = true." if doing.irreversible else ""
         raise Rejected(Code.RIGHT_MISSING, f"Source '{name}' may not ask for {doing.name}; add it to 'may'.{lasting}")
 
 
@@ -317,18 +319,18 @@ class _Ask:
 
 
 def _as_asked(request: HttpRequest, proof: VerifiedRequest) -> _Ask:
-    """A command in our own words."""
+    """A command in this project's own format."""
     asked = CommandRequest.parse(request.body)
     if proof.delivery_id and asked.delivery_id not in {None, proof.delivery_id}:
         raise Rejected(Code.INVALID, "delivery_id: leave it out; the signed webhook-id names the delivery")
-    # Without a signed id, what was signed is the name: the same for a copy, and new for a new timestamp. What was not
-    # signed must not change the name, or anybody could make a new delivery out of an old one.
+    # Without a signed id, the signed text is the name: a copy has the same one, a new timestamp gives a new one.
+    # Unsigned parts must not change the name. Otherwise anybody could turn an old delivery into a new one.
     digest = sha256(proof.timestamp.encode("utf-8", "replace") + b"." + request.body).hexdigest()
     return _Ask(asked, proof.delivery_id or asked.delivery_id or digest, 0)
 
 
 def _addressed(request: HttpRequest) -> HttpRequest:
-    """The request with its source and key as parameters, whichever route it came by: one takes any path below."""
+    """The request with its source and key as parameters. One of the routes takes any path below it."""
     rest = request.parameters.get("proxy")
     if rest is None:
         return request

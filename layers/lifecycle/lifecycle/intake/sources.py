@@ -142,16 +142,14 @@ class Source(BaseModel):
             raise ValueError(msg)
         for number, rule in enumerate(self.commands):
             if not self.reaches(rule.org_id):
-                msg = f"commands[{number}] names an organization that 'organizations' does not list"
+                msg = f"commands[no. {number + 1}] names an organization that 'organizations' does not list"
                 raise ValueError(msg)
             doing = capability(rule.resource, rule.action)
             if rule.delivery is None and not self.scheme.names_deliveries:
-                msg = (
-                    f"commands[{number}] needs 'delivery': an expression that tells two events with equal content apart"
-                )
+                msg = f"commands[no. {number + 1}] needs 'delivery', an expression that differs between equal events"
                 raise ValueError(msg)
             if not self.allows(doing):
-                msg = f"commands[{number}] makes {doing.name}, which 'may' does not list"
+                msg = f"commands[no. {number + 1}] makes {doing.name}, which 'may' does not list"
                 raise ValueError(msg)
         return self
 
