@@ -81,7 +81,7 @@ def test_kept_deliveries_are_listed_with_reason_time_and_id(desk: CliHarness) ->
     desk.dead_payload(payload=GOOD)
     result = desk.run("source", "errors")
     assert result.exit_code == 0, result.output
-    for part in ("hubspot", "delivery-1", "untranslatable: commands[0].find.tag finds no text.", "06-01 12:00:00"):
+    for part in ("hubspot", "delivery-1", "untranslatable: commands[no. 1].find.tag finds no text.", "06-01 12:00:00"):
         assert part in result.output, part
     assert THING not in result.output
 
@@ -183,7 +183,7 @@ def test_what_fails_again_stays_kept_with_its_new_reason(worked: CliHarness) -> 
     worked.dead_payload("jira", payload=GOOD)
     result = worked.run("source", "replay", "--all", "--yes")
     assert result.exit_code == Exit.NOT_DONE
-    assert "untranslatable: commands[0].id" in result.output
+    assert "untranslatable: commands[no. 1].id" in result.output
     assert "1 of 2 became no command" in result.output
     [left] = listed(worked)["kept"]
     assert left["source"] == "hubspot"
