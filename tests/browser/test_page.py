@@ -70,7 +70,7 @@ def hostile(entry: Entry, text: str) -> Entry:
     return Entry(replace(entry.thing, name=text, status=text, template_id=text, tags=frozenset({text})), said)
 
 
-def test_the_page_asks_nobody_for_anything_and_has_nothing_to_complain_about(show: Show) -> None:
+def test_the_page_makes_no_request_and_logs_no_error(show: Show) -> None:
     page = show(*sample(1_000, failed=1, person=("Why.",), stops=("Why.",), unseen=("Why.",), notes=("Why.",)))
     press(page, "#body .name")
     press(page, "#close")
@@ -79,7 +79,7 @@ def test_the_page_asks_nobody_for_anything_and_has_nothing_to_complain_about(sho
     assert [url for url in page.requests() if not url.startswith("data:")] == [page.run("location.href")]
 
 
-def test_what_would_break_the_policy_is_seen_and_stopped(show: Show) -> None:
+def test_the_content_security_policy_blocks_and_reports_violations(show: Show) -> None:
     """The test above could fail."""
     page = show(*sample(10))
     page.run("fetch('https://policy.invalid/').catch(() => 0)")
@@ -94,7 +94,7 @@ def test_what_would_break_the_policy_is_seen_and_stopped(show: Show) -> None:
 
 @pytest.mark.parametrize("script", [True, False])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_hostile_text_is_shown_and_nothing_else(show: Show, page: Page, width: int, *, script: bool) -> None:
+def test_hostile_text_is_only_shown(show: Show, page: Page, width: int, *, script: bool) -> None:
     made, plain = sample(4 * len(HOSTILE))
     entries = [hostile(entry, HOSTILE[place % len(HOSTILE)]) for place, entry in enumerate(plain)]
     page.size(width, 844)
@@ -113,7 +113,7 @@ def test_hostile_text_is_shown_and_nothing_else(show: Show, page: Page, width: i
         assert page.trouble() == []
 
 
-def test_search_narrows_as_one_types(show: Show) -> None:
+def test_search_filters_while_typing(show: Show) -> None:
     made, entries = sample(1_000)
     page = show(made, entries)
     assert page.run(COUNT) == "All 1,000 rows"
@@ -130,7 +130,7 @@ def test_search_narrows_as_one_types(show: Show) -> None:
     assert page.run("document.getElementById('said').textContent") == f"{len(fitting)} of 1,000 rows shown"
 
 
-def test_an_id_and_a_reason_are_found_as_well(show: Show) -> None:
+def test_search_finds_ids_and_reasons(show: Show) -> None:
     made, entries = sample(1_000)
     page = show(made, entries)
     choose(page, "search", entries[500].thing.id)
@@ -139,7 +139,7 @@ def test_an_id_and_a_reason_are_found_as_well(show: Show) -> None:
     assert page.run(COUNT) == f"{made.kept_by['on hold']} of 1,000 rows"
 
 
-def test_decision_reason_status_and_kind_narrow_it_together(show: Show) -> None:
+def test_filters_for_decision_reason_status_and_kind_combine(show: Show) -> None:
     made, entries = sample(1_000)
     page = show(made, entries)
     press(page, "input[value=due]")
@@ -158,7 +158,7 @@ def test_decision_reason_status_and_kind_narrow_it_together(show: Show) -> None:
     assert page.run(COUNT) == f"{len(young)} of 1,000 rows"
 
 
-def test_a_search_that_nothing_fits_says_so_and_offers_the_way_back(show: Show) -> None:
+def test_a_search_without_results_says_so_and_offers_a_reset(show: Show) -> None:
     page = show(*sample(100))
     choose(page, "search", "no such thing")
     assert shown(page) == []
@@ -179,7 +179,7 @@ def test_a_rule_and_a_reason_in_the_totals_lead_to_their_rows(show: Show) -> Non
     assert page.run(COUNT) == f"{made.kept_by['on hold']} of 1,000 rows"
 
 
-def test_columns_sort_both_ways_and_say_which(show: Show) -> None:
+def test_columns_sort_in_both_directions_and_show_the_direction(show: Show) -> None:
     made, entries = sample(1_000)
     page = show(made, entries)
     sorted_by = (
@@ -204,7 +204,7 @@ def test_columns_sort_both_ways_and_say_which(show: Show) -> None:
     assert page.run("document.querySelectorAll('th[data-sort] button').length") == 5
 
 
-def test_only_the_rows_in_sight_are_in_the_document(show: Show) -> None:
+def test_only_visible_rows_are_in_the_document(show: Show) -> None:
     page = show(*sample(20_000))
     assert 10 < len(shown(page)) < 60
     assert page.run("document.querySelector('table.rows').getAttribute('aria-rowcount')") == "20001"
@@ -227,7 +227,7 @@ def test_scrolling_back_and_forth_keeps_the_rows_few_and_in_order(show: Show) ->
         assert len(indexes) < 40
 
 
-def test_the_list_can_be_walked_by_keyboard_alone(show: Show) -> None:
+def test_the_list_can_be_used_by_keyboard_only(show: Show) -> None:
     page = show(*sample(500))
     page.run("document.querySelector('.skip').focus()")
     page.key("Enter", code=13, text="\r")
@@ -253,7 +253,7 @@ def test_the_list_can_be_walked_by_keyboard_alone(show: Show) -> None:
     assert page.run(inside)
 
 
-def test_a_row_opens_whole_and_closes_where_it_was_opened(show: Show) -> None:
+def test_a_row_opens_completely_and_closes_in_place(show: Show) -> None:
     made, entries = sample(500)
     page = show(made, entries)
     name = f"{ROWS}.find(tr => tr.querySelector('.kind').textContent === 'process').querySelector('.name')"
@@ -275,7 +275,7 @@ def test_a_row_opens_whole_and_closes_where_it_was_opened(show: Show) -> None:
     assert focused(page, "textContent") == opened
 
 
-def test_who_was_in_a_row_that_scrolls_away_stays_in_the_list(show: Show) -> None:
+def test_focus_stays_in_the_list_when_its_row_scrolls_away(show: Show) -> None:
     page = show(*sample(500))
     page.run("document.querySelector('#body .name').focus(); document.getElementById('frame').scrollTop = 9000")
     settle(page)
@@ -303,7 +303,7 @@ def test_no_width_makes_the_page_scroll_sideways(show: Show, page: Page, width: 
     assert page.run("document.getElementById('detail').scrollWidth <= document.getElementById('detail').clientWidth")
 
 
-def test_on_a_phone_rows_are_cards_that_still_say_all(show: Show, page: Page) -> None:
+def test_on_a_phone_rows_become_cards_with_every_field(show: Show, page: Page) -> None:
     page.size(390, 844, mobile=True)
     show(*sample(300))
     boxes = page.run(
@@ -363,7 +363,7 @@ _CONTRAST = """
 
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("width", [1280, 390])
-def test_all_text_has_contrast_enough(show: Show, page: Page, theme: str, width: int) -> None:
+def test_all_text_has_enough_contrast(show: Show, page: Page, theme: str, width: int) -> None:
     page.size(width, 844)
     page.media(prefers_color_scheme=theme)
     show(*sample(400, failed=1, person=("Why.",), stops=("Why.",), notes=("Why.",)))
@@ -371,14 +371,14 @@ def test_all_text_has_contrast_enough(show: Show, page: Page, theme: str, width:
     assert page.run(_CONTRAST) == []
 
 
-def test_text_that_is_too_faint_is_found(show: Show) -> None:
+def test_the_contrast_check_finds_faint_text(show: Show) -> None:
     """The test above could fail."""
     page = show(*sample(10))
     page.run("document.querySelector('h1').style.color = '#aaa'")
     assert [found[0][:2] for found in page.run(_CONTRAST)] == [page.run("document.querySelector('h1').textContent")[:2]]
 
 
-def test_the_page_is_dark_where_the_reader_prefers_it(show: Show, page: Page) -> None:
+def test_the_page_is_dark_if_the_reader_prefers_dark(show: Show, page: Page) -> None:
     show(*sample(10))
     colour = "getComputedStyle(document.documentElement).backgroundColor"
     assert page.run(colour) == "rgb(247, 247, 245)"
@@ -386,14 +386,14 @@ def test_the_page_is_dark_where_the_reader_prefers_it(show: Show, page: Page) ->
     assert page.run(colour) == "rgb(18, 19, 22)"
 
 
-def test_nothing_moves_where_the_reader_prefers_stillness(show: Show, page: Page) -> None:
+def test_nothing_moves_if_the_reader_prefers_reduced_motion(show: Show, page: Page) -> None:
     page.media(prefers_reduced_motion="reduce")
     show(*sample(10))
     assert page.run("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
     assert page.run("getComputedStyle(document.querySelector('button')).transitionDuration") == "0s"
 
 
-def test_what_has_the_focus_shows_it(show: Show) -> None:
+def test_the_focused_element_is_visibly_marked(show: Show) -> None:
     page = show(*sample(50))
     for _ in range(25):
         page.key("Tab", code=9)
@@ -403,7 +403,7 @@ def test_what_has_the_focus_shows_it(show: Show) -> None:
         assert page.run(f"{look}.outlineStyle") != "none", focused(page, "outerHTML")
 
 
-def test_without_javascript_the_first_rows_stand_there(show: Show, page: Page) -> None:
+def test_without_javascript_the_first_rows_are_shown(show: Show, page: Page) -> None:
     page.call("Emulation.setScriptExecutionDisabled", value=True)
     page.size(390, 844, mobile=True)
     made, entries = sample(1_000)
@@ -420,7 +420,7 @@ def test_without_javascript_the_first_rows_stand_there(show: Show, page: Page) -
     assert all(above[1] == pytest.approx(below[0]) for above, below in pairwise(boxes))
 
 
-def test_an_empty_plan_is_a_page_too(show: Show) -> None:
+def test_an_empty_plan_also_makes_a_page(show: Show) -> None:
     page = show(plan([]), [])
     assert page.run(COUNT) == "All 0 rows"
     assert page.trouble() == []
@@ -434,7 +434,7 @@ def test_an_empty_plan_is_a_page_too(show: Show) -> None:
         ("phone", 390, 844, "light", "#totals"),
     ],
 )
-def test_pictures_for_the_documents(
+def test_screenshots_for_the_documents_are_written(
     show: Show, page: Page, name: str, width: int, height: int, theme: str, until: str
 ) -> None:
     page.size(width, height, mobile=width < 500)

@@ -47,10 +47,10 @@ def measured(page: Page) -> float:
 
 
 @pytest.mark.browser
-def test_how_fast_the_list_is_narrowed(show: Show) -> None:
+def test_speed_of_filtering_the_list(show: Show) -> None:
     assert measured(show(*sample(ROWS))) > 0
 
 
 @pytest.mark.benchmark
-def test_the_list_is_narrowed_without_a_wait(show: Show) -> None:
+def test_filtering_the_list_is_immediate(show: Show) -> None:
     assert measured(show(*sample(ROWS))) < MOST_MILLISECONDS

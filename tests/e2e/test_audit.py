@@ -17,7 +17,7 @@ from tests.e2e.bench import ORG, Bench
 pytestmark = pytest.mark.e2e
 
 
-def test_what_was_done_is_recorded_and_an_hour_that_is_over_is_sealed(bench: Bench) -> None:
+def test_outcomes_are_recorded_and_a_past_hour_is_sealed(bench: Bench) -> None:
     began = datetime.now(UTC)
     intent_id = bench.ask("archive", "process", DefaultIds.RUN, reason="It is over.")
     assert bench.conclusion(intent_id)["status"] in {"done", "unchanged"}

@@ -82,7 +82,7 @@ def test_every_other_combination_is_refused_by_name(bench: Bench) -> None:
     assert bench.simulator.log() == []
 
 
-def test_the_old_words_archive_a_tag_get_the_guard_of_a_deletion(bench: Bench) -> None:
+def test_archiving_a_tag_is_guarded_as_a_delete(bench: Bench) -> None:
     body = {"action": "archive", "resource": "tag", "org_id": ORG, "id": DefaultIds.UNUSED_TAG}
     assert bench.post(body, source="automation").status_code == 403
     used = bench.conclusion(bench.ask("archive", "tag", DefaultIds.USED_TAG))
@@ -90,7 +90,7 @@ def test_the_old_words_archive_a_tag_get_the_guard_of_a_deletion(bench: Bench) -
     assert "carry this tag" in used["reason"]
 
 
-def test_a_task_of_a_process_is_left_alone(bench: Bench) -> None:
+def test_a_task_of_a_process_is_not_changed(bench: Bench) -> None:
     end = bench.conclusion(bench.ask("archive", "task", DefaultIds.PROCESS_TASK))
     assert end["status"] == "rejected"
     assert "process instead" in end["reason"]
@@ -116,7 +116,7 @@ def test_a_delete_that_ends_before_its_day_is_refused_and_one_that_lives_longer_
     "bad",
     ["{id}/delete", "../runs/x", "..", "{ID}", "{id}0", "abc", " {id}", "{id} ", "{id}\n", "", "%2e%2e", "{id}?x=1"],
 )
-def test_an_id_that_is_no_id_is_refused_before_any_call(bench: Bench, bad: str) -> None:
+def test_a_malformed_id_is_refused_before_any_call(bench: Bench, bad: str) -> None:
     real = DefaultIds.RUN
     thing_id = bad.replace("{id}", real).replace("{ID}", real.upper())
     for field in ("id", "org_id"):
@@ -163,7 +163,7 @@ def test_a_repeated_delivery_is_answered_like_the_first_and_another_command_unde
     assert bench.simulator.effects(id=thing_id) == 1
 
 
-def test_strangers_are_turned_away_before_the_queue(bench: Bench) -> None:
+def test_unsigned_deliveries_are_refused_before_the_queue(bench: Bench) -> None:
     body = {"action": "archive", "resource": "run", "org_id": ORG, "id": DefaultIds.RUN}
     assert bench.post(body, **{"webhook-signature": "v1,AAAA"}).status_code == 401
     assert bench.post(body, **{"webhook-timestamp": "1"}).status_code == 401

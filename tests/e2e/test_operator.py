@@ -30,7 +30,7 @@ def sown(bench: Bench, **more: object) -> str:
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=lambda word: str(word).strip("/").split("/")[-1])
-def test_nobody_gets_in_unsigned_or_unknown(bench: Bench, method: str, path: str) -> None:
+def test_unsigned_and_unknown_callers_are_refused(bench: Bench, method: str, path: str) -> None:
     url = bench.stack.api_url + path
     assert requests.request(method, url, timeout=30).status_code in {401, 403}
     bearer = requests.request(method, url, headers={"authorization": "Bearer x"}, timeout=30)
@@ -44,14 +44,14 @@ def test_nobody_gets_in_unsigned_or_unknown(bench: Bench, method: str, path: str
     assert bench.person("mallory").arn in stranger.json()["detail"]
 
 
-def test_the_right_to_call_is_aws_own_and_root_is_no_person(bench: Bench) -> None:
+def test_iam_decides_who_may_call_and_root_is_not_a_person(bench: Bench) -> None:
     refused = bench.stack.call("GET", "/approvals", bench.stack.person("hopper", may_call=False))
     assert refused.status_code == 403
     assert "execute-api:Invoke" in refused.text
     assert bench.stack.call("GET", "/approvals").json()["code"] == "right_missing"
 
 
-def test_who_is_in_people_toml_is_let_in(bench: Bench) -> None:
+def test_a_person_in_people_toml_is_accepted(bench: Bench) -> None:
     answer = bench.stack.call("GET", "/approvals", bench.person("grace"))
     assert answer.status_code == 200, answer.text
     assert isinstance(answer.json()["approvals"], list)
@@ -59,7 +59,7 @@ def test_who_is_in_people_toml_is_let_in(bench: Bench) -> None:
     assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_approval")
 
 
-def test_a_permanent_delete_waits_for_somebody_and_is_exported_first(bench: Bench) -> None:
+def test_a_permanent_delete_waits_for_approval_and_is_exported_first(bench: Bench) -> None:
     run = sown(
         bench, archived_at="-45d", tasks=[SeedTask(id=make_id("operator", "task", str(uuid.uuid4())), title="Sign")]
     )
@@ -85,7 +85,7 @@ def test_a_permanent_delete_waits_for_somebody_and_is_exported_first(bench: Benc
     assert manifest.counts["tasks"] == 1
 
 
-def test_what_somebody_refuses_is_left_alone(bench: Bench) -> None:
+def test_a_rejected_delete_changes_nothing(bench: Bench) -> None:
     run = sown(bench, archived_at="-45d")
     intent_id = bench.ask("delete", "run", run)
     name = bench.asked_for(intent_id)
@@ -100,7 +100,7 @@ def test_what_somebody_refuses_is_left_alone(bench: Bench) -> None:
     assert late.status_code == 404
 
 
-def test_what_was_archived_is_brought_back_by_its_intent(bench: Bench) -> None:
+def test_an_archive_is_undone_by_its_intent(bench: Bench) -> None:
     run = sown(bench)
     intent_id = bench.ask("archive", "run", run)
     assert bench.conclusion(intent_id)["status"] == "done"

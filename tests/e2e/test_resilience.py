@@ -60,7 +60,7 @@ def test_two_hundred_fuzzed_requests_get_no_server_error(bench: Bench) -> None:
     assert bench.simulator.log() == []
 
 
-def test_what_is_broken_ends_in_the_dead_letter_queue_and_is_done_once_when_sent_again(bench: Bench) -> None:
+def test_failed_commands_become_dead_letters_and_act_once_when_sent_again(bench: Bench) -> None:
     ids = _sow_runs(bench, 199)
     # Three that fail and nothing else left are an outage (ADR 0026): it has a probe every few minutes, and six attempts
     # of each take hours. The unit tests let these hours pass.

@@ -55,13 +55,13 @@ def test_a_delete_is_approved_at_the_terminal(bench: Bench) -> None:
     assert [method for method, _ in bench.writes(run)] == ["DELETE"]
 
 
-def test_who_has_no_policy_is_told_which(bench: Bench) -> None:
+def test_a_person_without_an_iam_policy_is_shown_the_one_they_need(bench: Bench) -> None:
     told = type_as(bench, bench.stack.person("turing", may_call=False), "approvals")
     assert told.returncode == 3
     assert "execute-api:Invoke on arn:aws:execute-api:" in told.stderr
 
 
-def test_what_was_archived_is_undone_at_the_terminal(bench: Bench) -> None:
+def test_an_archive_is_undone_at_the_terminal(bench: Bench) -> None:
     run = sown(bench)
     intent_id = bench.ask("archive", "run", run)
     assert bench.conclusion(intent_id)["status"] == "done"

@@ -105,7 +105,7 @@ def test_a_closed_issue_archives_the_process_it_links_to(bench: Bench, source: s
     assert (ignored.status_code, ignored.json()["status"]) == (200, "ignored")
 
 
-def test_tallyfys_own_webhook_is_a_hint_that_waits_two_weeks(bench: Bench) -> None:
+def test_tallyfys_own_webhook_archives_two_weeks_later(bench: Bench) -> None:
     raw = sample("tallyfy-process-completed.json")
     hint = json.loads(raw)
     sow(bench, SeedRun(id=hint["id"], status="complete", completed_at=hint["completed_at"]))
@@ -173,7 +173,7 @@ def test_a_slash_command_archives_and_is_answered_at_once(bench: Bench) -> None:
     until(lambda: bench.simulator.effects("archive", run) == 1, 60, "the slash command's effect")
 
 
-def test_a_nightly_sweep_reports_and_once_told_so_archives_what_is_due(bench: Bench) -> None:
+def test_a_nightly_sweep_reports_and_in_apply_mode_archives_what_is_due(bench: Bench) -> None:
     due, young, undated = (make_id("e2e", "sweep", str(uuid.uuid4())) for _ in range(3))
     sow(
         bench,
@@ -191,7 +191,7 @@ def test_a_nightly_sweep_reports_and_once_told_so_archives_what_is_due(bench: Be
 
 
 @pytest.mark.parametrize(("kind", "name"), [(Resource.TEMPLATE, DefaultIds.TEMPLATE), ("owner", "1001")])
-def test_a_hold_reaches_the_deployed_worker_and_ends(bench: Bench, kind: HoldKind, name: str) -> None:
+def test_a_hold_stops_the_deployed_worker_until_it_is_removed(bench: Bench, kind: HoldKind, name: str) -> None:
     """The worker reads all the rows that could speak of the process, under its own role."""
     rows = DynamoTable(bench.stack.dynamodb, bench.stack.outputs["LedgerTableName"])
     holds = HoldStore(rows, lambda: datetime.now(UTC))

@@ -55,12 +55,12 @@ def state(path: Path, pid: int, directory: Path) -> None:
 
 
 class TestBuild:
-    def test_it_is_fresh_until_something_it_reads_changes(self, built: Build) -> None:
+    def test_a_build_is_fresh_until_something_it_reads_changes(self, built: Build) -> None:
         assert built.is_fresh()
         (built.root / "functions" / "worker" / "app.py").write_text("changed = True\n")
         assert not built.is_fresh()
 
-    def test_a_new_file_counts_and_bytecode_does_not(self, built: Build) -> None:
+    def test_a_new_file_makes_a_build_stale_and_bytecode_does_not(self, built: Build) -> None:
         cache = built.root / "functions" / "worker" / "__pycache__"
         cache.mkdir(exist_ok=True)
         (cache / "app.cpython-313.pyc").write_bytes(b"")
@@ -68,11 +68,11 @@ class TestBuild:
         (built.root / "layers" / "config" / "more.toml").write_text("")
         assert not built.is_fresh()
 
-    def test_another_build_since_is_not_trusted(self, built: Build) -> None:
+    def test_a_build_by_another_tool_is_not_trusted(self, built: Build) -> None:
         os.utime(built.template, ns=(1, 1))
         assert not built.is_fresh()
 
-    def test_layers_for_this_machine_never_mix_with_what_aws_gets(self, copy: Path) -> None:
+    def test_layers_for_this_machine_are_built_apart_from_those_for_aws(self, copy: Path) -> None:
         assert Build(copy, host_layers=True).directory != Build(copy, host_layers=False).directory
 
     @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ class TestBuild:
             ),
         ],
     )
-    def test_a_mistake_of_an_operator_stops_it_before_anything_is_built(
+    def test_a_mistake_in_an_operators_file_stops_the_build(
         self, copy: Path, name: str, text: str, key: str, instead: str
     ) -> None:
         (copy / "layers" / "config" / name).write_text(text)
@@ -109,19 +109,19 @@ class TestBuild:
         assert not Build(root=copy).directory.exists()
 
     @pytest.mark.parametrize("name", ["sources.toml", "people.toml", "policy.toml"])
-    def test_a_missing_file_of_an_operator_is_named(self, copy: Path, name: str) -> None:
+    def test_a_missing_operators_file_is_named(self, copy: Path, name: str) -> None:
         (copy / "layers" / "config" / name).unlink()
         with pytest.raises(LocalStackError, match=f"{re.escape(name)} cannot be read"):
             check_operators_files(copy / "layers" / "config")
 
-    def test_what_the_repository_holds_is_right(self) -> None:
+    def test_the_operators_files_of_the_repository_are_valid(self) -> None:
         check_operators_files(ROOT / "layers" / "config")
 
     def test_a_missing_tool_says_how_to_get_it(self, tmp_path: Path) -> None:
         with pytest.raises(LocalStackError, match="make setup"):
             Tools(sam=tmp_path / "sam").check()
 
-    def test_a_failure_brings_the_end_of_what_sam_said(self, tmp_path: Path) -> None:
+    def test_a_failed_build_shows_the_end_of_sams_output(self, tmp_path: Path) -> None:
         program = "import sys; print('the beginning\\n' * 90 + 'the reason'); sys.exit(3)"
         with pytest.raises(LocalStackError, match=r"exit code 3:\n(.*\n)+the reason") as raised:
             run_sam([sys.executable, "-c", program], cwd=tmp_path, environment=dict(os.environ), seconds=30)
@@ -132,14 +132,14 @@ class TestBuild:
         with pytest.raises(LocalStackError, match="longer than"):
             run_sam([sys.executable, "-c", program], cwd=tmp_path, environment=dict(os.environ), seconds=0.2)
 
-    def test_sam_sees_nothing_of_the_callers_account(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_sam_gets_no_credentials_of_the_caller(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_PROFILE", "production")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "real")
         environment = sam_environment(tmp_path, Tools())
         assert not {"AWS_PROFILE", "AWS_ACCESS_KEY_ID"} & set(environment)
         assert environment["AWS_CONFIG_FILE"] == environment["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
 
-    def test_the_tail_is_the_end(self) -> None:
+    def test_tail_returns_the_last_lines(self) -> None:
         assert tail("one\ntwo\nthree\n", lines=2) == "two\nthree"
 
 
@@ -160,10 +160,10 @@ class TestFilesOfOneStack:
         made._directory.mkdir()
         return made
 
-    def test_without_any_the_build_itself_is_deployed(self, with_layers: Build) -> None:
+    def test_without_own_files_the_build_itself_is_deployed(self, with_layers: Build) -> None:
         assert self.stack(with_layers)._template() == with_layers.template
 
-    def test_its_people_are_deployed_and_the_build_stays_as_it_is(self, with_layers: Build) -> None:
+    def test_own_files_are_deployed_and_the_build_stays_unchanged(self, with_layers: Build) -> None:
         people = f'people.hypatia = {{iam = "{person_arn("hypatia")}", approves = ["run.delete"]}}'
         template = self.stack(with_layers, people=people)._template()
 
@@ -177,12 +177,12 @@ class TestFilesOfOneStack:
         assert "hypatia" not in (kept / "people.toml").read_text()
         assert with_layers.is_fresh()
 
-    def test_a_mistake_in_them_stops_it(self, with_layers: Build) -> None:
+    def test_a_mistake_in_own_files_stops_the_start(self, with_layers: Build) -> None:
         with pytest.raises(LocalStackError, match=r"people\.toml is wrong"):
             self.stack(with_layers, people='[people.grace]\nmay = ["run.burn"]\n')._template()
 
 
-def test_the_routes_that_ask_who_it_is_are_made_so(template: TransformedTemplate) -> None:
+def test_routes_that_require_an_identity_are_created_with_iam_authorization(template: TransformedTemplate) -> None:
     made = {route: (function, asks) for route, function, asks in routes(template.transformed)}
     assert made["GET /approvals"] == made["POST /commands/{intent_id}/undo"] == ("OperatorFunction", True)
     assert made["GET /commands/{intent_id}"] == ("StatusFunction", False)
@@ -191,14 +191,14 @@ def test_the_routes_that_ask_who_it_is_are_made_so(template: TransformedTemplate
 
 class TestState:
     @pytest.mark.parametrize("text", ["", "{}", "[]", '{"pid": 1}', "\x00"])
-    def test_what_cannot_be_read_is_no_stack(self, tmp_path: Path, text: str) -> None:
+    def test_an_unreadable_state_file_means_no_stack(self, tmp_path: Path, text: str) -> None:
         path = tmp_path / "stack.json"
         path.write_text(text)
         assert StackState.read(path) is None
         assert StackState.stop(path) is False
         assert not path.exists()
 
-    def test_a_process_that_only_has_the_number_is_left_alone(self, tmp_path: Path) -> None:
+    def test_another_process_with_the_same_pid_is_not_ended(self, tmp_path: Path) -> None:
         path = tmp_path / "stack.json"
         with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
             state(path, other.pid, tmp_path / "run" / "x")
@@ -206,7 +206,7 @@ class TestState:
             assert other.poll() is None
             other.terminate()
 
-    def test_only_what_looks_like_ours_is_removed(self, tmp_path: Path) -> None:
+    def test_only_folders_of_the_local_stack_are_removed(self, tmp_path: Path) -> None:
         path = tmp_path / "stack.json"
         precious = tmp_path / "precious"
         ours = tmp_path / "run" / "ab12"
@@ -217,7 +217,7 @@ class TestState:
         assert precious.exists()
         assert not ours.exists()
 
-    def test_a_second_stack_does_not_take_the_place_of_the_first(self, tmp_path: Path) -> None:
+    def test_a_second_stack_is_refused_while_the_first_runs(self, tmp_path: Path) -> None:
         path = tmp_path / "stack.json"
         tools = Tools(sam=Path(sys.executable), python_bin=Path(sys.executable).parent)
         waits = ["-c", "input()", "ministack"]
@@ -232,7 +232,7 @@ class TestState:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process inherit, and leave, the dead of another")
-def test_the_dead_that_nobody_collects_are_not_waited_for(tmp_path: Path) -> None:
+def test_zombie_processes_are_not_waited_for(tmp_path: Path) -> None:
     """As in a container whose first process collects none: the leader ends, its child stays a zombie of ours."""
     path = tmp_path / "stack.json"
     program = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'input()']); print(flush=True); input()"

@@ -115,7 +115,7 @@ def test_no_module_would_be_compiled_at_start(build: Build, artifact: str) -> No
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_is_its_handler_and_no_more(build: Build, function: str) -> None:
+def test_a_function_folder_holds_only_its_handler(build: Build, function: str) -> None:
     files = {str(path.relative_to(build.directory / function)) for path in (build.directory / function).rglob("*.*")}
     assert files == {"app.py", "__pycache__/app.cpython-313.pyc"}
 
@@ -129,7 +129,7 @@ def test_both_processors_get_the_same_packages(build: Build, layer: str) -> None
 
 
 @pytest.mark.parametrize("layer", MACHINES)
-def test_the_layer_has_the_sdk_that_was_tested_and_no_more_of_it_than_is_used(build: Build, layer: str) -> None:
+def test_the_layer_has_only_the_used_parts_of_the_tested_sdk(build: Build, layer: str) -> None:
     site = build.directory / layer / "python"
     assert not {path.name for path in site.iterdir()} & {"boto3", "bin", "tests"}
     assert (site / f"botocore-{botocore.__version__}.dist-info").is_dir()
@@ -138,7 +138,7 @@ def test_the_layer_has_the_sdk_that_was_tested_and_no_more_of_it_than_is_used(bu
 
 
 @pytest.mark.parametrize("layer", MACHINES)
-def test_each_endpoint_of_each_region_is_that_of_the_whole_sdk(build: Build, layer: str) -> None:
+def test_each_regional_endpoint_equals_that_of_the_whole_sdk(build: Build, layer: str) -> None:
     data = build.directory / layer / "python" / "botocore" / "data"
     original = Path(botocore.__file__).parent / "data"
     trimmed, whole = (
@@ -162,14 +162,14 @@ def test_each_endpoint_of_each_region_is_that_of_the_whole_sdk(build: Build, lay
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_it_fits_with_room(build: Build, here: TransformedTemplate, function: str) -> None:
+def test_the_package_is_well_below_lambdas_limit(build: Build, here: TransformedTemplate, function: str) -> None:
     unzipped = sum(size(build.directory / name) for name in (function, *layers_of(here)))
     assert unzipped < 250 * MEBIBYTE, "what Lambda takes"
     assert unzipped < 40 * MEBIBYTE, "what we mean it to be: size is cold start"
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_it_starts_with_its_folder_and_the_layers_alone(
+def test_a_function_starts_with_only_its_folder_and_the_layers(
     host_build: Build, here: TransformedTemplate, function: str
 ) -> None:
     folder = host_build.directory
@@ -192,7 +192,7 @@ def test_it_starts_with_its_folder_and_the_layers_alone(
 
 
 @pytest.mark.parametrize("name", ["sources.toml", "people.toml", "policy.toml"])
-def test_the_configuration_is_there_to_read(build: Build, name: str) -> None:
+def test_the_configuration_layer_can_be_read(build: Build, name: str) -> None:
     package = build.directory / "ConfigLayer" / "python" / "lifecycle_config"
     assert (package / name).read_bytes() == (build.root / "layers" / "config" / name).read_bytes()
 

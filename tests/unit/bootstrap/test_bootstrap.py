@@ -56,19 +56,19 @@ def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Given]:
 
 
 @pytest.mark.parametrize("lane", Lane)
-def test_a_worker_stands_in_the_line_its_environment_names(lane: Lane, given: Given) -> None:
+def test_a_worker_uses_the_lane_of_its_environment(lane: Lane, given: Given) -> None:
     given({**WORKER, "LANE": lane.value})
     assert tallyfy.worker().budget._pacing._lane is lane
 
 
-def test_the_ordinary_worker_can_express_no_permanent_delete(given: Given) -> None:
+def test_the_ordinary_worker_cannot_express_a_permanent_delete(given: Given) -> None:
     given(WORKER)
     made = tallyfy.worker()
     assert made.capabilities == ORDINARY
     assert made.executor.safeguards is None
 
 
-def test_what_can_destroy_has_what_must_come_first(given: Given) -> None:
+def test_the_purge_worker_has_its_safeguards(given: Given) -> None:
     given(PURGE)
     made = tallyfy.purge()
     assert made.capabilities == PERMANENT
@@ -81,12 +81,12 @@ def test_what_can_destroy_has_what_must_come_first(given: Given) -> None:
     )
 
 
-def test_a_sweep_asks_the_people_of_its_file_for_approval(given: Given) -> None:
+def test_a_sweep_requests_approval_from_the_people_of_its_file(given: Given) -> None:
     given(SWEEP)
     assert tallyfy.sweep().apply_job.people.approvals.plan >= tallyfy.sweep().apply_job.people.approvals.single
 
 
-def test_whoever_takes_approvals_knows_the_three_ways_on(given: Given) -> None:
+def test_functions_that_take_approvals_know_the_three_queues(given: Given) -> None:
     given(OPERATOR)
     made = operating.operating()
     ways = (made.undoing.commands, made.approving.purge, made.approving.sweeps)
@@ -95,12 +95,12 @@ def test_whoever_takes_approvals_knows_the_three_ways_on(given: Given) -> None:
     ]
 
 
-def test_the_chat_function_is_built_of_its_environment(given: Given) -> None:
+def test_the_chat_function_is_built_from_its_environment(given: Given) -> None:
     given(CHAT)
     assert chat.chat().org_ids == {CHAT["ORGANIZATION_IDS"]}
 
 
-def test_what_a_button_is_answered_goes_to_slack_alone_and_soon(given: Given) -> None:
+def test_the_answer_to_a_button_goes_only_to_slack_with_a_short_timeout(given: Given) -> None:
     given(CHAT)
     # With no simulator beside it, so that nothing but Slack's own host is ever called.
     assert not chat.chat().replies.reply("https://example.com/x", "Done.")
@@ -123,7 +123,7 @@ def test_what_a_button_is_answered_goes_to_slack_alone_and_soon(given: Given) ->
         ("tallyfy", "lifecycle.sweep.service"),
     ],
 )
-def test_nothing_is_imported_at_start_that_only_another_function_needs(module: str, unwanted: str) -> None:
+def test_a_function_imports_nothing_that_only_another_needs(module: str, unwanted: str) -> None:
     code = f"import sys, lifecycle.bootstrap.{module}; print({unwanted!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
@@ -138,7 +138,7 @@ def test_the_webhook_imports_only_the_answers_that_it_gives(unwanted: str) -> No
     assert done.stdout.strip() == "False"
 
 
-def test_what_fails_at_start_is_left_to_the_first_invocation() -> None:
+def test_a_failure_at_start_is_raised_by_the_first_invocation() -> None:
     tried = []
 
     def fails() -> None:
@@ -150,7 +150,7 @@ def test_what_fails_at_start_is_left_to_the_first_invocation() -> None:
     assert tried == ["first", "second"]
 
 
-def test_a_function_starts_without_the_collector_and_runs_with_it() -> None:
+def test_the_garbage_collector_is_off_during_start_and_on_afterwards() -> None:
     code = (
         "import gc, lifecycle; off = not gc.isenabled()\n"
         "from lifecycle.bootstrap.common import at_start; at_start(); print(off, gc.isenabled())"

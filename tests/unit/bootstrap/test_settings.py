@@ -93,7 +93,7 @@ ALL: tuple[tuple[type[Settings], dict[str, str]], ...] = (
 )
 
 
-def test_the_environment_is_read_by_its_names() -> None:
+def test_each_setting_is_read_from_its_variable() -> None:
     settings = WorkerSettings.read({**WORKER, "PATH": "/usr/bin", "UNRELATED": ""})
     assert settings.organization_ids == {ORG}
     assert settings.tallyfy_base_url == "https://go.tallyfy.com/api"
@@ -124,25 +124,25 @@ def test_a_missing_or_blank_variable_is_named(
 
 
 @pytest.mark.parametrize(("kind", "environment"), ALL, ids=[kind.__name__ for kind, _ in ALL])
-def test_each_function_reads_what_the_contract_gives_it_and_no_more(
+def test_each_function_reads_exactly_the_variables_of_its_contract(
     kind: type[Settings], environment: dict[str, str]
 ) -> None:
     assert {name.upper() for name in kind.model_fields} == set(environment)
     kind.read({**environment, "PATH": "/usr/bin"})
 
 
-def test_a_sweep_reports_or_applies() -> None:
+def test_the_sweep_mode_is_report_or_apply() -> None:
     assert SweepSettings.read(SWEEP).sweep_mode == "report"
     assert SweepSettings.read({**SWEEP, "SWEEP_MODE": "apply"}).sweep_mode == "apply"
 
 
 @pytest.mark.parametrize("value", ["delete", "REPORT", "apply ", "report,apply"])
-def test_a_mode_that_is_none_is_refused_by_name(value: str) -> None:
+def test_an_unknown_mode_is_refused_by_name(value: str) -> None:
     with pytest.raises(Rejected, match="sweep_mode"):
         SweepSettings.read({**SWEEP, "SWEEP_MODE": value})
 
 
-def test_the_status_function_needs_no_more_than_it_uses() -> None:
+def test_the_status_function_needs_only_the_settings_it_uses() -> None:
     assert set(StatusSettings.model_fields) == {"ledger_table", "id_key_secret_arn"}
 
 
@@ -171,13 +171,13 @@ def test_the_status_function_needs_no_more_than_it_uses() -> None:
         ("QUEUE_RETENTION_SECONDS", "3599"),
     ],
 )
-def test_a_value_that_would_be_dangerous_is_refused_by_name(name: str, value: str) -> None:
+def test_a_dangerous_value_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(Rejected, match=name.lower()):
         WorkerSettings.read({**WORKER, name: value})
 
 
 @pytest.mark.parametrize("value", ["", " ", "0", "-1", "0.5", "none", "00"])
-def test_nothing_is_destroyed_without_a_grace_period(value: str) -> None:
+def test_a_grace_period_of_zero_is_refused(value: str) -> None:
     """Blank or zero never means "at once"."""
     with pytest.raises(Rejected, match="minimum_archive_days"):
         PurgeSettings.read({**PURGE, "MINIMUM_ARCHIVE_DAYS": value})
@@ -193,7 +193,7 @@ def test_several_organizations_are_separated_by_commas() -> None:
     assert WorkerSettings.read({**WORKER, "ORGANIZATION_IDS": f"{ORG}, {OTHER}"}).organization_ids == {ORG, OTHER}
 
 
-def test_an_error_repeats_no_value() -> None:
+def test_an_error_does_not_repeat_the_value() -> None:
     with pytest.raises(Rejected) as refusal:
         WorkerSettings.read({**WORKER, "ORGANIZATION_IDS": "private", "TALLYFY_BASE_URL": "ftp://private"})
     assert "private" not in refusal.value.reason

@@ -44,7 +44,7 @@ def handed_over(*bodies: str) -> dict[str, object]:
         (ZeroDivisionError("a defect"), "unexpected"),
     ],
 )
-def test_it_alone_comes_back_and_only_a_defect_is_told_as_one(
+def test_only_the_failed_record_is_returned_and_only_a_defect_is_logged_as_one(
     trouble: Exception, is_told_as: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     done = []
@@ -61,7 +61,7 @@ def test_it_alone_comes_back_and_only_a_defect_is_told_as_one(
     assert caplog.messages == ([is_told_as] if is_told_as else [])
 
 
-def test_each_receive_tells_the_seconds_since_the_message_was_first_sent(
+def test_each_record_carries_the_seconds_since_its_message_was_sent(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What the age alarms read, however often the message was received: SQS's own metric stops at three."""

@@ -39,7 +39,7 @@ def jobs(desk: CliHarness) -> list[SweepJob]:
     return found
 
 
-def test_what_a_person_agrees_to_is_sent_under_their_name(desk: CliHarness) -> None:
+def test_a_confirmed_plan_is_sent_under_the_callers_identity(desk: CliHarness) -> None:
     _, plan = reported(desk)
     result = desk.run("apply", plan.hash, typed="y\n")
     assert result.exit_code == 0, result.output
@@ -50,7 +50,7 @@ def test_what_a_person_agrees_to_is_sent_under_their_name(desk: CliHarness) -> N
         assert part in result.output
 
 
-def test_each_time_is_another_job(desk: CliHarness) -> None:
+def test_each_apply_sends_a_separate_job(desk: CliHarness) -> None:
     _, plan = reported(desk)
     for _ in range(2):
         assert desk.run("apply", plan.hash, "--yes").exit_code == 0
@@ -58,21 +58,21 @@ def test_each_time_is_another_job(desk: CliHarness) -> None:
 
 
 @pytest.mark.parametrize("typed", ["n\n", "\n", ""])
-def test_whoever_does_not_agree_sends_nothing(desk: CliHarness, typed: str) -> None:
+def test_without_confirmation_nothing_is_sent(desk: CliHarness, typed: str) -> None:
     _, plan = reported(desk)
     assert desk.run("apply", plan.hash, typed=typed).exit_code == 1
     assert jobs(desk) == []
 
 
 @pytest.mark.parametrize("most", [8, 12, 63])
-def test_nothing_less_than_the_whole_hash_is_enough(desk: CliHarness, most: int) -> None:
+def test_apply_requires_the_whole_hash(desk: CliHarness, most: int) -> None:
     _, plan = reported(desk)
     result = desk.run("apply", plan.hash[:most], "--yes")
     assert (result.exit_code, "whole hash" in result.output) == (2, True)
     assert jobs(desk) == []
 
 
-def test_a_plan_that_is_not_the_stacks_is_told(desk: CliHarness) -> None:
+def test_a_plan_the_stack_did_not_make_is_refused(desk: CliHarness) -> None:
     assert desk.run("apply", "a" * 64, "--yes").exit_code == 1
     assert jobs(desk) == []
 
@@ -93,7 +93,7 @@ def test_a_plan_that_is_not_the_stacks_is_told(desk: CliHarness) -> None:
         ((), "y\n\n", 0),
     ],
 )
-def test_how_many_things_cannot_be_undone_must_be_said(
+def test_the_number_of_irreversible_actions_must_be_confirmed(
     desk: CliHarness, words: tuple[str, ...], typed: str, sent: int
 ) -> None:
     _, plan = reported(desk, policy=RULE + LASTING, tags=True)
@@ -102,7 +102,7 @@ def test_how_many_things_cannot_be_undone_must_be_said(
     assert "dead-tags  delete tag: 2 of 2  cannot be undone" in result.output
 
 
-def test_a_number_for_a_plan_without_such_things_is_a_mistake(desk: CliHarness) -> None:
+def test_a_number_for_a_plan_without_irreversible_actions_is_refused(desk: CliHarness) -> None:
     _, plan = reported(desk)
     assert desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "3").exit_code == 1
     assert jobs(desk) == []
@@ -128,7 +128,7 @@ def with_changes(desk: CliHarness, plan: Plan, **changes: object) -> Plan:
         {"made_at": timedelta(days=7)},
     ],
 )
-def test_what_the_stack_would_refuse_is_not_even_sent(desk: CliHarness, changes: dict[str, object]) -> None:
+def test_a_plan_that_the_stack_would_refuse_is_not_sent(desk: CliHarness, changes: dict[str, object]) -> None:
     night, plan = reported(desk)
     made_at = changes.get("made_at")
     if isinstance(made_at, timedelta):
@@ -137,7 +137,7 @@ def test_what_the_stack_would_refuse_is_not_even_sent(desk: CliHarness, changes:
     assert refusals_of(changed, desk.clock()) == refusals(changed, night.policy, desk.clock(), source=PLAN)
 
 
-def test_a_plan_that_is_too_old_is_not_even_sent(desk: CliHarness) -> None:
+def test_a_plan_that_is_too_old_is_not_sent(desk: CliHarness) -> None:
     _, plan = reported(desk)
     desk.clock.advance(timedelta(days=7, seconds=1))
     result = desk.run("apply", plan.hash, "--yes")
@@ -145,7 +145,7 @@ def test_a_plan_that_is_too_old_is_not_even_sent(desk: CliHarness) -> None:
     assert "The plan is older than 7 days. Make a new plan." in re.sub(r"\s+", " ", result.output)
 
 
-def test_an_edited_summary_is_not_even_shown(desk: CliHarness) -> None:
+def test_an_edited_summary_is_not_shown(desk: CliHarness) -> None:
     """It says one thing where the lines say three: nobody is asked to agree to that."""
     _, plan = reported(desk)
     [rule] = plan.rules
@@ -159,7 +159,7 @@ def test_an_edited_summary_is_not_even_shown(desk: CliHarness) -> None:
 CAPPED = RULE.replace("count = 500", "count = 2")
 
 
-def test_a_plan_over_its_caps_is_begun_with_its_oldest_things(desk: CliHarness) -> None:
+def test_first_applies_only_the_oldest_things_of_a_plan_over_its_caps(desk: CliHarness) -> None:
     night, plan = reported(desk, policy=CAPPED.replace("percent = 100", "percent = 10"))
     refused = desk.run("apply", plan.hash, "--yes")
     assert (refused.exit_code, "--first N" in refused.output, jobs(desk)) == (1, True, [])
@@ -180,7 +180,7 @@ def test_more_than_the_cap_on_the_count_is_refused_by_the_stack(desk: CliHarness
     assert night.archived() == set()
 
 
-def test_what_was_taken_back_is_not_sent(desk: CliHarness) -> None:
+def test_a_reverted_plan_is_not_sent(desk: CliHarness) -> None:
     _, plan = reported(desk)
     assert desk.run("undo", "--plan", plan.hash, "--yes").exit_code == 0
     desk.stack.origins["sweeps"].entries.clear()
@@ -193,7 +193,7 @@ def test_a_policy_that_differs_here_is_noted(desk: CliHarness) -> None:
     assert "policy.toml differs from" in desk.run("apply", plan.hash, "--yes").output
 
 
-def test_there_may_be_nothing_to_do(desk: CliHarness) -> None:
+def test_a_plan_with_nothing_to_do_says_so(desk: CliHarness) -> None:
     _, plan = reported(desk, count=0)
     result = desk.run("apply", plan.hash)
     assert (result.exit_code, "nothing to do" in result.output, jobs(desk)) == (0, True, [])
@@ -209,7 +209,7 @@ def working(desk: CliHarness, night: SweepRun) -> None:
     desk.while_waiting = work
 
 
-def test_it_is_followed_to_its_end(desk: CliHarness) -> None:
+def test_wait_follows_the_plan_to_its_end(desk: CliHarness) -> None:
     night, plan = reported(desk, policy=RULE + LASTING, tags=True, count=12)
     working(desk, night)
     asking = desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "2", "--wait")
@@ -236,7 +236,7 @@ def test_it_is_followed_to_its_end(desk: CliHarness) -> None:
     assert (again.exit_code, "already applied" in again.output) == (0, True)
 
 
-def test_who_refused_it_is_told(desk: CliHarness) -> None:
+def test_wait_reports_who_rejected_the_request(desk: CliHarness) -> None:
     night, plan = reported(desk, policy=RULE + LASTING, tags=True)
     working(desk, night)
     words = ("apply", plan.hash, "--yes", "--yes-irreversible", "2", "--wait")
@@ -251,7 +251,7 @@ def test_who_refused_it_is_told(desk: CliHarness) -> None:
     assert night.world.state(Resource.TAG, TAGS[0].id) is State.ACTIVE
 
 
-def test_why_it_stopped_is_told(desk: CliHarness) -> None:
+def test_wait_reports_why_the_plan_stopped(desk: CliHarness) -> None:
     night, plan = reported(desk)
 
     def work() -> None:
@@ -267,7 +267,7 @@ def test_why_it_stopped_is_told(desk: CliHarness) -> None:
     assert (again.exit_code, "was stopped" in again.output) == (1, True)
 
 
-def test_why_the_stack_refused_it_is_told(desk: CliHarness) -> None:
+def test_wait_reports_why_the_stack_refused_the_plan(desk: CliHarness) -> None:
     night, plan = reported(desk)
     night.policy = Policy.parse(RULE.replace("= 30", "= 31"))
     working(desk, night)
@@ -278,7 +278,7 @@ def test_why_the_stack_refused_it_is_told(desk: CliHarness) -> None:
     assert len(bodies(desk.stack.dead["sweeps"])) == 1
 
 
-def test_waiting_has_an_end(desk: CliHarness) -> None:
+def test_wait_ends_at_its_timeout(desk: CliHarness) -> None:
     _, plan = reported(desk)
     before = desk.clock()
     result = desk.run("apply", plan.hash, "--yes", "--wait", "--timeout", "60")
@@ -286,7 +286,7 @@ def test_waiting_has_an_end(desk: CliHarness) -> None:
     assert timedelta(seconds=60) <= desk.clock() - before < timedelta(seconds=70)
 
 
-def test_what_the_schedule_applied_is_not_asked_for_again(desk: CliHarness) -> None:
+def test_actions_applied_by_the_schedule_are_not_confirmed_again(desk: CliHarness) -> None:
     night = at_night(desk, organization(runs(3)), mode=Mode.APPLY)
     night.begin()
     night.drain()
@@ -297,7 +297,7 @@ def test_what_the_schedule_applied_is_not_asked_for_again(desk: CliHarness) -> N
     assert len(night.asked()) == 3
 
 
-def test_a_stack_without_sweeps_says_so(desk: CliHarness) -> None:
+def test_a_stack_without_a_sweeps_queue_is_reported(desk: CliHarness) -> None:
     _, plan = reported(desk)
     del desk.stack.dead["sweeps"]
     result = desk.run("apply", plan.hash, "--yes")

@@ -95,7 +95,7 @@ def office(desk: CliHarness, *, archived_days: int = 40, single: int = 1) -> Del
 
 
 class TestList:
-    def test_what_waits_is_listed_with_who_asked_and_until_when(self, desk: CliHarness) -> None:
+    def test_requests_are_listed_with_their_asker_and_deadline(self, desk: CliHarness) -> None:
         made = office(desk)
         code, output = made.run("bob", "approvals")
         assert code == 0, output
@@ -103,17 +103,17 @@ class TestList:
             assert part in output
         assert made.hash not in output
 
-    def test_nothing_may_wait(self, desk: CliHarness) -> None:
+    def test_an_empty_list_says_that_no_request_waits(self, desk: CliHarness) -> None:
         assert desk.run("approvals").exit_code == 0
         assert "No request waits for your approval." in desk.run("approvals").output
 
-    def test_nobody_sees_what_is_not_theirs_to_approve(self, desk: CliHarness) -> None:
+    def test_requests_outside_a_persons_rights_are_not_listed(self, desk: CliHarness) -> None:
         made = office(desk)
         assert made.hash[:12] not in made.run("dan", "approvals")[1]
 
 
 class TestApprove:
-    def test_exactly_what_would_go_is_shown_first(self, desk: CliHarness) -> None:
+    def test_the_exact_action_is_shown_before_the_question(self, desk: CliHarness) -> None:
         made = office(desk)
         code, output = made.run("bob", "approve", made.hash, typed="n\n")
         assert code == 1
@@ -134,14 +134,14 @@ class TestApprove:
             assert part in output, part
 
     @pytest.mark.parametrize("typed", ["n\n", "\n", ""])
-    def test_who_does_not_say_yes_has_not_approved(self, desk: CliHarness, typed: str) -> None:
+    def test_without_a_yes_nothing_is_approved(self, desk: CliHarness, typed: str) -> None:
         made = office(desk)
         assert made.run("bob", "approve", made.hash, typed=typed)[0] == 1
         assert made.request().approved_by == ()
         assert made.called == []
 
     @pytest.mark.parametrize(("words", "typed"), [(("--yes",), ""), ((), "y\n")])
-    def test_what_another_one_approves_is_exported_and_deleted(
+    def test_a_delete_approved_by_another_person_is_exported_and_carried_out(
         self, desk: CliHarness, words: tuple[str, ...], typed: str
     ) -> None:
         made = office(desk)
@@ -161,36 +161,36 @@ class TestApprove:
         assert isinstance(made.world.objects, MemoryObjects)
         assert any(key.endswith("/manifest.json") for key in made.world.objects.bodies)
 
-    def test_the_whole_hash_is_sent_of_which_the_beginning_was_typed(self, desk: CliHarness) -> None:
+    def test_a_typed_beginning_of_a_hash_is_sent_as_the_whole_hash(self, desk: CliHarness) -> None:
         made = office(desk)
         assert made.run("bob", "approve", made.hash[:12].upper(), "--yes")[0] == 0
         assert made.called == [("POST", f"/approvals/{made.hash}/approve")]
 
-    def test_every_call_is_signed_by_who_types(self, desk: CliHarness) -> None:
+    def test_every_call_is_signed_with_the_callers_identity(self, desk: CliHarness) -> None:
         made = office(desk)
         made.run("bob", "approve", made.hash[:12], "--yes")
         assert [caller_of(call) for call in desk.front.asked] == [ARNS["bob"]] * 2
 
-    def test_nobody_approves_their_own(self, desk: CliHarness) -> None:
+    def test_nobody_can_approve_their_own_request(self, desk: CliHarness) -> None:
         made = office(desk)
         code, output = made.run("ada", "approve", made.hash, "--yes")
         assert (code, "You asked for this yourself; somebody else must approve it." in output) == (1, True)
         assert made.request().approved_by == ()
 
-    def test_nobody_approves_their_own_by_leaving_their_name_out(self, desk: CliHarness) -> None:
+    def test_leaving_out_ones_name_does_not_allow_self_approval(self, desk: CliHarness) -> None:
         assert office(desk).request().asked_by == "ada"
 
-    def test_whom_people_toml_does_not_name_is_told_as_whom_aws_knows_them(self, desk: CliHarness) -> None:
+    def test_a_person_missing_from_people_toml_is_shown_their_aws_identity(self, desk: CliHarness) -> None:
         made = office(desk)
         code, output = made.run("mallory", "approve", made.hash, "--yes")
         assert (code, ARNS["mallory"] in output, "people.toml names nobody" in output) == (1, True, True)
 
-    def test_who_may_not_approve_this_learns_nothing_of_it(self, desk: CliHarness) -> None:
+    def test_a_person_without_the_right_cannot_see_the_request(self, desk: CliHarness) -> None:
         made = office(desk)
         code, output = made.run("dan", "approve", made.hash, "--yes")
         assert (code, "no request with this hash that you may approve" in output, TITLE in output) == (1, True, False)
 
-    def test_several_people_are_waited_for(self, desk: CliHarness) -> None:
+    def test_a_request_can_wait_for_several_people(self, desk: CliHarness) -> None:
         made = office(desk, single=2)
         assert "1 more person until 2026-06-04" in made.run("bob", "approve", made.hash, "--yes")[1]
         assert "approved: 1 of 2" in made.run("bob", "approve", made.hash, "--yes")[1]
@@ -201,7 +201,7 @@ class TestApprove:
         made.work()
         assert made.world.state(Resource.RUN, THING) is State.GONE
 
-    def test_who_may_not_ask_for_the_stacks_parameters_approves_all_the_same(
+    def test_an_approver_needs_no_right_to_read_the_stacks_parameters(
         self, desk: CliHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made = office(desk, archived_days=10)
@@ -214,9 +214,7 @@ class TestApprove:
         assert (code, "approved: 1 of 1" in output) == (0, True)
         assert "deleted only if the export is complete" in output
 
-    def test_nothing_is_asked_of_the_stack_once_it_is_approved(
-        self, desk: CliHarness, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_no_call_to_the_stack_follows_an_approval(self, desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
         made = office(desk, archived_days=10)
         given = desk.stack.parameters
 
@@ -227,7 +225,7 @@ class TestApprove:
         monkeypatch.setattr(desk.stack, "parameters", too_late)
         assert made.run("bob", "approve", made.hash, "--yes")[0] == 0
 
-    def test_until_it_was_archived_long_enough_it_is_in_grace(self, desk: CliHarness) -> None:
+    def test_a_thing_archived_too_recently_waits_after_its_approval(self, desk: CliHarness) -> None:
         made = office(desk, archived_days=10)
         _, output = made.run("bob", "approve", made.hash, "--yes")
         assert "It waits until 2026-06-21 12:00 UTC" in output
@@ -240,14 +238,14 @@ class TestApprove:
         assert "waiting It was approved and is deleted after 2026-06-21 12:00" in output
         assert "a restore, a hold or any change of the thing cancels it" in output
 
-    def test_what_has_expired_is_over(self, desk: CliHarness) -> None:
+    def test_an_expired_request_cannot_be_approved(self, desk: CliHarness) -> None:
         made = office(desk)
         desk.clock.advance(timedelta(hours=72))
         code, output = made.run("bob", "approve", made.hash, "--yes")
         assert (code, "expired already" in output) == (1, True)
         assert made.called == []
 
-    def test_what_is_not_what_its_hash_names_is_not_approved(self, desk: CliHarness) -> None:
+    def test_a_request_that_does_not_match_its_hash_is_not_approved(self, desk: CliHarness) -> None:
         made = office(desk)
         shown = json.dumps({**json.loads(made.request().shown), "title": "Something harmless"})
         desk.approvals().change(ORG, made.hash, lambda request: replace(request, shown=shown))
@@ -255,14 +253,14 @@ class TestApprove:
         assert (code, "shows something else than this hash names" in output) == (1, True)
         assert made.called == []
 
-    def test_a_title_moves_no_cursor(self, desk: CliHarness) -> None:
+    def test_a_title_cannot_move_the_cursor(self, desk: CliHarness) -> None:
         made = office(desk)
         shown = {"title": "\x1b[2Jgone", "action": "run.delete"}
         ask(desk, shown)
         _, output = made.run("bob", "approve", name(shown), typed="n\n")
         assert ("\x1b" in output, "�[2Jgone" in output) == (False, True)
 
-    def test_what_goes_with_it_is_counted_where_tallyfy_shows_it(self, desk: CliHarness) -> None:
+    def test_parts_that_would_be_deleted_too_are_counted_where_tallyfy_shows_them(self, desk: CliHarness) -> None:
         made = office(desk)
         shown = {"title": "Acme", "tasks": 3, "comments": 7, "owners": [str(number) for number in range(25)]}
         shown["has_open_issue"] = True
@@ -271,7 +269,7 @@ class TestApprove:
         for part in ("problem reported, and still open", "tasks 3", "comments 7", "18, 19 and 5 more"):
             assert part in output
 
-    def test_what_nobody_knows_is_said_to_be_unknown(self, desk: CliHarness) -> None:
+    def test_unknown_counts_are_shown_as_unknown(self, desk: CliHarness) -> None:
         made = office(desk)
         shown: dict[str, object] = {"title": None, "owners": None, "tags": [], "archived_at": "soon", "comments": None}
         ask(desk, shown)
@@ -300,24 +298,24 @@ def ask(desk: CliHarness, shown: Mapping[str, object], **changes: object) -> App
 
 class TestNames:
     @pytest.mark.parametrize("length", [1, 8, 11])
-    def test_fewer_than_twelve_characters_name_nothing(self, desk: CliHarness, length: int) -> None:
+    def test_fewer_than_twelve_characters_of_a_hash_are_refused(self, desk: CliHarness, length: int) -> None:
         made = office(desk)
         code, output = made.run("bob", "approve", made.hash[:length], "--yes")
         assert (code, "at least the first 12" in output) == (Exit.USAGE, True)
         assert desk.front.asked == []
 
     @pytest.mark.parametrize("said", ["the big one, please", "g" * 64, "../../commands", "a" * 65, ""])
-    def test_what_is_no_hash_is_not_even_asked_for(self, desk: CliHarness, said: str) -> None:
+    def test_text_that_is_not_a_hash_is_refused_before_any_call(self, desk: CliHarness, said: str) -> None:
         made = office(desk)
         assert made.run("bob", "approve", said, "--yes")[0] == Exit.USAGE
         assert desk.front.asked == []
 
-    def test_the_beginning_of_nothing(self, desk: CliHarness) -> None:
+    def test_a_beginning_that_matches_no_request_is_reported(self, desk: CliHarness) -> None:
         made = office(desk)
         code, output = made.run("bob", "approve", "0" * 12, "--yes")
         assert (code, "No request that waits for your approval begins with" in output) == (1, True)
 
-    def test_the_beginning_of_two_names_neither(self, desk: CliHarness) -> None:
+    def test_a_beginning_that_matches_two_requests_is_refused(self, desk: CliHarness) -> None:
         made = office(desk)
         for end in "ab":
             ask(desk, {"title": end}, hash="c" * 63 + end)
@@ -327,7 +325,7 @@ class TestNames:
 
 
 class TestReject:
-    def test_it_ends_with_the_reason(self, desk: CliHarness) -> None:
+    def test_a_rejection_ends_the_request_with_its_reason(self, desk: CliHarness) -> None:
         made = office(desk)
         code, output = made.run("bob", "reject", made.hash[:12], "--reason", "We are  in court.\n", typed="y\n")
         assert code == 0, output
@@ -340,24 +338,24 @@ class TestReject:
         assert (code, "rejected by bob already" in output) == (1, True)
         assert made.world.state(Resource.RUN, THING) is State.ARCHIVED
 
-    def test_who_asked_may_take_it_back(self, desk: CliHarness) -> None:
+    def test_the_asker_may_reject_their_own_request(self, desk: CliHarness) -> None:
         made = office(desk)
         assert made.run("ada", "reject", made.hash, "--reason", "A mistake", "--yes")[0] == 0
         assert made.request().rejected_by == "ada"
 
-    def test_who_does_not_say_yes_has_not_rejected(self, desk: CliHarness) -> None:
+    def test_without_a_yes_nothing_is_rejected(self, desk: CliHarness) -> None:
         made = office(desk)
         assert made.run("bob", "reject", made.hash, "--reason", "No", typed="n\n")[0] == 1
         assert made.request().rejected_by == ""
 
     @pytest.mark.parametrize("reason", ["", " \n ", "x" * 201])
-    def test_a_reason_that_is_none_is_refused(self, desk: CliHarness, reason: str) -> None:
+    def test_a_blank_or_overlong_reason_is_refused(self, desk: CliHarness, reason: str) -> None:
         made = office(desk)
         assert made.run("bob", "reject", made.hash, "--reason", reason, "--yes")[0] == Exit.USAGE
         assert desk.front.asked == []
 
 
-def test_a_status_that_waits_for_people_says_what_to_type(desk: CliHarness) -> None:
+def test_the_status_of_a_command_that_waits_for_approval_shows_what_to_type(desk: CliHarness) -> None:
     made = office(desk)
     before = desk.clock()
     for words in ((), ("--wait",)):
@@ -380,7 +378,7 @@ def test_a_status_after_one_of_two_approvals_says_that_one_more_is_missing(desk:
 
 
 class TestPlan:
-    def test_what_cannot_be_undone_in_a_plan_goes_when_two_others_have_approved_it(self, desk: CliHarness) -> None:
+    def test_irreversible_actions_of_a_plan_are_carried_out_after_two_approvals(self, desk: CliHarness) -> None:
         tags = [SeedTag(id=f"c{number:031x}", title=f"left over {number}") for number in range(2)]
         night = at_night(desk, organization(tags=tags), policy=RULE + LASTING)
         night.world.people = People.parse(desk.people)
@@ -418,14 +416,14 @@ class TestPlan:
         again = desk.run("apply", plan.hash, "--yes")
         assert (again.exit_code, "already applied" in again.output) == (0, True)
 
-    def test_a_plan_that_says_it_is_another_one_is_not_approved(self, desk: CliHarness) -> None:
+    def test_a_plan_that_claims_another_hash_is_not_approved(self, desk: CliHarness) -> None:
         office(desk)
         ask(desk, {"hash": "b" * 64}, hash="a" * 64, about=About.PLAN, subject="a" * 64)
         desk.stack.who = "bob"
         result = desk.run("approve", "a" * 64, "--yes")
         assert (result.exit_code, "shows something else than this hash names" in result.output) == (1, True)
 
-    def test_a_plan_of_another_release_is_told(self, desk: CliHarness) -> None:
+    def test_a_plan_of_another_release_is_reported(self, desk: CliHarness) -> None:
         office(desk)
         ask(desk, {"hash": "a" * 64}, hash="a" * 64, about=About.PLAN, subject="a" * 64)
         desk.stack.who = "bob"
@@ -443,13 +441,13 @@ def refusal(body: Mapping[str, str], **headers: str) -> Response:
 
 
 class TestAws:
-    def test_without_credentials_nothing_is_called(self, desk: CliHarness) -> None:
+    def test_without_credentials_no_call_is_made(self, desk: CliHarness) -> None:
         desk.stack.who = "nobody"
         result = desk.run("approvals")
         assert (result.exit_code, "no AWS credentials" in result.output) == (Exit.UNREACHABLE, True)
         assert desk.front.asked == []
 
-    def test_who_may_not_call_the_api_is_told_which_policy_to_ask_for(self, desk: CliHarness) -> None:
+    def test_a_caller_without_rights_to_the_api_is_shown_the_policy_they_need(self, desk: CliHarness) -> None:
         made = office(desk)
         desk.front.failures = [refusal({"message": "Forbidden"})]
         code, output = made.run("bob", "approve", made.hash, "--yes")
@@ -458,7 +456,7 @@ class TestAws:
         assert f"execute-api:Invoke on arn:aws:execute-api:{REGION}:" in output
         assert output.count("GET/approvals/*") == 1
 
-    def test_the_policy_names_the_api_where_its_url_does(self, desk: CliHarness) -> None:
+    def test_the_shown_policy_names_the_api_of_the_url(self, desk: CliHarness) -> None:
         desk.front.failures = [refusal({"message": "Forbidden"})]
         session = desk._session()
         session.mount("https://a1b2c3.execute-api.us-east-1.amazonaws.com", desk.front)
@@ -468,7 +466,7 @@ class TestAws:
         assert "/us-east-1/execute-api/" in str(desk.front.asked[0].headers["Authorization"])
 
     @pytest.mark.parametrize(("off", "said"), [(7, "7 minutes ahead of AWS"), (-6, "6 minutes behind AWS")])
-    def test_a_clock_that_is_off_is_told(self, desk: CliHarness, off: int, said: str) -> None:
+    def test_a_wrong_clock_is_reported(self, desk: CliHarness, off: int, said: str) -> None:
         there = format_datetime(desk.clock() - timedelta(minutes=off), usegmt=True)
         desk.front.failures = [refusal({"message": "Forbidden"}, date=there)]
         result = desk.run("approvals")
@@ -485,7 +483,7 @@ class TestAws:
             ({"message": "Forbidden"}, {"date": "the day before yesterday"}, "needs a policy"),
         ],
     )
-    def test_what_aws_says_decides_what_to_do(
+    def test_the_denial_of_aws_decides_the_advice(
         self, desk: CliHarness, body: Mapping[str, str], headers: Mapping[str, str], said: str
     ) -> None:
         desk.front.failures = [refusal(body, **headers)]
@@ -503,14 +501,14 @@ class TestAws:
             (requests.ConnectionError("gone"), "could not be reached"),
         ],
     )
-    def test_what_is_out_of_reach_is_told(
+    def test_an_unreachable_api_is_reported(
         self, desk: CliHarness, failure: int | Exception | Response, said: str
     ) -> None:
         desk.front.failures = [failure]
         result = desk.run("approvals")
         assert (result.exit_code, said in result.output) == (Exit.UNREACHABLE, True), result.output
 
-    def test_a_signature_of_somebody_else_is_nobodys(self, desk: CliHarness) -> None:
+    def test_a_forged_signature_identifies_nobody(self, desk: CliHarness) -> None:
         forged = Identity(ReadOnlyCredentials("AKIAbob", "a guess", None), REGION)
         assert caller_of(signed(forged)) is None
         assert caller_of(signed(replace_secret(forged, "secret of bob"))) == ARNS["bob"]
@@ -533,7 +531,7 @@ class TestAws:
         request.url = str(request.url).replace("reject", "approve")
         assert caller_of(request) is None
 
-    def test_no_secret_shows(self) -> None:
+    def test_no_secret_is_shown(self) -> None:
         assert "secret of bob" not in repr(Identity(ReadOnlyCredentials("AKIAbob", "secret of bob", None), REGION))
 
 

@@ -62,7 +62,7 @@ def shown(desk: CliHarness, *words: str) -> list[str]:
 # --- show -----------------------------------------------------------------------------------------------------------
 
 
-def test_everything_is_shown_newest_last_sealed_or_not(busy: CliHarness) -> None:
+def test_sealed_and_unsealed_records_are_shown_newest_last(busy: CliHarness) -> None:
     lines = shown(busy)
     assert [re.search(r"hold\.\w+|archive: \w+", line)[0] for line in lines] in (  # type: ignore[index]
         ["hold.set", "archive: done", "hold.set", "hold.lifted"],
@@ -72,14 +72,14 @@ def test_everything_is_shown_newest_last_sealed_or_not(busy: CliHarness) -> None
     assert sorted(line[:19] for line in lines) == [line[:19] for line in lines]
 
 
-def test_an_end_is_shown_with_who_why_and_how(busy: CliHarness) -> None:
+def test_an_outcome_is_shown_with_who_why_and_how(busy: CliHarness) -> None:
     output = busy.run("audit", "show", "--thing", OTHER).output
     for text in ("archive: done", f"process {OTHER}", "Ada (operator)", "It is so.", "It is over.", "int_"):
         assert text in output
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_one_thing_is_shown_by_id_or_link(
+def test_records_of_one_thing_are_found_by_id_or_link(
     busy: CliHarness,
     link: bool,  # noqa: FBT001 - a case
 ) -> None:
@@ -88,25 +88,25 @@ def test_one_thing_is_shown_by_id_or_link(
     assert all(THING in line for line in lines)
 
 
-def test_an_owner_an_intent_and_a_plan_are_found_as_well(busy: CliHarness) -> None:
+def test_records_of_an_owner_an_intent_and_a_plan_are_found(busy: CliHarness) -> None:
     assert len(shown(busy, "--thing", "4711")) == 1
     assert shown(busy, "--thing", "471") == []
     AuditStore(busy.stack.table).record(Record(at=millis(busy.clock()), what=What.PLAN_MADE, org_id=ORG, plan="a" * 64))
     assert len(shown(busy, "--thing", "a" * 64)) == 1
 
 
-def test_one_person_is_shown_by_any_part_of_the_name(busy: CliHarness) -> None:
+def test_records_of_a_person_are_found_by_any_part_of_the_name(busy: CliHarness) -> None:
     assert len(shown(busy, "--by", "hopper")) == 2
     assert len(shown(busy, "--by", "ADA")) == 2
     assert shown(busy, "--by", "nobody") == []
 
 
-def test_one_organization_is_shown_and_only_one_of_the_stacks(busy: CliHarness) -> None:
+def test_records_are_limited_to_one_organization_of_the_stack(busy: CliHarness) -> None:
     assert len(shown(busy, "--org", ORG)) == 3
     assert busy.run("audit", "show", "--org", ELSEWHERE).exit_code == 2
 
 
-def test_one_day_is_shown_with_what_came_late_into_its_last_hour(desk: CliHarness) -> None:
+def test_one_day_is_shown_with_late_records_of_its_last_hour(desk: CliHarness) -> None:
     midnight = NOW.replace(hour=0) + timedelta(days=1)
     trail = AuditStore(desk.stack.table)
     trail.move(Head(through=hour_of(midnight - 2 * HOUR)), 0)
@@ -131,16 +131,16 @@ def test_one_day_is_shown_with_what_came_late_into_its_last_hour(desk: CliHarnes
 
 
 @pytest.mark.parametrize("day", ["yesterday", "2026-02-30", "2026-6-1T", "", "01.06.2026"])
-def test_what_is_no_day_is_refused(busy: CliHarness, day: str) -> None:
+def test_a_malformed_day_is_refused(busy: CliHarness, day: str) -> None:
     assert busy.run("audit", "show", "--day", day).exit_code == 2
 
 
-def test_nothing_recorded_is_said(desk: CliHarness) -> None:
+def test_an_empty_result_says_that_no_record_matches(desk: CliHarness) -> None:
     result = desk.run("audit", "show")
     assert (result.exit_code, "No record matches" in result.output) == (0, True)
 
 
-def test_of_very_many_the_newest_are_shown(desk: CliHarness) -> None:
+def test_only_the_newest_of_many_records_are_shown(desk: CliHarness) -> None:
     desk.stack.table.write(
         *(audit_row(Record(at=millis(NOW) + number, what=What.PLAN_MADE, plan=f"p{number}")) for number in range(1001))
     )
@@ -150,7 +150,7 @@ def test_of_very_many_the_newest_are_shown(desk: CliHarness) -> None:
     assert "Plan p0." not in output
 
 
-def test_text_from_elsewhere_moves_no_cursor_and_sets_no_colour(desk: CliHarness) -> None:
+def test_text_in_records_cannot_move_the_cursor_or_set_a_colour(desk: CliHarness) -> None:
     line = f'{{"at":{millis(NOW)},"what":"plan.made","by":"[red]x[/red]\\u001b[2J"}}'
     desk.stack.table.write(Put(Key(f"audit#{hour_of(NOW)}", "x"), {"line": line}, 0))
     output = desk.run("audit", "show").output
@@ -158,7 +158,7 @@ def test_text_from_elsewhere_moves_no_cursor_and_sets_no_colour(desk: CliHarness
     assert "\x1b" not in output
 
 
-def test_what_operators_do_is_recorded_under_the_name_that_aws_knows(desk: CliHarness) -> None:
+def test_actions_of_operators_are_recorded_under_their_aws_identity(desk: CliHarness) -> None:
     desk.run("hold", "add", "process", THING, "--reason", "an audit", "--force")
     desk.run("hold", "remove", "process", THING)
     desk.run("pause", "--reason", "a wrong rule")
@@ -183,7 +183,7 @@ def newest(desk: CliHarness) -> str:
     return max(desk.stack.segments.bodies, key=segment_in)
 
 
-def test_a_changed_record_is_told(busy: CliHarness) -> None:
+def test_a_changed_record_is_reported(busy: CliHarness) -> None:
     bodies = busy.stack.segments.bodies
     bodies[newest(busy)] = bodies[newest(busy)].replace(b"Grace", b"Gracy")
     result = busy.run("audit", "verify")
@@ -193,20 +193,20 @@ def test_a_changed_record_is_told(busy: CliHarness) -> None:
     assert "broken in 1 places" in result.output
 
 
-def test_an_end_that_was_cut_off_is_told(busy: CliHarness) -> None:
+def test_a_removed_last_segment_is_reported(busy: CliHarness) -> None:
     del busy.stack.segments.bodies[newest(busy)]
     result = busy.run("audit", "verify")
     assert (result.exit_code, "The end is cut off" in result.output) == (1, True)
 
 
-def test_a_head_that_was_removed_is_told(busy: CliHarness) -> None:
+def test_a_removed_head_is_reported(busy: CliHarness) -> None:
     _, version = AuditStore(busy.stack.table).head()
     busy.stack.table.write(Put(Key("audit#head", "head"), None, version))
     result = busy.run("audit", "verify")
     assert (result.exit_code, "beyond the head" in result.output) == (1, True)
 
 
-def test_a_segment_that_was_moved_and_an_object_that_is_none_are_told(busy: CliHarness) -> None:
+def test_a_moved_segment_and_a_foreign_object_are_reported(busy: CliHarness) -> None:
     bodies = busy.stack.segments.bodies
     bodies["audit/2031/01/01/00-2.jsonl"] = bodies.pop(newest(busy))
     bodies["audit/notes.txt"] = b"x"
@@ -216,7 +216,7 @@ def test_a_segment_that_was_moved_and_an_object_that_is_none_are_told(busy: CliH
     assert "audit/notes.txt is not a segment" in result.output
 
 
-def test_what_the_bucket_removed_at_the_end_of_its_time_is_no_break(
+def test_segments_removed_after_their_retention_are_not_a_break(
     busy: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del busy.stack.segments.bodies[min(busy.stack.segments.bodies, key=segment_in)]
@@ -227,7 +227,7 @@ def test_what_the_bucket_removed_at_the_end_of_its_time_is_no_break(
     assert busy.run("audit", "verify").exit_code == 0
 
 
-def test_a_trail_that_is_being_written_is_read_as_of_one_moment(busy: CliHarness) -> None:
+def test_a_trail_that_is_being_written_is_read_at_one_moment(busy: CliHarness) -> None:
     """The writer seals another hour while the segments are listed."""
 
     class Busy(MemoryObjects):
@@ -244,7 +244,7 @@ def test_a_trail_that_is_being_written_is_read_as_of_one_moment(busy: CliHarness
     assert "unbroken: 3 segments with 4 records" in result.output
 
 
-def test_a_trail_without_any_segment_proves_nothing_and_says_so(desk: CliHarness) -> None:
+def test_a_trail_without_segments_says_that_nothing_is_proven(desk: CliHarness) -> None:
     result = desk.run("audit", "verify")
     assert (result.exit_code, "nothing is proven" in result.output, "unbroken" in result.output) == (4, True, False)
 

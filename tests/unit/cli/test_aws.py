@@ -69,28 +69,28 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsStack]:
         yield AwsStack("stack", REGION, wait_seconds=0)
 
 
-def test_outputs_are_read(stack: AwsStack) -> None:
+def test_the_outputs_of_a_stack_are_read(stack: AwsStack) -> None:
     assert output_of(stack, "SecretPrefix") == "stack"
 
 
-def test_an_output_that_is_not_there_is_told(stack: AwsStack) -> None:
+def test_a_missing_output_is_reported(stack: AwsStack) -> None:
     with pytest.raises(CliError, match="no output ApiUrl") as told:
         output_of(stack, "ApiUrl")
     assert told.value.code is Exit.UNREACHABLE
 
 
-def test_a_stack_that_is_not_there_is_told(stack: AwsStack) -> None:
+def test_a_missing_stack_is_reported(stack: AwsStack) -> None:
     assert stack.name
     with pytest.raises(CliError, match="no stack 'other' in eu-west-1"):
         AwsStack("other", REGION).outputs()
 
 
-def test_a_missing_secret_is_told(stack: AwsStack) -> None:
+def test_a_missing_secret_is_reported(stack: AwsStack) -> None:
     with pytest.raises(Retryable, match="does not exist"):
         stack.secrets().get("stack/sources/operator")
 
 
-def test_the_ledger_is_read(stack: AwsStack, clock: Clock) -> None:
+def test_an_intent_is_read_from_the_ledger(stack: AwsStack, clock: Clock) -> None:
     assert stack.intent(command().intent_id) is None
     rows = DynamoTable(boto3.client("dynamodb", region_name=REGION), output_of(stack, "LedgerTableName"))
     terms = LedgerTerms(lease=NOW - NOW, keep=NOW - NOW, most_attempts=6)
@@ -100,7 +100,7 @@ def test_the_ledger_is_read(stack: AwsStack, clock: Clock) -> None:
     assert row.status == "accepted"
 
 
-def test_a_hold_is_set_and_lifted_by_whom_aws_knows(stack: AwsStack) -> None:
+def test_a_hold_is_set_and_removed_under_the_callers_aws_identity(stack: AwsStack) -> None:
     assert stack.caller().startswith("arn:aws:")
     stack.holds().add(ORG, "owner", "4711", reason="an audit", by=stack.caller())
     [hold] = stack.holds().holds(ORG)
@@ -110,7 +110,7 @@ def test_a_hold_is_set_and_lifted_by_whom_aws_knows(stack: AwsStack) -> None:
     assert stack.holds().reasons(ORG) == {}
 
 
-def test_dead_letters_of_sqs_are_seen_and_sent_again(stack: AwsStack, clock: Clock) -> None:
+def test_dead_letters_are_read_from_sqs_and_sent_again(stack: AwsStack, clock: Clock) -> None:
     pairs = stack.pairs()
     told = {"code": "held", "reason": "On hold.", "intent_id": command().intent_id, "redrive": "2"}
     pairs[1].dead.send(command(action="delete").to_json(), told)
@@ -125,7 +125,7 @@ def test_dead_letters_of_sqs_are_seen_and_sent_again(stack: AwsStack, clock: Clo
     assert (message.body, message.attributes) == (letter.message.body, {"redrive": "3"})
 
 
-def test_an_older_stack_has_fewer_pairs_and_the_commands_come_first(stack: AwsStack) -> None:
+def test_an_older_stack_has_fewer_queue_pairs_with_commands_first(stack: AwsStack) -> None:
     assert [pair.name for pair in stack.pairs()] == ["commands", "purge"]
 
 
@@ -145,7 +145,7 @@ def test_events_go_to_the_bus_of_the_stack(stack: AwsStack) -> None:
     assert stack.put_events([{"Source": "", "DetailType": "x", "Detail": "{}"}]) == 1
 
 
-def test_parameters_are_read(stack: AwsStack) -> None:
+def test_the_parameters_of_a_stack_are_read(stack: AwsStack) -> None:
     assert stack.parameters() == {"SweepMode": "report"}
 
 
@@ -181,7 +181,7 @@ def test_the_audit_trail_is_read_from_its_bucket(stack: AwsStack) -> None:
     assert stack.audit().keys("audit/") == ["audit/2026/06/01/12-1.jsonl"]
 
 
-def test_only_an_organization_of_the_stack_can_be_meant(stack: AwsStack) -> None:
+def test_only_an_organization_of_the_stack_is_accepted(stack: AwsStack) -> None:
     assert organizations_of(stack, None) == [ORG, OTHER]
     assert organizations_of(stack, f" {OTHER}") == [OTHER]
     with pytest.raises(CliError, match="not one of this stack's"):
@@ -225,7 +225,7 @@ def test_the_exit_codes_are_documented() -> None:
         assert f"{code.value} " in said[said.index("Exit codes") :]
 
 
-def test_secrets_that_are_about_to_be_deleted_are_those_of_this_stack(stack: AwsStack) -> None:
+def test_only_this_stacks_secrets_scheduled_for_deletion_are_listed(stack: AwsStack) -> None:
     client = boto3.client("secretsmanager", region_name=REGION)
     for name in ("stack/sources/crm", "stack/sources/jira", "stack-2/sources/crm"):
         client.create_secret(Name=name, SecretString="x")
@@ -234,7 +234,9 @@ def test_secrets_that_are_about_to_be_deleted_are_those_of_this_stack(stack: Aws
     assert list(stack.secrets_to_be_deleted()) == ["stack/sources/crm"]
 
 
-def test_the_room_of_the_account_is_what_nobody_has_reserved(stack: AwsStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_accounts_concurrency_excludes_reserved_concurrency(
+    stack: AwsStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = boto3.client("lambda", region_name=REGION)
     stubber = Stubber(client)
     limits = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 900}

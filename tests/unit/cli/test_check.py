@@ -18,7 +18,7 @@ from sandbox.simulator.seed import Seed
 from tests.unit.cli.harness import ARNS, ORG, CliHarness
 
 
-def test_all_is_well(desk: CliHarness) -> None:
+def test_a_complete_stack_passes_the_check(desk: CliHarness) -> None:
     result = desk.run("check")
     assert result.exit_code == 0, result.output
     assert "✗" not in result.output
@@ -43,7 +43,7 @@ def test_nothing_but_reads_reach_tallyfy(desk: CliHarness) -> None:
 
 
 @pytest.mark.parametrize("method", ["DELETE", "PUT", "POST", "get"])
-def test_its_session_cannot_do_more(method: str) -> None:
+def test_the_session_of_check_cannot_write(method: str) -> None:
     with pytest.raises(RuntimeError, match="only reads"):
         ReadOnlySession().request(method, "https://tallyfy.test/api")
 
@@ -78,22 +78,22 @@ def test_a_standard_member_is_enough_without_them(desk: CliHarness, monkeypatch:
     assert (result.exit_code, "all that is asked for" in result.output) == (0, True), result.output
 
 
-def test_a_light_member_is_not_enough(desk: CliHarness) -> None:
+def test_a_token_of_a_light_member_is_reported(desk: CliHarness) -> None:
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = LIGHT_TOKEN
     failing(desk, "light, which may not archive")
 
 
-def test_a_refused_token(desk: CliHarness) -> None:
+def test_a_refused_token_is_reported(desk: CliHarness) -> None:
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = "of somebody who logged out"
     failing(desk, "refused the token")
 
 
-def test_a_missing_token(desk: CliHarness) -> None:
+def test_a_missing_token_is_reported(desk: CliHarness) -> None:
     del desk.entrance.secrets.texts[f"stack/tokens/{ORG}"]
     failing(desk, f"stack/tokens/{ORG}")
 
 
-def test_a_token_of_another_organization(desk: CliHarness) -> None:
+def test_a_token_of_another_organization_is_reported(desk: CliHarness) -> None:
     desk.simulator.merge(Seed(organizations=[SeedOrganization(id="9f" * 16)]))
     desk.stack.told["OrganizationIds"] = "9f" * 16
     desk.entrance.secrets.texts["stack/tokens/" + "9f" * 16] = desk.entrance.secrets.texts[f"stack/tokens/{ORG}"]
@@ -101,7 +101,7 @@ def test_a_token_of_another_organization(desk: CliHarness) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.answer_status(503, times=-1), Fault.reset(times=-1), Fault.html(times=-1)])
-def test_tallyfy_out_of_reach(desk: CliHarness, fault: Fault) -> None:
+def test_an_unreachable_tallyfy_is_reported(desk: CliHarness, fault: Fault) -> None:
     desk.simulator.add_fault(fault)
     failing(desk, f"organization {ORG}")
 
@@ -110,12 +110,12 @@ def test_tallyfy_out_of_reach(desk: CliHarness, fault: Fault) -> None:
     ("text", "said"),
     [("not base64 at all!", "whsec_"), ('{"secrets": []}', "no signing secret"), ("whsec_", "whsec_")],
 )
-def test_a_source_secret_of_no_use(desk: CliHarness, text: str, said: str) -> None:
+def test_an_unusable_source_secret_is_reported(desk: CliHarness, text: str, said: str) -> None:
     desk.entrance.secrets.texts["stack/sources/automation"] = text
     assert said in failing(desk, "secret of source automation")
 
 
-def test_an_old_secret_of_no_use_is_found_too(desk: CliHarness) -> None:
+def test_an_unusable_old_secret_is_reported_too(desk: CliHarness) -> None:
     desk.entrance.secrets.texts["stack/sources/automation"] = '{"secrets": ["whsec_d2VsbA==", "not base64!"]}'
     failing(desk, "number 2 cannot be used")
 
@@ -125,12 +125,12 @@ def test_events_on_the_bus_need_no_secret(desk: CliHarness) -> None:
 
 
 @pytest.mark.parametrize("name", ["hubspot", "jira", "github", "tallyfy"])
-def test_a_foreign_source_needs_its_secret_or_goes(desk: CliHarness, name: str) -> None:
+def test_a_declared_source_without_its_secret_is_reported(desk: CliHarness, name: str) -> None:
     del desk.entrance.secrets.texts[f"stack/sources/{name}"]
     assert "take the source out of sources.toml" in failing(desk, f"secret of source {name}")
 
 
-def test_slack_needs_its_secret_if_anybody_may_speak(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slack_needs_its_secret_if_people_toml_names_anybody(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     del desk.entrance.secrets.texts["stack/chat/slack"]
     assert "take everybody out of people.toml" in failing(desk, "signing secret of Slack")
     monkeypatch.setattr(config_files, "declared_people", lambda: People.parse("[people]"))
@@ -138,20 +138,22 @@ def test_slack_needs_its_secret_if_anybody_may_speak(desk: CliHarness, monkeypat
     assert (result.exit_code, "0 people" in result.output) == (0, True), result.output
 
 
-def test_people_that_could_never_be_served_are_noted(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_people_of_an_organization_outside_the_stack_are_noted(
+    desk: CliHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     astray = f'[people.ada]\nslack = "T0AA/U0BB"\nmay = ["run.archive"]\norganization = "{"9f" * 16}"\n'
     monkeypatch.setattr(config_files, "declared_people", lambda: People.parse(astray))
     result = desk.run("check")
     assert (result.exit_code, "organization of ada" in result.output) == (0, True), result.output
 
 
-def test_people_must_say_which_of_several_organizations(desk: CliHarness) -> None:
+def test_people_must_name_one_of_several_organizations(desk: CliHarness) -> None:
     desk.simulator.merge(Seed(organizations=[SeedOrganization(id="9f" * 16)]))
     desk.stack.told["OrganizationIds"] = f"{ORG},{'9f' * 16}"
     assert "not said, and the stack has several" in desk.run("check").output
 
 
-def test_a_people_file_that_is_wrong_is_told(desk: CliHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_invalid_people_toml_is_reported(desk: CliHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     wrong = tmp_path / "people.toml"
     wrong.write_text('[people.ada]\nslack = "@ada"\nmay = ["run.archive"]\n')
     monkeypatch.setattr(config_files, "PEOPLE_FILE", wrong)
@@ -201,7 +203,7 @@ TWO_RULES = """
 """
 
 
-def test_a_session_whose_name_anybody_may_choose_is_flagged_with_what_to_do(
+def test_a_session_with_a_free_name_is_reported_with_what_to_do(
     desk: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allowed(monkeypatch, f"ada: {BOTH}\nbob: {RUNS}", fixed="false")
@@ -213,7 +215,7 @@ def test_a_session_whose_name_anybody_may_choose_is_flagged_with_what_to_do(
     assert "✓ who may approve run.delete: ada; tag.delete: ada" in output, "bob does not count"
 
 
-def test_who_may_approve_what_is_said(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_approvers_are_listed_by_action(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     allowed(monkeypatch, f"ada: {BOTH}\nbob: {RUNS}")
     code, output = shown(desk)
     assert (code, "✓ who may approve run.delete: ada, bob; tag.delete: ada" in output) == (0, True), output
@@ -221,13 +223,13 @@ def test_who_may_approve_what_is_said(desk: CliHarness, monkeypatch: pytest.Monk
     assert "signing secret of Slack" not in output
 
 
-def test_what_nobody_can_approve_is_noted(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_action_that_nobody_can_approve_is_reported(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     allowed(monkeypatch, f"ada: {ASKS}\nbob: {TAGS}")
     code, output = shown(desk)
     assert (code, "! approval of run.delete by nobody: it only expires" in output) == (0, True), output
 
 
-def test_one_who_could_only_approve_what_others_ask_for_is_noted(
+def test_approvers_who_cannot_approve_their_own_requests_are_noted(
     desk: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allowed(monkeypatch, f"ada: {RUNS}\nbob: {TAGS}")
@@ -235,7 +237,7 @@ def test_one_who_could_only_approve_what_others_ask_for_is_noted(
     assert (code, "! approval of run.delete only by ada: never of what they ask for" in output) == (0, True), output
 
 
-def test_more_than_there_are_can_never_approve(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requiring_more_approvers_than_exist_is_reported(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     allowed(monkeypatch, f"[approvals]\nsingle = 3\nada: {RUNS}\nbob: {BOTH}\ncleo: {TAGS}")
     failing(desk, "approval of run.delete")
     assert "can never be given: 3 must, only ada, bob can" in shown(desk)[1]
@@ -247,7 +249,7 @@ def test_a_plan_needs_people_who_may_approve_all_of_it(desk: CliHarness, monkeyp
     assert "can never be given: 2 must, only ada can" in shown(desk)[1]
 
 
-def test_a_plan_that_all_must_approve_none_of_them_may_ask_for(
+def test_a_plan_that_needs_all_approvers_leaves_none_to_request_it(
     desk: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allowed(monkeypatch, f"ada: {BOTH}\nbob: {BOTH}", policy=TWO_RULES)
@@ -255,7 +257,7 @@ def test_a_plan_that_all_must_approve_none_of_them_may_ask_for(
     assert (code, "! approval of a plan only by ada, bob: never of what" in output) == (0, True), output
 
 
-def test_who_approves_in_another_organization_does_not_count(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_approvers_of_another_organization_do_not_count(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     allowed(monkeypatch, f"ada: {RUNS}\nbob: {RUNS}")
     elsewhere = config_files.declared_people().model_dump(mode="json", exclude_none=True)
     for person in elsewhere["people"].values():
@@ -265,12 +267,12 @@ def test_who_approves_in_another_organization_does_not_count(desk: CliHarness, m
     assert (code, "approval of run.delete by nobody" in output) == (0, True), output
 
 
-def test_an_organization_of_a_rule_that_is_not_the_stacks_is_noted(desk: CliHarness) -> None:
+def test_a_rule_for_an_organization_outside_the_stack_is_noted(desk: CliHarness) -> None:
     desk.stack.told["OrganizationIds"] = "9f" * 16
     assert f"{ORG}: not the stack's" in desk.run("check").output
 
 
-def test_a_missing_source_secret(desk: CliHarness) -> None:
+def test_a_missing_source_secret_is_reported(desk: CliHarness) -> None:
     del desk.entrance.secrets.texts["stack/sources/crm"]
     failing(desk, "secret of source crm")
 
@@ -297,13 +299,13 @@ def test_an_aging_token_is_noted_with_the_days_it_has_left(desk: CliHarness) -> 
     assert (result.exit_code, "aging, stored 170 days ago: 13 days left" in result.output) == (0, True), result.output
 
 
-def test_a_refused_tokens_age_is_told_with_it(desk: CliHarness) -> None:
+def test_a_refused_token_is_reported_with_its_age(desk: CliHarness) -> None:
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = "of somebody who logged out"
     desk.entrance.secrets.stored[f"stack/tokens/{ORG}"] = desk.clock() - timedelta(days=200)
     assert "stored 200 days ago" in failing(desk, "refused the token")
 
 
-def test_the_policy_is_summed_up_with_what_its_caps_do_not_stop(
+def test_the_policy_is_summarized_with_the_limits_of_its_caps(
     desk: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     risky = Policy.parse("""
@@ -349,7 +351,7 @@ def test_a_rule_that_deletes_needs_an_admin_as_a_source_does(desk: CliHarness, m
     ("text", "said"),
     [("rules = []\n", "policy.toml"), ("zone", "policy.toml is not TOML"), (None, "cannot be read")],
 )
-def test_a_policy_that_is_wrong_is_told(
+def test_an_invalid_policy_is_reported(
     desk: CliHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None, said: str
 ) -> None:
     wrong = tmp_path / "policy.toml"
@@ -360,23 +362,23 @@ def test_a_policy_that_is_wrong_is_told(
     assert (result.exit_code, said in re.sub(r"\s+", " ", result.output)) == (1, True), result.output
 
 
-def test_a_base_url_that_is_none_is_told(desk: CliHarness) -> None:
+def test_a_malformed_base_url_is_reported(desk: CliHarness) -> None:
     desk.stack.told["TallyfyBaseUrl"] = "http://tallyfy.test/api"
     failing(desk, f"organization {ORG}")
 
 
 @pytest.mark.parametrize("failure", [500, requests.ConnectionError("gone")])
-def test_an_api_that_does_not_answer(desk: CliHarness, failure: int | Exception) -> None:
+def test_an_api_that_does_not_answer_is_reported(desk: CliHarness, failure: int | Exception) -> None:
     desk.front.failures = [failure]
     failing(desk, "HTTP API")
 
 
-def test_a_stack_of_another_kind(desk: CliHarness) -> None:
+def test_a_stack_of_another_application_is_reported(desk: CliHarness) -> None:
     del desk.stack.told["LedgerTableName"]
     failing(desk, "no output LedgerTableName")
 
 
-def test_no_stack(desk: CliHarness) -> None:
+def test_a_missing_stack_is_reported(desk: CliHarness) -> None:
     desk.stack.missing = True
     result = desk.run("check")
     assert (result.exit_code, "There is no stack" in result.output) == (3, True)
@@ -397,7 +399,7 @@ def on_the_bus(monkeypatch: pytest.MonkeyPatch, text: str = BUS) -> None:
     monkeypatch.setattr(config_files, "declared_sources", lambda: Sources.parse(text))
 
 
-def test_a_parameter_that_was_cut_at_a_space_is_found(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parameter_that_was_cut_at_a_space_is_reported(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     on_the_bus(monkeypatch)
     desk.stack.given["IncomingDetailTypes"] = "project.closed,Deal"
     said = failing(desk, "events on the bus")
@@ -406,7 +408,9 @@ def test_a_parameter_that_was_cut_at_a_space_is_found(desk: CliHarness, monkeypa
     assert "'IncomingDetailTypes=\"Deal Won,project.closed\"'" in said
 
 
-def test_an_event_that_the_stack_does_not_take_is_found(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_type_that_the_stack_does_not_accept_is_reported(
+    desk: CliHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     on_the_bus(monkeypatch)
     said = failing(desk, "events on the bus")
     assert ("takes no Deal Won" in said, "cut at a space" in said) == (True, False)
@@ -421,20 +425,20 @@ def test_a_sender_whose_account_may_not_use_the_bus_is_noted(desk: CliHarness, m
     assert "EventSenderAccountIds" not in shown(desk)[1]
 
 
-def test_a_secret_that_is_about_to_be_deleted_is_found_with_the_way_back(desk: CliHarness) -> None:
+def test_a_secret_scheduled_for_deletion_is_reported_with_the_command_to_restore_it(desk: CliHarness) -> None:
     desk.stack.doomed = {"stack/id-key": desk.clock() + timedelta(days=7)}
     said = failing(desk, "secret stack/id-key")
     assert "deleted for good on 2026-06-08" in said
     assert "aws secretsmanager restore-secret --secret-id stack/id-key" in said
 
 
-def test_an_account_with_little_room_is_noted(desk: CliHarness) -> None:
+def test_an_account_with_little_concurrency_is_noted(desk: CliHarness) -> None:
     desk.stack.at_once = 10
     code, said = shown(desk)
     assert (code, "! concurrency of the account 10 invocations at once" in said) == (0, True), said
 
 
-def test_what_the_operator_may_not_ask_of_the_account_is_noted_and_stops_nothing(
+def test_facts_the_operator_may_not_read_are_noted_without_failing(
     desk: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused() -> NoReturn:

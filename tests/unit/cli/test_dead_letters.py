@@ -44,7 +44,7 @@ def lying(desk: CliHarness, queue: str = "commands") -> list[Message]:
 # --- seeing -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_list_tells_all_of_both_queues_and_leaves_them_there(full: CliHarness) -> None:
+def test_the_list_shows_both_queues_and_removes_nothing(full: CliHarness) -> None:
     for _ in range(2):
         result = full.run("dead-letters", "list")
         assert result.exit_code == 0, result.output
@@ -55,18 +55,18 @@ def test_the_list_tells_all_of_both_queues_and_leaves_them_there(full: CliHarnes
     assert len(lying(full, "purge")) == 1
 
 
-def test_no_dead_letters_is_good_news(desk: CliHarness) -> None:
+def test_an_empty_list_succeeds(desk: CliHarness) -> None:
     assert "no dead letters" in desk.run("dead-letters", "list").output
 
 
-def test_a_long_queue_is_seen_whole(desk: CliHarness) -> None:
+def test_a_long_queue_is_listed_completely(desk: CliHarness) -> None:
     for number in range(57):
         desk.dead_poison(f"no command, number {number}")
     assert "57 dead letters" in desk.run("dead-letters", "list").output
     assert len(lying(desk)) == 57
 
 
-def test_a_bound_is_kept_and_said(desk: CliHarness) -> None:
+def test_the_limit_is_observed_and_reported(desk: CliHarness) -> None:
     for number in range(30):
         desk.dead_poison(f"no command, number {number}")
     result = desk.run("dead-letters", "list", "--limit", "25")
@@ -76,7 +76,7 @@ def test_a_bound_is_kept_and_said(desk: CliHarness) -> None:
     assert len(lying(desk)) == 30
 
 
-def test_what_somebody_else_looks_at_is_said_to_be_missing(full: CliHarness) -> None:
+def test_letters_hidden_by_another_reader_are_reported(full: CliHarness) -> None:
     full.stack.dead["commands"].receive(2, hidden_for=600)
     result = full.run("dead-letters", "list")
     assert "about 2 more are hidden" in result.output
@@ -90,7 +90,7 @@ class Restless(MemoryQueue):
         return super().receive(most, hidden_for=0)
 
 
-def test_a_queue_that_repeats_itself_is_not_looked_at_for_ever(clock: Clock) -> None:
+def test_reading_a_queue_that_repeats_letters_ends(clock: Clock) -> None:
     queue = Restless(clock)
     queue.send("no command")
     seen = dead_letter_queue.look([Pair("commands", queue, MemoryQueue(clock))], most=1000, clock=clock)
@@ -108,7 +108,7 @@ class Slow(MemoryQueue):
         return super().receive(most, hidden_for=hidden_for)
 
 
-def test_a_look_ends_before_what_it_has_hidden_comes_back(clock: Clock) -> None:
+def test_reading_ends_before_hidden_letters_become_visible(clock: Clock) -> None:
     queue = Slow(clock)
     for number in range(200):
         queue.send(f"no command, number {number}")
@@ -118,7 +118,7 @@ def test_a_look_ends_before_what_it_has_hidden_comes_back(clock: Clock) -> None:
     assert (clock() - NOW).total_seconds() <= dead_letter_queue.HIDDEN_SECONDS
 
 
-def test_one_is_shown_with_all_that_is_known(full: CliHarness) -> None:
+def test_show_prints_everything_known_about_a_letter(full: CliHarness) -> None:
     result = full.run("dead-letters", "show", FIRST.intent_id)
     assert result.exit_code == 0, result.output
     for part in (FIRST.intent_id, "attempts_exhausted", "6 attempts failed", "2026-06-01 12:00:00", '"org_id"'):
@@ -127,7 +127,7 @@ def test_one_is_shown_with_all_that_is_known(full: CliHarness) -> None:
     assert len(lying(full)) == 3
 
 
-def test_what_a_message_holds_cannot_move_the_cursor_or_style_the_screen(desk: CliHarness) -> None:
+def test_text_in_a_message_cannot_move_the_cursor_or_style_the_screen(desk: CliHarness) -> None:
     desk.dead_poison("\x1b[2J[red]\x07 no command")
     [message] = lying(desk)
     result = desk.run("dead-letters", "show", message.id)
@@ -136,7 +136,7 @@ def test_what_a_message_holds_cannot_move_the_cursor_or_style_the_screen(desk: C
     assert "\x07" not in result.output
 
 
-def test_a_letter_that_sqs_moved_itself_is_understood(desk: CliHarness) -> None:
+def test_a_letter_that_sqs_moved_is_shown_with_its_cause(desk: CliHarness) -> None:
     desk.stack.dead["commands"].send(FIRST.to_json())
     result = desk.run("dead-letters", "list")
     assert SET_ASIDE_BY_AWS in result.output
@@ -147,16 +147,16 @@ def test_a_letter_that_sqs_moved_itself_is_understood(desk: CliHarness) -> None:
     ("wanted", "said", "code"),
     [("int_" + "0" * 48, "No dead letter", 1), ("int_", "No dead letter", 1), ("poison", "No dead letter", 1)],
 )
-def test_what_is_not_there_cannot_be_shown(full: CliHarness, wanted: str, said: str, code: int) -> None:
+def test_showing_an_unknown_letter_is_refused(full: CliHarness, wanted: str, said: str, code: int) -> None:
     result = full.run("dead-letters", "show", wanted)
     assert (result.exit_code, said in result.output) == (code, True)
 
 
-def test_the_beginning_of_an_id_does_if_it_fits_one(full: CliHarness) -> None:
+def test_a_unique_beginning_of_an_id_is_enough(full: CliHarness) -> None:
     assert full.run("dead-letters", "show", FIRST.intent_id[:12]).exit_code == 0
 
 
-def test_the_beginning_of_an_id_that_fits_two_is_refused(desk: CliHarness) -> None:
+def test_an_ambiguous_beginning_of_an_id_is_refused(desk: CliHarness) -> None:
     for number in range(12):
         desk.dead_poison(f"no command, number {number}")
     result = desk.run("dead-letters", "show", "message-")
@@ -167,7 +167,7 @@ def test_the_beginning_of_an_id_that_fits_two_is_refused(desk: CliHarness) -> No
 # --- sending again ----------------------------------------------------------------------------------------------------
 
 
-def test_sending_again_takes_the_same_body_back_and_counts(full: CliHarness) -> None:
+def test_sending_again_sends_the_same_body_and_counts_it(full: CliHarness) -> None:
     result = full.run("dead-letters", "send-again", FIRST.intent_id, "--yes")
     assert result.exit_code == 0, result.output
     [entry] = full.entrance.ordinary.entries.values()
@@ -177,14 +177,14 @@ def test_sending_again_takes_the_same_body_back_and_counts(full: CliHarness) -> 
     assert not full.entrance.permanent.entries
 
 
-def test_the_second_time_counts_on(desk: CliHarness) -> None:
+def test_sending_again_twice_increases_the_count(desk: CliHarness) -> None:
     desk.dead_letter(FIRST, redrive=4)
     assert desk.run("dead-letters", "send-again", FIRST.intent_id, "--yes").exit_code == 0
     [entry] = desk.entrance.ordinary.entries.values()
     assert entry.message.attributes == {"redrive": "5"}
 
 
-def test_all_go_to_the_queue_they_came_from_and_poison_stays(full: CliHarness) -> None:
+def test_all_letters_return_to_their_queues_except_poison(full: CliHarness) -> None:
     result = full.run("dead-letters", "send-again", "--all", "--yes")
     assert result.exit_code == 0, result.output
     assert {str(one["intent_id"]) for one in sent(full.entrance.ordinary)} == {FIRST.intent_id, SECOND.intent_id}
@@ -193,12 +193,12 @@ def test_all_go_to_the_queue_they_came_from_and_poison_stays(full: CliHarness) -
     assert [message.attributes["code"] for message in lying(full)] == ["poison"]
 
 
-def test_those_of_one_code(full: CliHarness) -> None:
+def test_code_selects_letters_with_that_code(full: CliHarness) -> None:
     assert full.run("dead-letters", "send-again", "--code", "waited_too_long", "--yes").exit_code == 0
     assert [one["intent_id"] for one in sent(full.entrance.ordinary)] == [SECOND.intent_id]
 
 
-def test_poison_goes_again_only_by_its_message_id(full: CliHarness) -> None:
+def test_poison_is_sent_again_only_by_its_message_id(full: CliHarness) -> None:
     [poison] = [message for message in lying(full) if message.attributes["code"] == "poison"]
     assert full.run("dead-letters", "send-again", "--code", "poison", "--yes").exit_code == 0
     assert not full.entrance.ordinary.entries
@@ -207,7 +207,7 @@ def test_poison_goes_again_only_by_its_message_id(full: CliHarness) -> None:
     assert entry.message.body == poison.body
 
 
-def test_it_asks_first(full: CliHarness) -> None:
+def test_sending_again_asks_for_confirmation(full: CliHarness) -> None:
     refused = full.run("dead-letters", "send-again", "--all", typed="n\n")
     assert refused.exit_code == 1
     assert not full.entrance.ordinary.entries
@@ -217,11 +217,11 @@ def test_it_asks_first(full: CliHarness) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("--all", "--code", "held"), ("int_1", "--all")])
-def test_which_ones_must_be_said_once(full: CliHarness, words: tuple[str, ...]) -> None:
+def test_letters_must_be_chosen_in_exactly_one_way(full: CliHarness, words: tuple[str, ...]) -> None:
     assert full.run("dead-letters", "send-again", *words, "--yes").exit_code == 2
 
 
-def test_nothing_to_send_is_no_failure(desk: CliHarness) -> None:
+def test_nothing_to_send_is_not_a_failure(desk: CliHarness) -> None:
     result = desk.run("dead-letters", "send-again", "--all", "--yes")
     assert (result.exit_code, "no dead letters to send" in result.output) == (0, True)
 
@@ -252,7 +252,7 @@ class Failing(MemoryQueue):
             raise Retryable(Code.UNAVAILABLE, f"AWS refused to {what} (made up).")
 
 
-def test_what_could_not_be_sent_stays_a_dead_letter(full: CliHarness) -> None:
+def test_a_letter_that_cannot_be_sent_stays_in_its_queue(full: CliHarness) -> None:
     full.entrance.ordinary = Failing(full.clock, broken=("send",))
     result = full.run("dead-letters", "send-again", "--all", "--yes")
     assert result.exit_code == 1
@@ -261,7 +261,7 @@ def test_what_could_not_be_sent_stays_a_dead_letter(full: CliHarness) -> None:
     assert not lying(full, "purge")
 
 
-def test_a_cut_between_send_and_delete_leaves_both_and_one_effect(desk: CliHarness) -> None:
+def test_a_crash_between_send_and_delete_has_one_effect(desk: CliHarness) -> None:
     queue = Failing(desk.clock)
     desk.stack.dead["commands"] = queue
     desk.dead_letter(FIRST)
@@ -281,7 +281,7 @@ def test_a_cut_between_send_and_delete_leaves_both_and_one_effect(desk: CliHarne
     assert (row.status, row.concluded_at, row.attempts) == (Status.DONE, concluded, 1)
 
 
-def test_letting_go_that_fails_is_no_failure(full: CliHarness) -> None:
+def test_a_failure_to_make_letters_visible_again_is_ignored(full: CliHarness) -> None:
     queue = Failing(full.clock, broken=("hide",))
     queue.entries = full.stack.dead["commands"].entries
     full.stack.dead["commands"] = queue
@@ -290,7 +290,7 @@ def test_letting_go_that_fails_is_no_failure(full: CliHarness) -> None:
     assert len(lying(full)) == 3
 
 
-def test_what_vanished_meanwhile_is_said(full: CliHarness) -> None:
+def test_a_letter_that_vanished_meanwhile_is_reported(full: CliHarness) -> None:
     pairs = full.stack.pairs()
     seen = dead_letter_queue.look(pairs, most=100, clock=full.clock)
     full.stack.dead["commands"].entries.clear()
@@ -299,7 +299,7 @@ def test_what_vanished_meanwhile_is_said(full: CliHarness) -> None:
     assert "It is gone" in results[0].remark
 
 
-def test_what_comes_back_at_once_is_not_sent_again_and_again(full: CliHarness) -> None:
+def test_a_letter_that_fails_at_once_is_not_sent_in_a_loop(full: CliHarness) -> None:
     pairs = full.stack.pairs()
     seen = dead_letter_queue.look(pairs, most=100, clock=full.clock)
     chosen = dead_letter_queue.choose(seen.letters, [FIRST.intent_id])
@@ -314,7 +314,7 @@ EVENT = json.dumps({"id": "1", "source": "com.example.projects", "detail-type": 
 JOB = json.dumps({"sweep_id": "2026-06-01T04:10:00Z"})
 
 
-def test_every_queue_is_looked_at_and_each_letter_goes_home(desk: CliHarness) -> None:
+def test_every_queue_is_read_and_each_letter_returns_to_its_own(desk: CliHarness) -> None:
     desk.dead_letter(FIRST, queue="bulk")
     desk.stack.dead["events"].send(EVENT)
     desk.stack.dead["sweeps"].send(JOB, {"code": "forbidden", "reason": "The sweep stopped."})
@@ -332,7 +332,7 @@ def test_every_queue_is_looked_at_and_each_letter_goes_home(desk: CliHarness) ->
 
 
 @pytest.mark.parametrize("queue", ["events", "sweeps"])
-def test_what_is_neither_event_nor_job_is_poison_there(desk: CliHarness, queue: str) -> None:
+def test_a_message_that_is_neither_event_nor_job_is_poison(desk: CliHarness, queue: str) -> None:
     desk.stack.dead[queue].send(FIRST.to_json())
     assert "they are not commands: 1" in desk.run("dead-letters", "send-again", "--all", "--yes").output
     assert not bodies(desk.stack.origins[queue])
@@ -353,25 +353,25 @@ def test_a_payload_that_could_not_be_translated_is_never_sent_again(desk: CliHar
     assert bodies(desk.entrance.ordinary) == [FIRST.to_json()]
 
 
-def test_its_payload_can_be_taken_out_for_a_trial(desk: CliHarness) -> None:
+def test_show_with_payload_prints_the_payload_for_a_trial(desk: CliHarness) -> None:
     desk.dead_payload(payload='[{"eventId": 1, "name": "Zoë"}]\n')
     [letter] = lying(desk)
     assert "a delivery of source 'hubspot'" in desk.run("dead-letters", "show", letter.id).output
     assert desk.run("dead-letters", "show", letter.id, "--payload").output == '[{"eventId": 1, "name": "Zoë"}]\n'
 
 
-def test_a_payload_that_was_cut_is_still_one_and_says_so(desk: CliHarness) -> None:
+def test_a_cut_payload_is_printed_with_a_note(desk: CliHarness) -> None:
     desk.dead_payload(payload="[1, 2", characters=300_000)
     (letter,) = desk.stack.dead["commands"].receive(hidden_for=0)
     assert "first 5 of 300000 characters" in desk.run("dead-letters", "show", letter.id, "--payload").output
 
 
-def test_a_command_holds_no_payload(full: CliHarness) -> None:
+def test_show_with_payload_refuses_a_command(full: CliHarness) -> None:
     result = full.run("dead-letters", "show", FIRST.intent_id, "--payload")
     assert (result.exit_code, "is not a payload" in result.output) == (1, True)
 
 
-def test_a_command_that_finds_its_process_is_named_as_such(desk: CliHarness) -> None:
+def test_a_command_that_finds_its_process_is_described_by_what_it_looks_for(desk: CliHarness) -> None:
     desk.stack.dead["commands"].send(command(id=None, find={"tag": "deal-1"}).to_json())
     assert "archive a process by what people call it" in desk.run("dead-letters", "list").output
 
@@ -379,7 +379,7 @@ def test_a_command_that_finds_its_process_is_named_as_such(desk: CliHarness) -> 
 # --- waiting for the end ----------------------------------------------------------------------------------------------
 
 
-def test_waiting_tells_the_new_end_and_not_the_old_one(full: CliHarness) -> None:
+def test_wait_reports_the_new_outcome_and_not_the_old_one(full: CliHarness) -> None:
     waits: list[None] = []
 
     def work_later() -> None:
@@ -394,7 +394,7 @@ def test_waiting_tells_the_new_end_and_not_the_old_one(full: CliHarness) -> None
     assert len(waits) == 3
 
 
-def test_what_fails_again_is_told(full: CliHarness) -> None:
+def test_wait_reports_a_command_that_fails_again(full: CliHarness) -> None:
     full.while_waiting = lambda: full.work(Status.REJECTED, Code.HELD, "The process is on hold.")
     result = full.run("dead-letters", "send-again", FIRST.intent_id, "--yes", "--wait")
     assert result.exit_code == 1
@@ -402,12 +402,12 @@ def test_what_fails_again_is_told(full: CliHarness) -> None:
     assert "1 failed again" in result.output
 
 
-def test_what_takes_too_long_is_told(full: CliHarness) -> None:
+def test_wait_reports_a_command_still_in_progress(full: CliHarness) -> None:
     result = full.run("dead-letters", "send-again", FIRST.intent_id, "--yes", "--wait", "--timeout", "3")
     assert (result.exit_code, "still in progress" in result.output) == (4, True)
 
 
-def test_a_letter_that_sqs_moved_itself_is_waited_for_too(desk: CliHarness) -> None:
+def test_wait_also_follows_a_letter_that_sqs_moved(desk: CliHarness) -> None:
     desk.stack.dead["commands"].send(FIRST.to_json())
     desk.while_waiting = desk.work
     assert desk.run("dead-letters", "send-again", "--all", "--yes", "--wait").exit_code == 0
@@ -416,7 +416,7 @@ def test_a_letter_that_sqs_moved_itself_is_waited_for_too(desk: CliHarness) -> N
 # --- dropping ---------------------------------------------------------------------------------------------------------
 
 
-def test_dropping_asks_and_only_a_yes_drops(full: CliHarness) -> None:
+def test_dropping_needs_confirmation(full: CliHarness) -> None:
     for typed in ("", "\n", "n\n", FIRST.intent_id + "\n"):
         assert full.run("dead-letters", "drop", FIRST.intent_id, typed=typed).exit_code == 1
     assert len(lying(full)) == 3
@@ -427,7 +427,7 @@ def test_dropping_asks_and_only_a_yes_drops(full: CliHarness) -> None:
     assert not full.entrance.ordinary.entries
 
 
-def test_dropping_several_says_how_many(full: CliHarness) -> None:
+def test_dropping_several_letters_shows_their_number(full: CliHarness) -> None:
     result = full.run("dead-letters", "drop", FIRST.intent_id, THIRD.intent_id, typed="y\n")
     assert (result.exit_code, "Drop all 2?" in result.output) == (0, True)
     assert len(lying(full)) == 2
@@ -440,7 +440,7 @@ def test_poison_can_be_dropped_by_its_code(full: CliHarness) -> None:
     assert "no dead letters to drop" in full.run("dead-letters", "drop", "--code", "poison").output
 
 
-def test_there_is_no_way_around_the_question(full: CliHarness) -> None:
+def test_no_option_skips_the_question_of_drop(full: CliHarness) -> None:
     assert full.run("dead-letters", "drop", FIRST.intent_id, "--yes").exit_code == 2
     assert full.run("dead-letters", "drop").exit_code == 2
     assert len(lying(full)) == 3
@@ -450,7 +450,7 @@ def test_there_is_no_way_around_the_question(full: CliHarness) -> None:
 
 
 @pytest.mark.parametrize("columns", ["60", "80", "200"])
-def test_the_ids_of_the_list_are_whole_on_any_screen(full: CliHarness, columns: str) -> None:
+def test_the_list_shows_whole_ids_on_any_screen(full: CliHarness, columns: str) -> None:
     result = full.run("dead-letters", "list", env={"COLUMNS": columns})
     for letter in (FIRST, SECOND, THIRD):
         assert letter.intent_id in result.output.split()
@@ -458,14 +458,14 @@ def test_the_ids_of_the_list_are_whole_on_any_screen(full: CliHarness, columns: 
         assert word.split()[0] in result.output.split()
 
 
-def test_what_the_list_shows_is_taken_by_every_command(full: CliHarness) -> None:
+def test_every_command_accepts_the_ids_of_the_list(full: CliHarness) -> None:
     [shown] = [word for word in full.run("dead-letters", "list").output.split() if word == FIRST.intent_id]
     assert "dead_lettered" in full.run("status", shown).output
     assert full.run("dead-letters", "show", shown).exit_code == 0
     assert full.run("audit", "show", "--thing", shown).exit_code == 0
 
 
-def test_the_beginning_of_an_id_does_everywhere_if_one_dead_letter_begins_so(full: CliHarness) -> None:
+def test_every_command_accepts_a_unique_beginning_of_an_id(full: CliHarness) -> None:
     beginning = FIRST.intent_id[:14]
     status = full.run("status", beginning)
     assert (status.exit_code, "dead_lettered" in status.output) == (1, True), status.output
@@ -475,13 +475,13 @@ def test_the_beginning_of_an_id_does_everywhere_if_one_dead_letter_begins_so(ful
     assert FIRST.intent_id in "".join(str(call.path_url) for call in full.front.asked)
 
 
-def test_the_beginning_of_what_is_no_dead_letter_is_refused_and_says_what_is_wanted(full: CliHarness) -> None:
+def test_a_beginning_that_matches_no_letter_is_refused_with_the_expected_form(full: CliHarness) -> None:
     for words in (("status",), ("undo",)):
         result = full.run(*words, "int_" + "0" * 10)
         assert (result.exit_code, "give the whole id" in result.output) == (2, True), result.output
 
 
-def test_a_beginning_that_fits_two_is_refused(desk: CliHarness) -> None:
+def test_status_refuses_an_ambiguous_beginning(desk: CliHarness) -> None:
     for last in "ab":
         desk.stack.dead["commands"].send("{}", {"intent_id": "int_" + "0" * 47 + last, "code": "held"})
     result = desk.run("status", "int_" + "0" * 20)
@@ -495,7 +495,7 @@ def test_show_says_what_to_do(desk: CliHarness, code: str) -> None:
     assert f"what to do  {remedy_for(code)}" in output
 
 
-def test_programs_get_the_same_as_json(full: CliHarness) -> None:
+def test_json_holds_the_same_facts(full: CliHarness) -> None:
     listed = json.loads(full.run("dead-letters", "list", "--json").output)
     assert [one["intent_id"] for one in listed].count(FIRST.intent_id) == 1
     shown = json.loads(full.run("dead-letters", "show", FIRST.intent_id, "--json").output)

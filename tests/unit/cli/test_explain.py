@@ -83,14 +83,14 @@ def test_a_thing_that_is_due_is_explained_condition_by_condition(desk: CliHarnes
     assert said.index("vip (keep)") < said.index("completed (archive)")
 
 
-def test_what_cannot_be_told_is_said(desk: CliHarness, policy: str) -> None:
+def test_a_condition_that_cannot_be_decided_is_marked(desk: CliHarness, policy: str) -> None:
     swept(desk, SeedRun(id=RUN, status="complete", completed_at=None))
     said = explained(desk, policy, RUN)
     assert "A sweep would not change it now." in said
     assert "cannot be told Tallyfy does not say when it was completed" in said
 
 
-def test_what_was_archived_tells_who_did_it_when_and_why(desk: CliHarness, policy: str) -> None:
+def test_an_archived_thing_shows_who_archived_it_when_and_why(desk: CliHarness, policy: str) -> None:
     night = swept(desk, mode=Mode.APPLY)
     [command] = night.asked()
     said = explained(desk, policy, RUN)
@@ -108,7 +108,7 @@ def test_what_was_archived_tells_who_did_it_when_and_why(desk: CliHarness, polic
         assert part in said, part
 
 
-def test_what_a_person_restored_in_tallyfy_is_left_alone_and_the_intent_is_named(desk: CliHarness, policy: str) -> None:
+def test_a_thing_restored_by_a_person_is_left_alone_and_its_intent_is_named(desk: CliHarness, policy: str) -> None:
     night = swept(desk, mode=Mode.APPLY)
     [command] = night.asked()
     desk.clock.advance(timedelta(days=1))
@@ -121,7 +121,7 @@ def test_what_a_person_restored_in_tallyfy_is_left_alone_and_the_intent_is_named
     assert (decision["action"], "somebody restored it" in decision["reason"]) == (None, True)
 
 
-def test_a_hold_is_the_reason_and_the_rules_are_shown_all_the_same(desk: CliHarness, policy: str) -> None:
+def test_a_held_thing_names_the_hold_and_still_shows_the_rules(desk: CliHarness, policy: str) -> None:
     night = swept(desk)
     night.world.holds.add(ORG, Resource.RUN, RUN, reason="a lawsuit", by="Ada")
     said = explained(desk, policy, RUN)
@@ -136,13 +136,13 @@ def test_a_hold_tag_of_the_policy_counts(desk: CliHarness, policy: str) -> None:
     assert "A sweep would not change it now. It carries the hold tag 'keep'." in said
 
 
-def test_a_link_names_it_as_well(desk: CliHarness, policy: str) -> None:
+def test_a_link_identifies_the_thing(desk: CliHarness, policy: str) -> None:
     swept(desk)
     said = explained(desk, policy, f"https://go.tallyfy.com/{ORG}/process/{RUN}")
     assert "process 'Run 1'" in said
 
 
-def test_other_kinds_are_named(desk: CliHarness, policy: str) -> None:
+def test_a_thing_of_another_kind_is_found_by_its_kind(desk: CliHarness, policy: str) -> None:
     night = swept(desk)
     there = night.world.simulator.organization
     there.tasks["d" * 32] = Task("d" * 32, "Call", desk.clock() - timedelta(days=3))
@@ -156,7 +156,7 @@ def test_other_kinds_are_named(desk: CliHarness, policy: str) -> None:
     assert (wrong.exit_code, "Use one of process, run, task" in wrong.output) == (2, True)
 
 
-def test_what_is_gone_still_has_its_history(desk: CliHarness, policy: str) -> None:
+def test_a_deleted_thing_still_has_its_history(desk: CliHarness, policy: str) -> None:
     night = swept(desk, mode=Mode.APPLY)
     del night.world.simulator.organization.runs[RUN]
     said = explained(desk, policy, RUN)
@@ -164,13 +164,13 @@ def test_what_is_gone_still_has_its_history(desk: CliHarness, policy: str) -> No
     assert "by schedule (sweep)" in said
 
 
-def test_what_nobody_knows_is_not_found(desk: CliHarness, policy: str) -> None:
+def test_an_unknown_thing_is_not_found(desk: CliHarness, policy: str) -> None:
     swept(desk)
     result = desk.run("explain", "f" * 32, "--policy", policy)
     assert (result.exit_code, "permanently deleted, or it is of another kind" in result.output) == (1, True)
 
 
-def test_what_is_under_way_is_told(desk: CliHarness, policy: str) -> None:
+def test_a_command_in_progress_is_shown(desk: CliHarness, policy: str) -> None:
     night = at_night(desk, organization(runs(1)), mode=Mode.APPLY, policy=POLICY)
     night.begin()
     for _ in range(2):  # One job for each organization, and that of this one up to its first commands.
@@ -195,14 +195,14 @@ def test_without_a_stack_the_thing_and_the_policy_are_explained(desk: CliHarness
     assert DEFAULT_TOKEN not in result.output
 
 
-def test_names_from_tallyfy_cannot_write_on_the_screen(desk: CliHarness, policy: str) -> None:
+def test_names_from_tallyfy_cannot_style_the_screen(desk: CliHarness, policy: str) -> None:
     swept(desk, SeedRun(id=RUN, name="\x1b[31mred[/] [bold]x", status="complete", completed_at="-45d"))
     result = desk.run("explain", RUN, "--policy", policy)
     assert "\x1b" not in result.output
     assert "[bold]x" in result.output
 
 
-def test_a_thing_is_not_taken_for_another_whose_line_names_it(desk: CliHarness, policy: str) -> None:
+def test_a_plan_line_that_only_mentions_the_thing_is_not_used(desk: CliHarness, policy: str) -> None:
     swept(desk, *runs(1, first=2), SeedRun(id=f"{3:032x}", name=f"copy of {RUN}", checklist_id=RUN))
     result = desk.run("explain", RUN, "--policy", policy)
     assert "The plan does not contain it" in result.output

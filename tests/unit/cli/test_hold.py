@@ -87,18 +87,18 @@ def test_everything_of_an_owner_is_held_by_the_users_number(desk: CliHarness, ki
         ("tag", THING, "hold_tags in policy.toml"),
     ],
 )
-def test_it_says_how_far_a_hold_reaches(desk: CliHarness, kind: str, name: str, said: str) -> None:
+def test_the_scope_of_a_new_hold_is_printed(desk: CliHarness, kind: str, name: str, said: str) -> None:
     assert said in desk.run("hold", "add", kind, name, *WHY).output
     assert said not in desk.run("hold", "add", "process", THING, *WHY).output
 
 
-def test_a_new_reason_takes_the_place_of_the_old(desk: CliHarness) -> None:
+def test_a_new_reason_replaces_the_old_one(desk: CliHarness) -> None:
     desk.run("hold", "add", "task", THING, *WHY)
     desk.run("hold", "add", "task", THING, "--reason", "a lawsuit")
     assert [hold.reason for hold in holds(desk)] == ["a lawsuit"]
 
 
-def test_removing_what_is_not_on_hold_says_so(desk: CliHarness) -> None:
+def test_removing_a_missing_hold_says_so(desk: CliHarness) -> None:
     desk.run("hold", "add", "task", THING, *WHY)
     result = desk.run("hold", "remove", "process", THING)
     assert (result.exit_code, "was not on hold" in result.output) == (0, True)
@@ -106,7 +106,7 @@ def test_removing_what_is_not_on_hold_says_so(desk: CliHarness) -> None:
 
 
 @pytest.mark.parametrize("number", ["", "ada", "-1", "4711x", "4 711", "١٢", THING, f"https://go.tallyfy.com/{THING}"])
-def test_an_owner_is_a_number(desk: CliHarness, number: str) -> None:
+def test_an_owner_must_be_a_number(desk: CliHarness, number: str) -> None:
     refused = desk.run("hold", "add", "owner", number, *WHY)
     assert refused.exit_code == 2
     assert holds(desk) == []
@@ -120,7 +120,7 @@ def test_another_kind_of_thing_is_refused(desk: CliHarness, kind: str) -> None:
     assert holds(desk) == []
 
 
-def test_what_is_no_id_is_refused(desk: CliHarness) -> None:
+def test_a_malformed_id_is_refused(desk: CliHarness) -> None:
     assert desk.run("hold", "add", "process", "4711", *WHY).exit_code == 2
     assert desk.run("hold", "remove", "process", f"{THING}/delete").exit_code == 2
 
@@ -135,7 +135,7 @@ def test_a_hold_needs_a_reason(desk: CliHarness, reason: tuple[str, ...]) -> Non
 
 
 @pytest.mark.parametrize("kind", ["process", "task", "tag", "template"])
-def test_what_tallyfy_does_not_show_is_held_only_if_that_is_meant(desk: CliHarness, kind: str) -> None:
+def test_a_thing_that_tallyfy_does_not_show_is_held_only_after_confirmation(desk: CliHarness, kind: str) -> None:
     for typed in ("", "n\n"):
         asked = desk.run("hold", "add", kind, NOWHERE, *WHY, typed=typed)
         assert (asked.exit_code, f" {NOWHERE} in organization" in asked.output) == (1, True), asked.output
@@ -144,18 +144,18 @@ def test_what_tallyfy_does_not_show_is_held_only_if_that_is_meant(desk: CliHarne
     assert len(holds(desk)) == 1
 
 
-def test_force_does_not_look(desk: CliHarness) -> None:
+def test_force_skips_the_check_in_tallyfy(desk: CliHarness) -> None:
     assert desk.run("hold", "add", "process", NOWHERE, *WHY, "--force").exit_code == 0
     assert len(holds(desk)) == 1
     assert desk.simulator.log.calls == []
 
 
-def test_an_archived_process_is_there(desk: CliHarness) -> None:
+def test_an_archived_process_is_found(desk: CliHarness) -> None:
     assert desk.run("hold", "add", "process", ARCHIVED, *WHY).exit_code == 0
 
 
 @pytest.mark.parametrize("trouble", ["token", "outage", "output"])
-def test_a_hold_is_set_where_tallyfy_cannot_be_asked_for_it_only_keeps(desk: CliHarness, trouble: str) -> None:
+def test_a_hold_is_set_even_if_tallyfy_cannot_be_reached(desk: CliHarness, trouble: str) -> None:
     if trouble == "token":
         desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = "expired"
     elif trouble == "outage":
@@ -171,7 +171,7 @@ def test_a_hold_is_set_where_tallyfy_cannot_be_asked_for_it_only_keeps(desk: Cli
 
 
 @pytest.mark.parametrize("doing", [("add", "process", THING, *WHY), ("remove", "process", THING), ("list",)])
-def test_an_organization_that_is_not_the_stacks_is_refused(desk: CliHarness, doing: tuple[str, ...]) -> None:
+def test_an_organization_outside_the_stack_is_refused(desk: CliHarness, doing: tuple[str, ...]) -> None:
     refused = desk.run("hold", *doing, "--org", OTHER_ORG)
     assert (refused.exit_code, "not one of this stack's" in refused.output) == (2, True)
     assert holds(desk, OTHER_ORG) == []
@@ -197,7 +197,7 @@ def test_the_named_one_of_several_organizations_is_meant(desk: CliHarness) -> No
 # --- the list ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_list_tells_what_why_who_and_since_when(desk: CliHarness) -> None:
+def test_the_list_shows_the_thing_the_reason_the_person_and_the_time(desk: CliHarness) -> None:
     desk.run("hold", "add", "process", THING, *WHY)
     desk.run("hold", "add", "owner", "4711", "--reason", "a lawsuit")
     listed = desk.run("hold", "list").output
@@ -213,7 +213,7 @@ def test_an_empty_list_says_so(desk: CliHarness) -> None:
     assert (result.exit_code, "Nothing is on hold" in result.output) == (0, True)
 
 
-def test_what_was_put_there_by_hand_is_listed_without_markup(desk: CliHarness) -> None:
+def test_text_in_a_hand_written_row_is_listed_without_markup(desk: CliHarness) -> None:
     desk.stack.table.write(Put(Key(f"holds#{ORG}", "odd"), {"reason": "[red]x[/red]\x1b[2J"}, 0))
     listed = desk.run("hold", "list")
     assert listed.exit_code == 0
@@ -223,7 +223,7 @@ def test_what_was_put_there_by_hand_is_listed_without_markup(desk: CliHarness) -
     assert listed.output.count("unknown") == 2
 
 
-def test_a_hold_that_was_changed_meanwhile_is_told(desk: CliHarness) -> None:
+def test_a_hold_that_changed_meanwhile_is_reported(desk: CliHarness) -> None:
     desk.run("hold", "add", "process", THING, *WHY)
 
     class Late(MemoryTable):

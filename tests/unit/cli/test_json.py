@@ -40,7 +40,7 @@ def commands(group: Any, *above: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN
         yield from commands(command, *above, name)
 
 
-def test_every_command_that_lists_or_shows_speaks_json() -> None:
+def test_every_command_that_lists_or_shows_has_a_json_option() -> None:
     readers = {
         name: command
         for name, command in commands(typer.main.get_command(app))
@@ -57,21 +57,21 @@ def said(desk: CliHarness, *words: str, code: int = 0, env: dict[str, str] | Non
     return json.loads(result.stdout)
 
 
-def test_what_is_on_hold(desk: CliHarness) -> None:
+def test_holds_are_listed_as_json(desk: CliHarness) -> None:
     assert said(desk, "hold", "list") == []
     desk.stack.holds().add(ORG, "owner", "4711", reason="a lawsuit", by="Grace")
     [hold] = said(desk, "hold", "list")
     assert (hold["key"], hold["reason"], hold["by"]) == ("owner#4711", "a lawsuit", "Grace")
 
 
-def test_what_was_checked(desk: CliHarness) -> None:
+def test_findings_of_check_are_listed_as_json(desk: CliHarness) -> None:
     found = said(desk, "check")
     assert {one["mark"] for one in found} <= {"yes", "note"}
     desk.entrance.secrets.texts.pop("stack/sources/crm")
     assert [one["what"] for one in said(desk, "check", code=1) if one["mark"] == "no"] == ["secret of source crm"]
 
 
-def test_what_was_recorded(desk: CliHarness) -> None:
+def test_audit_records_are_listed_as_json(desk: CliHarness) -> None:
     desk.stack.holds().add(ORG, "owner", "4711", reason="a lawsuit", by="Grace")
     desk.clock.advance(timedelta(minutes=1))
     [record] = said(desk, "audit", "show")
@@ -79,17 +79,17 @@ def test_what_was_recorded(desk: CliHarness) -> None:
     assert said(desk, "audit", "show", "--by", "nobody") == []
 
 
-def test_what_waits_for_approval(desk: CliHarness) -> None:
+def test_requests_for_approval_are_listed_as_json(desk: CliHarness) -> None:
     assert said(desk, "approvals") == []
 
 
-def test_a_sweep_that_has_ended_and_one_under_way(desk: CliHarness) -> None:
+def test_an_ended_sweep_and_one_in_progress_are_shown_as_json(desk: CliHarness) -> None:
     plan = night(desk, organization(runs(3)))
     [shown] = said(desk, "sweep", "show")
     assert (shown["done"], shown["plan"]["hash"], shown["plan"]["due"]) == (True, plan.hash, 3)
 
 
-def test_a_sweep_that_waits_says_for_what(desk: CliHarness) -> None:
+def test_a_waiting_sweep_names_what_it_waits_for_in_json(desk: CliHarness) -> None:
     made = at_night(desk, organization(runs(3)))
     made.world.secrets.texts[f"stack/tokens/{ORG}"] = "expired"
     desk.entrance.secrets.texts[f"stack/tokens/{ORG}"] = "expired"
@@ -101,7 +101,9 @@ def test_a_sweep_that_waits_says_for_what(desk: CliHarness) -> None:
     assert len(shown["stops"]) == 1
 
 
-def test_the_report_of_a_plan(desk: CliHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_summary_of_a_plan_is_printed_as_json(
+    desk: CliHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     plan = night(desk, organization(runs(3)))
     found = said(desk, "report")
@@ -109,7 +111,7 @@ def test_the_report_of_a_plan(desk: CliHarness, tmp_path: Path, monkeypatch: pyt
     assert Path(found["file"]).is_file()
 
 
-def test_a_policy_and_what_a_change_of_it_changes(desk: CliHarness, tmp_path: Path) -> None:
+def test_a_policy_and_the_effect_of_a_change_are_shown_as_json(desk: CliHarness, tmp_path: Path) -> None:
     night(desk, organization(runs(3)))
     old, new = CONFIG / "policy.toml", tmp_path / "new.toml"
     new.write_text(old.read_text().replace("completed_days = 30", "completed_days = 300"))
@@ -118,7 +120,7 @@ def test_a_policy_and_what_a_change_of_it_changes(desk: CliHarness, tmp_path: Pa
     assert (found["things"], len(found["changes"]), found["changes"][0]["to"]) == (3, 3, None)
 
 
-def test_sources_and_what_a_payload_would_become(desk: CliHarness) -> None:
+def test_sources_and_a_trial_of_a_payload_are_shown_as_json(desk: CliHarness) -> None:
     assert said(desk, "source", "list")["crm"]["scheme"] == "hmac"
     events = CONFIG.parents[1] / "events"
     found = said(desk, "source", "try", "github", str(events / "github-issue-closed.json"))
@@ -126,7 +128,7 @@ def test_sources_and_what_a_payload_would_become(desk: CliHarness) -> None:
     assert said(desk, "source", "try", "crm", str(events / "github-issue-closed.json"), code=1)["refused"]
 
 
-def test_why_a_thing_was_or_was_not_archived(desk: CliHarness) -> None:
+def test_an_explanation_is_shown_as_json(desk: CliHarness) -> None:
     desk.simulator.load(organization(runs(3)))
     words = ("explain", f"{1:032x}", "--org", ORG, "--base-url", TALLYFY_URL)
     alone = said(desk, *words, env={"LIFECYCLE_TALLYFY_TOKEN": DEFAULT_TOKEN})
@@ -138,7 +140,7 @@ def test_why_a_thing_was_or_was_not_archived(desk: CliHarness) -> None:
 
 
 @pytest.mark.parametrize("columns", ["60", "80"])
-def test_a_narrow_screen_breaks_no_id_in_what_was_recorded_or_would_change(
+def test_a_narrow_screen_breaks_no_id_in_audit_records_or_a_policy_diff(
     desk: CliHarness, tmp_path: Path, columns: str
 ) -> None:
     plan = night(desk, organization(runs(3)))
@@ -152,6 +154,6 @@ def test_a_narrow_screen_breaks_no_id_in_what_was_recorded_or_would_change(
     assert {f"{number:032x}" for number in range(1, 4)} <= set(changed)
 
 
-def test_the_version_is_the_packages() -> None:
+def test_the_version_option_prints_the_version_of_the_package() -> None:
     result = CliHarness().run("--version")
     assert (result.exit_code, result.output) == (0, f"lifecycle {version('tallyfy-lifecycle')}\n")

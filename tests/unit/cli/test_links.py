@@ -18,7 +18,7 @@ ORG, RUN, TASK = "0a" * 16, "1b" * 16, "2c" * 16
         f"https://acme.example/{RUN}/again/{RUN}",
     ],
 )
-def test_the_one_id_is_found(text: str) -> None:
+def test_the_only_id_in_a_link_is_found(text: str) -> None:
     assert id_in(text, org_id=ORG) == RUN
 
 
@@ -34,14 +34,14 @@ def test_the_one_id_is_found(text: str) -> None:
         f"https://go.tallyfy.com/process?id={RUN}",
     ],
 )
-def test_a_link_that_leaves_a_doubt_is_refused(text: str) -> None:
+def test_an_ambiguous_link_is_refused(text: str) -> None:
     with pytest.raises(CliError, match="Give the id itself") as refused:
         id_in(text, org_id=ORG)
     assert refused.value.code is Exit.USAGE
 
 
 @pytest.mark.parametrize("text", ["", "..", "../runs/x", f"{RUN}/delete", RUN.upper(), RUN[:-1], RUN + "0", "\x1b[2J"])
-def test_what_is_neither_id_nor_link_is_refused(text: str) -> None:
+def test_text_that_is_neither_id_nor_link_is_refused(text: str) -> None:
     with pytest.raises(CliError, match="not a Tallyfy id") as refused:
         id_in(text, org_id=ORG)
     assert "\x1b" not in str(refused.value)

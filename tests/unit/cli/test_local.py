@@ -51,14 +51,14 @@ def no_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "stack.json"
 
 
-def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+def test_help_imports_no_slow_module() -> None:
     heavy = "{'boto3', 'botocore', 'requests', 'pydantic', 'werkzeug', 'aws_lambda_powertools'}"
     code = f"import sys, cli.main; print(sorted({heavy} & set(sys.modules)))"
     assert run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 @pytest.mark.usefixtures("no_stack")
-def test_without_a_stack_stop_is_content_and_show_says_how_to_start() -> None:
+def test_without_a_stack_stop_succeeds_and_show_says_how_to_start() -> None:
     assert CliRunner().invoke(app, ["local", "stop"]).exit_code == 0
     shown = CliRunner().invoke(app, ["local", "show"])
     assert (shown.exit_code, "lifecycle local start" in shown.output) == (1, True)
@@ -70,7 +70,7 @@ def test_a_second_start_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (result.exit_code, "lifecycle local stop" in result.output) == (1, True)
 
 
-def test_a_state_left_behind_is_cleared_away(no_stack: Path) -> None:
+def test_a_stale_state_file_is_removed(no_stack: Path) -> None:
     no_stack.write_text('{"pid": 1}')
     assert running.stop() is False
     assert not no_stack.exists()
@@ -99,7 +99,7 @@ def test_the_printed_curl_is_signed_and_the_exports_survive_a_shell(monkeypatch:
     assert shell.stdout == STATE.api_url
 
 
-def test_clients_are_pointed_at_the_local_stack_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_use_the_local_stack_inside_the_block_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "of the caller")
     with running.pointed_at(running.variables(STATE)):
@@ -110,7 +110,7 @@ def test_clients_are_pointed_at_the_local_stack_and_back(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])
-def test_a_polite_kill_is_an_interruption(sign: signal.Signals) -> None:
+def test_sigterm_and_sighup_act_as_an_interruption(sign: signal.Signals) -> None:
     before = signal.getsignal(sign)
     with pytest.raises(KeyboardInterrupt), running.interruptible():
         signal.raise_signal(sign)
@@ -160,7 +160,7 @@ def test_the_demo_shows_what_was_promised() -> None:
     assert "sent again" in titles
 
 
-def test_what_slack_would_show_is_heard_beside_the_simulated_tallyfy() -> None:
+def test_replies_to_slack_are_received_beside_the_simulated_tallyfy() -> None:
     simulator = ListeningSimulator()
     with SimulatorServer(simulator) as server:
         origin = server.base_url.removesuffix("/api")
@@ -176,7 +176,7 @@ def test_what_slack_would_show_is_heard_beside_the_simulated_tallyfy() -> None:
 @pytest.mark.parametrize(
     ("content", "said"), [("{", "cannot read a file"), ('{"organizations": [{"id": "x"}]}', "cannot read a file")]
 )
-def test_a_seed_that_is_none_is_refused(tmp_path: Path, content: str, said: str) -> None:
+def test_an_invalid_seed_file_is_refused(tmp_path: Path, content: str, said: str) -> None:
     seed = tmp_path / "seed.json"
     seed.write_text(content)
     result = CliRunner().invoke(app, ["simulator", "--seed", str(seed)])
@@ -197,7 +197,7 @@ KNOWN = replace(STATE, people={"local-ada": ("AKIAADA", "secret of ada"), "local
 
 
 @pytest.mark.parametrize("text", [OPERATORS, (CONFIG / "people.toml").read_text()], ids=["another", "shipped"])
-def test_the_operators_people_stay_as_they_are_and_two_are_added_where_they_are_seen(text: str) -> None:
+def test_two_people_are_added_below_the_operators_people_toml(text: str) -> None:
     made = running.with_local_people(text)
     assert made.startswith(text.rstrip())
     assert made.count("Added by `lifecycle local start`, on this machine alone.") == 2
@@ -211,12 +211,12 @@ def test_the_operators_people_stay_as_they_are_and_two_are_added_where_they_are_
     assert after.find("T012ABCDE", "U034FGHIJ") is not None  # Whoever it is: the samples of Slack are theirs.
 
 
-def test_what_is_wrong_in_the_operators_people_is_said_of_theirs() -> None:
+def test_a_mistake_in_the_operators_people_toml_is_reported_at_its_own_line() -> None:
     with pytest.raises(Rejected, match=r"people\.ada"):
         running.with_local_people("[people.ada]\nmay = 7\n")
 
 
-def test_what_is_printed_for_a_person_is_run_as_that_person_and_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_printed_for_a_person_run_as_that_person_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "stored_secret", lambda *_: WHSEC)
     told = running.describe(KNOWN, NOW)
     pasted = [line for line in told.splitlines() if re.match(r"(export |as_\w+\(\))", line)]
@@ -229,7 +229,7 @@ def test_what_is_printed_for_a_person_is_run_as_that_person_and_does_not_stay(mo
     ]
 
 
-def test_every_command_that_is_printed_exists_and_its_options_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_printed_command_and_option_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "stored_secret", lambda *_: WHSEC)
     printed = re.findall(r"^  (?:as_\w+ )?lifecycle (.+?)(?: +#.*)?$", running.describe(KNOWN, NOW), re.MULTILINE)
     assert len(printed) >= 12
@@ -244,7 +244,7 @@ def test_every_command_that_is_printed_exists_and_its_options_too(monkeypatch: p
             assert not word.startswith("events/") or (EVENTS.parent / word).is_file(), line
 
 
-def test_a_restart_takes_the_ports_that_it_had_unless_somebody_else_has_them(tmp_path: Path) -> None:
+def test_a_restart_reuses_its_ports_unless_they_are_taken(tmp_path: Path) -> None:
     file = tmp_path / "kept" / "ports.json"
     assert running.Ports.read(file) == running.Ports(0, 0)
     port = free_port()
@@ -260,7 +260,7 @@ def test_a_restart_takes_the_ports_that_it_had_unless_somebody_else_has_them(tmp
         assert running.Ports.read(file) == running.Ports(0, 0)
 
 
-def test_a_state_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+def test_a_state_file_of_an_earlier_release_is_read(tmp_path: Path) -> None:
     file = tmp_path / "stack.json"
     known = asdict(STATE)
     del known["people"]

@@ -26,7 +26,7 @@ def line(desk: CliHarness, beginning: str) -> str:
     return found
 
 
-def test_a_quiet_stack(desk: CliHarness) -> None:
+def test_an_idle_stack_shows_that_nothing_waits(desk: CliHarness) -> None:
     shown = "\n".join(lines(desk))
     for part in (
         f"✓ {ORG} running",
@@ -40,12 +40,12 @@ def test_a_quiet_stack(desk: CliHarness) -> None:
     assert "not known" not in shown
 
 
-def test_who_paused_and_why(desk: CliHarness) -> None:
+def test_a_pause_is_shown_with_the_person_and_the_reason(desk: CliHarness) -> None:
     assert desk.run("pause", "--reason", "a wrong rule is live").exit_code == 0
     assert "(a wrong rule is live): only restores" in line(desk, ORG)
 
 
-def test_an_outage_and_the_last_time_that_tallyfy_asked_to_wait(desk: CliHarness) -> None:
+def test_an_outage_and_the_last_wait_that_tallyfy_asked_for_are_shown(desk: CliHarness) -> None:
     pacing = desk.stack.pacing()
     pacing.block(ORG, 120)
     assert "Tallyfy asked to wait until 2026-06-01 12:02 UTC" in line(desk, "429 or 503")
@@ -56,7 +56,7 @@ def test_an_outage_and_the_last_time_that_tallyfy_asked_to_wait(desk: CliHarness
     assert "Tallyfy does not answer, so the stack sends only probes" in line(desk, ORG)
 
 
-def test_queues_their_ages_and_dead_letters_by_code(desk: CliHarness) -> None:
+def test_queues_are_shown_with_their_age_and_dead_letters_by_code(desk: CliHarness) -> None:
     desk.stack.origins["bulk"].send_all(["{}"] * 3)
     desk.stack.ages["bulk"] = 200.0
     desk.dead_letter(command())
@@ -70,12 +70,12 @@ def test_queues_their_ages_and_dead_letters_by_code(desk: CliHarness) -> None:
     assert len(desk.stack.dead["commands"].receive()) == 2, "a look leaves them where they are"
 
 
-def test_what_waits_for_approval_and_when_the_first_expires(desk: CliHarness) -> None:
+def test_waiting_requests_are_shown_with_the_first_deadline(desk: CliHarness) -> None:
     office(desk)
     assert "1 wait; the first expires in 3 d" in line(desk, "approvals")
 
 
-def test_the_last_sweep_and_plan(desk: CliHarness) -> None:
+def test_the_last_sweep_and_the_last_plan_are_shown(desk: CliHarness) -> None:
     plan = night(desk, organization(runs(3)))
     assert f"{plan.hash[:12]}: 3 due of 3 seen, " in line(desk, "plan")
     assert "finished" in line(desk, "sweep ")
@@ -86,17 +86,17 @@ def test_a_plan_that_was_applied_says_so(desk: CliHarness) -> None:
     assert "reversible done" in line(desk, "plan")
 
 
-def test_an_old_token_is_to_be_replaced(desk: CliHarness) -> None:
+def test_an_old_token_is_shown_with_the_advice_to_replace_it(desk: CliHarness) -> None:
     desk.entrance.secrets.stored[f"{PREFIX}/tokens/{ORG}"] = desk.clock() - timedelta(days=160)
     assert "stored 160 d ago; it lives about 183 days: replace it" in line(desk, "token")
 
 
-def test_the_last_sealed_hour(desk: CliHarness) -> None:
+def test_the_last_sealed_hour_is_shown(desk: CliHarness) -> None:
     AuditStore(desk.stack.rows()).move(Head(segment=3, hour="2026-06-01T10", through="2026-06-01T11"), 0)
     assert "sealed through 2026-06-01T11:59 UTC" in line(desk, "audit")
 
 
-def test_alarms_that_ring_the_oldest_first(desk: CliHarness) -> None:
+def test_ringing_alarms_are_shown_oldest_first(desk: CliHarness) -> None:
     desk.stack.ringing = [
         Alarm("PagedAlarm", datetime(2026, 6, 1, 11, 30, tzinfo=UTC), "1 datapoint"),
         Alarm("OutageAlarm", datetime(2026, 6, 1, 10, 0, tzinfo=UTC), "1 datapoint"),
@@ -104,7 +104,7 @@ def test_alarms_that_ring_the_oldest_first(desk: CliHarness) -> None:
     assert "✗ alarms    OutageAlarm (2 h ago), PagedAlarm (30 min ago)" in line(desk, "alarms")
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_shown(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_part_is_named_and_the_rest_is_shown(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused() -> list[Alarm]:
         raise NoCredentialsError
 
@@ -133,7 +133,7 @@ def test_a_busy_stack_fits_the_screen(desk: CliHarness, columns: int, rows: int)
     assert max(map(len, shown)) <= columns
 
 
-def test_json_holds_everything(desk: CliHarness) -> None:
+def test_json_holds_every_part_of_the_overview(desk: CliHarness) -> None:
     busy(desk)
     result = desk.run("overview", "--json")
     found = json.loads(result.stdout)
@@ -146,7 +146,7 @@ def test_json_holds_everything(desk: CliHarness) -> None:
     assert found["alarms"][0]["name"] == "DeadLettersAgeAlarm"
 
 
-def test_watch_reads_again_until_it_is_interrupted(desk: CliHarness) -> None:
+def test_watch_refreshes_until_it_is_interrupted(desk: CliHarness) -> None:
     looks = 0
 
     def look() -> None:

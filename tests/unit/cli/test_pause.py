@@ -11,7 +11,7 @@ from tests.unit.cli.harness import API_URL, ORG, CliHarness
 from tests.unit.cli.planned import at_night, organization, runs
 
 
-def test_a_pause_reaches_every_worker_with_its_reason_and_a_resume_ends_it(desk: CliHarness) -> None:
+def test_a_pause_stops_every_worker_with_its_reason_and_a_resume_ends_it(desk: CliHarness) -> None:
     assert desk.run("pause", "--reason", "a wrong  rule\n is live").exit_code == 0
     assert "(a wrong rule is live)" in desk.stack.pacing().reserve(ORG, 0).paused_by
 
@@ -54,7 +54,7 @@ def intent_of(output: str) -> str:
     return found[0]
 
 
-def test_whoever_waits_for_command_hears_of_the_pause_and_does_not_wait_for_its_end(paused: CliHarness) -> None:
+def test_wait_reports_a_pause_and_ends(paused: CliHarness) -> None:
     began = paused.clock()
     said = one_line(paused, *SEND, "--wait", code=4)
     assert f"Organization {ORG} {PAUSED}" in said
@@ -63,7 +63,7 @@ def test_whoever_waits_for_command_hears_of_the_pause_and_does_not_wait_for_its_
     assert paused.clock() - began < timedelta(seconds=5)
 
 
-def test_a_pause_set_while_somebody_waits_ends_the_waiting(desk: CliHarness) -> None:
+def test_a_pause_set_during_a_wait_ends_the_wait(desk: CliHarness) -> None:
     def pause_once() -> None:
         desk.while_waiting = lambda: None
         assert desk.run("pause", "--reason", "a wrong rule is live").exit_code == 0
@@ -72,25 +72,25 @@ def test_a_pause_set_while_somebody_waits_ends_the_waiting(desk: CliHarness) -> 
     assert PAUSED in one_line(desk, *SEND, "--wait", code=4)
 
 
-def test_the_status_of_what_a_pause_keeps_says_so(paused: CliHarness) -> None:
+def test_the_status_of_a_paused_command_names_the_pause(paused: CliHarness) -> None:
     intent = intent_of(one_line(paused, *SEND, code=0))
     assert PAUSED in one_line(paused, "status", intent, code=4)
     assert PAUSED in one_line(paused, "status", intent, "--wait", code=4)
 
 
-def test_the_status_of_what_has_ended_speaks_of_no_pause(desk: CliHarness) -> None:
+def test_the_status_of_an_ended_command_names_no_pause(desk: CliHarness) -> None:
     intent = intent_of(one_line(desk, *SEND, code=0))
     desk.work()
     assert desk.run("pause", "--reason", "x").exit_code == 0
     assert PAUSED not in one_line(desk, "status", intent, code=0)
 
 
-def test_a_restore_passes_a_pause_and_its_waiting_too(paused: CliHarness) -> None:
+def test_a_restore_is_carried_out_and_followed_during_a_pause(paused: CliHarness) -> None:
     paused.while_waiting = paused.work
     assert PAUSED not in one_line(paused, "send", "process", "restore", RUN, "--org", ORG, "--wait", code=0)
 
 
-def test_a_status_needs_no_aws_and_then_says_nothing_of_pauses(paused: CliHarness) -> None:
+def test_a_status_without_aws_credentials_shows_no_pauses(paused: CliHarness) -> None:
     intent = intent_of(one_line(paused, *SEND, code=0))
 
     def refused() -> VersionedTable:
@@ -101,13 +101,13 @@ def test_a_status_needs_no_aws_and_then_says_nothing_of_pauses(paused: CliHarnes
     assert PAUSED not in one_line(paused, "status", intent, code=4, env={"LIFECYCLE_API_URL": API_URL})
 
 
-def test_check_shows_a_pause_and_does_not_call_it_a_fault(paused: CliHarness) -> None:
+def test_check_shows_a_pause_without_calling_it_a_fault(paused: CliHarness) -> None:
     said = one_line(paused, "check", code=0)
     assert f"! pause of {ORG} paused by" in said
     assert "lifecycle resume" in said
 
 
-def test_a_sweep_that_waits_for_the_end_of_a_pause_says_so(desk: CliHarness) -> None:
+def test_a_sweep_that_waits_for_a_resume_says_so(desk: CliHarness) -> None:
     night = at_night(desk, organization(runs(3)))
     assert desk.run("pause", "--reason", "a wrong rule is live").exit_code == 0
     night.begin("2026-06-01T04:10:00Z")
@@ -116,14 +116,14 @@ def test_a_sweep_that_waits_for_the_end_of_a_pause_says_so(desk: CliHarness) -> 
     assert PAUSED in one_line(desk, "sweep", "show", code=1)
 
 
-def test_what_is_sent_again_in_a_pause_says_why_nothing_comes_of_it(paused: CliHarness) -> None:
+def test_a_dead_letter_sent_again_during_a_pause_reports_the_pause(paused: CliHarness) -> None:
     paused.dead_letter(command())
     assert PAUSED in one_line(
         paused, "dead-letters", "send-again", "--all", "--yes", "--wait", "--timeout", "2", code=4
     )
 
 
-def test_a_stack_that_tells_no_organizations_is_not_paused_in_silence(desk: CliHarness) -> None:
+def test_a_stack_without_the_organizations_output_is_not_paused(desk: CliHarness) -> None:
     del desk.stack.told["OrganizationIds"]
     for words in (("pause", "--reason", "x"), ("resume",)):
         assert "has no output OrganizationIds" in one_line(desk, *words, code=3)

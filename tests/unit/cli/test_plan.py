@@ -84,7 +84,7 @@ def test_a_plan_is_made_without_a_stack_and_nothing_is_changed(desk: CliHarness,
     assert sorted(path.name for path in (where / "plans").iterdir()) == [".gitignore", ORG]
 
 
-def test_the_token_is_never_shown_nor_kept(desk: CliHarness, where: Path) -> None:
+def test_the_token_is_never_shown_or_stored(desk: CliHarness, where: Path) -> None:
     desk.simulator.load(organization(runs(1)))
     output = alone(desk, where).output
     written = b"".join(path.read_bytes() for path in where.rglob("*") if path.is_file())
@@ -96,7 +96,7 @@ def test_the_token_is_never_shown_nor_kept(desk: CliHarness, where: Path) -> Non
     assert "Once more" not in refused.output  # Waiting mends no token.
 
 
-def test_the_token_may_lie_in_a_file_which_wins(desk: CliHarness, where: Path) -> None:
+def test_a_token_file_wins_over_the_environment(desk: CliHarness, where: Path) -> None:
     desk.simulator.load(organization(runs(1)))
     file = where / "token"
     file.write_text(f'{{"token": "{DEFAULT_TOKEN}"}}\n')
@@ -111,17 +111,17 @@ def test_there_is_no_option_for_a_token(desk: CliHarness, where: Path) -> None:
     assert alone(desk, where, "--token", DEFAULT_TOKEN).exit_code == 2
 
 
-def test_an_organization_must_be_named_where_no_stack_is(desk: CliHarness, where: Path) -> None:
+def test_without_a_stack_an_organization_must_be_named(desk: CliHarness, where: Path) -> None:
     result = planned(desk, where)
     assert (result.exit_code, "--org" in result.output, desk.connected) == (2, True, [])
 
 
-def test_a_token_is_sent_to_no_strange_place(desk: CliHarness, where: Path) -> None:
+def test_a_token_is_sent_only_to_tallyfy(desk: CliHarness, where: Path) -> None:
     result = planned(desk, where, "--org", ORG, "--base-url", "http://elsewhere.test/api")
     assert (result.exit_code, "must be https" in result.output) == (2, True)
 
 
-def test_another_organizations_token_makes_no_plan(desk: CliHarness, where: Path) -> None:
+def test_a_token_of_another_organization_makes_no_plan(desk: CliHarness, where: Path) -> None:
     other = "b" * 32
     desk.simulator.load(Seed(organizations=[SeedOrganization(id=other, members=[SeedMember(token=DEFAULT_TOKEN)])]))
     result = alone(desk, where)
@@ -139,7 +139,7 @@ def test_a_token_that_opens_another_organization_makes_no_plan(
     assert not (where / "plans").exists()
 
 
-def test_without_a_token_the_stack_gives_its_own_and_its_holds(desk: CliHarness, where: Path) -> None:
+def test_without_a_token_the_stacks_token_and_holds_are_used(desk: CliHarness, where: Path) -> None:
     night = at_night(desk, organization(runs(2)))
     held = runs(1)[0].id
     night.world.holds.add(ORG, Resource.RUN, held, reason="a lawsuit", by="Ada")
@@ -152,9 +152,7 @@ def test_without_a_token_the_stack_gives_its_own_and_its_holds(desk: CliHarness,
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
-def test_a_stack_that_is_named_tells_its_holds_to_whoever_has_a_token(
-    desk: CliHarness, where: Path, place: str
-) -> None:
+def test_holds_of_a_named_stack_are_used_with_an_own_token(desk: CliHarness, where: Path, place: str) -> None:
     night = at_night(desk, organization(runs(2)))
     night.world.holds.add(ORG, Resource.RUN, runs(1)[0].id, reason="a lawsuit", by="Ada")
     del desk.entrance.secrets.texts[f"stack/tokens/{ORG}"]
@@ -166,12 +164,12 @@ def test_a_stack_that_is_named_tells_its_holds_to_whoever_has_a_token(
     assert (made(where).due, made(where).kept_by) == (1, {"on hold": 1})
 
 
-def test_an_organization_that_is_not_the_stacks_is_refused(desk: CliHarness, where: Path) -> None:
+def test_an_organization_outside_the_stack_is_refused(desk: CliHarness, where: Path) -> None:
     result = planned(desk, where, "--stack", "prod", "--org", "b" * 32)
     assert (result.exit_code, "not one of this stack's" in result.output) == (2, True)
 
 
-def test_what_would_stop_the_stacks_plan_is_said(desk: CliHarness, where: Path) -> None:
+def test_obstacles_to_the_stacks_plan_are_printed(desk: CliHarness, where: Path) -> None:
     (where / "policy.toml").write_text(RULE.replace("count = 500", "count = 20"))
     at_night(desk, organization(runs(40)))
     desk.simulator.organization.members[1001].role = "light"
@@ -185,7 +183,7 @@ def test_what_would_stop_the_stacks_plan_is_said(desk: CliHarness, where: Path) 
     assert "a person must apply it: policy.toml was changed" in said
 
 
-def test_what_ones_own_token_may_do_stops_nothing(desk: CliHarness, where: Path) -> None:
+def test_the_rights_of_an_own_token_are_not_an_obstacle(desk: CliHarness, where: Path) -> None:
     desk.simulator.load(organization(runs(1)))
     desk.simulator.organization.members[1001].role = "light"
     assert alone(desk, where).exit_code == 0
@@ -193,7 +191,7 @@ def test_what_ones_own_token_may_do_stops_nothing(desk: CliHarness, where: Path)
     assert "The stack did not make this plan" in stop
 
 
-def test_what_cannot_be_undone_stands_out(desk: CliHarness, where: Path) -> None:
+def test_irreversible_rules_are_marked(desk: CliHarness, where: Path) -> None:
     (where / "policy.toml").write_text(RULE + LASTING)
     desk.simulator.load(organization(runs(1), [SeedTag(id="c" * 32, title="left over")]))
     result = alone(desk, where)
@@ -201,7 +199,7 @@ def test_what_cannot_be_undone_stands_out(desk: CliHarness, where: Path) -> None
     assert "It waits for a person" in result.output
 
 
-def test_an_incomplete_list_is_said(desk: CliHarness, where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_list_is_reported(desk: CliHarness, where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.simulator.load(organization(runs(150)))
     patiently = TallyfyReader.patiently
     leaving = iter(runs(150))
@@ -219,7 +217,7 @@ def test_an_incomplete_list_is_said(desk: CliHarness, where: Path, monkeypatch: 
     assert made(where).unseen
 
 
-def test_a_pause_that_tallyfy_asks_for_is_kept(desk: CliHarness, where: Path) -> None:
+def test_a_wait_that_tallyfy_asks_for_is_observed(desk: CliHarness, where: Path) -> None:
     desk.simulator.load(organization(runs(150)))
     desk.simulator.faults.add(Fault.rate_limit(90, path="/runs", skip=1, times=2))
     before = desk.clock()
@@ -250,7 +248,7 @@ def test_an_outage_is_waited_out_and_a_long_one_makes_no_plan(desk: CliHarness, 
     assert not list(where.glob("plans/.unfinished*"))
 
 
-def test_an_interrupted_reading_leaves_no_plan_and_says_so(desk: CliHarness, where: Path) -> None:
+def test_an_interrupted_read_leaves_no_plan_and_says_so(desk: CliHarness, where: Path) -> None:
     desk.simulator.load(organization(runs(350)))
     waited = []
 
@@ -266,13 +264,13 @@ def test_an_interrupted_reading_leaves_no_plan_and_says_so(desk: CliHarness, whe
     assert [path.name for path in (where / "plans").rglob("*")] == [".gitignore"]
 
 
-def test_a_policy_that_does_nothing_needs_no_reading(desk: CliHarness, where: Path) -> None:
+def test_a_policy_without_actions_reads_nothing(desk: CliHarness, where: Path) -> None:
     (where / "policy.toml").write_text(RULE.replace('"archive"', '"keep"'))
     result = alone(desk, where)
     assert (result.exit_code, "No rule of this policy archives or deletes" in result.output) == (1, True)
 
 
-def test_a_wrong_policy_is_told_before_anything_is_read(desk: CliHarness, where: Path) -> None:
+def test_an_invalid_policy_is_reported_before_anything_is_read(desk: CliHarness, where: Path) -> None:
     (where / "policy.toml").write_text(RULE.replace("completed_days", "complete_days"))
     result = alone(desk, where)
     assert (result.exit_code, "].when.complete_days: unknown key. Did you mean completed_days?" in result.output) == (
@@ -282,16 +280,14 @@ def test_a_wrong_policy_is_told_before_anything_is_read(desk: CliHarness, where:
     assert desk.simulator.log.calls == []
 
 
-def test_a_folder_that_was_there_is_left_as_it_is(desk: CliHarness, where: Path) -> None:
+def test_an_existing_folder_is_left_unchanged(desk: CliHarness, where: Path) -> None:
     (where / "plans").mkdir()
     desk.simulator.load(organization(runs(1)))
     assert alone(desk, where).exit_code == 0
     assert [path.name for path in (where / "plans").iterdir()] == [ORG]
 
 
-def test_the_report_is_opened_where_that_is_asked(
-    desk: CliHarness, where: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_report_is_opened_on_request(desk: CliHarness, where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) is None)  # type: ignore[func-returns-value]
     desk.simulator.load(organization(runs(1)))
@@ -304,7 +300,7 @@ def test_the_report_is_opened_where_that_is_asked(
     assert opened == [file.resolve().as_uri()]
 
 
-def test_what_it_reads_with_cannot_write(desk: CliHarness, where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_session_for_reading_cannot_write(desk: CliHarness, where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     send = requests.Session.request
 
@@ -318,7 +314,7 @@ def test_what_it_reads_with_cannot_write(desk: CliHarness, where: Path, monkeypa
     assert set(asked) == {("ReadOnlySession", "GET")}
 
 
-def test_without_a_token_and_without_aws_the_token_is_what_is_said_to_be_missing(desk: CliHarness, where: Path) -> None:
+def test_without_a_token_and_without_aws_the_error_names_the_missing_token(desk: CliHarness, where: Path) -> None:
     desk.stack.missing = True
     result = planned(desk, where, "--org", ORG, env={})
     assert result.exit_code == 3
@@ -327,7 +323,7 @@ def test_without_a_token_and_without_aws_the_token_is_what_is_said_to_be_missing
 
 
 @pytest.mark.parametrize("org", ["123", "acme", ORG[:-1], f"{ORG}/x"])
-def test_what_is_no_organization_fails_before_anything_is_asked(desk: CliHarness, where: Path, org: str) -> None:
+def test_a_malformed_organization_id_fails_before_any_call(desk: CliHarness, where: Path, org: str) -> None:
     for env in (TOKEN, {}):
         result = planned(desk, where, "--org", org, env=env)
         assert (result.exit_code, "not the id of an organization" in result.output) == (2, True), result.output
@@ -343,7 +339,7 @@ def test_what_is_no_organization_fails_before_anything_is_asked(desk: CliHarness
     assert desk.simulator.log.calls == []
 
 
-def test_a_plan_for_programs_is_json_alone(desk: CliHarness, where: Path) -> None:
+def test_plan_with_json_prints_only_json(desk: CliHarness, where: Path) -> None:
     desk.simulator.load(organization(runs(3)))
     result = desk.run(
         *("plan", "--policy", str(where / "policy.toml"), "--out", str(where / "plans"), "--json", *ALONE), env=TOKEN

@@ -47,7 +47,7 @@ def played(desk: CliHarness, source: str, file: Path | str, *words: str) -> tupl
         ("slack", "chat-archive.json", (), 1),
     ],
 )
-def test_a_sample_reaches_the_queue_signed_as_its_system_signs(
+def test_a_played_sample_is_signed_like_its_system_and_reaches_the_queue(
     desk: CliHarness, source: str, file: str, words: tuple[str, ...], commands: int
 ) -> None:
     code, said = played(desk, source, file, *words)
@@ -57,7 +57,7 @@ def test_a_sample_reaches_the_queue_signed_as_its_system_signs(
     assert all(str(one["intent_id"]) in said for one in asked)
 
 
-def test_a_shared_secret_goes_into_the_path_and_the_delay_is_told(desk: CliHarness) -> None:
+def test_a_shared_secret_goes_into_the_path_and_the_delay_is_shown(desk: CliHarness) -> None:
     code, said = played(desk, "tallyfy", "tallyfy-process-completed.json", "--wait")
     assert (code, "carried out 14d later" in said) == (0, True), said
     assert len(desk.entrance.schedules.waiting) == 1
@@ -71,41 +71,41 @@ def test_an_event_is_put_on_the_bus_of_the_stack(desk: CliHarness) -> None:
     assert (code, "refused 1" in said) == (1, True)
 
 
-def test_what_is_not_wanted_is_told(desk: CliHarness) -> None:
+def test_a_payload_that_the_filter_excludes_is_reported_as_ignored(desk: CliHarness) -> None:
     code, said = played(desk, "github", "jira-issue-resolved.json")
     assert (code, "ignored" in said) == (0, True)
 
 
-def test_waiting_tells_each_end(desk: CliHarness) -> None:
+def test_wait_prints_each_outcome(desk: CliHarness) -> None:
     desk.while_waiting = lambda: desk.work(Status.REJECTED, Code.HELD, "The process is on hold.")
     assert "rejected The process is on hold." in played(desk, "jira", "jira-issue-resolved.json", "--wait")[1]
 
 
-def test_nobody_in_slack_is_written_to(desk: CliHarness) -> None:
+def test_playing_a_slash_command_writes_nothing_to_slack(desk: CliHarness) -> None:
     played(desk, "slack", "chat-archive.json")
     [asked] = sent(desk.entrance.ordinary)
     assert (asked["id"], asked.get("reply_to"), asked["org_id"]) == (SLACK_RUN, None, ORG)
 
 
-def test_a_refusal_is_told(desk: CliHarness) -> None:
+def test_a_refusal_is_reported(desk: CliHarness) -> None:
     code, said = played(desk, "hubspot", "jira-issue-resolved.json")
     assert (code, "422 untranslatable" in said) == (1, True), said
     desk.front.failures = [503]
     assert played(desk, "slack", "chat-archive.json")[0] == 3
 
 
-def test_what_cannot_be_taken_back_needs_a_yes(desk: CliHarness) -> None:
+def test_a_source_with_irreversible_rights_needs_confirmation(desk: CliHarness) -> None:
     assert played(desk, "operator", "command-run-delete.json")[0] == 2
     assert played(desk, "operator", "command-run-delete.json", "--yes")[0] == 0
 
 
 @pytest.mark.parametrize("text", ["no JSON", "{}", json.dumps([{"Source": "x"}])])
-def test_what_is_no_list_of_events_is_said(desk: CliHarness, tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_list_of_events_is_reported(desk: CliHarness, tmp_path: Path, text: str) -> None:
     (tmp_path / "x").write_text(text)
     assert played(desk, "projects", tmp_path / "x")[0] == 2
 
 
-def test_the_emulators_functions_see_another_url() -> None:
+def test_a_signed_url_is_the_one_the_emulators_functions_see() -> None:
     session = pooled_session()
     local = StatusApi(session, "http://127.0.0.1:4566/_aws/execute-api/abc/$default")
     assert local.seen_as == "https://abc.execute-api.127.0.0.1"
@@ -122,7 +122,7 @@ def test_the_emulators_functions_see_another_url() -> None:
         ((Status.REJECTED,), 1),
     ],
 )
-def test_whoever_waits_leaves_with_the_worst_end(
+def test_wait_exits_with_the_worst_outcome(
     desk: CliHarness, tmp_path: Path, ends: tuple[Status, ...], code: int
 ) -> None:
     """One delivery that becomes two commands."""
@@ -141,7 +141,7 @@ def test_whoever_waits_leaves_with_the_worst_end(
     assert played(desk, "one", payload, "--sources", str(sources), "--wait", "--timeout", "5")[0] == code
 
 
-def test_each_sample_in_the_documentation_has_something_of_its_own_to_do(desk: CliHarness) -> None:
+def test_each_sample_in_the_documentation_acts_on_a_thing_of_its_own(desk: CliHarness) -> None:
     """Played in its order in front of what the local stack holds: none finds that another was there before."""
     connect = (EVENTS.parent / "docs" / "connect.md").read_text(encoding="utf-8")
     plays = re.findall(r"`lifecycle source play (\w+) events/(\S+?)[ `]", connect)

@@ -78,7 +78,7 @@ def written(folder: Path, text: str, name: str = "policy.toml") -> str:
     return str(path)
 
 
-def test_a_policy_is_said_in_words_in_the_order_in_which_it_is_asked(desk: CliHarness, tmp_path: Path) -> None:
+def test_a_policy_is_described_in_the_order_in_which_its_rules_are_evaluated(desk: CliHarness, tmp_path: Path) -> None:
     result = desk.run("policy", "check", written(tmp_path, KEEPING))
     assert result.exit_code == 0, result.output
     assert re.findall(r"^ +(\d)  ([a-z]+): (.+)$", result.output, re.MULTILINE) == [
@@ -109,7 +109,7 @@ def test_a_policy_is_said_in_words_in_the_order_in_which_it_is_asked(desk: CliHa
         assert part in said, part
 
 
-def test_the_policy_of_this_checkout_is_right(desk: CliHarness) -> None:
+def test_the_policy_of_this_checkout_is_valid(desk: CliHarness) -> None:
     result = desk.run("policy", "check")
     assert (result.exit_code, "policy.toml is right" in result.output) == (0, True), result.output
 
@@ -124,7 +124,7 @@ def test_the_policy_of_this_checkout_is_right(desk: CliHarness) -> None:
         (("[[rules]]", "[[rules"), "is not TOML"),
     ],
 )
-def test_what_is_wrong_is_named(desk: CliHarness, tmp_path: Path, change: tuple[str, str], named: str) -> None:
+def test_a_mistake_in_a_policy_is_named(desk: CliHarness, tmp_path: Path, change: tuple[str, str], named: str) -> None:
     result = desk.run("policy", "check", written(tmp_path, KEEPING.replace(*change, 1)))
     assert result.exit_code == 1
     assert named in result.output
@@ -137,7 +137,7 @@ def test_a_cap_that_stops_nothing_is_noted(desk: CliHarness, tmp_path: Path) -> 
     assert (result.exit_code, "100 percent is no cap" in result.output) == (0, True)
 
 
-def test_a_file_that_is_not_there_is_wrong_usage(desk: CliHarness) -> None:
+def test_a_missing_file_is_a_usage_error(desk: CliHarness) -> None:
     assert desk.run("policy", "check", "nowhere.toml").exit_code == 2
 
 
@@ -193,7 +193,7 @@ def judged(one: ResourceSnapshot, policy: str = RULE, holds: Holds | None = None
     return Entry(one, evaluate(one, said, holds or Holds({}, said.hold_tags or frozenset()), NOW))
 
 
-def test_who_is_affected_newly_and_who_no_longer(tmp_path: Path) -> None:
+def test_things_newly_affected_and_no_longer_affected_are_listed(tmp_path: Path) -> None:
     file = plan_file(tmp_path, judged(thing(1)), judged(thing(2, completed_at=NOW - timedelta(days=61))))
     there = compare(file, Policy.parse(LATER), Policy.parse(RULE))
     assert [(change.what, change.thing.name) for change in there.changes] == [(NEWLY, "Run 1")]
@@ -204,7 +204,7 @@ def test_who_is_affected_newly_and_who_no_longer(tmp_path: Path) -> None:
     assert (back.things, back.made_at) == (2, NOW)
 
 
-def test_what_the_plan_may_not_have_asked_for_is_said(tmp_path: Path) -> None:
+def test_facts_that_the_plan_lacks_are_noted(tmp_path: Path) -> None:
     template = thing(1, resource=Resource.TEMPLATE, status=None, completed_at=None, template_id=None)
     common = 'zone = "UTC"\n[[rules]]\nname = "old"\nresource = "template"\nirreversible = true\n'
     active = f'{common}action = "archive"\n[rules.when]\ncreated_days = 10\n'
@@ -219,12 +219,12 @@ def test_what_the_plan_may_not_have_asked_for_is_said(tmp_path: Path) -> None:
     assert compare(plan_file(tmp_path, judged(tag(2))), *both).counts["affected by both"] == 1
 
 
-def test_another_action_is_a_difference_as_well() -> None:
+def test_a_different_action_is_a_difference() -> None:
     made = [Decision(action, "rule x", "It is so.", "x") for action in (Action.ARCHIVE, Action.DELETE)]
     assert RuleChange(thing(1), *made).what == OTHERWISE
 
 
-def test_a_hold_stays_whatever_a_policy_says_but_a_hold_tag_is_the_policys(tmp_path: Path) -> None:
+def test_a_hold_applies_under_every_policy_but_a_hold_tag_only_under_its_own(tmp_path: Path) -> None:
     tagged = thing(1, tags=frozenset({"keep", "blue"}))
     hidden = thing(2, tags=None)
     row = Holds({f"run#{thing(3).id}": "a lawsuit"})
@@ -234,7 +234,7 @@ def test_a_hold_stays_whatever_a_policy_says_but_a_hold_tag_is_the_policys(tmp_p
     assert found.counts["kept by both"] == 1
 
 
-def test_a_hold_tag_of_a_tag_itself_is_the_policys(tmp_path: Path) -> None:
+def test_a_hold_tag_that_is_the_thing_itself_belongs_to_the_policy(tmp_path: Path) -> None:
     deleting = LASTING.replace("created_days = 100\n", "")
     entry = judged(tag(1, "keep"), HELD + deleting)
     assert entry.decision.kind == "on hold"
@@ -242,7 +242,7 @@ def test_a_hold_tag_of_a_tag_itself_is_the_policys(tmp_path: Path) -> None:
     assert [change.after.action for change in found.changes] == [Action.DELETE]
 
 
-def test_what_is_no_plan_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_plan_is_reported(tmp_path: Path) -> None:
     policy = Policy.parse(RULE)
     good = plan_file(tmp_path, judged(thing(1))).read_text()
     for number, text in enumerate(("", "x", "[]", good + "[1]\n", good + '{"id": 1}\n', good + "1\n")):
@@ -269,9 +269,7 @@ def test_the_difference_is_shown_with_reasons_and_fifty_rows(desk: CliHarness, t
     assert (same.exit_code, "Both policies treat everything the same" in same.output) == (0, True)
 
 
-def test_the_facts_are_those_of_the_newest_plan_of_the_stack_or_of_one_that_is_named(
-    desk: CliHarness, tmp_path: Path
-) -> None:
+def test_the_facts_come_from_the_newest_plan_or_a_named_one(desk: CliHarness, tmp_path: Path) -> None:
     old, new = written(tmp_path, RULE, "old.toml"), written(tmp_path, LATER, "new.toml")
     assert "no plan of organization" in desk.run("policy", "diff", old, new).output
     runs = [SeedRun(id=f"{1:032x}", status="complete", completed_at="-45d", tags=["c" * 32])]
@@ -285,7 +283,7 @@ def test_the_facts_are_those_of_the_newest_plan_of_the_stack_or_of_one_that_is_n
     assert desk.run("policy", "diff", old, new, "--plan", "0" * 64).exit_code == 1
 
 
-def test_lines_that_are_not_what_was_planned_are_not_compared(desk: CliHarness, tmp_path: Path) -> None:
+def test_lines_that_do_not_match_the_plan_are_not_compared(desk: CliHarness, tmp_path: Path) -> None:
     policy = written(tmp_path, RULE)
     made = night(desk, organization(runs=[SeedRun(id=f"{1:032x}")]))
     key = key_of(ORG, made.hash, "plan.jsonl.gz")

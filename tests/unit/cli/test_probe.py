@@ -55,7 +55,7 @@ QUIRKS = [
 
 
 @pytest.mark.parametrize("quirks", QUIRKS, ids=str)
-def test_what_an_organization_answers_is_replayed_by_the_simulator(quirks: Quirks, tmp_path: Path) -> None:
+def test_the_simulator_replays_what_the_probe_observed(quirks: Quirks, tmp_path: Path) -> None:
     simulator = Simulator()
     simulator.quirks = quirks
     before = everything(simulator)
@@ -67,7 +67,7 @@ def test_what_an_organization_answers_is_replayed_by_the_simulator(quirks: Quirk
     assert load_facts(file, Quirks()) == quirks
 
 
-def test_nothing_is_changed_that_the_probe_did_not_make(tmp_path: Path) -> None:
+def test_the_probe_changes_only_what_it_created(tmp_path: Path) -> None:
     simulator = Simulator()
     known = set().union(*everything(simulator))
     probed(simulator, tmp_path)
@@ -127,7 +127,7 @@ def test_a_fact_that_does_not_hold_is_shown(method: str, path: str, skip: int, f
 
 @pytest.mark.parametrize("calls", range(45))
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_probe_that_is_cut_off_leaves_a_list_from_which_all_is_removed(
+def test_an_interrupted_probe_can_be_cleaned_up_from_its_journal(
     calls: int, when: Literal["before", "after"], tmp_path: Path
 ) -> None:
     simulator = Simulator()
@@ -143,7 +143,7 @@ def test_a_probe_that_is_cut_off_leaves_a_list_from_which_all_is_removed(
     assert not journal.path.exists()
 
 
-def test_a_thing_that_cannot_be_removed_stays_in_the_list(tmp_path: Path) -> None:
+def test_a_thing_that_cannot_be_removed_stays_in_the_journal(tmp_path: Path) -> None:
     simulator = Simulator()
     simulator.add_fault(Fault.answer_status(403, method="DELETE", path=r"/runs/", times=-1))
     probed(simulator, tmp_path)
@@ -151,7 +151,7 @@ def test_a_thing_that_cannot_be_removed_stays_in_the_list(tmp_path: Path) -> Non
     assert (left["kind"], left["id"] in simulator.organization.runs) == ("run", True)
 
 
-def test_it_waits_as_long_as_tallyfy_asks_and_says_so(tmp_path: Path) -> None:
+def test_the_probe_waits_as_long_as_tallyfy_asks_and_reports_it(tmp_path: Path) -> None:
     simulator = Simulator()
     simulator.add_fault(Fault.rate_limit(7, method="GET", path=r"/runs$"))
     slept: list[float] = []
@@ -170,7 +170,7 @@ def test_only_an_admin_s_token_is_used(token: str, tmp_path: Path) -> None:
     assert {call.method for call in simulator.log.calls} == {"GET"}
 
 
-def test_a_dead_token_says_so(tmp_path: Path) -> None:
+def test_an_expired_token_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TallyfyStopped, match="refused the token"):
         probed(Simulator(), tmp_path, token="dead")
 
@@ -202,7 +202,7 @@ class TestCommand:
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"quirks": {"unknown": 1}}', '{"quirks": {"restore": "?"}}', "no JSON"])
-def test_what_is_no_facts_file_is_refused(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_facts_file_is_refused(text: str, tmp_path: Path) -> None:
     file = tmp_path / "facts.json"
     file.write_text(text)
     with pytest.raises(ValueError, match=r"."):

@@ -33,7 +33,7 @@ def test_the_newest_come_last_with_source_thing_and_outcome(desk: CliHarness) ->
     assert listed(desk) == [first.intent_id, second.intent_id]
 
 
-def test_hours_are_read_back_until_there_are_enough(desk: CliHarness) -> None:
+def test_earlier_hours_are_read_until_enough_commands_are_found(desk: CliHarness) -> None:
     made = []
     for number in range(4):
         made.append(ended(desk, number).intent_id)
@@ -54,14 +54,16 @@ def test_hours_are_read_back_until_there_are_enough(desk: CliHarness) -> None:
         (("--org", ORG), [1, 2, 3]),
     ],
 )
-def test_filters(desk: CliHarness, words: tuple[str, ...], expected: list[int]) -> None:
+def test_recent_filters_by_source_outcome_thing_and_person(
+    desk: CliHarness, words: tuple[str, ...], expected: list[int]
+) -> None:
     ended(desk, 1)
     ended(desk, 2, Status.REJECTED)
     ended(desk, 3, requested_by="Grace Hopper")
     assert listed(desk, *words) == [f"int_{number:048x}" for number in expected]
 
 
-def test_what_is_no_command_is_not_listed(desk: CliHarness) -> None:
+def test_records_that_are_not_commands_are_not_listed(desk: CliHarness) -> None:
     assert desk.run("pause", "--reason", "x").exit_code == 0
     assert listed(desk) == []
 

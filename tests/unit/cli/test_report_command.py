@@ -26,20 +26,20 @@ def test_the_newest_report_is_fetched(desk: CliHarness, here: Path) -> None:
     assert "3 seen = 3 due + 0 kept + 0 not readable" in result.output
 
 
-def test_a_report_names_customers_things_so_git_does_not_see_it(desk: CliHarness, here: Path) -> None:
+def test_a_report_holds_customer_data_so_git_ignores_it(desk: CliHarness, here: Path) -> None:
     night(desk, organization(runs(3)))
     assert desk.run("report").exit_code == 0
     assert (here / "plans" / ".gitignore").read_text() == "*\n"
 
 
-def test_a_report_is_fetched_by_some_of_its_hash_into_a_file_that_is_named(desk: CliHarness, here: Path) -> None:
+def test_a_report_is_fetched_by_the_beginning_of_its_hash_into_a_named_file(desk: CliHarness, here: Path) -> None:
     made = night(desk, organization(runs(3)))
     for name in (made.hash, made.hash[:8], f" {made.hash[:20].upper()} "):
         assert desk.run("report", name, "--out", "here.html", "--org", ORG).exit_code == 0
     assert [path.name for path in here.iterdir()] == ["here.html"]
 
 
-def test_what_is_not_there_is_told_and_no_file_is_left(desk: CliHarness, here: Path) -> None:
+def test_a_missing_report_is_reported_and_leaves_no_file(desk: CliHarness, here: Path) -> None:
     for words, code, said in (
         ((), 1, "lifecycle sweep start"),
         (("0" * 64,), 1, "has no plan"),
@@ -56,7 +56,7 @@ def test_what_is_not_there_is_told_and_no_file_is_left(desk: CliHarness, here: P
     assert list(here.rglob("*.html")) == []
 
 
-def test_two_plans_that_begin_alike_are_not_confused(desk: CliHarness) -> None:
+def test_an_ambiguous_hash_of_a_plan_is_refused(desk: CliHarness) -> None:
     for name in ("a" * 8 + "b" * 56, "a" * 9 + "c" * 55):
         desk.stack.objects().put(key_of(ORG, name, "plan.json"), b"{}", kind="application/json")
     result = desk.run("report", "a" * 8)
@@ -64,7 +64,7 @@ def test_two_plans_that_begin_alike_are_not_confused(desk: CliHarness) -> None:
     assert "written by another release" in desk.run("report", "a" * 8 + "b").output
 
 
-def test_a_plan_that_lies_under_another_name_is_not_believed(desk: CliHarness) -> None:
+def test_a_plan_stored_under_another_hash_is_refused(desk: CliHarness) -> None:
     made = night(desk, organization(runs(1)))
     desk.stack.objects().put(key_of(ORG, "a" * 64, "plan.json"), made.model_dump_json().encode(), kind="text/json")
     assert "holds another plan" in desk.run("report", "a" * 64).output
@@ -78,12 +78,12 @@ def test_of_several_organizations_one_must_be_named(desk: CliHarness) -> None:
     assert desk.run("report", "--org", ORG).exit_code == 0
 
 
-def test_a_newest_plan_that_is_no_longer_kept_is_none(desk: CliHarness) -> None:
+def test_an_expired_newest_plan_counts_as_none(desk: CliHarness) -> None:
     desk.stack.rows().write(Put(Key(f"sweep#{ORG}", "newest"), {"plan": "a" * 64, "sweep_id": "s"}, 0))
     assert "There is no plan" in desk.run("report").output
 
 
-def test_it_is_opened_where_that_is_asked(desk: CliHarness, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_is_opened_on_request(desk: CliHarness, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", lambda url: bool(opened.append(url)))  # type: ignore[func-returns-value]
     night(desk, organization(runs(1)))

@@ -214,7 +214,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("words", COMMANDS)
-def test_the_operators_policy_allows_all_that_a_command_asks_for_and_the_table_says_so(
+def test_the_operators_policy_and_the_table_allow_every_call_of_a_command(
     recorder: Recorder,
     deployed: TransformedTemplate,
     clock: Clock,
@@ -246,14 +246,14 @@ def _name(words: str) -> str:
     return re.sub(r" (process|INTENT|HASH|--(?!plan)).*", "", words)
 
 
-def test_every_statement_of_the_table_stands_in_the_policy_and_each_is_needed_by_a_command(
+def test_every_statement_of_the_table_is_in_the_policy_and_is_needed(
     deployed: TransformedTemplate,
 ) -> None:
     made = {one["Sid"] for one in deployed.properties("OperatorsPolicy")["PolicyDocument"]["Statement"]}
     assert set(re.findall(r"`([A-Z]\w+)`", DOCUMENT.partition("| command |")[2])) == made
 
 
-def test_operators_may_read_a_request_that_somebody_has_voted_on(
+def test_operators_may_read_a_request_with_votes(
     recorder: Recorder, deployed: TransformedTemplate, clock: Clock
 ) -> None:
     rows = DynamoTable(recorder.stack._session.client("dynamodb"), recorder.stack.outputs()["LedgerTableName"])
@@ -277,7 +277,7 @@ def test_operators_write_no_intent_no_approval_and_no_checkpoint_of_a_sweep(depl
     assert not [action for action in actions if action.endswith("*") or "s3:Put" in action or "s3:Delete" in action]
 
 
-def test_approvers_see_and_approve_and_nothing_else(deployed: TransformedTemplate) -> None:
+def test_approvers_may_only_list_and_approve_requests(deployed: TransformedTemplate) -> None:
     made = deployed.properties("ApproversPolicy")["PolicyDocument"]["Statement"]
     assert {action for one in made for action in many(one["Action"])} == {
         *("cloudformation:DescribeStacks", "execute-api:Invoke", "s3:GetObject", "s3:ListBucket"),

@@ -34,7 +34,7 @@ def made(*rows: list[str]) -> WrappingTable:
 
 
 @given(st.lists(WORDS, min_size=1, max_size=4), st.integers(30, 120))
-def test_no_width_of_a_screen_breaks_a_word_or_loses_one(rows: list[list[str]], width: int) -> None:
+def test_no_screen_width_breaks_or_loses_a_word(rows: list[list[str]], width: int) -> None:
     text = drawn(made(*rows), width)
     shown = text.split()
     for row in rows:
@@ -44,14 +44,14 @@ def test_no_width_of_a_screen_breaks_a_word_or_loses_one(rows: list[list[str]], 
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_an_id_stays_in_one_piece(width: int) -> None:
+def test_an_id_is_never_split(width: int) -> None:
     text = drawn(
         made(["2026-06-01 12:00", INTENT, "It is on hold, until the audit of March has been finished."]), width
     )
     assert INTENT in text.split()
 
 
-def test_a_screen_with_room_shows_a_table_and_a_narrow_one_a_block_for_each_row() -> None:
+def test_a_wide_screen_shows_a_table_and_a_narrow_one_a_block_for_each_row() -> None:
     rows = (["today", INTENT, "held"], ["yesterday", INTENT, "changed"])
     assert len(drawn(made(*rows), 100).splitlines()) == 3
     assert drawn(made(*rows), 62).splitlines() == [
@@ -80,14 +80,14 @@ def test_the_mark_of_a_row_stands_before_its_first_value() -> None:
     assert drawn(shown, 62).splitlines() == ["what   ✓ organization", f"found  {INTENT}"]
 
 
-def test_what_is_longer_than_the_screen_has_a_line_of_its_own() -> None:
+def test_a_value_longer_than_the_screen_gets_its_own_line() -> None:
     lines = drawn(made(["today", INTENT, "held"]), 40).splitlines()
     assert INTENT in lines
 
 
 @pytest.mark.parametrize("charset", ["latin-1", "ascii", "utf-8"])
 @pytest.mark.parametrize("words", [("policy", "check"), ("source", "list"), ("--help",), ("hold", "--help")])
-def test_no_terminal_ends_a_command_by_what_it_cannot_show(charset: str, words: tuple[str, ...]) -> None:
+def test_a_character_that_a_terminal_cannot_show_ends_no_command(charset: str, words: tuple[str, ...]) -> None:
     shown = CliRunner(charset=charset, env={"TERM": "dumb", "COLUMNS": "80"}).invoke(app, list(words))
     assert shown.exit_code == 0, shown.output
     assert shown.exception is None
@@ -95,7 +95,7 @@ def test_no_terminal_ends_a_command_by_what_it_cannot_show(charset: str, words: 
         assert shown.output.startswith("✓ policy" if charset == "utf-8" else "+ policy")
 
 
-def test_what_a_terminal_cannot_show_is_shown_as_near_as_ascii_comes_to_it() -> None:
+def test_a_character_that_a_terminal_cannot_show_becomes_the_nearest_ascii() -> None:
     assert "✓ ✗ – … ’ ×".encode("ascii", "plainer") == b"+ x - ... ' x"
     assert "Zoë 中".encode("latin-1", "plainer") == b"Zo\xeb ?"
 

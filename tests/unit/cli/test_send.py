@@ -26,14 +26,14 @@ def test_a_command_reaches_the_queue_signed_with_the_stacks_secret(desk: CliHarn
     assert str(command["intent_id"]) in result.output
 
 
-def test_a_plain_hmac_source_signs_its_way_and_names_its_delivery(desk: CliHarness) -> None:
+def test_a_plain_hmac_source_signs_by_its_scheme_and_names_its_delivery(desk: CliHarness) -> None:
     for _ in range(2):
         assert desk.run(*ARCHIVE, "--source", "crm", "--delivery-id", "deal-1042").exit_code == 0
     assert len({command["intent_id"] for command in sent(desk.entrance.ordinary)}) == 1
     assert "x-signature" in desk.front.asked[0].headers
 
 
-def test_the_same_delivery_id_is_the_same_intent_and_a_new_one_another(desk: CliHarness) -> None:
+def test_the_same_delivery_id_gives_the_same_intent_and_a_new_one_another(desk: CliHarness) -> None:
     for name in ("one", "one", "two"):
         assert desk.run(*ARCHIVE, "--delivery-id", name).exit_code == 0
     assert desk.run(*ARCHIVE).exit_code == 0
@@ -42,7 +42,7 @@ def test_the_same_delivery_id_is_the_same_intent_and_a_new_one_another(desk: Cli
     assert len(set(intents)) == 3
 
 
-def test_everything_that_can_be_said_is_said(desk: CliHarness) -> None:
+def test_every_option_reaches_the_command(desk: CliHarness) -> None:
     result = desk.run(
         *("send", "tag", "archive", RUN, "--org", ORG, "--yes", "--allow-in-use", "--expect", "name=a=b"),
         *("--not-after", "2026-06-02T12:00:00+02:00"),
@@ -54,7 +54,7 @@ def test_everything_that_can_be_said_is_said(desk: CliHarness) -> None:
     assert str(command["not_after"]).startswith("2026-06-02T10:00:00")
 
 
-def test_a_link_is_taken_for_its_id(desk: CliHarness) -> None:
+def test_the_id_is_taken_from_a_link(desk: CliHarness) -> None:
     assert (
         desk.run("send", "run", "archive", f"https://go.tallyfy.com/{ORG}/process/{RUN}", "--org", ORG).exit_code == 0
     )
@@ -68,7 +68,7 @@ def test_the_secret_may_come_from_the_environment_and_then_no_aws_is_needed(desk
     assert WHSEC not in desk.run(*ARCHIVE, env=given).output
 
 
-def test_the_stacks_secret_can_be_insisted_on(desk: CliHarness) -> None:
+def test_secret_from_stack_ignores_the_environment(desk: CliHarness) -> None:
     other = {"LIFECYCLE_SECRET": SHARED + " of somebody else"}
     assert desk.run(*ARCHIVE, "--source", "crm", env=other).exit_code == 1
     assert desk.run(*ARCHIVE, "--source", "crm", "--secret-from-stack", env=other).exit_code == 0
@@ -103,13 +103,13 @@ def test_during_a_rotation_the_new_secret_signs(desk: CliHarness) -> None:
         ((*ARCHIVE, "--api-url", "http://example.com"), "https"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_is_sent(desk: CliHarness, words: tuple[str, ...], said: str) -> None:
+def test_invalid_input_is_reported_before_anything_is_sent(desk: CliHarness, words: tuple[str, ...], said: str) -> None:
     result = desk.run(*words)
     assert (result.exit_code, said in result.output) == (2, True), result.output
     assert not desk.front.asked
 
 
-def test_what_cannot_be_taken_back_needs_a_yes(desk: CliHarness) -> None:
+def test_an_irreversible_command_needs_confirmation(desk: CliHarness) -> None:
     refused = desk.run("send", "process", "delete", RUN, "--org", ORG, typed="")
     assert refused.exit_code == 2
     assert "--yes" in refused.output
@@ -118,7 +118,7 @@ def test_what_cannot_be_taken_back_needs_a_yes(desk: CliHarness) -> None:
     assert len(sent(desk.entrance.permanent)) == 1
 
 
-def test_a_refusal_is_told_with_its_code_and_reason(desk: CliHarness) -> None:
+def test_a_refusal_is_shown_with_its_code_and_reason(desk: CliHarness) -> None:
     result = desk.run("send", "run", "archive", RUN, "--org", "9f" * 16)
     assert result.exit_code == 1
     assert "403 organization_unknown" in result.output
@@ -129,7 +129,7 @@ def test_the_wrong_secret_is_refused(desk: CliHarness) -> None:
     assert "401 signature_refused" in desk.run(*ARCHIVE, env={"LIFECYCLE_SECRET": "whsec_d3Jvbmc="}).output
 
 
-def test_a_useless_secret_is_said(desk: CliHarness) -> None:
+def test_an_unusable_secret_is_reported(desk: CliHarness) -> None:
     desk.entrance.secrets.texts["stack/sources/operator"] = "plain words!"
     result = desk.run(*ARCHIVE)
     assert (result.exit_code, "plain words" in result.output) == (1, False)
@@ -137,7 +137,7 @@ def test_a_useless_secret_is_said(desk: CliHarness) -> None:
 
 
 @pytest.mark.parametrize("text", ['{"secrets": []}', '{"secret": "typo"}'])
-def test_a_secret_without_a_secret_is_said(desk: CliHarness, text: str) -> None:
+def test_a_secret_without_a_value_is_reported(desk: CliHarness, text: str) -> None:
     desk.entrance.secrets.texts["stack/sources/operator"] = text
     assert "holds no signing secret" in desk.run(*ARCHIVE).output
 
@@ -148,19 +148,19 @@ def test_a_missing_secret_is_named(desk: CliHarness) -> None:
     assert (result.exit_code, "stack/sources/operator" in result.output) == (3, True)
 
 
-def test_when_the_stack_cannot_take_it_now_the_way_to_repeat_it_is_told(desk: CliHarness) -> None:
+def test_a_503_shows_how_to_repeat_the_delivery_safely(desk: CliHarness) -> None:
     desk.front.failures = [503]
     result = desk.run(*ARCHIVE, "--delivery-id", "again-1")
     assert (result.exit_code, "--delivery-id again-1" in result.output) == (3, True)
 
 
-def test_an_api_out_of_reach_is_told_without_a_traceback(desk: CliHarness) -> None:
+def test_an_unreachable_api_is_reported_without_a_traceback(desk: CliHarness) -> None:
     desk.front.failures = [requests.ConnectionError("no route")]
     result = desk.run(*ARCHIVE)
     assert (result.exit_code, "could not be reached" in result.output) == (3, True)
 
 
-def test_a_stack_that_does_not_exist_is_told(desk: CliHarness) -> None:
+def test_an_unknown_stack_is_reported(desk: CliHarness) -> None:
     desk.stack.missing = True
     result = desk.run(*ARCHIVE)
     assert (result.exit_code, "There is no stack" in result.output) == (3, True)
@@ -169,13 +169,13 @@ def test_a_stack_that_does_not_exist_is_told(desk: CliHarness) -> None:
 # --- waiting and status -----------------------------------------------------------------------------------------------
 
 
-def test_waiting_tells_the_end(desk: CliHarness) -> None:
+def test_wait_prints_the_outcome(desk: CliHarness) -> None:
     desk.while_waiting = desk.work
     result = desk.run(*ARCHIVE, "--wait")
     assert (result.exit_code, "done" in result.output) == (0, True), result.output
 
 
-def test_waiting_outlives_a_passing_failure(desk: CliHarness) -> None:
+def test_wait_survives_a_temporary_failure(desk: CliHarness) -> None:
     def trouble_then_work() -> None:
         if len(desk.front.asked) == 2:
             desk.front.failures = [500, requests.ConnectionError("gone for a moment")]
@@ -185,20 +185,20 @@ def test_waiting_outlives_a_passing_failure(desk: CliHarness) -> None:
     assert desk.run(*ARCHIVE, "--wait").exit_code == 0
 
 
-def test_an_end_without_the_effect_is_an_exit_code(desk: CliHarness) -> None:
+def test_an_outcome_without_the_effect_sets_the_exit_code(desk: CliHarness) -> None:
     desk.while_waiting = lambda: desk.work(Status.REJECTED, Code.HELD, "The process is on hold.")
     result = desk.run(*ARCHIVE, "--wait")
     assert (result.exit_code, "on hold" in result.output) == (1, True)
 
 
-def test_waiting_has_an_end(desk: CliHarness) -> None:
+def test_wait_ends_at_its_timeout(desk: CliHarness) -> None:
     before = desk.clock()
     result = desk.run(*ARCHIVE, "--wait", "--timeout", "5")
     assert result.exit_code == 4
     assert (desk.clock() - before).total_seconds() == 5
 
 
-def test_status_tells_what_became_of_it(desk: CliHarness) -> None:
+def test_status_shows_the_outcome_of_a_command(desk: CliHarness) -> None:
     desk.run(*ARCHIVE)
     intent = str(sent(desk.entrance.ordinary)[0]["intent_id"])
     assert desk.run("status", intent).exit_code == 4
@@ -213,7 +213,7 @@ def test_status_of_an_unknown_id_is_refused(desk: CliHarness, name: str) -> None
     assert (result.exit_code, "given out no such id" in result.output) == (1, True), result.output
 
 
-def test_status_of_something_that_is_not_our_api_is_told(desk: CliHarness) -> None:
+def test_status_reports_an_api_that_is_not_ours(desk: CliHarness) -> None:
     desk.front.failures = [200]
     result = desk.run("status", "int_" + "0" * 48)
     assert (result.exit_code, "Check the URL of the API" in result.output or "made up" in result.output) == (3, True)
@@ -293,7 +293,7 @@ def test_a_source_that_signs_the_url_is_signed_for_the_url_that_the_function_see
     assert isinstance(checked, VerifiedRequest)
 
 
-def test_a_dot_in_a_delivery_id_is_refused_where_dots_part_what_is_signed(desk: CliHarness) -> None:
+def test_a_dot_in_a_delivery_id_is_refused_for_standard_webhooks(desk: CliHarness) -> None:
     refused = desk.run(*ARCHIVE, "--delivery-id", "deal.1042")
     assert (refused.exit_code, "no dot" in refused.output) == (2, True)
     assert desk.run(*ARCHIVE, "--source", "crm", "--delivery-id", "deal.1042").exit_code == 0

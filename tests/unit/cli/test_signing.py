@@ -32,12 +32,12 @@ BODY = b'{"name": "\xc3\xa9"}'
 AT = int(NOW.timestamp())
 
 
-def test_standard_webhooks_are_signed_as_the_specification_says() -> None:
+def test_standard_webhooks_signatures_match_the_specification() -> None:
     headers = sign(STANDARD, WHSEC, BODY, delivery_id="msg_1", timestamp=AT)
     assert headers == standard_headers(BODY, delivery_id="msg_1")
 
 
-def test_the_reference_package_accepts_them() -> None:
+def test_the_reference_package_accepts_our_standard_webhooks_signatures() -> None:
     now = int(datetime.now(UTC).timestamp())  # The package asks the machine's clock.
     headers = sign(STANDARD, WHSEC, BODY, delivery_id="msg_1", timestamp=now)
     assert Webhook(WHSEC).verify(BODY, headers) == json.loads(BODY)
@@ -57,19 +57,19 @@ def refused(source: Source, secret: str, headers: dict[str, str], body: bytes = 
 
 
 @pytest.mark.parametrize(("source", "secret"), [(STANDARD, WHSEC), (PLAIN, SHARED)])
-def test_what_is_signed_is_accepted_for_five_minutes(source: Source, secret: str) -> None:
+def test_a_signature_is_accepted_for_five_minutes(source: Source, secret: str) -> None:
     headers = sign(source, secret, BODY, delivery_id="msg_1", timestamp=AT)
     assert refused(source, secret, headers, later=300) == ""
     assert "outside the replay window" in refused(source, secret, headers, later=301)
     assert "match" in refused(source, secret, headers, BODY + b" ")
 
 
-def test_a_secret_without_prefix_or_padding_is_taken() -> None:
+def test_a_secret_without_prefix_or_padding_is_accepted() -> None:
     bare = base64.b64encode(b"twenty-six bytes of secret").decode().rstrip("=")
     assert refused(STANDARD, bare, sign(STANDARD, bare, BODY, delivery_id="msg_1", timestamp=AT)) == ""
 
 
-def test_hubspot_jira_github_and_slack_are_signed_as_they_sign() -> None:
+def test_hubspot_jira_github_and_slack_signatures_match_theirs() -> None:
     uri = "https://example.com/webhooks/hubspot"
     made = {
         name: sign(SHIPPED[name], SHARED, BODY, delivery_id="ignored", timestamp=AT, uri=uri)
@@ -98,7 +98,7 @@ def test_events_are_not_signed() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "  ", "whsec_", "whsec_not base64!", "whsec_é"])
-def test_a_useless_secret_is_refused_without_being_quoted(secret: str) -> None:
+def test_an_unusable_secret_is_refused_without_being_quoted(secret: str) -> None:
     with pytest.raises(ValueError, match=r"the secret is") as refused:
         sign(STANDARD, secret, BODY, delivery_id="msg_1", timestamp=AT)
     assert "not base64!" not in str(refused.value)

@@ -124,6 +124,6 @@ def test_a_path_that_is_broken_is_named_and_everything_is_removed(broken: str) -
     assert deployed.removed
 
 
-def test_a_step_says_how_long_it_took() -> None:
+def test_each_step_shows_its_duration() -> None:
     shown = {step.name: step.seconds for step in proved(FakeDeployed())}
     assert shown["Tallyfy shows the task as archived"] == 0.5

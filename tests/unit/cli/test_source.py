@@ -50,7 +50,7 @@ def test_every_sample_becomes_a_command(desk: CliHarness, source: str, file: str
     assert not desk.front.asked
 
 
-def test_hubspots_events_are_told_one_by_one(desk: CliHarness) -> None:
+def test_each_event_of_a_hubspot_payload_is_shown(desk: CliHarness) -> None:
     _, said = tried(desk, "hubspot", "hubspot-deal-won.json")
     for part in (
         "not checked (hmac)",
@@ -71,17 +71,17 @@ def test_try_shows_the_delay_the_expectation_and_the_name(desk: CliHarness) -> N
     assert "the process named 'Website relaunch' of template" in said
 
 
-def test_what_the_filter_keeps_out_is_ignored(desk: CliHarness) -> None:
+def test_a_payload_that_the_filter_excludes_is_ignored(desk: CliHarness) -> None:
     code, said = tried(desk, "github", "jira-issue-resolved.json", "--header", "x-github-event=issues")
     assert (code, "filter false: body.action" in said, "Ignored" in said) == (0, True, True)
 
 
-def test_what_no_rule_can_translate_is_not_accepted(desk: CliHarness) -> None:
+def test_a_payload_that_no_rule_translates_is_not_accepted(desk: CliHarness) -> None:
     code, said = tried(desk, "hubspot", "jira-issue-resolved.json")
     assert (code, 'commands[no. 1].each = "body" finds an object, not a list' in said) == (1, True)
 
 
-def test_what_is_no_json_is_told(desk: CliHarness, payload: Path) -> None:
+def test_a_body_that_is_not_json_is_reported(desk: CliHarness, payload: Path) -> None:
     payload.write_text("no JSON")
     code, said = tried(desk, "jira", payload)
     assert (code, "not JSON" in said) == (1, True)
@@ -90,7 +90,7 @@ def test_what_is_no_json_is_told(desk: CliHarness, payload: Path) -> None:
 # --- signatures -------------------------------------------------------------------------------------------------------
 
 
-def test_a_signature_is_verified_if_all_is_there(desk: CliHarness) -> None:
+def test_a_signature_is_verified_if_secret_and_headers_are_given(desk: CliHarness) -> None:
     raw = (EVENTS / "github-issue-closed.json").read_bytes()
     sent = headers({**hub_headers(raw), "x-github-event": "issues"})
     code, said = tried(desk, "github", "github-issue-closed.json", *sent, secret=SHARED)
@@ -99,7 +99,7 @@ def test_a_signature_is_verified_if_all_is_there(desk: CliHarness) -> None:
     assert (code, "the signature does not match" in said) == (1, True), said
 
 
-def test_the_url_is_given_where_it_is_signed(desk: CliHarness) -> None:
+def test_a_signature_over_the_url_is_verified_with_the_uri_option(desk: CliHarness) -> None:
     uri = "https://hooks.example.com/hubspot"
     sent = headers(hubspot_headers((EVENTS / "hubspot-deal-won.json").read_bytes(), uri=uri))
     assert tried(desk, "hubspot", "hubspot-deal-won.json", *sent, "--uri", uri, secret=SHARED)[0] == 0
@@ -130,7 +130,7 @@ def test_standard_webhooks_are_verified_and_name_the_delivery(desk: CliHarness, 
 
 
 @pytest.mark.parametrize("secret", ["", SHARED])
-def test_verifying_can_be_insisted_on(desk: CliHarness, secret: str) -> None:
+def test_secret_from_env_fails_without_a_verified_signature(desk: CliHarness, secret: str) -> None:
     code, said = tried(desk, "hubspot", "hubspot-deal-won.json", "--secret-from-env", secret=secret)
     assert (code, "nothing to verify" in said) == (2, True)
 
@@ -153,7 +153,7 @@ def test_a_command_that_the_intake_refuses_is_refused(
 # --- events -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_event_of_somebody_else_is_not_this_sources(desk: CliHarness, payload: Path) -> None:
+def test_an_event_of_another_source_is_not_accepted(desk: CliHarness, payload: Path) -> None:
     payload.write_text(json.dumps({"id": "1", "source": "com.example.other", "detail-type": "project.closed"}))
     code, said = tried(desk, "projects", payload)
     assert (code, "project.closed as com.example.projects" in said) == (1, True), said
@@ -167,7 +167,7 @@ def test_an_event_that_lacks_what_the_rule_needs_is_not_accepted(desk: CliHarnes
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"Records": [{"body": "{}"}]}', '{"Records": []}'])
-def test_what_is_no_event_is_said(desk: CliHarness, payload: Path, text: str) -> None:
+def test_a_file_without_an_event_is_refused_with_the_reason(desk: CliHarness, payload: Path, text: str) -> None:
     payload.write_text(text)
     code, said = tried(desk, "projects", payload)
     assert (code, "The file holds no event" in said) == (1, True), said
@@ -205,7 +205,7 @@ def test_a_new_source_is_tried_before_it_is_deployed(desk: CliHarness, form: Pat
     assert "form" in desk.run("source", "list", "--sources", str(form)).output
 
 
-def test_names_that_are_no_names_are_pointed_out(desk: CliHarness, form: Path, payload: Path) -> None:
+def test_commands_with_the_same_delivery_name_are_pointed_out(desk: CliHarness, form: Path, payload: Path) -> None:
     payload.write_text(json.dumps({"form": "f-1", "finished": [{"process": THING}, {"process": "6f" * 16}]}))
     code, said = tried(desk, "form", payload, "--sources", str(form))
     assert (code, "have the same name. Check 'delivery'" in said) == (1, True), said
@@ -217,7 +217,7 @@ def test_names_that_are_no_names_are_pointed_out(desk: CliHarness, form: Path, p
 TWO_RULES = FORM + FORM.split("may = ")[1].split("\n", 1)[1].replace("body.finished", "body.ended")
 
 
-def test_of_several_rules_each_is_told_and_one_is_enough(desk: CliHarness, form: Path, payload: Path) -> None:
+def test_each_rule_is_shown_and_one_match_is_enough(desk: CliHarness, form: Path, payload: Path) -> None:
     form.write_text(TWO_RULES)
     payload.write_text(json.dumps({"form": "f-1", "ended": [{"process": THING}]}))
     code, said = tried(desk, "form", payload, "--sources", str(form))
@@ -227,12 +227,12 @@ def test_of_several_rules_each_is_told_and_one_is_enough(desk: CliHarness, form:
     assert (code, "Not accepted" in said) == (1, True), said
 
 
-def test_a_mistake_in_the_file_is_told_with_its_key(desk: CliHarness, form: Path) -> None:
+def test_a_mistake_in_sources_toml_is_reported_with_its_key(desk: CliHarness, form: Path) -> None:
     form.write_text(FORM.replace("run.archive", "run.shred"))
     code, said = tried(desk, "form", "health.json", "--sources", str(form))
     assert (code, "sources.form" in said, "run.shred" in said) == (1, True, True), said
 
 
-def test_an_unknown_source_and_a_header_without_value_are_usage(desk: CliHarness) -> None:
+def test_an_unknown_source_and_a_header_without_a_value_are_usage_errors(desk: CliHarness) -> None:
     assert tried(desk, "nobody", "health.json")[0] == 2
     assert tried(desk, "crm", "health.json", "--header", "x")[0] == 2

@@ -35,7 +35,7 @@ def hand_over(desk: CliHarness, name: str, headers: dict[str, str], raw: bytes) 
     assert desk.entrance.intake.handshake(sent) is not None
 
 
-def test_a_secret_that_is_handed_over_is_stored_and_not_shown(desk: CliHarness, asana: Path) -> None:
+def test_a_received_secret_is_stored_and_not_shown(desk: CliHarness, asana: Path) -> None:
     desk.while_waiting = lambda: hand_over(desk, "asana", {"x-hook-secret": HANDED}, b"{}")
     result = desk.run("source", "connect", "asana", "--sources", str(asana))
     assert result.exit_code == 0, result.output
@@ -58,7 +58,7 @@ def test_a_window_without_a_secret_is_closed_and_keeps_the_old_one(desk: CliHarn
     assert json.loads(desk.entrance.secrets.texts[NAME]) == {"secrets": ["old"]}
 
 
-def test_a_source_that_hands_nothing_over_says_what_to_do_instead(desk: CliHarness, asana: Path) -> None:
+def test_a_source_without_a_handshake_says_what_to_do_instead(desk: CliHarness, asana: Path) -> None:
     result = desk.run("source", "connect", "github", "--sources", str(asana))
     assert result.exit_code == 2
     assert "aws secretsmanager create-secret --name stack/sources/github" in " ".join(result.output.split())
@@ -79,7 +79,7 @@ def test_a_preset_shows_its_settings_as_toml(desk: CliHarness) -> None:
     assert json.loads(desk.run("source", "show", "stripe", "--json").output)["source"]["scheme"] == "hmac"
 
 
-def test_an_unknown_preset_is_answered_with_a_near_one(desk: CliHarness) -> None:
+def test_an_unknown_preset_suggests_a_similar_one(desk: CliHarness) -> None:
     result = desk.run("source", "show", "gitub")
     assert (result.exit_code, "Did you mean github" in result.output) == (2, True)
     assert "monday.com" in desk.run("source", "presets").output
@@ -106,6 +106,6 @@ def test_a_capture_is_read_as_the_stack_would_see_it() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"POST / HTTP/1.1\nHost: h\n{}", b"POST / HTTP/1.1\nHost\n\n{}"])
-def test_a_broken_capture_is_named(raw: bytes) -> None:
+def test_a_malformed_capture_is_reported(raw: bytes) -> None:
     with pytest.raises(CliError, match=r"no empty line|no colon"):
         read_capture(raw, "one")

@@ -39,7 +39,7 @@ def shown(desk: CliHarness, *words: str, code: int = 0) -> str:
     return re.sub(r"\s+", " ", result.output)
 
 
-def test_a_sweep_is_started_under_a_name_of_its_own(desk: CliHarness) -> None:
+def test_a_started_sweep_gets_a_unique_name(desk: CliHarness) -> None:
     results = [desk.run("sweep", "start") for _ in range(2)]
     assert [result.exit_code for result in results] == [0, 0], results[0].output
     jobs = [SweepJob.model_validate_json(text) for text in bodies(desk.stack.origins["sweeps"])]
@@ -51,13 +51,13 @@ def test_a_sweep_is_started_under_a_name_of_its_own(desk: CliHarness) -> None:
         assert "mode report" in result.output
 
 
-def test_a_stack_without_sweeps_says_so(desk: CliHarness) -> None:
+def test_a_stack_without_a_sweeps_queue_is_reported(desk: CliHarness) -> None:
     del desk.stack.dead["sweeps"]
     result = desk.run("sweep", "start")
     assert (result.exit_code, "has no sweeps queue" in result.output) == (3, True)
 
 
-def test_a_report_is_shown_with_its_plan_and_what_is_next(desk: CliHarness) -> None:
+def test_a_reported_sweep_shows_its_plan_and_the_next_step(desk: CliHarness) -> None:
     _, plan = swept(desk)
     said = shown(desk, SWEEP)
     for part in (
@@ -73,14 +73,14 @@ def test_a_report_is_shown_with_its_plan_and_what_is_next(desk: CliHarness) -> N
         assert part in said, part
 
 
-def test_why_the_rest_is_kept_is_counted(desk: CliHarness) -> None:
+def test_kept_things_are_counted_by_reason(desk: CliHarness) -> None:
     night = at_night(desk, organization([*runs(1), *runs(2, first=9, completed="-2d")]))
     night.begin(SWEEP)
     night.drain()
     assert "too young 2" in shown(desk, SWEEP)
 
 
-def test_what_was_applied_is_told_and_not_asked_for_again(desk: CliHarness) -> None:
+def test_an_applied_plan_is_shown_without_a_next_step(desk: CliHarness) -> None:
     swept(desk, mode=Mode.APPLY)
     said = shown(desk, SWEEP)
     assert "reversible actions: done, 3 enqueued, asked for by schedule" in said
@@ -88,14 +88,14 @@ def test_what_was_applied_is_told_and_not_asked_for_again(desk: CliHarness) -> N
     assert "Only reported" not in said
 
 
-def test_what_cannot_be_undone_waits_for_a_person(desk: CliHarness) -> None:
+def test_irreversible_actions_wait_for_a_person(desk: CliHarness) -> None:
     _, plan = swept(desk, mode=Mode.APPLY, policy=RULE + LASTING, tags=True)
     said = shown(desk, SWEEP)
     assert "reversible actions: done, 3" in said
     assert f"lifecycle apply {plan.hash}" in said
 
 
-def test_why_nothing_was_applied_is_told(desk: CliHarness) -> None:
+def test_the_reason_why_nothing_was_applied_is_shown(desk: CliHarness) -> None:
     swept(desk, mode=Mode.APPLY, policy=RULE.replace("count = 500", "count = 2"))
     said = shown(desk, SWEEP)
     assert "not applied: The plan would act on 3 things; its cap is 2." in said
@@ -104,7 +104,7 @@ def test_why_nothing_was_applied_is_told(desk: CliHarness) -> None:
     assert "to apply it" not in said
 
 
-def test_why_it_stopped_after_the_first_is_told(desk: CliHarness) -> None:
+def test_the_reason_for_stopping_after_the_first_five_is_shown(desk: CliHarness) -> None:
     night = at_night(desk, organization(runs(9)), mode=Mode.APPLY)
     cut_off(night)
     night.work()
@@ -116,7 +116,7 @@ def test_why_it_stopped_after_the_first_is_told(desk: CliHarness) -> None:
     assert "lifecycle apply" not in said
 
 
-def test_one_under_way_says_what_it_has_read(desk: CliHarness) -> None:
+def test_a_sweep_in_progress_shows_what_it_has_read(desk: CliHarness) -> None:
     night = at_night(desk, organization(runs(150)), policy=DECLARED)
     cut_off(night, Fault.answer_status(503, path="/runs", skip=1, times=-1))
     said = shown(desk, SWEEP, code=4)
@@ -125,13 +125,13 @@ def test_one_under_way_says_what_it_has_read(desk: CliHarness) -> None:
     assert shown(desk, code=4) == said
 
 
-def test_the_lists_of_another_policy_have_no_names(desk: CliHarness) -> None:
+def test_lists_of_another_policy_are_shown_without_names(desk: CliHarness) -> None:
     night = at_night(desk, organization(runs(150)))
     cut_off(night, Fault.answer_status(503, path="/runs", skip=1, times=-1))
     assert "list 1 100 of 150" in shown(desk, SWEEP, code=4)
 
 
-def test_without_a_name_the_newest_is_shown(desk: CliHarness) -> None:
+def test_without_a_name_the_newest_sweep_is_shown(desk: CliHarness) -> None:
     night, _ = swept(desk)
     later = "2026-06-02T04:10:00Z"
     night.begin(later)
@@ -140,14 +140,14 @@ def test_without_a_name_the_newest_is_shown(desk: CliHarness) -> None:
     assert SWEEP in shown(desk, SWEEP)
 
 
-def test_who_applies_a_plan_is_no_sweep(desk: CliHarness) -> None:
+def test_an_apply_job_is_not_shown_as_a_sweep(desk: CliHarness) -> None:
     night, plan = swept(desk)
     night.apply(plan.hash)
     night.deliver()
     assert SWEEP in shown(desk)
 
 
-def test_a_plan_that_is_no_longer_kept_is_told(desk: CliHarness) -> None:
+def test_an_expired_plan_is_reported(desk: CliHarness) -> None:
     night, plan = swept(desk)
     del night.objects.bodies[key_of(ORG, plan.hash, "plan.json")]  # type: ignore[attr-defined]
     said = shown(desk, SWEEP)
@@ -155,13 +155,13 @@ def test_a_plan_that_is_no_longer_kept_is_told(desk: CliHarness) -> None:
     assert "3 were seen, 3 were due" in said
 
 
-def test_an_unknown_sweep_is_told(desk: CliHarness) -> None:
+def test_an_unknown_sweep_is_reported(desk: CliHarness) -> None:
     for words in ((), ("never",), ("never", "--org", ORG)):
         assert "The ledger has no sweep" in shown(desk, *words, code=1)
     assert "not one of this stack's" in shown(desk, "never", "--org", DefaultIds.RUN, code=2)
 
 
-def test_a_token_that_is_refused_is_told_at_once_and_no_longer_once_it_is_mended(desk: CliHarness) -> None:
+def test_a_refused_token_is_reported_until_it_is_replaced(desk: CliHarness) -> None:
     night = at_night(desk, organization(runs(3)))
     secret = f"{PREFIX}/tokens/{ORG}"
     good = night.world.secrets.texts[secret]
@@ -175,7 +175,7 @@ def test_a_token_that_is_refused_is_told_at_once_and_no_longer_once_it_is_mended
     assert "✗" not in shown(desk, SWEEP, code=4)
 
 
-def test_what_a_sweep_found_when_it_began_is_told_where_tallyfy_cannot_be_asked_from_here(desk: CliHarness) -> None:
+def test_obstacles_the_sweep_found_are_shown_if_tallyfy_cannot_be_reached(desk: CliHarness) -> None:
     night = at_night(desk, organization(runs(3)))
     night.world.secrets.texts[f"{PREFIX}/tokens/{ORG}"] = "expired"
     cut_off(night)

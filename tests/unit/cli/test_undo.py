@@ -37,7 +37,7 @@ def archived(desk: CliHarness, *, tasks: int = 3) -> tuple[World, str]:
 
 
 class TestCommand:
-    def test_what_was_archived_is_restored(self, desk: CliHarness) -> None:
+    def test_undoing_an_archive_restores_the_thing(self, desk: CliHarness) -> None:
         world, intent = archived(desk)
         result = desk.run("undo", intent)
         assert result.exit_code == 0, result.output
@@ -48,13 +48,13 @@ class TestCommand:
         world.drain(world.process())
         assert world.state(Resource.RUN, THING) is State.ACTIVE
 
-    def test_it_is_followed_to_its_end(self, desk: CliHarness) -> None:
+    def test_wait_follows_the_undo_to_its_outcome(self, desk: CliHarness) -> None:
         world, intent = archived(desk)
         desk.while_waiting = lambda: world.drain(world.process())
         result = desk.run("undo", intent, "--wait")
         assert (result.exit_code, "✓ done The process is active." in result.output) == (0, True), result.output
 
-    def test_what_did_not_come_back_is_told(self, desk: CliHarness) -> None:
+    def test_parts_that_were_not_restored_are_reported(self, desk: CliHarness) -> None:
         world, intent = archived(desk)
 
         def lose_one() -> None:
@@ -65,18 +65,18 @@ class TestCommand:
         result = desk.run("undo", intent, "--wait")
         assert "3 tasks were archived and 2 came back" in result.output
 
-    def test_waiting_has_an_end(self, desk: CliHarness) -> None:
+    def test_wait_ends_at_its_timeout(self, desk: CliHarness) -> None:
         _, intent = archived(desk)
         assert desk.run("undo", intent, "--wait", "--timeout", "5").exit_code == Exit.PENDING
 
-    def test_twice_is_once(self, desk: CliHarness) -> None:
+    def test_undoing_twice_has_one_effect(self, desk: CliHarness) -> None:
         world, intent = archived(desk)
         first, second = desk.run("undo", intent).output, desk.run("undo", intent).output
         assert first == second
         world.drain(world.process())
         assert len([call for call in world.writes() if call.action == "restore"]) == 1
 
-    def test_what_was_deleted_for_good_stays_so(self, desk: CliHarness) -> None:
+    def test_a_permanent_delete_cannot_be_undone(self, desk: CliHarness) -> None:
         world, _ = archived(desk)
         command = world.command(Resource.RUN, THING, Action.DELETE, "another delivery")
         world.purge_queue.send(command.to_json())
@@ -85,11 +85,11 @@ class TestCommand:
         assert (result.exit_code, "run.delete cannot be undone by anyone." in result.output) == (1, True)
         assert "evidence only" in result.output
 
-    def test_what_the_stack_does_not_know(self, desk: CliHarness) -> None:
+    def test_an_unknown_intent_is_reported(self, desk: CliHarness) -> None:
         result = desk.run("undo", f"int_{'0' * 48}")
         assert (result.exit_code, "The ledger knows no command" in result.output) == (1, True)
 
-    def test_who_may_not_ask_for_the_restore_may_not_undo(self, desk: CliHarness) -> None:
+    def test_a_person_without_the_right_to_restore_may_not_undo(self, desk: CliHarness) -> None:
         world, intent = archived(desk)
         desk.stack.who = "dan"
         result = desk.run("undo", intent)
@@ -100,7 +100,7 @@ class TestCommand:
         "words",
         [("int_123",), ("",), (f"int_{'0' * 48}/../approvals",), (), (f"int_{'0' * 48}", "--plan", "a" * 64)],
     )
-    def test_what_names_no_command_is_not_even_asked_for(self, desk: CliHarness, words: tuple[str, ...]) -> None:
+    def test_a_malformed_intent_id_is_refused_before_any_call(self, desk: CliHarness, words: tuple[str, ...]) -> None:
         assert desk.run("undo", *words).exit_code == Exit.USAGE
         assert desk.front.asked == []
 
@@ -136,7 +136,7 @@ def jobs(desk: CliHarness) -> list[SweepJob]:
 
 
 class TestPlan:
-    def test_what_is_agreed_to_is_sent_under_ones_own_name(self, desk: CliHarness) -> None:
+    def test_a_confirmed_undo_is_sent_under_the_callers_identity(self, desk: CliHarness) -> None:
         _, plan = applied(desk)
         result = desk.run("undo", "--plan", plan.hash, typed="y\n")
         assert result.exit_code == 0, result.output
@@ -147,7 +147,7 @@ class TestPlan:
         for part in ("completed  archive process: 7 of 7", "7 commands, done", "asked for by schedule", "7 things?"):
             assert part in result.output
 
-    def test_it_is_followed_until_all_is_restored(self, desk: CliHarness) -> None:
+    def test_wait_follows_until_everything_is_restored(self, desk: CliHarness) -> None:
         night, plan = applied(desk)
         assert states(night) == {State.ARCHIVED}
         desk.while_waiting = lambda: working(night)
@@ -163,12 +163,12 @@ class TestPlan:
         assert "to apply it" not in shown
 
     @pytest.mark.parametrize("typed", ["n\n", "\n", ""])
-    def test_who_does_not_agree_sends_nothing(self, desk: CliHarness, typed: str) -> None:
+    def test_without_confirmation_nothing_is_sent(self, desk: CliHarness, typed: str) -> None:
         _, plan = applied(desk)
         assert desk.run("undo", "--plan", plan.hash, typed=typed).exit_code == 1
         assert jobs(desk) == []
 
-    def test_what_was_only_reported_is_never_applied_any_more(self, desk: CliHarness) -> None:
+    def test_a_reverted_plan_that_was_only_reported_is_never_applied(self, desk: CliHarness) -> None:
         """Somebody may have asked for it just now, and waits for its turn."""
         night, plan = applied(desk, mode=Mode.REPORT)
         night.apply(plan.hash)
@@ -178,7 +178,7 @@ class TestPlan:
         assert states(night) == {State.ACTIVE}
         assert night.asked() == []
 
-    def test_it_counts_before_the_stack_has_read_the_message(self, desk: CliHarness) -> None:
+    def test_the_revert_applies_before_the_stack_reads_the_message(self, desk: CliHarness) -> None:
         night, plan = applied(desk, mode=Mode.REPORT)
         night.apply(plan.hash)
         night.turn(work=False)
@@ -188,7 +188,7 @@ class TestPlan:
         assert states(night) == {State.ACTIVE}
         assert night.world.writes() == []
 
-    def test_what_another_undo_does_not_do_is_told(self, desk: CliHarness) -> None:
+    def test_a_concurrent_undo_is_reported(self, desk: CliHarness) -> None:
         night, plan = applied(desk)
         assert desk.run("undo", "--plan", plan.hash, "--yes").exit_code == 0
         night.drain()
@@ -199,7 +199,7 @@ class TestPlan:
         assert (result.exit_code, "7 undos were sent." in said, jobs(desk)) == (0, True, []), said
         assert "Nothing more is sent: what was archived again since" in said
 
-    def test_what_was_deleted_for_good_is_said_to_stay(self, desk: CliHarness) -> None:
+    def test_permanent_deletes_are_reported_as_not_undone(self, desk: CliHarness) -> None:
         night, plan = applied(desk, policy=RULE + LASTING)
         desk.while_waiting = lambda: working(night)
         assert desk.run("apply", plan.hash, "--yes", "--yes-irreversible", "2", "--wait").exit_code == Exit.PENDING
@@ -216,7 +216,7 @@ class TestPlan:
         assert states(night) == {State.ACTIVE}
         assert night.world.state(Resource.TAG, f"c{0:031x}") is State.GONE
 
-    def test_one_that_is_still_applied_is_noted(self, desk: CliHarness) -> None:
+    def test_a_plan_still_being_applied_is_noted(self, desk: CliHarness) -> None:
         night = at_night(desk, organization(runs(7)), mode=Mode.APPLY)
         night.begin()
         while not night.plans() or not night.applied(night.plans()[0], PlanPart.REVERSIBLE).sent:
@@ -226,12 +226,12 @@ class TestPlan:
         result = desk.run("undo", "--plan", plan.hash, "--yes")
         assert (result.exit_code, "still being applied" in result.output) == (0, True), result.output
 
-    def test_waiting_has_an_end(self, desk: CliHarness) -> None:
+    def test_wait_ends_at_its_timeout(self, desk: CliHarness) -> None:
         _, plan = applied(desk)
         result = desk.run("undo", "--plan", plan.hash, "--yes", "--wait", "--timeout", "10")
         assert (result.exit_code, "Still in progress" in result.output) == (Exit.PENDING, True)
 
-    def test_why_the_stack_refused_it_is_told(self, desk: CliHarness) -> None:
+    def test_the_stacks_reason_for_a_refusal_is_shown(self, desk: CliHarness) -> None:
         night, plan = applied(desk)
 
         def spoil() -> None:
@@ -244,12 +244,12 @@ class TestPlan:
         assert "were changed: their hash is" in result.output
 
     @pytest.mark.parametrize("most", [8, 12, 63])
-    def test_nothing_less_than_the_whole_hash_is_enough(self, desk: CliHarness, most: int) -> None:
+    def test_undo_requires_the_whole_hash(self, desk: CliHarness, most: int) -> None:
         _, plan = applied(desk)
         assert desk.run("undo", "--plan", plan.hash[:most], "--yes").exit_code == Exit.USAGE
         assert jobs(desk) == []
 
-    def test_a_stack_without_sweeps_says_so(self, desk: CliHarness) -> None:
+    def test_a_stack_without_a_sweeps_queue_is_reported(self, desk: CliHarness) -> None:
         _, plan = applied(desk)
         del desk.stack.dead["sweeps"]
         result = desk.run("undo", "--plan", plan.hash, "--yes")

@@ -12,12 +12,12 @@ PARTS = sections(TEXT, 2)
 LAYER = ROOT / "layers/lifecycle/lifecycle"
 
 
-def test_every_folder_is_in_the_list_and_no_other() -> None:
+def test_the_list_has_every_folder_and_no_other() -> None:
     listed = set(re.findall(r"^  (\w+)/ ", PARTS["The folders"], re.MULTILINE))
     assert listed == {path.name for path in LAYER.iterdir() if (path / "__init__.py").is_file()}
 
 
-def test_the_rows_of_imports_are_those_of_the_contract() -> None:
+def test_the_rows_of_imports_match_the_contract() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     [contract] = [one for one in settings["tool"]["importlinter"]["contracts"] if one["id"] == "layers"]
     written = [re.findall(r"`(\w+)`", cells[1]) for cells in rows(TEXT, "| row | folders |")]

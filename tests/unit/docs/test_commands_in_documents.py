@@ -52,7 +52,7 @@ def check(words: list[str], *, whole: bool = True) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_every_command_in_a_block_can_be_typed(document: Path) -> None:
+def test_every_command_in_a_code_block_exists(document: Path) -> None:
     for block in blocks(document.read_text()):
         if block.language == "sh":
             for words in block.commands:
@@ -60,7 +60,7 @@ def test_every_command_in_a_block_can_be_typed(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_every_command_in_a_sentence_can_be_typed(document: Path) -> None:
+def test_every_command_in_a_sentence_exists(document: Path) -> None:
     text = document.read_text()
     for program in ("lifecycle", "make"):
         for words in inline_commands(text, program):
@@ -96,7 +96,7 @@ def test_every_block_of_commands_is_fenced_and_names_its_language(document: Path
         "make nothing",
     ],
 )
-def test_what_cannot_be_typed_fails(wrong: str) -> None:
+def test_an_unknown_command_or_option_fails(wrong: str) -> None:
     [words] = Block("sh", (wrong,)).commands
     with pytest.raises(Exception):  # noqa: B017, PT011 - typer brings errors of its own, without public names
         check(words)

@@ -81,7 +81,7 @@ def test_each_promise_names_tests_that_exist() -> None:
         assert all((ROOT / name).is_file() for name in named), promise
 
 
-def test_the_table_of_capabilities_is_the_one_in_the_code() -> None:
+def test_the_table_of_capabilities_matches_the_code() -> None:
     found = re.findall(r"^\| `(\w+\.\w+)` \| `(\w+) (\S+)` \| ([^|]+) \|", COMMANDS, re.MULTILINE)
     written = [(name, method, path, "nothing" in undo) for name, method, path, undo in found]
     actual = [
@@ -91,7 +91,7 @@ def test_the_table_of_capabilities_is_the_one_in_the_code() -> None:
     assert written == actual
 
 
-def test_what_needs_the_right_is_marked_so_in_the_table() -> None:
+def test_irreversible_actions_are_marked_in_the_table_of_capabilities() -> None:
     found = dict(re.findall(r"^\| `(\w+\.\w+)` \|[^|]+\|[^|]+\| ([^|]+) \|", COMMANDS, re.MULTILINE))
     assert {name for name, needs in found.items() if "the right" in needs} == {d.name for d in TABLE if d.irreversible}
     assert {name for name, needs in found.items() if "long enough" in needs} == {
@@ -107,7 +107,7 @@ def test_every_parameter_has_its_default_in_the_reference() -> None:
     assert {name: blank.get(value, value) for name, value in written.items()} == actual
 
 
-def test_the_answers_of_the_webhook_are_those_it_gives() -> None:
+def test_the_documented_answers_of_the_webhook_match_its_answers() -> None:
     answers = " ".join(cells[0] for cells in rows(COMMANDS, "| answer | meaning |"))
     written = {int(status) for status in re.findall(r"\b[2345]\d\d\b", answers)}
     given = {int(str(problem(Rejected(code, ""))["statusCode"])) for code in Code}
@@ -124,13 +124,13 @@ def test_each_trigger_is_played_by_its_own_sample_of_a_declared_source() -> None
     assert [command for _, command in found if " play " not in command] == ["lifecycle sweep start"]
 
 
-def test_the_table_of_codes_says_what_dead_letters_show_says() -> None:
+def test_the_table_of_codes_matches_dead_letters_show() -> None:
     found = rows(page("reference/codes.md"), "| code | what to do | who hears of it | HTTP |")
     written = {re.findall(r"`(\w+)`", cells[0])[0]: cells[1] for cells in found}
     assert written == dict.fromkeys(Code, "–") | {code: one.todo for one in REMEDIES for code in one.codes}
 
 
-def test_every_code_that_a_person_may_meet_at_an_end_has_a_remedy() -> None:
+def test_every_code_of_an_outcome_has_a_remedy() -> None:
     answered_only = {"unknown_source", "unknown_intent", "unknown_route", "signature_refused", "too_large"}
     passing = {
         "configuration",

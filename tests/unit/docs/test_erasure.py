@@ -88,12 +88,12 @@ def followed() -> Followed:
     return Followed()
 
 
-def test_there_is_something_to_erase(followed: Followed) -> None:
+def test_the_example_stores_personal_data_to_erase(followed: Followed) -> None:
     assert any(PERSON.encode() in body for body in followed.exports.bodies.values())
     assert followed.rows_about_the_person()
 
 
-def test_what_it_says_to_type_works_and_erases_what_the_export_held(followed: Followed) -> None:
+def test_the_documented_commands_erase_the_content_of_the_export(followed: Followed) -> None:
     ours = [line for line in BLOCKS if line.startswith("lifecycle ")]
     assert [line.split()[1:3] for line in ours] == [["audit", "show"], ["export", "erase"], ["audit", "verify"]]
     outputs = []
@@ -112,20 +112,20 @@ def test_what_it_says_to_type_works_and_erases_what_the_export_held(followed: Fo
     assert PERSON.encode() not in body
 
 
-def test_the_folder_it_says_to_list_is_the_one(followed: Followed) -> None:
+def test_the_documented_folder_holds_the_export(followed: Followed) -> None:
     [line] = [line for line in BLOCKS if line.startswith("aws s3 ls")]
     prefix = followed.typed(line)[-1].partition("ExportsBucketName/")[2]
     assert followed.exports.keys(prefix)
 
 
-def test_the_trail_never_held_any_of_it(followed: Followed) -> None:
+def test_the_audit_trail_never_holds_the_personal_data(followed: Followed) -> None:
     segments = followed.desk.stack.audit().bodies
     assert segments
     assert not any(PERSON.encode() in body for body in segments.values())
     assert not any(pk.startswith("audit#") for pk, _ in followed.rows_about_the_person())
 
 
-def test_the_rows_it_says_to_delete_are_all_that_speak_of_the_person(followed: Followed) -> None:
+def test_the_documented_rows_are_all_that_mention_the_person(followed: Followed) -> None:
     keys = [
         json.loads(words[words.index("--key") + 1])
         for words in (followed.typed(line) for line in BLOCKS if line.startswith("aws dynamodb delete-item"))

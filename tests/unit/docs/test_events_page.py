@@ -26,7 +26,7 @@ FIELDS = {
 }
 
 
-def test_every_event_is_there_and_no_other() -> None:
+def test_the_page_has_every_event_and_no_other() -> None:
     written = {
         found
         for path in (ROOT / "layers/lifecycle/lifecycle").rglob("*.py")
@@ -37,7 +37,7 @@ def test_every_event_is_there_and_no_other() -> None:
     assert set(FIELDS) == written | ends | notices
 
 
-def test_the_end_of_a_command_has_these_fields() -> None:
+def test_the_outcome_event_has_the_documented_fields() -> None:
     world = World()
     thing = world.add(Resource.RUN, "a1" * 16)
     world.send(world.command(Resource.RUN, thing, Action.ARCHIVE, "one"))
@@ -47,7 +47,7 @@ def test_the_end_of_a_command_has_these_fields() -> None:
     _has_its_fields(world.bus)
 
 
-def test_sweeps_the_preflight_check_and_the_digest_have_these_fields() -> None:
+def test_sweep_preflight_and_digest_events_have_the_documented_fields() -> None:
     night = SweepRun(World())
     night.begin()
     night.drain()
@@ -60,7 +60,7 @@ def test_sweeps_the_preflight_check_and_the_digest_have_these_fields() -> None:
     _has_its_fields(night.world.bus)
 
 
-def test_a_request_for_approval_has_these_fields() -> None:
+def test_the_approval_event_has_the_documented_fields() -> None:
     bus = MemoryBus()
     announce_request(bus, request(), millis(NOW))
     assert [name for name, _ in bus.announced] == ["lifecycle.approval.asked"]

@@ -15,9 +15,9 @@ def test_a_generated_page_is_up_to_date(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == PAGES[path], "run: make docs"
 
 
-def test_nothing_else_is_in_the_folder_of_generated_pages() -> None:
+def test_the_folder_of_generated_pages_holds_no_other_file() -> None:
     assert set((DOCS / "reference").iterdir()) == {path for path in PAGES if path.parent.name == "reference"}
 
 
-def test_angle_brackets_are_text_outside_code() -> None:
+def test_angle_brackets_outside_code_are_escaped() -> None:
     assert reference._escaped("name it `<stack>/x` or <y>") == "name it `<stack>/x` or &lt;y>"

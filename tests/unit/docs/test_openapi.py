@@ -42,11 +42,11 @@ def test_the_committed_file_is_what_make_openapi_writes() -> None:
     assert openapi.FILE.read_text(encoding="utf-8") == openapi.text(), "run: make openapi"
 
 
-def test_it_is_valid_openapi() -> None:
+def test_the_file_is_valid_openapi() -> None:
     validate(DOCUMENT)
 
 
-def test_it_has_the_routes_of_the_template_and_no_other() -> None:
+def test_the_document_has_the_routes_of_the_template_and_no_other() -> None:
     resources = expanded(ROOT / "template.yaml")["Resources"].values()
     events = [event for resource in resources for event in resource["Properties"].get("Events", {}).values()]
     routes = {
@@ -64,7 +64,7 @@ def test_the_sample_commands_fit_the_schema(sample: Path) -> None:
     validator("CommandRequest").validate(kept)
 
 
-def test_every_other_word_for_a_resource_is_understood() -> None:
+def test_the_schema_accepts_every_alias_of_a_resource() -> None:
     for word, resource in OTHER_NAMES.items():
         asked = {"action": "archive", "resource": word, "org_id": ORG, "id": THING}
         validator("CommandRequest").validate(asked)
@@ -74,7 +74,7 @@ def test_every_other_word_for_a_resource_is_understood() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"resource": "folder"}, {"id": "../x"}, {"colour": "red"}, {"reason": "a\nb"}, {"org_id": None}]
 )
-def test_what_the_schema_refuses_is_refused(wrong: dict[str, object]) -> None:
+def test_the_intake_refuses_what_the_schema_refuses(wrong: dict[str, object]) -> None:
     asked = {"action": "archive", "resource": "run", "org_id": ORG, "id": THING, **wrong}
     assert not validator("CommandRequest").is_valid(asked)
     with pytest.raises(Rejected):
@@ -127,7 +127,7 @@ class TestByPerson:
             ("post", "/commands/{intent_id}/undo", b""),
         ],
     )
-    def test_it_is_as_documented(self, operating: Operating, method: str, path: str, body: bytes) -> None:
+    def test_each_answer_is_as_documented(self, operating: Operating, method: str, path: str, body: bytes) -> None:
         made = DOCUMENT["paths"][path][method]
         given = {"hash": wanted().hash, "intent_id": ARCHIVE}
         if body:
@@ -142,7 +142,7 @@ class TestByPerson:
         for parameter in made.get("parameters", []):
             assert re.fullmatch(parameter["schema"]["pattern"], given[parameter["name"]])
 
-    def test_only_what_stands_behind_an_identity_says_so(self) -> None:
+    def test_only_routes_behind_an_aws_identity_declare_it(self) -> None:
         template = expanded(ROOT / "template.yaml")["Resources"].values()
         events = [event for resource in template for event in resource["Properties"].get("Events", {}).values()]
         asking = {
@@ -155,7 +155,7 @@ class TestByPerson:
         assert [route for route, made in operations.items() if "security" in made and route not in asking] == []
         assert asking
 
-    def test_the_longest_reason_is_the_longest_taken(self, operating: Operating) -> None:
+    def test_the_longest_reason_in_the_schema_is_the_longest_accepted(self, operating: Operating) -> None:
         most = DOCUMENT["components"]["schemas"]["Rejection"]["properties"]["why"]["maxLength"]
 
         def reject(length: int) -> None:

@@ -16,14 +16,14 @@ RECIPES = {
 }
 
 
-def test_there_are_ten_to_copy() -> None:
+def test_the_page_has_ten_policies_to_copy() -> None:
     assert [title.partition(".")[0] for title in RECIPES] == [str(number) for number in range(1, 11)]
 
 
 @pytest.mark.parametrize(
     "block", [block for block in blocks(TEXT) if block.language == "toml"], ids=lambda block: block.lines[0][:20]
 )
-def test_every_policy_is_read_as_it_stands(block: Block) -> None:
+def test_every_policy_of_the_page_is_valid(block: Block) -> None:
     policy = Policy.parse(block.text)
     assert len(policy.rules) == len(tomllib.loads(block.text)["rules"])
     assert policy.warnings == ()
@@ -37,6 +37,6 @@ def test_every_policy_is_read_as_it_stands(block: Block) -> None:
         ("In `[[rules]]`:", "| key | |", Rule),
     ],
 )
-def test_every_key_is_explained_and_no_other(after: str, header: str, model: type) -> None:
+def test_the_page_explains_each_key_and_no_other(after: str, header: str, model: type) -> None:
     explained = [cells[0].strip("| `") for cells in rows(TEXT.split(after)[1], header)]
     assert sorted(explained) == sorted(model.model_fields)  # type: ignore[attr-defined]

@@ -18,12 +18,12 @@ def kebab(logical_id: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", logical_id).lower()
 
 
-def test_every_alarm_has_a_section_and_no_other() -> None:
+def test_the_runbook_has_a_section_for_each_alarm_and_no_other() -> None:
     alarms = {kebab(name) for name in load().of_type("AWS::CloudWatch::Alarm")}
     assert {anchor for title in sections(PARTS["Alarms"], 3) for anchor in anchors(f"# {title}")} == alarms
 
 
-def test_every_notice_has_a_section_and_no_other() -> None:
+def test_the_runbook_has_a_section_for_each_notice_and_no_other() -> None:
     rules = load().of_type("AWS::Events::Rule")
     notices = {
         kebab(name)
@@ -34,7 +34,7 @@ def test_every_notice_has_a_section_and_no_other() -> None:
     assert notices
 
 
-def test_every_code_has_a_section_and_no_other() -> None:
+def test_the_runbook_has_a_section_for_each_code_and_no_other() -> None:
     assert sorted(title.strip("`") for title in CODES) == sorted(Code)
 
 
@@ -43,13 +43,13 @@ def test_every_code_has_a_section_and_no_other() -> None:
     [*sections(PARTS["Alarms"], 3).items(), *sections(PARTS["Notices"], 3).items(), *CODES.items()],
     ids=lambda part: part[:30].strip("`"),
 )
-def test_a_section_says_what_it_means_what_to_look_at_and_when_to_stop(title: str, text: str) -> None:
+def test_each_section_gives_the_meaning_the_checks_and_the_stop_condition(title: str, text: str) -> None:
     assert "**Means.**" in text, title
     assert "**Look at**" in text, title
     assert "**Stop worrying when**" in text, title
 
 
-def test_the_cost_of_alarms_is_of_as_many_as_there_are() -> None:
+def test_the_cost_of_alarms_is_for_the_number_in_the_template() -> None:
     assert f"| {len(load().of_type('AWS::CloudWatch::Alarm'))} alarms |" in page("deploy.md")
 
 
@@ -60,5 +60,5 @@ def test_each_alarm_leads_to_its_own_section() -> None:
         assert links == [kebab(name)], name
 
 
-def test_a_logical_id_becomes_its_anchor() -> None:
+def test_a_logical_id_is_turned_into_its_anchor() -> None:
     assert kebab("ApiServerErrorsAlarm") == "api-server-errors-alarm"

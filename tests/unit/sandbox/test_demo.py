@@ -25,7 +25,7 @@ class Unreachable:
         return Table(), True
 
 
-def test_every_step_is_played_and_none_twice() -> None:
+def test_the_demo_plays_every_step_once() -> None:
     written = {
         step
         for module in (deliveries, deletes, plans, failures)
@@ -41,7 +41,7 @@ def test_every_step_is_played_and_none_twice() -> None:
 
 
 @pytest.mark.parametrize(("title", "act"), STEPS, ids=[title for title, _ in STEPS])
-def test_no_step_passes_where_nothing_answers(title: str, act: object) -> None:
+def test_no_step_passes_if_nothing_answers(title: str, act: object) -> None:
     out = Console(record=True, width=200, file=None, quiet=False, force_terminal=False)
     with Progress(console=out, transient=True, disable=True) as progress:
         only = ((title, act),)
