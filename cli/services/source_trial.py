@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import ClassVar, override
 
-import jmespath
 from pydantic import InstanceOf
 
 from cli.services.http_capture import read_capture
@@ -15,6 +14,7 @@ from cli.ui.errors import CliError, Exit
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import LifecycleError, Rejected
+from lifecycle.intake.expressions import search
 from lifecycle.intake.mapping import Translated, translate, wanted
 from lifecycle.intake.payload import read_json
 from lifecycle.intake.schemes import Scheme, UnverifiedRequest, VerifiedRequest
@@ -232,7 +232,8 @@ def _translated(source: Source, body: object, headers: Mapping[str, str], trial:
         except Rejected:
             trial.note(False, what, "makes no command of this")
             continue
-        items = len(jmespath.search(rule.each, {"body": body, "headers": dict(headers)}) or ())
+        listed = search(rule.each, {"body": body, "headers": dict(headers)})
+        items = len(listed) if isinstance(listed, list) else 0
         passed = f", {new} of them by its filter: {rule.when}" if rule.when else ""
         trial.note(bool(new), what, f"{items} item{'' if items == 1 else 's'}{passed}")
     return translate(source.commands, body, headers)

@@ -32,6 +32,14 @@ def test_every_other_rule_on_the_bus_notifies_people(template: TransformedTempla
     assert set(map(tuple, rules.values())) == {("AlarmTopic",)}
 
 
+def test_a_partners_bus_is_heard_like_our_own_if_it_is_named(template: TransformedTemplate) -> None:
+    assert "PartnerEventsRule" not in template.of_type("AWS::Events::Rule")
+    named = load(PartnerBus="aws.partner/salesforce.com/00Dxx0000000001EAA/0YLxx0000000001GAA")
+    partner, ours = named.properties("PartnerEventsRule"), named.properties("IncomingEventsRule")
+    assert named.choose(partner["EventBusName"]) == "aws.partner/salesforce.com/00Dxx0000000001EAA/0YLxx0000000001GAA"
+    assert {**partner, "EventBusName": "", "Description": ""} == {**ours, "EventBusName": "", "Description": ""}
+
+
 def test_every_detail_type_that_a_source_declares_is_accepted(template: TransformedTemplate) -> None:
     sources = Sources.parse((ROOT / "layers" / "config" / "sources.toml").read_text())
     declared = {name for source in sources.sources.values() for name in source.scheme.wanted_detail_types}

@@ -36,6 +36,16 @@ from tests.template.support import (
                 "arn:aws:iam::111122223333:root",
             ],
         ),
+        (
+            "PartnerBus",
+            [
+                "",
+                "partner",
+                "aws.partner/a.com/00D/0YL",
+                "arn:aws:events:eu-west-1:111122223333:event-bus/a.b/c",
+            ],
+            [" ", "a b", "arn:aws:events:eu-west-1:event-bus/a", "*", "a,b"],
+        ),
         ("IncomingDetailTypes", ["project.closed", "Project Closed", "x"], ["", " ", "project.closed ", "a,b"]),
         (
             "SweepSchedule",

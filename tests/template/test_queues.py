@@ -12,6 +12,7 @@ from tests.template.support import (
     TAKES_APPROVALS,
     WORKERS,
     TransformedTemplate,
+    load,
     target,
 )
 
@@ -57,7 +58,16 @@ def test_only_the_rule_of_incoming_events_may_send_to_a_queue_by_policy(template
     assert grant["Principal"] == {"Service": "events.amazonaws.com"}
     assert grant["Action"] == "sqs:SendMessage"
     assert {target(arn) for arn in grant["Resource"]} == {"EventsQueue", "EventsDeadLetterQueue"}
-    assert target(grant["Condition"]["ArnEquals"]["aws:SourceArn"]) == "IncomingEventsRule"
+    ours, partner = template.choose(grant["Condition"]["ArnEquals"]["aws:SourceArn"])
+    assert (target(ours), partner) == ("IncomingEventsRule", {"Ref": "AWS::NoValue"})
+
+
+def test_the_rule_of_a_partners_bus_may_send_as_well() -> None:
+    named = load(PartnerBus="partner")
+    policy = named.properties("EventsQueuesPolicy")["PolicyDocument"]["Statement"]
+    (grant,) = [one for one in policy if one["Effect"] == "Allow"]
+    rules = named.choose(grant["Condition"]["ArnEquals"]["aws:SourceArn"])
+    assert [target(one) for one in rules] == ["IncomingEventsRule", "PartnerEventsRule"]
 
 
 @pytest.mark.parametrize("queue", SOURCE_QUEUES)

@@ -351,9 +351,59 @@ def test_a_source_without_a_filter_wants_every_payload() -> None:
 )
 def test_an_expression_that_does_not_fit_the_payload_is_refused_and_named(expression: str, body: object) -> None:
     with pytest.raises(
-        Untranslatable, match=r"^untranslatable: when = .* cannot be applied to this payload: it compares"
+        Untranslatable,
+        match=r"^untranslatable: when = .* cannot be applied to this payload: (it compares|\w+\(\) (takes|gets))",
     ):
         wanted(expression, body, {})
+
+
+@pytest.mark.parametrize(
+    ("expression", "body", "why"),
+    [
+        ("join('-', ['deal', body.id])", {"id": 1042}, "join() takes a list of texts, and gets a number"),
+        ("join('-', body.id)", {}, "join() takes a list of texts, and gets nothing"),
+        ("starts_with(body.id, 'x')", {"id": 7}, "starts_with() takes a text, and gets a number"),
+        ("starts_with(body.id)", {"id": "x"}, "starts_with() gets another number of values than it takes"),
+        ("body.id > `1`", {"id": "secret"}, "it compares, joins or counts values of another type"),
+    ],
+)
+def test_why_an_expression_does_not_fit_is_said_in_types(expression: str, body: object, why: str) -> None:
+    with pytest.raises(Untranslatable) as refused:
+        wanted(expression, body, {})
+    assert f"{expression}" in refused.value.reason
+    assert f"cannot be applied to this payload: {why}. Example: when = " in refused.value.reason
+    assert "secret" not in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("1042", "1042"),
+        ("1042.0", "1042"),
+        ("1.042e3", "1042"),
+        ("-7.0", "-7"),
+        ("9007199254740991.0", "9007199254740991"),
+        ("12345678901234567890", "12345678901234567890"),
+        ("10.5", "10.5"),
+        ("0.1", "0.1"),
+        ("123456789012.345", "123456789012.345"),
+    ],
+)
+def test_a_number_in_a_name_is_written_as_it_was_sent(number: str, text: str) -> None:
+    body = read_json(f'{{"id": {number}}}'.encode())
+    [found] = made("find.tag = \"join('-', ['deal', to_string(item.id)])\"", body)
+    assert found.find is not None
+    assert found.find.tag == f"deal-{text}"
+
+
+@pytest.mark.parametrize(
+    "number", ["9007199254740992.0", "1e300", "1e999", "NaN", "0.12345678901234567", "[1, 9007199254740993.0]"]
+)
+def test_a_number_that_may_have_been_rounded_makes_no_name(number: str) -> None:
+    body = read_json(f'{{"id": {number}}}'.encode())
+    told = refusal("find.tag = \"join('-', ['deal', to_string(item.id)])\"", body)
+    assert ".find.tag = " in told
+    assert "to_string() gets a number that is too large or too long to be exact" in told
 
 
 # --- JSON ---

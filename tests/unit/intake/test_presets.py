@@ -16,7 +16,7 @@ from lifecycle.intake.schemes import UnverifiedRequest, VerifiedRequest, scheme_
 from lifecycle.intake.schemes.hmac import Hmac
 from lifecycle.intake.schemes.standard_webhooks import StandardWebhooks
 from lifecycle.intake.sources import Sources
-from tests.harness.builders import CONFIG, EVENTS, NOW
+from tests.harness.builders import CONFIG, EVENTS, NOW, Entrance
 from tests.harness.presets import (
     NAMES,
     OVER_HTTP,
@@ -89,6 +89,15 @@ def test_a_salesforce_event_becomes_a_command() -> None:
     way_in = entrance("salesforce-events")
     event = (EVENTS / load_preset("salesforce-events").sample).read_text()
     assert len(way_in.intake.accept_event(event)) == 1
+
+
+def test_the_table_for_zendesk_events_in_the_docs_fits_its_sample() -> None:
+    page = (EVENTS.parent / "docs" / "connect.md").read_text()
+    table = page.partition("### Zendesk over EventBridge")[2].partition("```toml\n")[2].partition("```")[0]
+    way_in = Entrance(lambda: NOW, declared=table)
+    [made] = way_in.intake.accept_event((EVENTS / "zendesk-event.json").read_text())
+    assert made.find is not None
+    assert made.find.tag == "ticket-35436"
 
 
 # Linear signs a time within the body, and the others' bodies are not JSON: no body of ours passes their check.

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lifecycle.domain.capabilities import Action
 from lifecycle.domain.commands import ID_PATTERN, CommandRequest, Expect, Id, Kind, check_find, one_line
 from lifecycle.domain.errors import Rejected
-from lifecycle.intake.expressions import Expression, Misfit, search
+from lifecycle.intake.expressions import Expression, Misfit, search, whole
 from lifecycle.intake.payload import Untranslatable
 
 MOST_COMMANDS = 100
@@ -29,8 +29,6 @@ _TALLYFY_URL = re.compile(r"https://(?:[a-z0-9-]+\.)*tallyfy\.com/[^\s<>\"']*")
 
 
 _LONGEST_QUOTED = 120
-_FIRST_INEXACT = 2**53
-"""From this number on, two different whole numbers may be the same float."""
 _EXAMPLES: Mapping[str, str] = {
     "each": '"body.events", or "[body]" for a single event',
     "when": "\"body.event == 'closed'\"",
@@ -194,10 +192,9 @@ def _find(rule: FindRule, scope: Mapping[str, object], where: str) -> dict[str, 
 def _search(expression: str, scope: Mapping[str, object], where: str) -> object:
     try:
         return search(expression, scope)
-    except Misfit:
+    except Misfit as error:
         raise Untranslatable(
-            f"{where} = {_quoted(expression)} cannot be applied to this payload: it compares, joins or counts values "
-            f"of another type. Example: {_example(where)}"
+            f"{where} = {_quoted(expression)} cannot be applied to this payload: {error}. Example: {_example(where)}"
         ) from None
 
 
@@ -208,8 +205,8 @@ def _text(expression: str, scope: Mapping[str, object], where: str) -> str:
             pass
         case int(number):
             return str(number)
-        case float(number) if number.is_integer() and abs(number) < _FIRST_INEXACT:
-            return str(int(number))
+        case float(number) if (exact := whole(number)) is not None:
+            return str(exact)
         case str(text) if text.strip():
             return text
         case _:
