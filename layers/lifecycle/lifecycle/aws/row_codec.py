@@ -13,7 +13,7 @@ stored as its value, a tuple as a list, a nested dataclass as a map.
 Lease(holder=None, until=7)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -46,13 +46,13 @@ def record_of[T: "DataclassInstance"](kind: type[T], values: Mapping[str, Value]
     Attributes that a newer release wrote are ignored. A field that the row lacks takes its default. Raises
     ``UnreadableRow`` for an enum value that this release does not know, and where a field without a default is missing.
     """
-    types = _types(kind)
     known: dict[str, Any] = {}
-    for field in fields(kind):
-        if field.name in values:
-            known[field.name] = _typed(field.name, types[field.name], values[field.name])
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise UnreadableRow(field.name, None)
+    for name, required, read in _columns(kind):
+        if name in values:
+            value = values[name]
+            known[name] = value if read is None or value is None else read(name, value)
+        elif required:
+            raise UnreadableRow(name, None)
     return kind(**known)
 
 
@@ -70,30 +70,51 @@ def _plain(value: object) -> Value:
     raise TypeError(f"A row cannot hold {type(value).__name__}.")
 
 
+type _Reader = Callable[[str, Any], object]
+"""Makes the value of a field from the field's name and the stored value, which is not ``None``."""
+
+
 @cache
-def _types(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _columns(kind: type) -> tuple[tuple[str, bool, _Reader | None], ...]:
+    """For each field: its name, whether a row must have it, and its reader. Annotations are resolved once per class."""
+    types = get_type_hints(kind)
+    return tuple(
+        (field.name, field.default is MISSING and field.default_factory is MISSING, _reader(types[field.name]))
+        for field in fields(kind)
+    )
 
 
-def _typed(name: str, kind: Any, value: object) -> object:  # noqa: ANN401 - a type as ``get_type_hints`` gives it
-    """Rebuild what ``_plain`` took apart. A value of a simple type stays as it stands."""
+def _reader(kind: Any) -> _Reader | None:  # noqa: ANN401 - a type as ``get_type_hints`` gives it
+    """What undoes ``_plain`` for a type, or ``None`` where a stored value is used as it stands."""
     if isinstance(kind, TypeAliasType):
-        return _typed(name, kind.__value__, value)
+        return _reader(kind.__value__)
     origin, inner = get_origin(kind), get_args(kind)
-    if value is None:
-        return None
     if origin in {Union, UnionType}:
-        [kind] = [one for one in inner if one is not NoneType] if NoneType in inner and len(inner) == 2 else [object]  # noqa: PLR2004
-        return _typed(name, kind, value)
+        optional = NoneType in inner and len(inner) == 2  # noqa: PLR2004 - a type and None
+        return _reader(next(one for one in inner if one is not NoneType)) if optional else None
+    if origin in {tuple, list}:
+        return _sequence_reader(origin, _reader(inner[0]))
     if isinstance(kind, type) and issubclass(kind, Enum):
+        return _enum_reader(kind)
+    if isinstance(kind, type) and is_dataclass(kind):
+        return lambda _, value: record_of(kind, value) if isinstance(value, Mapping) else value
+    return None
+
+
+def _sequence_reader(make: type[tuple[object, ...]] | type[list[object]], read: _Reader | None) -> _Reader:
+    def rebuilt(name: str, value: Any) -> object:  # noqa: ANN401 - any value of a row
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            return value
+        return make(item if read is None or item is None else read(name, item) for item in value)
+
+    return rebuilt
+
+
+def _enum_reader(kind: type[Enum]) -> _Reader:
+    def member(name: str, value: Any) -> object:  # noqa: ANN401 - any value of a row
         try:
             return kind(value)
         except ValueError:
             raise UnreadableRow(name, value) from None
-    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, Mapping):
-        return record_of(kind, value)
-    if origin is tuple and isinstance(value, Sequence) and not isinstance(value, str):
-        return tuple(_typed(name, inner[0], item) for item in value)
-    if origin is list and isinstance(value, Sequence) and not isinstance(value, str):
-        return [_typed(name, inner[0], item) for item in value]
-    return value
+
+    return member
