@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
     """Carry out a batch. A command that must be tried again is reported as failed, and SQS delivers it again."""
     at_work = purge()
-    with at_work.budget.for_batch(size(event)):
-        return each(event, context, at_work.handle)
+    with at_work.for_batch(size(event)):
+        return each(event, context, at_work.handle, at_work.finish)
 
 
 at_start(purge, purge_token)

@@ -57,3 +57,15 @@ def test_a_bus_that_refuses_is_tried_again_later(aws: boto3.Session) -> None:
         stubber.add_client_error("put_events", "InternalException")
         with pytest.raises(Retryable, match="InternalException"):
             EventBridgeBus(client, "outcomes").announce("lifecycle.command.done", DETAIL)
+
+
+def test_events_go_out_ten_at_a_time_and_those_that_failed_are_named_by_their_position(aws: boto3.Session) -> None:
+    client = aws.client("events")
+    taken = {"FailedEntryCount": 0, "Entries": [{"EventId": str(number)} for number in range(10)]}
+    failed = {"FailedEntryCount": 1, "Entries": [{"EventId": "11"}, {"ErrorCode": "ThrottlingException"}]}
+    with Stubber(client) as stubber:
+        stubber.add_response("put_events", taken, {"Entries": ANY})
+        stubber.add_response("put_events", failed, {"Entries": ANY})
+        refused = EventBridgeBus(client, "outcomes").announce_all([("lifecycle.command.done", DETAIL)] * 12)
+        stubber.assert_no_pending_responses()
+    assert refused == {11: "ThrottlingException"}

@@ -11,7 +11,7 @@ import requests
 from requests.adapters import BaseAdapter
 
 from lifecycle.aws.dynamodb import Key, Put, Row, VersionedTable
-from lifecycle.aws.eventbridge import Bus, Detail
+from lifecycle.aws.eventbridge import Bus, Detail, Event
 from lifecycle.aws.s3 import Objects
 from lifecycle.aws.scheduler import Schedules
 from lifecycle.aws.sqs import Message, Queue
@@ -136,6 +136,8 @@ class FragileRows:
         for kind, point in (("pace#", "pace"), ("approval#", "ask"), ("resource#", "claim"), ("word#", "word")):
             if first.key.pk.startswith(kind):
                 return point
+        if first.key.sk == "announced":
+            return "mark_delivered"
         status = (first.values or {}).get("status")
         if len([change for change in changes if not change.key.pk.startswith("audit#")]) > 1:
             return "release" if status == "waiting" else "conclude"
@@ -184,6 +186,10 @@ class FragileBus:
     def announce(self, detail_type: str, detail: Detail) -> None:
         with self.fuse.step("announce"):
             self.bus.announce(detail_type, detail)
+
+    def announce_all(self, events: Sequence[Event]) -> dict[int, str]:
+        with self.fuse.step("announce"):
+            return self.bus.announce_all(events)
 
 
 @dataclass(slots=True)

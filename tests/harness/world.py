@@ -6,7 +6,7 @@ it. Its `FaultInjector` makes it die (or AWS fail) just before or after one of i
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import requests
@@ -31,6 +31,7 @@ from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Retryable
 from lifecycle.domain.intent import OPEN, IntentRow
 from lifecycle.domain.intent_ids import intent_id
+from lifecycle.execution.announcement_batch import AnnouncementBatch
 from lifecycle.execution.command_executor import CommandExecutor, Rights, WorkerLimits
 from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
@@ -222,10 +223,11 @@ class World:
         return body
 
     def intent(self, intent: str) -> IntentRow:
-        """What the ledger says of an intent that it knows."""
+        """What the ledger says of an intent that it knows, with what the batch that announced it says."""
         row = self.ledger.find(intent)
         assert row is not None, f"the ledger knows nothing of {intent}"
-        return row
+        batch = AnnouncementBatch(self.rows, TERMS.keep, self.clock)
+        return replace(row, pending=()) if batch.has_announced(row.announced_in, intent) else row
 
     def announced(self, intent: str) -> list[str]:
         """The statuses under which an intent was announced."""
@@ -347,7 +349,8 @@ class Process:
         session = requests.Session()
         session.trust_env = False
         session.mount("https://", self.transport)
-        ledger = Ledger(rows, TERMS, world.clock)
+        batch = AnnouncementBatch(rows, TERMS.keep, world.clock)
+        ledger = Ledger(rows, TERMS, world.clock, batch)
         self.budget = Budget(Pacing(rows, world.rate, world.clock, lane, world.metrics))
         tallyfy = HttpTallyfy(
             session,
@@ -390,6 +393,7 @@ class Process:
                 metrics=world.metrics,
                 clock=world.clock,
                 replies=world.replies,
+                batch=batch,
             ),
             metrics=world.metrics,
             capabilities=capabilities,
@@ -425,7 +429,7 @@ class Process:
         self._started = self.world.clock()
         finished = []
         try:
-            with self.budget.for_batch(len(messages)):
+            with self.worker.for_batch(len(messages)):
                 for message in messages:
                     self.transport.intent = _intent_of(message)
                     try:
@@ -433,6 +437,8 @@ class Process:
                     except (Later, Retryable):
                         continue  # a failed item: it stays hidden, and comes back
                     finished.append(message)
+                back = {message.receipt for message in self.worker.finish()}
+                finished = [message for message in finished if message.receipt not in back]
         except Crash:
             return 0
         except Retryable:

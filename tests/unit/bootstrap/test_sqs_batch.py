@@ -81,3 +81,15 @@ def test_each_record_carries_the_seconds_since_its_message_was_sent(
     assert made["Dimensions"] == [["queue", "service"]]
     assert one["queue"] == "stack-commands"
     assert one[MESSAGE_AGE] == [13 * 3600]
+
+
+def test_what_could_not_be_announced_at_the_end_of_the_batch_comes_back_once(caplog: pytest.LogCaptureFixture) -> None:
+    def handle(message: Message) -> None:
+        if message.body == "bad":
+            raise Later
+
+    def finish() -> list[Message]:
+        return [Message(body=name, id=name, sent_at=NOW) for name in ("first", "bad")]
+
+    answer = each(handed_over("first", "bad", "last"), Context(), handle, finish)  # type: ignore[arg-type]
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "bad"}, {"itemIdentifier": "first"}]}

@@ -48,6 +48,11 @@ def intent(intent_id: str) -> Key:
     return Key(f"{Partition.INTENT}{intent_id}", "intent")
 
 
+def announced(batch: str) -> Key:
+    """Which outcomes a batch of messages has announced."""
+    return Key(f"{Partition.INTENT}{batch}", "announced")
+
+
 def resource(org_id: str, kind: str, thing_id: str) -> Key:
     """The row of a thing."""
     return Key(f"{Partition.RESOURCE}{org_id}#{kind}#{thing_id}", "resource")

@@ -3,7 +3,7 @@
 Powertools' batch utility does the same and brings asyncio and 50 modules into every cold start.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -43,10 +43,14 @@ def size(event: dict[str, object]) -> int:
 
 
 def each(
-    event: dict[str, object], context: "LambdaContext", handle: Callable[[Message], None]
+    event: dict[str, object],
+    context: "LambdaContext",
+    handle: Callable[[Message], None],
+    finish: Callable[[], Sequence[Message]] = tuple,
 ) -> "PartialItemFailureResponse":
     """Hand each record to ``handle``; those for which it raises have to come back and are reported as failed items.
 
+    ``finish`` is called after the last record, and returns further messages that have to come back.
     A batch in which every record waits is no error of the function: no alarm rings. Raises ``ValueError`` for an event
     that no queue sent.
     """
@@ -57,7 +61,9 @@ def each(
         raise ValueError(msg)  # noqa: TRY004 - the event is wrong, not our types
     _tell_age(event, now())
     messages = [from_record(record) for record in records]
-    return {"batchItemFailures": [{"itemIdentifier": one.id} for one in messages if not _is_done(one, handle)]}
+    back = [one.id for one in messages if not _is_done(one, handle)]
+    back += [one.id for one in finish()]
+    return {"batchItemFailures": [{"itemIdentifier": name} for name in dict.fromkeys(back)]}
 
 
 def _is_done(message: Message, handle: Callable[[Message], None]) -> bool:

@@ -28,6 +28,7 @@ from lifecycle.bootstrap.settings import PurgeSettings, SweepSettings, TallyfySe
 from lifecycle.chat.slack.replies import SlackReplies
 from lifecycle.domain.capabilities import ORDINARY, PERMANENT, Capability
 from lifecycle.domain.urls import loopback_origin
+from lifecycle.execution.announcement_batch import AnnouncementBatch
 from lifecycle.execution.command_executor import CommandExecutor, Rights, WorkerLimits
 from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
@@ -115,7 +116,8 @@ def _settings[Kind: TallyfySettings](kind: type[Kind]) -> Kind:
 
 def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Worker:
     table = rows(settings.ledger_table)
-    ledger = _ledger(table, settings, timedelta(seconds=settings.lease_seconds))
+    batch = AnnouncementBatch(table, timedelta(days=settings.ledger_days), now)
+    ledger = _ledger(table, settings, timedelta(seconds=settings.lease_seconds), batch)
     budget = Budget(_pacing(table, settings, settings.lane))
     policy = _policy()
     tallyfy = PacedTallyfy(_tallyfy(settings, capabilities, budget.spend), budget)
@@ -143,7 +145,7 @@ def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Wo
         search=TargetSearch(ledger=ledger, tallyfy=tallyfy, retry_base=limits.retry_base, roll=random.random),
         budget=budget,
         queue=_queue(settings.queue_url),
-        outcomes=_outcomes(settings, ledger),
+        outcomes=_outcomes(settings, ledger, batch),
         metrics=metrics,
         capabilities=capabilities,
         limits=limits,
@@ -246,9 +248,11 @@ def _policy() -> Policy:
     return Policy.parse(operators_file("policy.toml"))
 
 
-def _ledger(table: DynamoTable, settings: TallyfySettings, lease: timedelta) -> Ledger:
+def _ledger(
+    table: DynamoTable, settings: TallyfySettings, lease: timedelta, batch: AnnouncementBatch | None = None
+) -> Ledger:
     keep = timedelta(days=settings.ledger_days)
-    return Ledger(table, LedgerTerms(lease=lease, keep=keep, most_attempts=_MOST_ATTEMPTS), now)
+    return Ledger(table, LedgerTerms(lease=lease, keep=keep, most_attempts=_MOST_ATTEMPTS), now, batch)
 
 
 def _pacing(table: DynamoTable, settings: TallyfySettings, lane: Lane) -> Pacing:
@@ -259,12 +263,13 @@ def _queue(url: str) -> SqsQueue:
     return SqsQueue(late_client("sqs"), url)
 
 
-def _outcomes(settings: TallyfySettings, ledger: Ledger) -> Outcomes:
+def _outcomes(settings: TallyfySettings, ledger: Ledger, batch: AnnouncementBatch | None = None) -> Outcomes:
     return Outcomes(
         ledger=ledger,
         dead_letters=_queue(settings.dead_letter_queue_url),
         bus=EventBridgeBus(client("events"), settings.bus_name),
         metrics=metrics,
         clock=now,
+        batch=batch,
         replies=SlackReplies(pooled_session(), loopback_origin(settings.tallyfy_base_url)),
     )

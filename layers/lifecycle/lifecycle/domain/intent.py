@@ -59,6 +59,8 @@ class IntentRow:
     reason: str = ""
     concluded_at: int = 0
     pending: tuple[OutboxEntry, ...] = ()
+    announced_in: str = ""
+    """The batch that announces the outcome. Its row says whether it did, see ``execution/announcement_batch.py``."""
     maybe_acted: bool = False
     """An earlier attempt sent its call and its fate is unknown: so the resource may already be as wanted."""
     evidence: str = ""

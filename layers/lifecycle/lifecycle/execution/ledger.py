@@ -23,6 +23,7 @@ from lifecycle.domain.intent import OPEN, IntentRow, OutboxEntry, Outcome, Statu
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution import state_machine
 from lifecycle.execution.accepted_restores import AcceptedRestores
+from lifecycle.execution.announcement_batch import AnnouncementBatch
 from lifecycle.execution.ledger_rows import LedgerRows, intent_in, resource_in, resource_key, version_of
 from lifecycle.execution.restored_by_person import Newest
 from lifecycle.execution.state_machine import Busy, Claimed, CommandDelivery, Concluded, Conflict, Doubt, ResourceRow
@@ -67,8 +68,15 @@ class LeaseLost(Throttled):
 class Ledger:
     """Claims and conclusions. Every transition is one conditional write. Methods raise ``Throttled`` on contention."""
 
-    def __init__(self, rows: VersionedTable, terms: LedgerTerms, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        rows: VersionedTable,
+        terms: LedgerTerms,
+        clock: Callable[[], datetime],
+        batch: AnnouncementBatch | None = None,
+    ) -> None:
         self._rows = rows
+        self._batch = batch
         self._terms = terms
         self._clock = clock
         self._writes = LedgerRows(terms.keep, clock)
@@ -182,6 +190,7 @@ class Ledger:
     def conclude(self, claim: Claim, end: Outcome, *, doubt: Doubt = Doubt.NONE) -> Ended:
         """Record the outcome. Raises ``LeaseLost`` if another worker has taken over."""
         intent, resource = state_machine.conclude(claim.rows, end, now=self._now, doubt=doubt)
+        intent = self._in_batch(intent)
         self._write_claim(claim, intent, resource, audit_row(concluded(intent)))
         return Ended(intent, claim.versions[0] + 1)
 
@@ -283,7 +292,11 @@ class Ledger:
         """Write a conclusion that is new; return one that was recorded before."""
         if not result.fresh:
             return RowDecision(Ended(result.intent, version))
-        return RowDecision(Ended(result.intent, version + 1), self._conclusion(result.intent, version))
+        intent = self._in_batch(result.intent)
+        return RowDecision(Ended(intent, version + 1), self._conclusion(intent, version))
+
+    def _in_batch(self, intent: IntentRow) -> IntentRow:
+        return replace(intent, announced_in=self._batch.name if self._batch else "")
 
     def _conclusion(self, intent: IntentRow, version: int) -> list[Put]:
         return [self._writes.put_intent(intent, version), audit_row(concluded(intent))]

@@ -3,8 +3,8 @@
 ``CommandExecutor`` carries out a claimed command; ``Outcomes`` delivers how it ended.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -46,6 +46,17 @@ class Worker:
     limits: WorkerLimits
     clock: Callable[[], datetime]
     roll: Callable[[], float]
+
+    @contextmanager
+    def for_batch(self, size: int) -> Iterator[None]:
+        """Around a batch of ``size`` messages: ``handle`` each, then ``finish``."""
+        self.outcomes.begin()
+        with self.budget.for_batch(size):
+            yield
+
+    def finish(self) -> list[Message]:
+        """Announce what ended in this batch. Returns the messages that have to come back for it."""
+        return self.outcomes.announce()
 
     def handle(self, message: Message) -> None:
         """Carry out one message. Raises ``Later`` if it has to come back; it is hidden until then."""
