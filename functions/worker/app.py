@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.bootstrap.common import at_start
 from lifecycle.bootstrap.observability import emf, logger
-from lifecycle.bootstrap.sqs_batch import each, size
+from lifecycle.bootstrap.sqs_batch import each, messages_of
 from lifecycle.bootstrap.tallyfy import worker, worker_token
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def handler(event: dict[str, object], context: "LambdaContext") -> "PartialItemFailureResponse":
     """Carry out a batch. A command that must be tried again is reported as failed, and SQS delivers it again."""
     at_work = worker()
-    with at_work.for_batch(size(event)):
+    with at_work.for_batch(messages_of(event)):
         return each(event, context, at_work.handle, at_work.finish)
 
 

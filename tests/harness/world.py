@@ -36,6 +36,7 @@ from lifecycle.execution.command_executor import CommandExecutor, Rights, Worker
 from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.paced_tallyfy import PacedTallyfy
+from lifecycle.execution.read_ahead import ReadAhead
 from lifecycle.execution.stop_signals import StopSignals
 from lifecycle.execution.target_search import TargetSearch
 from lifecycle.execution.undo import UndoService
@@ -350,7 +351,8 @@ class Process:
         session.trust_env = False
         session.mount("https://", self.transport)
         batch = AnnouncementBatch(rows, TERMS.keep, world.clock)
-        ledger = Ledger(rows, TERMS, world.clock, batch)
+        read_ahead = ReadAhead(rows)
+        ledger = Ledger(read_ahead, TERMS, world.clock, batch)
         self.budget = Budget(Pacing(rows, world.rate, world.clock, lane, world.metrics))
         tallyfy = HttpTallyfy(
             session,
@@ -382,6 +384,7 @@ class Process:
         )
         self.worker = Worker(
             ledger=ledger,
+            read_ahead=read_ahead,
             executor=executor,
             search=TargetSearch(ledger=ledger, tallyfy=paced, retry_base=limits.retry_base, roll=world.roll),
             budget=self.budget,
@@ -429,7 +432,7 @@ class Process:
         self._started = self.world.clock()
         finished = []
         try:
-            with self.worker.for_batch(len(messages)):
+            with self.worker.for_batch(messages):
                 for message in messages:
                     self.transport.intent = _intent_of(message)
                     try:

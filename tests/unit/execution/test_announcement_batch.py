@@ -114,8 +114,8 @@ def test_what_a_dead_process_left_is_not_mixed_into_the_next_batch(world: World)
     asked(world)
     worker: Process = world.process()
     messages = world.queue.receive(1, hidden_for=VISIBILITY)
-    with worker.worker.for_batch(1):
+    with worker.worker.for_batch(messages):
         worker.worker.handle(messages[0])
-    with worker.worker.for_batch(1):
+    with worker.worker.for_batch(messages):
         assert worker.worker.finish() == []
     assert world.bus.announced == []

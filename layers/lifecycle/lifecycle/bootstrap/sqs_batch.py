@@ -36,10 +36,10 @@ def _tell_age(event: dict[str, object], at: datetime) -> None:
         pass
 
 
-def size(event: dict[str, object]) -> int:
-    """How many records an event has."""
+def messages_of(event: dict[str, object]) -> list[Message]:
+    """The messages of an event; none if no queue sent it."""
     records = event.get("Records")
-    return len(records) if isinstance(records, list) else 1
+    return [from_record(record) for record in records] if isinstance(records, list) else []
 
 
 def each(

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from lifecycle.aws.clients import client, late_client
-from lifecycle.aws.dynamodb import DynamoTable
+from lifecycle.aws.dynamodb import DynamoTable, VersionedTable
 from lifecycle.aws.eventbridge import EventBridgeBus
 from lifecycle.aws.sqs import SqsQueue
 from lifecycle.bootstrap.common import (
@@ -33,6 +33,7 @@ from lifecycle.execution.command_executor import CommandExecutor, Rights, Worker
 from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.paced_tallyfy import PacedTallyfy
+from lifecycle.execution.read_ahead import ReadAhead
 from lifecycle.execution.stop_signals import StopSignals
 from lifecycle.execution.target_search import TargetSearch
 from lifecycle.execution.worker import Worker
@@ -117,7 +118,8 @@ def _settings[Kind: TallyfySettings](kind: type[Kind]) -> Kind:
 def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Worker:
     table = rows(settings.ledger_table)
     batch = AnnouncementBatch(table, timedelta(days=settings.ledger_days), now)
-    ledger = _ledger(table, settings, timedelta(seconds=settings.lease_seconds), batch)
+    read_ahead = ReadAhead(table)
+    ledger = _ledger(read_ahead, settings, timedelta(seconds=settings.lease_seconds), batch)
     budget = Budget(_pacing(table, settings, settings.lane))
     policy = _policy()
     tallyfy = PacedTallyfy(_tallyfy(settings, capabilities, budget.spend), budget)
@@ -141,6 +143,7 @@ def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Wo
     )
     return Worker(
         ledger=ledger,
+        read_ahead=read_ahead,
         executor=executor,
         search=TargetSearch(ledger=ledger, tallyfy=tallyfy, retry_base=limits.retry_base, roll=random.random),
         budget=budget,
@@ -249,7 +252,7 @@ def _policy() -> Policy:
 
 
 def _ledger(
-    table: DynamoTable, settings: TallyfySettings, lease: timedelta, batch: AnnouncementBatch | None = None
+    table: VersionedTable, settings: TallyfySettings, lease: timedelta, batch: AnnouncementBatch | None = None
 ) -> Ledger:
     keep = timedelta(days=settings.ledger_days)
     return Ledger(table, LedgerTerms(lease=lease, keep=keep, most_attempts=_MOST_ATTEMPTS), now, batch)

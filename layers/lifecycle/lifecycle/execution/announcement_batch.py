@@ -5,11 +5,13 @@ and lists the commands. A command whose batch has no row, or is not in it, is an
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
 from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Put, VersionedTable
+from lifecycle.domain.intent import IntentRow
 
 
 class AnnouncementBatch:
@@ -35,6 +37,11 @@ class AnnouncementBatch:
         [row] = self._rows.read(table_keys.announced(batch))
         listed = row.values.get("intents") if row is not None else None
         return isinstance(listed, Sequence) and intent_id in listed
+
+
+def in_batch(intent: IntentRow, batch: AnnouncementBatch | None) -> IntentRow:
+    """A command that has just ended, with the name of the batch that will announce it."""
+    return replace(intent, announced_in=batch.name if batch is not None else "")
 
 
 def _new_name() -> str:

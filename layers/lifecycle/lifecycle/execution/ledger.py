@@ -23,7 +23,7 @@ from lifecycle.domain.intent import OPEN, IntentRow, OutboxEntry, Outcome, Statu
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution import state_machine
 from lifecycle.execution.accepted_restores import AcceptedRestores
-from lifecycle.execution.announcement_batch import AnnouncementBatch
+from lifecycle.execution.announcement_batch import AnnouncementBatch, in_batch
 from lifecycle.execution.ledger_rows import LedgerRows, intent_in, resource_in, resource_key, version_of
 from lifecycle.execution.restored_by_person import Newest
 from lifecycle.execution.state_machine import Busy, Claimed, CommandDelivery, Concluded, Conflict, Doubt, ResourceRow
@@ -36,6 +36,11 @@ class LedgerTerms:
     lease: timedelta
     keep: timedelta
     most_attempts: int
+
+    @property
+    def lease_millis(self) -> int:
+        """How long a claim lasts, in milliseconds."""
+        return int(self.lease.total_seconds() * 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +108,7 @@ class Ledger:
 
     def check(self, command: Command) -> None:
         """Raise ``Rejected`` if the intent id was used for another command. ``accept`` does so as well."""
-        standing = self.find(command.intent_id)
-        if standing is not None:
+        if (standing := self.find(command.intent_id)) is not None:
             _check_same(standing, command)
 
     def record_restore(self, command: Command) -> None:
@@ -190,7 +194,7 @@ class Ledger:
     def conclude(self, claim: Claim, end: Outcome, *, doubt: Doubt = Doubt.NONE) -> Ended:
         """Record the outcome. Raises ``LeaseLost`` if another worker has taken over."""
         intent, resource = state_machine.conclude(claim.rows, end, now=self._now, doubt=doubt)
-        intent = self._in_batch(intent)
+        intent = in_batch(intent, self._batch)
         self._write_claim(claim, intent, resource, audit_row(concluded(intent)))
         return Ended(intent, claim.versions[0] + 1)
 
@@ -259,8 +263,8 @@ class Ledger:
 
     def find(self, intent_id: str) -> IntentRow | None:
         """The row of an intent; ``None`` if it has none yet."""
-        [row] = self._rows.read(table_keys.intent(intent_id))
-        return intent_in(row)
+        known = self.recall(intent_id)
+        return known.intent if known else None
 
     def recall(self, intent_id: str) -> Ended | None:
         """As ``find``, with the row's version."""
@@ -285,18 +289,14 @@ class Ledger:
         return millis(self._clock())
 
     def _delivery(self, command: Command, redrive: int) -> CommandDelivery:
-        lease = int(self._terms.lease.total_seconds() * 1000)
-        return CommandDelivery(command=command, redrive=redrive, now=self._now, lease=lease)
+        return CommandDelivery(command=command, redrive=redrive, now=self._now, lease=self._terms.lease_millis)
 
     def _end(self, result: Concluded, version: int) -> RowDecision[Ended]:
         """Write a conclusion that is new; return one that was recorded before."""
         if not result.fresh:
             return RowDecision(Ended(result.intent, version))
-        intent = self._in_batch(result.intent)
+        intent = in_batch(result.intent, self._batch)
         return RowDecision(Ended(intent, version + 1), self._conclusion(intent, version))
-
-    def _in_batch(self, intent: IntentRow) -> IntentRow:
-        return replace(intent, announced_in=self._batch.name if self._batch else "")
 
     def _conclusion(self, intent: IntentRow, version: int) -> list[Put]:
         return [self._writes.put_intent(intent, version), audit_row(concluded(intent))]

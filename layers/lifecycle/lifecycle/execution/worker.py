@@ -3,7 +3,7 @@
 ``CommandExecutor`` carries out a claimed command; ``Outcomes`` delivers how it ended.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ from lifecycle.domain.intent import Outcome, Status
 from lifecycle.execution.command_executor import CommandExecutor, WorkerLimits
 from lifecycle.execution.ledger import Claim, Ended, Ledger
 from lifecycle.execution.outcomes import Outcomes
+from lifecycle.execution.read_ahead import ReadAhead
 from lifecycle.execution.state_machine import Busy, Conflict
 from lifecycle.execution.target_search import TargetSearch, conflict
 from lifecycle.pacing import backoff
@@ -36,6 +37,8 @@ class Worker:
     """Carries out the commands of one queue. ``capabilities`` are all that this function has code for."""
 
     ledger: Ledger
+    read_ahead: ReadAhead
+    """The table of ``ledger``."""
     executor: CommandExecutor
     search: TargetSearch
     budget: Budget
@@ -48,10 +51,11 @@ class Worker:
     roll: Callable[[], float]
 
     @contextmanager
-    def for_batch(self, size: int) -> Iterator[None]:
-        """Around a batch of ``size`` messages: ``handle`` each, then ``finish``."""
+    def for_batch(self, messages: Sequence[Message]) -> Iterator[None]:
+        """Around a batch: ``handle`` each message, then ``finish``."""
         self.outcomes.begin()
-        with self.budget.for_batch(size):
+        self.read_ahead.begin(messages)
+        with self.budget.for_batch(len(messages)):
             yield
 
     def finish(self) -> list[Message]:
@@ -92,6 +96,7 @@ class Worker:
         if given_up is not None:
             return given_up
         self.budget.admit(command, message, self.roll())
+        self.read_ahead.allow(self.budget.commands_left(command.org_id))
         resolved = self.search.resolve(command, message)
         if isinstance(resolved, Ended):
             return resolved

@@ -66,6 +66,10 @@ class Budget:
             self._turned_away += 1
             raise Throttled(Code.RATE_LIMITED, "The pace towards Tallyfy is used up for now.", retry_after=wait)
 
+    def commands_left(self, org_id: str) -> int:
+        """How many commands may still start in this batch."""
+        return self._left.get(org_id, 0) // CALLS
+
     def prepare(self, org_id: str) -> None:
         """Take the slot of the next call now, so that no wait comes between the last check and the call."""
         if self._left.get(org_id, 0) < 1:
