@@ -1,1 +1,1 @@
-"""How the command reaches a deployed stack, its signed routes and Tallyfy."""
+"""Clients of a deployed stack, its signed routes and Tallyfy."""

@@ -7,7 +7,7 @@ from cli.ui.errors import CliError, Exit
 
 
 def read[T](model: type[T], response: requests.Response) -> T:
-    """One answer.
+    """Parse one answer.
 
     Raises:
         CliError: The answer is not of this model.

@@ -28,13 +28,13 @@ def is_concluded(status: CommandStatus) -> bool:
 
 
 def is_deferred(status: CommandStatus) -> bool:
-    """Whether the command waits for an approval or for a day, so that waiting for it here is useless."""
+    """Whether the command waits for an approval or a date, so that polling it is useless."""
     return status["status"] is Status.WAITING and status["code"] in _WAITS_FOR_PEOPLE
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAnswer:
-    """How the stack answered a delivery: its commands if it took them, else the code and detail of the problem."""
+    """The stack's answer to a delivery: the accepted commands, or the code and detail of the problem."""
 
     status: int
     intent_ids: tuple[str, ...] = ()
@@ -43,17 +43,17 @@ class DeliveryAnswer:
 
     @property
     def accepted(self) -> bool:
-        """Whether a queue has the command."""
+        """Whether the command was enqueued."""
         return self.status == HTTPStatus.ACCEPTED
 
     @property
     def taken(self) -> bool:
-        """Whether the stack accepted the delivery, or ignored it as the source's filter says."""
+        """Whether the stack accepted the delivery, or ignored it because of the source's filter."""
         return self.accepted or self.status == HTTPStatus.OK
 
     @property
     def intent_id(self) -> str:
-        """The intent of a delivery that became exactly one command; blank for any other."""
+        """The intent of a delivery that became exactly one command, or an empty string."""
         return self.intent_ids[0] if len(self.intent_ids) == 1 else ""
 
 
@@ -74,7 +74,7 @@ class StatusApi:
         return f"https://{emulated[2]}.execute-api.{emulated[1]}" if emulated else self.url
 
     def signed_as(self, source: str) -> str:
-        """The URL that a delivery of this source is signed for, where its scheme signs one."""
+        """The URL that the source's scheme signs, if it signs one."""
         return f"{self.seen_as}/webhooks/{source}"
 
     def post(
@@ -82,7 +82,7 @@ class StatusApi:
     ) -> DeliveryAnswer:
         """Deliver. ``key`` is a shared secret that goes into the path; ``query`` is the query of the URL, encoded.
 
-        A refusal of the stack is an answer.
+        A refusal by the stack is returned, not raised.
 
         Raises:
             requests.RequestException: The API cannot be reached.
@@ -132,7 +132,7 @@ class StatusApi:
         Raises:
             CliError: The stack does not know the id, or it cannot answer.
         """
-        # An id is one path segment: anything else would ask another route.
+        # An id is one path segment. Anything else would reach another route.
         response = self._session.get(
             f"{self.url}/commands/{quote(intent_id, safe='')}", timeout=_SECONDS, allow_redirects=False
         )
@@ -169,7 +169,7 @@ class StatusApi:
             try:
                 status: CommandStatus | None = self.status(intent_id)
             except (requests.RequestException, CliError) as error:
-                # A passing failure must not end the wait. A lasting one is raised at the end.
+                # A temporary failure must not end the wait. A lasting one is raised at the end.
                 if left <= 0 or (isinstance(error, CliError) and error.code is not Exit.UNREACHABLE):
                     raise
                 status = None

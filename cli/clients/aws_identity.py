@@ -18,7 +18,7 @@ GATEWAY = re.compile(r"([a-z0-9]+)\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(?:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose call it is."""
+    """The identity of the caller."""
 
     credentials: ReadOnlyCredentials = field(repr=False)
     region: str
@@ -42,6 +42,6 @@ class IdentityAuth(AuthBase):
 
 
 def _signed_headers(request: requests.PreparedRequest) -> dict[str, str]:
-    """The headers that no proxy changes on the way."""
+    """The headers that no proxy changes."""
     content_type = request.headers.get("content-type")
     return {"content-type": str(content_type)} if content_type else {}

@@ -1,4 +1,4 @@
-"""What the commands are given: the stack they work on, its API, and the clock. Tests hand in their own."""
+"""What commands depend on: the stack, its API and the clock. Tests pass their own."""
 
 import time
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def _session() -> "requests.Session":
 
 @dataclass(slots=True)
 class CliContext:
-    """The outside context, behind what is slow to import."""
+    """The real context, whose slow modules are imported on first use."""
 
     connect: Callable[[str, str | None], "Stack"] = _aws
     session: Callable[[], "requests.Session"] = _session
@@ -57,7 +57,7 @@ class CliContext:
         return StatusApi(self.session(), url or output_of(stack, "ApiUrl"))
 
     def signed_api(self, stack: "Stack", url: str | None) -> "SignedApi":
-        """The routes of a stack's API that ask for an AWS identity, under the operator's own."""
+        """The routes of a stack's API that require an AWS identity, called with the operator's own."""
         from cli.clients.signed_api import SignedApi
 
         return SignedApi(self.session(), self.api(stack, url).url, stack.identity(), self.clock)
@@ -69,5 +69,5 @@ def context_of(ctx: typer.Context) -> CliContext:
 
 
 def stack_of(ctx: typer.Context, name: str | None, region: str | None) -> "Stack":
-    """The stack that this invocation is about."""
+    """The stack of this invocation."""
     return context_of(ctx).stack(name, region)

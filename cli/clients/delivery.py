@@ -21,7 +21,7 @@ _SIGNED = frozenset({"standard-webhooks", "hmac"})
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What is posted, without the signature, which is made when it is sent."""
+    """An unsigned delivery. It is signed when it is sent."""
 
     source: str
     declared: Source
@@ -48,7 +48,7 @@ class Delivery:
 
 
 def new_delivery_id() -> str:
-    """A delivery id that nobody used before."""
+    """Return a new, unique delivery id."""
     return f"msg_{secrets.token_hex(12)}"
 
 
@@ -62,17 +62,17 @@ def delivery(
     """
     if declared.commands or declared.scheme.name not in _SIGNED:
         raise CliError(
-            f"Source '{source}' sends payloads of its own, which sources.toml translates. Send as another source; "
-            f"`lifecycle source try {source} <file>` shows what a payload of its becomes.",
+            f"Source '{source}' sends its own payloads, which sources.toml translates. Send as another source. "
+            f"`lifecycle source try {source} <file>` shows what its payload becomes.",
             Exit.USAGE,
         )
     if not re.fullmatch(r"[\x21-\x7e]{1,200}", delivery_id):
         raise CliError("A delivery id has 1 to 200 visible ASCII characters and no spaces.", Exit.USAGE)
     if declared.scheme.names_deliveries and "." in delivery_id:
-        raise CliError("A delivery id of Standard Webhooks holds no dot.", Exit.USAGE)
+        raise CliError("A delivery id of Standard Webhooks must not contain a dot.", Exit.USAGE)
     fields = {name: value for name, value in wanted.items() if value is not None and value is not False}
     if not declared.scheme.names_deliveries:
-        fields["delivery_id"] = delivery_id  # This scheme has no header for it.
+        fields["delivery_id"] = delivery_id  # This scheme has no header for the delivery id.
     body = json.dumps(fields).encode()
     try:
         request = CommandRequest.parse(body)

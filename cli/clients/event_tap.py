@@ -1,4 +1,4 @@
-"""Hears for a while what a stack tells the world: a queue of its own behind the bus and the topic of notices."""
+"""Receives a stack's events and notices for a while, with a temporary queue on its bus and its topic."""
 
 import json
 from dataclasses import dataclass, field
@@ -22,13 +22,13 @@ class EventTap:
     bus: str
     topic: str
     name: str
-    """Of the queue and of the rule; at most 64 characters."""
+    """The name of the queue and of the rule, at most 64 characters."""
     _queue: str = field(default="", init=False)
     _subscription: str = field(default="", init=False)
     _heard: list[str] = field(default_factory=list, init=False)
 
     def open(self) -> None:
-        """Make them. Whatever fails in the middle, ``close`` removes what was made so far."""
+        """Create the resources. If this fails midway, ``close`` removes those created so far."""
         self._queue = self.sqs.create_queue(QueueName=self.name)["QueueUrl"]
         attributes = self.sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
         arn = attributes["Attributes"]["QueueArn"]
@@ -67,7 +67,7 @@ class EventTap:
 
 
 def _policy(queue: str, rule: str, topic: str) -> str:
-    """Who may put messages into the queue: this rule and this topic, and nobody else."""
+    """Return the queue policy: only this rule and this topic may send messages."""
     senders = {"events.amazonaws.com": rule, "sns.amazonaws.com": topic}
     return json.dumps(
         {

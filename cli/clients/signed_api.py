@@ -1,4 +1,4 @@
-"""The routes that ask for an AWS identity: API Gateway says who calls, whatever is typed here."""
+"""The routes that require an AWS identity. API Gateway identifies the caller, whatever the caller typed."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ _SKEW = timedelta(minutes=4)
 _WHOLE = re.compile(r"[0-9a-f]{64}")
 _BEGINNING = re.compile(r"[0-9a-f]{12,63}")
 SHOWN = 12
-"""So many characters of a hash name a request for people."""
+"""The characters of a hash that are shown to people."""
 
 
 def hash_fits(approval: Approval) -> bool:
@@ -32,7 +32,7 @@ def hash_fits(approval: Approval) -> bool:
 
 
 class SignedApi:
-    """The routes of one stack's API that ask for an AWS identity."""
+    """The routes of one stack's API that require an AWS identity."""
 
     def __init__(self, session: requests.Session, url: str, identity: Identity, clock: Callable[[], datetime]) -> None:
         self._session = session
@@ -70,7 +70,7 @@ class SignedApi:
             )
             raise CliError(message, Exit.USAGE)
         if not (found["hash"].startswith(given) and hash_fits(found)):
-            raise CliError("The stack shows something else than this hash names. Do not approve it; investigate first.")
+            raise CliError("The stack's answer does not match this hash. Do not approve it. Find out why first.")
         return found
 
     def approve(self, whole: str) -> Approval:
@@ -112,14 +112,14 @@ class SignedApi:
         raise CliError(message, Exit.UNREACHABLE)
 
     def _why_denied(self, method: str, path: str, response: requests.Response, fields: Mapping[str, object]) -> str:
-        """What to do about a denial of AWS itself, before any code of ours ran. AWS may give no reason."""
+        """Return what to do about a denial by AWS itself, before our code ran. AWS may give no reason."""
         message = str(fields.get("message") or fields.get("Message") or "")
         kind = str(response.headers.get("x-amzn-errortype", ""))
         denied = f"AWS denied the call with {response.status_code}{f': {message[:300]}' if message else ''}."
         skew = self._skew(response)
         if skew is not None and abs(skew) > _SKEW:
             minutes, side = round(abs(skew) / timedelta(minutes=1)), "ahead of" if skew > timedelta(0) else "behind"
-            return f"{denied} The clock of this machine is {minutes} minutes {side} AWS. Set it right."
+            return f"{denied} The clock of this machine is {minutes} minutes {side} AWS. Correct it."
         if "expired" in message.lower() or "Signature" in kind:
             return f"{denied} Sign in again, and check the clock of this machine: AWS allows five minutes at most."
         if "token" in message.lower() or "Token" in kind or "Client" in kind:

@@ -1,4 +1,4 @@
-"""One stack as its operator reaches it: outputs, secrets, queues and ledger, with the operator's credentials."""
+"""One deployed stack: its outputs, secrets, queues and ledger, with the operator's credentials."""
 
 import json
 import os
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 _MEASURED = timedelta(minutes=15)
 _ALARM = re.compile(r"([A-Za-z0-9]+)-[A-Za-z0-9]+")
-"""How CloudFormation names an alarm after the name of its stack: the logical id, and a random ending."""
+"""The rest of an alarm's name after the stack's name: the logical id and a random suffix from CloudFormation."""
 _DEAD, _ORIGIN = "DeadLetterQueueUrl", "QueueUrl"
 _FIRST = ("Commands", "Purge", "Bulk", "Events", "Sweeps")
 _KEPT = frozenset(field.name for field in fields(Progress))
@@ -89,7 +89,7 @@ class LogLine:
 
 
 class Stack(Protocol):
-    """What the commands need of a deployed stack."""
+    """What the commands need from a deployed stack."""
 
     name: str
 
@@ -103,10 +103,10 @@ class Stack(Protocol):
         """The parameters it was deployed with."""
 
     def secrets_to_be_deleted(self) -> Mapping[str, datetime]:
-        """Those of its secrets that are scheduled for deletion, by full name: each with the day it is gone."""
+        """Its secrets that are scheduled for deletion, by full name, each with the day of the deletion."""
 
     def concurrency(self) -> int:
-        """How many Lambda invocations the account may run at once, but for what is reserved."""
+        """The number of Lambda invocations that the account may run at once, without reserved concurrency."""
 
     def pairs(self) -> list[Pair]:
         """Its dead-letter queues, those of the commands first."""
@@ -125,7 +125,7 @@ class Stack(Protocol):
         """Put events on its bus, and return how many it refused."""
 
     def intent(self, intent_id: str) -> IntentRow | None:
-        """What the ledger holds on an intent."""
+        """The ledger's row of an intent."""
 
     def ledger(self) -> Ledger:
         """The ledger: what became of commands."""
@@ -134,10 +134,10 @@ class Stack(Protocol):
         """The holds."""
 
     def caller(self) -> str:
-        """Who works on it, as AWS knows them."""
+        """The caller's AWS identity."""
 
     def identity(self) -> Identity:
-        """The same, to sign calls to its API with."""
+        """The caller's credentials, which sign calls to the stack's API."""
 
     def rows(self) -> VersionedTable:
         """The ledger's table: what sweeps and those who apply plans record of themselves."""
@@ -273,7 +273,7 @@ class AwsStack:
         return [
             Alarm(found[1], one["StateUpdatedTimestamp"].astimezone(UTC), one.get("StateReason", ""))
             for one in ringing
-            # The prefix fits the alarms of a stack whose name only begins like this one, too.
+            # The prefix also matches alarms of a stack whose name begins with this stack's name.
             if (found := _ALARM.fullmatch(one.get("AlarmName", "").removeprefix(prefix)))
         ]
 
@@ -384,7 +384,7 @@ def paired(outputs: Mapping[str, str]) -> list[str]:
 
 
 def progress(rows: VersionedTable, sweep_id: str, org_id: str) -> Progress | None:
-    """How far a sweep has come, from the row that it keeps of itself."""
+    """Return the progress of a sweep from its own row."""
     [row] = rows.read(table_keys.sweep_state(org_id, sweep_id))
     if row is None:
         return None

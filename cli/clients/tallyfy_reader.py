@@ -1,4 +1,4 @@
-"""Tallyfy as an operator reads it from their own machine: GET alone, at a pace, waiting as long as Tallyfy asks for."""
+"""Reads Tallyfy from an operator's machine: only GET, at a limited rate, with the waits that Tallyfy asks for."""
 
 import os
 from collections.abc import Callable
@@ -25,13 +25,13 @@ TOKEN_VARIABLE = "LIFECYCLE_TALLYFY_TOKEN"  # noqa: S105 # nosec B105 - a variab
 TALLYFY_URL = "https://go.tallyfy.com/api"
 _GIVEN = "given"
 _SECONDS = 30.0
-"""A call may take so long. Nothing ends this process, unlike a function."""
+"""The time-out of a call. Unlike a function, this process has no deadline."""
 _MOST_FAILURES = 5
 _MOST_PAUSES = 20
 
 
 class ReadOnlySession(requests.Session):
-    """A session that can only read: whatever calls it, nothing in Tallyfy changes."""
+    """A session that can only read, so that no caller can change anything in Tallyfy."""
 
     def request(self, method: str | bytes, url: str | bytes, *args: object, **kwargs: object) -> requests.Response:
         """Send a GET; refuse anything else."""
@@ -59,7 +59,7 @@ class Access:
     tokens: Tokens
     stack: Stack | None
     own_token: bool
-    """The operator's, not the one the stack works with."""
+    """The operator's token, not the stack's."""
 
     def stored_at(self) -> datetime | None:
         """When the stack's token was stored; `None` for the operator's own."""
@@ -103,7 +103,7 @@ def access(
 
 
 def access_of(target: Stack, org_id: str) -> Access:
-    """What a stack itself reads one of its organizations with."""
+    """Return the access with which a stack itself reads one of its organizations."""
     tokens = Tokens(target.secrets(), output_of(target, "SecretPrefix"), frozenset({org_id}))
     return Access(org_id, output_of(target, "TallyfyBaseUrl"), tokens, target, own_token=False)
 
@@ -163,7 +163,7 @@ class TallyfyReader:
                 failures += 1
                 if failures >= _MOST_FAILURES:
                     raise
-                self._tell(f"{error.reason} Once more in {2**failures} s.")
+                self._tell(f"{error.reason} Trying again in {2**failures} s.")
                 self._sleep(2**failures)
 
     def _take_turn(self, org_id: str) -> None:
@@ -186,7 +186,7 @@ def _without_token(target: Stack, org: str | None) -> str:
 
 
 def _token(file: Path | None) -> str | None:
-    """The token that was given. It is never an argument: arguments are seen by others."""
+    """Return the given token. It is never an argument, because other users of a machine can see arguments."""
     text = file.read_text(encoding="utf-8") if file else os.environ.get(TOKEN_VARIABLE, "")
     if file is None and not text.strip():
         return None

@@ -1,4 +1,4 @@
-"""Who could approve what may be asked for: a request that nobody can approve only expires. Pure; part of `check`."""
+"""Checks that every possible request has an approver: without one it would only expire. Pure; part of `check`."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from lifecycle.sweep.preflight_rules import Finding, Mark
 
 
 def of_approvers(people: People, sources: Sources, policy: Policy, org_id: str) -> Iterator[Finding]:
-    """Who may approve what in an organization, and whether that is enough for all that can be asked for there."""
+    """Return who may approve what in an organization, and whether that covers every possible request there."""
     known = [(doing, _approvers(people, frozenset({doing}), org_id)) for doing in TABLE if doing.irreversible]
     approvers = "; ".join(f"{doing.name}: {', '.join(names)}" for doing, names in known if names)
     if approvers:
@@ -25,7 +25,7 @@ def of_approvers(people: People, sources: Sources, policy: Policy, org_id: str) 
 
 
 def of_identities(people: People) -> Iterator[Finding]:
-    """Whose AWS identity proves no person: whoever may assume a role could be two people."""
+    """Return people whose AWS identity does not prove one person, because several people may assume the role."""
     for name in people.unproven:
         role = (people.people[name].iam or "").split("/")[1]
         todo = (

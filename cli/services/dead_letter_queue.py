@@ -1,4 +1,4 @@
-"""Reads dead letters, sends them again, drops them. Prints nothing.
+"""Reads dead letters, sends them again and drops them. Prints nothing.
 
 A queue can only be read by receiving. Reading hides each letter for a minute and then makes it visible again. Each
 action works on a copy that was received just before, under its fresh receipt.
@@ -61,7 +61,7 @@ class DeadLetter:
 
     @property
     def name(self) -> str:
-        """The id to call it by."""
+        """The id that commands accept for it."""
         return self.intent_id or self.message.id
 
     @property
@@ -71,7 +71,7 @@ class DeadLetter:
 
     @property
     def what(self) -> str:
-        """What was asked for, as far as it can be read."""
+        """The requested action, as far as the body can be read."""
         match self.content:
             case Command(find=None) as command:
                 return f"{command.action} {command.resource.label} {command.id}"
@@ -104,7 +104,7 @@ class DeadLetter:
     @property
     def reason(self) -> str:
         """Why it is here, in a sentence."""
-        set_aside = "AWS set it aside without a reason: each time the function crashed, timed out or was not reached."
+        set_aside = "SQS moved it without a reason: at each attempt the function crashed, timed out or was not reached."
         return self.message.attributes.get("reason", set_aside)
 
     @property
@@ -123,7 +123,7 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class Scan:
-    """What was read. ``missed`` says in sentences what was not."""
+    """The letters that were read. ``missed`` says in sentences which were not."""
 
     letters: list[DeadLetter] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
@@ -199,7 +199,7 @@ def whole_intent(stack: Stack, name: str, clock: Clock) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """What became of one letter."""
+    """The result for one letter."""
 
     letter: DeadLetter
     done: bool
@@ -262,7 +262,9 @@ def _each(
         finally:
             reading.let_go()
         for letter in wanted.values():
-            yield ActionResult(letter, done=False, remark="It is gone, or somebody else reads it at the moment.")
+            yield ActionResult(
+                letter, done=False, remark="It no longer exists, or somebody else is reading it. Try again in a minute."
+            )
 
 
 def _one(
@@ -277,7 +279,7 @@ def _one(
         pair.dead.delete(message)
     except Retryable as error:
         return ActionResult(
-            letter, done=False, remark=f"The dead letter is still there: {error.reason} Doing it again is safe."
+            letter, done=False, remark=f"The dead letter is still there: {error.reason} It is safe to try again."
         )
     return ActionResult(letter, done=True)
 

@@ -23,7 +23,7 @@ _TITLE = "lifecycle smoke"
 
 @dataclass(slots=True)
 class DeployedStack:
-    """A stack on AWS, one of its organizations, and the tap that hears what it tells the world."""
+    """A stack on AWS, one of its organizations, and the tap that receives its events and notices."""
 
     stack: Stack
     api: StatusApi

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from lifecycle.sweep.jobs import SweepJob
 
 _JOB_SECONDS = 3.0
-"""Between two looks at a job."""
+"""The time between two polls of a job."""
 
 
 def poll(context: "CliContext", look: Callable[[], bool], *, seconds: float, every: float, description: str) -> bool:
-    """Call ``look`` until it answers that all is done, for about ``seconds``. Answers whether it did."""
+    """Call ``look`` until it returns true, for about ``seconds``. Return whether it did."""
     left = seconds
     while not look():
         if left <= 0:
             return False
-        with spinner(description):  # Only while nothing is printed.
+        with spinner(description):  # Show progress only while nothing is printed.
             context.sleep(every)
         left -= every
     return True
@@ -159,7 +159,7 @@ def _print(status: "CommandStatus", details: CommandDetails) -> None:
             out.print(f"  missing     {missing} more approval{'' if missing == 1 else 's'}", soft_wrap=True)
         out.print(f"  to approve  lifecycle approve {approval}", soft_wrap=True)
         out.print(f"  to reject   lifecycle reject {approval} --reason …", soft_wrap=True)
-        out.print("  Whoever asked for it can reject it. Only somebody else can approve it.", soft_wrap=True)
+        out.print("  The person who asked can reject it. Only somebody else can approve it.", soft_wrap=True)
     elif is_deferred(status):
         out.print("  Until then a restore, a hold or any change of the thing cancels it.", soft_wrap=True)
     if code is Exit.PENDING:
@@ -195,7 +195,7 @@ def follow_job(
 
 
 def _why_dead_lettered(context: "CliContext", stack: "Stack", job: "SweepJob") -> str | None:
-    """Why the stack did not carry out a job, from its dead letter, which stays; `None` if there is none."""
+    """Return the reason in the dead letter of a job, or `None` if there is none. The dead letter stays."""
     from cli.services import dead_letter_queue
     from lifecycle.sweep.jobs import SweepJob
 

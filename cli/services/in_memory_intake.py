@@ -1,4 +1,4 @@
-"""The real intake over memory: what the stack would make of a delivery. Nothing is sent, nothing is kept."""
+"""The real intake with memory adapters: what the stack would make of a delivery. It sends and stores nothing."""
 
 import json
 from collections.abc import Sequence

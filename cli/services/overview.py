@@ -1,6 +1,6 @@
-"""How a stack is doing, for one screen: what is paused, queued, dead, waiting, swept, planned, sealed and alarming.
+"""The state of a stack on one screen: pauses, queues, dead letters, approvals, sweeps, plans, audit trail, alarms.
 
-Each part is read on its own. A part that cannot be read is named in ``Overview.unknown``; the rest is shown.
+Each part is read separately. A part that cannot be read is named in ``Overview.unknown``, and the rest is shown.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from lifecycle.domain.clock import moment
 from lifecycle.pacing.token_bucket import SECOND, Bucket
 
 _MOST_LETTERS = 100
-"""So many dead letters of each queue are read to tell their codes. All of them are counted."""
+"""The dead letters of each queue that are read for their codes. All of them are counted."""
 
 
 @dataclass(slots=True)
@@ -52,9 +52,9 @@ class OrganizationView:
     org_id: str
     paused_by: str = ""
     outage: bool = False
-    """Whether the breaker is open: nothing is called but probes."""
+    """Whether the circuit breaker is open: the stack sends only probes."""
     wait_until: datetime | None = None
-    """Until when Tallyfy asked to wait the last time, by a 429 or a 503; it may be past."""
+    """The end of the last wait that Tallyfy asked for with a 429 or 503. It may be in the past."""
     approvals: int | None = None
     approvals_expire_at: datetime | None = None
     """When the first of the requests expires that wait for an approval."""
@@ -81,7 +81,7 @@ class Overview:
     unknown: dict[str, str] = field(default_factory=dict)
 
     def read(self, part: str, action: Callable[[], None]) -> None:
-        """Read one part, or record why it is unknown. Raises what nobody expected."""
+        """Read one part, or record why it is unknown. Unexpected errors are raised."""
         try:
             action()
         except Exception as error:
@@ -137,7 +137,7 @@ def _dead_letters(found: Overview, stack: Stack, clock: Callable[[], datetime]) 
     depths = {pair.name: pair.dead.depth() for pair in stack.pairs()}
     for view in found.queues:
         codes = Counter(letter.code for letter in seen.letters if letter.queue == view.name)
-        # The depth of a queue is only about right. What was seen is there.
+        # The depth of a queue is approximate, but letters that were read exist.
         view.dead_letters = max(codes.total(), depths.get(view.name, 0))
         view.codes = dict(codes.most_common())
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def pauses(stack: "Stack", org_ids: Iterable[str]) -> Mapping[str, str]:
-    """The organizations of these that are paused, each with who paused it and why."""
+    """Return the paused ones of these organizations, each with the person and the reason."""
     pacing = stack.pacing()
     found = {org_id: pacing.paused_by(org_id) for org_id in org_ids}
     return {org_id: by for org_id, by in found.items() if by}
@@ -32,8 +32,8 @@ def known_pauses(stack: "Stack", org_ids: Iterable[str] | None = None) -> Mappin
 
 
 def print_pauses(out: Console, found: Mapping[str, str]) -> None:
-    """Say that nothing happens in these organizations, however long one waits."""
+    """Print that nothing is carried out in these organizations until somebody resumes them."""
     for org_id, by in found.items():
         out.print(NOTE, plain(f"Organization {org_id} is paused by {by}."), soft_wrap=True)
     if found:
-        out.print("  Only restores are carried out. To go on: lifecycle resume", soft_wrap=True)
+        out.print("  Only restores are carried out. To continue: lifecycle resume", soft_wrap=True)

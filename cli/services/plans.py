@@ -30,9 +30,9 @@ from lifecycle.sweep.state import newest_key
 _WHOLE = re.compile(r"[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{8,64}")
 _REQUESTER = 200
-"""What a command can say of who asked for it."""
+"""The most characters of a command's ``requested_by``."""
 _SHOWN = 12
-"""So many characters of a hash are enough for people."""
+"""The characters of a hash that are shown to people."""
 
 
 def find(stack: Stack, name: str, org: str | None) -> Plan:
@@ -112,7 +112,7 @@ def lines_of(stack: Stack, plan: Plan) -> Iterator[Path]:
     with TemporaryDirectory() as scratch:
         path = Path(scratch, LINES)
         if not stack.objects().fetch(key_of(plan.org_id, plan.hash, LINES), path):
-            raise CliError(f"The lines of plan {plan.hash} are gone. Make a new plan.")
+            raise CliError(f"The lines of plan {plan.hash} no longer exist. Make a new plan.")
         wrong = what_differs(plan, path)
         if wrong:
             raise CliError(wrong)
@@ -140,7 +140,7 @@ def said_of(stack: Stack, plan: Plan, thing_id: str) -> Entry | None:
     """What a plan says of a thing; `None` if it was not seen."""
     named = thing_id.encode()
     with lines_of(stack, plan) as path, open_lines(path) as file:
-        # Reading a line is cheap, understanding it is not.
+        # Reading a line is cheap, but parsing it is not.
         return next((one for one in entries(line for line in file if named in line) if one.thing.id == thing_id), None)
 
 
@@ -222,7 +222,7 @@ def by_rule(plan: Plan) -> Text:
 
 
 def print_obstacles(out: Console, plan: Plan) -> None:
-    """What prevents that a plan is applied, and what else a person should know."""
+    """Print what keeps a plan from being applied, and what else a person should know."""
     for why in plan.unseen:
         out.print(NO, "incomplete:", plain(why), soft_wrap=True)
     for why in plan.stops:
@@ -234,12 +234,12 @@ def print_obstacles(out: Console, plan: Plan) -> None:
 
 
 def short(plan: Plan) -> str:
-    """As much of its hash as commands that only read need."""
+    """Return the beginning of the hash, which is enough for commands that only read."""
     return plan.hash[:_SHOWN]
 
 
 def requester(target: Stack) -> str:
-    """Who AWS says is asking, as commands and records name them."""
+    """Return the caller's AWS identity as commands and records name it."""
     return one_line(target.caller(), most=_REQUESTER)
 
 

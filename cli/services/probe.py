@@ -20,14 +20,14 @@ from cli.clients.tallyfy_calls import Json, Seen, TallyfyCalls, TallyfyStopped
 from cli.ui.errors import Exit
 
 PREFIX: Final = "lifecycle probe"
-"""How every title begins that the probe gives to a thing."""
+"""The beginning of every title that the probe gives to a thing."""
 _TAG_TITLE = 30
 """A tag's title has at most so many characters (API page "Create tag")."""
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
 class ProbeStopped(TallyfyStopped):
-    """The probe cannot go on. What it made so far is listed in its journal."""
+    """The probe cannot continue. Its journal lists what it created so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,17 @@ class Journal:
             self.left = json.loads(path.read_text(encoding="utf-8"))
 
     def begin(self, key: str, kind: str, title: str) -> None:
-        """Note a thing that is about to be made."""
+        """Record a thing before it is created."""
         self.left[key] = {"kind": kind, "title": title, "id": ""}
         self._write()
 
     def made(self, key: str, thing_id: str) -> None:
-        """Note the id that Tallyfy gave it."""
+        """Record the id that Tallyfy gave it."""
         self.left[key]["id"] = thing_id
         self._write()
 
     def removed(self, key: str) -> None:
-        """Strike off a thing that is gone. The last one takes the file with it."""
+        """Remove a deleted thing. With the last one, remove the file too."""
         self.left.pop(key, None)
         if self.left:
             self._write()
@@ -104,7 +104,7 @@ class ProbeClient:
 
 @dataclass(frozen=True, slots=True)
 class CreatedObject:
-    """A thing that was made: its line in the journal, its id and its title."""
+    """A created thing: its line in the journal, its id and its title."""
 
     key: str
     id: str
@@ -211,7 +211,7 @@ class Probe:
         early = call("DELETE", f"{path}/delete")
         yield _choice("Deleting a process that is not archived answers", early, {404, 422}, "delete_unarchived", 422)
         if early.succeeded:
-            return  # It is gone, so nothing more can be asked of it. The table shows what happened.
+            return  # The process is deleted, so it answers no more questions. The table shows what happened.
         archived = call("DELETE", path)
         in_archive = archived.row.get("status") == "archived" and bool(archived.row.get("archived_at"))
         yield _yes("Archiving a process answers with status archived and archived_at", in_archive)

@@ -18,7 +18,7 @@ class Remedy:
 REMEDIES = (
     Remedy(
         (Code.TOKEN_REFUSED,),
-        "Tallyfy answered 401. Store a new token; the waiting commands go on within the hour.",
+        "Tallyfy answered 401. Store a new token. The waiting commands continue within the hour.",
     ),
     Remedy(
         (Code.FORBIDDEN,),
@@ -26,7 +26,7 @@ REMEDIES = (
     ),
     Remedy(
         (Code.ATTEMPTS_EXHAUSTED,),
-        "Six attempts failed; the reason quotes the last. Mend the cause and send again.",
+        "Six attempts failed. The reason quotes the last. Fix the cause and send the command again.",
     ),
     Remedy(
         (Code.OUTAGE,),
@@ -36,7 +36,7 @@ REMEDIES = (
     ),
     Remedy(
         (Code.WAITED_TOO_LONG,),
-        "It could not begin for three and a half days, or ninety times. Mend the cause and send again.",
+        "It could not begin for three and a half days, or ninety times. Fix the cause and send it again.",
     ),
     Remedy(
         (Code.TOO_YOUNG,),
@@ -51,11 +51,11 @@ REMEDIES = (
     ),
     Remedy(
         (Code.RIGHT_MISSING, Code.ORGANIZATION_UNKNOWN),
-        "The source or the stack has lost the right it had. Give it back, or drop the command.",
+        "The source or the stack has lost the right to do this. Grant it again, or drop the command.",
     ),
     Remedy(
         (Code.NOT_FOUND, Code.CHANGED, Code.PROCESS_TASK, Code.REFUSED, Code.EXPIRED),
-        "The command does not fit the thing any more. Drop it and ask again.",
+        "The command no longer fits the thing. Drop it and request the action again.",
     ),
     Remedy(
         (Code.AWAITING_APPROVAL,),
@@ -92,7 +92,7 @@ REMEDIES = (
     ),
     Remedy(
         (Code.EXPORT_DIFFERS,),
-        "A part read back from the bucket is not what was written. Find out why before you send it again.",
+        "A part read from the bucket differs from what was written. Find out why before you send it again.",
     ),
     Remedy(
         (Code.UNKNOWN_APPROVAL,),
@@ -135,19 +135,19 @@ REMEDIES = (
     ),
     Remedy(
         (Code.POISON, Code.INVALID, Code.NOT_POSSIBLE, Code.INTENT_CONFLICT),
-        "Not a command that can be carried out. Look at it with `show`, then drop it.",
+        "This is not a command that can be carried out. Read it with `show`, then drop it.",
     ),
 )
 
 _BY_CODE = {code.value: remedy for remedy in REMEDIES for code in remedy.codes}
 _SET_ASIDE = (
-    "See the function's log: it crashed, timed out or was not reached each time. Mend the cause and send again."
+    "At each attempt the function crashed, timed out or was not reached. Read its log, fix the cause, send it again."
 )
-_UNKNOWN = "Read the reason. This release knows no more of such a code: the stack may be of a newer one."
+_UNKNOWN = "Read the reason. This release does not know the code; the stack may run a newer release."
 
 
 def remedy_for(code: str) -> str:
-    """What to do about a code, as a message carries it."""
+    """Return what to do about the code of a message."""
     if code == SET_ASIDE_BY_AWS:
         return _SET_ASIDE
     found = _BY_CODE.get(code)

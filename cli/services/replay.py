@@ -21,7 +21,7 @@ from lifecycle.intake.sources import Source
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """What came back, in words, and the intents it led to."""
+    """The answer in words, and the intents of the delivery."""
 
     line: str
     intent_ids: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ def deliver(
         refused = stack.put_events(_entries(body))
         if refused:
             raise CliError(f"The bus refused {refused} of the events.")
-        return ReplayResult("on the bus; it tells each outcome, too")
+        return ReplayResult("accepted by the bus, which also announces each outcome")
     secret = stored_secret(stack.secrets(), output_of(stack, "SecretPrefix"), name)
     request = replace(unsigned(body, api.signed_as(name), source=name), headers=dict(headers))
     try:
@@ -56,11 +56,11 @@ def deliver(
     )
     if answer.status >= 300:  # noqa: PLR2004 - HTTP's line after success
         raise CliError(f"The stack answered {answer.status} {answer.code}: {answer.detail}")
-    return ReplayResult("accepted" if answer.accepted else "ignored: it is not wanted", answer.intent_ids)
+    return ReplayResult("accepted" if answer.accepted else "ignored by the source's filter", answer.intent_ids)
 
 
 def slash(stack: Stack, api: StatusApi, file: Path, now: datetime) -> ReplayResult:
-    """Post a slash command's form as Slack does. Nobody waits for the late answer, so the form asks for none."""
+    """Post a slash command's form as Slack does. The form requests no late answer, because nobody would read it."""
     form = dict(parse_qsl(_body(file).decode(), keep_blank_values=True))
     form.pop("response_url", None)
     body = urlencode({**form, "trigger_id": f"{secrets.randbits(40)}.{secrets.token_hex(8)}"}).encode()
@@ -88,5 +88,5 @@ def _entries(raw: bytes) -> list[dict[str, str]]:
     except ValueError:
         found = None
     if not isinstance(found, list) or not all(isinstance(one, dict) and "DetailType" in one for one in found):
-        raise CliError("The file is no list of entries as `aws events put-events` takes it.", Exit.USAGE)
+        raise CliError("The file is not a list of entries for `aws events put-events`.", Exit.USAGE)
     return [{key: str(value) for key, value in one.items()} for one in found]

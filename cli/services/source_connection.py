@@ -39,7 +39,7 @@ class OpenWindow:
                     return found[0].decode()
         finally:
             self._close()
-        raise CliError("No secret came before the window ended. It is closed; run the command again.", Exit.NOT_DONE)
+        raise CliError("No secret arrived before the window closed. Run the command again.", Exit.NOT_DONE)
 
     def _close(self) -> None:
         window = Window.read(self.store.get(self.stored_as, fresh=True))
@@ -56,7 +56,7 @@ def open_window(store: Secrets, prefix: str, name: str, source: Source, until: d
     stored_as = f"{prefix}/sources/{name}"
     if source.handshake is None or source.handshake.kind != "secret":
         raise CliError(
-            f"Source '{name}' hands no secret over: it has no handshake of kind 'secret'. Store its secret yourself: "
+            f"Source '{name}' does not send its secret: it has no handshake of kind 'secret'. Store it yourself: "
             f"aws secretsmanager create-secret --name {stored_as} --secret-string …",
             Exit.USAGE,
         )
@@ -72,5 +72,5 @@ def open_window(store: Secrets, prefix: str, name: str, source: Source, until: d
 
 
 def window_end(now: datetime, minutes: int) -> datetime:
-    """When a window of so many minutes ends."""
+    """Return the end of a window of this many minutes."""
     return now + timedelta(minutes=minutes)

@@ -107,7 +107,7 @@ def _try_request(name: str, source: Source, raw: bytes, given: TrialInput, trial
     if source.commands:
         found = _translated(source, source.payload.read(request.body), request.headers, trial)
     else:
-        trial.note(None, "rules", "none: the body is a command in our own words")
+        trial.note(None, "rules", "not needed: the body is already a command")
         delivery = signed_id or str(_object(request.body).get("delivery_id") or delivery)
     rehearsal = InMemoryIntake(
         name, source, _organizations(source, found, request.body), secrets=[secret], now=received
@@ -199,14 +199,16 @@ def _try_event(name: str, source: Source, event: dict[str, object], trial: Trial
         wanted_types = " or ".join(sorted(scheme.detail_types))
         account = f" from account {scheme.account}" if scheme.account else ""
         trial.note(False, "sender", f"source {given[0]}, detail-type {given[1]}, account {given[2]}")
-        trial.refused = f"It is not this source's: that sends {wanted_types} as {scheme.event_source}{account}."
+        trial.refused = (
+            f"It is not an event of this source, which sends {wanted_types} as {scheme.event_source}{account}."
+        )
         return
     trial.note(True, "sender", f"{given[0]}, {given[1]}" + (f", account {given[2]}" if scheme.account else ""))
     found: list[Translated] = []
     if source.commands:
         found = _translated(source, event, {}, trial)
     else:
-        trial.note(None, "rules", "none: the event's detail is a command in our own words")
+        trial.note(None, "rules", "not needed: the event's detail is already a command")
     text = json.dumps(event)
     organizations = _organizations(source, found, json.dumps(event.get("detail")).encode())
     made = InMemoryIntake(name, source, organizations, now=now).accept_event(text)

@@ -1,4 +1,4 @@
-"""`lifecycle check`: is everything there that the stack needs to do its work? Reads only."""
+"""`lifecycle check`: check that the stack has everything that it needs. Only reads."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -218,7 +218,7 @@ def _account(stack: Stack) -> Iterator[Finding]:
 
 
 def _pauses(stack: Stack, organizations: list[str]) -> Iterator[Finding]:
-    """A pause is somebody's wish, no fault; but nothing is done before it ends."""
+    """Report a pause as a note: a person wants it, but nothing is carried out before it ends."""
     for org_id in organizations:
         what = f"pause of {org_id}"
         try:
@@ -228,11 +228,11 @@ def _pauses(stack: Stack, organizations: list[str]) -> Iterator[Finding]:
             continue
         if by is not None:
             found = f"paused by {by}: only restores are carried out"
-            yield Finding(Mark.NOTE, what, found, "To go on: lifecycle resume")
+            yield Finding(Mark.NOTE, what, found, "To continue: lifecycle resume")
 
 
 def _lost(people: People, organizations: list[str]) -> Iterator[Finding]:
-    """People whose every line would be answered with a refusal."""
+    """Report people whose every slash command would be refused."""
     for name, person in people.people.items():
         what = f"organization of {name}"
         # Only a line in Slack is about no organization of its own.
@@ -257,7 +257,7 @@ def _organization(
             session,
             output_of(stack, "TallyfyBaseUrl"),
             Tokens(stack.secrets(), prefix, frozenset(organizations)),
-            capabilities=frozenset(),  # Nothing can be expressed: this one only looks.
+            capabilities=frozenset(),  # No capabilities: this client only reads.
             spend=lambda _: None,
             time_left=lambda: _SECONDS,
         )

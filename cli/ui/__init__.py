@@ -1,1 +1,1 @@
-"""What a person sees: tables, options, exit codes, errors."""
+"""The user interface: tables, options, exit codes and errors."""

@@ -1,4 +1,4 @@
-"""How output looks: one console, marks, tables, and text from other systems made safe to print."""
+"""Output: one console, marks, tables, and safe text from other systems."""
 
 import codecs
 import io
@@ -42,7 +42,7 @@ codecs.register_error("plainer", _plainer)
 
 
 def replace_unprintable() -> None:
-    """Print the nearest ASCII of what stdout or stderr cannot encode, so that no character ends a command."""
+    """Print the nearest ASCII for characters that stdout or stderr cannot encode, so that none ends a command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plainer")
@@ -105,7 +105,7 @@ class WrappingTable(Table):
 
 def _block(console: Console, name: str, text: Text, indent: int, width: int) -> Iterator[Text]:
     if max(map(len, text.plain.split())) > width - indent:
-        # It gets lines of its own. The terminal breaks a word that is longer than a line.
+        # The value gets its own lines. The terminal breaks a word that is longer than a line.
         if name:
             yield Text(name, "bold")
         yield text

@@ -29,7 +29,7 @@ class CliError(Exception):
 
 
 def expected_error(error: Exception) -> CliError | None:
-    """The error as a message for the operator; `None` for a bug, whose traceback is wanted."""
+    """Return the error as a message for the operator, or `None` for a bug, which needs its traceback."""
     if isinstance(error, CliError):
         return error
     return _ours(error) or _aws(error) or _network(error) or _local(error)

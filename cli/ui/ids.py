@@ -39,7 +39,7 @@ def id_in(text: str, *, org_id: str) -> str:
             Exit.USAGE,
         )
     parts = urlsplit(text)
-    # Older links keep their path behind the "#". An id in a query names something beside the page: it makes doubt.
+    # Older links have their path after the "#". An id in a query names something else, which makes a link ambiguous.
     segments = re.split(r"[/?&=]", f"{parts.path}/{parts.fragment}")
     named = [segment for segment in segments if _ID.fullmatch(segment)]
     found = {*named, *_ID.findall(parts.query)} - {org_id}
@@ -60,7 +60,7 @@ def kind_in(text: str, *, besides: tuple[str, ...] = ()) -> "Resource":
     resource = Resource.named(text)
     if resource is None:
         words = ", ".join((*WORDS, *besides))
-        raise CliError(f"'{_short(text)}' is no kind of resource. Use one of {words}.", Exit.USAGE)
+        raise CliError(f"'{_short(text)}' is not a kind of resource. Use one of {words}.", Exit.USAGE)
     return resource
 
 

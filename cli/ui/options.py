@@ -10,15 +10,17 @@ from cli.ui.console import console, plain, replace_unprintable
 from cli.ui.errors import CliError, Exit, expected_error
 
 DEFAULT_STACK = "tallyfy-lifecycle-dev"
-"""The name that `sam deploy --config-env dev` gives it. Nobody works on production by accident."""
+"""The name that `sam deploy --config-env dev` uses, so that nobody works on production by accident."""
 _PANEL = "Which stack"
 StackName = Annotated[
     str | None,
-    typer.Option("--stack", help="The stack's name. (default: as given before the command)", rich_help_panel=_PANEL),
+    typer.Option(
+        "--stack", help="The stack's name. (default: the one given before the command)", rich_help_panel=_PANEL
+    ),
 ]
 RootStackName = Annotated[
     str | None,
-    # Only here from the environment: at a command it would win over what was typed before the command.
+    # Read from the environment only here: at a command it would win over an option typed before the command.
     typer.Option("--stack", envvar="LIFECYCLE_STACK", help=f"The stack's name. (default: {DEFAULT_STACK})"),
 ]
 Region = Annotated[
@@ -61,9 +63,9 @@ BaseUrl = Annotated[
         "--base-url", help="The URL of Tallyfy's API. (default: that of the stack, else https://go.tallyfy.com/api)"
     ),
 ]
-PerMinute = Annotated[int, typer.Option("--rate", min=1, max=6000, help="At most so many calls to Tallyfy a minute.")]
+PerMinute = Annotated[int, typer.Option("--rate", min=1, max=6000, help="The most calls to Tallyfy a minute.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the outcome, and show it.")]
-Timeout = Annotated[float, typer.Option("--timeout", min=0, help="How many seconds to wait at most.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0, help="The most seconds to wait.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs: print JSON, and nothing else, to stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 

@@ -16,14 +16,16 @@ def in_words(policy: Policy) -> Text:
     held = listed(sorted(policy.hold_tags)) if policy.hold_tags else ""
     lines = [
         Text(f"Days are counted in {policy.zone.key}."),
-        plain(f"On hold, for everyone: what carries the tag {held}." if held else "No tag puts a hold on anything."),
-        Text("Rules that keep come first. Of the others, the first that fits decides; what cannot be told keeps."),
+        plain(f"On hold, for everyone: what carries the tag {held}." if held else "No tag holds anything."),
+        Text(
+            "Rules that keep come first. Then the first match decides. An undecidable condition keeps the thing."
+        ),
     ]
     for number, rule in enumerate((*policy.keeping, *policy.acting), start=1):
         lines += [Text(), *_rule(number, rule)]
     lines += [
         Text(),
-        Text(f"A plan does at most {_caps(policy.caps)}; beyond that, nothing at all."),
+        Text(f"A plan does at most {_caps(policy.caps)}. A larger plan is not applied at all."),
         Text(
             f"A change of this file that makes a plan grow by more than {policy.growth_percent} % waits for a person."
         ),
@@ -37,7 +39,7 @@ def _rule(number: int, rule: Rule) -> Iterator[Text]:
     what = f"{rule.resource.label}, in any state" if keeps else _considered(rule)
     head = Text(f"{number:>3}  {rule.name}: {rule.action} {what}")
     if rule.irreversible:
-        head.append(" – cannot be undone: only by `lifecycle apply`, never by the schedule")
+        head.append(" – irreversible: applied only by `lifecycle apply`, never by the schedule")
         head.stylize(RED)
     yield head
     yield from _clauses("when", "and", rule.when, excludes=keeps)

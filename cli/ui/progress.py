@@ -1,4 +1,4 @@
-"""Progress on stderr, for whoever sits at a terminal. Nothing is shown in a pipe, or with ``--json``."""
+"""Progress on stderr for a person at a terminal. Nothing is shown in a pipe or with ``--json``."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ type Advance = Callable[[str], None]
 
 @contextmanager
 def spinner(description: str, *, json_: bool = False) -> Iterator[Advance]:
-    """Show that something is being waited for, for as long as that takes."""
+    """Show a spinner during the wait."""
     from rich.progress import SpinnerColumn, TextColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"))

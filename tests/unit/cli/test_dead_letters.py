@@ -267,7 +267,7 @@ def test_a_crash_between_send_and_delete_has_one_effect(desk: CliHarness) -> Non
     desk.dead_letter(FIRST)
     queue.broken = ("delete",)
     result = desk.run("dead-letters", "send-again", "--all", "--yes")
-    assert (result.exit_code, "Doing it again is safe" in result.output) == (1, True)
+    assert (result.exit_code, "It is safe to try again" in result.output) == (1, True)
     desk.work()
     desk.clock.advance(timedelta(seconds=dead_letter_queue.HIDDEN_SECONDS))
     queue.broken = ()

@@ -84,9 +84,13 @@ def test_a_policy_is_described_in_the_order_in_which_its_rules_are_evaluated(des
     assert re.findall(r"^ +(\d)  ([a-z]+): (.+)$", result.output, re.MULTILINE) == [
         ("1", "audits", "keep process, in any state"),
         ("2", "old", "archive processes"),
-        ("3", "tags", "delete tags – cannot be undone: only by `lifecycle apply`, never by the schedule"),
+        ("3", "tags", "delete tags – irreversible: applied only by `lifecycle apply`, never by the schedule"),
         ("4", "stalled", "archive processes"),
-        ("5", "gone", "delete archived processes – cannot be undone: only by `lifecycle apply`, never by the schedule"),
+        (
+            "5",
+            "gone",
+            "delete archived processes – irreversible: applied only by `lifecycle apply`, never by the schedule",
+        ),
     ]
     said = re.sub(r"\s+", " ", result.output)
     for part in (
