@@ -17,9 +17,7 @@ def in_words(policy: Policy) -> Text:
     lines = [
         Text(f"Days are counted in {policy.zone.key}."),
         plain(f"On hold, for everyone: what carries the tag {held}." if held else "No tag holds anything."),
-        Text(
-            "Rules that keep come first. Then the first match decides. An undecidable condition keeps the thing."
-        ),
+        Text("Rules that keep come first. Then the first match decides. An undecidable condition keeps the thing."),
     ]
     for number, rule in enumerate((*policy.keeping, *policy.acting), start=1):
         lines += [Text(), *_rule(number, rule)]

@@ -296,7 +296,7 @@ def test_a_letter_that_vanished_meanwhile_is_reported(full: CliHarness) -> None:
     full.stack.dead["commands"].entries.clear()
     results = list(dead_letter_queue.send_again(pairs, seen.letters, most=100, clock=full.clock))
     assert [deed.done for deed in results] == [False, False, False, True]
-    assert "It is gone" in results[0].remark
+    assert "It no longer exists" in results[0].remark
 
 
 def test_a_letter_that_fails_at_once_is_not_sent_in_a_loop(full: CliHarness) -> None:

@@ -297,7 +297,7 @@ def test_lines_that_do_not_match_the_plan_are_not_compared(desk: CliHarness, tmp
     result = desk.run("policy", "diff", policy, policy)
     assert (result.exit_code, "were changed: their hash is" in result.output) == (1, True)
     del desk.stack.kept.bodies[key]  # type: ignore[attr-defined]
-    assert "are gone" in desk.run("policy", "diff", policy, policy).output
+    assert "no longer exist" in desk.run("policy", "diff", policy, policy).output
 
 
 def test_checking_a_policy_imports_neither_the_aws_sdk_nor_an_http_client_nor_the_sources() -> None:

@@ -54,7 +54,7 @@ def test_a_window_without_a_secret_is_closed_and_keeps_the_old_one(desk: CliHarn
     desk.entrance.secrets.texts[NAME] = "old"
     result = desk.run("source", "connect", "asana", "--minutes", "1", "--sources", str(asana))
     assert result.exit_code == 1
-    assert "No secret came" in result.output
+    assert "No secret arrived" in result.output
     assert json.loads(desk.entrance.secrets.texts[NAME]) == {"secrets": ["old"]}
 
 
