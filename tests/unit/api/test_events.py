@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext as RealContext
@@ -26,8 +26,9 @@ from lifecycle.domain.commands import Command
 from lifecycle.execution.worker import Worker
 from lifecycle.sweep.assembly import assemble
 from sandbox.running import GITHUB_RUN, JIRA_RUN, SEED, SLACK_RUN
-from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, default_seed
-from sandbox.simulator.world import Tag
+from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Quirks, default_seed
+from sandbox.simulator.deliveries import Deliveries
+from sandbox.simulator.world import Tag, Watcher
 from tests.harness.builders import (
     CONFIG,
     EVENTS,
@@ -293,7 +294,101 @@ def test_a_process_that_tallyfy_does_not_show_as_completed_then_is_kept(
     world.queue.send(text)
     world.process().deliver()
     assert world.writes() == []
-    assert world.announced(Command.model_validate_json(text).intent_id) == ["rejected"]
+    assert world.announced(Command.model_validate_json(text).intent_id) == ["superseded"]
+    assert world.dead_letters.receive() == []
+
+
+@pytest.fixture
+def calling(shipped: Entrance, world: World) -> World:
+    """An organization whose webhook calls the function, over the ledger of the worker."""
+    shipped.intake = replace(shipped.intake, ledger=world.ledger)
+
+    def send(url: str, body: bytes) -> int:
+        event = webhook_event("tallyfy", body, {}, key=url.rpartition("/")[2])
+        return int(str(webhook.handler(event, CONTEXT)["statusCode"]))
+
+    world.simulator.deliveries = Deliveries(world.clock, send)
+    watcher = Watcher(1, 1001, f"https://api.example/webhooks/tallyfy/{SHARED}", NOW)
+    world.simulator.organization.watchers[1] = watcher
+    return world
+
+
+def _due(shipped: Entrance, world: World) -> list[Command]:
+    """Hand over what the schedules hold by now, and let the worker carry it out."""
+    found = []
+    for name, (moment, text) in list(shipped.schedules.waiting.items()):
+        if moment <= world.clock():
+            world.queue.send(text)
+            found.append(Command.model_validate_json(text))
+            del shipped.schedules.waiting[name]
+    world.process().deliver()
+    return found
+
+
+@pytest.mark.parametrize("place", ["flat", "process", "run", "data"])
+def test_a_process_that_was_reopened_is_archived_two_weeks_after_its_last_completion(
+    shipped: Entrance, calling: World, place: Literal["flat", "process", "run", "data"]
+) -> None:
+    world, run = calling, DefaultIds.ACTIVE_RUN
+    world.simulator.quirks = Quirks(webhook_payload=place)
+    world.simulator.complete(run)
+    world.clock.advance(timedelta(days=3))
+    world.simulator.reopen(run)
+    world.clock.advance(timedelta(days=1))
+    world.simulator.complete(run)
+    world.simulator.deliveries.wait()
+    assert [one.status for one in world.simulator.deliveries.made()] == [202, 202]
+    world.clock.advance(timedelta(days=10))
+    [first] = _due(shipped, world)
+    assert (world.announced(first.intent_id), world.writes()) == (["superseded"], [])
+    world.clock.advance(timedelta(days=4))
+    [second] = _due(shipped, world)
+    assert world.announced(second.intent_id) == ["done"]
+    assert world.simulator.effects("archive", run) == 1
+    assert world.dead_letters.receive() == []
+
+
+def test_a_process_that_stays_reopened_is_kept_and_is_nobody_s_work(shipped: Entrance, calling: World) -> None:
+    world, run = calling, DefaultIds.ACTIVE_RUN
+    world.simulator.complete(run)
+    world.simulator.reopen(run)
+    world.simulator.deliveries.wait()
+    world.clock.advance(timedelta(days=14))
+    [only] = _due(shipped, world)
+    assert (world.announced(only.intent_id), world.writes()) == (["superseded"], [])
+    assert world.dead_letters.receive() == []
+
+
+def test_what_a_person_restored_is_archived_again_only_after_it_was_completed_again(
+    shipped: Entrance, calling: World
+) -> None:
+    world, run = calling, DefaultIds.ACTIVE_RUN
+    world.simulator.complete(run)
+    world.simulator.deliveries.wait()
+    world.clock.advance(timedelta(days=14))
+    _due(shipped, world)
+    assert world.simulator.effects("archive", run) == 1
+    world.simulator.organization.runs[run].restore(world.clock())
+    world.simulator.reopen(run)
+    world.simulator.complete(run)
+    world.simulator.deliveries.wait()
+    world.clock.advance(timedelta(days=14))
+    _due(shipped, world)
+    assert world.simulator.effects("archive", run) == 2
+
+
+def test_every_event_of_tallyfy_is_accepted_and_only_completions_become_commands(
+    shipped: Entrance, calling: World
+) -> None:
+    world = calling
+    world.simulator.launch("1a" * 16, "Onboard Tyrell")
+    world.simulator.reopen(DefaultIds.RUN)
+    world.simulator.complete(DefaultIds.RUN)
+    world.simulator.deliveries.wait()
+    made = [(one.event, one.status) for one in world.simulator.deliveries.made()]
+    assert made == [("process.launched", 200), ("task.completed", 200), ("process.completed", 202)]
+    assert len(shipped.schedules.waiting) == 1
+    assert shipped.letters == []
 
 
 def test_a_project_closed_on_the_bus_archives_the_process_of_its_name(shipped: Entrance, world: World) -> None:

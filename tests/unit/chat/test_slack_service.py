@@ -107,6 +107,7 @@ def test_a_line_becomes_a_command_and_says_how_to_follow_it(room: ChatRoom, targ
         "expect": None,
         "allow_in_use": False,
         "if_none": None,
+        "if_changed": None,
         "version": 1,
         "requested_by": "ada",
         "source": "slack",

@@ -132,6 +132,13 @@ def test_a_refusal_stays_one_line_of_plain_text_and_repeats_no_value() -> None:
     assert "the secret value" not in reason
 
 
+def test_if_changed_is_for_what_is_compared_only() -> None:
+    told = CommandRequest.parse(body(expect={"status": "complete"}, if_changed="ignore"))
+    assert told.if_changed == "ignore"
+    assert "goes with expect" in refusal(body(if_changed="ignore")).reason
+    assert refusal(body(expect={"status": "complete"}, if_changed="archive")).code is Code.INVALID
+
+
 def test_allow_in_use_is_for_tags_only() -> None:
     assert CommandRequest.parse(body(resource="tag", action="delete", allow_in_use=True)).allow_in_use
     assert "tags only" in refusal(body(allow_in_use=True)).reason

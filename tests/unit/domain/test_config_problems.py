@@ -88,6 +88,7 @@ delivery = "item.key"
 reason = "item.why"
 requested_by = "item.who"
 expect = {{ status = "item.status" }}
+if_changed = "ignore"
 """
 FILES: list[tuple[type[OperatorsFile], str]] = [(Policy, POLICY), (People, PEOPLE), (Sources, SOURCES)]
 JUNK: tuple[object, ...] = (

@@ -157,6 +157,12 @@ CASES = {
     # what the asker saw
     "another name": Case(seen(), Verdict.REJECT, Code.CHANGED, {"expect": {"name": "Onboard Globex"}}),
     "another status": Case(seen(), Verdict.REJECT, Code.CHANGED, {"expect": {"status": "active"}}),
+    "another status, which the asker says to ignore": Case(
+        seen(), Verdict.OVERTAKEN, Code.SUPERSEDED, {"expect": {"status": "active"}, "if_changed": "ignore"}
+    ),
+    "the same status, whatever the asker says of another": Case(
+        seen(), Verdict.ACT, Code.ACTED, {"expect": {"status": "complete"}, "if_changed": "ignore"}
+    ),
     "a date where none was expected": Case(
         seen(completed_at=LONG_AGO), Verdict.REJECT, Code.CHANGED, {"expect": {"completed_at": None}}
     ),

@@ -421,3 +421,11 @@ def test_a_body_that_is_not_json_is_refused(raw: bytes) -> None:
 def test_any_nesting_that_can_be_parsed_can_be_searched() -> None:
     body = read_json(b"[" * 150 + b"]" * 150)
     assert "finds a list of 1" in refusal('id = "item[0][0]"', body)
+
+
+def test_if_changed_goes_with_what_is_compared() -> None:
+    lines = 'id = "item.id"\nexpect = { status = "\'complete\'" }\nif_changed = "ignore"'
+    [one] = translate((rule(lines),), {"id": THING}, {})
+    assert one.request.if_changed == "ignore"
+    with pytest.raises(ValueError, match="if_changed goes with expect"):
+        rule('id = "item.id"\nif_changed = "ignore"')

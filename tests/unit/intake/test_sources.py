@@ -11,6 +11,7 @@ from lifecycle.domain.capabilities import TABLE, Action, Resource, capability
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.events import OWN_EVENTS
 from lifecycle.intake.mapping import translate
+from lifecycle.intake.payload import Untranslatable
 from lifecycle.intake.sources import LONGEST_DELAY, Sources
 from tests.harness.builders import ORG
 
@@ -253,15 +254,27 @@ def test_the_shipped_table_of_tallyfy_takes_the_webhook_of_a_template_and_of_an_
     [
         {"event": "process.launched", "process": RUN},
         {"event": "task.completed", **RUN},
-        {"event": "process.completed", "process": {**RUN, "completed_at": None}},
-        {"event": "process.completed", "process": "text"},
+        {"event": "process.reopened", "process": RUN},
+        {"event": "an event of tomorrow", "data": [RUN]},
+        {"event": ["process.completed"], **RUN},
         {**RUN, "completed_at": None},
+        {**RUN, "id": None},
         {},
     ],
 )
 def test_other_events_of_tallyfy_are_ignored(payload: dict[str, object]) -> None:
     rules = Sources.parse(SHIPPED.read_text(encoding="utf-8")).sources["tallyfy"].commands
     assert translate(rules, payload, {}) == []
+
+
+@pytest.mark.parametrize(
+    "beside", [{}, {"process": {**RUN, "completed_at": None}}, {"process": "text"}, {"run": {"id": 1}}, {"object": RUN}]
+)
+def test_a_completion_that_holds_no_process_is_not_lost(beside: dict[str, object]) -> None:
+    """Where the process stands is not documented. A shape that we do not know must be seen, not ignored."""
+    rules = Sources.parse(SHIPPED.read_text(encoding="utf-8")).sources["tallyfy"].commands
+    with pytest.raises(Untranslatable, match=r"commands\[0\]"):
+        translate(rules, {"event": COMPLETED, **beside}, {})
 
 
 def test_a_process_that_is_completed_again_is_another_command() -> None:

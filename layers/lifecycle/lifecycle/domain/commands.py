@@ -133,6 +133,8 @@ class _Asked(_Strict):
     if_none: Literal["ignore"] | None = None
     """With ``find``: no thing that fits is nothing to do, instead of a dead letter. Several still are one."""
     expect: Expect | None = None
+    if_changed: Literal["ignore"] | None = None
+    """With ``expect``: a thing that no longer looks like this is left alone, without a dead letter."""
     allow_in_use: bool = False
     """Delete a tag although processes or templates carry it."""
 
@@ -146,6 +148,9 @@ class _Asked(_Strict):
             raise ValueError(msg)
         if self.if_none is not None and self.find is None:
             msg = "if_none goes with find: a thing with an id is always meant"
+            raise ValueError(msg)
+        if self.if_changed is not None and self.expect is None:
+            msg = "if_changed goes with expect: without it, nothing is compared"
             raise ValueError(msg)
         if self.allow_in_use and not self.resource.shows("uses"):
             msg = "allow_in_use is for tags only"

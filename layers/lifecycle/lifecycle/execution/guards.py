@@ -22,7 +22,7 @@ class Verdict(StrEnum):
     REACHED = "reached"
     """An earlier attempt of the same command did it."""
     OVERTAKEN = "overtaken"
-    """Somebody else has acted on the resource since the command that is being undone."""
+    """Something newer happened to the resource, so the command ends without a call and without a dead letter."""
     REJECT = "reject"
 
 
@@ -93,9 +93,9 @@ def rule(command: Command, seen: ResourceSnapshot | None, facts: GuardContext) -
             Code.RIGHT_MISSING,
             f"{doing.name} cannot be undone, and source '{command.source}' has no right to such actions.",
         )
-    changed = _changed(command.expect, seen)
-    if changed:
-        return _reject(Code.CHANGED, f"The {label} is not what the asker saw: {', '.join(changed)} changed since.")
+    unexpected = _unexpected(command, seen)
+    if unexpected:
+        return unexpected
     refusal = _too_fresh(command, seen, facts) if doing.archived_first else None
     if doing.resource.shows("uses") and not command.allow_in_use:
         refusal = _used(seen)
@@ -168,6 +168,16 @@ def _used(seen: ResourceSnapshot) -> GuardResult | None:
             f"{seen.uses} templates or processes carry this tag and would lose it. To delete it, set allow_in_use.",
         )
     return None
+
+
+def _unexpected(command: Command, seen: ResourceSnapshot) -> GuardResult | None:
+    changed = _changed(command.expect, seen)
+    if not changed:
+        return None
+    reason = f"The {seen.resource.label} is not what the asker saw: {', '.join(changed)} changed since."
+    if command.if_changed == "ignore":
+        return GuardResult(Verdict.OVERTAKEN, Code.SUPERSEDED, f"{reason} It is left alone.")
+    return _reject(Code.CHANGED, reason)
 
 
 def _changed(expect: Expect | None, seen: ResourceSnapshot) -> list[str]:

@@ -84,6 +84,8 @@ class CommandRule(BaseModel):
     reason: Expression | None = None
     requested_by: Expression | None = None
     expect: Mapping[str, Expression] = Field(default_factory=dict)
+    if_changed: Literal["ignore"] | None = None
+    """With ``expect``: a process that no longer looks like this is left alone, without a dead letter."""
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
@@ -95,6 +97,9 @@ class CommandRule(BaseModel):
             raise ValueError(msg)
         if self.if_none is not None and self.find is None:
             msg = "if_none only works with find; remove it, or use find instead of id or link"
+            raise ValueError(msg)
+        if self.if_changed is not None and not self.expect:
+            msg = "if_changed goes with expect: without it, nothing is compared"
             raise ValueError(msg)
         if self.delivery is not None and "headers" in self.delivery:
             msg = "delivery must not use headers: they are not signed, so a copied request could become a new command"
@@ -170,8 +175,7 @@ def _request(rule: CommandRule, scope: Mapping[str, object], where: str) -> Comm
         asked["id"] = linked_id(_text(rule.link, scope, f"{where}.link"))
     if rule.find is not None:
         asked["find"] = _find(rule.find, scope, f"{where}.find")
-    if rule.if_none is not None:
-        asked["if_none"] = rule.if_none
+    asked |= {name: value for name in ("if_none", "if_changed") if (value := getattr(rule, name)) is not None}
     for name, expression in (("reason", rule.reason), ("requested_by", rule.requested_by)):
         if expression is not None:
             asked[name] = _line(_text(expression, scope, f"{where}.{name}"))

@@ -280,6 +280,7 @@ class Intake:
             not_after=min(asked.not_after or latest, latest),
             intent_id=intent_id(self.id_key(), name, one.delivery, one.index),
             expect=asked.expect,
+            if_changed=asked.if_changed,
             allow_in_use=asked.allow_in_use,
         )
 
