@@ -45,7 +45,7 @@ def approve(approvals: ApprovalStore, who: str, number: int = 1) -> ApprovalRequ
     return approvals.change(ORG, f"{number:064x}", lambda known: rules.approve(known, who, millis(NOW)))
 
 
-def test_what_was_asked_is_found_as_it_was(approvals: ApprovalStore) -> None:
+def test_a_request_is_read_back_unchanged(approvals: ApprovalStore) -> None:
     assert approvals.find(ORG, request().hash) is None
     assert approvals.newest(ORG, "intent-1") is None
     assert approvals.ask(request()) == request()
@@ -55,7 +55,7 @@ def test_what_was_asked_is_found_as_it_was(approvals: ApprovalStore) -> None:
     assert approvals.newest(ELSEWHERE, "intent-1") is None
 
 
-def test_asking_again_finds_what_stands_with_all_that_was_said(approvals: ApprovalStore) -> None:
+def test_asking_again_returns_the_open_request_with_its_votes(approvals: ApprovalStore) -> None:
     approvals.ask(request())
     approve(approvals, "bob")
     again = approvals.ask(request(asked_by="grace", asked_at=0, deadline=1))
@@ -64,7 +64,7 @@ def test_asking_again_finds_what_stands_with_all_that_was_said(approvals: Approv
 
 
 @pytest.mark.parametrize("ended", ["approved", "rejected"])
-def test_what_was_decided_stays_decided_after_its_time(approvals: ApprovalStore, clock: Clock, ended: str) -> None:
+def test_a_decided_request_stays_decided_after_its_expiry(approvals: ApprovalStore, clock: Clock, ended: str) -> None:
     approvals.ask(request())
     if ended == "approved":
         approve(approvals, "bob")
@@ -76,7 +76,7 @@ def test_what_was_decided_stays_decided_after_its_time(approvals: ApprovalStore,
     assert again.stands(millis(clock())) == ended
 
 
-def test_one_that_has_expired_is_made_again_and_counts_from_nothing(approvals: ApprovalStore, clock: Clock) -> None:
+def test_an_expired_request_is_made_again_without_votes(approvals: ApprovalStore, clock: Clock) -> None:
     approvals.ask(request())
     approve(approvals, "bob")
     clock.advance(timedelta(hours=72))
@@ -86,7 +86,7 @@ def test_one_that_has_expired_is_made_again_and_counts_from_nothing(approvals: A
     assert renewed.stands(millis(clock())) is ApprovalStatus.OPEN
 
 
-def test_the_newest_of_a_subject_counts_and_the_one_before_is_asked_again(approvals: ApprovalStore) -> None:
+def test_only_the_newest_request_of_a_subject_counts(approvals: ApprovalStore) -> None:
     approvals.ask(request(1, subject="s"))
     approve(approvals, "bob")
     approvals.ask(request(2, subject="s"))
@@ -119,14 +119,14 @@ def test_two_people_at_once_are_both_counted(approvals: ApprovalStore) -> None:
     assert known.stands(millis(NOW)) is ApprovalStatus.APPROVED
 
 
-def test_two_who_ask_at_once_make_one_request(approvals: ApprovalStore) -> None:
+def test_two_concurrent_requests_make_one(approvals: ApprovalStore) -> None:
     with ThreadPoolExecutor() as pool:
         made = list(pool.map(lambda number: approvals.ask(request(asked_at=number)), range(6)))
     assert len({one.asked_at for one in made}) == 1
     assert approvals.open(ORG) == made[:1]
 
 
-def test_what_changes_nothing_writes_nothing(approvals: ApprovalStore, rows: VersionedTable) -> None:
+def test_a_change_without_effect_writes_nothing(approvals: ApprovalStore, rows: VersionedTable) -> None:
     approvals.ask(request())
     approve(approvals, "bob")
     [before] = rows.read(Key(f"approval#{ORG}", request().hash))
@@ -134,7 +134,7 @@ def test_what_changes_nothing_writes_nothing(approvals: ApprovalStore, rows: Ver
     assert rows.read(Key(f"approval#{ORG}", request().hash)) == [before]
 
 
-def test_a_rule_that_says_no_changes_nothing(approvals: ApprovalStore) -> None:
+def test_a_refused_vote_changes_nothing(approvals: ApprovalStore) -> None:
     approvals.ask(request())
     with pytest.raises(Rejected) as refused:
         approve(approvals, "ada")
@@ -143,7 +143,7 @@ def test_a_rule_that_says_no_changes_nothing(approvals: ApprovalStore) -> None:
     assert approve(approvals, "bob", 99) is None
 
 
-def test_open_lists_what_waits_the_oldest_first(approvals: ApprovalStore, clock: Clock) -> None:
+def test_open_requests_are_listed_oldest_first(approvals: ApprovalStore, clock: Clock) -> None:
     assert approvals.open(ORG) == []
     for number in (3, 1, 2, 4, 5):
         approvals.ask(request(number))
@@ -183,7 +183,7 @@ class Crowded:
         return self.rows.partition(pk)
 
 
-def test_whoever_always_comes_second_is_told_to_come_later(rows: VersionedTable, clock: Clock) -> None:
+def test_a_caller_that_always_loses_the_race_is_told_to_wait(rows: VersionedTable, clock: Clock) -> None:
     def crowded(times: int) -> ApprovalStore:
         return ApprovalStore(Crowded(rows, times), KEEP, clock)
 
@@ -216,7 +216,7 @@ def found(approvals: ApprovalStore) -> ApprovalRequest:
     return known
 
 
-def test_a_vote_lies_under_keys_of_its_own_with_whose_it_is(approvals: ApprovalStore, rows: VersionedTable) -> None:
+def test_a_vote_has_its_own_row_that_names_the_person(approvals: ApprovalStore, rows: VersionedTable) -> None:
     approvals.ask(request())
     approvals.change(
         ORG, request().hash, lambda known: rules.approve(known, "bob", millis(NOW), frozenset({"iam:arn:bob"}))
@@ -227,7 +227,7 @@ def test_a_vote_lies_under_keys_of_its_own_with_whose_it_is(approvals: ApprovalS
     assert found(approvals).approved_ids == ("iam:arn:bob",)
 
 
-def test_whoever_writes_requests_alone_cannot_approve_one(approvals: ApprovalStore, rows: VersionedTable) -> None:
+def test_write_access_to_requests_alone_approves_nothing(approvals: ApprovalStore, rows: VersionedTable) -> None:
     approvals.ask(request())
     forge(rows, approved_by=["bob", "cleo"], approved_ids=["iam:b", "iam:c"], votes=["a", "b"])
     assert (found(approvals).approved_by, found(approvals).stands(millis(NOW))) == ((), ApprovalStatus.OPEN)
@@ -249,7 +249,7 @@ def test_whoever_writes_requests_alone_cannot_approve_one(approvals: ApprovalSto
         {"deadline": millis(NOW + timedelta(days=300))},
     ],
 )
-def test_a_vote_counts_for_the_request_as_it_was_read_only(
+def test_a_vote_counts_only_for_the_request_as_it_was_read(
     approvals: ApprovalStore, rows: VersionedTable, changed: dict[str, Value]
 ) -> None:
     approvals.ask(request())
@@ -260,7 +260,7 @@ def test_a_vote_counts_for_the_request_as_it_was_read_only(
     assert (found(approvals).approved_by, found(approvals).stands(millis(NOW))) == ((), ApprovalStatus.OPEN)
 
 
-def test_a_vote_that_is_withdrawn_stays_so_whatever_the_request_says(
+def test_a_withdrawn_vote_does_not_count_even_if_the_request_names_it(
     approvals: ApprovalStore, rows: VersionedTable
 ) -> None:
     approvals.ask(request(needed=1))
@@ -274,7 +274,7 @@ def test_a_vote_that_is_withdrawn_stays_so_whatever_the_request_says(
     assert found(approvals).stands(millis(NOW)) is ApprovalStatus.APPROVED
 
 
-def test_votes_are_not_carried_from_a_expired_request_to_the_next(
+def test_votes_of_an_expired_request_do_not_count_for_the_next(
     approvals: ApprovalStore, rows: VersionedTable, clock: Clock
 ) -> None:
     approvals.ask(request())
@@ -287,7 +287,7 @@ def test_votes_are_not_carried_from_a_expired_request_to_the_next(
     assert found(approvals).approved_by == ()
 
 
-def test_no_fewer_people_are_needed_than_the_file_says(rows: VersionedTable, clock: Clock) -> None:
+def test_at_least_as_many_people_are_needed_as_the_file_says(rows: VersionedTable, clock: Clock) -> None:
     asked = ApprovalStore(rows, KEEP, clock).ask(request(needed=1))
     strict = ApprovalStore(rows, KEEP, clock, least={"command": 2})
     approve(strict, "bob")

@@ -59,7 +59,7 @@ def another(delivery: str, **changes: object) -> Command:
 # --- ends -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_end_under_a_claim_is_recorded_with_who_what_why_and_how(ledger: Ledger, trail: AuditStore) -> None:
+def test_the_outcome_of_a_claim_is_recorded_with_who_what_why_and_how(ledger: Ledger, trail: AuditStore) -> None:
     claim = claimed(ledger, command())
     assert records(trail) == []  # A beginning is none.
     ended = ledger.conclude(claim, DONE).intent
@@ -71,7 +71,7 @@ def test_an_end_under_a_claim_is_recorded_with_who_what_why_and_how(ledger: Ledg
     assert len(record.evidence) == len(record.asked) == 64
 
 
-def test_each_way_to_an_end_is_recorded_once(ledger: Ledger, trail: AuditStore, clock: Clock) -> None:
+def test_each_kind_of_outcome_is_recorded_once(ledger: Ledger, trail: AuditStore, clock: Clock) -> None:
     settled(ledger, ledger.conclude(claimed(ledger, another("undo", action="restore")), DONE))
     assert isinstance(ledger.claim(another("old", issued_at=(NOW - timedelta(seconds=9)).isoformat())), Ended)
     late = another("late", id="6f" * 16, not_after=(NOW - timedelta(seconds=1)).isoformat())
@@ -83,7 +83,7 @@ def test_each_way_to_an_end_is_recorded_once(ledger: Ledger, trail: AuditStore, 
     }
 
 
-def test_copies_failures_and_paid_debts_are_no_ends(ledger: Ledger, trail: AuditStore) -> None:
+def test_copies_failures_and_deliveries_are_not_recorded(ledger: Ledger, trail: AuditStore) -> None:
     ledger.release(claimed(ledger, command()), Code.UNAVAILABLE, "503", counted=True)
     ledger.fail(command(), Code.UNAVAILABLE, "503")
     settled(ledger, ledger.conclude(claimed(ledger, command()), REJECTED))
@@ -92,7 +92,9 @@ def test_copies_failures_and_paid_debts_are_no_ends(ledger: Ledger, trail: Audit
     assert len(records(trail)) == 1
 
 
-def test_what_was_sent_again_ends_again_even_within_the_same_millisecond(ledger: Ledger, trail: AuditStore) -> None:
+def test_a_redriven_command_is_recorded_again_even_within_the_same_millisecond(
+    ledger: Ledger, trail: AuditStore
+) -> None:
     settled(ledger, ledger.conclude(claimed(ledger, command()), REJECTED))
     settled(ledger, ledger.conclude(claimed(ledger, command(), redrive=1), REJECTED))
     assert ledger.give_up(command(), TOO_LONG, redrive=2) is not None
@@ -103,7 +105,7 @@ def test_what_was_sent_again_ends_again_even_within_the_same_millisecond(ledger:
     ]
 
 
-def test_who_lost_the_lease_records_nothing(ledger: Ledger, trail: AuditStore, clock: Clock) -> None:
+def test_a_worker_that_lost_the_lease_records_nothing(ledger: Ledger, trail: AuditStore, clock: Clock) -> None:
     first = claimed(ledger, command())
     clock.advance(timedelta(seconds=90))
     second = claimed(ledger, command())
@@ -114,7 +116,7 @@ def test_who_lost_the_lease_records_nothing(ledger: Ledger, trail: AuditStore, c
     assert [record.status for record in records(trail)] == ["done"]
 
 
-def test_of_many_that_give_up_at_once_one_is_recorded(ledger: Ledger, trail: AuditStore) -> None:
+def test_concurrent_failures_of_one_intent_are_recorded_once(ledger: Ledger, trail: AuditStore) -> None:
     start = threading.Barrier(8)
 
     def give_up() -> None:
@@ -194,7 +196,7 @@ class Refusing:
         return self.rows.partition(pk)
 
 
-def test_nothing_ends_without_its_record(rows: VersionedTable, clock: Clock) -> None:
+def test_no_outcome_is_stored_without_its_record(rows: VersionedTable, clock: Clock) -> None:
     ledger = Ledger(Refusing(rows), TERMS, clock)
     with pytest.raises(LeaseLost):
         ledger.conclude(ledger.mark(claimed(ledger, command())), DONE)
@@ -241,7 +243,7 @@ def test_holds_set_and_lifted_within_one_millisecond_are_all_recorded(holds: Hol
     assert holds.reasons(ORG) == {}
 
 
-def test_a_pause_and_its_end_are_recorded_and_what_changes_nothing_is_not(
+def test_a_pause_and_its_end_are_recorded_and_a_repeat_is_not(
     rows: VersionedTable, trail: AuditStore, clock: Clock
 ) -> None:
     pacing = Pacing(rows, Rate(60, 1), clock)
@@ -273,19 +275,19 @@ def made(at: int = millis(NOW), **changes: object) -> Record:
     return Record.model_validate({"at": at, "what": What.PLAN_MADE, "org_id": ORG, "by": "Ada", **changes})
 
 
-def test_a_record_by_itself_is_written_once_however_often_it_is_tried(trail: AuditStore) -> None:
+def test_a_single_record_is_written_once_for_any_number_of_tries(trail: AuditStore) -> None:
     for _ in range(3):
         trail.record(made())
     trail.record(made(plan="a" * 64))
     assert sorted(record.plan for record in records(trail)) == ["", "a" * 64]
 
 
-def test_a_record_that_cannot_be_written_now_is_told(rows: VersionedTable) -> None:
+def test_a_record_that_cannot_be_written_now_is_an_error(rows: VersionedTable) -> None:
     with pytest.raises(Throttled):
         AuditStore(Refusing(rows)).record(made())
 
 
-def test_a_record_stands_in_the_partition_of_its_hour(trail: AuditStore) -> None:
+def test_a_record_is_in_the_partition_of_its_hour(trail: AuditStore) -> None:
     last, first = millis(NOW) - 1, millis(NOW)
     trail.record(made(last))
     trail.record(made(first))
@@ -293,7 +295,7 @@ def test_a_record_stands_in_the_partition_of_its_hour(trail: AuditStore) -> None
     assert [record.at for record in records(trail, hour_of(NOW - timedelta(hours=1)))] == [last]
 
 
-def test_rows_leave_thirty_days_after(clock: Clock) -> None:
+def test_rows_expire_after_thirty_days(clock: Clock) -> None:
     change = audit_row(made())
     assert change.expires_at == int((NOW + KEEP).timestamp())
     assert change.key.sk.startswith(f"{millis(NOW)}#")
@@ -307,7 +309,7 @@ def test_a_key_is_never_too_long_for_dynamodb(trail: AuditStore) -> None:
     assert len(records(trail)) == 1
 
 
-def test_the_head_moves_for_whoever_saw_it(trail: AuditStore) -> None:
+def test_the_head_moves_only_from_the_version_that_was_read(trail: AuditStore) -> None:
     assert trail.head() == (None, 0)
     first = Head(segment=1, sha256="a" * 64, hour="2026-06-01T10", through="2026-06-01T11", lease_until=5)
     assert trail.move(first, 0) == 1
@@ -326,7 +328,7 @@ def test_a_head_of_a_later_release_is_read(trail: AuditStore, rows: VersionedTab
     assert trail.head() == (Head(segment=1), 2)
 
 
-def test_what_was_done_in_an_hour_is_sealed_whole(
+def test_all_records_of_an_hour_are_sealed(
     ledger: Ledger, rows: VersionedTable, trail: AuditStore, clock: Clock
 ) -> None:
     trail.move(Head(through=hour_of(NOW - timedelta(hours=2))), 0)
@@ -346,7 +348,7 @@ def test_what_was_done_in_an_hour_is_sealed_whole(
     assert sum(body.count(b"\n") - 1 for body in bodies) == 31
 
 
-def test_more_records_than_dynamodb_answers_at_once_are_all_read(rows: VersionedTable, trail: AuditStore) -> None:
+def test_more_records_than_one_page_are_all_read(rows: VersionedTable, trail: AuditStore) -> None:
     many = [made(millis(NOW) + number, reason="é" * 500, why="é" * 500) for number in range(250)]
     for some in batched(many, 50, strict=True):
         rows.write(*(audit_row(record) for record in some))

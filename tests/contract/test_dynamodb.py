@@ -14,12 +14,12 @@ ONE = Key("intent#1", "intent")
 TWO = Key("resource#1", "resource")
 
 
-def test_what_was_never_written_is_not_there(rows: VersionedTable) -> None:
+def test_a_row_that_was_never_written_is_none(rows: VersionedTable) -> None:
     assert rows.read(ONE) == [None]
     assert rows.read(ONE, TWO) == [None, None]
 
 
-def test_what_is_written_is_read_at_once_with_its_version_in_the_order_asked(rows: VersionedTable) -> None:
+def test_rows_are_read_at_once_with_their_versions_in_the_order_of_the_keys(rows: VersionedTable) -> None:
     values: dict[str, Value] = {"text": "ü", "number": 12, "yes": True, "no": False, "list": ["a", "b"], "none": []}
     rows.write(Put(ONE, values, 0, expires_at=2_000_000_000), Put(TWO, {"empty": ""}, 0))
     assert rows.read(ONE) == [Row(values, 1)]
@@ -41,7 +41,7 @@ def test_a_write_replaces_the_whole_row_and_raises_its_version(rows: VersionedTa
 
 
 @pytest.mark.parametrize("seen", [0, 1, 3], ids=["none", "an older one", "one not there yet"])
-def test_a_write_that_has_not_seen_the_present_version_changes_nothing(rows: VersionedTable, seen: int) -> None:
+def test_a_write_with_a_stale_version_changes_nothing(rows: VersionedTable, seen: int) -> None:
     rows.write(Put(ONE, {"n": 1}, 0))
     rows.write(Put(ONE, {"n": 2}, 1))
     with pytest.raises(Contention):
@@ -56,7 +56,7 @@ def test_a_row_that_is_not_there_cannot_be_replaced(rows: VersionedTable) -> Non
 
 
 @pytest.mark.parametrize("stale_first", [True, False])
-def test_one_stale_row_of_two_leaves_both_as_they_were(rows: VersionedTable, *, stale_first: bool) -> None:
+def test_one_stale_row_of_two_leaves_both_unchanged(rows: VersionedTable, *, stale_first: bool) -> None:
     rows.write(Put(ONE, {"n": 1}, 0))
     stale, fresh = Put(ONE, {"n": 2}, 0), Put(TWO, {"n": 2}, 0)
     with pytest.raises(Contention):
@@ -64,7 +64,7 @@ def test_one_stale_row_of_two_leaves_both_as_they_were(rows: VersionedTable, *, 
     assert rows.read(ONE, TWO) == [Row({"n": 1}, 1), None]
 
 
-def test_a_removal_takes_away_the_row_that_was_seen_and_no_other(rows: VersionedTable) -> None:
+def test_a_removal_deletes_only_the_row_that_was_read(rows: VersionedTable) -> None:
     rows.write(Put(ONE, {"n": 1}, 0), Put(TWO, {"n": 1}, 0))
     rows.write(Put(ONE, None, 1))
     assert rows.read(ONE, TWO) == [None, Row({"n": 1}, 1)]
@@ -72,7 +72,7 @@ def test_a_removal_takes_away_the_row_that_was_seen_and_no_other(rows: Versioned
 
 
 @pytest.mark.parametrize("seen", [0, 1, 3], ids=["none", "an older one", "one not there yet"])
-def test_a_removal_that_has_not_seen_the_present_version_changes_nothing(rows: VersionedTable, seen: int) -> None:
+def test_a_removal_with_a_stale_version_changes_nothing(rows: VersionedTable, seen: int) -> None:
     rows.write(Put(ONE, {"n": 1}, 0))
     rows.write(Put(ONE, {"n": 2}, 1))
     with pytest.raises(Contention):
@@ -80,14 +80,14 @@ def test_a_removal_that_has_not_seen_the_present_version_changes_nothing(rows: V
     assert rows.read(ONE) == [Row({"n": 2}, 2)]
 
 
-def test_a_row_that_is_not_there_cannot_be_removed_but_may_stay_away(rows: VersionedTable) -> None:
+def test_a_missing_row_cannot_be_removed_but_may_be_required_to_be_missing(rows: VersionedTable) -> None:
     with pytest.raises(Contention):
         rows.write(Put(ONE, None, 1))
     rows.write(Put(ONE, None, 0))
     assert rows.read(ONE) == [None]
 
 
-def test_what_was_removed_can_be_made_again(rows: VersionedTable) -> None:
+def test_a_removed_row_can_be_written_again(rows: VersionedTable) -> None:
     rows.write(Put(ONE, {"n": 1}, 0))
     rows.write(Put(ONE, None, 1))
     rows.write(Put(ONE, {"n": 2}, 0))
@@ -101,7 +101,7 @@ def test_a_removal_goes_together_with_other_changes(rows: VersionedTable) -> Non
 
 
 @pytest.mark.parametrize("stale", ["the removal", "the change"])
-def test_one_stale_change_keeps_what_would_be_removed(rows: VersionedTable, stale: str) -> None:
+def test_one_stale_change_prevents_a_removal(rows: VersionedTable, stale: str) -> None:
     rows.write(Put(ONE, {"n": 1}, 0), Put(TWO, {"n": 1}, 0))
     removal, change = (2, 1) if stale == "the removal" else (1, 2)
     with pytest.raises(Contention):
@@ -109,7 +109,7 @@ def test_one_stale_change_keeps_what_would_be_removed(rows: VersionedTable, stal
     assert rows.read(ONE, TWO) == [Row({"n": 1}, 1)] * 2
 
 
-def test_more_rows_than_dynamodb_reads_at_once_are_read_in_the_order_asked(rows: VersionedTable) -> None:
+def test_more_rows_than_one_call_reads_are_returned_in_the_order_of_the_keys(rows: VersionedTable) -> None:
     there = [Key("holds#a", f"owner#{number}") for number in range(0, 250, 2)]
     for key in there:
         rows.write(Put(key, {"reason": key.sk}, 0))
@@ -121,7 +121,7 @@ def test_more_rows_than_dynamodb_reads_at_once_are_read_in_the_order_asked(rows:
     ]
 
 
-def test_of_many_who_saw_the_same_version_one_writes(rows: VersionedTable) -> None:
+def test_exactly_one_of_many_writers_with_the_same_version_succeeds(rows: VersionedTable) -> None:
     won: list[int] = []
     start = threading.Barrier(8)
 
@@ -196,7 +196,7 @@ def test_a_row_made_by_hand_is_seen_replaced_and_removed(aws: boto3.Session, tab
         ("transact_write_items", "TransactionInProgressException", (), Retryable),
     ],
 )
-def test_dynamodbs_errors_are_told_apart(
+def test_each_error_of_dynamodb_becomes_the_right_exception(
     table: DynamoTable, operation: str, code: str, reasons: tuple[str, ...], raised: type[Exception]
 ) -> None:
     changes = {
@@ -211,7 +211,7 @@ def test_dynamodbs_errors_are_told_apart(
             table.write(*changes)
 
 
-def test_a_read_that_answers_only_some_rows_is_tried_again_later(table: DynamoTable) -> None:
+def test_a_read_that_returns_only_some_rows_can_be_retried(table: DynamoTable) -> None:
     with Stubber(table._client) as stubber:
         key = {"pk": {"S": ONE.pk}, "sk": {"S": ONE.sk}}
         stubber.add_response("batch_get_item", {"Responses": {TABLE: []}, "UnprocessedKeys": {TABLE: {"Keys": [key]}}})
@@ -220,7 +220,7 @@ def test_a_read_that_answers_only_some_rows_is_tried_again_later(table: DynamoTa
     assert trouble.value.code is Code.UNAVAILABLE
 
 
-def test_a_partition_is_read_whole_and_alone(rows: VersionedTable) -> None:
+def test_a_partition_is_read_whole_without_other_rows(rows: VersionedTable) -> None:
     long = "x" * 20_000
     for number in range(120):  # more than DynamoDB gives at once
         rows.write(Put(Key("holds#a", f"run#{number:03d}"), {"reason": long}, 0))
@@ -231,13 +231,13 @@ def test_a_partition_is_read_whole_and_alone(rows: VersionedTable) -> None:
     assert rows.partition("holds#none") == {}
 
 
-def test_a_row_is_inserted_once_and_whoever_comes_second_gets_what_stands(rows: VersionedTable) -> None:
+def test_a_second_insert_returns_the_existing_row(rows: VersionedTable) -> None:
     assert rows.insert(Put(ONE, {"n": 1}, 0, expires_at=2_000_000_000)) is None
     assert rows.insert(Put(ONE, {"n": 2}, 0)) == Row({"n": 1}, 1)
     assert rows.read(ONE) == [Row({"n": 1}, 1)]
 
 
-def test_of_many_that_insert_at_once_exactly_one_does(rows: VersionedTable) -> None:
+def test_exactly_one_of_many_concurrent_inserts_succeeds(rows: VersionedTable) -> None:
     start, found = threading.Barrier(8), []
 
     def insert(number: int) -> None:
@@ -253,7 +253,7 @@ def test_of_many_that_insert_at_once_exactly_one_does(rows: VersionedTable) -> N
     assert all(one is None or [one] == rows.read(ONE) for one in found)
 
 
-def test_where_the_answer_does_not_bring_the_row_it_is_read(table: DynamoTable) -> None:
+def test_a_row_that_a_refused_insert_does_not_return_is_read(table: DynamoTable) -> None:
     """A transaction at work on the row refuses the write as well, and its answer has no item."""
     table.insert(Put(ONE, {"n": 1}, 0))
     with Stubber(table._client) as stub:

@@ -21,13 +21,13 @@ def bus(request: pytest.FixtureRequest) -> Bus:
     return EventBridgeBus(client, "outcomes")
 
 
-def test_what_is_announced_is_taken(bus: Bus) -> None:
+def test_an_event_is_published(bus: Bus) -> None:
     bus.announce("lifecycle.command.done", DETAIL)
     if isinstance(bus, MemoryBus):
         assert bus.announced == [("lifecycle.command.done", DETAIL)]
 
 
-def test_an_event_goes_out_as_rules_expect_it(aws: boto3.Session) -> None:
+def test_an_event_has_the_form_that_rules_expect(aws: boto3.Session) -> None:
     client = aws.client("events")
     entry = {
         "Source": "tallyfy-lifecycle",
@@ -41,7 +41,7 @@ def test_an_event_goes_out_as_rules_expect_it(aws: boto3.Session) -> None:
         stubber.assert_no_pending_responses()
 
 
-def test_an_entry_that_failed_inside_a_200_is_no_announcement(aws: boto3.Session) -> None:
+def test_a_failed_entry_inside_a_200_is_an_error(aws: boto3.Session) -> None:
     client = aws.client("events")
     failed = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]}
     with Stubber(client) as stubber:
@@ -51,7 +51,7 @@ def test_an_entry_that_failed_inside_a_200_is_no_announcement(aws: boto3.Session
     assert trouble.value.code is Code.UNAVAILABLE
 
 
-def test_a_bus_that_refuses_is_tried_again_later(aws: boto3.Session) -> None:
+def test_an_error_of_the_bus_can_be_retried(aws: boto3.Session) -> None:
     client = aws.client("events")
     with Stubber(client) as stubber:
         stubber.add_client_error("put_events", "InternalException")

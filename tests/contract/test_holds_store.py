@@ -59,7 +59,7 @@ def test_a_process_is_held_by_id_by_template_and_by_owner(
 
 
 @pytest.mark.parametrize("resource", Resource)
-def test_a_thing_of_any_kind_is_held(holds: HoldStore, resource: Resource) -> None:
+def test_a_resource_of_any_kind_can_be_held(holds: HoldStore, resource: Resource) -> None:
     holds.add(ORG, resource, THING, reason="an audit", by="Ada")
     assert holds.reason_for(ORG, seen(resource), tags=NO_TAGS) == "It is on hold: an audit"
 
@@ -71,7 +71,7 @@ def test_a_hold_tag_of_the_policy_holds(holds: HoldStore) -> None:
     assert "Keep" in str(holds.reason_for(ORG, replace(carrying, owners=None), tags=frozenset({"keep"})))
 
 
-def test_a_task_of_many_people_is_held_by_the_last_of_them(holds: HoldStore) -> None:
+def test_a_task_is_held_by_a_hold_on_any_of_its_owners(holds: HoldStore) -> None:
     crowd = seen(Resource.TASK, owners=frozenset(str(number) for number in range(1000, 1250)))
     assert holds.reason_for(ORG, crowd, tags=NO_TAGS) is None
     holds.add(ORG, "owner", "1249", reason="an audit", by="Ada")
@@ -82,7 +82,7 @@ def test_a_task_of_many_people_is_held_by_the_last_of_them(holds: HoldStore) -> 
     "values",
     [{}, {"reason": ""}, {"reason": "  "}, {"reason": []}, {"reason": False}, {"of_a_newer_release": 1, "by": 5}],
 )
-def test_a_hold_that_does_not_say_why_or_looks_unknown_holds(
+def test_a_hold_without_a_reason_or_with_unknown_fields_holds(
     holds: HoldStore, rows: VersionedTable, values: Mapping[str, Value]
 ) -> None:
     rows.write(Put(Key(f"holds#{ORG}", f"run#{THING}"), values, 0))
@@ -94,7 +94,7 @@ def test_a_hold_that_does_not_say_why_or_looks_unknown_holds(
 
 
 @pytest.mark.parametrize("at", ["yesterday", True, -(10**18), 10**18, []])
-def test_an_unreadable_time_of_a_hold_is_none(holds: HoldStore, rows: VersionedTable, at: Value) -> None:
+def test_an_unreadable_time_of_a_hold_is_unknown(holds: HoldStore, rows: VersionedTable, at: Value) -> None:
     rows.write(Put(Key(f"holds#{ORG}", f"run#{THING}"), {"reason": "x", "at": at}, 0))
     assert [hold.since for hold in holds.holds(ORG)] == [None]
 
@@ -119,7 +119,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("thing", [seen(), seen(owners=None)], ids=["by its keys", "among all"])
-def test_unreadable_holds_raise(rows: VersionedTable, clock: Clock, thing: ResourceSnapshot) -> None:
+def test_holds_that_cannot_be_read_raise(rows: VersionedTable, clock: Clock, thing: ResourceSnapshot) -> None:
     blind = HoldStore(Failing(rows), clock)
     with pytest.raises(Retryable):
         blind.reason_for(ORG, thing, tags=NO_TAGS)
@@ -172,7 +172,9 @@ class Overtaken:
         return self.rows.partition(pk)
 
 
-def test_a_hold_that_was_renewed_meanwhile_is_not_lifted(holds: HoldStore, rows: VersionedTable, clock: Clock) -> None:
+def test_a_hold_that_was_renewed_at_the_same_time_is_not_lifted(
+    holds: HoldStore, rows: VersionedTable, clock: Clock
+) -> None:
     holds.add(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     renew = partial(holds.add, ORG, Resource.RUN, THING, reason="a lawsuit", by="Grace")
     with pytest.raises(Throttled):
@@ -180,7 +182,9 @@ def test_a_hold_that_was_renewed_meanwhile_is_not_lifted(holds: HoldStore, rows:
     assert holds.reasons(ORG) == {f"run#{THING}": "a lawsuit"}
 
 
-def test_a_hold_that_was_lifted_meanwhile_is_lifted(holds: HoldStore, rows: VersionedTable, clock: Clock) -> None:
+def test_a_hold_that_was_lifted_at_the_same_time_counts_as_lifted(
+    holds: HoldStore, rows: VersionedTable, clock: Clock
+) -> None:
     holds.add(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     lift = partial(holds.lift, ORG, Resource.RUN, THING)
     assert HoldStore(Overtaken(rows, lift), clock).lift(ORG, Resource.RUN, THING)
@@ -188,7 +192,7 @@ def test_a_hold_that_was_lifted_meanwhile_is_lifted(holds: HoldStore, rows: Vers
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_a_hold_is_set_although_somebody_else_is_at_it(
+def test_a_hold_is_set_despite_a_concurrent_write(
     holds: HoldStore, rows: VersionedTable, clock: Clock, *, before: bool
 ) -> None:
     if before:
@@ -206,7 +210,7 @@ def test_every_hold_of_an_organization_has_its_reason(holds: HoldStore) -> None:
     assert holds.reasons(ORG) == {f"run#{THING}": "an audit", f"task#{'6f' * 16}": "no reason was given"}
 
 
-def test_a_lifted_hold_is_remembered_without_end(table: DynamoTable, clock: Clock) -> None:
+def test_a_lifted_hold_is_never_forgotten(table: DynamoTable, clock: Clock) -> None:
     holds = HoldStore(table, clock)
     holds.add(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     holds.lift(ORG, Resource.RUN, THING, by="Ada")

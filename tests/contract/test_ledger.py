@@ -55,7 +55,7 @@ def finished(ledger: Ledger, doing: Command, end: Outcome = DONE) -> Ended:
 # --- claiming -------------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_intent_has_no_story(ledger: Ledger) -> None:
+def test_an_unknown_intent_has_no_row(ledger: Ledger) -> None:
     assert ledger.find(command().intent_id) is None
 
 
@@ -70,7 +70,7 @@ def test_an_accepted_command_is_recorded_before_it_is_enqueued(ledger: Ledger) -
     )
 
 
-def test_a_repeated_delivery_is_as_old_as_its_first(ledger: Ledger, clock: Clock) -> None:
+def test_a_repeated_delivery_keeps_the_time_of_the_first(ledger: Ledger, clock: Clock) -> None:
     ledger.accept(command())
     clock.advance(timedelta(days=1))
     again = command(issued_at=clock().isoformat())
@@ -78,14 +78,14 @@ def test_a_repeated_delivery_is_as_old_as_its_first(ledger: Ledger, clock: Clock
     assert as_old_as(standing, again) == command()
 
 
-def test_a_name_that_stands_for_another_command_is_refused(ledger: Ledger) -> None:
+def test_an_id_of_another_command_is_refused(ledger: Ledger) -> None:
     ledger.accept(command())
     with pytest.raises(Rejected) as refused:
         ledger.accept(command(reason="Another one."))
     assert refused.value.code is Code.INTENT_CONFLICT
 
 
-def test_a_call_is_recorded_with_who_and_why_before_it_is_made(ledger: Ledger) -> None:
+def test_who_and_why_are_recorded_before_the_call(ledger: Ledger) -> None:
     ledger.mark(won(ledger.claim(command())))
     row = ledger.find(command().intent_id)
     assert row is not None
@@ -94,22 +94,22 @@ def test_a_call_is_recorded_with_who_and_why_before_it_is_made(ledger: Ledger) -
     assert (row.source, row.requested_by, row.why) == ("operator", "Ada", "The customer left.")
 
 
-def test_a_second_delivery_meanwhile_is_told_how_long_to_wait(ledger: Ledger) -> None:
+def test_a_second_delivery_during_the_call_is_told_how_long_to_wait(ledger: Ledger) -> None:
     won(ledger.claim(command()))
     assert ledger.claim(command()) == Busy(millis(NOW + LEASE))
 
 
-def test_another_command_for_the_same_thing_waits_too(ledger: Ledger) -> None:
+def test_another_command_for_the_same_resource_waits(ledger: Ledger) -> None:
     won(ledger.claim(issued(0, "one")))
     assert ledger.claim(issued(1, "two", Action.RESTORE)) == Busy(millis(NOW + LEASE))
 
 
-def test_another_thing_is_not_held_up(ledger: Ledger) -> None:
+def test_a_command_for_another_resource_does_not_wait(ledger: Ledger) -> None:
     won(ledger.claim(command()))
     won(ledger.claim(command(id="7f" * 16, intent_id=intent_id(ID_KEY, "operator", "two"))))
 
 
-def test_a_lease_that_ran_out_is_taken_over_in_doubt(ledger: Ledger, clock: Clock) -> None:
+def test_an_expired_lease_is_taken_over_and_its_effect_counts_as_unknown(ledger: Ledger, clock: Clock) -> None:
     first = ledger.mark(won(ledger.claim(command())))
     clock.advance(LEASE - timedelta(milliseconds=1))
     assert isinstance(ledger.claim(command()), Busy)
@@ -119,7 +119,7 @@ def test_a_lease_that_ran_out_is_taken_over_in_doubt(ledger: Ledger, clock: Cloc
     assert (second.rows.intent.maybe_acted, second.rows.intent.attempts) == (True, 2)
 
 
-def test_who_lost_the_lease_records_nothing(ledger: Ledger, clock: Clock) -> None:
+def test_a_worker_that_lost_the_lease_records_nothing(ledger: Ledger, clock: Clock) -> None:
     first = won(ledger.claim(command()))
     clock.advance(LEASE)
     second = won(ledger.claim(command()))
@@ -141,20 +141,20 @@ def test_the_same_intent_with_another_meaning_is_a_conflict_before_and_after_its
 # --- ending ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_ended_is_told_to_every_later_copy(ledger: Ledger, clock: Clock) -> None:
+def test_every_later_copy_gets_the_recorded_outcome(ledger: Ledger, clock: Clock) -> None:
     finished(ledger, command())
     clock.advance(timedelta(days=300))
     again = ended(ledger.claim(command(), redrive=5))
     assert (again.intent.status, again.intent.reason, again.intent.pending) == (Status.DONE, DONE.reason, ())
 
 
-def test_an_end_owes_an_announcement_and_a_death_a_letter_too(ledger: Ledger) -> None:
+def test_an_outcome_needs_an_announcement_and_a_failure_a_dead_letter_too(ledger: Ledger) -> None:
     assert ledger.conclude(won(ledger.claim(issued(0, "one"))), DONE).intent.pending == (OutboxEntry.ANNOUNCEMENT,)
     dead = ledger.conclude(won(ledger.claim(issued(1, "two"))), REJECTED)
     assert dead.intent.pending == (OutboxEntry.DEAD_LETTER, OutboxEntry.ANNOUNCEMENT)
 
 
-def test_debts_are_paid_one_by_one_and_the_rest_is_left_to_a_later_copy(ledger: Ledger, clock: Clock) -> None:
+def test_pending_deliveries_are_marked_one_by_one_and_a_later_copy_does_the_rest(ledger: Ledger, clock: Clock) -> None:
     dead = ledger.conclude(won(ledger.claim(command())), REJECTED)
     ledger.mark_delivered(dead, OutboxEntry.DEAD_LETTER)
     assert isinstance(ledger.claim(command()), Busy)  # whoever ended it is paying
@@ -165,7 +165,7 @@ def test_debts_are_paid_one_by_one_and_the_rest_is_left_to_a_later_copy(ledger: 
     assert ended(ledger.claim(command())).intent.pending == ()
 
 
-def test_a_debt_that_somebody_else_paid_meanwhile_is_no_trouble(ledger: Ledger, clock: Clock) -> None:
+def test_a_delivery_that_somebody_else_marked_is_fine(ledger: Ledger, clock: Clock) -> None:
     first = ledger.conclude(won(ledger.claim(command())), REJECTED)
     clock.advance(LEASE)
     second = ended(ledger.claim(command()))
@@ -176,7 +176,7 @@ def test_a_debt_that_somebody_else_paid_meanwhile_is_no_trouble(ledger: Ledger, 
     assert (row.status, row.pending) == (Status.REJECTED, ())
 
 
-def test_evidence_is_kept(ledger: Ledger) -> None:
+def test_the_evidence_of_an_outcome_is_kept(ledger: Ledger) -> None:
     finished(ledger, command(), Outcome(Status.DONE, Code.ACTED, "so", evidence='{"deleted_references": [1]}'))
     row = ledger.find(command().intent_id)
     assert row is not None
@@ -192,13 +192,13 @@ def test_a_release_counts_a_failure_and_not_a_wait(ledger: Ledger) -> None:
     assert (row.status, row.code, row.lease_until, row.maybe_acted) == (Status.WAITING, "throttled", 0, False)
 
 
-def test_doubt_is_kept_through_every_later_attempt(ledger: Ledger) -> None:
+def test_an_unknown_effect_stays_recorded_through_later_attempts(ledger: Ledger) -> None:
     ledger.release(won(ledger.claim(command())), Code.UNCERTAIN, "cut off", counted=True, doubt=Doubt.MAYBE_ACTED)
     ledger.release(won(ledger.claim(command())), Code.THROTTLED, "429", counted=False)
     assert won(ledger.claim(command())).rows.intent.maybe_acted
 
 
-def test_a_thing_whose_call_may_still_land_stays_leased_for_copies_and_others(ledger: Ledger, clock: Clock) -> None:
+def test_a_resource_whose_call_may_still_land_stays_leased(ledger: Ledger, clock: Clock) -> None:
     claim = won(ledger.claim(issued(0, "one")))
     ledger.release(claim, Code.UNCERTAIN, "cut off", counted=True, doubt=Doubt.MAY_STILL_LAND)
     assert isinstance(ledger.claim(issued(0, "one")), Busy)
@@ -207,7 +207,7 @@ def test_a_thing_whose_call_may_still_land_stays_leased_for_copies_and_others(le
     won(ledger.claim(issued(1, "undo", Action.RESTORE)))
 
 
-def test_a_thing_that_was_let_go_is_free_for_others(ledger: Ledger) -> None:
+def test_a_released_resource_is_free_for_others(ledger: Ledger) -> None:
     ledger.release(won(ledger.claim(issued(0, "one"))), Code.UNAVAILABLE, "503", counted=True)
     won(ledger.claim(issued(1, "undo", Action.RESTORE)))
 
@@ -216,7 +216,7 @@ def test_a_thing_that_was_let_go_is_free_for_others(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.DONE, Status.UNCHANGED])
-def test_an_older_command_is_superseded_by_whatever_was_reached(ledger: Ledger, status: Status) -> None:
+def test_an_older_command_is_superseded_by_a_newer_outcome(ledger: Ledger, status: Status) -> None:
     undo = issued(5, "undo", Action.RESTORE)
     finished(ledger, undo, Outcome(status, Code.ACTED, "so"))
     old = ended(ledger.claim(issued(0, "old")))
@@ -235,27 +235,27 @@ def test_a_later_copy_does_not_make_an_intent_newer(ledger: Ledger) -> None:
     assert ended(ledger.claim(issued(9, "old"))).intent.status is Status.SUPERSEDED
 
 
-def test_an_older_command_does_not_come_in_behind_a_newer_one_that_was_cut_off(ledger: Ledger, clock: Clock) -> None:
+def test_an_older_command_does_not_run_after_a_newer_one_that_was_cut_off(ledger: Ledger, clock: Clock) -> None:
     ledger.mark(won(ledger.claim(issued(5, "newer", Action.RESTORE))))
     clock.advance(LEASE)
     assert ended(ledger.claim(issued(0, "old"))).intent.status is Status.SUPERSEDED
     won(ledger.claim(issued(9, "newest")))
 
 
-def test_an_older_command_goes_on_where_a_newer_one_died_before_its_call(ledger: Ledger, clock: Clock) -> None:
+def test_an_older_command_runs_if_a_newer_one_failed_before_its_call(ledger: Ledger, clock: Clock) -> None:
     ledger.accept(issued(5, "newer", Action.RESTORE))
     won(ledger.claim(issued(5, "newer", Action.RESTORE)))
     clock.advance(LEASE)
     won(ledger.claim(issued(0, "old")))
 
 
-def test_what_comes_too_late_expires(ledger: Ledger, clock: Clock) -> None:
+def test_a_command_that_comes_too_late_expires(ledger: Ledger, clock: Clock) -> None:
     late = command(not_after=(NOW + timedelta(minutes=1)).isoformat())
     clock.advance(timedelta(minutes=1, seconds=1))
     assert ended(ledger.claim(late)).intent.status is Status.EXPIRED
 
 
-def test_after_the_sixth_cut_off_attempt_it_is_dead_and_stays_in_doubt(ledger: Ledger, clock: Clock) -> None:
+def test_after_the_sixth_cut_off_attempt_a_command_fails_with_an_unknown_effect(ledger: Ledger, clock: Clock) -> None:
     for attempt in range(1, 7):
         claim = ledger.mark(won(ledger.claim(command())))
         assert ledger.is_last_attempt(claim) is (attempt == 6)
@@ -264,7 +264,7 @@ def test_after_the_sixth_cut_off_attempt_it_is_dead_and_stays_in_doubt(ledger: L
     assert (dead.status, dead.code, dead.maybe_acted) == (Status.DEAD_LETTERED, "attempts_exhausted", True)
 
 
-def test_an_operators_copy_opens_again_what_died_and_starts_counting_again(ledger: Ledger) -> None:
+def test_a_redrive_reopens_a_failed_command_and_resets_its_attempts(ledger: Ledger) -> None:
     finished(ledger, command(), REJECTED)
     assert ended(ledger.claim(command(), redrive=0)).intent.status is Status.REJECTED
     again = won(ledger.claim(command(), redrive=1))
@@ -274,7 +274,7 @@ def test_an_operators_copy_opens_again_what_died_and_starts_counting_again(ledge
     won(ledger.claim(command(), redrive=2))
 
 
-def test_giving_up_ends_what_nobody_works_on_and_nothing_else(ledger: Ledger, clock: Clock) -> None:
+def test_giving_up_ends_only_a_command_that_no_worker_holds(ledger: Ledger, clock: Clock) -> None:
     claim = ledger.mark(won(ledger.claim(command())))
     assert ledger.give_up(command(), TOO_LONG) is None
     clock.advance(LEASE)
@@ -287,7 +287,7 @@ def test_giving_up_ends_what_nobody_works_on_and_nothing_else(ledger: Ledger, cl
     assert ended(ledger.give_up(command(), TOO_LONG, redrive=1)).intent.redrive == 1
 
 
-def test_giving_up_needs_no_claim_before_and_respects_another_meaning(ledger: Ledger) -> None:
+def test_giving_up_needs_no_claim_and_leaves_another_command_with_the_same_id_alone(ledger: Ledger) -> None:
     dead = ended(ledger.give_up(command(), TOO_LONG))
     assert dead.intent.status is Status.DEAD_LETTERED
     assert ledger.give_up(command(reason="Another one."), TOO_LONG, redrive=3) is None
@@ -311,7 +311,7 @@ def test_attributes_of_a_newer_release_are_ignored_and_missing_ones_take_their_d
     assert (found.status, found.evidence) == (Status.DONE, "")
 
 
-def test_of_many_deliveries_at_once_exactly_one_is_carried_out(ledger: Ledger) -> None:
+def test_exactly_one_of_many_concurrent_deliveries_is_carried_out(ledger: Ledger) -> None:
     found: list[str] = []
     start = threading.Barrier(12)
 
@@ -330,7 +330,7 @@ def test_of_many_deliveries_at_once_exactly_one_is_carried_out(ledger: Ledger) -
     assert Counter(found) == {"Claim": 1, "Busy": 11}
 
 
-def test_of_many_commands_for_one_thing_at_once_exactly_one_is_carried_out(ledger: Ledger) -> None:
+def test_exactly_one_of_many_concurrent_commands_for_a_resource_is_carried_out(ledger: Ledger) -> None:
     found: list[str] = []
     start = threading.Barrier(8)
 
@@ -349,14 +349,14 @@ def test_of_many_commands_for_one_thing_at_once_exactly_one_is_carried_out(ledge
     assert Counter(found) == {"Claim": 1, "Busy": 7}
 
 
-def test_a_story_is_recalled_with_the_version_that_settles_it(ledger: Ledger) -> None:
+def test_a_recalled_intent_has_its_present_state(ledger: Ledger) -> None:
     assert ledger.recall(command().intent_id) is None
     ledger.mark(won(ledger.claim(command())))
     told = ended(ledger.recall(command().intent_id))
     assert (told.intent.status, told.intent.id) == (Status.IN_PROGRESS, THING)
 
 
-def test_a_rejection_without_a_claim_keeps_its_own_code_and_no_thing(ledger: Ledger) -> None:
+def test_a_rejection_without_a_claim_keeps_its_code_and_names_no_resource(ledger: Ledger) -> None:
     searching = command(id=None, find={"tag": "deal-7"})
     end = Outcome(Status.REJECTED, Code.AMBIGUOUS_MATCH, "0 active processes fit.")
     dead = ended(ledger.give_up(searching, end))
@@ -367,7 +367,7 @@ def test_a_rejection_without_a_claim_keeps_its_own_code_and_no_thing(ledger: Led
     assert won(ledger.claim(found, redrive=1)).rows.intent.id == THING
 
 
-def test_two_finds_of_different_things_for_one_intent_never_act_both(ledger: Ledger) -> None:
+def test_two_workers_that_find_different_resources_for_one_intent_act_on_one(ledger: Ledger) -> None:
     searching = command(id=None, find={"tag": "deal-7"})
     one = won(ledger.claim(searching.model_copy(update={"id": THING})))
     other = won(ledger.claim(searching.model_copy(update={"id": "6f" * 16})))
@@ -386,7 +386,7 @@ def _expires_at(table: DynamoTable, pk: str, sk: str) -> datetime | None:
     return datetime.fromtimestamp(int(at["N"]), UTC) if at else None
 
 
-def test_an_intent_outlives_its_own_end_and_its_dead_letter_by_as_long_as_the_ledger_keeps(
+def test_an_intent_is_kept_for_the_whole_retention_after_its_end_and_its_dead_letter(
     table: DynamoTable, clock: Clock
 ) -> None:
     """However long it may wait: a schedule of two years, or an approval."""
@@ -398,7 +398,7 @@ def test_an_intent_outlives_its_own_end_and_its_dead_letter_by_as_long_as_the_le
     assert until >= ends + timedelta(days=14) + TERMS.keep
 
 
-def test_what_was_done_to_a_thing_is_remembered_without_end_unless_it_is_gone(table: DynamoTable, clock: Clock) -> None:
+def test_the_newest_command_of_a_resource_is_kept_until_the_resource_is_gone(table: DynamoTable, clock: Clock) -> None:
     ledger = Ledger(table, TERMS, clock)
     finished(ledger, command())
     assert _expires_at(table, f"resource#{ORG}#run#{THING}", "resource") is None

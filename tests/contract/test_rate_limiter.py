@@ -20,7 +20,7 @@ def workers(rows: VersionedTable, clock: Clock) -> tuple[Pacing, Pacing]:
     return Pacing(rows, RATE, clock), Pacing(rows, RATE, clock)
 
 
-def test_a_full_bucket_gives_its_burst_and_then_says_when_to_come_back(workers: tuple[Pacing, Pacing]) -> None:
+def test_a_full_bucket_grants_its_burst_and_then_a_waiting_time(workers: tuple[Pacing, Pacing]) -> None:
     one, other = workers
     assert one.reserve(ORG, 4) == Admission(4, 0.0, "")
     assert other.reserve(ORG, 10) == Admission(6, 1.0, "")
@@ -28,7 +28,7 @@ def test_a_full_bucket_gives_its_burst_and_then_says_when_to_come_back(workers: 
     assert one.reserve(ORG, 1) == Admission(0, 5.0, "")
 
 
-def test_two_workers_never_get_more_than_the_rate_allows_one(workers: tuple[Pacing, Pacing], clock: Clock) -> None:
+def test_two_workers_together_never_exceed_the_rate(workers: tuple[Pacing, Pacing], clock: Clock) -> None:
     given = 0
     for second in range(120):
         given += sum(worker.reserve(ORG, 3).calls for worker in workers)
@@ -37,13 +37,13 @@ def test_two_workers_never_get_more_than_the_rate_allows_one(workers: tuple[Paci
     assert given == RATE.burst + 119
 
 
-def test_another_organization_has_a_pace_of_its_own(workers: tuple[Pacing, Pacing]) -> None:
+def test_each_organization_has_its_own_rate(workers: tuple[Pacing, Pacing]) -> None:
     one, other = workers
     one.reserve(ORG, 10)
     assert other.reserve("0b" * 16, 10).calls == 10
 
 
-def test_what_was_not_needed_is_there_for_the_other(workers: tuple[Pacing, Pacing]) -> None:
+def test_refunded_slots_are_free_for_the_other_worker(workers: tuple[Pacing, Pacing]) -> None:
     one, other = workers
     one.reserve(ORG, 10)
     one.refund(ORG, 7)
@@ -51,7 +51,7 @@ def test_what_was_not_needed_is_there_for_the_other(workers: tuple[Pacing, Pacin
     assert other.reserve(ORG, 10).calls == 7
 
 
-def test_what_was_given_back_late_makes_no_bigger_burst(workers: tuple[Pacing, Pacing], clock: Clock) -> None:
+def test_a_late_refund_makes_no_larger_burst(workers: tuple[Pacing, Pacing], clock: Clock) -> None:
     one, other = workers
     one.reserve(ORG, 10)
     clock.advance(timedelta(hours=1))
@@ -59,7 +59,7 @@ def test_what_was_given_back_late_makes_no_bigger_burst(workers: tuple[Pacing, P
     assert other.reserve(ORG, 99).calls == RATE.burst
 
 
-def test_a_call_beyond_what_was_reserved_is_paid_by_whoever_comes_next(workers: tuple[Pacing, Pacing]) -> None:
+def test_a_call_beyond_the_reservation_delays_the_next_caller(workers: tuple[Pacing, Pacing]) -> None:
     one, other = workers
     one.reserve(ORG, 10)
     one.overdraw(ORG)
@@ -67,9 +67,7 @@ def test_a_call_beyond_what_was_reserved_is_paid_by_whoever_comes_next(workers: 
     assert other.reserve(ORG, 1) == Admission(0, 4.0, "")
 
 
-def test_a_block_holds_up_everybody_and_then_lets_one_call_through(
-    workers: tuple[Pacing, Pacing], clock: Clock
-) -> None:
+def test_a_block_stops_everybody_and_then_lets_one_call_through(workers: tuple[Pacing, Pacing], clock: Clock) -> None:
     one, other = workers
     one.block(ORG, 30)
     assert other.reserve(ORG, 5) == Admission(0, 30.0, "")
@@ -83,7 +81,7 @@ def test_a_block_holds_up_everybody_and_then_lets_one_call_through(
     assert one.reserve(ORG, 5).calls == 0
 
 
-def test_a_pause_names_who_paused_until_it_is_ended(workers: tuple[Pacing, Pacing]) -> None:
+def test_a_pause_names_the_person_until_it_ends(workers: tuple[Pacing, Pacing]) -> None:
     one, other = workers
     one.pause(ORG, by="Ada")
     assert other.reserve(ORG, 1).paused_by == "Ada"

@@ -51,29 +51,29 @@ class Overtaken:
         return self.rows.partition(pk)
 
 
-def test_a_change_starts_from_what_stands_there(rows: VersionedTable) -> None:
+def test_a_change_starts_from_the_stored_row(rows: VersionedTable) -> None:
     assert update(rows, KEY, Count, add_one) == Count(1)
     assert update(rows, KEY, Count, add_one) == Count(2)
 
 
-def test_a_change_that_was_overtaken_is_decided_again_from_the_new_row(rows: VersionedTable) -> None:
+def test_after_contention_a_change_is_decided_again_from_the_new_row(rows: VersionedTable) -> None:
     assert update(Overtaken(rows, 2), KEY, Count, add_one) == Count(101)
 
 
-def test_after_too_many_tries_it_says_to_come_back(rows: VersionedTable) -> None:
+def test_after_too_many_tries_the_caller_is_told_to_wait(rows: VersionedTable) -> None:
     assert update(Overtaken(rows, TRIES - 1), KEY, Count, add_one) == Count(101)
     with pytest.raises(Throttled):
         update(Overtaken(rows, TRIES), KEY, Count, add_one)
 
 
-def test_what_is_unchanged_is_not_written(rows: VersionedTable) -> None:
+def test_an_unchanged_row_is_not_written(rows: VersionedTable) -> None:
     update(rows, KEY, Count, add_one)
     assert update(rows, KEY, Count, lambda before: before) == Count(1)
     assert update(rows, OTHER, Count, lambda before: before) is None
     assert [row.version if row else 0 for row in rows.read(KEY, OTHER)] == [1, 0]
 
 
-def test_none_is_kept_as_none(rows: VersionedTable) -> None:
+def test_none_is_stored_and_read_as_none(rows: VersionedTable) -> None:
     update(rows, KEY, Count, add_one)
     [row] = rows.read(KEY)
     assert row is not None

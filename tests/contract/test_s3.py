@@ -79,25 +79,25 @@ def stored(key: str) -> Any:  # noqa: ANN401 - moto's
 
 class TestAnyObjects:
     @pytest.mark.parametrize("body", [b"", b"{}", "Kündigung\n".encode(), bytes(range(256)) * 100])
-    def test_what_is_put_is_got_whole(self, objects: Objects, body: bytes) -> None:
+    def test_a_stored_object_is_read_back_unchanged(self, objects: Objects, body: bytes) -> None:
         objects.put(KEY, body, kind=KIND)
         assert objects.get(KEY) == body
 
-    def test_what_was_never_put_is_none(self, objects: Objects, tmp_path: Path) -> None:
+    def test_an_object_that_was_never_stored_is_none(self, objects: Objects, tmp_path: Path) -> None:
         objects.put(KEY, b"one", kind=KIND)
         assert objects.get(f"{KEY}x") is None
         assert objects.get("plans/0a1b") is None
         assert objects.fetch(f"{KEY}x", tmp_path / "brought") is False
         assert list(tmp_path.glob("brought*")) == []
 
-    def test_the_second_takes_the_place_of_the_first(self, objects: Objects) -> None:
+    def test_a_second_put_replaces_the_first(self, objects: Objects) -> None:
         objects.put(KEY, b"the first, which was longer", kind=KIND)
         objects.put(KEY, b"the second", kind=KIND)
         assert objects.get(KEY) == b"the second"
         assert objects.keys("") == [KEY]
 
     @pytest.mark.parametrize("size", [0, 1, 3 * PART + 17])
-    def test_a_file_comes_back_as_it_was(self, objects: Objects, tmp_path: Path, size: int) -> None:
+    def test_a_file_is_read_back_unchanged(self, objects: Objects, tmp_path: Path, size: int) -> None:
         body = (b"line of a plan\n" * (size // 15 + 1))[:size]
         (tmp_path / "plan").write_bytes(body)
         objects.put_file(KEY, tmp_path / "plan", kind=KIND)
@@ -106,12 +106,12 @@ class TestAnyObjects:
         assert (tmp_path / "brought").read_bytes() == body
         assert objects.get(KEY) == body
 
-    def test_a_file_that_is_not_there_keeps_nothing(self, objects: Objects, tmp_path: Path) -> None:
+    def test_a_missing_object_leaves_no_file(self, objects: Objects, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             objects.put_file(KEY, tmp_path / "plan", kind=KIND)
         assert objects.keys("") == []
 
-    def test_keys_are_those_that_start_so_in_order(self, objects: Objects) -> None:
+    def test_keys_are_listed_by_prefix_in_order(self, objects: Objects) -> None:
         for key in ("plans/b/2", "plans/b-c", "plans/a/1", "plans/bc/3", "sweeps/a/1", "plans/ü"):
             objects.put(key, b"", kind=KIND)
         assert objects.keys("plans/b") == ["plans/b-c", "plans/b/2", "plans/bc/3"]
@@ -140,7 +140,7 @@ class TestAnyObjects:
             f"{'ü' * 513}",
         ],
     )
-    def test_a_key_that_leads_elsewhere_is_refused(self, objects: Objects, tmp_path: Path, key: str) -> None:
+    def test_an_unsafe_key_is_refused(self, objects: Objects, tmp_path: Path, key: str) -> None:
         (tmp_path / "plan").write_bytes(b"")
         for doing in (
             lambda: objects.put(key, b"", kind=KIND),
@@ -154,18 +154,18 @@ class TestAnyObjects:
         assert sorted(tmp_path.rglob("*")) == [tmp_path / "plan"]
 
     @pytest.mark.parametrize("prefix", ["/", "/etc", "..", "../", "plans/../", "plans//", "plans/.", "plans/\n"])
-    def test_nothing_is_listed_elsewhere_either(self, objects: Objects, prefix: str) -> None:
+    def test_an_unsafe_prefix_is_refused(self, objects: Objects, prefix: str) -> None:
         with pytest.raises(Rejected):
             objects.keys(prefix)
 
     @pytest.mark.parametrize("key", ["x" * 255, "plans/0a1b/2026-06-15T04:10:00Z/page 1.json", "a..b/c."])
-    def test_a_plain_key_is_none_of_those(self, objects: Objects, key: str) -> None:
+    def test_a_safe_key_is_accepted(self, objects: Objects, key: str) -> None:
         objects.put(key, b"one", kind=KIND)
         assert objects.keys("") == [key]
 
 
 class TestErasing:
-    def test_what_is_erased_is_gone_and_nothing_else_is(self, objects: Erasable) -> None:
+    def test_erasing_removes_that_object_only(self, objects: Erasable) -> None:
         for key in (KEY, f"{KEY}x", "plans/0a1b/c0ffee/plan", "plans/0a1b/other"):
             objects.put(key, b"one", kind=KIND)
         objects.erase(KEY)
@@ -174,19 +174,19 @@ class TestErasing:
         objects.put(KEY, b"again", kind=KIND)
         assert objects.get(KEY) == b"again"
 
-    def test_what_is_not_there_is_erased_already(self, objects: Erasable) -> None:
+    def test_erasing_a_missing_object_is_fine(self, objects: Erasable) -> None:
         objects.erase(KEY)
         objects.erase(KEY, but_newest=True)
         assert objects.all_keys("") == []
 
-    def test_the_newest_can_be_spared(self, objects: Erasable) -> None:
+    def test_the_newest_version_can_be_kept(self, objects: Erasable) -> None:
         for body in (b"first", b"second", b"third"):
             objects.put(KEY, body, kind=KIND)
         objects.erase(KEY, but_newest=True)
         assert objects.get(KEY) == b"third"
 
     @pytest.mark.parametrize("key", ["", "/etc/passwd", "plans/../x", "plans/", "plans/.x"])
-    def test_a_key_that_leads_elsewhere_is_not_erased_either(self, objects: Erasable, tmp_path: Path, key: str) -> None:
+    def test_erasing_an_unsafe_key_is_refused(self, objects: Erasable, tmp_path: Path, key: str) -> None:
         objects.put(KEY, b"one", kind=KIND)
         (tmp_path / "x").write_bytes(b"not an object")
         with pytest.raises(Rejected):
@@ -196,7 +196,7 @@ class TestErasing:
 
 
 class TestFolder:
-    def test_a_link_leads_nowhere(self, tmp_path: Path) -> None:
+    def test_a_symbolic_link_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "secret").write_bytes(b"not yours")
         root = tmp_path / "objects"
         root.mkdir()
@@ -211,13 +211,13 @@ class TestFolder:
         assert objects.keys("") == []
         assert (tmp_path / "secret").read_bytes() == b"not yours"
 
-    def test_what_is_half_written_is_no_object(self, tmp_path: Path) -> None:
+    def test_a_half_written_file_is_not_listed(self, tmp_path: Path) -> None:
         objects = FolderObjects(tmp_path)
         objects.put("plans/one", b"one", kind=KIND)
         (tmp_path / "plans" / ".tmp123").write_bytes(b"hal")
         assert objects.keys("") == ["plans/one"]
 
-    def test_a_disk_that_refuses_may_work_later(self, tmp_path: Path) -> None:
+    def test_a_disk_error_can_be_retried(self, tmp_path: Path) -> None:
         objects = FolderObjects(tmp_path)
         objects.put("plans", b"one", kind=KIND)
         with pytest.raises(Retryable, match="The disk refused to keep an object") as trouble:
@@ -227,7 +227,7 @@ class TestFolder:
 
 
 class TestMemory:
-    def test_it_shows_the_content_types(self, tmp_path: Path) -> None:
+    def test_the_memory_version_keeps_content_types(self, tmp_path: Path) -> None:
         objects = MemoryObjects()
         (tmp_path / "report").write_bytes(b"<html>")
         objects.put_file("plans/a/report.html", tmp_path / "report", kind="text/html")
@@ -235,7 +235,7 @@ class TestMemory:
 
 
 class TestS3:
-    def test_small_and_large_carry_their_content_type(self, aws: boto3.Session, tmp_path: Path) -> None:
+    def test_small_and_large_objects_have_their_content_type(self, aws: boto3.Session, tmp_path: Path) -> None:
         objects = s3(aws)
         (tmp_path / "plan").write_bytes(b"x" * (PART + 1))
         objects.put("plans/small", b"x", kind="text/html")
@@ -244,7 +244,7 @@ class TestS3:
         found = [client.head_object(Bucket=BUCKET, Key=key)["ContentType"] for key in ("plans/small", "plans/large")]
         assert found == ["text/html", KIND]
 
-    def test_a_large_file_travels_in_parts_with_a_checksum_of_the_whole(
+    def test_a_large_file_is_uploaded_in_parts_with_a_checksum_of_the_whole(
         self, aws: boto3.Session, tmp_path: Path
     ) -> None:
         objects = s3(aws)
@@ -256,16 +256,14 @@ class TestS3:
         assert {made[0][1]["x-amz-checksum-type"], made[-1][1]["x-amz-checksum-type"]} == {"FULL_OBJECT"}
         assert all(headers["x-amz-sdk-checksum-algorithm"] == "CRC32" for _, headers in made[1:-1])
 
-    def test_what_is_small_carries_a_checksum_too(self, aws: boto3.Session) -> None:
+    def test_a_small_object_has_a_checksum(self, aws: boto3.Session) -> None:
         objects = s3(aws)
         made = calls(objects)
         objects.put(KEY, b"{}", kind=KIND)
         assert [(name, headers["x-amz-sdk-checksum-algorithm"]) for name, headers in made] == [("PutObject", "CRC32")]
 
     @pytest.mark.parametrize("size", [10, PART + 10])
-    def test_what_was_spoilt_on_its_way_is_not_taken_for_good(
-        self, aws: boto3.Session, tmp_path: Path, size: int
-    ) -> None:
+    def test_a_corrupted_download_is_an_error(self, aws: boto3.Session, tmp_path: Path, size: int) -> None:
         objects = s3(aws)
         (tmp_path / "plan").write_bytes(b"x" * size)
         objects.put_file(KEY, tmp_path / "plan", kind=KIND)
@@ -281,7 +279,7 @@ class TestS3:
         assert (tmp_path / "brought").read_bytes() == b"from before"
         assert sorted(path.name for path in tmp_path.iterdir()) == ["brought", "plan"]
 
-    def test_a_line_that_breaks_leaves_no_half_of_a_file(
+    def test_an_interrupted_download_leaves_no_partial_file(
         self, aws: boto3.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         class Breaking(BytesIO):
@@ -299,7 +297,7 @@ class TestS3:
         assert list(tmp_path.iterdir()) == []
         assert "private" not in trouble.value.reason
 
-    def test_what_is_fetched_is_read_a_piece_at_a_time(
+    def test_an_object_is_downloaded_in_pieces(
         self, aws: boto3.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[int | None] = []
@@ -342,7 +340,7 @@ class TestS3:
         ids=["put", "put_file", "get", "fetch", "keys"],
     )
     @pytest.mark.parametrize("size", [1, PART + 1])
-    def test_a_bucket_that_is_not_there_is_no_missing_object(
+    def test_a_missing_bucket_differs_from_a_missing_object(
         self, aws: boto3.Session, tmp_path: Path, doing: Callable[[Objects, Path], object], size: int
     ) -> None:
         (tmp_path / "plan").write_bytes(b"x" * size)
@@ -351,7 +349,7 @@ class TestS3:
             doing(gone, tmp_path / "plan")
         assert trouble.value.code is Code.UNAVAILABLE
 
-    def test_an_aws_that_cannot_be_reached_is_tried_again_later(self, tmp_path: Path) -> None:
+    def test_an_unreachable_aws_can_be_retried(self, tmp_path: Path) -> None:
         session = boto3.Session("made-up", "made-up", region_name="eu-west-1")
         config = Config(connect_timeout=1, retries={"total_max_attempts": 1})
         objects = S3Objects(session.client("s3", endpoint_url="http://127.0.0.1:9", config=config), BUCKET)
@@ -363,7 +361,7 @@ class TestS3:
 
 
 class TestVersionsInS3:
-    def test_every_version_goes_and_so_do_markers_of_deletes(self, aws: boto3.Session) -> None:
+    def test_every_version_and_every_delete_marker_is_removed(self, aws: boto3.Session) -> None:
         objects = versioned(aws)
         client = aws.client("s3")
         for body in (b"first", b"second"):
@@ -378,7 +376,7 @@ class TestVersionsInS3:
         assert objects.all_keys("") == [f"{KEY}x"]
         assert objects.get(f"{KEY}x") == b"a neighbour"
 
-    def test_all_but_the_newest_go(self, aws: boto3.Session) -> None:
+    def test_all_but_the_newest_version_are_removed(self, aws: boto3.Session) -> None:
         objects = versioned(aws)
         for body in (b"first", b"second", b"third"):
             objects.put(KEY, body, kind=KIND)
@@ -386,7 +384,7 @@ class TestVersionsInS3:
         assert len(versions(aws, KEY)) == 1
         assert objects.get(KEY) == b"third"
 
-    def test_more_versions_than_one_page_or_one_call_takes(
+    def test_more_versions_than_one_page_or_call_holds_are_removed(
         self, aws: boto3.Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         objects = versioned(aws)
@@ -401,7 +399,7 @@ class TestVersionsInS3:
         assert versions(aws, KEY) == []
         assert [name for name, _ in made] == [*["ListObjectVersions"] * 3, *["DeleteObjects"] * 3]
 
-    def test_what_is_locked_is_refused_and_stays(self, aws: boto3.Session) -> None:
+    def test_a_locked_version_is_refused_and_stays(self, aws: boto3.Session) -> None:
         objects = versioned(aws, locked=True)
         objects.put(KEY, b"evidence", kind=KIND)
         with pytest.raises(Rejected, match="Object Lock until its retention ends") as refusal:
@@ -411,7 +409,7 @@ class TestVersionsInS3:
         assert len(versions(aws, KEY)) == 1
 
     @pytest.mark.parametrize("error", ["InternalError", ""])
-    def test_a_version_that_did_not_go_is_not_taken_for_gone(
+    def test_a_version_that_s3_did_not_remove_is_an_error(
         self, aws: boto3.Session, monkeypatch: pytest.MonkeyPatch, error: str
     ) -> None:
         objects = versioned(aws)
@@ -421,7 +419,7 @@ class TestVersionsInS3:
         with pytest.raises(Retryable, match="AWS refused to erase an object"):
             objects.erase(KEY)
 
-    def test_a_bucket_that_is_not_there_has_nothing_erased(self, aws: boto3.Session) -> None:
+    def test_erasing_in_a_missing_bucket_is_an_error(self, aws: boto3.Session) -> None:
         gone = S3Objects(aws.client("s3"), "a-bucket-that-is-gone")
         with pytest.raises(Retryable, match="NoSuchBucket"):
             gone.erase(KEY)

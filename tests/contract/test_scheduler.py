@@ -64,7 +64,7 @@ def both(request: pytest.FixtureRequest) -> tuple[Schedules, Waiting, list[datet
 type Both = tuple[Schedules, Waiting, list[datetime]]
 
 
-def test_a_message_waits_for_the_whole_minute_after_its_moment_in_utc(both: Both) -> None:
+def test_a_schedule_is_rounded_up_to_the_next_minute_in_utc(both: Both) -> None:
     schedules, waiting, _ = both
     schedules.at(datetime(2031, 6, 15, 14, 30, 5, tzinfo=timezone(timedelta(hours=2))), "int_1", "{}")
     assert waiting() == [("at(2031-06-15T12:31:00)", "{}")]
@@ -77,21 +77,21 @@ def test_a_whole_minute_is_kept(both: Both) -> None:
 
 
 @pytest.mark.parametrize("ago", [timedelta(), timedelta(seconds=-20), timedelta(days=3)])
-def test_a_moment_that_is_over_or_at_hand_is_moved_ahead(both: Both, ago: timedelta) -> None:
+def test_a_past_or_imminent_time_is_moved_ahead(both: Both, ago: timedelta) -> None:
     schedules, waiting, time = both
     time[0] = datetime(2031, 6, 15, 12, 30, 5, tzinfo=UTC)
     schedules.at(time[0] - ago, "int_1", "{}")
     assert waiting() == [("at(2031-06-15T12:32:00)", "{}")]
 
 
-def test_the_same_message_for_the_same_time_waits_once(both: Both) -> None:
+def test_the_same_message_for_the_same_time_has_one_schedule(both: Both) -> None:
     schedules, waiting, _ = both
     for _ in range(2):
         schedules.at(NOW + timedelta(days=1), "int_1", BODY)
     assert len(waiting()) == 1
 
 
-def test_another_time_or_another_body_under_one_name_loses_nothing(both: Both) -> None:
+def test_another_time_or_body_for_the_same_name_is_another_schedule(both: Both) -> None:
     schedules, waiting, _ = both
     schedules.at(NOW + timedelta(days=1), "int_1", "{}")
     schedules.at(NOW + timedelta(days=2), "int_1", "{}")
@@ -99,7 +99,7 @@ def test_another_time_or_another_body_under_one_name_loses_nothing(both: Both) -
     assert len(waiting()) == 3
 
 
-def test_a_schedule_that_has_run_and_still_has_its_name_is_never_met(both: Both) -> None:
+def test_a_new_schedule_never_has_the_name_of_one_that_has_run(both: Both) -> None:
     schedules, waiting, time = both
     due = NOW + timedelta(hours=1)
     schedules.at(due, "int_1", "{}")
@@ -108,14 +108,14 @@ def test_a_schedule_that_has_run_and_still_has_its_name_is_never_met(both: Both)
     assert len(waiting()) == 2
 
 
-def test_what_a_reason_says_in_schedulers_own_language_arrives_as_it_was_written(both: Both) -> None:
+def test_placeholders_of_scheduler_in_a_reason_arrive_unchanged(both: Both) -> None:
     schedules, waiting, _ = both
     schedules.at(NOW + MINUTE, "int_1", BODY)
     [(_, kept)] = waiting()
     assert json.loads(as_scheduler_sends(kept)) == json.loads(BODY)
 
 
-def test_names_are_ones_that_scheduler_takes_however_long_what_they_are_about() -> None:
+def test_schedule_names_are_valid_for_subjects_of_any_length() -> None:
     made = scheduled("expire-" + "x" * 200, NOW, BODY, NOW)
     assert re.fullmatch(r"[0-9a-zA-Z_.-]{1,64}", made.name)
 
@@ -140,7 +140,7 @@ def test_a_schedule_runs_once_into_the_commands_queue_and_removes_itself(aws: bo
         EndpointConnectionError(endpoint_url="https://private"),
     ],
 )
-def test_what_the_scheduler_does_not_take_now_is_worth_another_try(
+def test_an_error_of_the_scheduler_can_be_retried(
     aws: boto3.Session, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     client = aws.client("scheduler")

@@ -45,24 +45,24 @@ def test_a_missing_secret_says_what_to_do(secrets: Secrets) -> None:
     assert trouble.value.code is Code.CONFIGURATION
 
 
-def test_it_says_when_it_was_stored(secrets: Secrets) -> None:
+def test_the_time_at_which_a_secret_was_stored_is_known(secrets: Secrets) -> None:
     stored = secrets.stored_at(NAME)
     assert stored == NOW
     assert stored.tzinfo is UTC
 
 
-def test_when_a_missing_secret_was_stored_cannot_be_said(secrets: Secrets) -> None:
+def test_the_time_of_a_missing_secret_is_unknown(secrets: Secrets) -> None:
     with pytest.raises(Retryable, match=r"Secret 'stack/tokens/two' does not exist\. Create it") as trouble:
         secrets.stored_at("stack/tokens/two")
     assert trouble.value.code is Code.CONFIGURATION
 
 
-def test_a_new_version_is_read_at_once_by_who_stored_it(secrets: Secrets) -> None:
+def test_a_new_version_is_read_at_once_by_the_process_that_stored_it(secrets: Secrets) -> None:
     secrets.put(NAME, "the second")
     assert secrets.get(NAME) == secrets.get(NAME, fresh=True) == "the second"
 
 
-def test_a_secret_is_made_only_if_that_is_asked_for(secrets: Secrets) -> None:
+def test_a_secret_is_created_only_on_request(secrets: Secrets) -> None:
     with pytest.raises(Retryable, match="does not exist"):
         secrets.put("stack/tokens/two", "text")
     secrets.put("stack/tokens/two", "text", create=True)
@@ -102,7 +102,7 @@ def _missing(secrets: Secrets, name: str, *, fresh: bool = False) -> None:
     assert trouble.value.code is Code.CONFIGURATION
 
 
-def test_a_missing_secret_is_asked_for_once_a_minute(aws: boto3.Session) -> None:
+def test_a_missing_secret_is_looked_up_once_a_minute(aws: boto3.Session) -> None:
     client, ticks = aws.client("secretsmanager"), Ticks()
     asked, secrets = _asked(client), ManagedSecrets(client, ticks)
     for _ in range(100):
@@ -139,7 +139,7 @@ def test_an_outage_is_not_remembered_as_a_missing_secret(aws: boto3.Session) -> 
     assert secrets.get(NAME) == "the first"
 
 
-def test_a_replaced_secret_is_seen_when_fetched_afresh_and_stays_seen(aws: boto3.Session) -> None:
+def test_a_fresh_read_finds_a_replaced_secret_and_caches_it(aws: boto3.Session) -> None:
     client = aws.client("secretsmanager")
     client.create_secret(Name=NAME, SecretString="the first")
     secrets = ManagedSecrets(client)
@@ -151,7 +151,7 @@ def test_a_replaced_secret_is_seen_when_fetched_afresh_and_stays_seen(aws: boto3
 
 
 @pytest.mark.parametrize("content", ["  ", b"\x00\x01"], ids=["blank", "binary"])
-def test_a_secret_without_text_is_a_mistake_of_configuration(aws: boto3.Session, content: str | bytes) -> None:
+def test_a_secret_without_text_is_a_configuration_error(aws: boto3.Session, content: str | bytes) -> None:
     client = aws.client("secretsmanager")
     if isinstance(content, str):
         client.create_secret(Name=NAME, SecretString=content)
@@ -162,7 +162,7 @@ def test_a_secret_without_text_is_a_mistake_of_configuration(aws: boto3.Session,
     assert trouble.value.code is Code.CONFIGURATION
 
 
-def test_a_refused_read_is_tried_again_later_and_quotes_nothing(aws: boto3.Session) -> None:
+def test_a_refused_read_can_be_retried_and_quotes_nothing(aws: boto3.Session) -> None:
     client = aws.client("secretsmanager")
     client.create_secret(Name=NAME, SecretString="the first")
     client.delete_secret(SecretId=NAME)  # scheduled for deletion: a read is refused, the name still known
@@ -171,7 +171,9 @@ def test_a_refused_read_is_tried_again_later_and_quotes_nothing(aws: boto3.Sessi
     assert (trouble.value.code, NAME in trouble.value.reason) == (Code.UNAVAILABLE, True)
 
 
-def test_a_replaced_secret_is_as_old_as_its_newest_version(aws: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_age_of_a_replaced_secret_is_that_of_its_newest_version(
+    aws: boto3.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = aws.client("secretsmanager")
     asked, secrets = _asked(client), ManagedSecrets(client)
     _it_is(NOW, monkeypatch)
@@ -185,7 +187,7 @@ def test_a_replaced_secret_is_as_old_as_its_newest_version(aws: boto3.Session, m
     assert asked == [NAME] * 3
 
 
-def test_when_a_secret_was_stored_needs_no_right_beyond_reading_it(aws: boto3.Session) -> None:
+def test_the_time_of_a_secret_needs_no_permission_beyond_reading_it(aws: boto3.Session) -> None:
     client = aws.client("secretsmanager")
     client.create_secret(Name=NAME, SecretString="the first")
     calls: list[str] = []
@@ -194,7 +196,7 @@ def test_when_a_secret_was_stored_needs_no_right_beyond_reading_it(aws: boto3.Se
     assert calls == ["GetSecretValue"]
 
 
-def test_a_refused_question_for_its_time_is_tried_again_later(aws: boto3.Session) -> None:
+def test_a_refused_read_of_the_time_can_be_retried(aws: boto3.Session) -> None:
     client = aws.client("secretsmanager")
     client.create_secret(Name=NAME, SecretString="the first")
     client.delete_secret(SecretId=NAME)
@@ -211,7 +213,7 @@ def test_a_refused_question_for_its_time_is_tried_again_later(aws: boto3.Session
         ("DecryptionFailure", "cannot be decrypted"),
     ],
 )
-def test_a_secret_that_a_person_has_to_mend_waits_like_a_missing_one_and_is_no_outage(
+def test_a_secret_that_needs_a_person_waits_like_a_missing_one_and_is_no_outage(
     aws: boto3.Session, monkeypatch: pytest.MonkeyPatch, said: str, reason: str
 ) -> None:
     client = aws.client("secretsmanager")

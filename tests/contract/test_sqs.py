@@ -31,7 +31,7 @@ def _do_not_wait(params: dict[str, object], **_: object) -> None:
     params["WaitTimeSeconds"] = 0
 
 
-def test_what_is_sent_is_received_whole(queue: Queue) -> None:
+def test_a_sent_message_is_received_unchanged(queue: Queue) -> None:
     queue.send('{"reason": "ü"}', {"code": "held", "redrive": "2", "empty": ""})
     [message] = queue.receive()
     assert message.body == '{"reason": "ü"}'
@@ -41,7 +41,7 @@ def test_what_is_sent_is_received_whole(queue: Queue) -> None:
     assert message.receipt
 
 
-def test_what_was_received_is_hidden_and_stays_until_deleted(queue: Queue) -> None:
+def test_a_received_message_is_hidden_and_stays_until_deleted(queue: Queue) -> None:
     queue.send("one")
     [message] = queue.receive(hidden_for=30)
     assert queue.receive() == []
@@ -58,14 +58,14 @@ def test_a_message_can_be_made_visible_at_once_and_counts_its_receives(queue: Qu
     assert (again.body, again.receives, again.id) == ("one", 2, message.id)
 
 
-def test_no_more_are_received_than_asked_for(queue: Queue) -> None:
+def test_no_more_messages_are_received_than_requested(queue: Queue) -> None:
     for number in range(12):
         queue.send(str(number))
     assert len(queue.receive(3)) == 3
     assert queue.depth() == 12
 
 
-def test_a_message_in_memory_comes_back_when_its_time_has_come(clock: Clock) -> None:
+def test_a_message_in_memory_is_visible_again_after_its_timeout(clock: Clock) -> None:
     queue = MemoryQueue(clock)
     queue.send("one")
     [message] = queue.receive(hidden_for=30)
@@ -76,7 +76,7 @@ def test_a_message_in_memory_comes_back_when_its_time_has_come(clock: Clock) -> 
     assert len(queue.receive()) == 1
 
 
-def test_an_attribute_that_sqs_would_refuse_is_made_acceptable(aws: boto3.Session) -> None:
+def test_characters_that_sqs_refuses_in_attributes_are_replaced(aws: boto3.Session) -> None:
     queue = sqs(aws)
     queue.send("one", {"reason": "a\x00b\ud800c\uffff" + "x" * 2000})
     [message] = queue.receive()
@@ -85,7 +85,7 @@ def test_an_attribute_that_sqs_would_refuse_is_made_acceptable(aws: boto3.Sessio
 
 
 @pytest.mark.parametrize("redrive", ["", "-1", "x", "1.5", "9999999", "²"])
-def test_a_redrive_number_that_is_none_counts_as_none(clock: Clock, redrive: str) -> None:
+def test_an_unreadable_redrive_number_counts_as_zero(clock: Clock, redrive: str) -> None:
     assert Message(body="", sent_at=clock(), attributes={"redrive": redrive}).redrive == 0
 
 
@@ -100,7 +100,7 @@ def test_a_redrive_number_that_is_none_counts_as_none(clock: Clock, redrive: str
     ],
     ids=["send", "hide", "receive", "delete", "depth"],
 )
-def test_what_sqs_refuses_may_work_later(
+def test_an_error_of_sqs_can_be_retried(
     aws: boto3.Session, clock: Clock, doing: Callable[[Queue, Message], object]
 ) -> None:
     there = sqs(aws)
@@ -111,7 +111,7 @@ def test_what_sqs_refuses_may_work_later(
     assert "QueueDoesNotExist" in trouble.value.reason or "NonExistentQueue" in trouble.value.reason
 
 
-def test_an_aws_that_cannot_be_reached_is_tried_again_later(clock: Clock) -> None:
+def test_an_unreachable_aws_can_be_retried(clock: Clock) -> None:
     session = boto3.Session("made-up", "made-up", region_name="eu-west-1")
     config = Config(connect_timeout=1, retries={"total_max_attempts": 1})
     queue = SqsQueue(session.client("sqs", endpoint_url="http://127.0.0.1:9", config=config), "http://127.0.0.1:9/q")
@@ -119,7 +119,7 @@ def test_an_aws_that_cannot_be_reached_is_tried_again_later(clock: Clock) -> Non
         queue.send("one")
 
 
-def test_a_record_is_read_as_lambda_brings_it() -> None:
+def test_a_record_of_lambda_is_read_as_a_message() -> None:
     record = {
         "messageId": "m-1",
         "receiptHandle": "r-1",
@@ -140,21 +140,19 @@ def test_a_record_is_read_as_lambda_brings_it() -> None:
 
 
 @pytest.mark.parametrize("record", [{}, {"attributes": None, "messageAttributes": []}, {"messageAttributes": {"a": 1}}])
-def test_a_record_that_lacks_everything_is_a_message_too(record: dict[str, object]) -> None:
+def test_an_empty_record_is_read_as_a_message(record: dict[str, object]) -> None:
     assert from_record(record).body == ""
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 25])
-def test_many_are_sent_whole(queue: Queue, count: int) -> None:
+def test_a_batch_of_messages_is_sent_unchanged(queue: Queue, count: int) -> None:
     queue.send_all([f"message {number}" for number in range(count)])
     assert queue.depth() == count
     received = [message.body for _ in range(6) for message in queue.receive(10, hidden_for=3600)]
     assert sorted(received) == sorted(f"message {number}" for number in range(count))
 
 
-def test_a_batch_of_which_sqs_took_only_a_part_is_worth_another_try(
-    aws: boto3.Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_that_sqs_took_in_part_can_be_retried(aws: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = sqs(aws)
     failed = {"Successful": [], "Failed": [{"Id": "3", "Code": "InternalError", "SenderFault": False}]}
     monkeypatch.setattr(queue._client, "send_message_batch", lambda **_: failed)

@@ -41,7 +41,7 @@ def bodies(queue: object) -> list[str]:
     return [entry.message.body for entry in queue.entries.values()]
 
 
-def test_what_its_schedule_should_have_brought_back_is_enqueued(
+def test_a_command_that_its_schedule_missed_is_enqueued(
     service: WakeupService, rows: VersionedTable, ledger: Ledger
 ) -> None:
     waits(rows, ledger, command())
@@ -66,22 +66,20 @@ def test_a_permanent_delete_goes_back_to_its_own_queue(
     assert (bodies(service.permanent), bodies(service.ordinary)) == ([delete.to_json()], [])
 
 
-def test_what_has_ended_is_left_alone(service: WakeupService, rows: VersionedTable, ledger: Ledger) -> None:
+def test_a_command_that_has_ended_is_left_alone(service: WakeupService, rows: VersionedTable, ledger: Ledger) -> None:
     waits(rows, ledger, command())
     ledger.stop(command().intent_id, Outcome(Status.SUPERSEDED, Code.UNDONE, "Ada undid it."))
     assert service.wake(ORG, NOW + 3 * HOUR) == 0
 
 
-def test_a_later_day_takes_the_place_of_an_earlier_one(
-    service: WakeupService, rows: VersionedTable, ledger: Ledger
-) -> None:
+def test_a_later_schedule_replaces_an_earlier_one(service: WakeupService, rows: VersionedTable, ledger: Ledger) -> None:
     waits(rows, ledger, command())
     RememberedSchedules(MemorySchedules(), rows).at(NOW + timedelta(days=3), "another", command().to_json())
     assert service.wake(ORG, NOW + timedelta(days=1)) == 0
     assert service.wake(ORG, NOW + timedelta(days=4)) == 1
 
 
-def test_a_row_that_this_release_cannot_read_stops_nothing(
+def test_an_unreadable_row_does_not_stop_the_others(
     service: WakeupService, rows: VersionedTable, ledger: Ledger
 ) -> None:
     rows.write(Put(Key(f"waiting#{ORG}", "int_newer"), {"due_at": 0, "body": '{"version": 2}'}, 0))
@@ -89,7 +87,7 @@ def test_a_row_that_this_release_cannot_read_stops_nothing(
     assert service.wake(ORG, NOW + 3 * HOUR) == 1
 
 
-def test_another_organization_is_none_of_its_business(
+def test_commands_of_another_organization_are_left_alone(
     service: WakeupService, rows: VersionedTable, ledger: Ledger
 ) -> None:
     waits(rows, ledger, command())

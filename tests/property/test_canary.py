@@ -52,7 +52,7 @@ def _befall(night: SweepRun, number: int, fate: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(mix=st.lists(fates, min_size=1, max_size=30), fuse=st.integers(0, 60), work_every=st.integers(1, 3))
-def test_the_rest_goes_on_only_after_five_were_done(mix: list[str], fuse: int, work_every: int) -> None:
+def test_the_rest_is_sent_only_after_five_were_done(mix: list[str], fuse: int, work_every: int) -> None:
     night = _night(len(mix))
     night.begin()
     while not night.plans():

@@ -223,7 +223,7 @@ def _kept() -> tuple[tuple[int, Case], ...]:
 # --- what must hold ---------------------------------------------------------------------------------------------------
 
 
-def test_the_cases_are_hard_enough() -> None:
+def test_the_cases_act_often_and_keep_for_every_reason() -> None:
     """They act often, and keep for every reason there is."""
     decisions = [evaluate(made.thing, made.policy, made.holds, made.now) for made in _all()]
     acting = Counter((made.thing.resource, decision.action) for made, decision in zip(_all(), decisions, strict=True))
@@ -264,7 +264,7 @@ def _local(moment: datetime, zone: ZoneInfo) -> date:
     return moment.astimezone(zone).date()
 
 
-def test_nothing_is_acted_on_that_must_be_kept() -> None:
+def test_a_resource_that_must_be_kept_is_never_acted_on() -> None:
     for number, made in enumerate(_all()):
         thing = made.thing
         decision = evaluate(thing, made.policy, made.holds, made.now)
@@ -314,7 +314,7 @@ def _changed(made: Case, rules: tuple[Rule, ...]) -> Case:
     return replace(made, policy=made.policy.model_copy(update={"rules": rules}))
 
 
-def test_another_rule_that_keeps_never_leads_to_an_act() -> None:
+def test_adding_a_rule_that_keeps_never_causes_an_action() -> None:
     for number, made in _kept():
         pick = random.Random(-number)
         rules = list(made.policy.rules)
@@ -322,7 +322,7 @@ def test_another_rule_that_keeps_never_leads_to_an_act() -> None:
         assert _changed(made, tuple(rules)).action is None, number
 
 
-def test_another_exception_never_leads_to_an_act() -> None:
+def test_adding_an_exception_never_causes_an_action() -> None:
     for number, made in _kept():
         pick = random.Random(-number)
         place = pick.randrange(len(made.policy.rules))
@@ -338,7 +338,7 @@ def test_another_exception_never_leads_to_an_act() -> None:
         assert _changed(made, tuple(rules)).action is None, number
 
 
-def test_another_hold_never_leads_to_an_act() -> None:
+def test_adding_a_hold_never_causes_an_action() -> None:
     for number, made in _kept():
         pick = random.Random(-number)
         more = Holds({**made.holds.by_key, _a_hold(pick): "a lawsuit"}, made.holds.tags | {pick.choice(TAGS)})
@@ -366,7 +366,7 @@ def _facts(made: Case) -> Iterator[str]:
         yield "completed_at"
 
 
-def test_losing_a_fact_never_leads_to_an_act() -> None:
+def test_losing_a_fact_never_causes_an_action() -> None:
     for number, made in _kept():
         for name in _facts(made):
             if getattr(made.thing, name) is not None:
@@ -374,7 +374,7 @@ def test_losing_a_fact_never_leads_to_an_act() -> None:
                 assert without.action is None, (number, name)
 
 
-def test_more_days_never_act_on_more() -> None:
+def test_requiring_more_days_never_causes_an_action() -> None:
     """Except where the rule that kept it does not apply any more, so that a later one is asked."""
     for number, made in _kept():
         told = explain(made.thing, made.policy, made.holds, made.now)
@@ -389,13 +389,13 @@ def test_more_days_never_act_on_more() -> None:
         assert _changed(made, tuple(rules)).action is None, number
 
 
-def test_rules_that_keep_may_stand_anywhere() -> None:
+def test_the_place_of_a_rule_that_keeps_does_not_matter() -> None:
     for number, made in enumerate(_all()):
         moved = _changed(made, (*made.policy.acting, *made.policy.keeping))
         assert moved.action is made.action, number
 
 
-def test_the_explanation_leads_to_the_decision() -> None:
+def test_the_explanation_agrees_with_the_decision() -> None:
     before_any_rule = {"no id", "on hold", "another kind", "task of a process", "task of unknown kind"}
     for number, made in enumerate(_all()):
         told = explain(made.thing, made.policy, made.holds, made.now)
@@ -443,7 +443,7 @@ anything = st.builds(
 
 @settings(max_examples=500, deadline=None)
 @given(anything, st.integers(0, CASES), moments)
-def test_there_is_a_decision_about_anything_at_any_time(thing: ResourceSnapshot, number: int, now: datetime) -> None:
+def test_any_resource_at_any_time_gets_a_decision(thing: ResourceSnapshot, number: int, now: datetime) -> None:
     made = case(number)
     rules = tuple(_rule(random.Random(number), 9 + place, thing.resource, doing) for place, doing in enumerate(Doing))
     policy = made.policy.model_copy(update={"rules": (*made.policy.rules, *rules)})
@@ -454,7 +454,7 @@ def test_there_is_a_decision_about_anything_at_any_time(thing: ResourceSnapshot,
     assert decision.action is None or now >= EARLIEST or thing.resource is Resource.TAG
 
 
-def test_the_cases_know_every_condition_and_kind_of_rule() -> None:
+def test_the_cases_cover_every_condition_and_kind_of_rule() -> None:
     assert set(_FIT) == set(Conditions.model_fields)
     for name, kinds in _FIT.items():
         for resource in Resource:

@@ -22,7 +22,7 @@ def _alone(call: object, *args: object, **named: object) -> Cost:
         return pool.submit(call, *args, **named).result()  # type: ignore[arg-type]
 
 
-def test_three_thousand_processes_make_one_plan_the_same_for_every_way_of_being_cut_off(tmp_path: Path) -> None:
+def test_an_interruption_anywhere_gives_the_same_plan_of_three_thousand_processes(tmp_path: Path) -> None:
     plain = read_all(3000, tmp_path / "plain", kills=0)
     costs = [read_all(3000, tmp_path / str(seed), seed=seed, kills=0.2) for seed in range(3)]
     assert min(cost.killed for cost in costs) > 0

@@ -64,7 +64,7 @@ rules = st.builds(
 
 @settings(max_examples=1500, deadline=None)
 @given(st.lists(rules, max_size=3), any_json, st.dictionaries(st.just("x-event"), texts))
-def test_any_json_under_any_rules_is_commands_or_a_refusal(
+def test_any_json_under_any_rules_gives_commands_or_a_refusal(
     declared: list[CommandRule], body: object, headers: dict[str, str]
 ) -> None:
     try:
@@ -82,14 +82,14 @@ def test_any_json_under_any_rules_is_commands_or_a_refusal(
 
 @settings(max_examples=1000, deadline=None)
 @given(expressions, any_json)
-def test_any_filter_answers_or_refuses(expression: str, body: object) -> None:
+def test_any_filter_gives_an_answer_or_a_refusal(expression: str, body: object) -> None:
     with suppress(Untranslatable):
         assert isinstance(wanted(expression, body, {}), bool)
 
 
 @settings(max_examples=1000, deadline=None)
 @given(st.one_of(st.binary(max_size=200), any_json.map(lambda value: json.dumps(value).encode())))
-def test_any_bytes_are_json_or_a_refusal(raw: bytes) -> None:
+def test_any_bytes_give_json_or_a_refusal(raw: bytes) -> None:
     with suppress(Untranslatable):
         read_json(raw)
 
@@ -97,7 +97,7 @@ def test_any_bytes_are_json_or_a_refusal(raw: bytes) -> None:
 @settings(max_examples=1000, deadline=None)
 @given(st.lists(st.one_of(texts, links), max_size=4).map("".join))
 @example(LINK)
-def test_any_text_holds_one_id_or_is_refused(text: str) -> None:
+def test_any_text_gives_one_id_or_a_refusal(text: str) -> None:
     try:
         found = linked_id(text)
     except Untranslatable:

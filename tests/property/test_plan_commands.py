@@ -79,7 +79,7 @@ def modelled(thing: ResourceSnapshot, doing: Capability, reason: str) -> Command
 
 
 @given(thing=snapshots, doing=doings, reason=texts)
-def test_a_command_made_of_a_line_is_the_one_that_the_model_makes(
+def test_a_command_made_from_a_line_equals_the_one_of_the_model(
     thing: ResourceSnapshot, doing: Capability, reason: str
 ) -> None:
     thing = replace(thing, resource=doing.resource)
@@ -95,12 +95,12 @@ def test_a_command_made_of_a_line_is_the_one_that_the_model_makes(
 
 
 @given(thing=snapshots, reason=texts)
-def test_a_line_that_keeps_a_thing_makes_no_command(thing: ResourceSnapshot, reason: str) -> None:
+def test_a_line_that_keeps_a_resource_makes_no_command(thing: ResourceSnapshot, reason: str) -> None:
     line = Entry(thing, Decision(None, "kept", reason)).to_line().encode()
     assert PlannedAction.parse(line) is None
 
 
 @given(text=st.text() | texts, most=st.integers(1, 20))
-def test_one_line_gives_the_same_with_and_without_its_short_cut(text: str, most: int) -> None:
+def test_one_line_gives_the_same_with_and_without_its_shortcut(text: str, most: int) -> None:
     slow = "".join(char if char.isprintable() else " " for char in text).strip()[:most] or "-"
     assert one_line(text, most=most) == slow

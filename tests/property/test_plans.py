@@ -129,7 +129,7 @@ def _meanwhile(night: SweepRun, things: list[Made]) -> None:
     by=st.sampled_from(Mode),
     kills=st.frozensets(st.integers(1, 8), max_size=3),
 )
-def test_what_is_done_is_what_the_plan_says_and_everything_is_counted_once(
+def test_applying_a_plan_does_what_it_says_and_counts_everything_once(
     things: list[Made], caps: tuple[int, int], by: Mode, kills: frozenset[int]
 ) -> None:
     night = _world(things, POLICY.format(count=caps[0], percent=caps[1]))

@@ -19,7 +19,7 @@ def test_a_thousand_programs_have_exactly_one_effect_for_each_intent() -> None:
     assert tally.ratio == 1.0
 
 
-def test_the_programs_are_hard_enough_to_tell_the_two_apart() -> None:
+def test_the_programs_show_the_difference_between_the_two_implementations() -> None:
     tally = run_many("powertools", range(150))
     assert tally.several > 0
     assert tally.ratio > 1.0

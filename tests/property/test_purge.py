@@ -169,7 +169,7 @@ class Life:
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from([10, 29, 40, 40]), st.lists(STEPS, max_size=10), st.lists(STEPS, max_size=10))
-def test_nothing_is_deleted_unless_everything_holds_and_nothing_twice(
+def test_a_resource_is_deleted_only_if_every_safeguard_passes_and_only_once(
     days: int, before: list[Step], after: list[Step]
 ) -> None:
     life = Life(days)

@@ -111,7 +111,7 @@ def test_nothing_irreversible_happens_unless_every_condition_holds(
 
 @MANY
 @given(st.data(), commands(), circumstances)
-def test_losing_a_fact_never_turns_a_refusal_into_an_act(
+def test_losing_a_fact_never_turns_a_refusal_into_an_action(
     data: st.DataObject, asked: Command, facts: GuardContext
 ) -> None:
     seen = data.draw(things(asked.resource))
@@ -123,7 +123,7 @@ def test_losing_a_fact_never_turns_a_refusal_into_an_act(
 
 @MANY
 @given(st.binary(max_size=300))
-def test_any_bytes_are_a_request_or_a_refusal(raw: bytes) -> None:
+def test_any_bytes_give_a_request_or_a_refusal(raw: bytes) -> None:
     try:
         CommandRequest.parse(raw)
     except Rejected as error:
@@ -147,7 +147,7 @@ def test_any_accepted_reason_is_read_back_unchanged(reason: str) -> None:
 
 @SOME
 @given(st.text(st.characters(codec=None), max_size=50), st.text(st.characters(codec=None), max_size=80))
-def test_intent_ids_are_told_apart_from_all_other_text(delivery: str, text: str) -> None:
+def test_intent_ids_are_distinguished_from_any_other_text(delivery: str, text: str) -> None:
     assert is_ours(ID_KEY, intent_id(ID_KEY, "operator", delivery))
     assert not is_ours(ID_KEY, text)
 
@@ -179,7 +179,7 @@ def test_every_wait_is_one_that_sqs_accepts(count: int, base: float, roll: float
     st.integers(1, 50),
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5 * SECOND)), max_size=40),
 )
-def test_no_span_of_time_ever_sees_more_calls_than_burst_and_rate_allow(
+def test_no_span_of_time_has_more_calls_than_burst_and_rate_allow(
     per_minute: int, burst: int, asks: list[tuple[int, int]]
 ) -> None:
     rate, bucket, now = Rate(per_minute, burst), Bucket(), 1_000 * SECOND
@@ -279,7 +279,7 @@ FIELDS = (
 
 @MANY
 @given(st.sampled_from(Resource), st.dictionaries(st.sampled_from(FIELDS), json_values))
-def test_any_object_is_reduced_to_facts_without_a_guess(resource: Resource, row: dict[str, object]) -> None:
+def test_any_object_is_reduced_to_facts_without_guessing(resource: Resource, row: dict[str, object]) -> None:
     seen = thing_from(resource, row)
     for at in (seen.archived_at, seen.completed_at, seen.created_at, seen.last_updated):
         assert at is None or at.tzinfo is UTC
@@ -289,7 +289,7 @@ def test_any_object_is_reduced_to_facts_without_a_guess(resource: Resource, row:
 
 @MANY
 @given(st.one_of(st.text(max_size=40), moments.map(datetime.isoformat)))
-def test_any_text_is_a_moment_or_unknown(text: str) -> None:
+def test_any_text_is_read_as_a_time_or_unknown(text: str) -> None:
     read = moment(text)
     assert read is None or read.tzinfo is UTC
 
@@ -376,7 +376,7 @@ def test_a_claim_succeeds_only_if_nobody_else_works_on_the_resource(
 
 @SOME
 @given(st.one_of(st.none(), resources), *[st.sampled_from([True, False])] * 2, st.sampled_from(Status))
-def test_only_an_unknown_effect_keeps_the_resource_leased(
+def test_only_an_unknown_effect_keeps_a_resource_leased(
     resource: ResourceRow | None, counted: object, doubt: object, status: Status
 ) -> None:
     delivery = CommandDelivery(command=COMMAND, now=2_000_000_000_000, lease=90_000)

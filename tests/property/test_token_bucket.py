@@ -69,7 +69,7 @@ def test_steady_demand_gets_nearly_the_limit(limit: int, idle: int) -> None:
     assert len(callers.calls) / 20 >= min(0.96, 1 - 2 / limit) * limit
 
 
-def test_stop_and_go_makes_a_full_burst_each_time_and_stays_within_the_limit() -> None:
+def test_a_full_burst_after_each_pause_stays_within_the_limit() -> None:
     callers = Callers(Rate.within(100))
     for _ in range(100):
         callers.ask(20, 0)

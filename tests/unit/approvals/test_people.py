@@ -30,14 +30,14 @@ REVERSIBLE = {"run.archive", "run.restore", "task.archive", "task.restore", "tem
         (ADA + ADA.replace("people.ada", "people.grace"), "two people have the same slack user"),
     ],
 )
-def test_a_wrong_file_is_refused_with_what_to_write_instead(text: str, said: str) -> None:
+def test_the_error_for_a_wrong_file_says_what_to_write_instead(text: str, said: str) -> None:
     with pytest.raises(Rejected) as refusal:
         People.parse(text)
     assert refusal.value.code is Code.CONFIGURATION
     assert said in refusal.value.reason
 
 
-def test_a_person_may_do_what_is_listed_and_nothing_that_lasts() -> None:
+def test_a_person_may_do_what_is_listed_and_nothing_irreversible() -> None:
     listed = ", ".join(f'"{name}"' for name in sorted(REVERSIBLE))
     [person] = People.parse(ADA.replace('"run.archive"', listed)).people.values()
     assert {doing.name for doing in TABLE if person.allows(doing)} == REVERSIBLE
@@ -52,11 +52,11 @@ def test_a_user_is_known_only_in_their_own_workspace() -> None:
         assert people.find(team, user) is None
 
 
-def test_the_shipped_file_is_sound() -> None:
+def test_the_shipped_file_is_valid() -> None:
     assert People.parse((CONFIG / "people.toml").read_text(encoding="utf-8")).people
 
 
-def test_one_more_must_approve_what_an_unknown_aws_identity_asked_for() -> None:
+def test_a_request_of_an_unknown_aws_identity_needs_one_more_approver() -> None:
     """It may be one of the approvers, under a session that the file does not name."""
     known = "arn:aws:iam::123456789012:user/ada"
     people = People.parse(f'[people.ada]\niam = "{known}"\nmay = ["run.archive"]\n')
@@ -88,7 +88,7 @@ def of_grace(arn: str, more: str = "") -> People:
         (NAMED_AT_WILL.replace("Operators", "MyAWSReservedSSO_x"), "", False),
     ],
 )
-def test_an_identity_is_one_whose_name_nobody_chooses_for_themselves(arn: str, more: str, *, known: bool) -> None:
+def test_an_identity_proves_a_person_only_if_nobody_chooses_its_name(arn: str, more: str, *, known: bool) -> None:
     """Whoever may assume a role names the session as they like, so one person could be two."""
     people = of_grace(arn, more)
     assert (people.find_iam(arn) is not None) is known
@@ -96,7 +96,7 @@ def test_an_identity_is_one_whose_name_nobody_chooses_for_themselves(arn: str, m
     assert people.needed(1, arn) == (1 if known else 2), "whoever asked may be one of the approvers"
 
 
-def test_who_is_also_known_to_slack_is_known_there_alone() -> None:
+def test_a_person_with_an_unproven_session_name_is_known_by_slack_only() -> None:
     people = People.parse(ADA + f'iam = "{NAMED_AT_WILL}"\n')
     assert people.find_iam(NAMED_AT_WILL) is None
     assert people.find("T012ABCDE", "U034FGHIJ") is not None
@@ -106,7 +106,7 @@ def test_who_is_also_known_to_slack_is_known_there_alone() -> None:
 
 
 @pytest.mark.parametrize("role", ["", "a b", "Team/Operators", "x" * 65, "arn:aws:iam::1:role/x"])
-def test_a_role_is_named_as_it_stands_in_a_session(role: str) -> None:
+def test_a_role_is_named_as_in_the_arn_of_a_session(role: str) -> None:
     with pytest.raises(Rejected):
         of_grace(USER, f'[roles."{role}"]\nsession_name_fixed = true\n')
 

@@ -67,11 +67,13 @@ def request(**more: object) -> ApprovalRequest:
         ({"rejected_by": "dan", "approved_by": ("bob", "cleo")}, ASKED, ApprovalStatus.REJECTED),
     ],
 )
-def test_where_a_request_stands(more: dict[str, object], now: int, stand: ApprovalStatus) -> None:
+def test_the_status_of_a_request_follows_from_its_votes_and_time(
+    more: dict[str, object], now: int, stand: ApprovalStatus
+) -> None:
     assert request(**more).stands(now) is stand
 
 
-def test_two_people_make_two_approvals() -> None:
+def test_two_people_count_as_two_approvals() -> None:
     once = approve(request(), "bob", ASKED)
     assert (once.approved_by, once.stands(ASKED)) == (("bob",), ApprovalStatus.OPEN)
     twice = approve(once, "cleo", ASKED)
@@ -79,7 +81,7 @@ def test_two_people_make_two_approvals() -> None:
     assert replace(twice, approved_by=(), approved_ids=()) == request(), "nothing else is touched"
 
 
-def test_one_person_counts_once_however_often_they_press() -> None:
+def test_one_person_counts_once_for_any_number_of_clicks() -> None:
     once = approve(request(), "bob", ASKED)
     assert approve(approve(once, "bob", ASKED), "bob", ASKED) == once
     full = approve(once, "cleo", ASKED)
@@ -104,7 +106,7 @@ def test_an_approval_that_does_not_count_says_so(wanted: ApprovalRequest, who: s
     assert refused.value.code is code
 
 
-def test_a_refusal_ends_it_once_and_for_all() -> None:
+def test_a_refusal_is_final() -> None:
     ended = reject(request(approved_by=("bob",)), "cleo", "Not yet.", ASKED)
     assert (ended.rejected_by, ended.why, ended.stands(ASKED)) == ("cleo", "Not yet.", ApprovalStatus.REJECTED)
     assert reject(ended, "cleo", "Never.", DEADLINE + 1) == ended, "again it is the same"
@@ -113,13 +115,13 @@ def test_a_refusal_ends_it_once_and_for_all() -> None:
     assert reject(request(), "ada", "", ASKED).rejected_by == "ada", "whoever asked may think better of it"
 
 
-def test_what_has_expired_is_not_refused_later() -> None:
+def test_an_expired_request_cannot_be_refused() -> None:
     with pytest.raises(Rejected) as refused:
         reject(request(), "dan", "", DEADLINE)
     assert refused.value.code is Code.UNKNOWN_APPROVAL
 
 
-def test_what_was_approved_can_still_be_refused() -> None:
+def test_an_approved_request_can_still_be_refused() -> None:
     assert (
         reject(request(approved_by=("bob", "cleo")), "dan", "No.", DEADLINE).stands(DEADLINE) is ApprovalStatus.REJECTED
     )
@@ -130,19 +132,19 @@ def test_what_was_approved_can_still_be_refused() -> None:
 ADA, BOB = frozenset({"iam:arn:ada", "slack:T1/U1"}), frozenset({"iam:arn:bob"})
 
 
-def test_whoever_asked_cannot_approve_under_another_name() -> None:
+def test_the_requester_cannot_approve_under_another_name() -> None:
     asked = request(asked_by="ada", asked_ids=tuple(ADA))
     with pytest.raises(Rejected) as refused:
         approve(asked, "adele", ASKED, frozenset({"slack:T1/U1"}))
     assert refused.value.code is Code.OWN_REQUEST
 
 
-def test_another_person_may_approve_who_has_the_name_of_the_asker_by_now() -> None:
+def test_another_person_who_now_has_the_name_of_the_requester_may_approve() -> None:
     asked = request(asked_by="ada", asked_ids=tuple(ADA))
     assert approve(asked, "ada", ASKED, BOB).approved_by == ("ada",)
 
 
-def test_a_name_that_nobody_proved_keeps_its_bearer_from_approving() -> None:
+def test_an_unproven_name_of_the_requester_blocks_the_person_of_that_name() -> None:
     with pytest.raises(Rejected) as refused:
         approve(request(asked_by="ada"), "ada", ASKED, ADA)
     assert refused.value.code is Code.OWN_REQUEST
@@ -154,7 +156,7 @@ def test_one_person_counts_once_under_two_names_and_on_two_channels() -> None:
     assert approve(once, "bob", ASKED, frozenset({"iam:arn:another"})).approved_by == ("bob", "bob")
 
 
-def test_an_approval_is_taken_back_by_whoever_gave_it() -> None:
+def test_an_approval_is_withdrawn_by_the_person_who_gave_it() -> None:
     full = approve(approve(request(), "bob", ASKED, BOB), "cleo", ASKED, frozenset({"iam:arn:cleo"}))
     left = withdraw_approval(full, "robert", BOB)
     assert (left.approved_by, left.approved_ids, left.stands(ASKED)) == (
@@ -168,7 +170,7 @@ def test_an_approval_is_taken_back_by_whoever_gave_it() -> None:
         assert refused.value.code is Code.UNKNOWN_APPROVAL
 
 
-def test_what_is_taken_back_is_refused_even_where_it_was_approved() -> None:
+def test_a_withdrawn_command_is_refused_even_if_it_was_approved() -> None:
     wanted = cancel(request(approved_by=("bob", "cleo")), "ada", "The plan was taken back.")
     assert wanted.stands(ASKED) is ApprovalStatus.REJECTED
     assert cancel(wanted, "bob", "").rejected_by == "ada"
@@ -233,14 +235,14 @@ def _hash(seen: ResourceSnapshot = SEEN, **more: object) -> str:
     return name(json.loads(what_would_go(ASKED_FOR.model_copy(update=more), seen)))
 
 
-def test_each_fact_that_is_shown_is_bound_by_the_hash() -> None:
+def test_each_fact_that_approvers_see_changes_the_hash() -> None:
     hashes = [_hash(), *(_hash(replace(SEEN, **facts)) for facts in OTHER_FACTS)]  # type: ignore[arg-type]
     others = [command(**{"action": "delete", **words}) for words in OTHER_WORDS]
     hashes += [name(json.loads(what_would_go(other, SEEN))) for other in others]
     assert len(set(hashes)) == len(hashes)
 
 
-def test_the_cases_above_forget_nothing_that_is_shown() -> None:
+def test_the_cases_cover_every_fact_that_approvers_see() -> None:
     shown = json.loads(what_would_go(ASKED_FOR, SEEN))
     changed: set[str] = set()
     for facts in OTHER_FACTS:
@@ -254,14 +256,14 @@ def test_the_cases_above_forget_nothing_that_is_shown() -> None:
     assert facts_of_a_thing == {fact for facts in OTHER_FACTS for fact in facts}
 
 
-def test_the_hash_is_the_same_for_the_same_whatever_the_order_or_the_hour() -> None:
+def test_the_hash_does_not_depend_on_order_or_time() -> None:
     assert _hash() == _hash(replace(SEEN, owners=frozenset({"2", "1"}), tags=frozenset({"b", "a"})))
     assert _hash() == _hash(issued_at=LATER, not_after=LATER)
     assert name({"a": 1, "b": "ü"}) == name({"b": "ü", "a": 1})
     assert name({"a": "1"}) != name({"a": 1})
 
 
-def test_half_a_character_in_a_title_stops_no_request() -> None:
+def test_a_lone_surrogate_in_a_title_stops_no_request() -> None:
     assert _hash(replace(SEEN, name="half \ud83d")) != _hash(replace(SEEN, name="half ?"))
 
 
@@ -287,7 +289,7 @@ def test_half_a_character_in_a_title_stops_no_request() -> None:
         ("None", None),
     ],
 )
-def test_whoever_asks_is_known_by_any_of_their_names(said: str, meant: str | None) -> None:
+def test_a_requester_is_known_by_any_of_their_names(said: str, meant: str | None) -> None:
     assert People.parse(PEOPLE).name_of(said) == (meant or said)
 
 
@@ -308,5 +310,5 @@ TAG_DELETE = frozenset({capability(Resource.TAG, "delete")})  # type: ignore[arg
         ("bob", lambda person: not person.approves_of(frozenset(), ORG)),
     ],
 )
-def test_who_may_approve_what_where(who: str, may: Callable[[object], bool]) -> None:
+def test_a_person_may_approve_only_what_people_toml_allows(who: str, may: Callable[[object], bool]) -> None:
     assert may(People.parse(PEOPLE).people[who])

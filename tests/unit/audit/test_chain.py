@@ -73,7 +73,7 @@ def resealed(body: bytes, **changes: object) -> bytes:
 # --- records --------------------------------------------------------------------------------------------------------
 
 
-def test_a_line_is_canonical_begins_with_its_time_and_leaves_out_what_is_blank() -> None:
+def test_a_line_is_canonical_begins_with_its_time_and_omits_blank_fields() -> None:
     line = Record(at=1_764_633_600_000, what=What.HOLD_SET, by="Ada", reason="an  audit é").to_line()
     assert line == '{"at":1764633600000,"what":"hold.set","by":"Ada","reason":"an  audit \\u00e9"}'
     assert Record.parse(line) == Record(at=1_764_633_600_000, what="hold.set", by="Ada", reason="an  audit é")
@@ -90,7 +90,7 @@ def test_the_order_of_lines_is_the_order_of_events() -> None:
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\x1b[2Jb", "a\u2028b", "a\ud800b", "a\x00b"])
-def test_a_record_is_one_line_whatever_people_write(text: str) -> None:
+def test_a_record_is_one_line_for_any_text(text: str) -> None:
     line = Record(at=1, what=What.HOLD_SET, by=text, reason=text).to_line()
     assert line.isascii()
     assert line.isprintable()
@@ -99,7 +99,7 @@ def test_a_record_is_one_line_whatever_people_write(text: str) -> None:
     assert parsed.reason.startswith("a ")
 
 
-def test_lengths_are_bounded() -> None:
+def test_long_texts_are_cut() -> None:
     names = [name for name in Record.model_fields if name not in {"at", "redrive"}]
     long = Record.model_validate({"at": 1, **dict.fromkeys(names, "é" * 100_000)})
     assert {name for name in names if len(getattr(long, name)) > 200} == {"reason", "why"}
@@ -108,7 +108,7 @@ def test_lengths_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("line", ["", "{}", "[]", '{"at":"x","what":"y"}', '{"at":1}', b"\xff", '{"at":1,"what":"y"'])
-def test_what_is_no_record_is_none(line: str | bytes) -> None:
+def test_a_line_that_is_not_a_record_is_none(line: str | bytes) -> None:
     assert Record.parse(line) is None
 
 
@@ -136,7 +136,7 @@ INTENT = IntentRow(
 )
 
 
-def test_an_end_says_who_what_why_and_how_and_of_contents_only_hashes() -> None:
+def test_the_record_of_an_outcome_has_who_what_why_how_and_only_hashes_of_contents() -> None:
     made = concluded(INTENT)
     assert made.model_dump(exclude={"asked", "evidence"}, exclude_defaults=True) == {
         "at": millis(NOW),
@@ -165,7 +165,7 @@ def test_an_end_says_who_what_why_and_how_and_of_contents_only_hashes() -> None:
 # --- hours, keys, segments --------------------------------------------------------------------------------------------
 
 
-def test_hours_are_utc_and_compare_as_text() -> None:
+def test_hours_are_utc_and_sort_as_text() -> None:
     there = datetime(2026, 3, 1, 0, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     assert hour_of(there) == "2026-02-28T19"
     assert start_of("2026-02-28T19") == datetime(2026, 2, 28, 19, tzinfo=UTC)
@@ -173,14 +173,14 @@ def test_hours_are_utc_and_compare_as_text() -> None:
     assert sorted(hours) == hours
 
 
-def test_a_segment_is_kept_by_its_hour_and_number() -> None:
+def test_the_key_of_a_segment_has_its_hour_and_number() -> None:
     assert key_of("2026-02-28T09", 17) == "audit/2026/02/28/09-17.jsonl"
     assert segment_in("audit/2026/02/28/09-17.jsonl") == 17
     for other in ("audit/2026/02/28/09-x.jsonl", "audit/2026/02/28/09-17.jsonl.gz", "audit/", "", "a/09-²3.jsonl"):
         assert segment_in(other) == 0
 
 
-def test_the_first_line_names_the_segment_before() -> None:
+def test_the_first_line_names_the_previous_segment() -> None:
     bodies, head = chain(2, 3)
     first, second = (json.loads(lines_of(body)[0]) for body in bodies)
     hour = hour_of(NOW)
@@ -191,7 +191,7 @@ def test_the_first_line_names_the_segment_before() -> None:
     assert head.sha256 == hashlib.sha256(bodies[1]).hexdigest()
 
 
-def test_the_same_head_and_lines_make_the_same_bytes_in_whatever_order_they_are_read() -> None:
+def test_the_same_head_and_lines_make_the_same_bytes_in_any_order() -> None:
     lines = [record(number).to_line() for number in range(50)]
     shuffled = random.Random(3).sample(lines, 50)
     one, other = (b"".join(Segment.following(Head(), hour_of(NOW), made, []).encoded()) for made in (lines, shuffled))
@@ -201,13 +201,13 @@ def test_the_same_head_and_lines_make_the_same_bytes_in_whatever_order_they_are_
 # --- breaks -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_whole_chain_has_no_breaks() -> None:
+def test_an_intact_chain_has_no_breaks() -> None:
     for sizes in ((), (1,), (3, 1, 200, 7)):
         bodies, head = chain(*sizes)
         assert verify(bodies, head) == ()
 
 
-def test_nothing_at_all_is_whole() -> None:
+def test_an_empty_chain_has_no_breaks() -> None:
     assert verify([], None) == ()
 
 
@@ -248,7 +248,7 @@ def _repeated(lines: list[bytes], rng: random.Random) -> str:
 
 @pytest.mark.parametrize("harm", [_changed, _removed, _reordered, _inserted, _repeated])
 @pytest.mark.parametrize("seed", range(5))
-def test_one_record_among_a_hundred_thousand_is_found(
+def test_one_changed_record_among_a_hundred_thousand_is_found(
     large: tuple[list[bytes], Head], harm: Callable[[list[bytes], random.Random], str], seed: int
 ) -> None:
     bodies, head = large
@@ -263,7 +263,7 @@ def test_one_record_among_a_hundred_thousand_is_found(
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_a_removal_that_the_first_line_was_made_to_fit_is_found(at: int) -> None:
+def test_a_removed_record_is_found_although_the_first_line_was_adjusted(at: int) -> None:
     bodies, head = chain(5, 5, 5)
     lines = lines_of(bodies[at])
     broken = [*bodies[:at], resealed(b"".join(lines[:-1]), records=4), *bodies[at + 1 :]]
@@ -272,7 +272,7 @@ def test_a_removal_that_the_first_line_was_made_to_fit_is_found(at: int) -> None
     assert sentence.endswith("the head names." if at == 2 else f"segment {at + 2} names.")
 
 
-def test_a_chain_that_was_made_again_from_a_change_on_does_not_reach_the_head() -> None:
+def test_a_chain_rebuilt_after_a_change_does_not_match_the_head() -> None:
     bodies, head = chain(3, 3, 3)
     changed = bodies[0].replace(b"Ada", b"Eve")
     second = resealed(bodies[1], previous=hashlib.sha256(changed).hexdigest())
@@ -321,13 +321,13 @@ def test_a_first_line_that_cannot_be_read_is_named() -> None:
     assert verify([b"", bodies[1], bodies[2]], head) == ("Segment 1: its first line cannot be read.",)
 
 
-def test_the_beginning_cannot_be_replaced() -> None:
+def test_a_replaced_beginning_is_found() -> None:
     bodies, head = chain(2, 2)
     sentences = verify([resealed(bodies[0], previous="a" * 64), bodies[1]], head)
     assert "Segment 1 does not begin the chain: it names one before it." in sentences
 
 
-def test_a_segment_beyond_the_head_is_named_but_not_one_that_is_being_written() -> None:
+def test_a_segment_beyond_the_head_is_named_unless_it_is_being_written() -> None:
     bodies, head = chain(2, 2, 2)
     _, before = chain(2, 2)
     assert verify(bodies, head) == ()
@@ -339,12 +339,12 @@ def test_a_segment_beyond_the_head_is_named_but_not_one_that_is_being_written() 
     assert len(verify([*bodies, bodies[2]], writing)) > 0
 
 
-def test_a_head_that_is_gone_is_told() -> None:
+def test_a_missing_head_is_reported() -> None:
     bodies, _ = chain(2, 2)
     assert len(verify(bodies, None)) == 2
 
 
-def test_what_is_past_its_time_may_be_gone_and_nothing_else() -> None:
+def test_only_segments_past_their_retention_may_be_missing() -> None:
     bodies, head = chain(2, 2, 2, 2)
     old, newer = hour_of(NOW + HOUR), hour_of(NOW + 2 * HOUR)
     assert verify(bodies[2:], head, gone_before=newer) == ()
@@ -355,7 +355,7 @@ def test_what_is_past_its_time_may_be_gone_and_nothing_else() -> None:
     assert len(verify([bodies[2].replace(b"Ada", b"Eve"), bodies[3]], head, gone_before=newer)) == 1
 
 
-def test_any_single_byte_matters() -> None:
+def test_a_change_of_any_byte_is_found() -> None:
     bodies, head = chain(3, 3)
     rng = random.Random(11)
     for _ in range(300):
@@ -366,7 +366,7 @@ def test_any_single_byte_matters() -> None:
         assert verify([*bodies[:at], broken, *bodies[at + 1 :]], head), (at, place, other)
 
 
-def test_a_heading_is_read_back() -> None:
+def test_a_segment_header_is_read_back_unchanged() -> None:
     bodies, _ = chain(2, 2)
     headings = [SegmentHeader.parse(lines_of(body)[0]) for body in bodies]
     assert [one.to_line().encode() + b"\n" for one in headings if one] == [lines_of(body)[0] for body in bodies]

@@ -89,7 +89,7 @@ def archive() -> Archive:
     return Archive()
 
 
-def test_an_hour_is_sealed_once_it_is_a_quarter_of_an_hour_past(archive: Archive) -> None:
+def test_an_hour_is_sealed_a_quarter_of_an_hour_after_its_end(archive: Archive) -> None:
     archive.record(NOW, NOW + timedelta(minutes=59, seconds=59))
     for minutes in (0, 60, 74, 75 - 1 / 60):
         assert archive.seal_at(NOW + timedelta(minutes=minutes))
@@ -100,7 +100,7 @@ def test_an_hour_is_sealed_once_it_is_a_quarter_of_an_hour_past(archive: Archive
     assert set(archive.objects.kinds.values()) == {"application/x-ndjson"}
 
 
-def test_hours_follow_each_other_and_one_without_records_makes_no_segment(archive: Archive) -> None:
+def test_hours_are_sealed_in_order_and_an_empty_hour_makes_no_segment(archive: Archive) -> None:
     archive.record(NOW, NOW + HOUR, NOW + 4 * HOUR)
     for number in range(1, 7):
         assert archive.seal_at(NOW + number * HOUR + RUN)
@@ -109,7 +109,7 @@ def test_hours_follow_each_other_and_one_without_records_makes_no_segment(archiv
     assert archive.head.through == hour_of(NOW + 5 * HOUR)
 
 
-def test_days_off_are_made_up_for_in_one_run_and_in_order(archive: Archive) -> None:
+def test_one_run_seals_all_missed_days_in_order(archive: Archive) -> None:
     archive.record(NOW)
     archive.seal_at(NOW + HOUR + RUN)
     rng = random.Random(4)
@@ -129,7 +129,7 @@ def test_a_second_run_changes_nothing(archive: Archive) -> None:
     assert before == (archive.objects.bodies, archive.rows.table)
 
 
-def test_what_comes_after_its_hour_was_sealed_goes_into_the_next_segment_marked_late(archive: Archive) -> None:
+def test_a_late_record_goes_into_the_next_segment_and_is_counted_as_late(archive: Archive) -> None:
     archive.record(NOW, NOW)
     archive.seal_at(NOW + HOUR + RUN)
     archive.record(NOW, NOW + HOUR)
@@ -138,7 +138,7 @@ def test_what_comes_after_its_hour_was_sealed_goes_into_the_next_segment_marked_
     assert [(heading.records, heading.late) for heading in archive.headings] == [(2, 0), (2, 1)]
 
 
-def test_what_comes_late_makes_a_segment_even_if_nothing_else_happened(archive: Archive) -> None:
+def test_a_late_record_alone_makes_a_segment(archive: Archive) -> None:
     archive.record(NOW)
     archive.seal_at(NOW + HOUR + RUN)
     archive.record(NOW)
@@ -149,7 +149,7 @@ def test_what_comes_late_makes_a_segment_even_if_nothing_else_happened(archive: 
     assert [(heading.records, heading.late) for heading in archive.headings] == [(1, 0), (1, 1), (1, 0)]
 
 
-def test_what_comes_late_into_an_hour_that_was_empty_is_sealed_as_well(archive: Archive) -> None:
+def test_a_late_record_of_an_empty_hour_is_sealed(archive: Archive) -> None:
     archive.seal_at(NOW + HOUR + RUN)
     archive.record(NOW)
     archive.seal_at(NOW + 2 * HOUR + RUN)
@@ -157,7 +157,7 @@ def test_what_comes_late_into_an_hour_that_was_empty_is_sealed_as_well(archive: 
     assert [(heading.hour, heading.late) for heading in archive.headings] == [(hour_of(NOW + HOUR), 1)]
 
 
-def test_records_of_a_segment_that_somebody_removed_are_sealed_again(archive: Archive) -> None:
+def test_records_of_a_removed_segment_are_sealed_again(archive: Archive) -> None:
     archive.record(NOW, NOW)
     archive.seal_at(NOW + HOUR + RUN)
     archive.objects.bodies.clear()
@@ -167,14 +167,14 @@ def test_records_of_a_segment_that_somebody_removed_are_sealed_again(archive: Ar
     assert verify(archive.bodies, archive.head) == ("Segment 1 is missing.",)
 
 
-def test_a_new_stack_begins_with_whatever_was_recorded_before_the_first_run(archive: Archive) -> None:
+def test_the_first_run_seals_all_records_before_it(archive: Archive) -> None:
     archive.record(NOW, NOW + timedelta(days=29))
     assert archive.seal_at(NOW + timedelta(days=29) + HOUR + RUN)
     archive.is_whole()
     assert archive.metrics.counts[Metric.AUDIT_SEALED] == 1
 
 
-def test_after_a_year_off_only_what_can_still_be_there_is_looked_for(archive: Archive) -> None:
+def test_after_a_year_without_runs_only_hours_with_unexpired_rows_are_read(archive: Archive) -> None:
     archive.record(NOW)
     archive.seal_at(NOW + HOUR + RUN)
     later = NOW + timedelta(days=365)
@@ -207,7 +207,7 @@ class Counting:
         return self.rows.partition(pk)
 
 
-def test_a_row_that_is_no_record_stops_nothing_and_is_not_passed_over(archive: Archive) -> None:
+def test_an_unreadable_row_is_sealed_by_its_hash(archive: Archive) -> None:
     archive.record(NOW)
     partition = f"audit#{hour_of(NOW)}"
     by_hand: list[Mapping[str, str | int]] = [
@@ -227,7 +227,7 @@ def test_a_row_that_is_no_record_stops_nothing_and_is_not_passed_over(archive: A
     assert kinds == {What.PLAN_MADE: 1, What.UNREADABLE: len(by_hand)}
 
 
-def test_a_record_of_a_later_release_is_sealed_as_it_is(archive: Archive) -> None:
+def test_a_record_of_a_later_release_is_sealed_unchanged(archive: Archive) -> None:
     line = f'{{"at":{millis(NOW)},"what":"thing.new","colour":"red"}}'
     archive.rows.write(Put(Key(f"audit#{hour_of(NOW)}", "x"), {"line": line}, 0))
     archive.seal_at(NOW + HOUR + RUN)
@@ -257,7 +257,7 @@ def steps_of_a_run() -> int:
 STEPS = steps_of_a_run()
 
 
-def test_a_run_has_steps_to_die_at() -> None:
+def test_a_run_writes_in_eight_steps() -> None:
     # Taking the lease; for each of two segments: saying so, writing it, naming it; letting go.
     assert STEPS == 8
 
@@ -266,7 +266,7 @@ def test_a_run_has_steps_to_die_at() -> None:
 @pytest.mark.parametrize("harm", ["crash", "outage"])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", range(STEPS))
-def test_a_writer_that_fails_at_any_step_leaves_a_chain_that_the_next_one_continues(
+def test_a_failure_at_any_step_leaves_a_chain_that_the_next_run_continues(
     step: int,
     when: When,
     harm: Harm,
@@ -286,7 +286,7 @@ def test_a_writer_that_fails_at_any_step_leaves_a_chain_that_the_next_one_contin
     archive.is_whole()
 
 
-def test_what_was_written_is_taken_as_it_stands_and_never_written_again() -> None:
+def test_a_segment_that_was_written_is_adopted_and_never_rewritten() -> None:
     archive = prepared()
     fuse = FaultInjector("put", when="after")
     with pytest.raises(Crash):
@@ -307,7 +307,7 @@ FOREIGN = (
 
 
 @pytest.mark.parametrize("foreign", FOREIGN)
-def test_what_somebody_else_put_into_the_place_of_a_segment_is_not_taken_for_one(foreign: bytes) -> None:
+def test_a_foreign_object_under_the_key_of_a_segment_is_not_adopted(foreign: bytes) -> None:
     archive = prepared()
     fuse = FaultInjector("put")
     with pytest.raises(Crash):
@@ -318,7 +318,7 @@ def test_what_somebody_else_put_into_the_place_of_a_segment_is_not_taken_for_one
 
 
 @pytest.mark.parametrize("step", range(STEPS))
-def test_writers_that_keep_dying_come_to_the_end(step: int) -> None:
+def test_runs_that_keep_crashing_finish_in_the_end(step: int) -> None:
     archive = prepared()
     for number in range(5, 5 + STEPS):
         fuse = FaultInjector(ANY_WRITE, when="after", skip=step)
@@ -331,7 +331,7 @@ def test_writers_that_keep_dying_come_to_the_end(step: int) -> None:
     archive.is_whole()
 
 
-def test_lambda_tries_again_within_minutes_and_goes_on_where_it_failed() -> None:
+def test_a_retry_by_lambda_continues_where_the_run_failed() -> None:
     archive = prepared()
     with pytest.raises(Retryable):
         archive.sealer(objects=Refusing(archive.objects, reading=True)).seal()
@@ -366,7 +366,7 @@ class Refusing:
         raise AssertionError
 
 
-def test_a_segment_of_unknown_fate_is_waited_for() -> None:
+def test_a_write_with_an_unknown_effect_is_waited_for() -> None:
     archive = prepared()
     with pytest.raises(Retryable):
         archive.sealer(objects=Refusing(archive.objects)).seal()
@@ -380,7 +380,7 @@ def test_a_segment_of_unknown_fate_is_waited_for() -> None:
 
 class TestTwoWriters:
     @pytest.mark.parametrize("step", range(STEPS))
-    def test_one_that_comes_in_between_gives_way(self, step: int) -> None:
+    def test_a_second_writer_stops_while_the_first_is_running(self, step: int) -> None:
         archive = prepared()
         given_way: list[bool] = []
 
@@ -393,7 +393,7 @@ class TestTwoWriters:
         assert given_way == [step in {0, STEPS - 1}]
         archive.is_whole()
 
-    def test_threads_that_begin_at_once_make_one_chain(self) -> None:
+    def test_threads_that_start_at_once_make_one_chain(self) -> None:
         archive = prepared()
         start = threading.Barrier(6)
         ended: list[bool] = []
@@ -411,7 +411,7 @@ class TestTwoWriters:
         assert any(ended)
         archive.is_whole()
 
-    def test_who_was_told_of_another_writer_stops(self) -> None:
+    def test_a_writer_that_meets_contention_stops(self) -> None:
         """As when AWS's client sends a write twice and hears of the second one only."""
         archive = prepared()
 
@@ -486,7 +486,7 @@ class MeanwhileObjects:
 # --- time, and what is told -----------------------------------------------------------------------------------------
 
 
-def test_a_run_that_has_no_time_left_is_continued_by_the_next(archive: Archive) -> None:
+def test_the_next_run_continues_one_that_ran_out_of_time(archive: Archive) -> None:
     archive.seal_at(NOW)
     archive.record(*(NOW + number * HOUR for number in range(10)))
     times = iter([900.0, 500.0, 130.0, 119.0])
@@ -500,7 +500,7 @@ def test_a_run_that_has_no_time_left_is_continued_by_the_next(archive: Archive) 
     archive.is_whole()
 
 
-def test_who_gives_way_or_fails_does_not_count_as_sealed() -> None:
+def test_a_run_that_stopped_or_failed_is_not_reported_as_sealed() -> None:
     archive = prepared()
     told = archive.metrics.counts[Metric.AUDIT_SEALED]
     head, version = AuditStore(archive.rows).head()
@@ -513,7 +513,7 @@ def test_who_gives_way_or_fails_does_not_count_as_sealed() -> None:
     assert archive.metrics.counts[Metric.AUDIT_SEALED] == told + 1
 
 
-def test_a_chain_is_whole_however_it_goes() -> None:
+def test_a_chain_is_intact_after_any_mix_of_failures() -> None:
     """Random records, late ones, deaths and days off."""
     rng = random.Random(20)
     for _ in range(60):

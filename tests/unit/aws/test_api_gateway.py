@@ -68,7 +68,7 @@ def test_a_request_is_read_as_it_was_signed() -> None:
         {"headers": {"a": 1, 2: "b", "c": None}, "pathParameters": {"source": ["x"]}},
     ],
 )
-def test_what_is_missing_or_of_another_type_is_empty(event: object) -> None:
+def test_a_missing_or_mistyped_part_of_the_event_is_empty(event: object) -> None:
     assert HttpRequest.of(event) == HttpRequest(
         route="", method="", uri="https://", parameters={}, headers={}, body=b""
     )
@@ -86,12 +86,12 @@ def test_a_body_that_is_wrongly_marked_as_base64_is_refused(text: str) -> None:
     assert refusal.value.code is Code.INVALID
 
 
-def test_surrogates_from_a_test_console_do_no_harm() -> None:
+def test_surrogates_from_a_test_console_raise_nothing() -> None:
     assert body_of("\ud800") == b"\xed\xa0\x80"
 
 
 @pytest.mark.parametrize("size", [MOST_BYTES - 2, MOST_BYTES - 1, MOST_BYTES])
-def test_a_body_of_256_kb_is_taken(size: int) -> None:
+def test_a_body_of_256_kb_is_accepted(size: int) -> None:
     raw = b"x" * size
     assert body_of(raw.decode()) == raw
     assert body_of(base64.b64encode(raw).decode(), encoded=True) == raw
@@ -111,7 +111,7 @@ def test_size_is_counted_in_bytes_not_characters() -> None:
         body_of("ü" * (MOST_BYTES // 2 + 1))
 
 
-def test_an_answer_is_json_that_nobody_stores() -> None:
+def test_an_answer_is_json_that_must_not_be_cached() -> None:
     assert answer(HTTPStatus.ACCEPTED, {"status": "accepted"}) == {
         "statusCode": 202,
         "headers": {"content-type": "application/json", "cache-control": "no-store"},
@@ -120,7 +120,7 @@ def test_an_answer_is_json_that_nobody_stores() -> None:
 
 
 @pytest.mark.parametrize(("code", "status"), CLIENT_ERRORS.items())
-def test_what_the_sender_can_mend_is_a_problem_with_its_reason(code: Code, status: int) -> None:
+def test_an_error_that_the_sender_can_fix_shows_its_reason(code: Code, status: int) -> None:
     told = problem(Rejected(code, "Do it otherwise."))
     assert told["statusCode"] == status
     headers, text = told["headers"], told["body"]
@@ -139,7 +139,7 @@ def test_what_the_sender_can_mend_is_a_problem_with_its_reason(code: Code, statu
 
 @pytest.mark.parametrize("code", [code for code in Code if code not in CLIENT_ERRORS])
 @pytest.mark.parametrize("family", [Rejected, Retryable])
-def test_everything_else_is_a_503_that_reveals_nothing(code: Code, family: type[LifecycleError]) -> None:
+def test_any_other_error_is_a_503_that_reveals_nothing(code: Code, family: type[LifecycleError]) -> None:
     told = problem(family(code, "Secret 'stack/sources/crm' does not exist."))
     assert told["statusCode"] == 503
     headers, text = told["headers"], told["body"]

@@ -59,18 +59,18 @@ def test_the_roots_for_aws_are_those_that_amazon_publishes() -> None:
     assert {name: fingerprint for fingerprint, (name, _) in ours().items()} == PUBLISHED
 
 
-def test_certifi_ships_each_of_them_and_no_other_of_amazon() -> None:
+def test_certifi_has_the_same_amazon_roots() -> None:
     amazons = ("Amazon Root CA", "Starfield Services Root")
     shipped = {name: key for key, (name, _) in roots_in(certifi.where()).items() if name.startswith(amazons)}
     assert shipped == PUBLISHED
 
 
-def test_none_of_them_expires_within_two_years() -> None:
+def test_no_root_expires_within_two_years() -> None:
     soonest = min(expires for _, expires in ours().values())
     assert soonest > datetime.now(UTC) + timedelta(days=730)
 
 
-def test_an_operator_may_name_another_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operator_can_choose_another_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", "/etc/ssl/company.pem")
     assert clients.trusted_roots() is None  # botocore reads the variable itself
 
@@ -89,7 +89,7 @@ def test_a_service_has_one_client_whose_calls_are_verified_against_these_roots()
     assert made._endpoint.http_session._verify == clients.trusted_roots()
 
 
-def test_a_late_client_is_made_at_its_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lazy_client_is_created_at_its_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     create = Session.create_client
 

@@ -42,7 +42,7 @@ def test_nested_records_enums_and_tuples_are_stored_as_plain_values() -> None:
     assert values_of(BOOK) == VALUES
 
 
-def test_a_record_is_rebuilt_as_it_was() -> None:
+def test_a_record_is_read_back_unchanged() -> None:
     assert record_of(Book, VALUES) == BOOK
 
 
@@ -71,6 +71,6 @@ def test_a_value_that_this_release_does_not_know_is_an_error_that_names_the_fiel
     assert error.value.field == field_name
 
 
-def test_what_a_row_cannot_hold_is_an_error() -> None:
+def test_a_value_that_a_row_cannot_hold_is_an_error() -> None:
     with pytest.raises(TypeError, match="cannot hold float"):
         values_of(Page(0.5))  # type: ignore[arg-type] # the point of the test

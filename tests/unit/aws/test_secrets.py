@@ -36,7 +36,7 @@ from lifecycle.domain.errors import Code, Retryable
         ("   ", []),
     ],
 )
-def test_the_signing_secrets_of_a_source(text: str, secrets: list[bytes]) -> None:
+def test_the_signing_secrets_of_a_source_are_read_from_text_or_json(text: str, secrets: list[bytes]) -> None:
     assert signing_secrets(text) == secrets
 
 
@@ -58,7 +58,7 @@ def test_the_signing_secrets_of_a_source(text: str, secrets: list[bytes]) -> Non
         ("tökén", None),
     ],
 )
-def test_the_token_of_an_organization(text: str, token: str | None) -> None:
+def test_the_token_of_an_organization_is_read_from_text_or_json(text: str, token: str | None) -> None:
     assert token_in(text) == token
 
 
@@ -66,11 +66,11 @@ def test_a_secret_may_be_any_json_text_without_raising() -> None:
     assert signing_secrets(json.dumps({"secrets": ["\ud800"]})) == [b"\xed\xa0\x80"]
 
 
-def test_a_secret_that_does_not_exist_is_a_matter_of_configuration() -> None:
+def test_a_missing_secret_is_a_configuration_error() -> None:
     with pytest.raises(Retryable, match="does not exist") as trouble:
         MemorySecrets().get("stack/sources/crm")
     assert trouble.value.code is Code.CONFIGURATION
 
 
-def test_a_secret_in_memory_may_be_of_an_unknown_time() -> None:
+def test_a_secret_in_memory_may_have_an_unknown_age() -> None:
     assert MemorySecrets({"stack/sources/crm": "text"}).stored_at("stack/sources/crm") is None

@@ -61,20 +61,20 @@ def test_archiving_a_tag_means_deleting_it() -> None:
     assert capability(Resource.TAG, Action.ARCHIVE) is capability(Resource.TAG, Action.DELETE)
 
 
-def test_what_destroys_is_permanent_and_cannot_be_undone() -> None:
+def test_a_delete_is_permanent_and_cannot_be_undone() -> None:
     assert {c.name for c in PERMANENT} == {"run.delete", "task.delete", "tag.delete", "template.delete"}
     assert all(c.irreversible and c.undo is None for c in PERMANENT)
     assert {c.name for c in PERMANENT if not c.archived_first} == {"tag.delete"}
 
 
-def test_of_the_ordinary_actions_only_archiving_a_template_is_irreversible() -> None:
+def test_archiving_a_template_is_the_only_irreversible_ordinary_action() -> None:
     assert {c.name for c in ORDINARY if c.irreversible} == {"template.archive"}
     assert frozenset(TABLE) == ORDINARY | PERMANENT
     assert not ORDINARY & PERMANENT
 
 
 @pytest.mark.parametrize("doing", [c for c in TABLE if c.undo], ids=lambda c: c.name)
-def test_an_undo_is_a_capability_that_leads_back(doing: Capability) -> None:
+def test_the_undo_of_a_capability_leads_back_to_the_earlier_state(doing: Capability) -> None:
     assert doing.undo is not None
     back = capability(doing.resource, doing.undo)
     assert {doing.reaches, back.reaches} == {State.ACTIVE, State.ARCHIVED}

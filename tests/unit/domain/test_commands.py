@@ -42,7 +42,7 @@ def refusal(raw: bytes) -> Rejected:
 
 @pytest.mark.parametrize("field", ["id", "org_id"])
 @pytest.mark.parametrize("unsafe", UNSAFE_IDS.values(), ids=UNSAFE_IDS)
-def test_an_unsafe_id_is_refused_by_the_name_of_its_field(unsafe: str, field: str) -> None:
+def test_the_error_for_an_unsafe_id_names_its_field(unsafe: str, field: str) -> None:
     assert refusal(body(**{field: unsafe})).reason.startswith(f"{field}: ")
 
 
@@ -57,7 +57,7 @@ def test_an_id_that_is_not_text_is_refused(value: object) -> None:
     assert refusal(body(id=value)).reason.startswith("id: ")
 
 
-def test_a_request_for_no_thing_at_all_says_what_to_add() -> None:
+def test_the_error_for_a_request_without_a_target_says_what_to_add() -> None:
     assert "id, or find" in refusal(body(id=None)).reason
 
 
@@ -73,7 +73,7 @@ def test_a_request_for_no_thing_at_all_says_what_to_add() -> None:
         ("blueprint", Resource.TEMPLATE),
     ],
 )
-def test_people_and_the_api_may_both_use_their_words(said: str, meant: Resource) -> None:
+def test_the_names_of_people_and_those_of_the_api_are_both_accepted(said: str, meant: Resource) -> None:
     assert CommandRequest.parse(body(resource=said)).resource is meant
 
 
@@ -115,17 +115,17 @@ def test_each_action_is_understood(action: Action) -> None:
         ("expect", {"owners": [str(number) for number in range(101)]}),
     ],
 )
-def test_a_wrong_value_is_refused_by_the_name_of_its_field(field: str, value: object) -> None:
+def test_the_error_for_a_wrong_value_names_its_field(field: str, value: object) -> None:
     assert refusal(body(**{field: value})).reason.startswith(field)
 
 
-def test_an_unknown_field_is_refused_by_name() -> None:
+def test_the_error_for_an_unknown_field_names_it() -> None:
     assert refusal(body(permanently=True)).reason == "permanently: unknown key. The keys here are " + ", ".join(
         CommandRequest.model_fields
     )
 
 
-def test_a_refusal_stays_one_line_of_plain_text_and_repeats_no_value() -> None:
+def test_an_error_is_one_line_of_plain_text_and_repeats_no_value() -> None:
     reason = refusal(body(**{"two\nlines\x1b[31m\u202e": 1, "action": "the secret value"})).reason
     assert reason.isprintable()
     assert reason.isascii()
@@ -205,7 +205,7 @@ def test_an_expected_absence_is_read_back_as_it_was_sent(expect: dict[str, objec
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_another_command_has_another_meaning(change: dict[str, object]) -> None:
+def test_different_commands_have_different_meanings(change: dict[str, object]) -> None:
     assert command(**change).meaning != command().meaning
 
 
@@ -218,7 +218,7 @@ def test_the_times_of_intake_do_not_change_the_meaning() -> None:
     ("field", "value"),
     [("version", 2), ("intent_id", "int_short"), ("source", "No Such"), ("surprise", 1), ("issued_at", "2026-06-01")],
 )
-def test_a_message_of_another_shape_is_refused(field: str, value: object) -> None:
+def test_a_message_with_wrong_fields_is_refused(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
         command(**{field: value})
 
@@ -241,11 +241,11 @@ def test_a_message_of_another_shape_is_refused(field: str, value: object) -> Non
         ({"id": None, "find": {"tag": "a"}, "resource": "tag"}, "anything else needs an id"),
     ],
 )
-def test_a_find_that_is_not_sound_is_refused_with_what_is_wrong(changes: dict[str, object], said: str) -> None:
+def test_the_error_for_an_invalid_find_says_what_is_wrong(changes: dict[str, object], said: str) -> None:
     assert said in refusal(body(**changes)).reason
 
 
-def test_a_find_means_what_it_looks_for_whatever_it_found() -> None:
+def test_the_meaning_of_a_find_does_not_depend_on_what_it_found() -> None:
     searching = command(id=None, find={"tag": "deal-7"})
     found = searching.model_copy(update={"id": THING})
     assert searching.meaning == found.meaning != command(id=None, find={"tag": "deal-8"}).meaning
@@ -306,12 +306,12 @@ def test_the_previous_release_reads_the_fields_that_it_knows(changes: dict[str, 
     assert read.expect is None or read.expect.model_fields_set == set(changes["expect"])  # type: ignore[call-overload]
 
 
-def test_an_expected_absence_stays_in_what_is_sent() -> None:
+def test_an_expected_absence_is_kept_in_the_message() -> None:
     said = json.loads(command(expect={"archived_at": None, "name": None}).to_json())
     assert said["expect"] == {"archived_at": None, "name": None}
 
 
-def test_expected_names_have_no_order_and_no_number() -> None:
+def test_expected_names_are_compared_without_order_and_duplicates() -> None:
     asked = command(expect={"tags": ["b", "a", "b"], "owners": ["4711"]})
     assert asked.meaning == command(expect={"tags": ["a", "b"], "owners": ["4711", "4711"]}).meaning
     assert asked.meaning != command(expect={"tags": ["a"], "owners": ["4711"]}).meaning

@@ -117,7 +117,7 @@ def _spoilt(value: dict[str, Any], path: tuple[str | int, ...], junk: object) ->
 
 
 @pytest.mark.parametrize(("model", "text"), FILES, ids=lambda part: getattr(part, "file_name", ""))
-def test_no_wrong_value_at_any_key_is_answered_in_the_words_of_pydantic(model: type[OperatorsFile], text: str) -> None:
+def test_no_wrong_value_at_any_key_shows_a_message_of_pydantic(model: type[OperatorsFile], text: str) -> None:
     model.parse(text)
     right = tomllib.loads(text)
     seen: set[str] = set()
@@ -136,7 +136,7 @@ def test_no_wrong_value_at_any_key_is_answered_in_the_words_of_pydantic(model: t
 
 
 @pytest.mark.parametrize("kind", sorted({str(error["type"]) for error in list_all_errors()}))
-def test_no_type_of_error_that_pydantic_knows_is_answered_in_its_words(kind: str) -> None:
+def test_no_error_type_of_pydantic_shows_its_own_message(kind: str) -> None:
     example = next(error for error in list_all_errors() if error["type"] == kind)
     context = example.get("example_context") or {}
     detail = ErrorDetails(type=kind, loc=("key",), msg=example["message_template_python"], input=1, ctx=context)
@@ -208,7 +208,7 @@ def test_no_type_of_error_that_pydantic_knows_is_answered_in_its_words(kind: str
         ),
     ],
 )
-def test_a_problem_is_told_with_its_line_its_key_and_what_is_allowed(
+def test_a_problem_names_its_line_its_key_and_what_is_allowed(
     model: type[OperatorsFile], before: str, after: str, expected: str
 ) -> None:
     [text] = [text for one, text in FILES if one is model]
@@ -225,14 +225,14 @@ def test_the_file_is_named_as_the_user_gave_it() -> None:
         assert refused.value.reason.startswith("./mine/new-policy.toml")
 
 
-def test_at_most_five_problems_are_told_and_the_rest_is_counted() -> None:
+def test_at_most_five_problems_are_listed_and_the_rest_are_counted() -> None:
     with pytest.raises(Rejected) as refused:
         Policy.parse("\n".join(f"x{number} = 1" for number in range(9)))
     assert refused.value.reason.count("line ") == 5
     assert refused.value.reason.endswith("; and 6 more")
 
 
-def test_what_a_sender_wrote_is_never_quoted_to_it() -> None:
+def test_a_value_that_a_sender_sent_is_never_quoted() -> None:
     with pytest.raises(Rejected) as refused:
         CommandRequest.parse(json.dumps({"action": "archiv", "resource": "proces", "org_id": "secret"}).encode())
     assert "must be one of archive, restore, delete" in refused.value.reason

@@ -13,14 +13,14 @@ from lifecycle.domain.failures import Attention, attention
         *(Code.EXPORT_INCOMPLETE, Code.EXPORT_DIFFERS, Code.CONFIGURATION, Code.REFUSED),
     ],
 )
-def test_what_is_broken_pages(code: Code) -> None:
+def test_a_code_for_something_broken_pages(code: Code) -> None:
     assert attention(code) is Attention.PAGE
 
 
 @pytest.mark.parametrize(
     "code", [Code.HELD, Code.CHANGED, Code.TOO_YOUNG, Code.UNTRANSLATABLE, Code.AMBIGUOUS_MATCH, Code.NOT_FOUND]
 )
-def test_what_a_person_may_want_to_change_waits_for_the_digest(code: Code) -> None:
+def test_a_code_that_a_person_can_fix_later_waits_for_the_daily_digest(code: Code) -> None:
     assert attention(code) is Attention.DIGEST
 
 
@@ -28,7 +28,7 @@ def test_what_a_person_may_want_to_change_waits_for_the_digest(code: Code) -> No
     "code",
     [Code.NOT_APPROVED, Code.APPROVAL_EXPIRED, Code.RESTORED, Code.UNDONE, Code.RESTORED_BY_PERSON, Code.SUPERSEDED],
 )
-def test_what_people_decided_needs_no_attention(code: Code) -> None:
+def test_a_code_for_a_decision_by_a_person_needs_no_attention(code: Code) -> None:
     assert attention(code) is Attention.NONE
 
 

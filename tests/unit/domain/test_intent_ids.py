@@ -11,12 +11,12 @@ from tests.harness.builders import ID_KEY
 NAME = intent_id(ID_KEY, "operator", "delivery-1")
 
 
-def test_the_same_delivery_always_gets_the_same_name() -> None:
+def test_the_same_delivery_always_gets_the_same_id() -> None:
     assert intent_id(ID_KEY, "operator", "delivery-1") == NAME
     assert re.fullmatch(INTENT_PATTERN, NAME)
 
 
-def test_another_source_delivery_item_or_stack_gets_another_name() -> None:
+def test_another_source_delivery_item_or_stack_gets_another_id() -> None:
     names = [
         NAME,
         intent_id(ID_KEY, "crm", "delivery-1"),
@@ -32,7 +32,7 @@ def test_text_moved_between_source_and_delivery_gives_another_id() -> None:
     assert intent_id(ID_KEY, "a", '", "b') != intent_id(ID_KEY, 'a", "', "b")
 
 
-def test_a_stack_knows_its_own_names() -> None:
+def test_a_stack_recognises_the_ids_that_it_issued() -> None:
     assert is_ours(ID_KEY, NAME)
     assert not is_ours(b"another key", NAME)
 
@@ -53,7 +53,7 @@ def test_a_stack_knows_its_own_names() -> None:
         "\ud800",
     ],
 )
-def test_an_id_that_was_not_issued_is_not_ours(candidate: str) -> None:
+def test_an_id_that_the_stack_did_not_issue_is_not_recognised(candidate: str) -> None:
     assert not is_ours(ID_KEY, candidate)
 
 

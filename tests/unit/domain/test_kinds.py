@@ -28,12 +28,12 @@ def test_no_fact_of_a_kind_is_also_declared_as_never_shown(kind: ResourceKind) -
 
 
 @EVERY_KIND
-def test_what_proves_another_kind_belongs_to_exactly_one(kind: ResourceKind) -> None:
+def test_a_fact_that_proves_another_kind_belongs_to_exactly_one_kind(kind: ResourceKind) -> None:
     for fact in kind.never_shows:
         assert len([other for other in KINDS.values() if fact in other.facts]) == 1
 
 
-def test_no_word_names_two_kinds() -> None:
+def test_no_name_stands_for_two_kinds() -> None:
     assert len(WORDS) == len(set(WORDS))
     assert not set(OTHER_NAMES) & set(KINDS)
 
@@ -50,7 +50,7 @@ def test_no_word_names_two_kinds() -> None:
         ("", None),
     ],
 )
-def test_a_kind_is_found_by_any_of_its_words(word: str, resource: Resource | None) -> None:
+def test_a_kind_is_found_by_any_of_its_names(word: str, resource: Resource | None) -> None:
     assert Resource.named(word) is resource
 
 

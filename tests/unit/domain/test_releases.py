@@ -40,7 +40,7 @@ def left_by(path: Path) -> tuple[World, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("path", LEFT, ids=lambda path: path.stem)
-def test_what_an_earlier_release_recorded_is_read(path: Path) -> None:
+def test_rows_of_an_earlier_release_are_read(path: Path) -> None:
     world, left = left_by(path)
     lookup = StatusService(ledger=world.ledger, id_key=lambda: ID_KEY, clock=world.clock)
     intents = [row["values"] for row in left["rows"] if row["sk"] == "intent"]
@@ -54,7 +54,7 @@ def test_what_an_earlier_release_recorded_is_read(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", LEFT, ids=lambda path: path.stem)
-def test_what_an_earlier_release_enqueued_comes_to_its_end(path: Path) -> None:
+def test_messages_of_an_earlier_release_are_carried_out(path: Path) -> None:
     world, left = left_by(path)
     for body in left["commands"]:
         permanent = json.loads(body)["action"] == "delete"
@@ -93,7 +93,7 @@ def world() -> World:
     ],
     ids=["its version", "a new field", "a new kind of thing", "a new action"],
 )
-def test_a_message_of_a_later_release_waits_for_it(
+def test_a_message_of_a_later_release_stays_in_the_queue(
     world: World, change: Callable[[dict[str, object]], dict[str, object]]
 ) -> None:
     command = world.command(Resource.RUN, RUN, Action.ARCHIVE, "later")
@@ -116,7 +116,7 @@ def _with_status(world: World, intent: str, status: str) -> None:
     world.rows.write(Put(key, {**row.values, "status": status}, row.version))
 
 
-def test_a_row_with_an_end_of_a_later_release_waits_for_it_and_is_told(world: World) -> None:
+def test_a_row_with_a_status_of_a_later_release_is_left_alone_and_named(world: World) -> None:
     command = world.command(Resource.RUN, RUN, Action.ARCHIVE, "later")
     world.send(command)
     _with_status(world, command.intent_id, "postponed")

@@ -98,5 +98,5 @@ def test_every_key_of_a_shipped_file_has_a_line(path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "\n", "# only a comment", "a = 1\r\nb = 2\r\n", "a=''''quoted''''\nb=1", "[a.b]\n[a]\nc=1"]
 )
-def test_every_key_of_an_odd_file_has_a_line(text: str) -> None:
+def test_every_key_of_an_unusual_file_has_a_line(text: str) -> None:
     assert _paths(tomllib.loads(text)) == set(lines_of(text))

@@ -17,5 +17,5 @@ from lifecycle.domain.urls import loopback_origin
         ("", None),
     ],
 )
-def test_only_loopback_has_an_origin_of_its_own(url: str, origin: str | None) -> None:
+def test_only_a_loopback_url_has_a_loopback_origin(url: str, origin: str | None) -> None:
     assert loopback_origin(url) == origin

@@ -42,13 +42,13 @@ def test_without_holds_nothing_is_held(resource: Resource) -> None:
 
 
 @pytest.mark.parametrize("resource", Resource)
-def test_a_thing_is_held_by_its_own_id_and_kind(resource: Resource) -> None:
+def test_a_resource_is_held_by_its_id_and_kind(resource: Resource) -> None:
     assert held(f"{resource}#{THING}").on(thing(resource)) == "It is on hold: an audit"
     others = [f"{other}#{THING}" for other in Resource if other is not resource]
     assert held(*others, f"{resource}#{OTHER}", f"owner#{THING}").on(thing(resource)) is None
 
 
-def test_a_reason_is_not_needed() -> None:
+def test_a_hold_without_a_reason_holds() -> None:
     assert Holds({f"run#{THING}": ""}).on(thing()) is not None
 
 
@@ -86,7 +86,7 @@ def test_a_resource_of_unknown_owner_is_held_while_any_owner_is(resource: Resour
 
 
 @pytest.mark.parametrize("resource", [Resource.RUN, Resource.TASK, Resource.TEMPLATE])
-def test_a_resource_without_owner_is_not_one_of_unknown_owner(resource: Resource) -> None:
+def test_a_resource_without_an_owner_differs_from_one_of_unknown_owner(resource: Resource) -> None:
     assert held("owner#1", "owner#4711").on(thing(resource, owners=frozenset())) is None
 
 
@@ -94,7 +94,7 @@ def test_a_tag_has_neither_owner_nor_template() -> None:
     assert held("owner#1", f"template#{OTHER}").on(thing(Resource.TAG)) is None
 
 
-def test_a_known_hold_is_told_before_a_possible_one() -> None:
+def test_a_certain_hold_is_named_before_a_possible_one() -> None:
     unknown = thing(template_id=None, owners=None)
     assert held("owner#1", f"template#{OTHER}", f"run#{THING}").on(unknown) == "It is on hold: an audit"
 
@@ -104,11 +104,11 @@ def test_a_known_hold_is_told_before_a_possible_one() -> None:
 
 @pytest.mark.parametrize("resource", [Resource.RUN, Resource.TASK, Resource.TEMPLATE])
 @pytest.mark.parametrize("wanted", ["VIP", "vip", " Vip ", "customers"])
-def test_a_hold_tag_holds_in_upper_and_lower_case(resource: Resource, wanted: str) -> None:
+def test_a_hold_tag_is_compared_without_case(resource: Resource, wanted: str) -> None:
     assert "hold tag" in str(held(tags=frozenset({wanted, "another"})).on(thing(resource)))
 
 
-def test_letters_of_any_language_are_compared_without_case() -> None:
+def test_hold_tags_in_any_language_are_compared_without_case() -> None:
     assert held(tags=frozenset({"STRASSE"})).on(thing(tags=frozenset({"straße"}))) is not None
     assert held(tags=frozenset({"äußerung"})).on(thing(tags=frozenset({"ÄUSSERUNG "}))) is not None
 
@@ -119,7 +119,7 @@ def test_another_tag_does_not_hold(wanted: str) -> None:
 
 
 @pytest.mark.parametrize("resource", [Resource.RUN, Resource.TEMPLATE])
-def test_tags_that_are_not_shown_hold_where_tallyfy_would_show_them(resource: Resource) -> None:
+def test_a_resource_whose_tags_are_not_shown_is_held(resource: Resource) -> None:
     assert "does not show its tags" in str(held(tags=frozenset({"VIP"})).on(thing(resource, tags=None)))
     assert held().on(thing(resource, tags=None)) is None
     assert held(tags=frozenset({"VIP"})).on(thing(resource, tags=frozenset())) is None
@@ -131,7 +131,7 @@ def test_a_task_whose_tags_are_not_shown_is_held_where_there_are_hold_tags() -> 
 
 
 @pytest.mark.parametrize("name", ["VIP", " vip", None, "", " "])
-def test_a_hold_tag_and_a_tag_without_a_name_are_held_themselves(name: str | None) -> None:
+def test_a_hold_tag_and_a_tag_without_a_name_are_held(name: str | None) -> None:
     assert held(tags=frozenset({"VIP"})).on(thing(Resource.TAG, name=name)) == "It is a hold tag itself."
     assert held().on(thing(Resource.TAG, name=name)) is None
 
@@ -143,7 +143,7 @@ def test_any_other_tag_is_not_held() -> None:
 # --- which rows could speak of it -------------------------------------------------------------------------------------
 
 
-def test_the_keys_are_all_that_could_hold_it() -> None:
+def test_the_keys_cover_every_hold_that_could_apply() -> None:
     assert keys_of(thing()) == (f"run#{THING}", f"template#{TEMPLATE}", "owner#4711", "owner#9")
     assert keys_of(thing(Resource.TASK)) == (f"task#{THING}", "owner#4711", "owner#9")
     assert keys_of(thing(Resource.TEMPLATE)) == (f"template#{THING}", "owner#4711", "owner#9")

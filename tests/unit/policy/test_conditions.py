@@ -21,7 +21,7 @@ def test_a_condition_needs_a_fact_that_some_kind_shows(key: str) -> None:
 
 
 @EVERY_KEY
-def test_a_condition_says_in_its_docstring_what_it_asks(key: str) -> None:
+def test_every_condition_has_a_docstring(key: str) -> None:
     assert type(CONDITIONS[key]).__doc__
 
 
@@ -80,7 +80,7 @@ def test_a_condition_that_can_never_hold_in_a_state_says_so() -> None:
         ("unused", True, "no template and no process carries it", None),
     ],
 )
-def test_a_condition_is_said_in_a_sentence(key: str, value: object, acting: str, excluding: str | None) -> None:
+def test_a_condition_is_described_in_a_sentence(key: str, value: object, acting: str, excluding: str | None) -> None:
     said = Conditions.model_validate({key: value})
     assert said.sentence(key, excludes=False) == acting
     assert said.sentence(key, excludes=True) == (excluding or acting)

@@ -156,14 +156,14 @@ def answer(seen: ResourceSnapshot, condition: str, *, excludes: bool = False) ->
         (thing(Resource.TAG, template_id=TEMPLATE), "another kind", False),
     ],
 )  # fmt: skip
-def test_the_decision(seen: ResourceSnapshot, kind: str, *, acts: bool) -> None:
+def test_the_first_rule_that_fits_decides_about_each_example(seen: ResourceSnapshot, kind: str, *, acts: bool) -> None:
     decision = judged(seen)
     assert (decision.kind, decision.action) == (kind, Action.ARCHIVE if acts else None)
     assert decision.reason.endswith(".")
     assert decision.reason[0].isupper()
 
 
-def test_the_reason_names_the_rule_and_what_was_seen() -> None:
+def test_the_reason_names_the_rule_and_the_facts() -> None:
     assert judged(thing()) == Decision(
         Action.ARCHIVE,
         "rule completed",
@@ -190,7 +190,7 @@ def test_the_reason_names_the_rule_and_what_was_seen() -> None:
         ({"one_off": None, "run_id": None}, "task of unknown kind"),
     ],
 )
-def test_only_a_task_that_is_surely_one_off_is_acted_on(facts: dict[str, object], kind: str) -> None:
+def test_only_a_task_that_is_certainly_one_off_is_acted_on(facts: dict[str, object], kind: str) -> None:
     decision = judged(thing(Resource.TASK, **facts), archive("completed_days = 30", resource="task"))
     assert decision.kind == kind
     assert (decision.action is not None) is (kind == "rule rule")
@@ -210,7 +210,7 @@ def test_only_a_task_that_is_surely_one_off_is_acted_on(facts: dict[str, object]
         (thing(Resource.TAG), archive("unused = true", resource="tag"), Action.DELETE),
     ],
 )
-def test_every_kind_has_its_rules(seen: ResourceSnapshot, rules: str, action: Action | None) -> None:
+def test_a_rule_can_act_on_every_kind(seen: ResourceSnapshot, rules: str, action: Action | None) -> None:
     assert judged(seen, rules).action is action
 
 
@@ -236,7 +236,7 @@ def test_the_first_rule_that_fits_decides_and_is_named() -> None:
     assert judged(thing(completed_at=ago(15)), one + two).rule == "two"
 
 
-def test_what_no_rule_fits_is_kept_with_the_answer_of_the_first_rule() -> None:
+def test_a_resource_that_fits_no_rule_is_kept_with_the_answer_of_the_first_rule() -> None:
     one, two, three = (archive(f"completed_days = {days}", name=f"r{days}") for days in (40, 50, 60))
     assert judged(thing(), one).reason == "Rule 'r40': it was completed 31 days ago; more than 40 are needed."
     assert judged(thing(), one + two).reason.endswith("needed. The other rule does not fit either.")
@@ -295,7 +295,7 @@ def test_all_conditions_of_a_rule_that_keeps_must_hold() -> None:
         ("stalled_days = 1", thing(), True),
     ],
 )
-def test_an_exception_keeps_where_any_of_it_holds_or_cannot_be_told(
+def test_an_exception_keeps_if_any_condition_holds_or_is_unknown(
     unless: str, seen: ResourceSnapshot, *, acts: bool
 ) -> None:
     decision = judged(seen, archive("completed_days = 30", unless=unless))
@@ -313,13 +313,13 @@ def test_an_exception_keeps_from_later_rules_too() -> None:
     assert judged(thing(completed_at=ago(9)), first + later).rule == "later"
 
 
-def test_an_exception_beats_what_cannot_be_told() -> None:
+def test_an_exception_comes_before_an_unknown_condition() -> None:
     rules = archive("owners = [4711], completed_days = 30", unless="created_days = 9, tags = ['Test']")
     decision = judged(thing(owners=None, tags=None), rules)
     assert (decision.kind, decision.rule) == ("excluded", "rule")
 
 
-def test_an_exception_is_told() -> None:
+def test_the_reason_names_the_exception() -> None:
     rules = archive("completed_days = 30", unless="tags = ['Test'], owners = [12]")
     assert judged(thing(), rules) == Decision(
         None, "excluded", "Rule 'rule': it carries the tag 'Test', so it is kept.", "rule"
@@ -450,7 +450,7 @@ YES, NO, UNKNOWN = Tristate.YES, Tristate.NO, Tristate.UNKNOWN
         ("unused = true", thing(Resource.TAG, uses=None), UNKNOWN, "use unknown"),
     ],
 )  # fmt: skip
-def test_a_condition_is_answered_with_yes_no_or_cannot_be_told(
+def test_a_condition_is_answered_with_yes_no_or_unknown(
     condition: str, seen: ResourceSnapshot, expected: Tristate, kind: str
 ) -> None:
     check = answer(seen, condition.replace("%s", TEMPLATE))
@@ -476,7 +476,9 @@ def test_a_condition_is_answered_with_yes_no_or_cannot_be_told(
         ("stalled_days = 1", thing(status="active"), YES),
     ],
 )
-def test_a_condition_that_keeps_compares_generously(condition: str, seen: ResourceSnapshot, expected: Tristate) -> None:
+def test_a_condition_that_keeps_compares_text_loosely(
+    condition: str, seen: ResourceSnapshot, expected: Tristate
+) -> None:
     assert answer(seen, condition, excludes=True).answer is expected
 
 
@@ -513,7 +515,7 @@ def test_a_hold_on_something_else_holds_nothing() -> None:
 # --- explaining -------------------------------------------------------------------------------------------------------
 
 
-def test_an_explanation_shows_every_rule_of_the_kind_and_state_condition_by_condition() -> None:
+def test_an_explanation_shows_each_condition_of_every_rule_for_the_kind_and_state() -> None:
     rules = (
         COMPLETED
         + archive("created_days = 200", name="never", unless="tags = ['VIP'], title = ['o*']")
@@ -536,7 +538,7 @@ def test_an_explanation_shows_every_rule_of_the_kind_and_state_condition_by_cond
     ]
 
 
-def test_what_is_held_is_explained_by_its_hold_and_by_its_rules() -> None:
+def test_the_explanation_of_a_held_resource_has_its_hold_and_its_rules() -> None:
     told = explain(thing(), policy(), Holds({f"run#{THING}": "an audit"}), NOW)
     assert told.decision.kind == "on hold"
     assert [asked.fits for asked in told.rules] == [YES]
@@ -596,7 +598,7 @@ DAYS = {
 
 
 @pytest.mark.parametrize(("zone", "completed", "now", "days"), DAYS.values(), ids=DAYS)
-def test_days_are_those_of_the_calendar_in_the_zone(zone: str, completed: str, now: str, days: int) -> None:
+def test_days_are_calendar_days_in_the_zone_of_the_policy(zone: str, completed: str, now: str, days: int) -> None:
     then, moment = datetime.fromisoformat(completed), datetime.fromisoformat(now)
     assert whole_days(then, moment, ZoneInfo(zone)) == days
     seen = thing(completed_at=then, created_at=then)

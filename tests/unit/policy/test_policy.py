@@ -286,7 +286,7 @@ def test_empty_conditions_are_refused(text: str, key: str) -> None:
         ),
     ],
 )
-def test_what_is_unknown_blank_or_out_of_range_is_refused(text: str, key: str, why: str) -> None:
+def test_an_unknown_blank_or_out_of_range_value_is_refused(text: str, key: str, why: str) -> None:
     refuses(text, key, why)
 
 
@@ -328,7 +328,7 @@ def test_a_rule_that_makes_no_sense_is_refused(text: str, why: str) -> None:
 
 @pytest.mark.parametrize("resource", Resource)
 @pytest.mark.parametrize("name", CONDITIONS)
-def test_a_condition_is_asked_only_of_kinds_that_have_it(name: str, resource: Resource) -> None:
+def test_a_condition_is_allowed_only_for_kinds_that_have_the_fact(name: str, resource: Resource) -> None:
     condition = f"{name} = {CONDITIONS[name].example}"
     text = file(rule(condition, resource=resource, action="keep"))
     acting = file(
@@ -353,7 +353,7 @@ def test_a_condition_is_asked_only_of_kinds_that_have_it(name: str, resource: Re
 @pytest.mark.parametrize(
     "text", ["zone = ", "zone", "[[rules]", 'zone = "UTC"\nzone = "UTC"', "zone = \"UTC\nrules = ''", "\x00"]
 )
-def test_what_is_not_toml_is_refused(text: str) -> None:
+def test_a_file_that_is_not_toml_is_refused(text: str) -> None:
     assert refusal(text).lstrip().startswith("is not TOML: ")
 
 
@@ -384,7 +384,7 @@ def test_every_status_of_tallyfy_is_known(word: str) -> None:
         ("tag", "archive", "unused = true", State.ACTIVE, Action.DELETE),
     ],
 )
-def test_a_rule_knows_what_it_does_and_to_which_state(
+def test_a_rule_has_a_capability_and_the_state_that_it_considers(
     resource: str, action: str, when: str, considers: State, action_meant: Action
 ) -> None:
     reversible = resource in {"process", "task"} and action == "archive"
@@ -396,7 +396,7 @@ def test_a_rule_knows_what_it_does_and_to_which_state(
     assert not policy.allows(capability(Resource.RUN, Action.RESTORE))
 
 
-def test_rules_that_keep_and_rules_that_act_are_told_apart_in_their_order() -> None:
+def test_rules_that_keep_and_rules_that_act_are_separated_in_order() -> None:
     keep = 'tags = ["VIP"]'
     names = [("a", "archive", OLD), ("b", "keep", keep), ("c", "archive", OLD), ("d", "keep", keep)]
     policy = Policy.parse(file(*(rule(when, name=name, action=action) for name, action, when in names)))
@@ -405,21 +405,21 @@ def test_rules_that_keep_and_rules_that_act_are_told_apart_in_their_order() -> N
     assert not Policy.parse(file(rule(keep, action="keep"))).allows(capability(Resource.RUN, Action.ARCHIVE))
 
 
-def test_a_pattern_may_be_a_bracket() -> None:
+def test_a_pattern_may_contain_brackets() -> None:
     assert Policy.parse(file(rule(f'{OLD}\ntitle = ["[*]"]'))).rules[0].when.title == ("[*]",)
 
 
-def test_blanks_around_a_word_do_not_count() -> None:
+def test_blanks_around_a_value_are_ignored() -> None:
     [read] = Policy.parse(file(rule(f'{OLD}\ntags = [" Test "]'))).rules
     assert read.when.tags == ("Test",)
 
 
-def test_caps_of_a_rule_may_be_one_of_the_two() -> None:
+def test_a_rule_may_have_only_one_of_the_two_caps() -> None:
     assert Policy.parse(file(rule(top="caps = { count = 5 }"))).rules[0].caps == Caps(count=5)
     assert Policy.parse(file(rule(top="caps = { percent = 5 }"))).rules[0].caps == Caps(percent=5)
 
 
-def test_a_policy_is_not_changed_once_it_is_read() -> None:
+def test_a_policy_is_immutable() -> None:
     policy = Policy.parse(FULL)
     for frozen, name in ((policy, "zone"), (policy.rules[0], "action"), (policy.rules[0].when, "created_days")):
         with pytest.raises(ValueError, match="frozen"):
@@ -429,7 +429,7 @@ def test_a_policy_is_not_changed_once_it_is_read() -> None:
 # --- the file that is shipped -----------------------------------------------------------------------------------------
 
 
-def test_the_shipped_policy_is_read_and_acts_on_nothing_that_cannot_be_undone() -> None:
+def test_the_shipped_policy_is_valid_and_only_does_what_can_be_undone() -> None:
     policy = Policy.parse(SHIPPED)
     assert [(read.name, read.capability.name, read.irreversible) for read in policy.acting] == [
         ("completed", "run.archive", False)
@@ -438,7 +438,7 @@ def test_the_shipped_policy_is_read_and_acts_on_nothing_that_cannot_be_undone() 
     assert (policy.caps, policy.growth_percent) == (PlanCaps(count=1000, percent=30, few=10), 50)
 
 
-def test_the_examples_in_the_shipped_policy_are_read_too() -> None:
+def test_the_examples_in_the_shipped_policy_are_valid() -> None:
     uncommented = re.sub(r"^# (?=\[|\w+ = )", "", SHIPPED, flags=re.MULTILINE)
     policy = Policy.parse(uncommented)
     assert [read.name for read in policy.rules] == ["completed", "audits", "old-tests", "dead-tags"]
@@ -497,7 +497,7 @@ def test_the_digest_changes_with_every_value(path: tuple[str | int, ...]) -> Non
     assert Policy.model_validate(said).digest != Policy.parse(FULL).digest
 
 
-def test_the_digest_changes_with_what_a_rule_does_to_what_and_with_the_order_of_rules() -> None:
+def test_the_digest_changes_with_the_action_the_kind_and_the_order_of_rules() -> None:
     texts = [
         file(rule("created_days = 9")),
         file(rule("created_days = 9", resource="task")),
@@ -571,7 +571,7 @@ def files(draw: st.DrawFn) -> dict[str, object]:
 
 @settings(max_examples=150, deadline=None)
 @given(files())
-def test_what_is_written_is_read_back(said: dict[str, object]) -> None:
+def test_a_policy_is_read_back_from_its_json(said: dict[str, object]) -> None:
     policy = Policy.model_validate(deepcopy(said))
     text = policy.to_json()
     again = Policy.from_json(text)
@@ -582,7 +582,7 @@ def test_what_is_written_is_read_back(said: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"zone": "UTC", "rules": []}', '{"zone": "UTC"'])
-def test_json_that_no_policy_wrote_raises_value_error(text: str) -> None:
+def test_json_of_something_else_raises_value_error(text: str) -> None:
     with pytest.raises(ValidationError):
         Policy.from_json(text)
 

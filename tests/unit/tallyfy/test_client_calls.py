@@ -42,7 +42,7 @@ def test_every_call_carries_the_three_headers_and_no_body(call: Callable[[Canned
     assert asked.body is None
 
 
-def test_pages_and_later_attempts_carry_the_headers_too() -> None:
+def test_pages_and_retries_carry_the_headers_too() -> None:
     stand = CannedStand(REFUSED, answered(404), answered(200, {"data": [], "meta": {"pagination": {"total": 0}}}))
     look(stand)
     assert [asked.headers["X-Tallyfy-Client"] for asked in stand.canned.asked] == ["APIClient"] * 3
@@ -58,7 +58,7 @@ def test_pages_and_later_attempts_carry_the_headers_too() -> None:
         "http://[::1]:8080",
     ],
 )
-def test_the_token_goes_to_https_or_loopback(url: str) -> None:
+def test_the_token_is_sent_to_https_or_loopback(url: str) -> None:
     assert checked_base_url(url + "/") == url
 
 
@@ -86,7 +86,7 @@ def test_the_token_goes_to_https_or_loopback(url: str) -> None:
         "http://[::1",
     ],
 )
-def test_the_token_goes_nowhere_else(url: str) -> None:
+def test_the_token_is_sent_nowhere_else(url: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         CannedStand(base_url=url)
 
@@ -105,7 +105,7 @@ def test_netrc_and_proxies_of_the_environment_are_ignored(monkeypatch: pytest.Mo
     assert not stand.canned.proxies[0]
 
 
-def test_nothing_below_us_retries() -> None:
+def test_the_http_library_does_not_retry() -> None:
     session = pooled_session()
     for prefix in ("https://", "http://"):
         adapter = session.get_adapter(prefix)
@@ -116,7 +116,7 @@ def test_nothing_below_us_retries() -> None:
 # --- tokens ---
 
 
-def test_a_token_that_was_replaced_is_fetched_afresh_once() -> None:
+def test_a_refused_token_is_fetched_again_once() -> None:
     stand = CannedStand(REFUSED, FOUND)
 
     class Rotated(MemorySecrets):
@@ -131,7 +131,7 @@ def test_a_token_that_was_replaced_is_fetched_afresh_once() -> None:
 
 
 @pytest.mark.parametrize("call", [look, act])
-def test_a_token_refused_twice_is_for_a_person_to_mend(call: Callable[[CannedStand], None]) -> None:
+def test_a_token_refused_twice_needs_a_person(call: Callable[[CannedStand], None]) -> None:
     stand = CannedStand(REFUSED, REFUSED)
     with pytest.raises(TokenRefused, match="no deploy is needed") as refusal:
         call(stand)
@@ -160,7 +160,7 @@ def test_an_organization_that_is_not_configured_is_refused_before_any_call() -> 
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"token": ""}', "two\nlines"])
-def test_a_secret_without_a_token_is_for_a_person_to_mend(text: str) -> None:
+def test_a_secret_without_a_token_needs_a_person(text: str) -> None:
     stand = CannedStand()
     stand.secrets.texts[stand.secret] = text
     with pytest.raises(TokenRefused, match="holds no token"):
@@ -168,14 +168,14 @@ def test_a_secret_without_a_token_is_for_a_person_to_mend(text: str) -> None:
     assert stand.canned.asked == []
 
 
-def test_a_missing_secret_is_for_a_person_to_mend() -> None:
+def test_a_missing_secret_needs_a_person() -> None:
     stand = CannedStand()
     del stand.secrets.texts[stand.secret]
     with pytest.raises(TokenRefused, match="does not exist"):
         look(stand)
 
 
-def test_a_secret_that_cannot_be_read_now_is_tried_again_later() -> None:
+def test_a_secret_that_cannot_be_read_now_is_retried_later() -> None:
     class Down(MemorySecrets):
         def get(self, name: str, *, fresh: bool = False) -> str:
             raise Retryable(Code.UNAVAILABLE, "Secrets Manager is down.")
@@ -189,7 +189,7 @@ def test_a_secret_that_cannot_be_read_now_is_tried_again_later() -> None:
 
 
 @pytest.mark.parametrize("left", [2.0, 2.5, 4.0, 8.0, 15.0, 60.0, 900.0])
-def test_connecting_and_reading_together_end_before_the_function_does(left: float) -> None:
+def test_connecting_and_reading_end_before_the_function_does(left: float) -> None:
     stand = CannedStand(FOUND, time_left=lambda: left)
     look(stand)
     [timeout] = stand.canned.timeouts
@@ -203,7 +203,7 @@ def test_connecting_and_reading_together_end_before_the_function_does(left: floa
 
 
 @pytest.mark.parametrize("left", [1.99, 0.0, -5.0])
-def test_without_time_no_call_is_begun(left: float) -> None:
+def test_no_call_is_made_without_time_left(left: float) -> None:
     stand = CannedStand(time_left=lambda: left)
     for call in (look, act):
         with pytest.raises(Throttled) as wait:
@@ -213,7 +213,7 @@ def test_without_time_no_call_is_begun(left: float) -> None:
     assert stand.spent == []
 
 
-def test_the_time_is_looked_at_before_each_attempt() -> None:
+def test_the_time_left_is_checked_before_each_attempt() -> None:
     times = iter([60.0, 1.0])
     stand = CannedStand(REFUSED, time_left=lambda: next(times))
     with pytest.raises(Throttled):
@@ -248,7 +248,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(header: str | None, seconds
     assert retry_after(header, NOW) == seconds
 
 
-def test_a_429_with_a_date_is_heeded() -> None:
+def test_a_429_with_a_date_is_respected() -> None:
     until = format_datetime(datetime.now(UTC) + timedelta(seconds=120), usegmt=True)
     with pytest.raises(Throttled) as wait:
         look(CannedStand(answered(429, None, Retry_After=until)))
@@ -256,7 +256,7 @@ def test_a_429_with_a_date_is_heeded() -> None:
 
 
 @pytest.mark.parametrize("answer", [answered(429), Response(429, b"<html>", {"Retry-After": "later"})])
-def test_a_429_that_says_nothing_readable_means_a_minute(answer: Response) -> None:
+def test_a_429_without_a_readable_delay_means_a_minute(answer: Response) -> None:
     with pytest.raises(Throttled) as wait:
         act(CannedStand(answer))
     assert wait.value.retry_after == 60
@@ -294,7 +294,7 @@ AT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
         ("0001-01-01T00:00:00+14:00", None),
     ],
 )
-def test_a_time_is_read_or_unknown(text: object, read: datetime | None) -> None:
+def test_a_time_without_a_zone_is_unknown(text: object, read: datetime | None) -> None:
     assert moment(text) == read
 
 
@@ -311,12 +311,14 @@ def test_a_time_is_read_or_unknown(text: object, read: datetime | None) -> None:
         ({"status": "complete"}, State.ACTIVE, None),
     ],
 )
-def test_whether_a_thing_is_archived(row: dict[str, object], state: State, archived_at: datetime | None) -> None:
+def test_archived_at_decides_whether_a_resource_is_archived(
+    row: dict[str, object], state: State, archived_at: datetime | None
+) -> None:
     seen = thing_from(Resource.RUN, {"id": THING, **row})
     assert (seen.state, seen.archived_at) == (state, archived_at)
 
 
-def test_a_tag_with_a_date_of_deletion_is_gone() -> None:
+def test_a_tag_with_a_deletion_date_is_gone() -> None:
     assert thing_from(Resource.TAG, {"deleted_at": "2026-05-04T03:02:01Z"}).state is State.GONE
 
 
@@ -340,11 +342,11 @@ COUNTS = {"active_template": 1, "archived_template": 2, "active_process": 3, "ar
         (None, None),
     ],
 )
-def test_the_use_of_a_tag_is_known_only_when_every_count_is(statistics: object, uses: int | None) -> None:
+def test_the_use_of_a_tag_is_known_only_if_every_count_is(statistics: object, uses: int | None) -> None:
     assert thing_from(Resource.TAG, {"id": THING, "statistics": statistics}).uses == uses
 
 
-def test_unknown_and_missing_fields_do_no_harm() -> None:
+def test_unknown_and_missing_fields_are_accepted() -> None:
     seen = thing_from(Resource.TASK, {"id": THING, "title": "Badge", "is_oneoff_task": "yes", "run_id": "", "new": {}})
     assert (seen.name, seen.status, seen.one_off, seen.run_id) == ("Badge", None, None, None)
 
@@ -363,5 +365,5 @@ def test_unknown_and_missing_fields_do_no_harm() -> None:
         ({"is_oneoff_task": 1}, None),
     ],
 )
-def test_a_task_is_one_off_only_where_tallyfy_says_so(row: dict[str, object], one_off: bool | None) -> None:  # noqa: FBT001 - a case
+def test_a_task_is_one_off_only_if_tallyfy_says_so(row: dict[str, object], one_off: bool | None) -> None:  # noqa: FBT001 - a case
     assert thing_from(Resource.TASK, {"id": THING, **row}).one_off is one_off

@@ -39,7 +39,7 @@ def listed(*things: str, pages: int = 1, **fields: object) -> Response:
         (Resource.TAG, ids.UNUSED_TAG, State.ACTIVE),
     ],
 )
-def test_a_thing_is_found_wherever_it_is(resource: Resource, thing: str, state: State) -> None:
+def test_a_resource_is_found_active_or_archived(resource: Resource, thing: str, state: State) -> None:
     seen = SimulatorStand().client.look(ORG, resource, thing)
     assert seen is not None
     assert (seen.id, seen.state, seen.resource) == (thing, state, resource)
@@ -47,13 +47,13 @@ def test_a_thing_is_found_wherever_it_is(resource: Resource, thing: str, state: 
 
 
 @pytest.mark.parametrize("resource", Resource)
-def test_what_is_nowhere_is_nothing(resource: Resource) -> None:
+def test_a_resource_that_does_not_exist_is_none(resource: Resource) -> None:
     stand = SimulatorStand()
     assert stand.client.look(ORG, resource, THING) is None
     assert all(method == "GET" for method, _ in stand.calls)
 
 
-def test_a_tag_brings_how_often_it_is_used() -> None:
+def test_a_tag_shows_how_often_it_is_used() -> None:
     stand = SimulatorStand()
     used = stand.client.look(ORG, Resource.TAG, ids.USED_TAG)
     unused = stand.client.look(ORG, Resource.TAG, ids.UNUSED_TAG)
@@ -74,7 +74,7 @@ def test_a_tag_brings_how_often_it_is_used() -> None:
         (Resource.TEMPLATE, ids.ARCHIVED_TEMPLATE, "1001"),
     ],
 )
-def test_what_is_active_or_archived_shows_its_tags_and_its_owners(
+def test_active_and_archived_resources_show_their_tags_and_owners(
     resource: Resource, thing: str, owner: str | None
 ) -> None:
     stand = SimulatorStand()
@@ -88,7 +88,7 @@ def test_what_is_active_or_archived_shows_its_tags_and_its_owners(
 
 
 @pytest.mark.parametrize("resource", [Resource.RUN, Resource.TASK, Resource.TEMPLATE])
-def test_no_tags_and_tags_that_are_not_shown_are_told_apart(resource: Resource) -> None:
+def test_an_empty_list_of_tags_differs_from_tags_that_are_not_shown(resource: Resource) -> None:
     silent = look(CannedStand(answered(200, {"data": {"id": THING}})), resource)
     none = look(CannedStand(answered(200, {"data": {"id": THING, "tags": []}})), resource)
     assert silent is not None
@@ -97,7 +97,7 @@ def test_no_tags_and_tags_that_are_not_shown_are_told_apart(resource: Resource) 
 
 
 @pytest.mark.parametrize("resource", Resource)
-def test_every_page_asks_for_the_same_as_a_look(resource: Resource) -> None:
+def test_a_page_asks_for_the_same_facts_as_a_single_read(resource: Resource) -> None:
     stand = SimulatorStand()
     stand.client.look(ORG, resource, THING)
     stand.client.page(ORG, resource, 1, {})
@@ -109,7 +109,7 @@ def test_every_page_asks_for_the_same_as_a_look(resource: Resource) -> None:
     assert look - page == ({"tasks", "tasks.threads", "threads"} if resource is Resource.RUN else set())
 
 
-def test_a_task_of_a_process_is_told_from_a_one_off_task() -> None:
+def test_a_task_of_a_process_differs_from_a_one_off_task() -> None:
     stand = SimulatorStand()
     of_process = stand.client.look(ORG, Resource.TASK, ids.PROCESS_TASK)
     one_off = stand.client.look(ORG, Resource.TASK, ids.TASK)
@@ -119,7 +119,7 @@ def test_a_task_of_a_process_is_told_from_a_one_off_task() -> None:
     assert (one_off.run_id, one_off.one_off) == (None, True)
 
 
-def test_a_404_is_followed_by_the_archived_list_page_by_page() -> None:
+def test_after_a_404_the_archived_list_is_read_page_by_page() -> None:
     others = [make_id("other", n) for n in range(3)]
     stand = CannedStand(NOT_THERE, listed(*others, pages=2), listed(THING, pages=2))
     seen = look(stand)
@@ -131,7 +131,7 @@ def test_a_404_is_followed_by_the_archived_list_page_by_page() -> None:
     assert all("archived=only" in url and "per_page=100" in url for url in urls[1:])
 
 
-def test_real_pages_are_turned_by_number_and_never_by_the_link_to_another_host() -> None:
+def test_pages_are_read_by_number_and_never_by_the_link_to_another_host() -> None:
     archived = crowd(250, archived_at="-40d")
     stand = SimulatorStand(Simulator(archived, clock=Clock(NOW)))
     stand.simulator.add_fault(Fault.answer_status(404, path=r"/runs/[0-9a-f]{32}$", times=-1))
@@ -153,7 +153,7 @@ def test_a_deleted_tag_is_not_looked_for_in_a_list_that_does_not_exist() -> None
     assert look(stand, Resource.TAG) is None
 
 
-def test_too_many_archived_things_to_look_through_is_a_refusal_not_a_guess() -> None:
+def test_too_many_archived_resources_to_search_are_refused() -> None:
     stand = CannedStand(NOT_THERE, *[listed("6f" * 16, pages=999) for _ in range(20)])
     with pytest.raises(Rejected, match="cannot be judged") as refusal:
         look(stand)
@@ -161,7 +161,7 @@ def test_too_many_archived_things_to_look_through_is_a_refusal_not_a_guess() -> 
     assert len(stand.canned.asked) == 21
 
 
-def test_a_list_that_does_not_say_how_many_there_are_proves_nothing() -> None:
+def test_a_list_without_a_total_does_not_prove_absence() -> None:
     rows = answered(200, {"data": [{"id": "6f" * 16}, "no row"]})
     stand = CannedStand(NOT_THERE, *[rows, answered(200, {"data": []})] * 3)
     with pytest.raises(Retryable, match="an unknown number"):
@@ -203,7 +203,7 @@ def test_an_archived_list_that_cannot_be_read_does_not_prove_absence(answer: Res
         requests.ReadTimeout("slow"),
     ],
 )
-def test_a_read_that_shows_nothing_of_the_thing_is_tried_again_later(answer: Response | Exception) -> None:
+def test_an_answer_without_the_resource_is_retried_later(answer: Response | Exception) -> None:
     stand = CannedStand(answer)
     with pytest.raises(Retryable) as trouble:
         look(stand)
@@ -230,14 +230,14 @@ def test_a_refused_read_is_final(status: int, code: Code) -> None:
     assert refusal.value.code is code
 
 
-def test_a_429_on_reading_is_a_wait() -> None:
+def test_a_429_on_a_read_makes_the_command_wait() -> None:
     with pytest.raises(Throttled) as wait:
         look(CannedStand(answered(429, {"code": "RATE_LIMIT_EXCEEDED"}, Retry_After="9")))
     assert wait.value.retry_after == 9
 
 
 @pytest.mark.parametrize("progress", [70, {"complete": 7, "total": 10, "percent": 70}, None, "70%"])
-def test_progress_may_be_of_any_shape(progress: object) -> None:
+def test_progress_of_any_shape_is_accepted(progress: object) -> None:
     seen = look(CannedStand(answered(200, {"data": {"id": THING, "progress": progress, "unknown": [1]}})))
     assert seen is not None
     assert seen.state is State.ACTIVE

@@ -46,7 +46,7 @@ def test_each_of_the_ten_actions_is_one_call_with_one_effect(doing: Capability) 
 
 
 @pytest.mark.parametrize("doing", TABLE, ids=[c.name for c in TABLE])
-def test_what_was_done_is_seen_by_the_next_look(doing: Capability) -> None:
+def test_the_next_read_shows_the_effect_of_a_write(doing: Capability) -> None:
     stand, thing = SimulatorStand(), THINGS[doing.name]
     stand.client.act(doing, ORG, thing)
     seen = stand.client.look(ORG, doing.resource, thing)
@@ -65,7 +65,7 @@ def test_what_was_done_is_seen_by_the_next_look(doing: Capability) -> None:
         ("tag.delete", Quirks(tag_delete="soft")),
     ],
 )
-def test_the_answers_on_which_the_documents_disagree_are_all_success(name: str, quirks: Quirks) -> None:
+def test_every_documented_form_of_a_success_is_accepted(name: str, quirks: Quirks) -> None:
     stand = SimulatorStand()
     stand.simulator.quirks = quirks
     doing = next(c for c in TABLE if c.name == name)
@@ -73,7 +73,7 @@ def test_the_answers_on_which_the_documents_disagree_are_all_success(name: str, 
     assert stand.simulator.effects() == 1
 
 
-def test_references_that_do_not_come_back_are_kept_as_evidence() -> None:
+def test_references_that_a_restore_does_not_bring_back_are_kept_as_evidence() -> None:
     stand = SimulatorStand()
     receipt = stand.client.act(capability(Resource.TEMPLATE, Action.ARCHIVE), ORG, ids.TEMPLATE)
     assert json.loads(receipt.evidence)["deleted_references"][0]["checklist_id"] == ids.REFERRING_TEMPLATE
@@ -104,7 +104,7 @@ def test_the_ordinary_client_cannot_express_a_permanent_delete(doing: Capability
     ],
     ids=["500", "503", "502 html", "504 html", "reset", "error in 200", "timeout", "408"],
 )
-def test_a_write_of_unknown_fate_is_ambiguous_and_not_repeated(fault: Fault, when: str) -> None:
+def test_a_write_with_an_unknown_effect_is_ambiguous_and_not_repeated(fault: Fault, when: str) -> None:
     stand = SimulatorStand()
     stand.simulator.add_fault(fault.model_copy(update={"when": when}))
     with pytest.raises(Ambiguous) as trouble:
@@ -118,7 +118,7 @@ def test_a_write_of_unknown_fate_is_ambiguous_and_not_repeated(fault: Fault, whe
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 304])
-def test_a_redirect_is_neither_followed_nor_taken_for_success(status: int) -> None:
+def test_a_redirect_is_neither_followed_nor_a_success(status: int) -> None:
     stand = CannedStand(answered(status, Location="https://elsewhere.test/steal"), answered(200, {"data": {}}))
     with pytest.raises(LifecycleError):
         act(stand)
@@ -139,7 +139,7 @@ def test_a_redirect_is_neither_followed_nor_taken_for_success(status: int) -> No
     ],
     ids=["html", "list", "text", "error", "error object", "not archived", "another thing", "half"],
 )
-def test_a_success_that_does_not_say_so_is_ambiguous(answer: Response) -> None:
+def test_a_200_that_shows_another_state_is_ambiguous(answer: Response) -> None:
     with pytest.raises(Ambiguous):
         act(CannedStand(answer))
 
@@ -175,7 +175,7 @@ def test_a_delete_may_answer_with_what_it_deleted(body: object) -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 422])
 @pytest.mark.parametrize("html", [True, False])
-def test_a_4xx_is_a_refusal_without_tallyfys_own_words(status: int, html: bool) -> None:  # noqa: FBT001 - a case
+def test_a_4xx_is_rejected_without_the_text_of_tallyfy(status: int, html: bool) -> None:  # noqa: FBT001 - a case
     answer = page(status, "PRIVATE") if html else answered(status, {"message": "PRIVATE", "errors": {"id": ["x"]}})
     with pytest.raises(Rejected, match=str(status)) as refusal:
         act(CannedStand(answer))
@@ -200,7 +200,7 @@ def test_deleting_what_is_not_archived_is_refused_by_tallyfy_too(quirks: Quirks)
         stand.client.act(DELETE, ORG, ids.ACTIVE_RUN)
 
 
-def test_a_429_is_a_wait_and_no_doubt() -> None:
+def test_a_429_on_a_write_is_a_wait_and_not_ambiguous() -> None:
     stand = SimulatorStand()
     stand.simulator.add_fault(Fault.rate_limit(17))
     with pytest.raises(Throttled) as wait:
@@ -220,6 +220,6 @@ def test_a_429_is_a_wait_and_no_doubt() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_cut_off_call_is_ambiguous_and_says_how_it_was_cut(error: Exception) -> None:
+def test_a_cut_off_call_is_ambiguous_and_names_the_cause(error: Exception) -> None:
     with pytest.raises(Ambiguous, match=type(error).__name__):
         act(CannedStand(error))

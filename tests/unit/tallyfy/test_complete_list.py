@@ -48,7 +48,7 @@ def listed(*rows: object, total: int, pages: int = 1) -> object:
         ([], "0 rows came"),
     ],
 )
-def test_a_list_is_whole_where_every_page_says_what_came(
+def test_a_list_is_complete_if_the_total_of_every_page_equals_the_rows(
     pages: list[tuple[list[object], int | None]], trouble: str
 ) -> None:
     whole = CompleteList()
@@ -58,7 +58,7 @@ def test_a_list_is_whole_where_every_page_says_what_came(
     assert bool(whole.trouble) is bool(trouble)
 
 
-def test_of_two_that_fit_one_is_not_found_alone_because_a_page_shifted() -> None:
+def test_a_shifted_page_does_not_hide_the_second_of_two_matches() -> None:
     """The first page had one of two, and the other moved to it while the second was read."""
     shifted = [listed(run(), total=2, pages=2), listed(total=1, pages=2)]
     stand = CannedStand(*shifted, *shifted, *shifted)  # type: ignore[arg-type]
@@ -67,12 +67,12 @@ def test_of_two_that_fit_one_is_not_found_alone_because_a_page_shifted() -> None
     assert len(stand.canned.asked) == 6
 
 
-def test_a_list_that_adds_up_the_second_time_is_believed() -> None:
+def test_a_list_that_is_complete_at_the_second_reading_is_accepted() -> None:
     stand = CannedStand(listed(run(), total=2), listed(run(), run(OTHER), total=2))  # type: ignore[arg-type]
     assert {seen.id for seen in stand.client.search(ORG, NAMED, archived=False)} == {RUN, OTHER}
 
 
-def test_a_thing_is_not_gone_because_the_list_of_the_archived_lost_it() -> None:
+def test_a_resource_missing_from_an_incomplete_archived_list_is_not_gone() -> None:
     lost = listed(run(OTHER, archived_at="2026-01-01T00:00:00Z"), total=2)
     gone = answered(404, {"error": True})
     stand = CannedStand(gone, lost, lost, lost)  # type: ignore[arg-type]
@@ -80,13 +80,13 @@ def test_a_thing_is_not_gone_because_the_list_of_the_archived_lost_it() -> None:
         stand.client.look(ORG, Resource.RUN, RUN)
 
 
-def test_a_thing_that_is_seen_is_believed_before_its_list_ends() -> None:
+def test_a_resource_that_was_found_needs_no_complete_list() -> None:
     there = listed(run(archived_at="2026-01-01T00:00:00Z"), total=999, pages=10)
     stand = CannedStand(answered(404, {"error": True}), there)  # type: ignore[arg-type]
     assert stand.client.look(ORG, Resource.RUN, RUN) is not None
 
 
-def test_a_list_without_an_end_is_given_up() -> None:
+def test_reading_a_list_without_an_end_is_given_up() -> None:
     names = count(1)
 
     def endless() -> Iterator[object]:
@@ -100,7 +100,7 @@ def test_a_list_without_an_end_is_given_up() -> None:
     assert refused.value.code is Code.UNDETERMINED
 
 
-def test_a_page_that_is_larger_than_asked_for_is_no_page() -> None:
+def test_a_page_larger_than_requested_is_an_error() -> None:
     rows = [run(f"{number:032x}") for number in range(PER_PAGE + 1)]
     stand = CannedStand(listed(*rows, total=len(rows)))  # type: ignore[arg-type]
     with pytest.raises(Retryable, match="by the page"):
@@ -137,7 +137,7 @@ def response(body: io.BytesIO) -> requests.Response:
     return made
 
 
-def test_an_answer_that_drips_is_cut_off_when_its_time_is_up() -> None:
+def test_a_slow_answer_is_cut_off_when_its_time_is_up() -> None:
     left = [30.0]
 
     def tick() -> None:
@@ -156,14 +156,14 @@ def test_an_answer_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
         load(response(io.BytesIO(b"x" * 1001)), seconds=lambda: 9.0)
 
 
-def test_a_body_comes_whole_within_its_bounds() -> None:
+def test_a_body_within_its_bounds_is_read_whole() -> None:
     answer = load(response(io.BytesIO(b'{"data": 1}')), seconds=lambda: 9.0)
     assert answer.json() == {"data": 1}
     assert b"".join(pieces(response(io.BytesIO(b"x" * 100)), most=100, seconds=lambda: 9.0)) == b"x" * 100
 
 
 @pytest.mark.parametrize("method", ["look", "act"])
-def test_what_is_behind_an_answer_that_drips_is_not_known(method: str) -> None:
+def test_a_slow_answer_to_a_write_leaves_its_effect_unknown(method: str) -> None:
     """A read is tried again; of a write it is unknown whether it took effect."""
     left = [60.0]
     stand = CannedStand(answered(200, {"data": run()}), time_left=lambda: left[0])

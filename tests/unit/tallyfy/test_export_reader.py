@@ -42,7 +42,7 @@ def listed(*rows: object, total: object = None, pages: object = 1) -> Response:
 
 
 class TestDocument:
-    def test_it_is_as_tallyfy_shows_it(self) -> None:
+    def test_a_document_is_returned_as_tallyfy_shows_it(self) -> None:
         stand = SimulatorStand()
         found = records(stand).document(ORG, f"/tags/{DefaultIds.USED_TAG}", {"with": "statistics"})
         assert found is not None
@@ -50,20 +50,20 @@ class TestDocument:
         assert records(stand).document(ORG, f"/tags/{make_id('none')}", {}) is None
         assert len(stand.spent) == 2
 
-    def test_what_is_no_object_is_not_one(self) -> None:
+    def test_an_answer_that_is_not_an_object_is_an_error(self) -> None:
         with pytest.raises(Retryable, match="no object"):
             records(CannedStand(answered(200, {"data": [1]}))).document(ORG, "/tags/x", {})
 
 
 class TestRows:
-    def test_every_row_of_every_page_comes(self) -> None:
+    def test_every_row_of_every_page_is_returned(self) -> None:
         stand = SimulatorStand(Simulator(crowd(250), clock=Clock(NOW)))
         found = [str(row["id"]) for row in records(stand).rows(ORG, "/runs", {"sort": "created_at"})]
         assert sorted(found) == sorted(make_id("run", n) for n in range(250))
         assert len(stand.spent) == 3
         assert [call.query["page"] for call in stand.simulator.log.calls] == ["1", "2", "3"]
 
-    def test_an_empty_list_adds_up(self) -> None:
+    def test_an_empty_list_is_complete(self) -> None:
         assert list(records(CannedStand(listed())).rows(ORG, "/runs", {})) == []
 
     @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ class TestRows:
             [answered(200, {"data": {"id": 1}, "meta": {"pagination": {"total": 1, "total_pages": 1}}})],
         ],
     )
-    def test_a_list_that_does_not_add_up_is_told(self, answers: list[Response]) -> None:
+    def test_a_list_with_another_total_than_rows_is_an_error(self, answers: list[Response]) -> None:
         stand = CannedStand(*answers)
         with pytest.raises(DoesNotAddUp):
             list(records(stand).rows(ORG, "/runs", {}))
@@ -91,21 +91,21 @@ class TestRows:
     def test_rows_without_an_id_count_as_well(self) -> None:
         assert len(list(records(CannedStand(listed({"verb": "x"}, {"verb": "x"}))).rows(ORG, "/runs", {}))) == 2
 
-    def test_a_list_that_is_not_there_is_no_empty_one(self) -> None:
+    def test_a_missing_list_differs_from_an_empty_one(self) -> None:
         with pytest.raises(Rejected) as refusal:
             list(records(CannedStand(answered(404, {"error": True}))).rows(ORG, "/runs", {}))
         assert refusal.value.code is Code.NOT_FOUND
 
 
 class TestDownload:
-    def test_the_bytes_come_as_they_are(self, tmp_path: Path) -> None:
+    def test_a_file_is_downloaded_unchanged(self, tmp_path: Path) -> None:
         stand = SimulatorStand()
         assert records(stand).download(ORG, FILE, tmp_path / "file") == 19
         assert (tmp_path / "file").read_bytes() == b"the signed contract"
         assert stand.calls == [("GET", f"file/{FILE}/dl")]
         assert stand.spent == [ORG]
 
-    def test_a_large_one_comes_a_piece_at_a_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_large_file_is_downloaded_in_pieces(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         size = 3 * bodies._PIECE + 17
         stand = SimulatorStand(Simulator(long_run(1, 0, 1, size=size), clock=Clock(NOW)))
         pieces: list[int] = []
@@ -121,7 +121,7 @@ class TestDownload:
         assert (tmp_path / "file").stat().st_size == sum(pieces) == size
         assert max(pieces) <= bodies._PIECE
 
-    def test_nothing_packed_is_asked_for(self, tmp_path: Path) -> None:
+    def test_a_download_asks_for_no_compression(self, tmp_path: Path) -> None:
         stand = CannedStand(octets(b"x"))
         records(stand).download(ORG, FILE, tmp_path / "file")
         asked = stand.canned.asked[0].headers
@@ -129,7 +129,7 @@ class TestDownload:
         assert asked["Authorization"] == f"Bearer {DEFAULT_TOKEN}"
 
     @pytest.mark.parametrize("name", ["", "..", "../runs", f"{FILE}/x", FILE.upper(), f"{FILE}\n", "1"])
-    def test_an_id_that_is_none_asks_nobody(self, tmp_path: Path, name: str) -> None:
+    def test_an_invalid_file_id_makes_no_call(self, tmp_path: Path, name: str) -> None:
         stand = CannedStand()
         with pytest.raises(Rejected):
             records(stand).download(ORG, name, tmp_path / "file")
@@ -145,7 +145,9 @@ class TestDownload:
             (Response(200, b"who knows how much", OCTETS), Code.UNDETERMINED),
         ],
     )
-    def test_what_cannot_be_had_is_refused_with_why(self, tmp_path: Path, answer: Response, code: Code) -> None:
+    def test_a_file_that_cannot_be_read_is_rejected_with_the_reason(
+        self, tmp_path: Path, answer: Response, code: Code
+    ) -> None:
         with pytest.raises(Rejected) as refusal:
             records(CannedStand(answer)).download(ORG, FILE, tmp_path / "file")
         assert refusal.value.code is code
@@ -165,17 +167,17 @@ class TestDownload:
             requests.ReadTimeout(),
         ],
     )
-    def test_what_is_passing_is_tried_again(self, tmp_path: Path, answer: Response | Exception) -> None:
+    def test_a_temporary_failure_can_be_retried(self, tmp_path: Path, answer: Response | Exception) -> None:
         with pytest.raises(Retryable):
             records(CannedStand(answer)).download(ORG, FILE, tmp_path / "file")
 
-    def test_half_of_a_file_is_not_taken_for_the_whole(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_truncated_file_is_an_error(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Even where the layer below did not notice."""
         monkeypatch.setattr(adapter, "pieces", lambda *_, **__: iter([b"half"]))
         with pytest.raises(Retryable, match="4 of 8 bytes"):
             records(CannedStand(octets(b"half it!"))).download(ORG, FILE, tmp_path / "file")
 
-    def test_one_that_grows_without_end_is_stopped(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_file_without_an_end_is_stopped(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(adapter, "MOST_FILE_BYTES", 1000)
         endless = Response(200, b"x" * 5000, {**OCTETS, "Transfer-Encoding": "chunked"})
         with pytest.raises(Rejected) as refusal:
@@ -183,7 +185,7 @@ class TestDownload:
         assert refusal.value.code is Code.TOO_LARGE
         assert (tmp_path / "file").stat().st_size <= 1000
 
-    def test_the_time_that_is_left_ends_it(self, tmp_path: Path) -> None:
+    def test_a_download_ends_when_the_time_is_up(self, tmp_path: Path) -> None:
         size = 4 * bodies._PIECE
         stand = SimulatorStand(Simulator(long_run(1, 0, 1, size=size), clock=Clock(NOW)))
         left = chain([30.0, 20.0], repeat(1.5))
@@ -191,7 +193,7 @@ class TestDownload:
             records(stand, lambda: next(left)).download(ORG, make_id("asset", 0), tmp_path / "file")
         assert wait.value.code is Code.OUT_OF_TIME
 
-    def test_429_and_401_mean_what_they_always_mean(self, tmp_path: Path) -> None:
+    def test_429_and_401_mean_the_same_as_for_other_calls(self, tmp_path: Path) -> None:
         slow = CannedStand(answered(429, {"code": "RATE_LIMIT_EXCEEDED"}, Retry_After="7"))
         with pytest.raises(Throttled) as wait:
             records(slow).download(ORG, FILE, tmp_path / "file")
@@ -199,7 +201,7 @@ class TestDownload:
         with pytest.raises(TokenRefused):
             records(CannedStand(answered(401), answered(401))).download(ORG, FILE, tmp_path / "file")
 
-    def test_a_full_disk_is_passing_trouble(self, tmp_path: Path) -> None:
+    def test_a_full_disk_can_be_retried(self, tmp_path: Path) -> None:
         with pytest.raises(Retryable, match="The disk refused") as trouble:
             records(SimulatorStand()).download(ORG, FILE, tmp_path / "no such folder" / "file")
         assert str(tmp_path) not in trouble.value.reason
@@ -208,7 +210,7 @@ class TestDownload:
 class TestSentOn:
     """A download may be answered with the address of a host that stores it."""
 
-    def test_the_bytes_are_fetched_there_without_the_token(self, tmp_path: Path) -> None:
+    def test_a_redirect_is_followed_without_the_token(self, tmp_path: Path) -> None:
         stand = SimulatorStand()
         stand.simulator.quirks = Quirks(files_at=STORAGE)
         assert records(stand).download(ORG, FILE, tmp_path / "file") == 19
@@ -219,7 +221,7 @@ class TestSentOn:
         assert theirs.token is None
         assert stand.spent == [ORG], "the other host has a pace of its own"
 
-    def test_nothing_of_ours_is_told_to_the_other_host(self, tmp_path: Path) -> None:
+    def test_the_other_host_gets_no_header_of_ours(self, tmp_path: Path) -> None:
         stand = CannedStand(sent_on(f"{STORAGE}/x?signature=1"), octets(b"x"))
         records(stand).download(ORG, FILE, tmp_path / "file")
         told = stand.canned.asked[1]
@@ -235,7 +237,7 @@ class TestSentOn:
             *("http://127.0.0.1/x", "https://user:secret@files.tallyfy.test/x", "javascript:alert(1)"),
         ],
     )
-    def test_by_https_alone(self, tmp_path: Path, where: str) -> None:
+    def test_a_redirect_is_followed_to_https_only(self, tmp_path: Path, where: str) -> None:
         stand = CannedStand(sent_on(where), *[octets(b"x")] * 9)
         stand.client._session.mount("http://", stand.canned)
         if where in {"", "//", "https://"}:  # The same address again, and https: without the token it is refused there.
@@ -245,13 +247,13 @@ class TestSentOn:
         assert all("Authorization" not in asked.headers for asked in stand.canned.asked[1:])
         assert all(str(asked.url).startswith("https://tallyfy.test") for asked in stand.canned.asked)
 
-    def test_loopback_may_send_on_to_loopback(self, tmp_path: Path) -> None:
+    def test_a_loopback_server_may_redirect_to_loopback(self, tmp_path: Path) -> None:
         answers = [sent_on("http://127.0.0.1:9/storage/x"), octets(b"x")]
         stand = CannedStand(*answers, base_url="http://127.0.0.1:8/api")
         stand.client._session.mount("http://", stand.canned)
         assert records(stand).download(ORG, FILE, tmp_path / "file") == 1
 
-    def test_not_for_ever(self, tmp_path: Path) -> None:
+    def test_a_fourth_redirect_is_refused(self, tmp_path: Path) -> None:
         stand = CannedStand(*[sent_on(f"{STORAGE}/{n}") for n in range(9)])
         with pytest.raises(Rejected, match="more than 3 times"):
             records(stand).download(ORG, FILE, tmp_path / "file")
@@ -260,16 +262,16 @@ class TestSentOn:
     @pytest.mark.parametrize(
         ("status", "family"), [(404, Rejected), (403, Rejected), (429, Retryable), (503, Retryable)]
     )
-    def test_what_the_other_host_says_counts(self, tmp_path: Path, status: int, family: type[Exception]) -> None:
+    def test_an_error_of_the_other_host_is_reported(self, tmp_path: Path, status: int, family: type[Exception]) -> None:
         with pytest.raises(family, match="The host where it lies"):
             records(CannedStand(sent_on(f"{STORAGE}/x"), answered(status))).download(ORG, FILE, tmp_path / "file")
 
-    def test_a_file_may_be_of_any_kind_there(self, tmp_path: Path) -> None:
+    def test_the_other_host_may_send_any_content_type(self, tmp_path: Path) -> None:
         kept = Response(200, b"<html>", {"Content-Type": "text/html", "Content-Length": "6"})
         assert records(CannedStand(sent_on(f"{STORAGE}/x"), kept)).download(ORG, FILE, tmp_path / "file") == 6
 
 
-def test_each_call_is_made_the_way_that_was_asked_for(tmp_path: Path) -> None:
+def test_each_call_goes_through_the_wrapper_of_the_caller(tmp_path: Path) -> None:
     """An operator's machine waits and tries again by itself; a download starts over."""
     stand = SimulatorStand()
     stand.simulator.add_fault(Fault.reset(when="before", path="/dl$"), Fault.rate_limit(3, path="/runs$"))
@@ -305,21 +307,21 @@ def _answers(*pauses: float | None) -> Callable[[], str]:
     return call
 
 
-def test_a_pause_that_fits_into_the_time_left_costs_one_call_and_not_the_whole_export() -> None:
+def test_a_pause_that_fits_into_the_time_left_is_waited_out() -> None:
     slept: list[float] = []
     assert Patient(slept.append, lambda: 900.0)(_answers(30.0, 60.0)) == "all of it"
     assert slept == [30.0, 60.0]
 
 
 @pytest.mark.parametrize(("pause", "left"), [(61.0, 120.0), (None, 900.0)])
-def test_a_pause_without_room_for_what_comes_behind_it_goes_on_upward(pause: float | None, left: float) -> None:
+def test_a_pause_that_leaves_no_time_for_the_next_call_is_raised(pause: float | None, left: float) -> None:
     slept: list[float] = []
     with pytest.raises(Throttled):
         Patient(slept.append, lambda: left)(_answers(pause))
     assert slept == []
 
 
-def test_no_other_wait_is_sat_out() -> None:
+def test_a_wait_for_another_reason_is_raised() -> None:
     def paused() -> str:
         raise Throttled(Code.PAUSED, "Paused by Ada.", retry_after=1.0)
 
