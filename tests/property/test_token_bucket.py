@@ -1,4 +1,4 @@
-"""The pace towards Tallyfy: never more calls than the limit in any 60 seconds, and nearly all of them when needed."""
+"""The rate limit for Tallyfy: never more calls than the limit in any 60 seconds, and nearly all of them when needed."""
 
 from bisect import bisect_left
 from dataclasses import dataclass, field

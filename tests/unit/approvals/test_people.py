@@ -106,7 +106,7 @@ def test_a_person_with_an_unproven_session_name_is_known_by_slack_only() -> None
 
 
 @pytest.mark.parametrize("role", ["", "a b", "Team/Operators", "x" * 65, "arn:aws:iam::1:role/x"])
-def test_a_role_is_named_as_in_the_arn_of_a_session(role: str) -> None:
+def test_an_invalid_role_name_is_refused(role: str) -> None:
     with pytest.raises(Rejected):
         of_grace(USER, f'[roles."{role}"]\nsession_name_fixed = true\n')
 

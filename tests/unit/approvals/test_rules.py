@@ -170,7 +170,7 @@ def test_an_approval_is_withdrawn_by_the_person_who_gave_it() -> None:
         assert refused.value.code is Code.UNKNOWN_APPROVAL
 
 
-def test_a_withdrawn_command_is_refused_even_if_it_was_approved() -> None:
+def test_a_cancelled_request_is_rejected_even_if_it_was_approved() -> None:
     wanted = cancel(request(approved_by=("bob", "cleo")), "ada", "The plan was taken back.")
     assert wanted.stands(ASKED) is ApprovalStatus.REJECTED
     assert cancel(wanted, "bob", "").rejected_by == "ada"

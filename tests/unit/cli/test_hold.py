@@ -234,5 +234,5 @@ def test_a_hold_that_changed_meanwhile_is_reported(desk: CliHarness) -> None:
     MemoryTable.write(late, Put(Key(f"holds#{ORG}", f"run#{THING}"), {"reason": "an audit"}, 0))
     desk.stack.table = late
     refused = desk.run("hold", "remove", "process", THING)
-    assert (refused.exit_code, "changed meanwhile" in refused.output) == (3, True)
+    assert (refused.exit_code, "changed at the same time" in refused.output) == (3, True)
     assert desk.stack.holds().reasons(ORG) == {f"{Resource.RUN}#{THING}": "an audit"}

@@ -234,7 +234,7 @@ def test_a_message_with_wrong_fields_is_refused(field: str, value: object) -> No
         ({"id": None, "find": {"tag": ""}}, "find.tag"),
         ({"id": None, "find": {"tag": "a\nb"}}, "find.tag"),
         ({"id": None, "find": {"name": "a", "template": "x"}}, "find.template"),
-        ({"id": THING, "find": {"tag": "a"}}, "id and find exclude each other"),
+        ({"id": THING, "find": {"tag": "a"}}, "write either id or find, not both"),
         ({"id": None, "find": {"tag": "a"}, "action": "delete"}, "anything else needs an id"),
         ({"id": None, "find": {"tag": "a"}, "resource": "task"}, "anything else needs an id"),
         ({"id": None, "find": {"tag": "a"}, "resource": "template"}, "anything else needs an id"),

@@ -64,7 +64,7 @@ def test_a_hold_on_a_template_covers_its_processes_and_no_task_or_tag() -> None:
 @pytest.mark.parametrize("resource", [Resource.RUN, Resource.TASK, Resource.TEMPLATE])
 @pytest.mark.parametrize("owner", ["4711", "9"])
 def test_a_hold_on_an_owner_covers_what_they_own_together_with_others(resource: Resource, owner: str) -> None:
-    assert held(f"owner#{owner}").on(thing(resource)) == f"Everything its owner {owner} has is on hold: an audit"
+    assert held(f"owner#{owner}").on(thing(resource)) == f"Everything that its owner {owner} owns is on hold: an audit"
     assert held("owner#47", "owner#47111").on(thing(resource)) is None
     assert held(f"owner#{owner}").on(thing(resource, owners=frozenset({"1"}))) is None
 
@@ -81,7 +81,7 @@ def test_a_process_of_an_unknown_template_is_held_while_any_template_is() -> Non
 @pytest.mark.parametrize("resource", [Resource.RUN, Resource.TASK, Resource.TEMPLATE])
 def test_a_resource_of_unknown_owner_is_held_while_any_owner_is(resource: Resource) -> None:
     unknown = thing(resource, owners=None)
-    assert "does not say who owns it" in str(held("owner#1").on(unknown))
+    assert "does not show its owners" in str(held("owner#1").on(unknown))
     assert held(f"run#{OTHER}", f"template#{OTHER}").on(unknown) is None
 
 

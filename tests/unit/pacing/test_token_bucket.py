@@ -1,4 +1,4 @@
-"""The shared pace towards Tallyfy."""
+"""The shared rate limit for Tallyfy."""
 
 import pytest
 

@@ -490,11 +490,11 @@ def test_a_condition_that_keeps_compares_text_loosely(
     [
         (Holds({f"run#{THING}": "an audit"}), thing(), "It is on hold: an audit"),
         (Holds({f"template#{TEMPLATE}": "an audit"}), thing(), "All processes of its template are on hold: an audit"),
-        (Holds({"owner#4711": "an audit"}), thing(), "Everything its owner 4711 has is on hold: an audit"),
+        (Holds({"owner#4711": "an audit"}), thing(), "Everything that its owner 4711 owns is on hold: an audit"),
         (Holds({}, frozenset({"test"})), thing(), "It carries the hold tag 'Test'."),
         (Holds({}, frozenset({"Pr\u00fcfung"})), thing(tags=frozenset({"Pru\u0308fung"})), "It carries the hold tag"),
         (Holds({}, frozenset({"keep"})), thing(tags=None), "Tallyfy does not show its tags"),
-        (Holds({"owner#12": "an audit"}), thing(owners=None), "What some people own is on hold"),
+        (Holds({"owner#12": "an audit"}), thing(owners=None), "Some owners are on hold"),
         (Holds({f"template#{OTHER}": "an audit"}), thing(template_id=None), "Some templates are on hold"),
     ],
 )

@@ -294,7 +294,7 @@ AT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
         ("0001-01-01T00:00:00+14:00", None),
     ],
 )
-def test_a_time_without_a_zone_is_unknown(text: object, read: datetime | None) -> None:
+def test_an_unreadable_time_is_unknown(text: object, read: datetime | None) -> None:
     assert moment(text) == read
 
 
@@ -311,7 +311,7 @@ def test_a_time_without_a_zone_is_unknown(text: object, read: datetime | None) -
         ({"status": "complete"}, State.ACTIVE, None),
     ],
 )
-def test_archived_at_decides_whether_a_resource_is_archived(
+def test_an_archived_resource_is_recognised_by_its_dates(
     row: dict[str, object], state: State, archived_at: datetime | None
 ) -> None:
     seen = thing_from(Resource.RUN, {"id": THING, **row})

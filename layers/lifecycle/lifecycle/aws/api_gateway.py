@@ -1,4 +1,4 @@
-"""HTTP as API Gateway's payload format 2.0 brings it; errors as problem details (RFC 9457). Total over any event."""
+"""HTTP in the payload format 2.0 of API Gateway, with errors as problem details (RFC 9457). Reads any event."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ from typing import Literal, Self, TypedDict
 from lifecycle.domain.errors import Code, LifecycleError, Rejected
 
 MOST_BYTES = 256 * 1024
-"""The largest body taken: what one SQS message could carry when this was written, and far more than a command needs."""
+"""The largest accepted body, in bytes: once the limit of an SQS message, and far more than a command needs."""
 
 _STATUS: Mapping[Code, HTTPStatus] = {
     Code.INVALID: HTTPStatus.BAD_REQUEST,
@@ -31,13 +31,13 @@ _STATUS: Mapping[Code, HTTPStatus] = {
     Code.OWN_REQUEST: HTTPStatus.FORBIDDEN,
 }
 
-_UNAVAILABLE = "The command was not taken. Send the same delivery again; it will not be carried out twice."
+_UNAVAILABLE = "The command was not accepted. Send the same delivery again; it will not be carried out twice."
 
 type Response = dict[str, object]
 
 
 class Problem(TypedDict):
-    """Problem details (RFC 9457). `detail` says what to do, and never quotes what was sent."""
+    """Problem details (RFC 9457). `detail` says what to do, and never quotes the request."""
 
     type: Literal["about:blank"]
     title: str
@@ -53,16 +53,16 @@ class HttpRequest:
     route: str
     method: str
     uri: str
-    """The URL that was called, as the caller wrote it: some senders sign it."""
+    """The URL as the caller wrote it, because some senders sign it."""
     parameters: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
     caller: str = ""
-    """The ARN of who called, where API Gateway has authenticated it. Nothing that a caller writes ends up here."""
+    """The ARN of the caller if API Gateway authenticated it. A caller cannot write this value."""
 
     @classmethod
     def of(cls, event: object) -> Self:
-        """Read an event of any shape; what is missing is empty. Raises ``Rejected`` for an unreadable body."""
+        """Read any event; missing parts are empty. Raises ``Rejected`` for an unreadable body."""
         fields = _dict(event)
         called = _dict(fields.get("requestContext"))
         return cls(
@@ -84,13 +84,13 @@ def answer(status: HTTPStatus, body: Mapping[str, object]) -> Response:
 
 
 def plain(status: HTTPStatus, content_type: str, body: str, headers: Mapping[str, str]) -> Response:
-    """An answer in another system's own form."""
+    """An answer in a form that another system requires."""
     sent = {"content-type": content_type, "cache-control": "no-store", **headers}
     return {"statusCode": int(status), "headers": sent, "body": body}
 
 
 def problem(error: LifecycleError) -> Response:
-    """An error as problem details. What is not the sender's fault is a 503; its reason is for our log, not for them."""
+    """An error as problem details. An error that is not the sender's fault is a 503 without its reason."""
     status = _STATUS.get(error.code, HTTPStatus.SERVICE_UNAVAILABLE)
     unavailable = status is HTTPStatus.SERVICE_UNAVAILABLE
     body = Problem(
@@ -130,7 +130,7 @@ def _texts(value: object) -> dict[str, str]:
 
 
 def _body(value: object, *, encoded: bool) -> bytes:
-    # Surrogates cannot come over the wire, but an event from a test console can hold them.
+    # HTTP cannot carry lone surrogates, but an event from a test console can contain them.
     raw = _text(value).encode("utf-8", "surrogatepass")
     if len(raw) > MOST_BYTES * (4 / 3 if encoded else 1) + 4:
         raise Rejected(Code.TOO_LARGE, f"The body is larger than {MOST_BYTES} bytes.")
@@ -138,7 +138,7 @@ def _body(value: object, *, encoded: bool) -> bytes:
         try:
             raw = base64.b64decode(raw, validate=True)
         except (binascii.Error, ValueError):
-            raise Rejected(Code.INVALID, "The body is marked as base64 and is not.") from None
+            raise Rejected(Code.INVALID, "The body is marked as base64, but it is not base64.") from None
     if len(raw) > MOST_BYTES:
         raise Rejected(Code.TOO_LARGE, f"The body is larger than {MOST_BYTES} bytes.")
     return raw

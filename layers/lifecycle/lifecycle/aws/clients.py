@@ -1,6 +1,6 @@
-"""The clients of AWS: one of each service, made by botocore alone.
+"""AWS clients: one for each service, made by botocore without boto3.
 
-boto3 adds nothing that is used here, and costs 30 ms of a cold start.
+This code needs nothing that boto3 adds, and boto3 costs 30 ms of a cold start.
 """
 
 import os
@@ -27,17 +27,17 @@ CONFIG = Config(
 )
 """Of every client. The last two options save 30 % of the processor's time of a call of DynamoDB."""
 _OTHER_ROOTS = ("cn-", "us-iso", "eu-iso", "eusc-")
-"""How the regions begin whose endpoints may not be certified by Amazon Trust Services."""
+"""Prefixes of regions whose endpoints may have certificates of other authorities than Amazon Trust Services."""
 
 
 @cache
 def client(service: str) -> Any:  # noqa: ANN401 - botocore makes the class of a client while running
-    """The client of a service. Whoever asks for the same service shares its connections."""
+    """The client of a service. All callers share its connections."""
     return _session().create_client(service, config=CONFIG, verify=trusted_roots())
 
 
 def late_client(service: str) -> Any:  # noqa: ANN401 - see ``client``
-    """A client that is made at its first call: for a service that few invocations need."""
+    """A client that is created at its first call, for a service that few invocations need."""
     return _LateClient(service)
 
 
@@ -50,10 +50,10 @@ class _LateClient:
 
 
 def trusted_roots() -> str | None:
-    """The file with the certificates that AWS's endpoints are verified against; ``None`` for certifi's.
+    """The file with the root certificates that verify AWS's endpoints; ``None`` means certifi's.
 
     It holds the five roots of Amazon Trust Services (https://www.amazontrust.com/repository/). Reading the 140 of
-    certifi costs each client 20 ms of a whole processor. ``AWS_CA_BUNDLE`` comes first, as in every SDK.
+    certifi costs each client 20 ms of processor time. ``AWS_CA_BUNDLE`` has priority, as in every SDK.
     """
     if "AWS_CA_BUNDLE" in os.environ or os.environ.get("AWS_REGION", "").startswith(_OTHER_ROOTS):
         return None
@@ -62,5 +62,5 @@ def trusted_roots() -> str | None:
 
 @cache
 def _session() -> "Session":
-    """One session: a second one would read its data again, 40 ms and 9 MiB."""
+    """The shared session. A second one would read its data again, which costs 40 ms and 9 MiB."""
     return botocore.session.get_session()

@@ -1,7 +1,7 @@
-"""Versioned rows: the only thing the ledger and the pace need of a database.
+"""Versioned rows: all that the ledger and the rate limiter need of a database.
 
-A write states the version it has seen. If any row of a write has moved on, nothing is written and ``Contention`` is
-raised: read again and decide again.
+A write states the version that the caller read. If any row of a write has another version, nothing is written and
+``Contention`` is raised. The caller then reads and decides again.
 """
 
 import threading
@@ -24,11 +24,11 @@ _AT_ONCE = 100
 """The most rows that DynamoDB reads in one call."""
 
 type Value = str | int | bool | Sequence[Value] | Mapping[str, Value] | None
-"""What an attribute of a row holds. ``None`` stands for "none": no empty text, no -1."""
+"""The value of an attribute. ``None`` means "none"; empty text and -1 are not used for that."""
 
 
 class Contention(Exception):
-    """Somebody else wrote first."""
+    """Another writer changed the row first."""
 
 
 class Key(NamedTuple):
@@ -64,15 +64,15 @@ class VersionedTable(Protocol):
     """A table of versioned rows."""
 
     def read(self, *keys: Key) -> list[Row | None]:
-        """Read the newest state of rows, in the order asked."""
+        """Read the newest state of rows, in the order of ``keys``; ``None`` for a row that does not exist."""
 
     def write(self, *changes: Put) -> None:
-        """Write all or nothing. Raises ``Contention`` if a version has moved on."""
+        """Write all changes or none. Raises ``Contention`` if a row has another version."""
 
     def insert(self, change: Put) -> Row | None:
-        """Write a row that is not there yet, and return ``None``; or return the row that stands there already.
+        """Write a new row and return ``None``; if the row exists, return it unchanged.
 
-        Raises ``Contention`` where somebody is writing it right now.
+        Raises ``Contention`` if a transaction is writing it at this moment.
         """
 
     def partition(self, pk: str) -> dict[str, Row]:
@@ -81,7 +81,7 @@ class VersionedTable(Protocol):
 
 @dataclass(slots=True)
 class MemoryTable:
-    """Rows in memory, for tests and proofs; as strict about versions as the table."""
+    """Rows in memory for tests, as strict about versions as the table."""
 
     table: dict[Key, Row] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -158,7 +158,7 @@ class DynamoTable:
                 raise
 
     def insert(self, change: Put) -> Row | None:
-        """See ``VersionedTable``. One call: the answer to a refused write brings the row that stands."""
+        """See ``VersionedTable``. One call: the answer to a refused write contains the existing row."""
         with translated("write the ledger"):
             try:
                 self._client.put_item(
@@ -170,7 +170,7 @@ class DynamoTable:
             except ClientError as error:
                 if not _is_contention(error):
                     raise
-                # Where a transaction is at work on the row, the answer does not bring it.
+                # While a transaction works on the row, the answer does not contain it.
                 standing = self._row(error.response.get("Item")) or self.read(change.key)[0]  # type: ignore[arg-type]
                 if standing is None:
                     raise Contention from error
@@ -247,7 +247,7 @@ class DynamoTable:
 
 
 def _attribute(value: Value) -> "AttributeValueTypeDef":
-    """A value as DynamoDB takes it. boto3's serializer does the same and brings boto3 into every cold start."""
+    """A value in the form of DynamoDB. boto3's serializer does the same, but loads boto3 at every cold start."""
     match value:
         case None:
             return {"NULL": True}
@@ -264,7 +264,7 @@ def _attribute(value: Value) -> "AttributeValueTypeDef":
 
 
 def _plain(attribute: "AttributeValueTypeDef") -> Value:
-    """A value as it was written. A type that nobody here writes becomes text: it must not hide the row."""
+    """A value as it was written. A type that this code never writes becomes text, so that the row stays readable."""
     match attribute:
         case {"S": str() as text}:
             return text

@@ -1,4 +1,4 @@
-"""One place where AWS's errors become ours: whatever AWS cannot do now is worth another try."""
+"""Turns errors of AWS into ours. All of them can be retried."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +9,15 @@ from lifecycle.domain.errors import Code, Retryable
 
 
 def error_code(error: ClientError) -> str:
-    """AWS's own name for what went wrong."""
+    """The error code of AWS, such as ``AccessDenied``."""
     return str(error.response.get("Error", {}).get("Code", "Unknown"))
 
 
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """Turn any AWS error inside into ``Retryable``, saying what we were doing.
+    """Turn any AWS error inside into ``Retryable``; ``doing`` completes the sentence "AWS refused to".
 
-    AWS's own text may quote names; it stays in the chained exception.
+    The text of AWS can quote names, so it stays in the chained exception.
     """
     try:
         yield

@@ -23,10 +23,10 @@ _AT_ONCE = 10
 
 
 class Bus(Protocol):
-    """Where others hear how it went."""
+    """Publishes outcomes for other systems."""
 
     def announce(self, detail_type: str, detail: Detail) -> None:
-        """Publish one event. Returns only once the bus has it."""
+        """Publish one event. Returns once the bus has it; raises ``Retryable`` otherwise."""
 
     def announce_all(self, events: Sequence[Event]) -> dict[int, str]:
         """Publish events. Returns why the bus did not take some of them, by their position; empty if it took all.
@@ -37,7 +37,7 @@ class Bus(Protocol):
 
 @dataclass(slots=True)
 class MemoryBus:
-    """Keeps what was announced."""
+    """Keeps published events in memory, for tests."""
 
     announced: list[tuple[str, Detail]] = field(default_factory=list)
 
@@ -52,7 +52,7 @@ class MemoryBus:
 
 
 class EventBridgeBus:
-    """A bus of EventBridge."""
+    """An event bus of EventBridge."""
 
     def __init__(self, client: "EventBridgeClient", name: str) -> None:
         self._client = client

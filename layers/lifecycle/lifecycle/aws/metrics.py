@@ -1,4 +1,4 @@
-"""What the operator sees: one log line and one count per thing that happened. Never a payload, header or secret."""
+"""Log lines and metrics for operators: one of each for every event. Never a payload, header or secret."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ class Metric(StrEnum):
     DEAD_LETTERED = "DeadLettered"
     POISON = "Poison"
     PAGED = "Paged"
-    """A dead letter whose code says that something is broken: see ``domain/failures.py``."""
+    """A dead letter whose code means that something is broken: see ``domain/failures.py``."""
     UNTRANSLATABLE = "Untranslatable"
-    """A delivery that no rule of its source fits. One alarm for all of an hour: a source may send hundreds."""
+    """A delivery that fits no rule of its source. One alarm covers an hour, because a source may send hundreds."""
     SWEEP_FINISHED = "SweepFinished"
     AUDIT_SEALED = "AuditSealed"
     PLAN_APPLIED = "PlanApplied"
@@ -43,12 +43,12 @@ class Metric(StrEnum):
     RETRIED = "Retried"
     THROTTLED = "Throttled"
     OUTAGE = "Outage"
-    """The breaker of an organization opened: several things failed, and nothing is called but probes."""
+    """The breaker of an organization opened: calls about several resources failed, and only probes are sent."""
     OUTAGE_OVER = "OutageOver"
     PAUSED = "Paused"
     PARKED = "Parked"
     WOKEN = "Woken"
-    """A command that waited for its day and that nothing had brought back."""
+    """A scheduled command that its schedule did not enqueue."""
     APPROVED = "Approved"
     APPROVAL_REJECTED = "ApprovalRejected"
     APPROVAL_WITHDRAWN = "ApprovalWithdrawn"
@@ -58,22 +58,22 @@ class Metric(StrEnum):
 
 
 class Measure(StrEnum):
-    """The names of the metrics that are no counts; each says its unit."""
+    """The names of the metrics with a unit; each name contains it."""
 
     DEAD_LETTER_AGE = "DeadLetterAge"
-    """Seconds since the oldest dead letter was sent; once a day."""
+    """Seconds since the oldest dead letter was sent. Emitted once a day."""
     SWEEP_AGE = "SweepAge"
-    """Hours since the last sweep of an organization finished; once a day for each. CloudWatch knows no hours."""
+    """Hours since the last sweep of an organization finished. Emitted once a day. CloudWatch has no unit for hours."""
 
 
 _UNITS = {Measure.DEAD_LETTER_AGE: MetricUnit.Seconds, Measure.SWEEP_AGE: MetricUnit.Count}
 
 
 class Metrics(Protocol):
-    """Where signals go."""
+    """Emits log lines and metrics."""
 
     def emit(self, signal: Metric, facts: Mapping[str, str | int]) -> None:
-        """Log and count. ``facts`` are ids, codes and reasons only."""
+        """Log and count an event. ``facts`` may contain only ids, codes and reasons."""
 
     def measure(self, measure: Measure, value: float) -> None:
         """Emit one value of a metric."""
@@ -81,7 +81,7 @@ class Metrics(Protocol):
 
 @dataclass(slots=True)
 class MemoryMetrics:
-    """Keeps what was signalled."""
+    """Keeps emitted signals in memory, for tests."""
 
     counts: Counter[Metric] = field(default_factory=Counter)
     notes: list[tuple[Metric, Mapping[str, str | int]]] = field(default_factory=list)

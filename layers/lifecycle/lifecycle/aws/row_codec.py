@@ -1,6 +1,6 @@
-"""Dataclasses as rows, and back.
+"""Converts dataclasses to rows and back.
 
-A row holds what DynamoDB can hold: text, whole numbers, booleans, ``None``, lists and maps of these. An enum member is
+A row can contain text, whole numbers, booleans, ``None``, lists and maps of these. An enum member is
 stored as its value, a tuple as a list, a nested dataclass as a map.
 
 >>> @dataclass
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class UnreadableRow(ValueError):
-    """The row has a value that this release does not know. ``field`` names it, ``value`` is what stands there."""
+    """The row has a value that this release does not know. ``field`` names it; ``value`` is the stored value."""
 
     def __init__(self, field: str, value: object) -> None:
         super().__init__(f"The field '{field}' of a row has the value {value!r}, which this release does not know.")
@@ -36,15 +36,15 @@ class UnreadableRow(ValueError):
 
 
 def values_of(record: "DataclassInstance") -> dict[str, Value]:
-    """The attributes of a row that holds this record."""
+    """The attributes of the row for a record."""
     return {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
 
 
 def record_of[T: "DataclassInstance"](kind: type[T], values: Mapping[str, Value]) -> T:
-    """The record that a row holds.
+    """Rebuild the record of a row.
 
     Attributes that a newer release wrote are ignored. A field that the row lacks takes its default. Raises
-    ``UnreadableRow`` for an enum value that this release does not know, and where a field without a default is missing.
+    ``UnreadableRow`` for an enum value that this release does not know, and if a field without a default is missing.
     """
     known: dict[str, Any] = {}
     for name, required, read in _columns(kind):

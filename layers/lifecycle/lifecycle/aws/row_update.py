@@ -1,4 +1,4 @@
-"""Read rows, decide, write them under the versions that were read; again from the start where somebody wrote first."""
+"""Reads rows, decides on a change and writes it if the versions are unchanged; otherwise it starts again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 TRIES = 8
-"""So often a change is tried. Each failure means that somebody else's write succeeded."""
+"""How often a change is tried. Each failure means that another write succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowDecision[T]:
-    """What to write, all or nothing, and what to answer once it is written. Nothing to write is fine."""
+    """The changes to write together, possibly none, and the result to return once they are written."""
 
     result: T
     changes: Sequence[Put] = ()
@@ -31,10 +31,10 @@ def update_rows[T](
     busy: str,
     tries: int = TRIES,
 ) -> T:
-    """Read ``keys``, let ``decide`` say what to write, and write it. Returns the decision's result.
+    """Read ``keys``, call ``decide`` and write its changes. Returns the result of the decision.
 
-    ``decide`` gets the rows in the order of ``keys`` and the number of the try, from 0; it is called again with fresh
-    rows after each ``Contention``. Raises ``Throttled`` with the sentence ``busy`` after ``tries`` tries.
+    ``decide`` gets the rows in the order of ``keys`` and the number of the try, counted from 0. After each
+    ``Contention`` it is called again with fresh rows. After ``tries`` tries, raises ``Throttled`` with ``busy``.
     """
     for attempt in range(tries):
         try:
@@ -56,11 +56,11 @@ def update[T: "DataclassInstance"](
     audit: Callable[[T, int], Put] | None = None,
     expires_at: Callable[[T], int | None] = lambda _: None,
 ) -> T | None:
-    """Change the record in one row. Returns what stands there afterwards; ``None`` where there is none.
+    """Change the record in one row. Returns the record afterwards; ``None`` if there is none.
 
-    ``change`` gets the record or ``None``, and returns what is to stand there. What it returns unchanged is not
-    written. ``audit`` makes the audit row that is written in the same transaction, from the new record and the number
-    of the try. ``expires_at`` is in seconds, UTC. Raises ``Throttled`` where others write all the time.
+    ``change`` gets the record or ``None`` and returns the new record. An unchanged record is not written. ``audit``
+    makes the audit row for the same transaction from the new record and the number of the try. ``expires_at`` is in
+    seconds, UTC. Raises ``Throttled`` if other writers keep changing the row.
     """
 
     def decide(seen: list[Row | None], attempt: int) -> RowDecision[T | None]:
@@ -72,4 +72,4 @@ def update[T: "DataclassInstance"](
         put = Put(key, values_of(after), row.version if row else 0, expires_at(after))
         return RowDecision(after, [put] if audit is None else [put, audit(after, attempt)])
 
-    return update_rows(rows, [key], decide, busy="Too many changes of the same row at once.")
+    return update_rows(rows, [key], decide, busy="Too many writers are changing the same row at the same time.")

@@ -1,7 +1,7 @@
-"""What is too large for a row: plans, their reports, and the parts of a listing, as objects with keys.
+"""Objects that are too large for a row: plans, their reports and the parts of a listing.
 
-An object is there whole or not at all, and a second ``put`` of a key takes the place of the first. What is large goes
-by way of a file, so that no function ever holds it in memory.
+An object is stored whole or not at all, and a second ``put`` of a key replaces the first. Large objects are copied from
+and to files, so that no function holds one in memory.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,42 +20,42 @@ from lifecycle.domain.errors import Code, Rejected, Retryable
 _MOST_KEY_BYTES = 1024
 _CHUNK = 1024 * 1024
 _MOST_AT_ONCE = 1000
-"""So many versions S3 removes in one call."""
-# The checksum of the whole, also where an object travels in parts: S3 checks it on the way in, and botocore, which
-# leaves out checksums of parts, on the way out.
+"""The most versions that S3 removes in one call."""
+# A checksum of the whole object, even for an upload in parts. S3 checks it on upload, and botocore on download;
+# botocore does not check checksums of parts.
 _CHECKSUM = "CRC32"
 _WHOLE = {"ChecksumAlgorithm": _CHECKSUM, "ChecksumType": "FULL_OBJECT"}
 
 
 class Objects(Protocol):
-    """Where objects are kept. A key is words with ``/`` between them; none of them is empty or starts with a dot."""
+    """Stores objects. A key has parts with ``/`` between them; no part is empty or starts with a dot."""
 
     def put(self, key: str, body: bytes, *, kind: str) -> None:
-        """Keep something small. ``kind`` is its content type. Returns only once it is there."""
+        """Store a small object. ``kind`` is its content type. Returns once it is stored."""
 
     def put_file(self, key: str, path: Path, *, kind: str) -> None:
-        """Keep a file, a piece at a time."""
+        """Store a file, one piece at a time."""
 
     def get(self, key: str) -> bytes | None:
-        """Read something small; ``None`` if there is none."""
+        """Read a small object; ``None`` if it does not exist."""
 
     def fetch(self, key: str, path: Path) -> bool:
-        """Bring an object into a file, a piece at a time; ``False``, and no file touched, if there is none."""
+        """Copy an object to a file, one piece at a time. ``False``, and no file touched, if there is no object."""
 
     def keys(self, prefix: str) -> list[str]:
         """Every key that starts with ``prefix``, sorted."""
 
 
 class Erasable(Objects, Protocol):
-    """Objects that can be erased, for whoever answers for it. What is deployed only ever adds versions."""
+    """Objects that can be erased, for an operator's machine. Deployed functions only add versions."""
 
     def all_keys(self, prefix: str) -> list[str]:
-        """As ``keys``, and those as well of which only older versions are left."""
+        """As ``keys``, with the keys of which only older versions are left."""
 
     def erase(self, key: str, *, but_newest: bool = False) -> None:
-        """Remove all versions of an object, or all but the newest; nothing if there is none.
+        """Remove all versions of an object, or all but the newest. Without the object, do nothing.
 
-        Raises ``Rejected`` where what is kept may not be removed yet.
+        Raises ``Rejected`` if a retention lock or a missing right prevents it.
         """
 
 
@@ -103,7 +103,7 @@ class MemoryObjects:
 
 
 class FolderObjects:
-    """Objects as files below a folder, for a person's own machine. The content type is left to the key's ending."""
+    """Objects as files below a folder, for a local machine. The ending of the key implies the content type."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
@@ -163,13 +163,16 @@ class FolderObjects:
 
     def _path(self, key: str) -> Path:
         path = (self._root / _checked(key)).resolve()
-        if not path.is_relative_to(self._root):  # By a link that somebody put there.
-            raise Rejected(Code.INVALID, "This key leads out of the folder of objects.")
+        if not path.is_relative_to(self._root):  # A symbolic link can lead elsewhere.
+            raise Rejected(
+                Code.INVALID,
+                "The object key points outside the folder of objects. Remove the symbolic link in that folder.",
+            )
         return path
 
 
 class S3Objects:
-    """Objects in a bucket of S3."""
+    """Objects in an S3 bucket."""
 
     def __init__(self, client: Any, bucket: str) -> None:  # noqa: ANN401 - botocore makes its class while running
         self._client = client
@@ -183,13 +186,13 @@ class S3Objects:
             )
 
     def put_file(self, key: str, path: Path, *, kind: str) -> None:
-        """See ``Objects``. s3transfer removes the parts of an upload that failed, or the bucket does after a day."""
-        # Only here: it brings multiprocessing, and most functions that have a bucket put no file into it.
+        """See ``Objects``. s3transfer removes the parts of a failed upload, or the bucket does after a day."""
+        # Imported here: it loads multiprocessing, and most functions never store a file.
         from s3transfer.futures import NonThreadedExecutor  # noqa: PLC0415 - see above
         from s3transfer.manager import TransferManager  # noqa: PLC0415 - see above
 
         extra = {"ContentType": kind, **_WHOLE}
-        # One part at a time: Lambda's share of the network is not worth ten parts of 8 MiB in memory.
+        # One part at a time: Lambda's network does not justify ten parts of 8 MiB in memory.
         with (
             path.open("rb") as file,
             translated("store an object"),
@@ -205,7 +208,7 @@ class S3Objects:
         return body
 
     def fetch(self, key: str, path: Path) -> bool:
-        """See ``Objects``. One plain read: s3transfer asks HEAD first, whose 404 may also be the bucket's."""
+        """See ``Objects``. One plain read: s3transfer sends HEAD first, and its 404 can also mean a missing bucket."""
         with translated("read an object"):
             found = self._find(key)
             if found is None:
@@ -227,7 +230,7 @@ class S3Objects:
         return sorted({each["Key"] for each in self._versions(_checked_prefix(prefix))})
 
     def erase(self, key: str, *, but_newest: bool = False) -> None:
-        """See ``Erasable``. Markers of earlier deletes go as well."""
+        """See ``Erasable``. Delete markers are removed as well."""
         versions = [
             {"Key": key, "VersionId": each["VersionId"]}
             for each in self._versions(_checked(key))
@@ -242,7 +245,7 @@ class S3Objects:
                     raise Rejected(
                         Code.FORBIDDEN,
                         "AWS refused to erase an object: it is under Object Lock until its retention ends, or the "
-                        "right s3:DeleteObjectVersion is missing. Who may bypass governance mode can still erase it.",
+                        "right s3:DeleteObjectVersion is missing. Whoever may bypass governance mode can erase it.",
                     )
                 raise Retryable(Code.UNAVAILABLE, f"AWS refused to erase an object: {error.get('Code', 'no code')}.")
 
@@ -258,7 +261,7 @@ class S3Objects:
                 Bucket=self._bucket, Key=_checked(key), ChecksumMode="ENABLED"
             )
         except ClientError as error:
-            # Whoever may not list is told 403 instead, and that stays an error.
+            # Without the right to list, S3 answers 403 instead, which stays an error.
             if error_code(error) == "NoSuchKey":
                 return None
             raise
@@ -266,26 +269,29 @@ class S3Objects:
 
 
 def _checked(key: str) -> str:
-    """The key, or ``Rejected``: it may have come by way of a message or a person's hands."""
+    """The checked key. Raises ``Rejected``, because a key can come from a message or from a person."""
     parts = key.split("/")
     if (
         not key.isprintable()
         or len(key.encode()) > _MOST_KEY_BYTES
         or any(not part or part.startswith(".") for part in parts)
     ):
-        raise Rejected(Code.INVALID, "An object's key is words of printable characters, '/' between, no dot in front.")
+        raise Rejected(
+            Code.INVALID,
+            "An object key has parts of printable characters with '/' between them; no part starts with a dot.",
+        )
     return key
 
 
 def _checked_prefix(prefix: str) -> str:
-    """The beginning of a key; it may end anywhere."""
+    """The checked beginning of a key; it may end inside a part."""
     _checked(f"{prefix}-")
     return prefix
 
 
 @contextmanager
 def _all_or_nothing(path: Path) -> Iterator[IO[bytes]]:
-    """A new file that takes its name once all of it is written, and is gone if that fails."""
+    """A new file that gets its name once it is complete, and is removed if writing fails."""
     with NamedTemporaryFile(dir=path.parent, prefix=".", delete_on_close=False) as file:
         yield file
         file.close()
@@ -294,7 +300,7 @@ def _all_or_nothing(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _on_disk(doing: str) -> Iterator[None]:
-    """As ``adapters.aws.translated``, for a disk."""
+    """As ``lifecycle.aws.errors.translated``, for a disk."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""One-time schedules: a message that enters its queue at a later time. SQS itself delays for 15 minutes at most."""
+"""One-time schedules: a message enters its queue at a later time. SQS itself delays for at most 15 minutes."""
 
 import hashlib
 from collections.abc import Callable
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 _MINUTE = timedelta(minutes=1)
 _LONGEST_NAME = 64
-"""Characters of a schedule's name (CreateSchedule, parameter ``Name``)."""
+"""The longest name of a schedule, in characters (CreateSchedule, parameter ``Name``)."""
 _DIGEST = 32
 
 
 class Schedules(Protocol):
-    """Where messages wait for their day."""
+    """Sends messages at a later time."""
 
     def at(self, moment: datetime, name: str, body: str) -> None:
         """Send ``body`` (JSON) to the commands queue, never before ``moment`` (UTC), and at most two minutes after it.
 
-        The same three again change nothing. Another time or another body is another schedule.
+        Repeating the call with the same arguments changes nothing. Another time or body makes another schedule.
         """
 
 
 class Scheduled(NamedTuple):
-    """What is handed to EventBridge Scheduler."""
+    """A schedule as EventBridge Scheduler gets it."""
 
     name: str
     moment: datetime
@@ -38,15 +38,15 @@ class Scheduled(NamedTuple):
 
 
 def scheduled(name: str, moment: datetime, body: str, now: datetime) -> Scheduled:
-    r"""The schedule that brings ``body`` back.
+    r"""The schedule that sends ``body``.
 
-    EventBridge Scheduler works in whole minutes and may run early within one, so the time is rounded up. A moment that
-    has passed, or comes within a minute, is moved: nothing says that a schedule in the past runs.
+    EventBridge Scheduler works in whole minutes and may run early within one, so the time is rounded up. A time in
+    the past or within a minute is moved ahead, because AWS does not document that a schedule in the past runs.
 
     A schedule that has run keeps its name for a while. The name holds the time and the body, and the time is always
-    ahead, so a name that is taken belongs to the same message, which still waits.
+    ahead, so a name in use belongs to the same message, which is still waiting.
 
-    Scheduler replaces ``<aws.scheduler.…>`` in its input. In JSON ``<`` stands only within texts, and there
+    Scheduler replaces ``<aws.scheduler.…>`` in its input. In JSON ``<`` occurs only within texts, where
     ``\u003c`` means the same.
     """
     latest = max(moment, now + _MINUTE).astimezone(UTC)
@@ -59,7 +59,7 @@ def scheduled(name: str, moment: datetime, body: str, now: datetime) -> Schedule
 
 @dataclass(slots=True)
 class MemorySchedules:
-    """Keeps what is to be sent, by the schedule's name. ``clock``: see ``scheduled``; without it no time has passed."""
+    """Keeps schedules in memory by name, for tests. ``clock``: see ``scheduled``; by default, the year 1."""
 
     waiting: dict[str, tuple[datetime, str]] = field(default_factory=dict)
     clock: Callable[[], datetime] = lambda: datetime.min.replace(tzinfo=UTC)
@@ -101,6 +101,6 @@ class EventBridgeSchedules:
                     },
                 )
             except ClientError as error:
-                # The name says that it is this very message, and that its time is still ahead.
+                # The name proves that it is the same message and that its time is still ahead.
                 if error_code(error) != "ConflictException":
                     raise

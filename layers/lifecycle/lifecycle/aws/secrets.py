@@ -1,6 +1,6 @@
-"""Secrets by name, from Secrets Manager and nowhere else, and how their text is read.
+"""Reads secrets by name from Secrets Manager, and only from there.
 
-Both a plain string and JSON are understood, so that a secret can be pasted by hand or written by a program.
+The text of a secret is plain or JSON, so that a person can paste it and a program can write it.
 """
 
 import json
@@ -25,33 +25,33 @@ _NOT_FOUND = "ResourceNotFoundException"
 _UNUSABLE = {
     "InvalidRequestException": "is marked for deletion. Restore it in Secrets Manager.",
     "AccessDeniedException": "may not be read. Allow the function's role to read it.",
-    "DecryptionFailure": "cannot be decrypted. Look at the KMS key that it is encrypted with.",
+    "DecryptionFailure": "cannot be decrypted. Check the KMS key that encrypts it.",
 }
-"""What AWS answers where a person has to act, and what to do."""
+"""Error codes of AWS that need a person, with what to do."""
 
 
 class Unusable(Retryable):
-    """The secret exists, and a person has to act before it can be read. It is this secret's trouble, and no outage.
+    """The secret exists, but a person must act before it can be read. This is not an outage.
 
-    Whoever needs a token waits, as for one that is missing. A sender is asked to try again: its delivery is not lost.
+    A command that needs a token waits, as for a missing secret. A sender is asked to try again, so no delivery is lost.
     """
 
     counted = False
 
 
 class Secrets(Protocol):
-    """Where secrets come from."""
+    """Reads and stores secrets."""
 
     def get(self, name: str, *, fresh: bool = False) -> str:
-        """The secret's text; ``fresh`` goes past the cache. Raises ``Retryable`` if it cannot be had."""
+        """The text of a secret; ``fresh`` ignores the cache. Raises ``Retryable`` if it cannot be read."""
 
     def stored_at(self, name: str) -> datetime | None:
-        """When its current version was stored, in UTC; ``None``: nobody says. Raises as ``get``."""
+        """When its current version was stored, in UTC; ``None`` if unknown. Raises as ``get``."""
 
     def put(self, name: str, text: str, *, create: bool = False) -> None:
-        """Store a new version of a secret, which may be made for it. Raises as ``get``.
+        """Store a new version of a secret; ``create`` allows a new secret. Raises as ``get``.
 
-        Other processes may read the old version for five minutes more, unless they read a fresh one.
+        Other processes may use the old version for five more minutes, unless they read with ``fresh``.
         """
 
     def remove(self, name: str) -> None:
@@ -60,7 +60,7 @@ class Secrets(Protocol):
 
 @dataclass(slots=True)
 class MemorySecrets:
-    """Secrets in memory; counts how often each was fetched afresh. ``stored`` says when, where a test cares."""
+    """Secrets in memory, for tests. Counts fresh reads; ``stored`` has the times of storage."""
 
     texts: dict[str, str] = field(default_factory=dict)
     fetched: dict[str, int] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class MemorySecrets:
 
 
 class ManagedSecrets:
-    """Secrets Manager. A text is kept for five minutes; that a secret is missing, for one."""
+    """Secrets Manager. A text is cached for five minutes, a missing secret for one minute."""
 
     def __init__(self, client: "SecretsManagerClient", ticks: Callable[[], float] = time.monotonic) -> None:
         self._client = client
@@ -103,7 +103,7 @@ class ManagedSecrets:
         """See ``Secrets``."""
         until, text = self._kept.get(name, (0.0, ""))
         if fresh or until <= self._ticks():
-            # Strangers may ask for a source without a secret all day.
+            # Anybody can send requests for a source without a secret all day.
             if not fresh and self._missing_until.get(name, 0.0) > self._ticks():
                 raise _missing(name)
             text = str(self._read(name).get("SecretString", ""))
@@ -113,9 +113,9 @@ class ManagedSecrets:
         return text
 
     def stored_at(self, name: str) -> datetime | None:
-        """See ``Secrets``. Uncached: it is asked a few times a day.
+        """See ``Secrets``. Not cached, because it is needed only a few times a day.
 
-        GetSecretValue says it, and whoever reads the secret may call that; DescribeSecret would need a permission more.
+        It uses GetSecretValue, which the role may call anyway; DescribeSecret would need another permission.
         """
         stored = self._read(name).get("CreatedDate")
         return stored.astimezone(UTC) if isinstance(stored, datetime) else None
@@ -160,7 +160,7 @@ class ManagedSecrets:
 def signing_secrets(text: str) -> list[bytes]:
     """The one or two secrets of a source: ``{"secrets": ["new", "old"]}`` during a rotation, or the plain text.
 
-    A secret made of digits alone is text, although it is JSON too. Any other JSON gives none, and none accepts nobody.
+    A secret of digits alone is text, although it is also JSON. Any other JSON gives no secret, so every request fails.
     """
     try:
         parsed = json.loads(text)

@@ -25,7 +25,7 @@ _COUNTS: tuple["QueueAttributeNameType", ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message as received. ``sent_at`` is when this copy entered its queue, ``id`` the queue's own name for it."""
+    """One message as received. ``sent_at`` is when this copy entered its queue, ``id`` the message id of SQS."""
 
     body: str
     id: str = ""
@@ -36,35 +36,35 @@ class Message:
 
     @property
     def redrive(self) -> int:
-        """How often an operator has sent it again."""
+        """How often an operator has redriven it."""
         text = self.attributes.get("redrive", "")
         return int(text) if text.isdecimal() and len(text) < 7 else 0  # noqa: PLR2004 - a counter, not a bomb
 
 
 class Later(Exception):
-    """The message is not finished. It has been hidden for a while and comes back."""
+    """The message is not finished. It is hidden for some time and becomes visible again."""
 
 
 class Queue(Protocol):
     """One queue."""
 
     def send(self, body: str, attributes: Mapping[str, str] | None = None) -> None:
-        """Put a message in. Returns only once the queue has it."""
+        """Send a message. Returns once the queue has it."""
 
     def send_all(self, bodies: Sequence[str]) -> None:
-        """Put messages in. Returns only once the queue has every one; after an error some may be in."""
+        """Send messages. Returns once the queue has all of them; after an error it may have some."""
 
     def hide(self, message: Message, seconds: int) -> None:
-        """Let a received message become visible again after so many seconds (0 to 43,200)."""
+        """Make a received message visible again after ``seconds`` (0 to 43,200)."""
 
     def receive(self, most: int = 10, *, hidden_for: int = 30) -> list[Message]:
-        """Take up to ``most`` visible messages; they are hidden for so many seconds."""
+        """Receive up to ``most`` visible messages, and hide them for ``hidden_for`` seconds."""
 
     def delete(self, message: Message) -> None:
         """Remove a received message for good."""
 
     def depth(self) -> int:
-        """How many messages it holds, hidden ones too; about right where the queue itself only knows about."""
+        """The number of messages, hidden ones included. SQS only knows an approximate number."""
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class MemoryQueue:
-    """A queue in memory that keeps visibility times by an injected clock."""
+    """A queue in memory, for tests. Visibility timeouts follow an injected clock."""
 
     clock: Callable[[], datetime]
     entries: dict[str, _Entry] = field(default_factory=dict)
@@ -132,7 +132,7 @@ class MemoryQueue:
 
 
 class SqsQueue:
-    """A queue of SQS, by its URL. Long polling, even for a second, asks all of SQS's servers and not a sample."""
+    """An SQS queue, by its URL. Long polling, even for a second, asks all servers of SQS and not a sample."""
 
     def __init__(self, client: "SQSClient", url: str, *, wait_seconds: int = 1) -> None:
         self._client = client
@@ -234,5 +234,5 @@ def _number(value: object, otherwise: int) -> int:
 
 
 def _acceptable(text: str) -> str:
-    """SQS refuses control and some other characters in attributes; they become question marks."""
+    """The text with ``?`` for the characters that SQS refuses in attributes, such as control characters."""
     return "".join(c if c.isprintable() and c < "\ufffe" else "?" for c in text)[:_MOST_TEXT]

@@ -1,4 +1,4 @@
-"""Every key of the table, in one place.
+"""Every key of the table.
 
 A partition key begins with one of the ``Partition`` prefixes. IAM allows a function some of them by the condition
 ``dynamodb:LeadingKeys`` in template.yaml: rows that different functions may write lie in different partitions.
@@ -12,14 +12,14 @@ from lifecycle.aws.dynamodb import Key
 
 
 class Partition(StrEnum):
-    """How the partition keys begin."""
+    """The prefixes of the partition keys."""
 
     INTENT = "intent#"
     """One command: its status, attempts and outcome."""
     RESOURCE = "resource#"
-    """One thing: its lease and the newest command concluded on it."""
+    """One resource: its lease and the newest command that ended on it."""
     RESTORE = "word#"
-    """One thing: the newest restore that was accepted for it."""
+    """One resource: the newest restore that was accepted for it."""
     HOLDS = "holds#"
     """The holds of an organization."""
     PACE = "pace#"
@@ -39,7 +39,7 @@ class Partition(StrEnum):
 
 
 AUDIT_HEAD = Key(f"{Partition.AUDIT}head", "head")
-"""Where the audit chain ends."""
+"""The key of the head, which names the end of the audit chain."""
 _NEWEST = "of#"
 
 
@@ -54,12 +54,12 @@ def announced(batch: str) -> Key:
 
 
 def resource(org_id: str, kind: str, thing_id: str) -> Key:
-    """The row of a thing."""
+    """The row of a resource."""
     return Key(f"{Partition.RESOURCE}{org_id}#{kind}#{thing_id}", "resource")
 
 
 def restore(org_id: str, kind: str, thing_id: str) -> Key:
-    """The newest restore that was accepted for a thing."""
+    """The newest restore that was accepted for a resource."""
     return Key(f"{Partition.RESTORE}{org_id}#{kind}#{thing_id}", "word")
 
 

@@ -1,1 +1,1 @@
-"""What everything is said in: capabilities, commands, intents, events, errors. No I/O."""
+"""The terms that every other package uses: capabilities, commands, intents, events, errors. No I/O."""

@@ -32,7 +32,7 @@ class Resource(StrEnum):
 
     @property
     def kind(self) -> ResourceKind:
-        """What is the same for all resources of this kind."""
+        """The declaration of this kind."""
         return KINDS[self.value]
 
     @property
@@ -42,7 +42,7 @@ class Resource(StrEnum):
 
     @property
     def label(self) -> str:
-        """What a person calls it."""
+        """The name that people read, such as "process"."""
         return self.kind.label
 
     def shows(self, fact: Fact) -> bool:
@@ -50,12 +50,12 @@ class Resource(StrEnum):
         return fact in self.kind.facts
 
     def lists(self, fact: Fact) -> bool:
-        """Whether a list shows this fact. A plan decides on lists; what only a read of one shows is unknown there."""
+        """Whether a list shows this fact. Plans use lists: a fact that only a single read shows is unknown there."""
         return self.shows(fact) and fact not in self.kind.only_when_read
 
 
 class Action(StrEnum):
-    """What can be asked for."""
+    """What a command can ask for."""
 
     ARCHIVE = "archive"
     RESTORE = "restore"
@@ -63,7 +63,7 @@ class Action(StrEnum):
 
 
 class State(StrEnum):
-    """Where a thing is in its life."""
+    """Where a resource is in its life."""
 
     ACTIVE = "active"
     ARCHIVED = "archived"
@@ -72,12 +72,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capability:
-    """One thing that can be done.
+    """One action on one kind of resource.
 
-    ``reaches`` is the state it leads to. ``undo`` is the action that takes it back, ``None`` if nothing does.
-    ``irreversible`` needs the right of that name on the source (a template's archive is irreversible without being
-    permanent: references to it in other templates do not come back). ``permanent`` destroys, and only
-    ``functions/purge`` can express it. ``archived_first`` demands an archived thing of a minimum age.
+    ``reaches`` is the state that it leads to. ``undo`` is the action that reverses it; ``None`` if none does. An
+    ``irreversible`` capability needs the right of that name on the source. Archiving a template is irreversible without
+    being permanent: references to it in other templates do not come back. A ``permanent`` capability destroys, and only
+    ``functions/purge`` can express it. ``archived_first``: the resource must have been archived for a minimum time.
     """
 
     resource: Resource
@@ -102,7 +102,7 @@ class Capability:
 
 
 def _capabilities(resource: Resource) -> Iterator[Capability]:
-    """What can be done to one kind."""
+    """The capabilities of one kind."""
     kind = resource.kind
     calls = {Action.ARCHIVE: kind.archive, Action.RESTORE: kind.restore, Action.DELETE: kind.delete}
     for action, call in calls.items():
@@ -137,15 +137,15 @@ PERMANENT: frozenset[Capability] = frozenset(c for c in TABLE if c.permanent)
 
 _BY_NAME: Mapping[tuple[Resource, Action], Capability] = MappingProxyType({(c.resource, c.action): c for c in TABLE})
 
-ALSO_SAID: Mapping[tuple[Resource, Action], Action] = MappingProxyType(
+_ALIASES: Mapping[tuple[Resource, Action], Action] = MappingProxyType(
     {(Resource(kind.name), Action.ARCHIVE): Action.DELETE for kind in KINDS.values() if kind.archive_means_delete}
 )
-"""Other words for a capability. The capability's guards apply, whichever word was used."""
+"""Other names for a capability. Its guards apply under each of its names."""
 
 
 def capability(resource: Resource, action: Action) -> Capability:
-    """The capability that is asked for. Raises ``Rejected`` with the reason if there is none."""
-    found = _BY_NAME.get((resource, ALSO_SAID.get((resource, action), action)))
+    """The capability for an action on a kind. Raises ``Rejected`` with the reason if Tallyfy has no such call."""
+    found = _BY_NAME.get((resource, _ALIASES.get((resource, action), action)))
     if found is None:
         reason = resource.kind.no_restore if action is Action.RESTORE else ""
         raise Rejected(Code.NOT_POSSIBLE, reason or f"Tallyfy has no call to {action} a {resource.label}.")

@@ -1,4 +1,4 @@
-"""Time in the rows of the table: whole milliseconds since 1970, UTC."""
+"""Times in the rows of the table: whole milliseconds since 1970, UTC."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,5 +11,5 @@ def millis(moment: datetime) -> int:
 
 
 def moment(at: int) -> datetime:
-    """The moment of so many milliseconds since 1970, exactly."""
+    """The time that is ``at`` milliseconds after the start of 1970, UTC, without rounding."""
     return _EPOCH + timedelta(milliseconds=at)

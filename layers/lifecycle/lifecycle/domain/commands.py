@@ -38,8 +38,8 @@ SOURCE_PATTERN = r"^[a-z0-9][a-z0-9-]{0,47}$"
 HASH_PATTERN = r"^[0-9a-f]{64}$"
 
 type Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
-"""A Tallyfy id: 32 lowercase hex characters. Checked before any URL is built, because a suffix such as ``/delete``
-behind an id would reach another endpoint."""
+"""A Tallyfy id: 32 lowercase hex characters. It is checked before any URL is built, because a suffix such as
+``/delete`` after an id would reach another endpoint."""
 
 
 def _line(most: int) -> StringConstraints:
@@ -51,8 +51,8 @@ def _utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
     except OverflowError:
-        # Pydantic turns only a ValueError into a problem of this field.
-        msg = "the time lies outside the years 1 to 9999 in UTC"
+        # Pydantic reports only a ValueError as a problem of this field.
+        msg = "the time is outside the years 1 to 9999 in UTC"
         raise ValueError(msg) from None
 
 
@@ -77,7 +77,7 @@ class _Strict(BaseModel):
 
 
 class Expect(_Strict):
-    """What the sender saw. If the resource no longer looks like this, nothing is done."""
+    """What the sender saw. If the resource looks different now, the command does nothing."""
 
     name: ShortLine | None = None
     status: ShortLine | None = None
@@ -85,12 +85,12 @@ class Expect(_Strict):
     archived_at: Utc | None = None
     last_updated: Utc | None = None
     tags: Names | None = None
-    """Titles of all its tags. What Tallyfy does not show counts as changed, here and for the owners."""
+    """Titles of all its tags. If Tallyfy does not show the tags, they count as changed; so do the owners."""
     owners: Names | None = None
     """User ids of all its owners, as text."""
 
     @model_serializer(mode="wrap")
-    def _as_said(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
+    def _only_mentioned(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Keep an expected absence (``"archived_at": null``) apart from a field that was not mentioned."""
         return {name: value for name, value in plain(self).items() if name in self.model_fields_set}
 
@@ -110,7 +110,7 @@ def check_find(tag: str | None, name: str | None, template: str | None) -> None:
 
 
 class Find(_Strict):
-    """A process by what people call it: an exact tag, or its exact name among the processes of one template."""
+    """A process by the name that people use: an exact tag, or its exact name among the processes of one template."""
 
     tag: ShortLine | None = None
     name: ShortLine | None = None
@@ -122,8 +122,8 @@ class Find(_Strict):
         return self
 
 
-class _Asked(_Strict):
-    """What a request and a command have in common: what is to be done, to which thing."""
+class _Target(_Strict):
+    """The fields that a request and a command share: the action and the resource."""
 
     action: Action
     resource: Kind
@@ -131,7 +131,7 @@ class _Asked(_Strict):
     id: Id | None = None
     find: Find | None = None
     if_none: Literal["ignore"] | None = None
-    """With ``find``: no thing that fits is nothing to do, instead of a dead letter. Several still are one."""
+    """With ``find``: no match ends the command without a dead letter. Several matches are still an error."""
     expect: Expect | None = None
     if_changed: Literal["ignore"] | None = None
     """With ``expect``: a thing that no longer looks like this is left alone, without a dead letter."""
@@ -141,13 +141,13 @@ class _Asked(_Strict):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.id is None and self.find is None:
-            msg = "say which thing is meant: id, or find"
+            msg = "name the resource: write id or find"
             raise ValueError(msg)
         if self.find is not None and (not self.resource.kind.findable or self.action is Action.DELETE):
             msg = "find is for archiving and restoring processes; anything else needs an id"
             raise ValueError(msg)
         if self.if_none is not None and self.find is None:
-            msg = "if_none goes with find: a thing with an id is always meant"
+            msg = "if_none is allowed only with find"
             raise ValueError(msg)
         if self.if_changed is not None and self.expect is None:
             msg = "if_changed goes with expect: without it, nothing is compared"
@@ -158,19 +158,19 @@ class _Asked(_Strict):
         return self
 
 
-class CommandRequest(_Asked):
-    """What a sender asks for. Unknown fields are refused: a typo never widens an action."""
+class CommandRequest(_Target):
+    """What a sender asks for. Unknown fields are refused, so a typo never widens an action."""
 
     reason: Line | None = None
     requested_by: ShortLine | None = None
     not_after: Utc | None = None
     delivery_id: ShortLine | None = None
-    """Names this delivery where the signature scheme itself signs no delivery id."""
+    """Identifies this delivery if the signature scheme does not sign a delivery id."""
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
         if self.id is not None and self.find is not None:
-            msg = "id and find exclude each other"
+            msg = "write either id or find, not both"
             raise ValueError(msg)
         return self
 
@@ -183,10 +183,10 @@ class CommandRequest(_Asked):
             raise Rejected(Code.INVALID, describe(error, cls)) from None
 
 
-class Command(_Asked):
+class Command(_Target):
     """The message that the queues carry. ``issued_at`` is our clock at intake; all times are UTC.
 
-    A command with ``find`` gets its ``id`` from the worker, once it has found exactly one thing.
+    A command with ``find`` gets its ``id`` from the worker, once it has found exactly one resource.
     """
 
     version: Literal[1] = 1
@@ -197,22 +197,22 @@ class Command(_Asked):
     not_after: Utc
     intent_id: Annotated[str, StringConstraints(pattern=INTENT_PATTERN)]
     plan: Annotated[str, StringConstraints(pattern=HASH_PATTERN)] | None = None
-    """The plan that asks for it: it ends when that is taken back, and what cannot be undone was approved with it."""
+    """The hash of its plan. Reverting the plan ends the command. An approval of the plan covers all its commands."""
     undoes: Annotated[str, StringConstraints(pattern=INTENT_PATTERN)] | None = None
-    """The intent that this one takes back."""
+    """The intent that this command undoes."""
     reply_to: Annotated[str, StringConstraints(max_length=500)] | None = None
-    """Where a person in a chat tool waits for the result. A secret of that tool: never logged."""
+    """Where to reply to a person in a chat tool. The address is a secret, so it is never logged."""
 
     @property
     def capability(self) -> Capability:
-        """What this asks for. Raises ``Rejected`` where no such thing exists."""
+        """What this command asks for. Raises ``Rejected`` if Tallyfy has no such call."""
         return capability(self.resource, self.action)
 
     @property
     def meaning(self) -> str:
-        """What makes two commands the same: all that was asked, none of the times or names given at intake.
+        """JSON that is equal for two commands which ask for the same. Times and ids of intake are left out.
 
-        An undo is the same whoever asks for it: two people may, and it is done once.
+        An undo has the same meaning for every person who asks for it: two people may ask, and it is done once.
         """
         kept = {"action", "resource", "org_id", "reason", "expect", "allow_in_use"}
         kept |= {"requested_by"} if self.undoes is None else set()
@@ -221,22 +221,22 @@ class Command(_Asked):
 
     @property
     def thing_id(self) -> str:
-        """The id of the thing; asked only once it is known."""
+        """The id of the resource. Raises ``Rejected`` if the worker has not found it yet."""
         if self.id is None:
-            raise Rejected(Code.INVALID, "The thing has not been found yet.")
+            raise Rejected(Code.INVALID, "The resource has not been found yet.")
         return self.id
 
     def to_json(self) -> str:
         """As ASCII JSON: SQS refuses some characters that a reason may contain."""
-        said = self.model_dump(mode="json")
-        # Defaults are left out: a worker of the previous release does not know newer fields.
-        return json.dumps({name: value for name, value in said.items() if value not in (None, False)})
+        fields = self.model_dump(mode="json")
+        # Defaults are left out, because a worker of the previous release refuses fields that it does not know.
+        return json.dumps({name: value for name, value in fields.items() if value not in (None, False)})
 
 
 def one_line(text: str, *, most: int) -> str:
-    """The text as one line without control characters, cut off where it is too long."""
+    """The text as one line without control characters, cut to at most ``most`` characters."""
     if text and len(text) <= most and text.isprintable() and text[0] != " " != text[-1]:
-        return text  # Most texts are one line. Looking at each character costs seven times as much.
+        return text  # Most texts are one line already. Checking each character costs seven times as much.
     return "".join(c if c.isprintable() else " " for c in text).strip()[:most] or "-"
 
 
@@ -244,9 +244,9 @@ _UNKNOWN_WORDS = frozenset({"extra_forbidden", "enum", "literal_error"})
 
 
 def is_of_a_newer_release(error: ValidationError) -> bool:
-    """Whether a message is wrong only in fields and words that this release does not know.
+    """Whether the only problems of a message are fields and values that this release does not know.
 
-    One of another release is never poison: it waits for a worker that knows it.
+    A message of another release is never poison: it waits for a worker that understands it.
     """
     return all(detail["type"] in _UNKNOWN_WORDS for detail in error.errors(include_url=False, include_input=False))
 
@@ -262,11 +262,11 @@ PATTERNS: Mapping[str, str] = {
 
 
 def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
-    """Which fields are wrong and why, in one line of ASCII without the values that were sent.
+    """Which fields are wrong and why, as one line of ASCII without the values that were sent.
 
-    ``model`` is what the input should be: with it, an unknown field gets the known ones.
+    With ``model``, the model of the input, the text for an unknown field lists the known ones.
     """
-    # Only here: what explains errors is not needed at start, and seldom later.
+    # Imported here: few inputs are wrong, and the import costs time at start.
     from lifecycle.domain.validation import MOST, problems  # noqa: PLC0415 - see above
 
     found = problems(error, patterns=PATTERNS, model=model)[:MOST]
@@ -275,8 +275,8 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
 
 
 LONGEST_WAIT = timedelta(days=14)
-"""How long a command may wait to be carried out, dead-letter queue included. A sender may only shorten it."""
+"""How long a command stays valid, time in the dead-letter queue included. A sender can only shorten it."""
 
 
 LONGEST_GRACE = timedelta(days=60)
-"""How long a permanent delete may wait for its approval and for the age of what it deletes."""
+"""How long a permanent delete may wait for its approval and for the minimum age of the resource."""

@@ -16,11 +16,11 @@ class OperatorsFile(BaseModel):
 
     file_name: ClassVar[str]
     pattern_texts: ClassVar[Mapping[str, str]] = {}
-    """What the file's own regular expressions ask for, in words."""
+    """Each regular expression of the file, with the text that explains it."""
 
     @classmethod
     def parse(cls, text: str, *, name: str | None = None) -> Self:
-        """Read the TOML. ``name`` is the file as the user called it; by default, its name in ``layers/config``.
+        """Read the TOML. ``name`` is the file as the user wrote it; by default, its name in ``layers/config``.
 
         Raises ``Rejected`` with each problem's line and key, and what to write instead.
         """
@@ -30,7 +30,7 @@ class OperatorsFile(BaseModel):
         except tomllib.TOMLDecodeError as error:
             raise Rejected(Code.CONFIGURATION, f"{called} is not TOML: {error}") from None
         except ValidationError as error:
-            # Only here: what explains errors is not needed at start, where the file is right.
+            # Imported here: it is needed only if the file is wrong, and the import costs time at start.
             from lifecycle.domain.config_problems import explain  # noqa: PLC0415 - see above
 
             raise Rejected(Code.CONFIGURATION, f"{called}, {explain(error, cls, text, cls.pattern_texts)}") from None

@@ -1,4 +1,4 @@
-"""What is wrong with an operator's file, with the line of each problem."""
+"""Describes the problems of an operator's file, each with its line."""
 
 import re
 import tomllib
@@ -20,7 +20,7 @@ def explain(
 ) -> str:
     """Each problem as "line 12: rules[finished].when.owner: unknown key. Did you mean owners?", at most five of them.
 
-    ``patterns`` says what the regular expressions of this file ask for, besides those of commands.
+    ``patterns`` explains the regular expressions of this file; those of commands are known.
     """
     found = problems(error, patterns={**PATTERNS, **patterns}, model=model, values=True)
     lines = lines_of(text)

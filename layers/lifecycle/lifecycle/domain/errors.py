@@ -3,10 +3,10 @@
     LifecycleError
     ├── Rejected            will never work: answered with a 4xx, or recorded and dead-lettered; never retried
     ├── Retryable           may work later: the message becomes visible again after ``retry_after`` seconds
-    │   ├── Throttled       told to wait (pace, 429, pause, busy resource): not a failed attempt
+    │   ├── Throttled       must wait (rate limit, 429, pause, busy resource): not a failed attempt
     │   ├── TokenRefused    401 with a fresh token: a person must act; not a failed attempt, raises an alarm
-    │   └── Ambiguous       a write whose effect is unknown: look before trying again
-    └── Poison              cannot be understood: to the dead-letter queue at once
+    │   └── Ambiguous       a write whose effect is unknown: read the resource before trying again
+    └── Poison              cannot be understood: goes to the dead-letter queue at once
 
 Messages never carry payloads, headers, tokens or signatures: they are logged and shown as they are.
 """
@@ -15,7 +15,7 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """The machine-readable reasons that callers, dead letters and events carry. Never renamed, only added to."""
+    """The machine-readable reasons that callers, dead letters and events carry. Codes are added and never renamed."""
 
     # input
     INVALID = "invalid"
@@ -34,7 +34,7 @@ class Code(StrEnum):
     UNKNOWN_APPROVAL = "unknown_approval"
     OWN_REQUEST = "own_request"
     CONFIGURATION = "configuration"
-    # what was seen in Tallyfy
+    # the state in Tallyfy
     NOT_FOUND = "not_found"
     UNDETERMINED = "undetermined"
     AMBIGUOUS_MATCH = "ambiguous_match"
@@ -48,14 +48,14 @@ class Code(StrEnum):
     USE_UNKNOWN = "use_unknown"
     FORBIDDEN = "forbidden"
     REFUSED = "refused"
-    # what a permanent delete waits for, and what keeps it from being made
+    # permanent deletes: reasons to wait and reasons to refuse
     AWAITING_APPROVAL = "awaiting_approval"
     IN_GRACE = "in_grace"
     NOT_APPROVED = "not_approved"
     APPROVAL_EXPIRED = "approval_expired"
     EXPORT_INCOMPLETE = "export_incomplete"
     EXPORT_DIFFERS = "export_differs"
-    # passing trouble
+    # temporary failures
     THROTTLED = "throttled"
     RATE_LIMITED = "rate_limited"
     PAUSED = "paused"
@@ -82,7 +82,7 @@ class Code(StrEnum):
 
 
 class LifecycleError(Exception):
-    """The root. ``code`` is for programs, ``reason`` for the person who reads it; both are safe to show."""
+    """The base of all errors. ``code`` is for programs and ``reason`` for people. Both are safe to show."""
 
     kept = False
     """Whether what was refused is kept where an operator finds it."""
@@ -102,7 +102,7 @@ class Retryable(LifecycleError):
 
     ``retry_after`` is in seconds; ``None`` leaves the time to the backoff. ``counted`` tells whether this was a failed
     attempt (six of them end in the dead-letter queue) or only waiting. ``outage``: Tallyfy or Secrets Manager gave no
-    answer of its own (network error, 5xx, 408), so the cause may be everybody's.
+    answer of its own (network error, 5xx, 408), so the cause may affect every command.
     """
 
     counted = True
@@ -114,21 +114,21 @@ class Retryable(LifecycleError):
 
 
 class Throttled(Retryable):
-    """Somebody said "not now": Tallyfy's 429, our own pace, a pause, or another worker on the same thing."""
+    """The command must wait: a 429, our own rate limit, a pause, or another worker on the same resource."""
 
     counted = False
 
 
 class TokenRefused(Retryable):
-    """Tallyfy answered 401 to a token fetched a moment ago. Replace the secret; no deploy is needed."""
+    """Tallyfy answered 401 to a token that was just fetched. Replace the secret; no deploy is needed."""
 
     counted = False
 
 
 class Ambiguous(Retryable):
-    """A write was sent and its fate is unknown (timeout, reset, 5xx, an error inside a 200).
+    """A write was sent and its effect is unknown (timeout, reset, 5xx, an error inside a 200).
 
-    ``may_still_land``: nobody answered for it, so it may take effect later, whatever a look shows now.
+    ``may_still_land``: no answer came, so the write may take effect later, even if a read does not show it now.
     """
 
     def __init__(

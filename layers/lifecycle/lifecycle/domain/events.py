@@ -1,7 +1,7 @@
-"""What our own events are called and which shape they have."""
+"""The source and the version of the events that this stack publishes."""
 
 SCHEMA_VERSION = "1"
-"""Of the events' ``detail``. Fields are added under the same version; a changed or removed field raises it."""
+"""The version of the events' ``detail``. A new field keeps it; a changed or removed field raises it."""
 
 
 OWN_EVENTS = "tallyfy-lifecycle"

@@ -1,6 +1,6 @@
 """How much attention an outcome needs: one table, for every code that an outcome can carry.
 
-A dead letter is work for a person. An alarm is work for now. What people decided is neither.
+A dead letter needs a person at some time. An alarm needs a person now. A decision by a person needs neither.
 """
 
 from enum import StrEnum
@@ -15,13 +15,13 @@ class Attention(StrEnum):
     PAGE = "page"
     """A dead letter and an alarm: something is broken, and more will fail the same way."""
     DIGEST = "digest"
-    """A dead letter, told once a day: a person may want to change something, and nothing is broken."""
+    """A dead letter that the daily digest lists: nothing is broken, and a person may want to change something."""
     NONE = "none"
-    """No dead letter: a person decided it, or nothing is left to be done."""
+    """No dead letter: a person decided it, or there is nothing left to do."""
 
 
 SET_ASIDE_BY_AWS: Final = "set_aside_by_aws"
-"""Stands for the code of a dead letter that has none: SQS, EventBridge or Scheduler put it there, and write none."""
+"""Used for a dead letter without a code: SQS, EventBridge and Scheduler write none."""
 
 _NONE: Final = frozenset(
     {
@@ -46,7 +46,7 @@ _DIGEST: Final = frozenset(
 
 
 def attention(code: Code | str) -> Attention:
-    """How much attention an outcome with this code needs. A code that this release does not know pages."""
+    """How much attention an outcome with this code needs. An unknown code pages."""
     if code in _NONE:
         return Attention.NONE
     return Attention.DIGEST if code in _DIGEST else Attention.PAGE

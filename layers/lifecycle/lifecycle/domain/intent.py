@@ -7,7 +7,7 @@ from lifecycle.domain.errors import Code
 
 
 class Status(StrEnum):
-    """Where an intent is. ``ACCEPTED``: no worker has begun it. ``IN_PROGRESS``: its call is being made."""
+    """Where an intent is. ``ACCEPTED``: no worker has started it. ``IN_PROGRESS``: a worker is making its call."""
 
     ACCEPTED = "accepted"
     IN_PROGRESS = "in_progress"
@@ -24,7 +24,7 @@ OPEN = frozenset({Status.ACCEPTED, Status.IN_PROGRESS, Status.WAITING})
 
 
 DEAD = frozenset({Status.REJECTED, Status.EXPIRED, Status.DEAD_LETTERED})
-"""Ended without doing what was asked: goes to the dead-letter queue, and is open again once an operator resends it."""
+"""Ended without the requested effect: it goes to the dead-letter queue, and a redrive by an operator reopens it."""
 
 
 class OutboxEntry(StrEnum):
@@ -36,7 +36,7 @@ class OutboxEntry(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntentRow:
-    """What the ledger records of a command. ``attempts`` counts claims since it last opened, ``redrive`` openings."""
+    """What the ledger records of a command. ``attempts`` counts claims since the last redrive."""
 
     intent_id: str
     meaning: str
@@ -50,7 +50,7 @@ class IntentRow:
     issued_at: int
     not_after: int = 0
     due_at: int = 0
-    """When a schedule will enqueue it; 0 where it was enqueued at once."""
+    """When a schedule will enqueue it; 0 if it was enqueued at once."""
     status: Status = Status.WAITING
     attempts: int = 0
     redrive: int = 0
@@ -62,11 +62,11 @@ class IntentRow:
     announced_in: str = ""
     """The batch that announces the outcome. Its row says whether it did, see ``execution/announcement_batch.py``."""
     maybe_acted: bool = False
-    """An earlier attempt sent its call and its fate is unknown: so the resource may already be as wanted."""
+    """An earlier attempt sent its call and the effect is unknown, so the resource may already have changed."""
     evidence: str = ""
-    """JSON of what only Tallyfy's answer said, such as a template's ``deleted_references``."""
+    """JSON of what only the answer of Tallyfy shows, such as a template's ``deleted_references``."""
     waits_until: int = 0
-    """While it waits: until when at most (milliseconds, UTC); 0 where that is not known."""
+    """While it waits: the latest end of the wait (milliseconds, UTC); 0 if unknown."""
     waits_for: str = ""
     """For a command that waits for an approval: the hash of the approval request."""
 

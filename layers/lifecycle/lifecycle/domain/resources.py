@@ -21,7 +21,7 @@ def known_status(status: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceSnapshot:
-    """A process, one-off task, tag or template as it looked a moment ago. Times are UTC; ``None`` is "not known"."""
+    """A process, one-off task, tag or template as Tallyfy showed it. Times are UTC; ``None`` means "not known"."""
 
     resource: Resource
     id: str
@@ -36,16 +36,16 @@ class ResourceSnapshot:
     owners: frozenset[str] | None = None
     """User ids as decimal text: the owner of a process, the assignees of a task."""
     tags: frozenset[str] | None = None
-    """Titles of its tags, where they were asked for."""
+    """Titles of its tags, if the call asked for them."""
     run_id: str | None = None
     """For a task: the process it belongs to. ``None`` for a one-off task."""
     one_off: bool | None = None
-    """For a task: what Tallyfy says of it. ``None`` where it says nothing."""
+    """For a task: whether Tallyfy calls it a one-off task. ``None`` if Tallyfy does not say."""
     tasks: int | None = None
-    """For a process: how many tasks it shows. ``None`` where they were not asked for or not shown."""
+    """For a process: how many tasks it shows. ``None`` if not asked for or not shown."""
     comments: int | None = None
     """For a process: how many comments its tasks show."""
     has_open_issue: bool | None = None
-    """For a process: somebody has an open issue on it. ``None`` where Tallyfy does not say so."""
+    """For a process: somebody has an open issue on it. ``None`` if Tallyfy does not say."""
     uses: int | None = None
     """For a tag: how many templates and processes carry it, archived ones included. ``None``: Tallyfy did not say."""

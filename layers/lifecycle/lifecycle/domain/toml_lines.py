@@ -1,6 +1,6 @@
-"""On which line of a TOML file each key stands: ``tomllib`` does not say, and an operator wants to know.
+"""Finds the line of each key in a TOML file, because ``tomllib`` does not report it.
 
-Example: behind the lines ``zone = "UTC"`` and ``[[rules]]``, ``name = "old"`` is the key ``("rules", 0, "name")`` on
+Example: after the lines ``zone = "UTC"`` and ``[[rules]]``, ``name = "old"`` is the key ``("rules", 0, "name")`` on
 line 3.
 """
 
@@ -27,13 +27,13 @@ def lines_of(text: str) -> dict[Path, int]:
 
 @dataclass(slots=True)
 class _Scan:
-    """Walks through valid TOML. It only looks for the places of keys; ``tomllib`` has read the values."""
+    """Walks through valid TOML and records the lines of keys. ``tomllib`` has already read the values."""
 
     text: str
     at: int = 0
     lines: dict[Path, int] = field(default_factory=dict)
     _lengths: dict[Path, int] = field(default_factory=dict)
-    """How many tables each list of tables has so far."""
+    """The number of tables in each list of tables so far."""
 
     def document(self) -> None:
         table: Path = ()
@@ -63,7 +63,7 @@ class _Scan:
         return path
 
     def _current(self, parts: list[str]) -> Path:
-        """The path of a table that a header names, in the newest table of each list."""
+        """The path of the table that a header names; a list on the way means its newest table."""
         path: Path = ()
         for part in parts:
             path = (*path, part)
@@ -116,7 +116,7 @@ class _Scan:
         return parts
 
     def _note(self, table: Path, path: Path, line: int) -> None:
-        """Note the line of a key, and of the tables that a dotted key opens on the way."""
+        """Record the line of a key, and of the tables that a dotted key opens."""
         for length in range(len(table) + 1, len(path) + 1):
             self.lines.setdefault(path[:length], line)
 

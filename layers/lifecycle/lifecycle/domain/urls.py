@@ -1,4 +1,4 @@
-"""Which URLs a token may be sent to."""
+"""Checks which URLs a token may be sent to."""
 
 from urllib.parse import urlsplit
 
@@ -6,7 +6,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def checked_base_url(url: str) -> str:
-    """A base URL the token may be sent to: HTTPS, or loopback. Raises ``ValueError``."""
+    """Check a base URL that tokens are sent to: HTTPS, or loopback. Raises ``ValueError``."""
     parts = urlsplit(url)
     # A user in the URL would replace our Authorization header; paths are appended, so nothing may follow the path.
     if not parts.hostname or parts.username is not None or parts.query or parts.fragment:

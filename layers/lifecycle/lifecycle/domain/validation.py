@@ -1,6 +1,6 @@
-"""What is wrong with input, in words for the person who wrote it: the key, what is allowed there, and a near miss.
+"""Explains wrong input to the person who wrote it: the key, what is allowed there, and the nearest valid name.
 
-Pydantic's own messages name Python types ("Input should be a valid frozenset"); none of them is shown to anybody.
+Pydantic's own messages name Python types ("Input should be a valid frozenset"); no user sees them.
 """
 
 import re
@@ -17,13 +17,13 @@ from lifecycle.domain.kinds import KINDS, WORDS
 type Loc = tuple[str | int, ...]
 
 MOST = 5
-"""How many problems are told at once."""
+"""The most problems in one message."""
 _KEY_MARK = "[key]"
-"""What pydantic puts behind a key that is itself wrong."""
+"""The last step of a location if the key itself is wrong; pydantic adds it."""
 
 
 class SettingsError(ValueError):
-    """Raised by a validator that found problems in a table of its own. They are told as if they were found there.
+    """Raised by a validator that found problems in a nested table. They are reported at their own location.
 
     ``above`` is how many steps of the location of the outer problem lead to the validated value and no further.
     """
@@ -37,14 +37,14 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ValidationProblem:
-    """One thing that is wrong. ``loc`` leads to it; ``text`` holds a value that was sent only if that was allowed."""
+    """One problem at ``loc``. ``text`` quotes a value that was sent only if the caller allowed it."""
 
     loc: Loc
     text: str
 
     @property
     def key(self) -> str:
-        """The key as a person reads it, such as ``expect.tags[no. 1]``; empty for the whole."""
+        """The key as a person reads it, such as ``expect.tags[no. 1]``; empty for the whole input."""
         return key_text(self.loc)
 
 
@@ -70,10 +70,10 @@ def problems(
     model: type[BaseModel] | None = None,
     values: bool = False,
 ) -> list[ValidationProblem]:
-    """What is wrong, in the order of the input.
+    """The problems in the order of the input.
 
-    ``patterns`` says in words what a regular expression asks for. ``model`` is what the input should be: with it,
-    unknown keys get the known ones. Only with ``values`` may a text suggest a near miss of a value, which it hints at.
+    ``patterns`` explains regular expressions. With ``model``, the model of the input, the text for an unknown key lists
+    the known ones. Only with ``values`` does a text suggest a similar value, because that hints at what was sent.
     """
     found: list[ValidationProblem] = []
     for detail in error.errors(include_url=False, include_input=values):
@@ -89,8 +89,8 @@ def problems(
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """A sentence that names the nearest of what is known, with a blank before it; empty if nothing is near."""
-    # Only here: it costs time at start, and few inputs are wrong.
+    """A sentence with the most similar known name, after a blank; empty if none is similar."""
+    # Imported here: few inputs are wrong, and the import costs time at start.
     import difflib  # noqa: PLC0415 - see above
 
     by_fold = {one.casefold(): one for one in known}
@@ -99,7 +99,7 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
 
 
 def keys_at(model: type[BaseModel], loc: Loc) -> tuple[str, ...]:
-    """The keys that the table at ``loc`` knows; empty where any key is allowed or there is no table."""
+    """The keys that the table at ``loc`` allows; empty if it allows any key, or if there is no table."""
     found = _model_at(model, loc)
     return tuple(found.model_fields) if found is not None else ()
 
@@ -110,7 +110,7 @@ def _text(detail: ErrorDetails, loc: Loc, patterns: Mapping[str, str], model: ty
         case "extra_forbidden":
             return _unknown_key(str(loc[-1]), loc[:-1], model)
         case "string_pattern_mismatch":
-            return patterns.get(str(limits.get("pattern")), "is not in the form that is needed")
+            return patterns.get(str(limits.get("pattern")), "does not have the required form")
         case "enum" | "literal_error":
             return _choice(detail, str(limits.get("expected", "")))
         case "value_error" | "assertion_error":
@@ -147,7 +147,7 @@ def _length(limits: Mapping[str, Any]) -> str:
 
 
 def _bound(value: object) -> str:
-    """A limit. Pydantic gives that of a period as the text ``datetime.timedelta(days=366)``."""
+    """A limit as text. Pydantic writes a limit of days as ``datetime.timedelta(days=366)``."""
     days = re.fullmatch(r"datetime\.timedelta\(days=([0-9]+)\)", str(value))
     return f"{days[1]} days" if days else str(value)
 
@@ -196,7 +196,7 @@ _ENDINGS: Mapping[str, str] = {
     "time_delta_type": "must be a number and m, h or d, such as 14d",
     "time_delta_parsing": "must be a number and m, h or d, such as 14d",
 }
-"""By how the name of pydantic's error type ends: "frozen_set_type" ends like "set_type"."""
+"""Texts by the end of the name of pydantic's error type: "frozen_set_type" ends with "set_type"."""
 
 
 def _model_at(model: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
@@ -206,7 +206,7 @@ def _model_at(model: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
         if isinstance(current, type) and issubclass(current, BaseModel):
             field = current.model_fields.get(str(step))
             current = _plain(field.annotation) if field is not None else None
-        else:  # A list or a table of names: its items are declared last.
+        else:  # In a list or a table of names, the type of the items is declared last.
             current = _plain(next((one for one in reversed(get_args(current)) if one is not Ellipsis), None))
     return current if isinstance(current, type) and issubclass(current, BaseModel) else None
 

@@ -1,1 +1,1 @@
-"""Holds: what must be kept, whatever a rule or a command says."""
+"""Holds: resources that must be kept, even if a rule or a command asks for their removal."""

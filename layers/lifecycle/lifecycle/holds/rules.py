@@ -1,6 +1,6 @@
 """Which holds apply to a resource: by its id, its template, its owner, or a tag that it carries.
 
-Nobody archives or deletes what is on hold. If Tallyfy does not show a fact that some hold depends on, the resource
+A held resource is never archived or deleted. If Tallyfy does not show a fact that a hold depends on, the resource
 counts as held.
 """
 
@@ -24,14 +24,14 @@ class Holds:
     tags: frozenset[str] = frozenset()
 
     def on(self, thing: ResourceSnapshot) -> str | None:
-        """Why the thing is held, as a sentence; ``None`` if it is not."""
+        """Why the resource is held, as a sentence; ``None`` if it is not."""
         for key in _known_keys(thing):
             if key in self.by_key:
                 return _because(key, thing, self.by_key[key])
         if _template_unknown(thing) and self._any(TEMPLATE):
-            return "Some templates are on hold, and Tallyfy does not say which one it was launched from."
+            return "Some templates are on hold, and Tallyfy does not show its template."
         if _owner_unknown(thing) and self._any(OWNER):
-            return "What some people own is on hold, and Tallyfy does not say who owns it."
+            return "Some owners are on hold, and Tallyfy does not show its owners."
         return self._by_tag(thing)
 
     def _by_tag(self, thing: ResourceSnapshot) -> str | None:
@@ -51,12 +51,12 @@ class Holds:
 
 
 def keys_of(thing: ResourceSnapshot) -> tuple[str, ...] | None:
-    """The keys of every hold that could apply; ``None`` if that depends on a fact that Tallyfy does not show."""
+    """The keys of every hold that could apply; ``None`` if they depend on a fact that Tallyfy does not show."""
     return None if _template_unknown(thing) or _owner_unknown(thing) else _known_keys(thing)
 
 
 def alike(text: str) -> str:
-    """A name as it is compared where a match keeps: without case, outer blanks and differences in Unicode form."""
+    """A name for a comparison in which a match keeps: without case, outer blanks and differences in Unicode form."""
     return normalize("NFC", text).strip().casefold()
 
 
@@ -78,7 +78,7 @@ def _owner_unknown(thing: ResourceSnapshot) -> bool:
 
 def _because(key: str, thing: ResourceSnapshot, reason: str) -> str:
     if key.startswith(OWNER):
-        return f"Everything its owner {key.removeprefix(OWNER)} has is on hold: {reason}"
+        return f"Everything that its owner {key.removeprefix(OWNER)} owns is on hold: {reason}"
     if key.startswith(TEMPLATE) and thing.resource is not Resource.TEMPLATE:
         return f"All processes of its template are on hold: {reason}"
     return f"It is on hold: {reason}"

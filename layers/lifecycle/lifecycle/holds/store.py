@@ -1,6 +1,6 @@
 """Stores holds in the ledger's table: one row per hold, in one partition per organization.
 
-A row's key says what is held, see ``lifecycle.holds.rules``. Its values are ``reason``, ``by`` and ``at`` (in
+The key of a row names what is held, see ``lifecycle.holds.rules``. Its values are ``reason``, ``by`` and ``at`` (in
 milliseconds, UTC); once the hold is lifted, ``lifted_at`` and ``lifted_by`` as well. A row is never deleted: a lifted
 hold still stops commands that were issued before it was set. Each change is written together with its audit record.
 """
@@ -30,7 +30,7 @@ _NO_REASON = "no reason was given"
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A hold, as it was set. ``key`` says what is held, see ``lifecycle.holds.rules``."""
+    """A hold in force. ``key`` names what is held, see ``lifecycle.holds.rules``."""
 
     key: str
     reason: str
@@ -68,18 +68,21 @@ class HoldStore:
         return self._rows.partition(table_keys.holds(org_id))
 
     def reasons(self, org_id: str) -> dict[str, str]:
-        """The reason of each hold that stands in an organization, by key."""
+        """The reason of each hold in force in an organization, by key."""
         return {key: _reason(row) for key, row in self.rows_of(org_id).items() if _stands(row)}
 
     def holds(self, org_id: str) -> list[Hold]:
-        """Every hold that stands in an organization, sorted by key."""
+        """Every hold in force in an organization, sorted by key."""
         rows = sorted(self.rows_of(org_id).items())
         return [
             Hold(key, _reason(row), str(row.values.get("by") or ""), _since(row)) for key, row in rows if _stands(row)
         ]
 
     def add(self, org_id: str, kind: HoldKind, name: str, *, reason: str, by: str) -> None:
-        """Put a hold on a resource or an owner, or renew the one that is there. Holds do not expire."""
+        """Put a hold on a resource or an owner, or renew an existing one. Holds do not expire.
+
+        Raises ``Throttled`` if other callers keep changing the same hold.
+        """
         key = table_keys.hold(org_id, f"{kind}#{name}")
         for attempt in range(_TRIES):
             [row] = self._rows.read(key)
@@ -92,7 +95,7 @@ class HoldStore:
             except Contention:
                 continue
             return
-        raise Throttled(Code.UNAVAILABLE, "Too many callers change this hold at once.", retry_after=1)
+        raise Throttled(Code.UNAVAILABLE, "Too many callers are changing this hold. Try again.", retry_after=1)
 
     def lift(self, org_id: str, kind: HoldKind, name: str, *, by: str = "") -> bool:
         """Lift a hold. Returns whether there was one.
@@ -118,11 +121,11 @@ class HoldStore:
                     break
                 continue
             return True
-        raise Throttled(Code.BUSY, "The hold was changed meanwhile, so it stays. Check it and try again.")
+        raise Throttled(Code.BUSY, "The hold was changed at the same time, so it stays. Check it and try again.")
 
 
 def hold_row_keys(org_id: str, thing: ResourceSnapshot) -> tuple[Key, ...] | None:
-    """The rows that decide whether a resource is held; ``None`` if only the whole partition can tell."""
+    """The rows that decide whether a resource is held; ``None`` if all rows must be read."""
     keys = keys_of(thing)
     return None if keys is None else tuple(table_keys.hold(org_id, key) for key in keys)
 
@@ -130,14 +133,16 @@ def hold_row_keys(org_id: str, thing: ResourceSnapshot) -> tuple[Key, ...] | Non
 def reason_among(
     rows: Mapping[str, Row], thing: ResourceSnapshot, tags: frozenset[str], *, since: int | None
 ) -> str | None:
-    """As ``HoldStore.reason_for``, among rows that were read already (by sort key)."""
+    """As ``HoldStore.reason_for``, from rows that were already read (by sort key)."""
     standing = Holds({key: _reason(row) for key, row in rows.items() if _stands(row)}, tags).on(thing)
     if standing is not None or since is None:
         return standing
     lifted = {key: "" for key, row in rows.items() if not _stands(row) and _was_set_since(row, since)}
     if Holds(lifted).on(thing) is None:
         return None
-    return "A hold was set after this command was issued, and lifted since. If it is still meant, send it again."
+    return (
+        "A hold was set after this command was issued, and lifted later. Send the command again if you still want it."
+    )
 
 
 def _reason(row: Row) -> str:

@@ -16,14 +16,16 @@ from lifecycle.pacing.rate_limiter import Admission, Pacing
 from lifecycle.pacing.token_bucket import LONGEST_QUEUE, PROBE_CALLS, SECOND
 
 CALLS = PROBE_CALLS
-"""What a command needs: one read, one write. A read-back overdraws."""
+"""The calls of one command: a read and a write. A read-back overdraws the bucket."""
 
 
-_OUTAGE = "Tallyfy does not answer, or AWS cannot reach it. Commands wait; one of them tries again from time to time."
+_OUTAGE = (
+    "Tallyfy does not answer, or AWS cannot reach it. Commands wait, and one of them tries again from time to time."
+)
 
 
 class Budget:
-    """One worker's share of the rate limit, for one batch."""
+    """The share of the rate limit that one worker has reserved for one batch."""
 
     def __init__(self, pacing: Pacing) -> None:
         self._pacing = pacing
@@ -34,7 +36,7 @@ class Budget:
 
     @contextmanager
     def for_batch(self, size: int) -> Iterator[None]:
-        """Around a batch of ``size`` messages."""
+        """A context for a batch of ``size`` messages; it refunds unused calls at the end."""
         self._size = size
         try:
             yield
@@ -64,37 +66,37 @@ class Budget:
             if given.wait * SECOND >= LONGEST_QUEUE:
                 wait = given.wait * (0.5 + roll / 2)
             self._turned_away += 1
-            raise Throttled(Code.RATE_LIMITED, "The pace towards Tallyfy is used up for now.", retry_after=wait)
+            raise Throttled(Code.RATE_LIMITED, "The rate limit for Tallyfy is used up for now.", retry_after=wait)
 
     def commands_left(self, org_id: str) -> int:
         """How many commands may still start in this batch."""
         return self._left.get(org_id, 0) // CALLS
 
     def prepare(self, org_id: str) -> None:
-        """Take the slot of the next call now, so that no wait comes between the last check and the call."""
+        """Take the slot of the next call now, so that there is no wait between the last check and the call."""
         if self._left.get(org_id, 0) < 1:
             self._pacing.overdraw(org_id)
             self._left[org_id] = 1
 
     def spend(self, org_id: str) -> None:
-        """One call is about to be made."""
+        """Count a call that is about to be made."""
         if self._left.get(org_id, 0) > 0:
             self._left[org_id] -= 1
         else:
             self._pacing.overdraw(org_id)
 
     def block(self, org_id: str, seconds: float) -> None:
-        """Tallyfy said 429: the rest of the batch waits, and so does everybody else."""
+        """Record a 429: the rest of the batch waits, and so do all other callers."""
         self._pacing.block(org_id, seconds)
         self._left[org_id] = 0
         self._given[org_id] = replace(self._seen(org_id), calls=0, wait=seconds)
 
     @contextmanager
     def attempt(self, command: Command, roll: float, ask: Callable[[str], object]) -> Iterator[None]:
-        """Around what a command does in Tallyfy: learn whether Tallyfy answers.
+        """A context for the calls of one command: it learns whether Tallyfy answers.
 
-        While it does not answer for several things, a failure is not one of the command's attempts. ``ask`` reads
-        something that every token sees of an organization; it raises ``Retryable`` while Tallyfy is down.
+        While calls about several resources fail, a failure is not an attempt of the command. ``ask`` reads something of
+        an organization that every token can see; it raises ``Retryable`` while Tallyfy is down.
         """
         try:
             yield
@@ -120,7 +122,7 @@ class Budget:
             self._given[org_id] = replace(seen, failing=True)
             return
         trouble.counted = trouble.counted and seen.outage and _answers(org_id, ask)
-        # The rest of the batch makes no call.
+        # The rest of the batch must not make a call.
         self._left[org_id] = 0
         self._given[org_id] = replace(seen, calls=0, wait=0.0, outage=True, failing=True)
 
@@ -139,7 +141,7 @@ class Budget:
 
 
 def _answers(org_id: str, ask: Callable[[str], object]) -> bool:
-    """Whether Tallyfy answers about the organization itself, so that what failed has a cause of its own."""
+    """Whether Tallyfy answers about the organization. If so, the failure has a cause of its own."""
     try:
         with suppress(Rejected):
             ask(org_id)

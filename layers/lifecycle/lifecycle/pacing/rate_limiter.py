@@ -25,13 +25,13 @@ class Admission:
     wait: float
     paused_by: str
     outage: bool = False
-    """The breaker is open. With ``calls`` this is the probe; else the next one may go after ``wait`` seconds."""
+    """The breaker is open. With ``calls`` this is the probe; otherwise the next one may start in ``wait`` seconds."""
     failing: bool = False
-    """A call failed since the last one that worked, so the next one that works must be recorded."""
+    """A call has failed since the last success, so the next success must be recorded."""
 
 
 class Pacing:
-    """Takes and refunds slots by conditional writes, so that any number of workers share one rate.
+    """Takes and refunds slots by conditional writes, so that all workers share one rate.
 
     ``metrics`` counts when the breaker opens and closes.
     """
@@ -77,7 +77,7 @@ class Pacing:
         return is_out
 
     def worked(self, org_id: str) -> None:
-        """Record that a call worked: the breaker closes. Writes only if a call had failed before."""
+        """Record a successful call: the breaker closes. Writes only if an earlier call failed."""
         was_out = False
 
         def working(bucket: Bucket, _: int) -> Bucket:
@@ -107,7 +107,7 @@ class Pacing:
         self._update(org_id, lambda bucket, now: token_bucket.block(bucket, self.rate, seconds, now))
 
     def pause(self, org_id: str, by: str, *, caller: str = "") -> None:
-        """Stop everything but restores until ``resume``. ``by`` is shown to people; ``caller`` is recorded as who."""
+        """Stop everything but restores until ``resume``. ``by`` is shown; the audit trail records ``caller``."""
         record = Record(at=millis(self._clock()), what=What.PAUSE_SET, org_id=org_id, by=caller or by, reason=by)
         self._update(org_id, lambda bucket, _: replace(bucket, paused_by=by), record)
 
@@ -139,7 +139,7 @@ class Pacing:
             except Contention:
                 continue
             return after
-        raise Throttled(Code.UNAVAILABLE, "Too many workers reserve calls at once.", retry_after=1)
+        raise Throttled(Code.UNAVAILABLE, "Too many workers are reserving calls at the same time.", retry_after=1)
 
 
 def pace_key(org_id: str) -> Key:

@@ -1,10 +1,10 @@
-"""The shared pace towards Tallyfy: a GCRA token bucket (generic cell rate algorithm), as pure functions.
+"""The shared rate limit for Tallyfy: a GCRA token bucket (generic cell rate algorithm), as pure functions.
 
 One number describes the bucket: the *theoretical arrival time* at which it would be full again. All times are whole
 microseconds, UTC, so that every process computes the same.
 
 The same row holds a circuit breaker. It opens when calls about several resources fail for a common cause, such as a
-network error or a 5xx. While it is open, nobody calls except one probe from time to time. See decision 0026.
+network error or a 5xx. While it is open, nobody calls Tallyfy except one probe from time to time. See decision 0026.
 """
 
 from dataclasses import dataclass, replace
@@ -12,22 +12,22 @@ from enum import StrEnum
 
 SECOND = 1_000_000
 LONGEST_QUEUE = 3600 * SECOND
-"""A caller that would have to queue for longer gets no position; it comes back within the hour and asks again."""
+"""The longest queue. A caller beyond it gets no position; it comes back within the hour and asks again."""
 
 
 OUTAGE_THINGS = 3
-"""When calls about so many resources have failed since the last one that worked, the breaker opens."""
+"""The breaker opens once calls about this many resources have failed since the last success."""
 PROBE_CALLS = 2
 """The slots of a probe: one command reads and writes."""
 _FIRST_PROBE = 15 * SECOND
 _LONGEST_PROBE = 300 * SECOND
 """The time between two probes starts at the first value and doubles up to the second."""
 _PROBING = 60 * SECOND
-"""How long the others wait for the result of a probe, in case it crashed."""
+"""How long other callers wait for the result of a probe, in case its worker crashed."""
 
 
 class Lane(StrEnum):
-    """The two queues for slots: what a person asked for never waits behind a sweep."""
+    """The two queues for slots: commands of people never wait behind a sweep."""
 
     PEOPLE = "people"
     BULK = "bulk"
@@ -41,14 +41,14 @@ class Bucket:
     blocked_until: int = 0
     people_until: int = 0
     bulk_until: int = 0
-    """The end of each queue: the callers that were turned away have been given times up to this one."""
+    """The end of each queue: the latest time that was given to a waiting caller."""
     paused_by: str = ""
     failing: str = ""
-    """The resources whose calls failed since one last worked, separated by blanks; at most ``OUTAGE_THINGS``."""
+    """The resources whose calls failed since the last success, separated by blanks; at most ``OUTAGE_THINGS``."""
     outage_delay: int = 0
     """How long the breaker stays open before the next probe; zero while it is closed."""
     probe_at: int = 0
-    """While the breaker is open: when the next probe may go."""
+    """While the breaker is open: when the next probe may start."""
 
     @property
     def is_out(self) -> bool:
@@ -64,7 +64,7 @@ class Rate:
     burst: int
 
     def __post_init__(self) -> None:
-        """Refuse a rate that would stop everything or let everything through."""
+        """Raise ``ValueError`` for a rate that would stop everything or limit nothing."""
         if self.per_minute < 1 or self.burst < 1:
             msg = f"a rate needs at least one call a minute and a burst of one, not {self}"
             raise ValueError(msg)
@@ -74,8 +74,8 @@ class Rate:
         """The fastest rate that makes at most ``limit`` calls in any 60 seconds, the burst included.
 
         From an idle start, 60 seconds hold the whole burst and a minute at full pace, so the burst is taken off the
-        pace: 100 calls a minute are a burst of 4 and a pace of 96. Two calls at once are the least, because a command
-        looks and acts; a limit of 1 can therefore be exceeded by one call.
+        pace: 100 calls a minute are a burst of 4 and a pace of 96. The burst is at least 2, because a command reads and
+        writes; a limit of 1 can therefore be exceeded by one call.
         """
         burst = max(PROBE_CALLS, limit * 2 // 50)
         return cls(max(1, limit - burst), burst)
@@ -93,14 +93,14 @@ class Grant:
     calls: int
     wait: float
     outage: bool = False
-    """The breaker is open. With ``calls`` this is the probe; without, the next one may go in ``wait`` seconds."""
+    """The breaker is open. With ``calls`` this is the probe; otherwise the next probe may start in ``wait`` seconds."""
 
 
 def take(bucket: Bucket, rate: Rate, calls: int, now: int, lane: Lane = Lane.PEOPLE) -> tuple[Bucket, Grant]:
     """Take as many of ``calls`` slots as are free now, and a queue position for the rest.
 
-    A queue position is the time to come back, not a slot. It keeps callers from coming back all at once, and from
-    staying away while slots are free.
+    A queue position is a time to come back, not a slot. Positions prevent callers from returning all at once, and from
+    waiting while slots are free.
     """
     if bucket.is_out:
         return _probe(bucket, rate, calls, now)
@@ -118,12 +118,12 @@ def take(bucket: Bucket, rate: Rate, calls: int, now: int, lane: Lane = Lane.PEO
 
 
 def _probe(bucket: Bucket, rate: Rate, calls: int, now: int) -> tuple[Bucket, Grant]:
-    """While the breaker is open: once it is time, the first caller gets the slots of one command, others none."""
+    """While the breaker is open: when a probe is due, the first caller gets the slots of one command, others none."""
     free_at = max(bucket.probe_at, bucket.blocked_until)
     if now < free_at:
         return bucket, Grant(0, (free_at - now) / SECOND, outage=True)
     probing = min(calls, PROBE_CALLS)
-    # A probe does not queue: nobody else calls meanwhile, and its slots are counted.
+    # A probe does not queue: nobody else calls at the same time, and its slots are counted.
     after = replace(overdraw(bucket, rate, probing, now), probe_at=now + _PROBING)
     return after, Grant(probing, 0.0, outage=True)
 
@@ -146,7 +146,7 @@ def _open(bucket: Bucket, delay: int, now: int, roll: float) -> Bucket:
 
 
 def worked(bucket: Bucket) -> Bucket:
-    """Record that a call worked: earlier failures had causes of their own. Closes the breaker."""
+    """Record a successful call: earlier failures had causes of their own. Closes the breaker."""
     return replace(bucket, failing="", outage_delay=0, probe_at=0)
 
 
@@ -169,7 +169,7 @@ def overdraw(bucket: Bucket, rate: Rate, calls: int, now: int) -> Bucket:
 
 def refund(bucket: Bucket, rate: Rate, calls: int) -> Bucket:
     """Return slots that were taken and not used."""
-    # Not below what a block left: after a 429, calls start again one at a time, even if slots are refunded.
+    # A refund does not undo a block: after a 429, calls start again one at a time.
     floor = bucket.blocked_until + (rate.burst - 1) * rate.interval if bucket.blocked_until else 0
     return replace(bucket, full_at=max(min(bucket.full_at, floor), bucket.full_at - calls * rate.interval))
 
