@@ -231,7 +231,7 @@ def _removed(lines: list[bytes], rng: random.Random) -> str:
 def _reordered(lines: list[bytes], rng: random.Random) -> str:
     one, other = rng.sample(range(len(lines)), 2)
     lines[one], lines[other] = lines[other], lines[one]
-    return "not in their order"
+    return "not in order"
 
 
 def _inserted(lines: list[bytes], rng: random.Random) -> str:
@@ -243,7 +243,7 @@ def _inserted(lines: list[bytes], rng: random.Random) -> str:
 def _repeated(lines: list[bytes], rng: random.Random) -> str:
     place = rng.randrange(1, len(lines))
     lines[place] = lines[place - 1]
-    return "not in their order"
+    return "not in order"
 
 
 @pytest.mark.parametrize("harm", [_changed, _removed, _reordered, _inserted, _repeated])

@@ -105,7 +105,7 @@ class TestMake:
         desk.simulator.add_fault(Fault.answer_status(404, path="/dl$", times=-1))
         result = desk.run("export", ids.RUN, "--out", str(tmp_path))
         assert result.exit_code == 1
-        assert f"missing: files/{FILE}: Tallyfy knows no such file (404)." in flat(result.output)
+        assert f"missing: files/{FILE}: Tallyfy has no such file (404)." in flat(result.output)
         verified = desk.run("export", "verify", str(folder(tmp_path)))
         assert verified.exit_code == 1
         assert "parts match the manifest" in verified.output

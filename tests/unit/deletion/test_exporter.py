@@ -265,7 +265,7 @@ class TestProcess:
 
 
 class TestFiles:
-    @pytest.mark.parametrize(("status", "why"), [(404, "knows no such file (404)"), (403, "forbids reading it (403)")])
+    @pytest.mark.parametrize(("status", "why"), [(404, "has no such file (404)"), (403, "forbids reading it (403)")])
     def test_one_that_cannot_be_had_is_missing_and_the_rest_is_kept(
         self, archive: Archive, status: int, why: str
     ) -> None:

@@ -58,7 +58,7 @@ def test_an_id_that_is_not_text_is_refused(value: object) -> None:
 
 
 def test_the_error_for_a_request_without_a_target_says_what_to_add() -> None:
-    assert "id, or find" in refusal(body(id=None)).reason
+    assert "write id or find" in refusal(body(id=None)).reason
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_hold_on_an_owner_covers_what_they_own_together_with_others(resource: 
 
 def test_a_process_of_an_unknown_template_is_held_while_any_template_is() -> None:
     unknown = thing(template_id=None)
-    assert "does not say which one" in str(held(f"template#{OTHER}").on(unknown))
+    assert "does not show its template" in str(held(f"template#{OTHER}").on(unknown))
     assert held(f"run#{OTHER}", "owner#1").on(unknown) is None
 
 

@@ -1,4 +1,4 @@
-"""Looking at Tallyfy: what is active, what is archived, and what cannot be told."""
+"""Reads from Tallyfy: active resources, archived resources, and unknown facts."""
 
 import pytest
 import requests

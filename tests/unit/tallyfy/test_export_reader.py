@@ -263,7 +263,7 @@ class TestSentOn:
         ("status", "family"), [(404, Rejected), (403, Rejected), (429, Retryable), (503, Retryable)]
     )
     def test_an_error_of_the_other_host_is_reported(self, tmp_path: Path, status: int, family: type[Exception]) -> None:
-        with pytest.raises(family, match="The host where it lies"):
+        with pytest.raises(family, match="The host of the file"):
             records(CannedStand(sent_on(f"{STORAGE}/x"), answered(status))).download(ORG, FILE, tmp_path / "file")
 
     def test_the_other_host_may_send_any_content_type(self, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""The audit trail: what was done, by whom, why and with which end, in segments of which each names the one before.
+"""The audit trail: what was done, by whom, why and with which outcome, in a chain of segments.
 
-A *record* is one canonical line of JSON, a *segment* is a heading and the records of one hour in order, and the *head*
-names the newest segment and its hash. A line begins with its time, so that the order of lines is the order of events,
-and a record out of its place shows without being read. Pure; the writer is ``lifecycle.audit.sealer``.
+A *record* is one canonical line of JSON. A *segment* is a header and the sorted records of one hour; the header has the
+hash of the previous segment. The *head* names the newest segment and its hash. A line begins with its time, so sorted
+lines are in the order of events, and a misplaced record is found without parsing. Pure; ``lifecycle.audit.sealer``
+writes the segments.
 """
 
 import hashlib
@@ -20,12 +21,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from lifecycle.domain.intent import IntentRow
 
 NOTHING = "0" * 64
-"""What stands before the first segment."""
+"""The hash that the first segment names as the previous one."""
 _HOUR = "%Y-%m-%dT%H"
 
 
 class What(StrEnum):
-    """What can be recorded. Never renamed, only added to."""
+    """What can be recorded. Values are added and never renamed."""
 
     INTENT_CONCLUDED = "intent.concluded"
     HOLD_SET = "hold.set"
@@ -43,7 +44,7 @@ class What(StrEnum):
     EXPORT_VERIFIED = "export.verified"
     EXPORT_ERASED = "export.erased"
     UNREADABLE = "record.unreadable"
-    """A row among the records that is none: nobody here writes such a row. Its hash stands for it."""
+    """A row that is not a record, which this code never writes. The record has its hash."""
 
 
 def _line(most: int) -> BeforeValidator:
@@ -60,49 +61,51 @@ type Long = Annotated[str, _line(500)]
 
 
 class Record(BaseModel):
-    """One thing that was done. Texts are cut where they are too long; what is blank is left out of the line.
+    """One recorded change. Long texts are cut; blank fields are left out of the line.
 
-    It says who, what, why and how it ended, and never what a thing holds: of that only hashes.
+    It says who, what, why and how it ended. Of contents it has only hashes.
     """
 
-    model_config = ConfigDict(frozen=True, defer_build=True)  # Most functions import it and write no record.
+    model_config = ConfigDict(
+        frozen=True, defer_build=True
+    )  # Imported here: most functions import this module and write no record.
 
     at: int
     """Milliseconds, UTC. The first field: lines are ordered by it."""
     what: Short
-    """One of ``What``, or of what a later release records."""
+    """One of ``What``, or a value of a later release."""
     org_id: Short = ""
     resource: Short = ""
     id: Short = ""
     action: Short = ""
     by: Short = ""
-    """Who asked for it, decided it or approved it."""
+    """Who requested it, decided it or approved it."""
     source: Short = ""
     intent_id: Short = ""
     redrive: int = 0
-    """How often an operator had sent the command again."""
+    """How often an operator had redriven the command."""
     status: Short = ""
     code: Short = ""
     reason: Long = ""
-    """Why it ended so."""
+    """Why it ended with this outcome."""
     why: Long = ""
-    """Why it was asked for, in the words of who asked."""
+    """Why it was requested, in the words of the requester."""
     rule: Short = ""
     """The rule of the policy that decided it."""
     plan: Short = ""
     """The hash of the plan that it belongs to."""
     asked: Short = ""
-    """The hash of what was asked, with the facts that it was bound to."""
+    """The hash of the command, with the facts that it was bound to."""
     evidence: Short = ""
-    """The hash of what was kept of it: an answer, an export's manifest, what an approver was shown."""
+    """The hash of its evidence: an answer, the manifest of an export, or the facts that approvers saw."""
 
     def to_line(self) -> str:
-        """As canonical JSON in ASCII, on one line without its end."""
+        """Canonical JSON in ASCII, one line without the line break."""
         return json.dumps(self.model_dump(exclude_defaults=True), separators=(",", ":"))
 
     @classmethod
     def parse(cls, line: str | bytes) -> Self | None:
-        """Read a line; ``None`` if it is none."""
+        """Read a line; ``None`` if it is not a record."""
         try:
             return cls.model_validate_json(line)
         except ValidationError:
@@ -137,7 +140,7 @@ def digest(text: str) -> str:
 
 
 def hour_of(moment: datetime) -> str:
-    """The hour that a moment is in, UTC. Hours compare as text."""
+    """The hour of a time, UTC, such as ``2026-08-01T09``. Hours sort as text."""
     return moment.astimezone(UTC).strftime(_HOUR)
 
 
@@ -154,12 +157,12 @@ class SegmentHeader(BaseModel):
     segment: int
     hour: str
     previous: str
-    """SHA-256 of the bytes of the segment before."""
+    """SHA-256 of the bytes of the previous segment."""
     records: int
     late: int
-    """How many of them are of the hour before, and reached the table after that was sealed."""
+    """How many of the records belong to the previous hour and arrived after it was sealed."""
     after: str
-    """The hour of the segment before; blank for the first."""
+    """The hour of the previous segment; blank for the first."""
 
     def to_line(self) -> str:
         """As canonical JSON."""
@@ -167,7 +170,7 @@ class SegmentHeader(BaseModel):
 
     @classmethod
     def parse(cls, line: bytes) -> Self | None:
-        """Read a segment's first line; ``None`` if it is none."""
+        """Read the first line of a segment; ``None`` if it is not a header."""
         try:
             return cls.model_validate_json(line)
         except ValidationError:
@@ -181,18 +184,18 @@ class Head:
     segment: int = 0
     sha256: str = NOTHING
     hour: str = ""
-    """Of the newest segment."""
+    """The number of the newest segment."""
     through: str = ""
-    """The newest hour that was looked at; an hour without records makes no segment."""
+    """The newest hour that was sealed or empty; an hour without records makes no segment."""
     pending: str = ""
-    """The hour of a segment that is being written: it may be there already."""
+    """The hour of a segment that is being written; it may exist already."""
     lease_until: int = 0
-    """Somebody writes until then (milliseconds, UTC)."""
+    """The end of the writer's lease (milliseconds, UTC)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What follows on a head: the records of an hour, and those of the hour before that came late."""
+    """The next segment after a head: the records of an hour and the late records of the previous hour."""
 
     heading: SegmentHeader
     lines: Sequence[str]
@@ -212,19 +215,19 @@ class Segment:
         return cls(heading, lines)
 
     def encoded(self) -> Iterator[bytes]:
-        """The bytes, line by line."""
+        """The bytes of the segment, line by line."""
         yield f"{self.heading.to_line()}\n".encode()
         for line in self.lines:
             yield f"{line}\n".encode()
 
 
 def key_of(hour: str, segment: int) -> str:
-    """Where a segment is kept."""
+    """The object key of a segment."""
     return f"audit/{start_of(hour):%Y/%m/%d/%H}-{segment}.jsonl"
 
 
 def segment_in(key: str) -> int:
-    """The number of a segment by its key; 0 for what is none."""
+    """The number of a segment, from its key; 0 if it is not the key of a segment."""
     stem, _, ending = key.rpartition("/")[2].rpartition(".")
     number = stem.rpartition("-")[2]
     return int(number) if ending == "jsonl" and number.isascii() and number.isdigit() else 0
@@ -232,19 +235,19 @@ def segment_in(key: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What was read of a segment: number, header, hash and problem, but not its bytes."""
+    """What is known of a segment that was read: number, header, hash and problem, but not its bytes."""
 
     number: int
     heading: SegmentHeader | None
     sha256: str
     wrong: str
-    """What is wrong with it by itself."""
+    """What is wrong with the segment itself; empty if nothing is."""
 
 
 def verify(segments: Iterable[bytes], head: Head | None, *, gone_before: str = "") -> tuple[str, ...]:
-    """One sentence for each break of the chain, none if it is whole; the segments are looked at one at a time.
+    """One sentence for each break of the chain; empty if it is intact. Segments are read one at a time.
 
-    ``gone_before``: segments of hours before this one may have been removed at the end of their time.
+    ``gone_before``: segments of earlier hours may have been removed at the end of their retention.
     """
     head = head or Head()
     found: list[_Found] = []
@@ -276,7 +279,7 @@ def _wrong(heading: SegmentHeader, lines: list[bytes]) -> str:
     if lost < 0:
         return f"{_records(-lost)} inserted: it was sealed with {heading.records}"
     if any(one >= other for one, other in pairwise(lines)):
-        return "its records are not in their order"
+        return "its records are not in order"
     return ""
 
 
@@ -293,7 +296,7 @@ def _is_being_written(last: _Found, head: Head) -> bool:
 
 
 def _places(found: Sequence[_Found], head: Head, gone_before: str) -> Iterator[str]:
-    """Which segments are missing, there more than once, or not where they belong."""
+    """Which segments are missing, repeated or in the wrong place."""
     numbers = [one.number for one in found]
     times = Counter(numbers)
     first = 1
@@ -326,7 +329,7 @@ def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _contents(found: Sequence[_Found], head: Head) -> Iterator[str]:
-    """Which segments are not what the next one, or the head, names."""
+    """Which segments have another hash than the next segment, or the head, names."""
     named = {one.heading.segment - 1: one.heading.previous for one in found if one.heading is not None}
     by = {number: f"segment {number + 1}" for number in named}
     if head.segment:

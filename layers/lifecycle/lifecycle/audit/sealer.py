@@ -1,8 +1,8 @@
-"""The writer of the audit trail: each hour's records become a segment that names the one before by its hash.
+"""The writer of the audit trail: it turns the records of each hour into a segment.
 
-It may run late, twice or after days off. Whoever writes holds a lease on the head, longer than a process can live. The
-head says which hour is about to be written before it is, and names the segment once it is there: after a crash between
-the two, what was written is taken as it stands, and what has come since goes into the next segment.
+It may run late, twice or after days without a run. A writer holds a lease on the head, longer than a process can live.
+The head names the hour before the segment is written, and the segment once it exists. After a crash between the two,
+the next run adopts the segment as it is, and newer records go into the next segment.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Retryable
 
 LEASE = timedelta(minutes=20)
-"""Longer than the function runs: a writer that lost its lease is dead."""
+"""Longer than the timeout of the function, so a writer whose lease expired is not running."""
 PATIENCE = timedelta(minutes=15)
-"""How long after its end an hour is sealed. AWS takes nothing from a clock that is five minutes off."""
+"""How long after its end an hour is sealed. AWS refuses calls from a clock that is five minutes off."""
 _HOUR = timedelta(hours=1)
 _RESERVE = 120.0
-"""No hour is begun with less time left, in seconds: a hundred thousand records take about a minute."""
+"""In seconds. With less time left no hour is started: a hundred thousand records take about a minute."""
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class Sealer:
     time_left: Callable[[], float]
 
     def seal(self) -> bool:
-        """Do all that is due. Answers whether nothing is left; another writer may be at it, or the time run out."""
+        """Seal all hours that are due. ``False`` if work is left: another writer is running, or the time ran out."""
         head, version = self.trail.head()
         now = self.clock()
         newest = hour_of(now - PATIENCE - _HOUR)
@@ -71,7 +71,7 @@ class Sealer:
             with self._letting_go(chain), TemporaryDirectory() as scratch:
                 complete = self._seal_until(newest, chain, Path(scratch))
         except Contention:
-            # Another writer was first, or AWS's client wrote twice. The head says how far it is; the next run goes on.
+            # Another writer was first, or AWS's client wrote twice. The head has the progress; the next run continues.
             return False
         if complete:
             self._tell(chain.head)
@@ -79,7 +79,7 @@ class Sealer:
 
     def _seal_until(self, newest: str, chain: _Chain, scratch: Path) -> bool:
         self._take_up(chain, scratch)
-        # What is older has left the table by its expiry.
+        # Older rows have expired.
         hour = max(start_of(chain.head.through) + _HOUR, self.clock() - KEEP - _HOUR)
         while hour_of(hour) <= newest:
             if self.time_left() < _RESERVE:
@@ -104,7 +104,7 @@ class Sealer:
         chain.move(_named(chain.head, segment.heading, sha256.hexdigest()))
 
     def _late(self, hour: str, head: Head, scratch: Path) -> list[str]:
-        """The records of an hour that reached the table after it was sealed; all of them, if its segment is gone."""
+        """The records of an hour that arrived after it was sealed; all of them if its segment is missing."""
         lines = self.trail.lines(hour)
         path = scratch / "before"
         if not lines or not self.objects.fetch(key_of(hour, head.segment), path):
@@ -114,7 +114,7 @@ class Sealer:
         return [line for line in lines if hashlib.sha256(line.encode()).digest() not in sealed]
 
     def _take_up(self, chain: _Chain, scratch: Path) -> None:
-        """Name the segment that an earlier writer wrote and did not live to name."""
+        """Record in the head a segment that an earlier writer wrote before it crashed."""
         head, path = chain.head, scratch / "pending"
         if not head.pending or not self.objects.fetch(key_of(head.pending, head.segment + 1), path):
             return
@@ -129,7 +129,7 @@ class Sealer:
     def _letting_go(self, chain: _Chain) -> Iterator[None]:
         """End the lease, so that the next writer need not wait for it.
 
-        That of a process that died runs out, and that of a segment of unknown fate as well: it may still arrive.
+        After a crash, or a write with an unknown effect, the lease is left to expire: the write may still arrive.
         """
         try:
             yield

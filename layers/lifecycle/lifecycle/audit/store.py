@@ -1,7 +1,7 @@
-"""The rows of the audit trail: what was recorded and is not sealed yet, by the hour, and the head of the chain.
+"""The rows of the audit trail: records that are not sealed yet, by hour, and the head of the chain.
 
-Whoever changes something writes ``entry(record)`` in the same transaction, so that no change is without its record.
-Where there is nothing to change, ``AuditStore.record`` writes the record alone.
+A change writes ``audit_row(record)`` in the same transaction, so that no change is without its record. If no row
+changes, ``AuditStore.record`` writes the record alone.
 """
 
 import re
@@ -17,13 +17,13 @@ from lifecycle.domain.errors import Code, Throttled
 KEEP = timedelta(days=30)
 """How long a row stays. Its hour is sealed long before."""
 _LINE = re.compile(r'\{"at":[0-9]{13},[ -~]+\}')
-"""A line in another form would not stand in the order of lines. Fields of a later release may be in it."""
+"""The form of every line, so that lines sort by time. A line may have fields of a later release."""
 
 
 def audit_row(record: Record) -> Put:
     """The row of a record, for a transaction.
 
-    Its key follows from the record. The same record twice is contention, see ``with_unique_time``.
+    Its key follows from the record. Writing the same record twice raises ``Contention``, see ``with_unique_time``.
     """
     line = record.to_line()
     again = f".{record.redrive}" if record.redrive else ""
@@ -34,9 +34,9 @@ def audit_row(record: Record) -> Put:
 
 
 def with_unique_time(rows: VersionedTable, record: Record) -> Record:
-    """The record, a millisecond or more later where one of the same words stands already.
+    """The record, with a later time if an equal record exists.
 
-    For who met with contention and may have recorded the same before: set, lifted and set within a millisecond.
+    For a caller that met contention and may have recorded the same, such as a hold set twice in a millisecond.
     """
     while rows.read(audit_row(record).key) != [None]:
         record = record.model_copy(update={"at": record.at + 1})
@@ -50,33 +50,33 @@ class AuditStore:
         self._rows = rows
 
     def record(self, record: Record) -> None:
-        """Write a record by itself. The same one again is there already, and stays as it is."""
+        """Write a record alone. Repeating the call changes nothing. Raises ``Retryable`` if it cannot be written."""
         change = audit_row(record)
         try:
             self._rows.write(change)
         except Contention:
             if self._rows.read(change.key) == [None]:
-                raise Throttled(Code.UNAVAILABLE, "The record could not be written now.", retry_after=1) from None
+                raise Throttled(Code.UNAVAILABLE, "The audit record could not be written now.", retry_after=1) from None
 
     def lines(self, hour: str) -> list[str]:
-        """The lines of an hour's records, in no order."""
+        """The lines of an hour's records, unsorted."""
         return [_line_of(hour, name, row) for name, row in self._rows.partition(table_keys.audit_hour(hour)).items()]
 
     def head(self) -> tuple[Head | None, int]:
-        """Where the chain ends, with the row's version; ``None`` before the first segment."""
+        """The head of the chain and the version of its row; ``None`` before the first segment."""
         [row] = self._rows.read(table_keys.AUDIT_HEAD)
         if row is None:
             return None, 0
         return record_of(Head, row.values), row.version
 
     def move(self, head: Head, seen: int) -> int:
-        """Move the head, and answer its new version. Raises ``Contention`` if somebody else did."""
+        """Write the head and return its new version. Raises ``Contention`` if another writer did so first."""
         self._rows.write(Put(table_keys.AUDIT_HEAD, values_of(head), seen))
         return seen + 1
 
 
 def _line_of(hour: str, name: str, row: Row) -> str:
-    """The row's line; where it has none that can be read, one that says so: no row is passed over in silence."""
+    """The line of a row. An unreadable row gets a line with its hash, so that no row is skipped silently."""
     line = row.values.get("line")
     if isinstance(line, str) and _LINE.fullmatch(line) and Record.parse(line) is not None:
         return line

@@ -1,7 +1,7 @@
-"""Bodies of answers, read as they arrive and within bounds.
+"""Reads bodies of answers in pieces, with limits on their size and time.
 
-A read timeout bounds the wait for the next bytes, not for all of them: an answer that drips would hold a function for
-as long as it lives.
+A read timeout limits only the wait for the next bytes. Without a limit on the whole body, a slow answer could keep a
+function busy until its timeout.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,20 +10,20 @@ import requests
 from urllib3.exceptions import HTTPError
 
 MOST_BYTES = 32 * 1024 * 1024
-"""Larger than any page of a list that Tallyfy can mean."""
+"""In bytes. No page of a list from Tallyfy is larger."""
 _PIECE = 64 * 1024
 
 
 class OutOfBounds(requests.RequestException):
-    """The answer was larger, or took longer, than it may. What is behind it is unknown."""
+    """The answer was too large or took too long. Whether the call had an effect is unknown."""
 
 
 def pieces(
     answer: requests.Response, *, most: int, seconds: Callable[[], float], decode: bool = True
 ) -> Iterator[bytes]:
-    """Read a body piece by piece. Raises ``OutOfBounds`` beyond ``most`` bytes or once ``seconds()`` are used up.
+    """Read a body piece by piece. Raises ``OutOfBounds`` beyond ``most`` bytes or after ``seconds()``.
 
-    Raises ``requests.ConnectionError`` where it is cut off.
+    Raises ``requests.ConnectionError`` if the connection ends early.
     """
     size, late, done = 0, False, False
     try:
@@ -32,20 +32,20 @@ def pieces(
             if size > most:
                 raise OutOfBounds(f"it is larger than {most} bytes", response=answer)
             yield piece
-            # Most answers are here by now, whole, and the next read only says so: one more is always made.
+            # Most answers are complete here, and the next read only confirms it, so one more read is always made.
             if late:
-                raise OutOfBounds("it took longer than it may", response=answer)
+                raise OutOfBounds("it took too long", response=answer)
             late = seconds() <= 0
         done = True
     except HTTPError as error:
         raise requests.ConnectionError(type(error).__name__, response=answer) from error
     finally:
         if not done:
-            answer.close()  # What is left of it would be taken for the next answer.
+            answer.close()  # The rest of the body would be read as the next answer.
 
 
 def load(answer: requests.Response, *, seconds: Callable[[], float]) -> requests.Response:
-    """Bring the whole body of an answer that was asked for as a stream. Raises as ``pieces``."""
+    """Read the whole body of a streamed answer. Raises as ``pieces``."""
     body = b"".join(pieces(answer, most=MOST_BYTES, seconds=seconds))
     answer._content = body  # noqa: SLF001 - where requests itself keeps it
     return answer

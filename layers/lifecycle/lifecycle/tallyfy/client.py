@@ -1,8 +1,8 @@
-"""Tallyfy's API: one look, one act, on one pooled session.
+"""The client of Tallyfy's API: it reads and changes resources over one pooled session.
 
 Reads are lenient (unknown or missing fields, ``progress`` as a number or an object, empty bodies). Writes are never
-repeated blindly: whatever leaves their fate open is ``Ambiguous``. A redirect is never followed with the token.
-Source: Tallyfy's API reference, as noted per line where it is surprising.
+repeated blindly: if their effect is unknown, they raise ``Ambiguous``. A redirect is never followed with the token.
+Source: Tallyfy's API reference; comments name surprising facts.
 """
 
 import json
@@ -29,82 +29,82 @@ from lifecycle.tallyfy.complete_list import CompleteList
 _CONNECT_SECONDS = 3.05
 _READ_SECONDS = 10.0
 _LEAST_SECONDS = 2.0
-"""With less time left than this no call is started: its answer could not be recorded any more."""
+"""In seconds. With less time left no call is started, because its answer could not be recorded."""
 _MOST_PAGES = 20
 PER_PAGE = 100
-"""The most that Tallyfy lists at once."""
+"""The largest page of a list that Tallyfy allows."""
 _DEFAULT_RETRY_AFTER = 60.0
 _LONGEST_RETRY_AFTER = 3600.0
 _UNAUTHORIZED_TRIES = 2
 _LONGEST_ANSWER = 30.0
-"""So many seconds an answer may take to arrive, however small its pieces are."""
+"""How many seconds a whole answer may take to arrive."""
 _READINGS = 3
-"""So often a list is read that does not add up."""
+"""How often an inconsistent list is read."""
 _NOT_NOW = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS})
 _SAYS_WHEN = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
-"""Answers that may say when to come back (RFC 9110, 10.2.3)."""
+"""Statuses that may have ``Retry-After`` (RFC 9110, 10.2.3)."""
 _GATEWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
-"""Said by something in front of Tallyfy, which may still be working on the call."""
+"""Statuses of a gateway in front of Tallyfy. Tallyfy may still be working on the call."""
 
 type Json = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a write answered. ``evidence`` is JSON of what nothing else keeps (a template's ``deleted_references``)."""
+    """The answer to a write. ``evidence`` is JSON of facts that only this answer has (``deleted_references``)."""
 
     evidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One page, and how many pages and things there were when it was read; ``total`` is ``None`` if it does not say."""
+    """One page of a list, the number of pages, and the total of rows; ``total`` is ``None`` if the page has none."""
 
     things: list[ResourceSnapshot]
     pages: int
     total: int | None = None
     unreadable: int = 0
-    """Rows that are no objects. They were there, and nothing can be said about them."""
+    """The number of rows that are not JSON objects, so nothing is known about them."""
 
 
 class DoesNotAddUp(Retryable):
-    """A list that changed while it was read, or that says another number of rows than it has."""
+    """A list that changed while it was read, or whose total differs from its rows."""
 
 
 class Tallyfy(Protocol):
-    """What commands and sweeps need of Tallyfy."""
+    """The calls that commands and sweeps make."""
 
     def look(self, org_id: str, resource: Resource, thing_id: str) -> ResourceSnapshot | None:
-        """See the thing, active or archived. ``None``: it is in neither place.
+        """Read a resource, active or archived. ``None`` if it does not exist.
 
-        Raises ``Rejected`` (403, or too many archived things to be sure), ``Retryable`` and its kinds.
+        Raises ``Rejected`` (403, or too many archived resources to be sure), ``Retryable`` and its subclasses.
         """
 
     def act(self, doing: Capability, org_id: str, thing_id: str) -> Receipt:
         """Carry out one capability, once.
 
-        Raises ``Rejected`` (4xx: look again, it may be so already), ``Ambiguous`` (look again), ``Throttled``,
+        Raises ``Rejected`` (4xx: read again, the state may be right already), ``Ambiguous`` (read again), ``Throttled``,
         ``TokenRefused``.
         """
 
     def search(self, org_id: str, find: Find, *, archived: bool) -> list[ResourceSnapshot]:
         """Every process with exactly that tag, or of exactly that name and template.
 
-        None, where no tag has the title. Raises as ``look``, and ``Rejected`` where several tags have it.
+        Empty if no tag has the title. Raises as ``look``, and ``Rejected`` if several tags have it.
         """
 
     def page(self, org_id: str, resource: Resource, number: int, query: Mapping[str, str]) -> Listing:
-        """One page of a list, at most ``PER_PAGE`` things, counted from 1. Raises as ``look``."""
+        """One page of a list, counted from 1, with at most ``PER_PAGE`` rows. Raises as ``look``."""
 
     def account(self, org_id: str) -> tuple[Json, Json]:
         """The caller's membership and the organization's settings; two calls.
 
-        Raises as ``look``, and ``Rejected`` where Tallyfy does not show the organization to this token.
+        Raises as ``look``, and ``Rejected`` if Tallyfy does not show the organization to this token.
         """
 
 
 def pooled_session() -> requests.Session:
-    """One session whose connections are kept. Nothing is retried below us.
+    """A session that keeps its connections. The library does not retry.
 
     Environment proxies and .netrc are ignored: either could send the token elsewhere or replace it.
     """
@@ -117,7 +117,7 @@ def pooled_session() -> requests.Session:
 
 
 class Tokens:
-    """One token per organization. An organization that is not configured has none."""
+    """The tokens of the configured organizations."""
 
     def __init__(self, secrets: Secrets, prefix: str, org_ids: frozenset[str]) -> None:
         self._secrets = secrets
@@ -125,7 +125,7 @@ class Tokens:
         self._org_ids = org_ids
 
     def of(self, org_id: str, *, fresh: bool = False) -> str:
-        """The token, or ``Rejected`` for a stranger's organization, ``TokenRefused`` for a secret without a token."""
+        """The token. Raises ``Rejected`` for an unknown organization, ``TokenRefused`` for a secret without a token."""
         if org_id not in self._org_ids:
             raise Rejected(Code.ORGANIZATION_UNKNOWN, f"Organization {org_id} is not one of this stack's.")
         name = f"{self._prefix}/tokens/{org_id}"
@@ -144,8 +144,8 @@ class Tokens:
 class HttpTallyfy:
     """Tallyfy over HTTP.
 
-    ``spend(org_id)`` is told of every call before it is made. ``time_left`` answers in seconds and bounds all timeouts.
-    Only ``capabilities`` can be expressed: the ordinary worker is built without the permanent ones.
+    ``spend(org_id)`` is called before every call. ``time_left`` returns seconds and limits all timeouts. Only
+    ``capabilities`` can be carried out: the ordinary worker is built without the permanent ones.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class HttpTallyfy:
         if not succeeded or body is None:
             raise _refused(answer.status_code, doing.name)
         if _contradicts(doing, thing_id, body):
-            raise Ambiguous(Code.UNCERTAIN, "Tallyfy answered 200, but not with the state that was asked for.")
+            raise Ambiguous(Code.UNCERTAIN, "Tallyfy answered 200, but with another state than the requested one.")
         references = body.get("deleted_references")
         return Receipt(json.dumps({"deleted_references": references}) if references else "")
 
@@ -219,14 +219,14 @@ class HttpTallyfy:
         return _data(member), _data(organization)
 
     def page(self, org_id: str, resource: Resource, number: int, query: Mapping[str, str]) -> Listing:
-        """See ``Tallyfy``. Pages by number: ``links.next`` names another host and is never followed."""
+        """See ``Tallyfy``. Pages are read by number: ``links.next`` names another host and is never followed."""
         path = f"/organizations/{org_id}/{resource.collection}"
         found = self._read(
             org_id, path, {**resource.kind.list_query, **query, "page": str(number), "per_page": str(PER_PAGE)}
         )
         rows = found.get("data") if found else None
         if found is None or not isinstance(rows, list) or len(rows) > PER_PAGE:
-            # A thing that a delete left in doubt would count as gone if this were taken for an empty list.
+            # Reading this as an empty list would make a resource after an ambiguous delete count as gone.
             raise Retryable(Code.UNAVAILABLE, f"Tallyfy did not list its things of kind {resource.label} by the page.")
         only_archived = query.get("archived") == "only"
         things = [thing_from(resource, row, listed_as_archived=only_archived) for row in rows if isinstance(row, dict)]
@@ -234,11 +234,11 @@ class HttpTallyfy:
         return Listing(things, pages, _counted(found, "total"), len(rows) - len(things))
 
     def body(self, org_id: str, path: str, query: Mapping[str, str]) -> Json | None:
-        """What a read below the organization answers, whole. ``None``: 404. For ``adapters.records``."""
+        """The whole answer to a read below the organization. ``None``: 404. For ``export_reader``."""
         return self._read(org_id, f"/organizations/{org_id}{path}", query)
 
     def stream(self, org_id: str, path: str) -> requests.Response:
-        """A read below the organization, its body still to come and as it is kept. For ``adapters.records``."""
+        """A read below the organization whose uncompressed body has not been read yet. For ``export_reader``."""
         return self._call(org_id, "GET", f"/organizations/{org_id}{path}", stream=True)
 
     def search(self, org_id: str, find: Find, *, archived: bool) -> list[ResourceSnapshot]:
@@ -252,7 +252,7 @@ class HttpTallyfy:
         else:
             query |= {"checklist_id": str(find.template), "q": str(find.name)}
         state = State.ARCHIVED if archived else State.ACTIVE
-        # Filters of the API may be wider than their names say: every row is compared again.
+        # The API's filters may match more than their names say, so every row is compared again.
         seen = self._settled(lambda: list(self._all(org_id, Resource.RUN, query)))
         return [thing for thing in seen if thing.state is state and _is_meant(find, thing)]
 
@@ -267,14 +267,14 @@ class HttpTallyfy:
         return ids.pop() if ids else None
 
     def _settled[T](self, read: Callable[[], T]) -> T:
-        """Read a list again where it does not add up. Raises ``DoesNotAddUp`` if it never does."""
+        """Read a list again if it is inconsistent. Raises ``DoesNotAddUp`` if it always is."""
         for _ in range(_READINGS - 1):
             with suppress(DoesNotAddUp):
                 return read()
         return read()
 
     def _all(self, org_id: str, resource: Resource, query: Mapping[str, str]) -> Iterator[ResourceSnapshot]:
-        """Every thing of a kind, up to a bound; ``Rejected`` beyond it, ``DoesNotAddUp`` at the end."""
+        """Every resource of a list, up to a limit. Raises ``Rejected`` beyond it, ``DoesNotAddUp`` at the end."""
         whole = CompleteList()
         for number in range(1, _MOST_PAGES + 1):
             listing = self.page(org_id, resource, number, query)
@@ -314,13 +314,13 @@ class HttpTallyfy:
     def _call(
         self, org_id: str, method: str, path: str, query: Mapping[str, str] | None = None, *, stream: bool = False
     ) -> requests.Response:
-        """One call; on 401 once more with a token fetched afresh (401 means that nothing was done)."""
+        """One call; after a 401 once more with a fresh token (a 401 means that nothing was done)."""
         for attempt in range(_UNAUTHORIZED_TRIES):
             token = self._tokens.of(org_id, fresh=attempt > 0)
             left = self._time_left()
             if left < _LEAST_SECONDS:
                 raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
-            # Together with the second kept for recording they end before the function does.
+            # With the second that is kept for recording, they end before the function does.
             connect = min(_CONNECT_SECONDS, left / 4)
             self._spend(org_id)
             answer = self._session.request(
@@ -331,7 +331,7 @@ class HttpTallyfy:
                     "Authorization": f"Bearer {token}",
                     "Accept": "application/json",
                     "X-Tallyfy-Client": "APIClient",
-                    # Only what is not packed has the size that its header says.
+                    # Only an uncompressed body has the size that its header says.
                     **({"Accept": "*/*", "Accept-Encoding": "identity"} if stream else {}),
                 },
                 timeout=(connect, min(_READ_SECONDS, left - connect - 1)),
@@ -339,7 +339,7 @@ class HttpTallyfy:
                 stream=True,
             )
             if answer.status_code in _NOT_NOW:
-                answer.close()  # Its body says nothing more, and its connection is wanted again.
+                answer.close()  # The body is not needed, and reading it frees the connection.
             if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
                 raise Throttled(
                     Code.THROTTLED,
@@ -355,26 +355,28 @@ class HttpTallyfy:
         )
 
     def _seconds_for_an_answer(self, left: float) -> Callable[[], float]:
-        """How many seconds the answer to a call may still take that was begun with ``left`` of the function's."""
-        # One second is kept back to record the outcome.
+        """How many seconds an answer may still take, if the function had ``left`` seconds when the call began."""
+        # One second is kept to record the outcome.
         return lambda: min(self._time_left() - 1, _LONGEST_ANSWER - (left - self._time_left()))
 
 
 def _the(thing_id: str, seen: ResourceSnapshot) -> ResourceSnapshot:
-    """Refuse an answer about something else than was asked for."""
+    """Raise ``Retryable`` for an answer about another resource."""
     if seen.id != thing_id:
-        raise Retryable(Code.UNAVAILABLE, "Tallyfy answered with another thing than was asked for, or with none.")
+        raise Retryable(
+            Code.UNAVAILABLE, "Tallyfy answered with another resource than the requested one, or with none."
+        )
     return seen
 
 
 def _told(answer: requests.Response) -> float | None:
-    """How long an answer asks to wait, in seconds; ``None`` where it says nothing."""
+    """How long an answer asks to wait, in seconds; ``None`` if it has no ``Retry-After``."""
     header = answer.headers.get("Retry-After")
     return retry_after(header, datetime.now(UTC)) if header and answer.status_code in _SAYS_WHEN else None
 
 
 def retry_after(header: str | None, now: datetime) -> float:
-    """Seconds to wait, from seconds or an HTTP date (RFC 9110, 10.2.3); a minute when it says nothing readable."""
+    """Seconds to wait, from seconds or an HTTP date (RFC 9110, 10.2.3); a minute if it is unreadable."""
     wait = _DEFAULT_RETRY_AFTER
     if header and header.strip().isdecimal():
         wait = float(header.strip()[:9])
@@ -392,7 +394,7 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
     gone = State.ARCHIVED if resource.kind.archive is not None else State.GONE
     run_id = row.get("run_id")
     said = row.get("is_oneoff_task")
-    # What is archived may show none of its tasks: a count would be one of what is shown.
+    # An archived process may hide its tasks, so a count would be too low.
     tasks, comments = (None, None) if removed or not resource.shows("tasks") else _counts(row)
     belongs_to_none = True if "run_id" in row and run_id is None else None
     return ResourceSnapshot(
@@ -432,7 +434,7 @@ _STATISTICS = ("active_template", "archived_template", "active_process", "archiv
 
 
 def _uses(statistics: object) -> int | None:
-    """How much carries a tag. All four counts must be there: a missing one could hide a use."""
+    """How many templates and processes have a tag. All four counts must exist: a missing one could hide a use."""
     inner = statistics.get("data", statistics) if isinstance(statistics, dict) else None
     counts = [inner.get(name) for name in _STATISTICS] if isinstance(inner, dict) else []
     numbers = [count for count in counts if isinstance(count, int) and not isinstance(count, bool) and count >= 0]
@@ -455,7 +457,7 @@ def _counts(row: Json) -> tuple[int | None, int | None]:
     if tasks is None:
         return None, None
     threads = [_rows(task.get("threads")) if isinstance(task, dict) else None for task in tasks]
-    if "threads" in row:  # Those on the process itself, where Tallyfy shows them.
+    if "threads" in row:  # Comments on the process itself, if Tallyfy shows them.
         threads.append(_rows(row["threads"]))
     known = [len(thread) for thread in threads if thread is not None]
     return len(tasks), sum(known) if len(known) == len(threads) else None
@@ -489,7 +491,7 @@ def _text(value: object) -> str | None:
 
 
 def _succeeded(answer: requests.Response) -> bool:
-    """Whether it is a 2xx. ``requests`` calls a redirect ``ok`` as well, and a redirect has done nothing."""
+    """Whether it is a 2xx. ``requests`` also calls a redirect ``ok``, but a redirect had no effect."""
     return HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES
 
 
@@ -514,7 +516,7 @@ def _is_error(body: Json) -> bool:
 
 
 def _contradicts(doing: Capability, thing_id: str, body: Json) -> bool:
-    """Whether an answer shows another thing or state than was asked for. What it does not mention says nothing."""
+    """Whether an answer shows another resource or state than the requested one. Missing fields are ignored."""
     data = _data(body)
     if data.get("id", thing_id) != thing_id:
         return True
@@ -537,7 +539,7 @@ def _counted(body: Json, name: str) -> int | None:
 
 
 def _refused(status: int, what: str) -> LifecycleError:
-    """A 3xx or 4xx. Tallyfy's own text is not repeated: it can quote names."""
+    """The error for a 3xx or 4xx. Tallyfy's text is not repeated, because it can quote names."""
     if status == HTTPStatus.FORBIDDEN:
         return Rejected(
             Code.FORBIDDEN,

@@ -1,4 +1,4 @@
-"""Checks that a whole list was read, by comparing its rows with its total. Items that move meanwhile shift pages.
+"""Checks that a whole list was read, by comparing its rows with its total. Items that move shift the pages.
 
 Pure. The sweep reads lists of any length over several invocations; see ``plans.pagination_check`` for its check.
 """
@@ -12,7 +12,7 @@ class CompleteList:
     """One reading of a list, page by page."""
 
     totals: set[int | None] = field(default_factory=set)
-    """What each page said of how many rows there are."""
+    """The totals that the pages named."""
     ids: set[object] = field(default_factory=set)
     unnamed: int = 0
     """Rows without a readable id."""
@@ -28,7 +28,7 @@ class CompleteList:
 
     @property
     def trouble(self) -> str:
-        """Why it cannot be believed, as a sentence; empty if every page said the total that came."""
+        """Why the list may be incomplete, as a sentence; empty if every page named the number of rows that came."""
         came = len(self.ids) + self.unnamed
         if self.totals == {came}:
             return ""

@@ -1,6 +1,6 @@
-"""All that Tallyfy lets one read of a thing, as it says it: documents, lists row by row, files byte by byte.
+"""Reads everything that Tallyfy shows of a resource, unchanged: documents, lists and files.
 
-Only reads. The ordinary worker is built without it.
+The ordinary worker is built without it.
 """
 
 import re
@@ -22,12 +22,12 @@ from lifecycle.tallyfy.client import PER_PAGE, DoesNotAddUp, HttpTallyfy, Json
 from lifecycle.tallyfy.complete_list import CompleteList
 
 MOST_FILE_BYTES = 200 * 1024 * 1024
-"""Twice of what Tallyfy takes: whatever is larger is not a file of Tallyfy's."""
+"""In bytes: twice the largest file that Tallyfy accepts. Anything larger is an error."""
 _MOST_PAGES = 10_000
 _MOST_HOPS = 3
 _LEAST_SECONDS = 2.0
 _KEPT_SECONDS = 60.0
-"""Kept for what comes behind a pause: a call, and writing down how it went."""
+"""In seconds: the time that must be left after a pause, for a call and for recording its outcome."""
 _CONNECT_SECONDS = 3.05
 _READ_SECONDS = 10.0
 _REDIRECTS = frozenset(
@@ -40,27 +40,27 @@ _REDIRECTS = frozenset(
     }
 )
 _MESSAGES = frozenset({"application/json", "text/html"})
-"""What Tallyfy or its edge says something with. Files come as ``application/octet-stream``, whatever they hold."""
+"""Content types of messages of Tallyfy or its gateway. Every file comes as ``application/octet-stream``."""
 
 
 class Records(Protocol):
-    """What an export needs of Tallyfy. Paths are those below the organization, made of checked ids."""
+    """The reads of an export. Paths are relative to the organization and made of checked ids."""
 
     def document(self, org_id: str, path: str, query: Mapping[str, str]) -> Json | None:
-        """One object as Tallyfy shows it. ``None``: it shows none. Raises ``Rejected``, ``Retryable`` and its kinds."""
+        """One object as Tallyfy shows it; ``None`` if there is none. Raises ``Rejected`` and ``Retryable``."""
 
     def rows(self, org_id: str, path: str, query: Mapping[str, str], *, per_page: int = PER_PAGE) -> Iterator[Json]:
-        """Every row of a list, a page at a time. Raises as ``document``, and at the end ``DoesNotAddUp``."""
+        """Every row of a list, one page at a time. Raises as ``document``, and ``DoesNotAddUp`` at the end."""
 
     def total(self, org_id: str, path: str, query: Mapping[str, str]) -> int:
         """How many rows a list has. Raises as ``document``, and ``DoesNotAddUp`` if Tallyfy does not say."""
 
     def download(self, org_id: str, file_id: str, path: Path) -> int:
-        """Bring a file's bytes to ``path``, and return how many. Raises ``Rejected`` if they cannot be had."""
+        """Write the bytes of a file to ``path`` and return their number. Raises ``Rejected`` if they cannot be read."""
 
 
 class Through(Protocol):
-    """How a call is made: at once, in its turn, or again where it fails."""
+    """Wraps a call, for example to repeat it."""
 
     def __call__[T](self, call: Callable[[], T]) -> T:
         """Make it."""
@@ -72,9 +72,9 @@ def at_once[T](call: Callable[[], T]) -> T:
 
 
 class Patient:
-    """Repeats a call after a pause that Tallyfy asked for, if the pause fits into the time left.
+    """Repeats a call after a pause that Tallyfy requested, if the pause fits into the time left.
 
-    ``sleep`` takes, and ``time_left`` answers in, seconds.
+    ``sleep`` and ``time_left`` use seconds.
     """
 
     def __init__(self, sleep: Callable[[float], None], time_left: Callable[[], float]) -> None:
@@ -82,7 +82,7 @@ class Patient:
         self._time_left = time_left
 
     def __call__[T](self, call: Callable[[], T]) -> T:
-        """See ``Through``. Raises what ``call`` raises, in the end."""
+        """See ``Through``. Raises the last error of ``call``."""
         while True:
             try:
                 return call()
@@ -94,9 +94,9 @@ class Patient:
 
 
 class HttpRecords:
-    """Records over HTTP, by way of a ``HttpTallyfy`` with its token, its ``spend`` and its limits of time.
+    """Records over HTTP. It uses the token, the ``spend`` and the time limits of an ``HttpTallyfy``.
 
-    ``session`` is only for what lies on another host; ``through`` is put around each call, a download being one.
+    ``session`` is only for files on another host. ``through`` wraps each call; a download is one call.
     """
 
     def __init__(
@@ -117,17 +117,17 @@ class HttpRecords:
         body = self._through(partial(self._tallyfy.body, org_id, path, query))
         data = body.get("data", body) if body is not None else None
         if data is not None and not isinstance(data, dict):
-            raise Retryable(Code.UNAVAILABLE, "Tallyfy answered with something that is no object.")
+            raise Retryable(Code.UNAVAILABLE, "Tallyfy answered with something that is not an object.")
         return data
 
     def rows(self, org_id: str, path: str, query: Mapping[str, str], *, per_page: int = PER_PAGE) -> Iterator[Json]:
-        """See ``Records``. Pages by number: ``links.next`` names another host and is never followed."""
+        """See ``Records``. Pages are read by number: ``links.next`` names another host and is never followed."""
         whole = CompleteList()
         for number in range(1, _MOST_PAGES + 1):
             asked = {**query, "page": str(number), "per_page": str(per_page)}
             body = self._through(partial(self._tallyfy.body, org_id, path, asked))
             if body is None:
-                raise Rejected(Code.NOT_FOUND, "Tallyfy knows no such list (404).")
+                raise Rejected(Code.NOT_FOUND, "Tallyfy has no such list (404).")
             found, pages, total = _page(body)
             if len(found) > per_page:
                 raise DoesNotAddUp(Code.UNAVAILABLE, f"{len(found)} rows came on a page of {per_page}.")
@@ -163,11 +163,11 @@ class HttpRecords:
             raise Retryable(Code.UNAVAILABLE, f"The disk refused to keep a file: {error.strerror}.") from error
 
     def _open(self, org_id: str, file_id: str) -> requests.Response:
-        """Ask for the bytes, and follow where they are.
+        """Request the bytes, and follow redirects to them.
 
-        Tallyfy's page ("Download file", 2026-03) knows only a 200 with the bytes; that they lie in S3 shows in a file's
-        ``uploaded_to_s3``. So a redirect is allowed for, and followed as one to a signed URL has to be: without the
-        token, which the other host must not see, and beside which S3 would refuse the signature; by https alone.
+        Tallyfy's page ("Download file", 2026-03) documents only a 200 with the bytes, but a file's ``uploaded_to_s3``
+        shows that they are in S3. So a redirect is followed as a signed URL requires: by https only, and without the
+        token. The other host must not see the token, and S3 would refuse the signature next to it.
         """
         answer = self._tallyfy.stream(org_id, f"/file/{file_id}/dl")
         for hop in range(_MOST_HOPS + 1):
@@ -179,7 +179,7 @@ class HttpRecords:
                 break
             where = urljoin(answer.url, answer.headers.get("Location", ""))
             if not _may_lie_there(where, answer.url):
-                raise Rejected(Code.REFUSED, "Tallyfy sent on to an address that is not https.")
+                raise Rejected(Code.REFUSED, "Tallyfy redirected to an address that is not https.")
             timeout = (_CONNECT_SECONDS, min(_READ_SECONDS, self._seconds()))
             answer = self._session.request(
                 "GET",
@@ -189,14 +189,14 @@ class HttpRecords:
                 allow_redirects=False,
                 stream=True,
             )
-        raise Rejected(Code.REFUSED, f"Tallyfy sent on more than {_MOST_HOPS} times.")
+        raise Rejected(Code.REFUSED, f"Tallyfy redirected more than {_MOST_HOPS} times.")
 
     def _save(self, answer: requests.Response, path: Path) -> int:
-        said = answer.headers.get("Content-Length", "")
-        length = int(said) if re.fullmatch(r"[0-9]{1,18}", said) else None
+        header = answer.headers.get("Content-Length", "")
+        length = int(header) if re.fullmatch(r"[0-9]{1,18}", header) else None
         if length is None and answer.headers.get("Transfer-Encoding", "").lower() != "chunked":
             raise Rejected(
-                Code.UNDETERMINED, "It is not said how large it is, so whether all of it came cannot be told."
+                Code.UNDETERMINED, "The answer does not name its size, so a truncated file could not be detected."
             )
         if length is not None and length > MOST_FILE_BYTES:
             raise _too_large()
@@ -223,7 +223,7 @@ def _page(body: Json) -> tuple[list[Json], int | None, int | None]:
     rows, meta = body.get("data"), body.get("meta")
     told = meta.get("pagination") if isinstance(meta, dict) else None
     if not isinstance(rows, list) or not isinstance(told, dict) or not all(isinstance(row, dict) for row in rows):
-        raise DoesNotAddUp(Code.UNAVAILABLE, "Tallyfy answered with something that is no list with pages.")
+        raise DoesNotAddUp(Code.UNAVAILABLE, "Tallyfy answered with something that is not a list with pages.")
     return rows, _number(told.get("total_pages")), _number(told.get("total"))
 
 
@@ -232,7 +232,7 @@ def _number(value: object) -> int | None:
 
 
 def _may_lie_there(where: str, asked: str) -> bool:
-    """Https; or loopback, where Tallyfy itself is on loopback, as a simulated one is."""
+    """Whether the URL is https, or on loopback like the configured Tallyfy (a simulator)."""
     there, here = urlsplit(where), urlsplit(asked)
     if not there.hostname or there.username is not None:
         return False
@@ -242,7 +242,7 @@ def _may_lie_there(where: str, asked: str) -> bool:
 
 
 def _refuse(answer: requests.Response, *, elsewhere: bool) -> None:
-    """Raise unless it is the bytes. What is said instead of them is not repeated: it can quote names."""
+    """Raise unless the answer is the file. The text of an error is not repeated, because it can quote names."""
     error = _trouble(answer, elsewhere=elsewhere)
     if error is not None:
         answer.close()
@@ -251,12 +251,12 @@ def _refuse(answer: requests.Response, *, elsewhere: bool) -> None:
 
 def _trouble(answer: requests.Response, *, elsewhere: bool) -> LifecycleError | None:
     status = answer.status_code
-    who = "The host where it lies" if elsewhere else "Tallyfy"
+    who = "The host of the file" if elsewhere else "Tallyfy"
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if status == HTTPStatus.OK and (elsewhere or kind not in _MESSAGES):
         return None
     if status == HTTPStatus.NOT_FOUND:
-        return Rejected(Code.NOT_FOUND, f"{who} knows no such file (404).")
+        return Rejected(Code.NOT_FOUND, f"{who} has no such file (404).")
     if status == HTTPStatus.FORBIDDEN:
         return Rejected(Code.FORBIDDEN, f"{who} forbids reading it (403).")
     passing = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
