@@ -31,7 +31,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
 def table(aws: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> DynamoTable:
     """The ledger's table, with the keys of template.yaml.
 
-    moto does not isolate requests of several threads from each other, as DynamoDB does: here they take turns.
+    moto does not isolate requests of several threads as DynamoDB does, so they take turns here.
     """
     client = aws.client("dynamodb")
     call, turn = client._make_api_call, threading.Lock()  # type: ignore[attr-defined] # botocore's only common point

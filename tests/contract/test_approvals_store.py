@@ -1,4 +1,4 @@
-"""Requests for approval, kept over memory and over DynamoDB alike."""
+"""Requests for approval, in memory and in DynamoDB."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -97,7 +97,7 @@ def test_only_the_newest_request_of_a_subject_counts(approvals: ApprovalStore) -
 
 
 def test_two_people_at_once_are_both_counted(approvals: ApprovalStore) -> None:
-    """Both have read it before either writes."""
+    """Both read the request before either writes."""
     approvals.ask(request())
     meet = threading.Barrier(2, timeout=10)
     first: dict[str, bool] = {}
@@ -161,7 +161,7 @@ def test_open_requests_are_listed_oldest_first(approvals: ApprovalStore, clock: 
 
 @dataclass
 class Crowded:
-    """Rows that somebody else always writes first, for so many times."""
+    """Rows that another writer changes first, a given number of times."""
 
     rows: VersionedTable
     times: int
@@ -203,7 +203,7 @@ def partition_of(rows: VersionedTable, pk: str) -> dict[str, dict[str, object]]:
 
 
 def forge(rows: VersionedTable, **values: Value) -> None:
-    """Write what whoever may write requests can write: the request's row, and nothing under the votes' keys."""
+    """Write what the right to write requests allows: the row of the request, and no votes."""
     key = Key(f"approval#{ORG}", request().hash)
     [row] = rows.read(key)
     assert row is not None

@@ -1,4 +1,4 @@
-"""The audit trail over memory and over DynamoDB: no end, hold or pause without its record, and none recorded twice."""
+"""The audit trail in memory and in DynamoDB: each outcome, hold and pause is recorded exactly once."""
 
 import threading
 from dataclasses import dataclass, field, replace
@@ -61,7 +61,7 @@ def another(delivery: str, **changes: object) -> Command:
 
 def test_the_outcome_of_a_claim_is_recorded_with_who_what_why_and_how(ledger: Ledger, trail: AuditStore) -> None:
     claim = claimed(ledger, command())
-    assert records(trail) == []  # A beginning is none.
+    assert records(trail) == []  # A start is not an outcome.
     ended = ledger.conclude(claim, DONE).intent
     [record] = records(trail)
     assert (record.at, record.what, record.intent_id) == (ended.concluded_at, "intent.concluded", ended.intent_id)
@@ -133,7 +133,7 @@ def test_concurrent_failures_of_one_intent_are_recorded_once(ledger: Ledger, tra
 
 @dataclass
 class Heard:
-    """Rows that remember what was written together."""
+    """Rows that remember which changes were written together."""
 
     rows: VersionedTable
     writes: list[list[str]] = field(default_factory=list)
@@ -177,7 +177,7 @@ def test_a_command_costs_ten_write_units_and_a_restore_one_more(rows: VersionedT
 
 @dataclass
 class Refusing:
-    """Rows that take no record."""
+    """Rows that refuse to store a record."""
 
     rows: VersionedTable
 

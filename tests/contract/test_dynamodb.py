@@ -1,4 +1,4 @@
-"""Versioned rows: all or nothing, and nobody overwrites what they have not seen."""
+"""Versioned rows: all changes are written or none, and a stale write never replaces a row."""
 
 import threading
 
@@ -222,7 +222,7 @@ def test_a_read_that_returns_only_some_rows_can_be_retried(table: DynamoTable) -
 
 def test_a_partition_is_read_whole_without_other_rows(rows: VersionedTable) -> None:
     long = "x" * 20_000
-    for number in range(120):  # more than DynamoDB gives at once
+    for number in range(120):  # more than DynamoDB returns in one call
         rows.write(Put(Key("holds#a", f"run#{number:03d}"), {"reason": long}, 0))
     rows.write(Put(Key("holds#ab", "run#1"), {"reason": "another"}, 0))
     found = rows.partition("holds#a")
@@ -254,7 +254,7 @@ def test_exactly_one_of_many_concurrent_inserts_succeeds(rows: VersionedTable) -
 
 
 def test_a_row_that_a_refused_insert_does_not_return_is_read(table: DynamoTable) -> None:
-    """A transaction at work on the row refuses the write as well, and its answer has no item."""
+    """A transaction on the row also refuses the write, and its answer has no item."""
     table.insert(Put(ONE, {"n": 1}, 0))
     with Stubber(table._client) as stub:
         stub.add_client_error("put_item", "TransactionConflictException")

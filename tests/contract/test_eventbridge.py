@@ -1,4 +1,4 @@
-"""The bus over memory and over EventBridge. PutEvents answers 200 even when it took nothing."""
+"""The bus in memory and on EventBridge. PutEvents answers 200 even if it took no event."""
 
 import json
 

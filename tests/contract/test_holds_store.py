@@ -1,4 +1,4 @@
-"""Holds over memory and over DynamoDB: who set them, what they hold, and how they are lifted."""
+"""Holds in memory and in DynamoDB: who set them, what they hold, and how they are lifted."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ TEMPLATE = "7e" * 16
 
 
 def seen(resource: Resource = Resource.RUN, **changes: object) -> ResourceSnapshot:
-    """A process of which all is known, or another thing."""
+    """A process with all facts, or another resource."""
     known = ResourceSnapshot(
         resource=resource,
         id=THING,
@@ -101,7 +101,7 @@ def test_an_unreadable_time_of_a_hold_is_unknown(holds: HoldStore, rows: Version
 
 @dataclass
 class Failing:
-    """Rows that cannot be read just now."""
+    """Rows that cannot be read at the moment."""
 
     rows: VersionedTable
 
@@ -151,7 +151,7 @@ def test_lifting_says_whether_there_was_a_hold_and_leaves_the_others(holds: Hold
 
 @dataclass
 class Overtaken:
-    """Rows into which somebody else writes just before us, once."""
+    """Rows that another writer changes once, just before our write."""
 
     rows: VersionedTable
     meanwhile: Callable[[], object] | None

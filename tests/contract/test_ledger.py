@@ -1,4 +1,4 @@
-"""The ledger over memory and over DynamoDB: who may start, how it ends, what stays owed."""
+"""The ledger in memory and in DynamoDB: claims, outcomes and pending deliveries."""
 
 import threading
 from collections import Counter
@@ -26,7 +26,7 @@ LEASE = timedelta(seconds=90)
 
 
 def issued(seconds: int, delivery: str, action: Action = Action.ARCHIVE) -> Command:
-    """A command for the one thing, so many seconds after the first."""
+    """A command for the same resource, a number of seconds after the first."""
     at = (NOW + timedelta(seconds=seconds)).isoformat()
     return command(issued_at=at, action=action, intent_id=intent_id(ID_KEY, "operator", delivery))
 
@@ -42,7 +42,7 @@ def ended(found: Claim | Ended | Busy | Conflict | None) -> Ended:
 
 
 def settled(ledger: Ledger, end: Ended) -> Ended:
-    """The same with all debts paid."""
+    """The same entry with nothing left to deliver."""
     for debt in end.intent.pending:
         end = ledger.mark_delivered(end, debt)
     return end
@@ -157,7 +157,7 @@ def test_an_outcome_needs_an_announcement_and_a_failure_a_dead_letter_too(ledger
 def test_pending_deliveries_are_marked_one_by_one_and_a_later_copy_does_the_rest(ledger: Ledger, clock: Clock) -> None:
     dead = ledger.conclude(won(ledger.claim(command())), REJECTED)
     ledger.mark_delivered(dead, OutboxEntry.DEAD_LETTER)
-    assert isinstance(ledger.claim(command()), Busy)  # whoever ended it is paying
+    assert isinstance(ledger.claim(command()), Busy)  # the worker that ended it is delivering
     clock.advance(LEASE)
     again = ended(ledger.claim(command()))
     assert again.intent.pending == (OutboxEntry.ANNOUNCEMENT,)
@@ -389,7 +389,7 @@ def _expires_at(table: DynamoTable, pk: str, sk: str) -> datetime | None:
 def test_an_intent_is_kept_for_the_whole_retention_after_its_end_and_its_dead_letter(
     table: DynamoTable, clock: Clock
 ) -> None:
-    """However long it may wait: a schedule of two years, or an approval."""
+    """For any wait: a schedule of two years, or an approval."""
     ledger = Ledger(table, TERMS, clock)
     ends = NOW + timedelta(days=730)
     ledger.accept(command(not_after=ends.isoformat()))

@@ -1,4 +1,4 @@
-"""The shared pace over memory and over DynamoDB: however many ask, one rate is kept."""
+"""The shared rate limit in memory and in DynamoDB: any number of callers keep one rate."""
 
 import threading
 from datetime import timedelta
@@ -16,7 +16,7 @@ RATE = Rate(per_minute=60, burst=10)
 
 @pytest.fixture
 def workers(rows: VersionedTable, clock: Clock) -> tuple[Pacing, Pacing]:
-    """Two workers with nothing in common but the rows."""
+    """Two workers that share only the rows."""
     return Pacing(rows, RATE, clock), Pacing(rows, RATE, clock)
 
 
@@ -24,7 +24,7 @@ def test_a_full_bucket_grants_its_burst_and_then_a_waiting_time(workers: tuple[P
     one, other = workers
     assert one.reserve(ORG, 4) == Admission(4, 0.0, "")
     assert other.reserve(ORG, 10) == Admission(6, 1.0, "")
-    # The four that got none stand in line already.
+    # The four calls without a slot are in the queue already.
     assert one.reserve(ORG, 1) == Admission(0, 5.0, "")
 
 
@@ -71,7 +71,7 @@ def test_a_block_stops_everybody_and_then_lets_one_call_through(workers: tuple[P
     one, other = workers
     one.block(ORG, 30)
     assert other.reserve(ORG, 5) == Admission(0, 30.0, "")
-    one.block(ORG, 10)  # the longer one stands
+    one.block(ORG, 10)  # the longer block stays
     clock.advance(timedelta(seconds=29))
     waiting = other.reserve(ORG, 5)
     assert waiting.calls == 0
@@ -105,7 +105,7 @@ def test_threads_that_ask_at_once_share_one_burst(workers: tuple[Pacing, Pacing]
         for _ in range(4):
             try:
                 given.append(worker.reserve(ORG, 1).calls)
-            except Throttled:  # too much contention: it would come back
+            except Throttled:  # too much contention: the caller would try again later
                 given.append(0)
 
     threads = [threading.Thread(target=ask, args=(workers[number % 2],)) for number in range(6)]

@@ -1,4 +1,4 @@
-"""The one loop that reads, decides and writes, over memory and over DynamoDB."""
+"""The loop that reads, decides and writes, in memory and in DynamoDB."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ def add_one(before: Count | None) -> Count:
 
 @dataclass
 class Overtaken:
-    """Somebody else writes the row right before the next ``times`` writes."""
+    """Another writer changes the row right before the next ``times`` writes."""
 
     rows: VersionedTable
     times: int

@@ -1,4 +1,4 @@
-"""Objects over memory, over a folder and over S3: whole or not at all, and no key leads anywhere else."""
+"""Objects in memory, in a folder and in S3: stored whole or not at all, and never outside their store."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -38,7 +38,7 @@ def s3(aws: boto3.Session) -> S3Objects:
 
 
 def versioned(aws: boto3.Session, *, locked: bool = False) -> S3Objects:
-    """As the bucket of exports: it keeps what is overwritten, and may lock it in governance mode."""
+    """Like the bucket of exports: it keeps old versions, and may lock them in governance mode."""
     client = aws.client("s3")
     place = {"LocationConstraint": "eu-west-1"}
     client.create_bucket(
@@ -63,7 +63,7 @@ def versions(aws: boto3.Session, key: str) -> list[Any]:
 
 
 def calls(objects: S3Objects) -> list[tuple[str, dict[str, str]]]:
-    """What S3 is asked from now on: each operation with its headers."""
+    """The requests to S3 from now on: each operation with its headers."""
     made: list[tuple[str, dict[str, str]]] = []
 
     def note(model: Any, params: Any, **_: object) -> None:  # noqa: ANN401 - botocore's

@@ -1,4 +1,4 @@
-"""One-time schedules over memory and over EventBridge Scheduler: once for each name, at its time, in UTC."""
+"""One-time schedules in memory and in EventBridge Scheduler: one for each name, at its time, in UTC."""
 
 import json
 import re
@@ -28,20 +28,20 @@ MINUTE = timedelta(minutes=1)
 
 
 def over(client: "EventBridgeSchedulerClient", clock: Callable[[], datetime] = lambda: NOW) -> EventBridgeSchedules:
-    """The schedules of one group, at a moment."""
+    """The schedules of one group at one time."""
     return EventBridgeSchedules(
         client=client, group=GROUP, queue_arn=QUEUE, dead_letter_arn=DEAD, role_arn=ROLE, clock=clock
     )
 
 
 def as_scheduler_sends(body: str) -> str:
-    """What Scheduler makes of an input: it puts its own words in the place of its keywords."""
+    """The input as Scheduler sends it, with its keywords replaced."""
     return re.sub(r"<aws\.scheduler\.[a-z-]+>", "2026-06-15T12:00:00Z", body)
 
 
 @pytest.fixture(params=["memory", "scheduler"])
 def both(request: pytest.FixtureRequest) -> tuple[Schedules, Waiting, list[datetime]]:
-    """The schedules, what waits in them (when and what), and the time, which a test may move."""
+    """The schedules, their times and messages, and a clock that a test can move."""
     time = [NOW]
     if request.param == "memory":
         memory = MemorySchedules(clock=lambda: time[0])
@@ -103,7 +103,7 @@ def test_a_new_schedule_never_has_the_name_of_one_that_has_run(both: Both) -> No
     schedules, waiting, time = both
     due = NOW + timedelta(hours=1)
     schedules.at(due, "int_1", "{}")
-    time[0] = due + timedelta(seconds=40)  # It has run, and its name is still taken.
+    time[0] = due + timedelta(seconds=40)  # It has run, and its name is still in use.
     schedules.at(due, "int_1", "{}")
     assert len(waiting()) == 2
 

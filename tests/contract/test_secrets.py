@@ -1,4 +1,4 @@
-"""Secrets over memory and over Secrets Manager: found, missing, cached, fetched afresh."""
+"""Secrets in memory and in Secrets Manager: found, missing, cached and read again."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ NAME = "stack/tokens/one"
 
 
 def _it_is(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set the clock of moto's Secrets Manager, and of nothing else."""
+    """Set only the clock of moto's Secrets Manager."""
     monkeypatch.setattr("moto.secretsmanager.models.time", SimpleNamespace(time=now.timestamp))
 
 
@@ -79,7 +79,7 @@ def test_a_secret_that_was_removed_is_gone_and_can_be_made_again(secrets: Secret
 
 
 class Ticks:
-    """Seconds that only a test moves."""
+    """A clock in seconds that only a test moves."""
 
     now = 1000.0
 
@@ -88,7 +88,7 @@ class Ticks:
 
 
 def _asked(client: "SecretsManagerClient") -> list[str]:
-    """The names that are asked for from now on."""
+    """The names of the secrets that are read from now on."""
     names: list[str] = []
     client.meta.events.register(
         "provide-client-params.secrets-manager.GetSecretValue", lambda params, **_: names.append(params["SecretId"])

@@ -1,4 +1,4 @@
-"""Queues over memory and over SQS, and the message as Lambda hands it over."""
+"""Queues in memory and in SQS, and the message in a Lambda event."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def queue(request: pytest.FixtureRequest, clock: Clock) -> Queue:
 
 def sqs(aws: boto3.Session, name: str = "commands") -> SqsQueue:
     client = aws.client("sqs")
-    # moto waits for real where a receive waits for messages: nothing here needs it to.
+    # moto really waits for messages in a receive, which no test here needs.
     client.meta.events.register("provide-client-params.sqs.ReceiveMessage", _do_not_wait)
     return SqsQueue(client, client.create_queue(QueueName=name)["QueueUrl"])
 

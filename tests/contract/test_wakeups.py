@@ -1,4 +1,4 @@
-"""What waits for its day is found once it is overdue, whatever became of its schedule."""
+"""An overdue command is found even if its schedule was lost."""
 
 from datetime import timedelta
 
@@ -45,7 +45,7 @@ def test_a_command_that_its_schedule_missed_is_enqueued(
     service: WakeupService, rows: VersionedTable, ledger: Ledger
 ) -> None:
     waits(rows, ledger, command())
-    assert service.wake(ORG, NOW + HOUR) == 0  # its schedule may still be at it
+    assert service.wake(ORG, NOW + HOUR) == 0  # its schedule may still enqueue it
     assert service.wake(ORG, NOW + 2 * HOUR + timedelta(seconds=1)) == 1
     assert bodies(service.ordinary) == [command().to_json()]
     assert service.metrics.counts[Metric.WOKEN] == 1  # type: ignore[attr-defined]

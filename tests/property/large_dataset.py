@@ -1,7 +1,7 @@
-"""A Tallyfy with any number of processes that takes no room: each page is made when it is asked for.
+"""A Tallyfy with any number of processes that needs no memory: each page is made on request.
 
 `read_all` is a whole sweep over it, in invocations that run out of time or are killed; `send_all` applies its plan.
-Both say what they cost, and are to be called in a process of their own: its peak of memory is theirs.
+Both report their cost. Call each in its own process, so that the peak of memory is its own.
 """
 
 import gc
@@ -76,12 +76,12 @@ _KILLS = 0.004
 
 @dataclass
 class Crowd(BaseAdapter):
-    """So many processes, answered for page by page. Of seven, three are due."""
+    """A number of processes, returned page by page. Three of seven are due."""
 
     count: int
     clock: Clock
     pages: list[int] = field(default_factory=list)
-    """Which pages were asked for, in order."""
+    """The requested pages, in order."""
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class Crowd(BaseAdapter):
 
     @override
     def close(self) -> None:
-        """Nothing is held open."""
+        """There is nothing to close."""
 
     def _answer(self, path: str, query: Mapping[str, list[str]]) -> object:
         if path.endswith("/me"):
@@ -144,7 +144,7 @@ def made(number: int) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Cost:
-    """What it took. ``sealing_bytes`` are those that Python has had at once while the plan was written."""
+    """The cost. ``sealing_bytes`` is the peak of memory in bytes while the plan was written."""
 
     things: int
     due: int
@@ -162,7 +162,7 @@ class Cost:
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """The process was killed."""
 
 
 @dataclass
@@ -200,7 +200,7 @@ class Counting(Queue):
 
 @dataclass
 class Crowded:
-    """A night over a crowd, with a folder for its objects."""
+    """A sweep over many processes, with a folder for its objects."""
 
     count: int
     folder: Path
@@ -222,7 +222,7 @@ class Crowded:
         return assemble(self.parts())
 
     def parts(self) -> SweepParts:
-        """What a fresh environment is made of."""
+        """The parts of a fresh environment."""
         session = requests.Session()
         session.trust_env = False
         session.mount("https://", self.crowd)
@@ -293,13 +293,13 @@ class Crowded:
         return INVOCATION - (self.clock() - self.started).total_seconds()
 
     def after_step(self) -> None:
-        """Now and then the process dies."""
+        """The process dies at random times."""
         if self.dice.random() < self.kills:
             self.killed += 1
             raise Killed
 
     def run(self) -> int:
-        """Deliver until all is done; how many invocations it took."""
+        """Deliver until all is done. Returns the number of invocations."""
         self.queue.send(json.dumps({"sweep_id": SWEEP, "org_id": ORG}))
         for invocation in range(1, 1000):
             wait = min(entry.visible_at for entry in self.queue.entries.values()) - self.clock().timestamp()
@@ -326,7 +326,7 @@ class Crowded:
 
 
 def read_all(count: int, folder: Path, *, seed: int = 0, kills: float = _KILLS, traced: bool = False) -> Cost:
-    """Plan over so many processes. ``traced``: also count the bytes that writing the plan keeps, which takes longer."""
+    """Plan over ``count`` processes. ``traced``: also measure the memory of writing the plan, which takes longer."""
     night = Crowded(count, folder, seed=seed, kills=kills)
     last_page = -(-count // PER_PAGE)
     sealing = {"bytes": 0, "began": 0.0, "seconds": 0.0}

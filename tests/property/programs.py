@@ -1,8 +1,8 @@
 """Seeded programs of deliveries, crashes and faults, run on our worker and on Powertools' idempotency utility.
 
-Each intent has a thing of its own and ought to have exactly one effect in the end. Both sides get the same simulator,
+Each intent has its own resource and should have exactly one effect in the end. Both sides get the same simulator,
 the same deliveries and copies (an hour to thirteen days late among them), the same faults and the same crash points.
-People put back by hand what was reported as done, as they do after a mistake; a late copy must not take that away.
+People reverse some reported effects by hand, as after a mistake; a late copy must not repeat the effect.
 """
 
 import json
@@ -51,7 +51,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What is asked for, and what happens then."""
+    """The intents of a program and its events."""
 
     doings: tuple[Capability, ...]
     steps: tuple[Step, ...]
@@ -69,7 +69,7 @@ def program(seed: int) -> Program:
         if seconds > left:
             continue
         left -= seconds
-        # What lies in the queue is delivered before a long wait: a queue keeps nothing for days.
+        # Queued messages are delivered before a long wait, because a queue keeps nothing for days.
         steps += [Step("deliver")] * 4
         if draw.random() < 0.5:
             # Not while a call that its caller gave up on may still take effect: whose that effect is, nobody could say.
@@ -120,10 +120,10 @@ class Contestant(Protocol):
         """One invocation; if it dies, the next has a fresh process."""
 
     def acknowledged(self, command: Command) -> bool:
-        """Whether the world was told that it is done."""
+        """Whether the intent was reported as done."""
 
     def drain(self) -> None:
-        """Deliver until nothing is left to deliver, with nothing in the way."""
+        """Deliver without faults until nothing is left to deliver."""
 
 
 class Ours:
@@ -305,7 +305,7 @@ def _context(left: Callable[[], int]) -> LambdaContext:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of many intents. An effect changed Tallyfy's state; a write was carried out, changing it or not."""
+    """The effects of many intents. An effect changed Tallyfy's state; a write was carried out, changing it or not."""
 
     programs: int = 0
     intents: int = 0

@@ -1,4 +1,4 @@
-"""Whatever becomes of the first commands: at most five calls are made before five were done and read back."""
+"""Whatever happens to the first commands, at most five calls are made before five were done and read back."""
 
 from datetime import timedelta
 

@@ -103,7 +103,7 @@ type Sign = Callable[[bytes], Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How requests come in: who signs, and what takes them."""
+    """The source of requests: who signs them, and what handles them."""
 
     source: str
     sign: Sign
@@ -122,7 +122,7 @@ WAYS = {
 
 
 class Sender:
-    """Makes up requests, always the same ones for the same seed."""
+    """Makes random requests, the same ones for the same seed."""
 
     def __init__(self, way: Way) -> None:
         self.way = way

@@ -1,4 +1,4 @@
-"""Nothing is acted on that must be kept: ten thousand things under as many policies and holds.
+"""A resource that must be kept is never acted on: ten thousand resources under as many policies and holds.
 
 Each case has a number, and the number makes the same case again: `case(4711)`.
 """
@@ -60,7 +60,7 @@ class Case:
 
 
 def _odd(pick: random.Random, now: datetime) -> datetime | None:
-    """A date that nothing should be done on: missing, unreadable (which reads as missing), impossible, to come."""
+    """A date that must not cause an action: missing, unreadable (read as missing), impossible or in the future."""
     return pick.choice(
         [
             None,
@@ -87,7 +87,7 @@ def _dates(pick: random.Random, now: datetime) -> dict[str, datetime | None]:
         if pick.random() < 0.08:
             made[name] = _odd(pick, now)
     if pick.random() < 0.05:
-        made["created_at"] = now  # all the rest lies before it
+        made["created_at"] = now  # all other dates are before it
     return made
 
 
@@ -224,7 +224,7 @@ def _kept() -> tuple[tuple[int, Case], ...]:
 
 
 def test_the_cases_act_often_and_keep_for_every_reason() -> None:
-    """They act often, and keep for every reason there is."""
+    """The cases act often, and keep for every possible reason."""
     decisions = [evaluate(made.thing, made.policy, made.holds, made.now) for made in _all()]
     acting = Counter((made.thing.resource, decision.action) for made, decision in zip(_all(), decisions, strict=True))
     for resource in Resource:
@@ -243,7 +243,7 @@ def test_the_cases_act_often_and_keep_for_every_reason() -> None:
 
 
 def _is_held(made: Case) -> bool:
-    """Said once more, plainly, and not by the code that is tested."""
+    """The expected decision, computed without the tested code."""
     thing, keys = made.thing, set(made.holds.by_key)
     named = f"{thing.resource}#{thing.id}" in keys
     owned = any(f"owner#{user}" in keys for user in thing.owners or ())
@@ -291,7 +291,7 @@ def test_a_resource_that_must_be_kept_is_never_acted_on() -> None:
             assert moment >= thing.created_at, number
             days = (_local(made.now, made.policy.zone) - _local(moment, made.policy.zone)).days
             assert days > getattr(rule.when, bound), number
-        # what else was asked
+        # the other conditions
         if rule.when.unused:
             assert thing.uses == 0, number
         if rule.when.owners:
@@ -346,7 +346,7 @@ def test_adding_a_hold_never_causes_an_action() -> None:
 
 
 def _facts(made: Case) -> Iterator[str]:
-    """What Tallyfy could stop showing, and a decision could depend on."""
+    """Facts that Tallyfy could stop showing and that a decision could depend on."""
     thing = made.thing
     yield from ("name", "status", "created_at", "last_updated", "archived_at", "owners", "uses")
     if thing.resource is Resource.RUN:
@@ -375,7 +375,7 @@ def test_losing_a_fact_never_causes_an_action() -> None:
 
 
 def test_requiring_more_days_never_causes_an_action() -> None:
-    """Except where the rule that kept it does not apply any more, so that a later one is asked."""
+    """Except where the rule that kept it does not apply any more, so that a later rule decides."""
     for number, made in _kept():
         told = explain(made.thing, made.policy, made.holds, made.now)
         if told.decision.rule and len(made.of_it) > 1:

@@ -1,4 +1,4 @@
-"""A hundred thousand processes: one plan, however often the reading is cut off, in the memory that the function has."""
+"""A hundred thousand processes make one plan within the memory of the function, despite interruptions."""
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +17,7 @@ KEPT = 200
 
 
 def _alone(call: object, *args: object, **named: object) -> Cost:
-    """In a process of its own: its peak of memory is nobody else's."""
+    """Runs in its own process, so that its peak of memory is measured alone."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(call, *args, **named).result()  # type: ignore[arg-type]
 

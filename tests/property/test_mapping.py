@@ -1,4 +1,4 @@
-"""Whatever JSON comes, whatever the rules: commands, or a refusal that says why."""
+"""Any JSON under any rules gives commands, or a refusal with its reason."""
 
 import json
 from contextlib import suppress

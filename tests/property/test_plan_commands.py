@@ -1,4 +1,4 @@
-"""Whatever a plan's line contains, the command made of it is the one that the model would have made."""
+"""For any line of a plan, the command equals the one that the model makes."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Whatever is in a small world and whatever happens to it: what is done is what its plan says, once."""
+"""For any small set of resources and any events, applying a plan does what it says, once."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ made = st.builds(
 def _world(things: list[Made], policy: str) -> SweepRun:
     night = SweepRun(World(rate=Rate(6000, 6000)), policy=Policy.parse(policy))
     organization = night.world.simulator.organization
-    # What nobody uses is deleted; this one is used, by whatever is to be kept.
+    # Unused tags are deleted; this tag is used by a resource that must be kept.
     organization.tags[KEEP] = Tag(KEEP, "Keep ", NOW)
     for number, thing in enumerate(things, start=1):
         name = f"{number:032x}"
@@ -151,7 +151,7 @@ def test_applying_a_plan_does_what_it_says_and_counts_everything_once(
             PurgeRun(night.world).press("approve", plan.hash, who)
             night.drain()
 
-    # Counts: all that was seen is due, kept or could not be read.
+    # Counts: every resource is due, kept or unreadable.
     entries = night.entries(plan)
     due = {entry.thing.id: entry for entry in entries if entry.decision.action is not None}
     assert plan.seen == plan.due + plan.kept + plan.failed == len(things) + 1
@@ -169,7 +169,7 @@ def test_applying_a_plan_does_what_it_says_and_counts_everything_once(
     assert asked == ({} if plan.stops else meant)
     assert bool(plan.stops) is (len(due) > caps[0] or len(due) * 100 > caps[1] * (plan.seen - plan.failed))
 
-    # Each has one end, and what has an effect in Tallyfy is what the ledger calls done.
+    # Each command has one outcome, and it had an effect in Tallyfy if the ledger calls it done.
     ends = {command.id: night.world.intent(command.intent_id).status for command in night.asked()}
     effects = Counter(str(call.id) for call in night.world.simulator.log.calls if call.acted)
     done = {str(name) for name, status in ends.items() if status is Status.DONE}

@@ -1,4 +1,4 @@
-"""Whatever people, time, crashes and copies do in whatever order: nothing is deleted unless everything holds then."""
+"""For any order of actions of people, delays, crashes and copies: a delete needs every safeguard at that time."""
 
 import json
 from contextlib import suppress
@@ -47,7 +47,7 @@ STEPS = st.one_of(
 
 
 class Life:
-    """One process whose delete is asked for, and what becomes of it."""
+    """One process with a requested delete, and its history."""
 
     def __init__(self, days: int) -> None:
         self.purging = PurgeRun()
@@ -59,12 +59,12 @@ class Life:
         world.simulator.organization.add_run(self.run)
         self.command = self.purging.ask(Resource.RUN, RUN)
         self.kept = False
-        """Whether a word for keeping was accepted since the delete was asked for: then it is never carried out."""
+        """Whether a stop signal was accepted after the delete was requested. If so, the delete is never carried out."""
         self.deletes = 0
         world.before_write = self.at_the_delete
 
     def at_the_delete(self, call: str) -> None:
-        """What must be so whenever Tallyfy is asked to delete it."""
+        """The conditions that must be true at every delete call."""
         world = self.purging.world
         if not call.startswith("DELETE"):
             return
@@ -88,7 +88,7 @@ class Life:
 
     @property
     def folder(self) -> str:
-        """Where the export lies that the ledger names."""
+        """The folder of the export that the ledger names."""
         return str(json.loads(self.purging.world.intent(self.command.intent_id).evidence)["export"])
 
     def take(self, step: Step) -> None:

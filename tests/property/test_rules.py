@@ -1,4 +1,4 @@
-"""What must hold for every command, thing and moment."""
+"""Properties that hold for every command, resource and time."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

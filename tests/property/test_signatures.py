@@ -1,4 +1,4 @@
-"""Whatever anybody sends, the signature check answers."""
+"""The signature check answers any request."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

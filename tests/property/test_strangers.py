@@ -1,4 +1,4 @@
-"""Whatever a stranger sends, and whatever somebody with the secret sends, is accepted or gets a 4xx."""
+"""Any request, signed or unsigned, is accepted or gets a 4xx."""
 
 import base64
 import copy
@@ -51,7 +51,7 @@ EXPECTED = ("name", "status", "completed_at", "archived_at", "last_updated", "id
 
 
 class Stranger:
-    """Makes up events, always the same ones for the same seed."""
+    """Makes random events, the same ones for the same seed."""
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
@@ -67,7 +67,7 @@ class Stranger:
         return {str(self.dice.choice(NASTY)): self.dice.choice(NASTY) for _ in range(self.dice.randrange(4))}
 
     def asked(self) -> bytes:
-        """A body: a command that is right, half right, or nothing of the kind."""
+        """A body: a valid command, a partly valid one, or something else."""
         kind = self.dice.random()
         if kind < 0.1:
             return self.dice.randbytes(self.dice.randrange(60))
@@ -91,7 +91,7 @@ class Stranger:
         return raw
 
     def signed(self) -> object:
-        """An event of somebody who holds a secret."""
+        """An event of a sender with a secret."""
         raw, name = self.asked(), self.dice.choice(("operator", "automation", "crm"))
         delivery_id = self.dice.choice(("a", "b", "\ud800", "x" * 3000, str(self.dice.random())))
         if name == "crm":
@@ -120,7 +120,7 @@ class Stranger:
         return event
 
     def asking(self) -> object:
-        """A question for the status of something."""
+        """A request for the status of a command."""
         name = self.dice.choice((intent_id(ID_KEY, "operator", "a"), self.thing()))
         route = self.dice.choice(("GET /commands/{intent_id}", "GET /health", self.thing()))
         return {"routeKey": route, "pathParameters": {"intent_id": name}}

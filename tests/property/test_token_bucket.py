@@ -11,7 +11,7 @@ from lifecycle.pacing.token_bucket import SECOND, Bucket, Lane, Rate, refund, ta
 
 MINUTE = 60 * SECOND
 STARTS = 1_780_000_000 * SECOND
-"""The bucket is idle before that."""
+"""The bucket is idle before this time."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ batches = st.lists(st.tuples(pauses, st.integers(1, 40), st.integers(0, 6), st.s
 def test_no_minute_holds_more_calls_than_the_limit(
     limit: int, workers: int, demand: list[tuple[int, int, int, Lane]]
 ) -> None:
-    """Whatever is asked for and when: from idle, in the middle, with pauses in between, by several workers."""
+    """Any demand: from idle, in the middle, with pauses, by several workers."""
     callers = Callers(Rate.within(limit))
     for pause, wanted, unused, lane in demand:
         callers.now += pause

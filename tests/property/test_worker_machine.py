@@ -1,7 +1,7 @@
-"""Whatever is delivered twice, late or cut off in the middle: one effect per intent, and nothing lost.
+"""Any delivery, twice, late or interrupted, has one effect per intent, and nothing is lost.
 
 Hypothesis writes the programs: deliveries, crashes at every step, AWS failing, Tallyfy failing, late copies, undos, an
-operator sending dead letters again, and one worker at work while another stands still between look and act.
+operator sending dead letters again, and one worker running while another pauses between its read and its write.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ faults = st.one_of(
 
 @dataclass(frozen=True)
 class Word:
-    """A word for keeping a thing: a restore or a hold, and how many calls had been made when it was accepted."""
+    """A stop signal for a resource: a restore or a hold, and the number of calls when it was accepted."""
 
     thing: str
     place: Order
@@ -119,7 +119,7 @@ class WorkerMachine(RuleBasedStateMachine):
 
     @rule(wait=st.sampled_from([0, 5, TIMEOUT + 5, LEASE + 5]), most=st.integers(1, 3), copy=copies)
     def two_at_once(self, wait: int, most: int, copy: str) -> None:
-        """The first worker has looked; before it acts, the other one works for as long as it likes."""
+        """The first worker has read the resource. Before it writes, the other worker runs for any time."""
 
         def meanwhile() -> None:
             self.world.queue.send(copy)
@@ -175,7 +175,7 @@ class WorkerMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 30))
     def somebody_undoes_a_command(self, number: int) -> None:
-        """Whatever it is: queued, waiting, cut off, done, or an undo itself."""
+        """An intent in any state: queued, waiting, interrupted, done, or an undo itself."""
         if not self.commands:
             return
         self.world.clock.advance(timedelta(seconds=1))
@@ -254,7 +254,7 @@ class WorkerMachine(RuleBasedStateMachine):
                 assert self.world.letters(row.intent_id) or row.intent_id in sent_again, row
 
     def teardown(self) -> None:
-        """Everything is delivered again with nothing in its way."""
+        """Everything is delivered again without faults."""
         world = self.world
         world.simulator.faults.clear()
         world.pacing.resume(ORG)
@@ -311,10 +311,10 @@ class WorkerMachine(RuleBasedStateMachine):
 
     def _is_as_the_newest_says(self, resource: Resource, thing: str) -> None:
         if thing in self.by_hand:
-            return  # what people do in Tallyfy itself has no place in our order
+            return  # changes in Tallyfy itself have no place in our order
         rows = [self.world.intent(c.intent_id) for c in self.commands if c.id == thing]
         if any(row.status in DEAD and self.world.effects[row.intent_id] for row in rows):
-            return  # it acted, was cut off, and ended before anyone could look: the ledger says so and no more
+            return  # it acted, was interrupted, and ended before the next read: the ledger records only that
         reached = sorted((row for row in rows if row.status in REACHED), key=place)
         untouched = State.ARCHIVED if thing == THINGS[1][1] else State.ACTIVE
         wanted = capability(resource, Action(reached[-1].action)).reaches if reached else untouched

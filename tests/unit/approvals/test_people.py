@@ -57,7 +57,7 @@ def test_the_shipped_file_is_valid() -> None:
 
 
 def test_a_request_of_an_unknown_aws_identity_needs_one_more_approver() -> None:
-    """It may be one of the approvers, under a session that the file does not name."""
+    """The requester may be one of the approvers, under a session that the file does not name."""
     known = "arn:aws:iam::123456789012:user/ada"
     people = People.parse(f'[people.ada]\niam = "{known}"\nmay = ["run.archive"]\n')
     assert [people.needed(1, said) for said in (known, "ada", "automation")] == [1, 1, 1]
@@ -89,7 +89,7 @@ def of_grace(arn: str, more: str = "") -> People:
     ],
 )
 def test_an_identity_proves_a_person_only_if_nobody_chooses_its_name(arn: str, more: str, *, known: bool) -> None:
-    """Whoever may assume a role names the session as they like, so one person could be two."""
+    """A user of a role can choose the session name, so one person could appear as two."""
     people = of_grace(arn, more)
     assert (people.find_iam(arn) is not None) is known
     assert people.unproven == (() if known else ("grace",))

@@ -1,4 +1,4 @@
-"""Who may say yes to what, until when, and what the hash of a request binds."""
+"""Who may approve what, until when, and what the hash of a request covers."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The chain of segments: whatever was changed, removed, moved or added in it is found, and where."""
+"""The chain of segments: each change, removal, move or addition is found, with its place."""
 
 import hashlib
 import json
@@ -47,7 +47,7 @@ def record(number: int, at: int | None = None) -> Record:
 
 
 def chain(*sizes: int) -> tuple[list[bytes], Head]:
-    """Segments of so many records, an hour each, as the writer makes them."""
+    """Segments with the given numbers of records, one for each hour, as the writer makes them."""
     bodies, head = [], Head()
     for number, size in enumerate(sizes):
         begin = millis(NOW + number * HOUR)
@@ -64,7 +64,7 @@ def lines_of(body: bytes) -> list[bytes]:
 
 
 def resealed(body: bytes, **changes: object) -> bytes:
-    """A segment with another heading."""
+    """A segment with another header."""
     first, *rest = lines_of(body)
     heading = {**json.loads(first), **changes}
     return b"".join([json.dumps(heading, separators=(",", ":")).encode() + b"\n", *rest])

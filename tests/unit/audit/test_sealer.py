@@ -1,4 +1,4 @@
-"""The writer of the audit trail: one whole chain with every record once, wherever it dies and whoever else is at it."""
+"""The writer of the audit trail: one intact chain with every record once, despite crashes and other writers."""
 
 import random
 import threading
@@ -24,12 +24,12 @@ from tests.harness.fault_injection import ANY_WRITE, Crash, FaultInjector, Fragi
 
 HOUR = timedelta(hours=1)
 RUN = timedelta(minutes=20)
-"""At so many minutes past the schedule calls."""
+"""How many minutes after the hour the schedule starts a run."""
 
 
 @dataclass
 class Archive:
-    """What lasts: the rows, the bucket, and what was recorded."""
+    """The state that outlives a process: the rows, the bucket and the records."""
 
     clock: Clock = field(default_factory=lambda: Clock(NOW))
     rows: MemoryTable = field(default_factory=MemoryTable)
@@ -78,7 +78,7 @@ class Archive:
         return [line for body in self.bodies for line in body.decode().splitlines()[1:]]
 
     def is_whole(self) -> None:
-        """Every record of the hours that are sealed is there once, and the chain has no break."""
+        """The sealed hours have every record once, and the chain has no break."""
         assert verify(self.bodies, self.head) == ()
         assert not self.head.pending
         assert Counter(self.sealed) == Counter(self.recorded)
@@ -258,7 +258,7 @@ STEPS = steps_of_a_run()
 
 
 def test_a_run_writes_in_eight_steps() -> None:
-    # Taking the lease; for each of two segments: saying so, writing it, naming it; letting go.
+    # Take the lease; for each of two segments: announce, write and record it; release the lease.
     assert STEPS == 8
 
 
@@ -277,10 +277,10 @@ def test_a_failure_at_any_step_leaves_a_chain_that_the_next_run_continues(
     with pytest.raises((Crash, Retryable)):
         archive.sealer(FragileRows(archive.rows, fuse), FragileObjects(archive.objects, fuse)).seal()
     if late:
-        # Whatever was being written, its hour is another one by now.
+        # The hour of the interrupted write has passed by now.
         archive.record(NOW + 3 * HOUR)
     archive.record(NOW + 4 * HOUR)
-    # Until the next run the chain may be in the middle of a segment, which is no break.
+    # Until the next run a segment may be unfinished, which is not a break.
     assert verify(archive.bodies, archive.head) == ()
     assert archive.seal_at(NOW + 5 * HOUR + RUN)
     archive.is_whole()
@@ -342,7 +342,7 @@ def test_a_retry_by_lambda_continues_where_the_run_failed() -> None:
 
 @dataclass
 class Refusing:
-    """A bucket that takes nothing just now, or gives nothing."""
+    """A bucket that refuses writes, or reads."""
 
     objects: Objects
     reading: bool = False
@@ -389,7 +389,7 @@ class TestTwoWriters:
 
         meanwhile = Meanwhile(step, other)
         archive.sealer(MeanwhileRows(archive.rows, meanwhile), MeanwhileObjects(archive.objects, meanwhile)).seal()
-        # Before the lease was taken it is the first; before it is let go, nothing is left to do.
+        # Before the lease is taken, the other writer is the first; before its release, no work is left.
         assert given_way == [step in {0, STEPS - 1}]
         archive.is_whole()
 
@@ -412,7 +412,7 @@ class TestTwoWriters:
         archive.is_whole()
 
     def test_a_writer_that_meets_contention_stops(self) -> None:
-        """As when AWS's client sends a write twice and hears of the second one only."""
+        """As if AWS's client sent a write twice and got only the second answer."""
         archive = prepared()
 
         class Twice(MemoryTable):
@@ -514,7 +514,7 @@ def test_a_run_that_stopped_or_failed_is_not_reported_as_sealed() -> None:
 
 
 def test_a_chain_is_intact_after_any_mix_of_failures() -> None:
-    """Random records, late ones, deaths and days off."""
+    """Random records, late records, crashes and days without runs."""
     rng = random.Random(20)
     for _ in range(60):
         archive = Archive()
@@ -525,7 +525,7 @@ def test_a_chain_is_intact_after_any_mix_of_failures() -> None:
             now = NOW + hour * HOUR + RUN
             for _ in range(rng.randrange(4)):
                 back = timedelta(minutes=20 + rng.randrange(60))
-                # Never later than the next run of the hour after: that is what the writer looks back for.
+                # At most one hour late, because the writer looks back that far.
                 archive.record(max(now - back, start_of(hour_of(now - HOUR))))
             fuse = FaultInjector(ANY_WRITE, when=rng.choice(("before", "after")), skip=rng.randrange(12))
             archive.clock.now = now

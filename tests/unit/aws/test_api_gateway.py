@@ -1,4 +1,4 @@
-"""Requests as API Gateway brings them, and answers as problem details."""
+"""Requests in events of API Gateway, and answers as problem details."""
 
 import base64
 import json

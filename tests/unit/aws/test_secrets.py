@@ -1,4 +1,4 @@
-"""How the text of a secret is read."""
+"""Reading the text of a secret."""
 
 import json
 

@@ -135,7 +135,7 @@ def test_each_button_names_the_whole_hash_and_asks_again() -> None:
 @pytest.mark.parametrize(
     ("changes", "who", "said"),
     [
-        ({}, "ada", "You asked for this yourself"),
+        ({}, "ada", "You requested this yourself"),
         ({"approved_by": ("grace",), "needed": 2}, "grace", "You have approved it."),
         ({"shown": "{"}, "grace", "cannot be shown here"),
         ({"shown": "[]"}, "grace", "cannot be shown here"),

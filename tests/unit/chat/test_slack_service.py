@@ -307,7 +307,7 @@ def test_a_press_rejects_for_good(room: ChatRoom, asked: ApprovalRequest) -> Non
 
 def test_nobody_approves_what_they_asked_for(room: ChatRoom) -> None:
     asked = room.approvals.ask(wanted(asked_by="grace"))
-    assert room.press("approve", asked.hash) == "You asked for this yourself; somebody else must approve it."
+    assert room.press("approve", asked.hash) == "You requested this yourself. Somebody else must approve it."
     assert standing(room, asked.hash).approved_by == ()
     assert bodies(room.purge) == []
     assert room.metrics.counts[Metric.REFUSED] == 1

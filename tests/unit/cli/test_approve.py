@@ -174,7 +174,7 @@ class TestApprove:
     def test_nobody_can_approve_their_own_request(self, desk: CliHarness) -> None:
         made = office(desk)
         code, output = made.run("ada", "approve", made.hash, "--yes")
-        assert (code, "You asked for this yourself; somebody else must approve it." in output) == (1, True)
+        assert (code, "You requested this yourself. Somebody else must approve it." in output) == (1, True)
         assert made.request().approved_by == ()
 
     def test_leaving_out_ones_name_does_not_allow_self_approval(self, desk: CliHarness) -> None:

@@ -1,4 +1,4 @@
-"""The ten things that can be done, and the refusal of everything else."""
+"""The ten capabilities, and the refusal of everything else."""
 
 from itertools import product
 
@@ -17,7 +17,7 @@ from lifecycle.domain.capabilities import (
 from lifecycle.domain.errors import Code, Rejected
 from tests.harness.builders import ORG, THING
 
-# Written down from the documentation of Tallyfy's API, not from our table.
+# Copied from the documentation of Tallyfy's API, not from our table.
 DOCUMENTED = {
     ("run", "archive"): ("DELETE", "runs/{id}", State.ARCHIVED),
     ("run", "restore"): ("PUT", "runs/{id}/activate", State.ACTIVE),

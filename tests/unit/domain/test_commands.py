@@ -1,4 +1,4 @@
-"""What a sender may say, and what travels."""
+"""Requests of senders, and the messages of the queues."""
 
 import json
 from datetime import UTC, datetime
@@ -256,13 +256,13 @@ def test_the_meaning_of_a_find_does_not_depend_on_what_it_found() -> None:
 
 
 def test_a_command_of_an_earlier_release_keeps_its_meaning() -> None:
-    """Rows written before `find` existed must not come into conflict with their own copies."""
+    """Rows written before `find` existed must not conflict with copies of their own command."""
     plain = json.loads(command().meaning)
     assert set(plain) == {"action", "resource", "org_id", "id", "requested_by", "reason", "expect", "allow_in_use"}
 
 
 class _Before(BaseModel):
-    """What a worker of the release before knows of a command, as it stood there."""
+    """The command model of the previous release."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""What an operator reads about a wrong file: the line, the key, what is allowed, and no word of pydantic."""
+"""Errors of a wrong file: the line, the key and what is allowed, without messages of pydantic."""
 
 import copy
 import json
@@ -130,7 +130,7 @@ def test_no_wrong_value_at_any_key_shows_a_message_of_pydantic(model: type[Opera
                 reason = explain(error, model, text, model.pattern_texts)
                 assert not PYDANTIC.search(reason), (path, junk, reason)
                 assert reason.isprintable()
-            except Rejected:  # A resource that cannot be restored: our own words.
+            except Rejected:  # A resource that cannot be restored has its own message.
                 continue
     assert {"value_error", "extra_forbidden", "missing"} <= seen
 

@@ -1,4 +1,4 @@
-"""How much attention each end asks for."""
+"""How much attention each outcome needs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The names of intents."""
+"""The ids of intents."""
 
 import re
 from itertools import combinations

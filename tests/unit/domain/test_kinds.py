@@ -1,4 +1,4 @@
-"""One declaration per kind of resource, and everything else that follows from it."""
+"""One declaration per kind of resource, and all that follows from it."""
 
 from dataclasses import fields
 from typing import get_args

@@ -1,7 +1,7 @@
-"""Two releases at once: rows and messages of the one before and of the one after are read, and none becomes poison.
+"""Two releases at once: rows and messages of the previous and the next release are read, and none becomes poison.
 
-``tests/releases/`` holds what a release left behind: its rows, and the messages in its queues. Add a file with each
-release; none is changed afterwards.
+``tests/releases/`` has the rows of each release and the messages of its queues. Add a file with each release, and never
+change an old one.
 """
 
 import json
@@ -125,7 +125,7 @@ def test_a_row_with_a_status_of_a_later_release_is_left_alone_and_named(world: W
     assert world.state(Resource.RUN, RUN) is State.ACTIVE
     with pytest.raises(Throttled, match="postponed"):
         world.ledger.find(command.intent_id)
-    _with_status(world, command.intent_id, "waiting")  # the later release looked after it, or was rolled back
+    _with_status(world, command.intent_id, "waiting")  # the later release carried it out, or was rolled back
     world.drain(world.process())
     assert world.intent(command.intent_id).status is Status.DONE
 

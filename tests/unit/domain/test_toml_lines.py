@@ -1,4 +1,4 @@
-"""On which line of a TOML file each key stands."""
+"""The line of each key in a TOML file."""
 
 import tomllib
 from pathlib import Path

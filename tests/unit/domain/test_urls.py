@@ -1,4 +1,4 @@
-"""Which URLs are on this machine."""
+"""Which URLs are on loopback."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a hold holds, by example: on a thing, on a template, on an owner, on a tag."""
+"""Examples of holds: on a resource, a template, an owner or a tag."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ AUDIT = "an audit"
 
 
 def thing(resource: Resource = Resource.RUN, **changes: object) -> ResourceSnapshot:
-    """A thing of which Tallyfy says all."""
+    """A resource of which Tallyfy shows all facts."""
     known = ResourceSnapshot(
         resource=resource,
         id=THING,

@@ -70,7 +70,7 @@ def test_callers_without_a_slot_get_queue_positions_one_after_another() -> None:
     bucket, second = take(bucket, rate, 4, 0)
     _, third = take(bucket, rate, 2, 0)
     assert [grant.calls for grant in (first, second, third)] == [2, 0, 0]
-    # Four calls of the first stand in line from second 1 on, four of the second behind them.
+    # Four calls of the first caller are queued from second 1 on, four of the second behind them.
     assert [grant.wait for grant in (first, second, third)] == [1, 5, 9]
 
 
@@ -127,7 +127,7 @@ def test_a_sweep_has_its_own_queue_and_shares_the_slots_with_people() -> None:
 
 
 def _out(now: int = AT) -> Bucket:
-    """An open breaker, whose first probe may go after 15 seconds."""
+    """An open breaker, whose first probe may start after 15 seconds."""
     bucket = Bucket()
     for thing in "abc":
         bucket = failed(bucket, thing, now, 1.0)

@@ -1,4 +1,4 @@
-"""What should become of a thing that nobody asked about, by example."""
+"""Examples of decisions of the policy."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ TEMPLATE = "7e" * 16
 OTHER = "6f" * 16
 NONE = Holds({})
 EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
-"""What is older than Tallyfy is not believed."""
+"""Dates before Tallyfy existed are unknown."""
 
 COMPLETED = """
 [[rules]]
@@ -59,7 +59,7 @@ def ago(days: float) -> datetime:
 
 
 def thing(resource: Resource = Resource.RUN, **changes: object) -> ResourceSnapshot:
-    """A thing of which all is known: a process was completed 31 days ago."""
+    """A resource with all facts, such as a process that was completed 31 days ago."""
     process = resource is Resource.RUN
     done = process or resource is Resource.TASK
     known = ResourceSnapshot(
@@ -81,7 +81,7 @@ def thing(resource: Resource = Resource.RUN, **changes: object) -> ResourceSnaps
 
 
 def archived(resource: Resource = Resource.RUN, **changes: object) -> ResourceSnapshot:
-    """The same, archived 20 days ago, as Tallyfy then shows it."""
+    """The same resource, archived 20 days ago, as Tallyfy shows it then."""
     facts: dict[str, object] = {"state": State.ARCHIVED, "archived_at": ago(20), "last_updated": ago(20)}
     return thing(resource, **{**facts, "status": "archived" if resource is Resource.RUN else None, **changes})
 
@@ -91,7 +91,7 @@ def judged(seen: ResourceSnapshot, rules: str = COMPLETED, holds: Holds = NONE, 
 
 
 def answer(seen: ResourceSnapshot, condition: str, *, excludes: bool = False) -> Check:
-    """How one condition is answered, in a rule that acts, or where it excludes."""
+    """The answer of one condition, in a rule that acts or in an exception."""
     alone = condition.startswith(("completed_days", "created_days", "stalled_days", "unused"))
     if excludes:
         rules = keep(condition, resource=seen.resource)
@@ -130,21 +130,21 @@ def answer(seen: ResourceSnapshot, condition: str, *, excludes: bool = False) ->
         (thing(completed_at=datetime(1980, 1, 1, tzinfo=UTC)), "odd date", False),
         (thing(completed_at=datetime(1970, 1, 1, tzinfo=UTC), created_at=None), "odd date", False),
         (thing(completed_at=datetime(1, 1, 1, tzinfo=UTC)), "odd date", False),
-        # the last change and the archiving are not what decides
+        # the last change and the archiving do not decide
         (thing(last_updated=NOW), "rule completed", True),
         (thing(last_updated=None), "rule completed", True),
-        # somebody opened it again: its date of completion is still there
+        # somebody reopened it: its completion date is still there
         (thing(status="active"), "status", False),
         (thing(status=None), "no status", False),
         (thing(status=""), "no status", False),
         (thing(status="  "), "no status", False),
-        # in another state no rule speaks of it
+        # no rule considers another state
         (archived(), "no rule", False),
         (thing(state=State.GONE), "no rule", False),
         (thing(Resource.TEMPLATE), "no rule", False),
         (thing(Resource.TASK), "no rule", False),
         (thing(Resource.TAG), "no rule", False),
-        # what cannot be named, and what is not what it seems
+        # no readable id, and facts of another kind
         (thing(id=""), "no id", False),
         (thing(id=f"{THING}/delete"), "no id", False),
         (thing(id=f"{THING}\n"), "no id", False),
@@ -285,7 +285,7 @@ def test_all_conditions_of_a_rule_that_keeps_must_hold() -> None:
         ("tags = ['VIP']", thing(tags=frozenset({"VIP"})), False),
         ("tags = ['VIP']", thing(tags=frozenset({" vip "})), False),
         ("tags = ['VIP']", thing(tags=None), False),
-        # any of them is enough
+        # one of them is enough
         ("tags = ['VIP'], owners = [12]", thing(owners=frozenset({"12", "4711"})), False),
         ("tags = ['VIP'], owners = [12]", thing(), True),
         ("tags = ['VIP'], owners = [12]", thing(owners=None), False),
@@ -309,7 +309,7 @@ def test_an_exception_keeps_from_later_rules_too() -> None:
     assert judged(thing(), first + later).action is None
     assert judged(thing(tags=None), first + later).action is None
     assert judged(thing(), later + first).rule == "later"
-    # It is an exception from what the rule applies to, and from nothing else.
+    # It is an exception only for resources to which the rule applies.
     assert judged(thing(completed_at=ago(9)), first + later).rule == "later"
 
 
@@ -332,7 +332,7 @@ def test_the_reason_names_the_exception() -> None:
 @pytest.mark.parametrize(
     ("tags", "owners", "fits"),
     [
-        # yes and yes; yes and cannot be told; no beats cannot be told
+        # yes and yes; yes and unknown; no beats unknown
         (frozenset({"Test"}), frozenset({"4711"}), Tristate.YES),
         (frozenset({"Test"}), None, Tristate.UNKNOWN),
         (None, frozenset({"4711"}), Tristate.UNKNOWN),
@@ -349,7 +349,7 @@ def test_conditions_are_joined_by_three_valued_logic(
     rules = archive("tags = ['Test'], owners = [4711], completed_days = 30", name="first")
     [asked] = explain(seen, policy(rules), NONE, NOW).rules
     assert asked.fits is fits
-    # What surely does not fit leaves the thing to later rules; what cannot be told does not.
+    # A plain no leaves the resource to later rules; an unknown answer does not.
     later = judged(seen, rules + archive("completed_days = 1", name="later"))
     assert later.rule == {Tristate.YES: "first", Tristate.UNKNOWN: "first", Tristate.NO: "later"}[fits]
     assert (later.action is None) is (fits is Tristate.UNKNOWN)
@@ -372,12 +372,12 @@ YES, NO, UNKNOWN = Tristate.YES, Tristate.NO, Tristate.UNKNOWN
         ("stalled_days = 30", thing(status="something new"), UNKNOWN, "unknown status"),
         ("status = ['issue']", thing(status="issue"), YES, "status"),
         ("status = ['improvement']", thing(status="improvement"), YES, "status"),
-        # Tallyfy's own filter for problems shows these as well
+        # Tallyfy's filter for problems shows these too
         ("status = ['problem']", thing(status="issue"), YES, "status"),
         ("status = ['problem']", thing(has_open_issue=True), YES, "status"),
         ("status = ['issue']", thing(status="problem"), NO, "status"),
         ("status = ['active']", thing(status=None), UNKNOWN, "no status"),
-        # an archived process says "archived" where its status was
+        # an archived process shows "archived" instead of its status
         ("status = ['complete']", archived(), UNKNOWN, "no status"),
         ("status = ['complete']", archived(status="Archived"), UNKNOWN, "no status"),
         ("templates = ['%s']", thing(), YES, "template"),
@@ -391,7 +391,7 @@ YES, NO, UNKNOWN = Tristate.YES, Tristate.NO, Tristate.UNKNOWN
         ("owners = [471, 47111]", thing(), NO, "owner"),
         ("owners = [4711]", thing(owners=frozenset()), NO, "owner"),
         ("owners = [4711]", thing(owners=None), UNKNOWN, "no owner"),
-        # what somebody else owns as well is not only theirs
+        # somebody else owns it too
         ("owners = [4711]", thing(owners=frozenset({"4711", "12"})), NO, "owner"),
         ("owners = [4711, 12]", thing(owners=frozenset({"4711", "12"})), YES, "owner"),
         ("tags = ['Test']", thing(), YES, "tags"),
@@ -408,13 +408,13 @@ YES, NO, UNKNOWN = Tristate.YES, Tristate.NO, Tristate.UNKNOWN
         ("title = ['onboard ac?']", thing(), NO, "title"),
         ("title = ['onboard*']", thing(name=None), UNKNOWN, "no name"),
         ("title = ['a*']", thing(name="A\nB"), YES, "title"),
-        # brackets are brackets
+        # brackets are literal
         ("title = ['[Test] *']", thing(name="[Test] Acme"), YES, "title"),
         ("title = ['[Test] *']", thing(name="t Acme"), NO, "title"),
         ("title = ['[Onboard]*']", thing(), NO, "title"),
         ("title = ['[!x]*']", thing(), NO, "title"),
         ("title = ['*[a-z]*']", thing(), NO, "title"),
-        # a letter is a letter, however it is written
+        # Unicode forms of a letter are equal
         ("title = ['stra?e *']", thing(name="Straße 5"), YES, "title"),
         ("title = ['STRASSE *']", thing(name="Straße 5"), YES, "title"),
         ("title = ['Pr\u00fcfung*']", thing(name="Pru\u0308fung 7"), YES, "title"),
@@ -461,7 +461,7 @@ def test_a_condition_is_answered_with_yes_no_or_unknown(
 @pytest.mark.parametrize(
     ("condition", "seen", "expected"),
     [
-        # where a condition keeps, it is read generously
+        # a condition that keeps is compared loosely
         ("owners = [4711]", thing(owners=frozenset({"4711", "12"})), YES),
         ("owners = [4711]", thing(owners=frozenset({"12"})), NO),
         ("owners = [4711]", thing(owners=None), UNKNOWN),
@@ -607,7 +607,7 @@ def test_days_are_calendar_days_in_the_zone_of_the_policy(zone: str, completed: 
         rules = archive(f"completed_days = {more_than}")
         return evaluate(seen, policy(rules, zone), NONE, moment).action is Action.ARCHIVE
 
-    # More than so many days: neither a day too early nor a day too late.
+    # More than that many days: neither a day too early nor a day too late.
     assert not fits(max(days, 1))
     assert days <= 1 or fits(days - 1)
     told = evaluate(seen, policy(archive("completed_days = 9999"), zone), NONE, moment).reason

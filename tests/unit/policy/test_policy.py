@@ -1,4 +1,4 @@
-"""policy.toml: what is refused, by name, and that what is read is what was said."""
+"""policy.toml: wrong values are refused by key, and right ones are read unchanged."""
 
 import json
 import re
@@ -103,7 +103,7 @@ def refusal(text: str) -> str:
 
 
 def refuses(text: str, key: str, why: str) -> None:
-    """One complaint, about that key, and no other beside it."""
+    """Exactly one problem, about that key."""
     line, _, reason = refusal(text).partition(": ")
     assert re.fullmatch(r"line [0-9]+", line)
     assert reason.startswith(f"{key}: " if key else why)
@@ -205,7 +205,7 @@ def test_empty_conditions_are_refused(text: str, key: str) -> None:
 @pytest.mark.parametrize(
     ("text", "key", "why"),
     [
-        # keys that nobody knows, at each level
+        # unknown keys at each level
         (file(head='zone = "UTC"\nzones = "UTC"'), "zones", "unknown key"),
         (file(head='zone = "UTC"\ndry_run = true'), "dry_run", "unknown key"),
         (file(head='zone = "UTC"\n[caps]\nhold_tags = ["keep"]'), "caps.hold_tags", "unknown key"),
@@ -268,7 +268,7 @@ def test_empty_conditions_are_refused(text: str, key: str) -> None:
         (file(rule(top="irreversible = 0")), "rules[completed].irreversible", "must be true or false"),
         (file(rule(), rule()), "", "two rules are called completed"),
         (file(rule(), rule(name="b"), rule("tags = ['x']", action="keep")), "", "two rules are called completed"),
-        # unused is there or it is not
+        # unused is true or missing
         (
             file(rule("unused = false", resource="tag", action="delete")),
             "rules[completed].when.unused",
@@ -380,7 +380,7 @@ def test_every_status_of_tallyfy_is_known(word: str) -> None:
         ("template", "archive", "created_days = 90", State.ACTIVE, Action.ARCHIVE),
         ("blueprint", "delete", "archived_days = 90", State.ARCHIVED, Action.DELETE),
         ("tag", "delete", "unused = true", State.ACTIVE, Action.DELETE),
-        # what older pages call archiving a tag deletes it
+        # the call that older pages name "archive tag" deletes it
         ("tag", "archive", "unused = true", State.ACTIVE, Action.DELETE),
     ],
 )
@@ -471,7 +471,7 @@ def test_the_digest_does_not_depend_on_layout_comments_or_the_order_of_keys() ->
 
 
 def _places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """Where the values are. Of those left out no other makes sense by itself."""
+    """The places of the values. No other value alone makes sense in the omitted places."""
     if isinstance(value, dict):
         return [place for name, inner in value.items() for place in _places(inner, (*path, name))]
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Names in a policy that nothing carries are told: they are often slips of the pen."""
+"""Names in a policy that match nothing are reported, because they are often typos."""
 
 from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.resources import ResourceSnapshot
@@ -30,7 +30,7 @@ def run(**facts: object) -> ResourceSnapshot:
 
 
 def said(name: str, kind: str, words: str) -> str:
-    return f"Rule '{name}' names the {kind} '{words}', which no resource that was seen has."
+    return f"Rule '{name}' names the {kind} '{words}', but no resource has it."
 
 
 def test_every_unmatched_name_is_reported_with_its_rule() -> None:
@@ -71,9 +71,9 @@ def test_a_listed_template_matches() -> None:
 
 def test_names_are_compared_as_the_rule_compares_them() -> None:
     lower = run(tags=frozenset({" vip "}))
-    # A rule that acts takes the tag letter by letter: this one acts on nothing.
+    # A rule that acts compares tags exactly, so this one acts on nothing.
     assert missing(rule("a", "tags = ['VIP']"), met=(lower,)) == (said("a", "tag", "VIP"),)
-    # What keeps is generous.
+    # A rule that keeps compares loosely.
     assert missing(rule("a", "", unless="tags = ['VIP']"), met=(lower,)) == ()
     assert missing(rule("a", "tags = ['VIP']", action="keep"), met=(lower,)) == ()
     assert missing(rule("a", "", unless="tags = ['Pr\u00fcfung']"), met=(run(tags=frozenset({"Pru\u0308fung"})),)) == ()

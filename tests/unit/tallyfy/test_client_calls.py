@@ -1,4 +1,4 @@
-"""How Tallyfy is called: to whom the token goes, for how long, and what happens when it is refused."""
+"""Calls to Tallyfy: where the token is sent, timeouts, and refused tokens."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

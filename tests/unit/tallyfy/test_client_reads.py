@@ -105,7 +105,7 @@ def test_a_page_asks_for_the_same_facts_as_a_single_read(resource: Resource) -> 
     page = listed[-1]
     assert all(one == page for one in listed)
     assert page == {"statistics" if resource is Resource.TAG else "tags"}
-    # Of one process its tasks and comments are counted as well: an undo is compared with them.
+    # A single read also counts tasks and comments, because an undo is compared with them.
     assert look - page == ({"tasks", "tasks.threads", "threads"} if resource is Resource.RUN else set())
 
 

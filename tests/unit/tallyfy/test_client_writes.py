@@ -1,4 +1,4 @@
-"""Acting in Tallyfy: one call, once, and no guess about its effect."""
+"""Writes to Tallyfy: one call, once, and no guess about its effect."""
 
 import json
 

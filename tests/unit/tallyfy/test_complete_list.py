@@ -1,4 +1,4 @@
-"""A list is believed only as a whole, and no answer holds a function for longer or with more than it may."""
+"""A list is accepted only as a whole, and every answer has limits of size and time."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -59,7 +59,7 @@ def test_a_list_is_complete_if_the_total_of_every_page_equals_the_rows(
 
 
 def test_a_shifted_page_does_not_hide_the_second_of_two_matches() -> None:
-    """The first page had one of two, and the other moved to it while the second was read."""
+    """The first page had one of two rows, and the other moved there while the second page was read."""
     shifted = [listed(run(), total=2, pages=2), listed(total=1, pages=2)]
     stand = CannedStand(*shifted, *shifted, *shifted)  # type: ignore[arg-type]
     with pytest.raises(DoesNotAddUp):
@@ -119,7 +119,7 @@ def test_a_sweep_does_not_follow_a_list_without_an_end() -> None:
 
 
 class Dripping(io.BytesIO):
-    """A body of which each read brings one byte, and takes a second."""
+    """A body that returns one byte per read, and takes a second for it."""
 
     def __init__(self, body: bytes, tick: Callable[[], None]) -> None:
         super().__init__(body)
@@ -164,7 +164,7 @@ def test_a_body_within_its_bounds_is_read_whole() -> None:
 
 @pytest.mark.parametrize("method", ["look", "act"])
 def test_a_slow_answer_to_a_write_leaves_its_effect_unknown(method: str) -> None:
-    """A read is tried again; of a write it is unknown whether it took effect."""
+    """A read is retried; whether a write had an effect is unknown."""
     left = [60.0]
     stand = CannedStand(answered(200, {"data": run()}), time_left=lambda: left[0])
     whole = stand.canned._response
@@ -181,4 +181,4 @@ def test_a_slow_answer_to_a_write_leaves_its_effect_unknown(method: str) -> None
     else:
         with pytest.raises(Ambiguous):
             stand.client.act(capability(Resource.RUN, Action.ARCHIVE), ORG, RUN)
-    assert left[0] == 60.0 - 31  # not all that the function had left
+    assert left[0] == 60.0 - 31  # not the whole remaining time of the function

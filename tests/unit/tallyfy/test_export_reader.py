@@ -1,4 +1,4 @@
-"""Reading all there is: lists that add up, files byte by byte, and where the token never goes."""
+"""Reads of an export: complete lists, unchanged files, and a token that never reaches another host."""
 
 from collections.abc import Callable, Iterator
 from itertools import chain, repeat
@@ -172,7 +172,7 @@ class TestDownload:
             records(CannedStand(answer)).download(ORG, FILE, tmp_path / "file")
 
     def test_a_truncated_file_is_an_error(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Even where the layer below did not notice."""
+        """Even if the HTTP library does not notice."""
         monkeypatch.setattr(adapter, "pieces", lambda *_, **__: iter([b"half"]))
         with pytest.raises(Retryable, match="4 of 8 bytes"):
             records(CannedStand(octets(b"half it!"))).download(ORG, FILE, tmp_path / "file")
@@ -208,7 +208,7 @@ class TestDownload:
 
 
 class TestSentOn:
-    """A download may be answered with the address of a host that stores it."""
+    """Tallyfy may redirect a download to the host that stores the file."""
 
     def test_a_redirect_is_followed_without_the_token(self, tmp_path: Path) -> None:
         stand = SimulatorStand()
@@ -272,7 +272,7 @@ class TestSentOn:
 
 
 def test_each_call_goes_through_the_wrapper_of_the_caller(tmp_path: Path) -> None:
-    """An operator's machine waits and tries again by itself; a download starts over."""
+    """An operator's machine waits and retries; a download starts again."""
     stand = SimulatorStand()
     stand.simulator.add_fault(Fault.reset(when="before", path="/dl$"), Fault.rate_limit(3, path="/runs$"))
     made: list[str] = []
@@ -296,7 +296,7 @@ def test_each_call_goes_through_the_wrapper_of_the_caller(tmp_path: Path) -> Non
 
 
 def _answers(*pauses: float | None) -> Callable[[], str]:
-    """A call that is throttled so often, then answers."""
+    """A call that is throttled a number of times and then answers."""
     left = list(pauses)
 
     def call() -> str:

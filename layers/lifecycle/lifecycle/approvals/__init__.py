@@ -1,1 +1,1 @@
-"""Who may approve a permanent delete, the requests and the votes."""
+"""Approvals of permanent deletes and plans: the people, the requests and the votes."""

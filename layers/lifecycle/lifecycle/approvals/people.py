@@ -1,9 +1,8 @@
-"""Who may do what as a person: ``people.toml``, checked as a whole.
+"""The people in ``people.toml`` and their rights.
 
-A person is known by what a channel proves about them: the Slack user that Slack signs for, the AWS identity that API
-Gateway has authenticated. A name in a payload proves nothing. Nor does the name of a role's session where whoever
-assumes the role chooses it (AssumeRole, ``RoleSessionName``): one person could ask under one name and approve under
-another.
+A channel proves who a person is: Slack signs the Slack user, and API Gateway authenticates the AWS identity. A name in
+a payload proves nothing. Nor does the name of a role's session if the user of the role chooses it (AssumeRole,
+``RoleSessionName``): one person could ask under one name and approve under another.
 """
 
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ _REVERSIBLE = frozenset(c.name for c in TABLE if not c.irreversible)
 _IRREVERSIBLE = frozenset(c.name for c in TABLE if c.irreversible)
 
 _IDENTITY_CENTER = "AWSReservedSSO_"
-"""How the names of the roles begin that Identity Center makes, one for each permission set and account."""
+"""The prefix of the roles that Identity Center makes, one for each permission set and account."""
 
 _SLACK_USER = r"^T[A-Z0-9]{2,20}/[UW][A-Z0-9]{2,20}$"
 _ARN = r"^arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:[A-Za-z0-9+=,.@_/-]+$"
@@ -30,7 +29,7 @@ type Several = Annotated[int, Field(strict=True, ge=1, le=10)]
 
 
 class Person(BaseModel):
-    """One person. What cannot be taken back is never asked for from a chat line."""
+    """One person. A chat command can never ask for something irreversible."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,22 +39,22 @@ class Person(BaseModel):
     """The whole ARN, a user's or a session's (``arn:aws:sts::…:assumed-role/<role>/ada``). See ``People.is_proven``."""
     may: Annotated[frozenset[str], Field(min_length=1)] | None = None
     approves: Annotated[frozenset[str], Field(min_length=1)] | None = None
-    """What this person may approve when somebody else asks for it."""
+    """What this person may approve if somebody else requests it."""
     organization: Id | None = None
-    """Whose things are meant; left out, the stack's only organization."""
+    """The organizations of this person; by default, the only organization of the stack."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.slack is None and self.iam is None:
-            msg = "say by what this person is known: slack, iam or both"
+            msg = "write how this person is identified: slack, iam or both"
             raise ValueError(msg)
         if self.iam is not None and not self.iam.partition("::")[2].partition(":")[2].startswith(
             ("user/", "assumed-role/")
         ):
-            msg = "iam is the ARN of a user, or of a session of a role: …:assumed-role/<role>/<session>"
+            msg = "iam must be the ARN of a user, or of a session of a role: …:assumed-role/<role>/<session>"
             raise ValueError(msg)
         if not self.may and not self.approves:
-            msg = "say what this person may ask for (may) or may approve (approves)"
+            msg = "write what this person may request (may) or approve (approves)"
             raise ValueError(msg)
         for key, named, known in (("may", self.may, _REVERSIBLE), ("approves", self.approves, _IRREVERSIBLE)):
             wrong = sorted((named or set()) - known)
@@ -67,12 +66,12 @@ class Person(BaseModel):
 
     @property
     def identities(self) -> frozenset[str]:
-        """By what channels know them, such as ``iam:arn:…`` and ``slack:T012ABCDE/U034FGHIJ``."""
+        """The identities by channel, such as ``iam:arn:…`` and ``slack:T012ABCDE/U034FGHIJ``."""
         known = {"iam": self.iam, "slack": self.slack}
-        return frozenset(f"{channel}:{said}" for channel, said in known.items() if said is not None)
+        return frozenset(f"{channel}:{identity}" for channel, identity in known.items() if identity is not None)
 
     def allows(self, doing: Capability) -> bool:
-        """Whether this person may ask for it."""
+        """Whether this person may request the capability in that organization."""
         return doing.name in (self.may or ())
 
     def approves_of(self, doings: frozenset[Capability], org_id: str) -> bool:
@@ -82,28 +81,28 @@ class Person(BaseModel):
 
 
 class Role(BaseModel):
-    """What is known of an IAM role."""
+    """What the file says about an IAM role."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     session_name_fixed: Annotated[bool, Field(strict=True)]
-    """Whether its trust policy lets nobody choose another session name than their own (``sts:RoleSessionName``)."""
+    """Whether its trust policy allows each user only their own session name (``sts:RoleSessionName``)."""
 
 
 class ApprovalTerms(BaseModel):
-    """How many people must approve, and for how many hours they may."""
+    """How many people must approve, and after how many hours a request expires."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     single: Several = 1
-    """Of one permanent delete."""
+    """Approvals that one permanent delete needs."""
     plan: Several = 2
-    """Of what cannot be undone in a plan."""
+    """Approvals that the irreversible part of a plan needs."""
     hours: Annotated[int, Field(strict=True, ge=1, le=720)] = 72
 
     @property
     def least(self) -> Mapping[str, int]:
-        """How many people must approve at least, by what a request is about (``approvals.About``)."""
+        """The least number of approvals, by the subject of a request (``rules.About``)."""
         return {"command": self.single, "plan": self.plan}
 
 
@@ -136,12 +135,12 @@ class People(OperatorsFile):
         return next(((n, p) for n, p in self.people.items() if p.slack == f"{team}/{user}"), None)
 
     def find_iam(self, arn: str) -> tuple[str, Person] | None:
-        """The person behind an AWS identity, with their name here; nobody where the identity proves no person."""
+        """The person behind an AWS identity, with their name here; ``None`` if the identity proves no person."""
         named = ((n, p) for n, p in self.people.items() if p.iam is not None and p.iam == arn)
         return next(named, None) if self.is_proven(arn) else None
 
     def is_proven(self, arn: str) -> bool:
-        """Whether an ARN proves one person: an IAM user's, or a session's whose name nobody chooses for themselves.
+        """Whether an ARN proves one person: an IAM user, or a session whose name its user cannot choose.
 
         Identity Center names sessions after its users; other roles have to be listed under ``roles``.
         """
@@ -153,34 +152,34 @@ class People(OperatorsFile):
 
     @property
     def unproven(self) -> tuple[str, ...]:
-        """Whose ``iam`` proves no person."""
+        """The names of people whose ``iam`` proves no person."""
         return tuple(name for name, one in self.people.items() if one.iam is not None and not self.is_proven(one.iam))
 
     def is_reachable(self, name: str) -> bool:
-        """Whether this person is known by anything that proves who they are."""
+        """Whether at least one identity proves who this person is."""
         return self.people[name].slack is not None or name not in self.unproven
 
     def needed(self, people: int, asked_by: str) -> int:
-        """How many must approve. One more where AWS knows who asked and this file does not: it may be one of them.
+        """How many people must approve. One more if the requester's AWS identity is not in this file.
 
-        The same holds for a session whose name anybody could have chosen.
+        Such a requester may be one of the approvers. The same applies to a session whose name its user could choose.
         """
         known = self.name_of(asked_by) in self.people and self.is_proven(asked_by)
         stranger = asked_by.startswith("arn:") and not known
         return people + stranger
 
-    def identities_of(self, said: str) -> tuple[str, ...]:
-        """Every identity of whoever is called so, see ``name_of``. An ARN counts, whoever it is."""
-        person = self.people.get(self.name_of(said))
-        own = {f"iam:{said.strip()}"} if said.strip().startswith("arn:") else set()
+    def identities_of(self, text: str) -> tuple[str, ...]:
+        """Every identity of the person of this name, see ``name_of``. An unknown ARN is an identity too."""
+        person = self.people.get(self.name_of(text))
+        own = {f"iam:{text.strip()}"} if text.strip().startswith("arn:") else set()
         return tuple(sorted((person.identities if person else frozenset()) | own))
 
-    def name_of(self, said: str) -> str:
-        """One name for whoever is called by their name here, their ARN or their Slack user; else what was said.
+    def name_of(self, text: str) -> str:
+        """The name of a person given by name, ARN or Slack user; for anybody else, the text itself.
 
         Slack shows a user with or without the workspace, and mentions one as ``<@U034FGHIJ>``.
         """
-        plain = said.strip()
+        plain = text.strip()
         user = plain.removeprefix("<@").partition(">")[0].partition("|")[0]
         for name, person in self.people.items():
             bare = person.slack.partition("/")[2] if person.slack else None

@@ -1,6 +1,6 @@
-"""May what cannot be undone be done? Only if enough other people said so, of exactly this, in time.
+"""Decides whether a request has enough approvals of other people, for exactly its content and before it expires.
 
-A request is named by the hash of what its approvers are shown. Whatever changes is another request. Pure.
+A request is named by the hash of the facts that its approvers see, so a changed fact makes another request. Pure.
 """
 
 import hashlib
@@ -13,14 +13,14 @@ from lifecycle.domain.errors import Code, Rejected
 
 
 class About(StrEnum):
-    """What a request is about."""
+    """The subject of a request."""
 
     COMMAND = "command"
     PLAN = "plan"
 
 
 class ApprovalStatus(StrEnum):
-    """Where a request stands."""
+    """The status of a request."""
 
     OPEN = "open"
     APPROVED = "approved"
@@ -29,7 +29,7 @@ class ApprovalStatus(StrEnum):
 
 
 class ApprovalNotice(StrEnum):
-    """What approvers are told about a request."""
+    """What a notice tells the approvers about a request."""
 
     ASKED = "asked"
     REMINDED = "reminded"
@@ -37,12 +37,12 @@ class ApprovalNotice(StrEnum):
 
 
 _MAY_CHANGE = frozenset({"approved_by", "approved_ids", "rejected_by", "why"})
-"""What becomes of a request. All else is what people approve."""
+"""The fields of a request that change. People approve all other fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One person's approval: their name in people.toml, and their proven identities with blanks between them."""
+    """One person's approval: the name in people.toml, and the proven identities, separated by blanks."""
 
     by: str
     ids: str
@@ -52,15 +52,15 @@ class Vote:
 class ApprovalRequest:
     """One request for approval. Times are milliseconds, UTC.
 
-    ``shown`` is JSON of what approvers see and approve; ``message`` is what goes on once they have, into the queue that
-    ``about`` says. ``capabilities`` names all that would be done. ``asked_by`` is a person's name where one is known.
+    ``shown`` is JSON of the facts that approvers see. ``message`` is sent after the approval, to the queue that follows
+    from ``about``. ``capabilities`` names all that would be done. ``asked_by`` is the requester's name, if known.
     """
 
     hash: str
     about: str
     org_id: str
     subject: str
-    """The intent, or the plan."""
+    """The id of the intent, or the hash of the plan."""
     asked_by: str
     asked_at: int
     deadline: int
@@ -72,9 +72,9 @@ class ApprovalRequest:
     rejected_by: str = ""
     why: str = ""
     asked_ids: tuple[str, ...] = ()
-    """What is known of who asked: each identity that AWS or Slack proves. Names in people.toml may move on."""
+    """The identities of the requester that AWS or Slack proved. Names in people.toml may change."""
     approved_ids: tuple[str, ...] = ()
-    """For each approval, in order, the identities of who gave it, with blanks between them."""
+    """For each approval, in order, the identities of the approver, separated by blanks."""
 
     @property
     def half_time(self) -> int:
@@ -82,7 +82,7 @@ class ApprovalRequest:
         return (self.asked_at + self.deadline) // 2
 
     def notice(self, now: int) -> ApprovalNotice | None:
-        """What approvers should know of it now; ``None`` where it was decided."""
+        """The notice that approvers should get now; ``None`` if the request was decided."""
         match self.stands(now):
             case ApprovalStatus.OPEN:
                 return ApprovalNotice.REMINDED if now >= self.half_time else ApprovalNotice.ASKED
@@ -92,7 +92,7 @@ class ApprovalRequest:
                 return None
 
     def stands(self, now: int) -> ApprovalStatus:
-        """Where it stands. An approval that is complete does not expire; a refusal is final. Nobody is never enough."""
+        """The status. A complete approval does not expire, a refusal is final, and zero approvals are never enough."""
         if self.rejected_by:
             return ApprovalStatus.REJECTED
         if len(self.approved_by) >= max(1, self.needed):
@@ -101,7 +101,7 @@ class ApprovalRequest:
 
 
 def notice_between(request: ApprovalRequest, since: int, until: int, now: int) -> ApprovalNotice | None:
-    """What became due to be told after ``since`` and not after ``until``: a reminder, or that it has expired."""
+    """The notice that became due after ``since`` and not after ``until``: a reminder, or the expiry."""
     due = request.notice(now)
     moment = (
         {ApprovalNotice.REMINDED: request.half_time, ApprovalNotice.EXPIRED: request.deadline}.get(due) if due else None
@@ -115,18 +115,18 @@ def name(shown: Mapping[str, object]) -> str:
 
 
 def seal(request: ApprovalRequest) -> str:
-    """A hash over everything that a vote is for: what is shown, what would be done, who asked, how many it needs."""
+    """A hash of everything that a vote is for: the facts, the effects, the requester and the number of approvals."""
     return name({key: value for key, value in asdict(request).items() if key not in _MAY_CHANGE})
 
 
 def vote_name(request: ApprovalRequest, vote: Vote) -> str:
-    """Under which name a vote is kept. If anything about the request changes, the vote is under another name."""
+    """The name of a vote's row. If anything in the request changes, the name is another one."""
     voter = hashlib.sha256((vote.ids or vote.by).encode()).hexdigest()
     return f"{request.hash}#{seal(request)[:32]}#{voter[:32]}"
 
 
 def votes(request: ApprovalRequest) -> tuple[Vote, ...]:
-    """The approvals that count, in the order in which they were given."""
+    """The approvals that count, oldest first."""
     return tuple(map(Vote, request.approved_by, _ids_of_all(request)))
 
 
@@ -136,12 +136,12 @@ def with_votes(request: ApprovalRequest, given: tuple[Vote, ...]) -> ApprovalReq
 
 
 def approve(request: ApprovalRequest, person: str, now: int, ids: frozenset[str] = frozenset()) -> ApprovalRequest:
-    """Add one person's approval; a second one of theirs changes nothing. Raises ``Rejected`` if it must not count.
+    """Add one person's approval; repeating it changes nothing. Raises ``Rejected`` if it must not count.
 
-    ``ids`` are the identities that were proven of them.
+    ``ids`` are the proven identities of that person.
     """
     if _is_same(person, ids, request.asked_by, frozenset(request.asked_ids)):
-        raise Rejected(Code.OWN_REQUEST, "You asked for this yourself; somebody else must approve it.")
+        raise Rejected(Code.OWN_REQUEST, "You requested this yourself. Somebody else must approve it.")
     stand, given = request.stands(now), _vote_of(request, person, ids) is not None
     if given and stand in {ApprovalStatus.OPEN, ApprovalStatus.APPROVED}:
         return request
@@ -155,17 +155,17 @@ def approve(request: ApprovalRequest, person: str, now: int, ids: frozenset[str]
 
 
 def withdraw_approval(request: ApprovalRequest, person: str, ids: frozenset[str] = frozenset()) -> ApprovalRequest:
-    """Take one person's approval back. Raises ``Rejected`` where they gave none that still counts."""
+    """Withdraw one person's approval. Raises ``Rejected`` if that person has none that counts."""
     number = _vote_of(request, person, ids)
     if number is None or request.rejected_by:
-        raise Rejected(Code.UNKNOWN_APPROVAL, "There is no approval of yours that could be withdrawn.")
+        raise Rejected(Code.UNKNOWN_APPROVAL, "You have no approval of this request to withdraw.")
     given, known = list(request.approved_by), list(_ids_of_all(request))
     del given[number], known[number]
     return replace(request, approved_by=tuple(given), approved_ids=tuple(known))
 
 
 def reject(request: ApprovalRequest, person: str, why: str, now: int) -> ApprovalRequest:
-    """End a request, approved or not. Whoever asked may do so as well. Twice is as once."""
+    """End a request, approved or not. The requester may do so as well. Repeating it changes nothing."""
     if request.rejected_by == person:
         return request
     if request.stands(now) in {ApprovalStatus.REJECTED, ApprovalStatus.EXPIRED}:
@@ -174,22 +174,22 @@ def reject(request: ApprovalRequest, person: str, why: str, now: int) -> Approva
 
 
 def cancel(request: ApprovalRequest, person: str, why: str) -> ApprovalRequest:
-    """Refuse it even where it was approved: what was not done by then is not done any more."""
+    """Refuse a request even if it was approved. Anything not done yet will not be done."""
     return request if request.rejected_by else replace(request, rejected_by=person, why=why)
 
 
 def _vote_of(request: ApprovalRequest, person: str, ids: frozenset[str]) -> int | None:
-    """The number of a person's approval."""
+    """The position of a person's approval; ``None`` if there is none."""
     votes = enumerate(zip(request.approved_by, _ids_of_all(request), strict=True))
     return next((n for n, (name, known) in votes if _is_same(person, ids, name, frozenset(known.split()))), None)
 
 
 def _ids_of_all(request: ApprovalRequest) -> tuple[str, ...]:
-    """The identities of each approver; blank where an earlier release recorded none."""
+    """The identities of each approver; blank if an earlier release recorded none."""
     missing = len(request.approved_by) - len(request.approved_ids)
     return (*request.approved_ids, *[""] * missing)
 
 
 def _is_same(person: str, ids: frozenset[str], other: str, known: frozenset[str]) -> bool:
-    """Whether two are one person: by what was proven of both, and by name only where that is not known."""
+    """Whether two people are the same: by proven identities, or by name if there are none."""
     return bool(ids & known) if ids and known else person == other

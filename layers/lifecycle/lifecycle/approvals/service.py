@@ -1,4 +1,4 @@
-"""A person approves or refuses what cannot be undone. Who they are, the channel has proved."""
+"""Records approvals and refusals of people whom a channel has identified."""
 
 import json
 from collections.abc import Callable
@@ -24,17 +24,17 @@ _BY_NAME = {doing.name: doing for doing in TABLE}
 
 
 class CommandLedger(Protocol):
-    """What the ledger tells of the command that a request is about."""
+    """What this service needs of the ledger."""
 
     def find(self, intent_id: str) -> IntentRow | None:
-        """The story of one intent, if it has one yet."""
+        """The ledger entry of an intent; ``None`` if there is none yet."""
 
     def fence(self, intent_id: str) -> list[Put]:
-        """The intent's row, unchanged, for our transaction: with it no call can begin in between."""
+        """The unchanged row of the intent, for our transaction: it fails if a worker starts the call."""
 
 
 class KeepReasons(Protocol):
-    """What can stop a command or a plan that waits for approval."""
+    """Finds what stops a command or a plan that waits for approval."""
 
     def reason_to_keep(self, intent: IntentRow, thing: ResourceSnapshot) -> str | None:
         """Why a restore or a hold stops a waiting intent, as a sentence; ``None`` if nothing stops it."""
@@ -45,7 +45,7 @@ class KeepReasons(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalService:
-    """Everything an approval passes. What was approved goes on as a message: a command, or a plan's job."""
+    """Approves and refuses requests. An approved request is sent on as a message: a command, or the job of a plan."""
 
     approvals: ApprovalStore
     ledger: CommandLedger
@@ -57,7 +57,7 @@ class ApprovalService:
     clock: Callable[[], datetime]
 
     def waiting(self, person: Person) -> list[ApprovalRequest]:
-        """What this person may approve or refuse now, the oldest first; their own requests are among it."""
+        """The requests that this person may approve or refuse now, oldest first, own requests included."""
         return [
             request
             for org_id in sorted(self.org_ids)
@@ -74,9 +74,9 @@ class ApprovalService:
         raise Rejected(Code.UNKNOWN_APPROVAL, "There is no request with this hash that you may approve or refuse.")
 
     def approve(self, name: str, who: str, person: Person) -> ApprovalRequest:
-        """Count one person's approval; with the last one it goes on. Raises ``Rejected`` where it must not count.
+        """Count one person's approval; the last one sends the message. Raises ``Rejected`` if it must not count.
 
-        An approval that is repeated sends the message again: it may have been lost with the first one.
+        Repeating an approval sends the message again, because it may have been lost the first time.
         """
         known = self._newest(name, person)
         now, over = millis(self.clock()), self._over(known)
@@ -89,14 +89,14 @@ class ApprovalService:
 
         after = self.approvals.change(known.org_id, name, approve)
         if after is None:
-            raise Rejected(Code.UNKNOWN_APPROVAL, "The request is gone.")
+            raise Rejected(Code.UNKNOWN_APPROVAL, "The request no longer exists.")
         if after.stands(now) is ApprovalStatus.APPROVED and not over:
             self._go_on(after)
         self.metrics.emit(Metric.APPROVED, {"approval": name, "by": who, "subject": after.subject})
         return after
 
     def withdraw(self, name: str, who: str, person: Person) -> ApprovalRequest:
-        """Take this person's approval back. Raises ``Rejected`` if there is none, or if the call is being made."""
+        """Withdraw this person's approval. Raises ``Rejected`` if there is none, or if the call is being made."""
         known = self._newest(name, person)
         after = self.approvals.change(
             known.org_id,
@@ -105,45 +105,45 @@ class ApprovalService:
             fence=lambda: self._fence(known),
         )
         if after is None:
-            raise Rejected(Code.UNKNOWN_APPROVAL, "The request is gone.")
-        self._go_on(after)  # so that it waits again, and says for whom
+            raise Rejected(Code.UNKNOWN_APPROVAL, "The request no longer exists.")
+        self._go_on(after)  # The command runs again, so that it waits and names the missing approvals.
         self.metrics.emit(Metric.APPROVAL_WITHDRAWN, {"approval": name, "by": who, "subject": after.subject})
         return after
 
     def reject(self, name: str, who: str, person: Person, why: str) -> ApprovalRequest:
         """End a request for good, approved or not. Raises ``Rejected`` if it has ended, or its call is being made."""
         known = self._newest(name, person)
-        now, said = millis(self.clock()), one_line(why, most=200) if why.strip() else ""
+        now, reason = millis(self.clock()), one_line(why, most=200) if why.strip() else ""
         after = self.approvals.change(
             known.org_id,
             name,
-            lambda request: rules.reject(request, who, said, now),
+            lambda request: rules.reject(request, who, reason, now),
             fence=lambda: self._fence(known),
         )
         if after is None:
-            raise Rejected(Code.UNKNOWN_APPROVAL, "The request is gone.")
-        self._go_on(after)  # so that its intent ends, with the reason
+            raise Rejected(Code.UNKNOWN_APPROVAL, "The request no longer exists.")
+        self._go_on(after)  # The command runs again, so that its intent ends with the reason.
         self.metrics.emit(Metric.APPROVAL_REJECTED, {"approval": name, "by": who, "subject": after.subject})
         return after
 
     def _newest(self, name: str, person: Person) -> ApprovalRequest:
-        """Find a request as it is to be approved or refused: not one whose subject looks different since."""
+        """Find a request to approve or refuse. Raises ``Rejected`` if its subject has a newer request."""
         known = self.find(name, person)
         newest = self.approvals.newest(known.org_id, known.subject)
         if newest is None or newest.hash != name:
             now = f" Look at {newest.hash}." if newest else ""
-            raise Rejected(Code.UNKNOWN_APPROVAL, f"It was changed since, so this request counts no more.{now}")
+            raise Rejected(Code.UNKNOWN_APPROVAL, f"It has changed since, so this request no longer counts.{now}")
         return known
 
     def _fence(self, request: ApprovalRequest) -> list[Put]:
-        """Nothing is called while this is recorded. The commands of a plan are many: each reads its word by itself."""
+        """Prevents the call while the change is recorded. The commands of a plan read the request themselves."""
         return [] if request.about == About.PLAN else self.ledger.fence(request.subject)
 
     def _over(self, request: ApprovalRequest) -> str:
-        """Why what was asked for can no longer happen, as a sentence; empty if it can."""
+        """Why the request can no longer have an effect, as a sentence; empty if it can."""
         if request.about == About.PLAN:
             by = self.keep_reasons.plan_reverted_by(request.org_id, request.subject)
-            return f"{by} took the plan back." if by else ""
+            return f"{by} reverted the plan." if by else ""
         intent = self.ledger.find(request.subject)
         if intent is None:
             return ""
@@ -157,7 +157,7 @@ class ApprovalService:
 
 
 def _thing_of(request: ApprovalRequest, intent: IntentRow) -> ResourceSnapshot:
-    """The thing as it was shown. What was not shown is not known, and holds."""
+    """The resource as approvers saw it. Facts that they did not see are unknown, so holds apply."""
     shown = json.loads(request.shown)
     owners = shown.get("owners")
     return ResourceSnapshot(
@@ -170,6 +170,6 @@ def _thing_of(request: ApprovalRequest, intent: IntentRow) -> ResourceSnapshot:
 
 
 def _doings(request: ApprovalRequest) -> frozenset[Capability]:
-    """What would be done. If any of it is not known here, nobody may approve it."""
+    """The capabilities of a request. If this release does not know one of them, nobody may approve it."""
     known = frozenset(_BY_NAME[name] for name in request.capabilities if name in _BY_NAME)
     return known if len(known) == len(set(request.capabilities)) else frozenset()

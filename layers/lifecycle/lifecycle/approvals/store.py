@@ -1,6 +1,6 @@
-"""Requests for approval, kept beside the ledger: a row for each, one that names the newest of a subject, one a vote.
+"""Stores requests for approval: a row for each request, each vote, and the newest request of each subject.
 
-What a request's row says of votes is only where to look for them: whoever may write requests cannot approve one.
+The row of a request only names the rows of its votes: the right to write requests is not enough to approve one.
 """
 
 import re
@@ -20,14 +20,14 @@ from lifecycle.domain.clock import millis
 
 _HASH = r"[0-9a-f]{64}"
 _VOTES = "votes"
-"""In a request's row: the names of its votes, in the order in which they were given."""
+"""The field of a request's row with the names of its votes, oldest first."""
 _OF_VOTES = frozenset({"approved_by", "approved_ids"})
 
 
 class ApprovalStore:
-    """Every change is one conditional write, with its audit record; two people who approve at once are both counted.
+    """Each change is one conditional write with its audit record, so two concurrent approvals both count.
 
-    ``least`` says how many people a request about something (``About``) needs at least, whatever its row says.
+    ``least`` has the least number of approvals for each subject (``About``); a row cannot require fewer.
     """
 
     def __init__(
@@ -44,18 +44,18 @@ class ApprovalStore:
         self._least = least or {}
 
     def find(self, org_id: str, name: str) -> ApprovalRequest | None:
-        """The request of this hash; ``None`` for whatever is no hash: other rows lie beside the requests."""
+        """The request of this hash; ``None`` if the text is not a hash, because the partition has other rows too."""
         if not re.fullmatch(_HASH, name):
             return None
         return self._requests(*self._rows.read(keys.request(org_id, name)))[0]
 
     def newest(self, org_id: str, subject: str) -> ApprovalRequest | None:
-        """The request that was made last about an intent or a plan."""
+        """The newest request about an intent or a plan."""
         [row] = self._rows.read(keys.newest(org_id, subject))
         return self.find(org_id, str(row.values.get("hash"))) if row else None
 
     def ask(self, request: ApprovalRequest) -> ApprovalRequest:
-        """Make a request, or find the one that stands already. One that has expired is made again, without votes."""
+        """Make a request, or return the existing one. An expired request is made again, without votes."""
         key, of = keys.request(request.org_id, request.hash), keys.newest(request.org_id, request.subject)
 
         def decide(rows: list[Row | None], attempt: int) -> RowDecision[ApprovalRequest]:
@@ -64,7 +64,7 @@ class ApprovalStore:
             is_newest = known is not None and pointer is not None and pointer.values.get("hash") == known.hash
             if known is not None and is_newest and known.stands(millis(self._clock())) is not ApprovalStatus.EXPIRED:
                 return RowDecision(known)
-            at = millis(self._clock()) + attempt  # Two records of the same words are told apart by their time.
+            at = millis(self._clock()) + attempt  # Equal audit records must differ in their time.
             changes = [
                 self._change(key, _values(request), present),
                 self._change(of, {"hash": request.hash}, pointer),
@@ -72,7 +72,7 @@ class ApprovalStore:
             ]
             return RowDecision(self._at_least(request), changes)
 
-        busy = "Too many requests for the same approval at once."
+        busy = "Too many requests for the same approval at the same time."
         return update_rows(self._rows, [key, of], decide, busy=busy)
 
     def change(
@@ -83,9 +83,9 @@ class ApprovalStore:
         *,
         fence: Callable[[], Sequence[Put]] = tuple,
     ) -> ApprovalRequest | None:
-        """Change a request by the rules of ``lifecycle.approvals.rules``; ``None`` if there is none.
+        """Change a request by a rule of ``lifecycle.approvals.rules``; ``None`` if there is no request.
 
-        ``fence`` gives what must be written with it, so that nothing else can happen in between.
+        ``fence`` returns changes for the same transaction, so that nothing else can happen in between.
         """
         if not re.fullmatch(_HASH, name):
             return None
@@ -99,18 +99,20 @@ class ApprovalStore:
             after = change(known)
             if after == known:
                 return RowDecision(known)
-            # The row keeps the number that was asked for: the votes are given for that number.
+            # The row keeps the number of the request, because votes are given for that number.
             kept = replace(after, needed=_plain(row).needed)
             audit = [audit_row(self._said(known, after, attempt))] if _has_spoken(known, after) else []
             changes = [self._change(key, _values(kept), row), *self._spoken(known, kept), *audit, *fence()]
             return RowDecision(after, changes)
 
-        return update_rows(self._rows, [key], decide, busy="Too many people approve the same request at once.")
+        return update_rows(
+            self._rows, [key], decide, busy="Too many people are approving the same request at the same time."
+        )
 
     def open(self, org_id: str) -> list[ApprovalRequest]:
-        """Every request that waits for somebody, the oldest first."""
+        """Every open request, oldest first."""
         now = millis(self._clock())
-        # A request that has ended or expired without its votes cannot be open with them: these are not read.
+        # Votes cannot reopen a request that has ended or expired, so they are not read.
         may = [row for row in self._newest_rows(org_id) if _plain(row).stands(now) is ApprovalStatus.OPEN]
         waiting = [
             request for request in self._requests(*may) if request and request.stands(now) is ApprovalStatus.OPEN
@@ -118,7 +120,7 @@ class ApprovalStore:
         return sorted(waiting, key=lambda request: request.asked_at)
 
     def due_notices(self, org_id: str, since: datetime, until: datetime) -> list[ApprovalRequest]:
-        """Every undecided request whose half time or whose end came after ``since`` and not after ``until`` (UTC)."""
+        """Every undecided request whose reminder or expiry came after ``since`` and not after ``until`` (UTC)."""
 
         def is_due(request: ApprovalRequest) -> bool:
             return rules.notice_between(request, millis(since), millis(until), millis(self._clock())) is not None
@@ -133,7 +135,7 @@ class ApprovalStore:
         return [row for key, row in rows.items() if key in newest]
 
     def _requests(self, *rows: Row | None) -> list[ApprovalRequest | None]:
-        """Requests with the votes that count. All votes are read in one go."""
+        """Requests with the votes that count. All votes are read together."""
         plain = [_plain(row) if row else None for row in rows]
         places = [_places(one, row) if one and row else [] for one, row in zip(plain, rows, strict=True)]
         wanted = [place for some in places for place in some]
@@ -148,7 +150,7 @@ class ApprovalStore:
         return replace(request, needed=max(request.needed, self._least.get(str(request.about), 1)))
 
     def _spoken(self, before: ApprovalRequest, after: ApprovalRequest) -> list[Put]:
-        """The rows of the votes that were given or taken back; a vote that was taken back leaves its row."""
+        """The changes for given or withdrawn votes; a withdrawn vote keeps its row."""
         past, now = rules.votes(before), rules.votes(after)
         changed = {vote: False for vote in now if vote not in past} | {vote: True for vote in past if vote not in now}
         if not changed:
@@ -164,8 +166,8 @@ class ApprovalStore:
         ]
 
     def _said(self, before: ApprovalRequest, request: ApprovalRequest, attempt: int) -> Record:
-        """Who has just spoken, for the trail."""
-        now = millis(self._clock()) + attempt  # Two records of the same words are told apart by their time.
+        """The person who acted, for the audit trail."""
+        now = millis(self._clock()) + attempt  # Equal audit records must differ in their time.
         withdrawn = set(before.approved_by) - set(request.approved_by)
         if withdrawn:
             return _record(What.APPROVAL_WITHDRAWN, request, withdrawn.pop(), now)
@@ -174,7 +176,7 @@ class ApprovalStore:
         return _record(What.APPROVAL_GIVEN, request, request.approved_by[-1], now)
 
     def _change(self, key: Key, values: Mapping[str, Value], present: Row | None) -> Put:
-        # It outlives what it may still decide by as long as the ledger keeps.
+        # It is kept for the ledger's retention after the last moment at which it can decide.
         deadline = values.get("deadline")
         last = max(self._clock().timestamp(), deadline / 1000 if isinstance(deadline, int) else 0)
         expires_at = int(last + self._keep.total_seconds())
@@ -201,25 +203,25 @@ def _record(what: What, request: ApprovalRequest, by: str, at: int) -> Record:
 
 
 def _values(request: ApprovalRequest) -> Mapping[str, Value]:
-    """What is written in a request's row: where its votes lie, and nothing of what they say."""
+    """The values of a request's row: it names its votes and has nothing of their content."""
     names = [rules.vote_name(request, vote) for vote in rules.votes(request)]
     kept = {key: value for key, value in values_of(request).items() if key not in _OF_VOTES}
     return kept | {_VOTES: names}
 
 
 def _plain(row: Row) -> ApprovalRequest:
-    """A request as its row says it, without votes."""
+    """The request of a row, without votes."""
     return record_of(ApprovalRequest, {key: value for key, value in row.values.items() if key not in _OF_VOTES})
 
 
 def _places(request: ApprovalRequest, row: Row) -> list[Key]:
-    """Where to look for the votes that the row names; a name is looked for once."""
+    """The keys of the votes that the row names, without duplicates."""
     names = row.values.get(_VOTES)
     return [keys.vote(request.org_id, name) for name in dict.fromkeys(names)] if isinstance(names, list) else []
 
 
 def _counted(request: ApprovalRequest, place: Key, row: Row | None) -> Vote | None:
-    """A vote that was given for exactly this request, and not taken back."""
+    """The vote of a row, if it is for exactly this request and not withdrawn; otherwise ``None``."""
     if row is None or row.values.get("withdrawn") is not False:
         return None
     vote = Vote(str(row.values.get("by")), str(row.values.get("ids")))

@@ -193,5 +193,5 @@ def _unreadable(name: str) -> Retryable:
     return Retryable(Code.UNAVAILABLE, f"Secret '{name}' could not be read from Secrets Manager.", outage=True)
 
 
-def _unusable(name: str, said: str) -> Unusable:
-    return Unusable(Code.UNAVAILABLE, f"Secret '{name}' {_UNUSABLE[said]}")
+def _unusable(name: str, code: str) -> Unusable:
+    return Unusable(Code.UNAVAILABLE, f"Secret '{name}' {_UNUSABLE[code]}")

@@ -36,9 +36,9 @@ def poll_delay(until_free: float, receives: int) -> int:
     return clamp(min(until_free, 2.0 ** min(max(receives, 1), 6)))
 
 
-def retry_delay(told: float | None, receives: int, *, base: float, roll: float) -> int:
-    """After a 429 or another wait: at least ``told`` seconds, and longer each time, so that receives last."""
-    return max(clamp(told or 0.0), exponential(receives, base=base, roll=roll))
+def retry_delay(retry_after: float | None, receives: int, *, base: float, roll: float) -> int:
+    """After a 429 or another wait: at least ``retry_after`` seconds, and longer each time, so that receives last."""
+    return max(clamp(retry_after or 0.0), exponential(receives, base=base, roll=roll))
 
 
 def clamp(seconds: float) -> int:

@@ -4,8 +4,8 @@ To add a condition, write its class and name it in ``Conditions``. The policy's 
 policy``, ``lifecycle explain`` and the reference use the declared conditions. A condition can only ask for a fact that
 Tallyfy's lists show: see ``only_when_read`` in ``lifecycle.domain.kinds``.
 
-Every condition answers yes, no or "cannot be told". A fact that is missing, unreadable, impossible or in the future
-cannot be told.
+Every condition answers yes, no or unknown. The answer is unknown if the fact is missing, unreadable, impossible or in
+the future.
 """
 
 from abc import ABC, abstractmethod
@@ -31,12 +31,12 @@ type Days = Annotated[int, Field(strict=True, ge=1, le=36500)]
 type UserId = Annotated[int, Field(strict=True, ge=1)]
 
 _EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
-"""Tallyfy is younger than this. An earlier date is some system's default and says nothing."""
+"""Tallyfy did not exist before this date. An earlier date is a default of some system."""
 _EVERY_STATE = frozenset(State)
 
 
 def not_empty[Several: (tuple[object, ...], frozenset[object])](several: Several) -> Several:
-    """Refuse an empty list. Not ``min_length``: pydantic then calls a list empty of which one item is wrong."""
+    """Refuse an empty list. ``min_length`` would also report a list with one wrong item as empty."""
     if not several:
         msg = "name at least one, or leave the key out"
         raise ValueError(msg)
@@ -73,7 +73,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a condition is asked about. Where it ``excludes``, text is compared generously: in doubt it keeps."""
+    """What a condition is asked about. If it ``excludes``, text is compared loosely, so that it keeps in doubt."""
 
     thing: ResourceSnapshot
     zone: ZoneInfo
@@ -82,25 +82,25 @@ class Question:
 
 
 class Condition[Value](ABC):
-    """One key of ``when`` and ``unless``. ``Value`` is what a person writes behind it."""
+    """One key of ``when`` and ``unless``. ``Value`` is the type of its value."""
 
     needs: ClassVar[Fact]
-    """The fact it is about. It can be asked of the kinds whose lists show this fact."""
+    """The fact that it checks. It applies to the kinds whose lists show this fact."""
     example: ClassVar[str]
     """A value as a person writes it in the file, such as ``["complete"]``."""
     bounding: ClassVar[bool] = False
-    """Whether it can bound a rule that acts. Other conditions, however written, can come to mean "everything"."""
+    """Whether it can limit a rule that acts. Any other condition can match everything by mistake."""
     states: ClassVar[frozenset[State]] = _EVERY_STATE
     """The states of resources for which the answer can be yes."""
     about_progress: ClassVar[bool] = False
-    """Whether it tells if people still work on the resource."""
+    """Whether it shows if people still work on the resource."""
 
     def fits(self, resource: Resource) -> bool:
-        """Whether it can be asked of a kind."""
+        """Whether it applies to a kind."""
         return resource.lists(self.needs)
 
     def checked(self, value: Value) -> Value:
-        """The value as it is used. Raises ``ValueError`` if it cannot be meant."""
+        """The value as it is compared. Raises ``ValueError`` for a value that makes no sense."""
         return value
 
     @abstractmethod
@@ -109,7 +109,7 @@ class Condition[Value](ABC):
 
     @abstractmethod
     def sentence(self, value: Value, *, excludes: bool) -> str:
-        """What it asks, as a clause such as "it was completed more than 30 days ago"."""
+        """The condition as a clause, such as "it was completed more than 30 days ago"."""
 
 
 class StatusIs(Condition[tuple[str, ...]]):
@@ -132,12 +132,12 @@ class StatusIs(Condition[tuple[str, ...]]):
     def check(self, value: tuple[str, ...], asked: Question) -> Check:
         thing = asked.thing
         if _says_archived(thing):
-            # Tallyfy writes this in place of the status, which comes back when the resource is restored.
+            # Tallyfy shows this instead of the status. A restore brings the status back.
             return Check(Tristate.UNKNOWN, "no status", "Tallyfy does not say which status it had when it was archived")
         status = known_status(thing.status)
         if status is None:
             return _no_status(thing)
-        # Tallyfy's own filter for problems also lists what has an open issue.
+        # Tallyfy's filter for problems also lists resources with an open issue.
         problem = "problem" in value and (status == "issue" or thing.has_open_issue is True)
         return Check(_if(problem or status in value), "status", f"its status is {status}")
 
@@ -182,7 +182,7 @@ class Owners(Condition[tuple[int, ...]]):
         if owners is None:
             return Check(Tristate.UNKNOWN, "no owner", "Tallyfy does not say who owns it")
         meant = owners & {str(user) for user in value}
-        # A rule that acts on one person's resources must not act on what somebody else owns as well.
+        # A rule for one person's resources must not act on resources that somebody else owns too.
         answer = bool(meant) if asked.excludes else bool(owners) and meant == owners
         return Check(_if(answer), "owner", f"it is owned by {', '.join(sorted(owners)) or 'nobody'}")
 
@@ -255,7 +255,7 @@ class CompletedDays(Condition[int]):
         if status is None and not (archived and _says_archived(thing)):
             return _no_status(thing)
         if status != "complete" and not archived:
-            # Somebody opened it again; the date of its completion stays.
+            # Somebody reopened it; Tallyfy keeps the completion date.
             return Check(Tristate.NO, "not complete", f"it is not complete (status: {status})")
         return _age(asked, "completed", thing.completed_at, value, after=(thing.created_at,))
 
@@ -293,7 +293,7 @@ class ArchivedDays(Condition[int]):
         thing = asked.thing
         if thing.state is State.ACTIVE:
             return Check(Tristate.NO, "not archived", "it is not archived")
-        # What was archived while it was active has no date of completion.
+        # A process that was archived while active has no completion date.
         after = (thing.created_at, thing.completed_at or thing.created_at)
         return _age(asked, "archived", thing.archived_at, value, after=after)
 
@@ -315,7 +315,7 @@ class StalledDays(Condition[int]):
     def check(self, value: int, asked: Question) -> Check:
         thing = asked.thing
         if thing.state is not State.ACTIVE:
-            # Its status no longer tells whether it was complete.
+            # An archived process does not show whether it was complete.
             return Check(Tristate.NO, "not stalled", f"it is {thing.state}, not stalled")
         status = known_status(thing.status)
         if status is None:
@@ -356,9 +356,9 @@ class Unused(Condition[bool]):
 
 
 class Conditions(Table):
-    """The table ``when`` or ``unless`` of a rule. Days are calendar days in the policy's zone: *more than* so many.
+    """The table ``when`` or ``unless`` of a rule. Days are calendar days in the policy's zone, *more than* that number.
 
-    Each field declares its key, the value that a person may write, and the condition that asks it.
+    Each field declares its key, the type of its value, and its condition.
     """
 
     status: Annotated[Some[str] | None, StatusIs()] = None
@@ -410,11 +410,11 @@ CONDITIONS: Mapping[str, Condition[Any]] = dict(_declared())
 
 
 def whole_days(since: datetime, now: datetime, zone: ZoneInfo) -> int | None:
-    """Calendar days between two moments as people in ``zone`` count them; ``None`` where the zone has no such date."""
+    """Calendar days in ``zone`` between two times; ``None`` if the zone has no such date."""
     try:
         return (now.astimezone(zone).date() - since.astimezone(zone).date()).days
     except OverflowError:
-        # The first hours of year 1, a common way to write "never", have no date west of Greenwich.
+        # Some systems write "never" as the first hours of year 1, which have no date west of Greenwich.
         return None
 
 
@@ -424,7 +424,7 @@ def listed(values: Iterable[object], *, quoted: bool = True) -> str:
 
 
 def days_ago(days: int) -> str:
-    """A number of days as a rule means it, such as "more than 30 days ago"."""
+    """The number of days of a rule as text, such as "more than 30 days ago"."""
     return f"more than {days} {'day' if days == 1 else 'days'} ago"
 
 
@@ -450,9 +450,9 @@ def _age(
 
 
 def _fits(name: str, pattern: str) -> bool:
-    """Brackets stand for themselves: "[Test] *" must not mean everything that begins with T, e, s or t."""
+    """Match brackets literally: "[Test] *" must not match every name that begins with T, e, s or t."""
     name, literal = normalize("NFC", name), normalize("NFC", pattern).replace("[", "[[]")
-    # Folding makes two letters of some, such as "ß", and then "?" does not fit them: so it is tried unfolded as well.
+    # Case folding turns "ß" into two letters, which "?" does not match, so the unfolded name is tried too.
     return any(fnmatchcase(fold(name), fold(literal)) for fold in (str.casefold, str.lower))
 
 
@@ -465,7 +465,7 @@ def _says_archived(thing: ResourceSnapshot) -> bool:
 
 
 def _no_status(thing: ResourceSnapshot) -> Check:
-    """A status that is missing, or a word that this release does not know, cannot be told."""
+    """The answer to a missing or unknown status."""
     if not (thing.status or "").strip():
         return Check(Tristate.UNKNOWN, "no status", "Tallyfy does not say its status")
     return Check(Tristate.UNKNOWN, "unknown status", "its status is a word that this release does not know")

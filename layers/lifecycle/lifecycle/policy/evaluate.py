@@ -1,9 +1,9 @@
-"""What should happen to a resource, by the policy.
+"""Decides what should happen to a resource.
 
-Pure: a resource, the policy, the holds and *now* in; one decision out, with its reason and the rule that made it.
+Pure: from a resource, the policy, the holds and the time it makes one decision, with its reason and its rule.
 
-Holds and rules that keep come before every rule that acts. A rule of which a condition cannot be told, see
-``lifecycle.policy.conditions``, keeps.
+Holds and rules that keep come before every rule that acts. A rule with an unknown condition, see
+``lifecycle.policy.conditions``, keeps the resource.
 """
 
 import re
@@ -22,7 +22,7 @@ from lifecycle.policy.policy import Doing, Policy, Rule
 
 
 class Mode(StrEnum):
-    """What a sweep does with what is due."""
+    """What a sweep does with resources that are due."""
 
     REPORT = "report"
     APPLY = "apply"
@@ -96,7 +96,7 @@ def _before_any_rule(thing: ResourceSnapshot, holds: Holds) -> Decision | None:
 
 
 def _another_kind(thing: ResourceSnapshot) -> str:
-    """The label of the kind that the facts prove, if not its own: an id of one kind is never used for another."""
+    """The label of another kind that the facts prove: an id of one kind is never used for another."""
     for fact in thing.resource.kind.never_shows:
         if getattr(thing, fact) is not None:
             return next(kind.label for kind in KINDS.values() if fact in kind.facts)
@@ -119,7 +119,7 @@ def _by_rules(thing: ResourceSnapshot, policy: Policy, now: datetime) -> Decisio
             return _by_rule(found)
         missed.append(found)
     if not missed:
-        # "Active" is also a status: a process that is complete and not archived would be called active here.
+        # Not "active", which is also a status: a complete process that is not archived would be called active.
         state = "not archived" if thing.state is State.ACTIVE else thing.state
         return Decision(None, "no rule", f"No rule acts on a {thing.resource.label} that is {state}.")
     return _missed(missed[0], len(missed) - 1)
@@ -130,7 +130,7 @@ def _by_rule(found: RuleEvaluation) -> Decision:
     rule = found.rule
     if found.fits is Tristate.YES:
         return Decision(rule.capability.action, f"rule {rule.name}", f"{_reason(rule, found.when)}.", rule.name)
-    # An exception keeps it from later rules too: adding an exception must never lead to more.
+    # An exception excludes it from later rules too: adding an exception must never cause an action.
     excluded = next(_with(Tristate.YES, found.unless), None)
     check = excluded or next(_with(Tristate.UNKNOWN, (*found.when, *found.unless)))
     kind = "excluded" if excluded else check.kind
@@ -138,7 +138,7 @@ def _by_rule(found: RuleEvaluation) -> Decision:
 
 
 def _missed(found: RuleEvaluation, others: int) -> Decision:
-    """Kept because no rule applies. The first rule's answer is told: it is the one most people have in mind."""
+    """Kept because no rule applies. The reason is that of the first rule, which most people have in mind."""
     check = next(_with(Tristate.NO, found.when))
     more = {0: "", 1: " The other rule does not fit either."}.get(
         others, f" The {others} other rules do not fit either."

@@ -1,7 +1,7 @@
-"""What a sweep does by itself: ``policy.toml``, checked as a whole.
+"""The rules of a sweep: ``policy.toml``, checked as a whole.
 
-Whatever is empty, blank, misspelt or out of place is an error that names the key. Nothing in this file, and nothing
-missing from it, ever means "everything".
+An empty, blank, misspelt or misplaced value is an error that names the key. No value, and no missing value, ever means
+"everything".
 """
 
 import hashlib
@@ -33,15 +33,15 @@ def _rule_name(name: str) -> str:
 type RuleName = Annotated[str, AfterValidator(_rule_name)]
 
 _NO_ZONES = frozenset({"localtime", "posixrules", "Factory"})
-"""Names that stand for the machine's own setting, or for none."""
+"""Names of zones that depend on the machine or mean none."""
 _BOUNDING = tuple(key for key, condition in CONDITIONS.items() if condition.bounding)
 """A rule that acts needs one of these."""
 _FEW = 10
-"""Up to so many resources are not measured in percent: one of three is a third."""
+"""Up to this number, percent caps do not apply: one of three resources is already a third."""
 
 
 class Doing(StrEnum):
-    """What a rule does to what it fits."""
+    """What a rule does with a resource that it fits."""
 
     KEEP = "keep"
     ARCHIVE = "archive"
@@ -62,7 +62,7 @@ class Caps(Table):
 
     count: Count | None = None
     percent: Percent | None = None
-    """Of the things of its kind and state that were seen."""
+    """Of the resources of its kind and state that were seen."""
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
@@ -73,13 +73,13 @@ class Caps(Table):
 
 
 class PlanCaps(Table):
-    """The caps of a whole plan. They also apply if the file does not mention them."""
+    """The caps of a whole plan. Their defaults apply if the file does not set them."""
 
     count: Count = 1000
     percent: Percent = 30
     few: Annotated[int, Field(strict=True, ge=0)] = _FEW
-    """Up to so many things are not measured in percent. A percentage that was written binds from the first thing,
-    unless this was written as well."""
+    """Up to this number, the percent cap does not apply. If the file sets ``percent`` and not this key, it applies from
+    the first resource."""
 
     @model_validator(mode="before")
     @classmethod
@@ -88,7 +88,7 @@ class PlanCaps(Table):
 
 
 class Rule(Table):
-    """One rule. ``when``: all must hold. ``unless``: any that holds, or cannot be told, keeps the thing."""
+    """One rule. ``when``: all conditions must hold. ``unless``: one that holds or is unknown keeps the resource."""
 
     name: RuleName
     resource: Kind
@@ -103,18 +103,18 @@ class Rule(Table):
 
     @property
     def capability(self) -> Capability:
-        """The capability that this rule needs. A rule that keeps has none."""
+        """The capability that this rule needs; ``None`` for a rule that keeps."""
         return capability(self.resource, Action(self.action.value))
 
     @property
     def takes_running(self) -> bool:
-        """Whether it archives what people may still work on: no condition of it is about progress."""
+        """Whether it archives resources that people may still work on, because no condition is about progress."""
         asked = any(CONDITIONS[key].about_progress for key in self.when.named)
         return self.action is Doing.ARCHIVE and self.resource.shows("status") and not asked
 
     @property
     def considers(self) -> State:
-        """The state of the things it is asked about."""
+        """The state of the resources that it considers."""
         return State.ARCHIVED if self.capability.archived_first else State.ACTIVE
 
     @model_validator(mode="after")
@@ -159,7 +159,7 @@ class Rule(Table):
 
 
 class Policy(OperatorsFile):
-    """The whole file. Rules that keep come before all others; of the others the first that fits decides."""
+    """The whole file. Rules that keep come first; of the others the first that fits decides."""
 
     file_name = "policy.toml"
 
@@ -167,7 +167,7 @@ class Policy(OperatorsFile):
     hold_tags: Annotated[frozenset[ShortLine], AfterValidator(not_empty)] | None = None
     caps: PlanCaps = PlanCaps()
     growth_percent: Annotated[int, Field(strict=True, ge=1, le=1000)] = 50
-    """By how much a change of the policy may make a plan grow before a person must apply it."""
+    """How much a plan may grow after a change of the policy before a person must apply it."""
     rules: Some[Rule]
 
     @field_validator("zone", mode="before")
@@ -192,7 +192,7 @@ class Policy(OperatorsFile):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings about what is allowed but seldom meant, as sentences."""
+        """Warnings about rules that are allowed but seldom intended, as sentences."""
         return tuple(
             f"Rule '{rule.name}' archives a {rule.resource.label} although people may still work on it. "
             'Write status = ["complete"] if only finished ones are meant.'
@@ -207,11 +207,11 @@ class Policy(OperatorsFile):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what the file says, however it is laid out."""
+        """SHA-256 of the content, independent of its layout."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
-        """What the file says, in one canonical form that ``from_json`` reads."""
+        """The content as canonical JSON, which ``from_json`` reads."""
         said = self.model_dump(mode="json", exclude_none=True)
         if self.hold_tags is not None:
             said["hold_tags"] = sorted(self.hold_tags)
@@ -222,11 +222,11 @@ class Policy(OperatorsFile):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what ``to_json`` wrote. Raises ``ValueError`` if this release does not understand it."""
+        """Read JSON of ``to_json``. Raises ``ValueError`` if this release does not understand it."""
         return cls.model_validate_json(text)
 
     def allows(self, doing: Capability) -> bool:
-        """Whether a rule asks for it. A person who applies a plan has no more rights than its policy."""
+        """Whether a rule needs this capability. Applying a plan gives no more rights than its policy."""
         return any(rule.capability is doing for rule in self.acting)
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Names in a policy that match nothing that was seen: an exception for a tag that nobody uses is often a typo."""
+"""Finds names in a policy that match no resource: an exception for a tag that nobody uses is often a typo."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class UnmatchedNames:
     def missing(self) -> tuple[str, ...]:
         """A sentence for each name that matched nothing."""
         return tuple(
-            f"Rule '{rule}' names the {kind.removesuffix(_ALIKE)} '{words}', which no resource that was seen has."
+            f"Rule '{rule}' names the {kind.removesuffix(_ALIKE)} '{words}', but no resource has it."
             for (kind, _), (rule, words) in self._unmatched.items()
         )
 
@@ -52,7 +52,7 @@ _TAG_ALIKE = _TAG + _ALIKE
 
 
 def _named(table: Conditions | None, *, excludes: bool) -> Iterator[tuple[_Name, str]]:
-    """The names in a table. Where it excludes, tags are compared generously, as its condition does."""
+    """The names in a table. If it excludes, tags are compared loosely, as its condition does."""
     if table is None:
         return
     for tag in table.tags or ():

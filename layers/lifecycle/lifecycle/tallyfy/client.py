@@ -83,7 +83,7 @@ class Tallyfy(Protocol):
     def act(self, doing: Capability, org_id: str, thing_id: str) -> Receipt:
         """Carry out one capability, once.
 
-        Raises ``Rejected`` (4xx: read again, the state may be right already), ``Ambiguous`` (read again), ``Throttled``,
+        Raises ``Rejected`` (4xx: read again, it may be done already), ``Ambiguous`` (read again), ``Throttled``,
         ``TokenRefused``.
         """
 
@@ -194,13 +194,13 @@ class HttpTallyfy:
         body = _json(answer)
         succeeded = _succeeded(answer)
         if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or (succeeded and (body is None or _is_error(body))):
-            told = _told(answer)
+            wait = _requested_wait(answer)
             raise Ambiguous(
                 Code.UNCERTAIN,
                 f"Tallyfy answered {answer.status_code} with an error, so the effect is unknown.",
-                retry_after=told,
-                counted=told is None,
-                outage=told is None and (not succeeded or body is None),
+                retry_after=wait,
+                counted=wait is None,
+                outage=wait is None and (not succeeded or body is None),
                 may_still_land=answer.status_code in _GATEWAY,
             )
         if not succeeded or body is None:
@@ -303,9 +303,9 @@ class HttpTallyfy:
         refused = HTTPStatus.BAD_REQUEST <= answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
         if refused and answer.status_code != HTTPStatus.REQUEST_TIMEOUT:
             raise _refused(answer.status_code, "reading")
-        told = _told(answer)
-        if told is not None:
-            raise Throttled(Code.THROTTLED, f"Tallyfy asked for a pause ({answer.status_code}).", retry_after=told)
+        wait = _requested_wait(answer)
+        if wait is not None:
+            raise Throttled(Code.THROTTLED, f"Tallyfy asked for a pause ({answer.status_code}).", retry_after=wait)
         if not _succeeded(answer) or not body or _is_error(body):
             reason = f"Tallyfy answered {answer.status_code} and nothing readable."
             raise Retryable(Code.UNAVAILABLE, reason, outage=True)
@@ -369,7 +369,7 @@ def _the(thing_id: str, seen: ResourceSnapshot) -> ResourceSnapshot:
     return seen
 
 
-def _told(answer: requests.Response) -> float | None:
+def _requested_wait(answer: requests.Response) -> float | None:
     """How long an answer asks to wait, in seconds; ``None`` if it has no ``Retry-After``."""
     header = answer.headers.get("Retry-After")
     return retry_after(header, datetime.now(UTC)) if header and answer.status_code in _SAYS_WHEN else None
@@ -393,7 +393,7 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
     removed = bool(row.get("archived_at") or row.get("deleted_at") or row.get("status") == "archived")
     gone = State.ARCHIVED if resource.kind.archive is not None else State.GONE
     run_id = row.get("run_id")
-    said = row.get("is_oneoff_task")
+    flag = row.get("is_oneoff_task")
     # An archived process may hide its tasks, so a count would be too low.
     tasks, comments = (None, None) if removed or not resource.shows("tasks") else _counts(row)
     belongs_to_none = True if "run_id" in row and run_id is None else None
@@ -411,7 +411,7 @@ def thing_from(resource: Resource, row: Json, *, listed_as_archived: bool = Fals
         owners=_owners(row),
         tags=_tags(row.get("tags")),
         run_id=str(run_id) if run_id else None,
-        one_off=said if isinstance(said, bool) else belongs_to_none,
+        one_off=flag if isinstance(flag, bool) else belongs_to_none,
         tasks=tasks,
         comments=comments,
         has_open_issue=True if row.get("has_open_issue") is True else None,

@@ -32,5 +32,5 @@ class CompleteList:
         came = len(self.ids) + self.unnamed
         if self.totals == {came}:
             return ""
-        said = " or ".join(sorted("an unknown number" if total is None else str(total) for total in self.totals))
-        return f"{came} rows came of a list of {said}: it changed while it was read."
+        totals = " or ".join(sorted("an unknown number" if total is None else str(total) for total in self.totals))
+        return f"{came} rows came of a list of {totals}: it changed while it was read."

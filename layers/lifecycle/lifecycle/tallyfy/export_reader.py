@@ -221,10 +221,10 @@ class HttpRecords:
 def _page(body: Json) -> tuple[list[Json], int | None, int | None]:
     """The rows of a page, how many pages there are, and how many rows in all."""
     rows, meta = body.get("data"), body.get("meta")
-    told = meta.get("pagination") if isinstance(meta, dict) else None
-    if not isinstance(rows, list) or not isinstance(told, dict) or not all(isinstance(row, dict) for row in rows):
+    pagination = meta.get("pagination") if isinstance(meta, dict) else None
+    if not isinstance(rows, list) or not isinstance(pagination, dict) or not all(isinstance(row, dict) for row in rows):
         raise DoesNotAddUp(Code.UNAVAILABLE, "Tallyfy answered with something that is not a list with pages.")
-    return rows, _number(told.get("total_pages")), _number(told.get("total"))
+    return rows, _number(pagination.get("total_pages")), _number(pagination.get("total"))
 
 
 def _number(value: object) -> int | None:
