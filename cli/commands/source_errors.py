@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cli.clients.context import CliContext
     from cli.clients.stack import Stack
     from cli.services.delivery_log import Received, RefusalCount
-    from cli.services.kept_deliveries import Attempt, Kept
+    from cli.services.kept_deliveries import DeliveryAttempt, Kept
 
 _EVERY = 1.0
 """Seconds between two looks."""
@@ -219,7 +219,7 @@ def _print_refused(counts: "list[RefusalCount]") -> None:
     console().print(rows, soft_wrap=True)
 
 
-def _print_attempt(one: "Attempt") -> None:
+def _print_attempt(one: "DeliveryAttempt") -> None:
     out, name = console(), plain(f"{one.kept.delivery.source} {one.kept.delivery.delivery}")
     if one.row is None:
         text = one.remark or "is still on its way. Give the same command again: nothing is done twice."
@@ -236,7 +236,7 @@ def _print_attempt(one: "Attempt") -> None:
         out.print(NOTE, name, plain(one.remark), soft_wrap=True)
 
 
-def _exit_for(attempts: "list[Attempt]") -> None:
+def _exit_for(attempts: "list[DeliveryAttempt]") -> None:
     failed = sum(bool(one.row and not one.row.is_final) or bool(one.row is None and one.remark) for one in attempts)
     if failed:
         raise CliError(f"{failed} of {len(attempts)} became no command.")
@@ -297,7 +297,7 @@ def _counted(one: "RefusalCount") -> dict[str, object]:
     }
 
 
-def _attempted(one: "Attempt") -> dict[str, object]:
+def _attempted(one: "DeliveryAttempt") -> dict[str, object]:
     row = one.row
     return {
         "source": one.kept.delivery.source,

@@ -39,14 +39,14 @@ UNTRANSLATABLE = (
 type Clock = Callable[[], datetime]
 
 
-class Event(BaseModel):
+class EventBridgeEvent(BaseModel):
     """The fields of an EventBridge event that are shown."""
 
     source: str
     detail_type: str = Field(alias="detail-type")
 
 
-type Content = Command | KeptDelivery | Event | SweepJob | None
+type Content = Command | KeptDelivery | EventBridgeEvent | SweepJob | None
 """What a body is; `None` if it is unknown."""
 
 
@@ -79,7 +79,7 @@ class DeadLetter:
                 return f"{command.action} a {command.resource.label} by what people call it"
             case KeptDelivery(source=source):
                 return f"a delivery of source '{source}'"
-            case Event() as event:
+            case EventBridgeEvent() as event:
                 return f"event {event.detail_type} of {event.source}"
             case SweepJob(sweep_id=sweep_id, org_id=org_id):
                 return f"sweep {sweep_id} of {org_id or 'every organization'}"
@@ -89,7 +89,7 @@ class DeadLetter:
     @property
     def is_sound(self) -> bool:
         """Whether sending it again can work. Poison never works."""
-        return bool(self.intent_id) or isinstance(self.content, Event | SweepJob)
+        return bool(self.intent_id) or isinstance(self.content, EventBridgeEvent | SweepJob)
 
     @property
     def is_payload(self) -> bool:
@@ -338,8 +338,8 @@ def _letter(queue: str, message: Message) -> DeadLetter:
 
 def _content(queue: str, message: Message) -> Content:
     """Read a body by what its queue is for."""
-    models: dict[str, tuple[type[Command | KeptDelivery | Event | SweepJob], ...]] = {
-        "events": (Event,),
+    models: dict[str, tuple[type[Command | KeptDelivery | EventBridgeEvent | SweepJob], ...]] = {
+        "events": (EventBridgeEvent,),
         "sweeps": (SweepJob,),
     }
     for model in models.get(queue, (Command, KeptDelivery)):

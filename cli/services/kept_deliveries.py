@@ -55,7 +55,7 @@ def choose(found: Sequence[Kept], *, source: str, since: datetime | None, delive
 
 
 @dataclass(slots=True)
-class Attempt:
+class DeliveryAttempt:
     """One delivery on its way. ``row`` says what became of it."""
 
     kept: Kept
@@ -76,11 +76,11 @@ def replay_row(stack: Stack, source: str, delivery: str) -> ReplayRow | None:
     return record_of(ReplayRow, row.values) if row is not None else None
 
 
-def send(stack: Stack, chosen: Sequence[Kept]) -> Iterator[Attempt]:
+def send(stack: Stack, chosen: Sequence[Kept]) -> Iterator[DeliveryAttempt]:
     """Put each into the events queue, but what is not whole, and what an earlier attempt has brought in."""
     events = next(pair.origin for pair in stack.pairs() if pair.name == "events")
     for kept in chosen:
-        attempt = Attempt(kept, row=replay_row(stack, *kept.key))
+        attempt = DeliveryAttempt(kept, row=replay_row(stack, *kept.key))
         if not kept.delivery.is_whole:
             attempt.remark = NOT_WHOLE
         elif not (attempt.row and attempt.row.is_final):
@@ -92,7 +92,7 @@ def send(stack: Stack, chosen: Sequence[Kept]) -> Iterator[Attempt]:
         yield attempt
 
 
-def look(stack: Stack, attempts: Sequence[Attempt]) -> bool:
+def look(stack: Stack, attempts: Sequence[DeliveryAttempt]) -> bool:
     """Ask once what became of those that were sent. Answers whether all have ended."""
     open_ = [one for one in attempts if one.row is None and not one.remark]
     for attempt in open_:
@@ -102,7 +102,7 @@ def look(stack: Stack, attempts: Sequence[Attempt]) -> bool:
     return all(one.row is not None for one in open_)
 
 
-def clear(pairs: Sequence[Pair], attempts: Sequence[Attempt], *, most: int, clock: Clock) -> None:
+def clear(pairs: Sequence[Pair], attempts: Sequence[DeliveryAttempt], *, most: int, clock: Clock) -> None:
     """Remove the dead letters of those that ended. One that failed again was kept again, with its new reason."""
     ended = {letter.key: attempt for attempt in attempts if attempt.row for letter in attempt.kept.letters}
     letters = [letter for attempt in attempts if attempt.row for letter in attempt.kept.letters]

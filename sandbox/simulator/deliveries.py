@@ -47,7 +47,7 @@ def post(url: str, body: bytes) -> int | None:
             return None
 
 
-class Deliveries:
+class WebhookDeliveries:
     """Sends in the order of the events, in a thread of its own, which ends with the process."""
 
     def __init__(self, clock: Callable[[], datetime], send: Post = post) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sandbox.simulator import people
 from sandbox.simulator.api import CallResult, SimulatorApi
-from sandbox.simulator.deliveries import Deliveries, Post, post
+from sandbox.simulator.deliveries import Post, WebhookDeliveries, post
 from sandbox.simulator.faults import Fault, Faults, Strike
 from sandbox.simulator.limit import Limit, Meter
 from sandbox.simulator.log import CallLog, LoggedCall
@@ -37,7 +37,7 @@ class Simulator:
         self.lock = threading.RLock()
         self.seed = seed or default_seed()
         self._clock = clock
-        self.deliveries = Deliveries(self.now, send)
+        self.deliveries = WebhookDeliveries(self.now, send)
         self.reset()
 
     def reset(self) -> None:

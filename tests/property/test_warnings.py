@@ -49,7 +49,7 @@ STEPS = st.one_of(
 
 
 @dataclass(frozen=True)
-class Message:
+class WarningMessage:
     """A warning as its recipient saw it."""
 
     recipient: str
@@ -74,7 +74,7 @@ class History:
     crash: int = 0
     sweeps: int = 0
     acted: int = 0
-    messages: list[Message] = field(default_factory=list)
+    messages: list[WarningMessage] = field(default_factory=list)
     doubtful: set[tuple[str, str, int]] = field(default_factory=set)
     """Messages whose delivery was not recorded, because the process died: these may come twice."""
 
@@ -122,7 +122,7 @@ class History:
         for mark in notice.things:
             promised = self.now + timedelta(days=mark.days)
             assert notice.not_before <= promised
-            self.messages.append(Message(recipient, mark.id, self.now, promised, self.epochs[mark.id]))
+            self.messages.append(WarningMessage(recipient, mark.id, self.now, promised, self.epochs[mark.id]))
 
     def sweep(self, *, begins: bool) -> None:
         self.sweeps += 1
