@@ -144,7 +144,7 @@ def test_a_slow_answer_is_cut_off_when_its_time_is_up() -> None:
         left[0] -= 1
 
     dripping = response(Dripping(b"x" * 1000, tick))
-    with pytest.raises(OutOfBounds, match="longer"):
+    with pytest.raises(OutOfBounds, match="too long"):
         load(dripping, seconds=lambda: left[0])
     assert left[0] == -1
     assert dripping.raw.closed

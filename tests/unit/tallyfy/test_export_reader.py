@@ -51,7 +51,7 @@ class TestDocument:
         assert len(stand.spent) == 2
 
     def test_an_answer_that_is_not_an_object_is_an_error(self) -> None:
-        with pytest.raises(Retryable, match="no object"):
+        with pytest.raises(Retryable, match="not an object"):
             records(CannedStand(answered(200, {"data": [1]}))).document(ORG, "/tags/x", {})
 
 
