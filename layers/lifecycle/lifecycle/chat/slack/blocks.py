@@ -128,7 +128,7 @@ def _asked(request: ApprovalRequest, who: str, now: int) -> list[Block]:
     if not shown:
         lines.append(f"What it is about cannot be shown here. Look at it with: {_MORE}")
     elif who == request.asked_by:
-        lines.append("You asked for this yourself; somebody else must approve it.")
+        lines.append("You requested this yourself. Somebody else must approve it.")
     elif who in request.approved_by:
         lines.append("You have approved it.")
     else:
