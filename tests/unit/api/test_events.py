@@ -27,7 +27,7 @@ from lifecycle.execution.worker import Worker
 from lifecycle.sweep.assembly import assemble
 from sandbox.running import GITHUB_RUN, JIRA_RUN, SEED, SLACK_RUN
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Quirks, default_seed
-from sandbox.simulator.deliveries import Deliveries
+from sandbox.simulator.deliveries import WebhookDeliveries
 from sandbox.simulator.world import Tag, Watcher
 from tests.harness.builders import (
     CONFIG,
@@ -307,7 +307,7 @@ def calling(shipped: Entrance, world: World) -> World:
         event = webhook_event("tallyfy", body, {}, key=url.rpartition("/")[2])
         return int(str(webhook.handler(event, CONTEXT)["statusCode"]))
 
-    world.simulator.deliveries = Deliveries(world.clock, send)
+    world.simulator.deliveries = WebhookDeliveries(world.clock, send)
     watcher = Watcher(1, 1001, f"https://api.example/webhooks/tallyfy/{SHARED}", NOW)
     world.simulator.organization.watchers[1] = watcher
     return world
