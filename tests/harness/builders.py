@@ -1,4 +1,4 @@
-"""Makers of the things that many tests need. Each takes only what a test may want to be different."""
+"""Builders of objects that many tests need. Each parameter is something that a test may want to change."""
 
 import base64
 import hashlib
@@ -44,7 +44,7 @@ from sandbox.simulator import DefaultIds
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 ORG = DefaultIds.ORGANIZATION
-"""The organization that the simulator knows without being told."""
+"""The organization of the simulator's default seed."""
 THING = "5e" * 16
 ID_KEY = b"the id key of a stack in tests"
 WHSEC = "whsec_" + base64.b64encode(b"a standard webhooks secret").decode()
@@ -72,7 +72,7 @@ may = ["run.archive", "run.restore"]
 
 
 class Clock:
-    """A clock that only a test moves."""
+    """A clock that only a test advances."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
@@ -85,13 +85,13 @@ class Clock:
 
 
 def body(**changes: object) -> bytes:
-    """A request for archiving a process, or for what ``changes`` make of it."""
+    """Return a request to archive a process, with ``changes`` applied."""
     asked: dict[str, object] = {"action": "archive", "resource": "run", "org_id": ORG, "id": THING}
     return json.dumps({**asked, **changes}).encode()
 
 
 def command(**changes: object) -> Command:
-    """The command that ``body`` leads to; values as JSON has them."""
+    """Return the command of ``body``, with values as in JSON."""
     made: dict[str, object] = {
         "action": "archive",
         "resource": "run",
@@ -150,7 +150,7 @@ def slack_headers(raw: bytes, *, secret: str = SHARED, at: float | None = None) 
 
 
 def request(source: str, raw: bytes, headers: Mapping[str, str], *, key: str | None = None) -> HttpRequest:
-    """A webhook request as the handler hands it on; ``key`` is a shared secret in the path."""
+    """Return a webhook request as the handler passes it on. ``key`` is a shared secret in the path."""
     with_key = {} if key is None else {"key": key}
     return HttpRequest(
         route="POST /webhooks/{source}" + ("/{key}" if with_key else ""),
@@ -163,7 +163,7 @@ def request(source: str, raw: bytes, headers: Mapping[str, str], *, key: str | N
 
 
 def webhook_event(source: str, raw: bytes, headers: Mapping[str, str], *, key: str | None = None) -> dict[str, object]:
-    """A webhook request as API Gateway hands it over."""
+    """Return a webhook request as API Gateway passes it."""
     with_key = {} if key is None else {"key": key}
     path = f"/webhooks/{source}" + (f"/{key}" if with_key else "")
     return {
@@ -181,7 +181,7 @@ def webhook_event(source: str, raw: bytes, headers: Mapping[str, str], *, key: s
 
 @dataclass
 class Entrance:
-    """The way in, over memory, with all its parts at hand. ``declared`` is the text of a sources.toml."""
+    """The intake with memory adapters and access to all its parts. ``declared`` is the text of a sources.toml."""
 
     clock: Callable[[], datetime]
     org_ids: frozenset[str] = frozenset({ORG})
@@ -233,7 +233,7 @@ class Entrance:
         return StatusService(ledger=self.ledger, id_key=lambda: ID_KEY, clock=self.clock)
 
     def accept(self, raw: bytes, *, source: str = "operator", delivery_id: str = "delivery-1") -> Command:
-        """Bring in a request that its source signed."""
+        """Process a request that its source signed."""
         if source == "crm":
             headers = hmac_headers(raw, at=self.clock().timestamp())
         else:
@@ -262,7 +262,7 @@ organization = "{ORG}"
 
 @dataclass
 class ChatRoom:
-    """The way in for slash commands and buttons, over memory. ``people`` is the text of a people.toml."""
+    """The intake of slash commands and buttons, with memory adapters. ``people`` is the text of a people.toml."""
 
     clock: Callable[[], datetime]
     org_ids: frozenset[str] = frozenset({ORG})
@@ -312,16 +312,16 @@ class ChatRoom:
         )
 
     def show(self, text: str, **fields: str) -> SlackMessage:
-        """What the asker sees for a line typed by Ada, or by whom ``fields`` say."""
+        """Return the answer to a line typed by Ada, or by the person in ``fields``."""
         raw = slash(text, **fields)
         return self.chat.answer(chat_request(raw, slack_headers(raw, at=self.clock().timestamp())))
 
     def say(self, text: str, **fields: str) -> str:
-        """The text of what the asker sees."""
+        """Return the text of the answer."""
         return self.show(text, **fields).text
 
     def press(self, action: str, value: str, **fields: object) -> str:
-        """What Grace is told who pressed a button, or whom ``fields`` of the payload say."""
+        """Return the answer to a button pressed by Grace, or by the person in ``fields`` of the payload."""
         raw = pressed(action, value, **fields)
         self.chat.press(chat_request(raw, slack_headers(raw, at=self.clock().timestamp()), path="/chat/slack/actions"))
         return self.heard.said[-1][1]
@@ -389,7 +389,7 @@ def pressed(action: str, value: str, **fields: object) -> bytes:
 
 
 def chat_request(raw: bytes, headers: Mapping[str, str], *, path: str = "/chat/slack") -> HttpRequest:
-    """A request of Slack as the handler hands it on."""
+    """Return a request of Slack as the handler passes it on."""
     uri = f"https://{DOMAIN}{path}"
     return HttpRequest(route=f"POST {path}", method="POST", uri=uri, parameters={}, headers=headers, body=raw)
 
@@ -401,7 +401,7 @@ def sample(name: str) -> dict[str, object]:
 
 
 class LambdaContext:
-    """What Lambda tells a function about its invocation."""
+    """The Lambda context of an invocation."""
 
     function_name = "tests"
     memory_limit_in_mb = 256
@@ -413,12 +413,12 @@ class LambdaContext:
 
 
 def bodies(queue: MemoryQueue) -> list[str]:
-    """What lies in a queue."""
+    """Return the messages of a queue."""
     return [entry.message.body for entry in queue.entries.values()]
 
 
 def with_approvals(approvals: ApprovalStore, request: ApprovalRequest, by: tuple[str, ...]) -> ApprovalRequest:
-    """A request that was made, and that these people have approved since."""
+    """Create a request that these people have approved."""
     approvals.ask(request)
     after = approvals.change(request.org_id, request.hash, lambda known: replace(known, approved_by=by))
     assert after is not None

@@ -1,4 +1,4 @@
-"""Makes one process die, or AWS fail, just before or just after one of its steps."""
+"""Fault injection: one process crashes, or AWS fails, just before or after one of its steps."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,14 +44,14 @@ POINTS = (
     "announce",
     "hide",
 )
-"""The steps at which a process can fail. `conclude` records an end under a claim, `end` one without."""
+"""The steps at which a process can fail. `conclude` records an outcome under a claim, `end` one without a claim."""
 
 
 AWS_POINTS = tuple(point for point in POINTS if point not in {"look", "act"})
 
 
 ANY_WRITE = "any write"
-"""Every step of a process that leaves something behind."""
+"""Matches every step of a process that writes something."""
 
 
 ANY_STEP = "any step"
@@ -61,28 +61,28 @@ _READS = frozenset({"read", "look", "fetch"})
 
 
 class Crash(BaseException):
-    """The process is gone. No `except Exception` may notice."""
+    """The process has crashed. It is a `BaseException`, so that no `except Exception` catches it."""
 
 
 @dataclass(slots=True)
 class FaultInjector:
-    """Burns through at one step of a process."""
+    """Injects one fault at one step of a process."""
 
     point: str = ""
     when: When = "before"
     harm: Harm = "crash"
     skip: int = 0
-    """So many passes are survived."""
+    """The number of matching steps that pass before the fault."""
     dead: bool = False
     blown: bool = False
     taken: list[str] = field(default_factory=list)
     """Every step so far."""
     before_step: Callable[[str], None] = lambda _: None
-    """Called before each step: what others do meanwhile."""
+    """Called before each step, to act concurrently with the process."""
 
     @contextmanager
     def step(self, point: str) -> Iterator[None]:
-        """Around one step."""
+        """Wrap one step."""
         if self.dead:
             raise Crash
         self.before_step(point)
@@ -105,12 +105,12 @@ class FaultInjector:
         if self.harm == "crash":
             self.dead = True
             raise Crash
-        raise Retryable(Code.UNAVAILABLE, f"AWS failed at '{point}' (made up).")
+        raise Retryable(Code.UNAVAILABLE, f"AWS failed at '{point}' (injected).")
 
 
 @dataclass(slots=True)
 class FragileRows:
-    """Rows whose every write may be the last."""
+    """Rows with a possible fault at each read and write."""
 
     rows: VersionedTable
     fuse: FaultInjector
@@ -149,7 +149,7 @@ class FragileRows:
 
 @dataclass(slots=True)
 class FragileQueue:
-    """A queue whose every send may be the last thing done."""
+    """A queue with a possible fault at each send."""
 
     queue: Queue
     fuse: FaultInjector
@@ -178,7 +178,7 @@ class FragileQueue:
 
 @dataclass(slots=True)
 class FragileBus:
-    """A bus of which every announcement may be the last thing done."""
+    """A bus with a possible fault at each announcement."""
 
     bus: Bus
     fuse: FaultInjector
@@ -194,7 +194,7 @@ class FragileBus:
 
 @dataclass(slots=True)
 class FragileObjects:
-    """Objects of which every one may be the last that is kept."""
+    """An object store with a possible fault at each object."""
 
     objects: Objects
     fuse: FaultInjector
@@ -222,7 +222,7 @@ class FragileObjects:
 
 @dataclass(slots=True)
 class FragileSchedules:
-    """Schedules of which every one may be the last that is made."""
+    """Schedules with a possible fault at each creation."""
 
     schedules: Schedules
     fuse: FaultInjector
@@ -233,7 +233,7 @@ class FragileSchedules:
 
 
 class WatchedTransport(BaseAdapter):
-    """Tallyfy as one process reaches it. Every effect is put down to the intent that was being carried out."""
+    """Tallyfy as one process reaches it. Each effect is attributed to the intent that the process was carrying out."""
 
     def __init__(self, world: "World", fuse: FaultInjector) -> None:
         super().__init__()
@@ -242,9 +242,9 @@ class WatchedTransport(BaseAdapter):
         self._fuse = fuse
         self.intent = ""
         self.after_look: Callable[[], None] | None = None
-        """Called once, when a process has looked and not yet acted: others may come in between."""
+        """Called once, after a process has read the thing and before it acts, to change the thing in between."""
         self.on_call: Callable[[], None] = lambda: None
-        """Called before every call: for a network that takes time."""
+        """Called before every call, to simulate the time that the network takes."""
 
     @override
     def send(
@@ -272,10 +272,10 @@ class WatchedTransport(BaseAdapter):
 
     @override
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no connection is open."""
 
 
 def _intent_of(message: Message) -> str:
-    """Whose turn it is, read without any check."""
+    """Return the current intent, without any check."""
     _, _, rest = message.body.partition('"intent_id": "')
     return rest.partition('"')[0]

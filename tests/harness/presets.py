@@ -1,4 +1,4 @@
-"""The presets, as their tests need them: a way in with the example's table, and requests signed like the system's."""
+"""Presets for their tests: an intake with the example's table, and requests signed like the system's."""
 
 import hashlib
 import hmac
@@ -27,12 +27,12 @@ def declared(name: str) -> Source:
 
 
 def secret_of(name: str) -> str:
-    """A secret of the preset's form."""
+    """Return a secret in the preset's format."""
     return declared(name).scheme.new_secret(b"thirty-two bytes of a random key")
 
 
 def entrance(name: str, *secrets: str) -> Entrance:
-    """The way in for the preset's example."""
+    """Return an intake with the preset's example."""
     way_in = Entrance(lambda: NOW, declared=load_preset(name).example)
     way_in.secrets.texts[f"{PREFIX}/sources/{name}"] = (secrets or (secret_of(name),))[0]
     return way_in
@@ -48,7 +48,7 @@ def delivery(name: str, raw: bytes | None = None, *, off: int = 0, secret: str =
     """The sample, or another body, signed like the system signs it, ``off`` seconds from now."""
     body = (EVENTS / load_preset(name).sample).read_bytes() if raw is None else raw
     source = declared(name)
-    if name == "linear":  # Its time is in the body, so its sample was made at that time.
+    if name == "linear":  # The time is in the body, so the request is made at that time.
         return _linear(body, secret or secret_of(name))
     return source.scheme.sign(
         secret or secret_of(name), unsigned(name, body), delivery_id="delivery-1", timestamp=int(at.timestamp()) + off
@@ -70,7 +70,7 @@ def vector_request(name: str, preset: Preset) -> tuple[HttpRequest, float]:
 
 
 def fuzzed(name: str, dice: random.Random) -> HttpRequest:
-    """A signed delivery with something wrong in it, or nothing."""
+    """A signed delivery, valid or with one defect."""
     sent = delivery(name)
     headers = dict(sent.headers)
     for header, value in sent.headers.items():

@@ -1,4 +1,4 @@
-"""The function that deletes for good, with people, approvals and exports around it."""
+"""The purge function, with people, approvals and exports around it."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ type Press = Literal["approve", "reject", "withdraw"]
 
 @dataclass
 class PurgeRun:
-    """The way of permanent deletes through a world: they are asked for, approved, waited for and carried out.
+    """Runs permanent deletes through a world: request, approval, wait and execution.
 
     Each invocation and each request of a person is a process of its own. ``fuse`` is of the next one; a crash uses it
     up, and whoever pressed a button then presses it again.
@@ -33,10 +33,10 @@ class PurgeRun:
     world: World = field(default_factory=World)
     fuse: FaultInjector = field(default_factory=FaultInjector)
     fired: set[str] = field(default_factory=set)
-    """The names of the schedules that have come."""
+    """The names of the schedules that have fired."""
 
     def ask(self, resource: Resource, thing_id: str, **more: object) -> Command:
-        """A delete as the intake accepts it, in the queue."""
+        """Enqueue a delete as the intake accepts it."""
         self.world.clock.advance(timedelta(seconds=1))
         given = {"not_after": self.world.clock() + timedelta(days=60), **more}
         delivery = str(given.pop("delivery", f"delete-{thing_id}-{self.world.clock()}"))
@@ -61,37 +61,37 @@ class PurgeRun:
             self.world.clock.advance(timedelta(seconds=wait))
             self.world.land()
             self.deliver()
-        raise AssertionError(f"the queue is not empty after {most} rounds")
+        raise AssertionError(f"The queue is not empty after {most} rounds")
 
     def advance(self, by: timedelta) -> None:
-        """Let time pass. What was scheduled comes into the queue at its time, and is worked on."""
+        """Advance the clock. Scheduled messages are enqueued at their time and processed."""
         end = self.world.clock() + by
         waiting = self.world.schedules.waiting
         while due := sorted((at, name) for name, (at, _) in waiting.items() if at <= end and name not in self.fired):
             at, name = due[0]
             _, body = waiting[name]
-            # Its name stays taken for a while: one that is made again under it may never come.
+            # EventBridge keeps the name taken for a while, so a new schedule of the same name may never fire.
             self.fired.add(name)
-            # EventBridge knows whole seconds only.
+            # EventBridge schedules have a resolution of one second.
             self.world.clock.now = max(at.replace(microsecond=0), self.world.clock())
             self.world.purge_queue.send(body)
             self.work()
         self.world.clock.now = max(end, self.world.clock())
 
     def wanted(self, command: Command) -> Wanted:
-        """What stands to be approved."""
+        """Return the open request."""
         request = self.world.approvals.newest(command.org_id, command.intent_id)
-        assert request is not None, "nobody was asked"
+        assert request is not None, "no approval was requested"
         return request
 
     def approve(self, command: Command, who: str = "bob") -> Mapping[str, object]:
-        """Press on approve until it is taken, and let it be worked on."""
+        """Press approve until it is accepted, and process the result."""
         told = self.press("approve", self.wanted(command).hash, who)
         self.work()
         return told
 
     def reject(self, command: Command, who: str = "bob", why: str = "") -> Mapping[str, object]:
-        """Press on reject until it is taken, and let it be worked on."""
+        """Press reject until it is accepted, and process the result."""
         told = self.press("reject", self.wanted(command).hash, who, why)
         self.work()
         return told
@@ -99,7 +99,7 @@ class PurgeRun:
     def press(
         self, what: Literal["approve", "reject", "withdraw"], name: str, who: str, why: str = ""
     ) -> Mapping[str, object]:
-        """What a person does under their own identity. After a crash, and when AWS fails, they do it again."""
+        """Act under a person's own identity. The person tries again after a crash or an AWS failure."""
         for _ in range(5):
             try:
                 return self._pressed(what, name, who, why)
@@ -107,7 +107,7 @@ class PurgeRun:
                 continue
             finally:
                 self._burn()
-        raise AssertionError("it was never taken")
+        raise AssertionError("the press was never accepted")
 
     def _pressed(
         self, what: Literal["approve", "reject", "withdraw"], name: str, who: str, why: str
@@ -135,7 +135,7 @@ class PurgeRun:
 def operate(
     operating: Operating, route: str, caller: str, body: object = None, **parameters: str
 ) -> tuple[int, Mapping[str, object]]:
-    """A request behind AWS_IAM, from the event on."""
+    """Handle a request behind AWS_IAM, starting from its event."""
     event = {
         "routeKey": route,
         "requestContext": {"authorizer": {"iam": {"userArn": caller}}},

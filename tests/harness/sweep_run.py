@@ -1,4 +1,4 @@
-"""One night of the sweep against a simulated organization, with the worker that carries its plan out."""
+"""A nightly sweep of a simulated organization, with the worker that carries out its plan."""
 
 import gzip
 import json
@@ -71,7 +71,7 @@ class FakeWarner:
     sent: list[tuple[str, WarningNotice]] = field(default_factory=list)
 
     def recipients(self, org_id: str, rule: Rule, thing: ResourceSnapshot) -> frozenset[str]:
-        """Whoever the test says."""
+        """Return the recipients that the test set."""
         return self.names(thing)
 
     def warn(self, recipient: str, notice: WarningNotice) -> None:
@@ -92,9 +92,9 @@ class SweepRun:
     policy: Policy = field(default_factory=lambda: Policy.parse(POLICY))
     objects: Objects = field(default_factory=MemoryObjects)
     seen_through: Callable[[Tallyfy], Tallyfy] = lambda tallyfy: tallyfy
-    """What stands between the sweep and Tallyfy: for lists that no honest server gives."""
+    """Changes answers between Tallyfy and the sweep, for lists that no correct server returns."""
     fuse: FaultInjector = field(default_factory=FaultInjector)
-    """Of the next invocation; a crash uses it up."""
+    """The fault of the next invocation. A crash uses it up."""
 
     warner: FakeWarner = field(default_factory=FakeWarner)
 
@@ -112,7 +112,7 @@ class SweepRun:
         return assemble(self.parts())
 
     def parts(self) -> SweepParts:
-        """What a fresh environment is made of."""
+        """Return the parts of a fresh environment."""
         world = self.world
         session = requests.Session()
         session.trust_env = False
@@ -186,26 +186,26 @@ class SweepRun:
         )
 
     def begin(self, sweep_id: str = "2026-06-01T04:10:00Z") -> None:
-        """What the schedule sends."""
+        """Send the message of the schedule."""
         self.queue.send(json.dumps({"sweep_id": sweep_id}))
 
     def apply(self, plan: str, *, by: str = "ada") -> None:
-        """What a person sends who typed the hash of a plan."""
+        """Send the message of a person who applies a plan by its hash."""
         job = {"sweep_id": f"apply-{by}-{plan[:12]}", "org_id": ORG, "kind": "apply", "plan": plan}
         self.queue.send(json.dumps({**job, "requested_by": by}))
 
     def take_back(self, plan: str, *, by: str = "bob") -> None:
-        """What a person sends who undoes a plan."""
+        """Send the message of a person who undoes a plan."""
         job = {"sweep_id": f"undo-{by}-{plan[:12]}", "org_id": ORG, "kind": "undo", "plan": plan}
         self.queue.send(json.dumps({**job, "requested_by": by}))
 
     def check(self) -> None:
-        """What the daily schedule sends, for this organization."""
+        """Send the message of the daily schedule for this organization."""
         job = {"sweep_id": f"{self.world.clock():%Y-%m-%dT%H:%M:%SZ}", "org_id": ORG, "kind": "check"}
         self.queue.send(json.dumps(job))
 
     def deliver(self) -> bool:
-        """One invocation with the next visible message; whether it was finished."""
+        """Run one invocation with the next visible message. Return whether the message was finished."""
         messages = self.queue.receive(1, hidden_for=5400)
         sweep = self.sweep()
         try:
@@ -220,7 +220,7 @@ class SweepRun:
         return bool(messages)
 
     def work(self) -> None:
-        """Let workers carry out what the sweep asked for."""
+        """Let workers carry out the commands of the sweep."""
         self.world.policy = self.policy
         workers = ((self.bulk, self.world.process(ORDINARY)), (self.purge, self.world.purge()))
         for queue, worker in workers:
@@ -236,7 +236,7 @@ class SweepRun:
             if not self.queue.entries:
                 return taken
             self.turn(work=work)
-        raise AssertionError(f"the sweep is not finished after {most} invocations")
+        raise AssertionError(f"The sweep is not finished after {most} invocations")
 
     def turn(self, *, work: bool = True) -> bool:
         """Wait for the next message and deliver it, see ``deliver``."""
@@ -259,20 +259,20 @@ class SweepRun:
         return sorted(plans, key=lambda plan: plan.made_at)
 
     def entries(self, plan: Plan) -> list[Entry]:
-        """What a plan says of each thing."""
+        """Return the lines of a plan."""
         body = self.objects.get(key_of(plan.org_id, plan.hash, LINES)) or b""
         return list(entries(gzip.decompress(body).splitlines()))
 
     def applied(self, plan: Plan, part: PlanPart) -> Application:
-        """How far a part of a plan has come."""
+        """Return the progress of a part of a plan."""
         return ApplicationStore(rows=self.world.rows, clock=self.world.clock).find(plan, part)
 
     def reports(self) -> list[Detail]:
-        """What was announced of finished sweeps."""
+        """Return the events of finished sweeps."""
         return [detail for name, detail in self.world.bus.announced if name == "lifecycle.sweep.finished"]
 
     def applications(self) -> list[Detail]:
-        """What was announced of plans that people applied."""
+        """Return the events of plans that people applied."""
         return [detail for name, detail in self.world.bus.announced if name == "lifecycle.plan.applied"]
 
     def archived(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""The Tallyfy client on a stand: against the simulator in process, or against answers written by hand."""
+"""The Tallyfy client for tests: with the simulator in process, or with hand-written answers."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ ORG = DefaultIds.ORGANIZATION
 
 
 class Canned(SimulatorTransport):
-    """Gives the answers it was told, in order, to whatever is asked on any host; keeps what was asked."""
+    """Returns the given answers in order to any request on any host, and records the requests."""
 
     def __init__(self, answers: Sequence[Response | Exception]) -> None:
         super().__init__(Simulator())
@@ -47,7 +47,7 @@ class Canned(SimulatorTransport):
 
 
 class Stand:
-    """A client with everything around it at hand."""
+    """A client with access to everything around it."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Stand:
 
 
 class SimulatorStand(Stand):
-    """A client against the simulator."""
+    """Return a client of the simulator."""
 
     def __init__(self, simulator: Simulator | None = None) -> None:
         self.simulator = simulator or Simulator(clock=Clock(NOW))
@@ -88,7 +88,7 @@ class SimulatorStand(Stand):
 
 
 class CannedStand(Stand):
-    """A client against answers written by hand."""
+    """Return a client of hand-written answers."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """A small world around the real worker: simulated Tallyfy, memory adapters, one clock, and processes that can die.
 
-A `World` is what lasts: Tallyfy, the rows, the queues, the bus. A `Process` is one Lambda environment at work in
+A `World` is everything that persists: Tallyfy, rows, queues and the bus. A `Process` is one Lambda environment in
 it. Its `FaultInjector` makes it die (or AWS fail) just before or after one of its steps; a dead process does no more.
 """
 
@@ -112,7 +112,7 @@ DECLARED_SOURCES = Sources.parse(SOURCES)
 
 @dataclass
 class World:
-    """What outlives every process."""
+    """Everything that outlives a process."""
 
     clock: Clock = field(default_factory=lambda: Clock(NOW))
     quirks: Quirks = field(default_factory=Quirks)
@@ -129,9 +129,9 @@ class World:
     objects: Objects = field(default_factory=MemoryObjects)
     """Where exports are kept."""
     schedules: MemorySchedules = field(default_factory=MemorySchedules)
-    """What comes back to the purge queue by itself, see ``PurgeRun.advance``."""
+    """The schedules that return messages to the purge queue, see ``PurgeRun.advance``."""
     before_write: Callable[[str], None] = lambda _: None
-    """Called with each call that is to change something, before Tallyfy sees it."""
+    """Called with each call that would change something, before Tallyfy receives it."""
 
     def __post_init__(self) -> None:
         seed = Seed(
@@ -148,14 +148,14 @@ class World:
         self.approvals = ApprovalStore(self.rows, TERMS.keep, self.clock)
         self.pacing = Pacing(self.rows, self.rate, self.clock)
         self.effects: defaultdict[str, list[LoggedCall]] = defaultdict(list)
-        """Which intent changed what in Tallyfy."""
+        """The effects in Tallyfy by intent."""
         self._seen = 0
         self._abandoned: list[tuple[str, str]] = []
 
     # --- things -------------------------------------------------------------------------------------------------------
 
     def add(self, resource: Resource, thing_id: str, *, archived_days: int | None = None, **more: object) -> str:
-        """Put a thing into Tallyfy, archived so many days ago or active."""
+        """Add a thing to Tallyfy, active or archived this many days ago."""
         organization = self.simulator.organization
         created = self.clock() - timedelta(days=900)
         archived = None if archived_days is None else self.clock() - timedelta(days=archived_days)
@@ -179,7 +179,7 @@ class World:
         return thing_id
 
     def state(self, resource: Resource, thing_id: str) -> State:
-        """Where a thing is in its life, as Tallyfy itself knows."""
+        """Return the state of a thing in Tallyfy."""
         organization = self.simulator.organization
         if resource is Resource.TAG:
             tag = organization.tags.get(thing_id)
@@ -226,7 +226,7 @@ class World:
     def intent(self, intent: str) -> IntentRow:
         """What the ledger says of an intent that it knows, with what the batch that announced it says."""
         row = self.ledger.find(intent)
-        assert row is not None, f"the ledger knows nothing of {intent}"
+        assert row is not None, f"The ledger has no row of {intent}"
         batch = AnnouncementBatch(self.rows, TERMS.keep, self.clock)
         return replace(row, pending=()) if batch.has_announced(row.announced_in, intent) else row
 
@@ -235,7 +235,7 @@ class World:
         return [str(detail["status"]) for _, detail in self.bus.announced if detail.get("intent_id") == intent]
 
     def letters(self, intent: str) -> list[Mapping[str, str]]:
-        """The dead letters that lie there for an intent, by their attributes."""
+        """Return the attributes of an intent's dead letters."""
         found = [entry.message.attributes for entry in self.dead_letters.entries.values()]
         return [attributes for attributes in found if attributes.get("intent_id") == intent]
 
@@ -250,7 +250,7 @@ class World:
         return sent
 
     def attribute(self, intent: str, acting: str | None) -> None:
-        """Put new effects down to who caused them; a call that its caller gave up on takes effect later."""
+        """Attribute new effects to the intents that caused them. A call whose caller gave up takes effect later."""
         log = self.simulator.log.calls
         found, self._seen = log[self._seen :], len(log)
         direct = False
@@ -279,7 +279,7 @@ class World:
         return Process(self, capabilities, lane)
 
     def purge(self, fuse: FaultInjector | None = None) -> "Process":
-        """A fresh environment of the purge function, with all that must come before a delete."""
+        """Return a fresh environment of the purge function, with every safeguard of a delete."""
         return Process(self, PERMANENT, guarded=True, fuse=fuse)
 
     def operating(self, fuse: FaultInjector | None = None) -> Operating:
@@ -310,7 +310,7 @@ class World:
 
     @property
     def depth(self) -> tuple[int, int]:
-        """How many messages lie in the queue and in its dead-letter queue."""
+        """Return the number of messages in the queue and in its dead-letter queue."""
         return self.queue.depth(), self.dead_letters.depth()
 
     def next_visible(self, queue: MemoryQueue | None = None) -> float | None:
@@ -326,7 +326,7 @@ class World:
                 return
             self.clock.advance(timedelta(seconds=wait))
             process.deliver(10)
-        raise AssertionError(f"the queue is not empty after {most} rounds")
+        raise AssertionError(f"The queue is not empty after {most} rounds")
 
 
 class Process:
@@ -438,14 +438,14 @@ class Process:
                     try:
                         self.worker.handle(message)
                     except (Later, Retryable):
-                        continue  # a failed item: it stays hidden, and comes back
+                        continue  # A failed item stays hidden until its visibility timeout ends.
                     finished.append(message)
                 back = {message.receipt for message in self.worker.finish()}
                 finished = [message for message in finished if message.receipt not in back]
         except Crash:
             return 0
         except Retryable:
-            return 0  # the whole invocation failed, as when what was left of the pace could not be given back
+            return 0  # The whole invocation failed, for example because unused pace tokens could not be returned.
         for message in finished:
             self.queue.delete(message)
         return len(finished)
