@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from sandbox.simulator import DEFAULT_TOKEN, Simulator, crowd
+from sandbox.simulator import DEFAULT_TOKEN, Simulator, crowd, make_id
 from sandbox.simulator.messages import ReceivedRequest, Response, parse_query
 
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -84,7 +84,7 @@ class FakeServices:
         counted, self.calls = self.calls, Counter()
         self._aws = FakeAws()
         self._tallyfy.reset()
-        self._tallyfy.merge(crowd(10))
+        self._tallyfy.merge(crowd(10, checklist_id=make_id("template", 1)))
         return counted
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

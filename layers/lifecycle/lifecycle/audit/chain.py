@@ -51,7 +51,8 @@ def _line(most: int) -> BeforeValidator:
     def bounded(text: object) -> object:
         if not isinstance(text, str):
             return text
-        return "".join(c if c.isprintable() else " " for c in text[:most]).strip()
+        cut = text[:most]  # Most texts are printable. Looking at each character costs much more.
+        return cut.strip() if cut.isprintable() else "".join(c if c.isprintable() else " " for c in cut).strip()
 
     return BeforeValidator(bounded)
 

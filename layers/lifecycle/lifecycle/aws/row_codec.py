@@ -40,6 +40,20 @@ def values_of(record: "DataclassInstance") -> dict[str, Value]:
     return {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
 
 
+def short_values_of(record: "DataclassInstance") -> dict[str, Value]:
+    """As ``values_of``, without fields that hold an empty default: a row of up to 1 KB costs one write unit.
+
+    >>> @dataclass
+    ... class Lease:
+    ...     holder: str = ""
+    ...     until: int = 0
+    >>> short_values_of(Lease(until=7))
+    {'until': 7}
+    """
+    found = ((name, default, getattr(record, name)) for name, default in _defaults(type(record)))
+    return {name: _plain(value) for name, default, value in found if value or value != default}
+
+
 def record_of[T: "DataclassInstance"](kind: type[T], values: Mapping[str, Value]) -> T:
     """Rebuild the record of a row.
 
@@ -57,6 +71,8 @@ def record_of[T: "DataclassInstance"](kind: type[T], values: Mapping[str, Value]
 
 
 def _plain(value: object) -> Value:
+    if type(value) in _STORED_AS_THEY_ARE:
+        return value  # type: ignore[return-value]
     if isinstance(value, Enum):
         return _plain(value.value)
     if is_dataclass(value) and not isinstance(value, type):
@@ -70,8 +86,18 @@ def _plain(value: object) -> Value:
     raise TypeError(f"A row cannot hold {type(value).__name__}.")
 
 
+_STORED_AS_THEY_ARE = frozenset({str, int, bool, NoneType})
+"""Most values have one of these types. Members of enums have others."""
+
+
 type _Reader = Callable[[str, Any], object]
 """Makes the value of a field from the field's name and the stored value, which is not ``None``."""
+
+
+@cache
+def _defaults(kind: type) -> tuple[tuple[str, object], ...]:
+    """Each field with its default, or with ``MISSING``."""
+    return tuple((field.name, field.default) for field in fields(kind))
 
 
 @cache

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Key, Put, Row
-from lifecycle.aws.row_codec import UnreadableRow, record_of, values_of
+from lifecycle.aws.row_codec import UnreadableRow, record_of, short_values_of
 from lifecycle.domain.capabilities import Action
 from lifecycle.domain.errors import Code, Throttled
 from lifecycle.domain.intent import IntentRow
@@ -53,7 +53,7 @@ class LedgerRows:
         """Write an intent over the version that was read. It outlives everything that may still deliver the command."""
         last = max(self.clock(), datetime.fromtimestamp(intent.not_after / 1000, UTC) + _DEAD_LETTERS_LIVE)
         expires_at = int((last + self.keep).timestamp())
-        return Put(table_keys.intent(intent.intent_id), values_of(intent), version, expires_at)
+        return Put(table_keys.intent(intent.intent_id), short_values_of(intent), version, expires_at)
 
     def put_resource(self, key: Key, resource: ResourceRow, version: int) -> Put:
         """Write a resource over the version that was read.
@@ -63,4 +63,4 @@ class LedgerRows:
         """
         deleted = resource.newest_action == Action.DELETE
         expires_at = int((self.clock() + self.keep).timestamp()) if deleted else None
-        return Put(key, values_of(resource), version, expires_at)
+        return Put(key, short_values_of(resource), version, expires_at)

@@ -14,9 +14,6 @@ from lifecycle.execution.ledger import Claim, LeaseLost
 from lifecycle.execution.ledger_rows import resource_key, version_of
 from lifecycle.holds.store import HoldStore, hold_row_keys, reason_among
 
-_NO_PLAN = "none"
-"""The hash to read if a command has no plan, so that the rows come in a fixed order. No plan has this hash."""
-
 
 @dataclass(frozen=True, slots=True)
 class StopSignal:
@@ -46,10 +43,11 @@ class StopSignals:
             resource_key(intent),
             table_keys.restore(intent.org_id, intent.resource, intent.id),
             table_keys.pace(intent.org_id),
-            table_keys.reverted_plan(intent.org_id, plan or _NO_PLAN),
         ]
+        plan_keys = [table_keys.reverted_plan(intent.org_id, plan)] if plan else []
         hold_keys = hold_row_keys(intent.org_id, seen)
-        resource, restore, pace, reverted, *found = self._rows.read(*keys, *(hold_keys or ()))
+        resource, restore, pace, *rest = self._rows.read(*keys, *plan_keys, *(hold_keys or ()))
+        reverted, found = rest[: len(plan_keys)], rest[len(plan_keys) :]
         if version_of(resource) != claim.versions[1]:
             raise LeaseLost
         if intent.action == Action.RESTORE:
@@ -60,7 +58,7 @@ class StopSignals:
             holds = {key.sk: row for key, row in zip(hold_keys, found, strict=True) if row is not None}
         outcome = (
             stopped_by_restore(intent, accepted_restore_in(restore))
-            or (reverted_plans.outcome(reverted) if plan else None)
+            or (reverted_plans.outcome(reverted[0]) if reverted else None)
             or _held(seen, reason_among(holds, seen, hold_tags, since=intent.issued_at))
         )
         return StopSignal(outcome, str(pace.values.get("paused_by") or "") or None if pace else None)
