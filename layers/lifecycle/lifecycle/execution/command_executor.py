@@ -104,7 +104,7 @@ class CommandExecutor:
     def _failed(self, claim: Claim, error: Retryable) -> Ended:
         """Release the claim and raise. After the last permitted failure, dead-letter the command instead."""
         doubt = _doubt(error)
-        if error.counted and self.ledger.is_last_attempt(claim):
+        if error.counted and claim.rows.intent.attempts >= self.ledger.most_attempts:
             end = exhausted(claim.rows.intent.attempts, error.reason)
             return self.ledger.conclude(claim, end, doubt=doubt)
         attempts = self.ledger.release(claim, error.code, error.reason, counted=error.counted, doubt=doubt)

@@ -203,10 +203,6 @@ class Ledger:
         """How many attempts of a command may fail before it is dead-lettered."""
         return self._terms.most_attempts
 
-    def is_last_attempt(self, claim: Claim) -> bool:
-        """Whether one more failure dead-letters the command."""
-        return claim.rows.intent.attempts >= self.most_attempts
-
     def fail(self, command: Command, code: Code, reason: str, *, redrive: int = 0) -> int:
         """Count an attempt that failed before anything could be claimed. Returns how many have failed so far."""
 
