@@ -223,7 +223,11 @@ def _asked(
 
 def _intents(stack: "Stack", org_id: str, resource: "Resource", thing_id: str) -> "list[IntentRow]":
     """Return the last command that ended on it, and the one in progress."""
-    names = stack.ledger().intents_on(org_id, resource, thing_id)
+    from lifecycle.aws import table_keys
+    from lifecycle.execution.ledger_rows import intents_on
+
+    [row] = stack.rows().read(table_keys.resource(org_id, resource, thing_id))
+    names = intents_on(row)
     return [found for name in names if (found := stack.intent(name)) is not None]
 
 

@@ -274,12 +274,6 @@ class Ledger:
         found = {(thing.resource, thing.id): resource_in(row) for thing, row in zip(things, rows, strict=True)}
         return {name: row.newest_word for name, row in found.items() if row is not None and row.newest_action}
 
-    def intents_on(self, org_id: str, resource: Resource, thing_id: str) -> list[str]:
-        """The intent ids of the newest command concluded on a resource, and of the one that is under way."""
-        known = resource_in(self._rows.read(table_keys.resource(org_id, resource, thing_id))[0])
-        names = (known.newest_intent, known.lease_intent) if known is not None else ()
-        return [name for name in dict.fromkeys(names) if name]
-
     @property
     def _now(self) -> int:
         return millis(self._clock())

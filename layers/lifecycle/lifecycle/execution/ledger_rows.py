@@ -37,6 +37,13 @@ def resource_in(row: Row | None) -> ResourceRow | None:
     return record_of(ResourceRow, row.values) if row is not None else None
 
 
+def intents_on(row: Row | None) -> list[str]:
+    """The intent ids of the newest command concluded on a resource, and of the one that is under way."""
+    known = resource_in(row)
+    names = (known.newest_intent, known.lease_intent) if known is not None else ()
+    return [name for name in dict.fromkeys(names) if name]
+
+
 def resource_key(intent: IntentRow) -> Key:
     """The key of the row of an intent's resource."""
     return table_keys.resource(intent.org_id, intent.resource, intent.id)
