@@ -129,12 +129,16 @@ class Local:
 
 @contextlib.contextmanager
 def local_stack(
-    on_step: Callable[[str], None], *, state_file: Path | None = None, people: str | None = None
+    on_step: Callable[[str], None],
+    *,
+    state_file: Path | None = None,
+    people: str | None = None,
+    sources: str | None = None,
 ) -> Iterator[Local]:
     """Simulator and deployed stack, on loopback, with secrets made up for the occasion; all of it ends with the block.
 
-    `people` is the text of a people.toml; without one it is the operator's, with two people more. With a `state_file`
-    it takes the ports that it had the last time.
+    `people` is the text of a people.toml; without one it is the operator's, with two people more. `sources` is the text
+    of a sources.toml; without one it is the operator's. With a `state_file` it takes the ports that it had last time.
 
     Raises:
         LocalStackError: A step failed.
@@ -144,6 +148,8 @@ def local_stack(
     slack.merge(SEED)
     ports = Ports.read(PORTS_FILE) if state_file is not None else Ports()
     names = (LOCAL_ASKER, LOCAL_APPROVER) if people is None else (ASKER, APPROVER)
+    files = {"people.toml": with_local_people(PEOPLE_FILE.read_text("utf-8")) if people is None else people}
+    files |= {} if sources is None else {"sources.toml": sources}
     with SimulatorServer(slack, port=free_port(ports.simulator)) as simulator:
         options = StackOptions(
             tallyfy_base_url=simulator.base_url,
@@ -151,7 +157,7 @@ def local_stack(
             sources={name: (secret,) for name, secret in made.items()},
             chats={"slack": (chat_secret,)},
             tokens={DefaultIds.ORGANIZATION: DEFAULT_TOKEN},
-            files={"people.toml": with_local_people(PEOPLE_FILE.read_text("utf-8")) if people is None else people},
+            files=files,
             people=names,
             port=ports.emulator,
             parameters={"RetryBaseSeconds": "0.2"},  # Nobody should wait half a minute for the sixth attempt.

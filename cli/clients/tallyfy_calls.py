@@ -17,8 +17,8 @@ type Json = Mapping[str, object]
 _SECONDS = 30.0
 _MOST_WAITS = 5
 _LONGEST_WAIT = 120.0
-_GAP = 0.6
-"""Seconds between two calls: 100 a minute, the lowest limit that Tallyfy publishes."""
+GAP = 0.6
+"""Seconds between two of many calls: 100 a minute, the lowest limit that Tallyfy publishes."""
 
 
 class TallyfyStopped(CliError):
@@ -71,6 +71,8 @@ class TallyfyCalls:
     base_url: str
     token: str
     sleep: Callable[[float], None]
+    gap: float = 0.0
+    """Seconds to wait before each call. A few calls need no wait."""
     waits: list[float] = field(default_factory=list)
     """The seconds that Tallyfy asked to wait, one entry for each 429."""
 
@@ -83,7 +85,7 @@ class TallyfyCalls:
         """
         url = f"{checked_base_url(self.base_url)}{path}"
         for _ in range(_MOST_WAITS):
-            self.sleep(_GAP)
+            self.sleep(self.gap)
             answer = self.session.request(
                 method,
                 url,

@@ -108,9 +108,9 @@ def access_of(target: Stack, org_id: str) -> Access:
     return Access(org_id, output_of(target, "TallyfyBaseUrl"), tokens, target, own_token=False)
 
 
-def calls_of(context: CliContext, what: Access) -> TallyfyCalls:
-    """Calls to Tallyfy that may change something, under the token of an access."""
-    return TallyfyCalls(context.session(), what.base_url, what.tokens.of(what.org_id), context.sleep)
+def calls_of(context: CliContext, what: Access, *, gap: float = 0.0) -> TallyfyCalls:
+    """Calls to Tallyfy that may change something, under the token of an access, ``gap`` seconds apart."""
+    return TallyfyCalls(context.session(), what.base_url, what.tokens.of(what.org_id), context.sleep, gap)
 
 
 class TallyfyReader:

@@ -46,6 +46,7 @@ def probe(
     Name the organization twice: --org and --again. The token must be an admin's. The probe changes only what it
     created. If it is interrupted, its journal lists what is left: run it again with --clean.
     """
+    from cli.clients.tallyfy_calls import GAP
     from cli.clients.tallyfy_reader import access, calls_of
     from cli.services.probe import Journal, Probe, ProbeClient, Workshop, facts_file, remove
 
@@ -57,7 +58,7 @@ def probe(
             Exit.USAGE,
         )
     errors = console(errors=True)
-    client = ProbeClient(calls_of(context, what), what.org_id)
+    client = ProbeClient(calls_of(context, what, gap=GAP), what.org_id)
     written = Journal(journal)
     if clean:
         remove(client, written)

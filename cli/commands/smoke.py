@@ -36,6 +36,7 @@ def smoke(
     """
     from cli.clients.delivery import stored_secret
     from cli.clients.stack import output_of
+    from cli.clients.tallyfy_calls import GAP
     from cli.clients.tallyfy_reader import access, calls_of
     from cli.services.deployed_stack import DeployedStack
     from cli.services.probe import Journal, ProbeClient, Workshop
@@ -50,7 +51,7 @@ def smoke(
             f"lifecycle probe --clean --org {what.org_id} --again {what.org_id} --journal {journal}",
             Exit.USAGE,
         )
-    client = ProbeClient(calls_of(context, what), what.org_id)
+    client = ProbeClient(calls_of(context, what, gap=GAP), what.org_id)
     tap = target.tap(f"lifecycle-smoke-{secrets.token_hex(6)}")
     deployed = DeployedStack(
         stack=target,

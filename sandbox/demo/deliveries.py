@@ -1,15 +1,20 @@
 """The steps in which deliveries come in: signed, repeated, forged, from other systems and from Slack."""
 
 import json
+import os
 import re
+import time
 from urllib.parse import urlencode
 
 from cli.clients.delivery import new_delivery_id
 from cli.clients.signing import sign, slack_headers
+from cli.clients.tallyfy_calls import TallyfyCalls
+from cli.services.tallyfy_webhook import OrganizationWebhook
 from cli.ui.errors import CliError, Exit
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.intent import Status
 from lifecycle.domain.intent_ids import INTENT_PATTERN
+from lifecycle.tallyfy.client import pooled_session
 from sandbox.demo.session import END_SECONDS, EVENTS, EVERY, ORG, STRANGER, Demo, DemoQuestion, DemoStep, changes, until
 from sandbox.running import (
     APPROVER,
@@ -19,7 +24,7 @@ from sandbox.running import (
     SOURCE,
     utc_now,
 )
-from sandbox.simulator import DefaultIds
+from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, make_id
 
 
 def archive(demo: Demo, step: DemoStep) -> None:
@@ -135,6 +140,34 @@ def hubspot(demo: Demo, step: DemoStep) -> None:
             DemoQuestion(answer.intent_ids[0], "archive process (deal)", DEAL, Action.ARCHIVE, Status.DONE, 1)
         )
     step.check("the simulator has it archived", demo.state(DEAL) == "archived")
+
+
+def tallyfy(demo: Demo, step: DemoStep) -> None:
+    """Tallyfy's webhook of the organization: registered once, and a process that is completed is archived."""
+    webhook = OrganizationWebhook(
+        calls=TallyfyCalls(pooled_session(), demo.local.simulator.base_url, DEFAULT_TOKEN, time.sleep),
+        org_id=ORG,
+        source="tallyfy",
+        api_url=demo.api.url,
+        store=demo.stack.secrets(),
+        prefix=demo.stack.outputs()["SecretPrefix"],
+    )
+    scheme = demo.sources.sources["tallyfy"].scheme
+    step.sent.append("lifecycle tallyfy connect, twice")
+    first, again = (webhook.connect(lambda: scheme.new_secret(os.urandom(32)), beside=False) for _ in range(2))
+    step.came_back.append(f"registered once: {webhook.masked(first.registration)}")
+    step.check("it is registered", not first.already)
+    step.check("it is not registered twice", again.already and again.registration == first.registration)
+    run = make_id("demo", "completed")
+    step.sent.append("in Tallyfy, a person launches the process 'Onboard Oscorp' and completes it")
+    demo.simulator.launch(run, "Onboard Oscorp")
+    demo.simulator.complete(run)
+    step.check("the simulator has it archived", until(lambda: demo.state(run) == "archived"))
+    effects = demo.simulator.effects(Action.ARCHIVE, run)
+    heard = [f"{one.event}: {one.status}" for one in demo.simulator.deliveries()]
+    step.came_back.append(f"Tallyfy sent {', '.join(heard)}; {changes(effects)}")
+    step.check("each event was sent once", heard == ["process.launched: 200", "process.completed: 202"])
+    step.check("one effect", effects == 1)
 
 
 def slack(demo: Demo, step: DemoStep) -> None:

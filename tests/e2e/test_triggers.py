@@ -22,6 +22,7 @@ from lifecycle.domain.capabilities import Resource
 from lifecycle.holds.store import HoldKind, HoldStore
 from sandbox.simulator import DefaultIds, Seed, SeedOrganization, SeedRun, SeedTag, make_id
 from tests.e2e.bench import HMAC_SECRET, ORG, Bench, until
+from tests.e2e.test_terminal import type_as
 
 pytestmark = pytest.mark.e2e
 
@@ -125,6 +126,50 @@ def test_tallyfys_own_webhook_archives_two_weeks_later(bench: Bench) -> None:
     bench.stack.sqs.send_message(QueueUrl=bench.stack.outputs["CommandsQueueUrl"], MessageBody=made["Target"]["Input"])
     until(lambda: bench.status(intent_id)["status"] == "done", 60, "the scheduled command")
     assert bench.simulator.effects("archive", hint["id"]) == 1
+
+
+def waiting_for(bench: Bench, run: str) -> list[str]:
+    """The commands on a process that wait for their day, as their schedules hold them; the oldest first."""
+    group = bench.stack.physical_id("LaterGroup")
+    scheduler = bench.stack.scheduler
+    listed = scheduler.list_schedules(GroupName=group)["Schedules"]
+    held = [scheduler.get_schedule(Name=one["Name"], GroupName=group)["Target"]["Input"] for one in listed]
+    return sorted(
+        (text for text in held if json.loads(text)["id"] == run), key=lambda text: json.loads(text)["issued_at"]
+    )
+
+
+def test_tallyfy_calls_the_connected_stack_and_the_last_completion_of_a_process_counts(bench: Bench) -> None:
+    admin, run = bench.stack.administrator("ida"), make_id("e2e", "completed", str(uuid.uuid4()))
+    connected = type_as(bench, admin, "tallyfy", "connect")
+    assert connected.returncode == 0, connected.stdout + connected.stderr
+    assert HMAC_SECRET not in connected.stdout
+
+    bench.simulator.advance(-86_400)
+    bench.simulator.launch(run, "Onboard Tyrell")
+    bench.simulator.complete(run)
+    bench.simulator.reopen(run)
+    bench.simulator.advance(86_400)
+    bench.simulator.complete(run)
+    until(lambda: len(waiting_for(bench, run)) == 2, 60, "a command for each completion")
+    assert [(one.event, one.status) for one in bench.simulator.deliveries()] == [
+        ("process.launched", 200),
+        ("process.completed", 202),
+        ("process.completed", 202),
+    ]
+
+    queue, ends = bench.stack.outputs["CommandsQueueUrl"], []
+    for text in waiting_for(bench, run):  # The day of each comes, one after the other.
+        bench.stack.sqs.send_message(QueueUrl=queue, MessageBody=text)
+        ends.append(bench.conclusion(json.loads(text)["intent_id"])["status"])
+    assert ends == ["superseded", "done"]
+    assert bench.writes(run) == [("DELETE", f"/api/organizations/{ORG}/runs/{run}")]
+    assert bench.dead_letters() == []
+
+    ended = type_as(bench, admin, "tallyfy", "disconnect", "--keep-secret")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    bench.simulator.launch(make_id("e2e", "unheard"), "Onboard Wallace")
+    assert len(bench.simulator.deliveries()) == 3
 
 
 def test_an_event_on_the_bus_archives_the_process_of_that_name(bench: Bench) -> None:
