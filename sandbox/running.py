@@ -300,7 +300,7 @@ Then each of these has something to do:
   lifecycle source play slack events/chat-archive.json --wait
   lifecycle source play projects events/put-events.json
   lifecycle sweep start
-  lifecycle tallyfy connect   # then complete a process as a person in Tallyfy does, and see its command with `tallyfy show`:
+  lifecycle tallyfy connect   # then complete a process as a person in Tallyfy does:
   curl -d '{json.dumps({"do": "complete", "id": DefaultIds.ACTIVE_RUN})}' {state.tallyfy_base_url}/_simulator/process
 {as_somebody}
 Signed, good for {_SIGNED_SECONDS // 60} minutes (until {until:%H:%M:%S}), `lifecycle local show` makes another:
