@@ -1,7 +1,9 @@
 """What every test shares: a clock that stands still, and settings that Powertools reads on import."""
 
 import os
+from functools import cache
 
+import botocore.session
 import pytest
 from hypothesis import settings
 
@@ -13,6 +15,9 @@ os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "TallyfyLifecycle")
 # No test asserts how long anything took: machines differ, and are busy.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# Each test has sessions of its own. All read the SDK's data files, which never change, through one loader.
+botocore.session.create_loader = cache(botocore.session.create_loader)
 
 
 @pytest.fixture

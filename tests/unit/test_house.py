@@ -1,7 +1,7 @@
 """The package keeps its bounds: no long function, no long parameter list, no service class that does everything."""
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,11 +32,14 @@ EXCEPTIONS = {
 type Definition = ast.FunctionDef | ast.ClassDef
 
 
-def definitions() -> Iterator[tuple[str, Definition]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-                yield f"{path.relative_to(PACKAGE)} {node.name}", node
+@cache
+def definitions() -> list[tuple[str, Definition]]:
+    return [
+        (f"{path.relative_to(PACKAGE)} {node.name}", node)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    ]
 
 
 def lines(node: Definition) -> int:
