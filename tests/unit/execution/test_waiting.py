@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import override
+from typing import Literal, override
 
 import pytest
 
@@ -138,6 +138,27 @@ def test_a_retry_after_is_obeyed_however_often_the_message_was_received() -> Non
     wait = world.next_visible()
     assert wait is not None
     assert wait >= 700
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_call_that_was_answered_with_a_retry_after_is_followed_by_none_before_that_time(
+    when: Literal["before", "after"],
+) -> None:
+    """Neither by the look that a doubtful answer otherwise causes at once: the server asked everybody to wait."""
+    world = World(roll=lambda: 0.0)
+    world.add(Resource.RUN, RUN)
+    world.simulator.add_fault(Fault.answer_status(503, when, retry_after=700, method="DELETE"))
+    command = world.command(Resource.RUN, RUN, Action.ARCHIVE, "delivery-1")
+    world.send(command)
+    process = world.process()
+    process.deliver()
+    assert [call.method for call in world.simulator.log.calls] == ["GET", "DELETE"]
+    wait = world.next_visible()
+    assert wait is not None
+    assert wait >= 700
+    world.drain(process)
+    assert world.intent(command.intent_id).status is Status.DONE
+    assert len(world.effects[command.intent_id]) == 1
 
 
 # --- sweeps ---

@@ -39,7 +39,9 @@ class PacedTallyfy:
             with self.sharing_waits(org_id):
                 return self.tallyfy.act(doing, org_id, thing_id)
         except (Ambiguous, Rejected) as error:
-            if error.code is Code.FORBIDDEN or not self._is_reached(doing, org_id, thing_id, error):
+            # After a Retry-After nobody calls before that time. The next attempt looks first.
+            must_wait = isinstance(error, Ambiguous) and error.retry_after is not None
+            if must_wait or error.code is Code.FORBIDDEN or not self._is_reached(doing, org_id, thing_id, error):
                 raise
         return None
 
