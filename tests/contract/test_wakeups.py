@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.aws.dynamodb import Key, Put, VersionedTable
+from lifecycle.aws.dynamodb import Key, Put, Row, VersionedTable
 from lifecycle.aws.metrics import MemoryMetrics, Metric
 from lifecycle.aws.scheduler import MemorySchedules
 from lifecycle.aws.sqs import MemoryQueue
@@ -21,10 +21,9 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def service(rows: VersionedTable, ledger: Ledger, clock: Clock) -> WakeupService:
+def service(rows: VersionedTable, clock: Clock) -> WakeupService:
     return WakeupService(
         wakeups=Wakeups(rows),
-        ledger=ledger,
         ordinary=MemoryQueue(clock),
         permanent=MemoryQueue(clock),
         metrics=MemoryMetrics(),
@@ -92,3 +91,35 @@ def test_commands_of_another_organization_are_left_alone(
 ) -> None:
     waits(rows, ledger, command())
     assert service.wake("1b" * 16, NOW + 3 * HOUR) == 0
+
+
+class CountingRows:
+    """Counts the reads by key."""
+
+    def __init__(self, rows: VersionedTable) -> None:
+        self._rows = rows
+        self.reads: list[int] = []
+
+    def read(self, *keys: Key) -> list[Row | None]:
+        self.reads.append(len(keys))
+        return self._rows.read(*keys)
+
+    def write(self, *changes: Put) -> None:
+        self._rows.write(*changes)
+
+    def insert(self, change: Put) -> Row | None:
+        return self._rows.insert(change)
+
+    def partition(self, pk: str) -> dict[str, Row]:
+        return self._rows.partition(pk)
+
+
+def test_the_intents_of_overdue_commands_are_read_in_one_call(rows: VersionedTable, ledger: Ledger) -> None:
+    asked = [command(intent_id=intent_id(ID_KEY, "operator", str(number))) for number in range(5)]
+    for one in asked:
+        waits(rows, ledger, one)
+    ledger.stop(asked[0].intent_id, Outcome(Status.SUPERSEDED, Code.UNDONE, "Ada undid it."))
+    counting = CountingRows(rows)
+    found = list(Wakeups(counting).overdue(ORG, NOW + 3 * HOUR))
+    assert {one.intent_id for one in found} == {one.intent_id for one in asked[1:]}
+    assert counting.reads == [5]

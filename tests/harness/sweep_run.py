@@ -160,7 +160,6 @@ class SweepRun:
             ),
             waking=WakeupService(
                 wakeups=Wakeups(rows),
-                ledger=ledger,
                 ordinary=FragileQueue(self.bulk, self.fuse),
                 permanent=FragileQueue(self.purge, self.fuse),
                 metrics=world.metrics,

@@ -268,7 +268,6 @@ class Crowded:
             ),
             waking=WakeupService(
                 wakeups=Wakeups(self.rows),
-                ledger=ledger,
                 ordinary=MemoryQueue(self.clock),
                 permanent=MemoryQueue(self.clock),
                 metrics=self.metrics,

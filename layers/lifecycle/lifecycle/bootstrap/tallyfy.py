@@ -204,7 +204,6 @@ def sweep() -> "SweepService":
         ),
         waking=WakeupService(
             wakeups=Wakeups(table),
-            ledger=ledger,
             ordinary=_queue(settings.bulk_queue_url),
             permanent=_queue(settings.purge_queue_url),
             metrics=metrics,

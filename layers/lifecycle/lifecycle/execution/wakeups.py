@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import batched
 
 from pydantic import ValidationError
 
@@ -16,7 +17,11 @@ from lifecycle.aws.dynamodb import Contention, Put, Value, VersionedTable
 from lifecycle.aws.scheduler import Schedules
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import Command
+from lifecycle.domain.intent import OPEN
+from lifecycle.execution.ledger_rows import intent_in
 
+_AT_ONCE = 100
+"""The intents that are read in one call."""
 _LATE = timedelta(hours=1)
 """A command this long after its time is overdue. The template lets Scheduler retry for an hour at most."""
 _KEPT = timedelta(days=30)
@@ -51,8 +56,13 @@ class Wakeups:
         self._rows = rows
 
     def overdue(self, org_id: str, now: datetime) -> Iterator[Command]:
-        """Every command whose time came more than an hour ago, whether or not it has ended since."""
-        return self._before(org_id, millis(now - _LATE))
+        """Every command whose time came more than an hour ago and that has not ended since."""
+        for few in batched(self._before(org_id, millis(now - _LATE)), _AT_ONCE, strict=False):
+            rows = self._rows.read(*(table_keys.intent(command.intent_id) for command in few))
+            for command, intent in zip(few, map(intent_in, rows), strict=True):
+                # A command of a plan that waits for its grace period has no row until a worker starts it.
+                if intent is None or intent.status in OPEN:
+                    yield command
 
     def commands(self, org_id: str) -> Iterator[Command]:
         """Every command that was given a day, whether or not that day has come; until 30 days after its own end."""
