@@ -60,9 +60,11 @@ def connect(
         days = found.after.total_seconds() / 86_400
         out.print("  after  ", f"each command is carried out {days:g} days after its event", soft_wrap=True)
     if done.removed:
-        out.print(NOTE, f"{done.removed} registrations with a key that the stack does not take were removed.")
+        removed = f"{done.removed} removed: registered with a key that the stack does not take"
+        out.print(NOTE, removed, soft_wrap=True)
     for one in done.replaced:
-        out.print(NO, plain(f"Tallyfy does not list the webhook of {one.host} any more. Register it again there."))
+        lost = f"Tallyfy does not list the webhook of {one.host} any more. Register it again there."
+        out.print(NO, plain(lost), soft_wrap=True)
 
 
 @app.command()
@@ -88,11 +90,14 @@ def show(
         as_json(
             {
                 "org_id": webhook.org_id,
-                "connected": [{"url": webhook.masked(one), "since": one.since} for one in listed.connected],
+                "connected": [
+                    {"url": webhook.masked(one), "since": one.since.isoformat() if one.since else None}
+                    for one in listed.connected
+                ],
                 "refused": len(listed.refused),
                 "others": [one.host for one in listed.others],
                 "key_is_stored": key_is_stored,
-                "last_command": last,
+                "last_command": last.isoformat() if last else None,
             }
         )
         return
@@ -144,6 +149,10 @@ def disconnect(
     out.print(YES, plain(f"Disconnected organization {webhook.org_id}. Removed in Tallyfy: {removed}."), soft_wrap=True)
     kept = "was removed" if done.secret else "was kept"
     out.print("  The key", plain(f"{kept}: {webhook.stored_as}"), soft_wrap=True)
+    if done.secret:
+        out.print(
+            "  Wait five minutes before you connect again: functions remember a key for that long.", soft_wrap=True
+        )
     out.print("  Commands of earlier events go on. `lifecycle undo` and `lifecycle hold` stop them.", soft_wrap=True)
 
 

@@ -124,7 +124,7 @@ class OrganizationWebhook:
         found = [one for row in seen.rows if (one := _registration(row)) is not None]
         keys = self.keys()
         mine = {one.id: key for one in found if (key := self._key_in(one.url)) is not None}
-        here = {one.id for one in found if one.url.startswith(self._url(""))}
+        here = {one.id for one in found if f"{one.url}/".startswith(self._url(""))}
         return Registrations(
             connected=tuple(one for one in found if mine.get(one.id) in keys),
             refused=tuple(one for one in found if one.id in here and mine.get(one.id) not in keys),
@@ -190,7 +190,8 @@ class OrganizationWebhook:
 
     def masked(self, registration: Registration) -> str:
         """The URL of a registration of this stack, without its key."""
-        return f"{registration.url.rstrip('/').rpartition('/')[0]}/{HIDDEN_KEY}"
+        path = f"/webhooks/{self.source}"
+        return f"{registration.url.partition(path)[0]}{path}/{HIDDEN_KEY}"
 
     def _url(self, key: str) -> str:
         return f"{self.api_url}/webhooks/{self.source}/{quote(key, safe='')}"

@@ -119,8 +119,20 @@ class TestConnect:
     def test_a_registration_with_a_lost_key_is_replaced(self, desk: CliHarness) -> None:
         register(desk, f"{OURS}/lost")
         result = run(desk, "connect")
-        assert "1 registrations with a key that the stack does not take were removed" in said(result)
+        assert "1 removed: registered with a key that the stack does not take" in said(result)
         assert urls(desk) == [f"{OURS}/{stored(desk)}"]
+
+    @pytest.mark.parametrize("url", [OURS, f"{OURS}/", f"{OURS}/lost/deep"])
+    def test_a_url_of_this_stack_that_ends_with_no_key_is_replaced_too(self, desk: CliHarness, url: str) -> None:
+        register(desk, url)
+        assert f"{OURS}/{HIDDEN_KEY} is registered with a key" in said(run(desk, "show"))
+        assert "lost" not in run(desk, "show").output
+        assert run(desk, "connect").exit_code == 0
+        assert urls(desk) == [f"{OURS}/{stored(desk)}"]
+
+    def test_a_source_with_a_longer_name_is_another_system(self, desk: CliHarness) -> None:
+        register(desk, f"{OURS}-two/key")
+        assert run(desk, "connect").exit_code == 1
 
     @pytest.mark.parametrize(
         "fault",
@@ -287,6 +299,7 @@ class TestDisconnect:
         run(desk, "connect", "--beside")
         result = run(desk, "disconnect", typed="y\n")
         assert (result.exit_code, "Disconnected" in result.output) == (0, True)
+        assert "Wait five minutes before you connect again" in said(result)
         assert (urls(desk), stored(desk)) == ([OTHER], None)
         assert "was not connected. Nothing was removed" in said(run(desk, "disconnect", "--yes"))
         assert run(desk, "connect", "--beside").exit_code == 0
