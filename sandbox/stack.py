@@ -215,6 +215,8 @@ class LocalStack(StackClients):
                 self.put_chat_secrets(tool, *values)
             for organization, token in self.options.tokens.items():
                 self.put_token(organization, token)
+            if bus := self.options.parameters.get("PartnerBus"):
+                self.events.create_event_bus(Name=bus)  # On AWS its partner's event source comes before the stack.
             self._on_step("Deploying the template")
             self._deploy()
             self._on_step("Connecting the API's routes")

@@ -14,6 +14,7 @@ from standardwebhooks import Webhook
 
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Seed, SimulatorClient, SimulatorServer
 from sandbox.stack import ROOT, LocalStack, StackOptions, StackPerson, person_arn
+from tests.e2e import presets
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HMAC_SECRET = "plain-secret"
@@ -158,10 +159,22 @@ def running_bench() -> Iterator[Bench]:
         options = StackOptions(
             tallyfy_base_url=simulator.base_url,
             organization_ids=(ORG,),
-            sources={"operator": (SECRET,), "automation": (SECRET,)} | dict.fromkeys(_BY_HMAC, (HMAC_SECRET,)),
+            sources={
+                "operator": (SECRET,),
+                "automation": (SECRET,),
+                **dict.fromkeys(_BY_HMAC, (HMAC_SECRET,)),
+                **presets.secrets(),
+            },
             chats={"slack": (HMAC_SECRET,)},
             tokens={ORG: DEFAULT_TOKEN},
-            files={"people.toml": (ROOT / "layers" / "config" / "people.toml").read_text() + _PEOPLE},
+            files={
+                "people.toml": (ROOT / "layers" / "config" / "people.toml").read_text() + _PEOPLE,
+                "sources.toml": presets.declared(),
+            },
+            parameters={
+                "PartnerBus": presets.PARTNER_BUS,
+                "IncomingDetailTypes": f"project.closed,{presets.PARTNER_DETAIL_TYPE}",
+            },
         )
         with LocalStack(options) as stack:
             yield Bench(stack, simulator.client())
