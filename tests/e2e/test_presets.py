@@ -4,15 +4,18 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
 
+from cli.clients.stack import AwsStack
+from cli.services.delivery_log import DeliveryLog
 from cli.services.source_connection import open_window, window_end
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.aws.secrets import ManagedSecrets
 from lifecycle.intake.presets import load_preset
+from sandbox.running import pointed_at
 from sandbox.simulator import Seed, SeedOrganization, SeedRun, SeedTag, make_id
 from sandbox.stack import StackPerson
 from tests.e2e.bench import ORG, Bench, until
@@ -178,6 +181,21 @@ def test_unproven_requests_leave_their_reason_and_their_number(
     [counted] = found["refused"]
     assert (counted["code"], counted["times"]) == ("signature_refused", 2)
     assert found["kept"] == []
+
+
+def test_the_log_tells_of_each_delivery_what_it_became(deployed: Bench, played: Mapping[str, Played]) -> None:
+    """What `lifecycle source listen` prints."""
+    now = datetime.now(UTC)
+    with pointed_at(deployed.stack.environment):
+        log = DeliveryLog(AwsStack(deployed.stack.options.stack_name, None), now - timedelta(hours=1))
+        heard = log.new(now)
+        assert [one for one in log.new(now) if one in heard] == []
+    became = {(one.source, one.became) for one in heard}
+    assert {(name, "accepted") for name in NAMES} <= became
+    assert {(name + BROKEN, what) for name in NAMES for what in ("untranslatable", "accepted")} <= became
+    assert {("asana", "handshake"), ("trello", "handshake"), ("stripe", "ignored")} <= became
+    accepted = {one.intent_id for one in heard if one.source == "stripe" and one.became == "accepted"}
+    assert accepted == {played["stripe"].first.json()["intent_id"]}
 
 
 def test_an_event_on_a_partners_bus_archives_the_process_with_its_tag(bench: Bench) -> None:
