@@ -132,6 +132,8 @@ def imported(*modules: str) -> frozenset[str]:
         ("sqs_batch", "asyncio"),
         ("tallyfy", "s3transfer"),
         ("tallyfy", "lifecycle.sweep.service"),
+        ("tallyfy", "lifecycle.sweep.warn_job"),
+        ("tallyfy", "lifecycle.deletion.safeguards"),
     ],
 )
 def test_a_function_imports_nothing_that_only_another_needs(module: str, unwanted: str) -> None:

@@ -43,7 +43,6 @@ from lifecycle.pacing.batch_budget import Budget
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Lane, Rate
 from lifecycle.policy.policy import Policy
-from lifecycle.sweep.warn_job import NoWarner
 from lifecycle.tallyfy.client import HttpTallyfy, Tokens, pooled_session
 
 if TYPE_CHECKING:
@@ -169,6 +168,7 @@ def sweep() -> "SweepService":
     from lifecycle.sweep.assembly import SweepParts, assemble  # noqa: PLC0415 - see above
     from lifecycle.sweep.digest import Digest  # noqa: PLC0415 - see above
     from lifecycle.sweep.preflight import Preflight  # noqa: PLC0415 - see above
+    from lifecycle.sweep.warn_job import NoWarner  # noqa: PLC0415 - see above
 
     settings = _settings(SweepSettings)
     table = rows(settings.ledger_table)

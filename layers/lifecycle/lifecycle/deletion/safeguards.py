@@ -19,13 +19,14 @@ from lifecycle.audit.chain import Record, What
 from lifecycle.audit.store import AuditStore
 from lifecycle.aws.eventbridge import Bus
 from lifecycle.aws.scheduler import Schedules
+from lifecycle.deletion.deferred import Deferred
 from lifecycle.deletion.export_readback import verify
 from lifecycle.deletion.exporter import Export, folder_of
 from lifecycle.deletion.manifest import Manifest
 from lifecycle.domain.capabilities import Capability
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import PLAN, SWEEP, Command
-from lifecycle.domain.errors import Code, LifecycleError, Rejected, Retryable
+from lifecycle.domain.errors import Code, Rejected, Retryable
 from lifecycle.domain.events import SCHEMA_VERSION
 from lifecycle.domain.intent import Outcome, Status, Wait
 from lifecycle.domain.intent_ids import intent_id
@@ -33,14 +34,6 @@ from lifecycle.domain.resources import ResourceSnapshot
 
 _MOST_EXPORTS = 3
 """So often a thing is exported in one attempt, if something is added to it meanwhile."""
-
-
-class Deferred(LifecycleError):
-    """Deferred: a schedule or an approval enqueues it again. ``wait`` says which."""
-
-    def __init__(self, code: Code, reason: str, wait: Wait) -> None:
-        super().__init__(code, reason)
-        self.wait = wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +56,10 @@ class Safeguards:
     bus: Bus
     id_key: Callable[[], bytes]
     clock: Callable[[], datetime]
+
+    def shown(self, command: Command, seen: ResourceSnapshot) -> str:
+        """See ``what_would_go``."""
+        return what_would_go(command, seen)
 
     def judge(self, command: Command, seen: ResourceSnapshot, until: datetime | None) -> Outcome | Ready:
         """May it be destroyed now? Not before ``until``. Raises ``Deferred`` where it has to wait, ``Retryable``."""

@@ -7,8 +7,9 @@ twice, late, or cut off between two of them has one effect per intent.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from lifecycle.deletion.safeguards import Deferred, Safeguards, what_would_go
+from lifecycle.deletion.deferred import Deferred
 from lifecycle.domain.capabilities import Action, Capability
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import PLAN, SWEEP, Command
@@ -25,6 +26,9 @@ from lifecycle.execution.state_machine import READ_LAG, Doubt, ResourceRow, plac
 from lifecycle.execution.stop_signals import StopSignal, StopSignals
 from lifecycle.execution.target_search import exhausted
 from lifecycle.pacing import backoff
+
+if TYPE_CHECKING:
+    from lifecycle.deletion.safeguards import Safeguards
 
 _CLOCK_DIFFERENCE = timedelta(minutes=2)
 """A resource archived this long after our own call was archived by somebody else. Tallyfy's clock differs by less."""
@@ -83,7 +87,7 @@ class CommandExecutor:
     roll: Callable[[], float]
     hold_tags: frozenset[str] = frozenset()
     """A resource that carries one of these tags is kept."""
-    safeguards: Safeguards | None = None
+    safeguards: "Safeguards | None" = None
     """The checks before a permanent delete. Only a worker that can delete has them."""
 
     def execute(self, command: Command, claim: Claim) -> Ended:
@@ -200,7 +204,9 @@ class CommandExecutor:
             return replace(end, reason=reason)
         return end
 
-    def _delete(self, attempt: Attempt, seen: ResourceSnapshot, result: GuardResult, safeguards: Safeguards) -> Outcome:
+    def _delete(
+        self, attempt: Attempt, seen: ResourceSnapshot, result: GuardResult, safeguards: "Safeguards"
+    ) -> Outcome:
         """Delete for good what was approved, once its export was verified and it has not changed."""
         command = attempt.command
         signal = self._stop_signal(attempt, seen)
@@ -215,7 +221,7 @@ class CommandExecutor:
         end = _end_without_call(result)
         if end is not None or again is None:
             return self._explained(attempt, end, result, again)
-        if what_would_go(command, again) != ready.shown:
+        if safeguards.shown(command, again) != ready.shown:
             return _CHANGED
         return self._act(attempt, again, ready.evidence, shown=ready.shown)
 

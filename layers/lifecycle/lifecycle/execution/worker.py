@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from lifecycle.aws.metrics import Metric, Metrics
 from lifecycle.aws.sqs import Later, Message, Queue
-from lifecycle.deletion.safeguards import Deferred
+from lifecycle.deletion.deferred import Deferred
 from lifecycle.domain.capabilities import Action, Capability
 from lifecycle.domain.clock import millis
 from lifecycle.domain.commands import Command, describe, is_of_a_newer_release
