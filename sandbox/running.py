@@ -94,7 +94,8 @@ def with_local_people(text: str) -> str:
         Rejected: The operator's file is wrong; the message says where.
     """
     known = People.parse(text)  # First by itself: what is wrong with it is not to be blamed on what is added.
-    speaks = "" if any(one.slack == _SAMPLE_USER for one in known.people.values()) else f'slack = "{_SAMPLE_USER}"\n'
+    known_there = any(one.known_in("slack") == _SAMPLE_USER for one in known.people.values())
+    speaks = "" if known_there else f'slack = "{_SAMPLE_USER}"\n'
     added = [
         f"""
 # Added by `lifecycle local start`, on this machine alone.

@@ -1,7 +1,7 @@
 """Signs a delivery as its source does, by the source's own scheme (`lifecycle.intake.schemes`)."""
 
 from lifecycle.aws.api_gateway import HttpRequest
-from lifecycle.chat.slack.requests import SIGNATURE as SLACK
+from lifecycle.chat.tool import load_tool
 from lifecycle.intake.sources import Source
 
 
@@ -31,6 +31,6 @@ def unsigned(body: bytes, uri: str = "", *, source: str = "") -> HttpRequest:
     return HttpRequest(route="", method="POST", uri=uri, parameters={"source": source}, headers={}, body=body)
 
 
-def slack_headers(secret: str, body: bytes, *, timestamp: int) -> dict[str, str]:
-    """The headers with which Slack signs a form. `timestamp` is in seconds since 1970, UTC."""
-    return dict(SLACK.sign(secret, unsigned(body), delivery_id="", timestamp=timestamp).headers)
+def chat_headers(tool: str, secret: str, body: bytes, *, timestamp: int) -> dict[str, str]:
+    """The headers with which a chat tool sends a body. `timestamp` is in seconds since 1970, UTC."""
+    return dict(load_tool(tool).sign(secret, body, timestamp=timestamp))

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from cli.clients.api import StatusApi
 from cli.clients.delivery import new_delivery_id, newest_secret, stored_secret
-from cli.clients.signing import signed_request, slack_headers, unsigned
+from cli.clients.signing import chat_headers, signed_request, unsigned
 from cli.clients.stack import Stack, output_of
 from cli.ui.errors import CliError, Exit
 from lifecycle.domain.intent_ids import INTENT_PATTERN
@@ -65,7 +65,7 @@ def slash(stack: Stack, api: StatusApi, file: Path, now: datetime) -> ReplayResu
     form.pop("response_url", None)
     body = urlencode({**form, "trigger_id": f"{secrets.randbits(40)}.{secrets.token_hex(8)}"}).encode()
     secret = newest_secret(stack.secrets(), f"{output_of(stack, 'SecretPrefix')}/chat/slack")
-    line = api.slash(body, slack_headers(secret, body, timestamp=int(now.timestamp())))
+    line = api.slash(body, chat_headers("slack", secret, body, timestamp=int(now.timestamp())))
     return ReplayResult(line, tuple(re.findall(INTENT_PATTERN.strip("^$"), line)))
 
 

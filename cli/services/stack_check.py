@@ -19,6 +19,7 @@ from cli.services.pauses import pauses
 from cli.ui.errors import CliError, expected_error
 from lifecycle.approvals.people import People
 from lifecycle.aws.secrets import Secrets, signing_secrets
+from lifecycle.domain.chat_tools import CHAT_TOOLS, ChatToolFacts
 from lifecycle.domain.errors import LifecycleError
 from lifecycle.intake.sources import Source, Sources
 from lifecycle.policy.policy import Policy
@@ -71,8 +72,9 @@ def check(
         if source.scheme.over_http:  # The bus itself says who may put events on it.
             yield _source_secret(stack.secrets(), prefix, name, source, clock())
         yield from _strangers(name, source, organizations)
-    if any(person.slack for person in people.people.values()):
-        yield _chat_secret(stack.secrets(), prefix)
+    for tool in CHAT_TOOLS.values():
+        if any(person.known_in(tool.name) for person in people.people.values()):
+            yield _chat_secret(stack.secrets(), prefix, tool)
     yield from _lost(people, organizations)
     yield from of_identities(people)
     yield from of_parameters(stack.parameters(), sources)
@@ -127,10 +129,11 @@ def _source_secret(secrets: Secrets, prefix: str, name: str, source: Source, now
     return _sized(what, found, source.scheme.name)
 
 
-def _chat_secret(secrets: Secrets, prefix: str) -> Finding:
-    what = "signing secret of Slack"
-    found = _stored(secrets, f"{prefix}/chat/slack", what, "Store it, or take everybody out of people.toml.")
-    return found if isinstance(found, Finding) else _sized(what, found, "as Slack made it", least=1)
+def _chat_secret(secrets: Secrets, prefix: str, tool: ChatToolFacts) -> Finding:
+    what = f"signing secret of {tool.label}"
+    todo = f"Store it, or take {tool.name} out of people.toml."
+    found = _stored(secrets, f"{prefix}/chat/{tool.name}", what, todo)
+    return found if isinstance(found, Finding) else _sized(what, found, f"as {tool.label} made it", least=1)
 
 
 def _stored(secrets: Secrets, where: str, what: str, todo: str) -> list[bytes] | Finding:
@@ -235,8 +238,13 @@ def _lost(people: People, organizations: list[str]) -> Iterator[Finding]:
     """Report people whose every slash command would be refused."""
     for name, person in people.people.items():
         what = f"organization of {name}"
-        # Only a line in Slack is about no organization of its own.
-        if person.slack and person.may and person.organization is None and len(organizations) > 1:
+        # Only a line in a chat tool is about no organization of its own.
+        if (
+            any(map(person.known_in, CHAT_TOOLS))
+            and (person.may or person.asks)
+            and person.organization is None
+            and len(organizations) > 1
+        ):
             yield Finding(Mark.NOTE, what, "not said, and the stack has several", "Say it in people.toml.")
         elif person.organization is not None and person.organization not in organizations:
             yield Finding(Mark.NOTE, what, f"{person.organization}: not the stack's", "Correct people.toml.")

@@ -1,10 +1,9 @@
-"""POST /chat/slack: a slash command in, a line for the asker out. POST /chat/slack/actions: a button was pressed."""
+"""POST /chat/{tool}: a line or a pressed button in, an answer out. What takes longer follows by the chat queue."""
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from lifecycle.aws.api_gateway import HttpRequest, Response, answer, problem
-from lifecycle.bootstrap.chat import chat, slack_secret
+from lifecycle.aws.api_gateway import HttpRequest, Response, problem
+from lifecycle.bootstrap.chat import chat, id_key_and_first_tool
 from lifecycle.bootstrap.common import at_start
 from lifecycle.bootstrap.observability import emf, logger
 from lifecycle.domain.errors import LifecycleError
@@ -16,16 +15,14 @@ if TYPE_CHECKING:
 @logger.inject_lambda_context(clear_state=True)
 @emf.log_metrics
 def handler(event: object, context: "LambdaContext") -> Response:  # noqa: ARG001 - Lambda's signature
-    """Answer any event within Slack's three seconds; the result of a command follows by itself."""
+    """Answer any event within the three seconds that the most impatient tool waits."""
     try:
         request = HttpRequest.of(event)
-        if request.route == "POST /chat/slack/actions":
-            chat().press(request)
-            return {"statusCode": int(HTTPStatus.OK), "body": ""}  # whoever pressed has been told already
-        message = chat().answer(request)
+        # The routes are written out in the template: POST /chat/<tool> and, for buttons, POST /chat/<tool>/actions.
+        tool = request.route.removeprefix("POST /chat/").partition("/")[0]
+        return chat().respond(tool, request)
     except LifecycleError as error:
         return problem(error)
-    return answer(HTTPStatus.OK, message.body())
 
 
-at_start(slack_secret, lambda: chat().id_key())
+at_start(id_key_and_first_tool)

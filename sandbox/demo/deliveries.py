@@ -7,7 +7,7 @@ import time
 from urllib.parse import urlencode
 
 from cli.clients.delivery import new_delivery_id
-from cli.clients.signing import sign, slack_headers
+from cli.clients.signing import chat_headers, sign
 from cli.clients.tallyfy_calls import TallyfyCalls
 from cli.services.tallyfy_webhook import OrganizationWebhook
 from cli.ui.errors import CliError, Exit
@@ -180,7 +180,7 @@ def slack(demo: Demo, step: DemoStep) -> None:
     lines: list[str] = []
 
     def answered() -> bool:
-        headers = slack_headers(demo.local.chat_secret, body, timestamp=int(utc_now().timestamp()))
+        headers = chat_headers("slack", demo.local.chat_secret, body, timestamp=int(utc_now().timestamp()))
         try:
             lines[:] = [demo.api.slash(body, headers)]
         except CliError as trouble:  # The same line again is the same command: as for the webhooks.

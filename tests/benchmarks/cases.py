@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from standardwebhooks import Webhook
 
-from cli.clients.signing import slack_headers
+from cli.clients.signing import chat_headers
 from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.commands import Command
 from lifecycle.domain.intent_ids import intent_id
@@ -94,7 +94,7 @@ def chat() -> Json:
             "trigger_id": f"{time.time_ns()}.1.x",
         }
     )
-    headers = slack_headers(WHSEC, body.encode(), timestamp=int(time.time()))
+    headers = chat_headers("slack", WHSEC, body.encode(), timestamp=int(time.time()))
     return _post("POST /chat/slack", body, headers)
 
 

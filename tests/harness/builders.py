@@ -15,16 +15,17 @@ from lifecycle.approvals.people import People
 from lifecycle.approvals.rules import About, ApprovalRequest, name
 from lifecycle.approvals.service import ApprovalService
 from lifecycle.approvals.store import ApprovalStore
-from lifecycle.aws.api_gateway import HttpRequest
+from lifecycle.aws.api_gateway import HttpRequest, Response
 from lifecycle.aws.dynamodb import MemoryTable
 from lifecycle.aws.eventbridge import MemoryBus
 from lifecycle.aws.metrics import MemoryMetrics
 from lifecycle.aws.scheduler import MemorySchedules
 from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.aws.sqs import MemoryQueue
-from lifecycle.chat.slack.blocks import SlackMessage
-from lifecycle.chat.slack.replies import MemoryReplies
-from lifecycle.chat.slack.service import Chat
+from lifecycle.chat.door import ChatDoor
+from lifecycle.chat.service import ChatService
+from lifecycle.chat.slack.blocks import SlackAnswer
+from lifecycle.chat.tool import load_tool
 from lifecycle.deletion.safeguards import what_would_go
 from lifecycle.domain.capabilities import TABLE, State
 from lifecycle.domain.clock import millis
@@ -33,7 +34,7 @@ from lifecycle.domain.intent_ids import intent_id
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
-from lifecycle.execution.reply_channel import Replies
+from lifecycle.execution.reply_channel import MemoryReplies, Replies
 from lifecycle.execution.status import StatusService
 from lifecycle.execution.stop_signals import StopSignals
 from lifecycle.execution.undo import UndoService
@@ -273,57 +274,72 @@ class ChatRoom:
         self.rows = MemoryTable()
         self.ledger = Ledger(self.rows, LedgerTerms(timedelta(seconds=90), timedelta(days=400), 6), self.clock)
         self.approvals = ApprovalStore(self.rows, timedelta(days=400), self.clock)
-        self.commands, self.purge, self.sweeps = (MemoryQueue(self.clock) for _ in range(3))
+        self.commands, self.purge, self.sweeps, self.jobs = (MemoryQueue(self.clock) for _ in range(4))
         self.heard = MemoryReplies()
         self.replies: Replies = self.heard
         self.metrics = MemoryMetrics()
 
     @cached_property
-    def chat(self) -> Chat:
-        return Chat(
+    def chat(self) -> ChatDoor:
+        undoing = UndoService(
+            ledger=self.ledger,
+            commands=self.commands,
+            org_ids=self.org_ids,
+            id_key=lambda: ID_KEY,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
+        approving = ApprovalService(
+            approvals=self.approvals,
+            ledger=self.ledger,
+            keep_reasons=StopSignals(self.rows, HoldStore(self.rows, self.clock)),
+            purge=self.purge,
+            sweeps=self.sweeps,
+            org_ids=self.org_ids,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
+        service = ChatService(
             people=People.parse(self.people),
             org_ids=self.org_ids,
-            prefix=PREFIX,
-            secrets=self.secrets,
             id_key=lambda: ID_KEY,
             lookup=StatusService(ledger=self.ledger, id_key=lambda: ID_KEY, clock=self.clock),
-            commands=self.commands,
-            approving=ApprovalService(
-                approvals=self.approvals,
-                ledger=self.ledger,
-                keep_reasons=StopSignals(self.rows, HoldStore(self.rows, self.clock)),
-                purge=self.purge,
-                sweeps=self.sweeps,
-                org_ids=self.org_ids,
-                metrics=self.metrics,
-                clock=self.clock,
-            ),
-            undoing=UndoService(
-                ledger=self.ledger,
-                commands=self.commands,
-                org_ids=self.org_ids,
-                id_key=lambda: ID_KEY,
-                metrics=self.metrics,
-                clock=self.clock,
-            ),
+            approving=approving,
+            undoing=undoing,
+            holds=HoldStore(self.rows, self.clock),
+            rows=self.rows,
+            jobs=self.jobs,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
+        return ChatDoor(
+            tool=load_tool,
+            service=service,
+            secrets=self.secrets,
+            prefix=PREFIX,
             replies=self.replies,
             metrics=self.metrics,
             clock=self.clock,
         )
 
-    def show(self, text: str, **fields: str) -> SlackMessage:
-        """Return the answer to a line typed by Ada, or by the person in ``fields``."""
-        raw = slash(text, **fields)
-        return self.chat.answer(chat_request(raw, slack_headers(raw, at=self.clock().timestamp())))
+    def deliver(self, raw: bytes, headers: Mapping[str, str] | None = None, *, path: str = "/chat/slack") -> Response:
+        """What Slack gets back for a request that it signed, or that has these headers."""
+        signed = slack_headers(raw, at=self.clock().timestamp()) if headers is None else headers
+        return self.chat.respond("slack", chat_request(raw, signed, path=path))
+
+    def show(self, text: str, **fields: str) -> SlackAnswer:
+        """What the asker sees for a line typed by Ada, or by whom ``fields`` say."""
+        shown: SlackAnswer = json.loads(str(self.deliver(slash(text, **fields))["body"]))
+        return shown
 
     def say(self, text: str, **fields: str) -> str:
-        """Return the text of the answer."""
-        return self.show(text, **fields).text
+        """The text of what the asker sees."""
+        return self.show(text, **fields)["text"]
 
     def press(self, action: str, value: str, **fields: object) -> str:
-        """Return the answer to a button pressed by Grace, or by the person in ``fields`` of the payload."""
-        raw = pressed(action, value, **fields)
-        self.chat.press(chat_request(raw, slack_headers(raw, at=self.clock().timestamp()), path="/chat/slack/actions"))
+        """What Grace is told who pressed a button, or whom ``fields`` of the payload say."""
+        response = self.deliver(pressed(action, value, **fields), path="/chat/slack/actions")
+        assert response["body"] == ""
         return self.heard.said[-1][1]
 
 

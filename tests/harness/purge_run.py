@@ -116,8 +116,8 @@ class PurgeRun:
         arn = self.world.people.people[who].iam
         if arn is not None:
             return operate(operating, f"POST /approvals/{{hash}}/{what}", arn, {"why": why}, hash=name)[1]
-        team, _, user = str(self.world.people.people[who].slack).partition("/")
-        found = self.world.people.find(team, user)
+        known = str(self.world.people.people[who].known_in("slack"))
+        found = self.world.people.find("slack", [known])
         assert found is not None
         approving = operating.approving
         after = approving.approve(name, *found) if what == "approve" else approving.reject(name, *found, why)

@@ -23,7 +23,6 @@ from lifecycle.aws.s3 import MemoryObjects, Objects
 from lifecycle.aws.scheduler import MemorySchedules
 from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.aws.sqs import Later, MemoryQueue
-from lifecycle.chat.slack.replies import MemoryReplies
 from lifecycle.deletion.exporter import Export
 from lifecycle.deletion.safeguards import Safeguards
 from lifecycle.domain.capabilities import PERMANENT, TABLE, Action, Capability, Resource, State
@@ -37,6 +36,7 @@ from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.paced_tallyfy import PacedTallyfy
 from lifecycle.execution.read_ahead import ReadAhead
+from lifecycle.execution.reply_channel import MemoryReplies
 from lifecycle.execution.stop_signals import StopSignals
 from lifecycle.execution.target_search import TargetSearch
 from lifecycle.execution.undo import UndoService
@@ -161,7 +161,7 @@ class World:
         archived = None if archived_days is None else self.clock() - timedelta(days=archived_days)
         match resource:
             case Resource.RUN:
-                run = Run(thing_id, f"Process {thing_id[:4]}", created, created)
+                run = Run(thing_id, str(more.get("name", f"Process {thing_id[:4]}")), created, created)
                 if archived is not None:
                     run.archive(archived)
                 organization.add_run(run)

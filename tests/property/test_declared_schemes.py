@@ -198,7 +198,7 @@ def answered(entrance: Entrance, room: ChatRoom, sent: HttpRequest) -> int:
     """The status that the function would answer with."""
     try:
         if sent.route == "POST /chat/slack":
-            return 200 if room.chat.answer(sent).text else 500
+            return int(str(room.chat.respond("slack", sent)["statusCode"]))
         return 202 if entrance.intake.accept(sent) else 200
     except LifecycleError as error:
         return int(str(problem(error)["statusCode"]))

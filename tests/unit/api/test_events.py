@@ -20,7 +20,8 @@ from functions.webhook import app as webhook
 from functions.worker import app as worker
 from lifecycle.aws.sqs import from_record
 from lifecycle.bootstrap.observability import metrics
-from lifecycle.chat.slack.requests import Press
+from lifecycle.chat.door import ChatDoor
+from lifecycle.chat.slack.requests import read_press
 from lifecycle.domain.capabilities import ORDINARY, PERMANENT, TABLE, Capability
 from lifecycle.domain.commands import Command
 from lifecycle.execution.worker import Worker
@@ -406,12 +407,18 @@ def test_what_put_events_sends_is_what_the_events_queue_holds() -> None:
     assert json.loads(entry["Detail"]) == event["detail"]
 
 
+def counted(door: ChatDoor) -> ChatDoor:
+    """The same, with the metrics that the function publishes."""
+    approving = replace(door.service.approving, metrics=metrics)
+    return replace(door, metrics=metrics, service=replace(door.service, approving=approving, metrics=metrics))
+
+
 def test_a_slash_command_of_slack_archives_the_process_behind_its_link(
     clock: Clock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = ChatRoom(clock, people=(CONFIG / "people.toml").read_text(encoding="utf-8"))
     room.secrets.texts[f"{PREFIX}/chat/slack"] = "8f742231b10e8888abcd99yyyzzz85a5"
-    monkeypatch.setattr(chat_function, "chat", lambda: replace(room.chat, metrics=metrics))
+    monkeypatch.setattr(chat_function, "chat", lambda: counted(room.chat))
     world.simulator.merge(SEED)
     response = chat_function.handler(sample("chat-archive.json"), CONTEXT)
     assert response["statusCode"] == 200
@@ -423,21 +430,22 @@ def test_a_slash_command_of_slack_archives_the_process_behind_its_link(
     assert (command.requested_by, command.source) == ("ada", "slack")
     assert world.announced(command.intent_id) == ["done"]
     [(url, line)] = world.replies.said
-    assert url.startswith("https://hooks.slack.com/commands/T012ABCDE/")
+    assert url.startswith("slack:https://hooks.slack.com/commands/T012ABCDE/")
     assert line == f"Archive process `{SLACK_RUN}`: done. The process is archived."
 
 
 def test_a_button_of_slack_approves_what_its_value_names(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     room = ChatRoom(clock, people=PEOPLE.replace("[people.grace]", 'approves = ["run.delete"]\n[people.grace]'))
     room.secrets.texts[f"{PREFIX}/chat/slack"] = "8f742231b10e8888abcd99yyyzzz85a5"
-    approving = replace(room.chat.approving, metrics=metrics)
-    monkeypatch.setattr(chat_function, "chat", lambda: replace(room.chat, approving=approving))
-    value = Press.read(base64.b64decode(str(sample("chat-approve.json")["body"]))).value
+    monkeypatch.setattr(chat_function, "chat", lambda: counted(room.chat))
+    press = read_press(base64.b64decode(str(sample("chat-approve.json")["body"]))).pressed
+    assert press is not None
+    value = press.value
     asked = room.approvals.ask(wanted(hash=value, asked_by="grace"))
     assert chat_function.handler(sample("chat-approve.json"), CONTEXT) == {"statusCode": 200, "body": ""}
     assert bodies(room.purge) == [asked.message]
     [(url, line)] = room.heard.said
-    assert url.startswith("https://hooks.slack.com/actions/T012ABCDE/")
+    assert url.startswith("slack:https://hooks.slack.com/actions/T012ABCDE/")
     assert line.startswith(f"You approved `{value[:12]}`: 1 of 1.")
 
 

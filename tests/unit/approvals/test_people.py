@@ -45,11 +45,11 @@ def test_a_person_may_do_what_is_listed_and_nothing_irreversible() -> None:
 
 def test_a_user_is_known_only_in_their_own_workspace() -> None:
     people = People.parse(ADA + f'organization = "{ORG}"')
-    found = people.find("T012ABCDE", "U034FGHIJ")
+    found = people.find("slack", ["T012ABCDE/U034FGHIJ"])
     assert found is not None
     assert (found[0], found[1].organization) == ("ada", ORG)
     for team, user in (("T099ABCDE", "U034FGHIJ"), ("T012ABCDE", "U034FGHIK"), ("", ""), ("T012ABCDE/U034FGHIJ", "")):
-        assert people.find(team, user) is None
+        assert people.find("slack", [f"{team}/{user}"]) is None
 
 
 def test_the_shipped_file_is_valid() -> None:
@@ -99,7 +99,7 @@ def test_an_identity_proves_a_person_only_if_nobody_chooses_its_name(arn: str, m
 def test_a_person_with_an_unproven_session_name_is_known_by_slack_only() -> None:
     people = People.parse(ADA + f'iam = "{NAMED_AT_WILL}"\n')
     assert people.find_iam(NAMED_AT_WILL) is None
-    assert people.find("T012ABCDE", "U034FGHIJ") is not None
+    assert people.find("slack", ["T012ABCDE/U034FGHIJ"]) is not None
     assert people.unproven == ("ada",)
     assert people.is_reachable("ada"), "in Slack"
     assert not of_grace(NAMED_AT_WILL).is_reachable("grace")

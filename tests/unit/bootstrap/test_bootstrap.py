@@ -12,17 +12,19 @@ import pytest
 from lifecycle.aws import clients
 from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.bootstrap import chat, common, operating, tallyfy
-from lifecycle.chat.slack.replies import SlackReplies
+from lifecycle.chat.slack.replies import SlackPoster
 from lifecycle.domain.capabilities import ORDINARY, PERMANENT
 from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.messages import Answer
 from lifecycle.pacing.token_bucket import Lane
 from sandbox.build import ROOT
-from tests.unit.bootstrap.test_settings import CHAT, OPERATOR, PURGE, SWEEP, WORKER
+from tests.unit.bootstrap.test_settings import CHAT, CHAT_JOBS, OPERATOR, PURGE, SWEEP, WORKER
 
 CACHES = (
     tallyfy.worker,
     tallyfy.purge,
     tallyfy.sweep,
+    tallyfy.chat_jobs,
     operating.operating,
     chat.chat,
     clients.client,
@@ -98,16 +100,24 @@ def test_functions_that_take_approvals_know_the_three_queues(given: Given) -> No
 
 def test_the_chat_function_is_built_from_its_environment(given: Given) -> None:
     given(CHAT)
-    assert chat.chat().org_ids == {CHAT["ORGANIZATION_IDS"]}
+    assert chat.chat().service.org_ids == {CHAT["ORGANIZATION_IDS"]}
 
 
-def test_the_answer_to_a_button_goes_only_to_slack_with_a_short_timeout(given: Given) -> None:
-    given(CHAT)
-    # With no simulator beside it, so that nothing but Slack's own host is ever called.
-    assert not chat.chat().replies.reply("https://example.com/x", "Done.")
-    replies = chat._replies()
-    assert isinstance(replies, SlackReplies)
-    assert (replies._also, replies._seconds) == (None, 1.5)
+def test_later_answers_go_to_the_tool_alone_and_to_a_simulator_only_on_loopback(given: Given) -> None:
+    given(CHAT_JOBS)
+    poster = tallyfy.chat_jobs().poster("slack")
+    assert isinstance(poster, SlackPoster)
+    assert poster._also is None
+    with pytest.raises(Rejected):
+        poster.post("https://example.com/x", Answer(text="Done."), str)
+    assert tallyfy.chat_jobs().tallyfy._capabilities == frozenset()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("unwanted", ["requests", "lifecycle.chat.teams", "lifecycle.intake", "lifecycle.tallyfy"])
+def test_the_chat_function_imports_only_the_tool_whose_people_it_knows(unwanted: str) -> None:
+    code = f"import sys, functions.chat.app; print({unwanted!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
 
 
 @cache

@@ -4,6 +4,7 @@ import pytest
 
 from lifecycle.bootstrap.settings import (
     AuditSettings,
+    ChatJobsSettings,
     ChatSettings,
     IntakeSettings,
     OperatorSettings,
@@ -29,7 +30,7 @@ OPERATOR = {
     "SWEEPS_QUEUE_URL": "https://sqs/sweeps",
     "LEDGER_DAYS": "400",
 }
-CHAT = {**OPERATOR, "SECRET_PREFIX": "stack"}
+CHAT = {**OPERATOR, "SECRET_PREFIX": "stack", "CHAT_QUEUE_URL": "https://sqs/chat"}
 INTAKE = {
     **STATUS,
     "SECRET_PREFIX": "stack",
@@ -44,15 +45,18 @@ INTAKE = {
     "SCHEDULE_GROUP": "later",
     "SCHEDULE_ROLE_ARN": "arn:aws:iam::123456789012:role/later",
 }
-TALLYFY = {
+CHAT_JOBS = {
     "SECRET_PREFIX": "stack",
     "ORGANIZATION_IDS": ORG,
     "QUEUE_URL": "https://sqs/commands",
     "DEAD_LETTER_QUEUE_URL": "https://sqs/dead",
     "LEDGER_TABLE": "ledger",
-    "BUS_NAME": "bus",
     "TALLYFY_BASE_URL": "https://go.tallyfy.com/api/",
     "RATE_PER_MINUTE": "100",
+}
+TALLYFY = {
+    **CHAT_JOBS,
+    "BUS_NAME": "bus",
     "LEDGER_DAYS": "400",
     "RETRY_BASE_SECONDS": "30",
 }
@@ -62,6 +66,7 @@ WORKER = {
     "LANE": "people",
     "LEASE_SECONDS": "90",
     "QUEUE_RETENTION_SECONDS": "345600",
+    "CHAT_QUEUE_URL": "https://sqs/chat",
 }
 PURGE = {
     **WORKER,
@@ -85,6 +90,7 @@ ALL: tuple[tuple[type[Settings], dict[str, str]], ...] = (
     (StatusSettings, STATUS),
     (OperatorSettings, OPERATOR),
     (ChatSettings, CHAT),
+    (ChatJobsSettings, CHAT_JOBS),
     (IntakeSettings, INTAKE),
     (WorkerSettings, WORKER),
     (PurgeSettings, PURGE),

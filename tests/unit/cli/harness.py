@@ -97,13 +97,9 @@ class Front(BaseAdapter):
         super().__init__()
         self._entrance = entrance
         self._operating = operating
-        self._chat = replace(
-            ChatRoom(entrance.clock).chat,
-            secrets=entrance.secrets,
-            lookup=entrance.lookup,
-            commands=entrance.ordinary,
-            metrics=entrance.metrics,
-        )
+        room = ChatRoom(entrance.clock)
+        room.secrets, room.metrics, room.commands = entrance.secrets, entrance.metrics, entrance.ordinary
+        self._chat = replace(room.chat, service=replace(room.chat.service, lookup=entrance.lookup))
         self.asked: list[requests.PreparedRequest] = []
         self.failures: list[Exception | int | Response] = []
         """What goes wrong with the next requests."""
@@ -149,7 +145,7 @@ class Front(BaseAdapter):
             "isBase64Encoded": True,
         }
         if room == "chat":
-            return answer(HTTPStatus.OK, self._chat.answer(HttpRequest.of(event)).body())
+            return self._chat.respond(rest[0], HttpRequest.of(event))
         return answer(*delivery_answer(self._entrance.intake.accept(HttpRequest.of(event))))
 
     def _as_somebody(self, request: requests.PreparedRequest, room: str, rest: list[str]) -> Response:

@@ -132,7 +132,7 @@ def test_a_declared_source_without_its_secret_is_reported(desk: CliHarness, name
 
 def test_slack_needs_its_secret_if_people_toml_names_anybody(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     del desk.entrance.secrets.texts["stack/chat/slack"]
-    assert "take everybody out of people.toml" in failing(desk, "signing secret of Slack")
+    assert "take slack out of people.toml" in failing(desk, "signing secret of Slack")
     monkeypatch.setattr(config_files, "declared_people", lambda: People.parse("[people]"))
     result = desk.run("check")
     assert (result.exit_code, "0 people" in result.output) == (0, True), result.output

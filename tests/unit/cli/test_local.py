@@ -17,9 +17,10 @@ from cli.main import app
 from cli.services.in_memory_intake import InMemoryIntake
 from lifecycle.approvals.people import People
 from lifecycle.aws.api_gateway import HttpRequest
-from lifecycle.chat.slack.replies import SlackReplies
+from lifecycle.chat.slack.replies import SlackPoster
 from lifecycle.domain.capabilities import PERMANENT
 from lifecycle.domain.errors import Rejected
+from lifecycle.domain.messages import Answer, outcome
 from lifecycle.intake.schemes.standard_webhooks import StandardWebhooks
 from lifecycle.intake.sources import Source
 from lifecycle.tallyfy.client import pooled_session
@@ -164,10 +165,10 @@ def test_replies_to_slack_are_received_beside_the_simulated_tallyfy() -> None:
     simulator = ListeningSimulator()
     with SimulatorServer(simulator) as server:
         origin = server.base_url.removesuffix("/api")
-        replies = SlackReplies(pooled_session(), origin)
-        assert replies.reply(origin + REPLIES, "done.")
+        poster = SlackPoster(pooled_session(), origin)
+        assert poster.post(origin + REPLIES, Answer(text="done."), str)
         assert simulator.buttons == []
-        assert replies.reply(origin + REPLIES, "archived.", undo="int_1")
+        assert poster.post(origin + REPLIES, outcome("archived.", "int_1"), str)
         assert not server.client().log()
     assert [simulator.heard.get_nowait() for _ in range(2)] == ["done.", "archived."]
     assert simulator.buttons == [("undo", "int_1")]
@@ -208,7 +209,7 @@ def test_two_people_are_added_below_the_operators_people_toml(text: str) -> None
     for name in ("local-ada", "local-grace"):
         assert after.find_iam(person_arn(name)) == (name, after.people[name])
         assert after.people[name].approves_of(PERMANENT, DefaultIds.ORGANIZATION)
-    assert after.find("T012ABCDE", "U034FGHIJ") is not None  # Whoever it is: the samples of Slack are theirs.
+    assert after.find("slack", ["T012ABCDE/U034FGHIJ"]) is not None  # Whoever it is: the samples of Slack are theirs.
 
 
 def test_a_mistake_in_the_operators_people_toml_is_reported_at_its_own_line() -> None:

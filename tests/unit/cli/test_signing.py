@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks import Webhook
 
-from cli.clients.signing import sign
-from cli.clients.signing import slack_headers as signed_for_slack
+from cli.clients.signing import chat_headers, sign
 from cli.services.in_memory_intake import InMemoryIntake
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.intake.schemes.hmac import Hmac
@@ -81,7 +80,7 @@ def test_hubspot_jira_github_and_slack_signatures_match_theirs() -> None:
         "github": hub_headers(BODY),
         "tallyfy": {},
     }
-    assert signed_for_slack(SHARED, BODY, timestamp=AT) == slack_headers(BODY)
+    assert chat_headers("slack", SHARED, BODY, timestamp=AT) == slack_headers(BODY)
 
 
 def test_a_shared_secret_may_be_a_header() -> None:

@@ -114,7 +114,8 @@ class TestByPerson:
         assert isinstance(claim, Claim)
         room.ledger.conclude(claim, Outcome(Status.DONE, Code.ACTED, "It is archived."))
         people = f'people.grace = {{iam = "{GRACE}", may = ["run.restore"], approves = ["run.delete"]}}'
-        return Operating(people=People.parse(people), approving=room.chat.approving, undoing=room.chat.undoing)
+        service = room.chat.service
+        return Operating(people=People.parse(people), approving=service.approving, undoing=service.undoing)
 
     @pytest.mark.parametrize(
         ("method", "path", "body"),

@@ -3,57 +3,69 @@
 import os
 from functools import cache
 
-from lifecycle.bootstrap.common import now, secrets
+from lifecycle.approvals.people import People, Person
+from lifecycle.aws.clients import client
+from lifecycle.aws.sqs import SqsQueue
+from lifecycle.bootstrap.approving import approval_service, undo_service
+from lifecycle.bootstrap.common import now, operators_file, rows, secrets
 from lifecycle.bootstrap.observability import metrics
-from lifecycle.bootstrap.operating import operating
 from lifecycle.bootstrap.settings import ChatSettings
-from lifecycle.chat.slack.replies import SlackReplies
-from lifecycle.chat.slack.service import Chat
-from lifecycle.execution.reply_channel import Replies
+from lifecycle.chat.door import ChatDoor
+from lifecycle.chat.service import ChatService
+from lifecycle.chat.tool import load_tool
+from lifecycle.domain.chat_tools import CHAT_TOOLS
+from lifecycle.execution.reply_channel import QueueReplies
 from lifecycle.execution.status import StatusService
-
-_REPLY_SECONDS = 1.5
-"""Slack waits for three seconds for the answer to a press, and the press itself comes first."""
-
-
-class _LateReplies:
-    """Slack's, built at the first press: lines, which are far more, must not wait for the import of requests."""
-
-    def reply(self, url: str, text: str, *, undo: str | None = None) -> bool:
-        """See ``Replies``."""
-        return _replies().reply(url, text, undo=undo)
+from lifecycle.holds.store import HoldStore
 
 
 @cache
-def chat() -> Chat:
-    """Build it once for each process. It shares what people under their AWS identity have."""
+def chat() -> ChatDoor:
+    """Build it once for each process."""
     settings = ChatSettings.read(os.environ)
-    shared = operating()
-    undoing = shared.undoing
-    return Chat(
-        people=shared.people,
+    people = People.parse(operators_file("people.toml"))
+    table = rows(settings.ledger_table)
+    undoing = undo_service(settings)
+    jobs = SqsQueue(client("sqs"), settings.chat_queue_url)
+    service = ChatService(
+        people=people,
         org_ids=settings.organization_ids,
-        prefix=settings.secret_prefix,
-        secrets=secrets(),
         id_key=undoing.id_key,
         lookup=StatusService(ledger=undoing.ledger, id_key=undoing.id_key, clock=now),
-        commands=undoing.commands,
-        approving=shared.approving,
+        approving=approval_service(settings, people),
         undoing=undoing,
-        replies=_LateReplies(),
+        holds=HoldStore(table, now),
+        rows=table,
+        jobs=jobs,
+        metrics=metrics,
+        clock=now,
+    )
+    return ChatDoor(
+        tool=load_tool,
+        service=service,
+        secrets=secrets(),
+        prefix=settings.secret_prefix,
+        replies=QueueReplies(jobs),
         metrics=metrics,
         clock=now,
     )
 
 
-def slack_secret() -> str:
-    """Read at start what the first request needs to be verified; it stays in the cache of ``secrets``."""
-    name = f"{chat().prefix}/chat/slack"
-    return secrets().get(name)
+def id_key_and_first_tool() -> None:
+    """Read at start what the first request needs.
+
+    Most stacks use one tool. The one that most people of ``people.toml`` are known in is imported, and its secret is
+    read; it stays in the cache of ``secrets``. Another tool is imported when its route is called.
+    """
+    door = chat()
+    door.service.id_key()
+    name = _tool_of_most(tuple(door.service.people.people.values()))
+    if name is not None:
+        load_tool(name)
+        door.secrets.get(f"{door.prefix}/chat/{name}")
 
 
-@cache
-def _replies() -> Replies:
-    from lifecycle.tallyfy.client import pooled_session  # noqa: PLC0415 - see above
-
-    return SlackReplies(pooled_session(), seconds=_REPLY_SECONDS)
+def _tool_of_most(people: tuple[Person, ...]) -> str | None:
+    counts = {tool: sum(one.known_in(tool) is not None for one in people) for tool in CHAT_TOOLS}
+    most = max(counts, key=lambda tool: counts[tool])
+    return most if counts[most] else None

@@ -53,9 +53,10 @@ class OperatorSettings(StatusSettings):
 
 
 class ChatSettings(OperatorSettings):
-    """``functions/chat``: the same, for who is known to Slack."""
+    """``functions/chat``: the same, for who is known in a chat tool."""
 
     secret_prefix: Name
+    chat_queue_url: Name
 
 
 class IntakeSettings(StatusSettings):
@@ -81,20 +82,30 @@ class TallyfySettings(Settings):
     organization_ids: OrgIds
     queue_url: Name
     dead_letter_queue_url: Name
-    bus_name: Name
     tallyfy_base_url: Annotated[str, AfterValidator(checked_base_url)]
     rate_per_minute: Annotated[int, Field(ge=1, le=6000)]
+
+
+class ChatJobsSettings(TallyfySettings):
+    """``functions/chat_jobs``."""
+
+
+class AnnouncingSettings(TallyfySettings):
+    """What every function reads that records how commands end, and announces it."""
+
+    bus_name: Name
     ledger_days: Annotated[int, Field(ge=30)]
     retry_base_seconds: Annotated[float, Field(gt=0, le=600)]
 
 
-class WorkerSettings(TallyfySettings):
+class WorkerSettings(AnnouncingSettings):
     """``functions/worker``, for people's commands and for the bulk of sweeps, and ``functions/purge``."""
 
     minimum_archive_days: Annotated[int, Field(ge=1)]
     lane: Lane
     lease_seconds: Annotated[int, Field(ge=1)]
     queue_retention_seconds: Annotated[int, Field(ge=3600)]
+    chat_queue_url: Name
 
 
 class PurgeSettings(WorkerSettings):
@@ -108,7 +119,7 @@ class PurgeSettings(WorkerSettings):
     schedule_role_arn: Name
 
 
-class SweepSettings(TallyfySettings):
+class SweepSettings(AnnouncingSettings):
     """``functions/sweep``."""
 
     id_key_secret_arn: Name

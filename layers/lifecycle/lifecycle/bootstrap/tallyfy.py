@@ -24,9 +24,16 @@ from lifecycle.bootstrap.common import (
 )
 from lifecycle.bootstrap.observability import metrics
 from lifecycle.bootstrap.schedules import schedules
-from lifecycle.bootstrap.settings import PurgeSettings, SweepSettings, TallyfySettings, WorkerSettings
-from lifecycle.chat.slack.replies import SlackReplies
+from lifecycle.bootstrap.settings import (
+    AnnouncingSettings,
+    ChatJobsSettings,
+    PurgeSettings,
+    SweepSettings,
+    TallyfySettings,
+    WorkerSettings,
+)
 from lifecycle.domain.capabilities import ORDINARY, PERMANENT, Capability
+from lifecycle.domain.chat_tools import CHAT_TOOLS
 from lifecycle.domain.urls import loopback_origin
 from lifecycle.execution.announcement_batch import AnnouncementBatch
 from lifecycle.execution.command_executor import CommandExecutor, Rights, WorkerLimits
@@ -34,6 +41,7 @@ from lifecycle.execution.ledger import Ledger, LedgerTerms
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.paced_tallyfy import PacedTallyfy
 from lifecycle.execution.read_ahead import ReadAhead
+from lifecycle.execution.reply_channel import QueueReplies, Replies
 from lifecycle.execution.stop_signals import StopSignals
 from lifecycle.execution.target_search import TargetSearch
 from lifecycle.execution.worker import Worker
@@ -46,6 +54,8 @@ from lifecycle.policy.policy import Policy
 from lifecycle.tallyfy.client import HttpTallyfy, Tokens, pooled_session
 
 if TYPE_CHECKING:
+    from lifecycle.approvals.people import People
+    from lifecycle.chat.searches import ChatJobs
     from lifecycle.sweep.service import SweepService
 
 _MOST_ATTEMPTS = 6
@@ -92,7 +102,14 @@ def purge() -> Worker:
         id_key=id_key(settings.id_key_secret_arn),
         clock=now,
     )
-    return replace(made, executor=replace(made.executor, safeguards=safeguards))
+    sources = made.executor.rights.of_source
+    rights = replace(made.executor.rights, of_source=lambda source, doing: _may_ask(people, sources, source, doing))
+    return replace(made, executor=replace(made.executor, safeguards=safeguards, rights=rights))
+
+
+def _may_ask(people: "People", sources: Callable[[str, Capability], bool], source: str, doing: Capability) -> bool:
+    """Whether a sender may ask for a permanent delete: a chat tool if any of its people may."""
+    return people.anybody_asks(doing) if source in CHAT_TOOLS else sources(source, doing)
 
 
 def worker_token() -> str:
@@ -147,10 +164,38 @@ def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Wo
         search=TargetSearch(ledger=ledger, tallyfy=tallyfy, retry_base=limits.retry_base, roll=random.random),
         budget=budget,
         queue=_queue(settings.queue_url),
-        outcomes=_outcomes(settings, ledger, batch),
+        outcomes=_outcomes(settings, ledger, batch, QueueReplies(_queue(settings.chat_queue_url))),
         metrics=metrics,
         capabilities=capabilities,
         limits=limits,
+        clock=now,
+        roll=random.random,
+    )
+
+
+@cache
+def chat_jobs() -> "ChatJobs":
+    """Build it once for each process, for ``functions/chat_jobs``. It can express no capability: it only looks."""
+    # Only here: the workers, which share this module, need none of it.
+    from lifecycle.chat.searches import ChatJobs  # noqa: PLC0415 - see above
+    from lifecycle.chat.tool import load_tool  # noqa: PLC0415 - see above
+
+    settings = _settings(ChatJobsSettings)
+    table = rows(settings.ledger_table)
+    session = pooled_session()
+    simulator = loopback_origin(settings.tallyfy_base_url)
+    return ChatJobs(
+        poster=cache(lambda tool: load_tool(tool).poster(session, simulator)),
+        secrets=secrets(),
+        prefix=settings.secret_prefix,
+        # It takes its slots itself.
+        tallyfy=_tallyfy(settings, frozenset(), lambda _: None),
+        pacing=_pacing(table, settings, Lane.PEOPLE),
+        holds=HoldStore(table, now),
+        replies=QueueReplies(_queue(settings.queue_url)),
+        queue=_queue(settings.queue_url),
+        dead_letters=_queue(settings.dead_letter_queue_url),
+        metrics=metrics,
         clock=now,
         roll=random.random,
     )
@@ -251,7 +296,7 @@ def _policy() -> Policy:
 
 
 def _ledger(
-    table: VersionedTable, settings: TallyfySettings, lease: timedelta, batch: AnnouncementBatch | None = None
+    table: VersionedTable, settings: AnnouncingSettings, lease: timedelta, batch: AnnouncementBatch | None = None
 ) -> Ledger:
     keep = timedelta(days=settings.ledger_days)
     return Ledger(table, LedgerTerms(lease=lease, keep=keep, most_attempts=_MOST_ATTEMPTS), now, batch)
@@ -265,7 +310,12 @@ def _queue(url: str) -> SqsQueue:
     return SqsQueue(late_client("sqs"), url)
 
 
-def _outcomes(settings: TallyfySettings, ledger: Ledger, batch: AnnouncementBatch | None = None) -> Outcomes:
+def _outcomes(
+    settings: AnnouncingSettings,
+    ledger: Ledger,
+    batch: AnnouncementBatch | None = None,
+    replies: Replies | None = None,
+) -> Outcomes:
     return Outcomes(
         ledger=ledger,
         dead_letters=_queue(settings.dead_letter_queue_url),
@@ -273,5 +323,5 @@ def _outcomes(settings: TallyfySettings, ledger: Ledger, batch: AnnouncementBatc
         metrics=metrics,
         clock=now,
         batch=batch,
-        replies=SlackReplies(pooled_session(), loopback_origin(settings.tallyfy_base_url)),
+        replies=replies,
     )

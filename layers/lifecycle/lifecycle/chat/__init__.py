@@ -1,1 +1,1 @@
-"""Commands, answers and approvals in chat tools."""
+"""Chat tools: one grammar and one service for all of them, and a folder for each."""

@@ -16,6 +16,7 @@ from lifecycle.domain.errors import Code, Poison, Retryable
 from lifecycle.domain.events import SCHEMA_VERSION
 from lifecycle.domain.failures import Attention, attention
 from lifecycle.domain.intent import DEAD, IntentRow, OutboxEntry, Status
+from lifecycle.domain.messages import outcome, quoted
 from lifecycle.execution.announcement_batch import AnnouncementBatch
 from lifecycle.execution.ledger import Ended, Ledger
 from lifecycle.execution.reply_channel import Replies
@@ -123,7 +124,7 @@ class Outcomes:
         intent = one.ended.intent
         if one.reply_to and self.replies:
             undo = intent.intent_id if _can_be_undone(intent) else None
-            if not self.replies.reply(one.reply_to, _sentence(intent), undo=undo):
+            if not self.replies.reply(one.reply_to, outcome(_sentence(intent), undo)):
                 self.metrics.emit(Metric.REPLY_FAILED, facts(intent))
 
     def _back(self, waiting: Sequence[_Announcement], reason: str) -> list[Message]:
@@ -194,7 +195,7 @@ def _can_be_undone(intent: IntentRow) -> bool:
 
 def _sentence(intent: IntentRow) -> str:
     thing = f"{Resource(intent.resource).label} `{intent.id}`"
-    return f"{intent.action.capitalize()} {thing}: {intent.status}. {intent.reason}"
+    return f"{intent.action.capitalize()} {thing}: {intent.status}. {quoted(intent.reason)}"
 
 
 def _detail(intent: IntentRow) -> dict[str, str | bool]:

@@ -1,13 +1,76 @@
-"""The channel through which a person learns how a command ended."""
+"""Where a person hears later what became of something: how a command ended, what a search found, a notice.
 
+An answer is put into the chat queue. One function takes it from there and posts it, and tries again if the chat tool
+does not take it. So no worker waits for a chat tool, and none reads a secret of one.
+"""
+
+import json
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from lifecycle.aws.sqs import Queue
+from lifecycle.domain.errors import Retryable
+from lifecycle.domain.messages import Answer, ButtonKind
+
+_MOST_BYTES = 200_000
+"""A message of SQS has at most 1 MiB; no answer comes near."""
 
 
 class Replies(Protocol):
-    """Shows a person how a command ended."""
+    """Where later answers go."""
 
-    def reply(self, url: str, text: str, *, undo: str | None = None) -> bool:
-        """Show a text to the person behind the URL. Best effort: ``False`` if it could not be delivered.
+    def reply(self, to: str, answer: Answer) -> bool:
+        """Show an answer at ``to``, which is ``<tool>:<address>``. ``False`` if it could not be taken.
 
-        ``undo`` is the id of an intent that the person is offered to undo.
+        It never raises and never blocks what it is about.
         """
+
+
+def destination(tool: str, address: str | None) -> str | None:
+    """The ``to`` of ``Replies.reply``, and what a command carries as ``reply_to``."""
+    return f"{tool}:{address}" if address else None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueReplies:
+    """Puts answers into the chat queue."""
+
+    queue: Queue
+
+    def reply(self, to: str, answer: Answer) -> bool:
+        """See ``Replies``."""
+        body = json.dumps({"job": "reply", "to": to, "answer": json.loads(answer.to_json())})
+        if len(body) > _MOST_BYTES:
+            return False
+        try:
+            self.queue.send(body)
+        except Retryable:
+            return False
+        return True
+
+
+@dataclass(slots=True)
+class MemoryReplies:
+    """Keeps what was shown, in memory."""
+
+    answers: list[tuple[str, Answer]] = field(default_factory=list)
+
+    def reply(self, to: str, answer: Answer) -> bool:
+        """See ``Replies``."""
+        self.answers.append((to, answer))
+        return True
+
+    @property
+    def said(self) -> list[tuple[str, str]]:
+        """To whom, and the text."""
+        return [(to, answer.text) for to, answer in self.answers]
+
+    @property
+    def offered(self) -> list[str | None]:
+        """With each of them, the intent that could be undone."""
+        return [_undo_in(answer) for _, answer in self.answers]
+
+
+def _undo_in(answer: Answer) -> str | None:
+    buttons = [button for section in answer.sections for button in section.buttons]
+    return next((button.value for button in buttons if button.kind is ButtonKind.UNDO), None)

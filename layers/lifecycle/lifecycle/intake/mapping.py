@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lifecycle.domain.capabilities import Action
 from lifecycle.domain.commands import ID_PATTERN, CommandRequest, Expect, Id, Kind, check_find, one_line
 from lifecycle.domain.errors import Rejected
+from lifecycle.domain.links import links_in
 from lifecycle.intake.expressions import Expression, Misfit, search, whole
 from lifecycle.intake.payload import Untranslatable
 
@@ -23,10 +24,6 @@ MOST_COMMANDS = 100
 """How many commands one delivery may become. More is treated as a mistake in the rules, and none is carried out."""
 _MOST_ITEMS = 1_000_000
 """More items than the largest body can hold, so that no two items of a delivery share a place."""
-
-_LINKED_ID = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{32}(?![0-9a-zA-Z])")
-_TALLYFY_URL = re.compile(r"https://(?:[a-z0-9-]+\.)*tallyfy\.com/[^\s<>\"']*")
-
 
 _LONGEST_QUOTED = 120
 _EXAMPLES: Mapping[str, str] = {
@@ -140,9 +137,7 @@ def translate(rules: tuple[CommandRule, ...], body: object, headers: Mapping[str
 
 def linked_id(text: str) -> str:
     """The last id in the path of the Tallyfy URL in a text. Raises ``Untranslatable`` unless there is exactly one."""
-    urls = set(_TALLYFY_URL.findall(text))
-    paths = (url.split("?")[0].split("#")[0] for url in urls)
-    ids: set[str] = {found[-1] for path in paths if (found := _LINKED_ID.findall(path))}
+    ids = {link.ids[-1][0] for link in links_in(text) if link.ids}
     if len(ids) != 1:
         raise Untranslatable(f"{len(ids)} Tallyfy links with an id were found. The text must contain exactly one.")
     return ids.pop()

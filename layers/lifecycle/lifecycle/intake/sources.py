@@ -18,7 +18,8 @@ from pydantic import (
 )
 
 from lifecycle.domain.capabilities import TABLE, Capability, capability
-from lifecycle.domain.commands import PLAN, SLACK, SOURCE_PATTERN, SWEEP, UNDO, Id
+from lifecycle.domain.chat_tools import CHAT_TOOLS
+from lifecycle.domain.commands import PLAN, SOURCE_PATTERN, SWEEP, UNDO, Id
 from lifecycle.domain.config_file import OperatorsFile
 from lifecycle.domain.validation import did_you_mean
 from lifecycle.intake.expressions import Expression
@@ -171,7 +172,7 @@ class Sources(OperatorsFile):
 
     @model_validator(mode="after")
     def _names_are_free(self) -> Self:
-        taken = sorted({SWEEP, PLAN, UNDO, SLACK} & set(self.sources))
+        taken = sorted(({SWEEP, PLAN, UNDO} | CHAT_TOOLS.keys()) & set(self.sources))
         if taken:
             msg = f"{', '.join(taken)}: this name is reserved; give the source another one"
             raise ValueError(msg)

@@ -11,7 +11,6 @@ import pytest
 from pydantic import ValidationError
 
 from lifecycle.aws.api_gateway import HttpRequest
-from lifecycle.chat.slack.requests import SIGNATURE as SLACK
 from lifecycle.intake.schemes import UnverifiedRequest, VerifiedRequest
 from lifecycle.intake.schemes.hmac import Hmac, SignatureFormat
 from lifecycle.intake.schemes.shared_secret import SharedSecret
@@ -21,11 +20,9 @@ from tests.harness.builders import (
     DOMAIN,
     NOW,
     SHARED,
-    chat_request,
     hub_headers,
     hubspot_headers,
     request,
-    slack_headers,
 )
 
 AT = NOW.timestamp()
@@ -49,25 +46,6 @@ def test_githubs_published_example_is_accepted() -> None:
     for body, answer in ((b"Hello, World!", VerifiedRequest), (b"Hello, World?", UnverifiedRequest)):
         sent = request("github", body, {"x-hub-signature-256": signature})
         assert isinstance(how("github").verify(secrets, sent, now=AT), answer)
-
-
-def test_slacks_published_example_is_accepted() -> None:
-    # https://docs.slack.dev/authentication/verifying-requests-from-slack
-    body = (
-        b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
-        b"&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text="
-        b"&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554"
-        b"%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
-    )
-    headers = {
-        "x-slack-request-timestamp": "1531420618",
-        "x-slack-signature": "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
-    }
-    secrets = [b"8f742231b10e8888abcd99yyyzzz85a5"]
-    sent = chat_request(body, headers)
-    assert SLACK.verify(secrets, sent, now=1531420618) == VerifiedRequest(None, "1531420618")
-    assert isinstance(SLACK.verify(secrets, sent, now=1531420618 + 301), UnverifiedRequest)
-    assert isinstance(SLACK.verify(secrets, chat_request(body + b"x", headers), now=1531420618), UnverifiedRequest)
 
 
 # --- HubSpot, version 3 ---
@@ -183,13 +161,6 @@ def test_a_shared_secret_is_compared_as_a_whole_even_during_a_rotation() -> None
 @pytest.mark.parametrize("secrets", [[], [b""], [b"", b""]])
 def test_an_empty_shared_secret_accepts_no_request(secrets: list[bytes]) -> None:
     assert isinstance(SharedSecret().verify(secrets, request("one", RAW, {}, key=""), now=AT), UnverifiedRequest)
-
-
-def test_slack_is_refused_without_its_headers() -> None:
-    raw = b"text=help"
-    for missing in slack_headers(raw):
-        headers = {name: text for name, text in slack_headers(raw).items() if name != missing}
-        assert isinstance(SLACK.verify([SHARED.encode()], chat_request(raw, headers), now=AT), UnverifiedRequest)
 
 
 # --- descriptions for the next system ---

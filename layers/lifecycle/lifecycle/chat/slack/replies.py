@@ -1,60 +1,56 @@
-"""Late answers to a person in a chat tool."""
+"""Later answers in Slack, by the ``response_url`` of a request (valid for 30 minutes and five answers).
 
-from dataclasses import dataclass, field
+Source: https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from lifecycle.chat.slack.blocks import result
+from lifecycle.chat.slack.blocks import shown
+from lifecycle.domain.errors import Code, Rejected
+from lifecycle.domain.messages import Answer
 
 if TYPE_CHECKING:
     import requests
 
-_SECONDS = 3.0
+_SECONDS = 5.0
 _SLACK = "hooks.slack.com"
+_WORTH_ANOTHER_TRY = frozenset({HTTPStatus.TOO_MANY_REQUESTS})
 
 
-@dataclass(slots=True)
-class MemoryReplies:
-    """Keeps what was said."""
+class SlackPoster:
+    """Posts to Slack's own host and nowhere else. ``also`` is the origin of a simulator on loopback."""
 
-    said: list[tuple[str, str]] = field(default_factory=list)
-    offered: list[str | None] = field(default_factory=list)
-    """With each of them, the intent that could be undone."""
-
-    def reply(self, url: str, text: str, *, undo: str | None = None) -> bool:
-        """See ``Replies``."""
-        self.said.append((url, text))
-        self.offered.append(undo)
-        return True
-
-
-class SlackReplies:
-    """Slack's ``response_url`` (valid for 30 minutes and five answers). Posts to Slack's own host and nowhere else.
-
-    ``also`` names one more host with its port, for a simulator on loopback. ``seconds`` is how long Slack is given.
-    """
-
-    def __init__(self, session: "requests.Session", also: str | None = None, *, seconds: float = _SECONDS) -> None:
+    def __init__(self, session: "requests.Session", also: str | None = None) -> None:
         self._session = session
         self._also = also
-        self._seconds = seconds
 
-    def reply(self, url: str, text: str, *, undo: str | None = None) -> bool:
-        """See ``Replies``."""
+    def post(self, address: str, answer: Answer, secret: Callable[[], str]) -> bool:  # noqa: ARG002 - for other tools
+        """See ``Poster``. The address is itself the secret: whoever knows it may post there."""
+        if not self._is_slack(address):
+            raise Rejected(Code.INVALID, "The address of the answer is not one of Slack's. Nothing was posted.")
         try:
-            parts = urlsplit(url)
-        except ValueError:
-            return False
-        slack = parts.scheme == "https" and parts.netloc == _SLACK
-        if not slack and (self._also is None or f"{parts.scheme}://{parts.netloc}" != self._also):
-            return False
-        try:
-            answer = self._session.post(
-                url,
-                json={**result(text, undo).body(), "replace_original": False},
-                timeout=self._seconds,
+            response = self._session.post(
+                address,
+                json={**shown(answer), "replace_original": answer.replaces},
+                timeout=_SECONDS,
                 allow_redirects=False,
             )
-        except OSError:  # what requests raises is one; importing it here would cost every intake 0.1 s at start
+        except OSError:  # The root of what requests raises.
             return False
-        return answer.ok
+        if HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES:
+            return True
+        if response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR and response.status_code not in _WORTH_ANOTHER_TRY:
+            raise Rejected(Code.REFUSED, f"Slack answered {response.status_code}: the address has expired.")
+        return False
+
+    def _is_slack(self, address: str) -> bool:
+        try:
+            parts = urlsplit(address)
+        except ValueError:
+            return False
+        if parts.scheme == "https" and parts.netloc == _SLACK:
+            return True
+        return self._also is not None and f"{parts.scheme}://{parts.netloc}" == self._also
