@@ -17,6 +17,7 @@ from samtranslator.translator.translator import Translator
 from cli.main import app
 from lifecycle.bootstrap.settings import (
     AuditSettings,
+    ChatJobsSettings,
     ChatSettings,
     IntakeSettings,
     OperatorSettings,
@@ -31,8 +32,8 @@ from sandbox.language_extensions import expanded
 ROOT = Path(__file__).resolve().parents[2]
 ORGANIZATION = "0123456789abcdef0123456789abcdef"
 FUNCTIONS = (
-    *("WebhookFunction", "ChatFunction", "StatusFunction", "OperatorFunction", "EventFunction", "SweepFunction"),
-    *("WorkerFunction", "BulkWorkerFunction", "PurgeFunction", "AuditFunction"),
+    *("WebhookFunction", "ChatFunction", "ChatJobsFunction", "StatusFunction", "OperatorFunction", "EventFunction"),
+    *("SweepFunction", "WorkerFunction", "BulkWorkerFunction", "PurgeFunction", "AuditFunction"),
 )
 
 # What CloudFormation fills in, with the longest stack name that it accepts.
@@ -52,13 +53,21 @@ PLACEHOLDER = "made-by-aws"
 # A parsed template is JSON of any shape.
 type Json = Any
 
-SOURCE_QUEUES = {f"{name}Queue": f"{name}DeadLetterQueue" for name in ("Events", "Sweeps", "Commands", "Bulk", "Purge")}
+SOURCE_QUEUES = {
+    f"{name}Queue": f"{name}DeadLetterQueue" for name in ("Events", "Sweeps", "Commands", "Bulk", "Purge", "Chat")
+}
 QUEUES = (*SOURCE_QUEUES, *SOURCE_QUEUES.values(), "AuditDeadLetterQueue")
 WORKERS = {"WorkerFunction": "CommandsQueue", "BulkWorkerFunction": "BulkQueue", "PurgeFunction": "PurgeQueue"}
-CONSUMERS = WORKERS | {"EventFunction": "EventsQueue", "SweepFunction": "SweepsQueue"}
+CONSUMERS = WORKERS | {
+    "EventFunction": "EventsQueue",
+    "SweepFunction": "SweepsQueue",
+    "ChatJobsFunction": "ChatQueue",
+}
 INTAKE = ("WebhookFunction", "EventFunction")
 # Who takes approvals from people, and undoes for them.
 TAKES_APPROVALS = ("ChatFunction", "OperatorFunction")
+# Who puts things on hold when a person writes so in a chat tool. It never ends a hold.
+PUTS_ON_HOLD = ("ChatFunction",)
 # Who makes what is for later.
 SCHEDULERS = dict.fromkeys(INTAKE, "CommandsQueue") | {"PurgeFunction": "PurgeQueue"}
 # Whom Scheduler acts as, with the only schedule groups for which it may.
@@ -72,6 +81,7 @@ SETTINGS: dict[str, type[Settings]] = {
     "WebhookFunction": IntakeSettings,
     "EventFunction": IntakeSettings,
     "ChatFunction": ChatSettings,
+    "ChatJobsFunction": ChatJobsSettings,
     "StatusFunction": StatusSettings,
     "OperatorFunction": OperatorSettings,
     "SweepFunction": SweepSettings,

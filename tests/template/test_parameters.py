@@ -105,7 +105,7 @@ def test_the_outputs_are_those_that_tools_look_up(template: TransformedTemplate)
     assert set(template.transformed["Outputs"]) == {
         *("ApiUrl", "CommandsQueueUrl", "CommandsDeadLetterQueueUrl", "PurgeQueueUrl", "PurgeDeadLetterQueueUrl"),
         *("BulkQueueUrl", "BulkDeadLetterQueueUrl", "EventsQueueUrl", "EventsDeadLetterQueueUrl"),
-        *("SweepsQueueUrl", "SweepsDeadLetterQueueUrl", "BusArn"),
+        *("SweepsQueueUrl", "SweepsDeadLetterQueueUrl", "ChatQueueUrl", "ChatDeadLetterQueueUrl", "BusArn"),
         *("LedgerTableName", "BusName", "SecretPrefix", "AlarmTopicArn", "OrganizationIds", "TallyfyBaseUrl"),
         *(
             "DashboardUrl",

@@ -8,11 +8,13 @@ import pytest
 
 from lifecycle.aws import table_keys
 from lifecycle.aws.eventbridge import SOURCE
+from sandbox.build import ROOT
 from tests.template.support import (
     CONSUMERS,
     FUNCTIONS,
     INTAKE,
     ORGANIZATION,
+    PUTS_ON_HOLD,
     SCHEDULER_ROLES,
     SCHEDULERS,
     SOURCE_QUEUES,
@@ -93,7 +95,7 @@ def test_only_intake_and_purge_create_schedules_and_only_in_their_group(template
     ("function", "queues"),
     [
         ("WebhookFunction", {"CommandsQueue", "PurgeQueue", "CommandsDeadLetterQueue"}),
-        ("ChatFunction", {"CommandsQueue", "PurgeQueue", "SweepsQueue"}),
+        ("ChatFunction", {"CommandsQueue", "PurgeQueue", "SweepsQueue", "ChatQueue"}),
         ("OperatorFunction", {"CommandsQueue", "PurgeQueue", "SweepsQueue"}),
         ("StatusFunction", set()),
     ],
@@ -107,10 +109,11 @@ def test_functions_behind_the_api_send_messages_and_never_receive(
 @pytest.mark.parametrize(
     ("function", "queues"),
     [
-        ("WorkerFunction", {"CommandsDeadLetterQueue"}),
-        ("BulkWorkerFunction", {"BulkDeadLetterQueue"}),
-        ("PurgeFunction", {"PurgeDeadLetterQueue"}),
+        ("WorkerFunction", {"CommandsDeadLetterQueue", "ChatQueue"}),
+        ("BulkWorkerFunction", {"BulkDeadLetterQueue", "ChatQueue"}),
+        ("PurgeFunction", {"PurgeDeadLetterQueue", "ChatQueue"}),
         ("EventFunction", {"CommandsQueue", "PurgeQueue", "CommandsDeadLetterQueue"}),
+        ("ChatJobsFunction", {"ChatQueue", "ChatDeadLetterQueue"}),
         ("SweepFunction", {"SweepsQueue", "BulkQueue", "PurgeQueue", "SweepsDeadLetterQueue"}),
     ],
 )
@@ -163,8 +166,25 @@ def test_no_function_deletes_from_or_scans_the_ledger(template: TransformedTempl
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_no_function_can_write_a_hold(template: TransformedTemplate, function: str) -> None:
-    assert "holds#*" not in keys(template, function).get("dynamodb:PutItem", set())
+def test_no_function_can_write_a_hold_but_the_one_that_people_write_to(
+    template: TransformedTemplate, function: str
+) -> None:
+    assert ("holds#*" in keys(template, function).get("dynamodb:PutItem", set())) == (function in PUTS_ON_HOLD)
+
+
+def test_no_function_ends_a_hold() -> None:
+    package = ROOT / "layers" / "lifecycle" / "lifecycle"
+    texts = [path.read_text(encoding="utf-8") for path in package.rglob("*.py") if path.parent.name != "holds"]
+    assert [text for text in texts if re.search(r"holds?(_store)?\.(lift|remove)\(", text)] == []
+
+
+def test_what_posts_answers_reads_nothing_that_proves_who_sent_a_request(template: TransformedTemplate) -> None:
+    (read,) = [
+        statement
+        for statement in statements_of(template, role_of(template, "ChatJobsFunction"))
+        if "secretsmanager:GetSecretValue" in statement["Action"]
+    ]
+    assert [arn["Fn::Sub"].partition("/")[2] for arn in read["Resource"]] == ["tokens/*", "chat-replies/*"]
 
 
 @pytest.mark.parametrize(("function", "more"), [("WebhookFunction", set()), ("EventFunction", {"replay#*"})])
@@ -187,7 +207,8 @@ def test_functions_that_take_approvals_write_votes_and_read_intents(
         "dynamodb:GetItem": {"intent#*", "word#*", "sweep#*", "holds#*", "approval#*", "vote#*"},
         "dynamodb:BatchGetItem": {"holds#*", "vote#*"},
         "dynamodb:Query": {"approval#*", "holds#*"},
-        "dynamodb:PutItem": {"intent#*", "word#*", "approval#*", "vote#*", "audit#2*"},
+        "dynamodb:PutItem": {"intent#*", "word#*", "approval#*", "vote#*", "audit#2*"}
+        | ({"holds#*"} if function in PUTS_ON_HOLD else set()),
     }
 
 
