@@ -132,7 +132,7 @@ def test_an_older_stack_has_fewer_queue_pairs_with_commands_first(stack: AwsStac
 def test_the_queues_of_the_template_are_paired_by_their_outputs() -> None:
     outputs = expanded(ROOT / "template.yaml")["Outputs"]
     names = paired(outputs)
-    assert names == ["Commands", "Purge", "Bulk", "Events", "Sweeps"]
+    assert names == ["Commands", "Purge", "Bulk", "Events", "Sweeps", "Chat"]
     assert {f"{name}QueueUrl" for name in names} <= set(outputs)
 
 

@@ -180,7 +180,7 @@ def test_no_error_type_of_pydantic_shows_its_own_message(kind: str) -> None:
         (Policy, "zone = ", "zone = 3 #", "line 2: zone: write the name of a time zone, such as Europe/Berlin"),
         (Policy, "unused = true", "unused = 1", "must be true or false, without quotes"),
         (Policy, f'["{ORG}"]', '["x"]', "an id is 32 characters of 0-9 and a-f"),
-        (People, "T012ABCDE/", "", "must be workspace and user, such as T012ABCDE/U034FGHIJ"),
+        (People, "T012ABCDE/", "", "must name a person in Slack, such as T012ABCDE/U034FGHIJ"),
         (People, "arn:aws:iam", "aws:iam", "must be the whole ARN"),
         (People, "[people.ada]", "[people.Ada]", "line 8: people.Ada: a name is up to 48 characters"),
         (People, "[roles.Operators]", '[roles."a:b"]', "must be the name of an IAM role, not its ARN"),
