@@ -1,7 +1,8 @@
 """The people in ``people.toml`` and their rights.
 
-A channel proves who a person is: a chat tool vouches for its user, and API Gateway authenticates the AWS identity. A tool
-that proves no person (``lifecycle.domain.chat_tools``) lets people request what is reversible, and counts for no approval.
+A channel proves who a person is: a chat tool vouches for its user, and API Gateway authenticates the AWS identity. A
+tool that proves no person (``lifecycle.domain.chat_tools``) lets people request what is reversible, and counts for no
+approval.
 
 A name in a payload proves nothing. Nor does the name of a role's session if the user of the role chooses it
 (AssumeRole, ``RoleSessionName``): one person could ask under one name and approve under another.
