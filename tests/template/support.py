@@ -4,7 +4,7 @@ import re
 import shlex
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +202,11 @@ def load(**parameters: str) -> TransformedTemplate:
     source = expanded(ROOT / "template.yaml")
     defaults = {name: str(made["Default"]) for name, made in source["Parameters"].items() if "Default" in made}
     return TransformedTemplate(source, defaults | {"OrganizationIds": ORGANIZATION} | parameters)
+
+
+@cache
+def _source() -> Json:
+    return expanded(ROOT / "template.yaml")
 
 
 def target(value: Json) -> str:
