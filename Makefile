@@ -18,6 +18,8 @@ CHECKOV := $(LOCAL)/checkov/bin/checkov
 
 # Our environments come from our locks alone: no interpreter is downloaded, no outer environment is used.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+# Some images set this. Without bytecode every program that is started here compiles all that it imports: seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Nothing is reported to anyone.
