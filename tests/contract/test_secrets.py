@@ -230,3 +230,21 @@ def test_a_secret_that_needs_a_person_waits_like_a_missing_one_and_is_no_outage(
         assert "private" not in trouble.value.reason
     with pytest.raises(TokenRefused, match=reason):
         Tokens(secrets, "stack", frozenset({"one"})).of("one")
+
+
+@pytest.mark.parametrize(("said", "fails"), [("ResourceNotFoundException", False), ("AccessDeniedException", True)])
+def test_only_a_missing_secret_counts_as_removed(
+    aws: boto3.Session, monkeypatch: pytest.MonkeyPatch, said: str, fails: bool
+) -> None:
+    client = aws.client("secretsmanager")
+
+    def refuse(**_: object) -> None:
+        raise ClientError({"Error": {"Code": said, "Message": "private"}}, "DeleteSecret")
+
+    monkeypatch.setattr(client, "delete_secret", refuse)
+    secrets = ManagedSecrets(client, Ticks())
+    if fails:
+        with pytest.raises(Retryable, match=f"AWS refused to delete secret '{NAME}': {said}"):
+            secrets.remove(NAME)
+    else:
+        secrets.remove(NAME)

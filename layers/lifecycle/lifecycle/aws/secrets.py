@@ -153,7 +153,11 @@ class ManagedSecrets:
     def remove(self, name: str) -> None:
         """See ``Secrets``. Without a recovery window, during which no secret of this name could be made."""
         with translated(f"delete secret '{name}'"):
-            self._client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+            try:
+                self._client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+            except ClientError as error:
+                if error_code(error) != _NOT_FOUND:
+                    raise
         self._kept.pop(name, None)
 
 
