@@ -234,7 +234,7 @@ def test_a_secret_that_needs_a_person_waits_like_a_missing_one_and_is_no_outage(
 
 @pytest.mark.parametrize(("said", "fails"), [("ResourceNotFoundException", False), ("AccessDeniedException", True)])
 def test_only_a_missing_secret_counts_as_removed(
-    aws: boto3.Session, monkeypatch: pytest.MonkeyPatch, said: str, fails: bool
+    aws: boto3.Session, monkeypatch: pytest.MonkeyPatch, said: str, *, fails: bool
 ) -> None:
     client = aws.client("secretsmanager")
 
