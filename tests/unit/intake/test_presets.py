@@ -11,12 +11,14 @@ import pytest
 
 from lifecycle.aws.api_gateway import HttpRequest
 from lifecycle.domain.errors import Code, Rejected
+from lifecycle.intake.kept import KeptDelivery, Replay
 from lifecycle.intake.presets import load_preset
+from lifecycle.intake.replay import Replays
 from lifecycle.intake.schemes import UnverifiedRequest, VerifiedRequest, scheme_names
 from lifecycle.intake.schemes.hmac import Hmac
 from lifecycle.intake.schemes.standard_webhooks import StandardWebhooks
 from lifecycle.intake.sources import Sources
-from tests.harness.builders import CONFIG, EVENTS, NOW, Entrance
+from tests.harness.builders import CONFIG, EVENTS, NOW, Entrance, bodies
 from tests.harness.presets import (
     NAMES,
     OVER_HTTP,
@@ -132,6 +134,13 @@ def send_junk(name: str, requests: int) -> None:
     for _ in range(requests):
         answered(way_in.intake.handshake, fuzzed(name, dice))
         answered(way_in.intake.accept, fuzzed(name, dice))
+    kept = bodies(way_in.dead_letters)
+    way_in.dead_letters.entries.clear()
+    replays = Replays(way_in.intake, way_in.rows, way_in.clock)
+    for text in kept:
+        replays.take(Replay(replay="again", kept=KeptDelivery.model_validate_json(text)).body())
+    # The table is still the same, so nothing of it became a command, and all of it is kept.
+    assert bodies(way_in.dead_letters) == kept
 
 
 @pytest.mark.parametrize("name", OVER_HTTP)
