@@ -301,6 +301,7 @@ Then each of these has something to do:
   lifecycle source play slack events/chat-archive.json --wait
   lifecycle source play projects events/put-events.json
   lifecycle sweep start
+  lifecycle source listen   # in another terminal: each delivery, and what it became
   lifecycle tallyfy connect   # then complete a process as a person in Tallyfy does:
   curl -d '{json.dumps({"do": "complete", "id": DefaultIds.ACTIVE_RUN})}' {state.tallyfy_base_url}/_simulator/process
 {as_somebody}

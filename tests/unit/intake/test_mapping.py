@@ -187,7 +187,11 @@ def test_the_one_tallyfy_link_in_a_text_is_found(text: str) -> None:
     ],
 )
 def test_a_text_without_exactly_one_link_is_refused_with_the_number_found(text: str, count: int) -> None:
-    assert refusal('link = "item.text"', {"text": text}).startswith(f"{count} Tallyfy links")
+    told = refusal('link = "item.text"', {"text": text})
+    assert told.startswith(
+        f'commands[no. 1].link = "item.text" finds a text of {len(text)} characters. {count} Tallyfy '
+    )
+    assert told.endswith('Example: link = "body.description"')
 
 
 def test_a_tag_or_name_in_the_payload_becomes_a_search() -> None:
@@ -285,7 +289,27 @@ def test_the_state_in_the_payload_becomes_an_expectation() -> None:
 @pytest.mark.parametrize("done", ["yesterday", "2026-06-01T12:00:00", 5, [], {"a": 1}])
 def test_an_invalid_expectation_is_refused(done: object) -> None:
     said = refusal('id = "item.id"\nexpect = { completed_at = "item.done" }', {"id": THING, "done": done})
-    assert "commands[no. 1] makes no valid command: expect.completed_at" in said
+    assert said.startswith('commands[no. 1].expect.completed_at = "item.done" finds ')
+    assert said.endswith("Example: expect = { status = \"'complete'\" }")
+    assert "yesterday" not in said
+
+
+@pytest.mark.parametrize(
+    ("find", "text", "why"),
+    [
+        ('tag = "item.x"', "x" * 201, "It must not be longer than 200 characters. Example: tag = "),
+        ('tag = "item.x"', "a\nb", "It must be one line, without control characters. Example: tag = "),
+        (
+            f'name = "item.x", template = "{THING}"',
+            "x" * 201,
+            "It must not be longer than 200 characters. Example: name = ",
+        ),
+    ],
+)
+def test_a_name_that_is_no_name_is_refused_with_its_expression(find: str, text: str, why: str) -> None:
+    said = refusal(f"find = {{ {find} }}", {"x": text})
+    key = find.partition(" ")[0]
+    assert f'commands[no. 1].find.{key} = "item.x" finds a text of {len(text)} characters. {why}' in said
 
 
 def test_headers_and_the_whole_body_are_available_for_each_item() -> None:

@@ -167,7 +167,7 @@ def _request(rule: CommandRule, scope: Mapping[str, object], where: str) -> Comm
     if rule.id is not None:
         asked["id"] = _id(rule.id, scope, f"{where}.id")
     if rule.link is not None:
-        asked["id"] = linked_id(_text(rule.link, scope, f"{where}.link"))
+        asked["id"] = _link(rule.link, scope, f"{where}.link")
     if rule.find is not None:
         asked["find"] = _find(rule.find, scope, f"{where}.find")
     asked |= {name: value for name in ("if_none", "if_changed") if (value := getattr(rule, name)) is not None}
@@ -179,7 +179,23 @@ def _request(rule: CommandRule, scope: Mapping[str, object], where: str) -> Comm
     try:
         return CommandRequest.parse(json.dumps(asked).encode())
     except Rejected as error:
-        raise Untranslatable(f"{where} makes no valid command: {error.reason}") from None
+        raise _invalid(rule, scope, where, error.reason) from None
+
+
+def _invalid(rule: CommandRule, scope: Mapping[str, object], where: str, reason: str) -> Untranslatable:
+    """The error for a command that is not valid. If one expression is to blame, it is named as in ``_misses``."""
+    expressions = {
+        "find.tag": rule.find.tag if rule.find else None,
+        "find.name": rule.find.name if rule.find else None,
+        **{f"expect.{name}": expression for name, expression in rule.expect.items()},
+    }
+    key, _, why = reason.partition(": ")
+    expression = expressions.get(key)
+    if expression is None or not why:
+        return Untranslatable(f"{where} makes no valid command: {reason}")
+    found = _kind_of(_search(expression, scope, f"{where}.{key}"))
+    example = _example(f"{where}.{'expect' if key.startswith('expect') else key}")
+    return Untranslatable(f"{where}.{key} = {_quoted(expression)} finds {found}. It {why}. Example: {example}")
 
 
 def _find(rule: FindRule, scope: Mapping[str, object], where: str) -> dict[str, str]:
@@ -211,6 +227,15 @@ def _text(expression: str, scope: Mapping[str, object], where: str) -> str:
         case _:
             pass
     raise _misses(where, expression, found, "a text or a whole number")
+
+
+def _link(expression: str, scope: Mapping[str, object], where: str) -> str:
+    text = _text(expression, scope, where)
+    try:
+        return linked_id(text)
+    except Untranslatable as error:
+        found = f"{where} = {_quoted(expression)} finds {_kind_of(text)}"
+        raise Untranslatable(f"{found}. {error.reason} Example: {_example(where)}") from None
 
 
 def _id(expression: str, scope: Mapping[str, object], where: str) -> str:
