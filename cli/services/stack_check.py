@@ -23,7 +23,7 @@ from lifecycle.domain.chat_tools import CHAT_TOOLS, ChatToolFacts
 from lifecycle.domain.errors import LifecycleError
 from lifecycle.intake.sources import Source, Sources
 from lifecycle.policy.policy import Policy
-from lifecycle.sweep.preflight import of_organization, reasons
+from lifecycle.sweep.preflight import OrganizationCheck, reasons
 from lifecycle.sweep.preflight_rules import Finding, Mark, of_policy
 from lifecycle.tallyfy.client import HttpTallyfy, Tokens
 
@@ -270,7 +270,7 @@ def _organization(
             time_left=lambda: _SECONDS,
         )
         # The lines below the organization's are about it.
-        yield from of_organization(tallyfy, stack.secrets(), prefix, policy, sources, org_id, now)
+        yield from OrganizationCheck(tallyfy, stack.secrets(), prefix, policy, sources).look(org_id, now)
     except (LifecycleError, ValueError) as error:
         yield Finding(Mark.NO, f"organization {org_id}", _said(error), "Try again later, or check TallyfyBaseUrl.")
 

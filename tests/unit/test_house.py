@@ -22,8 +22,6 @@ EXCEPTIONS = {
     "domain/resources.py ResourceSnapshot": RECORD,
     "intake/mapping.py CommandRule": "a table of sources.toml: one field for each key",
     "intake/schemes/hmac.py SignatureFormat": "a table of sources.toml: one field for each key",
-    "sweep/assembly.py assemble": COMPOSITION,
-    "sweep/preflight.py of_organization": "what the schedule and `lifecycle check` pass has no common owner yet",
     "tallyfy/client.py _call": "one call with its timeouts, headers and answers; each part is read with the others",
     "sweep/assembly.py SweepParts": "what a builder is given to build the sweep from; it has no methods",
 }

@@ -213,7 +213,7 @@ def test_an_incomplete_list_is_reported(desk: CliHarness, where: Path, monkeypat
     result = alone(desk, where)
     assert result.exit_code == 1, result.output
     said = re.sub(r"\s+", " ", result.output)
-    assert "incomplete: The list of active processes was read 3 times and never added up" in said
+    assert "incomplete: The list of active processes was read 3 times and was never consistent" in said
     assert made(where).unseen
 
 

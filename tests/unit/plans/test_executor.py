@@ -106,7 +106,7 @@ def _refused(night: SweepRun, why: str) -> None:
 # --- what it does ---
 
 
-def test_exactly_what_the_plan_says_is_done() -> None:
+def test_exactly_the_actions_of_the_plan_are_carried_out() -> None:
     night = _night(130, kept=20)
     night.begin()
     night.drain()
@@ -119,7 +119,7 @@ def test_exactly_what_the_plan_says_is_done() -> None:
     assert night.reports()[0]["sent"] == "130"
 
 
-def test_by_hand_too_and_in_the_name_of_who_typed_the_hash() -> None:
+def test_a_plan_applied_by_hand_runs_in_the_name_of_the_person() -> None:
     night = _night(130, kept=20)
     plan = _planned(night)
     assert night.world.writes() == []
@@ -133,7 +133,7 @@ def test_by_hand_too_and_in_the_name_of_who_typed_the_hash() -> None:
     assert len(night.reports()) == 1, "no sweep was finished by it"
 
 
-def test_what_is_not_due_by_the_plan_is_not_done_even_if_it_is_due_by_then() -> None:
+def test_a_resource_that_became_due_after_the_plan_is_not_touched() -> None:
     night = _night(6, kept=6)
     plan = _planned(night)
     for number in range(7, 13):
@@ -144,7 +144,7 @@ def test_what_is_not_due_by_the_plan_is_not_done_even_if_it_is_due_by_then() -> 
     assert night.archived() == {_id(number) for number in range(1, 7)}
 
 
-def test_only_five_are_sent_before_they_were_read_back() -> None:
+def test_only_five_commands_are_sent_before_they_were_read_back() -> None:
     night = _night(12)
     _first_sent(night)
     for _ in range(3):  # Nobody has worked on them yet.
@@ -158,7 +158,7 @@ def test_only_five_are_sent_before_they_were_read_back() -> None:
     assert len(night.asked()) == 12
 
 
-def test_the_first_ones_are_looked_at_after_the_stack_s_own_wait() -> None:
+def test_the_canary_commands_are_read_back_after_the_configured_wait() -> None:
     night = _night(12)
     _first_sent(night)
     [entry] = night.queue.entries.values()
@@ -188,7 +188,7 @@ LIMITS: list[tuple[str, int, int, str]] = [
 
 @pytest.mark.parametrize(("caps", "due", "kept", "why"), LIMITS)
 @pytest.mark.parametrize("rule", [False, True])
-def test_over_a_cap_nothing_at_all_is_done_by_anyone(caps: str, due: int, kept: int, why: str, rule: bool) -> None:  # noqa: FBT001 - a case
+def test_nobody_can_apply_a_plan_over_a_cap(caps: str, due: int, kept: int, why: str, rule: bool) -> None:  # noqa: FBT001 - a case
     policy = POLICY.replace("[caps]\ncount = 5000\npercent = 100", caps)
     if rule and caps:
         policy = f"{POLICY}{caps.replace('[caps]', '[rules.caps]')}\n"
@@ -223,7 +223,7 @@ class Shorter:
         return replace(listing, total=(listing.total or 0) + 1)
 
 
-def test_an_incomplete_plan_is_applied_by_nobody() -> None:
+def test_nobody_can_apply_an_incomplete_plan() -> None:
     night = _night(3)
     night.seen_through = Shorter  # type: ignore[assignment]
     night.begin()
@@ -231,7 +231,7 @@ def test_an_incomplete_plan_is_applied_by_nobody() -> None:
     [plan] = night.plans()
     assert plan.due == 3
     assert plan.unseen == (
-        "The list of active processes was read 3 times and never added up: Tallyfy counts 4 things but listed 3.",
+        "The list of active processes was read 3 times and was never consistent: Tallyfy counts 4 things but listed 3.",
     )
     assert (night.asked(), night.reports()[0]["stopped_by"]) == ([], plan.unseen[0])
     assert night.world.metrics.counts[Metric.PLAN_STOPPED] == 1
@@ -240,7 +240,7 @@ def test_an_incomplete_plan_is_applied_by_nobody() -> None:
     _refused(night, plan.unseen[0])
 
 
-def test_what_is_not_in_order_stops_a_person_as_well() -> None:
+def test_a_failed_preflight_also_stops_a_person() -> None:
     night = _night(3)
     night.world.simulator.organization.members[1001].role = "light"
     night.begin()
@@ -264,7 +264,7 @@ def _with_a_history(kept: int) -> SweepRun:
     return night
 
 
-def test_a_changed_policy_that_does_far_more_waits_for_a_person_and_goes_alone_afterwards() -> None:
+def test_a_changed_policy_that_acts_on_far_more_needs_a_person_once() -> None:
     night = _with_a_history(20)
     night.policy = Policy.parse(WIDER)
     night.begin("the-second")
@@ -296,7 +296,7 @@ def test_a_changed_policy_that_does_far_more_waits_for_a_person_and_goes_alone_a
         (POLICY.replace("UTC", "Europe/Berlin"), 20),  # as many
     ],
 )
-def test_a_changed_policy_that_does_little_more_goes_alone(policy: str, kept: int) -> None:
+def test_a_changed_policy_that_acts_on_little_more_needs_no_person(policy: str, kept: int) -> None:
     night = _with_a_history(kept)
     night.policy = Policy.parse(policy)
     _run(night, 200).completed_at = night.world.clock() - timedelta(days=90)
@@ -306,7 +306,7 @@ def test_a_changed_policy_that_does_little_more_goes_alone(policy: str, kept: in
     assert _id(200) in night.archived()
 
 
-def test_the_first_plan_ever_goes_alone() -> None:
+def test_the_first_plan_ever_needs_no_person() -> None:
     night = _night(50)
     night.begin()
     night.drain()
@@ -324,7 +324,7 @@ def test_a_policy_that_this_release_cannot_read_waits_for_a_person() -> None:
     assert len(night.archived()) == 2
 
 
-def test_a_stopped_plan_is_not_the_policy_that_was_applied_last() -> None:
+def test_a_stopped_plan_does_not_count_as_the_last_applied_policy() -> None:
     night = _with_a_history(20)
     night.policy = Policy.parse(WIDER.replace("count = 5000", "count = 5"))
     night.begin("the-second")
@@ -368,7 +368,7 @@ def _moved(night: SweepRun, plan: Plan, **changes: object) -> None:
     night.objects.put(key_of(ORG, plan.hash, "plan.json"), json.dumps(said).encode(), kind="application/json")
 
 
-def test_a_plan_of_another_organization_is_none_of_this_one() -> None:
+def test_a_plan_of_another_organization_is_refused() -> None:
     night = _night(3)
     plan = _planned(night)
     for name in ("plan.jsonl.gz", "plan.json", "report.html"):
@@ -380,7 +380,7 @@ def test_a_plan_of_another_organization_is_none_of_this_one() -> None:
 
 
 @pytest.mark.parametrize("change", [{"org_id": OTHER_ORG}, {"hash": "ab" * 32}])
-def test_a_plan_kept_under_a_wrong_name_is_refused(change: dict[str, object]) -> None:
+def test_a_plan_stored_under_a_wrong_name_is_refused(change: dict[str, object]) -> None:
     night = _night(3)
     plan = _planned(night)
     _moved(night, plan, **change)
@@ -391,7 +391,7 @@ def test_a_plan_kept_under_a_wrong_name_is_refused(change: dict[str, object]) ->
 
 @pytest.mark.parametrize("place", [0, 1, 40, -2, -1])
 @pytest.mark.parametrize("by_hand", [False, True])
-def test_lines_of_which_one_byte_was_changed_are_refused(place: int, by_hand: bool) -> None:  # noqa: FBT001 - a case
+def test_lines_with_one_changed_byte_are_refused(place: int, by_hand: bool) -> None:  # noqa: FBT001 - a case
     night = _night(12)
     if by_hand:
         plan = _planned(night)
@@ -410,7 +410,7 @@ def test_lines_of_which_one_byte_was_changed_are_refused(place: int, by_hand: bo
     _refused(night, f"The lines of plan {plan.hash} were changed")
 
 
-def test_lines_that_are_changed_on_the_way_end_it() -> None:
+def test_lines_changed_during_the_application_stop_it() -> None:
     night = _night(12)
     _first_sent(night)
     night.work()
@@ -424,7 +424,7 @@ def test_lines_that_are_changed_on_the_way_end_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["plan.json", "plan.jsonl.gz"])
-def test_a_plan_of_which_a_part_is_missing_is_refused(name: str) -> None:
+def test_a_plan_with_a_missing_file_is_refused(name: str) -> None:
     night = _night(3)
     plan = _planned(night)
     del night.objects.bodies[key_of(ORG, plan.hash, name)]  # type: ignore[attr-defined]
@@ -434,7 +434,7 @@ def test_a_plan_of_which_a_part_is_missing_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"\xff", b'{"format": 2}'])
-def test_a_summary_that_is_none_is_refused(body: bytes) -> None:
+def test_a_summary_that_is_not_a_summary_is_refused(body: bytes) -> None:
     night = _night(3)
     plan = _planned(night)
     night.objects.put(key_of(ORG, plan.hash, "plan.json"), body, kind="application/json")
@@ -462,7 +462,7 @@ def test_a_summary_that_is_none_is_refused(body: bytes) -> None:
         {"person": ["Something."]},
     ],
 )
-def test_a_summary_that_says_anything_else_than_the_lines_is_refused(change: dict[str, object]) -> None:
+def test_a_summary_that_disagrees_with_the_lines_is_refused(change: dict[str, object]) -> None:
     night = _night(12)
     plan = _planned(night)
     _moved(night, plan, **change)
@@ -471,7 +471,7 @@ def test_a_summary_that_says_anything_else_than_the_lines_is_refused(change: dic
     _refused(night, f"plan.json of plan {plan.hash} does not match")
 
 
-def test_nobody_can_take_from_a_plan_what_stops_it() -> None:
+def test_nobody_can_remove_the_stops_of_a_plan() -> None:
     night = _night(12, policy=POLICY.replace("count = 5000", "count = 5"))
     plan = _planned(night)
     assert plan.stops
@@ -481,7 +481,7 @@ def test_nobody_can_take_from_a_plan_what_stops_it() -> None:
     _refused(night, "does not match its lines")
 
 
-def test_nobody_can_take_its_rules_either() -> None:
+def test_nobody_can_remove_the_rules_of_a_plan() -> None:
     night = _night(12, policy=f"{POLICY}[rules.caps]\ncount = 5\n")
     plan = _planned(night)
     _moved(night, plan, stops=[], rules=[])
@@ -490,7 +490,7 @@ def test_nobody_can_take_its_rules_either() -> None:
     _refused(night, "does not match its lines")
 
 
-def test_nobody_is_asked_about_a_summary_that_says_less_than_the_lines() -> None:
+def test_no_approval_is_requested_for_a_summary_that_disagrees_with_the_lines() -> None:
     """It shows one thing to delete, and its lines name twelve. What can be undone in it was applied before."""
     night = _night(0, policy=LASTING)
     for number in range(1, 13):
@@ -518,7 +518,7 @@ def test_nobody_can_make_an_incomplete_plan_complete() -> None:
     _refused(night, "does not match its lines")
 
 
-def test_an_old_plan_cannot_be_made_young() -> None:
+def test_the_age_of_a_plan_cannot_be_changed() -> None:
     night = _night(3)
     plan = _planned(night)
     night.world.clock.advance(timedelta(days=8))
@@ -561,7 +561,7 @@ def _of_another_template(run: Run) -> None:
     ],
 )
 @pytest.mark.parametrize("number", [1, 5])
-def test_what_is_read_back_and_is_not_as_planned_stops_the_rest_for_good(
+def test_a_canary_that_differs_from_the_plan_stops_the_rest_permanently(
     spoil: Callable[[Run], None], why: str, number: int
 ) -> None:
     night = _worked()
@@ -585,7 +585,7 @@ def test_what_is_read_back_and_is_not_as_planned_stops_the_rest_for_good(
     assert len(night.archived()) >= 11, "a new plan goes on"
 
 
-def test_what_is_read_back_as_gone_stops_the_rest() -> None:
+def test_a_canary_that_is_gone_stops_the_rest() -> None:
     night = _worked()
     del night.world.simulator.organization.runs[_id(2)]
     night.drain()
@@ -601,7 +601,7 @@ def test_what_is_read_back_as_gone_stops_the_rest() -> None:
         (Fault.answer_status(422, method="DELETE", id=_id(3)), Status.REJECTED),
     ],
 )
-def test_what_tallyfy_refuses_or_cannot_do_stops_the_rest(fault: Fault, status: Status) -> None:
+def test_a_canary_that_tallyfy_refuses_or_fails_stops_the_rest(fault: Fault, status: Status) -> None:
     night = _night(12)
     night.world.simulator.add_fault(fault)
     night.begin()
@@ -645,7 +645,7 @@ SKIPS: Sequence[tuple[Callable[[SweepRun, int], None], Status]] = (
 
 
 @pytest.mark.parametrize(("change", "status"), SKIPS)
-def test_when_the_first_ones_were_all_rightly_left_alone_the_rest_goes_on(
+def test_the_rest_continues_if_all_canaries_were_rightly_skipped(
     change: Callable[[SweepRun, int], None], status: Status
 ) -> None:
     night = _night(12)
@@ -659,7 +659,7 @@ def test_when_the_first_ones_were_all_rightly_left_alone_the_rest_goes_on(
     assert night.reports()[0]["stopped_by"] == ""
 
 
-def test_when_people_had_restored_the_first_ones_the_rest_goes_on() -> None:
+def test_the_rest_continues_if_people_restored_the_canaries() -> None:
     night = _night(12)
     night.begin()
     while not night.plans():
@@ -672,7 +672,7 @@ def test_when_people_had_restored_the_first_ones_the_rest_goes_on() -> None:
 
 
 @pytest.mark.parametrize("change", [change for change, _ in SKIPS])
-def test_the_first_five_are_five_that_were_done(change: Callable[[SweepRun, int], None]) -> None:
+def test_the_canary_continues_until_five_commands_were_done(change: Callable[[SweepRun, int], None]) -> None:
     """A Tallyfy that says yes and archives nothing: after five calls the rest is stopped, not after 35."""
     night = _night(40)
     _first_sent(night)
@@ -688,7 +688,7 @@ def test_the_first_five_are_five_that_were_done(change: Callable[[SweepRun, int]
     assert "Tallyfy shows it as active" in str(night.reports()[0]["stopped_by"])
 
 
-def test_of_what_is_due_each_is_done_skipped_or_failed_and_counted_once() -> None:
+def test_each_due_resource_is_done_skipped_or_failed_and_counted_once() -> None:
     night = _night(20)
     _first_sent(night)
     for number, (change, _) in enumerate(SKIPS, start=7):
@@ -705,7 +705,7 @@ def test_of_what_is_due_each_is_done_skipped_or_failed_and_counted_once() -> Non
 # --- pauses and time ---
 
 
-def test_a_pause_before_the_first_ones_sends_none() -> None:
+def test_a_pause_before_the_canary_sends_no_command() -> None:
     night = _night(12)
     night.begin()
     night.kill_after(2)
@@ -734,7 +734,7 @@ def _sent_at_each_step(night: SweepRun, then: Callable[[], None], at: int) -> No
     night.after_step = count
 
 
-def test_a_pause_between_batches_stops_at_once_and_goes_on_afterwards() -> None:
+def test_a_pause_between_batches_stops_at_once_and_continues_afterwards() -> None:
     night = _night(250)
     _sent_at_each_step(night, lambda: night.world.pacing.pause(ORG, "Ada"), at=3 + 1 + 1)
     night.begin()
@@ -767,7 +767,7 @@ def test_with_little_time_left_the_next_invocation_sends_the_next_batch() -> Non
     assert len(night.archived()) == len(night.asked()) == 250
 
 
-def test_with_little_time_left_the_first_ones_are_not_sent() -> None:
+def test_with_little_time_left_the_canary_is_not_sent() -> None:
     night = _night(12)
     plan = _planned(night)
     night.time_left = 29.0
@@ -779,7 +779,7 @@ def test_with_little_time_left_the_first_ones_are_not_sent() -> None:
 # --- twice ---
 
 
-def test_what_the_schedule_applied_is_not_applied_again_by_hand() -> None:
+def test_a_plan_applied_by_the_schedule_is_not_applied_again_by_hand() -> None:
     night = _night(12)
     night.begin()
     night.drain()
@@ -793,7 +793,7 @@ def test_what_the_schedule_applied_is_not_applied_again_by_hand() -> None:
     assert _letters(night) == []
 
 
-def test_what_was_applied_by_hand_is_not_applied_again_by_the_schedule() -> None:
+def test_a_plan_applied_by_hand_is_not_applied_again_by_the_schedule() -> None:
     night = _night(12)
     plan = _planned(night)
     night.apply(plan.hash)
@@ -807,7 +807,7 @@ def test_what_was_applied_by_hand_is_not_applied_again_by_the_schedule() -> None
 
 @pytest.mark.parametrize("people", [("ada", "ada"), ("ada", "grace")])
 @pytest.mark.parametrize("work_every", [1, 2, 3])
-def test_two_who_apply_the_same_plan_at_once_do_nothing_twice(people: tuple[str, str], work_every: int) -> None:
+def test_two_people_who_apply_the_same_plan_at_once_do_nothing_twice(people: tuple[str, str], work_every: int) -> None:
     night = _night(250)
     plan = _planned(night)
     for by in people:
@@ -869,7 +869,7 @@ def test_a_person_waits_for_the_sweep_and_the_sweep_for_a_person() -> None:
     assert len(later.world.writes()) == 12
 
 
-def test_whoever_goes_on_with_what_another_began_sends_the_same_commands() -> None:
+def test_a_person_who_continues_a_plan_sends_the_same_commands() -> None:
     """Ada's job died for good after three of the first five were sent. Grace's comes when the lock has run out."""
     night = _night(12)
     plan = _planned(night)
@@ -902,12 +902,14 @@ def undisturbed() -> SweepRun:
 STEPS = 3 + 1 + 3  # pages, the plan, batches
 
 
-def test_a_night_has_as_many_steps_as_pages_and_batches_and_one(undisturbed: SweepRun) -> None:
+def test_a_sweep_has_one_step_for_each_page_and_batch_and_one_more(undisturbed: SweepRun) -> None:
     assert undisturbed.after_step.taken == STEPS  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("step", range(1, STEPS + 1))
-def test_killed_after_any_step_it_makes_the_same_plan_and_does_each_once(undisturbed: SweepRun, step: int) -> None:
+def test_a_sweep_killed_after_any_step_makes_the_same_plan_and_does_each_action_once(
+    undisturbed: SweepRun, step: int
+) -> None:
     night = _night(230, kept=20)
     night.kill_after(step)
     night.begin()
@@ -986,7 +988,7 @@ DONE = {
 }
 
 
-def test_the_schedule_never_does_what_cannot_be_undone() -> None:
+def test_the_schedule_never_carries_out_irreversible_actions() -> None:
     night = _lasting()
     for number in range(3):
         night.begin(f"night-{number}")
@@ -1016,7 +1018,7 @@ def _approved(night: SweepRun, plan: Plan) -> None:
         _press(night, plan, who)
 
 
-def test_a_person_who_types_the_hash_does_through_the_queue_that_can() -> None:
+def test_a_person_who_applies_the_hash_sends_deletes_through_the_purge_queue() -> None:
     night = _lasting()
     plan = _planned(night)
     _approved(night, plan)
@@ -1037,7 +1039,7 @@ def test_a_person_who_types_the_hash_does_through_the_queue_that_can() -> None:
     assert [told["sent"] for told in night.applications()] == ["2", "7"]
 
 
-def test_what_the_schedule_left_a_person_can_still_do_by_the_same_plan() -> None:
+def test_a_person_can_apply_the_irreversible_half_that_the_schedule_left() -> None:
     night = _lasting()
     night.begin()
     night.drain()
@@ -1049,7 +1051,7 @@ def test_what_the_schedule_left_a_person_can_still_do_by_the_same_plan() -> None
     assert [told["sent"] for told in night.applications()] == ["2", "7"]
 
 
-def test_what_is_not_as_planned_in_the_first_half_stops_the_second() -> None:
+def test_a_difference_in_the_reversible_half_stops_the_irreversible_half() -> None:
     night = _lasting()
     plan = _planned(night)
     night.apply(plan.hash)
@@ -1062,7 +1064,7 @@ def test_what_is_not_as_planned_in_the_first_half_stops_the_second() -> None:
     assert "its name or template is not" in str(told["stopped_by"])
 
 
-def test_a_deletion_that_did_not_take_place_stops_the_rest() -> None:
+def test_a_delete_that_did_not_happen_stops_the_rest() -> None:
     """Tallyfy says yes and does nothing."""
     night = _lasting()
     for number in range(40, 50):
@@ -1100,7 +1102,7 @@ class Crowded:
         return seen
 
 
-def test_a_deletion_is_believed_where_too_much_is_archived_to_look_through() -> None:
+def test_a_delete_is_accepted_if_the_archive_is_too_large_to_search() -> None:
     night = _lasting()
     plan = _planned(night)
     night.seen_through = Crowded  # type: ignore[assignment]
@@ -1112,7 +1114,7 @@ def test_a_deletion_is_believed_where_too_much_is_archived_to_look_through() -> 
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_person_s_plan_killed_at_any_write_is_done_once(when: When) -> None:
+def test_a_plan_of_a_person_killed_at_any_write_is_done_once(when: When) -> None:
     for writes in range(300):
         night = _lasting()
         plan = _planned(night)
@@ -1156,7 +1158,7 @@ def _foreign(night: SweepRun, resource: Resource, name: str, action: Action) -> 
         ("long-archived", Resource.RUN, DELETED[0], Action.DELETE),
     ],
 )
-def test_a_plan_s_right_comes_from_the_policy_alone(rule: str, resource: Resource, name: str, action: Action) -> None:
+def test_a_plan_gets_its_rights_only_from_the_policy(rule: str, resource: Resource, name: str, action: Action) -> None:
     night = _lasting()
     others = [part for part in LASTING.split("[[rules]]") if f'"{rule}"' not in part]
     night.world.policy = Policy.parse("[[rules]]".join(others))
@@ -1171,7 +1173,7 @@ def test_a_plan_s_right_comes_from_the_policy_alone(rule: str, resource: Resourc
     assert intent.code == code
 
 
-def test_without_a_policy_a_plan_has_no_right_at_all() -> None:
+def test_a_plan_without_a_policy_has_no_rights() -> None:
     night = _lasting()
     assert night.world.policy is None
     intent = night.world.intent(_foreign(night, Resource.TAG, DEAD_TAGS[0], Action.DELETE))
@@ -1183,7 +1185,7 @@ def _take_back(night: SweepRun, plan: Plan) -> None:
     night.queue.send(json.dumps(job))
 
 
-def test_a_plan_taken_back_brings_its_templates_back_and_archives_none_that_still_waited() -> None:
+def test_reverting_a_plan_restores_its_templates_and_stops_those_still_waiting() -> None:
     """Archiving a template is approved as what cannot be undone; what can come back of it does."""
     night = _lasting()
     plan = _planned(night)
@@ -1195,7 +1197,7 @@ def test_a_plan_taken_back_brings_its_templates_back_and_archives_none_that_stil
     assert _left(night) == {**DONE, **dict.fromkeys(TEMPLATES, State.ACTIVE)}
 
 
-def test_a_plan_is_taken_back_from_what_waits_before_its_turn_comes() -> None:
+def test_a_reverted_plan_stops_commands_that_wait_for_the_rate() -> None:
     """What was approved and is not done must not go on meanwhile."""
     night = _lasting()
     plan = _planned(night)
@@ -1209,7 +1211,7 @@ def test_a_plan_is_taken_back_from_what_waits_before_its_turn_comes() -> None:
     assert {name: state for name, state in _left(night).items() if state is State.GONE} == {}
 
 
-def test_the_schedule_s_own_name_has_no_right_to_what_cannot_be_undone() -> None:
+def test_the_source_sweep_has_no_irreversible_rights() -> None:
     night = _lasting()
     night.world.policy = Policy.parse(LASTING)
     command = night.world.command(Resource.TAG, DEAD_TAGS[0], Action.DELETE, "x", source="sweep")
@@ -1244,7 +1246,9 @@ def _thing(**facts: object) -> ResourceSnapshot:
         ),
     ],
 )
-def test_only_what_can_be_said_again_is_expected(facts: dict[str, object], expected: dict[str, object] | None) -> None:
+def test_only_facts_that_fit_a_command_are_expected(
+    facts: dict[str, object], expected: dict[str, object] | None
+) -> None:
     made = expectation(parse_json(fact_line(_thing(**facts)).encode()))
     assert (Expect.model_validate_json(json.dumps(made)).model_dump() if made else None) == expected
 
@@ -1260,7 +1264,7 @@ def _first(night: SweepRun, plan: Plan, first: int, by: str = "ada") -> None:
     night.queue.send(json.dumps({**job, "requested_by": by, "first": first}))
 
 
-def test_a_backlog_is_begun_with_its_oldest_things_and_the_rest_stays_due() -> None:
+def test_first_acts_on_the_oldest_resources_and_the_rest_stays_due() -> None:
     night = _night(30, policy=FEW_AT_ONCE)
     for number in range(1, 31):  # the youngest by creation is the oldest by completion
         night.world.simulator.organization.runs[_id(number)].completed_at = NOW - timedelta(days=40 + number)
@@ -1280,7 +1284,7 @@ def test_a_backlog_is_begun_with_its_oldest_things_and_the_rest_stays_due() -> N
 
 
 @pytest.mark.parametrize(("first", "rule", "most"), [(9, "", 8), (4, "[rules.caps]\ncount = 3\n", 3)])
-def test_no_cap_on_a_count_is_passed_by_it(first: int, rule: str, most: int) -> None:
+def test_first_never_exceeds_a_cap_on_a_count(first: int, rule: str, most: int) -> None:
     night = _night(30, policy=f"{FEW_AT_ONCE}{rule}")
     plan = _planned(night)
     _first(night, plan, first)
@@ -1288,7 +1292,7 @@ def test_no_cap_on_a_count_is_passed_by_it(first: int, rule: str, most: int) -> 
     _refused(night, f"--first {first} is more than the cap of {most}.")
 
 
-def test_it_passes_nothing_but_caps() -> None:
+def test_first_overrides_only_caps() -> None:
     night = _night(30, policy=FEW_AT_ONCE)
     night.world.simulator.organization.members[1001].role = "light"
     plan = _planned(night)
@@ -1301,7 +1305,7 @@ def test_it_passes_nothing_but_caps() -> None:
     assert night.archived() == set()
 
 
-def test_whoever_goes_on_with_it_begins_with_the_same() -> None:
+def test_a_person_who_continues_with_first_acts_on_the_same_resources() -> None:
     night = _night(30, policy=FEW_AT_ONCE)
     plan = _planned(night)
     _first(night, plan, 7)
@@ -1316,7 +1320,7 @@ def test_whoever_goes_on_with_it_begins_with_the_same() -> None:
     assert len(night.archived()) == 7
 
 
-def test_what_cannot_be_undone_among_the_oldest_waits_for_the_same_people() -> None:
+def test_irreversible_actions_among_the_oldest_need_the_same_approvals() -> None:
     night = _lasting()
     night.policy = Policy.parse(LASTING.replace("percent = 100", "count = 6\npercent = 1"))
     plan = _planned(night)
@@ -1331,7 +1335,7 @@ def test_what_cannot_be_undone_among_the_oldest_waits_for_the_same_people() -> N
     assert len(night.world.writes()) == 6
 
 
-def test_a_rule_that_archives_what_people_still_work_on_is_told_in_plan_and_report() -> None:
+def test_a_rule_that_archives_active_work_is_noted_in_plan_and_report() -> None:
     running = POLICY.replace('status = ["complete"]\ncompleted_days', "created_days")
     assert running != POLICY
     night = _night(2, policy=running)

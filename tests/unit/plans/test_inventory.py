@@ -20,7 +20,7 @@ from tests.harness.builders import NOW, ORG
 from tests.harness.sweep_run import POLICY, SweepRun
 from tests.harness.world import World
 
-ACTIVE = "The list of active processes was read 3 times and never added up: "
+ACTIVE = "The list of active processes was read 3 times and was never consistent: "
 
 
 def _id(number: int) -> str:
@@ -115,7 +115,7 @@ def test_everything_is_read_oldest_first_and_kept_page_by_page() -> None:
 
 @pytest.mark.parametrize("number", [0, 99, 150, 349])
 @pytest.mark.parametrize("after", [1, 2, 3])
-def test_a_list_that_something_leaves_is_read_again(number: int, after: int) -> None:
+def test_a_list_is_read_again_after_an_item_left(number: int, after: int) -> None:
     night = _night(350)
     _after_step(night, {after: _leaves(night, number)})
     plan = _planned(night)
@@ -125,7 +125,7 @@ def test_a_list_that_something_leaves_is_read_again(number: int, after: int) -> 
     assert len(night.objects.keys(f"sweeps/{ORG}/")) == 8
 
 
-def test_what_leaves_after_the_last_page_does_no_harm_and_what_was_seen_is_planned() -> None:
+def test_an_item_that_leaves_after_the_last_page_is_still_planned() -> None:
     night = _night(350)
     _after_step(night, {4: _leaves(night, 0)})
     plan = _planned(night)
@@ -134,7 +134,7 @@ def test_what_leaves_after_the_last_page_does_no_harm_and_what_was_seen_is_plann
 
 @pytest.mark.parametrize("count", [250, 300])
 @pytest.mark.parametrize("after", [1, 2])
-def test_what_is_launched_meanwhile_comes_at_the_end_and_shifts_nothing(count: int, after: int) -> None:
+def test_a_process_launched_during_the_reading_comes_last_and_shifts_nothing(count: int, after: int) -> None:
     night = _night(count)
     _after_step(night, {after: _joins(night, 9000)})
     plan = _planned(night)
@@ -143,7 +143,7 @@ def test_what_is_launched_meanwhile_comes_at_the_end_and_shifts_nothing(count: i
     assert len(night.objects.keys(f"sweeps/{ORG}/")) == (count + 1 + 99) // 100, "read once"
 
 
-def test_what_was_launched_this_very_moment_does_not_make_a_single_page_doubtful() -> None:
+def test_a_process_launched_just_now_does_not_invalidate_a_single_page() -> None:
     night = _night(3)
     night.world.simulator.organization.runs[_id(2)].created_at = night.world.clock()
     plan = _planned(night)
@@ -151,7 +151,7 @@ def test_what_was_launched_this_very_moment_does_not_make_a_single_page_doubtful
     assert len(night.objects.keys(f"sweeps/{ORG}/")) == 1, "read once"
 
 
-def test_one_that_comes_does_not_hide_one_that_leaves() -> None:
+def test_a_new_process_does_not_hide_one_that_left() -> None:
     night = _night(350)
     meanwhile = {
         1: _leaves(night, 0),
@@ -165,14 +165,14 @@ def test_one_that_comes_does_not_hide_one_that_leaves() -> None:
     assert len(night.objects.keys(f"sweeps/{ORG}/")) == 8
 
 
-def test_a_list_that_something_leaves_each_time_is_read_three_times_and_not_applied() -> None:
+def test_a_list_that_changes_in_every_reading_is_read_three_times_and_not_applied() -> None:
     night = _night(350)
     _after_step(night, {step: _leaves(night, step) for step in (1, 6, 11)})
     _not_applied(night, f"{ACTIVE}1 things left the list while it was read.")
     assert len(night.objects.keys(f"sweeps/{ORG}/")) == 12
 
 
-def test_the_third_reading_may_be_the_one_that_adds_up() -> None:
+def test_the_third_reading_may_be_the_consistent_one() -> None:
     night = _night(350)
     _after_step(night, {step: _leaves(night, step) for step in (1, 6)})
     night.begin()
@@ -193,7 +193,7 @@ archived_days = 60
 """
 
 
-def test_what_moves_from_one_list_into_another_is_seen_in_both_and_nothing_is_applied() -> None:
+def test_a_process_seen_in_two_lists_stops_the_plan() -> None:
     night = _night(3, policy=TWO_LISTS)
     _after_step(night, {1: _leaves(night, 1)})
     _not_applied(night, "1 things came twice: they moved while they were read, or two things have the same id.")
@@ -274,7 +274,7 @@ def _lying(night: SweepRun, **lists: object) -> Lists:
 SEVENTEEN = [_thing(number) for number in range(17)]
 
 
-def test_an_honest_list_adds_up() -> None:
+def test_a_correct_list_is_consistent() -> None:
     night = _night(0)
     lists = _lying(night, active=SEVENTEEN)
     assert (_planned(night).unseen, night.plans()[0].seen) == ((), 17)
@@ -327,7 +327,7 @@ LIES = [
 
 
 @pytest.mark.parametrize(("lie", "why"), LIES)
-def test_a_list_that_does_not_add_up_is_read_three_times_and_not_applied(
+def test_an_inconsistent_list_is_read_three_times_and_not_applied(
     lie: Callable[[int, Listing], Listing], why: str
 ) -> None:
     night = _night(0)
@@ -345,7 +345,7 @@ def test_a_list_that_does_not_add_up_is_read_three_times_and_not_applied(
 
 @pytest.mark.parametrize(("lie", "why"), LIES)
 @pytest.mark.parametrize("lies", [1, 2])
-def test_a_list_that_adds_up_when_it_is_read_again_is_believed(
+def test_a_list_that_is_consistent_when_read_again_is_accepted(
     lie: Callable[[int, Listing], Listing], why: str, lies: int
 ) -> None:
     assert why
@@ -374,13 +374,13 @@ def test_a_server_that_ignores_archived_only_cannot_make_anything_count_as_archi
     assert [query.get("archived") for _, number, query in lists.calls if number == 1] == [None, "only"]
 
 
-def test_a_server_that_shows_the_same_list_for_both_is_not_believed() -> None:
+def test_a_server_that_returns_one_list_as_active_and_archived_is_not_trusted() -> None:
     night = _night(0, policy=TWO_LISTS)
     _lying(night, active=SEVENTEEN, archived=[replace(thing, state=State.ARCHIVED) for thing in SEVENTEEN])
     _not_applied(night, "17 things came twice: they moved while they were read, or two things have the same id.")
 
 
-def test_one_id_for_two_kinds_of_things_is_not_believed() -> None:
+def test_one_id_for_two_kinds_stops_the_plan() -> None:
     tasks = """
 [[rules]]
 name = "tasks"
@@ -395,7 +395,7 @@ completed_days = 30
     _not_applied(night, "1 things came twice: they moved while they were read, or two things have the same id.")
 
 
-def test_a_row_that_is_no_object_is_counted_and_adds_up() -> None:
+def test_a_row_that_is_not_an_object_is_counted_as_unreadable() -> None:
     night = _night(0)
     _lying(
         night,
@@ -407,7 +407,7 @@ def test_a_row_that_is_no_object_is_counted_and_adds_up() -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "x", f"{_id(4)}/delete", _id(4).upper() + "A"])
-def test_a_row_without_an_id_is_counted_and_adds_up(bad: str) -> None:
+def test_a_row_without_an_id_is_counted_as_unreadable(bad: str) -> None:
     night = _night(0)
     _lying(night, active=[*SEVENTEEN[:4], replace(SEVENTEEN[4], id=bad), *SEVENTEEN[5:]])
     plan = _planned(night)
@@ -442,7 +442,7 @@ def undisturbed() -> str:
 
 
 @pytest.mark.parametrize("page", range(1, PAGES + 2))
-def test_killed_at_any_page_it_goes_on_there_and_makes_the_same_plan(undisturbed: str, page: int) -> None:
+def test_a_sweep_killed_at_any_page_continues_there_and_makes_the_same_plan(undisturbed: str, page: int) -> None:
     """The last step is the plan itself."""
     night, lists = _of_fifty_pages()
     night.kill_after(page)
@@ -453,7 +453,7 @@ def test_killed_at_any_page_it_goes_on_there_and_makes_the_same_plan(undisturbed
     assert [number for _, number, _ in lists.calls] == list(range(1, PAGES + 1)), "no page is read twice"
 
 
-def test_killed_at_every_page_it_makes_the_same_plan(undisturbed: str) -> None:
+def test_a_sweep_killed_at_every_page_makes_the_same_plan(undisturbed: str) -> None:
     """Over days: its clock stays that of its beginning."""
     night, _ = _of_fifty_pages()
     night.kill_after(*range(1, PAGES + 2))
@@ -463,7 +463,7 @@ def test_killed_at_every_page_it_makes_the_same_plan(undisturbed: str) -> None:
     assert [plan.hash for plan in night.plans()] == [undisturbed]
 
 
-def test_out_of_time_at_every_page_it_makes_the_same_plan(undisturbed: str) -> None:
+def test_a_sweep_out_of_time_at_every_page_makes_the_same_plan(undisturbed: str) -> None:
     night, _ = _of_fifty_pages()
 
     def tired() -> None:
@@ -481,7 +481,7 @@ def test_out_of_time_at_every_page_it_makes_the_same_plan(undisturbed: str) -> N
     assert [plan.hash for plan in night.plans()] == [undisturbed]
 
 
-def test_a_page_that_is_not_where_it_was_put_comes_to_no_plan() -> None:
+def test_a_missing_stored_page_stops_the_plan() -> None:
     night, _ = _of_fifty_pages()
     night.kill_after(PAGES)
     night.begin()

@@ -67,7 +67,7 @@ WIDE = "[caps]\ncount = 100000\npercent = 100"
         ("{ count = 1, percent = 1 }", 0, 0, None),
     ],
 )
-def test_a_rule_has_caps_of_its_own(cap: str, considered: int, due: int, said: str | None) -> None:
+def test_a_rule_may_have_its_own_caps(cap: str, considered: int, due: int, said: str | None) -> None:
     assert over(policy(cap, head=WIDE), (considered, due)) == ((said,) if said else ())
 
 
@@ -93,15 +93,13 @@ def test_a_rule_has_caps_of_its_own(cap: str, considered: int, due: int, said: s
         ("", 37, 11, None),
     ],
 )
-def test_a_plan_has_caps_whether_the_policy_speaks_of_them_or_not(
-    head: str, considered: int, due: int, said: str | None
-) -> None:
+def test_a_plan_has_caps_even_if_the_policy_sets_none(head: str, considered: int, due: int, said: str | None) -> None:
     found = over(policy("", head=head), (considered, due))
     assert found[:1] == ((said,) if said else ())
     assert bool(found) is bool(said)
 
 
-def test_every_cap_that_is_exceeded_is_told() -> None:
+def test_every_exceeded_cap_is_reported() -> None:
     judged = policy("{ count = 5, percent = 1 }", "", "{ count = 600 }")
     assert over(judged, (2000, 20), (2000, 500), (2000, 601)) == (
         "Rule 'r0' would act on 20 things; its cap is 5.",
@@ -111,7 +109,7 @@ def test_every_cap_that_is_exceeded_is_told() -> None:
     )
 
 
-def test_two_rules_of_a_kind_are_asked_about_the_same_things() -> None:
+def test_two_rules_of_a_kind_are_measured_against_the_same_resources() -> None:
     """Forty of a hundred are forty percent, however many rules look at the hundred."""
     assert over(policy("", ""), (100, 20), (100, 20)) == (f"{PLAN} 40 of 100 things, 40 %; its cap is 30 %.",)
     assert over(policy("", "", resources=("process", "task")), (100, 20), (100, 20)) == ()
@@ -120,7 +118,7 @@ def test_two_rules_of_a_kind_are_asked_about_the_same_things() -> None:
     )
 
 
-def test_active_and_archived_ones_are_measured_apart() -> None:
+def test_active_and_archived_resources_are_measured_separately() -> None:
     judged = Policy.parse(
         'zone = "UTC"\n'
         '[[rules]]\nname = "a"\nresource = "process"\naction = "archive"\nwhen = { created_days = 9 }\n'
@@ -136,7 +134,7 @@ def test_rules_that_keep_are_not_counted() -> None:
 
 
 @given(st.integers(0, 5000), st.integers(0, 5000), st.integers(1, 2000), st.integers(1, 100))
-def test_a_cap_is_exact(considered: int, due: int, count: int, percent: int) -> None:
+def test_a_cap_permits_exactly_its_number(considered: int, due: int, count: int, percent: int) -> None:
     due = min(considered, due)
     judged = policy(f"{{ count = {count}, percent = {percent} }}", head=WIDE)
     found = over(judged, (considered, due))
@@ -149,7 +147,7 @@ def test_a_cap_is_exact(considered: int, due: int, count: int, percent: int) -> 
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
-def test_more_due_is_never_within_a_cap_that_less_exceeds(considered: int, due: int, more: int) -> None:
+def test_a_larger_number_never_passes_a_cap_that_a_smaller_one_exceeds(considered: int, due: int, more: int) -> None:
     judged = policy("{ count = 40, percent = 20 }")
     if over(judged, (considered, due)):
         assert over(judged, (considered, due + more))
@@ -190,6 +188,6 @@ def test_a_policy_that_acts_on_far_more_needs_a_person(due: int, before: int, pe
         )
 
 
-def test_growth_is_measured_by_half_unless_the_policy_says_otherwise() -> None:
+def test_growth_is_limited_to_half_by_default() -> None:
     assert grows(150, 100, policy("")) is None
     assert grows(151, 100, policy("")) is not None

@@ -135,7 +135,7 @@ def read(
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 6, 7])
-def test_a_list_that_nobody_touches_is_believed(count: int) -> None:
+def test_an_unchanged_list_is_accepted(count: int) -> None:
     shelf = Shelf(count)
     seen = read(shelf)
     assert seen.believed
@@ -150,7 +150,7 @@ def test_a_list_that_nobody_touches_is_believed(count: int) -> None:
     assert listing_check.page == max(1, ceil(count / 3))
 
 
-def test_what_has_not_been_read_is_not_believed() -> None:
+def test_an_unread_list_is_not_accepted() -> None:
     fresh = PaginationCheck()
     assert not fresh.is_read
     assert (fresh.first_total, fresh.last_total, fresh.done) == (None, None, False)
@@ -158,7 +158,7 @@ def test_what_has_not_been_read_is_not_believed() -> None:
 
 
 @pytest.mark.parametrize("place", range(3))
-def test_what_leaves_behind_the_reader_shifts_the_rest_and_is_noticed(place: int) -> None:
+def test_an_item_that_leaves_an_earlier_page_is_noticed(place: int) -> None:
     shelf = Shelf(9)
     seen = read(shelf, [[("leave", place)]])
     assert seen.stayed - seen.seen  # one was jumped over
@@ -166,13 +166,13 @@ def test_what_leaves_behind_the_reader_shifts_the_rest_and_is_noticed(place: int
     assert seen.listing_check == PaginationCheck(reading=2, trouble="1 things left the list while it was read")
 
 
-def test_what_leaves_before_the_reader_is_noticed_too() -> None:
+def test_an_item_that_leaves_a_later_page_is_noticed() -> None:
     seen = read(Shelf(9), [[("leave", 8)]])
     assert not seen.stayed - seen.seen
     assert seen.listing_check.trouble == "1 things left the list while it was read"
 
 
-def test_one_that_leaves_and_one_that_is_new_do_not_make_up_for_each_other() -> None:
+def test_a_new_item_does_not_hide_one_that_left() -> None:
     seen = read(Shelf(9), [[("leave", 0), ("new", 0)]])
     assert seen.stayed - seen.seen
     assert seen.listing_check.trouble == "1 things left the list while it was read"
@@ -180,13 +180,13 @@ def test_one_that_leaves_and_one_that_is_new_do_not_make_up_for_each_other() -> 
 
 @pytest.mark.parametrize("skew", [-SECOND, timedelta(), 3600 * SECOND])
 @pytest.mark.parametrize("latency", [timedelta(), 3 * SECOND])
-def test_nor_where_it_is_new_in_the_moment_of_the_first_answer(skew: timedelta, latency: timedelta) -> None:
+def test_an_item_created_during_the_first_page_does_not_hide_one_that_left(skew: timedelta, latency: timedelta) -> None:
     seen = read(Shelf(9, skew=skew), [[("leave", 0), ("new", 0)]], latency=latency)
     assert seen.stayed - seen.seen
     assert not seen.believed
 
 
-def test_what_is_new_does_no_harm() -> None:
+def test_new_items_do_no_harm() -> None:
     shelf = Shelf(9)
     seen = read(shelf, [[("new", 0), ("new", 0)], [], [("new", 0)]])
     assert seen.believed
@@ -194,25 +194,25 @@ def test_what_is_new_does_no_harm() -> None:
     assert (seen.listing_check.newer, seen.listing_check.first_total, seen.listing_check.last_total) == (3, 9, 12)
 
 
-def test_a_list_that_grows_by_a_page_is_followed_to_its_end() -> None:
+def test_a_list_that_grows_by_a_page_is_read_to_its_end() -> None:
     shelf = Shelf(6)
     seen = read(shelf, [[("new", 0)] * 4])
     assert (seen.listing_check.page, seen.listing_check.rows, seen.believed) == (4, 10, True)
 
 
-def test_a_list_that_shrinks_by_a_page_has_an_end() -> None:
+def test_a_list_that_shrinks_by_a_page_ends() -> None:
     seen = read(Shelf(9), [[], [("leave", 8)] * 3])
     assert seen.listing_check.trouble == "3 things left the list while it was read"
 
 
-def test_an_old_one_that_comes_back_behind_the_reader_makes_another_come_twice() -> None:
+def test_an_old_item_that_returns_to_an_earlier_page_duplicates_another() -> None:
     shelf = Shelf(9)
     shelf.leave(1)
     seen = read(shelf, [[("back", 0)]])
     assert seen.listing_check.trouble == "1 things came twice"
 
 
-def test_an_old_one_that_comes_back_before_the_reader_does_no_harm() -> None:
+def test_an_old_item_that_returns_to_a_later_page_does_no_harm() -> None:
     shelf = Shelf(9)
     shelf.leave(8)
     seen = read(shelf, [[("back", 0)]])
@@ -220,7 +220,7 @@ def test_an_old_one_that_comes_back_before_the_reader_does_no_harm() -> None:
     assert seen.seen == shelf.ids
 
 
-def test_one_that_leaves_behind_the_reader_and_an_old_one_that_comes_back_before_it_escape() -> None:
+def test_an_item_that_leaves_while_an_old_one_returns_is_not_noticed() -> None:
     """The counts are right and one thing was jumped over. It is not in the plan, so nothing happens to it."""
     shelf = Shelf(10)
     shelf.leave(9)
@@ -239,14 +239,14 @@ def test_one_that_leaves_behind_the_reader_and_an_old_one_that_comes_back_before
         (timedelta(days=1), 0),
     ],
 )
-def test_what_was_created_just_before_the_first_answer_counts_as_newer(age: timedelta, newer: int) -> None:
+def test_an_item_created_just_before_the_first_page_counts_as_new(age: timedelta, newer: int) -> None:
     listing_check = PaginationCheck().with_page([thing(1, NOW - age)], unreadable=0, pages=1, total=1, now=NOW)
     assert listing_check.newer == newer
     # It has the list read again, once; a minute later it is old.
     assert bool(listing_check.settled(1).trouble) is bool(newer)
 
 
-def test_newer_is_told_by_the_first_page_whenever_the_others_are_read() -> None:
+def test_new_items_are_those_created_after_the_first_page_was_read() -> None:
     listing_check = PaginationCheck()
     for page, created in enumerate([NOW - timedelta(days=1), NOW + SECOND, NOW + 7000 * SECOND]):
         at = NOW + page * 3600 * SECOND
@@ -255,13 +255,13 @@ def test_newer_is_told_by_the_first_page_whenever_the_others_are_read() -> None:
     assert (listing_check.newer, listing_check.settled(3).trouble) == (2, "")
 
 
-def test_of_what_says_no_creation_nobody_knows_that_it_is_new() -> None:
+def test_an_item_without_a_creation_date_does_not_count_as_new() -> None:
     listing_check = PaginationCheck().with_page([thing(1, None)], unreadable=0, pages=1, total=1, now=NOW)
     assert (listing_check.newer, listing_check.settled(1).trouble) == (0, "")
 
 
 @pytest.mark.parametrize("totals", [(None, 4), (4, None), (None, None)])
-def test_a_list_that_does_not_say_how_long_it_is_is_not_believed(totals: tuple[int | None, int | None]) -> None:
+def test_a_list_without_a_total_is_not_accepted(totals: tuple[int | None, int | None]) -> None:
     listing_check = PaginationCheck()
     for page, total in enumerate(totals):
         things = [thing(page * 2 + place, NOW - timedelta(days=9)) for place in range(2)]
@@ -269,7 +269,7 @@ def test_a_list_that_does_not_say_how_long_it_is_is_not_believed(totals: tuple[i
     assert listing_check.settled(4).trouble == "Tallyfy did not say how many things there are"
 
 
-def test_a_total_that_is_missing_on_the_way_does_no_harm() -> None:
+def test_a_missing_total_on_a_middle_page_does_no_harm() -> None:
     listing_check = PaginationCheck()
     for page, total in enumerate([3, None, 3]):
         listing_check = listing_check.with_page(
@@ -278,7 +278,7 @@ def test_a_total_that_is_missing_on_the_way_does_no_harm() -> None:
     assert listing_check.settled(3).trouble == ""
 
 
-def test_a_list_that_ends_early_is_not_believed() -> None:
+def test_a_list_that_ends_early_is_not_accepted() -> None:
     things = [thing(number, NOW - timedelta(days=9)) for number in range(3)]
     listing_check = PaginationCheck().with_page(things, unreadable=0, pages=3, total=9, now=NOW)
     after = listing_check.with_page([], unreadable=0, pages=2, total=9, now=NOW)
@@ -286,13 +286,13 @@ def test_a_list_that_ends_early_is_not_believed() -> None:
     assert after.settled(3).trouble == "Tallyfy counts 9 things but listed 3"
 
 
-def test_a_list_that_shows_more_than_it_says_is_not_believed() -> None:
+def test_a_list_with_more_items_than_its_total_is_not_accepted() -> None:
     things = [thing(number, NOW - timedelta(days=9)) for number in range(3)]
     listing_check = PaginationCheck().with_page(things, unreadable=0, pages=1, total=2, now=NOW)
     assert listing_check.settled(3).trouble == "Tallyfy counts 2 things but listed 3"
 
 
-def test_a_list_that_repeats_itself_is_not_believed() -> None:
+def test_a_list_that_repeats_items_is_not_accepted() -> None:
     things = [thing(number, NOW - timedelta(days=9)) for number in range(3)]
     listing_check = PaginationCheck()
     for _ in range(2):
@@ -300,13 +300,13 @@ def test_a_list_that_repeats_itself_is_not_believed() -> None:
     assert listing_check.settled(3).trouble == "3 things came twice"
 
 
-def test_rows_that_cannot_be_read_are_there() -> None:
+def test_unreadable_rows_are_counted() -> None:
     seen = read(Shelf(7), unreadable=lambda one: int(one.id, 16) % 3 == 0)
     assert seen.believed
     assert (seen.listing_check.rows, seen.listing_check.unreadable) == (7, 3)
 
 
-def test_a_list_of_nothing_but_unreadable_rows_adds_up() -> None:
+def test_a_list_of_only_unreadable_rows_is_consistent() -> None:
     listing_check = PaginationCheck().with_page([], unreadable=4, pages=1, total=4, now=NOW)
     assert (listing_check.settled(0).trouble, listing_check.rows, listing_check.unreadable) == ("", 4, 4)
 
@@ -314,7 +314,7 @@ def test_a_list_of_nothing_but_unreadable_rows_adds_up() -> None:
 # --- reading again ----------------------------------------------------------------------------------------------------
 
 
-def test_a_list_is_read_three_times_and_no_more() -> None:
+def test_a_list_is_read_at_most_three_times() -> None:
     shelf, listing_check, troubles = Shelf(30), PaginationCheck(), []
     for number in range(1, MOST_READINGS + 1):
         assert (listing_check.reading, listing_check.page, listing_check.rows, listing_check.done) == (
@@ -329,7 +329,7 @@ def test_a_list_is_read_three_times_and_no_more() -> None:
     assert (listing_check.done, listing_check.reading) == (True, MOST_READINGS)
 
 
-def test_a_reading_that_adds_up_ends_it_and_forgets_the_trouble_before() -> None:
+def test_a_consistent_reading_clears_earlier_problems() -> None:
     shelf = Shelf(9)
     first = read(shelf, [[("leave", 0)]])
     second = read(shelf, listing_check=first.listing_check)
@@ -358,7 +358,7 @@ def turns(*kinds: str) -> st.SearchStrategy[list[list[Event]]]:
 @example(9, 3, [[("leave", 0), ("new", 0)]], 0.0, 0.0, 0)
 @example(9, 3, [[("leave", 0), ("new", 0)]], -1.0, 2.0, 999_999)
 @example(4, 2, [[("leave", 3), ("new", 0)]], 0.0, 0.0, 0)
-def test_what_is_believed_saw_everything_that_stayed(
+def test_an_accepted_list_contains_every_item_that_stayed(
     count: int, per_page: int, events: list[list[Event]], skew: float, latency: float, micros: int
 ) -> None:
     """However things leave and new ones come between the pages, at clocks that differ and answers that take a while."""
@@ -371,7 +371,7 @@ def test_what_is_believed_saw_everything_that_stayed(
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 16), st.integers(1, 4), st.lists(st.just([("new", 0)]), max_size=6))
-def test_new_ones_alone_never_have_a_list_read_again(count: int, per_page: int, events: list[list[Event]]) -> None:
+def test_new_items_alone_never_cause_another_reading(count: int, per_page: int, events: list[list[Event]]) -> None:
     assert read(Shelf(count, per_page), events).believed
 
 
@@ -382,7 +382,7 @@ def test_new_ones_alone_never_have_a_list_read_again(count: int, per_page: int, 
     st.lists(st.integers(0, 20), max_size=3),
     turns("leave", "new", "back"),
 )
-def test_only_old_ones_that_come_back_hide_that_others_left(
+def test_only_returning_old_items_hide_items_that_left(
     count: int, per_page: int, before: list[int], events: list[list[Event]]
 ) -> None:
     """As many must have come back as were jumped over: that is what a count cannot tell."""
@@ -398,7 +398,7 @@ def test_only_old_ones_that_come_back_hide_that_others_left(
 # --- which lists ------------------------------------------------------------------------------------------------------
 
 
-def test_each_list_that_a_rule_needs_is_read_once() -> None:
+def test_each_needed_list_is_read_once() -> None:
     rules = [
         ("one", "process", "archive", "completed_days = 3", False),
         ("two", "process", "archive", "created_days = 3", False),

@@ -111,7 +111,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
-def test_a_line_holds_any_name(name: str) -> None:
+def test_a_line_may_contain_any_name(name: str) -> None:
     thing = run(name=name, status=name, tags=frozenset({name, "a"}), template_id=name or None)
     entry = Entry(thing, Decision(None, "tags", f"It carries '{name}'.", "r"))
     line = entry.to_line()
@@ -153,7 +153,7 @@ decisions = st.builds(
 
 @settings(max_examples=400, deadline=None)
 @given(things, decisions)
-def test_a_line_is_read_back_as_it_was(thing: ResourceSnapshot, decision: Decision) -> None:
+def test_a_line_is_read_back_unchanged(thing: ResourceSnapshot, decision: Decision) -> None:
     entry = Entry(thing, decision)
     again = Entry.parse(entry.to_line())
     assert again == entry
@@ -161,7 +161,7 @@ def test_a_line_is_read_back_as_it_was(thing: ResourceSnapshot, decision: Decisi
     assert Entry.parse(fact_line(thing)) == Entry(thing, Decision(None, "", ""))
 
 
-def test_what_is_not_known_is_left_out_and_an_empty_set_is_not() -> None:
+def test_unknown_facts_are_left_out_and_empty_sets_are_kept() -> None:
     bare = ResourceSnapshot(resource=Resource.TASK, id=THING, state=State.ARCHIVED)
     assert json.loads(fact_line(bare)) == {"resource": "task", "id": THING, "state": "archived"}
     assert json.loads(fact_line(replace(bare, tags=frozenset())))["tags"] == []
@@ -176,7 +176,7 @@ def test_what_is_not_known_is_left_out_and_an_empty_set_is_not() -> None:
     }
 
 
-def test_no_fact_is_called_as_a_part_of_the_decision_or_as_a_line_of_ours() -> None:
+def test_no_fact_has_the_name_of_another_key_of_a_line() -> None:
     assert {field.name for field in fields(ResourceSnapshot)}.isdisjoint({"action", "kind", "reason", "rule", "line"})
 
 
@@ -213,7 +213,7 @@ def test_the_same_facts_make_the_same_line() -> None:
         '{"resource": "run", "id": "a", "state": "active", "tags": "Test"}',
     ],
 )
-def test_what_is_no_line_is_a_value_error(line: str | bytes) -> None:
+def test_an_invalid_line_raises_a_value_error(line: str | bytes) -> None:
     with pytest.raises(ValueError, match=r".*"):
         Entry.parse(line)
 
@@ -254,13 +254,13 @@ def test_a_plan_is_named_by_the_hash_of_its_bytes() -> None:
         ),
     ],
 )
-def test_whatever_differs_has_another_name(other: tuple[bytes, PlanWriter]) -> None:
+def test_any_difference_changes_the_plans_hash(other: tuple[bytes, PlanWriter]) -> None:
     _, writer = written(Entry(run(1), DUE), Entry(run(2), KEPT))
     assert other[1].digest != writer.digest
     assert written(Entry(run(1), DUE), Entry(run(2), KEPT))[1].digest == writer.digest
 
 
-def test_the_heading_is_read_back() -> None:
+def test_the_header_is_read_back() -> None:
     heading = HEADING.model_copy(update={"unseen": ("The list of tags did not add up.",)})
     raw, _ = written(Entry(run(), DUE), heading=heading)
     first, entry, last = raw.splitlines()
@@ -270,7 +270,7 @@ def test_the_heading_is_read_back() -> None:
             header_of(other)
 
 
-def test_a_line_that_was_cut_off_is_a_value_error() -> None:
+def test_a_truncated_line_raises_a_value_error() -> None:
     raw, _ = written(Entry(run(), DUE))
     cut = raw.splitlines()[1][:-5]
     with pytest.raises(ValueError, match=r".*"):
@@ -284,7 +284,7 @@ def test_lines_are_read_one_by_one() -> None:
         next(endless)
 
 
-def test_the_last_line_says_what_was_counted_and_what_it_comes_to() -> None:
+def test_the_last_line_holds_the_counts_and_the_stops() -> None:
     raw, writer = written(Entry(run(), DUE), failed=2, stops=("a cap",))
     last = json.loads(raw.splitlines()[-1])
     assert (last["unseen"], last["stops"], last["person"]) == ([], ["a cap"], [])
@@ -294,7 +294,7 @@ def test_the_last_line_says_what_was_counted_and_what_it_comes_to() -> None:
 # --- counting ---------------------------------------------------------------------------------------------------------
 
 
-def test_things_are_counted_by_rule_and_by_reason() -> None:
+def test_resources_are_counted_by_rule_and_by_reason() -> None:
     archived = run(3, state=State.ARCHIVED)
     _, writer = written(
         Entry(run(1), DUE),
@@ -324,14 +324,14 @@ def test_things_are_counted_by_rule_and_by_reason() -> None:
     )
 
 
-def test_a_plan_of_nothing_adds_up() -> None:
+def test_an_empty_plan_has_consistent_counts() -> None:
     raw, writer = written()
     assert (writer.totals().seen, writer.totals().ages, len(raw.splitlines())) == (0, (), 2)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(things, max_size=15), st.integers(0, 5))
-def test_nothing_is_lost_and_nothing_is_counted_twice(seen: list[ResourceSnapshot], failed: int) -> None:
+def test_every_resource_is_counted_exactly_once(seen: list[ResourceSnapshot], failed: int) -> None:
     made = [Entry(thing, evaluate(thing, POLICY, Holds({}), NOW)) for thing in seen]
     raw, writer = written(*made, failed=failed)
     totals = writer.totals()
@@ -366,13 +366,13 @@ def test_nothing_is_lost_and_nothing_is_counted_twice(seen: list[ResourceSnapsho
         (-1, "unknown"),
     ],
 )
-def test_a_thing_stands_with_those_of_its_age(days: int, age: str) -> None:
+def test_a_resource_is_counted_in_its_age_group(days: int, age: str) -> None:
     _, writer = written(Entry(run(completed_at=NOW - timedelta(days=days)), KEPT))
     [bar] = writer.totals().ages
     assert bar == AgeBar(resource=Resource.RUN, status="complete", age=age, things=1, due=0)
 
 
-def test_its_age_is_that_of_its_archiving_or_completion_or_creation() -> None:
+def test_an_age_is_counted_from_archiving_completion_or_creation() -> None:
     def age(**facts: object) -> str:
         _, writer = written(Entry(run(1, **facts), KEPT))
         return writer.totals().ages[0].age
@@ -432,7 +432,7 @@ def test_the_summary_is_read_back() -> None:
     assert Plan.model_validate_json(made.model_dump_json(indent=1)) == made
 
 
-def test_a_summary_with_more_in_it_is_read_as_by_the_release_before() -> None:
+def test_a_summary_with_additional_keys_is_still_read() -> None:
     said = json.loads(plan().model_dump_json()) | {"mood": "good"}
     assert Plan.model_validate(said) == plan()
 
@@ -451,11 +451,11 @@ def test_a_summary_with_more_in_it_is_read_as_by_the_release_before() -> None:
         {"due": None},
     ],
 )
-def test_a_summary_that_cannot_be_one_is_refused(changes: dict[str, object]) -> None:
+def test_an_invalid_summary_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         plan(**changes)
 
 
-def test_a_plan_is_not_changed_once_it_is_made() -> None:
+def test_a_plan_cannot_be_changed_after_it_was_made() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         plan().due = 0  # type: ignore[misc] # that is what is tried

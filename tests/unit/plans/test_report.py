@@ -103,7 +103,7 @@ def page() -> Reader:
     return read(*sample(3_000, failed=3))
 
 
-def test_what_would_happen_comes_first(page: Reader) -> None:
+def test_the_report_starts_with_what_would_happen(page: Reader) -> None:
     made, _ = sample(3_000, failed=3)
     archived = sum(rule.due for rule in made.rules if rule.resource is Resource.RUN)
     deleted = sum(rule.due for rule in made.rules if rule.resource is Resource.TAG)
@@ -117,7 +117,7 @@ def test_what_would_happen_comes_first(page: Reader) -> None:
     assert "Nothing has been done." in page.text
 
 
-def test_the_counts_are_those_of_the_plan_and_add_up(page: Reader) -> None:
+def test_the_report_shows_the_counts_of_the_plan(page: Reader) -> None:
     made, entries = sample(3_000, failed=3)
     assert (made.seen, made.failed) == (3_003, 3)
     assert made.seen == made.due + made.kept + made.failed
@@ -133,14 +133,14 @@ def test_the_counts_are_those_of_the_plan_and_add_up(page: Reader) -> None:
     assert "3 of what Tallyfy listed could not be read." in page.text
 
 
-def test_what_cannot_be_undone_says_so(page: Reader) -> None:
+def test_irreversible_actions_are_marked_in_the_report(page: Reader) -> None:
     assert re.search(r"unused-tags delete tags cannot be undone", page.text)
     assert "completed archive processes cannot" not in page.text
     assert set(page.data["final"]) >= {"tag.delete", "run.delete", "template.archive"}
     assert "run.archive" not in page.data["final"]
 
 
-def test_the_chart_says_in_words_what_it_draws(page: Reader) -> None:
+def test_the_chart_has_a_text_alternative(page: Reader) -> None:
     made, _ = sample(3_000, failed=3)
     drawn = [svg["aria-label"] or "" for svg in page.all("svg") if svg.get("role") == "img"]
     assert len(drawn) == len({(bar.resource, bar.status) for bar in made.ages})
@@ -149,7 +149,7 @@ def test_the_chart_says_in_words_what_it_draws(page: Reader) -> None:
         assert re.search(rf"{bar.age} {bar.things:,} {bar.due:,} ", page.text), "in the table as well"
 
 
-def test_the_facts_and_the_next_command_are_there(page: Reader) -> None:
+def test_the_report_shows_the_terms_and_the_next_command(page: Reader) -> None:
     made, _ = sample(3_000, failed=3)
     for fact in (made.hash, ORG, "Brightwater Services", made.policy, "Europe/Berlin", "1 June 2026, 14:00 CEST"):
         assert fact in page.text
@@ -182,7 +182,7 @@ def test_no_text_becomes_markup_or_code(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_the_page_can_be_written_whatever_a_thing_is_called(text: str) -> None:
+def test_the_report_can_be_written_with_any_name(text: str) -> None:
     html = "".join(render(plan([due(1)]), [process(1, name=text)]))
     assert html.encode()
     block = html.split('<script type="application/json" id="data">')[1].split("</script>")[0]
@@ -205,7 +205,7 @@ def digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def test_there_is_nothing_that_the_policy_would_block(page: Reader) -> None:
+def test_the_report_contains_nothing_that_its_security_policy_blocks(page: Reader) -> None:
     for tag, attributes in page.elements:
         assert not [name for name in attributes if name == "style" or name.startswith("on")], tag
         assert not {"src", "srcset", "action", "formaction"} & set(attributes), tag
@@ -223,7 +223,7 @@ def test_a_link_leads_to_tallyfy_and_only_by_a_valid_id() -> None:
         assert (link["rel"], link["referrerpolicy"]) == ("noopener noreferrer", "no-referrer")
 
 
-def test_what_would_be_acted_on_comes_first_for_those_who_run_no_script() -> None:
+def test_without_a_script_the_due_rows_come_first() -> None:
     entries = [*(process(place) for place in range(300)), *(due(1000 + place) for place in range(3))]
     page = read(plan(entries), entries)
     rows = [attributes["class"] for attributes in page.all("tr") if attributes.get("class")]
@@ -233,7 +233,7 @@ def test_what_would_be_acted_on_comes_first_for_those_who_run_no_script() -> Non
     assert table["aria-rowcount"] == "304"
 
 
-def test_rows_that_find_no_room_are_the_kept_ones_and_it_says_so() -> None:
+def test_kept_rows_are_omitted_first_and_the_report_says_so() -> None:
     kept, affected = MOST_ROWS, 70
     entries = [*(process(place) for place in range(kept)), *(due(kept + place) for place in range(affected))]
     rows, text = large(plan(entries), entries)
@@ -243,7 +243,7 @@ def test_rows_that_find_no_room_are_the_kept_ones_and_it_says_so() -> None:
     assert "all that would be acted on among them; plan.jsonl.gz has all" in text
 
 
-def test_more_to_be_acted_on_than_there_is_room_for_is_said_too() -> None:
+def test_omitted_due_rows_are_reported_as_well() -> None:
     entries = [process(0), *(due(1 + place) for place in range(MOST_ROWS + 5))]
     rows, text = large(plan(entries), entries)
     assert len(rows) == MOST_ROWS
@@ -252,7 +252,7 @@ def test_more_to_be_acted_on_than_there_is_room_for_is_said_too() -> None:
     assert "as many of those to be acted on as fit" in text
 
 
-def test_it_is_written_while_it_is_read() -> None:
+def test_the_report_is_written_while_the_plan_is_read() -> None:
     taken = 0
 
     def counting() -> Iterator[Entry]:
@@ -268,7 +268,7 @@ def test_it_is_written_while_it_is_read() -> None:
     assert (taken, written) == (5_000, 5_000)
 
 
-def test_memory_does_not_grow_with_the_list() -> None:
+def test_memory_does_not_grow_with_the_plan() -> None:
     made = plan([process(0)])
     entries = (process(place, Decision(None, "too young", f"Its own reason {place}.")) for place in range(20_000))
     sum(map(len, render(made, repeat(process(0), 10))))  # what is read once
@@ -288,7 +288,7 @@ def test_memory_does_not_grow_with_the_list() -> None:
     ],
 )
 @pytest.mark.parametrize("mode", list(Mode))
-def test_what_is_not_applied_says_why_and_offers_no_command(
+def test_a_stopped_plan_says_why_and_offers_no_command(
     changes: dict[str, Any], heading: str, reason: str, mode: Mode
 ) -> None:
     made, entries = sample(100, mode=mode, **changes)
@@ -303,7 +303,7 @@ def test_what_is_not_applied_says_why_and_offers_no_command(
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_plan_for_a_person_says_why_and_has_its_command(mode: Mode) -> None:
+def test_a_plan_that_needs_a_person_says_why_and_shows_the_command(mode: Mode) -> None:
     made, entries = sample(100, person=("Its first plan.",), mode=mode)
     page = read(made, entries)
     assert "A person has to apply this plan" in page.texts["h2"]
@@ -319,7 +319,7 @@ def test_a_person_cannot_apply_what_is_stopped() -> None:
     assert "lifecycle apply" not in page.text
 
 
-def test_notes_stand_in_nobodys_way() -> None:
+def test_notes_do_not_stop_a_plan() -> None:
     made, entries = sample(100, notes=("The token is old.",))
     page = read(made, entries)
     assert "Worth knowing" in page.texts["h2"]
@@ -327,7 +327,7 @@ def test_notes_stand_in_nobodys_way() -> None:
     assert "lifecycle apply" in page.text
 
 
-def test_a_plan_that_its_sweep_applies_needs_no_command() -> None:
+def test_a_plan_that_the_sweep_applies_needs_no_command() -> None:
     entries = [due(1), process(2)]
     page = read(plan(entries, mode=Mode.APPLY), entries)
     assert page.texts["h1"] == ["1 of 2 processes will be archived."]
@@ -342,7 +342,7 @@ def final(place: int) -> Entry:
     return process(place, decision, resource=Resource.TAG)
 
 
-def test_what_cannot_be_undone_waits_for_a_person_while_the_sweep_does_the_rest() -> None:
+def test_irreversible_actions_wait_for_a_person_while_the_sweep_does_the_rest() -> None:
     entries = [due(1), final(2)]
     made = plan(entries, mode=Mode.APPLY)
     page = read(made, entries)
@@ -352,7 +352,7 @@ def test_what_cannot_be_undone_waits_for_a_person_while_the_sweep_does_the_rest(
     assert f"lifecycle apply {made.hash}" in page.texts["code"]
 
 
-def test_where_nothing_can_be_undone_the_sweep_does_nothing_by_itself() -> None:
+def test_a_plan_with_only_irreversible_actions_is_not_applied_by_the_sweep() -> None:
     entries = [final(1)]
     made = plan(entries, mode=Mode.APPLY)
     page = read(made, entries)
@@ -363,7 +363,7 @@ def test_where_nothing_can_be_undone_the_sweep_does_nothing_by_itself() -> None:
 
 @pytest.mark.parametrize("count", [0, 1])
 @pytest.mark.parametrize("mode", list(Mode))
-def test_with_nothing_due_there_is_nothing_to_do(count: int, mode: Mode) -> None:
+def test_a_plan_with_nothing_due_shows_nothing_to_do(count: int, mode: Mode) -> None:
     entries = [process(place) for place in range(count)]
     page = read(plan(entries, mode=mode), entries)
     said = {0: "0 things looked at", 1: "1 thing looked at"}[count]
@@ -372,13 +372,13 @@ def test_with_nothing_due_there_is_nothing_to_do(count: int, mode: Mode) -> None
     assert "lifecycle apply" not in page.text
 
 
-def test_one_of_a_kind_is_written_in_the_singular() -> None:
+def test_a_count_of_one_uses_the_singular() -> None:
     entries = [due(1)]
     [heading] = read(plan(entries), entries).texts["h1"]
     assert heading == "1 of 1 process would be archived."
 
 
-def test_a_day_is_one_of_the_plans_time_zone_and_an_impossible_one_is_none() -> None:
+def test_dates_are_in_the_plans_time_zone_and_an_impossible_date_is_left_out() -> None:
     late = datetime(2026, 5, 31, 22, 30, tzinfo=UTC)  # the first of June in Berlin
     never = datetime(9999, 12, 31, 23, 30, tzinfo=UTC)
     entries = [process(1, completed_at=late), process(2, completed_at=never), process(3)]
@@ -392,7 +392,7 @@ def test_a_day_is_one_of_the_plans_time_zone_and_an_impossible_one_is_none() -> 
     ("minutes", "said"),
     [(0, "less than a minute"), (1, "about 1 minute"), (60, "about 1 hour"), (125, "about 2 hours 5 minutes")],
 )
-def test_how_long_it_takes_is_said_as_people_say_it(minutes: int, said: str) -> None:
+def test_durations_are_written_in_words(minutes: int, said: str) -> None:
     entries = [due(1)]
     assert f"{said} at 100 calls a minute" in read(plan(entries, estimated_minutes=minutes), entries).text
 
@@ -412,12 +412,12 @@ def test_headings_are_in_order_and_ids_are_unique(page: Reader) -> None:
             assert name not in attributes or attributes[name] in ids, tag
 
 
-def test_the_longest_words_are_cut() -> None:
+def test_long_texts_are_truncated() -> None:
     entries = [process(1, name="x" * 5_000)]
     page = read(plan(entries), entries)
     assert page.data["rows"][0][1] == "x" * 500 + " …"
 
 
-def test_the_sample_is_what_the_policy_says() -> None:
+def test_the_sample_report_matches_the_policy() -> None:
     _, entries = sample(50)
     assert entries == [entry(thing) for thing in things(50)]

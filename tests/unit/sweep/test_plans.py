@@ -461,7 +461,7 @@ def test_what_still_waits_in_its_queue_is_never_done() -> None:
     assert _archived(night) == set()
     assert len([call for call in night.world.simulator.log.calls if call.acted]) == 10
     back = night.applied(plan, PlanPart.REVERTED)
-    assert back.why == "5 undos were sent. Left alone: 125 never started, and now never will."
+    assert back.why == "5 undos were sent. Left alone: 125 never started and will not start."
 
 
 def test_a_plan_that_is_half_applied_goes_no_further_once_it_was_taken_back() -> None:
@@ -786,7 +786,7 @@ def test_what_was_undone_one_by_one_before_is_not_undone_again_with_its_plan() -
     night.drain()
     assert _archived(night) == {one.id}
     back = night.applied(plan, PlanPart.REVERTED)
-    assert back.why == "1 undos were sent. Left alone: 1 already undone before; later changes to it stay."
+    assert back.why == "1 undos were sent. Left alone: 1 undone before; later changes stay."
 
 
 def test_a_paused_night_gives_up_its_lock_once_its_plan_was_taken_back() -> None:

@@ -17,7 +17,7 @@ class PlanPart(StrEnum):
     REVERSIBLE = "reversible"
     IRREVERSIBLE = "irreversible"
     REVERTED = "reverted"
-    """Not a half: the undo of what was applied."""
+    """The undo of what was applied."""
 
 
 class Stage(StrEnum):
@@ -46,11 +46,11 @@ class Application:
     proven: int = 0
     """How many of those were done, and read back as planned."""
     first: int = 0
-    """Act only on this many of the plan's oldest things (``--first``); 0 for all of them."""
+    """Act only on this many of the plan's oldest resources (``--first``); 0 for all of them."""
     undos: int = 0
     """How many undos a revert has sent."""
     left: str = "{}"
-    """JSON: how many things a revert left alone, by reason."""
+    """JSON: how many resources a revert left unchanged, by reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class ApplicationStore:
     clock: Callable[[], datetime]
 
     def find(self, plan: Plan, part: PlanPart) -> Application:
-        """How far a part has come; an empty record if it was never begun."""
+        """How far a part has come; an empty record if it never started."""
         return self.read(plan, part)[0]
 
     def read(self, plan: Plan, part: PlanPart) -> tuple[Application, int]:
@@ -92,7 +92,7 @@ def application_key(org_id: str, plan: str, part: PlanPart) -> Key:
 
 
 def application_in(row: Row | None) -> Application:
-    """Read such a row; an empty record where there is none."""
+    """Read such a row; an empty record if there is none."""
     known = Application.__dataclass_fields__
     return Application(**{n: v for n, v in row.values.items() if n in known}) if row else Application()  # type: ignore[arg-type]
 

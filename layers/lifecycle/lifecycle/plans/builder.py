@@ -1,4 +1,4 @@
-"""Makes a plan of what was read: decides on each thing, writes the lines, hashes them and draws the report."""
+"""Makes a plan from the lists: decides on each resource, writes and hashes the lines, and writes the report."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ _AT_ONCE = 100
 class PlanTerms:
     """The terms of a plan. ``before`` is the policy that was applied last, if it was another one.
 
-    ``stops`` are reasons against applying it that are known already; ``per_minute`` is the rate of calls to Tallyfy.
+    ``stops`` are known reasons not to apply the plan. ``per_minute`` is the rate of calls to Tallyfy.
     """
 
     mode: Mode
@@ -56,7 +56,7 @@ class PlanTerms:
     holds: Holds
     warn_first: WarnFirst
     newest_on: NewestOn | None = None
-    """``None`` where there is no ledger to ask: then nobody knows what people restored."""
+    """``None`` without a ledger: then the plan does not know what people restored."""
     before: Policy | None = None
     org_name: str | None = None
     stops: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class PlanTerms:
 
 @dataclass(slots=True)
 class _DistinctThings:
-    """Every thing of all lists, each id once. An id that stands in two lists, of whatever kinds, counts as twice."""
+    """Every resource of all lists, each id once. An id in two lists, of any kinds, counts as a duplicate."""
 
     inventory: Inventory
     lists: Sequence[ReadList]
@@ -86,18 +86,18 @@ class _DistinctThings:
 
 
 def unseen(lists: Sequence[ReadList]) -> tuple[str, ...]:
-    """What could not be read completely, as sentences."""
+    """Which lists could not be read completely, as sentences."""
     return tuple(
-        f"The list of {query.name} was read {check.reading} times and never added up: {check.trouble}."
+        f"The list of {query.name} was read {check.reading} times and was never consistent: {check.trouble}."
         for query, check in lists
         if check.trouble
     )
 
 
 def seal(inventory: Inventory, lists: Sequence[ReadList], header: PlanHeader, terms: PlanTerms, store: Objects) -> Plan:
-    """Write the plan and its report into ``store``. The same things under the same terms give the same hash.
+    """Write the plan and its report into ``store``. The same resources under the same terms give the same hash.
 
-    ``plan.json`` is written last: a plan without it does not exist. Raises ``Retryable`` if the store is out.
+    ``plan.json`` is written last: a plan without it does not exist. Raises ``Retryable`` if S3 is unavailable.
     """
     with tempfile.TemporaryDirectory() as scratch:
         lines, page, marks = (Path(scratch, name) for name in (LINES, "report.html", WARNINGS))
@@ -165,7 +165,7 @@ def _irreversible(totals: Totals) -> Iterator[str]:
 def _decided(
     things: Iterable[ResourceSnapshot], terms: PlanTerms, header: PlanHeader, marker: MarkWriter
 ) -> Iterator[tuple[Entry, bool]]:
-    """Each thing with its decision, and whether the policy applied last would act on it as well."""
+    """Each resource with its decision, and whether the policy applied last would act on it as well."""
 
     def decide(thing: ResourceSnapshot, policy: Policy) -> Decision:
         return evaluate(thing, policy, terms.holds, header.made_at)
@@ -190,7 +190,7 @@ def _decided(
 
 
 def as_restored(decision: Decision, why: str) -> Decision:
-    """The decision on a thing that a person restored: it is not archived."""
+    """The decision on a process that a person restored: it is not archived."""
     return Decision(None, restored_rule.KIND, f"{why} A sweep leaves it alone.", decision.rule)
 
 

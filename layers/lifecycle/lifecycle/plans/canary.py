@@ -19,12 +19,12 @@ _KEPT = frozenset(
         *(Code.NOT_ARCHIVED, Code.TOO_YOUNG, Code.AGE_UNKNOWN, Code.IN_USE, Code.USE_UNKNOWN),
     }
 )
-"""Guards that keep one thing because it is no longer what the plan saw. That says nothing against the plan."""
+"""Codes that keep one resource because it changed after the plan was made. They are no reason to stop the plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryResult:
-    """What became of the first commands: how many were done, and the first that did not end as planned."""
+    """The result of the first commands: how many were done, and the first that did not end as planned."""
 
     done: int
     mismatch: str = ""
@@ -58,14 +58,14 @@ class Canary:
         return CanaryResult(done=done)
 
     def _mismatch(self, plan: Plan, action: PlannedAction, intent: IntentRow) -> str:
-        """How a thing differs from what was planned, as a sentence; empty if it does not."""
+        """How a resource differs from the plan, as a sentence; empty if it does not."""
         wanted = action.capability.reaches
         if intent.status is not Status.DONE:
             return "" if _is_kept(intent) else f"The {action.label} ended as {intent.status}: {intent.reason}"
         try:
             seen = self.tallyfy.look(plan.org_id, action.capability.resource, action.id)
         except Rejected as error:
-            # It is gone from the active list, and the archive is too large to search.
+            # The active list does not contain it, and the archive is too large to search.
             if wanted is State.GONE and error.code is Code.UNDETERMINED:
                 return ""
             raise
@@ -81,7 +81,7 @@ class Canary:
 
 
 def _has_ended(intent: IntentRow) -> bool:
-    """Whether there is nothing more to see for now: it has ended, or it comes back by itself after its grace period."""
+    """Whether the canary need not wait for it: it has ended, or a schedule enqueues it after its grace period."""
     return intent.status not in OPEN or _is_in_grace(intent)
 
 

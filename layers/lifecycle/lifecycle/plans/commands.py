@@ -27,7 +27,7 @@ _VALID_FOR = timedelta(days=2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCommands:
-    """Makes commands and sends them. What only the purge function may do goes to its own queue."""
+    """Makes commands and sends them. Permanent deletes go to the queue of the purge function."""
 
     bulk: Queue
     purge: Queue
@@ -43,7 +43,7 @@ class PlanCommands:
                 queue.send_all(chosen)
 
     def intent_id(self, plan: Plan, action: PlannedAction) -> str:
-        """The id of the intent that does to a thing what the plan says."""
+        """The id of the intent that carries out a line of the plan."""
         return intent_id(self.id_key(), SWEEP, name_in_plan(plan.hash, action.capability, action.id))
 
     def _body(self, plan: Plan, action: PlannedAction, state: Application) -> str:

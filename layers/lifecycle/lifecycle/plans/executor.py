@@ -1,6 +1,6 @@
 """Applies a plan: sends five canary commands, reads them back from Tallyfy, then sends the rest.
 
-Each batch is recorded after it was sent, so that an application that is cut off continues where it stood.
+Each batch is recorded after it was sent, so that an application that is cut off continues with the next batch.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _NEEDED_SECONDS = 30.0
 
 
 class _Reverted(Exception):
-    """Somebody reverted the plan: nothing more of it is sent."""
+    """Somebody reverted the plan, so no more of it is sent."""
 
     def __init__(self, by: str) -> None:
         super().__init__(by)
@@ -50,10 +50,10 @@ class PlanExecutor:
     """Called after each batch was recorded; tests end the process there."""
 
     def carry_on(self, plan: Plan, lines: Path, part: PlanPart, terms: "ApplyTerms") -> Application:
-        """Apply a part, or continue where it stood. Raises ``Throttled`` when it has to come back.
+        """Apply a part, or continue after the last recorded batch. Raises ``Throttled`` when it has to come back.
 
-        A plan that was reverted goes no further, whatever it waits for. The caller has made sure that nothing refuses
-        the plan, that ``lines`` are its lines, and that nobody else applies a plan in this organization.
+        A plan that was reverted stops, even while it waits. The caller has checked that the plan may be applied, that
+        ``lines`` are its lines, and that nobody else applies a plan in this organization.
         """
         state, version = self.applications.read(plan, part)
         if state.stage in {Stage.DONE, Stage.STOPPED}:
@@ -62,7 +62,7 @@ class PlanExecutor:
         try:
             self._check_reverted(plan)
             if not state.stage:
-                # Saved before anything is sent: after a crash the same commands go out in the same name.
+                # Saved before anything is sent, so that after a crash the same person sends the same commands.
                 progress.save(terms.begin(self.clock()))
             if progress.state.stage == Stage.CANARY:
                 self._send_canaries(lines, progress)
@@ -74,13 +74,15 @@ class PlanExecutor:
         return progress.state
 
     def _send_canaries(self, lines: Path, progress: "_PartInProgress") -> None:
-        """Send five, read them back, and repeat until five were done: what was left alone proves nothing."""
+        """Send five, read them back, and repeat until five were done. A command that was skipped proves nothing."""
         plan, part, state = progress.plan, progress.part, progress.state
         waiting = list(islice(due(lines, part, state.first), state.checked, state.sent))
         if waiting:
             result = self.canary.check(plan, waiting)
             if result is None:
-                raise Throttled(Code.RATE_LIMITED, "The canary commands are under way.", retry_after=self.canary_wait)
+                raise Throttled(
+                    Code.RATE_LIMITED, "The canary commands have not ended yet.", retry_after=self.canary_wait
+                )
             if result.mismatch:
                 progress.save(replace(state, stage=Stage.STOPPED, why=result.mismatch))
                 return
@@ -91,7 +93,7 @@ class PlanExecutor:
             self._check_may_send(plan)
             self.commands.send(plan, batch, state)
             progress.save(replace(state, sent=state.sent + len(batch)))
-            waits_for = f"{len(batch)} canary commands are under way."
+            waits_for = f"{len(batch)} canary commands have not ended yet."
             raise Throttled(Code.RATE_LIMITED, waits_for, retry_after=self.canary_wait)
         progress.save(replace(state, stage=Stage.REST))
 
@@ -113,7 +115,9 @@ class PlanExecutor:
     def _check_may_send(self, plan: Plan) -> None:
         self._check_reverted(plan)
         if self.time_left() < _NEEDED_SECONDS:
-            raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
+            raise Throttled(
+                Code.OUT_OF_TIME, "The function is nearly out of time. The next invocation continues.", retry_after=1
+            )
         paused_by = self.pacing.paused_by(plan.org_id)
         if paused_by:
             raise Throttled(Code.PAUSED, f"Paused by {paused_by}.")
@@ -128,7 +132,7 @@ class PlanExecutor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyTerms:
-    """Who applies a plan and how much of it. ``first``: only the oldest so many things; 0 for all."""
+    """Who applies a plan and how much of it. ``first``: only this many of the oldest resources; 0 for all."""
 
     by: str
     source: str

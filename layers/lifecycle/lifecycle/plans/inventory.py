@@ -1,6 +1,6 @@
 """Reads everything that a policy asks about from Tallyfy, page by page, before anything is decided.
 
-Each page is stored when it arrives and not kept in memory. A reading that is cut off continues with the next page.
+Each page is stored when it arrives and not kept in memory. After an interruption, reading continues with the next page.
 """
 
 import gzip
@@ -20,7 +20,7 @@ from lifecycle.plans.plan_lines import parse_json
 from lifecycle.tallyfy.client import Tallyfy
 
 _LEVEL = 6
-"""How hard gzip works on a page."""
+"""The gzip level for a page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Inventory:
     clock: Callable[[], datetime]
 
     def read_page(self, query: ListingQuery, check: PaginationCheck) -> PaginationCheck:
-        """Read the next page of a list. After the last one, check that the list adds up. Raises as ``Tallyfy.page``."""
+        """Read the next page of a list. After the last one, check the whole list. Raises as ``Tallyfy.page``."""
         self.take_turn()
         number = check.page + 1
         listing = self.tallyfy.page(self.org_id, query.resource, number, _parameters(query))
@@ -53,7 +53,7 @@ class Inventory:
         )
         if not after.is_read:
             return after
-        # A single page shows one moment: a new thing on it cannot hide one that left.
+        # A single page is a snapshot, so a new resource on it cannot hide one that left.
         whole = replace(after, newer=0) if after.page == 1 else after
         return whole.settled(self._distinct(query, after))
 
@@ -79,7 +79,7 @@ class Inventory:
 
 
 def _readable(thing: ResourceSnapshot) -> ResourceSnapshot:
-    """Without a status that contains a lone surrogate: the summary names each status, and could not be written."""
+    """Remove a status that contains a lone surrogate. The summary names each status and could not be encoded."""
     halves = thing.status is not None and any("\ud800" <= char <= "\udfff" for char in thing.status)
     return replace(thing, status=None) if halves else thing
 

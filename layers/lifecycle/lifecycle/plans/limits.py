@@ -11,16 +11,16 @@ from lifecycle.plans.plan_file import Plan, Totals
 from lifecycle.policy.policy import Caps, PlanCaps, Policy
 
 FRESH = timedelta(days=7)
-"""A plan shows what was seen when it was made. After this long, make a new one."""
+"""A plan is a snapshot. After this time, make a new one."""
 _FEW = 10
-"""Up to this many additional things do not count as growth, whatever they are in percent."""
+"""Up to this many additional resources never count as growth, whatever the percentage."""
 
 
 def refusals(plan: Plan, policy: Policy, now: datetime, *, source: str, first: int = 0) -> tuple[str, ...]:
     """Why a plan must not be applied, as sentences; empty if it may be.
 
-    A person may apply a plan that the schedule (``source`` is ``sweep``) may not. With ``first`` only the oldest so
-    many things are meant, so caps are compared with that number.
+    A person may apply a plan that the schedule (``source`` is ``sweep``) may not. With ``first``, only this many of the
+    oldest resources are acted on, so the caps are compared with this number.
     """
     acting = [rule.name for rule in policy.acting]
     changed = plan.policy != policy.digest or [rule.name for rule in plan.rules] != acting
@@ -59,7 +59,7 @@ def most_first(policy: Policy) -> int:
 
 
 def grows(due: int, before: int, policy: Policy) -> str | None:
-    """Why a person must apply the plan: the policy was changed and acts on far more things. ``None``: no need."""
+    """Why a person must apply the plan: the policy was changed and acts on far more resources; ``None`` otherwise."""
     if due <= before + _FEW or due * 100 <= before * (100 + policy.growth_percent):
         return None
     return (
@@ -82,7 +82,7 @@ def _over(totals: Totals, policy: Policy) -> Iterator[str]:
 
 
 def _exceeded(what: str, due: int, *, considered: int, caps: Caps | PlanCaps, few: int) -> Iterator[str]:
-    """Up to ``few`` things are never compared in percent: one of three would already be a third."""
+    """Up to ``few`` resources are never compared in percent: one of three would already be a third."""
     if caps.count is not None and due > caps.count:
         yield f"{what} would act on {due} things; its cap is {caps.count}."
     if caps.percent is not None and due > few and due * 100 > considered * caps.percent:

@@ -1,7 +1,7 @@
-"""Checks that a whole list was read. Tallyfy pages by number: a thing that leaves the list shifts all later pages.
+"""Checks that a whole list was read. Tallyfy pages by number: an item that leaves the list shifts all later pages.
 
-A list is accepted only if it adds up: nothing came twice, there are as many rows as Tallyfy says, and nothing left
-while it was read. New things do no harm: lists are read oldest first, so new things come at the end.
+A list is accepted only if it is consistent: no item came twice, there are as many rows as Tallyfy says, and no item
+left while it was read. New items do no harm: lists are read oldest first, so new items come at the end.
 """
 
 from collections.abc import Iterable
@@ -14,16 +14,16 @@ from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.policy.policy import Policy
 
 MOST_PAGES = 20_000
-"""Two million things. A list with more pages is treated as endless."""
+"""Pages for two million items. A list with more pages is treated as endless."""
 MOST_READINGS = 3
-"""A list that does not add up is read again. After this many readings the plan is incomplete."""
+"""An inconsistent list is read again. After this many readings, the plan is incomplete."""
 _CLOCKS_DIFFER = timedelta(seconds=5)
-"""What was created up to this long before the first page was stored counts as new. Counting an old item as new only
-costs a re-read. Missing a new one could hide a removal."""
+"""An item created up to this long before the first page was stored counts as new. Counting an old item as new only
+costs another reading. Missing a new one could hide a removal."""
 
 
 class ListingQuery(NamedTuple):
-    """One list of Tallyfy: the active or the archived things of a kind."""
+    """One list of Tallyfy: the active or the archived resources of a kind."""
 
     resource: Resource
     state: State
@@ -41,7 +41,7 @@ def lists_of(policy: Policy) -> tuple[ListingQuery, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaginationCheck:
-    """How far one list has been read. Totals are Tallyfy's own; ``None`` where it gave none."""
+    """How far one list has been read. Totals are Tallyfy's own; ``None`` if it gave none."""
 
     reading: int = 1
     page: int = 0
@@ -49,7 +49,7 @@ class PaginationCheck:
     rows: int = 0
     unreadable: int = 0
     newer: int = 0
-    """Things created after the first page was read, or shortly before."""
+    """Items created after the first page was read, or shortly before."""
     first_total: int | None = None
     last_total: int | None = None
     opened_at: str = ""

@@ -1,7 +1,7 @@
-"""What a sweep will do, written down before anything is done: everything that was seen, with a decision and its reason.
+"""The file of a plan: every resource that a sweep saw, with a decision and its reason, written before anything is done.
 
-A plan is a file of lines (``plan.jsonl.gz``) and a summary (``plan.json``). Its name is the SHA-256 of the lines, of
-their text before it is compressed. Whoever applies a plan gives that hash, so exactly what was reviewed is done.
+A plan is a file of lines (``plan.jsonl.gz``) and a summary (``plan.json``). Its name is the SHA-256 of the uncompressed
+lines. A person who applies a plan gives that hash, so exactly the reviewed plan is applied.
 """
 
 import gzip
@@ -30,7 +30,7 @@ LINES = "plan.jsonl.gz"
 """The name of the file of lines."""
 _GZIP = b"\x1f\x8b"
 _LEVEL = 6
-"""On a plan of processes: 43 bytes and 4 µs a line; level 1 needs 55 bytes and 1.7 µs, level 9 40 and 8.5."""
+"""Measured on a plan of processes: 43 bytes and 4 µs a line. Level 1: 55 bytes, 1.7 µs. Level 9: 40 bytes, 8.5 µs."""
 _BUFFER = 1 << 18
 
 type Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -55,7 +55,7 @@ class RuleTotals(_PlanModel):
 
 
 class AgeBar(_PlanModel):
-    """How many things of one kind and status have this age, counted from their archiving, completion or creation."""
+    """How many resources of one kind and status have this age, counted from archiving, completion or creation."""
 
     resource: Resource
     status: str
@@ -77,14 +77,14 @@ class Totals(_PlanModel):
 
 
 class PlanFooter(Totals):
-    """The last line of a plan: the counts, and what follows from them."""
+    """The last line of a plan: the counts and the resulting stops."""
 
     unseen: tuple[str, ...] = ()
-    """What could not be read. Such a plan is incomplete and is never applied."""
+    """The lists that could not be read. A plan with any is incomplete and never applied."""
     stops: tuple[str, ...] = ()
     """Why nobody may apply it."""
     capped: tuple[str, ...] = ()
-    """Those of ``stops`` that are caps: a person may still apply the oldest things of the plan."""
+    """The caps among ``stops``. If there are no other stops, a person may still apply the oldest resources."""
     person: tuple[str, ...] = ()
     """Why only a person may apply it."""
 
@@ -99,7 +99,7 @@ class PlanHeader(_PlanModel):
     policy: str
     zone: str
     unseen: tuple[str, ...] = ()
-    """What could not be read. Such a plan is incomplete and is never applied."""
+    """The lists that could not be read. A plan with any is incomplete and never applied."""
 
 
 class Plan(PlanHeader, PlanFooter):
@@ -114,19 +114,19 @@ class Plan(PlanHeader, PlanFooter):
 
     @property
     def can_begin(self) -> bool:
-        """Whether only caps stop it, so that a person may apply its oldest things with ``--first``."""
+        """Whether only caps stop it, so that a person may apply its oldest resources with ``--first``."""
         return bool(self.capped) and not self.unseen and set(self.stops) == set(self.capped)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing and the decision about it."""
+    """One resource and the decision about it."""
 
     thing: ResourceSnapshot
     decision: Decision
 
     def to_line(self) -> str:
-        """As one line of JSON, without the facts that are unknown."""
+        """The entry as one line of JSON, without unknown facts."""
         facts = _THING.dump_python(self.thing, mode="json", exclude_none=True)
         for name in ("owners", "tags"):
             if name in facts:
@@ -139,7 +139,7 @@ class Entry:
 
     @classmethod
     def parse(cls, line: str | bytes) -> Self:
-        """Read a line back. Raises ``ValueError`` if it is not one."""
+        """Read a line back. Raises ``ValueError`` if it is not a line of a plan."""
         row = json.loads(line)
         if not isinstance(row, dict):
             msg = "this is not a line of a plan"
@@ -158,7 +158,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 @contextmanager
 def open_lines(path: Path) -> Iterator[IO[bytes]]:
-    """Read a file of lines, a piece at a time. A file that somebody decompressed is read as well.
+    """Read a file of lines, a piece at a time. An uncompressed file works as well.
 
     Reading raises ``OSError``, ``EOFError`` or ``zlib.error`` if the file is damaged.
     """
@@ -178,12 +178,12 @@ def write_lines(path: Path) -> Iterator[gzip.GzipFile]:
 
 
 def entry_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines that are about a thing: all but the first and the last one."""
+    """The lines about resources: all but the first and the last one."""
     return (line for line in lines if not line.startswith(_OTHER_LINE))
 
 
 def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
-    """The things of a plan. Raises ``ValueError`` for a line that is not one."""
+    """The resources of a plan. Raises ``ValueError`` for an invalid line."""
     return (Entry.parse(line) for line in entry_lines(lines))
 
 
@@ -203,7 +203,7 @@ class LineKind(StrEnum):
 
 
 def fact_line(thing: ResourceSnapshot) -> str:
-    """A thing as one line, without a decision."""
+    """A resource as one line, without a decision."""
     return Entry(thing, Decision(None, "", "")).to_line()
 
 
@@ -225,7 +225,7 @@ class PlanWriter:
         return self._line(json.dumps({"line": LineKind.HEADER, **self.header.model_dump(mode="json")}))
 
     def add(self, entry: Entry) -> bytes:
-        """The line of one thing."""
+        """The line of one resource."""
         thing, decision = entry.thing, entry.decision
         if decision.action is None:
             self._kept[decision.kind] += 1

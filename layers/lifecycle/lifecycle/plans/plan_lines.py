@@ -19,20 +19,20 @@ from lifecycle.plans.application import PlanPart
 from lifecycle.plans.plan_file import entry_lines, open_lines
 
 _ACTS = b'"action": "'
-"""Stands in every line that acts on something. Inside a text, its quotes would be escaped."""
+"""Occurs in every line with an action. Inside a text, its quotes would be escaped."""
 _DATES = ("archived_at", "completed_at", "created_at")
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedAction:
-    """A line that acts on something: its JSON, and what is to be done."""
+    """A line with an action: its JSON and the action."""
 
     facts: Mapping[str, Any]
     capability: Capability
 
     @classmethod
     def parse(cls, line: bytes) -> Self | None:
-        """Read a line; ``None`` if the plan keeps this thing. Raises ``ValueError`` if it is not a line of a plan."""
+        """Read a line; ``None`` if the plan keeps this resource. Raises ``ValueError`` for an invalid line."""
         if _ACTS not in line:
             return None
         facts = parse_json(line)
@@ -42,25 +42,25 @@ class PlannedAction:
 
     @property
     def id(self) -> str:
-        """The id of the thing in Tallyfy."""
+        """The resource's id in Tallyfy."""
         return str(self.facts["id"])
 
     @property
     def label(self) -> str:
-        """The thing as messages name it, such as ``process 0a1b…``."""
+        """The resource as messages name it, such as ``process 0a1b…``."""
         return f"{self.capability.resource.label} {self.id}"
 
     @property
     def age_key(self) -> float:
-        """When the thing ended, as plans and reports count ages. A thing without a date counts as the youngest."""
+        """When the resource ended, as plans and reports count ages. Without a date, it counts as the youngest."""
         since = next((self.facts[name] for name in _DATES if self.facts.get(name)), None)
         return datetime.fromisoformat(since).timestamp() if since else float("inf")
 
 
 def due(lines: Path, part: PlanPart, first: int = 0) -> Iterator[PlannedAction]:
-    """What a half of a plan acts on, in the order of its lines.
+    """The actions of a half of a plan, in the order of its lines.
 
-    With ``first`` only those of them that are among the oldest so many things of the whole plan.
+    With ``first``, only those among this many of the oldest resources of the whole plan.
     """
     chosen = _oldest(lines, first) if first else None
     irreversible = part is PlanPart.IRREVERSIBLE
@@ -75,7 +75,7 @@ def count_due(lines: Path, part: PlanPart, first: int = 0) -> int:
 
 
 def undoable(lines: Path) -> Iterator[PlannedAction]:
-    """What can be undone after it was applied, at least in part, as an archived template can."""
+    """The actions that can be undone at least in part after they were applied, such as archiving a template."""
     return (action for action in _acting(lines) if action.capability.undo is not None)
 
 
@@ -100,6 +100,6 @@ def _acting(lines: Path) -> Iterator[PlannedAction]:
 
 
 def _oldest(lines: Path, most: int) -> frozenset[int]:
-    """The positions of the oldest things among all that the plan acts on. The same lines give the same positions."""
+    """The positions of the oldest resources among all actions of the plan. The same lines give the same positions."""
     aged = ((action.age_key, number) for number, action in enumerate(_acting(lines)))
     return frozenset(number for _, number in heapq.nsmallest(most, aged))

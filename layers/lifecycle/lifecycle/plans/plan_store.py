@@ -60,7 +60,7 @@ class PlanStore:
 def what_differs(plan: Plan, lines: Path) -> str:
     """Why a summary and its lines are not the same plan, as a sentence; empty if they are.
 
-    The plan's name is the hash of its lines. Its summary must say what the first and the last of them say.
+    The plan's name is the hash of its lines. Its summary must agree with the first and the last line.
     """
     try:
         found, first, last = _read_through(lines)

@@ -1,4 +1,4 @@
-"""Reverts a plan: undoes what was done of it. Commands that have not made their call yet never make it."""
+"""Reverts a plan: undoes the commands that were carried out. All others never make their call."""
 
 import json
 from collections import Counter
@@ -24,8 +24,8 @@ from lifecycle.plans.plan_lines import PlannedAction, undoable
 _BATCH = 100
 _NEEDED_SECONDS = 30.0
 _ACTED = frozenset({Status.DONE, Status.IN_PROGRESS})
-"""Done, or perhaps being done at this moment. Any other command of a reverted plan never makes its call: if such a
-thing is archived by now, a person did it."""
+"""Statuses of commands that were carried out or may be running now. No other command of a reverted plan makes its call.
+If the resource of such a command is archived, a person archived it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class PlanReverter:
     def revert(self, plan: Plan, lines: Path) -> Application:
         """Send the undos of a plan that a person reverted, or continue. Raises ``Throttled`` when time runs out.
 
-        It needs no lock: from the moment a plan is reverted, none of its commands starts its call.
+        No lock is needed: once a plan is reverted, none of its commands starts its call.
         """
         state, version = self.applications.read(plan, PlanPart.REVERTED)
         if state.stage == Stage.DONE:
@@ -56,7 +56,11 @@ class PlanReverter:
             self._stop(plan, part, by)
         for batch in batched(islice(undoable(lines), state.sent, None), _BATCH, strict=False):
             if self.time_left() < _NEEDED_SECONDS:
-                raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
+                raise Throttled(
+                    Code.OUT_OF_TIME,
+                    "The function is nearly out of time. The next invocation continues.",
+                    retry_after=1,
+                )
             state = self._send(plan, batch, state)
             version = self.applications.save(plan, PlanPart.REVERTED, state, version)
             self.after_batch()
@@ -78,7 +82,7 @@ class PlanReverter:
         return replace(state, sent=state.sent + len(batch), undos=state.undos + len(undos), left=json.dumps(left))
 
     def _stop(self, plan: Plan, part: PlanPart, by: str) -> None:
-        """Mark a half that was under way as stopped, for everybody who reads how far it came."""
+        """Mark a half that was being applied as stopped, for readers of the progress."""
         state, version = self.applications.read(plan, part)
         if state.stage in {Stage.CANARY, Stage.REST}:
             stopped = replace(state, stage=Stage.STOPPED, why=f"{by} reverted the plan.")
@@ -88,27 +92,27 @@ class PlanReverter:
         """The undo of one command, or why it needs none."""
         intent = self.ledger.find(self.commands.intent_id(plan, action))
         if intent is None:
-            return "never started, and now never will"
+            return "never started and will not start"
         if intent.status not in _ACTED and not intent.maybe_acted:
             return _not_done(intent)
         name = intent_id(self.commands.id_key(), UNDO, intent.intent_id)
         known = self.ledger.find(name)
         if known is not None and known.status in DEAD:
-            return "its undo failed: send its dead letter again"
+            return "its undo failed: send that dead letter again"
         ours = known is not None and known.issued_at >= millis(datetime.fromisoformat(state.begun_at))
         if known is not None and known.status not in OPEN and not ours:
-            return "already undone before; later changes to it stay"
+            return "undone before; later changes stay"
         return undo_command(intent, name=name, by=state.requested_by, now=self.clock())
 
 
 def _not_done(intent: IntentRow) -> str:
     if intent.status in OPEN:
-        return "still waiting, and now never done"
+        return "was waiting and will not be carried out"
     return f"ended as {intent.status}, nothing was done"
 
 
 def _summary(state: Application) -> str:
-    """What a revert came to, as a sentence."""
+    """The result of a revert, as a sentence."""
     sent = f"{state.undos} undos were sent."
     left = "; ".join(f"{count} {why}" for why, count in sorted(json.loads(state.left).items()))
     return f"{sent} Left alone: {left}." if left else sent

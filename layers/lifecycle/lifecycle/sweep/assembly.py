@@ -78,28 +78,7 @@ def assemble(parts: SweepParts) -> SweepService:
     """The service that handles messages of the sweeps queue."""
     state = SweepState(rows=parts.rows, clock=parts.clock, terms=f"{parts.mode} {parts.policy.digest}")
     pace = SweepPace(pacing=parts.pacing, sleep=parts.sleep, time_left=parts.time_left)
-    reports = SweepReports(
-        audit=AuditStore(parts.rows),
-        applications=ApplicationStore(rows=parts.rows, clock=parts.clock),
-        bus=parts.bus,
-        metrics=parts.metrics,
-        mode=parts.mode,
-        clock=parts.clock,
-    )
-    plan_job = PlanJob(
-        state=state,
-        pace=pace,
-        reports=reports,
-        executor=plan_executor(parts, pace),
-        preflight=parts.preflight,
-        tallyfy=parts.tallyfy,
-        objects=parts.objects,
-        terms=_terms_reader(parts, state),
-        policy=parts.policy,
-        mode=parts.mode,
-        queue=parts.queue,
-        after_step=parts.after_step,
-    )
+    plan_job = _plan_job(parts, state, pace)
     return SweepService(
         queue=parts.queue,
         outcomes=parts.outcomes,
@@ -127,6 +106,31 @@ def assemble(parts: SweepParts) -> SweepService:
         digest=parts.digest,
         org_ids=parts.org_ids,
         retry_base=parts.retry_base,
+    )
+
+
+def _plan_job(parts: SweepParts, state: SweepState, pace: SweepPace) -> PlanJob:
+    reports = SweepReports(
+        audit=AuditStore(parts.rows),
+        applications=ApplicationStore(rows=parts.rows, clock=parts.clock),
+        bus=parts.bus,
+        metrics=parts.metrics,
+        mode=parts.mode,
+        clock=parts.clock,
+    )
+    return PlanJob(
+        state=state,
+        pace=pace,
+        reports=reports,
+        executor=plan_executor(parts, pace),
+        preflight=parts.preflight,
+        tallyfy=parts.tallyfy,
+        objects=parts.objects,
+        terms=_terms_reader(parts, state),
+        policy=parts.policy,
+        mode=parts.mode,
+        queue=parts.queue,
+        after_step=parts.after_step,
     )
 
 

@@ -29,7 +29,9 @@ class SweepPace:
         Several calls need one turn: at a slow rate, waiting for one turn each would never reach the last one.
         """
         if self.time_left() < _NEEDED_SECONDS:
-            raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
+            raise Throttled(
+                Code.OUT_OF_TIME, "The function is nearly out of time. The next invocation continues.", retry_after=1
+            )
         given = self.pacing.reserve(org_id, 1)
         if given.paused_by:
             self.pacing.refund(org_id, given.calls)

@@ -34,10 +34,8 @@ class Preflight:
         A refused or missing token and an organization that is not shown are findings; a person must mend them. Raises
         ``Retryable`` where nothing could be found out for now: a 429, no network, an outage of Tallyfy or of AWS.
         """
-        account = of_organization(
-            self.tallyfy, self.secrets, self.prefix, self.policy, self.sources, org_id, self.clock()
-        )
-        return *account, *of_policy(self.policy)
+        organization = OrganizationCheck(self.tallyfy, self.secrets, self.prefix, self.policy, self.sources)
+        return *organization.look(org_id, self.clock()), *of_policy(self.policy)
 
     def tell(self, org_id: str, findings: Iterable[Finding]) -> None:
         """Ring for what a person must do; say nothing when all is well. Raises ``Retryable`` if the bus is out."""
@@ -54,25 +52,33 @@ class Preflight:
         self.bus.announce("lifecycle.preflight.failed", {**stamp, **facts})
 
 
-def of_organization(
-    tallyfy: Tallyfy, secrets: Secrets, prefix: str, policy: Policy, sources: Sources, org_id: str, now: datetime
-) -> tuple[Finding, ...]:
-    """What ``Preflight.look`` finds out about one organization, for whoever has no schedule to stop."""
-    try:
-        member, organization = tallyfy.account(org_id)
-    except (TokenRefused, Rejected) as error:
-        # How old the token is may be the very reason.
-        return closed(org_id, error.reason), of_token(_stored_at(secrets, prefix, org_id), now)
-    stored_at = _stored_at(secrets, prefix, org_id)
-    account = Account(org_id=org_id, member=member, organization=organization, token_stored_at=stored_at)
-    return of_account(account, policy, sources, now)
+@dataclass(frozen=True, slots=True)
+class OrganizationCheck:
+    """The part of the preflight that is about one organization. ``lifecycle check`` uses it without a schedule."""
 
+    tallyfy: Tallyfy
+    secrets: Secrets
+    prefix: str
+    policy: Policy
+    sources: Sources
 
-def _stored_at(secrets: Secrets, prefix: str, org_id: str) -> datetime | None:
-    try:
-        return secrets.stored_at(f"{prefix}/tokens/{org_id}")
-    except Retryable:
-        return None  # A token whose age nobody tells still works.
+    def look(self, org_id: str, now: datetime) -> tuple[Finding, ...]:
+        """Check the account, its token and Tallyfy's own archiving. Raises as ``Preflight.look``."""
+        try:
+            member, organization = self.tallyfy.account(org_id)
+        except (TokenRefused, Rejected) as error:
+            # The age of the token may be the reason.
+            return closed(org_id, error.reason), of_token(self._stored_at(org_id), now)
+        account = Account(
+            org_id=org_id, member=member, organization=organization, token_stored_at=self._stored_at(org_id)
+        )
+        return of_account(account, self.policy, self.sources, now)
+
+    def _stored_at(self, org_id: str) -> datetime | None:
+        try:
+            return self.secrets.stored_at(f"{self.prefix}/tokens/{org_id}")
+        except Retryable:
+            return None  # A token of unknown age still works.
 
 
 def reasons(findings: Iterable[Finding]) -> tuple[str, ...]:

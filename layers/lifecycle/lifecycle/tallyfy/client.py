@@ -319,7 +319,11 @@ class HttpTallyfy:
             token = self._tokens.of(org_id, fresh=attempt > 0)
             left = self._time_left()
             if left < _LEAST_SECONDS:
-                raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
+                raise Throttled(
+                    Code.OUT_OF_TIME,
+                    "The function is nearly out of time. The next invocation continues.",
+                    retry_after=1,
+                )
             # With the second that is kept for recording, they end before the function does.
             connect = min(_CONNECT_SECONDS, left / 4)
             self._spend(org_id)

@@ -214,7 +214,9 @@ class HttpRecords:
     def _seconds(self) -> float:
         left = self._time_left()
         if left < _LEAST_SECONDS:
-            raise Throttled(Code.OUT_OF_TIME, "The function's time is nearly up.", retry_after=1)
+            raise Throttled(
+                Code.OUT_OF_TIME, "The function is nearly out of time. The next invocation continues.", retry_after=1
+            )
         return left - 1
 
 
