@@ -79,7 +79,7 @@ class LogLine:
         return self.stream, self.at, self.written
 
     def text(self, field: str) -> str:
-        """One field; empty if the line has none of this name, or is no JSON."""
+        """One field; empty if the line has none of this name, or is not JSON."""
         try:
             found = json.loads(self.written)
         except ValueError:

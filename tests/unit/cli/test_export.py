@@ -151,7 +151,7 @@ class TestVerify:
         (made / part).write_bytes(body)
         result = desk.run("export", "verify", str(made))
         assert result.exit_code == 1
-        assert f"{part} was changed: its SHA-256 is another one." in flat(result.output)
+        assert f"{part} was changed: its SHA-256 differs." in flat(result.output)
 
     def test_a_part_too_few_or_too_many_is_found(self, desk: CliHarness, made: Path) -> None:
         (made / "tasks.jsonl").unlink()

@@ -177,7 +177,7 @@ class TestProcess:
         assert made.counts["bytes"] == sum(map(len, kept.values()))
         assert archive.export.verify(FOLDER) == ()
 
-    def test_an_archived_one_is_asked_for_what_is_archived_with_it(self, archived: Archive) -> None:
+    def test_an_export_of_an_archived_process_also_requests_archived_parts(self, archived: Archive) -> None:
         made = archived.make()
         assert made.missing == ()
         assert (made.counts["tasks"], made.counts["comments"], made.counts["files"]) == (2, 4, 2)
@@ -185,7 +185,7 @@ class TestProcess:
         assert [query["archived"] for query in asked] == ["true"]
         assert asked[0]["with"] == "step,threads,comments,assets,form_fields,activities,summary"
 
-    def test_what_tallyfy_hides_of_an_archived_one_is_missing(self, archived: Archive) -> None:
+    def test_parts_that_tallyfy_hides_of_an_archived_process_are_reported_missing(self, archived: Archive) -> None:
         archived.simulator.quirks = Quirks(archived_parts="hidden")
         made = archived.make()
         assert made.missing == (
@@ -195,25 +195,25 @@ class TestProcess:
         assert archived.export.verify(FOLDER) == (), "what there is agrees all the same"
 
     @pytest.mark.parametrize("progress", [50, {}, {"total": None}, None])
-    def test_an_archived_one_that_does_not_say_how_many_tasks_it_has_cannot_be_told_complete(
+    def test_an_archived_process_without_a_task_count_is_reported_incomplete(
         self, archived: Archive, monkeypatch: pytest.MonkeyPatch, progress: object
     ) -> None:
         monkeypatch.setattr("sandbox.simulator.rows.progress", lambda _: progress)
         assert any("does not say how many" in sentence for sentence in archived.make().missing)
 
-    def test_an_active_one_need_not_say_it(self, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_active_process_needs_no_task_count(self, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sandbox.simulator.rows.progress", lambda _: 50)
         assert archive.make().missing == ()
 
     @pytest.mark.parametrize(("total", "missing"), [(1, ()), (2, ()), (3, ("tasks: 2 of 3 came.",))])
-    def test_fewer_tasks_than_it_says_are_missing_more_are_not(
+    def test_fewer_tasks_than_counted_are_missing_and_more_are_fine(
         self, archive: Archive, monkeypatch: pytest.MonkeyPatch, total: int, missing: tuple[str, ...]
     ) -> None:
         """Tallyfy does not count tasks that a rule has skipped, and lists them."""
         monkeypatch.setattr("sandbox.simulator.rows.progress", lambda _: {"total": total})
         assert archive.make().missing == missing
 
-    def test_a_long_one_is_read_page_by_page(self) -> None:
+    def test_a_long_list_is_read_page_by_page(self) -> None:
         archive = Archive(Simulator(long_run(120, 400, 0, size=0), clock=Clock(NOW)))
         made = archive.make()
         assert made.missing == ()
@@ -221,14 +221,14 @@ class TestProcess:
         assert len({task["id"] for task in archive.lines("tasks.jsonl")}) == 120
         assert [call.query["page"] for call in archive.simulator.log.calls if call.action == "tasks"] == ["1", "2", "3"]
 
-    def test_only_reads_reach_tallyfy_and_each_is_told(self, archive: Archive) -> None:
+    def test_an_export_sends_only_reads_to_tallyfy_and_reports_each(self, archive: Archive) -> None:
         archive.make()
         calls = archive.simulator.log.calls
         assert {call.method for call in calls} == {"GET"}
         assert not any(call.acted for call in calls)
         assert len(archive.stand.spent) == len(calls)
 
-    def test_what_is_not_there_is_no_export(self, archive: Archive) -> None:
+    def test_a_resource_that_does_not_exist_cannot_be_exported(self, archive: Archive) -> None:
         thing = archive.stand.client.look(ORG, Resource.RUN, ids.RUN)
         assert thing is not None
         archive.simulator.organization.runs.clear()
@@ -237,7 +237,7 @@ class TestProcess:
         assert refusal.value.code is Code.NOT_FOUND
         assert archive.objects.bodies == {}
 
-    def test_an_id_that_is_none_asks_nobody(self, archive: Archive) -> None:
+    def test_an_invalid_id_makes_no_call(self, archive: Archive) -> None:
         thing = archive.stand.client.look(ORG, Resource.RUN, ids.RUN)
         assert thing is not None
         before = len(archive.simulator.log.calls)
@@ -247,7 +247,7 @@ class TestProcess:
             archive.export.make("../x", thing, FOLDER)
         assert len(archive.simulator.log.calls) == before
 
-    def test_each_part_is_told_of_as_it_is_kept(self, archive: Archive) -> None:
+    def test_each_part_is_reported_when_it_is_stored(self, archive: Archive) -> None:
         told: list[ExportPart] = []
         heard = Export(records=archive.export.records, objects=archive.objects, clock=archive.clock, told=told.append)
         archive.export = heard
@@ -266,7 +266,7 @@ class TestProcess:
 
 class TestFiles:
     @pytest.mark.parametrize(("status", "why"), [(404, "has no such file (404)"), (403, "forbids reading it (403)")])
-    def test_one_that_cannot_be_had_is_missing_and_the_rest_is_kept(
+    def test_an_unreadable_part_is_missing_and_the_rest_is_stored(
         self, archive: Archive, status: int, why: str
     ) -> None:
         lost = make_id("asset", 0)
@@ -292,7 +292,7 @@ class TestFiles:
             (Fault.answer_status(503, path="/activity-feeds$"), Retryable),
         ],
     )
-    def test_passing_trouble_leaves_no_manifest_and_the_next_time_all_is_well(
+    def test_a_temporary_failure_leaves_no_manifest_and_the_next_attempt_succeeds(
         self, archive: Archive, fault: Fault, family: type[Retryable]
     ) -> None:
         archive.simulator.add_fault(fault)
@@ -303,7 +303,7 @@ class TestFiles:
         assert archive.make().complete
         assert archive.export.verify(FOLDER) == ()
 
-    def test_they_come_from_where_they_are_stored(self, archive: Archive) -> None:
+    def test_files_are_read_from_where_they_are_stored(self, archive: Archive) -> None:
         archive.simulator.quirks = Quirks(files_at="https://files.tallyfy.test")
         assert archive.make().complete
         assert archive.body(f"files/{make_id('asset', 0)}") == b"the contract"
@@ -311,7 +311,7 @@ class TestFiles:
     @pytest.mark.parametrize(
         "name", ["../../etc/passwd", "/etc/passwd", "a/b\\c\x00.pdf", "\ud800.pdf", "", "x" * 4000]
     )
-    def test_what_people_called_them_never_becomes_a_path(self, archive: Archive, tmp_path: Path, name: str) -> None:
+    def test_a_file_name_never_becomes_a_path(self, archive: Archive, tmp_path: Path, name: str) -> None:
         for task in archive.simulator.organization.tasks.values():
             for file in task.assets:
                 file.filename = name
@@ -327,12 +327,12 @@ class TestFiles:
         assert all(path.is_relative_to(tmp_path / "kept" / FOLDER) for path in kept)
         assert archive.export.verify(FOLDER) == ()
 
-    def test_one_without_a_proper_id_is_missing(self, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_file_without_a_valid_id_is_missing(self, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
         row = {"id": "../../runs/x", "filename": "x.pdf"}
         monkeypatch.setattr("sandbox.simulator.rows.asset_row", lambda _: row)
         assert archive.make().missing == ("files: of 1 the id is of an unknown form, so they cannot be asked for.",)
 
-    def test_one_that_lies_elsewhere_is_a_link(self, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_file_stored_elsewhere_is_a_link(self, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
         row = {
             "id": make_id("asset", 0),
             "filename": "x",
@@ -344,7 +344,7 @@ class TestFiles:
         made = archive.make()
         assert (made.missing, made.counts["files"], made.counts["links"]) == ((), 0, 1)
 
-    def test_one_that_is_only_mentioned_in_a_text_is_fetched_if_it_is_there(self, archive: Archive) -> None:
+    def test_a_file_only_mentioned_in_a_text_is_read_if_it_exists(self, archive: Archive) -> None:
         stray, gone = make_id("stray"), make_id("gone")
         link = f'<a href="https://go.tallyfy.com/api/organizations/{ORG}/file/{stray}/dl">it</a>'
         text = f"{link} /file/{gone} /file/{make_id('longer')}0"
@@ -359,7 +359,7 @@ class TestFiles:
         archive.simulator.add_fault(Fault.answer_status(403, path=f"{gone}/dl$"))
         assert archive.make().missing == (f"files/{gone}: Tallyfy forbids reading it (403).",)
 
-    def test_one_of_the_things_own_stays_so_wherever_else_it_is_mentioned(self) -> None:
+    def test_a_file_of_the_resource_stays_its_own_even_if_a_text_mentions_it(self) -> None:
         name = make_id("asset")
         own, text = {"assets": [{"id": name, "filename": "x.pdf"}]}, {"content": f"/file/{name}"}
         for first, second in ((own, text), (text, own)):
@@ -370,21 +370,21 @@ class TestFiles:
             both.see({"first": first, "second": second})
             assert [met.files[name].ours, both.files[name].ours] == [True, True]
 
-    def test_a_thread_counts_by_its_comments_and_each_of_them_once(self) -> None:
+    def test_each_comment_of_a_thread_counts_once(self) -> None:
         met = ExportContents()
         said = [{"id": 2, "content": "x"}, {"id": 3, "content": "y"}]
         met.see({"threads": {"data": [{"id": 1, "comments": {"data": said}}, {"id": 4}]}, "comments": said[:1]})
         assert met.comments == {"2", "3", "4"}
 
     @pytest.mark.parametrize("key", ["checklist", "step"])
-    def test_those_of_its_template_are_none_of_its_own(self, key: str) -> None:
+    def test_the_templates_files_do_not_belong_to_the_process(self, key: str) -> None:
         met = ExportContents()
         met.see({key: {"data": {"attachments": [{"id": make_id("asset"), "filename": "x.pdf"}]}}})
         assert met.files == {}
 
 
 class TestLists:
-    def test_one_that_changes_while_it_is_read_is_read_again(self, archive: Archive) -> None:
+    def test_a_list_that_changes_while_it_is_read_is_read_again(self, archive: Archive) -> None:
         growing = Growing(archive, 1)
         archive.export = exporter(growing, archive.objects, archive.clock)
         made = archive.make()
@@ -392,7 +392,7 @@ class TestLists:
         assert made.counts["activity"] == 4
         assert len(archive.lines("activity.jsonl")) == 4
 
-    def test_one_that_never_adds_up_is_missing_and_named(self, archive: Archive) -> None:
+    def test_a_list_that_is_never_consistent_is_reported_missing(self, archive: Archive) -> None:
         growing = Growing(archive, 99)
         archive.export = exporter(growing, archive.objects, archive.clock)
         [said] = archive.make().missing
@@ -400,7 +400,7 @@ class TestLists:
         assert said.endswith("It was read 3 times.")
         assert f"{FOLDER}/activity.jsonl" not in archive.objects.bodies
 
-    def test_one_that_is_forbidden_is_missing(self, archive: Archive) -> None:
+    def test_a_forbidden_list_is_reported_missing(self, archive: Archive) -> None:
         archive.simulator.add_fault(Fault.answer_status(403, path="/activity-feeds$", times=-1))
         [said] = archive.make().missing
         assert said.startswith("activity: Tallyfy forbids reading")
@@ -428,7 +428,7 @@ class Growing(SimulatorStand):
 
 class TestAgain:
     @pytest.mark.parametrize("step", range(7))
-    def test_after_a_crash_it_is_made_in_another_folder(self, archive: Archive, step: int) -> None:
+    def test_an_export_after_a_crash_uses_another_folder(self, archive: Archive, step: int) -> None:
         archive.objects.dies_at = step
         with pytest.raises(Crash):
             archive.make()
@@ -439,7 +439,7 @@ class TestAgain:
         assert archive.export.verify(f"{FOLDER}-2") == ()
         assert archive.export.verify(FOLDER) == ("There is no manifest.json.",)
 
-    def test_a_folder_that_was_used_before_does_not_read_back_right(self, archive: Archive) -> None:
+    def test_a_reused_folder_does_not_read_back_correctly(self, archive: Archive) -> None:
         archive.make()
         [task] = [task for task in archive.simulator.organization.tasks.values() if task.assets]
         task.assets.pop(0)
@@ -465,13 +465,13 @@ ADDITIONS: Mapping[str, Callable[[Simulator], object]] = {
 
 class TestAddedSince:
     @pytest.mark.parametrize("add", ADDITIONS.values(), ids=ADDITIONS)
-    def test_what_was_added_since_shows(self, archive: Archive, add: Callable[[Simulator], object]) -> None:
+    def test_counting_again_shows_additions(self, archive: Archive, add: Callable[[Simulator], object]) -> None:
         made, thing = archive.make(), archive.look()
         assert archive.export.still_holds_all(made, thing)
         add(archive.simulator)
         assert not archive.export.still_holds_all(made, thing)
 
-    def test_counting_again_keeps_nothing_and_downloads_nothing(self, archive: Archive) -> None:
+    def test_counting_again_stores_nothing_and_downloads_nothing(self, archive: Archive) -> None:
         made, before = archive.make(), dict(archive.objects.bodies)
         archive.simulator.log.calls.clear()
         archive.export.still_holds_all(made, archive.look())
@@ -479,18 +479,18 @@ class TestAddedSince:
         assert [call.action for call in archive.simulator.log.calls[1:]] == ["read", "tasks", "list"]
 
     @pytest.mark.parametrize("path", ["/tasks$", "/activity-feeds"])
-    def test_what_cannot_be_read_any_more_counts_as_added_to(self, archive: Archive, path: str) -> None:
+    def test_a_part_that_became_unreadable_counts_as_an_addition(self, archive: Archive, path: str) -> None:
         made, thing = archive.make(), archive.look()
         archive.simulator.add_fault(Fault.answer_status(403, path=path, times=-1))
         assert not archive.export.still_holds_all(made, thing)
 
-    def test_what_could_not_be_read_before_either_is_no_addition(self, archive: Archive) -> None:
+    def test_a_part_that_was_unreadable_before_is_not_an_addition(self, archive: Archive) -> None:
         archive.simulator.add_fault(Fault.answer_status(403, path="/activity-feeds", times=-1))
         made = archive.make()
         assert not made.complete
         assert archive.export.still_holds_all(made, archive.look())
 
-    def test_what_is_gone_is_not_found(self, archive: Archive) -> None:
+    def test_counting_a_deleted_resource_is_not_found(self, archive: Archive) -> None:
         made, thing = archive.make(), archive.look()
         archive.simulator.organization.runs.clear()
         with pytest.raises(Rejected) as refusal:
@@ -504,18 +504,18 @@ class TestThreads:
     OWN: ClassVar = [SeedThread(id=make_id("thread", "own", n), content=f"On the whole {n}") for n in range(2)]
 
     @pytest.mark.parametrize("archived_at", [None, "-40d"])
-    def test_those_of_a_process_are_exported_and_counted(self, archived_at: str | None) -> None:
+    def test_the_threads_of_a_process_are_exported_and_counted(self, archived_at: str | None) -> None:
         made = (archive := Archive(Simulator(process(threads=self.OWN, archived_at=archived_at)))).make()
         assert made.missing == ()
         assert made.counts["comments"] == 6
         [run] = archive.lines("process.json")
         assert [thread["content"] for thread in run["threads"]["data"]] == ["On the whole 0", "On the whole 1"]
 
-    def test_a_look_at_a_process_counts_them_too(self) -> None:
+    def test_counting_a_process_again_counts_its_threads(self) -> None:
         thing = Archive(Simulator(process(threads=self.OWN))).look()
         assert (thing.tasks, thing.comments) == (2, 6)
 
-    def test_those_of_a_template_are_exported_and_counted(self) -> None:
+    def test_the_threads_of_a_template_are_exported_and_counted(self) -> None:
         template = SeedTemplate(id=ids.TEMPLATE, threads=self.OWN)
         archive = Archive(Simulator(holding(templates=[template])))
         made = archive.make(Resource.TEMPLATE, ids.TEMPLATE)
@@ -524,7 +524,7 @@ class TestThreads:
         archive.simulator.organization.templates[ids.TEMPLATE].threads.append(_comment())
         assert not archive.export.still_holds_all(made, thing)
 
-    def test_if_the_feed_tells_of_more_comments_than_came_some_are_missing(self, archive: Archive) -> None:
+    def test_comments_are_missing_if_the_feed_reports_more(self, archive: Archive) -> None:
         archive.simulator.organization.feed.append(FeedEntry("commented", "run", ids.RUN, 1001, NOW))
         made = archive.make()
         assert made.missing == ("comments: 4 came, and the activity feed tells of 5.",)
@@ -544,7 +544,7 @@ _LISTED = {
 }
 
 
-def test_only_what_is_documented_is_asked_for() -> None:
+def test_an_export_only_uses_documented_requests() -> None:
     task = SeedTask(id=ids.TASK, archived_at="-1d")
     archive = Archive(Simulator(holding(runs=[SeedRun(id=ids.RUN)], tasks=[task]), clock=Clock(NOW)))
     things = archive.look(), archive.look(Resource.TASK, ids.TASK)
@@ -568,29 +568,29 @@ class TestReadingBack:
         body = bytearray(archive.body(name))
         body[len(body) // 2] ^= 1
         archive.objects.bodies[f"{FOLDER}/{name}"] = bytes(body)
-        assert archive.export.verify(FOLDER) == (f"{name} was changed: its SHA-256 is another one.",)
+        assert archive.export.verify(FOLDER) == (f"{name} was changed: its SHA-256 differs.",)
 
-    def test_a_part_that_is_gone_or_strange_is_found(self, archive: Archive) -> None:
+    def test_a_missing_or_unknown_part_is_found(self, archive: Archive) -> None:
         archive.make()
         del archive.objects.bodies[f"{FOLDER}/tasks.jsonl"]
         archive.objects.bodies[f"{FOLDER}/files/x.exe"] = b"MZ"
         assert archive.export.verify(FOLDER) == ("tasks.jsonl is missing.", "'files/x.exe' is not in the manifest.")
 
-    def test_another_export_beside_it_is_none_of_its_parts(self, archive: Archive) -> None:
+    def test_another_export_in_the_bucket_is_not_part_of_this_one(self, archive: Archive) -> None:
         archive.make()
         archive.make(folder=f"{FOLDER}-2")
         assert archive.export.verify(FOLDER) == ()
 
     @pytest.mark.parametrize("body", [b"", b"{", b'{"format": 2}'])
-    def test_a_manifest_that_cannot_be_read_proves_nothing(self, archive: Archive, body: bytes) -> None:
+    def test_an_unreadable_manifest_proves_nothing(self, archive: Archive, body: bytes) -> None:
         archive.make()
         archive.objects.bodies[f"{FOLDER}/manifest.json"] = body
         [said] = archive.export.verify(FOLDER)
-        assert said.startswith("manifest.json is ")
+        assert said.startswith("manifest.json ")
 
 
 class TestOthers:
-    def test_a_one_off_task_with_its_comments_files_and_feed(self) -> None:
+    def test_a_one_off_task_is_exported_with_its_comments_files_and_feed(self) -> None:
         task = SeedTask(id=ids.TASK, threads=[SeedThread(id=make_id("thread"), content="Hm.")], assets=[asset()])
         feed = [SeedActivity(verb="uploaded", entity_type="task", entity_id=ids.TASK)]
         archive = Archive(Simulator(holding(tasks=[task], feed=feed), clock=Clock(NOW)))
@@ -614,7 +614,7 @@ class TestOthers:
             archive.make(Resource.TASK, make_id("task", 0))
         assert refusal.value.code is Code.PROCESS_TASK
 
-    def test_a_tag_with_all_that_carries_it(self) -> None:
+    def test_a_tag_is_exported_with_every_resource_that_carries_it(self) -> None:
         name = ids.USED_TAG
         seed = holding(
             tags=[SeedTag(id=name, title="customers"), SeedTag(id=ids.UNUSED_TAG, title="others")],
@@ -643,7 +643,7 @@ class TestOthers:
         assert [made.counts[what] for what in ("processes", "templates", "tasks")] == [131, 2, 1]
 
     @pytest.mark.parametrize("more", [1, None])
-    def test_a_tag_that_more_carry_than_came_is_incomplete(
+    def test_a_tag_export_is_incomplete_if_more_resources_carry_the_tag(
         self, monkeypatch: pytest.MonkeyPatch, more: int | None
     ) -> None:
         archive = Archive(Simulator(clock=Clock(NOW)))
@@ -663,7 +663,7 @@ class TestOthers:
             == f"what carries it, kind process: {'1 of 2 came' if more else 'Tallyfy does not say how many carry it'}."
         )
 
-    def test_a_template_with_its_processes_and_what_names_it(self) -> None:
+    def test_a_template_is_exported_with_its_processes_and_the_templates_that_name_it(self) -> None:
         name = ids.TEMPLATE
         seed = holding(
             templates=[
@@ -686,7 +686,7 @@ class TestOthers:
         assert {line["id"] for line in archive.lines("processes.jsonl")} == {make_id("run"), make_id("archived run")}
         assert {line["id"] for line in archive.lines("references.jsonl")} == {make_id("referring"), make_id("archived")}
 
-    def test_a_filter_that_tallyfy_does_not_heed_lets_nothing_else_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_filter_that_tallyfy_ignores_adds_nothing_to_the_export(self, monkeypatch: pytest.MonkeyPatch) -> None:
         archive = Archive(Simulator(clock=Clock(NOW)))
         expected = archive.make(Resource.TEMPLATE, ids.TEMPLATE), archive.make(Resource.TAG, ids.USED_TAG)
         whole = archive.stand.client.body
@@ -709,17 +709,17 @@ class TestOthers:
             "template: its steps did not come. Tallyfy may hide them of an archived template.",
         )
 
-    def test_an_answer_about_another_thing_is_not_kept(self) -> None:
+    def test_an_answer_about_another_resource_is_not_stored(self) -> None:
         canned = CannedStand(answered(200, {"data": {"id": make_id("another")}}))
         assert isinstance(canned.transport, Canned)
         thing = SimulatorStand().client.look(ORG, Resource.RUN, ids.RUN)
         assert thing is not None
         objects = MemoryObjects()
-        with pytest.raises(Retryable, match="another thing"):
+        with pytest.raises(Retryable, match="another resource"):
             exporter(canned, objects, Clock(NOW)).make(ORG, thing, FOLDER)
         assert objects.bodies == {}
 
-    def test_half_a_character_stops_nothing(self, archive: Archive) -> None:
+    def test_a_lone_surrogate_stops_no_export(self, archive: Archive) -> None:
         archive.simulator.organization.runs[ids.RUN].name = "half \ud83d"
         archive.simulator.organization.runs[ids.RUN].tasks[0].threads[0].content = "half \ud83d"
         made = archive.make()
@@ -730,7 +730,7 @@ class TestOthers:
 
 
 class TestErasing:
-    def test_the_contents_go_and_a_tombstone_stays(self, archive: Archive) -> None:
+    def test_an_erasure_removes_the_contents_and_leaves_a_tombstone(self, archive: Archive) -> None:
         made = archive.make()
         archive.make(folder=f"{FOLDER}-2")
         stone = erase(archive.objects, FOLDER, by="ada", at=NOW + timedelta(days=1), reason="asked for")
@@ -745,7 +745,7 @@ class TestErasing:
         assert archive.export.verify(FOLDER) == ("Its contents were erased on 2026-06-02 by ada: asked for",)
         assert archive.export.verify(f"{FOLDER}-2") == ()
 
-    def test_after_a_stop_it_goes_on_and_says_who_was_first(self, archive: Archive) -> None:
+    def test_an_interrupted_erasure_continues_and_names_the_first_person(self, archive: Archive) -> None:
         archive.make()
         archive.objects.dies_at = 0  # When it writes the tombstone: the parts are gone already.
         with pytest.raises(Crash):
@@ -757,7 +757,7 @@ class TestErasing:
         assert again.erased is not None
         assert again.erased.by == "ada"
 
-    def test_one_that_was_never_finished_is_erased_as_well(self, archive: Archive) -> None:
+    def test_an_unfinished_export_can_be_erased(self, archive: Archive) -> None:
         archive.objects.dies_at = 4
         with pytest.raises(Crash):
             archive.make()
@@ -782,14 +782,14 @@ class TestErasing:
             *(f"exports/{ORG}/run/../x", f"exports/{ORG}/run/{ids.RUN}/..", f"exports/{ORG}/run/{ids.RUN}/"),
         ],
     )
-    def test_only_the_folder_of_one_export_can_be_meant(self, archive: Archive, folder: str) -> None:
+    def test_only_the_folder_of_one_export_can_be_erased(self, archive: Archive, folder: str) -> None:
         archive.make()
         before = dict(archive.objects.bodies)
         with pytest.raises(Rejected):
             erase(archive.objects, folder, by="ada", at=NOW, reason="asked for")
         assert archive.objects.bodies == before
 
-    def test_one_that_is_not_there_is_told(self) -> None:
+    def test_erasing_a_missing_export_is_refused(self) -> None:
         with pytest.raises(Rejected) as refusal:
             erase(MemoryObjects(), FOLDER, by="ada", at=NOW, reason="asked for")
         assert refusal.value.code is Code.NOT_FOUND
@@ -863,7 +863,7 @@ def test_a_process_of_300_mb_is_never_whole_in_memory(long_running: SimulatorSer
     assert told["rss"] / megabytes < 512
     flip(tmp_path / FOLDER / "files" / make_id("asset", 1), 50 * 1024**2)
     _, wrong = verify(FolderObjects(tmp_path), FOLDER, scratch=tmp_path)
-    assert wrong == (f"files/{make_id('asset', 1)} was changed: its SHA-256 is another one.",)
+    assert wrong == (f"files/{make_id('asset', 1)} was changed: its SHA-256 differs.",)
 
 
 def flip(path: Path, at: int) -> None:

@@ -41,7 +41,7 @@ def manifest(**changes: Any) -> Manifest:
     return Manifest(**{**said, **changes})
 
 
-def test_it_is_written_in_one_way_and_read_back() -> None:
+def test_a_manifest_has_one_canonical_form_and_is_read_back() -> None:
     made = manifest(intent_id="an-intent", missing=("files: one is gone.",))
     written = made.to_json()
     assert Manifest.parse(written) == made
@@ -54,7 +54,7 @@ def test_it_is_written_in_one_way_and_read_back() -> None:
     assert said["parts"][0] == {"name": "process.json", "kind": "process", "size": 2, "sha256": sha(b"{}")}
 
 
-def test_its_digest_is_of_what_is_written_and_changes_with_anything() -> None:
+def test_the_digest_of_a_manifest_changes_with_any_content() -> None:
     made = manifest()
     assert made.digest == sha(made.to_json())
     assert Manifest.parse(json.dumps(json.loads(made.to_json()), indent=2)).digest == made.digest
@@ -69,7 +69,7 @@ def test_its_digest_is_of_what_is_written_and_changes_with_anything() -> None:
     assert len({made.digest, *(other.digest for other in others)}) == 7
 
 
-def test_it_is_complete_unless_something_is_missing_or_was_erased() -> None:
+def test_a_manifest_is_complete_unless_something_is_missing_or_erased() -> None:
     assert manifest().complete
     assert not manifest(missing=("files: one is gone.",)).complete
     assert not manifest().tombstone(by="ada", at=NOW, reason="asked for").complete
@@ -78,16 +78,16 @@ def test_it_is_complete_unless_something_is_missing_or_was_erased() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "manifest.json is no JSON."),
-        (b"\xff\xfe", "manifest.json is no JSON."),
-        ("[" * 100_000, "manifest.json is no JSON."),
-        ("[]", "manifest.json is no JSON object."),
+        ("", "manifest.json is not JSON."),
+        (b"\xff\xfe", "manifest.json is not JSON."),
+        ("[" * 100_000, "manifest.json is not JSON."),
+        ("[]", "manifest.json is not a JSON object."),
         ("{}", "manifest.json is of another format than 1"),
         ('{"format": 2}', "manifest.json is of another format than 1"),
         ('{"format": 1}', "manifest.json: org_id: this key is missing"),
     ],
 )
-def test_what_is_no_manifest_is_refused_with_the_reason(text: str | bytes, said: str) -> None:
+def test_an_invalid_manifest_is_refused_with_the_reason(text: str | bytes, said: str) -> None:
     with pytest.raises(Rejected) as refusal:
         Manifest.parse(text)
     assert refusal.value.code is Code.INVALID
@@ -107,7 +107,7 @@ def test_what_is_no_manifest_is_refused_with_the_reason(text: str | bytes, said:
         lambda said: said.update(parts=None),
     ],
 )
-def test_what_is_wrong_in_a_manifest_is_named(spoil: Callable[[dict[str, Any]], None]) -> None:
+def test_a_wrong_field_in_a_manifest_is_named(spoil: Callable[[dict[str, Any]], None]) -> None:
     said = json.loads(manifest().to_json())
     spoil(said)
     with pytest.raises(Rejected, match=r"^invalid: manifest\.json: "):
@@ -121,13 +121,13 @@ def test_what_is_wrong_in_a_manifest_is_named(spoil: Callable[[dict[str, Any]], 
         *("files/.x", "x\n", "x\x00", "C:\\x", "a b", "A.json", "x" * 120, "files/tax return.pdf", "x.json/"),
     ],
 )
-def test_no_part_is_called_like_a_way_out_of_its_folder(name: str) -> None:
+def test_no_part_name_leads_out_of_its_folder(name: str) -> None:
     with pytest.raises(ValidationError):
         ExportPart(name=name, kind="file", size=0, sha256=sha(b""))
 
 
 class TestCompare:
-    def test_what_agrees_needs_no_sentence(self) -> None:
+    def test_a_matching_export_gives_no_sentence(self) -> None:
         assert compare(manifest(), FOUND) == ()
 
     @pytest.mark.parametrize(
@@ -135,22 +135,22 @@ class TestCompare:
         [
             ({"process.json": FOUND["process.json"]}, f"{FILE} is missing."),
             ({**FOUND, FILE: (6, sha(b"bytes"))}, f"{FILE} has 6 bytes instead of 5."),
-            ({**FOUND, FILE: (5, sha(b"bites"))}, f"{FILE} was changed: its SHA-256 is another one."),
+            ({**FOUND, FILE: (5, sha(b"bites"))}, f"{FILE} was changed: its SHA-256 differs."),
             ({**FOUND, "extra.json": (0, "")}, "'extra.json' is not in the manifest."),
             ({**FOUND, "a\x1b[2Jb": (0, "")}, "'a\\x1b[2Jb' is not in the manifest."),
         ],
     )
-    def test_each_part_that_does_not_has_its_own(self, found: dict[str, tuple[int, str]], said: str) -> None:
+    def test_each_differing_part_has_its_own_sentence(self, found: dict[str, tuple[int, str]], said: str) -> None:
         assert compare(manifest(), found) == (said,)
 
-    def test_all_of_them_are_said(self) -> None:
+    def test_every_difference_is_reported(self) -> None:
         assert len(compare(manifest(), {"other.json": (1, "")})) == 3
 
-    def test_of_a_tombstone_it_is_said_who_erased_what_and_that_it_is_gone(self) -> None:
+    def test_a_tombstone_says_who_erased_the_contents_and_when(self) -> None:
         stone = manifest().tombstone(by="ada", at=NOW, reason="asked for by the person")
         said = "Its contents were erased on 2026-06-01 by ada: asked for by the person"
         assert compare(stone, {}) == (said,)
-        assert compare(stone, {FILE: FOUND[FILE]}) == (said, f"{FILE} is there although it was erased.")
+        assert compare(stone, {FILE: FOUND[FILE]}) == (said, f"{FILE} still exists although it was erased.")
         assert stone.parts == PARTS
         assert stone.name is None
         assert Manifest.parse(stone.to_json()) == stone

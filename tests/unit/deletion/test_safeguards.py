@@ -97,7 +97,7 @@ def letter(purging: PurgeRun, command: Command) -> str:
 # --- with all of them -------------------------------------------------------------------------------------------------
 
 
-def test_when_everything_holds_it_is_deleted_once_and_its_export_agrees() -> None:
+def test_a_delete_with_every_condition_met_happens_once_and_its_export_is_verified() -> None:
     purging = purge_run_of()
     seen: list[tuple[Manifest | None, tuple[str, ...]]] = []
     command = purging.ask(Resource.RUN, RUN)
@@ -117,7 +117,7 @@ def test_when_everything_holds_it_is_deleted_once_and_its_export_agrees() -> Non
     assert purging.world.depth == (0, 0)
 
 
-def test_the_message_again_and_the_button_again_do_nothing_more() -> None:
+def test_a_repeated_message_or_button_press_does_nothing_more() -> None:
     purging = purge_run_of()
     command = purging.ask(Resource.RUN, RUN)
     purging.work()
@@ -136,7 +136,7 @@ def test_the_message_again_and_the_button_again_do_nothing_more() -> None:
 
 
 @pytest.mark.parametrize("resource", list(Resource))
-def test_each_kind_of_thing_needs_the_same(resource: Resource) -> None:
+def test_every_kind_of_resource_needs_the_same_conditions(resource: Resource) -> None:
     purging = purge_run_of()
     purging.world.add(resource, "d1" * 16, archived_days=40 if resource is not Resource.TAG else None)
     command = purging.ask(resource, "d1" * 16)
@@ -149,7 +149,7 @@ def test_each_kind_of_thing_needs_the_same(resource: Resource) -> None:
     assert verify(purging.world.objects, folder(purging, command))[1] == ()
 
 
-def test_what_is_too_young_is_approved_first_and_goes_when_its_day_has_come() -> None:
+def test_a_recently_archived_resource_is_approved_first_and_deleted_when_old_enough() -> None:
     purging = purge_run_of(days=10)
     command = purging.ask(Resource.RUN, RUN)
     purging.work()
@@ -680,7 +680,7 @@ def attempt_at(attempt: Callable[[PurgeRun], Outcome]) -> tuple[PurgeRun, Outcom
     ("attempt", "code"),
     [pytest.param(attempt, code, id=f"{missing}-{number}") for number, (missing, attempt, code) in enumerate(ATTEMPTS)],
 )
-def test_where_one_condition_is_missing_nothing_is_deleted(attempt: Callable[[PurgeRun], Outcome], code: Code) -> None:
+def test_nothing_is_deleted_if_one_condition_is_missing(attempt: Callable[[PurgeRun], Outcome], code: Code) -> None:
     purging, outcome = attempt_at(attempt)
     assert outcome[0] == code, outcome
     assert outcome[1]
@@ -689,7 +689,7 @@ def test_where_one_condition_is_missing_nothing_is_deleted(attempt: Callable[[Pu
     assert purging.world.simulator.organization.gone == set()
 
 
-def test_each_missing_condition_has_a_reason_of_its_own() -> None:
+def test_each_missing_condition_has_its_own_reason() -> None:
     said: dict[str, set[Outcome]] = {}
     for missing, attempt, _ in ATTEMPTS:
         code, reason = attempt_at(attempt)[1]
@@ -703,7 +703,7 @@ def test_each_missing_condition_has_a_reason_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("attempt", [refused, approval_expired])
-def test_what_people_decided_is_told_and_is_no_work_for_anybody(attempt: Callable[[PurgeRun], Outcome]) -> None:
+def test_a_decision_against_a_delete_is_announced_without_a_dead_letter(attempt: Callable[[PurgeRun], Outcome]) -> None:
     purging, _ = attempt_at(attempt)
     assert not purging.world.dead_letters.entries
     told = [detail for name, detail in purging.world.bus.announced if name == "lifecycle.command.rejected"]
@@ -711,7 +711,7 @@ def test_what_people_decided_is_told_and_is_no_work_for_anybody(attempt: Callabl
 
 
 @pytest.mark.parametrize("attempt", [changed_after, restored_by_hand, a_file_that_is_forbidden])
-def test_what_will_never_be_done_is_told_with_a_letter(attempt: Callable[[PurgeRun], Outcome]) -> None:
+def test_a_delete_that_can_never_happen_is_dead_lettered(attempt: Callable[[PurgeRun], Outcome]) -> None:
     purging, (code, reason) = attempt_at(attempt)
     [found] = [entry.message.attributes for entry in purging.world.dead_letters.entries.values()]
     assert (found["code"], found["reason"]) == (code, reason)
@@ -719,7 +719,7 @@ def test_what_will_never_be_done_is_told_with_a_letter(attempt: Callable[[PurgeR
 
 
 @pytest.mark.parametrize("attempt", [no_bucket, paused, holds_unreadable])
-def test_what_only_waits_is_deleted_once_the_way_is_free(attempt: Callable[[PurgeRun], Outcome]) -> None:
+def test_a_delete_that_only_waits_happens_when_the_condition_holds(attempt: Callable[[PurgeRun], Outcome]) -> None:
     purging, _ = attempt_at(attempt)
     rows = purging.world.rows
     if isinstance(rows, BlindRows):
@@ -733,7 +733,7 @@ def test_what_only_waits_is_deleted_once_the_way_is_free(attempt: Callable[[Purg
     assert len(purging.deletes(RUN)) == 1
 
 
-def test_sent_again_by_an_operator_it_still_needs_what_was_missing() -> None:
+def test_a_redriven_delete_still_needs_the_missing_condition() -> None:
     purging = purge_run_of()
     command = asked(purging)
     purging.reject(command)
@@ -751,7 +751,7 @@ def test_sent_again_by_an_operator_it_still_needs_what_was_missing() -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("point", ["ask", "schedule", "announce", "release"])
-def test_cut_off_while_asking_it_still_tells_and_still_expires(point: str, when: When) -> None:
+def test_a_request_cut_off_while_asking_is_still_announced_and_still_expires(point: str, when: When) -> None:
     purging = purge_run_of()
     command = purging.ask(Resource.RUN, RUN)
     purging.fuse = FaultInjector(point, when)
@@ -769,7 +769,7 @@ def told_approvers(purging: PurgeRun) -> list[str]:
     return [name for name, _ in purging.world.bus.announced if name.startswith("lifecycle.approval.")]
 
 
-def test_approvers_are_told_reminded_at_half_time_and_told_of_the_expiry() -> None:
+def test_approvers_are_asked_reminded_at_half_time_and_informed_of_the_expiry() -> None:
     purging = purge_run_of()
     command = asked(purging)
     assert told_approvers(purging) == ["lifecycle.approval.asked"]
@@ -784,7 +784,7 @@ def test_approvers_are_told_reminded_at_half_time_and_told_of_the_expiry() -> No
     assert len(told_approvers(purging)) == 3
 
 
-def test_nobody_is_reminded_of_what_was_decided() -> None:
+def test_nobody_is_reminded_of_a_decided_request() -> None:
     purging = purge_run_of()
     approved(purging)
     purging.advance(timedelta(hours=100))
@@ -801,7 +801,7 @@ def test_a_reminder_says_how_many_approvals_are_missing() -> None:
     assert (told["given"], told["needed"], told["would_do"]) == ("1", "2", "run.delete")
 
 
-def test_what_comes_back_comes_late_enough_though_schedules_know_whole_seconds_only() -> None:
+def test_a_deferred_command_never_returns_early_despite_whole_second_schedules() -> None:
     purging = purge_run_of(World(clock=Clock(NOW + timedelta(milliseconds=700))))
     command = asked(purging)
     purging.advance(timedelta(hours=73))
@@ -813,7 +813,7 @@ def test_what_comes_back_comes_late_enough_though_schedules_know_whole_seconds_o
     assert len(young.deletes(RUN)) == 1
 
 
-def test_what_looks_again_as_it_did_is_asked_again_and_expires_in_its_own_time() -> None:
+def test_a_resource_changed_back_is_requested_again_with_its_own_deadline() -> None:
     purging = purge_run_of()
     command = asked(purging)
     first = purging.wanted(command).hash
@@ -830,7 +830,7 @@ def test_what_looks_again_as_it_did_is_asked_again_and_expires_in_its_own_time()
 
 
 @pytest.mark.parametrize("answer", ["refused", "expired"])
-def test_an_answer_is_final_though_the_thing_was_changed_meanwhile(answer: str) -> None:
+def test_a_decision_is_final_even_if_the_resource_changed_meanwhile(answer: str) -> None:
     purging = purge_run_of()
     command = asked(purging)
     purging.advance(timedelta(hours=37))  # At half time it is looked at for the last time before it expires.
@@ -843,7 +843,7 @@ def test_an_answer_is_final_though_the_thing_was_changed_meanwhile(answer: str) 
     assert purging.world.approvals.open(ORG) == []
 
 
-def test_whoever_cancels_says_what_is_different() -> None:
+def test_a_cancelled_delete_names_the_changed_facts() -> None:
     code, reason = attempt_at(archived_again)[1]
     assert code == Code.CHANGED
     assert "archived_at" in reason
@@ -851,7 +851,7 @@ def test_whoever_cancels_says_what_is_different() -> None:
     assert "title" in attempt_at(changed_after)[1][1]
 
 
-def test_a_429_during_an_export_slows_everybody_down() -> None:
+def test_a_429_during_an_export_delays_every_worker() -> None:
     purging = purge_run_of()
     command = asked(purging)
     purging.world.simulator.add_fault(Fault.rate_limit(120, path="/activity-feeds"))
@@ -862,7 +862,7 @@ def test_a_429_during_an_export_slows_everybody_down() -> None:
     assert len(purging.deletes(RUN)) == 1
 
 
-def test_two_people_are_needed_where_two_are_said() -> None:
+def test_a_setting_of_two_approvals_needs_two_people() -> None:
     purging = purge_run_of()
     purging.world.people = People.parse(TWO)
     command = asked(purging)
@@ -903,7 +903,7 @@ def way(fuse: FaultInjector) -> tuple[PurgeRun, Command]:
 
 @pytest.mark.parametrize("harm", ["crash", "outage"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_any_step_it_is_deleted_once_and_never_without_its_export(when: When, harm: Harm) -> None:
+def test_a_delete_killed_at_any_step_happens_once_and_never_without_its_export(when: When, harm: Harm) -> None:
     steps = FaultInjector()
     way(steps)
     points = "ask schedule announce dead_letter pace claim look release put fetch act conclude mark_delivered"
@@ -944,7 +944,7 @@ def test_killed_at_any_step_it_is_deleted_once_and_never_without_its_export(when
     ],
     ids=lambda fault: f"{fault.kind}-{fault.when}-{fault.method or fault.path}",
 )
-def test_whatever_tallyfy_does_it_is_deleted_once_and_its_export_stays_whole(fault: Fault) -> None:
+def test_a_delete_happens_once_with_a_complete_export_whatever_tallyfy_answers(fault: Fault) -> None:
     purging = purge_run_of(days=29)
     command = purging.ask(Resource.RUN, RUN)
     watch(purging, command)
@@ -960,7 +960,7 @@ def test_whatever_tallyfy_does_it_is_deleted_once_and_its_export_stays_whole(fau
     assert purging.world.intent(command.intent_id).status is Status.DONE
 
 
-def test_a_delete_that_lands_late_takes_nothing_of_the_export_that_was_made_before() -> None:
+def test_a_delete_that_takes_effect_late_keeps_the_earlier_export_complete() -> None:
     """Nobody knows the fate of the first call; while the second attempt looks, it takes effect."""
     purging = purge_run_of()
     command = asked(purging)
@@ -998,7 +998,7 @@ def test_an_export_of_an_earlier_attempt_is_not_used_again() -> None:
     assert earlier != folder(purging, command)
 
 
-def test_an_export_from_before_a_change_is_not_taken_for_one_of_after() -> None:
+def test_an_export_made_before_a_change_is_not_used_after_it() -> None:
     purging = purge_run_of()
     command = asked(purging)
     purging.world.simulator.add_fault(Fault.answer_status(500, method="DELETE"))
@@ -1047,7 +1047,7 @@ def commenting(purging: PurgeRun, times: int, where: Callable[[Run], list[Thread
 
 
 @pytest.mark.parametrize("where", [lambda run: run.threads, lambda run: run.tasks[0].threads], ids=["process", "task"])
-def test_a_comment_during_the_export_is_in_the_one_that_is_kept(where: Callable[[Run], list[Thread]]) -> None:
+def test_a_comment_added_during_the_export_is_in_the_final_export(where: Callable[[Run], list[Thread]]) -> None:
     purging = purge_run_of()
     command = asked(purging)
     bucket = commenting(purging, 1, where)
@@ -1062,7 +1062,7 @@ def test_a_comment_during_the_export_is_in_the_one_that_is_kept(where: Callable[
     assert verify(bucket, first)[1] == verify(bucket, second)[1] == ()
 
 
-def test_what_is_added_to_each_time_is_not_deleted_and_waits() -> None:
+def test_a_resource_that_changes_during_every_export_is_not_deleted() -> None:
     purging = purge_run_of()
     command = asked(purging)
     commenting(purging, 3, lambda run: run.threads)

@@ -15,7 +15,8 @@ _FOLDER = re.compile(r"exports/([0-9a-f]{32})/(run|task|tag|template)/([0-9a-f]{
 def erase(objects: Erasable, folder: str, *, by: str, at: datetime, reason: str) -> Manifest:
     """Erase the contents of an export in all versions, and leave a tombstone with the hashes.
 
-    Raises ``Rejected`` where something may not be erased yet. Erasing again goes on where it stopped.
+    Raises ``Rejected`` if there is no such export, or if a part may not be erased yet. Calling it again continues an
+    erasure that was cut off.
     """
     named = _FOLDER.fullmatch(folder)
     if named is None:
@@ -26,7 +27,7 @@ def erase(objects: Erasable, folder: str, *, by: str, at: datetime, reason: str)
         raise Rejected(Code.NOT_FOUND, "There is no such export.")
     try:
         manifest = Manifest.parse(body or b"")
-    except Rejected:  # It was never finished, or was spoilt. What is there is as personal.
+    except Rejected:  # The export was never finished, or is damaged. Its contents are just as personal.
         org_id, resource, thing_id = named.groups()
         manifest = Manifest(
             org_id=org_id,
@@ -42,7 +43,7 @@ def erase(objects: Erasable, folder: str, *, by: str, at: datetime, reason: str)
         if key != part_key(folder, FILE_NAME):
             objects.erase(key)
     stone = manifest if manifest.erased else manifest.tombstone(by=by, at=at, reason=reason)
-    # Only now: a manifest that says so before it is true would never be looked at again.
+    # Written last: a manifest that says so too early would stop a second attempt.
     objects.put(part_key(folder, FILE_NAME), stone.to_json(), kind="application/json")
     objects.erase(part_key(folder, FILE_NAME), but_newest=True)
     return stone

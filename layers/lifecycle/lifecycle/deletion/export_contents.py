@@ -1,4 +1,4 @@
-"""What an export found in Tallyfy's documents: comments, threads, files and links, wherever they stand."""
+"""Finds comments, threads, files and links anywhere in Tallyfy's documents."""
 
 import re
 from collections import Counter
@@ -12,12 +12,12 @@ _LINK = re.compile(r"/file/([0-9a-f]{32})(?![0-9a-f])")
 
 
 _TEMPLATES = frozenset({"checklist", "step"})
-"""What is shown of a template inside of something else. Its files are not those of that thing."""
+"""Keys that hold a template inside another resource. The template's files do not belong to that resource."""
 
 
 @dataclass(slots=True)
 class FoundFile:
-    """A file that was met. ``ours``: it belongs to the thing, and does not only stand as a link in a text."""
+    """A file that was found. ``ours``: it belongs to the resource and is not only a link in a text."""
 
     described: Json
     ours: bool
@@ -25,20 +25,20 @@ class FoundFile:
 
 @dataclass(slots=True)
 class ExportContents:
-    """What was met while reading one document or list."""
+    """What was found in one document or list."""
 
     rows: int = 0
     comments: set[object] = field(default_factory=set)
-    """Their ids, so that one that is shown in two places counts once."""
+    """Their ids, so that a comment shown in two places counts once."""
     threads: set[object] = field(default_factory=set)
-    """The ids of threads that have comments in them. Whether the feed tells of a thread as well is not documented."""
+    """The ids of threads with comments. It is not documented whether the feed also reports a thread."""
     files: dict[str, FoundFile] = field(default_factory=dict)
     links: set[str] = field(default_factory=set)
     nameless: set[str] = field(default_factory=set)
     verbs: Counter[str] = field(default_factory=Counter)
 
     def see(self, row: Json) -> None:
-        """Look for comments and files, wherever they stand in a row."""
+        """Find comments and files anywhere in a row."""
         for item in values_within(row, without=_TEMPLATES):
             if isinstance(item, str):
                 for name in _LINK.findall(item):
@@ -53,21 +53,21 @@ class ExportContents:
                     self._meet(item)
 
     def hear(self, row: Json) -> None:
-        """Note what a line of the activity feed tells. Files that it names may be long gone."""
+        """Read a line of the activity feed. The files that it names may no longer exist."""
         verb = row.get("verb")
         self.verbs.update(word for word in (verb if isinstance(verb, list) else [verb]) if isinstance(word, str))
 
     def _meet(self, item: Json) -> None:
         name = item.get("id")
         if item.get("source") == "url" and item.get("uploaded_to_s3") is not True:
-            self.links.add(str(name))  # Its bytes lie elsewhere, and the delete does not touch them.
+            self.links.add(str(name))  # Its bytes are stored elsewhere, and the delete does not touch them.
         elif isinstance(name, str) and re.fullmatch(ID_PATTERN, name):
             self.files[name] = FoundFile(item, ours=True)
         else:
             self.nameless.add(str(name))
 
     def add(self, other: "ExportContents") -> None:
-        """Take in what another one met."""
+        """Add what another instance found."""
         self.comments |= other.comments
         self.threads |= other.threads
         for name, file in other.files.items():
@@ -79,7 +79,7 @@ class ExportContents:
 
 
 def values_within(row: Json, *, without: frozenset[str] = frozenset()) -> Iterator[object]:
-    """Everything that stands in a row, however deep, but not what certain keys hold."""
+    """Every value in a row, at any depth, except the values of certain keys."""
     waiting: list[object] = [row]
     while waiting:
         item = waiting.pop()

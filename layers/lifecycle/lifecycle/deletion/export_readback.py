@@ -10,7 +10,7 @@ from lifecycle.domain.errors import Rejected
 
 
 def verify(objects: Objects, folder: str, *, scratch: Path | None = None) -> tuple[Manifest | None, tuple[str, ...]]:
-    """Read every part back, and say in sentences what does not agree with the manifest; none: all agrees."""
+    """Read every part back, and say in sentences what differs from the manifest. No sentence means that all agrees."""
     body = objects.get(part_key(folder, FILE_NAME))
     if body is None:
         return None, (f"There is no {FILE_NAME}.",)

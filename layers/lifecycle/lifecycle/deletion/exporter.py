@@ -1,8 +1,8 @@
-"""Evidence, kept before something is destroyed: all that Tallyfy lets one read of it, with a manifest.
+"""Exports everything that Tallyfy permits to read of a resource before it is deleted, with a manifest.
 
 An export is evidence, not an undo: nothing can be imported back into Tallyfy. Lists and files go through a scratch
-file, one at a time, and are never whole in memory; no content is ever logged. Parts are named by ids and by us, never
-by what people called them.
+file, one at a time, and are never whole in memory. No content is logged. Part names consist of our own words and ids,
+never of names that people chose.
 """
 
 import re
@@ -27,11 +27,11 @@ from lifecycle.tallyfy.export_reader import Records
 
 _DOCUMENT, _LINES, _BYTES = "application/json", "application/jsonl", "application/octet-stream"
 _READINGS = 3
-"""So often a list is read that does not add up: it may change while it is read."""
+"""How often an inconsistent list is read: it may change while it is read."""
 _TASKS_PER_PAGE = 50
-"""With all that belongs to them they are large, for us and for Tallyfy."""
+"""The page size for lists whose rows are large, for us and for Tallyfy."""
 _SIGNS = ("tasks", "comments", "activity")
-"""What is counted again before a delete: whatever people add to a thing moves one of these."""
+"""What is counted again before a delete: an addition to the resource changes one of these counts."""
 _CHUNK = 1024 * 1024
 _MOST_NAME = 500
 
@@ -48,11 +48,11 @@ type Query = Mapping[str, str]
 type Take = Callable[[Json], Json | None]
 
 _BOTH: tuple[Query, ...] = ({}, {"archived": "only"})
-"""What is active, then what is archived."""
+"""The active resources, then the archived ones."""
 
 
 def folder_of(org_id: str, resource: Resource, thing_id: str, name: str) -> str:
-    """Where an export is kept. ``name`` is the intent's id, or a time."""
+    """The folder of an export. ``name`` is the intent's id, or a time."""
     return f"exports/{org_id}/{resource}/{thing_id}/{name}"
 
 
@@ -69,8 +69,8 @@ class Export:
     def make(self, org_id: str, thing: ResourceSnapshot, folder: str, *, intent_id: str | None = None) -> Manifest:
         """Write everything into ``folder``, the manifest last. The folder must be a new one: nothing is overwritten.
 
-        What cannot be had is in ``missing``, with why. Raises ``Rejected`` where there is nothing to export,
-        ``Retryable`` for passing trouble.
+        ``missing`` says what could not be read, and why. Raises ``Rejected`` if there is nothing to export,
+        ``Retryable`` for temporary failures.
         """
         making = _Making(self, org_id, thing, folder)
         making.run()
@@ -89,9 +89,9 @@ class Export:
         return manifest
 
     def still_holds_all(self, manifest: Manifest, thing: ResourceSnapshot) -> bool:
-        """Count again what shows whether something was added to the thing since. Keeps nothing.
+        """Count again, to find out whether something was added to the resource. Stores nothing.
 
-        Raises as ``make``: ``Rejected`` with ``not_found`` if the thing is gone.
+        Raises as ``make``: ``Rejected`` with ``not_found`` if the resource is gone.
         """
         making = _Making(self, manifest.org_id, thing, "", counting=True)
         making.run()
@@ -106,7 +106,7 @@ class Export:
 
 @dataclass(slots=True)
 class _Making:
-    """One export under way. ``counting``: only count what can show an addition; nothing is kept."""
+    """One running export. ``counting``: only count what can show an addition, and store nothing."""
 
     export: Export
     org_id: str
@@ -120,16 +120,16 @@ class _Making:
     counting: bool = False
 
     def run(self) -> None:
-        """Read and keep all parts, by way of a scratch folder."""
+        """Read and store all parts, through a scratch folder."""
         try:
             with TemporaryDirectory(dir=self.export.scratch) as scratch:
                 self.scratch = Path(scratch)
                 self.everything()
         except OSError as error:
-            raise Retryable(Code.UNAVAILABLE, f"The disk refused to keep a part: {error.strerror}.") from error
+            raise Retryable(Code.UNAVAILABLE, f"The scratch disk could not store a part: {error.strerror}.") from error
 
     def everything(self) -> None:
-        """Read and keep all parts."""
+        """Read and store all parts."""
         if not re.fullmatch(ID_PATTERN, self.thing.id) or not re.fullmatch(ID_PATTERN, self.org_id):
             raise Rejected(Code.INVALID, "An id is 32 characters of 0-9 and a-f.")
         match self.thing.resource:
@@ -152,7 +152,7 @@ class _Making:
         shown = {"with": _RUN, "form_fields_values": "true"}
         run = self._document("process", f"/runs/{name}", shown, archived=("/runs", {**shown, "archived": "only"}))
         archived = bool(run.get("archived_at") or run.get("status") == "archived")
-        # Tallyfy hides what was archived along with its process from whoever does not ask for it.
+        # Without this parameter, Tallyfy hides what was archived together with its process.
         asked = {"with": _RUN_TASKS, **({"archived": "true"} if archived else {})}
         tasks = self._list("tasks", [(f"/runs/{name}/tasks", asked)], per_page=_TASKS_PER_PAGE)
         progress = run.get("progress")
@@ -212,7 +212,7 @@ class _Making:
         if self.counting:
             return
         runs = [("/runs", {"checklist_id": name, "sort": "created_at", **state}) for state in _BOTH]
-        # A template that launches it, or whose rules name it.
+        # Templates that launch it, or whose rules name it.
         others = [("/checklists", {"with": "steps", **state}) for state in _BOTH]
         made = self._list("processes", runs, take=lambda row: _brief(row) if row.get("checklist_id") == name else None)
         self.counts["processes"] = made or 0
@@ -221,7 +221,7 @@ class _Making:
         )
 
     def _document(self, kind: str, path: str, query: Query, *, archived: tuple[str, Query] | None = None) -> Json:
-        """Keep the thing itself, looking among the archived ones where Tallyfy does not show it by its id."""
+        """Store the resource itself. If Tallyfy does not return it by its id, search the archived list."""
         found = self.export.records.document(self.org_id, path, query)
         if found is None and archived is not None:
             rows = self.export.records.rows(self.org_id, *archived)
@@ -229,7 +229,7 @@ class _Making:
         if found is None:
             raise Rejected(Code.NOT_FOUND, f"Tallyfy does not show the {self.thing.resource.label} to this token.")
         if found.get("id") != self.thing.id:
-            raise Retryable(Code.UNAVAILABLE, "Tallyfy answered with another thing than was asked for.")
+            raise Retryable(Code.UNAVAILABLE, "Tallyfy answered with another resource than the requested one.")
         with self._sheet() as sheet:
             sheet.write(found)
         self._keep(f"{kind}.json", kind, sheet, kept_as=_DOCUMENT)
@@ -247,9 +247,9 @@ class _Making:
         see: Callable[[ExportContents, Json], None] = ExportContents.see,
         per_page: int = PER_PAGE,
     ) -> int | None:
-        """Keep a list as lines, and return how many; ``None``, and why in ``missing``, if it cannot be had.
+        """Store a list as lines and return their number. If it cannot be read, return ``None`` and add to ``missing``.
 
-        It starts over each time that it does not add up.
+        An inconsistent list is read again from the start.
         """
         trouble = ""
         for _ in range(_READINGS):
@@ -287,7 +287,7 @@ class _Making:
         self.counts["activity"] = told or 0
 
     def _comments(self, *, archived: bool) -> None:
-        """Count the comments. If fewer came than the feed tells of, some are hidden."""
+        """Count the comments. If the feed reports more than Tallyfy returned, some are hidden."""
         self.counts["comments"] = len(self.met.comments)
         told = self.met.verbs["commented"] - self.met.verbs["comment-deleted"]
         came = len(self.met.comments | self.met.threads)
@@ -296,7 +296,7 @@ class _Making:
             self.missing.append(f"comments: {came or 'none'} came, and the activity feed tells of {told}.{why}")
 
     def _files(self) -> None:
-        """Keep the bytes of each file, and a list of what Tallyfy says of them."""
+        """Store the bytes of each file, and a list with Tallyfy's data on them."""
         if self.met.nameless:
             number = len(self.met.nameless)
             self.missing.append(f"files: of {number} the id is of an unknown form, so they cannot be asked for.")
@@ -340,7 +340,7 @@ class _Making:
 
 
 def _part(sentence: str) -> str:
-    """Which part a sentence in ``missing`` is about."""
+    """The part that a sentence in ``missing`` is about."""
     return sentence.partition(":")[0]
 
 
@@ -349,12 +349,12 @@ def _name(name: str | None) -> str | None:
 
 
 def _brief(row: Json) -> Json:
-    """What is kept of a neighbour: who it is, not what is in it."""
+    """What is stored of a related resource: its identity, not its contents."""
     return {name: row[name] for name in ("id", "name", "title", "status", "archived_at") if name in row}
 
 
 def _carries(tag_id: str) -> Take:
-    """Keep what carries a tag: Tallyfy's filters may be wider than their names say."""
+    """Store the resources with a tag. Tallyfy's filters may return more than their names say, so check each row."""
 
     def take(row: Json) -> Json | None:
         tags = [tag.get("id") for tag in items_of(row.get("tags")) if isinstance(tag, dict)]

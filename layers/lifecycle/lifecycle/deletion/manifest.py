@@ -1,6 +1,6 @@
-"""What an export consists of: each part with its size and SHA-256, and what could not be had.
+"""The manifest of an export: each part with its size and SHA-256, and what could not be read.
 
-The manifest is written last and read first. Nothing of an export is believed that does not agree with it.
+The manifest is written last and read first. A part that does not agree with it is not trusted.
 """
 
 import hashlib
@@ -19,16 +19,18 @@ NOT_AN_UNDO = "An export is evidence, not an undo: nothing can be imported back 
 FILE_NAME = "manifest.json"
 
 type Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-# Ours alone: whoever reads an export on a disk makes a path of it.
+# Only our own names: a person who downloads an export turns them into paths.
 type PartName = Annotated[str, StringConstraints(pattern=r"^(files/)?[0-9a-z][0-9a-z-]{0,99}(\.[a-z]{1,8})?$")]
 
 
 class _ManifestModel(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # The ordinary worker imports it, unused.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", defer_build=True
+    )  # The ordinary worker imports this module without using it.
 
 
 class ExportPart(_ManifestModel):
-    """One piece: a document, a list as JSON Lines, or the bytes of a file. ``kind`` says what it is."""
+    """One part: a document, a list as JSON Lines, or the bytes of a file. ``kind`` says which."""
 
     name: PartName
     kind: Annotated[str, StringConstraints(pattern=r"^[a-z-]{1,32}$")]
@@ -37,7 +39,7 @@ class ExportPart(_ManifestModel):
 
 
 class Erased(_ManifestModel):
-    """That the contents were erased on somebody's request; the hashes stay."""
+    """Says that the contents were erased on a person's request. The hashes stay."""
 
     by: str
     at: Utc
@@ -45,7 +47,7 @@ class Erased(_ManifestModel):
 
 
 class Manifest(_ManifestModel):
-    """``missing`` says in sentences what could not be had, and why: an export with any of it is incomplete."""
+    """``missing`` says in sentences what could not be read, and why. An export with any is incomplete."""
 
     format: Literal[1] = 1
     org_id: Id
@@ -69,11 +71,11 @@ class Manifest(_ManifestModel):
 
     @property
     def complete(self) -> bool:
-        """Whether everything is there that Tallyfy lets one read."""
+        """Whether the export contains everything that Tallyfy permits to read."""
         return not self.missing and self.erased is None
 
     def to_json(self) -> bytes:
-        """The one way to write it: ASCII, sorted keys, no spaces, one newline at the end."""
+        """The manifest as canonical JSON: ASCII, sorted keys, no spaces, one newline at the end."""
         said = self.model_dump(mode="json")
         return f"{json.dumps(said, sort_keys=True, separators=(',', ':'), allow_nan=False)}\n".encode("ascii")
 
@@ -88,23 +90,23 @@ class Manifest(_ManifestModel):
         try:
             said = json.loads(text)
         except (ValueError, RecursionError):
-            raise Rejected(Code.INVALID, f"{FILE_NAME} is no JSON.") from None
+            raise Rejected(Code.INVALID, f"{FILE_NAME} is not JSON.") from None
         if not isinstance(said, dict):
-            raise Rejected(Code.INVALID, f"{FILE_NAME} is no JSON object.")
+            raise Rejected(Code.INVALID, f"{FILE_NAME} is not a JSON object.")
         if said.get("format") != 1:
-            raise Rejected(Code.INVALID, f"{FILE_NAME} is of another format than 1, which is all this release reads.")
+            raise Rejected(Code.INVALID, f"{FILE_NAME} has an unknown format. This release only reads format 1.")
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise Rejected(Code.INVALID, f"{FILE_NAME}: {describe(error)}") from None
 
     def tombstone(self, *, by: str, at: Utc, reason: str) -> Self:
-        """What stays when the contents are erased: no name either, for it can be a person's."""
+        """The manifest that stays when the contents are erased. It has no names, because one could be a person's."""
         return self.model_copy(update={"name": None, "erased": Erased(by=by, at=at, reason=reason)})
 
 
 def compare(manifest: Manifest, found: Mapping[str, tuple[int, str]]) -> tuple[str, ...]:
-    """Hold what was found, name → (size, SHA-256), against the manifest. No sentence: all of it agrees."""
+    """Compare what was found, name → (size, SHA-256), with the manifest. No sentence means that all agrees."""
     erased = manifest.erased
     said = []
     if erased is not None:
@@ -112,13 +114,13 @@ def compare(manifest: Manifest, found: Mapping[str, tuple[int, str]]) -> tuple[s
     for part in sorted(manifest.parts, key=lambda part: part.name):
         size, sha256 = found.get(part.name, (None, ""))
         if erased is not None:
-            said += [f"{part.name} is there although it was erased."] if size is not None else []
+            said += [f"{part.name} still exists although it was erased."] if size is not None else []
         elif size is None:
             said.append(f"{part.name} is missing.")
         elif size != part.size:
             said.append(f"{part.name} has {size} bytes instead of {part.size}.")
         elif sha256 != part.sha256:
-            said.append(f"{part.name} was changed: its SHA-256 is another one.")
+            said.append(f"{part.name} was changed: its SHA-256 differs.")
     listed = {part.name for part in manifest.parts}
     said += [f"{name!a} is not in the manifest." for name in sorted(found) if name not in listed]
     return tuple(said)

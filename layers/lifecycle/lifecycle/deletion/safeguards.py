@@ -1,9 +1,9 @@
-"""What must be so before anything is destroyed.
+"""Checks every condition of a permanent delete.
 
-Other people said yes to exactly this, its time has come, and all that can be read of it lies verified in the bucket.
+Enough other people approved exactly this delete, its grace period is over, and a verified export is in the bucket.
 
-Nothing here waits: a command whose condition does not hold is parked, and comes back as a message when its day has come
-or a person has spoken. Each time it is checked again.
+Nothing here waits: a command whose condition does not hold is deferred. A schedule or an approval enqueues it again,
+and every condition is checked again.
 """
 
 import json
@@ -33,12 +33,12 @@ from lifecycle.domain.intent_ids import intent_id
 from lifecycle.domain.resources import ResourceSnapshot
 
 _MOST_EXPORTS = 3
-"""So often a thing is exported in one attempt, if something is added to it meanwhile."""
+"""How often one attempt exports a resource if something is added to it meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """All conditions hold. ``shown`` is what was approved, ``evidence`` JSON of where its export lies."""
+    """All conditions hold. ``shown`` is the approved content; ``evidence`` is JSON with the place of the export."""
 
     shown: str
     evidence: str
@@ -46,7 +46,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Safeguards:
-    """Everything that is needed to judge a permanent delete."""
+    """What is needed to decide on a permanent delete."""
 
     approvals: ApprovalStore
     people: People
@@ -62,7 +62,7 @@ class Safeguards:
         return what_would_go(command, seen)
 
     def judge(self, command: Command, seen: ResourceSnapshot, until: datetime | None) -> Outcome | Ready:
-        """May it be destroyed now? Not before ``until``. Raises ``Deferred`` where it has to wait, ``Retryable``."""
+        """Decide whether to delete now; never before ``until``. Raises ``Deferred`` if it must wait, ``Retryable``."""
         shown = what_would_go(command, seen)
         end = self.approval(command, shown)
         if end is not None:
@@ -74,11 +74,11 @@ class Safeguards:
         return self._exported(command, seen, shown)
 
     def approval(self, command: Command, shown: str) -> Outcome | None:
-        """Why it may not be done although it was asked for; ``None`` if enough people have said that it may."""
+        """How the delete ends because it is not approved; ``None`` if enough people have approved it."""
         return self._approved_by_plan(command) if command.source == PLAN else self._approved(command, shown)
 
     def was_asked(self, command: Command) -> bool:
-        """Whether people were asked about it, so that it looked as if it could be deleted."""
+        """Whether an approval was requested, which means that the delete was possible at that time."""
         return self.approvals.newest(command.org_id, command.intent_id) is not None
 
     def _approved(self, command: Command, shown: str) -> Outcome | None:
@@ -128,8 +128,8 @@ class Safeguards:
         return self._waiting(request, command)
 
     def _waiting(self, request: ApprovalRequest, command: Command) -> Deferred:
-        """Each time it is looked at: whoever made the request may have been cut off before the rest."""
-        # It comes back at half time to remind people, and when nobody has spoken in time, to say so.
+        """Repeat this at each attempt: the attempt that made the request may have been cut off before the rest."""
+        # The command comes back at half time to remind people, and at the deadline to report that nobody decided.
         now = millis(self.clock())
         why, at = ("expire", request.deadline) if now >= request.half_time else ("remind", request.half_time)
         self._come_back(why, _moment(at), command)
@@ -137,16 +137,16 @@ class Safeguards:
         return Deferred(Code.AWAITING_APPROVAL, _waits(request), Wait(request.deadline, request.hash))
 
     def _come_back(self, why: str, moment: datetime, command: Command) -> None:
-        """Let the command come back, never before that moment: it would find nothing changed."""
+        """Schedule the command for this time, never earlier: before, nothing has changed."""
         self.schedules.at(moment, f"{why}-{command.intent_id}", command.to_json())
 
     def _approved_by_plan(self, command: Command) -> Outcome | None:
-        """A plan is approved as a whole. That the command is part of it shows in its name, which only we can make."""
+        """Check the approval of the whole plan. Only we can make the intent id, so it proves that the plan is ours."""
         request = self.approvals.find(command.org_id, command.plan) if command.plan else None
         named = name_in_plan(command.plan or "", command.capability, command.thing_id)
         ours = command.intent_id == intent_id(self.id_key(), SWEEP, named)
         if not ours or request is None or request.about != About.PLAN or request.subject != command.plan:
-            return Outcome(Status.REJECTED, Code.NOT_APPROVED, "It is not part of a plan that was approved.")
+            return Outcome(Status.REJECTED, Code.NOT_APPROVED, "The command is not part of an approved plan.")
         stand = request.stands(millis(self.clock()))
         if stand is ApprovalStatus.REJECTED:
             return Outcome(
@@ -157,7 +157,7 @@ class Safeguards:
         return None
 
     def _exported(self, command: Command, seen: ResourceSnapshot, shown: str) -> Outcome | Ready:
-        """Export it now, and once more if something was added meanwhile. No older export is used."""
+        """Export the resource now, and again if something was added meanwhile. No older export is used."""
         for number in range(1, _MOST_EXPORTS + 1):
             folder = _folder(command, self.clock(), number)
             try:
@@ -167,11 +167,15 @@ class Safeguards:
             except Rejected as error:
                 if error.code is not Code.NOT_FOUND:
                     raise
-                # It was there a moment ago. An earlier attempt's delete may have landed: the next look tells.
-                raise Retryable(Code.UNAVAILABLE, "It went away while it was exported.") from error
+                # It existed a moment ago. An earlier attempt's delete may have taken effect: the next look decides.
+                raise Retryable(
+                    Code.UNAVAILABLE, "Tallyfy no longer found it while it was exported. The command checks again."
+                ) from error
             if whole:
                 return _unusable(manifest, found, wrong) or self._ready(command, shown, folder, manifest)
-        reason = f"Something was added to it each time it was exported, {_MOST_EXPORTS} times. It is tried again later."
+        reason = (
+            f"Something was added to it each time it was exported, {_MOST_EXPORTS} times. It is exported again later."
+        )
         raise Retryable(Code.UNAVAILABLE, reason)
 
     def _ready(self, command: Command, shown: str, folder: str, manifest: Manifest) -> Ready:
@@ -180,12 +184,12 @@ class Safeguards:
 
 
 def _unusable(manifest: Manifest, found: Manifest | None, wrong: tuple[str, ...]) -> Outcome | None:
-    """How a delete ends whose export does not hold everything, or reads back differently."""
+    """How a delete ends if its export is incomplete or reads back differently."""
     if manifest.missing:
         reason = f"It is not deleted, because its export is not complete: {' '.join(manifest.missing)}"
         return Outcome(Status.REJECTED, Code.EXPORT_INCOMPLETE, reason[:1000])
     if found is not None and found.digest != manifest.digest:
-        wrong = (*wrong, "its manifest is another one.")
+        wrong = (*wrong, "its manifest differs.")
     if wrong:
         reason = f"It is not deleted, because its export reads back differently: {' '.join(wrong)}"
         return Outcome(Status.REJECTED, Code.EXPORT_DIFFERS, reason[:1000])
@@ -193,7 +197,7 @@ def _unusable(manifest: Manifest, found: Manifest | None, wrong: tuple[str, ...]
 
 
 def name_in_plan(plan: str, doing: Capability, thing_id: str) -> str:
-    """What the intent of one thing in a plan is named after. The name of an archive is not that of a delete."""
+    """The delivery id for one resource in a plan. An archive and a delete have different ones."""
     return f"{plan}/{doing.name if doing.permanent else doing.resource}/{thing_id}"
 
 
@@ -218,13 +222,13 @@ def _folder(command: Command, now: datetime, number: int) -> str:
 
 
 def _differs(request: ApprovalRequest, shown: str) -> str:
-    """Which of the facts that were shown are others now."""
+    """Which of the approved facts have changed."""
     before, after = json.loads(request.shown), json.loads(shown)
     return ", ".join(sorted(name for name in before | after if before.get(name) != after.get(name)))
 
 
 def what_would_go(command: Command, seen: ResourceSnapshot) -> str:
-    """What an approver is shown, as JSON; its hash is what they approve. No age: that changes by itself."""
+    """What an approver sees, as JSON. They approve its hash. It contains no age, because that changes by itself."""
     return json.dumps(
         {
             "about": About.COMMAND,
@@ -254,7 +258,7 @@ def what_would_go(command: Command, seen: ResourceSnapshot) -> str:
 
 
 def announce_request(bus: Bus, request: ApprovalRequest, now: int) -> None:
-    """Tell approvers what they should know of a request now, see ``ApprovalRequest.notice``. Names and numbers only."""
+    """Announce to approvers what a request needs now, see ``ApprovalRequest.notice``. Names and numbers only."""
     notice = request.notice(now)
     if notice is None:
         return

@@ -1,4 +1,4 @@
-"""A file on the scratch disk, measured while it is written or read: an export is never whole in memory."""
+"""Files on the scratch disk, hashed while they are written or read. An export is never whole in memory."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from lifecycle.tallyfy.client import Json
 
 
 class ScratchFile:
-    """A scratch file of JSON lines, measured while it is written."""
+    """A scratch file of JSON lines, hashed while it is written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,7 +42,7 @@ class ScratchFile:
 def _line(row: Json) -> bytes:
     try:
         return f"{json.dumps(row, ensure_ascii=False)}\n".encode()
-    except UnicodeEncodeError:  # Tallyfy's JSON can hold half a character, which no file can.
+    except UnicodeEncodeError:  # Tallyfy's JSON can contain a lone surrogate, which UTF-8 cannot encode.
         return f"{json.dumps(row)}\n".encode()
 
 

@@ -52,7 +52,7 @@ class SweepReports:
         self.audit.record(Record(at=at, what=what, org_id=org_id, plan=plan, by=by, reason=reason))
 
     def stopped_by_people(self, org_id: str, plan: str, reason: str, *, by: str) -> None:
-        """Report that people decided against a plan. That is no dead letter: nobody has to do anything."""
+        """Report that people decided against a plan. This writes no dead letter, because nobody has to follow up."""
         self.record(What.PLAN_STOPPED, org_id, plan, reason, by=by)
         self.metrics.emit(Metric.SUPERSEDED, {"org_id": org_id, "plan": plan, "reason": reason})
 
