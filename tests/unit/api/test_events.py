@@ -105,7 +105,7 @@ def test_a_plain_hmac_webhook_with_a_base64_body_is_accepted(entrance: Entrance)
     assert Command.model_validate_json(bodies(entrance.ordinary)[0]).source == "crm"
 
 
-def test_the_status_of_an_accepted_webhook_is_told(entrance: Entrance) -> None:
+def test_the_status_of_an_accepted_webhook_is_returned(entrance: Entrance) -> None:
     webhook.handler(sample("webhook-standard.json"), CONTEXT)
     response = status.handler(sample("status.json"), CONTEXT)
     assert response["statusCode"] == 200
@@ -113,7 +113,7 @@ def test_the_status_of_an_accepted_webhook_is_told(entrance: Entrance) -> None:
     assert set(told(response)) == {"intent_id", "status", "reason", "code", "until", "approval"}
 
 
-def test_health_is_told_without_looking_anything_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_health_route_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "lookup", None)
     assert told(status.handler(sample("health.json"), CONTEXT)) == {"status": "ok"}
 
@@ -126,7 +126,7 @@ def test_a_batch_of_the_commands_queue_is_carried_out(world: World) -> None:
     ]
 
 
-def test_a_message_that_was_sent_again_says_so() -> None:
+def test_a_redriven_message_is_marked_as_redriven() -> None:
     records = cast("list[dict[str, object]]", sample("worker-batch.json")["Records"])
     first, again = (from_record(record) for record in records)
     assert (first.redrive, first.receives) == (0, 1)
@@ -234,7 +234,7 @@ def completed(world: World) -> World:
         {"action": "closed", "issue": None, "pull_request": {"id": 1}},
     ],
 )
-def test_what_is_no_closed_issue_on_github_is_ignored(
+def test_a_github_event_that_is_not_a_closed_issue_is_ignored(
     shipped: Entrance, world: World, changes: dict[str, object]
 ) -> None:
     raw = json.dumps({**sample("github-issue-closed.json"), **changes}).encode()
@@ -252,7 +252,7 @@ def _named(entrance: Entrance, source: str, payload: object) -> str:
     return name
 
 
-def test_an_issue_closed_twice_is_two_events_and_each_delivery_of_one_the_same(shipped: Entrance) -> None:
+def test_an_issue_closed_twice_gives_two_commands_and_a_repeated_delivery_none(shipped: Entrance) -> None:
     payload = sample("github-issue-closed.json")
     issue = cast("dict[str, object]", payload["issue"])
     first = _named(shipped, "github", payload)
@@ -260,7 +260,7 @@ def test_an_issue_closed_twice_is_two_events_and_each_delivery_of_one_the_same(s
     assert _named(shipped, "github", {**payload, "issue": {**issue, "updated_at": "2026-06-02T08:00:00Z"}}) != first
 
 
-def test_a_deal_won_twice_is_two_events_and_each_delivery_of_one_the_same(shipped: Entrance) -> None:
+def test_a_deal_won_twice_gives_two_commands_and_a_repeated_delivery_none(shipped: Entrance) -> None:
     [won, *_] = cast("list[dict[str, object]]", json.loads((EVENTS / "hubspot-deal-won.json").read_bytes()))
     first = _named(shipped, "hubspot", [won])
     assert _named(shipped, "hubspot", [{**won, "attemptNumber": 2, "eventId": 7}]) == first
@@ -281,7 +281,7 @@ def test_a_process_completed_in_tallyfy_is_archived_two_weeks_later(shipped: Ent
 
 
 @pytest.mark.parametrize("what", ["reopened", "completed again"])
-def test_a_process_that_tallyfy_does_not_show_as_completed_then_is_kept(
+def test_a_process_that_is_not_completed_two_weeks_later_is_kept(
     shipped: Entrance, completed: World, what: str
 ) -> None:
     world = completed
@@ -399,7 +399,7 @@ def test_a_project_closed_on_the_bus_archives_the_process_of_its_name(shipped: E
     assert carried_out(shipped, world, DefaultIds.RUN).requested_by == "Ada Lovelace"
 
 
-def test_what_put_events_sends_is_what_the_events_queue_holds() -> None:
+def test_an_event_of_put_events_reaches_the_events_queue() -> None:
     [entry] = cast("list[dict[str, str]]", json.loads((EVENTS / "put-events.json").read_bytes()))
     records = cast("list[dict[str, object]]", sample("event-batch.json")["Records"])
     event = json.loads(str(records[0]["body"]))
@@ -434,7 +434,9 @@ def test_a_slash_command_of_slack_archives_the_process_behind_its_link(
     assert line == f"Archive process `{SLACK_RUN}`: done. The process is archived."
 
 
-def test_a_button_of_slack_approves_what_its_value_names(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slack_button_approves_the_request_that_its_value_names(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     room = ChatRoom(clock, people=PEOPLE.replace("[people.grace]", 'approves = ["run.delete"]\n[people.grace]'))
     room.secrets.texts[f"{PREFIX}/chat/slack"] = "8f742231b10e8888abcd99yyyzzz85a5"
     monkeypatch.setattr(chat_function, "chat", lambda: counted(room.chat))
@@ -509,7 +511,7 @@ UNRELATED = [
 
 
 @pytest.mark.parametrize("text", UNRELATED)
-def test_an_issue_that_is_none_of_ours_is_ignored_and_leaves_no_dead_letter(shipped: Entrance, text: object) -> None:
+def test_an_issue_without_a_tallyfy_link_is_ignored_without_a_dead_letter(shipped: Entrance, text: object) -> None:
     github = sample("github-issue-closed.json")
     github["issue"]["body"] = text  # type: ignore[index]
     raw = json.dumps(github).encode()

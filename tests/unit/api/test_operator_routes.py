@@ -69,7 +69,7 @@ def refused(purging: PurgeRun, route: str, caller: str, body: object = None, **p
 # --- each route ---
 
 
-def test_what_waits_is_listed_as_it_would_be_approved(purging: PurgeRun, command: Command) -> None:
+def test_waiting_requests_are_listed_as_they_would_be_approved(purging: PurgeRun, command: Command) -> None:
     wanted = purging.wanted(command)
     [one] = listed(purging, BOB)
     shown = one.pop("shown")
@@ -94,7 +94,7 @@ def test_what_waits_is_listed_as_it_would_be_approved(purging: PurgeRun, command
     assert told(purging, SHOW, BOB, hash=wanted.hash) == {**one, "shown": shown}
 
 
-def test_only_what_is_theirs_is_shown_to_whoever_asks(purging: PurgeRun, command: Command) -> None:
+def test_a_person_only_sees_requests_of_their_organizations(purging: PurgeRun, command: Command) -> None:
     tag = purging.ask(Resource.TAG, TAG)
     purging.work()
     theirs = {who: [one["subject"] for one in listed(purging, who)] for who in (ADA, BOB, DAN, EVE)}
@@ -104,7 +104,7 @@ def test_only_what_is_theirs_is_shown_to_whoever_asks(purging: PurgeRun, command
     assert refused(purging, SHOW, EVE, hash=purging.wanted(tag).hash) is Code.UNKNOWN_APPROVAL
 
 
-def test_an_approval_goes_on_at_once(purging: PurgeRun, command: Command) -> None:
+def test_an_approval_enqueues_the_command_at_once(purging: PurgeRun, command: Command) -> None:
     answer = told(purging, APPROVE, BOB, hash=purging.wanted(command).hash)
     assert (answer["stands"], answer["approved_by"]) == ("approved", ["bob"])
     assert purging.world.purge_queue.depth() == 1
@@ -114,7 +114,7 @@ def test_an_approval_goes_on_at_once(purging: PurgeRun, command: Command) -> Non
     assert told(purging, SHOW, BOB, hash=purging.wanted(command).hash)["stands"] == "approved"
 
 
-def test_a_refusal_ends_the_command_with_its_reason(purging: PurgeRun, command: Command) -> None:
+def test_a_rejection_ends_the_command_with_its_reason(purging: PurgeRun, command: Command) -> None:
     answer = told(purging, REJECT, BOB, {"why": "The customer\ncame back."}, hash=purging.wanted(command).hash)
     assert (answer["stands"], answer["rejected_by"]) == ("rejected", "bob")
     purging.work()
@@ -126,7 +126,7 @@ def test_a_refusal_ends_the_command_with_its_reason(purging: PurgeRun, command: 
     )
 
 
-def test_a_refusal_whose_message_was_lost_is_sent_by_the_second_press(purging: PurgeRun, command: Command) -> None:
+def test_a_second_rejection_sends_the_message_that_was_lost(purging: PurgeRun, command: Command) -> None:
     name = purging.wanted(command).hash
     fuse = FaultInjector("dead_letter", harm="outage")
     with pytest.raises(Exception, match="made up"):
@@ -138,7 +138,7 @@ def test_a_refusal_whose_message_was_lost_is_sent_by_the_second_press(purging: P
 
 
 @pytest.mark.parametrize("body", ["", "  ", "{}", '{"why": ""}', '{"why": "' + "x" * 500 + '"}', '{"more": 1}'])
-def test_a_refusal_needs_no_reason(purging: PurgeRun, command: Command, body: str) -> None:
+def test_a_rejection_needs_no_reason(purging: PurgeRun, command: Command, body: str) -> None:
     assert told(purging, REJECT, BOB, body, hash=purging.wanted(command).hash)["stands"] == "rejected"
 
 
@@ -160,7 +160,7 @@ def test_a_refusal_needs_no_reason(purging: PurgeRun, command: Command, body: st
         "T012ABCDE/U034FGHIK",
     ],
 )
-def test_whoever_aws_does_not_name_as_one_of_us_gets_nothing(
+def test_a_caller_that_people_toml_does_not_name_is_refused(
     purging: PurgeRun, command: Command, route: str, caller: str
 ) -> None:
     name = purging.wanted(command).hash
@@ -168,7 +168,7 @@ def test_whoever_aws_does_not_name_as_one_of_us_gets_nothing(
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_session_whose_name_anybody_may_choose_is_nobody_though_the_file_names_it(
+def test_a_role_session_with_a_free_name_is_refused_even_if_people_toml_names_it(
     purging: PurgeRun, command: Command, route: str
 ) -> None:
     purging.world.people = People.parse(PEOPLE.replace("session_name_fixed = true", "session_name_fixed = false"))
@@ -179,7 +179,7 @@ def test_a_session_whose_name_anybody_may_choose_is_nobody_though_the_file_names
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_who_a_request_says_it_is_from_proves_nothing(purging: PurgeRun, command: Command, route: str) -> None:
+def test_a_name_in_the_request_proves_nothing(purging: PurgeRun, command: Command, route: str) -> None:
     """In every place but the one that API Gateway fills."""
     forged = {
         "routeKey": route,
@@ -209,17 +209,17 @@ def test_a_request_that_does_not_exist_is_not_found(purging: PurgeRun, command: 
 
 
 @pytest.mark.parametrize("route", [APPROVE, REJECT, SHOW])
-def test_the_row_that_names_the_newest_is_no_request(purging: PurgeRun, command: Command, route: str) -> None:
+def test_the_row_of_the_newest_request_is_not_a_request(purging: PurgeRun, command: Command, route: str) -> None:
     assert refused(purging, route, BOB, hash=f"of#{command.intent_id}") is Code.UNKNOWN_APPROVAL
 
 
-def test_nobody_approves_what_they_asked_for(purging: PurgeRun, command: Command) -> None:
+def test_nobody_can_approve_their_own_request(purging: PurgeRun, command: Command) -> None:
     assert refused(purging, APPROVE, ADA, hash=purging.wanted(command).hash) is Code.OWN_REQUEST
     assert told(purging, REJECT, ADA, hash=purging.wanted(command).hash)["rejected_by"] == "ada"
 
 
 @pytest.mark.parametrize("route", [APPROVE, REJECT])
-def test_what_was_changed_since_is_neither_approved_nor_refused(
+def test_a_request_that_changed_is_neither_approved_nor_rejected(
     purging: PurgeRun, command: Command, route: str
 ) -> None:
     old = purging.wanted(command)
@@ -237,7 +237,7 @@ def test_what_was_changed_since_is_neither_approved_nor_refused(
 
 
 @pytest.mark.parametrize("more", [("run.delete", "run.shred"), ("run.shred",), ()])
-def test_what_this_release_does_not_know_nobody_approves(purging: PurgeRun, more: tuple[str, ...]) -> None:
+def test_a_request_unknown_to_this_release_cannot_be_approved(purging: PurgeRun, more: tuple[str, ...]) -> None:
     command = purging.ask(Resource.RUN, RUN)
     purging.work()
     strange: ApprovalRequest = replace(purging.wanted(command), hash="9" * 64, capabilities=more)
@@ -266,7 +266,7 @@ def test_what_this_release_does_not_know_nobody_approves(purging: PurgeRun, more
     ],
     ids=lambda body: body[:12].encode("ascii", "replace").decode(),
 )
-def test_a_body_that_is_no_reason_is_refused(purging: PurgeRun, command: Command, body: str) -> None:
+def test_a_body_that_is_not_a_reason_is_refused(purging: PurgeRun, command: Command, body: str) -> None:
     assert refused(purging, REJECT, BOB, body, hash=purging.wanted(command).hash) is Code.INVALID
     assert purging.wanted(command).rejected_by == ""
 
@@ -279,21 +279,21 @@ def test_a_body_that_is_too_large_is_refused(purging: PurgeRun, command: Command
 @pytest.mark.parametrize(
     "route", ["", "GET /", "POST /approvals", "DELETE /approvals/{hash}", "POST /approvals/{hash}/undo", "$default"]
 )
-def test_another_route_leads_nowhere(purging: PurgeRun, command: Command, route: str) -> None:
+def test_an_unknown_route_is_refused(purging: PurgeRun, command: Command, route: str) -> None:
     assert refused(purging, route, BOB, hash=purging.wanted(command).hash) is Code.UNKNOWN_ROUTE
 
 
 @pytest.mark.parametrize("target", ["", "int_", "x" * 5000, "int_" + "0" * 48])
-def test_an_undo_of_what_nobody_knows_is_refused(purging: PurgeRun, target: str) -> None:
+def test_an_undo_of_an_unknown_intent_is_refused(purging: PurgeRun, target: str) -> None:
     assert refused(purging, UNDO, BOB, intent_id=target) is Code.UNKNOWN_INTENT
 
 
-def test_an_undo_of_a_delete_that_is_done_is_refused(purging: PurgeRun, command: Command) -> None:
+def test_an_undo_of_a_finished_delete_is_refused(purging: PurgeRun, command: Command) -> None:
     purging.approve(command)
     assert refused(purging, UNDO, BOB, intent_id=command.intent_id) is Code.NOT_POSSIBLE
 
 
-def test_an_undo_of_a_delete_that_waits_cancels_it(purging: PurgeRun, command: Command) -> None:
+def test_an_undo_cancels_a_waiting_delete(purging: PurgeRun, command: Command) -> None:
     status, _ = operate(purging.world.operating(), UNDO, BOB, intent_id=command.intent_id)
     assert status == 202
     purging.advance(timedelta(days=60))

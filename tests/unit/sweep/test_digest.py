@@ -35,14 +35,14 @@ def _measured(digest: Digest) -> list[tuple[Measure, float]]:
     return digest.metrics.measures
 
 
-def test_empty_queues_are_no_news(clock: Clock) -> None:
+def test_empty_dead_letter_queues_are_not_announced(clock: Clock) -> None:
     digest = _digest(clock, commands=MemoryQueue(clock), purge=MemoryQueue(clock))
     digest.tell()
     assert _told(digest) == []
     assert _measured(digest) == [(Measure.DEAD_LETTER_AGE, 0.0)]
 
 
-def test_letters_are_counted_by_queue_and_by_code_and_stay_where_they_are(clock: Clock) -> None:
+def test_dead_letters_are_counted_by_queue_and_code_and_stay_in_place(clock: Clock) -> None:
     commands, purge, events = MemoryQueue(clock), MemoryQueue(clock), MemoryQueue(clock)
     commands.send("{}")  # SQS, EventBridge or Scheduler set it aside: it has no code.
     clock.advance(timedelta(days=8, hours=1))
@@ -63,7 +63,7 @@ def test_letters_are_counted_by_queue_and_by_code_and_stay_where_they_are(clock:
     assert (commands.depth(), purge.depth()) == (26, 1)
 
 
-def test_letters_that_somebody_else_looks_at_are_counted_all_the_same(clock: Clock) -> None:
+def test_dead_letters_that_somebody_else_reads_are_counted_as_well(clock: Clock) -> None:
     queue = MemoryQueue(clock)
     queue.send("{}", {"code": "held"})
     queue.receive()
@@ -86,7 +86,7 @@ def test_the_hours_since_a_sweep_are_counted_for_each_organization(clock: Clock)
     assert hours_since_finished(rows, other, clock()) == 0
 
 
-def test_the_daily_check_tells_both_and_the_age_starts_again_with_a_finished_sweep() -> None:
+def test_the_daily_check_reports_both_and_a_finished_sweep_resets_the_age() -> None:
     night = SweepRun(World())
     night.begin()
     night.drain()
@@ -101,7 +101,7 @@ def test_the_daily_check_tells_both_and_the_age_starts_again_with_a_finished_swe
     assert [name for name, _ in night.world.bus.announced].count("lifecycle.digest") == 1
 
 
-def test_the_digest_is_a_message_of_its_own_so_that_its_failure_checks_no_organization_again() -> None:
+def test_a_failed_digest_is_retried_without_repeating_the_checks() -> None:
     night = SweepRun(World())
     night.queue.send(json.dumps({"sweep_id": "check-1", "kind": "check"}))
     assert night.deliver(), "it starts both"
@@ -117,7 +117,7 @@ def test_the_digest_is_a_message_of_its_own_so_that_its_failure_checks_no_organi
         (Code.RIGHT_MISSING, {Metric.POISON}),
     ],
 )
-def test_only_what_says_that_something_is_broken_is_counted_for_the_alarm(code: Code, metrics: set[Metric]) -> None:
+def test_only_codes_of_failures_count_for_the_alarm(code: Code, metrics: set[Metric]) -> None:
     world = World()
     world.process().worker.outcomes.dead_letter(Message(body="?", sent_at=NOW), Poison(code, "Why."))
     assert set(world.metrics.counts) == metrics

@@ -127,7 +127,7 @@ def _stands(night: SweepRun, plan: Plan) -> ApprovalStatus:
 # --- two who did not ask ----------------------------------------------------------------------------------------------
 
 
-def test_two_people_who_did_not_ask_approve_and_then_exactly_that_is_deleted() -> None:
+def test_a_plan_approved_by_two_other_people_deletes_exactly_its_resources() -> None:
     night = _night()
     night.world.add(Resource.RUN, _id(9003), archived_days=60)  # a day too young
     plan, people = _asked(night)
@@ -148,7 +148,7 @@ def test_two_people_who_did_not_ask_approve_and_then_exactly_that_is_deleted() -
     assert _letters(night) == []
 
 
-def test_each_was_exported_before() -> None:
+def test_each_resource_of_a_plan_is_exported_before_its_delete() -> None:
     night = _night()
     plan, people = _asked(night)
     seen: dict[str, bool] = {}
@@ -176,7 +176,7 @@ def test_each_was_exported_before() -> None:
         ("eve", Code.UNKNOWN_APPROVAL),  # of another organization
     ],
 )
-def test_whoever_asked_or_may_not_is_no_second_one(who: str, code: Code) -> None:
+def test_the_requester_or_a_person_without_the_right_is_no_second_approver(who: str, code: Code) -> None:
     night = _night()
     plan, people = _asked(night)
     people.press("approve", plan.hash, "bob")
@@ -188,7 +188,7 @@ def test_whoever_asked_or_may_not_is_no_second_one(who: str, code: Code) -> None
 
 
 @pytest.mark.parametrize("asker", ["ada", "Ada", "U034FGHIJ", "arn:aws:iam::123456789012:user/ada"])
-def test_whoever_asked_is_known_by_each_of_their_names(asker: str) -> None:
+def test_a_requester_is_recognized_by_each_of_their_identities(asker: str) -> None:
     night = _night()
     plan = _planned(night)
     night.queue.send(
@@ -202,7 +202,7 @@ def test_whoever_asked_is_known_by_each_of_their_names(asker: str) -> None:
     assert refused.value.code is Code.OWN_REQUEST
 
 
-def test_a_refusal_is_final_for_the_plan_whoever_applies_it_then() -> None:
+def test_a_rejection_of_a_plan_is_final_for_everybody() -> None:
     night = _night()
     plan, people = _asked(night)
     people.press("approve", plan.hash, "bob")
@@ -219,7 +219,7 @@ def test_a_refusal_is_final_for_the_plan_whoever_applies_it_then() -> None:
         people.press("approve", plan.hash, "bob")
 
 
-def test_one_that_expired_is_asked_again_and_counts_from_nothing() -> None:
+def test_an_expired_approval_is_requested_again_without_earlier_votes() -> None:
     night = _night()
     plan, people = _asked(night)
     people.press("approve", plan.hash, "bob")
@@ -242,7 +242,7 @@ def test_one_that_expired_is_asked_again_and_counts_from_nothing() -> None:
     assert [name for name, _ in night.world.bus.announced].count("lifecycle.approval.asked") >= 2
 
 
-def test_what_waits_for_its_grace_keeps_no_plan_from_going_on() -> None:
+def test_a_command_in_its_grace_period_does_not_delay_the_plan() -> None:
     night = _night(policy=SLOW)
     for name in DELETED:
         _run(night, name).archived_at = night.world.clock() - timedelta(days=29, hours=12)
@@ -254,7 +254,7 @@ def test_what_waits_for_its_grace_keeps_no_plan_from_going_on() -> None:
     assert _gone(night) == set(TAGS)
 
 
-def test_approvers_of_a_plan_are_reminded_once_and_told_of_its_expiry() -> None:
+def test_approvers_of_a_plan_are_reminded_once_and_informed_of_its_expiry() -> None:
     night = _night()
     _asked(night)
     for _ in range(6):
@@ -273,7 +273,7 @@ def _told(night: SweepRun) -> list[str]:
     return [name for name, _ in night.world.bus.announced if name in {"lifecycle.approval.reminded", EXPIRED}]
 
 
-def test_a_check_that_has_to_be_repeated_tells_and_wakes_nobody_twice() -> None:
+def test_a_repeated_daily_check_informs_nobody_twice() -> None:
     night = _night()
     _asked(night)
     night.world.clock.advance(timedelta(hours=40))
@@ -299,7 +299,7 @@ def test_a_check_ends_when_the_next_one_is_due_and_is_no_dead_letter() -> None:
 @pytest.mark.parametrize(
     ("hours", "first"), [(23, 3.5), (25, 21.5), (49, 0.5)], ids=["spring", "autumn", "a check that never ran"]
 )
-def test_every_hour_between_two_checks_is_looked_at_once(hours: int, first: float) -> None:
+def test_every_hour_between_two_checks_is_covered_once(hours: int, first: float) -> None:
     night = _night()
     _asked(night)
     night.world.clock.advance(timedelta(hours=first))
@@ -325,7 +325,7 @@ def test_nobody_is_reminded_of_a_plan_that_was_rejected() -> None:
     assert told == {"lifecycle.approval.asked"}
 
 
-def test_an_approval_that_comes_when_the_plan_is_too_old_does_nothing() -> None:
+def test_an_approval_of_a_plan_that_is_too_old_does_nothing() -> None:
     night = _night()
     plan, people = _asked(night)
     people.press("approve", plan.hash, "bob")
@@ -354,7 +354,7 @@ def _forbidden(night: SweepRun) -> None:
 
 
 @pytest.mark.parametrize(("change", "code"), [(_renamed, Code.CHANGED), (_restored, Code.CHANGED), (_held, Code.HELD)])
-def test_what_is_not_as_planned_stays_and_the_rest_goes(change: Callable[[SweepRun], None], code: Code) -> None:
+def test_a_changed_resource_is_kept_and_the_rest_is_deleted(change: Callable[[SweepRun], None], code: Code) -> None:
     night = _night()
     plan, people = _asked(night)
     for who in ("bob", "cleo"):
@@ -366,7 +366,7 @@ def test_what_is_not_as_planned_stays_and_the_rest_goes(change: Callable[[SweepR
     assert night.world.intent(kept.intent_id).code == code
 
 
-def test_where_one_export_is_not_complete_the_rest_is_stopped() -> None:
+def test_an_incomplete_export_stops_the_rest_of_the_plan() -> None:
     night = _night()
     for number in range(9020, 9030):
         night.world.add(Resource.RUN, _id(number), archived_days=61)
@@ -379,7 +379,7 @@ def test_where_one_export_is_not_complete_the_rest_is_stopped() -> None:
     assert "its export is not complete" in str(night.applications()[-1]["stopped_by"])
 
 
-def test_where_nothing_in_it_is_irreversible_nobody_is_asked() -> None:
+def test_a_plan_without_irreversible_actions_needs_no_approval() -> None:
     night = _night(policy=REVERSIBLE)
     plan = _planned(night)
     night.apply(plan.hash)
@@ -388,7 +388,7 @@ def test_where_nothing_in_it_is_irreversible_nobody_is_asked() -> None:
     assert night.world.approvals.open(ORG) == []
 
 
-def test_the_name_of_an_archive_in_a_plan_is_not_that_of_a_delete() -> None:
+def test_an_archive_and_a_delete_in_a_plan_have_different_intent_ids() -> None:
     """Whoever read the one in an event has no use for it."""
     night = _night()
     plan, people = _asked(night)
@@ -417,7 +417,7 @@ def _applied(night: SweepRun) -> Plan:
 
 
 @pytest.mark.parametrize("later", [timedelta(hours=1), timedelta(days=1), timedelta(days=13)], ids=str)
-def test_all_that_a_plan_did_is_taken_back_and_stays_so(later: timedelta) -> None:
+def test_a_reverted_plan_is_undone_completely_and_permanently(later: timedelta) -> None:
     night = _night(due=130, policy=REVERSIBLE)
     plan = _applied(night)
     archives = night.asked()
@@ -438,7 +438,7 @@ def test_all_that_a_plan_did_is_taken_back_and_stays_so(later: timedelta) -> Non
     assert night.world.letters(archives[0].intent_id) == []
 
 
-def test_what_still_waits_in_its_queue_is_never_done() -> None:
+def test_a_queued_command_of_a_reverted_plan_is_never_carried_out() -> None:
     """No worker has started the commands, so the ledger has no rows. Workers read the undo right before each call."""
     night = _night(due=130, policy=REVERSIBLE)
     plan = _planned(night)
@@ -464,7 +464,7 @@ def test_what_still_waits_in_its_queue_is_never_done() -> None:
     assert back.why == "5 undos were sent. Left alone: 125 never started and will not start."
 
 
-def test_a_plan_that_is_half_applied_goes_no_further_once_it_was_taken_back() -> None:
+def test_a_half_applied_plan_stops_once_it_is_reverted() -> None:
     night = _night(due=230, policy=REVERSIBLE)
     plan = _planned(night)
     night.apply(plan.hash)
@@ -488,7 +488,7 @@ def test_a_plan_that_is_half_applied_goes_no_further_once_it_was_taken_back() ->
     assert "bob reverted the plan" in str(night.world.metrics.notes[-1])
 
 
-def test_a_night_that_is_half_done_goes_no_further_once_its_plan_was_taken_back() -> None:
+def test_a_running_sweep_stops_once_its_plan_is_reverted() -> None:
     """What is refused to people by name, the schedule goes on with by its record."""
     night = _night(due=230, policy=REVERSIBLE)
     night.begin()
@@ -513,7 +513,7 @@ def test_a_night_that_is_half_done_goes_no_further_once_its_plan_was_taken_back(
     assert night.world.metrics.counts[Metric.PLAN_STOPPED] == 0, "what people decided is no alarm"
 
 
-def test_a_batch_that_was_sent_and_never_counted_is_not_done_either() -> None:
+def test_a_sent_but_unrecorded_batch_of_a_reverted_plan_is_not_carried_out() -> None:
     night = _night(due=30, policy=REVERSIBLE)
     plan = _planned(night)
     night.apply(plan.hash)
@@ -537,7 +537,7 @@ def test_a_batch_that_was_sent_and_never_counted_is_not_done_either() -> None:
     assert _archived(night) == set()
 
 
-def test_an_apply_that_comes_after_the_undo_does_nothing() -> None:
+def test_an_apply_after_the_revert_does_nothing() -> None:
     night = _night(policy=REVERSIBLE)
     plan = _planned(night)
     night.take_back(plan.hash)
@@ -549,7 +549,7 @@ def test_an_apply_that_comes_after_the_undo_does_nothing() -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_any_write_a_plan_is_taken_back_whole_and_each_thing_once(when: When) -> None:
+def test_a_revert_killed_at_any_write_undoes_each_resource_once(when: When) -> None:
     for writes in range(60):
         night = _night(due=7, policy=REVERSIBLE)
         plan = _applied(night)
@@ -567,7 +567,7 @@ def test_killed_at_any_write_a_plan_is_taken_back_whole_and_each_thing_once(when
     assert 6 < writes < 59
 
 
-def test_what_was_archived_by_somebody_else_is_left_as_it_is() -> None:
+def test_a_revert_keeps_resources_archived_by_somebody_else() -> None:
     night = _night(due=2, policy=REVERSIBLE)
     plan = _planned(night)
     _run(night, _id(1)).archive(night.world.clock())
@@ -579,7 +579,7 @@ def test_what_was_archived_by_somebody_else_is_left_as_it_is() -> None:
     assert _archived(night) == {_id(1)}
 
 
-def test_one_person_s_undo_of_one_thing_and_another_s_of_the_plan_are_the_same() -> None:
+def test_an_undo_of_one_command_and_a_revert_of_its_plan_are_the_same_undo() -> None:
     night = _night(due=2, policy=REVERSIBLE)
     plan = _applied(night)
     [one, _] = night.asked()
@@ -593,7 +593,7 @@ def test_one_person_s_undo_of_one_thing_and_another_s_of_the_plan_are_the_same()
     assert _letters(night) == []
 
 
-def test_what_is_not_deleted_by_then_is_not_deleted_any_more() -> None:
+def test_a_delete_still_waiting_at_the_revert_never_happens() -> None:
     """Two people approved it, the commands lie in the queue, and then the plan is taken back."""
     night = _night()
     plan, people = _asked(night)
@@ -614,7 +614,7 @@ def test_what_is_not_deleted_by_then_is_not_deleted_any_more() -> None:
     assert night.applied(plan, PlanPart.IRREVERSIBLE).stage == "stopped"
 
 
-def test_nobody_approves_a_plan_that_was_taken_back() -> None:
+def test_a_reverted_plan_cannot_be_approved() -> None:
     night = _night()
     plan, people = _asked(night)
     people.press("approve", plan.hash, "bob")
@@ -626,7 +626,7 @@ def test_nobody_approves_a_plan_that_was_taken_back() -> None:
     assert _gone(night) == set()
 
 
-def test_a_dead_letter_of_a_plan_that_was_taken_back_is_not_done_when_it_is_sent_again() -> None:
+def test_a_redriven_dead_letter_of_a_reverted_plan_is_not_carried_out() -> None:
     night = _night(due=6, policy=REVERSIBLE)
     plan = _planned(night)
     night.apply(plan.hash)
@@ -652,7 +652,7 @@ def _held_by(night: SweepRun) -> object:
     return night.world.rows.table[Key(f"sweep#{ORG}", "current")].values["sweep_id"]
 
 
-def test_a_paused_apply_does_not_keep_its_plan_from_being_taken_back() -> None:
+def test_a_plan_can_be_reverted_while_its_application_is_paused() -> None:
     night = _night(due=300, policy=REVERSIBLE)
     plan = _planned(night)
     night.apply(plan.hash)
@@ -672,7 +672,7 @@ def test_a_paused_apply_does_not_keep_its_plan_from_being_taken_back() -> None:
     assert len(night.asked()) == 10, "five, and five undos"
 
 
-def test_an_apply_that_waits_for_a_lock_ends_once_its_plan_was_taken_back() -> None:
+def test_an_application_waiting_for_the_lock_ends_once_its_plan_is_reverted() -> None:
     night = _night(due=12, policy=REVERSIBLE)
     plan = _planned(night)
     night.mode = Mode.APPLY
@@ -688,7 +688,7 @@ def test_an_apply_that_waits_for_a_lock_ends_once_its_plan_was_taken_back() -> N
 
 
 @pytest.mark.parametrize("batch", range(1, 5))
-def test_taken_back_between_any_two_batches_it_sends_no_more(batch: int) -> None:
+def test_a_plan_reverted_between_any_two_batches_sends_no_more(batch: int) -> None:
     night = _night(due=330, policy=REVERSIBLE)
     plan = _planned(night)
     night.apply(plan.hash)
@@ -713,7 +713,7 @@ def test_taken_back_between_any_two_batches_it_sends_no_more(batch: int) -> None
     assert len(_archived(night)) == 5, "those that were done before"
 
 
-def test_a_plan_taken_back_while_its_commands_are_carried_out_stops_after_the_call_under_way() -> None:
+def test_a_plan_reverted_while_it_runs_stops_after_the_current_call() -> None:
     night = _night(due=30, policy=REVERSIBLE)
     plan = _planned(night)
     night.apply(plan.hash)
@@ -739,7 +739,7 @@ def test_a_plan_taken_back_while_its_commands_are_carried_out_stops_after_the_ca
     assert _archived(night) == set()
 
 
-def test_what_somebody_archived_by_hand_since_is_left_alone_by_the_undo() -> None:
+def test_a_revert_keeps_resources_archived_by_hand_since() -> None:
     """Of the plan it was never done: neither by the command that waits nor by the undo is it brought back."""
     night = _night(due=12, policy=REVERSIBLE)
     plan = _planned(night)
@@ -753,7 +753,7 @@ def test_what_somebody_archived_by_hand_since_is_left_alone_by_the_undo() -> Non
     assert _archived(night) == {_id(12)}
 
 
-def test_taken_back_again_it_says_what_it_does_not_do() -> None:
+def test_a_second_revert_says_what_it_does_not_do() -> None:
     night = _night(due=7, policy=REVERSIBLE)
     plan = _applied(night)
     night.take_back(plan.hash)
@@ -772,7 +772,7 @@ def test_taken_back_again_it_says_what_it_does_not_do() -> None:
     assert _archived(night) == {undo.id}
 
 
-def test_what_was_undone_one_by_one_before_is_not_undone_again_with_its_plan() -> None:
+def test_a_revert_does_not_repeat_undos_of_single_commands() -> None:
     night = _night(due=2, policy=REVERSIBLE)
     plan = _applied(night)
     [one, _] = night.asked()
@@ -789,7 +789,7 @@ def test_what_was_undone_one_by_one_before_is_not_undone_again_with_its_plan() -
     assert back.why == "1 undos were sent. Left alone: 1 undone before; later changes stay."
 
 
-def test_a_paused_night_gives_up_its_lock_once_its_plan_was_taken_back() -> None:
+def test_a_paused_sweep_releases_its_lock_once_its_plan_is_reverted() -> None:
     night = _night(due=12, policy=REVERSIBLE)
     night.begin()
     while not night.asked():
@@ -806,7 +806,7 @@ def test_a_paused_night_gives_up_its_lock_once_its_plan_was_taken_back() -> None
     assert night.world.metrics.counts[Metric.PLAN_STOPPED] == 0
 
 
-def test_a_row_that_says_less_than_ours_takes_the_plan_back_as_well() -> None:
+def test_an_incomplete_revert_row_reverts_the_plan_as_well() -> None:
     night = _night(due=2, policy=REVERSIBLE)
     plan = _applied(night)
     night.world.rows.write(Put(table_keys.reverted_plan(ORG, plan.hash), {}, 0))
@@ -815,7 +815,7 @@ def test_a_row_that_says_less_than_ours_takes_the_plan_back_as_well() -> None:
     assert _archived(night) == set()
 
 
-def test_every_command_of_a_plan_names_it() -> None:
+def test_every_command_of_a_plan_names_its_plan() -> None:
     night = _night()
     plan, people = _asked(night)
     for who in ("bob", "cleo"):

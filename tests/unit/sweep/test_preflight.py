@@ -55,7 +55,7 @@ def stand() -> SimulatorStand:
     return SimulatorStand()
 
 
-def test_all_in_order_rings_nothing_and_only_reads(stand: SimulatorStand) -> None:
+def test_a_clean_preflight_raises_no_alarm_and_only_reads(stand: SimulatorStand) -> None:
     bench = Bench(stand)
     found = bench.look()
     assert {finding.mark for finding in found} == {Mark.YES}
@@ -65,7 +65,7 @@ def test_all_in_order_rings_nothing_and_only_reads(stand: SimulatorStand) -> Non
     assert stand.spent == [ORG, ORG]
 
 
-def test_a_standard_member_is_not_enough_where_somebody_may_delete_for_good(stand: SimulatorStand) -> None:
+def test_a_standard_member_is_not_enough_if_a_source_may_delete_permanently(stand: SimulatorStand) -> None:
     stand.secrets.texts[stand.secret] = STANDARD_TOKEN
     [why] = reasons(Bench(stand).look())
     assert why == (
@@ -82,7 +82,7 @@ def test_a_light_member_is_never_enough(stand: SimulatorStand) -> None:
     assert "light, which may not archive" in why
 
 
-def test_a_refused_token_is_a_reason_and_its_age_is_told_with_it(stand: SimulatorStand) -> None:
+def test_a_refused_token_is_a_reason_and_its_age_is_reported(stand: SimulatorStand) -> None:
     bench = Bench(stand)
     stand.secrets.texts[stand.secret] = "of somebody who logged out"
     stand.secrets.stored[stand.secret] = NOW - timedelta(days=200)
@@ -103,14 +103,14 @@ def test_a_missing_token_is_a_reason(stand: SimulatorStand) -> None:
     assert bench.metrics.counts == {Metric.PREFLIGHT_FAILED: 1}
 
 
-def test_an_organization_that_is_not_the_stacks_is_a_reason(stand: SimulatorStand) -> None:
+def test_an_organization_outside_the_stack_is_a_reason(stand: SimulatorStand) -> None:
     [why] = reasons(Bench(stand).preflight.look("9f" * 16))
     assert "is not one of this stack's" in why
     assert stand.calls == []
 
 
 @pytest.mark.parametrize("status", [403, 404, 400])
-def test_an_organization_that_is_not_shown_is_a_reason(stand: SimulatorStand, status: int) -> None:
+def test_a_hidden_organization_is_a_reason(stand: SimulatorStand, status: int) -> None:
     stand.simulator.add_fault(Fault.answer_status(status, times=-1))
     bench = Bench(stand)
     [why] = reasons(bench.look())
@@ -126,7 +126,7 @@ def test_an_answer_for_another_organization_is_a_reason() -> None:
 
 
 @pytest.mark.parametrize("data", [[], None, "text", {}])
-def test_an_answer_that_says_nothing_is_a_reason(data: object) -> None:
+def test_an_empty_answer_is_a_reason(data: object) -> None:
     stand = CannedStand(answered(200, {"data": data}), answered(200, {"data": data}))
     [why] = reasons(Bench(stand).look())
     assert "does not say which organization" in why
@@ -150,27 +150,27 @@ def test_auto_archive_is_only_noted(stand: SimulatorStand) -> None:
     "fault", [Fault.answer_status(503, times=-1), Fault.reset(times=-1), Fault.html(times=-1)], ids=str
 )
 @pytest.mark.parametrize("path", [r"/me$", rf"/organizations/{ORG}$"])
-def test_an_outage_of_tallyfy_is_no_finding(stand: SimulatorStand, fault: Fault, path: str) -> None:
+def test_an_outage_of_tallyfy_is_not_a_finding(stand: SimulatorStand, fault: Fault, path: str) -> None:
     stand.simulator.add_fault(fault.model_copy(update={"path": path}))
     with pytest.raises(Retryable) as trouble:
         Bench(stand).look()
     assert trouble.value.code is Code.UNAVAILABLE
 
 
-def test_a_pause_that_tallyfy_asks_for_is_no_finding(stand: SimulatorStand) -> None:
+def test_a_429_is_not_a_finding(stand: SimulatorStand) -> None:
     stand.simulator.add_fault(Fault.rate_limit(40))
     with pytest.raises(Throttled) as wait:
         Bench(stand).look()
     assert wait.value.retry_after == 40
 
 
-def test_a_network_that_is_gone_is_no_finding() -> None:
+def test_a_missing_network_is_not_a_finding() -> None:
     with pytest.raises(Retryable) as trouble:
         Bench(CannedStand(requests.ConnectionError("gone"))).look()
     assert trouble.value.code is Code.UNAVAILABLE
 
 
-def test_an_outage_of_the_secrets_is_no_finding(stand: SimulatorStand) -> None:
+def test_an_outage_of_secrets_manager_is_not_a_finding(stand: SimulatorStand) -> None:
     class Out(MemorySecrets):
         @override
         def get(self, name: str, *, fresh: bool = False) -> str:
@@ -181,7 +181,7 @@ def test_an_outage_of_the_secrets_is_no_finding(stand: SimulatorStand) -> None:
         Bench(stand).look()
 
 
-def test_an_age_that_nobody_tells_is_only_noted(stand: SimulatorStand) -> None:
+def test_an_unknown_age_of_the_token_is_only_noted(stand: SimulatorStand) -> None:
     class Mute(MemorySecrets):
         @override
         def stored_at(self, name: str) -> datetime | None:
@@ -198,7 +198,7 @@ def test_an_age_that_nobody_tells_is_only_noted(stand: SimulatorStand) -> None:
 # --- who is told ---
 
 
-def test_a_failed_look_rings_once_and_is_announced(stand: SimulatorStand) -> None:
+def test_a_failed_preflight_raises_one_alarm_and_is_announced(stand: SimulatorStand) -> None:
     bench = Bench(stand)
     two = [Finding(Mark.NO, "one", "is wrong.", "Mend it."), Finding(Mark.NO, "another", "too")]
     bench.preflight.tell(ORG, [Finding(Mark.YES, "this", "is well"), *two, Finding(Mark.NOTE, "that", "is odd")])
@@ -209,7 +209,7 @@ def test_a_failed_look_rings_once_and_is_announced(stand: SimulatorStand) -> Non
     ]
 
 
-def test_an_aging_token_rings_and_is_no_failure(stand: SimulatorStand) -> None:
+def test_an_aging_token_emits_a_metric_and_is_no_failure(stand: SimulatorStand) -> None:
     bench = Bench(stand)
     stand.secrets.stored[stand.secret] = NOW - timedelta(days=160)
     found = bench.look()
@@ -219,7 +219,7 @@ def test_an_aging_token_rings_and_is_no_failure(stand: SimulatorStand) -> None:
     assert bench.bus.announced == []
 
 
-def test_a_bus_that_is_out_is_told_after_the_signal(stand: SimulatorStand) -> None:
+def test_an_unavailable_bus_raises_after_the_metric_was_emitted(stand: SimulatorStand) -> None:
     class Out(MemoryBus):
         @override
         def announce(self, detail_type: str, detail: object) -> None:
@@ -243,7 +243,7 @@ def test_a_bus_that_is_out_is_told_after_the_signal(stand: SimulatorStand) -> No
 
 
 @pytest.mark.parametrize("token", [DEFAULT_TOKEN, STANDARD_TOKEN, LIGHT_TOKEN, "of somebody who logged out"])
-def test_what_is_told_holds_no_secret(stand: SimulatorStand, token: str) -> None:
+def test_a_report_contains_no_secret(stand: SimulatorStand, token: str) -> None:
     bench = Bench(stand)
     stand.secrets.texts[stand.secret] = token
     stand.secrets.stored[stand.secret] = NOW - timedelta(days=170)

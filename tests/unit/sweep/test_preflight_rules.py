@@ -105,7 +105,7 @@ def the(found: Iterable[Finding], what: str) -> Finding:
 # --- the organization and its user ---
 
 
-def test_all_in_order_says_yes_to_everything() -> None:
+def test_a_correct_account_gets_only_yes() -> None:
     found = of_account(account(), policy(ARCHIVE), sources(), NOW) + of_policy(policy(ARCHIVE))
     assert [finding.mark for finding in found] == [YES] * 5
     assert not any(finding.aging or finding.todo for finding in found)
@@ -145,7 +145,7 @@ def test_a_member_without_a_role_may_do_nothing() -> None:
     assert the(of_account(account({}), policy(ARCHIVE), sources(), NOW), "role").mark is NO
 
 
-def test_what_is_needed_comes_from_rules_that_act_and_from_sources_that_reach_the_organization() -> None:
+def test_needs_come_from_acting_rules_and_from_sources_of_the_organization() -> None:
     def names(*rules: str, declared: Sources) -> set[str]:
         return {doing.name for doing in needed(policy(*rules), declared, ORG)}
 
@@ -168,7 +168,7 @@ def test_what_is_needed_comes_from_rules_that_act_and_from_sources_that_reach_th
         ({}, {}, "does not say which organization"),
     ],
 )
-def test_an_answer_for_another_organization_closes_it(
+def test_an_answer_for_another_organization_is_a_no(
     member: dict[str, object], organization: dict[str, object], said: str
 ) -> None:
     found = of_account(account(member, organization), policy(ARCHIVE), sources(), NOW)
@@ -186,7 +186,7 @@ def test_an_answer_for_another_organization_closes_it(
         ({"role": "admin", "organization_id": ORG.upper()}, {"id": ORG}),
     ],
 )
-def test_what_tallyfy_leaves_out_does_not_close_it(member: dict[str, object], organization: dict[str, object]) -> None:
+def test_missing_facts_of_tallyfy_are_not_a_no(member: dict[str, object], organization: dict[str, object]) -> None:
     [first, *_] = of_account(account(member, organization), policy(ARCHIVE), sources(), NOW)
     assert (first.mark, first.found) == (YES, "the token opens it")
 
@@ -201,12 +201,12 @@ def test_a_closed_organization_says_why_and_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("off", [False, None, 0, "", "0", "false", "False", " off "])
-def test_no_auto_archive_is_well(off: object) -> None:
+def test_a_disabled_auto_archive_is_a_yes(off: object) -> None:
     found = of_account(account(organization={"id": ORG, "auto_archive": off}), policy(ARCHIVE), sources(), NOW)
     assert the(found, "auto-archive").mark is YES
 
 
-def test_an_auto_archive_that_is_not_shown_is_noted() -> None:
+def test_an_unknown_auto_archive_is_noted() -> None:
     found = the(of_account(account(organization={"id": ORG}), policy(ARCHIVE), sources(), NOW), "auto-archive")
     assert (found.mark, "does not show" in found.found) == (NOTE, True)
 
@@ -267,7 +267,7 @@ def test_auto_archive_is_noted_with_its_days(after: object, rules: str, said: st
         (None, NOTE, False, "unknown"),
     ],
 )
-def test_the_age_of_a_token_is_noted_before_it_dies(
+def test_the_age_of_a_token_is_noted_before_it_expires(
     age: timedelta | None, mark: Mark, *, aging: bool, said: str
 ) -> None:
     found = of_token(None if age is None else NOW - age, NOW)
@@ -276,7 +276,7 @@ def test_the_age_of_a_token_is_noted_before_it_dies(
     assert found.todo.startswith("Store a new one") is aging
 
 
-def test_a_token_that_should_be_dead_is_urgent_and_still_no_reason_to_stop() -> None:
+def test_an_overdue_token_is_urgent_and_no_reason_to_stop() -> None:
     late, soon = (of_token(NOW - timedelta(days=days), NOW) for days in (184, 183))
     assert (" now" in late.todo, " now" in soon.todo) == (True, False)
     assert late.mark is NOTE
@@ -285,12 +285,12 @@ def test_a_token_that_should_be_dead_is_urgent_and_still_no_reason_to_stop() -> 
 # --- the policy ---
 
 
-def test_the_policy_of_this_repository_needs_no_remark() -> None:
+def test_the_shipped_policy_needs_no_note() -> None:
     found = of_policy(Policy.parse((CONFIG / "policy.toml").read_text()))
     assert [finding.mark for finding in found] == [YES]
 
 
-def test_the_policy_is_summed_up() -> None:
+def test_the_policy_is_summarized() -> None:
     [found] = of_policy(policy(ARCHIVE, DELETE, KEEP, caps="[caps]\ncount = 200\npercent = 20\n"))
     assert found == Finding(
         YES,
@@ -334,7 +334,7 @@ def test_a_policy_that_acts_on_nothing_is_noted() -> None:
         ),
     ],
 )
-def test_caps_that_cap_nothing_are_noted(plan: str, rule: str, notes: list[tuple[str, str]]) -> None:
+def test_caps_of_100_percent_are_noted(plan: str, rule: str, notes: list[tuple[str, str]]) -> None:
     _, *found = of_policy(policy(f"{ARCHIVE}caps = {{ {rule} }}\n", caps=f"[caps]\n{plan}\n"))
     assert [(finding.what, finding.found) for finding in found] == notes
     assert all(finding.mark is NOTE and finding.todo for finding in found)
@@ -355,7 +355,7 @@ def test_caps_that_cap_nothing_are_noted(plan: str, rule: str, notes: list[tuple
         ("completed_days = 90", "process", False),
     ],
 )
-def test_a_rule_that_archives_what_people_still_work_on_is_noted(when: str, resource: str, *, warned: bool) -> None:
+def test_a_rule_that_archives_active_work_is_noted(when: str, resource: str, *, warned: bool) -> None:
     text = f'zone = "UTC"\n[[rules]]\nname = "old"\nresource = "{resource}"\naction = "archive"\n[rules.when]\n{when}\n'
     judged = Policy.parse(text)
     found = [finding for finding in of_policy(judged) if finding.what == "rule 'old'"]

@@ -101,7 +101,7 @@ def _letters(night: SweepRun) -> list[tuple[str, str]]:
 # --- what it does ---
 
 
-def test_a_report_plans_and_sends_nothing(night: SweepRun) -> None:
+def test_a_sweep_in_mode_report_plans_and_sends_nothing(night: SweepRun) -> None:
     night.mode = Mode.REPORT
     night.begin()
     assert night.drain() == 2
@@ -128,7 +128,7 @@ def test_a_report_plans_and_sends_nothing(night: SweepRun) -> None:
     assert night.world.metrics.counts[Metric.PLAN_STOPPED] == 0
 
 
-def test_every_thing_stands_in_the_plan_with_its_reason(night: SweepRun) -> None:
+def test_every_resource_is_in_the_plan_with_its_reason(night: SweepRun) -> None:
     night.mode = Mode.REPORT
     night.begin()
     night.drain()
@@ -145,7 +145,7 @@ def test_every_thing_stands_in_the_plan_with_its_reason(night: SweepRun) -> None
     assert night.objects.get(f"plans/{ORG}/{plan.hash}/report.html")
 
 
-def test_what_is_due_is_asked_for_with_its_reason_and_what_was_seen(night: SweepRun) -> None:
+def test_a_due_resource_gets_a_command_with_its_reason_and_the_seen_facts(night: SweepRun) -> None:
     night.begin()
     night.drain()
     asked = {command.id: command for command in night.asked()}
@@ -168,7 +168,7 @@ def test_what_is_due_is_asked_for_with_its_reason_and_what_was_seen(night: Sweep
     )
 
 
-def test_what_is_due_is_archived_through_the_worker(night: SweepRun) -> None:
+def test_a_due_resource_is_archived_by_the_worker(night: SweepRun) -> None:
     night.begin()
     assert night.drain() == 3
     assert night.archived() == {_id(1), _id(2)}
@@ -176,7 +176,7 @@ def test_what_is_due_is_archived_through_the_worker(night: SweepRun) -> None:
 
 
 @pytest.mark.parametrize("change", ["status", "completed", "name", "touched", "owner", "tag"])
-def test_what_changed_since_it_was_seen_is_skipped(night: SweepRun, change: str) -> None:
+def test_a_resource_that_changed_since_the_plan_is_skipped(night: SweepRun, change: str) -> None:
     _start(night)
     night.deliver()
     organization = night.world.simulator.organization
@@ -206,7 +206,7 @@ def test_what_changed_since_it_was_seen_is_skipped(night: SweepRun, change: str)
     assert code == "changed"
 
 
-def test_another_owner_than_the_one_seen_is_a_change(night: SweepRun) -> None:
+def test_a_new_owner_counts_as_a_change(night: SweepRun) -> None:
     runs = night.world.simulator.organization.runs
     runs[_id(1)].owner_id = 1001
     _start(night)
@@ -232,7 +232,7 @@ def _held(night: SweepRun) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), HOLDS)
-def test_what_is_held_is_kept_and_counted(night: SweepRun, kind: HoldKind, name: str) -> None:
+def test_a_resource_on_hold_is_kept_and_counted(night: SweepRun, kind: HoldKind, name: str) -> None:
     _held(night)
     for run in list(night.world.simulator.organization.runs.values())[2:]:
         run.checklist_id, run.owner_id = "7f" * 16, 1001
@@ -245,7 +245,9 @@ def test_what_is_held_is_kept_and_counted(night: SweepRun, kind: HoldKind, name:
 
 
 @pytest.mark.parametrize(("kind", "name"), HOLDS)
-def test_what_is_held_after_the_plan_is_left_alone_by_the_worker(night: SweepRun, kind: HoldKind, name: str) -> None:
+def test_a_resource_put_on_hold_after_the_plan_is_kept_by_the_worker(
+    night: SweepRun, kind: HoldKind, name: str
+) -> None:
     _held(night)
     _start(night)
     night.deliver()
@@ -256,7 +258,7 @@ def test_what_is_held_after_the_plan_is_left_alone_by_the_worker(night: SweepRun
     assert [code for code, _ in _letters(night)] == ["held"]
 
 
-def test_what_carries_a_hold_tag_is_kept_however_it_is_written(night: SweepRun) -> None:
+def test_a_hold_tag_is_recognized_in_any_spelling(night: SweepRun) -> None:
     night.policy = Policy.parse(f'hold_tags = ["keep"]\n{POLICY}')
     organization = night.world.simulator.organization
     organization.tags[TAG] = Tag(TAG, " KEEP", NOW)
@@ -267,7 +269,7 @@ def test_what_carries_a_hold_tag_is_kept_however_it_is_written(night: SweepRun) 
     assert _kinds(night)["on hold"] == 1
 
 
-def test_two_nights_have_one_effect(night: SweepRun) -> None:
+def test_two_sweeps_have_one_effect(night: SweepRun) -> None:
     """Most commands of the first night come to the workers only after the second night."""
     for number in range(10, 20):
         _complete(night.world, number, days=50)
@@ -291,7 +293,7 @@ def test_two_nights_have_one_effect(night: SweepRun) -> None:
     assert len(night.world.writes()) == 12
 
 
-def test_the_same_start_again_asks_for_nothing_new(night: SweepRun) -> None:
+def test_a_repeated_start_sends_no_new_commands(night: SweepRun) -> None:
     for _ in range(3):
         night.begin()
     night.drain()
@@ -299,7 +301,7 @@ def test_the_same_start_again_asks_for_nothing_new(night: SweepRun) -> None:
     assert len(night.reports()) == len(night.plans()) == 1
 
 
-def test_two_invocations_at_once_make_one_plan_and_ask_once(night: SweepRun) -> None:
+def test_two_concurrent_invocations_make_one_plan_and_send_it_once(night: SweepRun) -> None:
     night.begin()
     night.begin()
     other = iter([True])
@@ -317,7 +319,7 @@ def test_two_invocations_at_once_make_one_plan_and_ask_once(night: SweepRun) -> 
     assert len(night.world.writes()) == 2
 
 
-def test_commands_travel_whole(night: SweepRun) -> None:
+def test_commands_are_sent_with_all_their_fields(night: SweepRun) -> None:
     night.world.simulator.organization.runs[_id(1)].name = "Büro \u2028 „Süd“ 🎉"
     _start(night)
     night.deliver()
@@ -359,7 +361,7 @@ def test_a_report_of_5000_estimates_its_duration_at_the_configured_rate() -> Non
         json.dumps({"sweep_id": "a", "org_id": ORG, "plan": "a" * 64, "requested_by": "ada"}),
     ],
 )
-def test_a_message_that_starts_nothing_is_dead_lettered(night: SweepRun, body: str) -> None:
+def test_an_invalid_sweep_message_is_dead_lettered(night: SweepRun, body: str) -> None:
     night.queue.send(body)
     assert night.deliver()
     assert [code for code, _ in _letters(night)] == ["poison"]
@@ -367,7 +369,7 @@ def test_a_message_that_starts_nothing_is_dead_lettered(night: SweepRun, body: s
     assert night.world.rows.table == {}
 
 
-def test_a_sweep_of_a_strange_organization_is_none_of_ours(night: SweepRun) -> None:
+def test_a_scheduled_sweep_of_an_unknown_organization_is_ignored(night: SweepRun) -> None:
     night.queue.send(json.dumps({"sweep_id": "a", "org_id": "1b" * 16}))
     assert night.deliver()
     assert _calls(night) == 0
@@ -375,9 +377,7 @@ def test_a_sweep_of_a_strange_organization_is_none_of_ours(night: SweepRun) -> N
 
 
 @pytest.mark.parametrize("kind", ["apply", "undo"])
-def test_what_a_person_asked_for_of_a_strange_organization_is_dead_lettered_with_the_reason(
-    night: SweepRun, kind: str
-) -> None:
+def test_a_persons_job_for_an_unknown_organization_is_dead_lettered_with_the_reason(night: SweepRun, kind: str) -> None:
     job = {"sweep_id": "a", "org_id": "1b" * 16, "kind": kind, "plan": "0" * 64, "requested_by": "ada"}
     night.queue.send(json.dumps(job))
     assert night.deliver()
@@ -386,7 +386,7 @@ def test_what_a_person_asked_for_of_a_strange_organization_is_dead_lettered_with
     assert _calls(night) == 0
 
 
-def test_the_check_tells_what_is_not_in_order_and_lists_nothing(night: SweepRun) -> None:
+def test_the_daily_check_reports_problems_and_reads_no_list(night: SweepRun) -> None:
     night.world.simulator.organization.members[1001].role = "light"
     night.queue.send(json.dumps({"sweep_id": "a", "kind": "check"}))
     assert night.drain() == 3  # the start, the organization and the digest
@@ -398,7 +398,7 @@ def test_the_check_tells_what_is_not_in_order_and_lists_nothing(night: SweepRun)
     assert (night.plans(), night.asked(), night.reports()) == ([], [], [])
 
 
-def test_the_check_is_silent_when_all_is_well_and_waits_for_no_sweep(night: SweepRun) -> None:
+def test_the_daily_check_is_silent_without_problems_and_waits_for_no_sweep(night: SweepRun) -> None:
     _start(night)
     night.deliver()  # It waits for its first ones, and has the organization to itself.
     night.queue.send(json.dumps({"sweep_id": "a", "org_id": ORG, "kind": "check"}))
@@ -408,7 +408,7 @@ def test_the_check_is_silent_when_all_is_well_and_waits_for_no_sweep(night: Swee
     assert night.world.metrics.counts[Metric.PREFLIGHT_FAILED] == 0
 
 
-def test_the_check_wakes_what_should_have_come_back_by_now(night: SweepRun) -> None:
+def test_the_daily_check_wakes_overdue_commands(night: SweepRun) -> None:
     world = night.world
     delete = world.command(Resource.RUN, "a1" * 16, Action.DELETE, "parked")
     world.ledger.accept(delete)
@@ -429,7 +429,7 @@ def test_a_message_of_a_later_release_waits_for_it(night: SweepRun) -> None:
 # --- what is in its way ---
 
 
-def test_a_pause_stops_it_and_it_goes_on_afterwards(night: SweepRun) -> None:
+def test_a_pause_stops_a_sweep_and_it_continues_afterwards(night: SweepRun) -> None:
     _start(night)
     night.world.pacing.pause(ORG, "Ada")
     assert not night.deliver()
@@ -484,7 +484,7 @@ def test_a_short_wait_for_the_pace_is_slept_and_a_long_one_hidden(night: SweepRu
 
 
 @pytest.mark.parametrize("per_minute", [1, 3, 20, 100])
-def test_however_slow_the_pace_it_is_kept_and_the_sweep_comes_to_its_end(per_minute: int) -> None:
+def test_a_sweep_keeps_any_rate_and_finishes(per_minute: int) -> None:
     night = _night_of_five(rate=Rate(per_minute, 2))
     for number in range(10, 16):
         _complete(night.world, number, days=50)
@@ -498,7 +498,7 @@ def test_however_slow_the_pace_it_is_kept_and_the_sweep_comes_to_its_end(per_min
     assert night.world.dead_letters.depth() == 0
 
 
-def test_with_little_time_left_no_page_is_begun_and_the_sweep_goes_on_later(night: SweepRun) -> None:
+def test_with_little_time_left_no_page_is_read_and_the_sweep_continues_later(night: SweepRun) -> None:
     _start(night)
     night.time_left = 29.0
     assert not night.deliver()
@@ -521,7 +521,7 @@ def test_with_too_little_time_to_write_the_plan_the_next_invocation_writes_it(ni
 
 
 @pytest.mark.parametrize("path", ["/me$", LISTS])
-def test_a_429_is_everybodys(night: SweepRun, path: str) -> None:
+def test_a_429_delays_every_worker(night: SweepRun, path: str) -> None:
     _start(night)
     night.world.simulator.add_fault(Fault.rate_limit(120, path=path))
     assert not night.deliver()
@@ -531,7 +531,7 @@ def test_a_429_is_everybodys(night: SweepRun, path: str) -> None:
     assert night.archived() == {_id(1), _id(2)}
 
 
-def test_a_429_while_the_first_ones_are_read_back_is_everybodys(night: SweepRun) -> None:
+def test_a_429_while_canaries_are_read_back_delays_every_worker(night: SweepRun) -> None:
     _start(night)
     night.deliver()
     night.work()
@@ -543,7 +543,7 @@ def test_a_429_while_the_first_ones_are_read_back_is_everybodys(night: SweepRun)
     assert len(night.reports()) == 1
 
 
-def test_a_refused_token_waits_for_a_person_rings_and_is_applied_once_it_is_mended(night: SweepRun) -> None:
+def test_a_refused_token_raises_an_alarm_and_the_plan_is_applied_once_it_is_fixed(night: SweepRun) -> None:
     night.world.secrets.texts[f"{PREFIX}/tokens/{ORG}"] = "dead"
     _start(night)
     for hour in range(1, 4):
@@ -559,7 +559,7 @@ def test_a_refused_token_waits_for_a_person_rings_and_is_applied_once_it_is_mend
     assert night.archived() == {_id(1), _id(2)}
 
 
-def test_what_is_still_not_in_order_when_all_was_read_stops_the_plan(night: SweepRun) -> None:
+def test_a_problem_that_remains_after_the_reading_stops_the_plan(night: SweepRun) -> None:
     night.world.simulator.organization.members[1001].role = "light"
     night.begin()
     night.drain()
@@ -572,7 +572,7 @@ def test_what_is_still_not_in_order_when_all_was_read_stops_the_plan(night: Swee
     assert night.world.metrics.counts[Metric.PLAN_STOPPED] == night.world.metrics.counts[Metric.PREFLIGHT_FAILED] == 1
 
 
-def test_a_forbidden_listing_stops_the_sweep_with_a_dead_letter_and_blocks_nobody(night: SweepRun) -> None:
+def test_a_forbidden_list_dead_letters_the_sweep_and_releases_its_lock(night: SweepRun) -> None:
     night.world.simulator.add_fault(Fault.answer_status(403, path=LISTS))
     _start(night)
     assert night.deliver()
@@ -585,7 +585,7 @@ def test_a_forbidden_listing_stops_the_sweep_with_a_dead_letter_and_blocks_nobod
     assert night.archived() == {_id(1), _id(2)}
 
 
-def test_a_failing_listing_comes_back(night: SweepRun) -> None:
+def test_a_sweep_with_a_failing_list_comes_back(night: SweepRun) -> None:
     night.world.simulator.add_fault(
         Fault.answer_status(503, times=3, path=LISTS), Fault.html(502, path=LISTS), Fault.reset(path=LISTS)
     )
@@ -595,7 +595,7 @@ def test_a_failing_listing_comes_back(night: SweepRun) -> None:
     assert night.world.metrics.counts[Metric.RETRIED] == 5
 
 
-def test_a_sweep_that_could_not_go_on_for_too_long_ends_with_a_reason_and_lets_others_go_on(night: SweepRun) -> None:
+def test_a_sweep_that_waited_too_long_ends_with_a_reason_and_releases_its_lock(night: SweepRun) -> None:
     night.world.simulator.add_fault(Fault.answer_status(503, path=LISTS, times=-1))
     night.begin()
     night.drain(most=120)
@@ -618,7 +618,7 @@ def test_a_row_without_a_readable_id_is_counted_and_stops_nothing(night: SweepRu
     assert (report["seen"], report["due"], report["kept"], report["failed"]) == ("5", "1", "3", "1")
 
 
-def test_half_a_character_in_a_name_or_a_tag_stops_nothing_and_in_a_status_keeps(night: SweepRun) -> None:
+def test_a_lone_surrogate_in_a_name_or_tag_stops_nothing_and_in_a_status_keeps_the_resource(night: SweepRun) -> None:
     organization = night.world.simulator.organization
     half, runs = "ab\ud83d", organization.runs
     organization.tags[TAG] = Tag(TAG, half, NOW)
@@ -647,7 +647,7 @@ def test_a_second_sweep_waits_for_the_first(night: SweepRun) -> None:
     assert len(night.world.writes()) == 2
 
 
-def test_a_sweep_that_crashed_for_good_blocks_others_for_six_hours(night: SweepRun) -> None:
+def test_a_crashed_sweep_blocks_others_for_six_hours(night: SweepRun) -> None:
     _start(night)
     night.deliver()
     night.queue.entries.clear()
@@ -684,7 +684,7 @@ def _many(count: int = 5000) -> tuple[SweepRun, set[str]]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_sweep_of_5000_killed_at_random_steps_asks_for_every_due_one_and_each_is_done_once(seed: int) -> None:
+def test_a_sweep_of_5000_killed_at_random_steps_does_each_due_action_once(seed: int) -> None:
     night, due = _many()
     dice, kills = random.Random(seed), 0
 
@@ -740,7 +740,7 @@ def test_a_sweep_killed_between_sending_a_batch_and_recording_it_repeats_intents
     assert night.world.dead_letters.depth() == 0
 
 
-def test_two_concurrent_deliveries_of_one_sweep_ask_for_each_thing_under_one_name() -> None:
+def test_two_concurrent_deliveries_of_one_sweep_give_each_resource_one_intent_id() -> None:
     night, due = _many(1200)
     night.begin()
     night.deliver()
@@ -765,7 +765,7 @@ def test_two_concurrent_deliveries_of_one_sweep_ask_for_each_thing_under_one_nam
     assert (set(effects), set(effects.values())) == (due, {1})
 
 
-def test_all_is_listed_before_the_first_command_is_sent() -> None:
+def test_every_list_is_read_before_the_first_command_is_sent() -> None:
     night, _ = _many()
     sent_at: list[int] = []
     night.after_step = lambda: sent_at.append(night.bulk.depth())
@@ -788,7 +788,7 @@ def _killed(skip: int, when: When) -> tuple[SweepRun, bool]:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_before_or_after_any_write_it_does_each_due_thing_once_and_tells_of_it(when: When) -> None:
+def test_a_sweep_killed_around_any_write_does_each_due_action_once_and_reports_it(when: When) -> None:
     for writes in range(200):
         night, killed = _killed(writes, when)
         where = f"killed {when} write {writes + 1}"
@@ -819,7 +819,7 @@ def _changes_its_zone(night: SweepRun) -> None:
 
 @pytest.mark.parametrize("change", [_changes_its_mode, _changes_its_policy, _changes_its_zone])
 @pytest.mark.parametrize("steps", [1, 5, 10, 11, 12, 15])
-def test_a_sweep_whose_terms_were_changed_on_its_way_stops_with_a_reason(
+def test_a_sweep_whose_terms_changed_after_its_start_stops_with_a_reason(
     steps: int, change: Callable[[SweepRun], None]
 ) -> None:
     night, _ = _many(1000)
@@ -904,7 +904,7 @@ def restored(night: SweepRun) -> SweepRun:
     return night
 
 
-def test_what_was_restored_is_left_to_people_every_night_without_a_dead_letter(restored: SweepRun) -> None:
+def test_a_restored_process_is_kept_in_every_sweep_without_a_dead_letter(restored: SweepRun) -> None:
     for number in range(40):
         restored.world.clock.advance(timedelta(days=1))
         assert _night(restored, f"night-{number}") is None
@@ -919,7 +919,7 @@ def test_what_was_restored_is_left_to_people_every_night_without_a_dead_letter(r
     assert restored.world.dead_letters.depth() == 0
 
 
-def test_what_was_completed_again_after_it_was_restored_is_archived_again(restored: SweepRun) -> None:
+def test_a_restored_process_that_was_completed_again_is_archived_again(restored: SweepRun) -> None:
     restored.world.clock.advance(timedelta(days=3))
     restored.world.simulator.organization.runs[_id(1)].completed_at = restored.world.clock()
     restored.world.clock.advance(timedelta(days=31))
@@ -929,7 +929,7 @@ def test_what_was_completed_again_after_it_was_restored_is_archived_again(restor
     assert restored.world.state(Resource.RUN, _id(1)) is State.ARCHIVED
 
 
-def test_what_was_restored_in_tallyfy_is_left_to_people_whoever_archived_it(restored: SweepRun) -> None:
+def test_a_process_restored_in_tallyfy_is_kept_whoever_archived_it(restored: SweepRun) -> None:
     _by_hand(restored, Action.ARCHIVE)
     restored.world.simulator.organization.runs[_id(1)].restore(restored.world.clock())
     for number in range(3):
@@ -940,7 +940,7 @@ def test_what_was_restored_in_tallyfy_is_left_to_people_whoever_archived_it(rest
     assert restored.world.state(Resource.RUN, _id(1)) is State.ACTIVE
 
 
-def test_an_older_plan_does_not_archive_again_what_was_restored_in_tallyfy(night: SweepRun) -> None:
+def test_an_older_plan_does_not_archive_a_process_restored_in_tallyfy(night: SweepRun) -> None:
     """Two plans name it. One was applied, and somebody restored it in Tallyfy; then the other one is applied."""
     night.mode = Mode.REPORT
     for name in ("one", "other"):
@@ -961,7 +961,7 @@ def test_an_older_plan_does_not_archive_again_what_was_restored_in_tallyfy(night
 
 
 @pytest.mark.parametrize("in_tallyfy", [False, True])
-def test_what_people_restored_is_neither_due_nor_counted_against_a_cap(night: SweepRun, in_tallyfy: bool) -> None:  # noqa: FBT001 - a case
+def test_a_restored_process_is_neither_due_nor_counted_against_a_cap(night: SweepRun, in_tallyfy: bool) -> None:  # noqa: FBT001 - a case
     """Eight such things and a cap of ten: what is due tonight goes, and so does what is due on every later night."""
     runs = night.world.simulator.organization.runs
     for number in range(6000, 6006):
@@ -993,12 +993,12 @@ def test_what_people_restored_is_neither_due_nor_counted_against_a_cap(night: Sw
     assert {name for name in taken_back if runs[name].archived_at is not None} == set()
 
 
-def test_a_person_may_archive_what_a_person_restored(restored: SweepRun) -> None:
+def test_a_person_may_archive_a_process_that_a_person_restored(restored: SweepRun) -> None:
     _by_hand(restored, Action.ARCHIVE)
     assert restored.world.state(Resource.RUN, _id(1)) is State.ARCHIVED
 
 
-def test_a_restore_while_the_command_of_the_sweep_waits_is_heeded(night: SweepRun) -> None:
+def test_a_restore_stops_a_waiting_command_of_a_sweep(night: SweepRun) -> None:
     _start(night)
     night.deliver()
     while not night.plans():

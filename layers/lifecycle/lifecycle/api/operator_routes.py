@@ -1,4 +1,4 @@
-"""What a person asks for under their own AWS identity: look at approvals, approve, reject, undo."""
+"""The routes for people with an AWS identity: list approvals, approve, reject, undo."""
 
 import json
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from lifecycle.execution.undo import UndoService
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operating:
-    """Everything that an authenticated request passes."""
+    """What the routes need to answer an authenticated request."""
 
     people: People
     approving: ApprovalService
     undoing: UndoService
 
     def answer(self, request: HttpRequest) -> tuple[HTTPStatus, Approval | Approvals | UndoAccepted]:
-        """Answer one request. Raises ``Rejected`` with what is wrong, ``Retryable``."""
+        """Answer one request. Raises ``Rejected`` for a wrong request, ``Retryable`` if AWS is unavailable."""
         name, person = self._person(request)
         given = request.parameters
         match request.route:

@@ -1,4 +1,4 @@
-"""What the public routes answer: deliveries and the status of a command."""
+"""The answers of the public routes: deliveries and the status of a command."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def delivery_answer(commands: Sequence[Command]) -> tuple[HTTPStatus, Accepted | Ignored]:
-    """Answer a delivery with the commands that it became."""
+    """The answer to a delivery: the commands that it became."""
     if not commands:
         return HTTPStatus.OK, Ignored(status="ignored", intent_ids=[])
     intent_ids = [command.intent_id for command in commands]
@@ -30,5 +30,5 @@ def status_answer(intent_id: str, state: "CommandState") -> CommandStatus:
 
 
 def status_url(intent_id: str) -> str:
-    """Where to ask for the status of a command, relative to the API."""
+    """The path of a command's status, relative to the API."""
     return f"/commands/{intent_id}"

@@ -1,4 +1,4 @@
-"""What every function is built with: the clock, the operator's files, and what is done at start."""
+"""What every function shares: the clock, the operator's files, and the work at start."""
 
 import gc
 import time
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class Stopwatch:
-    """How much of the current invocation is left. The handler starts it; the client asks it."""
+    """The time left in the current invocation. The handler starts it; the Tallyfy client reads it."""
 
     def __init__(self) -> None:
         self._ends_at = 0.0
 
     def start(self, milliseconds: int) -> None:
-        """An invocation began with so much time."""
+        """Start the invocation with this many milliseconds."""
         self._ends_at = time.monotonic() + milliseconds / 1000
 
     def left(self) -> float:
@@ -38,7 +38,7 @@ stopwatch = Stopwatch()
 
 
 def at_start(*steps: Callable[[], object]) -> None:
-    """Do now what the first invocation would otherwise wait for. Called at the end of a function's module.
+    """Do work at start that would delay the first invocation. Called at the end of a function's module.
 
     Lambda starts a process with a whole processor, and runs an invocation with the share that its memory buys. A step
     that fails is left to the invocation, which does it again, and answers or logs the error.
@@ -52,7 +52,7 @@ def at_start(*steps: Callable[[], object]) -> None:
 
 
 def now() -> datetime:
-    """The clock of everything."""
+    """The current time, UTC."""
     return datetime.now(UTC)
 
 
@@ -81,7 +81,7 @@ def objects(bucket: str) -> "S3Objects":
 
 
 def accepting_ledger(table: str, days: int = 0) -> Ledger:
-    """A ledger for functions that carry out nothing. ``days`` is how long it keeps what they write."""
+    """A ledger for functions that carry out no commands. ``days`` is how long it keeps its rows."""
     return Ledger(rows(table), LedgerTerms(lease=timedelta(0), keep=timedelta(days=days), most_attempts=0), now)
 
 

@@ -1,4 +1,4 @@
-"""For functions whose commands wait for their day."""
+"""Schedules for functions whose commands wait for a time."""
 
 from lifecycle.aws.clients import late_client
 from lifecycle.aws.scheduler import EventBridgeSchedules
@@ -8,7 +8,7 @@ from lifecycle.execution.wakeups import RememberedSchedules
 
 
 def schedules(settings: IntakeSettings | PurgeSettings, *, queue_arn: str, dead_letter_arn: str) -> RememberedSchedules:
-    """Schedules into a queue, or into its dead letters where that fails."""
+    """Schedules that send to a queue, or to its dead-letter queue if that fails."""
     return RememberedSchedules(
         EventBridgeSchedules(
             client=late_client("scheduler"),

@@ -19,7 +19,7 @@ type OrgIds = Annotated[
 
 
 class Settings(BaseModel):
-    """What every function reads. The field's name in capitals is the variable's."""
+    """The settings of every function. The variable is the field's name in capitals."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)  # A function needs one of these models.
 

@@ -63,7 +63,7 @@ _MOST_ATTEMPTS = 6
 
 @cache
 def worker() -> Worker:
-    """Build it once for each process. It can express no permanent delete."""
+    """Build the worker once for each process. It has no code for permanent deletes."""
     return _worker(_settings(WorkerSettings), ORDINARY)
 
 
@@ -113,7 +113,7 @@ def _may_ask(people: "People", sources: Callable[[str, Capability], bool], sourc
 
 
 def worker_token() -> str:
-    """Read at start what the first call to Tallyfy needs; with several organizations, that of one of them."""
+    """Read the token for the first call to Tallyfy at start; with several organizations, one of their tokens."""
     return _first_token(_settings(WorkerSettings))
 
 
@@ -203,7 +203,7 @@ def chat_jobs() -> "ChatJobs":
 
 @cache
 def sweep() -> "SweepService":
-    """Build it once for each process. It can express no capability: it only lists, and asks others."""
+    """Build the sweep once for each process. It carries out nothing itself: it only lists and sends commands."""
     # Only here: the workers, which share this module, need neither a report nor anything else of a sweep at start.
     from lifecycle.approvals.people import People  # noqa: PLC0415 - see above
     from lifecycle.approvals.store import ApprovalStore  # noqa: PLC0415 - see above
@@ -219,7 +219,7 @@ def sweep() -> "SweepService":
     table = rows(settings.ledger_table)
     ledger = _ledger(table, settings, timedelta(0))
     outcomes = _outcomes(settings, ledger)
-    # The sweep takes its slots itself, one for each page.
+    # The sweep takes its own slots of the rate, one for each page.
     tallyfy = _tallyfy(settings, frozenset(), lambda _: None)
     policy = _policy()
     people = People.parse(operators_file("people.toml"))

@@ -55,10 +55,10 @@ class ApplyJob:
         return f"{reverted_plans.reverted_by(row)} reverted the plan. Make a new plan."
 
     def apply(self, job: SweepJob, org_id: str, plan_hash: str, by: str) -> None:
-        """Apply a plan or continue. Raises ``Retryable`` when it has to come back, ``Rejected`` if it may not."""
+        """Apply a plan or continue. Raises ``Retryable`` if it must come back, ``Rejected`` if it is not allowed."""
         with self.plans.open(org_id, plan_hash) as (plan, lines):
             begun = self.executor.applications.find(plan, PlanPart.REVERSIBLE)
-            # A plan that was begun continues as it was begun, whoever continues it.
+            # A started plan continues on its first terms, whoever continues it.
             first = begun.first if begun.stage else job.first or 0
             refused = refusals(plan, self.executor.policy, self.clock(), source=PLAN, first=first)
             if refused:
@@ -81,7 +81,7 @@ class ApplyJob:
         )
 
     def undo(self, org_id: str, plan_hash: str, by: str) -> None:
-        """Revert a plan or continue. It counts from the moment it is recorded, whatever waits or holds the lock."""
+        """Revert a plan or continue. The revert counts once it is recorded, even while another job holds the lock."""
         reverted_plans.revert(self.state.rows, org_id, plan_hash, by=by, at=self.clock())
         self.state.unlock_plan(org_id, plan_hash)
         withdraw = partial(rules.cancel, person=self.people.name_of(by), why=_REVERTED)
@@ -96,7 +96,7 @@ class ApplyJob:
             self.reports.finished(PlanOutcome(signal=signal, plan=plan, by=by, sent=after.undos, detail=after.why))
 
     def _is_approved(self, plan: Plan, job: SweepJob, by: str) -> bool:
-        """Whether enough other people approved the irreversible half. If nobody was asked yet, they are asked now."""
+        """Whether enough other people approved the irreversible half. Requests the approval if nobody did yet."""
         irreversible = [rule for rule in plan.rules if rule.irreversible and rule.due]
         if not irreversible:
             return False  # There is nothing to apply.

@@ -1,4 +1,4 @@
-"""Puts a sweep together from what it needs, for the function and for tests alike."""
+"""Builds the sweep's service from its parts, for the function and for tests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

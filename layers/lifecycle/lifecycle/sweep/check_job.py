@@ -1,4 +1,4 @@
-"""The daily check: is everything in order, what is overdue, and who has to be reminded of an approval?"""
+"""The daily check: runs the preflight, wakes overdue commands and reminds approvers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class CheckJob:
     clock: Callable[[], datetime]
 
     def run(self, org_id: str, check: str) -> None:
-        """Do the housekeeping once, then check Tallyfy as often as it takes, until the next check takes over.
+        """Do the housekeeping once, then retry the preflight until it succeeds or the next check takes over.
 
         ``check`` names this check; the schedule uses its own time.
         """
@@ -42,7 +42,7 @@ class CheckJob:
             self.plan_job.preflight.tell(org_id, self.plan_job.look(org_id))
 
     def _housekeeping(self, org_id: str, check: str, until: datetime) -> None:
-        """Wake overdue commands and tell approvers what became due since the last check that got this far.
+        """Wake overdue commands and remind approvers of what became due since the last completed check.
 
         The record is written last: a check that is cut off in between repeats this, and no other check does.
         """
@@ -58,14 +58,14 @@ class CheckJob:
         self.rows.write(Put(key, values, row.version if row is not None else 0))
 
     def _tell_approvers(self, org_id: str, since: datetime, until: datetime) -> None:
-        """Remind people of plans, and say which requests have expired. A single delete comes back by itself."""
+        """Remind people of plans and announce expired requests. A single delete does this itself when it comes back."""
         for request in self.approvals.due_notices(org_id, since, until):
             if request.about == About.PLAN:
                 announce_request(self.bus, request, millis(self.clock()))
 
 
 def _scheduled(name: str) -> datetime | None:
-    """The time that the schedule named its message after; ``None`` where a person named it."""
+    """The time in the name that the schedule gave the message; ``None`` if a person named it."""
     try:
         moment = datetime.fromisoformat(name)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the daily check tells people: the dead letters that wait for them, and how long ago each sweep finished."""
+"""What the daily check reports: the waiting dead letters, and the hours since each organization's last sweep."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,12 +16,12 @@ from lifecycle.domain.failures import SET_ASIDE_BY_AWS
 EVENT = "lifecycle.digest"
 _HIDDEN_SECONDS = 60
 _MOST = 1000
-"""How many dead letters of each queue are looked at. All of them are counted."""
+"""How many dead letters of each queue are read. All of them are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """The dead-letter queues by name, and where is told what they hold."""
+    """The dead-letter queues by name, and where their contents are reported."""
 
     queues: Mapping[str, Queue]
     bus: Bus
@@ -34,7 +34,7 @@ class Digest:
         Raises ``Retryable`` if a queue or the bus is out.
         """
         letters = {name: _peek(queue) for name, queue in self.queues.items()}
-        # SQS's count is about right only: what was seen is there.
+        # SQS's count is approximate; the letters that were read certainly exist.
         counts = {name: max(queue.depth(), len(letters[name])) for name, queue in self.queues.items()}
         seen = [message for some in letters.values() for message in some]
         # SentTimestamp and not failed_at: SQS counts the 14 days from it, and every letter has one. It stays the first
@@ -58,7 +58,7 @@ class Digest:
 
 
 def record_finished(rows: VersionedTable, org_id: str, at: datetime) -> None:
-    """Keep when a sweep of an organization finished. Raises ``Contention`` if somebody else wrote meanwhile."""
+    """Record when a sweep of an organization finished. Raises ``Contention`` if another caller wrote meanwhile."""
     key = _finished_key(org_id)
     [row] = rows.read(key)
     rows.write(Put(key, {"at": at.isoformat()}, row.version if row else 0))
@@ -67,7 +67,7 @@ def record_finished(rows: VersionedTable, org_id: str, at: datetime) -> None:
 def hours_since_finished(rows: VersionedTable, org_id: str, now: datetime) -> float:
     """How many hours ago the last sweep of an organization finished.
 
-    Where none ever did, the hours are counted from the first time that this was asked.
+    If none ever did, the hours are counted from the first call of this function.
     """
     [row] = rows.read(_finished_key(org_id))
     if row is None:
@@ -81,7 +81,7 @@ def _finished_key(org_id: str) -> Key:
 
 
 def _peek(queue: Queue) -> list[Message]:
-    """Look at dead letters and leave them. Each is hidden for a minute, or the same ones would come again and again."""
+    """Read dead letters without deleting them. Each is hidden for a minute, so that the next read returns others."""
     seen: dict[str, Message] = {}
     while len(seen) < _MOST:
         new = {message.id: message for message in queue.receive(hidden_for=_HIDDEN_SECONDS) if message.id not in seen}
@@ -92,6 +92,6 @@ def _peek(queue: Queue) -> list[Message]:
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    """The names that count, most first, such as ``held 3, changed 1``."""
+    """The codes with their counts, largest first, such as ``held 3, changed 1``."""
     ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
     return ", ".join(f"{name} {count}" for name, count in ordered if count)

@@ -8,18 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from lifecycle.domain.commands import Id, ShortLine
 
 SCHEDULE = "schedule"
-"""Who asks for what nobody asked for by name."""
+"""The requester of scheduled jobs."""
 
 
 class JobKind(StrEnum):
-    """What is to be done."""
+    """The job to run."""
 
     SWEEP = "sweep"
     """Read everything, write a plan and, in mode ``apply``, apply it."""
     CHECK = "check"
     """Only check that everything is in order."""
     DIGEST = "digest"
-    """Announce what waits in the dead-letter queues. They belong to no organization."""
+    """Announce what waits in the dead-letter queues, which belong to no single organization."""
     APPLY = "apply"
     """Apply a plan because a person asked for it."""
     WARN = "warn"
@@ -41,7 +41,7 @@ class SweepJob(BaseModel):
     plan: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     requested_by: ShortLine | None = None
     first: Annotated[int, Field(ge=1)] | None = None
-    """Apply only the oldest so many things of the plan."""
+    """Apply only this many of the plan's oldest resources."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> "SweepJob":

@@ -8,7 +8,7 @@ from lifecycle.domain.errors import Code, Retryable, Throttled
 from lifecycle.pacing.rate_limiter import Pacing
 
 _NEEDED_SECONDS = 30.0
-"""With less time left no further page is read. The message comes back and the sweep continues."""
+"""In seconds. With less time left, no further page is read: the message comes back and the sweep continues."""
 _SHORT_WAIT = 10.0
 """The sweep itself waits for up to this many seconds: only one of it runs, and a page needs one call."""
 _SWEEP = "sweep"
@@ -47,13 +47,13 @@ class SweepPace:
             self.pacing.overdraw(org_id, calls - 1)
 
     def call[T](self, org_id: str, call: Callable[[], T]) -> T:
-        """Run what calls Tallyfy. Its answer ends an outage; otherwise as ``watch``."""
+        """Run a function that calls Tallyfy. An answer ends an outage; otherwise as ``watch``."""
         answer = self.watch(org_id, call)
         self.pacing.worked(org_id)
         return answer
 
     def watch[T](self, org_id: str, call: Callable[[], T]) -> T:
-        """Run something and tell the shared rate about a 429 or an outage, before the error continues."""
+        """Run a function, and record a 429 or an outage for all workers before raising the error again."""
         try:
             return call()
         except Throttled as wait:
@@ -63,6 +63,6 @@ class SweepPace:
         except Retryable as error:
             if error.outage:
                 with suppress(Retryable):
-                    # This was a call, so if the breaker is open it was its probe.
+                    # This was a call, so an open circuit breaker counts it as its probe.
                     self.pacing.failed(org_id, _SWEEP, roll=1.0, probe=True)
             raise

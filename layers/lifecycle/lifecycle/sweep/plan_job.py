@@ -1,7 +1,7 @@
 """The sweep itself: read every list, write a plan and, in mode ``apply``, apply what can be undone.
 
-Each page, plan and batch is a checkpoint, so a sweep that is cut off continues where it stood. Its clock is that of its
-start, and it decides only when everything was read: however often it is cut off, it makes the same plan.
+Each page, plan and batch is a checkpoint, so a sweep that is cut off continues after the last one. It uses the time of
+its start and decides after everything was read. So it makes the same plan, however often it is cut off.
 """
 
 import json
@@ -38,7 +38,7 @@ from lifecycle.sweep.terms import TermsReader
 from lifecycle.tallyfy.client import Tallyfy
 
 _SEALING_SECONDS = 300.0
-"""What writing a large plan and its report may take."""
+"""How many seconds writing a large plan and its report may take."""
 _PREFLIGHT_CALLS = 2
 
 
@@ -62,7 +62,7 @@ class PlanJob:
     """Called after each page and plan was recorded; tests end the process there."""
 
     def run(self, job: SweepJob, org_id: str) -> None:
-        """Start a sweep or continue it. Raises ``Retryable`` when it has to come back, ``Rejected`` when it is over."""
+        """Start or continue a sweep. Raises ``Retryable`` if it must come back, ``Rejected`` if it cannot continue."""
         by = job.requested_by or SCHEDULE
         sweep_id = job.sweep_id
         progress, version = self.state.progress(sweep_id, org_id)
@@ -117,7 +117,7 @@ class PlanJob:
             self.queue.send(warn.model_dump_json(exclude_none=True))
 
     def _begin(self, org_id: str, progress: Progress) -> Progress:
-        """Check that everything is in order before anything is read. What is not keeps the plan from being applied."""
+        """Run the preflight before anything is read. A failed check stops the application of the plan."""
         findings = self.look(org_id)
         self.preflight.tell(org_id, findings)
         return replace(
@@ -156,7 +156,7 @@ class PlanJob:
         return seal(inventory, lists, header, self._terms(sweep_id, org_id, progress), self.objects)
 
     def _terms(self, sweep_id: str, org_id: str, progress: Progress) -> PlanTerms:
-        # What was wrong at the start, such as a token, may have been fixed meanwhile.
+        # A problem at the start, such as a wrong token, may have been fixed meanwhile.
         stops = reasons(self.look(org_id)) if json.loads(progress.stops) else ()
         terms = self.terms.read(org_id, sweep_id, datetime.fromisoformat(progress.begun_at), stops)
         return replace(terms, org_name=progress.org_name or None, notes=tuple(json.loads(progress.notes)))

@@ -1,4 +1,4 @@
-"""Before anything is done by itself: ask whether all is in order, and tell whoever looks after it if it is not."""
+"""The preflight: checks whether the schedule may act, and informs the operator if it may not."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from lifecycle.tallyfy.client import Tallyfy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """Everything that a look needs. It costs two calls to Tallyfy, for which the caller takes the slots."""
+    """Runs the preflight. It makes two calls to Tallyfy; the caller takes their slots of the rate."""
 
     tallyfy: Tallyfy
     secrets: Secrets
@@ -29,16 +29,16 @@ class Preflight:
     clock: Callable[[], datetime]
 
     def look(self, org_id: str) -> tuple[Finding, ...]:
-        """Find out what is in order and what is not. Reads only.
+        """Check everything. Reads only.
 
-        A refused or missing token and an organization that is not shown are findings; a person must mend them. Raises
-        ``Retryable`` where nothing could be found out for now: a 429, no network, an outage of Tallyfy or of AWS.
+        A refused or missing token and a hidden organization are findings, which a person must fix. Raises ``Retryable``
+        if the check is impossible for now: a 429, no network, an outage of Tallyfy or of AWS.
         """
         organization = OrganizationCheck(self.tallyfy, self.secrets, self.prefix, self.policy, self.sources)
         return *organization.look(org_id, self.clock()), *of_policy(self.policy)
 
     def tell(self, org_id: str, findings: Iterable[Finding]) -> None:
-        """Ring for what a person must do; say nothing when all is well. Raises ``Retryable`` if the bus is out."""
+        """Alert a person if one must act; otherwise do nothing. Raises ``Retryable`` if EventBridge is unavailable."""
         found = tuple(findings)
         for finding in found:
             if finding.aging:
@@ -82,12 +82,12 @@ class OrganizationCheck:
 
 
 def reasons(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """Why the schedule must not act: one sentence for each NO. None means that it may."""
+    """Why the schedule must not act: one sentence for each NO. Without a sentence, it may act."""
     return tuple(_sentence(finding) for finding in findings if finding.mark is Mark.NO)
 
 
 def notes(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """What whoever reads a plan should know beside it: one sentence for each NOTE."""
+    """What a reader of the plan should know: one sentence for each NOTE."""
     return tuple(_sentence(finding) for finding in findings if finding.mark is Mark.NOTE)
 
 

@@ -1,6 +1,6 @@
-"""Is everything in order before a sweep acts? Facts in, findings out; any NO means that the schedule must not act.
+"""The rules of the preflight: facts in, findings out. Any NO means that the schedule must not act. Pure.
 
-The same findings are shown by `lifecycle check`, so that what stops a sweep can be seen before it is deployed.
+`lifecycle check` shows the same findings, so an operator sees what would stop a sweep before it runs.
 """
 
 import re
@@ -21,7 +21,7 @@ TOKEN_DAYS = 183
 """A personal access token lives about six months. Tallyfy does not say how old one is: its secret does."""
 AGING_DAYS = 150
 _SKEW = timedelta(days=1)
-"""A secret that was stored later than this from now has no age that could be believed."""
+"""How far in the future a secret's date may be. The age of a later one is unknown."""
 _OFF = frozenset({"none", "false", "0", "", "off", "no"})
 _EVERYTHING = 100
 _ROLES = ("admin", "standard")
@@ -37,7 +37,7 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was checked. ``aging``: the token should be replaced soon, and somebody should be told."""
+    """The result of one check. ``aging``: the token should be replaced soon, and a metric says so."""
 
     mark: Mark
     what: str
@@ -45,7 +45,7 @@ class Finding:
     todo: str = ""
     aging: bool = False
     name: str = ""
-    """What the organization calls itself, where this is about it."""
+    """The organization's own name, if the finding is about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Account:
 
 
 def needed(policy: Policy, sources: "Sources", org_id: str) -> frozenset[Capability]:
-    """What the token must be good for: all that the policy's rules do, and what sources may delete for good."""
+    """What the token must permit: every action of the policy's rules, and the permanent deletes of the sources."""
     lasting = {
         doing
         for source in sources.sources.values()

@@ -1,4 +1,4 @@
-"""What people and other systems are told of sweeps and plans: events, metrics and audit records."""
+"""Reports sweeps and plans as events, metrics and audit records."""
 
 import json
 from collections.abc import Callable
@@ -87,7 +87,7 @@ class SweepReports:
         elif outcome.stopped:
             self.record(What.PLAN_STOPPED, plan.org_id, plan.hash, stopped_by, by=outcome.by)
             if self.applications.reverted_by(plan) is None:
-                # A plan that people reverted rings no alarm.
+                # A plan that people reverted raises no alarm.
                 self.metrics.emit(Metric.PLAN_STOPPED, facts)
         elif outcome.sent:
             reason = outcome.detail or f"{outcome.sent} commands sent"

@@ -65,7 +65,7 @@ class SweepService:
             elif job.org_id in self.org_ids:
                 self._run(job, job.org_id)
             elif job.plan is not None:
-                # A person waits for it. A scheduled sweep of an organization that was removed simply ends.
+                # A person waits for this job. A scheduled sweep of a removed organization ends without a report.
                 reason = f"Organization {job.org_id} does not belong to this stack. Add it to OrganizationIds."
                 self.outcomes.dead_letter(message, Poison(Code.ORGANIZATION_UNKNOWN, reason))
         except Rejected as error:
@@ -78,7 +78,7 @@ class SweepService:
             return
         parts = [job.model_copy(update={"org_id": org_id}) for org_id in sorted(self.org_ids)]
         if job.kind is JobKind.CHECK:
-            # A separate message: a queue that cannot be read is tried again without checking everything again.
+            # A separate message, so that an unreadable queue is retried without repeating the other checks.
             parts.append(job.model_copy(update={"kind": JobKind.DIGEST}))
         for part in parts:
             self.queue.send(part.model_dump_json(exclude_none=True))
@@ -101,7 +101,7 @@ class SweepService:
 
     def _run_plan(self, job: SweepJob, org_id: str, plan: str, by: str) -> None:
         if job.kind is JobKind.UNDO:
-            # It needs no lock and must not wait for one: it counts from the moment it is recorded.
+            # A revert takes no lock and must not wait for one: it counts once it is recorded.
             self.apply_job.undo(org_id, plan, by)
             return
         reverted = self.apply_job.is_reverted(org_id, plan)

@@ -1,4 +1,4 @@
-"""What the table knows of an organization's sweeps: how far each has come, its lock, and the newest plan."""
+"""The rows of an organization's sweeps: the progress of each, the lock, and the newest plan."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from lifecycle.sweep.jobs import SweepJob
 
 _KEEP = timedelta(days=30)
 _LOCKED = timedelta(hours=6)
-"""Longer than a sweep ever waits between two invocations. A sweep that crashed for good blocks others no longer."""
+"""Longer than any wait of a sweep between two invocations. After this, a crashed sweep no longer blocks others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Progress:
         return [PaginationCheck(**check) for check in json.loads(self.lists)]
 
     def with_check(self, number: int, check: PaginationCheck) -> "Progress":
-        """The same, with one list read further."""
+        """A copy with the new progress of one list."""
         checks = self.checks
         checks[number] = check
         return replace(self, lists=json.dumps([asdict(one) for one in checks]))
@@ -79,7 +79,7 @@ class SweepState:
         return version + 1
 
     def lock(self, job: SweepJob, org_id: str) -> None:
-        """Let one job run at a time: two would act on the same things. Raises ``Throttled`` if another has the lock.
+        """Take the lock, so that one job runs at a time. Raises ``Throttled`` if another job has it.
 
         With two at once, a hold set between their reads would count for only one of them.
         """
@@ -105,7 +105,7 @@ class SweepState:
             self._release(job.org_id, row.version)
 
     def unlock_plan(self, org_id: str, plan: str) -> None:
-        """Release the lock of whoever applies a plan that was reverted: it sends nothing more, and may be paused."""
+        """Release the lock of a job whose plan was reverted. That job sends nothing more and may be paused."""
         [row] = self.rows.read(lock_key(org_id))
         holder = str(row.values.get("sweep_id") or "") if row else ""
         if row is None or not holder:
