@@ -94,7 +94,7 @@ def test_waiting_requests_are_listed_as_they_would_be_approved(purging: PurgeRun
     assert told(purging, SHOW, BOB, hash=wanted.hash) == {**one, "shown": shown}
 
 
-def test_a_person_only_sees_requests_of_their_organizations(purging: PurgeRun, command: Command) -> None:
+def test_a_person_only_sees_requests_that_concern_them(purging: PurgeRun, command: Command) -> None:
     tag = purging.ask(Resource.TAG, TAG)
     purging.work()
     theirs = {who: [one["subject"] for one in listed(purging, who)] for who in (ADA, BOB, DAN, EVE)}

@@ -181,7 +181,7 @@ def test_the_garbage_collector_is_off_during_start_and_on_afterwards() -> None:
         assert done.stdout.strip() == expected
 
 
-def test_a_worker_reads_the_token_of_its_first_call_at_start(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_reads_its_first_token_at_start(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     given(WORKER)
     name = f"{WORKER['SECRET_PREFIX']}/tokens/{WORKER['ORGANIZATION_IDS'].split(',')[0]}"
     stored = MemorySecrets({name: "token"})

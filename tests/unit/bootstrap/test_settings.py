@@ -190,7 +190,7 @@ def test_a_grace_period_of_zero_is_refused(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "0", "29", "forever"])
-def test_approvals_are_remembered_as_long_as_intents(value: str) -> None:
+def test_approvals_are_kept_as_long_as_intents(value: str) -> None:
     with pytest.raises(Rejected, match="ledger_days"):
         OperatorSettings.read({**OPERATOR, "LEDGER_DAYS": value})
 

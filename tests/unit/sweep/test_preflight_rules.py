@@ -334,7 +334,7 @@ def test_a_policy_that_acts_on_nothing_is_noted() -> None:
         ),
     ],
 )
-def test_caps_of_100_percent_are_noted(plan: str, rule: str, notes: list[tuple[str, str]]) -> None:
+def test_caps_without_effect_are_noted(plan: str, rule: str, notes: list[tuple[str, str]]) -> None:
     _, *found = of_policy(policy(f"{ARCHIVE}caps = {{ {rule} }}\n", caps=f"[caps]\n{plan}\n"))
     assert [(finding.what, finding.found) for finding in found] == notes
     assert all(finding.mark is NOTE and finding.todo for finding in found)
