@@ -82,8 +82,8 @@ def test_a_manifest_is_complete_unless_something_is_missing_or_erased() -> None:
         (b"\xff\xfe", "manifest.json is not JSON."),
         ("[" * 100_000, "manifest.json is not JSON."),
         ("[]", "manifest.json is not a JSON object."),
-        ("{}", "manifest.json is of another format than 1"),
-        ('{"format": 2}', "manifest.json is of another format than 1"),
+        ("{}", "manifest.json has an unknown format"),
+        ('{"format": 2}', "manifest.json has an unknown format"),
         ('{"format": 1}', "manifest.json: org_id: this key is missing"),
     ],
 )
