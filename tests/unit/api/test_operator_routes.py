@@ -129,7 +129,7 @@ def test_a_rejection_ends_the_command_with_its_reason(purging: PurgeRun, command
 def test_a_second_rejection_sends_the_message_that_was_lost(purging: PurgeRun, command: Command) -> None:
     name = purging.wanted(command).hash
     fuse = FaultInjector("dead_letter", harm="outage")
-    with pytest.raises(Exception, match="made up"):
+    with pytest.raises(Exception, match="injected"):
         operate(purging.world.operating(fuse), REJECT, BOB, hash=name)
     assert purging.world.purge_queue.depth() == 0
     told(purging, REJECT, BOB, hash=name)
