@@ -12,7 +12,9 @@ from cli.ui.console import NO, NOTE, YES, as_json, console, plain, utc
 from cli.ui.options import ApiUrl, Json, Org, Region, StackName, TokenFile, Yes
 
 if TYPE_CHECKING:
-    from cli.services.tallyfy_webhook import OrganizationWebhook
+    from datetime import datetime
+
+    from cli.services.tallyfy_webhook import OrganizationWebhook, Registrations
     from lifecycle.intake.sources import Source
 
 app = typer.Typer(
@@ -101,20 +103,7 @@ def show(
             }
         )
         return
-    out = console()
-    for one in listed.connected:
-        since = f"since {utc(one.since)}" if one.since else "Tallyfy does not say since when"
-        out.print(YES, plain(f"connected: {webhook.masked(one)}, {since}"), soft_wrap=True)
-    if not listed.connected:
-        kept = " A key is stored." if key_is_stored else ""
-        out.print(NO, plain(f"not connected.{kept} To connect: lifecycle tallyfy connect"), soft_wrap=True)
-    for one in listed.refused:
-        told = f"{webhook.masked(one)} is registered with a key that the stack does not take: it is answered with 401."
-        out.print(NO, plain(f"{told} `lifecycle tallyfy connect` removes it."), soft_wrap=True)
-    for one in listed.others:
-        out.print(NOTE, plain(f"webhook of another system: {one.host} (number {one.id})"), soft_wrap=True)
-    when = utc(last) if last else "none is known"
-    out.print("  last event that became a command:", when, soft_wrap=True)
+    _print_state(webhook, listed, last, key_is_stored=key_is_stored)
 
 
 @app.command()
@@ -133,7 +122,9 @@ def disconnect(
     region: Region = None,
 ) -> None:
     """End it: remove the registration in Tallyfy, then the key. Webhooks of other systems stay."""
-    webhook, _ = _webhook(ctx, _Where(org, source, token_file, sources, api_url, stack, region))
+    webhook, found = _webhook(ctx, _Where(org, source, token_file, sources, api_url, stack, region))
+    others = sorted({rule.org_id for rule in found.commands} - {webhook.org_id})
+    keep_secret = keep_secret or bool(others)
     if not keep_secret and not yes:
         typer.confirm(
             f"The key in {webhook.stored_as} is deleted for good, and a webhook of a template that uses it is refused. "
@@ -147,13 +138,35 @@ def disconnect(
         return
     removed = "the registration" if done.registrations else "no registration, there was none"
     out.print(YES, plain(f"Disconnected organization {webhook.org_id}. Removed in Tallyfy: {removed}."), soft_wrap=True)
-    kept = "was removed" if done.secret else "was kept"
-    out.print("  The key", plain(f"{kept}: {webhook.stored_as}"), soft_wrap=True)
+    if others:
+        out.print("  The key was kept: the source takes it from", plain(", ".join(others)), "as well.", soft_wrap=True)
+    elif keep_secret:
+        out.print("  The key was kept:", plain(webhook.stored_as), soft_wrap=True)
     if done.secret:
+        out.print("  The key was removed:", plain(webhook.stored_as), soft_wrap=True)
         out.print(
             "  Wait five minutes before you connect again: functions remember a key for that long.", soft_wrap=True
         )
     out.print("  Commands of earlier events go on. `lifecycle undo` and `lifecycle hold` stop them.", soft_wrap=True)
+
+
+def _print_state(
+    webhook: "OrganizationWebhook", listed: "Registrations", last: "datetime | None", *, key_is_stored: bool
+) -> None:
+    out = console()
+    for one in listed.connected:
+        since = f"since {utc(one.since)}" if one.since else "Tallyfy does not say since when"
+        out.print(YES, plain(f"connected: {webhook.masked(one)}, {since}"), soft_wrap=True)
+    if not listed.connected:
+        kept = " A key is stored." if key_is_stored else ""
+        out.print(NO, plain(f"not connected.{kept} To connect: lifecycle tallyfy connect"), soft_wrap=True)
+    for one in listed.refused:
+        told = f"{webhook.masked(one)} is registered with a key that the stack does not take: it is answered with 401."
+        out.print(NO, plain(f"{told} `lifecycle tallyfy connect` removes it."), soft_wrap=True)
+    for one in listed.others:
+        out.print(NOTE, plain(f"webhook of another system: {one.host} (number {one.id})"), soft_wrap=True)
+    when = utc(last) if last else "none is known"
+    out.print("  last event that became a command:", when, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -310,6 +310,17 @@ class TestDisconnect:
         assert "The key was kept" in said(run(desk, "disconnect", "--keep-secret"))
         assert (urls(desk), stored(desk)) == ([], key)
 
+    def test_a_key_that_another_organization_uses_stays(self, desk: CliHarness, tmp_path: Path) -> None:
+        text = (CONFIG / "sources.toml").read_text()
+        begin, end = text.index("[[sources.tallyfy.commands]]"), text.index("# A system on the event bus")
+        two = text[:end] + text[begin:end].replace(ORG, "1c" * 16) + text[end:]
+        (tmp_path / "sources.toml").write_text(two)
+        run(desk, "connect")
+        key = stored(desk)
+        result = run(desk, "disconnect", "--sources", str(tmp_path / "sources.toml"))
+        assert (result.exit_code, f"takes it from {'1c' * 16} as well" in said(result)) == (0, True)
+        assert (urls(desk), stored(desk)) == ([], key)
+
     def test_whoever_says_no_keeps_both(self, desk: CliHarness) -> None:
         run(desk, "connect")
         assert run(desk, "disconnect", typed="n\n").exit_code == 1
