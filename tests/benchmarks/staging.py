@@ -74,6 +74,7 @@ class StagingFolder:
         for floor in FLOORS.glob("*.py"):
             (self.folder / "tasks" / floor.stem).mkdir()
             shutil.copyfile(floor, self.folder / "tasks" / floor.stem / "app.py")
+            _copy_charset_normalizer(self.folder / "tasks" / floor.stem)
         for place in ("runtime", *(f"tasks/{floor.stem}" for floor in FLOORS.glob("*.py"))):
             compileall.compile_dir(
                 self.folder / place, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH, force=True
@@ -154,6 +155,16 @@ def _copy_package(name: str, folder: Path) -> None:
         )
     else:
         shutil.copy(str(spec.origin), folder)
+
+
+def _copy_charset_normalizer(folder: Path) -> None:
+    """The layer has no charset-normalizer. A stock installation of requests has it, with its compiled module."""
+    _copy_package("charset_normalizer", folder)
+    spec = importlib.util.find_spec("charset_normalizer")
+    assert spec is not None
+    assert spec.origin is not None
+    for compiled in Path(spec.origin).parents[1].glob("*__mypyc*.so"):
+        shutil.copy(compiled, folder)
 
 
 def _certificates(folder: Path) -> Certificates:

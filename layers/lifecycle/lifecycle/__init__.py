@@ -2,6 +2,10 @@
 
 import gc
 import os
+import warnings
+
+# requests says this at its first import: the layer has neither package, see layers/dependencies/trim_sdk.py.
+warnings.filterwarnings("ignore", message="Unable to find acceptable character detection dependency")
 
 # In a function, the collector would look 30 times at what the imports make, and find nothing to free. ``at_start`` in
 # ``lifecycle.bootstrap.common`` switches it on again.

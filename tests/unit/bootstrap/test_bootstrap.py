@@ -187,3 +187,9 @@ def test_a_worker_reads_its_first_token_at_start(given: Given, monkeypatch: pyte
     stored = MemorySecrets({name: "token"})
     monkeypatch.setattr(tallyfy, "secrets", lambda: stored)
     assert tallyfy.worker_token() == "token"
+
+
+def test_requests_is_imported_in_silence_without_the_detection_of_encodings_that_the_layer_leaves_out() -> None:
+    code = "import sys; sys.modules['charset_normalizer'] = None; import lifecycle.tallyfy.client"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
