@@ -211,7 +211,7 @@ def _reason(one: "Kept") -> str:
 def _print_refused(counts: "list[RefusalCount]") -> None:
     if not counts:
         return
-    console().print("\nRefused, and nothing kept, since nothing proved who sent it or the sender read the answer:")
+    console().print("\nRefused. Nothing of these requests is kept:")
     rows = table("newest (UTC)", "source", "why", "times")
     for one in counts:
         why = plain(one.code).append(": ").append(plain(one.reason, most=300))

@@ -41,12 +41,14 @@ def refusals(stack: Stack, source: str, begin: datetime) -> tuple[list[RefusalCo
     """The refused requests of which nothing was kept, and whether all lines were read."""
     found: dict[tuple[str, str, str], RefusalCount] = {}
     read = 0
-    for line in stack.log_lines("webhook", begin, f'"{_REFUSED}"'):
-        read += 1
+    for line in stack.log_lines("webhook", begin, f'{{ $.message = "{_REFUSED}" }}'):
         name = line.text("source")
+        if line.text("message") != _REFUSED:
+            continue
+        read += 1
         if read > _MOST:
             return list(found.values()), False
-        if line.text("message") != _REFUSED or line.text("kept") == "yes" or (source and name != source):
+        if line.text("kept") == "yes" or (source and name != source):
             continue
         key = (name, line.text("code"), line.text("reason"))
         counted = found.setdefault(key, RefusalCount(*key, times=0, newest=line.at))

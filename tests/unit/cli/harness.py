@@ -297,8 +297,9 @@ class MemoryStack:
         return HoldStore(self.table, self.entrance.clock)
 
     def log_lines(self, function: str, begin: datetime, pattern: str) -> Iterator[LogLine]:
-        words = pattern.strip('"')
-        return iter([one for one in self.logged.get(function, []) if one.at >= begin and words in one.written])
+        wanted = re.fullmatch(r'\{ \$\.message = "(\w+)" \}', pattern)
+        lines = [one for one in self.logged.get(function, []) if one.at >= begin]
+        return iter([one for one in lines if wanted is None or one.text("message") == wanted[1]])
 
     def tap(self, name: str) -> EventTap:
         raise AssertionError("nothing in memory can hear events")

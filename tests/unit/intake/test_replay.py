@@ -12,10 +12,12 @@ from lifecycle.aws.row_codec import record_of
 from lifecycle.aws.sqs import MemoryQueue
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, Rejected, Retryable
+from lifecycle.domain.intent import Outcome, Status
+from lifecycle.execution.ledger import Claim, Ended
 from lifecycle.intake.kept import KeptDelivery, Replay
 from lifecycle.intake.replay import ReplayRow, Replays, ReplayStatus
 from lifecycle.intake.sources import Sources
-from tests.harness.builders import NOW, ORG, SHARED, THING, Clock, Entrance, bodies, request
+from tests.harness.builders import NOW, ORG, SHARED, THING, Clock, Entrance, bodies, command, request
 
 TABLE = f"""
 [sources.one]
@@ -111,6 +113,21 @@ def test_it_is_as_old_as_its_delivery_and_has_time_from_now_on(broken: tuple[Roo
     [made] = place.commands()
     assert made.issued_at == NOW
     assert made.not_after == NOW + timedelta(days=24)
+
+
+def test_what_a_person_restored_since_stays_restored(broken: tuple[Room, KeptDelivery], clock: Clock) -> None:
+    place, kept = broken
+    ledger = place.way_in.ledger
+    clock.advance(timedelta(days=1))
+    restored = ledger.claim(command(action="restore", issued_at=clock().isoformat()), redrive=0)
+    assert isinstance(restored, Claim)
+    ledger.conclude(restored, Outcome(Status.DONE, Code.ACTED, "It is so."))
+    clock.advance(timedelta(days=1))
+    place.correct(MENDED)
+    place.replay(kept)
+    ended = ledger.claim(place.commands()[0], redrive=0)
+    assert isinstance(ended, Ended)
+    assert ended.intent.status is Status.SUPERSEDED
 
 
 def test_a_time_ahead_of_ours_is_not_believed(broken: tuple[Room, KeptDelivery]) -> None:
