@@ -9,6 +9,7 @@ from cli.clients.context import CliContext
 from cli.commands.apply import apply
 from cli.commands.approve import approvals, approve, reject, withdraw
 from cli.commands.audit import app as audit
+from cli.commands.chat import app as chat
 from cli.commands.check import check
 from cli.commands.dead_letters import app as dead_letters
 from cli.commands.explain import explain
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 for _name, _group in (
     ("audit", audit),
+    ("chat", chat),
     ("dead-letters", dead_letters),
     ("export", export),
     ("hold", hold),

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from pydantic import TypeAdapter
 
@@ -22,6 +22,7 @@ FILE = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
 _REFS = "#/components/schemas/{model}"
 
 _IDENTITY = "AWS_IAM"
+_GOOGLE = "GoogleChat"
 _SCHEMES = {
     _IDENTITY: {
         "type": "apiKey",
@@ -32,14 +33,28 @@ _SCHEMES = {
             "AWS Signature Version 4, service `execute-api`, by an identity that IAM allows `execute-api:Invoke` and "
             "that people.toml names. API Gateway refuses others with a 403 of its own."
         ),
-    }
+    },
+    _GOOGLE: {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": (
+            "Google's ID token for the URL of the Chat app, of the app's own service account. API Gateway verifies it "
+            "and refuses others with a 401 of its own."
+        ),
+    },
 }
 
 type Schema = dict[str, Any]
 
+
+class ChatMessage(TypedDict):
+    """What the chat tool shows, in the tool's own form."""
+
+
 _ANSWERS = (
     *(Accepted, Ignored, CommandStatus, UndoAccepted, Health),
-    *(Approval, Approvals, SlackAnswer, Problem),
+    *(Approval, Approvals, SlackAnswer, ChatMessage, Problem),
 )
 
 _AT_ANY_DOOR = (Code.TOO_LARGE, Code.INVALID, Code.UNAVAILABLE)
@@ -48,7 +63,7 @@ _INTAKE = (
     *(Code.ORGANIZATION_UNKNOWN, Code.INTENT_CONFLICT, *_AT_ANY_DOOR),
 )
 _APPROVING = (Code.RIGHT_MISSING, Code.UNKNOWN_APPROVAL, *_AT_ANY_DOOR)
-_SLACK = (Code.SIGNATURE_REFUSED, Code.UNKNOWN_ROUTE, *_AT_ANY_DOOR)
+_CHAT = (Code.SIGNATURE_REFUSED, Code.UNKNOWN_ROUTE, *_AT_ANY_DOOR)
 _SENT_HEADERS = {
     "webhook-id": "Standard Webhooks: names the delivery",
     "webhook-timestamp": "Standard Webhooks: seconds since 1970",
@@ -159,7 +174,7 @@ def document() -> Schema:
                     parameters=_SLACK_HEADERS,
                     body=_FORM,
                     responses={HTTPStatus.OK: [SlackAnswer]},
-                    codes=_SLACK,
+                    codes=_CHAT,
                 )
             },
             "/chat/slack/actions": {
@@ -169,8 +184,28 @@ def document() -> Schema:
                     parameters=_SLACK_HEADERS,
                     body=_FORM,
                     responses={HTTPStatus.OK: []},
-                    codes=_SLACK,
+                    codes=_CHAT,
                 )
+            },
+            "/chat/teams": {
+                "post": _operation(
+                    "teamsMessage",
+                    "Take a message of a Microsoft Teams outgoing webhook",
+                    parameters=[_parameter("authorization", "header", "^HMAC .+$", "As the team's key signs the body")],
+                    body=_JSON,
+                    responses={HTTPStatus.OK: [ChatMessage]},
+                    codes=_CHAT,
+                )
+            },
+            "/chat/google": {
+                "post": _operation(
+                    "googleChatEvent",
+                    "Take an event of a Google Chat app",
+                    body=_JSON,
+                    responses={HTTPStatus.OK: [ChatMessage]},
+                    codes=_CHAT,
+                )
+                | {"security": [{_GOOGLE: []}]}
             },
         },
         "components": {"schemas": _schemas(), "securitySchemes": _SCHEMES},
@@ -188,7 +223,7 @@ def _schemas() -> Schema:
     _, found = TypeAdapter.json_schemas([*bodies, *answers], ref_template=_REFS)  # type: ignore[list-item]
     schemas: Schema = found["$defs"]
     for model in (Rejection, *_ANSWERS):
-        schemas[model.__name__]["additionalProperties"] = False
+        schemas[model.__name__]["additionalProperties"] = model is ChatMessage
     resource = schemas["Resource"]
     resource["enum"] = [*resource["enum"], *OTHER_NAMES]
     return dict(sorted(schemas.items()))
@@ -207,6 +242,7 @@ _SLACK_HEADERS = [
     _parameter("x-slack-request-timestamp", "header", "^[0-9]+$", "Seconds since 1970"),
     _parameter("x-slack-signature", "header", "^v0=[0-9a-f]{64}$", "As Slack signs"),
 ]
+_JSON: Schema = {"application/json": {"schema": {"type": "object"}}}
 _FORM: Schema = {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}
 
 

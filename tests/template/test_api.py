@@ -6,9 +6,12 @@ import re
 from tests.template.support import (
     BY_IDENTITY,
     TransformedTemplate,
+    load,
     routes,
     target,
 )
+
+BY_GOOGLE = ("POST", "/chat/google")
 
 
 def test_the_api_has_exactly_these_routes(template: TransformedTemplate) -> None:
@@ -18,6 +21,8 @@ def test_the_api_has_exactly_these_routes(template: TransformedTemplate) -> None
         *((method, "/webhooks/{proxy+}") for method in ("POST", "HEAD", "GET")),
         ("POST", "/chat/slack"),
         ("POST", "/chat/slack/actions"),
+        ("POST", "/chat/teams"),
+        BY_GOOGLE,
         ("GET", "/commands/{intent_id}"),
         ("GET", "/health"),
         *BY_IDENTITY,
@@ -32,11 +37,26 @@ def test_routes_for_people_require_an_aws_identity_and_signed_routes_do_not(temp
         for path, methods in body["paths"].items()
         for method, operation in methods.items()
     }
-    assert asked == {route: [{"AWS_IAM": []}] if route in BY_IDENTITY else [] for route in routes(template)}
+    authorizers = dict.fromkeys(BY_IDENTITY, "AWS_IAM") | {BY_GOOGLE: "GoogleChat"}
+    assert asked == {route: [{authorizers[route]: []}] if route in authorizers else [] for route in routes(template)}
     assert body["components"]["securitySchemes"]["AWS_IAM"]["x-amazon-apigateway-authtype"] == "awsSigv4"
     uris = [json.dumps(body["paths"][path][method.lower()]) for method, path in BY_IDENTITY]
     functions = {name for uri in uris for name in re.findall(r"\$\{(\w+Function)\.Arn\}", uri)}
     assert functions == {"OperatorFunction"}
+
+
+def test_google_chats_route_takes_only_tokens_of_google_for_the_url_of_the_app() -> None:
+    body = load(GoogleChatUrl="https://api.example.com/chat/google").properties("HttpApi")["Body"]
+    authorizer = body["components"]["securitySchemes"]["GoogleChat"]["x-amazon-apigateway-authorizer"]
+    assert authorizer == {
+        "type": "jwt",
+        "identitySource": "$request.header.Authorization",
+        "jwtConfiguration": {"issuer": "https://accounts.google.com", "audience": [{"Ref": "GoogleChatUrl"}]},
+    }
+
+
+def test_the_url_of_no_google_chat_app_is_one_that_nobody_can_have(template: TransformedTemplate) -> None:
+    assert template.source["Parameters"]["GoogleChatUrl"]["Default"] == "https://google-chat.invalid/"
 
 
 def test_each_route_may_invoke_its_function(template: TransformedTemplate) -> None:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from typing import Literal, Self, TypedDict
@@ -59,6 +59,8 @@ class HttpRequest:
     body: bytes
     caller: str = ""
     """The ARN of the caller if API Gateway authenticated it. A caller cannot write this value."""
+    claims: Mapping[str, str] = field(default_factory=dict)
+    """The claims of the token that API Gateway's JWT authorizer has verified on this route; empty without one."""
 
     @classmethod
     def of(cls, event: object) -> Self:
@@ -74,6 +76,7 @@ class HttpRequest:
             parameters=_texts(fields.get("pathParameters")),
             headers={name.lower(): value for name, value in _texts(fields.get("headers")).items()},
             caller=_text(_dict(_dict(called.get("authorizer")).get("iam")).get("userArn")),
+            claims=_texts(_dict(_dict(called.get("authorizer")).get("jwt")).get("claims")),
             body=_body(fields.get("body"), encoded=fields.get("isBase64Encoded") is True),
         )
 
