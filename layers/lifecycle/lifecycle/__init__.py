@@ -11,3 +11,6 @@ warnings.filterwarnings("ignore", message="Unable to find acceptable character d
 # ``lifecycle.bootstrap.common`` switches it on again.
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:
     gc.disable()
+
+# Pydantic would look for plugins in the metadata of every installed package. None is used, and none may change a check.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
