@@ -92,7 +92,7 @@ class TestBuild:
             (
                 "policy.toml",
                 'zone = "UTC"\n[[rules]]\nname = "old"\nresource = "process"\naction = "archive"\n[rules.when]\n',
-                "rules.0.when",
+                "rules[old].when",
                 "completed_days",
             ),
         ],
