@@ -21,6 +21,7 @@ from lifecycle.approvals.people import People
 from lifecycle.aws.secrets import Secrets, signing_secrets
 from lifecycle.domain.chat_tools import CHAT_TOOLS, ChatToolFacts
 from lifecycle.domain.errors import LifecycleError
+from lifecycle.intake.schemes.eventbridge import EventBridge
 from lifecycle.intake.sources import Source, Sources
 from lifecycle.policy.policy import Policy
 from lifecycle.sweep.preflight import OrganizationCheck, reasons
@@ -36,6 +37,9 @@ _LEAST_CONCURRENCY = 50
 """The queues alone use 13, the rest is for senders who come at once; a new account may have no more than 10."""
 _LEAST_SECRET_BYTES = 24
 """What Standard Webhooks asks of a secret."""
+
+_PARTNER = "aws.partner/"
+"""How the sources of partners' events begin. Nobody else can send under such a source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +201,15 @@ def of_parameters(parameters: Mapping[str, str], sources: Sources) -> Iterator[F
     if unheard and "EventSenderAccountIds" in parameters:
         found = f"sources.toml names account {', '.join(unheard)}; EventSenderAccountIds does not"
         yield Finding(Mark.NOTE, what, found, "Add it and deploy, unless it is the account of this stack.")
+    bus = parameters.get("PartnerBus", "").rpartition("event-bus/")[2]
+    schemes = [source.scheme for source in sources.sources.values() if isinstance(source.scheme, EventBridge)]
+    partners = sorted({str(scheme.event_source) for scheme in schemes} - {bus})
+    unheard = [partner for partner in partners if partner.startswith(_PARTNER)]
+    if unheard and "PartnerBus" in parameters:
+        found = f"sources.toml takes events of {', '.join(unheard)}; PartnerBus names {bus or 'no bus'}"
+        yield Finding(
+            Mark.NOTE, what, found, "Name the partner's bus and deploy, unless a rule on it sends to this one."
+        )
 
 
 def _account(stack: Stack) -> Iterator[Finding]:

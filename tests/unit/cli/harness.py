@@ -239,6 +239,7 @@ class MemoryStack:
             "MinimumArchiveDays": "30",
             "IncomingDetailTypes": "project.closed",
             "EventSenderAccountIds": "",
+            "PartnerBus": "",
         }
         self.ages: dict[str, float] = {}
         self.ringing: list[Alarm] = []

@@ -418,6 +418,21 @@ def test_an_event_type_that_the_stack_does_not_accept_is_reported(
     assert desk.run("check").exit_code == 0
 
 
+def test_a_partners_bus_that_the_stack_does_not_take_is_noted(
+    desk: CliHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partner = "aws.partner/example.com/1"
+    on_the_bus(
+        monkeypatch, re.sub(r'event_source = ".*?"', f'event_source = "{partner}"', BUS.replace(', "Deal Won"', ""))
+    )
+    assert f"takes events of {partner}; PartnerBus names no bus" in shown(desk)[1]
+    desk.stack.given["PartnerBus"] = "other"
+    assert "PartnerBus names other" in shown(desk)[1]
+    for name in (partner, f"arn:aws:events:eu-west-1:123456789012:event-bus/{partner}"):
+        desk.stack.given["PartnerBus"] = name
+        assert "PartnerBus" not in shown(desk)[1]
+
+
 def test_a_sender_whose_account_may_not_use_the_bus_is_noted(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     on_the_bus(monkeypatch, BUS.replace(', "Deal Won"', "") + 'account = "210987654321"\n')
     assert "names account 210987654321; EventSenderAccountIds does not" in shown(desk)[1]
