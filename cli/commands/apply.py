@@ -177,7 +177,7 @@ class _ApplyProgress:
             if state.stage and self._printed.get(part) != state:
                 self._printed[part] = state
                 mark = {Stage.DONE: YES, Stage.STOPPED: NO}.get(Stage(state.stage), NOTE)
-                self._out.print(mark, f"{part} actions: {state.stage}, {state.sent} enqueued", soft_wrap=True)
+                self._out.print(mark, f"{part} actions: {plans.progress(part, state)}", soft_wrap=True)
             if state.stage == Stage.STOPPED:
                 raise CliError(f"Stopped after {state.sent}. {state.why} Make a new plan.")
         if all(state.stage == Stage.DONE for state in states.values()):

@@ -132,7 +132,8 @@ def send_again(
                 NOTE, f"Not sent, because they are not commands: {poison}. To send them anyway, give their message ids."
             )
         if payloads:
-            console().print(NOTE, f"{payloads} stay. {dead_letter_queue.UNTRANSLATABLE}", soft_wrap=True)
+            message = f"Not sent, because sources.toml could not translate them: {payloads}. {dead_letter_queue.REPLAY}"
+            console().print(NOTE, message, soft_wrap=True)
     if not chosen:
         console().print(YES, "There are no dead letters to send again.")
         return
@@ -198,7 +199,7 @@ def _print_payload(letter: "DeadLetter") -> None:
         )
     if sys.stdout.isatty():
         console().print(plain(letter.content.text(), most=20_000), soft_wrap=True)
-    else:  # To a file: as it was sent, without gzip.
+    else:  # A file or a pipe gets the payload as the source sent it, decompressed.
         sys.stdout.write(letter.content.text())
 
 

@@ -182,8 +182,8 @@ def _applied(out: "Console", target: "Stack", plan: "Plan", *, done: bool) -> No
     for part, state in states.items():
         if state.stage:
             mark = {Stage.DONE: YES, Stage.STOPPED: NO}.get(Stage(state.stage), NOTE)
-            by = f"{state.stage}, {state.sent} enqueued, asked for by {state.requested_by}"
-            what = "reverted" if part is PlanPart.REVERTED else f"{part} actions"
+            by = f"{plans.progress(part, state)}, asked for by {state.requested_by}"
+            what = "revert" if part is PlanPart.REVERTED else f"{part} actions"
             out.print(mark, plain(f"{what}: {by}"), soft_wrap=True)
             if state.why:
                 out.print(" ", plain(state.why), soft_wrap=True)

@@ -133,7 +133,7 @@ def _show(out: "Console", plan: "Plan", done: "Application", irreversible: "Appl
     out.print(plans.by_rule(plan))
     if done.sent:
         since = done.begun_at[:16].replace("T", " ")
-        what = f"{done.sent} commands, {done.stage}, since {since}, asked for by {done.requested_by}"
+        what = f"{done.sent} commands, {plans.stage_text(done)}, since {since}, asked for by {done.requested_by}"
         out.print("[bold]applied[/]  ", plain(what), soft_wrap=True)
     if irreversible.sent:
         message = f"{irreversible.sent} irreversible actions were enqueued. Those already carried out cannot be undone."
@@ -158,7 +158,7 @@ class _UndoProgress:
         if state.stage and state != self._printed:
             self._printed = state
             mark = YES if state.stage == Stage.DONE else NOTE
-            self._out.print(mark, f"reverted: {state.stage}, {state.sent} checked", soft_wrap=True)
+            self._out.print(mark, f"revert: {plans.progress(PlanPart.REVERTED, state)}", soft_wrap=True)
             if state.why:
                 self._out.print(" ", plain(state.why, most=2000), soft_wrap=True)
         return state.stage == Stage.DONE

@@ -29,14 +29,14 @@ def declared_sources(path: Path | None = None) -> "Sources":
 
 
 def declared_people(path: Path | None = None) -> "People":
-    """Who may do what from a chat tool, and who may approve what. Raises as ``declared_sources``."""
+    """Who may do what from a chat tool, and who may approve what. Raises what ``declared_sources`` raises."""
     from lifecycle.approvals.people import People
 
     return People.parse(_text_of(path or PEOPLE_FILE), name=str(path or PEOPLE_FILE))
 
 
 def declared_policy(path: Path | None = None) -> "Policy":
-    """What a sweep does. Raises as ``declared_sources``."""
+    """What a sweep does. Raises what ``declared_sources`` raises."""
     from lifecycle.policy.policy import Policy
 
     return Policy.parse(_text_of(path or POLICY_FILE), name=str(path or POLICY_FILE))

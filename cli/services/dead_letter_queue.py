@@ -31,10 +31,8 @@ _MOST_SECONDS = 45.0
 _LEAST_PREFIX = 8
 _MOST_LOOKED_AT = 1000
 _BEGINNING = re.compile(rf"int_[0-9a-f]{{{_LEAST_PREFIX},47}}")
-UNTRANSLATABLE = (
-    "It is a delivery that sources.toml could not translate, not a command. Correct the rule, test it with "
-    "`lifecycle source try`, deploy, and send it again with `lifecycle source replay`."
-)
+REPLAY = "Correct the rule, test it with `lifecycle source try`, deploy, and run `lifecycle source replay`."
+UNTRANSLATABLE = f"It is a delivery that sources.toml could not translate, not a command. {REPLAY}"
 
 type Clock = Callable[[], datetime]
 

@@ -180,7 +180,7 @@ def _plan(view: OrganizationView, stack: Stack) -> None:
     plan = plans.newest_of(stack, view.org_id)
     if plan is None:
         return
-    stages = {part: state.stage for part, state in plans.states_of(stack, plan).items() if state.stage}
+    stages = {part: plans.stage_text(state) for part, state in plans.states_of(stack, plan).items() if state.stage}
     state = ", ".join(f"{part} {stage}" for part, stage in stages.items()) or _not_applied(plan.due, stopped=plan.stops)
     view.plan = PlanView(plan.hash, plan.made_at, plan.seen, plan.due, state)
 

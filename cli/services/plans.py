@@ -16,7 +16,7 @@ from cli.clients.stack import Stack, one_organization, organizations_of
 from cli.ui.console import NO, NOTE, RED, plain, table, utc
 from cli.ui.errors import CliError, Exit
 from lifecycle.domain.commands import one_line
-from lifecycle.plans.application import Application, PlanPart, application_in, application_key
+from lifecycle.plans.application import Application, PlanPart, Stage, application_in, application_key
 from lifecycle.plans.limits import too_old
 from lifecycle.plans.plan_file import LINES, Entry, Plan, entries, open_lines
 from lifecycle.plans.plan_lines import count_due
@@ -154,6 +154,16 @@ def states_of(stack: Stack, plan: Plan) -> Mapping[PlanPart, Application]:
     parts = list(PlanPart)
     rows = stack.rows().read(*(application_key(plan.org_id, plan.hash, part) for part in parts))
     return {part: application_in(row) for part, row in zip(parts, rows, strict=True)}
+
+
+def stage_text(state: Application) -> str:
+    """How far it has come, in a word for people."""
+    return "in progress" if state.stage == Stage.REST else state.stage
+
+
+def progress(part: PlanPart, state: Application) -> str:
+    """How far a part of a plan has come, as a phrase such as "done, 12 enqueued". A revert counts what it checked."""
+    return f"{stage_text(state)}, {state.sent} {'commands checked' if part is PlanPart.REVERTED else 'enqueued'}"
 
 
 def due_in(plan: Plan, part: PlanPart) -> int:

@@ -56,7 +56,7 @@ def open_window(store: Secrets, prefix: str, name: str, source: Source, until: d
     stored_as = f"{prefix}/sources/{name}"
     if source.handshake is None or source.handshake.kind != "secret":
         raise CliError(
-            f"Source '{name}' does not send its secret: it has no handshake of kind 'secret'. Store it yourself: "
+            f"Source '{name}' sends no secret: its handshake is not of kind 'secret'. Store the secret yourself: "
             f"aws secretsmanager create-secret --name {stored_as} --secret-string …",
             Exit.USAGE,
         )

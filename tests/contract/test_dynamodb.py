@@ -101,7 +101,7 @@ def test_a_removal_goes_together_with_other_changes(rows: VersionedTable) -> Non
 
 
 @pytest.mark.parametrize("stale", ["the removal", "the change"])
-def test_one_stale_change_prevents_a_removal(rows: VersionedTable, stale: str) -> None:
+def test_nothing_is_removed_or_changed_if_one_version_in_the_write_is_stale(rows: VersionedTable, stale: str) -> None:
     rows.write(Put(ONE, {"n": 1}, 0), Put(TWO, {"n": 1}, 0))
     removal, change = (2, 1) if stale == "the removal" else (1, 2)
     with pytest.raises(Contention):

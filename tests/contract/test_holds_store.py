@@ -139,7 +139,7 @@ def test_every_hold_is_listed_with_who_set_it_and_when(holds: HoldStore, clock: 
     assert holds.holds(ORG)[1] == Hold(f"template#{TEMPLATE}", "a longer audit", "Grace", NOW + timedelta(hours=1))
 
 
-def test_lifting_says_whether_there_was_a_hold_and_leaves_the_others(holds: HoldStore) -> None:
+def test_lifting_a_hold_returns_whether_it_existed_and_keeps_other_holds(holds: HoldStore) -> None:
     holds.add(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     holds.add(ORG, Resource.TASK, THING, reason="an audit", by="Ada")
     assert not holds.lift(ORG, Resource.TAG, THING)

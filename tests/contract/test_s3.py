@@ -220,7 +220,7 @@ class TestFolder:
     def test_a_disk_error_can_be_retried(self, tmp_path: Path) -> None:
         objects = FolderObjects(tmp_path)
         objects.put("plans", b"one", kind=KIND)
-        with pytest.raises(Retryable, match="The disk refused to keep an object") as trouble:
+        with pytest.raises(Retryable, match="The disk could not store an object") as trouble:
             objects.put("plans/one", b"one", kind=KIND)
         assert trouble.value.code is Code.UNAVAILABLE
         assert str(tmp_path) not in trouble.value.reason

@@ -69,7 +69,7 @@ def refused(purging: PurgeRun, route: str, caller: str, body: object = None, **p
 # --- each route ---
 
 
-def test_waiting_requests_are_listed_as_they_would_be_approved(purging: PurgeRun, command: Command) -> None:
+def test_an_open_request_is_listed_with_everything_that_an_approver_needs(purging: PurgeRun, command: Command) -> None:
     wanted = purging.wanted(command)
     [one] = listed(purging, BOB)
     shown = one.pop("shown")

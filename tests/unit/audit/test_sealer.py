@@ -207,7 +207,7 @@ class Counting:
         return self.rows.partition(pk)
 
 
-def test_an_unreadable_row_is_sealed_by_its_hash(archive: Archive) -> None:
+def test_an_unreadable_row_is_sealed_as_a_record_with_the_hash_of_its_content(archive: Archive) -> None:
     archive.record(NOW)
     partition = f"audit#{hour_of(NOW)}"
     by_hand: list[Mapping[str, str | int]] = [

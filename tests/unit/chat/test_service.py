@@ -165,7 +165,7 @@ def test_a_line_waits_for_no_import_of_what_only_a_button_needs() -> None:
 
 
 @pytest.mark.parametrize("text", [f"archive {THING}", "status int_1"])
-def test_a_stranger_is_told_what_an_operator_adds(room: ChatRoom, text: str) -> None:
+def test_an_unknown_user_is_told_which_line_an_operator_must_add_to_people_toml(room: ChatRoom, text: str) -> None:
     line = room.say(text, team_id="T099ABCDE")
     assert line == 'I do not know you. An operator adds slack = "T099ABCDE/U034FGHIJ" to people.toml.'
     assert bodies(room.commands) == []

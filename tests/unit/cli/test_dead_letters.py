@@ -343,7 +343,7 @@ def test_a_payload_that_could_not_be_translated_is_never_sent_again(desk: CliHar
     desk.dead_letter(FIRST)
     result = desk.run("dead-letters", "send-again", "--all", "--yes")
     assert result.exit_code == 0, result.output
-    assert "1 stay. It is a delivery" in result.output
+    assert "could not translate them: 1. Correct the rule" in result.output
     assert "lifecycle source try" in result.output
     assert bodies(desk.entrance.ordinary) == [FIRST.to_json()]
     [letter] = lying(desk)
@@ -366,7 +366,7 @@ def test_a_cut_payload_is_printed_with_a_note(desk: CliHarness) -> None:
     assert "first 5 of 300000 characters" in desk.run("dead-letters", "show", letter.id, "--payload").output
 
 
-def test_show_with_payload_refuses_a_command(full: CliHarness) -> None:
+def test_show_payload_refuses_a_dead_letter_that_is_a_command(full: CliHarness) -> None:
     result = full.run("dead-letters", "show", FIRST.intent_id, "--payload")
     assert (result.exit_code, "is not a payload" in result.output) == (1, True)
 

@@ -26,7 +26,7 @@ def test_a_command_reaches_the_queue_signed_with_the_stacks_secret(desk: CliHarn
     assert str(command["intent_id"]) in result.output
 
 
-def test_a_plain_hmac_source_signs_by_its_scheme_and_names_its_delivery(desk: CliHarness) -> None:
+def test_send_signs_for_an_hmac_source_and_one_delivery_id_gives_one_intent(desk: CliHarness) -> None:
     for _ in range(2):
         assert desk.run(*ARCHIVE, "--source", "crm", "--delivery-id", "deal-1042").exit_code == 0
     assert len({command["intent_id"] for command in sent(desk.entrance.ordinary)}) == 1

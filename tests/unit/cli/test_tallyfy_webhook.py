@@ -249,7 +249,7 @@ def test_a_secret_that_cannot_be_read_is_not_taken_for_missing(
 
 
 class TestShow:
-    def test_it_shows_the_url_without_its_key_since_when_and_what_came_last(self, desk: CliHarness) -> None:
+    def test_it_shows_the_url_without_its_key_the_date_of_connection_and_the_last_event(self, desk: CliHarness) -> None:
         run(desk, "connect")
         before = said(run(desk, "show"))
         assert f"connected: {OURS}/{HIDDEN_KEY}, since 2026-06-01 12:00 UTC" in before

@@ -152,14 +152,14 @@ class TestPlan:
         assert states(night) == {State.ARCHIVED}
         desk.while_waiting = lambda: working(night)
         result = desk.run("undo", "--plan", plan.hash, "--yes", "--wait")
-        assert (result.exit_code, "reverted: done, 7" in result.output) == (0, True), result.output
+        assert (result.exit_code, "revert: done, 7 commands checked" in result.output) == (0, True), result.output
         night.drain()
         assert states(night) == {State.ACTIVE}
         again = desk.run("undo", "--plan", plan.hash, "--yes")
         assert (again.exit_code, "already reverted" in again.output) == (0, True)
         assert jobs(desk) == []
         shown = desk.run("sweep", "show").output
-        assert "reverted: done, 7 enqueued" in shown
+        assert "revert: done, 7 commands checked" in shown
         assert "to apply it" not in shown
 
     @pytest.mark.parametrize("typed", ["n\n", "\n", ""])

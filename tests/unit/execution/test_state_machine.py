@@ -425,7 +425,7 @@ def test_a_sweep_archives_a_process_that_was_completed_again_after_its_restore()
 
 
 @pytest.mark.parametrize("expect", [None, {"status": "complete"}, {"completed_at": None}])
-def test_a_sweep_without_a_completion_date_does_not_undo_a_restore(
+def test_a_command_of_a_sweep_without_a_completion_date_does_not_archive_a_restored_process(
     expect: dict[str, object] | None,
 ) -> None:
     row = concluded(judge(None, _newest("restore", AT - 1), _swept(expect=expect)))

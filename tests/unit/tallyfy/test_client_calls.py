@@ -86,7 +86,7 @@ def test_the_token_is_sent_to_https_or_loopback(url: str) -> None:
         "http://[::1",
     ],
 )
-def test_the_token_is_sent_nowhere_else(url: str) -> None:
+def test_any_other_base_url_is_rejected_so_the_token_is_not_sent_there(url: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         CannedStand(base_url=url)
 

@@ -202,7 +202,7 @@ class TestDownload:
             records(CannedStand(answered(401), answered(401))).download(ORG, FILE, tmp_path / "file")
 
     def test_a_full_disk_can_be_retried(self, tmp_path: Path) -> None:
-        with pytest.raises(Retryable, match="The disk refused") as trouble:
+        with pytest.raises(Retryable, match="could not be written to the disk") as trouble:
             records(SimulatorStand()).download(ORG, FILE, tmp_path / "no such folder" / "file")
         assert str(tmp_path) not in trouble.value.reason
 

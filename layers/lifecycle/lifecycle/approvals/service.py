@@ -21,6 +21,7 @@ from lifecycle.domain.intent import OPEN, IntentRow
 from lifecycle.domain.resources import ResourceSnapshot
 
 _BY_NAME = {doing.name: doing for doing in TABLE}
+_GONE = "This request is no longer stored, so nothing was recorded. List the open requests again."
 
 
 class CommandLedger(Protocol):
@@ -89,7 +90,7 @@ class ApprovalService:
 
         after = self.approvals.change(known.org_id, name, approve)
         if after is None:
-            raise Rejected(Code.UNKNOWN_APPROVAL, "The request no longer exists.")
+            raise Rejected(Code.UNKNOWN_APPROVAL, _GONE)
         if after.stands(now) is ApprovalStatus.APPROVED and not over:
             self._go_on(after)
         self.metrics.emit(Metric.APPROVED, {"approval": name, "by": who, "subject": after.subject})
@@ -105,7 +106,7 @@ class ApprovalService:
             fence=lambda: self._fence(known),
         )
         if after is None:
-            raise Rejected(Code.UNKNOWN_APPROVAL, "The request no longer exists.")
+            raise Rejected(Code.UNKNOWN_APPROVAL, _GONE)
         self._go_on(after)  # The command runs again, so that it waits and names the missing approvals.
         self.metrics.emit(Metric.APPROVAL_WITHDRAWN, {"approval": name, "by": who, "subject": after.subject})
         return after
@@ -121,7 +122,7 @@ class ApprovalService:
             fence=lambda: self._fence(known),
         )
         if after is None:
-            raise Rejected(Code.UNKNOWN_APPROVAL, "The request no longer exists.")
+            raise Rejected(Code.UNKNOWN_APPROVAL, _GONE)
         self._go_on(after)  # The command runs again, so that its intent ends with the reason.
         self.metrics.emit(Metric.APPROVAL_REJECTED, {"approval": name, "by": who, "subject": after.subject})
         return after
@@ -132,7 +133,9 @@ class ApprovalService:
         newest = self.approvals.newest(known.org_id, known.subject)
         if newest is None or newest.hash != name:
             now = f" Look at {newest.hash}." if newest else ""
-            raise Rejected(Code.UNKNOWN_APPROVAL, f"It has changed since, so this request no longer counts.{now}")
+            raise Rejected(
+                Code.UNKNOWN_APPROVAL, f"What this request asks for has changed, so the request no longer counts.{now}"
+            )
         return known
 
     def _fence(self, request: ApprovalRequest) -> list[Put]:

@@ -111,7 +111,7 @@ class FolderObjects:
     def put(self, key: str, body: bytes, *, kind: str) -> None:  # noqa: ARG002 - a file has none
         """See ``Objects``."""
         path = self._path(key)
-        with _on_disk("keep an object"):
+        with _on_disk("store an object"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with _all_or_nothing(path) as file:
                 file.write(body)
@@ -119,7 +119,7 @@ class FolderObjects:
     def put_file(self, key: str, path: Path, *, kind: str) -> None:  # noqa: ARG002 - a file has none
         """See ``Objects``."""
         kept = self._path(key)
-        with path.open("rb") as source, _on_disk("keep an object"):
+        with path.open("rb") as source, _on_disk("store an object"):
             kept.parent.mkdir(parents=True, exist_ok=True)
             with _all_or_nothing(kept) as file:
                 copyfileobj(source, file, _CHUNK)
@@ -304,4 +304,4 @@ def _on_disk(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Retryable(Code.UNAVAILABLE, f"The disk refused to {doing}: {error.strerror}.") from error
+        raise Retryable(Code.UNAVAILABLE, f"The disk could not {doing}: {error.strerror}.") from error

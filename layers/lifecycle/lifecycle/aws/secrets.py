@@ -46,10 +46,10 @@ class Secrets(Protocol):
         """The text of a secret; ``fresh`` ignores the cache. Raises ``Retryable`` if it cannot be read."""
 
     def stored_at(self, name: str) -> datetime | None:
-        """When its current version was stored, in UTC; ``None`` if unknown. Raises as ``get``."""
+        """When its current version was stored, in UTC; ``None`` if unknown. Raises what ``get`` raises."""
 
     def put(self, name: str, text: str, *, create: bool = False) -> None:
-        """Store a new version of a secret; ``create`` allows a new secret. Raises as ``get``.
+        """Store a new version of a secret; ``create`` allows a new secret. Raises what ``get`` raises.
 
         Other processes may use the old version for five more minutes, unless they read with ``fresh``.
         """

@@ -91,7 +91,7 @@ class Export:
     def still_holds_all(self, manifest: Manifest, thing: ResourceSnapshot) -> bool:
         """Count again, to find out whether something was added to the resource. Stores nothing.
 
-        Raises as ``make``: ``Rejected`` with ``not_found`` if the resource is gone.
+        Raises what ``make`` raises: ``Rejected`` with ``not_found`` if the resource is gone.
         """
         making = _Making(self, manifest.org_id, thing, "", counting=True)
         making.run()

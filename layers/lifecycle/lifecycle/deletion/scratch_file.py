@@ -47,7 +47,7 @@ def _line(row: Json) -> bytes:
 
 
 def measured(path: Path) -> tuple[int, str]:
-    """Size and SHA-256 of a file, a piece at a time."""
+    """The size in bytes and the SHA-256 of a file. It is read in pieces, so it is never whole in memory."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return file.tell(), digest

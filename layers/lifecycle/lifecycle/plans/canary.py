@@ -41,7 +41,7 @@ class Canary:
     take_turn: Callable[[str], None]
 
     def check(self, plan: Plan, sent: Sequence[PlannedAction]) -> CanaryResult | None:
-        """``None`` while one of the commands is still open. Raises as ``Tallyfy.look``."""
+        """``None`` while one of the commands is still open. Raises what ``Tallyfy.look`` raises."""
         intents = [self.ledger.find(self.commands.intent_id(plan, action)) for action in sent]
         ended = [intent for intent in intents if intent is not None and _has_ended(intent)]
         if len(ended) < len(sent):

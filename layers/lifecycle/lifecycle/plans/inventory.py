@@ -35,7 +35,7 @@ class Inventory:
     clock: Callable[[], datetime]
 
     def read_page(self, query: ListingQuery, check: PaginationCheck) -> PaginationCheck:
-        """Read the next page of a list. After the last one, check the whole list. Raises as ``Tallyfy.page``."""
+        """Read the next page of a list. After the last page, check the list. Raises what ``Tallyfy.page`` raises."""
         self.take_turn()
         number = check.page + 1
         listing = self.tallyfy.page(self.org_id, query.resource, number, _parameters(query))

@@ -62,7 +62,7 @@ class WarningMarks:
         self._save(org_id, sweep_id, sent._replace(tried={**sent.tried, recipient: millis(at)}), version, at)
 
     def deliver(self, org_id: str, sweep_id: str, recipient: str, at: datetime) -> None:
-        """Record that a recipient has the message. Raises as ``try_to``."""
+        """Record that a recipient has the message. Raises what ``try_to`` raises."""
         sent, version = self._row(org_id, sweep_id)
         self._save(org_id, sweep_id, sent._replace(told={**sent.told, recipient: millis(at)}), version, at)
 

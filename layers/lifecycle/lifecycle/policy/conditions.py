@@ -171,7 +171,7 @@ class Templates(Condition[tuple[str, ...]]):
 
 
 class Owners(Condition[tuple[int, ...]]):
-    """Only these users own it; where it excludes, one of them does."""
+    """In `when`: nobody but these users owns it. In `unless`: at least one of these users owns it."""
 
     needs = "owners"
     example = "[4711]"

@@ -63,7 +63,7 @@ class OrganizationCheck:
     sources: Sources
 
     def look(self, org_id: str, now: datetime) -> tuple[Finding, ...]:
-        """Check the account, its token and Tallyfy's own archiving. Raises as ``Preflight.look``."""
+        """Check the account, its token and Tallyfy's automatic archiving. Raises what ``Preflight.look`` raises."""
         try:
             member, organization = self.tallyfy.account(org_id)
         except (TokenRefused, Rejected) as error:
@@ -87,7 +87,7 @@ def reasons(findings: Iterable[Finding]) -> tuple[str, ...]:
 
 
 def notes(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """What a reader of the plan should know: one sentence for each NOTE."""
+    """The findings that stop nothing, for the readers of the plan: one sentence each."""
     return tuple(_sentence(finding) for finding in findings if finding.mark is Mark.NOTE)
 
 

@@ -45,7 +45,7 @@ def pieces(
 
 
 def load(answer: requests.Response, *, seconds: Callable[[], float]) -> requests.Response:
-    """Read the whole body of a streamed answer. Raises as ``pieces``."""
+    """Read the whole body of a streamed answer. Raises what ``pieces`` raises."""
     body = b"".join(pieces(answer, most=MOST_BYTES, seconds=seconds))
     answer._content = body  # noqa: SLF001 - where requests itself keeps it
     return answer

@@ -90,16 +90,16 @@ class Tallyfy(Protocol):
     def search(self, org_id: str, find: Find, *, archived: bool) -> list[ResourceSnapshot]:
         """Every process with exactly that tag, or of exactly that name and template.
 
-        Empty if no tag has the title. Raises as ``look``, and ``Rejected`` if several tags have it.
+        Empty if no tag has the title. Raises what ``look`` raises, and ``Rejected`` if several tags have it.
         """
 
     def page(self, org_id: str, resource: Resource, number: int, query: Mapping[str, str]) -> Listing:
-        """One page of a list, counted from 1, with at most ``PER_PAGE`` rows. Raises as ``look``."""
+        """One page of a list, counted from 1, with at most ``PER_PAGE`` rows. Raises what ``look`` raises."""
 
     def account(self, org_id: str) -> tuple[Json, Json]:
         """The caller's membership and the organization's settings; two calls.
 
-        Raises as ``look``, and ``Rejected`` if Tallyfy does not show the organization to this token.
+        Raises what ``look`` raises, and ``Rejected`` if Tallyfy does not show the organization to this token.
         """
 
 

@@ -50,10 +50,10 @@ class Records(Protocol):
         """One object as Tallyfy shows it; ``None`` if there is none. Raises ``Rejected`` and ``Retryable``."""
 
     def rows(self, org_id: str, path: str, query: Mapping[str, str], *, per_page: int = PER_PAGE) -> Iterator[Json]:
-        """Every row of a list, one page at a time. Raises as ``document``, and ``DoesNotAddUp`` at the end."""
+        """Every row of a list, one page at a time. Raises what ``document`` raises, and ``DoesNotAddUp`` at the end."""
 
     def total(self, org_id: str, path: str, query: Mapping[str, str]) -> int:
-        """How many rows a list has. Raises as ``document``, and ``DoesNotAddUp`` if Tallyfy does not say."""
+        """How many rows a list has. Raises what ``document`` raises, and ``DoesNotAddUp`` if Tallyfy does not say."""
 
     def download(self, org_id: str, file_id: str, path: Path) -> int:
         """Write the bytes of a file to ``path`` and return their number. Raises ``Rejected`` if they cannot be read."""
@@ -160,7 +160,7 @@ class HttpRecords:
             reason = f"A file's bytes were cut off ({type(error).__name__})."
             raise Retryable(Code.UNAVAILABLE, reason, outage=True) from error
         except OSError as error:
-            raise Retryable(Code.UNAVAILABLE, f"The disk refused to keep a file: {error.strerror}.") from error
+            raise Retryable(Code.UNAVAILABLE, f"A file could not be written to the disk: {error.strerror}.") from error
 
     def _open(self, org_id: str, file_id: str) -> requests.Response:
         """Request the bytes, and follow redirects to them.

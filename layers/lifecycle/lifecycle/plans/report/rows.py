@@ -27,7 +27,7 @@ class Rows:
         self._kept: list[Entry] = []
 
     def terms(self) -> dict[str, object]:
-        """What the script needs to know to read the rows."""
+        """The values that ``page.js`` needs besides the rows: organization, day, kinds, irreversible actions."""
         return {
             "org": self.plan.org_id,
             "today": self._day(self.plan.made_at),
@@ -36,7 +36,7 @@ class Rows:
         }
 
     def row(self, entry: Entry) -> list[object]:
-        """One thing, in the order that the script names."""
+        """One thing as a list of values, in the order of the columns in ``page.js``."""
         thing, decision = entry.thing, entry.decision
         self.written += 1
         first = self._kept if decision.action is None else self._due
