@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from cli.clients.context import CliContext
     from cli.clients.tallyfy_reader import Access, TallyfyReader
+    from lifecycle.aws.s3 import Objects
     from lifecycle.plans.builder import PlanTerms
     from lifecycle.plans.inventory import Inventory
     from lifecycle.plans.pagination_check import ListingQuery, PaginationCheck
-    from lifecycle.plans.plan_file import Plan
+    from lifecycle.plans.plan_file import Names, Plan
     from lifecycle.policy.policy import Policy
 
 Org = Annotated[
@@ -118,8 +119,11 @@ def report(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", dir_okay=False, help="The file. (default: plans/lifecycle-report-<hash>.html)"),
+        typer.Option("--out", dir_okay=False, help="The file. (default: plans/lifecycle-report-<hash>.html, or .csv)"),
     ] = None,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Write everything that the plan has seen as CSV, in place of the report.")
+    ] = False,
     open_: Open = False,
     json_: Json = False,
     org: Org = None,
@@ -128,17 +132,18 @@ def report(
 ) -> None:
     """Fetch the report of a plan that the stack made."""
     from cli.services import plans
-    from lifecycle.plans.plan_store import key_of
 
     target = stack_of(ctx, stack, region)
     found = plans.find(target, name, org) if name else plans.newest(target, org)
     if out is None:
         _prepared(_REPORTS)
-    file = out or _REPORTS / f"lifecycle-report-{plans.short(found)}.html"
+    file = out or _REPORTS / f"lifecycle-report-{plans.short(found)}.{'csv' if csv else 'html'}"
     if not file.parent.is_dir():
         raise CliError(f"There is no folder {file.parent}.", Exit.USAGE)
-    if not target.objects().fetch(key_of(found.org_id, found.hash, "report.html"), file):
-        raise CliError(f"The report of plan {found.hash} no longer exists. Make a new plan.")
+    if csv:
+        plans.write_csv(target, found, file)
+    else:
+        plans.fetch_report(target, found, file)
     if json_:
         as_json({**found.model_dump(mode="json"), "file": str(file)})
     else:
@@ -168,6 +173,7 @@ def _make(
 ) -> "tuple[Plan, Path]":
     """Read everything, then write the plan, either completely or not at all."""
     import secrets
+    from dataclasses import replace
     from tempfile import TemporaryDirectory
 
     from lifecycle.aws.s3 import FolderObjects
@@ -204,11 +210,33 @@ def _make(
             zone=policy.zone.key,
             unseen=unseen(lists),
         )
+        terms = replace(terms, names=_names(what.org_id, reader, wanted, objects))
         made = seal(inventory, lists, heading, terms, objects)
         folder = out / what.org_id / made.hash
         folder.parent.mkdir(exist_ok=True)
         Path(scratch, key_of(what.org_id, made.hash, "plan.json")).parent.rename(folder)
     return made, folder
+
+
+def _names(org_id: str, reader: "TallyfyReader", wanted: "tuple[ListingQuery, ...]", objects: "Objects") -> "Names":
+    """Read the names of owners and templates, or as many of them as Tallyfy shows."""
+    from lifecycle.domain.errors import LifecycleError
+    from lifecycle.plans.names import NameReader
+    from lifecycle.plans.plan_file import Names
+    from lifecycle.tallyfy.directory import TallyfyDirectory
+
+    names = NameReader(
+        directory=TallyfyDirectory(reader.tallyfy),
+        objects=objects,
+        org_id=org_id,
+        folder="lists",
+        take_turn=lambda: None,  # The reader itself waits before each call.
+        through=lambda _, call: reader.patiently(call),
+    )
+    try:
+        return names.read({query.resource for query in wanted})
+    except LifecycleError:
+        return Names()
 
 
 def _prepared(out: Path) -> None:

@@ -18,9 +18,11 @@ from cli.ui.errors import CliError, Exit
 from lifecycle.domain.commands import one_line
 from lifecycle.plans.application import Application, PlanPart, Stage, application_in, application_key
 from lifecycle.plans.limits import too_old
+from lifecycle.plans.names import stored_names
 from lifecycle.plans.plan_file import LINES, Entry, Plan, entries, open_lines
 from lifecycle.plans.plan_lines import count_due
 from lifecycle.plans.plan_store import key_of, what_differs
+from lifecycle.plans.report.spreadsheet import csv_lines
 from lifecycle.plans.warning_marks import WarningMarks
 from lifecycle.policy.policy import Policy
 from lifecycle.policy.warnings import WarnFirst
@@ -117,6 +119,27 @@ def lines_of(stack: Stack, plan: Plan) -> Iterator[Path]:
         if wrong:
             raise CliError(wrong)
         yield path
+
+
+def fetch_report(stack: Stack, plan: Plan, file: Path) -> None:
+    """Fetch the page of a plan.
+
+    Raises:
+        CliError: It no longer exists.
+    """
+    if not stack.objects().fetch(key_of(plan.org_id, plan.hash, "report.html"), file):
+        raise CliError(f"The report of plan {plan.hash} no longer exists. Make a new plan.")
+
+
+def write_csv(stack: Stack, plan: Plan, file: Path) -> None:
+    """Write everything that a plan has seen as CSV, after its lines are verified, with the names kept beside it.
+
+    Raises:
+        CliError: As `lines_of`.
+    """
+    names = stored_names(stack.objects(), plan.org_id, plan.hash)
+    with lines_of(stack, plan) as path, open_lines(path) as lines, file.open("w", encoding="utf-8", newline="") as out:
+        out.writelines(csv_lines(plan, entries(lines), names))
 
 
 def warn_first(stack: Stack | None, org_id: str, policy: Policy, now: datetime) -> WarnFirst:

@@ -186,6 +186,12 @@ def _me(caller: Caller) -> Response:
     return data(rows.member_row(caller.organization, caller.member))
 
 
+def _members(caller: Caller) -> Response:
+    members = list(caller.organization.members.values())
+    query = caller.call.query
+    return listing.page(caller.call.route, query, members, lambda member: rows.member_row(caller.organization, member))
+
+
 def _organization(caller: Caller) -> Response:
     return data(rows.organization_row(caller.organization))
 
@@ -251,6 +257,7 @@ ROUTES: Final[tuple[tuple[str, str, Route], ...]] = (
     ("DELETE", "/remove-watcher/<watcher>", Watching("remove")),
     ("GET", "", Read("organization", "read", _organization)),
     ("GET", "/me", Read("member", "read", _me)),
+    ("GET", "/users", Read("member", "list", _members)),
     ("GET", "/runs", Read("run", "list", _runs)),
     ("GET", "/runs/<id>", Read("run", "read", _run)),
     ("GET", "/runs/<id>/tasks", Read("run", "tasks", _run_tasks)),

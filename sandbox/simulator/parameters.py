@@ -55,6 +55,8 @@ DOCUMENTED: Final[Mapping[tuple[str, str], Parameters]] = {
     ("tag", "read"): Parameters(_words("with"), _words("statistics")),
     ("template", "list"): Parameters(_PAGES | _words("archived q with sort_by"), _words("steps tags folder threads")),
     ("template", "read"): Parameters(_words("with"), _words("steps tags folder threads")),
+    # Tallyfy's own SDK asks for neither; every other list of the API takes both.
+    ("member", "list"): Parameters(_PAGES | _words("with"), _words("groups")),
     ("watcher", "list"): Parameters(_words("notification")),
     ("activity", "list"): Parameters(_PAGES | _words("entity_type entity_id verb")),
 }

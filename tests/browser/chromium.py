@@ -94,10 +94,10 @@ class Page:
         """Write into what has the focus."""
         self.call("Input.insertText", text=text)
 
-    def picture(self, path: Path, *, height: float) -> None:
-        """Write the page from its top as PNG, also what the window does not show."""
+    def picture(self, path: Path, *, height: float, top: float = 0) -> None:
+        """Write a strip of the page as PNG, also what the window does not show."""
         width = self.run("innerWidth")
-        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        clip = {"x": 0, "y": top, "width": width, "height": height, "scale": 1}
         shot = self.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(shot["data"]))
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle.plans.plan_file import Entry, Plan
+from lifecycle.plans.plan_file import Entry, Names, Plan
 from lifecycle.plans.report import render
 from tests.browser.chromium import Browser, Page, program
 
-type Show = Callable[[Plan, list[Entry]], Page]
+type Show = Callable[..., Page]
+"""Opens the report of a plan, its entries and, if given, names."""
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +34,9 @@ def page(browser: Browser) -> Iterator[Page]:
 def show(page: Page, tmp_path: Path) -> Show:
     """Open the report of a plan, as a file on a disk."""
 
-    def opened(plan: Plan, entries: list[Entry]) -> Page:
+    def opened(plan: Plan, entries: list[Entry], names: Names | None = None) -> Page:
         path = tmp_path / "report.html"
-        path.write_text("".join(render(plan, entries)), encoding="utf-8")
+        path.write_text("".join(render(plan, entries, names)), encoding="utf-8")
         page.open(path)
         return page
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
-from lifecycle.plans.plan_file import Entry, Plan, PlanFooter, PlanHeader, PlanWriter
+from lifecycle.plans.plan_file import Entry, Names, Plan, PlanFooter, PlanHeader, PlanWriter
 from lifecycle.policy.evaluate import Mode, evaluate
 from lifecycle.policy.policy import Policy
 from tests.harness.builders import NOW, ORG
@@ -73,6 +73,16 @@ _TAGS = (
     "priority",
     "Q3",
 )
+
+
+NAMES = Names(
+    {str(4700 + place): name for place, name in enumerate(("Ada Nwosu", "Bo Lindgren", "Chidi Rao", "Dora Süß"))},
+    {
+        hashlib.md5(str(place).encode(), usedforsecurity=False).hexdigest(): name
+        for place, name in enumerate(_WHAT[:11])
+    },
+)
+"""Some owners and one template have no name that could be read."""
 
 
 def things(count: int, seed: int = 7) -> Iterator[ResourceSnapshot]:

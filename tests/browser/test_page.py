@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from lifecycle.domain.capabilities import Resource
-from lifecycle.plans.plan_file import Entry
+from lifecycle.plans.plan_file import Entry, Names
+from lifecycle.plans.report.spreadsheet import csv_lines
 from lifecycle.policy.evaluate import Decision
 from tests.browser.chromium import Failed, Page
 from tests.browser.conftest import Show
-from tests.browser.sample import plan, sample
+from tests.browser.sample import NAMES, plan, sample
 
 pytestmark = pytest.mark.browser
 
@@ -54,6 +55,12 @@ def choose(page: Page, field: str, value: str) -> None:
 
 def press(page: Page, selector: str) -> None:
     page.run(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+def go(page: Page, address: str) -> None:
+    """Change the part of the address behind the page, as a person or a link does."""
+    change = f"location.hash = {json.dumps(address)}"
+    page.run(f"new Promise(done => {{ addEventListener('hashchange', done, {{ once: true }}); {change} }})")
 
 
 def focused(page: Page, what: str) -> Any:  # noqa: ANN401 - JSON
@@ -99,7 +106,9 @@ def test_hostile_text_is_only_shown(show: Show, page: Page, width: int, *, scrip
     entries = [hostile(entry, HOSTILE[place % len(HOSTILE)]) for place, entry in enumerate(plain)]
     page.size(width, 844)
     page.call("Emulation.setScriptExecutionDisabled", value=not script)
-    show(made.model_copy(update={"notes": HOSTILE, "org_name": HOSTILE[0]}), entries)
+    everybody = {str(4700 + place): HOSTILE[place % len(HOSTILE)] for place in range(9)}
+    names = Names(everybody, {text: text for text in HOSTILE})
+    show(made.model_copy(update={"notes": HOSTILE, "org_name": HOSTILE[0]}), entries, names)
     page.call("Emulation.setScriptExecutionDisabled", value=False)
     assert page.run("typeof window.hurt") == "undefined"
     assert page.of("Page.javascriptDialogOpening") == []
@@ -158,6 +167,128 @@ def test_filters_for_decision_reason_status_and_kind_combine(show: Show) -> None
     assert page.run(COUNT) == f"{len(young)} of 1,000 rows"
 
 
+def test_owners_and_templates_are_shown_by_name_and_by_id_where_no_name_is_known(show: Show) -> None:
+    made, entries = sample(200)
+    page = show(made, entries, NAMES)
+    [entry] = [one for one in entries if one.thing.template_id][:1]
+    number = next(iter(entry.thing.owners or ()))
+    choose(page, "search", entry.thing.id)
+    cell = "document.querySelector('#body .c-whose')"
+    assert page.run(f"{cell}.querySelector('.owner').textContent") == NAMES.owners.get(number, number)
+    template = entry.thing.template_id or ""
+    assert page.run(f"{cell}.querySelector('.template').textContent") == NAMES.templates.get(template, template)
+    press(page, "#body .name")
+    facts = page.run("document.getElementById('detail-facts').textContent")
+    assert (f"{NAMES.owners[number]} ({number})" if number in NAMES.owners else f"Owners{number}") in facts
+    assert template in facts
+
+
+def test_filters_for_owner_template_and_rule_combine_with_the_search(show: Show) -> None:
+    made, entries = sample(1_000)
+    page = show(made, entries, NAMES)
+    template = next(
+        str(one.thing.template_id)
+        for one in entries
+        if (one.decision.rule, one.thing.owners) == ("completed", frozenset({"4701"})) and one.decision.action
+    )
+    labels = page.run("[...document.getElementById('owner').options].map(option => option.textContent)")
+    mine = [one for one in entries if "4701" in (one.thing.owners or ())]
+    assert f"Bo Lindgren, 4701 ({len(mine)})" in labels
+    assert any(label.startswith("4708 (") for label in labels)
+    choose(page, "owner", "4701")
+    assert page.run(COUNT) == f"{len(mine)} of 1,000 rows"
+    choose(page, "template", template)
+    mine = [one for one in mine if one.thing.template_id == template]
+    assert page.run(COUNT) == f"{len(mine)} of 1,000 rows"
+    choose(page, "reason", "rule:completed")
+    mine = [one for one in mine if one.decision.action and one.decision.rule == "completed"]
+    assert page.run(COUNT) == f"{len(mine)} of 1,000 rows"
+    word = (mine[0].thing.name or "").split(":")[0]
+    choose(page, "search", word)
+    assert page.run(COUNT) == f"{len([one for one in mine if word in (one.thing.name or '')])} of 1,000 rows"
+
+
+def test_the_address_keeps_the_filters_and_brings_them_back(show: Show) -> None:
+    made, entries = sample(1_000)
+    page = show(made, entries, NAMES)
+    choose(page, "owner", "4701")
+    choose(page, "search", "krüger & co #1")
+    choose(page, "search", "krüger")
+    press(page, "input[value=due]")
+    press(page, "th[data-sort=age] button")
+    expected = page.run(COUNT)
+    assert expected != "All 1,000 rows"
+    page.run("new Promise(done => setTimeout(done, 600))")
+    address = page.run("location.hash")
+    assert address == "#q=kr%C3%BCger&owner=4701&decision=due&sort=age"
+    press(page, "#clear")
+    page.run("new Promise(done => setTimeout(done, 600))")
+    assert page.run("location.hash") == "#sort=age"
+    go(page, address)
+    assert page.run(COUNT) == expected
+    assert page.run("document.querySelector('th[data-sort=age]').getAttribute('aria-sort')") == "ascending"
+    page.events.clear()
+    page.call("Page.reload")
+    page.browser.until(lambda: bool(page.of("Page.loadEventFired")))
+    assert page.run(COUNT) == expected
+    go(page, "#owner=nobody&sort=constructor")
+    assert page.run(COUNT) == "All 1,000 rows"
+    assert page.of("Runtime.exceptionThrown") == []
+
+
+def test_a_link_to_a_part_of_the_page_changes_no_filter(show: Show) -> None:
+    page = show(*sample(100))
+    press(page, "input[value=due]")
+    expected = page.run(COUNT)
+    go(page, "#totals")
+    assert (page.run(COUNT), page.run("location.hash")) == (expected, "#totals")
+
+
+@pytest.mark.parametrize("chosen", ["", "4701"])
+def test_the_download_is_the_same_csv_as_the_commands_for_the_chosen_rows(
+    show: Show, page: Page, tmp_path: Path, chosen: str
+) -> None:
+    made, plain = sample(300)
+    formulas = ("=1+1", "+1", "-1", "@sum", "\uff1d1", 'a "quoted", name', "\tdone")
+    entries = [
+        replace(one, thing=replace(one.thing, name=formulas[place % 7], tags=frozenset({"=x", "y"})))
+        for place, one in enumerate(plain)
+    ]
+    names = Names({**NAMES.owners, "4701": '=HYPERLINK("http://x")'}, NAMES.templates)
+    show(made, entries, names)
+    page.browser.call("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    if chosen:
+        choose(page, "owner", chosen)
+    press(page, "#csv")
+    file = tmp_path / f"lifecycle-plan-{made.hash[:12]}.csv"
+    page.browser.until(lambda: page.run("1") and file.exists())
+    wanted = [one for one in entries if not chosen or chosen in (one.thing.owners or ())]
+    head, *lines = "".join(csv_lines(made, wanted, names)).splitlines(keepends=True)
+    found_head, *found = file.read_bytes().decode("utf-8").splitlines(keepends=True)
+    assert (found_head, sorted(found)) == (head, sorted(lines))
+    assert page.trouble() == []
+
+
+def test_all_chosen_rows_are_printed_and_no_controls(show: Show, page: Page) -> None:
+    made, entries = sample(1_000)
+    show(made, entries, NAMES)
+    choose(page, "owner", "4701")
+    wanted = [one.thing.id for one in entries if "4701" in (one.thing.owners or ())]
+    page.run("dispatchEvent(new Event('beforeprint'))")
+    page.call("Emulation.setEmulatedMedia", media="print")
+    printed = page.run("[...document.querySelectorAll('#paper tbody code')].map(code => code.textContent)")
+    assert sorted(printed) == sorted(wanted)
+    assert page.run("document.getElementById('paper').checkVisibility()")
+    assert "Bo Lindgren, 4701" in page.run("document.querySelector('#paper caption').textContent")
+    for control in ("#tools", "#csv", "#print", "#frame", "nav"):
+        assert not page.run(f"document.querySelector('{control}').checkVisibility()"), control
+    page.run("dispatchEvent(new Event('afterprint'))")
+    assert page.run("document.getElementById('paper').childElementCount") == 0
+    page.call("Emulation.setEmulatedMedia", media="")
+    pdf = page.call("Page.printToPDF")["data"]
+    assert len(pdf) > 50_000, "the browser itself sends these events when it prints"
+
+
 def test_a_search_without_results_says_so_and_offers_a_reset(show: Show) -> None:
     page = show(*sample(100))
     choose(page, "search", "no such thing")
@@ -201,7 +332,7 @@ def test_columns_sort_in_both_directions_and_show_the_direction(show: Show) -> N
     names = [row["name"] for row in shown(page)]
     assert names == sorted(names, key=lambda name: unicodedata.normalize("NFKD", name).casefold())
     assert names != sorted(names), "as people sort, not as machines do"
-    assert page.run("document.querySelectorAll('th[data-sort] button').length") == 5
+    assert page.run("document.querySelectorAll('th[data-sort] button').length") == 6
 
 
 def test_only_visible_rows_are_in_the_document(show: Show) -> None:
@@ -427,21 +558,23 @@ def test_an_empty_plan_also_makes_a_page(show: Show) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "width", "height", "theme", "until"),
+    ("name", "width", "height", "theme", "first", "until"),
     [
-        ("light", 1280, 520, "light", "#list"),
-        ("dark", 1280, 520, "dark", "#list"),
-        ("phone", 390, 844, "light", "#totals"),
+        ("light", 1280, 520, "light", "html", "#list"),
+        ("dark", 1280, 520, "dark", "html", "#list"),
+        ("phone", 390, 844, "light", "html", "#totals"),
+        ("list", 1280, 900, "light", "#list", "#list"),
     ],
 )
 def test_screenshots_for_the_documents_are_written(
-    show: Show, page: Page, name: str, width: int, height: int, theme: str, until: str
+    show: Show, page: Page, name: str, width: int, height: int, theme: str, first: str, until: str
 ) -> None:
     page.size(width, height, mobile=width < 500)
     page.media(prefers_color_scheme=theme)
-    show(*sample(2_431))
+    show(*sample(2_431), NAMES)
     settle(page)
+    top = page.run(f"Math.max(0, document.querySelector('{first}').getBoundingClientRect().top + scrollY - 24)")
     bottom = page.run(f"document.querySelector('{until}').getBoundingClientRect().bottom + scrollY + 24")
     path = DOCS / f"report-{name}.png"
-    page.picture(path, height=bottom)
+    page.picture(path, top=top, height=bottom - top)
     assert 20_000 < path.stat().st_size < 300_000

@@ -33,6 +33,7 @@ from lifecycle.sweep.preflight import Preflight
 from lifecycle.sweep.service import SweepService
 from lifecycle.sweep.warn_job import WarningNotice
 from lifecycle.tallyfy.client import HttpTallyfy, Tallyfy, Tokens
+from lifecycle.tallyfy.directory import TallyfyDirectory
 from sandbox.simulator.transport import SimulatorTransport
 from tests.harness.builders import ID_KEY, ORG, PREFIX
 from tests.harness.fault_injection import (
@@ -95,6 +96,8 @@ class SweepRun:
     """Changes answers between Tallyfy and the sweep, for lists that no correct server returns."""
     fuse: FaultInjector = field(default_factory=FaultInjector)
     """The fault of the next invocation. A crash uses it up."""
+    shows_names: bool = False
+    """Whether reports show the names of owners and templates, which costs calls and writes."""
 
     warner: FakeWarner = field(default_factory=FakeWarner)
 
@@ -117,16 +120,15 @@ class SweepRun:
         session = requests.Session()
         session.trust_env = False
         session.mount("https://", SimulatorTransport(world.simulator))
-        tallyfy = self.seen_through(
-            HttpTallyfy(
-                session,
-                URL,
-                Tokens(world.secrets, PREFIX, frozenset({ORG})),
-                capabilities=frozenset(),
-                spend=lambda _: None,
-                time_left=lambda: self.time_left,
-            )
+        client = HttpTallyfy(
+            session,
+            URL,
+            Tokens(world.secrets, PREFIX, frozenset({ORG})),
+            capabilities=frozenset(),
+            spend=lambda _: None,
+            time_left=lambda: self.time_left,
         )
+        tallyfy = self.seen_through(client)
         rows, bus = FragileRows(world.rows, self.fuse), FragileBus(world.bus, self.fuse)
         ledger = Ledger(rows, TERMS, world.clock)
         return SweepParts(
@@ -134,6 +136,7 @@ class SweepRun:
             ledger=ledger,
             holds=HoldStore(rows, world.clock),
             tallyfy=tallyfy,
+            directory=TallyfyDirectory(client) if self.shows_names else None,
             pacing=Pacing(rows, world.pacing.rate, world.clock, metrics=world.metrics),
             queue=FragileQueue(self.queue, self.fuse),
             bulk=FragileQueue(self.bulk, self.fuse),

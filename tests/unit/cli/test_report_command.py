@@ -1,9 +1,12 @@
+import csv
 import webbrowser
 from pathlib import Path
 
 import pytest
 
 from lifecycle.aws.dynamodb import Key, Put
+from lifecycle.plans.names import store_names
+from lifecycle.plans.plan_file import LINES, Names
 from lifecycle.plans.plan_store import key_of
 from tests.unit.cli.harness import ORG, CliHarness
 from tests.unit.cli.planned import night, organization, runs
@@ -91,3 +94,26 @@ def test_the_report_is_opened_on_request(desk: CliHarness, here: Path, monkeypat
     [file] = here.glob("plans/*.html")
     assert opened == [file.resolve().as_uri()]
     assert "No browser" in result.output
+
+
+def test_a_plan_is_written_as_csv_with_the_names_kept_beside_it(desk: CliHarness, here: Path) -> None:
+    first, *others = runs(3)
+    made = night(desk, organization([first.model_copy(update={"name": "=1+1"}), *others]))
+    store_names(desk.stack.objects(), ORG, made.hash, Names({"1001": "Ada Byron"}))
+    result = desk.run("report", "--csv")
+    assert result.exit_code == 0, result.output
+    [file] = here.glob("plans/*-*")
+    assert file.name == f"lifecycle-report-{made.hash[:12]}.csv"
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        rows = list(csv.DictReader(text))
+    assert [row["decision"] for row in rows] == ["archive"] * 3
+    assert "'=1+1" in {row["name"] for row in rows}
+    assert {row["owner_ids"]: row["owners"] for row in rows}.get("1001", "Ada Byron") == "Ada Byron"
+
+
+def test_no_csv_is_written_from_lines_that_were_changed(desk: CliHarness, here: Path) -> None:
+    made = night(desk, organization(runs(3)))
+    desk.stack.objects().put(key_of(ORG, made.hash, LINES), b"{}\n", kind="application/gzip")
+    result = desk.run("report", "--csv", "--out", "here.csv")
+    assert (result.exit_code, "were changed" in result.output) == (1, True)
+    assert not (here / "here.csv").exists()

@@ -17,10 +17,10 @@ import pytest
 
 from lifecycle.domain.capabilities import Action, Resource, State
 from lifecycle.domain.resources import ResourceSnapshot
-from lifecycle.plans.plan_file import Entry, Plan
+from lifecycle.plans.plan_file import Entry, Names, Plan
 from lifecycle.plans.report import MOST_ROWS, render
 from lifecycle.policy.evaluate import Decision, Mode
-from tests.browser.sample import entry, plan, sample, things
+from tests.browser.sample import NAMES, entry, plan, sample, things
 from tests.harness.builders import ORG
 
 HOSTILE = (
@@ -166,8 +166,9 @@ def named(text: str) -> Reader:
         ),
         due(2),
     ]
-    lines = (text,)
-    return read(plan(entries, org_name=text, notes=lines, unseen=lines, stops=lines, person=lines), entries)
+    lines, names = (text,), Names({text: text}, {text: text})
+    made = plan(entries, org_name=text, notes=lines, unseen=lines, stops=lines, person=lines)
+    return Reader("".join(render(made, entries, names)))
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -187,6 +188,30 @@ def test_the_report_can_be_written_with_any_name(text: str) -> None:
     assert html.encode()
     block = html.split('<script type="application/json" id="data">')[1].split("</script>")[0]
     assert not set(block) & set("<>&\u2028\u2029")
+
+
+def test_names_stand_beside_ids_and_only_those_of_the_rows_are_in_the_page() -> None:
+    made, entries = sample(300)
+    names = Names({**NAMES.owners, "1": "Nobody's owner"}, NAMES.templates)
+    page = Reader("".join(render(made, entries, names)))
+    assert page.data["names"] == {"owners": dict(NAMES.owners), "templates": dict(NAMES.templates)}
+    assert {"Bo Lindgren", "4708"} <= set(page.texts["span"]), "an owner without a known name shows the id"
+    assert made.hash == plan(entries).hash
+
+
+def test_memory_does_not_grow_with_the_list_where_owners_have_names() -> None:
+    made, names = plan([process(0)]), Names({str(place): "x" * 200 for place in range(50)})
+    sum(map(len, render(made, repeat(process(0), 10))))  # what is read once
+
+    def peak(count: int) -> int:
+        entries = (process(place, owners=frozenset({str(place)})) for place in range(count))
+        tracemalloc.start()
+        sum(map(len, render(made, entries, names)))
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(10_000) < peak(5_000) * 1.1
 
 
 def test_only_our_own_code_may_run(page: Reader) -> None:

@@ -214,6 +214,7 @@ def sweep() -> "SweepService":
     from lifecycle.sweep.digest import Digest  # noqa: PLC0415 - see above
     from lifecycle.sweep.preflight import Preflight  # noqa: PLC0415 - see above
     from lifecycle.sweep.warn_job import NoWarner  # noqa: PLC0415 - see above
+    from lifecycle.tallyfy.directory import TallyfyDirectory  # noqa: PLC0415 - see above
 
     settings = _settings(SweepSettings)
     table = rows(settings.ledger_table)
@@ -228,6 +229,7 @@ def sweep() -> "SweepService":
         ledger=ledger,
         holds=HoldStore(table, now),
         tallyfy=tallyfy,
+        directory=TallyfyDirectory(tallyfy),
         pacing=_pacing(table, settings, Lane.PEOPLE),
         queue=_queue(settings.queue_url),
         bulk=_queue(settings.bulk_queue_url),

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import batched
 from pathlib import Path
 
@@ -16,10 +16,12 @@ from lifecycle.pacing.batch_budget import CALLS
 from lifecycle.plans import report
 from lifecycle.plans.inventory import Inventory, id_bytes
 from lifecycle.plans.limits import grows, most_first, over_caps
+from lifecycle.plans.names import store_names
 from lifecycle.plans.pagination_check import ListingQuery, PaginationCheck
 from lifecycle.plans.plan_file import (
     LINES,
     Entry,
+    Names,
     Plan,
     PlanFooter,
     PlanHeader,
@@ -62,6 +64,8 @@ class PlanTerms:
     stops: tuple[str, ...] = ()
     person: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    names: Names = field(default_factory=Names)
+    """For the report only."""
     per_minute: int
 
 
@@ -105,11 +109,12 @@ def seal(inventory: Inventory, lists: Sequence[ReadList], header: PlanHeader, te
             marker = MarkWriter(file)
             plan = _write(_DistinctThings(inventory, lists), header, terms, lines, marker)
         with page.open("w", encoding="utf-8") as html, open_lines(lines) as written:
-            html.writelines(report.render(plan, entries(written)))
+            html.writelines(report.render(plan, entries(written), terms.names))
         store.put_file(key_of(plan.org_id, plan.hash, LINES), lines, kind="application/gzip")
         store.put_file(key_of(plan.org_id, plan.hash, "report.html"), page, kind="text/html; charset=utf-8")
         if marker.count:
             store_marks(store, plan.org_id, plan.hash, marks)
+        store_names(store, plan.org_id, plan.hash, terms.names)
         body = plan.model_dump_json(indent=1).encode()
         store.put(key_of(plan.org_id, plan.hash, "plan.json"), body, kind="application/json")
         return plan

@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -116,6 +116,17 @@ class Plan(PlanHeader, PlanFooter):
     def can_begin(self) -> bool:
         """Whether only caps stop it, so that a person may apply its oldest resources with ``--first``."""
         return bool(self.capped) and not self.unseen and set(self.stops) == set(self.capped)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of owners and templates by their ids, for people. What has none here shows its id.
+
+    They decide nothing, and the hash does not cover them.
+    """
+
+    owners: Mapping[str, str] = field(default_factory=dict)
+    templates: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

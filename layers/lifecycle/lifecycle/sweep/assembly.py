@@ -38,6 +38,7 @@ from lifecycle.sweep.state import SweepState
 from lifecycle.sweep.terms import TermsReader
 from lifecycle.sweep.warn_job import Warner, WarnJob
 from lifecycle.tallyfy.client import Tallyfy
+from lifecycle.tallyfy.directory import Directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,8 @@ class SweepParts:
     ledger: Ledger
     holds: HoldStore
     tallyfy: Tallyfy
+    directory: Directory | None = None
+    """Where the names in reports are read; without it, reports show ids."""
     pacing: Pacing
     queue: Queue
     bulk: Queue
@@ -164,6 +167,7 @@ def _terms_reader(parts: SweepParts, state: SweepState) -> TermsReader:
         holds=parts.holds,
         marks=WarningMarks(parts.objects, parts.rows),
         warner=parts.warner,
+        directory=parts.directory,
         policy=parts.policy,
         mode=parts.mode,
         per_minute=lambda: parts.pacing.rate.per_minute,

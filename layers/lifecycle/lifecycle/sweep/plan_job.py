@@ -21,8 +21,9 @@ from lifecycle.plans.builder import PlanTerms, seal, unseen
 from lifecycle.plans.executor import ApplyTerms, PlanExecutor
 from lifecycle.plans.inventory import Inventory
 from lifecycle.plans.limits import refusals
+from lifecycle.plans.names import NameReader
 from lifecycle.plans.pagination_check import PaginationCheck, lists_of
-from lifecycle.plans.plan_file import Plan, PlanHeader
+from lifecycle.plans.plan_file import Names, Plan, PlanHeader
 from lifecycle.plans.plan_store import PlanStore
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
@@ -142,6 +143,7 @@ class PlanJob:
         return progress, version
 
     def _make_plan(self, sweep_id: str, org_id: str, inventory: Inventory, progress: Progress) -> Plan:
+        names = self._names(inventory)
         if self.pace.time_left() < _SEALING_SECONDS:
             raise Throttled(Code.OUT_OF_TIME, "The next invocation writes the plan.", retry_after=1)
         lists = list(zip(lists_of(self.policy), progress.checks, strict=True))
@@ -153,7 +155,21 @@ class PlanJob:
             zone=self.policy.zone.key,
             unseen=unseen(lists),
         )
-        return seal(inventory, lists, header, self._terms(sweep_id, org_id, progress), self.objects)
+        terms = replace(self._terms(sweep_id, org_id, progress), names=names)
+        return seal(inventory, lists, header, terms, self.objects)
+
+    def _names(self, inventory: Inventory) -> Names:
+        if self.terms.directory is None:
+            return Names()
+        reader = NameReader(
+            directory=self.terms.directory,
+            objects=self.objects,
+            org_id=inventory.org_id,
+            folder=inventory.folder,
+            take_turn=inventory.take_turn,
+            through=self.pace.call,
+        )
+        return reader.read({query.resource for query in lists_of(self.policy)})
 
     def _terms(self, sweep_id: str, org_id: str, progress: Progress) -> PlanTerms:
         # A problem at the start, such as a wrong token, may have been fixed meanwhile.

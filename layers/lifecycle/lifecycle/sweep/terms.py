@@ -16,6 +16,7 @@ from lifecycle.policy.policy import Policy
 from lifecycle.policy.warnings import WarnFirst
 from lifecycle.sweep.state import SweepState
 from lifecycle.sweep.warn_job import Warner
+from lifecycle.tallyfy.directory import Directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class TermsReader:
     holds: HoldStore
     marks: WarningMarks
     warner: Warner
+    directory: Directory | None
+    """Where the names in reports are read; without it, reports show ids."""
     policy: Policy
     mode: Mode
     per_minute: Callable[[], int]

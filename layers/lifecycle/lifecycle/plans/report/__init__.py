@@ -16,7 +16,7 @@ from importlib import resources
 from itertools import batched
 from string import Template
 
-from lifecycle.plans.plan_file import Entry, Plan
+from lifecycle.plans.plan_file import Entry, Names, Plan
 from lifecycle.plans.report.chart import ages
 from lifecycle.plans.report.rows import Rows, blank
 from lifecycle.plans.report.summary import facts, headline, next_step, notices, places, totals
@@ -31,7 +31,7 @@ _SPLIT = "<!-- rows -->"
 _ESCAPES = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
 
 
-def render(plan: Plan, entries: Iterable[Entry]) -> Iterator[str]:
+def render(plan: Plan, entries: Iterable[Entry], names: Names | None = None) -> Iterator[str]:
     """Write the page piece by piece. ``entries`` is gone through once; what would be acted on always finds room."""
     style, script = _part("page.css"), _part("page.js")
     before, after = _part("page.html").split(_SPLIT)
@@ -49,13 +49,13 @@ def render(plan: Plan, entries: Iterable[Entry]) -> Iterator[str]:
         ages=ages(plan),
     )
     chosen = _Chosen(plan)
-    rows = Rows(plan)
+    rows = Rows(plan, names or Names())
     yield f'<script type="application/json" id="data">{_json(rows.terms())[:-1]},"rows":['
     separator = ""
     for batch in batched(chosen.of(entries), _BATCH, strict=False):
         yield separator + _json([rows.row(entry) for entry in batch])[1:-1]
         separator = ","
-    yield f'],"words":{_json(rows.words)}}}</script>\n'
+    yield f'],"words":{_json(rows.words)},"names":{_json(rows.names_of_rows)}}}</script>\n'
     yield Template(after).substitute(
         script=script,
         left_out=chosen.left_out(),

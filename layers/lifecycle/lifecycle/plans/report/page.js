@@ -14,6 +14,10 @@
   const final = new Set(data.final);
   const isFinal = (row) => row[DOING] !== 0 && final.has(`${row[KIND]}.${row[DOING]}`);
   const haystack = rows.map((row) => `${row[NAME]}\n${row[ID]}\n${says(row, REASON)}`.toLowerCase());
+  const names = { owners: new Map(Object.entries(data.names.owners)), templates: new Map(Object.entries(data.names.templates)) };
+  const ids = (row) => says(row, OWNERS).split(", ").filter(Boolean);
+  const ownersOf = (row) => ids(row).map((id) => names.owners.get(id) ?? id).join(", ");
+  const templateOf = (row) => names.templates.get(says(row, TEMPLATE)) ?? says(row, TEMPLATE);
   const number = new Intl.NumberFormat("en-US");
   const count = (value) => number.format(value);
   const dates = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
@@ -44,6 +48,7 @@
     name: byText((row) => row[NAME] || row[ID]),
     doing: () => rows.map((row) => (isFinal(row) ? 0 : row[DOING] ? 1 : 2)),
     why: byText((row) => says(row, REASON)),
+    owner: byText((row) => `${ownersOf(row)}\n${templateOf(row)}`),
     status: byText((row) => says(row, STATUS)),
     age: () => rows.map((row) => ageOf(row) ?? NaN),
   };
@@ -64,7 +69,7 @@
 
   // --- choice ---------------------------------------------------------------------------------------------------------
 
-  const tools = byId("tools"), search = byId("search"), reason = byId("reason"), status = byId("status"), kind = byId("kind");
+  const tools = byId("tools"), search = byId("search"), reason = byId("reason"), status = byId("status"), kind = byId("kind"), owner = byId("owner"), template = byId("template");
   const view = new Uint32Array(total);
   let shown = 0;
 
@@ -72,6 +77,13 @@
     const terms = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const decision = tools.elements.decision.value;
     const [by, wanted] = [reason.value.slice(0, 4), reason.value.slice(5)];
+    const [whose, from] = [owner.value, template.value];
+    const owned = new Map();
+    const isOwned = (row) => {
+      const key = row[OWNERS];
+      if (!owned.has(key)) owned.set(key, ids(row).includes(whose));
+      return owned.get(key);
+    };
     shown = 0;
     for (const at of order) {
       const row = rows[at];
@@ -80,14 +92,16 @@
       if (by && (due !== (by === "rule") || says(row, due ? RULE : GROUP) !== wanted)) continue;
       if (status.value && says(row, STATUS) !== status.value) continue;
       if (kind.value && row[KIND] !== kind.value) continue;
+      if (from && says(row, TEMPLATE) !== from) continue;
+      if (whose && !isOwned(row)) continue;
       if (terms.length && !terms.every((term) => haystack[at].includes(term))) continue;
       view[shown++] = at;
     }
   }
 
-  function addOptions(into, column, label, only = () => true) {
+  function addOptions(into, column, label, only = () => true, values = (row) => [says(row, column)]) {
     const counts = new Map();
-    for (const row of rows) if (only(row)) counts.set(says(row, column), (counts.get(says(row, column)) ?? 0) + 1);
+    for (const row of rows) if (only(row)) for (const value of values(row)) counts.set(value, (counts.get(value) ?? 0) + 1);
     for (const [value, many] of [...counts].sort((one, other) => other[1] - one[1])) {
       const option = document.createElement("option");
       [option.value, option.textContent] = label(value, many);
@@ -122,6 +136,8 @@
     within(".badge").textContent = row[DOING] || "keep";
     within(".mark").textContent = isFinal(row) ? "cannot be undone" : "";
     within(".why").textContent = says(row, REASON);
+    within(".owner").textContent = ownersOf(row);
+    within(".template").textContent = templateOf(row);
     within(".c-status").textContent = says(row, STATUS);
     const found = since(row);
     within(".age").textContent = found ? days(data.today - row[found[0]]) : "–";
@@ -178,8 +194,101 @@
     byId("count").textContent = said;
     byId("clear").disabled = shown === total;
     clearTimeout(saying);
-    saying = setTimeout(() => { byId("said").textContent = `${said} shown`; }, 500);
+    saying = setTimeout(() => {
+      byId("said").textContent = `${said} shown`;
+      remember();
+    }, 500);
   }
+
+  // --- the choice in the address, so that it can be kept and sent ------------------------------------------------------
+
+  const fields = { q: search, reason, owner, template, status, kind };
+
+  function remember() {
+    const said = new URLSearchParams();
+    for (const [name, field] of Object.entries(fields)) if (field.value) said.set(name, field.value);
+    if (tools.elements.decision.value) said.set("decision", tools.elements.decision.value);
+    if (sorting.column !== "doing" || sorting.direction !== 1) said.set("sort", (sorting.direction < 0 ? "-" : "") + sorting.column);
+    // An address that names a part of the page stays as it is until something is chosen.
+    if (said.size || location.hash.includes("=")) history.replaceState(null, "", `#${said}`);
+  }
+
+  function recall() {
+    if (!location.hash.includes("=")) return;
+    const said = new URLSearchParams(location.hash.slice(1));
+    tools.reset();
+    for (const [name, field] of Object.entries(fields)) {
+      const value = said.get(name) ?? "";
+      if (field === search || [...field.options].some((option) => option.value === value)) field.value = value;
+    }
+    for (const choice of tools.elements.decision) if (choice.value === said.get("decision")) choice.checked = true;
+    const column = (said.get("sort") ?? "doing").replace(/^-/, "");
+    sorting.column = Object.hasOwn(ranked, column) ? column : "doing";
+    sorting.direction = said.get("sort")?.startsWith("-") ? -1 : 1;
+  }
+
+  // --- the chosen rows, to take away ----------------------------------------------------------------------------------
+
+  const iso = (day) => (day === null ? "" : new Date(day * 86400000).toISOString().slice(0, 10));
+  const cells = (row) => [
+    row[DOING] || "keep", isFinal(row) ? "yes" : "no", data.kinds[row[KIND]], row[ID], row[NAME], says(row, RULE), says(row, GROUP),
+    says(row, REASON), says(row, STATUS), row[STATE], iso(row[CREATED]), iso(row[COMPLETED]), iso(row[ARCHIVED]), iso(row[UPDATED]),
+    says(row, TEMPLATE), templateOf(row), says(row, OWNERS), ownersOf(row), says(row, TAGS), addressOf(row) ?? "",
+  ];
+  // A spreadsheet would run what begins like a formula.
+  const quoted = (text) => `"${(/^[=+\-@\uff1d\uff0b\uff0d\uff20]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+  const line = (texts) => `${texts.map(quoted).join(",")}\r\n`;
+
+  function csv() {
+    const lines = ["\ufeff", line(data.columns)];
+    for (let place = 0; place < shown; place++) lines.push(line(cells(rows[view[place]])));
+    return new Blob(lines, { type: "text/csv;charset=utf-8" });
+  }
+
+  byId("csv").addEventListener("click", () => {
+    const file = document.createElement("a");
+    file.href = URL.createObjectURL(csv());
+    file.download = `lifecycle-plan-${data.plan.slice(0, 12)}.csv`;
+    file.click();
+    setTimeout(() => URL.revokeObjectURL(file.href), 60000);
+  });
+  byId("print").addEventListener("click", () => print());
+
+  const paper = byId("paper");
+
+  function element(name, ...inside) {
+    const made = document.createElement(name);
+    made.append(...inside);
+    return made;
+  }
+
+  function printed(row) {
+    const found = since(row), code = element("code", row[ID]);
+    const name = element("th", element("strong", row[NAME] || "(no name)"), element("br"), code);
+    name.scope = "row";
+    return element(
+      "tr", name, element("td", `${row[DOING] || "keep"}${isFinal(row) ? ", cannot be undone" : ""}`), element("td", says(row, REASON)),
+      element("td", ownersOf(row), element("br"), templateOf(row)), element("td", says(row, STATUS)),
+      element("td", found ? `${days(data.today - row[found[0]])}, ${found[1]} ${dateOf(row[found[0]])}` : "–"),
+    );
+  }
+
+  // All chosen rows are in the document only while it is printed.
+  addEventListener("beforeprint", () => {
+    const heads = ["Name", "Decision", "Why", "Owner, template", "Status", "Age"].map((head) => element("th", head));
+    for (const head of heads) head.scope = "col";
+    const list = element("tbody");
+    for (let place = 0; place < shown; place++) list.append(printed(rows[view[place]]));
+    const chosen = [search.value && `search: ${search.value}`, tools.elements.decision.value, ...[reason, owner, template, status, kind]
+      .filter((field) => field.value).map((field) => field.selectedOptions[0].textContent)].filter(Boolean);
+    const caption = element("caption", [byId("count").textContent, ...chosen].join(" · "));
+    paper.replaceChildren(element("table", caption, element("thead", element("tr", ...heads)), list));
+    paper.hidden = false;
+  });
+  addEventListener("afterprint", () => {
+    paper.hidden = true;
+    paper.replaceChildren();
+  });
 
   // --- one row, whole -------------------------------------------------------------------------------------------------
 
@@ -216,8 +325,8 @@
     fact("Completed", date(row[COMPLETED]));
     fact("Archived", date(row[ARCHIVED]));
     fact("Last touched", date(row[UPDATED]));
-    fact("Template", mono(says(row, TEMPLATE)));
-    fact("Owners", says(row, OWNERS));
+    fact("Template", names.templates.get(says(row, TEMPLATE)) ?? null, names.templates.has(says(row, TEMPLATE)) ? " " : null, mono(says(row, TEMPLATE)));
+    fact("Owners", ids(row).map((id) => (names.owners.has(id) ? `${names.owners.get(id)} (${id})` : id)).join(", "));
     fact("Tags", says(row, TAGS));
     const address = addressOf(row);
     if (address) {
@@ -293,6 +402,13 @@
   addGroup("Due by rule", RULE, "rule", (row) => row[DOING] !== 0);
   addGroup("Kept because", GROUP, "kind", (row) => row[DOING] === 0);
   addOptions(status, STATUS, (value, many) => [value, `${value} (${count(many)})`]);
+  const named = (known, most) => (value, many) =>
+    [value, `${known.has(value) ? `${known.get(value)}, ${value.slice(0, most)}` : value} (${count(many)})`];
+  const always = () => true;
+  const owners = addOptions(owner, OWNERS, named(names.owners, 20), always, (row) => [...new Set(ids(row))]);
+  byId("owner-field").hidden = owners < 1;
+  const templates = addOptions(template, TEMPLATE, named(names.templates, 6), (row) => says(row, TEMPLATE) !== "");
+  byId("template-field").hidden = templates < 1;
   const kinds = addOptions(kind, KIND, (value, many) => [value, `${data.kinds[value]} (${count(many)})`]);
   byId("kind-field").hidden = kinds < 2;
 
@@ -330,7 +446,15 @@
 
   document.documentElement.classList.add("scripted");
   body.replaceChildren();
-  tools.hidden = false;
+  tools.hidden = byId("exports").hidden = false;
+  recall();
+  addEventListener("hashchange", () => {
+    if (!location.hash.includes("=")) return;
+    recall();
+    mark();
+    sort();
+    update();
+  });
   mark();
   sort();
   update();

@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo
 
 from lifecycle.domain.capabilities import TABLE, Resource, capability
 from lifecycle.domain.resources import ResourceSnapshot
-from lifecycle.plans.plan_file import Entry, Plan
+from lifecycle.plans.plan_file import Entry, Names, Plan
+from lifecycle.plans.report.spreadsheet import COLUMNS, day_in, owners_of, template_of
 from lifecycle.plans.report.text import escape, link, number, plain, status_word
 
 FIRST = 200
@@ -18,8 +19,10 @@ _SINCE = ("archived", "completed", "created")
 class Rows:
     """Makes rows, counts them and remembers the first. Texts that come again and again are written once."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, names: Names) -> None:
         self.plan = plan
+        self.names = names
+        self._named: dict[str, set[str]] = {"owners": set(), "templates": set()}
         self.written = 0
         self._zone = ZoneInfo(plan.zone)
         self._words: dict[str, int] = {}
@@ -30,6 +33,8 @@ class Rows:
         """The values that ``page.js`` needs besides the rows: organization, day, kinds, irreversible actions."""
         return {
             "org": self.plan.org_id,
+            "plan": self.plan.hash,
+            "columns": COLUMNS,
             "today": self._day(self.plan.made_at),
             "kinds": {kind.value: kind.label for kind in Resource},
             "final": [doing.name for doing in TABLE if doing.irreversible],
@@ -42,6 +47,8 @@ class Rows:
         first = self._kept if decision.action is None else self._due
         if len(first) < FIRST:
             first.append(entry)
+        self._named["owners"] |= self.names.owners.keys() & (thing.owners or ())
+        self._named["templates"] |= self.names.templates.keys() & {thing.template_id}
         return [
             plain(thing.id),
             plain(thing.name or ""),
@@ -64,6 +71,14 @@ class Rows:
         return list(self._words)
 
     @property
+    def names_of_rows(self) -> dict[str, dict[str, str]]:
+        """The names of owners and templates that rows have, by their ids."""
+        known = {"owners": self.names.owners, "templates": self.names.templates}
+        return {
+            part: {number: plain(known[part][number]) for number in sorted(ids)} for part, ids in self._named.items()
+        }
+
+    @property
     def first(self) -> list[Entry]:
         """The rows that everyone can read: what would be acted on, then what is kept."""
         return [*self._due, *self._kept][:FIRST]
@@ -81,10 +96,8 @@ class Rows:
 
     def _day(self, when: datetime | None) -> int | None:
         """Days since 1970 in the plan's time zone; ``None`` also for what has no date there."""
-        try:
-            return None if when is None else when.astimezone(self._zone).date().toordinal() - _EPOCH
-        except OverflowError:
-            return None
+        day = day_in(when, self._zone)
+        return None if day is None else day.toordinal() - _EPOCH
 
     def _html(self, entry: Entry, place: int) -> str:
         thing, decision = entry.thing, entry.decision
@@ -109,6 +122,8 @@ class Rows:
             doing=escape(decision.action.value if decision.action else "keep"),
             mark="cannot be undone" if final else "",
             reason=escape(decision.reason),
+            owner=escape(owners_of(thing, self.names)),
+            template=escape(template_of(thing, self.names)),
             status=escape(status_word(thing.status)),
             age=age or "–",
             on=on,
@@ -131,6 +146,8 @@ def blank() -> str:
         doing="",
         mark="",
         reason="",
+        owner="",
+        template="",
         status="",
         age="",
         on="",
@@ -152,6 +169,8 @@ _ROW = (
     '<span class="sub"><span class="kind">{kind}</span> <code class="id">{id}</code> {opens}</span></th>'
     '<td role="cell" class="c-doing"><span class="badge">{doing}</span><span class="mark">{mark}</span></td>'
     '<td role="cell" class="c-why"><span class="why" dir="auto">{reason}</span></td>'
+    '<td role="cell" class="c-whose"><span class="owner" dir="auto">{owner}</span>'
+    '<span class="sub template" dir="auto">{template}</span></td>'
     '<td role="cell" class="c-status">{status}</td>'
     '<td role="cell" class="c-age"><span class="age">{age}</span> <span class="sub on">{on}</span></td></tr>'
 )
