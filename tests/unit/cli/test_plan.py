@@ -77,7 +77,7 @@ def test_a_plan_is_made_without_a_stack_and_nothing_is_changed(desk: CliHarness,
     assert "✗" not in said
     folder = where / "plans" / ORG / plan.hash
     assert str(folder / "report.html") in result.output.replace("\n", "")
-    assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "plan.jsonl.gz", "report.html"]
+    assert sorted(path.name for path in folder.iterdir()) == ["names.json", "plan.json", "plan.jsonl.gz", "report.html"]
     assert "Run 120" in (folder / "report.html").read_text()
     assert "lifecycle apply" not in (folder / "report.html").read_text()
     assert len(judged(where)) == 123
@@ -233,7 +233,7 @@ def test_no_more_calls_are_made_than_the_rate_allows(desk: CliHarness, where: Pa
     result = alone(desk, where, "--rate", "2")
     assert result.exit_code == 0, result.output
     times = [call.time for call in desk.simulator.log.calls]
-    assert len(times) == 4
+    assert len(times) == 7
     assert all(third - first >= timedelta(minutes=1) for first, third in zip(times, times[2:], strict=False))
 
 
