@@ -29,6 +29,7 @@ from cli.commands.status import status
 from cli.commands.sweep import app as sweep
 from cli.commands.tallyfy import app as tallyfy
 from cli.commands.undo import undo
+from cli.commands.uninstall import uninstall
 from cli.ui.errors import EXIT_CODES
 from cli.ui.options import CliGroup, Region, RootStackName
 from sandbox.commands import app as local
@@ -56,7 +57,7 @@ for _name, _group in (
     app.add_typer(_group, name=_name)
 for _command in (
     *(overview, recent, send, status, check, undo, explain, pause, resume),
-    *(plan, report, apply, approvals, approve, withdraw, reject, probe, smoke, simulator),
+    *(plan, report, apply, approvals, approve, withdraw, reject, probe, smoke, simulator, uninstall),
 ):
     app.command()(_command)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import requests
 
     from cli.clients.api import StatusApi
+    from cli.clients.footprint import Footprint
     from cli.clients.signed_api import SignedApi
     from cli.clients.stack import Stack
 
@@ -30,6 +31,12 @@ def _session() -> "requests.Session":
     return pooled_session()
 
 
+def _footprint(name: str, region: str | None) -> "Footprint":
+    from cli.clients.footprint import AwsFootprint
+
+    return AwsFootprint(name, region)
+
+
 @dataclass(slots=True)
 class CliContext:
     """The real context, whose slow modules are imported on first use."""
@@ -40,6 +47,7 @@ class CliContext:
     sleep: Callable[[float], None] = time.sleep
     stack_name: str = DEFAULT_STACK
     region: str | None = None
+    footprint: Callable[[str, str | None], "Footprint"] = _footprint
     _stacks: dict[tuple[str, str | None], "Stack"] = field(default_factory=dict)
 
     def stack(self, name: str | None = None, region: str | None = None) -> "Stack":

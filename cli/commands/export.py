@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli.clients.context import context_of, stack_of
-from cli.ui.console import NO, NOTE, YES, console, plain, table
+from cli.ui.console import NO, NOTE, YES, byte_size, console, plain, table
 from cli.ui.errors import CliError, Exit
 from cli.ui.ids import id_in, kind_in
 from cli.ui.options import Region, StackName, Yes, reason_in
@@ -110,7 +110,7 @@ def make(
         records=HttpRecords(reader.tallyfy, session, time_left=lambda: _SECONDS, through=reader.patiently),
         objects=FolderObjects(out),
         clock=context.clock,
-        told=lambda part: err.print("  kept", part.name, _size(part.size), style="dim", soft_wrap=True),
+        told=lambda part: err.print("  kept", part.name, byte_size(part.size), style="dim", soft_wrap=True),
     )
     folder = folder_of(what.org_id, resource, name, f"{context.clock():%Y%m%dT%H%M%SZ}")
     manifest = export.make(what.org_id, thing, folder)
@@ -202,15 +202,8 @@ def _tell(stdout: "Console", manifest: "Manifest") -> None:
     )
     rows = table("what", "number")
     for what, number in manifest.counts.items():
-        rows.add_row(plain(what), _size(number) if what == "bytes" else str(number))
+        rows.add_row(plain(what), byte_size(number) if what == "bytes" else str(number))
     stdout.print(rows, soft_wrap=True)
     for sentence in manifest.missing:
         stdout.print(NO, "missing:", plain(sentence), soft_wrap=True)
     stdout.print(f"  {NOT_AN_UNDO}", soft_wrap=True)
-
-
-def _size(size: int) -> str:
-    for unit, length in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
-        if size >= length:
-            return f"{size / length:.1f} {unit}"
-    return f"{size} bytes"

@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 from cli.clients.aws_identity import Identity
 from cli.clients.context import CliContext as Outside
 from cli.clients.event_tap import EventTap
+from cli.clients.footprint import FoundStack, Piece, Remnant
 from cli.clients.stack import Alarm, LogLine, Pair, progress
 from cli.main import app
 from cli.ui.errors import CliError, Exit
@@ -335,6 +336,37 @@ class MemoryStack:
         return self.entrance.ledger.find(intent_id)
 
 
+@dataclass
+class FakeFootprint:
+    """What a stack is in an account, in memory. ``refusals`` has what AWS refuses to remove, each with the reason."""
+
+    found: list[FoundStack] = field(default_factory=lambda: [FoundStack("arn:stack", "UPDATE_COMPLETE")])
+    pieces: list[Remnant] = field(default_factory=list)
+    refusals: dict[str, str] = field(default_factory=dict)
+    unreadable: str = ""
+    cut_off_after: int | None = None
+    removed: list[str] = field(default_factory=list)
+
+    def stacks(self) -> list[FoundStack]:
+        return self.found
+
+    def parts(self) -> Mapping[str, Callable[[], list[Remnant]]]:
+        def refuse() -> list[Remnant]:
+            raise CliError("AWS refused ListRules: AccessDenied.", Exit.UNREACHABLE)
+
+        return {"all": lambda: list(self.pieces)} | ({self.unreadable: refuse} if self.unreadable else {})
+
+    def remove(self, one: Remnant) -> None:
+        if self.cut_off_after == len(self.removed):
+            raise KeyboardInterrupt
+        if one.name in self.refusals:
+            raise CliError(self.refusals[one.name])
+        self.removed.append(one.name)
+        self.pieces.remove(one)
+        if one.piece is Piece.STACK:
+            self.found = [FoundStack("arn:stack", "DELETE_COMPLETE")]
+
+
 class CliHarness:
     """What an operator types, and what is behind it."""
 
@@ -346,12 +378,19 @@ class CliHarness:
         self.people = PEOPLE
         self.simulator = Simulator(clock=self.clock, send=self._delivered)
         self.connected: list[tuple[str, str | None]] = []
+        self.footprint = FakeFootprint()
         self.while_waiting: Callable[[], None] = lambda: None
         """What happens each time a command waits."""
 
     def run(self, *words: str, typed: str = "", env: Mapping[str, str] | None = None) -> Result:
         """Type a command. The environment names nothing but what is given."""
-        world = Outside(connect=self._connect, session=self._session, clock=self.clock, sleep=self._sleep)
+        world = Outside(
+            connect=self._connect,
+            session=self._session,
+            clock=self.clock,
+            sleep=self._sleep,
+            footprint=lambda name, region: self.footprint,
+        )
         clean = dict.fromkeys(
             (
                 "LIFECYCLE_SECRET",
