@@ -19,7 +19,7 @@ from cli.ui.errors import CliError, Exit
 from tests.template.support import ROOT, load
 
 REGION = "eu-west-1"
-TABLE = {
+TABLE: dict[str, object] = {
     "Type": "AWS::DynamoDB::Table",
     "DeletionPolicy": "Retain",
     "Properties": {
@@ -29,7 +29,7 @@ TABLE = {
     },
 }
 POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}
-TEMPLATE = {
+TEMPLATE: dict[str, dict[str, object]] = {
     "Resources": {
         "Bus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": "stack"}},
         "OwnRule": {
@@ -264,8 +264,7 @@ def test_the_rights_that_the_documentation_names_are_those_that_are_used(footpri
 
     def record(params: Any, model: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
         name = f"{model.service_model.endpoint_prefix}:{model.name}"
-        service, _, action = name.replace("monitoring", "cloudwatch").partition(":")
-        calls.add(IAM_NAMES.get(name, f"{service}:{action}"))
+        calls.add(IAM_NAMES.get(name, name))
 
     footprint._session.events.register("provide-client-params", record)
     client("logs").create_log_group(logGroupName="/aws/lambda/stack/worker")
