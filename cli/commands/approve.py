@@ -76,9 +76,11 @@ def approve(
     region: Region = None,
 ) -> None:
     """Show exactly what would be done, and approve it with your own AWS identity."""
+    from lifecycle.plans.approval_question import ASKED
+
     shown = _shown(ctx, name, api_url, stack, region)
     if not yes:
-        typer.confirm("Approve exactly this?", abort=True)
+        typer.confirm(ASKED, abort=True)
     grace = _grace(shown.stack, shown.request)  # Read before the approval, because no AWS call may fail after it.
     after = shown.api.approve(shown.request["hash"])
     out = shown.out
@@ -173,7 +175,8 @@ def _show(out: "Console", request: "Approval", now: datetime) -> None:
     approved = f" ({', '.join(request['approved_by'])})" if request["approved_by"] else ""
     _line(out, "approved", f"{len(request['approved_by'])} of {request['needed']}{approved}")
     _line(out, "expires", utc(request["deadline"]))
-    _line(out, "hash", request["hash"])
+    if request["about"] is not About.PLAN:
+        _line(out, "hash", request["hash"])
 
 
 def _facts(shown: Mapping[str, object], now: datetime) -> Iterator[tuple[str, str]]:
@@ -200,16 +203,18 @@ def _facts(shown: Mapping[str, object], now: datetime) -> Iterator[tuple[str, st
 
 
 def _show_plan(out: "Console", request: "Approval") -> None:
-    from cli.services import plans
-    from lifecycle.plans.application import PlanPart
+    """Print the question of the plan's report, word for word."""
+    from lifecycle.plans.approval_question import approval_question
 
     plan = _plan(request)
-    irreversible = plans.due_in(plan, PlanPart.IRREVERSIBLE)
-    out.print(f"The irreversible actions of a plan: {irreversible} things", style="bold red", soft_wrap=True)
-    _line(out, "made", f"{utc(plan.made_at)}, {plans.place_of(plan)}")
-    _line(out, "things", plans.totals_of(plan))
-    out.print(plans.by_rule(plan))
-    plans.print_obstacles(out, plan)
+    question = approval_question(plan)
+    if question is None:
+        raise CliError("Nothing in this plan needs an approval.")
+    out.print(plain(question.heading), style="bold red", soft_wrap=True)
+    for label, text in question.facts:
+        _line(out, label, text)
+    for text in question.consequences:
+        out.print(plain(f"  {text}", most=300), soft_wrap=True)
     out.print(f"  to see each of them  lifecycle report {plan.hash}", soft_wrap=True)
 
 

@@ -17,6 +17,7 @@ from cli.ui.console import NO, NOTE, RED, plain, table, utc
 from cli.ui.errors import CliError, Exit
 from lifecycle.domain.commands import one_line
 from lifecycle.plans.application import Application, PlanPart, Stage, application_in, application_key
+from lifecycle.plans.approval_question import rule_line, totals_line
 from lifecycle.plans.limits import too_old
 from lifecycle.plans.names import stored_names
 from lifecycle.plans.plan_file import LINES, Entry, Plan, entries, open_lines
@@ -236,20 +237,17 @@ def place_of(plan: Plan) -> str:
 
 def totals_of(plan: Plan) -> str:
     """The sum that always holds."""
-    return f"{plan.seen} seen = {plan.due} due + {plan.kept} kept + {plan.failed} not readable"
+    return totals_line(plan)
 
 
 def by_rule(plan: Plan) -> Text:
     """A line for each rule that acts; what cannot be undone stands out."""
-    widths = max((len(rule.name) for rule in plan.rules), default=0)
+    width = max((len(rule.name) for rule in plan.rules), default=0)
     lines = []
     for rule in plan.rules:
-        count = f"{rule.due} of {rule.considered}"
-        line = Text(f"  {rule.name:<{widths}}  {rule.action} {rule.resource.label}: {count}")
-        if rule.irreversible:
-            line.append("  cannot be undone")
-            if rule.due:
-                line.stylize(RED)
+        line = Text(f"  {rule_line(rule, width)}")
+        if rule.irreversible and rule.due:
+            line.stylize(RED)
         lines.append(line)
     return Text("\n").join(lines)
 

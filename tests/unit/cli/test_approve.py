@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from email.utils import format_datetime
+from html import unescape
 
 import pytest
 import requests
@@ -19,6 +20,8 @@ from lifecycle.aws.s3 import MemoryObjects
 from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.clock import millis
 from lifecycle.domain.intent import IntentRow, Status
+from lifecycle.plans.approval_question import approval_question
+from lifecycle.plans.plan_store import key_of
 from sandbox.simulator import SeedRun, SeedTag, SeedTask
 from tests.harness.sweep_run import SweepRun
 from tests.harness.world import World
@@ -396,6 +399,13 @@ class TestPlan:
         assert (code, "Somebody else must" in output) == (1, True)
         code, output = made.run("bob", "approve", plan.hash[:12], typed="y\n")
         assert code == 0, output
+        page = (night.objects.get(key_of(ORG, plan.hash, "report.html")) or b"").decode()
+        report = re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", page.split("What approvers are asked")[1])))
+        question = approval_question(plan)
+        assert question is not None
+        for line in question.lines:
+            assert re.sub(r"[ ]+", " ", line) in output, line
+            assert re.sub(r"[ ]+", " ", line) in report, line
         for part in (
             "The irreversible actions of a plan: 2 things",
             "2 seen = 2 due + 0 kept",

@@ -19,7 +19,7 @@ from string import Template
 from lifecycle.plans.plan_file import Entry, Names, Plan
 from lifecycle.plans.report.chart import ages
 from lifecycle.plans.report.rows import Rows, blank
-from lifecycle.plans.report.summary import facts, headline, next_step, notices, places, totals
+from lifecycle.plans.report.summary import approval, facts, headline, next_step, notices, places, totals
 from lifecycle.plans.report.text import escape, moment, number
 
 MOST_ROWS = 50_000
@@ -67,6 +67,7 @@ def render(plan: Plan, entries: Iterable[Entry], names: Names | None = None) -> 
         blank=blank(),
         facts=facts(plan),
         next=next_step(plan),
+        approval=approval(plan),
     )
 
 

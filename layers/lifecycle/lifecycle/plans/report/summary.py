@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lifecycle.domain.capabilities import Action, Resource
+from lifecycle.plans.approval_question import ASKED, approval_question
 from lifecycle.plans.plan_file import Plan
 from lifecycle.plans.report.text import counted, done, duration, escape, moment, number, plural
 from lifecycle.policy.evaluate import Mode
@@ -234,3 +235,22 @@ def next_step(plan: Plan) -> str:
     if plan.unseen or plan.stops:
         return f"<p>This plan is not to be applied. See to what is named at the top, {_AGAIN}</p>"
     return "<p>None: there is nothing to do.</p>"
+
+
+def approval(plan: Plan) -> str:
+    """What an approver is asked about this plan, word for word; nothing where no approval is needed or possible."""
+    question = approval_question(plan)
+    if question is None or not _can_be_applied(plan):
+        return ""
+    facts = "".join(
+        f"<div><dt>{escape(label)}</dt><dd>{escape(' '.join(text.split()))}</dd></div>"
+        for label, text in question.facts
+    )
+    lines = "".join(f"<li>{escape(text)}</li>" for text in question.consequences)
+    return (
+        '<section id="approval" aria-labelledby="approval-h"><h2 id="approval-h">What approvers are asked</h2>'
+        "<p>When a person applies this plan, other people are asked to approve what cannot be undone. "
+        f"<code>{escape(question.command)}</code> shows them this:</p>"
+        f'<div class="card question"><h3>{escape(question.heading)}</h3><dl>{facts}</dl><ul>{lines}</ul>'
+        f"<p><strong>{ASKED}</strong></p></div></section>"
+    )
