@@ -2,7 +2,7 @@
 
 It runs in a separate process, so that its work is not measured. It keeps the rows of DynamoDB and ignores conditions:
 each measured process starts with an empty table. A line on standard input empties the table. The answer on standard
-output is a JSON object with the number of calls by name since the previous line.
+output is a JSON object: the number of calls by name, and of DynamoDB's write and read units, since the previous line.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import json
 import ssl
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -24,12 +24,17 @@ ID_KEY = "the id key of a stack that is measured"
 
 type Json = dict[str, Any]
 
+_WRITE_UNIT, _READ_UNIT = 1024, 4096
+"""Bytes (AWS, "DynamoDB read and write operations")."""
+
 
 @dataclass(slots=True)
 class FakeAws:
     """Answers the AWS operations that the functions use, in AWS's JSON protocols."""
 
     rows: dict[tuple[str, str], Json] = field(default_factory=dict)
+    units: Counter[str] = field(default_factory=Counter)
+    """The write units, and the halves of read units, by the rules of DynamoDB's on-demand tables."""
 
     def answer(self, operation: str, asked: Json) -> Json:
         """Answer one operation with the success answer of AWS."""
@@ -53,23 +58,40 @@ class FakeAws:
         match operation:
             case "GetItem":
                 row = self.rows.get(_key(asked["Key"]))
+                self._read([row], consistent=asked.get("ConsistentRead", False))
                 return {"Item": row} if row else {}
             case "BatchGetItem":
                 found = {
                     table: [self.rows[key] for key in map(_key, keys["Keys"]) if key in self.rows]
                     for table, keys in asked["RequestItems"].items()
                 }
+                for table, keys in asked["RequestItems"].items():
+                    missing: list[Json | None] = [None] * (len(keys["Keys"]) - len(found[table]))
+                    self._read([*found[table], *missing], consistent=keys.get("ConsistentRead", False))
                 return {"Responses": found, "UnprocessedKeys": {}}
             case "Query":
                 partition = asked["ExpressionAttributeValues"][":pk"]["S"]
                 items = [row for (pk, _), row in sorted(self.rows.items()) if pk == partition]
+                self._read(
+                    [{"all": {"L": [{"M": item} for item in items]}}], consistent=asked.get("ConsistentRead", False)
+                )
                 return {"Items": items, "Count": len(items)}
             case _:
+                factor = 2 if "TransactItems" in asked else 1
                 for entry in asked.get("TransactItems", [{"Put": asked}]):
                     if "Put" in entry:
                         item = entry["Put"]["Item"]
+                        largest = max(_size({"M": item}), _size({"M": self.rows.get(_key(item), {})}))
+                        self.units["write"] += factor * -(-largest // _WRITE_UNIT)
                         self.rows[_key(item)] = item
+                    else:
+                        self.units["write"] += factor
                 return {}
+
+    def _read(self, items: Sequence[Json | None], *, consistent: bool) -> None:
+        for item in items:
+            blocks = max(1, -(-_size({"M": item or {}}) // _READ_UNIT))
+            self.units["half reads"] += blocks * (2 if consistent else 1)
 
 
 class FakeServices:
@@ -79,9 +101,10 @@ class FakeServices:
         self._tallyfy, self._aws = Simulator(), FakeAws()
         self.calls: Counter[str] = Counter()
 
-    def reset(self) -> Counter[str]:
-        """Empty the table, seed Tallyfy again, and return the calls so far."""
-        counted, self.calls = self.calls, Counter()
+    def reset(self) -> Json:
+        """Empty the table, seed Tallyfy again, and return the calls and units so far."""
+        counted: Json = {"calls": self.calls, "units": self._aws.units}
+        self.calls = Counter()
         self._aws = FakeAws()
         self._tallyfy.reset()
         self._tallyfy.merge(crowd(10, checklist_id=make_id("template", 1)))
@@ -125,6 +148,22 @@ def _rest_operation(host: str, method: str) -> str:
 
 def _secret(name: str) -> str:
     return DEFAULT_TOKEN if "/tokens/" in name else ID_KEY if "IdKey" in name else WHSEC
+
+
+def _size(value: Json) -> int:
+    """The bytes of a value in DynamoDB: a number takes a byte for two digits, a list or map three more."""
+    [(kind, inner)] = value.items()
+    match kind:
+        case "M":
+            return 3 + sum(1 + len(name.encode()) + _size(each) for name, each in inner.items())
+        case "L":
+            return 3 + sum(1 + _size(each) for each in inner)
+        case "N":
+            return 1 + -(-len(inner) // 2)
+        case "S":
+            return len(inner.encode())
+        case _:
+            return 1
 
 
 def _key(item: Json) -> tuple[str, str]:

@@ -125,14 +125,17 @@ class FakeServices:
             text=True,
         )
         self.port = int(self._line())
+        self.units: dict[str, int] = {}
+        """DynamoDB's units at the last reset: ``write``, and ``half reads``."""
 
     def reset(self) -> dict[str, int]:
         """Empty the table, and return the number of calls since the previous reset."""
         assert self._process.stdin is not None
         self._process.stdin.write("reset\n")
         self._process.stdin.flush()
-        found: dict[str, int] = json.loads(self._line())
-        return found
+        found: dict[str, dict[str, int]] = json.loads(self._line())
+        self.units = found["units"]
+        return found["calls"]
 
     def close(self) -> None:
         """End it."""
