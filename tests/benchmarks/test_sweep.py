@@ -4,26 +4,23 @@ The processor time includes making the pages of the fake Tallyfy. ``BENCH_MILLIO
 """
 
 import json
-import multiprocessing
 import os
-import tempfile
-import threading
-import time
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lifecycle.plans.plan_file import LINES, open_lines
 from lifecycle.plans.plan_store import key_of
+from sandbox.build import ROOT
 from tests.benchmarks.cases import ORG
 from tests.benchmarks.results import Results, estimate
 from tests.benchmarks.runtime import FakeServices, FunctionProcess, Throttle
 from tests.benchmarks.staging import StagingFolder
+from tests.benchmarks.sweep_part import Part, size_of
 from tests.harness.builders import ORG as SWEPT
-from tests.property.large_dataset import Cost, read_all, send_all
+from tests.property.large_dataset import Cost, read_all
 
 MILLION = 1_000_000
 COUNTS = (50_000, 100_000, 200_000, *((MILLION,) if os.environ.get("BENCH_MILLION") else ()))
@@ -37,51 +34,11 @@ KEPT = {"lines": "plans/*/*/plan.jsonl.gz", "report": "plans/*/*/report.html", "
 """What a sweep stores. The pages that it read are removed after a week, the rest after ``PlanDays``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a sweep: its cost, its processor time in seconds, and the most bytes of its scratch files."""
-
-    cost: Cost
-    processor: float
-    scratch: int
-
-
-def size_of(folder: Path, pattern: str = "**/*") -> int:
-    """The bytes of the files in a folder that have such a path, while files come and go."""
-    found = 0
-    for path in folder.glob(pattern):
-        with suppress(FileNotFoundError):
-            found += path.stat().st_size if path.is_file() else 0
-    return found
-
-
-def measured(folder: Path, count: int, plan: str = "") -> Part:
-    """Plan over so many things, or apply the plan. Runs in a process of its own."""
-    scratch, over, most = folder / "tmp", threading.Event(), 0
-    scratch.mkdir(exist_ok=True)
-    tempfile.tempdir = str(scratch)
-
-    def watch() -> None:
-        nonlocal most
-        while not over.wait(0.05):
-            most = max(most, size_of(scratch))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        began = time.process_time()
-        objects = folder / "objects"
-        cost = send_all(count, objects, plan) if plan else read_all(count, objects, kills=0)
-        return Part(cost, time.process_time() - began, most)
-    finally:
-        over.set()
-        watcher.join()
-
-
-def alone(folder: Path, count: int, plan: str = "") -> Part:
+def alone(folder: Path, count: int, *plan: str) -> Part:
     """``measured`` in a new process, so that the peak of memory is its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measured, folder, count, plan).result()
+    command = [sys.executable, "-m", "tests.benchmarks.sweep_part", str(folder), str(count), *plan]
+    told = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    return Part(Cost(**told.pop("cost")), **told)
 
 
 @pytest.mark.benchmark

@@ -71,8 +71,9 @@ def test_no_function_is_traced_by_default(template: TransformedTemplate) -> None
     assert template.parameters["Tracing"] == "PassThrough"
 
 
-def test_a_sweep_of_a_million_resources_has_twice_the_disk_that_it_needs(template: TransformedTemplate) -> None:
-    assert template.properties("SweepFunction")["EphemeralStorage"]["Size"] >= 2 * 501
+def test_a_sweep_of_a_million_resources_has_five_times_the_disk_that_it_needs(template: TransformedTemplate) -> None:
+    needed = 50  # MB, measured by tests/benchmarks/test_sweep.py. Files of a killed invocation stay, hence more.
+    assert template.properties("SweepFunction").get("EphemeralStorage", {"Size": 512})["Size"] >= 5 * needed
 
 
 def test_functions_and_layers_have_the_same_architecture(template_of_each_architecture: TransformedTemplate) -> None:
