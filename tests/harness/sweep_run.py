@@ -24,10 +24,11 @@ from lifecycle.holds.store import HoldStore
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.plans.application import Application, ApplicationStore, PlanPart
 from lifecycle.plans.plan_file import LINES, Entry, Plan, entries
-from lifecycle.plans.plan_store import key_of
+from lifecycle.plans.plan_store import PlanStore, key_of
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy, Rule
 from lifecycle.sweep.assembly import SweepParts, assemble
+from lifecycle.sweep.daily_news import DailyNews
 from lifecycle.sweep.digest import Digest
 from lifecycle.sweep.preflight import Preflight
 from lifecycle.sweep.service import SweepService
@@ -172,6 +173,13 @@ class SweepRun:
                 bus=bus,
                 metrics=world.metrics,
                 clock=world.clock,
+                news=DailyNews(
+                    org_ids=frozenset({ORG}),
+                    rows=rows,
+                    approvals=ApprovalStore(rows, TERMS.keep, world.clock),
+                    plans=PlanStore(self.objects),
+                    clock=world.clock,
+                ),
             ),
             approvals=ApprovalStore(rows, TERMS.keep, world.clock),
             people=world.people,

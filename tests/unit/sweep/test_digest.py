@@ -5,14 +5,25 @@ from datetime import timedelta
 
 import pytest
 
-from lifecycle.aws.dynamodb import MemoryTable
+from lifecycle.approvals.rules import About, ApprovalRequest
+from lifecycle.approvals.store import ApprovalStore
+from lifecycle.aws.dynamodb import Key, MemoryTable, Row
 from lifecycle.aws.eventbridge import MemoryBus
 from lifecycle.aws.metrics import Measure, MemoryMetrics, Metric
+from lifecycle.aws.s3 import MemoryObjects
 from lifecycle.aws.sqs import MemoryQueue, Message
+from lifecycle.domain.capabilities import Resource
+from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Code, Poison
+from lifecycle.pacing.token_bucket import Rate
+from lifecycle.plans.plan_file import Plan
+from lifecycle.plans.plan_store import PlanStore, key_of
+from lifecycle.policy.evaluate import Mode
+from lifecycle.policy.policy import Policy
+from lifecycle.sweep.daily_news import DailyNews
 from lifecycle.sweep.digest import Digest, hours_since_finished, record_finished
 from tests.harness.builders import NOW, ORG, Clock
-from tests.harness.sweep_run import SweepRun
+from tests.harness.sweep_run import POLICY, SweepRun
 from tests.harness.world import World
 
 
@@ -107,6 +118,145 @@ def test_a_failed_digest_is_retried_without_repeating_the_checks() -> None:
     assert night.deliver(), "it starts both"
     kinds = [json.loads(entry.message.body)["kind"] for entry in night.queue.entries.values()]
     assert sorted(kinds) == ["check", "digest"]
+
+
+# --- approvals and plans ---
+
+
+def _digests(night: SweepRun) -> list[dict[str, str]]:
+    return [dict(detail) for name, detail in night.world.bus.announced if name == "lifecycle.digest"]  # type: ignore[arg-type]
+
+
+def _told_after(night: SweepRun, *, hours: float = 1) -> list[dict[str, str]]:
+    night.world.clock.advance(timedelta(hours=hours))
+    night.queue.send(json.dumps({"sweep_id": "digest-1", "kind": "digest"}))
+    night.drain()
+    return _digests(night)
+
+
+def _swept(mode: Mode, *, due: int = 2, young: int = 3, policy: str = POLICY) -> tuple[SweepRun, Plan]:
+    night = SweepRun(World(rate=Rate(6000, 6000)), mode=mode, policy=Policy.parse(policy))
+    for number in range(due + young):
+        run = night.world.simulator.organization.runs[night.world.add(Resource.RUN, f"{number:032x}")]
+        run.status, run.completed_at = "complete", night.world.clock() - timedelta(days=45 if number < due else 5)
+    night.begin()
+    night.drain()
+    [plan] = night.plans()
+    return night, plan
+
+
+def test_the_plan_of_the_day_is_told_with_what_was_kept_and_why() -> None:
+    night, plan = _swept(Mode.REPORT)
+    [told] = _told_after(night)
+    assert told["plans_text"] == (
+        f"Organization {ORG}, plan {plan.hash[:12]}: 5 seen = 2 due + 3 kept + 0 not readable. "
+        "Kept: too young 3. Not applied."
+    )
+    assert json.loads(told["plans"]) == [
+        {
+            "org_id": ORG,
+            "plan": plan.hash,
+            "seen": 5,
+            "due": 2,
+            "kept": 3,
+            "failed": 0,
+            "kept_by": {"too young": 3},
+            "state": "Not applied.",
+        }
+    ]
+    assert (told["total"], told["queues"], told["codes"], told["approvals_text"]) == ("0", "none", "none", "none")
+
+
+def test_the_rows_of_sweeps_are_read_one_at_a_time_as_the_permissions_of_the_function_allow() -> None:
+    asked: list[int] = []
+
+    class Counted(MemoryTable):
+        def read(self, *keys: Key) -> list[Row | None]:
+            asked.append(len(keys))
+            return super().read(*keys)
+
+    rows, clock = Counted(), Clock(NOW)
+    news = DailyNews(
+        org_ids=frozenset({ORG, "1b" * 16}),
+        rows=rows,
+        approvals=ApprovalStore(rows, timedelta(days=9), clock),
+        plans=PlanStore(MemoryObjects()),
+        clock=clock,
+    )
+    assert not news.read()
+    assert asked == [1, 1]
+
+
+def test_an_applied_plan_is_told_with_its_commands() -> None:
+    night, _ = _swept(Mode.APPLY)
+    [told] = _told_after(night)
+    assert told["plans_text"].endswith("Applied: 2 commands sent.")
+
+
+@pytest.mark.parametrize(
+    ("part", "ending"),
+    [
+        ("stops", "Not applied: Over a cap: 'x'."),
+        ("unseen", "Not applied, because it is incomplete: Over a cap: 'x'."),
+        ("person", "Not applied; a person must do it: Over a cap: 'x'."),
+    ],
+)
+def test_a_plan_that_is_not_applied_is_told_with_the_reason_and_without_quotes(part: str, ending: str) -> None:
+    night, plan = _swept(Mode.REPORT)
+    body = plan.model_copy(update={part: ('Over a cap:\n"x".',)}).model_dump_json().encode()
+    night.objects.put(key_of(ORG, plan.hash, "plan.json"), body, kind="application/json")
+    [told] = _told_after(night)
+    assert told["plans_text"].endswith(ending)
+
+
+def test_a_reverted_plan_is_told_with_who_did_it() -> None:
+    night, plan = _swept(Mode.APPLY)
+    night.take_back(plan.hash, by="bob")
+    night.drain()
+    [told] = _told_after(night)
+    assert told["plans_text"].endswith("bob reverted it.")
+
+
+def test_a_plan_that_keeps_everything_or_is_older_than_a_day_is_no_news() -> None:
+    night, _ = _swept(Mode.REPORT, due=0)
+    assert _told_after(night) == []
+    night, _ = _swept(Mode.REPORT)
+    assert _told_after(night, hours=25) == []
+
+
+def test_a_plan_that_cannot_be_read_any_more_is_left_out() -> None:
+    night, plan = _swept(Mode.REPORT)
+    night.objects.put(key_of(ORG, plan.hash, "plan.json"), b"{}", kind="application/json")
+    assert _told_after(night) == []
+
+
+def test_requests_that_wait_for_approval_are_told_with_their_hashes_and_ends() -> None:
+    night, plan = _swept(Mode.REPORT, due=0, policy=POLICY)
+    night.world.clock.advance(timedelta(days=2))
+    approvals = ApprovalStore(night.world.rows, timedelta(days=9), night.world.clock)
+    now = millis(night.world.clock())
+    for number in range(12):
+        approvals.ask(
+            ApprovalRequest(
+                hash=f"{number:064x}",
+                about=About.PLAN,
+                org_id=ORG,
+                subject=f"{number:064x}",
+                asked_by="ada",
+                asked_at=now + number,
+                deadline=now + 3_600_000 * 72,
+                needed=2,
+                shown="{}",
+                message="{}",
+                capabilities=("run.delete", "tag.delete"),
+            )
+        )
+    [told] = _told_after(night)
+    assert told["approvals"] == "12"
+    first = f"{0:064x}"[:12] + " (plan, run.delete, tag.delete: 0 of 2 until 2026-06-06 "
+    assert told["approvals_text"].startswith(first)
+    assert told["approvals_text"].endswith("; and 2 more")
+    assert (plan.due, told["plans"], told["plans_text"]) == (0, "[]", "none.")
 
 
 @pytest.mark.parametrize(

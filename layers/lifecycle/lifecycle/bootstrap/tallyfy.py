@@ -209,8 +209,10 @@ def sweep() -> "SweepService":
     from lifecycle.approvals.store import ApprovalStore  # noqa: PLC0415 - see above
     from lifecycle.execution.wakeup_check import WakeupService  # noqa: PLC0415 - see above
     from lifecycle.execution.wakeups import Wakeups  # noqa: PLC0415 - see above
+    from lifecycle.plans.plan_store import PlanStore  # noqa: PLC0415 - see above
     from lifecycle.policy.evaluate import Mode  # noqa: PLC0415 - see above
     from lifecycle.sweep.assembly import SweepParts, assemble  # noqa: PLC0415 - see above
+    from lifecycle.sweep.daily_news import DailyNews  # noqa: PLC0415 - see above
     from lifecycle.sweep.digest import Digest  # noqa: PLC0415 - see above
     from lifecycle.sweep.preflight import Preflight  # noqa: PLC0415 - see above
     from lifecycle.sweep.warn_job import NoWarner  # noqa: PLC0415 - see above
@@ -224,6 +226,7 @@ def sweep() -> "SweepService":
     tallyfy = _tallyfy(settings, frozenset(), lambda _: None)
     policy = _policy()
     people = People.parse(operators_file("people.toml"))
+    approvals = ApprovalStore(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least)
     parts = SweepParts(
         rows=table,
         ledger=ledger,
@@ -260,8 +263,15 @@ def sweep() -> "SweepService":
             bus=outcomes.bus,
             metrics=metrics,
             clock=now,
+            news=DailyNews(
+                org_ids=settings.organization_ids,
+                rows=table,
+                approvals=approvals,
+                plans=PlanStore(objects(settings.plans_bucket)),
+                clock=now,
+            ),
         ),
-        approvals=ApprovalStore(table, timedelta(days=settings.ledger_days), now, least=people.approvals.least),
+        approvals=approvals,
         people=people,
         warner=NoWarner(),
         policy=policy,

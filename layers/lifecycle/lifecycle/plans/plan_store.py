@@ -34,7 +34,7 @@ class PlanStore:
         disagree.
         """
         with tempfile.TemporaryDirectory() as scratch:
-            plan, lines = self._summary(org_id, plan_hash), Path(scratch, LINES)
+            plan, lines = self.summary(org_id, plan_hash), Path(scratch, LINES)
             if not self.objects.fetch(key_of(org_id, plan_hash, LINES), lines):
                 raise Rejected(Code.PLAN_STOPPED, f"The lines of plan {plan_hash} are gone. Make a new plan.")
             difference = what_differs(plan, lines)
@@ -42,7 +42,8 @@ class PlanStore:
                 raise Rejected(Code.PLAN_STOPPED, difference)
             yield plan, lines
 
-    def _summary(self, org_id: str, plan_hash: str) -> Plan:
+    def summary(self, org_id: str, plan_hash: str) -> Plan:
+        """A plan's summary, not compared with its lines. Raises ``Rejected`` if there is none that can be read."""
         body = self.objects.get(key_of(org_id, plan_hash, "plan.json"))
         if body is None:
             raise Rejected(Code.PLAN_STOPPED, f"Organization {org_id} has no plan {plan_hash}.")

@@ -12,6 +12,7 @@ from lifecycle.aws.metrics import Measure, Metrics
 from lifecycle.aws.sqs import Message, Queue
 from lifecycle.domain.events import SCHEMA_VERSION
 from lifecycle.domain.failures import SET_ASIDE_BY_AWS
+from lifecycle.sweep.daily_news import DailyNews, News, listed
 
 EVENT = "lifecycle.digest"
 _HIDDEN_SECONDS = 60
@@ -27,11 +28,12 @@ class Digest:
     bus: Bus
     metrics: Metrics
     clock: Callable[[], datetime]
+    news: DailyNews | None = None
 
     def tell(self) -> None:
-        """Emit the age of the oldest dead letter, and announce how many there are if there are any.
+        """Emit the age of the oldest dead letter, and announce what there is to say, if there is anything.
 
-        Raises ``Retryable`` if a queue or the bus is out.
+        Raises ``Retryable`` if a queue, the table, the store of plans or the bus is out.
         """
         letters = {name: _peek(queue) for name, queue in self.queues.items()}
         # SQS's count is approximate; the letters that were read certainly exist.
@@ -41,7 +43,8 @@ class Digest:
         # one where SQS itself moves a message.
         oldest = max((self.clock() - message.sent_at for message in seen), default=timedelta())
         self.metrics.measure(Measure.DEAD_LETTER_AGE, max(0.0, oldest.total_seconds()))
-        if not any(counts.values()):
+        news = self.news.read() if self.news else News()
+        if not any(counts.values()) and not news:
             return
         codes = Counter(message.attributes.get("code") or SET_ASIDE_BY_AWS for message in seen)
         self.bus.announce(
@@ -50,9 +53,10 @@ class Digest:
                 "schema_version": SCHEMA_VERSION,
                 "counted_at": self.clock().isoformat(),
                 "total": str(sum(counts.values())),
-                "queues": _listed(counts),
-                "codes": _listed(codes) or "not seen",
+                "queues": listed(counts) or "none",
+                "codes": listed(codes) or ("not seen" if any(counts.values()) else "none"),
                 "oldest": str(oldest.days),
+                **news.facts(),
             },
         )
 
@@ -89,9 +93,3 @@ def _peek(queue: Queue) -> list[Message]:
             break
         seen |= new
     return list(seen.values())
-
-
-def _listed(counts: Mapping[str, int]) -> str:
-    """The codes with their counts, largest first, such as ``held 3, changed 1``."""
-    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-    return ", ".join(f"{name} {count}" for name, count in ordered if count)
