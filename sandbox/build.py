@@ -13,6 +13,7 @@ from subprocess import PIPE, STDOUT, TimeoutExpired, run
 from lifecycle.approvals.people import People
 from lifecycle.domain.errors import Rejected
 from lifecycle.intake.sources import Sources
+from lifecycle.notices.file import Notices
 from lifecycle.policy.policy import Policy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,11 +140,10 @@ def check_operators_files(folder: Path) -> None:
     Raises:
         LocalStackError: A file is missing or wrong; the message names the key and says what to write instead.
     """
-    files = (("sources.toml", Sources.parse), ("people.toml", People.parse), ("policy.toml", Policy.parse))
-    for name, parse in files:
-        path = folder / name
+    for model in (Sources, People, Policy, Notices):
+        path = folder / model.file_name
         try:
-            parse(path.read_text(encoding="utf-8"))
+            model.parse(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             message = f"{path} cannot be read: {error}"
             raise LocalStackError(message) from error

@@ -24,7 +24,7 @@ from lifecycle.plans.plan_file import LINES, Entry, Plan, entries, open_lines
 from lifecycle.plans.plan_lines import count_due
 from lifecycle.plans.plan_store import key_of, what_differs
 from lifecycle.plans.report.spreadsheet import csv_lines
-from lifecycle.plans.warning_marks import WarningMarks
+from lifecycle.plans.warning_marks import SentWarnings, WarningMarks
 from lifecycle.policy.policy import Policy
 from lifecycle.policy.warnings import WarnFirst
 from lifecycle.sweep.jobs import JobKind, SweepJob
@@ -149,7 +149,7 @@ def warn_first(stack: Stack | None, org_id: str, policy: Policy, now: datetime) 
     It warns nobody. Who could be warned is not known here, so everybody is taken to be.
     """
     plan = newest_of(stack, org_id) if stack else None
-    marks = WarningMarks(stack.objects(), stack.rows()).load(org_id, plan.hash) if stack and plan else {}
+    marks = WarningMarks(stack.objects(), SentWarnings(stack.rows())).load(org_id, plan.hash) if stack and plan else {}
     return WarnFirst(
         policy=policy,
         sweep_id="preview",

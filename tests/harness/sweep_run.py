@@ -14,8 +14,6 @@ from lifecycle.aws.s3 import MemoryObjects, Objects
 from lifecycle.aws.sqs import Later, MemoryQueue
 from lifecycle.domain.capabilities import ORDINARY
 from lifecycle.domain.commands import Command
-from lifecycle.domain.errors import Code, Rejected, Retryable
-from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.execution.ledger import Ledger
 from lifecycle.execution.outcomes import Outcomes
 from lifecycle.execution.wakeup_check import WakeupService
@@ -25,14 +23,16 @@ from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.plans.application import Application, ApplicationStore, PlanPart
 from lifecycle.plans.plan_file import LINES, Entry, Plan, entries
 from lifecycle.plans.plan_store import PlanStore, key_of
+from lifecycle.plans.warning_marks import SentWarnings
 from lifecycle.policy.evaluate import Mode
-from lifecycle.policy.policy import Policy, Rule
+from lifecycle.policy.policy import Policy
 from lifecycle.sweep.assembly import SweepParts, assemble
 from lifecycle.sweep.daily_news import DailyNews
 from lifecycle.sweep.digest import Digest
 from lifecycle.sweep.preflight import Preflight
 from lifecycle.sweep.service import SweepService
-from lifecycle.sweep.warn_job import WarningNotice
+from lifecycle.sweep.state import SweepState
+from lifecycle.sweep.warn_job import WarningDeliveries
 from lifecycle.tallyfy.client import HttpTallyfy, Tallyfy, Tokens
 from lifecycle.tallyfy.directory import TallyfyDirectory
 from sandbox.simulator.transport import SimulatorTransport
@@ -46,6 +46,7 @@ from tests.harness.fault_injection import (
     FragileQueue,
     FragileRows,
 )
+from tests.harness.warnings import FakeWarner
 from tests.harness.world import DECLARED_SOURCES, TERMS, World
 
 POLICY = """
@@ -61,28 +62,6 @@ action = "archive"
 status = ["complete"]
 completed_days = 30
 """
-
-
-@dataclass
-class FakeWarner:
-    """Delivers warnings to a list. ``out`` are recipients that cannot be reached now, ``gone`` those that never can."""
-
-    names: Callable[[ResourceSnapshot], frozenset[str]] = lambda _: frozenset({"channel:operations"})
-    out: set[str] = field(default_factory=set)
-    gone: set[str] = field(default_factory=set)
-    sent: list[tuple[str, WarningNotice]] = field(default_factory=list)
-
-    def recipients(self, org_id: str, rule: Rule, thing: ResourceSnapshot) -> frozenset[str]:
-        """Return the recipients that the test set."""
-        return self.names(thing)
-
-    def warn(self, recipient: str, notice: WarningNotice) -> None:
-        """Keep the message."""
-        if recipient in self.out:
-            raise Retryable(Code.UNAVAILABLE, "The chat tool is out.")
-        if recipient in self.gone:
-            raise Rejected(Code.INVALID, "The chat tool knows no such channel.")
-        self.sent.append((recipient, notice))
 
 
 @dataclass
@@ -256,6 +235,11 @@ class SweepRun:
         if work:
             self.work()
         return finished
+
+    def deliver_warnings(self, *, recorded: bool = True) -> None:
+        """Let the chat function post the warnings that were handed over, see ``FakeWarner.deliver``."""
+        state = SweepState(rows=self.world.rows, clock=self.world.clock, terms="")
+        self.warner.deliver(WarningDeliveries(state, SentWarnings(self.world.rows)), recorded=recorded)
 
     def asked(self) -> list[Command]:
         """Every command that was sent, carried out or still waiting."""

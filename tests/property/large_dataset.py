@@ -49,9 +49,9 @@ from lifecycle.sweep.digest import Digest
 from lifecycle.sweep.preflight import Preflight
 from lifecycle.sweep.service import SweepService
 from lifecycle.sweep.state import state_key
-from lifecycle.sweep.warn_job import NoWarner
 from lifecycle.tallyfy.client import PER_PAGE, HttpTallyfy, Tokens
 from tests.harness.builders import ID_KEY, NOW, ORG, PREFIX, SOURCES, Clock
+from tests.harness.warnings import FakeWarner
 
 POLICY = """
 zone = "Europe/Berlin"
@@ -275,7 +275,7 @@ class Crowded:
             digest=Digest(queues={}, bus=self.bus, metrics=self.metrics, clock=self.clock),
             approvals=ApprovalStore(self.rows, timedelta(days=400), self.clock),
             people=People.parse("[people]\n"),
-            warner=NoWarner(),
+            warner=FakeWarner(),
             policy=policy,
             mode=self.mode,
             org_ids=frozenset({ORG}),

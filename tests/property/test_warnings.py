@@ -13,20 +13,19 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from lifecycle.aws.dynamodb import MemoryTable, Put
-from lifecycle.aws.metrics import MemoryMetrics
 from lifecycle.aws.s3 import MemoryObjects
 from lifecycle.domain.capabilities import Resource, State
-from lifecycle.domain.errors import Code, Rejected, Retryable
+from lifecycle.domain.errors import Retryable
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.holds.rules import Holds
 from lifecycle.plans.plan_file import write_lines
-from lifecycle.plans.warning_marks import MarkWriter, WarningMarks, store_marks
+from lifecycle.plans.warning_marks import MarkWriter, SentWarnings, WarningMarks, store_marks
 from lifecycle.policy.evaluate import Decision, evaluate
 from lifecycle.policy.policy import Policy, Rule
 from lifecycle.policy.warnings import WarnFirst
 from lifecycle.sweep.jobs import SCHEDULE, JobKind, SweepJob
 from lifecycle.sweep.state import SweepState, newest_key
-from lifecycle.sweep.warn_job import WarningNotice, WarnJob
+from lifecycle.sweep.warn_job import WarningDeliveries, WarningNotice, WarnJob
 from tests.harness.builders import ORG
 from tests.harness.fault_injection import Crash
 
@@ -81,7 +80,8 @@ class History:
     def __post_init__(self) -> None:
         self.rows, self.objects = MemoryTable(), MemoryObjects()
         self.state = SweepState(rows=self.rows, clock=lambda: self.now, terms="")
-        self.marks = WarningMarks(self.objects, self.rows)
+        self.marks = WarningMarks(self.objects, SentWarnings(self.rows))
+        self.queue: list[tuple[str, WarningNotice]] = []
         self.epochs: Counter[str] = Counter()
         self.looked: dict[str, object] = {}
         self.waiting: SweepJob | None = None
@@ -115,14 +115,7 @@ class History:
         return RECIPIENTS[thing.id]
 
     def warn(self, recipient: str, notice: WarningNotice) -> None:
-        if recipient in self.out:
-            raise Retryable(Code.UNAVAILABLE, "out")
-        if recipient in self.gone:
-            raise Rejected(Code.INVALID, "gone")
-        for mark in notice.things:
-            promised = self.now + timedelta(days=mark.days)
-            assert notice.not_before <= promised
-            self.messages.append(WarningMessage(recipient, mark.id, self.now, promised, self.epochs[mark.id]))
+        self.queue.append((recipient, notice))
 
     def sweep(self, *, begins: bool) -> None:
         self.sweeps += 1
@@ -169,31 +162,42 @@ class History:
                 self.things[name] = replace(self.things[name], completed_at=self.now)
 
     def deliver(self) -> None:
-        if self.waiting is None:
-            return
-        before = len(self.messages)
-        steps = iter(range(1, 100))
+        """Hand over what the newest sweep has to say, and post what was handed over."""
+        if self.waiting is not None:
+            job = WarnJob(
+                state=self.state,
+                marks=self.marks,
+                warner=self,
+                clock=lambda: self.now,
+                after_step=self._die_in_the_job,
+            )
+            with suppress(Crash):
+                job.run(self.waiting, ORG)
+                self.waiting = None
+        deliveries = WarningDeliveries(self.state, self.marks.sent)
+        taken, self.queue = self.queue, []
+        for recipient, notice in taken:
+            if recipient in self.out:
+                self.queue.append((recipient, notice))
+            elif recipient not in self.gone and deliveries.is_wanted(ORG, notice.plan, notice.sweep_id, recipient):
+                self._post(recipient, notice)
+                if self.crash == 2:
+                    # The function dies before it records the delivery, and the queue delivers the message again.
+                    self.crash = 0
+                    self.doubtful |= {(mark.id, recipient, self.epochs[mark.id]) for mark in notice.things}
+                    self.queue.append((recipient, notice))
+                else:
+                    deliveries.record(ORG, notice.sweep_id, recipient)
 
-        def after_step() -> None:
-            if next(steps) == self.crash:
-                self.crash = 0
-                raise Crash
+    def _die_in_the_job(self) -> None:
+        if self.crash == 1:
+            self.crash = 0
+            raise Crash
 
-        job = WarnJob(
-            state=self.state,
-            marks=self.marks,
-            warner=self,
-            metrics=MemoryMetrics(),
-            clock=lambda: self.now,
-            after_step=after_step,
-        )
-        try:
-            job.run(self.waiting, ORG)
-            self.waiting = None
-        except Retryable:
-            pass
-        except Crash:
-            self.doubtful |= {(one.id, one.recipient, one.epoch) for one in self.messages[before:]}
+    def _post(self, recipient: str, notice: WarningNotice) -> None:
+        for mark in notice.things:
+            seen = WarningMessage(recipient, mark.id, self.now, notice.not_before, self.epochs[mark.id])
+            self.messages.append(seen)
 
     def _look(self, thing: ResourceSnapshot, decided: Decision) -> None:
         """What the sweep saw of a thing. Another look, or a thing that is not due, begins another account of it."""

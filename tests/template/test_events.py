@@ -2,6 +2,7 @@
 
 from lifecycle.aws.eventbridge import SOURCE
 from lifecycle.intake.sources import Sources
+from lifecycle.notices.texts import WRITERS
 from tests.template.support import (
     ROOT,
     TransformedTemplate,
@@ -29,7 +30,14 @@ def test_every_other_rule_on_the_bus_notifies_people(template: TransformedTempla
         for name, made in template.of_type("AWS::Events::Rule").items()
     }
     assert rules.pop("IncomingEventsRule") == ["EventsQueue"]
+    assert rules.pop("ChatNoticeRule") == ["ChatQueue"]
     assert set(map(tuple, rules.values())) == {("AlarmTopic",)}
+
+
+def test_every_event_that_has_a_notice_goes_to_the_chat_queue_and_no_other(template: TransformedTemplate) -> None:
+    pattern = template.properties("ChatNoticeRule")["EventPattern"]
+    assert set(pattern["detail-type"]) == set(WRITERS)
+    assert pattern["source"] == ["tallyfy-lifecycle"]
 
 
 def test_a_partners_bus_is_heard_like_our_own_if_it_is_named(template: TransformedTemplate) -> None:

@@ -108,7 +108,7 @@ class TestBuild:
         assert instead in str(raised.value)
         assert not Build(root=copy).directory.exists()
 
-    @pytest.mark.parametrize("name", ["sources.toml", "people.toml", "policy.toml"])
+    @pytest.mark.parametrize("name", ["sources.toml", "people.toml", "policy.toml", "notices.toml"])
     def test_a_missing_operators_file_is_named(self, copy: Path, name: str) -> None:
         (copy / "layers" / "config" / name).unlink()
         with pytest.raises(LocalStackError, match=f"{re.escape(name)} cannot be read"):

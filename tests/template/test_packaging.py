@@ -192,7 +192,7 @@ def test_a_function_starts_with_only_its_folder_and_the_layers(
         assert file.startswith(str(folder)), module
 
 
-@pytest.mark.parametrize("name", ["sources.toml", "people.toml", "policy.toml"])
+@pytest.mark.parametrize("name", ["sources.toml", "people.toml", "policy.toml", "notices.toml"])
 def test_the_configuration_layer_can_be_read(build: Build, name: str) -> None:
     package = build.directory / "ConfigLayer" / "python" / "lifecycle_config"
     assert (package / name).read_bytes() == (build.root / "layers" / "config" / name).read_bytes()

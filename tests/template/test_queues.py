@@ -47,13 +47,18 @@ def test_each_queue_is_encrypted_and_refuses_plain_http(template: TransformedTem
     pytest.fail(f"{queue} has no policy")
 
 
-def test_only_the_rule_of_incoming_events_may_send_to_a_queue_by_policy(template: TransformedTemplate) -> None:
+def test_only_the_rules_of_incoming_events_and_of_notices_may_send_to_a_queue_by_policy(
+    template: TransformedTemplate,
+) -> None:
     allowing = {}
     for name, policy in template.of_type("AWS::SQS::QueuePolicy").items():
         made = policy["Properties"]["PolicyDocument"]["Statement"]
         if grants := [one for one in made if one["Effect"] == "Allow"]:
             allowing[name] = grants
-    assert list(allowing) == ["EventsQueuesPolicy"]
+    assert sorted(allowing) == ["ChatQueuesPolicy", "EventsQueuesPolicy"]
+    (notices,) = allowing["ChatQueuesPolicy"]
+    assert [target(arn) for arn in notices["Resource"]] == ["ChatQueue"]
+    assert target(notices["Condition"]["ArnEquals"]["aws:SourceArn"]) == "ChatNoticeRule"
     (grant,) = allowing["EventsQueuesPolicy"]
     assert grant["Principal"] == {"Service": "events.amazonaws.com"}
     assert grant["Action"] == "sqs:SendMessage"

@@ -114,7 +114,7 @@ def test_functions_behind_the_api_send_messages_and_never_receive(
         ("PurgeFunction", {"PurgeDeadLetterQueue", "ChatQueue"}),
         ("EventFunction", {"CommandsQueue", "PurgeQueue", "CommandsDeadLetterQueue"}),
         ("ChatJobsFunction", {"ChatQueue", "ChatDeadLetterQueue"}),
-        ("SweepFunction", {"SweepsQueue", "BulkQueue", "PurgeQueue", "SweepsDeadLetterQueue"}),
+        ("SweepFunction", {"SweepsQueue", "BulkQueue", "PurgeQueue", "ChatQueue", "SweepsDeadLetterQueue"}),
     ],
 )
 def test_each_consumer_receives_from_its_own_queue_and_sends_only_where_it_must(
@@ -184,7 +184,7 @@ def test_what_posts_answers_reads_nothing_that_proves_who_sent_a_request(templat
         for statement in statements_of(template, role_of(template, "ChatJobsFunction"))
         if "secretsmanager:GetSecretValue" in statement["Action"]
     ]
-    assert [arn["Fn::Sub"].partition("/")[2] for arn in read["Resource"]] == ["tokens/*", "chat-replies/*"]
+    assert [arn["Fn::Sub"].partition("/")[2] for arn in read["Resource"]] == ["tokens/*", "chat-replies/*", "notices/*"]
 
 
 @pytest.mark.parametrize(("function", "more"), [("WebhookFunction", set()), ("EventFunction", {"replay#*"})])
@@ -249,10 +249,11 @@ def test_a_worker_writes_intents_leases_and_the_rate(template: TransformedTempla
 def test_a_sweep_writes_checkpoints_and_the_rate_and_reads_the_status_of_its_commands(
     template: TransformedTemplate,
 ) -> None:
+    written = {"sweep#*", "warned#*", "pace#*", "approval#*", "audit#2*"}
     assert keys(template, "SweepFunction") == {
-        "dynamodb:GetItem": {"sweep#*", "pace#*", "intent#*", "resource#*", "approval#*", "vote#*", "audit#2*"},
+        "dynamodb:GetItem": {"intent#*", "resource#*", "vote#*", *written},
         "dynamodb:BatchGetItem": {"approval#*", "vote#*", "resource#*"},
-        "dynamodb:PutItem": {"sweep#*", "pace#*", "approval#*", "audit#2*"},
+        "dynamodb:PutItem": written,
         "dynamodb:Query": {"holds#*", "waiting#*", "approval#*", "vote#*"},
     }
 

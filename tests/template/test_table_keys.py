@@ -23,6 +23,7 @@ SAMPLES: dict[Partition, list[Key]] = {
         table_keys.sweep_state(ORGANIZATION, "2026-08-01"),
         table_keys.plan(ORGANIZATION, "f" * 64, "canary"),
     ],
+    Partition.WARNED: [table_keys.warned(ORGANIZATION, "2026-06-01T04:10:00Z")],
     Partition.APPROVAL: [table_keys.request(ORGANIZATION, "f" * 64), table_keys.newest(ORGANIZATION, INTENT)],
     Partition.VOTE: [table_keys.vote(ORGANIZATION, "7")],
     Partition.REPLAY: [table_keys.replay("hubspot", "7")],

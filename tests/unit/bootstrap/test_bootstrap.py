@@ -105,7 +105,7 @@ def test_the_chat_function_is_built_from_its_environment(given: Given) -> None:
 
 def test_later_answers_go_to_the_tool_alone_and_to_a_simulator_only_on_loopback(given: Given) -> None:
     given(CHAT_JOBS)
-    poster = tallyfy.chat_jobs().poster("slack")
+    poster = tallyfy.chat_jobs().posts.poster("slack")
     assert isinstance(poster, SlackPoster)
     assert poster._also is None
     with pytest.raises(Rejected):

@@ -80,6 +80,7 @@ PURGE = {
 SWEEP = {
     **TALLYFY,
     "ID_KEY_SECRET_ARN": STATUS["ID_KEY_SECRET_ARN"],
+    "CHAT_QUEUE_URL": "https://sqs/chat",
     "BULK_QUEUE_URL": "https://sqs/bulk",
     "PURGE_QUEUE_URL": "https://sqs/purge",
     "PLANS_BUCKET": "plans",

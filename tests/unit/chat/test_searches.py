@@ -8,22 +8,38 @@ from datetime import timedelta
 import pytest
 import requests
 
-from lifecycle.aws.dynamodb import MemoryTable
+from lifecycle.aws.dynamodb import MemoryTable, Put
 from lifecycle.aws.metrics import MemoryMetrics, Metric
 from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.aws.sqs import Later, MemoryQueue
+from lifecycle.chat.channels import AnswerPosts
+from lifecycle.chat.notices import NoticeJobs
 from lifecycle.chat.searches import ChatJobs
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.messages import Answer, ButtonKind, outcome
 from lifecycle.execution.reply_channel import MemoryReplies, QueueReplies
 from lifecycle.holds.store import HoldStore
+from lifecycle.notices.file import Notices
 from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Lane, Rate
+from lifecycle.plans.warning_marks import SentWarnings
+from lifecycle.sweep.state import SweepState, newest_key
+from lifecycle.sweep.warn_job import WarningDeliveries
 from lifecycle.tallyfy.client import HttpTallyfy, Tokens
 from tests.harness.builders import ORG, PREFIX, THING, ChatRoom, Clock, bodies, pressed
 from tests.harness.world import World
 
+HOOK = "https://hooks.slack.com/services/T012ABCDE/B1/abc"
+NOTICES = """
+[channels.operations]
+tool = "slack"
+[channels.factory]
+tool = "teams"
+[tell]
+approval = ["operations", "factory"]
+warning = ["operations"]
+"""
 TO = "slack:https://hooks.slack.com/commands/T012ABCDE/1/abc"
 
 
@@ -48,18 +64,22 @@ class Jobs:
     """The function over memory, beside a simulated Tallyfy."""
 
     clock: Clock
+    notices: Notices = field(default_factory=lambda: Notices.parse(NOTICES))
 
     def __post_init__(self) -> None:
+        self.secrets = MemorySecrets({f"{PREFIX}/notices/operations": f"{HOOK}\n"})
         self.world = World(self.clock)
         self.rows = MemoryTable()
         self.queue, self.dead_letters = MemoryQueue(self.clock), MemoryQueue(self.clock)
         self.desk, self.heard, self.metrics = Desk(), MemoryReplies(), MemoryMetrics()
         session = requests.Session()
         session.mount("https://", self.world.process().transport)
+        posts = AnswerPosts(lambda _: self.desk, self.secrets, PREFIX)
+        sent = SentWarnings(self.rows)
+        deliveries = WarningDeliveries(SweepState(rows=self.rows, clock=self.clock, terms=""), sent)
         self.jobs = ChatJobs(
-            poster=lambda _: self.desk,
-            secrets=MemorySecrets({}),
-            prefix=PREFIX,
+            posts=posts,
+            notices=NoticeJobs(self.notices, self.heard, posts, deliveries, stack=PREFIX),
             tallyfy=HttpTallyfy(
                 session,
                 "https://go.tallyfy.com/api",
@@ -244,3 +264,92 @@ def test_a_name_leads_to_a_choice_and_a_press_to_one_command_however_often_it_co
     names = {json.loads(text)["intent_id"] for text in bodies(room.commands)}
     assert len(names) == 1
     assert {json.loads(text)["id"] for text in bodies(room.commands)} == {THING}
+
+
+# --- notices and warnings ---
+
+
+WARNING = {
+    "job": "warning",
+    "to": "slack:@operations",
+    "org_id": ORG,
+    "plan": "ab" * 32,
+    "sweep_id": "night-1",
+    "recipient": "operations/owner/4711",
+}
+
+
+def warn(jobs: Jobs) -> None:
+    jobs.queue.send(
+        json.dumps({**WARNING, "answer": json.loads(Answer(text="2 things will be cleaned up.").to_json())})
+    )
+
+
+def newest(jobs: Jobs, plan: str) -> None:
+    [row] = jobs.rows.read(newest_key(ORG))
+    jobs.rows.write(Put(newest_key(ORG), {"plan": plan, "sweep_id": "night-1"}, row.version if row else 0))
+
+
+def test_an_event_becomes_one_message_for_each_channel_that_wants_its_kind(jobs: Jobs) -> None:
+    event = {"approval": "ab" * 32, "would_do": "delete", "org_id": ORG, "asked_by": "ada"}
+    jobs.queue.send(json.dumps({"detail-type": "lifecycle.approval.asked", "detail": event}))
+    jobs.work()
+    assert [to for to, _ in jobs.heard.answers] == ["slack:@operations", "teams:@factory"]
+
+
+def test_only_a_tool_that_proves_who_presses_gets_the_buttons_of_an_approval(jobs: Jobs) -> None:
+    event = {"approval": "ab" * 32, "would_do": "delete", "org_id": ORG, "asked_by": "ada"}
+    jobs.queue.send(json.dumps({"detail-type": "lifecycle.approval.asked", "detail": event}))
+    jobs.work()
+    kinds = [[button.kind for part in answer.sections for button in part.buttons] for _, answer in jobs.heard.answers]
+    assert kinds == [[ButtonKind.APPROVE, ButtonKind.REJECT], []]
+
+
+@pytest.mark.parametrize("event", ["lifecycle.command.done", "lifecycle.digest", "something.else"])
+def test_an_event_that_no_channel_wants_is_told_to_nobody(jobs: Jobs, event: str) -> None:
+    jobs.queue.send(json.dumps({"detail-type": event, "detail": {}}))
+    jobs.work()
+    assert (jobs.heard.answers, jobs.queue.depth()) == ([], 0)
+
+
+def test_a_message_to_a_channel_goes_to_the_address_in_its_secret(jobs: Jobs) -> None:
+    QueueReplies(jobs.queue).reply("slack:@operations", Answer(text="Hello."))
+    jobs.work()
+    assert jobs.desk.posted == [(HOOK, Answer(text="Hello."))]
+
+
+def test_a_warning_that_was_posted_is_recorded_and_not_posted_twice(jobs: Jobs) -> None:
+    newest(jobs, "ab" * 32)
+    warn(jobs)
+    warn(jobs)
+    jobs.work()
+    assert [address for address, _ in jobs.desk.posted] == [HOOK]
+    told = SentWarnings(jobs.rows).deliveries(ORG, "night-1").told
+    assert told.keys() == {"operations/owner/4711"}
+
+
+def test_a_warning_of_an_older_plan_is_not_posted(jobs: Jobs) -> None:
+    newest(jobs, "cd" * 32)
+    warn(jobs)
+    jobs.work()
+    assert (jobs.desk.posted, jobs.queue.depth()) == ([], 0)
+
+
+def test_a_warning_that_the_tool_does_not_take_is_not_recorded_and_comes_back(jobs: Jobs, clock: Clock) -> None:
+    newest(jobs, "ab" * 32)
+    jobs.desk.does = [False]
+    warn(jobs)
+    jobs.work()
+    assert SentWarnings(jobs.rows).deliveries(ORG, "night-1").told == {}
+    clock.advance(timedelta(minutes=20))
+    jobs.work()
+    assert len(jobs.desk.posted) == 1
+
+
+def test_a_warning_whose_channel_is_gone_is_counted_and_given_up(jobs: Jobs) -> None:
+    newest(jobs, "ab" * 32)
+    jobs.desk.does = [Rejected(Code.REFUSED, "The channel is gone.")]
+    warn(jobs)
+    jobs.work()
+    assert (jobs.metrics.counts[Metric.NOTICE_FAILED], jobs.queue.depth()) == (1, 0)
+    assert SentWarnings(jobs.rows).deliveries(ORG, "night-1").told == {}

@@ -44,6 +44,8 @@ class _PersonFields(BaseModel):
     """Which permanent deletes this person may ask for. It happens only once others have approved it."""
     approves: Annotated[frozenset[str], Field(min_length=1)] | None = None
     """What this person may approve if somebody else requests it."""
+    tallyfy: Annotated[int, Field(strict=True, ge=1)] | None = None
+    """The number of this user in Tallyfy: warnings about what they own name them."""
     organization: Id | None = None
     """The organizations of this person; by default, the only organization of the stack."""
 

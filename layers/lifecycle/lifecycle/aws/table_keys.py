@@ -28,6 +28,8 @@ class Partition(StrEnum):
     """Commands of an organization that a schedule enqueues later."""
     SWEEP = "sweep#"
     """The sweeps and plans of an organization."""
+    WARNED = "warned#"
+    """Who got the warnings of one sweep, before it acts on their things."""
     APPROVAL = "approval#"
     """Requests for approval, and a pointer to the newest one of each subject."""
     VOTE = "vote#"
@@ -100,7 +102,7 @@ def sweep_state(org_id: str, sweep_id: str) -> Key:
 
 def warned(org_id: str, sweep_id: str) -> Key:
     """Who got the warnings of one sweep."""
-    return Key(f"{Partition.SWEEP}{org_id}#{sweep_id}", "warned")
+    return Key(f"{Partition.WARNED}{org_id}#{sweep_id}", "warned")
 
 
 def plan(org_id: str, plan_hash: str, part: str) -> Key:

@@ -125,6 +125,7 @@ class SweepSettings(AnnouncingSettings):
     id_key_secret_arn: Name
     bulk_queue_url: Name
     purge_queue_url: Name
+    chat_queue_url: Name
     plans_bucket: Name
     sweep_mode: Literal["report", "apply"]
     dead_letter_queue_urls: Annotated[

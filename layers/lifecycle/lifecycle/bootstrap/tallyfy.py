@@ -177,22 +177,33 @@ def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Wo
 def chat_jobs() -> "ChatJobs":
     """Build it once for each process, for ``functions/chat_jobs``. It can express no capability: it only looks."""
     # Only here: the workers, which share this module, need none of it.
+    from lifecycle.chat.channels import AnswerPosts  # noqa: PLC0415 - see above
+    from lifecycle.chat.notices import NoticeJobs  # noqa: PLC0415 - see above
     from lifecycle.chat.searches import ChatJobs  # noqa: PLC0415 - see above
     from lifecycle.chat.tool import load_tool  # noqa: PLC0415 - see above
+    from lifecycle.notices.file import Notices  # noqa: PLC0415 - see above
+    from lifecycle.plans.warning_marks import SentWarnings  # noqa: PLC0415 - see above
+    from lifecycle.sweep.state import SweepState  # noqa: PLC0415 - see above
+    from lifecycle.sweep.warn_job import WarningDeliveries  # noqa: PLC0415 - see above
 
     settings = _settings(ChatJobsSettings)
     table = rows(settings.ledger_table)
     session = pooled_session()
     simulator = loopback_origin(settings.tallyfy_base_url)
+    posts = AnswerPosts(
+        cache(lambda tool: load_tool(tool).poster(session, simulator)), secrets(), settings.secret_prefix
+    )
+    replies = QueueReplies(_queue(settings.queue_url))
+    deliveries = WarningDeliveries(SweepState(rows=table, clock=now, terms=""), SentWarnings(table))
+    notices = Notices.parse(operators_file("notices.toml"))
     return ChatJobs(
-        poster=cache(lambda tool: load_tool(tool).poster(session, simulator)),
-        secrets=secrets(),
-        prefix=settings.secret_prefix,
+        posts=posts,
+        notices=NoticeJobs(notices, replies, posts, deliveries, stack=settings.secret_prefix),
         # It takes its slots itself.
         tallyfy=_tallyfy(settings, frozenset(), lambda _: None),
         pacing=_pacing(table, settings, Lane.PEOPLE),
         holds=HoldStore(table, now),
-        replies=QueueReplies(_queue(settings.queue_url)),
+        replies=replies,
         queue=_queue(settings.queue_url),
         dead_letters=_queue(settings.dead_letter_queue_url),
         metrics=metrics,
@@ -209,13 +220,14 @@ def sweep() -> "SweepService":
     from lifecycle.approvals.store import ApprovalStore  # noqa: PLC0415 - see above
     from lifecycle.execution.wakeup_check import WakeupService  # noqa: PLC0415 - see above
     from lifecycle.execution.wakeups import Wakeups  # noqa: PLC0415 - see above
+    from lifecycle.notices.file import Notices  # noqa: PLC0415 - see above
     from lifecycle.plans.plan_store import PlanStore  # noqa: PLC0415 - see above
     from lifecycle.policy.evaluate import Mode  # noqa: PLC0415 - see above
     from lifecycle.sweep.assembly import SweepParts, assemble  # noqa: PLC0415 - see above
+    from lifecycle.sweep.channel_warner import ChannelWarner  # noqa: PLC0415 - see above
     from lifecycle.sweep.daily_news import DailyNews  # noqa: PLC0415 - see above
     from lifecycle.sweep.digest import Digest  # noqa: PLC0415 - see above
     from lifecycle.sweep.preflight import Preflight  # noqa: PLC0415 - see above
-    from lifecycle.sweep.warn_job import NoWarner  # noqa: PLC0415 - see above
     from lifecycle.tallyfy.directory import TallyfyDirectory  # noqa: PLC0415 - see above
 
     settings = _settings(SweepSettings)
@@ -273,7 +285,9 @@ def sweep() -> "SweepService":
         ),
         approvals=approvals,
         people=people,
-        warner=NoWarner(),
+        warner=ChannelWarner(
+            Notices.parse(operators_file("notices.toml")), people, policy, _queue(settings.chat_queue_url)
+        ),
         policy=policy,
         mode=Mode(settings.sweep_mode),
         org_ids=settings.organization_ids,

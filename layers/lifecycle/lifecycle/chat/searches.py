@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from lifecycle.aws.metrics import Metric, Metrics
-from lifecycle.aws.secrets import Secrets
 from lifecycle.aws.sqs import Later, Message, Queue
+from lifecycle.chat.channels import AnswerPosts
 from lifecycle.chat.grammar import MOST_NAME, Verb
+from lifecycle.chat.notices import NoticeJob, NoticeJobs, WarningJob
 from lifecycle.chat.service import choice_value
-from lifecycle.chat.tool import Poster
 from lifecycle.domain.capabilities import Resource, State
 from lifecycle.domain.commands import Id, describe
 from lifecycle.domain.errors import Code, LifecycleError, Rejected, Retryable, Throttled
@@ -72,17 +72,25 @@ class ReplyJob(_Job):
     answer: Answer
 
 
-type Job = Annotated[SearchJob | LookJob | ReplyJob, Field(discriminator="job")]
-_JOBS: TypeAdapter[SearchJob | LookJob | ReplyJob] = TypeAdapter(Job)
+type OwnJob = SearchJob | LookJob | ReplyJob | WarningJob
+type ChatJob = OwnJob | NoticeJob
+_OWN_JOBS: TypeAdapter[OwnJob] = TypeAdapter(Annotated[OwnJob, Field(discriminator="job")])
+
+
+def _job_in(body: str) -> ChatJob:
+    """The job in a message: one of this stack, or an event of the bus. Raises ``ValidationError``."""
+    try:
+        return NoticeJob.model_validate_json(body)
+    except ValidationError:
+        return _OWN_JOBS.validate_json(body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatJobs:
-    """Works on the chat queue. ``poster`` gives what posts to a tool; ``roll`` is a random number in [0, 1)."""
+    """Works on the chat queue. ``roll`` is a random number in [0, 1)."""
 
-    poster: Callable[[str], Poster]
-    secrets: Secrets
-    prefix: str
+    posts: AnswerPosts
+    notices: NoticeJobs
     tallyfy: Tallyfy
     pacing: Pacing
     holds: HoldStore
@@ -96,7 +104,7 @@ class ChatJobs:
     def handle(self, message: Message) -> None:
         """Carry out one job. Raises ``Later`` if it has to come back; it is hidden until then."""
         try:
-            job = _JOBS.validate_json(message.body)
+            job = _job_in(message.body)
         except ValidationError as error:
             reason = f"The message is no job of the chat queue: {describe(error)}"
             self.dead_letters.send(message.body, {"code": Code.POISON.value, "reason": reason})
@@ -109,10 +117,14 @@ class ChatJobs:
         except Rejected as error:
             self._failed(job, error)
 
-    def _carry_out(self, job: SearchJob | LookJob | ReplyJob) -> None:
+    def _carry_out(self, job: ChatJob) -> None:
         match job:
             case ReplyJob():
-                self._post(job)
+                self.posts.post(job.to, job.answer)
+            case NoticeJob():
+                self.notices.spread(job)
+            case WarningJob():
+                self.notices.warn(job)
             case SearchJob():
                 self._tell(job, self._found(job))
             case LookJob():
@@ -122,13 +134,7 @@ class ChatJobs:
         if not self.replies.reply(job.to, answer):
             raise Retryable(Code.UNAVAILABLE, "The chat queue did not take the answer.")
 
-    def _post(self, job: ReplyJob) -> None:
-        tool, _, address = job.to.partition(":")
-        secret = f"{self.prefix}/chat-replies/{tool}"
-        if not self.poster(tool).post(address, job.answer, lambda: self.secrets.get(secret)):
-            raise Retryable(Code.UNAVAILABLE, f"The chat tool {tool} did not take an answer.")
-
-    def _come_back(self, message: Message, job: SearchJob | LookJob | ReplyJob, error: Retryable) -> None:
+    def _come_back(self, message: Message, job: ChatJob, error: Retryable) -> None:
         if message.receives >= _MOST_TRIES:
             self._failed(job, error)
             return
@@ -138,10 +144,11 @@ class ChatJobs:
             self.queue.hide(message, hidden_for)
         raise Later(error.reason) from error
 
-    def _failed(self, job: SearchJob | LookJob | ReplyJob, error: LifecycleError) -> None:
+    def _failed(self, job: ChatJob, error: LifecycleError) -> None:
         """Nobody else can be told: an answer that is lost changes nothing, and ``status`` still answers."""
-        self.metrics.emit(Metric.REPLY_FAILED, {"code": error.code, "reason": error.reason, "job": job.job})
-        if not isinstance(job, ReplyJob):
+        lost = Metric.NOTICE_FAILED if isinstance(job, NoticeJob | WarningJob) else Metric.REPLY_FAILED
+        self.metrics.emit(lost, {"code": error.code, "reason": error.reason, "job": job.job})
+        if isinstance(job, SearchJob | LookJob):
             self.replies.reply(job.to, Answer(text=f"That did not work: {quoted(error.reason)} Nothing was done."))
 
     # --- Tallyfy ---

@@ -28,26 +28,10 @@ _MARK: TypeAdapter[WarningMark] = TypeAdapter(WarningMark)
 
 
 @dataclass(frozen=True, slots=True)
-class WarningMarks:
-    """Reads and writes the marks of all organizations."""
+class SentWarnings:
+    """What was sent for each sweep: one row."""
 
-    objects: Objects
     rows: VersionedTable
-
-    def of_plan(self, org_id: str, plan_hash: str) -> Iterator[WarningMark]:
-        """The marks beside a plan, as they were when it was made. None for a plan without warnings."""
-        packed = self.objects.get(key_of(org_id, plan_hash, WARNINGS))
-        return read_marks(packed) if packed is not None else iter(())
-
-    def load(self, org_id: str, plan_hash: str) -> dict[ThingKey, WarningMark]:
-        """The marks beside a plan, with what was delivered since."""
-        marks: dict[ThingKey, WarningMark] = {}
-        sent: dict[str, Deliveries] = {}
-        for mark in self.of_plan(org_id, plan_hash):
-            if mark.pending and mark.sweep_id not in sent:
-                sent[mark.sweep_id] = self.deliveries(org_id, mark.sweep_id)
-            marks[mark.key] = mark.with_deliveries(sent.get(mark.sweep_id, Deliveries()))
-        return marks
 
     def deliveries(self, org_id: str, sweep_id: str) -> Deliveries:
         """What was sent for a sweep."""
@@ -76,6 +60,29 @@ class WarningMarks:
         values: dict[str, Value] = {name: json.dumps(moments) for name, moments in sent._asdict().items()}
         expires_at = int((at + _KEEP).timestamp())
         self.rows.write(Put(table_keys.warned(org_id, sweep_id), values, version, expires_at))
+
+
+@dataclass(frozen=True, slots=True)
+class WarningMarks:
+    """Reads the marks of all organizations."""
+
+    objects: Objects
+    sent: SentWarnings
+
+    def of_plan(self, org_id: str, plan_hash: str) -> Iterator[WarningMark]:
+        """The marks beside a plan, as they were when it was made. None for a plan without warnings."""
+        packed = self.objects.get(key_of(org_id, plan_hash, WARNINGS))
+        return read_marks(packed) if packed is not None else iter(())
+
+    def load(self, org_id: str, plan_hash: str) -> dict[ThingKey, WarningMark]:
+        """The marks beside a plan, with what was delivered since."""
+        marks: dict[ThingKey, WarningMark] = {}
+        sent: dict[str, Deliveries] = {}
+        for mark in self.of_plan(org_id, plan_hash):
+            if mark.pending and mark.sweep_id not in sent:
+                sent[mark.sweep_id] = self.sent.deliveries(org_id, mark.sweep_id)
+            marks[mark.key] = mark.with_deliveries(sent.get(mark.sweep_id, Deliveries()))
+        return marks
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from lifecycle.plans.commands import PlanCommands
 from lifecycle.plans.executor import PlanExecutor
 from lifecycle.plans.plan_store import PlanStore
 from lifecycle.plans.reverter import PlanReverter
-from lifecycle.plans.warning_marks import WarningMarks
+from lifecycle.plans.warning_marks import SentWarnings, WarningMarks
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
 from lifecycle.sweep.apply_job import ApplyJob
@@ -102,7 +102,6 @@ def assemble(parts: SweepParts) -> SweepService:
             state=state,
             marks=plan_job.terms.marks,
             warner=parts.warner,
-            metrics=parts.metrics,
             clock=parts.clock,
             after_step=parts.after_step,
         ),
@@ -165,7 +164,7 @@ def _terms_reader(parts: SweepParts, state: SweepState) -> TermsReader:
         state=state,
         ledger=parts.ledger,
         holds=parts.holds,
-        marks=WarningMarks(parts.objects, parts.rows),
+        marks=WarningMarks(parts.objects, SentWarnings(parts.rows)),
         warner=parts.warner,
         directory=parts.directory,
         policy=parts.policy,

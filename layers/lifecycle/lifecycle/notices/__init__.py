@@ -1,0 +1,1 @@
+"""Notices to people in chat tools: who hears what where, and in which words."""
