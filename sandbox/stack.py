@@ -218,13 +218,9 @@ class LocalStack(StackClients):
             if bus := self.options.parameters.get("PartnerBus"):
                 self.events.create_event_bus(Name=bus)  # On AWS its partner's event source comes before the stack.
             self._on_step("Deploying the template")
+            s3 = self.session().client("s3", endpoint_url=self.endpoint_url)
+            s3.create_bucket(Bucket=_ARTIFACTS, CreateBucketConfiguration={"LocationConstraint": REGION})
             self._deploy()
-            self._on_step("Connecting the API's routes")
-            self._api_id = self.physical_id("HttpApi")
-            gaps = EmulatorGaps(self, self.outputs)
-            gaps.connect_routes(self._api_id)
-            gaps.admit_plain_http()
-            gaps.admit_what_aws_calls_otherwise()
             if self.options.visibility_seconds is not None:
                 self.set_visibility(self.options.visibility_seconds)
             self.people = {name: self.person(name) for name in self.options.people}
@@ -233,6 +229,17 @@ class LocalStack(StackClients):
             self.stop()
             raise
         return self
+
+    def update(self, build: Build) -> None:
+        """Deploy another build over this stack, such as that of another release; its rows and messages stay.
+
+        Raises:
+            LocalStackError: A step failed, as in ``start``.
+        """
+        build.ensure(self.tools, self._on_step)
+        self.build = build
+        self._on_step("Updating the stack")
+        self._deploy()
 
     def stop(self) -> None:
         """End every process of this stack and remove its files. Safe to call twice."""
@@ -329,8 +336,6 @@ class LocalStack(StackClients):
 
     def _deploy(self) -> None:
         options = self.options
-        s3 = self.session().client("s3", endpoint_url=self.endpoint_url)
-        s3.create_bucket(Bucket=_ARTIFACTS, CreateBucketConfiguration={"LocationConstraint": REGION})
         parameters = {
             "Architecture": "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64",
             "TallyfyBaseUrl": options.tallyfy_base_url,
@@ -359,12 +364,19 @@ class LocalStack(StackClients):
             for output in stack.get("Outputs", [])
             if "OutputKey" in output and "OutputValue" in output
         }
+        self._on_step("Connecting the API's routes")
+        self._api_id = self.physical_id("HttpApi")
+        gaps = EmulatorGaps(self, self.outputs)
+        gaps.connect_routes(self._api_id)
+        gaps.admit_plain_http()
+        gaps.admit_what_aws_calls_otherwise()
 
     def _template(self) -> Path:
         """The built template; or one beside links to what was built, and a config layer with this stack's own files."""
         if not self.options.files:
             return self.build.template
         place = self._directory / "build"
+        shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         for built in self.build.directory.iterdir():
             if built.name == _CONFIG_LAYER:
