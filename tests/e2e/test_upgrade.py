@@ -69,6 +69,12 @@ def worker_stopped(bench: Bench) -> Iterator[None]:
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
 
+def layers_of(bench: Bench) -> set[str]:
+    """Which versions of the layers the worker runs."""
+    function = bench.stack.functions.get_function_configuration(FunctionName=bench.stack.physical_id("WorkerFunction"))
+    return {one["Arn"] for one in function["Layers"]}
+
+
 def plan_of(bench: Bench) -> Any:  # noqa: ANN401 - parsed JSON
     """What the command of this release reads of the stack: the newest plan."""
     runner = CliRunner(env={**bench.stack.environment, "LIFECYCLE_STACK": None})
@@ -93,7 +99,10 @@ def test_what_the_last_release_left_waiting_ends_after_the_upgrade_and_after_the
 
         with worker_stopped(bench):
             waits = bench.ask("archive", "run", waiting)
+            before = layers_of(bench)
             bench.stack.update(Build(ROOT))
+            upgraded = layers_of(bench)
+            assert upgraded != before
             assert bench.status(done)["status"] == "done"
             assert bench.ask("archive", "run", ended, delivery="before") == done, "a late copy is the same command"
             assert bench.status(waits)["status"] == "accepted"
@@ -108,6 +117,7 @@ def test_what_the_last_release_left_waiting_ends_after_the_upgrade_and_after_the
         with worker_stopped(bench):
             waits = bench.ask("archive", "run", later)
             bench.stack.update(old)
+            assert layers_of(bench) != upgraded
             assert {bench.status(one)["status"] for one in (done, waits)} == {"done", "accepted"}
         assert bench.conclusion(waits)["status"] == "done"
         bench.approve(delete)
