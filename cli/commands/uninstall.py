@@ -23,8 +23,9 @@ def uninstall(
     delete: Annotated[
         bool, typer.Option("--delete", help="Remove the stack and what it leaves, after you typed its name.")
     ] = False,
-    with_audit: Annotated[
-        bool, typer.Option("--with-audit", help="With --delete: remove the audit trail, too.")
+    with_records: Annotated[
+        bool,
+        typer.Option("--with-records", help="With --delete: remove the audit trail, the ledger and its id key, too."),
     ] = False,
     with_exports: Annotated[
         bool,
@@ -45,19 +46,19 @@ def uninstall(
     """
     from cli.services.uninstall import EVIDENCE, listing
 
-    if not delete and (with_audit or with_exports or although_busy):
-        raise CliError("--with-audit, --with-exports and --although-busy need --delete.", Exit.USAGE)
+    if not delete and (with_records or with_exports or although_busy):
+        raise CliError("--with-records, --with-exports and --although-busy need --delete.", Exit.USAGE)
     context = context_of(ctx)
     name = stack or context.stack_name
     footprint = context.footprint(name, region or context.region)
     with spinner("counting what there is", json_=json_):
         found = listing(name, footprint, lambda: stack_of(ctx, stack, region), context.clock)
-    asked = {"--with-audit": with_audit, "--with-exports": with_exports}
+    asked = {"--with-records": with_records, "--with-exports": with_exports}
     evidence = {piece for piece, option in EVIDENCE.items() if asked[option]}
     if not json_:
         _show(console(), found)
     removals: list[Removal] = []
-    if delete and found.remnants:
+    if delete and not all(_is_kept(one, evidence) for one in found.remnants):
         _check(found, although_busy)
         _confirm(name, found, evidence)
         removals = _remove(footprint, found, evidence, json_=json_)

@@ -1,7 +1,7 @@
 """Leaving: lists what deleting a stack leaves or what blocks it, then removes what was listed, in order.
 
 Nothing is removed that the listing did not name. What blocks the deletion of the stack goes first, then the stack, then
-what it left. What proves permanent deletes (the audit trail and the exports) goes last, each only if asked for by name.
+what it left. What shows what was done (the records and the exports) goes last, each only if asked for by name.
 A removal that was cut off is continued by listing again: what is gone is not listed any more.
 """
 
@@ -35,8 +35,16 @@ class Fate(StrEnum):
 
 
 _BLOCKING: Final = frozenset({Piece.PROTECTION, Piece.RULE, Piece.ATTACHMENT})
-EVIDENCE: Final = {Piece.AUDIT: "--with-audit", Piece.EXPORTS: "--with-exports"}
-"""What proves permanent deletes, and the option that removes it."""
+_RECORDS = "--with-records"
+EVIDENCE: Final = {
+    **dict.fromkeys((Piece.LEDGER, Piece.ID_KEY, Piece.AUDIT), _RECORDS),
+    Piece.EXPORTS: "--with-exports",
+}
+"""What shows what was done, and the option that removes it.
+
+The ledger goes with the audit trail: it holds the records of the last hours, which are not sealed yet, and the end of
+the chain.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,12 @@ def status(bench: Bench) -> str:
 def test_a_stack_goes_with_all_that_it_leaves_and_the_evidence_in_a_second_step(
     bench: Bench, leaving: dict[str, str]
 ) -> None:
-    evidence = {f"{kind.lower()} bucket {leaving[f'{kind}Bucket']}" for kind in ("Audit", "Exports")}
+    evidence = {
+        f"ledger table {leaving['LedgerTable']}",
+        f"id key {leaving['IdKeySecret']}",
+        f"audit bucket {leaving['AuditBucket']}",
+        f"exports bucket {leaving['ExportsBucket']}",
+    }
     first = uninstall(bench, "--delete", "--although-busy", "--json", typed=f"{NAME}\n")
     assert first.exit_code == 0, first.output
     told = json.loads(first.stdout)
@@ -109,12 +114,10 @@ def test_a_stack_goes_with_all_that_it_leaves_and_the_evidence_in_a_second_step(
         f"stack {NAME}",
         f"secret {NAME}/tokens/{ORG}",
         f"plans bucket {leaving['PlansBucket']}",
-        f"ledger table {leaving['LedgerTable']}",
-        f"id key {leaving['IdKeySecret']}",
     ]
     assert {one["what"] for one in told["still_there"]} == evidence
 
-    second = uninstall(bench, "--delete", "--with-audit", "--with-exports", "--json", typed=f"{NAME}\n")
+    second = uninstall(bench, "--delete", "--with-records", "--with-exports", "--json", typed=f"{NAME}\n")
     assert second.exit_code == 0, second.output
     assert set(json.loads(second.stdout)["removed"]) == evidence, "only CloudFormation remembers them by now"
     assert "Nothing is left of it." in uninstall(bench).output

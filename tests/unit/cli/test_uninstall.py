@@ -51,7 +51,7 @@ def test_the_listing_names_every_piece_with_number_size_and_what_becomes_of_it(d
     shown = desk.run("uninstall").output
     for part in (
         *("rule on the bus", "blocks the deletion", "goes with the stack", "12", "3.4 MB", "Object Lock: GOVERNANCE"),
-        *("stays; removed only with --with-exports", "stays; removed only with --with-audit", "deletion protection"),
+        *("stays; removed only with --with-exports", "stays; removed only with --with-records", "deletion protection"),
         "Nothing was removed. To remove it: lifecycle uninstall --delete",
     ):
         assert part in shown, shown
@@ -113,9 +113,9 @@ def delete(desk: CliHarness, *options: str, typed: str = STACK) -> tuple[int, st
 
 def test_everything_listed_goes_in_order_and_the_evidence_only_by_its_own_options(desk: CliHarness) -> None:
     code, output = delete(desk)
-    assert (code, desk.footprint.removed) == (0, ORDER[:-2]), output
+    assert (code, desk.footprint.removed) == (0, ORDER[:-4]), output
     assert "It is kept. --with-exports removes it." in output
-    assert delete(desk, "--with-audit", "--with-exports")[0] == 0
+    assert delete(desk, "--with-records", "--with-exports")[0] == 0
     assert desk.footprint.removed == ORDER
 
 
@@ -143,7 +143,7 @@ def test_nothing_is_removed_if_a_part_could_not_be_listed(desk: CliHarness) -> N
 
 def test_what_blocks_the_stack_keeps_the_stack_and_all_that_it_uses(desk: CliHarness) -> None:
     desk.footprint.refusals["mine"] = "It is managed by another service."
-    code, output = delete(desk, "--with-exports", "--with-audit")
+    code, output = delete(desk, "--with-exports", "--with-records")
     assert (code, desk.footprint.removed) == (1, [])
     assert "It was not removed, because the rule on the bus is still there." in output
 
@@ -156,19 +156,19 @@ def test_a_stack_that_cannot_be_deleted_keeps_what_it_uses(desk: CliHarness) -> 
 
 def test_locked_exports_stay_and_the_rest_goes(desk: CliHarness) -> None:
     desk.footprint.refusals["exports"] = "S3 refused to remove 12 versions."
-    code, output = delete(desk, "--with-exports", "--with-audit")
+    code, output = delete(desk, "--with-exports", "--with-records")
     assert (code, desk.footprint.removed) == (1, ORDER[:-1])
     assert "S3 refused to remove 12 versions." in output
 
 
-@pytest.mark.parametrize("after", range(len(ORDER) - 2))
+@pytest.mark.parametrize("after", range(len(ORDER) - 4))
 def test_a_second_run_continues_wherever_the_first_was_cut_off(desk: CliHarness, after: int) -> None:
     desk.footprint.cut_off_after = after
     assert delete(desk)[0] == 130
     assert desk.footprint.removed == ORDER[:after]
     desk.footprint.cut_off_after = None
     assert delete(desk)[0] == 0
-    assert desk.footprint.removed == ORDER[:-2]
+    assert desk.footprint.removed == ORDER[:-4]
 
 
 def test_a_stack_whose_deletion_has_begun_is_not_asked_about_its_work(desk: CliHarness) -> None:
@@ -183,13 +183,19 @@ def test_programs_get_what_was_removed_and_what_is_still_there(desk: CliHarness)
     found = json.loads(result.stdout)
     assert result.exit_code == 1
     assert f"stack {STACK}" in found["removed"]
-    assert [one["what"] for one in found["still_there"]] == [
-        "plans bucket plans",
-        "audit bucket audit",
-        "exports bucket exports",
-    ]
+    kept = ["ledger table ledger", "id key id-key", "audit bucket audit", "exports bucket exports"]
+    assert [one["what"] for one in found["still_there"]] == ["plans bucket plans", *kept]
+
+
+def test_where_only_the_records_and_exports_are_left_nothing_is_asked_for_without_their_options(
+    desk: CliHarness,
+) -> None:
+    assert delete(desk)[0] == 0
+    result = desk.run("uninstall", "--delete")
+    assert (result.exit_code, "Type the name" in result.output) == (0, False)
+    assert "stays; removed only with --with-records" in result.output
 
 
 def test_options_of_the_removal_need_delete(desk: CliHarness) -> None:
-    for option in ("--with-audit", "--with-exports", "--although-busy"):
+    for option in ("--with-records", "--with-exports", "--although-busy"):
         assert desk.run("uninstall", option).exit_code == 2
