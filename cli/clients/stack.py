@@ -19,6 +19,7 @@ from cli.ui.errors import CliError, Exit
 from cli.ui.ids import org_in
 from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import DynamoTable, VersionedTable
+from lifecycle.aws.metrics import Metric
 from lifecycle.aws.s3 import Erasable, Objects, S3Objects
 from lifecycle.aws.secrets import ManagedSecrets, Secrets
 from lifecycle.aws.sqs import Queue, SqsQueue
@@ -31,11 +32,13 @@ from lifecycle.sweep.state import Progress
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
-    from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef
+    from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef, MetricTypeDef
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 _CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 _MEASURED = timedelta(minutes=15)
+_NAMESPACE = "TallyfyLifecycle"
+"""Of the metrics that the functions emit, as the template says."""
 _ALARM = re.compile(r"([A-Za-z0-9]+)-[A-Za-z0-9]+")
 """The rest of an alarm's name after the stack's name: the logical id and a random suffix from CloudFormation."""
 _DEAD, _ORIGIN = "DeadLetterQueueUrl", "QueueUrl"
@@ -117,6 +120,9 @@ class Stack(Protocol):
         SQS measures it and leaves out messages that were received three times or more. A queue without a measurement
         in the last quarter of an hour is left out.
         """
+
+    def asked_to_wait(self) -> int:
+        """How often Tallyfy answered 429, or 503 with a time to wait, in the last 24 hours, as CloudWatch counts it."""
 
     def alarms(self) -> list[Alarm]:
         """Its alarms that are ringing."""
@@ -260,6 +266,21 @@ class AwsStack:
         )["MetricDataResults"]
         newest = {one.get("Id", ""): one["Values"][0] for one in found if one.get("Values")}
         return {name.lower(): newest[f"q{number}"] for number, name in enumerate(names) if f"q{number}" in newest}
+
+    def asked_to_wait(self) -> int:
+        """See `Stack`."""
+        metric: MetricTypeDef = {
+            "Namespace": _NAMESPACE,
+            "MetricName": Metric.ASKED_TO_WAIT.value,
+            "Dimensions": [{"Name": "service", "Value": self.name}],
+        }
+        now = datetime.now(UTC)
+        found = self._session.client("cloudwatch", config=_CONFIG).get_metric_data(
+            MetricDataQueries=[{"Id": "waits", "MetricStat": {"Metric": metric, "Period": 300, "Stat": "Sum"}}],
+            StartTime=now - timedelta(days=1),
+            EndTime=now,
+        )["MetricDataResults"]
+        return round(sum(value for one in found for value in one.get("Values", ())))
 
     def alarms(self) -> list[Alarm]:
         """See `Stack`."""

@@ -66,21 +66,22 @@ def _screen(found: "Overview") -> Group:
     head = Text(
         f"{found.stack}  {utc(found.at)}  sweeps: {found.mode}  pace: {found.per_minute} calls a minute", "bold"
     )
-    lines = [head, *(line for one in found.organizations for line in _organization(one, found.at))]
+    lines = [head, *(line for one in found.organizations for line in _organization(one, found))]
     foot = [_audit(found), _alarms(found), *_unknown(found)]
     for line in (*lines, *foot):
         line.no_wrap, line.overflow = True, "ellipsis"
     return Group(*lines, _queues(found.queues), *foot)
 
 
-def _organization(one: "OrganizationView", now: datetime) -> Iterator[Text]:
+def _organization(one: "OrganizationView", found: "Overview") -> Iterator[Text]:
+    now = found.at
     if one.paused_by:
         yield _line(NOTE, one.org_id, f"paused by {one.paused_by}: only restores are carried out")
     elif one.outage:
         yield _line(NO, one.org_id, "Tallyfy does not answer, so the stack sends only probes")
     else:
         yield _line(YES, one.org_id, "running")
-    yield _fact("429 or 503", _wait(one, now))
+    yield _fact("429 or 503", f"{_count_of_waits(found)}; {_wait(one, now)}")
     sweep = f"finished {_ago(one.sweep_finished_at, now)}" if one.sweep_finished_at else "none has finished yet"
     running = f"; in progress: {one.sweep_in_progress}" if one.sweep_in_progress else ""
     yield _fact("sweep", sweep + running)
@@ -93,6 +94,13 @@ def _organization(one: "OrganizationView", now: datetime) -> Iterator[Text]:
     )
     yield _fact("approvals", _approvals(one, now))
     yield _fact("token", _token(one, now))
+
+
+def _count_of_waits(found: "Overview") -> str:
+    if found.asked_to_wait is None:
+        return "unknown how many"
+    of_all = " (all organizations)" if len(found.organizations) > 1 else ""
+    return f"{found.asked_to_wait} in the last day{of_all}"
 
 
 def _wait(one: "OrganizationView", now: datetime) -> str:

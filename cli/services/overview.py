@@ -74,6 +74,8 @@ class Overview:
     per_minute: str = "unknown"
     queues: list[QueueView] = field(default_factory=list)
     organizations: list[OrganizationView] = field(default_factory=list)
+    asked_to_wait: int | None = None
+    """How often Tallyfy answered 429, or 503 with a time to wait, in the last day, to all organizations together."""
     sealed_through: str | None = None
     """The newest hour of the audit trail that is sealed."""
     alarms: list[Alarm] | None = None
@@ -102,6 +104,7 @@ def overview(stack: Stack, clock: Callable[[], datetime]) -> Overview:
     found.read("parameters", lambda: _parameters(found, stack))
     found.read("queues", lambda: _queues(found, stack))
     found.read("ages", lambda: _ages(found, stack))
+    found.read("429s", lambda: setattr(found, "asked_to_wait", stack.asked_to_wait()))
     found.read("dead letters", lambda: _dead_letters(found, stack, clock))
     for org_id in org_ids:
         view = OrganizationView(org_id)

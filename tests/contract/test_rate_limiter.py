@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from lifecycle.aws.dynamodb import Key, Put, VersionedTable
+from lifecycle.aws.metrics import MemoryMetrics, Metric
 from lifecycle.domain.errors import Throttled
 from lifecycle.pacing.rate_limiter import Admission, Pacing
 from lifecycle.pacing.token_bucket import Rate
@@ -115,3 +116,13 @@ def test_threads_that_ask_at_once_share_one_burst(workers: tuple[Pacing, Pacing]
         thread.join(30)
     assert len(given) == 24
     assert sum(given) == RATE.burst
+
+
+def test_each_answer_that_asks_to_wait_is_counted(rows: VersionedTable, clock: Clock) -> None:
+    metrics = MemoryMetrics()
+    pacing = Pacing(rows, RATE, clock, metrics=metrics)
+    pacing.reserve(ORG, 99)
+    assert metrics.counts[Metric.ASKED_TO_WAIT] == 0, "waiting for our own rate is none"
+    for _ in range(3):
+        pacing.block(ORG, 9)
+    assert metrics.counts[Metric.ASKED_TO_WAIT] == 3

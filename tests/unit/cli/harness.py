@@ -243,6 +243,7 @@ class MemoryStack:
             "PartnerBus": "",
         }
         self.ages: dict[str, float] = {}
+        self.waits = 0
         self.ringing: list[Alarm] = []
         self.logged: dict[str, list[LogLine]] = {}
         self.doomed: dict[str, datetime] = {}
@@ -284,6 +285,9 @@ class MemoryStack:
 
     def queue_ages(self) -> Mapping[str, float]:
         return self.ages
+
+    def asked_to_wait(self) -> int:
+        return self.waits
 
     def alarms(self) -> list[Alarm]:
         return self.ringing

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
@@ -8,7 +9,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 from typer.testing import CliRunner
 
-from cli.clients.stack import AwsStack, one_organization, organizations_of, output_of, paired, progress
+from cli.clients.stack import _NAMESPACE, AwsStack, one_organization, organizations_of, output_of, paired, progress
 from cli.main import app
 from cli.services import dead_letter_queue
 from cli.ui.errors import CliError, Exit, expected_error
@@ -244,3 +245,20 @@ def test_the_accounts_concurrency_excludes_reserved_concurrency(
     monkeypatch.setattr(stack._session, "client", lambda *_, **__: client)
     with stubber:
         assert stack.concurrency() == 900
+
+
+def test_the_429s_of_this_stack_in_the_last_day_are_summed(stack: AwsStack) -> None:
+    assert stack.asked_to_wait() == 0
+    now = datetime.now(UTC)
+    put = boto3.client("cloudwatch", region_name=REGION).put_metric_data
+    for name, hours, value in (("stack", 1, 2), ("stack", 20, 3), ("stack", 30, 100), ("stack-2", 1, 1000)):
+        dimensions = [{"Name": "service", "Value": name}]
+        moment = now - timedelta(hours=hours)
+        data = {"MetricName": "AskedToWait", "Dimensions": dimensions, "Timestamp": moment, "Value": value}
+        put(Namespace="TallyfyLifecycle", MetricData=[data])  # type: ignore[list-item]
+    assert stack.asked_to_wait() == 5
+
+
+def test_the_namespace_of_metrics_is_that_of_the_template() -> None:
+    globals_ = expanded(ROOT / "template.yaml")["Globals"]
+    assert globals_["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"] == _NAMESPACE

@@ -56,6 +56,24 @@ def test_an_outage_and_the_last_wait_that_tallyfy_asked_for_are_shown(desk: CliH
     assert "Tallyfy does not answer, so the stack sends only probes" in line(desk, ORG)
 
 
+def test_the_429s_of_the_last_day_are_counted(desk: CliHarness) -> None:
+    assert "0 in the last day; Tallyfy has not asked for a wait yet" in line(desk, "429 or 503")
+    desk.stack.waits = 12
+    assert "12 in the last day; " in line(desk, "429 or 503")
+    assert json.loads(desk.run("overview", "--json").output)["asked_to_wait"] == 12
+    desk.stack.told["OrganizationIds"] = f"{ORG},{'b' * 32}"
+    assert [one for one in lines(desk) if "12 in the last day (all organizations)" in one]
+
+
+def test_an_unknown_count_of_429s_is_not_shown_as_none(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> int:
+        raise NoCredentialsError
+
+    monkeypatch.setattr(desk.stack, "asked_to_wait", refused)
+    assert "unknown how many; " in line(desk, "429 or 503")
+    assert "not known" in line(desk, "429s")
+
+
 def test_queues_are_shown_with_their_age_and_dead_letters_by_code(desk: CliHarness) -> None:
     desk.stack.origins["bulk"].send_all(["{}"] * 3)
     desk.stack.ages["bulk"] = 200.0

@@ -42,6 +42,8 @@ class Metric(StrEnum):
     NOTICE_FAILED = "NoticeFailed"
     RETRIED = "Retried"
     THROTTLED = "Throttled"
+    ASKED_TO_WAIT = "AskedToWait"
+    """Tallyfy answered 429, or 503 with ``Retry-After``. ``Throttled`` also counts waits for our own rate."""
     OUTAGE = "Outage"
     """The breaker of an organization opened: calls about several resources failed, and only probes are sent."""
     OUTAGE_OVER = "OutageOver"

@@ -33,7 +33,7 @@ class Admission:
 class Pacing:
     """Takes and refunds slots by conditional writes, so that all workers share one rate.
 
-    ``metrics`` counts when the breaker opens and closes.
+    ``metrics`` counts when the breaker opens and closes, and how often Tallyfy asks to wait.
     """
 
     def __init__(
@@ -103,8 +103,9 @@ class Pacing:
             self._update(org_id, lambda bucket, _: token_bucket.refund(bucket, self.rate, calls))
 
     def block(self, org_id: str, seconds: float) -> None:
-        """Tallyfy record 429: nobody calls before ``seconds`` from now."""
+        """Record that Tallyfy answered 429, or 503 with a time: nobody calls before ``seconds`` from now."""
         self._update(org_id, lambda bucket, now: token_bucket.block(bucket, self.rate, seconds, now))
+        self._emit(Metric.ASKED_TO_WAIT, org_id)
 
     def pause(self, org_id: str, by: str, *, caller: str = "") -> None:
         """Stop everything but restores until ``resume``. ``by`` is shown; the audit trail records ``caller``."""
