@@ -16,10 +16,12 @@ from tests.benchmarks.staging import StagingFolder
 
 ROUNDS = 15
 MEBIBYTE = 1024 * 1024
+_START = "from cli.main import app; app()"
+"""As the installed command starts."""
 COMMANDS = {
     "bare python": ["-c", "pass"],
-    "lifecycle --help": ["-m", "cli.main", "--help"],
-    "lifecycle policy check": ["-m", "cli.main", "policy", "check"],
+    "lifecycle --help": ["-c", _START, "--help"],
+    "lifecycle policy check": ["-c", _START, "policy", "check"],
 }
 
 
