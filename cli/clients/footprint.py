@@ -49,7 +49,7 @@ class Piece(StrEnum):
     SCHEDULES = "delayed commands"
     STACK = "stack"
     LOGS = "log group"
-    SECRET = "secret"  # noqa: S105 - a kind of piece
+    SECRET = "secret"  # noqa: S105 # nosec B105 - a kind of piece
     PLANS = "plans bucket"
     LEDGER = "ledger table"
     ID_KEY = "id key"
