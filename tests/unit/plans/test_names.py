@@ -152,8 +152,11 @@ def _report(night: SweepRun, plan: Plan) -> str:
 def test_a_sweep_shows_names_in_the_report_and_they_are_not_part_of_the_plan() -> None:
     night = _night()
     plan = _planned(night)
-    assert stored_names(night.objects, ORG, plan.hash).owners["1001"] == "Ada </script> Lovelace"
+    kept = stored_names(night.objects, ORG, plan.hash)
+    assert kept.owners == {"1001": "Ada </script> Lovelace"}, "no name of anybody else is kept or shown"
+    assert list(kept.templates) == [TEMPLATE]
     page = _report(night, plan)
+    assert "Sam Standard" not in page
     assert '"1001":"Ada \\u003c/script\\u003e Lovelace"' in page
     assert "Ada &lt;/script&gt; Lovelace" in page
     assert night.world.simulator.organization.templates[TEMPLATE].title in page
@@ -178,5 +181,4 @@ def test_a_plan_is_made_without_names_where_tallyfy_does_not_show_them() -> None
     plan = _planned(night)
     assert (plan.unseen, plan.stops, plan.due) == ((), (), 1)
     names = json.loads(night.objects.get(key_of(ORG, plan.hash, NAMES)) or b"")
-    assert names["owners"] == {}
-    assert names["templates"]
+    assert (names["owners"], list(names["templates"])) == ({}, [TEMPLATE])

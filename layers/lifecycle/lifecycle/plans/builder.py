@@ -16,7 +16,7 @@ from lifecycle.pacing.batch_budget import CALLS
 from lifecycle.plans import report
 from lifecycle.plans.inventory import Inventory, id_bytes
 from lifecycle.plans.limits import grows, most_first, over_caps
-from lifecycle.plans.names import store_names
+from lifecycle.plans.names import UsedNames, store_names
 from lifecycle.plans.pagination_check import ListingQuery, PaginationCheck
 from lifecycle.plans.plan_file import (
     LINES,
@@ -106,21 +106,23 @@ def seal(inventory: Inventory, lists: Sequence[ReadList], header: PlanHeader, te
     with tempfile.TemporaryDirectory() as scratch:
         lines, page, marks = (Path(scratch, name) for name in (LINES, "report.html", WARNINGS))
         with write_lines(marks) as file:
-            marker = MarkWriter(file)
-            plan = _write(_DistinctThings(inventory, lists), header, terms, lines, marker)
+            marker, shown = MarkWriter(file), UsedNames(terms.names)
+            plan = _write(_DistinctThings(inventory, lists), header, terms, lines, marker, shown)
         with page.open("w", encoding="utf-8") as html, open_lines(lines) as written:
-            html.writelines(report.render(plan, entries(written), terms.names))
+            html.writelines(report.render(plan, entries(written), shown.used()))
         store.put_file(key_of(plan.org_id, plan.hash, LINES), lines, kind="application/gzip")
         store.put_file(key_of(plan.org_id, plan.hash, "report.html"), page, kind="text/html; charset=utf-8")
         if marker.count:
             store_marks(store, plan.org_id, plan.hash, marks)
-        store_names(store, plan.org_id, plan.hash, terms.names)
+        store_names(store, plan.org_id, plan.hash, shown.used())
         body = plan.model_dump_json(indent=1).encode()
         store.put(key_of(plan.org_id, plan.hash, "plan.json"), body, kind="application/json")
         return plan
 
 
-def _write(things: _DistinctThings, header: PlanHeader, terms: PlanTerms, path: Path, marker: MarkWriter) -> Plan:
+def _write(
+    things: _DistinctThings, header: PlanHeader, terms: PlanTerms, path: Path, marker: MarkWriter, shown: UsedNames
+) -> Plan:
     writer, unmatched, before = PlanWriter(header, terms.policy), UnmatchedNames(terms.policy), 0
     with write_lines(path) as file:
         file.write(writer.begin())
@@ -128,6 +130,7 @@ def _write(things: _DistinctThings, header: PlanHeader, terms: PlanTerms, path: 
             writer.fail(check.unreadable)
         for entry, was_due in _decided(things, terms, header, marker):
             unmatched.match(entry.thing)
+            shown.add(entry.thing)
             before += was_due
             file.write(writer.add(entry))
         for mark in terms.warn_first.rest():

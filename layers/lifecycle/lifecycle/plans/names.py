@@ -6,13 +6,14 @@ They are read once for each plan, page by page, and each page is stored: a readi
 import json
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from lifecycle.aws.s3 import Objects
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.errors import LifecycleError, Throttled
+from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.plans.plan_file import Names
 from lifecycle.plans.plan_store import key_of
 from lifecycle.tallyfy.directory import Directory, NameList, NamePage
@@ -80,6 +81,27 @@ class NameReader:
         body = json.dumps({"names": page.names, "pages": page.pages}).encode()
         self.objects.put(key, body, kind="application/json")
         return page
+
+
+@dataclass(slots=True)
+class UsedNames:
+    """Finds which names a plan shows, so that no others are kept beside it."""
+
+    names: Names
+    _owners: set[str] = field(default_factory=set)
+    _templates: set[str] = field(default_factory=set)
+
+    def add(self, thing: ResourceSnapshot) -> None:
+        """One more thing of the plan."""
+        self._owners |= self.names.owners.keys() & (thing.owners or ())
+        self._templates |= self.names.templates.keys() & {thing.template_id}
+
+    def used(self) -> Names:
+        """The names of what was added."""
+        return Names(
+            {number: self.names.owners[number] for number in sorted(self._owners)},
+            {template: self.names.templates[template] for template in sorted(self._templates)},
+        )
 
 
 def store_names(objects: Objects, org_id: str, plan_hash: str, names: Names) -> None:

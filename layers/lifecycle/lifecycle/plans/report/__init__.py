@@ -32,7 +32,10 @@ _ESCAPES = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u20
 
 
 def render(plan: Plan, entries: Iterable[Entry], names: Names | None = None) -> Iterator[str]:
-    """Write the page piece by piece. ``entries`` is gone through once; what would be acted on always finds room."""
+    """Write the page piece by piece. ``entries`` is gone through once; what would be acted on always finds room.
+
+    All of ``names`` are in the page: give only those of the plan.
+    """
     style, script = _part("page.css"), _part("page.js")
     before, after = _part("page.html").split(_SPLIT)
     yield Template(before).substitute(
@@ -48,14 +51,13 @@ def render(plan: Plan, entries: Iterable[Entry], names: Names | None = None) -> 
         totals=totals(plan),
         ages=ages(plan),
     )
-    chosen = _Chosen(plan)
-    rows = Rows(plan, names or Names())
+    chosen, rows = _Chosen(plan), Rows(plan, names or Names())
     yield f'<script type="application/json" id="data">{_json(rows.terms())[:-1]},"rows":['
     separator = ""
     for batch in batched(chosen.of(entries), _BATCH, strict=False):
         yield separator + _json([rows.row(entry) for entry in batch])[1:-1]
         separator = ","
-    yield f'],"words":{_json(rows.words)},"names":{_json(rows.names_of_rows)}}}</script>\n'
+    yield f'],"words":{_json(rows.words)}}}</script>\n'
     yield Template(after).substitute(
         script=script,
         left_out=chosen.left_out(),

@@ -22,7 +22,6 @@ class Rows:
     def __init__(self, plan: Plan, names: Names) -> None:
         self.plan = plan
         self.names = names
-        self._named: dict[str, set[str]] = {"owners": set(), "templates": set()}
         self.written = 0
         self._zone = ZoneInfo(plan.zone)
         self._words: dict[str, int] = {}
@@ -35,6 +34,10 @@ class Rows:
             "org": self.plan.org_id,
             "plan": self.plan.hash,
             "columns": COLUMNS,
+            "names": {
+                part: {plain(number): plain(name) for number, name in known.items()}
+                for part, known in (("owners", self.names.owners), ("templates", self.names.templates))
+            },
             "today": self._day(self.plan.made_at),
             "kinds": {kind.value: kind.label for kind in Resource},
             "final": [doing.name for doing in TABLE if doing.irreversible],
@@ -47,8 +50,6 @@ class Rows:
         first = self._kept if decision.action is None else self._due
         if len(first) < FIRST:
             first.append(entry)
-        self._named["owners"] |= self.names.owners.keys() & (thing.owners or ())
-        self._named["templates"] |= self.names.templates.keys() & {thing.template_id}
         return [
             plain(thing.id),
             plain(thing.name or ""),
@@ -69,14 +70,6 @@ class Rows:
     def words(self) -> list[str]:
         """The texts that rows name by their place."""
         return list(self._words)
-
-    @property
-    def names_of_rows(self) -> dict[str, dict[str, str]]:
-        """The names of owners and templates that rows have, by their ids."""
-        known = {"owners": self.names.owners, "templates": self.names.templates}
-        return {
-            part: {number: plain(known[part][number]) for number in sorted(ids)} for part, ids in self._named.items()
-        }
 
     @property
     def first(self) -> list[Entry]:
