@@ -301,7 +301,7 @@ class AwsFootprint:
                 one["TableName"],
                 count=one.get("ItemCount"),
                 size=one.get("TableSizeBytes"),
-                note="deletion protection is lifted first" if one.get("DeletionProtectionEnabled") else "",
+                note=_counted(protected=bool(one.get("DeletionProtectionEnabled"))),
             )
             for one in described
             if one.get("TableStatus") != "DELETING"
@@ -376,6 +376,11 @@ class AwsFootprint:
 
 def _refuse(one: Remnant) -> None:
     raise CliError(f"Termination protection is on. {one.note}", Exit.USAGE)
+
+
+def _counted(*, protected: bool) -> str:
+    counted = "DynamoDB counts about every six hours"
+    return f"deletion protection is lifted first; {counted}" if protected else counted
 
 
 def _managed(by: str) -> str:

@@ -135,8 +135,14 @@ def _show(out: "Console", found: "Listing") -> None:
 
 
 def _say_next(out: "Console", found: "Listing") -> None:
-    if found.remnants:
-        out.print("  Nothing was removed. To remove it: lifecycle uninstall --delete", soft_wrap=True)
+    from cli.services.uninstall import EVIDENCE
+
+    if not found.remnants:
+        return
+    # Where nothing else is left, --delete alone would remove nothing.
+    needed = {EVIDENCE.get(one.piece, "") for one in found.remnants}
+    options = "" if "" in needed else " ".join(("", *sorted(needed, reverse=True)))
+    out.print(f"  Nothing was removed. To remove it: lifecycle uninstall --delete{options}", soft_wrap=True)
 
 
 def _named(one: "Remnant") -> str:

@@ -194,6 +194,7 @@ def test_where_only_the_records_and_exports_are_left_nothing_is_asked_for_withou
     result = desk.run("uninstall", "--delete")
     assert (result.exit_code, "Type the name" in result.output) == (0, False)
     assert "stays; removed only with --with-records" in result.output
+    assert "lifecycle uninstall --delete --with-records --with-exports" in desk.run("uninstall").output
 
 
 def test_options_of_the_removal_need_delete(desk: CliHarness) -> None:
