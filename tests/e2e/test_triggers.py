@@ -228,6 +228,11 @@ def test_a_nightly_sweep_reports_and_in_apply_mode_archives_what_is_due(bench: B
     )
     assert _sweep(bench)["terms"]["S"].startswith("report")
     assert [call for call in bench.simulator.log() if call.method != "GET"] == []
+    told = _digest(bench)
+    assert f"Organization {ORG}, plan " in told
+    assert " due + " in told
+    assert "Not applied." in told
+    assert "/users" in {call.path.rpartition(ORG)[2] for call in bench.simulator.log()}, "names for the report"
 
     with sweeps_that_apply(bench):
         _sweep(bench)
@@ -262,6 +267,24 @@ def sweeps_that_apply(bench: Bench) -> Iterator[None]:
         yield
     finally:
         settings(FunctionName=function, Environment={"Variables": before})
+
+
+def _digest(bench: Bench) -> str:
+    """The notice that the daily digest becomes, for which the schedule sends this message."""
+    heard = bench.stack.hear_notices()
+    url = bench.stack.outputs["SweepsQueueUrl"]
+    bench.stack.sqs.send_message(
+        QueueUrl=url, MessageBody=json.dumps({"sweep_id": str(uuid.uuid4()), "kind": "digest"})
+    )
+    found: list[str] = []
+
+    def came() -> bool:
+        got = bench.stack.sqs.receive_message(QueueUrl=heard, MaxNumberOfMessages=10, VisibilityTimeout=0)
+        found.extend(body for one in got.get("Messages", []) if "Plans of the last day" in (body := one["Body"]))
+        return bool(found)
+
+    until(came, 60, "the digest's notice")
+    return found[0]
 
 
 def _sweep(bench: Bench) -> dict[str, dict[str, str]]:
