@@ -73,6 +73,8 @@ class StackOptions:
     """The Tallyfy token of each organization; one that is left out is an organization that is not configured."""
     chats: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The signing secrets of each chat tool; there is only `slack`."""
+    channels: Mapping[str, str] = field(default_factory=dict)
+    """The URL that each channel of `notices.toml` is posted to."""
     stack_name: str = "tallyfy-lifecycle"
     rate_per_minute: int = 6000
     retry_base_seconds: int = 1
@@ -213,6 +215,8 @@ class LocalStack(StackClients):
                 self.put_source_secrets(source, *values)
             for tool, values in self.options.chats.items():
                 self.put_chat_secrets(tool, *values)
+            for channel, url in self.options.channels.items():
+                self.put_channel(channel, url)
             for organization, token in self.options.tokens.items():
                 self.put_token(organization, token)
             if bus := self.options.parameters.get("PartnerBus"):

@@ -120,8 +120,12 @@ class StackClients:
         """Set the Tallyfy token of an organization."""
         self._put_secret(f"{self.stack_name}/tokens/{organization}", {"token": token})
 
-    def _put_secret(self, name: str, value: Mapping[str, object]) -> None:
-        text = json.dumps(value)
+    def put_channel(self, channel: str, url: str) -> None:
+        """Set the URL that a channel of `notices.toml` is posted to."""
+        self._put_secret(f"{self.stack_name}/notices/{channel}", url)
+
+    def _put_secret(self, name: str, value: Mapping[str, object] | str) -> None:
+        text = value if isinstance(value, str) else json.dumps(value)
         try:
             self.secretsmanager.create_secret(Name=name, SecretString=text)
         except self.secretsmanager.exceptions.ResourceExistsException:

@@ -35,6 +35,14 @@ iam = "{person_arn("linus")}"
 approves = ["run.delete", "task.delete", "template.archive", "template.delete", "tag.delete"]
 """
 """Whom people.toml knows by their AWS identity, beside whom the repository's own names."""
+CHANNEL = "/_channel/operations"
+"""Where the channel of notices is posted to: at the simulator, which logs the call and refuses it."""
+_NOTICES = """
+[channels.operations]
+tool = "slack"
+[tell]
+plan = ["operations"]
+"""
 OPEN = frozenset({"accepted", "in_progress", "waiting"})
 
 
@@ -53,7 +61,7 @@ class Bench:
     def start_over(self) -> None:
         """Empty queues and the simulator as seeded; the ledger keeps its memory, so each test uses its own things."""
         self.simulator.reset()
-        for name in ("Commands", "Purge", "Bulk", "Events", "Sweeps"):
+        for name in ("Commands", "Purge", "Bulk", "Events", "Sweeps", "Chat"):
             for kind in ("Queue", "DeadLetterQueue"):
                 self.stack.sqs.purge_queue(QueueUrl=self.stack.outputs[f"{name}{kind}Url"])
 
@@ -166,10 +174,12 @@ def running_bench() -> Iterator[Bench]:
                 **presets.secrets(),
             },
             chats={"slack": (HMAC_SECRET,)},
+            channels={"operations": f"{simulator.base_url.removesuffix('/api')}{CHANNEL}"},
             tokens={ORG: DEFAULT_TOKEN},
             files={
                 "people.toml": (ROOT / "layers" / "config" / "people.toml").read_text() + _PEOPLE,
                 "sources.toml": presets.declared(),
+                "notices.toml": _NOTICES,
             },
             parameters={
                 "PartnerBus": presets.PARTNER_BUS,

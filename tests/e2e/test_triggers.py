@@ -21,7 +21,7 @@ from lifecycle.aws.eventbridge import SOURCE
 from lifecycle.domain.capabilities import Resource
 from lifecycle.holds.store import HoldKind, HoldStore
 from sandbox.simulator import DefaultIds, Seed, SeedOrganization, SeedRun, SeedTag, make_id
-from tests.e2e.bench import HMAC_SECRET, ORG, Bench, until
+from tests.e2e.bench import CHANNEL, HMAC_SECRET, ORG, Bench, until
 from tests.e2e.test_terminal import type_as
 
 pytestmark = pytest.mark.e2e
@@ -227,7 +227,8 @@ def test_a_nightly_sweep_reports_and_in_apply_mode_archives_what_is_due(bench: B
         SeedRun(id=undated, status="complete"),
     )
     assert _sweep(bench)["terms"]["S"].startswith("report")
-    assert [call for call in bench.simulator.log() if call.method != "GET"] == []
+    until(lambda: any(call.path == CHANNEL for call in bench.simulator.log()), 60, "the notice of the plan")
+    assert [call for call in bench.simulator.log() if call.method != "GET" and call.path != CHANNEL] == []
     told = _digest(bench)
     assert f"Organization {ORG}, plan " in told
     assert " due + " in told
