@@ -101,6 +101,25 @@ def test_a_reading_that_has_to_wait_continues_with_the_page_that_is_missing() ->
     assert shelf.calls == [(MEMBERS, 1), (MEMBERS, 2), (MEMBERS, 2)]
 
 
+def test_tallyfy_may_ask_to_wait_five_times_and_then_the_plan_is_made_without_the_rest() -> None:
+    wait = Throttled(Code.THROTTLED, "Wait.", retry_after=9)
+    shelf = Shelf({MEMBERS: [{"1": "Ada"}, {"2": "Bob"}]}, {(MEMBERS, 2): wait})
+    objects = MemoryObjects()
+    for _ in range(5):
+        with pytest.raises(Throttled):
+            _read(shelf, Resource.TASK, objects=objects)
+    assert _read(shelf, Resource.TASK, objects=objects).owners == {"1": "Ada"}
+
+
+@pytest.mark.parametrize("code", [Code.RATE_LIMITED, Code.PAUSED, Code.OUTAGE, Code.OUT_OF_TIME])
+def test_a_wait_that_is_not_about_the_list_of_names_is_always_waited_for(code: Code) -> None:
+    shelf = Shelf(wrong={(MEMBERS, 1): Throttled(code, "Wait.")})
+    objects = MemoryObjects()
+    for _ in range(9):
+        with pytest.raises(Throttled):
+            _read(shelf, Resource.TASK, objects=objects)
+
+
 def test_a_list_that_repeats_itself_or_never_ends_is_read_no_further() -> None:
     shelf = Shelf({MEMBERS: [{"1": "Ada"}]}, endless=True)
     _read(shelf, Resource.TASK)

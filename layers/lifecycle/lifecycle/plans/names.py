@@ -12,7 +12,7 @@ from typing import Protocol
 
 from lifecycle.aws.s3 import Objects
 from lifecycle.domain.capabilities import Resource
-from lifecycle.domain.errors import LifecycleError, Throttled
+from lifecycle.domain.errors import Code, LifecycleError, Throttled
 from lifecycle.domain.resources import ResourceSnapshot
 from lifecycle.plans.plan_file import Names
 from lifecycle.plans.plan_store import key_of
@@ -20,6 +20,8 @@ from lifecycle.tallyfy.directory import Directory, NameList, NamePage
 
 NAMES = "names.json"
 """The name of the file beside a plan."""
+_MOST_WAITS = 5
+"""So often a plan waits because Tallyfy answers 429 to a list of names. After that it is made without the rest."""
 _MOST_PAGES = 20
 """In a list. What is named on later pages shows its id."""
 
@@ -60,8 +62,10 @@ class NameReader:
         for number in range(1, _MOST_PAGES + 1):
             try:
                 page = self._page(which, number)
-            except Throttled:
-                raise
+            except Throttled as wait:
+                if wait.code is not Code.THROTTLED or self._waits_again():
+                    raise
+                break
             except LifecycleError:
                 break
             new = page.names.keys() - found.keys()
@@ -70,6 +74,14 @@ class NameReader:
             if number >= page.pages or not new:
                 break
         return found
+
+    def _waits_again(self) -> bool:
+        """Count one more wait for Tallyfy, unless there were enough."""
+        key = f"{self.folder}/names/waits"
+        waits = int(self.objects.get(key) or 0)
+        if waits < _MOST_WAITS:
+            self.objects.put(key, str(waits + 1).encode(), kind="text/plain")
+        return waits < _MOST_WAITS
 
     def _page(self, which: NameList, number: int) -> NamePage:
         key = f"{self.folder}/names/{which}/{number:06d}.json"
