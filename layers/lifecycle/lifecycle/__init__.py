@@ -1,13 +1,14 @@
-"""What finishes in Tallyfy is archived, restored or deleted here, once per intent, with a reason."""
+"""Archives, restores and deletes resources in Tallyfy, once per intent, and records the reason."""
 
 import gc
 import os
 import warnings
 
-# requests says this at its first import: the layer has neither package, see layers/dependencies/trim_sdk.py.
+# requests warns about this when it is imported: the layer has neither of the packages that it looks for, see
+# layers/dependencies/trim_sdk.py.
 warnings.filterwarnings("ignore", message="Unable to find acceptable character detection dependency")
 
-# In a function, the collector would look 30 times at what the imports make, and find nothing to free. ``at_start`` in
+# In a function, the garbage collector would run 30 times during the imports and free nothing. ``at_start`` in
 # ``lifecycle.bootstrap.common`` switches it on again.
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:
     gc.disable()

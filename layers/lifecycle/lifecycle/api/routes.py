@@ -8,7 +8,7 @@ from lifecycle.api.schemas.commands import Accepted, CommandStatus, Ignored
 from lifecycle.domain.commands import Command
 
 if TYPE_CHECKING:
-    # Every delivery starts with this module, and none asks for a status.
+    # For type checks only: every delivery imports this module, and a delivery needs no status.
     from lifecycle.execution.status import CommandState
 
 

@@ -76,12 +76,12 @@ class _PersonFields(BaseModel):
         return self
 
     def known_in(self, tool: str) -> str | None:
-        """What names this person in a chat tool; ``None`` if nothing does."""
+        """The identity of this person in a chat tool; ``None`` if they have none there."""
         found: str | None = getattr(self, tool)
         return found
 
     def seen_through(self, tool: ChatToolFacts) -> Self:
-        """This person with the rights that they have in a tool."""
+        """This person, with only the rights that they have in a chat tool."""
         return self if tool.proves_person else self.model_copy(update={"asks": None, "approves": None})
 
     @property
@@ -91,16 +91,16 @@ class _PersonFields(BaseModel):
         return frozenset(f"{channel}:{identity}" for channel, identity in known.items() if identity is not None)
 
     def allows(self, doing: Capability) -> bool:
-        """Whether this person may do it, or, for a permanent delete, ask for it."""
+        """Whether this person may use this capability; for a permanent delete, whether they may request one."""
         return doing.name in ((self.asks if doing.permanent else self.may) or ())
 
     def keeps(self, resource: str) -> bool:
-        """Whether this person may put things of a kind on hold: whoever has any right on that kind."""
+        """Whether this person may put resources of a kind on hold: any right on that kind is enough."""
         named = (self.may or frozenset()) | (self.asks or frozenset()) | (self.approves or frozenset())
         return any(name.partition(".")[0] == resource for name in named)
 
     def approves_of(self, doings: frozenset[Capability], org_id: str) -> bool:
-        """Whether this person may approve all of these in that organization."""
+        """Whether this person may approve all of these capabilities in that organization."""
         here = self.organization is None or self.organization == org_id
         return here and bool(doings) and {doing.name for doing in doings} <= (self.approves or set())
 
@@ -178,7 +178,7 @@ class People(OperatorsFile):
         return None
 
     def anybody_asks(self, doing: Capability) -> bool:
-        """Whether anybody may ask for this permanent delete in a chat tool that proves who they are."""
+        """Whether any person may request this permanent delete in a chat tool that proves who they are."""
         tools = [tool.name for tool in CHAT_TOOLS.values() if tool.proves_person]
         return any(doing.name in (one.asks or ()) and any(map(one.known_in, tools)) for one in self.people.values())
 

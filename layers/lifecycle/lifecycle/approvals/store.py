@@ -64,7 +64,7 @@ class ApprovalStore:
             is_newest = known is not None and pointer is not None and pointer.values.get("hash") == known.hash
             if known is not None and is_newest and known.stands(millis(self._clock())) is not ApprovalStatus.EXPIRED:
                 return RowDecision(known)
-            at = millis(self._clock()) + attempt  # Equal audit records must differ in their time.
+            at = millis(self._clock()) + attempt  # Equal audit records need different times.
             changes = [
                 self._change(key, _values(request), present),
                 self._change(of, {"hash": request.hash}, pointer),
@@ -167,7 +167,7 @@ class ApprovalStore:
 
     def _said(self, before: ApprovalRequest, request: ApprovalRequest, attempt: int) -> Record:
         """The person who acted, for the audit trail."""
-        now = millis(self._clock()) + attempt  # Equal audit records must differ in their time.
+        now = millis(self._clock()) + attempt  # Equal audit records need different times.
         withdrawn = set(before.approved_by) - set(request.approved_by)
         if withdrawn:
             return _record(What.APPROVAL_WITHDRAWN, request, withdrawn.pop(), now)

@@ -111,7 +111,7 @@ def _columns(kind: type) -> tuple[tuple[str, bool, _Reader | None], ...]:
 
 
 def _reader(kind: Any) -> _Reader | None:  # noqa: ANN401 - a type as ``get_type_hints`` gives it
-    """What undoes ``_plain`` for a type, or ``None`` where a stored value is used as it stands."""
+    """The function that reverses ``_plain`` for a type; ``None`` if a stored value needs no conversion."""
     if isinstance(kind, TypeAliasType):
         return _reader(kind.__value__)
     origin, inner = get_origin(kind), get_args(kind)

@@ -103,7 +103,7 @@ class ManagedSecrets:
         """See ``Secrets``."""
         until, text = self._kept.get(name, (0.0, ""))
         if fresh or until <= self._ticks():
-            # Anybody can send requests for a source without a secret all day.
+            # Without this entry, every request for a source that has no secret would call Secrets Manager.
             if not fresh and self._missing_until.get(name, 0.0) > self._ticks():
                 raise _missing(name)
             text = str(self._read(name).get("SecretString", ""))

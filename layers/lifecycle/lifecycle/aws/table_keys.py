@@ -29,13 +29,13 @@ class Partition(StrEnum):
     SWEEP = "sweep#"
     """The sweeps and plans of an organization."""
     WARNED = "warned#"
-    """Who got the warnings of one sweep, before it acts on their things."""
+    """The recipients that got the warnings of one sweep, before it acts on their resources."""
     APPROVAL = "approval#"
     """Requests for approval, and a pointer to the newest one of each subject."""
     VOTE = "vote#"
     """Approvals that people gave, withdrawn ones included. Only functions that identified a person write here."""
     REPLAY = "replay#"
-    """Kept deliveries of a source that an operator sent again, and what became of each."""
+    """Kept deliveries of a source that an operator replayed, and the result of each."""
     AUDIT = "audit#"
     """Audit records by the hour (``audit#2026-08-01T09``), and the head of the chain (``audit#head``)."""
 
@@ -101,7 +101,7 @@ def sweep_state(org_id: str, sweep_id: str) -> Key:
 
 
 def warned(org_id: str, sweep_id: str) -> Key:
-    """Who got the warnings of one sweep."""
+    """The recipients that got the warnings of one sweep."""
     return Key(f"{Partition.WARNED}{org_id}#{sweep_id}", "warned")
 
 
@@ -141,7 +141,7 @@ def vote(org_id: str, name: str) -> Key:
 
 
 def replay(source: str, delivery: str) -> Key:
-    """What became of a delivery that was sent again. A delivery's id may be longer than a key: its digest stands."""
+    """The result of replaying a delivery. The key has a digest of the delivery's id, which may be too long."""
     return Key(f"{Partition.REPLAY}{source}", sha256(delivery.encode("utf-8", "replace")).hexdigest())
 
 

@@ -1,4 +1,4 @@
-"""What people do under their own name: approve and undo. For ``functions/operator`` and ``functions/chat``."""
+"""Builds the services for approvals and undo, for ``functions/operator`` and ``functions/chat``."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from lifecycle.holds.store import HoldStore
 
 
 def approval_service(settings: OperatorSettings, people: People) -> ApprovalService:
-    """Records approvals, and sends on what was approved."""
+    """Build the service that records approvals and sends on approved commands and plans."""
     table = rows(settings.ledger_table)
     keep = timedelta(days=settings.ledger_days)
     sqs = client("sqs")
@@ -33,7 +33,7 @@ def approval_service(settings: OperatorSettings, people: People) -> ApprovalServ
 
 
 def undo_service(settings: OperatorSettings) -> UndoService:
-    """Takes back what a command did."""
+    """Build the service that undoes commands."""
     return UndoService(
         ledger=accepting_ledger(settings.ledger_table, settings.ledger_days),
         commands=SqsQueue(client("sqs"), settings.commands_queue_url),

@@ -1,4 +1,4 @@
-"""For ``functions/audit``."""
+"""Builds ``functions/audit``."""
 
 import os
 from functools import cache
@@ -12,7 +12,7 @@ from lifecycle.bootstrap.settings import AuditSettings
 
 @cache
 def sealer() -> Sealer:
-    """Build it once for each process."""
+    """Build the sealer once for each process."""
     settings = AuditSettings.read(os.environ)
     return Sealer(
         trail=AuditStore(rows(settings.ledger_table)),

@@ -1,4 +1,4 @@
-"""For ``functions/chat``."""
+"""Builds ``functions/chat``."""
 
 import os
 from functools import cache
@@ -21,7 +21,7 @@ from lifecycle.holds.store import HoldStore
 
 @cache
 def chat() -> ChatDoor:
-    """Build it once for each process."""
+    """Build the entry for chat tools once for each process."""
     settings = ChatSettings.read(os.environ)
     people = People.parse(operators_file("people.toml"))
     table = rows(settings.ledger_table)
@@ -52,10 +52,10 @@ def chat() -> ChatDoor:
 
 
 def id_key_and_first_tool() -> None:
-    """Read at start what the first request needs.
+    """Read the id key and the secret of one chat tool at start, for the first request.
 
-    Most stacks use one tool. The one that most people of ``people.toml`` are known in is imported, and its secret is
-    read; it stays in the cache of ``secrets``. Another tool is imported when its route is called.
+    Most stacks use one tool. This imports the tool in which most people of ``people.toml`` are known, and reads its
+    secret into the cache of ``secrets``. Any other tool is imported when its route is called.
     """
     door = chat()
     door.service.id_key()

@@ -40,13 +40,13 @@ stopwatch = Stopwatch()
 def at_start(*steps: Callable[[], object]) -> None:
     """Do work at start that would delay the first invocation. Called at the end of a function's module.
 
-    Lambda starts a process with a whole processor, and runs an invocation with the share that its memory buys. A step
-    that fails is left to the invocation, which does it again, and answers or logs the error.
+    Lambda starts a process with a whole processor, and runs an invocation with the share that its memory buys. If a
+    step fails, the invocation does it again, and answers or logs the error.
     """
     for step in steps:
         with suppress(LifecycleError):
             step()
-    # What is loaded now stays: the collector need not look at it again. See ``lifecycle/__init__.py``.
+    # Loaded modules stay in memory, so the collector need not check them again. See ``lifecycle/__init__.py``.
     gc.freeze()
     gc.enable()
 
@@ -73,8 +73,8 @@ def rows(table: str) -> DynamoTable:
 
 
 def objects(bucket: str) -> "S3Objects":
-    """A bucket."""
-    # Only here: every function starts with this module, and few have a bucket.
+    """The objects of an S3 bucket."""
+    # Imported here: every function imports this module, and few use a bucket.
     from lifecycle.aws.s3 import S3Objects  # noqa: PLC0415 - see above
 
     return S3Objects(late_client("s3"), bucket)

@@ -1,4 +1,4 @@
-"""For ``functions/webhook`` and ``functions/event``."""
+"""Builds ``functions/webhook`` and ``functions/event``."""
 
 import os
 from functools import cache
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @cache
 def intake() -> Intake:
-    """Build it once for each process."""
+    """Build the intake once for each process."""
     settings = IntakeSettings.read(os.environ)
     sqs = client("sqs")
     ledger = accepting_ledger(settings.ledger_table, settings.ledger_days)
@@ -60,7 +60,7 @@ def intake() -> Intake:
 
 @cache
 def replays() -> "Replays":
-    """Build it when an operator first sends a kept delivery again."""
+    """Build the replay service when an operator first replays a kept delivery."""
     from lifecycle.intake.replay import Replays  # noqa: PLC0415 - events do not pay for it
 
     return Replays(intake(), rows(IntakeSettings.read(os.environ).ledger_table), now)

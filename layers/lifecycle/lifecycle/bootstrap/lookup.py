@@ -1,4 +1,4 @@
-"""For ``functions/status``."""
+"""Builds ``functions/status``."""
 
 import os
 from functools import cache
@@ -10,7 +10,7 @@ from lifecycle.execution.status import StatusService
 
 @cache
 def lookup() -> StatusService:
-    """Build it once for each process."""
+    """Build the status service once for each process."""
     settings = StatusSettings.read(os.environ)
     return StatusService(
         ledger=accepting_ledger(settings.ledger_table), id_key=id_key(settings.id_key_secret_arn), clock=now

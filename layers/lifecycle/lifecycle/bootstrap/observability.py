@@ -10,5 +10,5 @@ logger = Logger()
 emf = Metrics()
 metrics = PowertoolsMetrics(logger, emf)
 
-# An invocation that counts nothing is common: an event that no source wants, a sweep's start.
+# Many invocations count nothing, for example one for an event that no source wants.
 warnings.filterwarnings("ignore", message="No application metrics to publish")

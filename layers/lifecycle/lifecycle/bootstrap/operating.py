@@ -1,4 +1,4 @@
-"""For ``functions/operator``."""
+"""Builds ``functions/operator``."""
 
 import os
 from functools import cache
@@ -12,7 +12,7 @@ from lifecycle.bootstrap.settings import OperatorSettings
 
 @cache
 def operating() -> Operating:
-    """Build it once for each process."""
+    """Build the operator's routes once for each process."""
     settings = OperatorSettings.read(os.environ)
     people = People.parse(operators_file("people.toml"))
     return Operating(

@@ -21,7 +21,7 @@ type OrgIds = Annotated[
 class Settings(BaseModel):
     """The settings of every function. The variable is the field's name in capitals."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)  # A function needs one of these models.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)  # A function uses one model.
 
     ledger_table: Name
 
@@ -53,7 +53,7 @@ class OperatorSettings(StatusSettings):
 
 
 class ChatSettings(OperatorSettings):
-    """``functions/chat``: the same, for who is known in a chat tool."""
+    """``functions/chat``: the settings of ``functions/operator``, and those for chat tools."""
 
     secret_prefix: Name
     chat_queue_url: Name
@@ -76,7 +76,7 @@ class IntakeSettings(StatusSettings):
 
 
 class TallyfySettings(Settings):
-    """What every function that calls Tallyfy reads."""
+    """The settings of every function that calls Tallyfy."""
 
     secret_prefix: Name
     organization_ids: OrgIds
@@ -91,7 +91,7 @@ class ChatJobsSettings(TallyfySettings):
 
 
 class AnnouncingSettings(TallyfySettings):
-    """What every function reads that records how commands end, and announces it."""
+    """The settings of every function that records and announces how commands end."""
 
     bus_name: Name
     ledger_days: Annotated[int, Field(ge=30)]

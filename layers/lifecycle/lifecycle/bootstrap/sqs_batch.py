@@ -1,4 +1,4 @@
-"""A batch of SQS records, one by one, and which of them have to come back.
+"""Handles the SQS records of a batch one by one, and reports which of them have to come back.
 
 Powertools' batch utility does the same and brings asyncio and 50 modules into every cold start.
 """
@@ -25,12 +25,15 @@ first time, at each receive."""
 
 
 def _tell_age(event: dict[str, object], at: datetime) -> None:
-    """SQS's own metric leaves out what was received three times, and waiting here is being received."""
+    """Emit the age of the oldest message. SQS's own metric leaves out messages that were received three times.
+
+    Messages that wait are received again and again.
+    """
     records = event.get("Records")
     if not isinstance(records, list) or not records:
         return
     queue = str(records[0].get("eventSourceARN", "")).rpartition(":")[2]
-    # 0 where the clocks of SQS and of the function differ the other way.
+    # An age below 0 means that the clock of SQS is ahead of the function's.
     oldest = max(0.0, *((at - from_record(record).sent_at).total_seconds() for record in records))
     with single_metric(name=MESSAGE_AGE, unit=MetricUnit.Seconds, value=oldest, default_dimensions={"queue": queue}):
         pass
@@ -48,10 +51,11 @@ def each(
     handle: Callable[[Message], None],
     finish: Callable[[], Sequence[Message]] = tuple,
 ) -> "PartialItemFailureResponse":
-    """Hand each record to ``handle``; those for which it raises have to come back and are reported as failed items.
+    """Call ``handle`` with each record. If it raises, the record is reported as a failed item and comes back.
 
     ``finish`` is called after the last record, and returns further messages that have to come back.
-    A batch in which every record waits is no error of the function: no alarm rings. Raises ``ValueError`` for an event
+    A batch in which every record waits is not an error of the function, so no alarm rings. Raises ``ValueError`` for an
+    event
     that no queue sent.
     """
     stopwatch.start(context.get_remaining_time_in_millis())
@@ -72,11 +76,11 @@ def _is_done(message: Message, handle: Callable[[Message], None]) -> bool:
     except Later:
         return False
     except Retryable as trouble:
-        # AWS cannot take it now: no defect of ours. The queue's visibility timeout brings the message back.
+        # AWS is unavailable; this code has no defect. The queue's visibility timeout brings the message back.
         metrics.emit(Metric.RETRIED, {"code": trouble.code, "reason": trouble.reason})
         return False
     except Exception:  # noqa: BLE001 - the other records of the batch go on
-        # The message comes back, and a defect of ours must be heard.
+        # This is a defect of this code: the metric raises an alarm, and the message comes back.
         logger.exception("unexpected")
         emf.add_metric(name=Metric.UNEXPECTED, unit=MetricUnit.Count, value=1)
         return False

@@ -69,8 +69,8 @@ def worker() -> Worker:
 
 @cache
 def purge() -> Worker:
-    """Build it once for each process. It can express permanent deletes only, and has what must come before one."""
-    # Only here: the ordinary worker, which shares this module, needs none of it at start.
+    """Build the purge worker once for each process. It can only delete permanently, and it has the safeguards."""
+    # Imported here: the ordinary worker shares this module and needs none of these at start.
     from lifecycle.approvals.people import People  # noqa: PLC0415 - see above
     from lifecycle.approvals.store import ApprovalStore  # noqa: PLC0415 - see above
     from lifecycle.audit.store import AuditStore  # noqa: PLC0415 - see above
@@ -175,8 +175,8 @@ def _worker(settings: WorkerSettings, capabilities: frozenset[Capability]) -> Wo
 
 @cache
 def chat_jobs() -> "ChatJobs":
-    """Build it once for each process, for ``functions/chat_jobs``. It can express no capability: it only looks."""
-    # Only here: the workers, which share this module, need none of it.
+    """Build the jobs of ``functions/chat_jobs`` once for each process. They read Tallyfy and have no capability."""
+    # Imported here: the workers share this module and need none of these.
     from lifecycle.chat.channels import AnswerPosts  # noqa: PLC0415 - see above
     from lifecycle.chat.notices import NoticeJobs  # noqa: PLC0415 - see above
     from lifecycle.chat.searches import ChatJobs  # noqa: PLC0415 - see above
@@ -199,7 +199,7 @@ def chat_jobs() -> "ChatJobs":
     return ChatJobs(
         posts=posts,
         notices=NoticeJobs(notices, replies, posts, deliveries, stack=settings.secret_prefix),
-        # It takes its slots itself.
+        # ``ChatJobs`` takes the slots of the rate itself.
         tallyfy=_tallyfy(settings, frozenset(), lambda _: None),
         pacing=_pacing(table, settings, Lane.PEOPLE),
         holds=HoldStore(table, now),
@@ -214,8 +214,8 @@ def chat_jobs() -> "ChatJobs":
 
 @cache
 def sweep() -> "SweepService":
-    """Build the sweep once for each process. It carries out nothing itself: it only lists and sends commands."""
-    # Only here: the workers, which share this module, need neither a report nor anything else of a sweep at start.
+    """Build the sweep once for each process. It only lists resources and sends commands."""
+    # Imported here: the workers share this module and need none of these at start.
     from lifecycle.approvals.people import People  # noqa: PLC0415 - see above
     from lifecycle.approvals.store import ApprovalStore  # noqa: PLC0415 - see above
     from lifecycle.execution.wakeup_check import WakeupService  # noqa: PLC0415 - see above
@@ -258,7 +258,7 @@ def sweep() -> "SweepService":
             secrets=secrets(),
             prefix=settings.secret_prefix,
             policy=policy,
-            # Rights of senders have no bearing on what a sweep does; `lifecycle check` looks at those as well.
+            # A sweep does not depend on the rights of senders. `lifecycle check` checks those as well.
             sources=Sources(sources={}),
             metrics=metrics,
             bus=outcomes.bus,

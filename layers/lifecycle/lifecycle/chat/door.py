@@ -1,4 +1,4 @@
-"""The way in for every chat tool: verify, read, act, answer in the tool's form. It names no tool."""
+"""Handles a request of any chat tool: verifies it, reads it, acts, and answers in the tool's format."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _LATER = "It could not be taken now. Try again in a moment; nothing is done twic
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatDoor:
-    """Takes requests of chat tools. What proves that a tool sent one is in the secret ``<prefix>/chat/<tool>``."""
+    """Handles requests of chat tools. The secret ``<prefix>/chat/<tool>`` verifies that the tool sent them."""
 
     tool: Callable[[str], ChatTool]
     service: ChatService
@@ -32,8 +32,8 @@ class ChatDoor:
     def respond(self, name: str, request: HttpRequest) -> Response:
         """Answer a request.
 
-        Raises ``Rejected`` (``SIGNATURE_REFUSED``, ``UNKNOWN_ROUTE``) for strangers, and ``Retryable``. Whatever a
-        person can repair is an answer, because chat tools show nothing of an error.
+        Raises ``Rejected`` (``SIGNATURE_REFUSED``, ``UNKNOWN_ROUTE``) for unverified requests, and ``Retryable``. A
+        problem that the person can fix is returned as an answer, because chat tools do not show errors.
         """
         tool = self.tool(name)
         self._verify(tool, request)
@@ -54,7 +54,7 @@ class ChatDoor:
         if not later:
             return tool.render(answer, request)
         self._post(name, asked.usable_address, answer)
-        # Whoever pressed a button is shown the answer in a message of its own.
+        # The person who pressed the button gets the answer as a separate message.
         return {"statusCode": int(HTTPStatus.OK), "body": ""}
 
     def _post(self, name: str, address: str | None, answer: Answer) -> None:

@@ -1,6 +1,6 @@
-"""A line or a pressed button: who is it, what do they want, may they? It knows no tool.
+"""Answers a line or a pressed button: finds the person, the request and the right to it. It knows no tool.
 
-Who it is, the tool has verified and nothing else: what stands in a line proves nothing. What can be answered from the
+Only the tool's verification proves who the person is: the text of a line proves nothing. What can be answered from the
 table is answered at once. What needs Tallyfy goes to the chat queue (``lifecycle.chat.searches``).
 """
 
@@ -56,7 +56,7 @@ _WHO_MAY = "people.toml says who may do what."
 
 
 class JobKind(StrEnum):
-    """What the chat queue carries."""
+    """The kinds of jobs in the chat queue."""
 
     SEARCH = "search"
     LOOK = "look"
@@ -65,7 +65,7 @@ class JobKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks, in which tool, and where they hear more."""
+    """The person who asks, the chat tool and the request."""
 
     tool: ChatToolFacts
     name: str
@@ -74,13 +74,13 @@ class Asker:
 
     @property
     def hears_at(self) -> str | None:
-        """Where later answers go."""
+        """The address for later answers; ``None`` if there is none."""
         return destination(self.tool.name, self.request.usable_address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatService:
-    """Everything that a line passes once its tool is verified. ``jobs`` is the chat queue."""
+    """Answers the requests that a chat tool has verified. ``jobs`` is the chat queue."""
 
     people: People
     org_ids: frozenset[str]
@@ -95,7 +95,7 @@ class ChatService:
     clock: Callable[[], datetime]
 
     def answer(self, tool: ChatToolFacts, request: ChatRequest) -> Answer:
-        """What the sender is shown. Raises ``Rejected`` with a sentence for them, and ``Retryable``."""
+        """The answer to the sender. Raises ``Rejected`` with a sentence for the sender, and ``Retryable``."""
         meaning = _pressed(request.pressed) if request.pressed else understand(request.line)
         if isinstance(meaning, Help):
             return Answer(text=HELP)
@@ -124,7 +124,7 @@ class ChatService:
         name, person = found
         return Asker(tool, name, person.seen_through(tool), request)
 
-    # --- one thing ---
+    # --- one resource ---
 
     def _act(self, asker: Asker, act: Act) -> Answer:
         if act.verb is Verb.STATUS:
@@ -168,7 +168,7 @@ class ChatService:
 
     @staticmethod
     def _delivery(asker: Asker, act: Act) -> str:
-        """What names this wish. A choice that is pressed twice is one wish; a line is one wish, and so is its copy."""
+        """The delivery id. Pressing a choice twice is one delivery, and so is a line with its copies."""
         pressed = asker.request.pressed
         return f"{act.verb}:{pressed.value}:{asker.name}" if pressed else asker.request.delivery
 
@@ -269,7 +269,7 @@ class ChatService:
                 return self._waiting(asker, now)
         if asker.request.pressed is None:
             return Answer(text=text)
-        # The buttons that were decided go; those that still wait stay.
+        # Remove the buttons of decided requests and keep the others.
         rest = self.approving.waiting(asker.person)
         sections = waiting(rest, asker.name, now).sections if rest else ()
         return Answer(text=text, sections=sections, replaces=True)
@@ -288,12 +288,12 @@ class ChatService:
 
 
 def choice_value(resource: Resource, thing: str, choice: str) -> str:
-    """The value of a button that stands for a thing. ``choice`` names the list that it was chosen from."""
+    """The value of a button for one resource. ``choice`` names the list in which the button is shown."""
     return f"{resource}:{thing}:{re.sub(r'[^0-9a-zA-Z_.:/=-]', '-', choice)[:200] or '-'}"
 
 
 def _pressed(pressed: Pressed) -> Meaning:
-    """What a pressed button means. Raises ``Rejected`` for one that is not ours."""
+    """The meaning of a pressed button. Raises ``Rejected`` for an unknown button."""
     match pressed.kind:
         case ButtonKind.APPROVE:
             return ApprovalOf(pressed.value)
@@ -317,7 +317,7 @@ def _hash_in(value: str) -> str:
 
 
 def _through(asker: Asker) -> str:
-    """Why a right may be missing here that ``people.toml`` gives."""
+    """Why a right from ``people.toml`` does not apply in this tool; empty if it does."""
     return "" if asker.tool.proves_person else f" in {asker.tool.label}, which does not prove who you are"
 
 

@@ -1,1 +1,1 @@
-"""What must hold before a permanent delete: safeguards, the export and its manifest."""
+"""The conditions of a permanent delete: the safeguards, the export and its manifest."""

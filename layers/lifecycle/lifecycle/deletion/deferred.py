@@ -1,4 +1,7 @@
-"""A command that waits for a schedule or an approval. Apart from the safeguards, which few functions need at start."""
+"""The error of a command that waits for a schedule or an approval.
+
+It has its own module because few functions need the safeguards at start.
+"""
 
 from lifecycle.domain.errors import Code, LifecycleError
 from lifecycle.domain.intent import Wait

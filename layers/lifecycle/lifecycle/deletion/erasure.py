@@ -27,7 +27,7 @@ def erase(objects: Erasable, folder: str, *, by: str, at: datetime, reason: str)
         raise Rejected(Code.NOT_FOUND, "There is no such export.")
     try:
         manifest = Manifest.parse(body or b"")
-    except Rejected:  # The export was never finished, or is damaged. Its contents are just as personal.
+    except Rejected:  # The export was never finished, or is damaged. Its contents are personal data too.
         org_id, resource, thing_id = named.groups()
         manifest = Manifest(
             org_id=org_id,

@@ -58,7 +58,7 @@ def folder_of(org_id: str, resource: Resource, thing_id: str, name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """Makes exports and reads them back. ``scratch`` is a folder for one part at a time; ``told`` hears of each."""
+    """Makes exports and reads them back. ``scratch`` is a folder for one part at a time; ``told`` gets each."""
 
     records: Records
     objects: Objects
@@ -100,7 +100,7 @@ class Export:
         return not unread and all(now == then for now, then in counts)
 
     def verify(self, folder: str) -> tuple[str, ...]:
-        """See ``verify``."""
+        """See ``lifecycle.deletion.export_readback.verify``."""
         return verify(self.objects, folder, scratch=self.scratch)[1]
 
 

@@ -128,7 +128,7 @@ class Safeguards:
         return self._waiting(request, command)
 
     def _waiting(self, request: ApprovalRequest, command: Command) -> Deferred:
-        """Repeat this at each attempt: the attempt that made the request may have been cut off before the rest."""
+        """Schedule and announce an open request. Each attempt repeats this: an earlier one may have been cut off."""
         # The command comes back at half time to remind people, and at the deadline to report that nobody decided.
         now = millis(self.clock())
         why, at = ("expire", request.deadline) if now >= request.half_time else ("remind", request.half_time)
@@ -137,7 +137,7 @@ class Safeguards:
         return Deferred(Code.AWAITING_APPROVAL, _waits(request), Wait(request.deadline, request.hash))
 
     def _come_back(self, why: str, moment: datetime, command: Command) -> None:
-        """Schedule the command for this time, never earlier: before, nothing has changed."""
+        """Schedule the command for this time. Nothing changes before it."""
         self.schedules.at(moment, f"{why}-{command.intent_id}", command.to_json())
 
     def _approved_by_plan(self, command: Command) -> Outcome | None:

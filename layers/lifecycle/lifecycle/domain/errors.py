@@ -85,7 +85,7 @@ class LifecycleError(Exception):
     """The base of all errors. ``code`` is for programs and ``reason`` for people. Both are safe to show."""
 
     kept = False
-    """Whether what was refused is kept where an operator finds it."""
+    """Whether the refused delivery or message is kept as a dead letter."""
 
     def __init__(self, code: Code, reason: str) -> None:
         super().__init__(f"{code}: {reason}")

@@ -1,4 +1,4 @@
-"""Links to things in Tallyfy, as people paste them."""
+"""Links to resources in Tallyfy, as people paste them."""
 
 import re
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""What a person is shown in a chat tool. No tool is named here: each tool's folder turns an answer into its own form.
+"""Messages to a person in a chat tool. Each tool's folder converts an answer to the tool's own format.
 
-``text`` is our own wording; what stands between backticks in it is to be copied as it is. ``lines`` may hold what
-others wrote (a title, a reason, a name): a tool shows them plainly, and reads no links, mentions or marks in them.
+``text`` is our own wording; a person copies the parts between backticks. ``lines`` may contain text that others wrote
+(a title, a reason, a name): a tool shows it as plain text, without links, mentions or formatting.
 """
 
 import json
@@ -14,7 +14,7 @@ _MOST_QUOTED = 500
 
 
 class ButtonKind(StrEnum):
-    """What a button asks for. Never renamed: messages that were shown keep their buttons."""
+    """The action of a button. Values are never renamed, because earlier messages keep their buttons."""
 
     APPROVE = "approve"
     REJECT = "reject"
@@ -27,7 +27,7 @@ class ButtonKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
-    """What a person is asked once more before a button counts, where the tool can ask."""
+    """The question that a person confirms before a button takes effect, in tools that support it."""
 
     title: str
     text: str
@@ -36,7 +36,7 @@ class Confirm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Button:
-    """Something to press. ``typed`` is the line with the same effect, for tools without buttons; ``None``: none has."""
+    """A button. ``typed`` is the line with the same effect, for tools without buttons; ``None`` if no line has it."""
 
     kind: ButtonKind
     label: str
@@ -59,7 +59,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a person is shown. ``text`` alone says the essence; sections, where there are any, are shown below it."""
+    """A message to a person. ``text`` is its essential part; the sections, if any, are shown below it."""
 
     text: str
     sections: tuple[Section, ...] = ()
@@ -72,12 +72,12 @@ class Answer:
 
 
 def quoted(text: str) -> str:
-    """What others wrote, on one line, to stand within our own wording: it cannot end a part between backticks."""
+    """Text that others wrote, as one line for our own wording. It cannot end a part between backticks."""
     return one_line(text, most=_MOST_QUOTED).replace("`", "'")
 
 
 def outcome(text: str, undo: str | None = None) -> Answer:
-    """How something ended; ``undo`` is the intent that a button below takes back."""
+    """The answer about how a command ended. ``undo`` is the intent that the button below it undoes."""
     if undo is None:
         return Answer(text=text)
     button = Button(kind=ButtonKind.UNDO, label="Undo", value=undo, typed=f"undo {undo}")

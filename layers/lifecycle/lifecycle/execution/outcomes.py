@@ -82,7 +82,7 @@ class Outcomes:
     def announce(self) -> list[Message]:
         """Announce what ended in this batch, in one call. Returns the messages that have to come back for it.
 
-        A person who waits is told together with the world; they can ask for the status if that fails.
+        A person who waits in a chat tool is informed as well; if that fails, they can ask for the status.
         """
         waiting = [*self._waiting]
         self._waiting.clear()
@@ -103,7 +103,7 @@ class Outcomes:
     def _mark(self, told: Sequence[_Announcement]) -> list[Message]:
         """Record what was announced. Returns the messages for which that failed: they are announced again."""
         batch = self.batch
-        # What can be opened again has its own mark, which ends its lease: whoever sends it again need not wait.
+        # An intent that can be reopened is marked at once, which ends its lease, so that a redrive need not wait.
         shared = [one for one in told if batch is not None and _is_of(one.ended.intent, batch.name)]
         shared = shared if len(shared) > 1 else []
         back = []
@@ -133,7 +133,7 @@ class Outcomes:
         return [one.message for one in waiting]
 
     def _pending_part(self, ended: Ended) -> Ended:
-        """What ended, without the announcement that its batch has recorded."""
+        """The ended intent, without the announcement that its batch has recorded."""
         intent, batch = ended.intent, self.batch
         earlier = batch is not None and intent.announced_in not in {"", batch.name}
         if not earlier or batch is None or OutboxEntry.ANNOUNCEMENT not in intent.pending:

@@ -1,7 +1,7 @@
-"""Where a person hears later what became of something: how a command ended, what a search found, a notice.
+"""Sends later answers to people in chat tools: how a command ended, the result of a search, a notice.
 
-An answer is put into the chat queue. One function takes it from there and posts it, and tries again if the chat tool
-does not take it. So no worker waits for a chat tool, and none reads a secret of one.
+An answer is put into the chat queue. One function posts it, and tries again if the chat tool does not accept it.
+So no worker waits for a chat tool or reads its secret.
 """
 
 import json
@@ -17,12 +17,12 @@ _MOST_BYTES = 200_000
 
 
 class Replies(Protocol):
-    """Where later answers go."""
+    """Sends later answers."""
 
     def reply(self, to: str, answer: Answer) -> bool:
-        """Show an answer at ``to``, which is ``<tool>:<address>``. ``False`` if it could not be taken.
+        """Send an answer to ``to``, which is ``<tool>:<address>``. Returns ``False`` if it could not be queued.
 
-        It never raises and never blocks what it is about.
+        It never raises, so the command or search that it reports goes on.
         """
 
 
@@ -51,7 +51,7 @@ class QueueReplies:
 
 @dataclass(slots=True)
 class MemoryReplies:
-    """Keeps what was shown, in memory."""
+    """Keeps answers in memory, for tests."""
 
     answers: list[tuple[str, Answer]] = field(default_factory=list)
 
@@ -62,12 +62,12 @@ class MemoryReplies:
 
     @property
     def said(self) -> list[tuple[str, str]]:
-        """To whom, and the text."""
+        """The recipient and the text of each answer."""
         return [(to, answer.text) for to, answer in self.answers]
 
     @property
     def offered(self) -> list[str | None]:
-        """With each of them, the intent that could be undone."""
+        """For each answer, the intent that its button undoes; ``None`` without such a button."""
         return [_undo_in(answer) for _, answer in self.answers]
 
 

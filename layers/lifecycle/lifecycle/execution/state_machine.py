@@ -340,7 +340,7 @@ def _free(intent: IntentRow | None, delivery: CommandDelivery) -> IntentRow | No
 def _too_late(
     intent: IntentRow, resource: ResourceRow, delivery: CommandDelivery, *, most_attempts: int
 ) -> Outcome | None:
-    """How a command ends that must not start any more, whoever holds the resource; ``None`` if it may start."""
+    """How a command ends that must not start any more, even if the resource is free; ``None`` if it may start."""
     command, now = delivery.command, delivery.now
     if intent.issued_at > now + CLOCKS_DIFFER:
         reason = f"The command says that it was issued at {command.issued_at.isoformat()}, which is in the future."

@@ -33,7 +33,7 @@ class UndoService:
     clock: Callable[[], datetime]
 
     def undo(self, target: str, *, by: str, person: Person, reply_to: str | None = None) -> str:
-        """Undo one intent; the intent id of the undo, the same whoever asks and however often.
+        """Undo one intent; the intent id of the undo. It is the same for every requester and every repetition.
 
         A command that has not made its call yet is stopped at once and never carried out, permanent deletes included.
         An undo that failed is tried again. Raises ``Rejected`` if the intent is unknown, cannot be undone, or this

@@ -56,7 +56,7 @@ def keys_of(thing: ResourceSnapshot) -> tuple[str, ...] | None:
 
 
 def alike(text: str) -> str:
-    """A name for a comparison in which a match keeps: without case, outer blanks and differences in Unicode form."""
+    """A name for a comparison in which a match keeps a resource: case, outer blanks and Unicode form are ignored."""
     return normalize("NFC", text).strip().casefold()
 
 

@@ -1,8 +1,8 @@
-"""A delivery that its source proved and that became no command: what is kept of it, and how it is sent again.
+"""Keeps verified deliveries that became no command, so that an operator can replay them.
 
-It is kept as a dead letter, which SQS encrypts and removes after 14 days. ``lifecycle source replay`` puts it into the
-events queue inside of a ``Replay``. Only operators may send to that queue; what EventBridge puts there is always an
-event. Nothing of an unproven request is ever kept.
+A delivery is kept as a dead letter, which SQS encrypts and removes after 14 days. ``lifecycle source replay`` puts it
+into the events queue inside of a ``Replay``. Only operators may send a ``Replay`` to that queue; EventBridge only puts
+events there. Nothing of an unverified request is ever kept.
 """
 
 import gzip
@@ -29,7 +29,7 @@ _SECRET = re.compile(r"sign|secret|token|auth|key|hmac|mac$|cookie|password")
 
 
 class KeptDelivery(BaseModel):
-    """The body of such a dead letter."""
+    """The body of a dead letter with a kept delivery."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -76,7 +76,7 @@ class KeptDelivery(BaseModel):
     def of(
         cls, source: str, delivery: str, received_at: datetime, raw: bytes, headers: Mapping[str, str]
     ) -> "KeptDelivery":
-        """Keep a delivery: whole if it fits into a message, packed if need be; else its beginning."""
+        """Keep a delivery: whole if it fits into a message, compressed if necessary; otherwise only its beginning."""
         kept = {name: text for name, text in headers.items() if _is_kept(name, text)}
         few = dict(list(kept.items())[:_MOST_HEADERS])
         base = cls(source=source, delivery=delivery, received_at=received_at, payload="", headers=few)

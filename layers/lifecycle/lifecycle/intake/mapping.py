@@ -110,7 +110,11 @@ class CommandRule(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """A request with its delivery id, if the rule gives one, and its place: of the rule then, otherwise of the item."""
+    """A request. ``delivery`` is its delivery id if the rule gives one.
+
+    ``index`` tells the commands of one delivery apart: the number of the rule if it gives a delivery id, otherwise the
+    number of the item.
+    """
 
     request: CommandRequest
     delivery: str | None

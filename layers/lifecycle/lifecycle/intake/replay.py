@@ -1,4 +1,4 @@
-"""Sends kept deliveries through ``sources.toml`` again, once each, and records what became of each."""
+"""Sends kept deliveries through ``sources.toml`` again, once each, and records the result of each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _REMEMBERED = timedelta(days=30)
 
 
 class ReplayStatus(StrEnum):
-    """What became of a delivery that was sent again."""
+    """The result of a replay."""
 
     ACCEPTED = "accepted"
     IGNORED = "ignored"
@@ -44,7 +44,7 @@ class ReplayRow:
 
     @property
     def is_final(self) -> bool:
-        """Whether sending it again would do nothing."""
+        """Whether another replay would do nothing."""
         return self.status is not ReplayStatus.FAILED
 
 
@@ -57,9 +57,9 @@ class Replays:
     clock: Callable[[], datetime]
 
     def take(self, text: str) -> None:
-        """Send one kept delivery through the table again, unless an earlier attempt succeeded.
+        """Send one kept delivery through ``sources.toml`` again, unless an earlier attempt succeeded.
 
-        Raises ``Retryable`` for what AWS cannot do now: the message comes back.
+        Raises ``Retryable`` if AWS is unavailable; the message comes back then.
         """
         try:
             asked = Replay.model_validate_json(text)

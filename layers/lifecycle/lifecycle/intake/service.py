@@ -311,7 +311,7 @@ def _sends(source: Source, fields: Mapping[str, object]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Ask:
-    """A request with the name of its delivery, and its place in it. ``issued_at``: if not now."""
+    """A request, the id of its delivery and its number in it. ``issued_at``: when it was issued, if not now."""
 
     request: CommandRequest
     delivery: str

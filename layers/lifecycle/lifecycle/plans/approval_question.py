@@ -1,6 +1,7 @@
-"""What approvers of the irreversible actions of a plan are asked. Its report and the command line use these words.
+"""The question to the approvers of a plan's irreversible actions. Its report and the command line use these words.
 
-Pure. It depends on nothing that a request for approval leaves out of its plan (``ages`` and ``kept_by``).
+Pure. It reads no field of the plan that a request for approval leaves out (``ages`` and ``kept_by``).
+
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ _SHORT = 12
 
 @dataclass(frozen=True, slots=True)
 class ApprovalQuestion:
-    """One question: a heading, facts with their labels, and what follows from a yes."""
+    """One question: a heading, facts with their labels, and the effects of an approval."""
 
     heading: str
     facts: tuple[tuple[str, str], ...]
@@ -30,7 +31,7 @@ class ApprovalQuestion:
 
 
 def approval_question(plan: Plan) -> ApprovalQuestion | None:
-    """What approvers of a plan are asked; ``None`` if nothing in it needs an approval."""
+    """The question to the approvers of a plan; ``None`` if nothing in it needs an approval."""
     irreversible = [rule for rule in plan.rules if rule.irreversible and rule.due]
     count = sum(rule.due for rule in irreversible)
     if not count:
@@ -58,11 +59,11 @@ def approval_question(plan: Plan) -> ApprovalQuestion | None:
 
 
 def totals_line(plan: Plan) -> str:
-    """The sum that always holds."""
+    """The sum of due, kept and unreadable resources, which always equals the number seen."""
     return f"{plan.seen} seen = {plan.due} due + {plan.kept} kept + {plan.failed} not readable"
 
 
 def rule_line(rule: RuleTotals, width: int = 0) -> str:
-    """What one rule does and to how many things, its name padded to ``width``."""
+    """What one rule does, to how many resources. The rule's name is padded to ``width`` characters."""
     line = f"{rule.name:<{width}}  {rule.action} {rule.resource.label}: {rule.due} of {rule.considered}"
     return f"{line}  cannot be undone" if rule.irreversible else line

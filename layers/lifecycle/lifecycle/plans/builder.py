@@ -39,7 +39,7 @@ from lifecycle.policy.unmatched_names import UnmatchedNames
 from lifecycle.policy.warnings import WarnFirst
 
 type NewestOn = Callable[[Sequence[ResourceSnapshot]], Mapping[tuple[Resource, str], Newest]]
-"""Asks the ledger for the newest command concluded on each of up to a hundred things."""
+"""Asks the ledger for the newest command concluded on each of up to a hundred resources."""
 type ReadList = tuple[ListingQuery, PaginationCheck]
 """A list of Tallyfy and how far it was read."""
 
@@ -151,7 +151,7 @@ def _write(
 
 
 def _footer(totals: Totals, header: PlanHeader, terms: PlanTerms, *, before: int, twice: int) -> PlanFooter:
-    """``before``: how many things the policy applied last would act on. ``twice``: how many ids came twice."""
+    """``before``: how many resources the policy applied last would act on. ``twice``: how many ids came twice."""
     capped = over_caps(totals, terms.policy)
     growth = grows(totals.due, before, terms.policy) if terms.before is not None else None
     doubled = (f"{twice} things came twice: they moved while they were read, or two things have the same id.",)

@@ -1,4 +1,4 @@
-"""The commands of a plan: one for each thing it acts on, named after the plan and the thing.
+"""The commands of a plan: one for each resource that it acts on, named after the plan and the resource.
 
 The same plan always gives the same intent ids, so a command that is sent twice is carried out once.
 """
@@ -49,7 +49,7 @@ class PlanCommands:
     def _body(self, plan: Plan, action: PlannedAction, state: Application) -> str:
         """The command as JSON, as ``Command.to_json`` writes it. A property test compares the two.
 
-        Building the model would validate every fact a second time: 45 of 66 µs for each thing.
+        Building the model would validate every fact a second time: 45 of 66 µs for each resource.
         """
         now = self.clock()
         expect = expectation(action.facts)

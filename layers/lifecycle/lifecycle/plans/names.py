@@ -23,7 +23,7 @@ NAMES = "names.json"
 _MOST_WAITS = 5
 """So often a plan waits because Tallyfy answers 429 to a list of names. After that it is made without the rest."""
 _MOST_PAGES = 20
-"""In a list. What is named on later pages shows its id."""
+"""Pages of a list. An owner or template on a later page is shown by its id."""
 
 
 class Through(Protocol):
@@ -47,7 +47,7 @@ class NameReader:
     def read(self, kinds: Collection[Resource]) -> Names:
         """The names that a plan of these kinds can show. Raises ``Throttled`` if the reading has to wait.
 
-        Whatever else fails leaves names out: a plan never depends on them.
+        Any other failure leaves names out: a plan never depends on them.
         """
         owners = self._names(NameList.MEMBERS) if set(kinds) - {Resource.TAG} else {}
         templates = (
@@ -104,12 +104,12 @@ class UsedNames:
     _templates: set[str] = field(default_factory=set)
 
     def add(self, thing: ResourceSnapshot) -> None:
-        """One more thing of the plan."""
+        """Add the names of one more resource of the plan."""
         self._owners |= self.names.owners.keys() & (thing.owners or ())
         self._templates |= self.names.templates.keys() & {thing.template_id}
 
     def used(self) -> Names:
-        """The names of what was added."""
+        """The names of the added resources."""
         return Names(
             {number: self.names.owners[number] for number in sorted(self._owners)},
             {template: self.names.templates[template] for template in sorted(self._templates)},
@@ -117,7 +117,7 @@ class UsedNames:
 
 
 def store_names(objects: Objects, org_id: str, plan_hash: str, names: Names) -> None:
-    """Keep the names beside their plan."""
+    """Store the names beside their plan."""
     body = json.dumps({"owners": names.owners, "templates": names.templates}).encode()
     objects.put(key_of(org_id, plan_hash, NAMES), body, kind="application/json")
 

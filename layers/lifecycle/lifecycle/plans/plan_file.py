@@ -44,7 +44,7 @@ class _PlanModel(BaseModel):
 
 
 class RuleTotals(_PlanModel):
-    """One rule: how many things it applies to, and on how many it acts."""
+    """One rule: how many resources it applies to, and on how many it acts."""
 
     name: str
     resource: Resource
@@ -120,7 +120,7 @@ class Plan(PlanHeader, PlanFooter):
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of owners and templates by their ids, for people. What has none here shows its id.
+    """The names of owners and templates by their ids, for people. Without a name here, the id is shown.
 
     They decide nothing, and the hash does not cover them.
     """

@@ -70,7 +70,7 @@ def due(lines: Path, part: PlanPart, first: int = 0) -> Iterator[PlannedAction]:
 
 
 def count_due(lines: Path, part: PlanPart, first: int = 0) -> int:
-    """How many things ``due`` gives."""
+    """How many actions ``due`` returns."""
     return sum(1 for _ in due(lines, part, first))
 
 

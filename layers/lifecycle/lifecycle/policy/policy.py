@@ -41,7 +41,7 @@ _FEW = 10
 
 
 class Doing(StrEnum):
-    """What a rule does with a resource that it fits."""
+    """The action of a rule on a resource that fits it."""
 
     KEEP = "keep"
     ARCHIVE = "archive"
@@ -49,10 +49,10 @@ class Doing(StrEnum):
 
 
 class Audience(StrEnum):
-    """Who hears that a rule will act."""
+    """The people who are warned before a rule acts."""
 
     OWNER = "owner"
-    """The owner of a process, the assignees of a task, as people.toml names them; else the channel."""
+    """The owner of a process, the assignees of a task, as people.toml names them; the channel if it names nobody."""
     CHANNEL = "channel"
     """The channel for warnings in notices.toml."""
 
@@ -98,7 +98,7 @@ class Rule(Table):
     unless: Conditions | None = None
     caps: Caps | None = None
     warn_days: Annotated[int, Field(strict=True, ge=1, le=365)] | None = None
-    """People hear of a thing at least so many days before anything happens to it (``policy.warnings``)."""
+    """People are warned of a resource at least this many days before the rule acts on it (``policy.warnings``)."""
     warn: Annotated[frozenset[Audience], AfterValidator(not_empty)] | None = None
 
     @property

@@ -15,7 +15,7 @@ from lifecycle.policy.warnings import WarningMark
 from lifecycle.sweep.warn_job import WarningNotice
 
 _BUTTONS = 5
-"""So many things have a button to keep them. The others are listed."""
+"""The number of resources with a button that puts them on hold. The others are only listed."""
 _OWNER: Final = "owner"
 _ALL: Final = "all"
 
@@ -30,7 +30,7 @@ class ChannelWarner:
     queue: Queue
 
     def recipients(self, org_id: str, rule: Rule, thing: ResourceSnapshot) -> frozenset[str]:  # noqa: ARG002 - see Warner
-        """See ``Warner``. A thing without an owner is told to everybody in the channel."""
+        """See ``Warner``. A resource without an owner warns the whole channel."""
         channels = self.notices.channels_for(NoticeKind.WARNING)
         owners = sorted(thing.owners or ()) if Audience.OWNER in (rule.warn or ()) else []
         names = {f"{_OWNER}/{owner}" for owner in owners}

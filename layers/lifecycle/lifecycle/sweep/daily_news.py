@@ -1,4 +1,4 @@
-"""What the daily digest says of each organization: the approvals that wait, and what became of the day's plan."""
+"""What the daily digest says of each organization: the approvals that wait, and the result of the day's plan."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -20,16 +20,16 @@ from lifecycle.sweep.state import newest_key
 _DAY = timedelta(days=1)
 _SHORT = 12
 _MOST = 10
-"""So many approvals and plans are named. All of them are counted."""
+"""The number of approvals and plans that are named. All of them are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """The open requests for approval, and the plans of the last day that did something or met something."""
+    """The open requests for approval, and the plans of the last day that did something or were stopped."""
 
     waiting: tuple[ApprovalRequest, ...] = ()
     plans: tuple[tuple[Plan, str], ...] = ()
-    """Each with what became of it, as sentences."""
+    """Each plan with its result, as sentences."""
 
     def __bool__(self) -> bool:
         return bool(self.waiting or self.plans)
@@ -46,7 +46,7 @@ class News:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DailyNews:
-    """Reads it."""
+    """Reads the news of all organizations."""
 
     org_ids: frozenset[str]
     rows: VersionedTable
@@ -137,6 +137,6 @@ def _one_line(text: str) -> str:
 
 
 def listed(counts: Mapping[str, int]) -> str:
-    """The names that count, most first, such as ``held 3, changed 1``."""
+    """The names with a count above zero, the highest first, such as ``held 3, changed 1``."""
     ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
     return ", ".join(f"{name} {count}" for name, count in ordered if count)

@@ -31,7 +31,7 @@ class Digest:
     news: DailyNews | None = None
 
     def tell(self) -> None:
-        """Emit the age of the oldest dead letter, and announce what there is to say, if there is anything.
+        """Emit the age of the oldest dead letter, and announce the digest unless it is empty.
 
         Raises ``Retryable`` if a queue, the table, the store of plans or the bus is out.
         """

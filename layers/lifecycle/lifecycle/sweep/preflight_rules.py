@@ -14,7 +14,7 @@ from lifecycle.domain.capabilities import PERMANENT, Capability, Resource
 from lifecycle.domain.commands import ID_PATTERN, one_line
 from lifecycle.policy.policy import Caps, Doing, PlanCaps, Policy
 
-if TYPE_CHECKING:  # At run time it would only cost `lifecycle policy check` time.
+if TYPE_CHECKING:  # For type checks only: at run time this import would slow down `lifecycle policy check`.
     from lifecycle.intake.sources import Sources
 
 TOKEN_DAYS = 183
@@ -77,7 +77,7 @@ def of_account(account: Account, policy: Policy, sources: "Sources", now: dateti
     organization = _organization(account)
     age = of_token(account.token_stored_at, now)
     if organization.mark is Mark.NO:
-        return organization, age  # The rest would speak of somebody else's.
+        return organization, age  # The other facts may belong to another organization.
     doings = needed(policy, sources, account.org_id)
     return organization, _role(account.member, doings), _auto_archive(account.organization, policy), age
 
@@ -117,7 +117,7 @@ def _organization(account: Account) -> Finding:
     shown = [str(one).lower() for one in said if one is not None]
     others = [one for one in shown if one != account.org_id]
     if others:
-        # Foreign text is not repeated unless it is what it should be.
+        # A value from Tallyfy is quoted only if it has the expected form.
         other = others[0] if re.fullmatch(ID_PATTERN, others[0]) else "another one"
         return Finding(
             Mark.NO, what, f"Tallyfy answered for {other}", "Correct OrganizationIds, or store its own token."
@@ -166,7 +166,7 @@ def _auto_archive(organization: Mapping[str, object], policy: Policy) -> Finding
         and rule.action is Doing.ARCHIVE
         and rule.when.completed_days is not None
         and after is not None
-        # A rule asks for more than so many days: with the same number Tallyfy is first, too.
+        # A rule acts after *more than* its number of days. If both numbers are equal, Tallyfy archives first.
         and after <= rule.when.completed_days
     ]
     deleting = [

@@ -37,7 +37,7 @@ class PlanOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepReports:
-    """Where it is told."""
+    """Writes and publishes the reports."""
 
     audit: AuditStore
     applications: ApplicationStore

@@ -121,7 +121,7 @@ class SweepService:
         elif error.code is Code.OUTAGE:
             wait = backoff.outage_delay(error.retry_after or 0.0, message.receives, roll=1.0)
         elif error.code is Code.OUT_OF_TIME:
-            wait = backoff.clamp(1)  # It worked for the whole time.
+            wait = backoff.clamp(1)  # The job was cut off while it worked, so it continues at once.
         else:
             wait = backoff.retry_delay(error.retry_after, message.receives, base=self.retry_base, roll=1.0)
         waits = Metric.RETRIED if error.counted else Metric.THROTTLED

@@ -73,7 +73,7 @@ class SweepState:
         return Progress(**{n: v for n, v in row.values.items() if n in known}), row.version  # type: ignore[arg-type]
 
     def save(self, sweep_id: str, org_id: str, progress: Progress, version: int) -> int:
-        """Write it over this version and return the new one."""
+        """Write the progress over this version and return the new version."""
         expires_at = int((self.clock() + _KEEP).timestamp())
         self.rows.write(Put(state_key(sweep_id, org_id), asdict(progress), version, expires_at))
         return version + 1

@@ -63,7 +63,7 @@ class TallyfyDirectory:
 
 
 def _named(row: Json) -> tuple[str, str] | None:
-    """An id with its name. A member without a name stays an id: the e-mail address is nobody's business here."""
+    """An id with its name. A member without a name is shown by the id, never by the e-mail address."""
     number = row.get("id")
     if isinstance(number, bool) or not isinstance(number, (int, str)):
         return None
@@ -74,7 +74,7 @@ def _named(row: Json) -> tuple[str, str] | None:
 
 
 def _pages(body: Json) -> int:
-    """How many pages there are. A list without pagination is whole."""
+    """How many pages there are. A list without pagination is complete."""
     meta = body.get("meta")
     pagination = meta.get("pagination") if isinstance(meta, dict) else None
     pages = pagination.get("total_pages") if isinstance(pagination, dict) else None

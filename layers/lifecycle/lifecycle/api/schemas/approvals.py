@@ -16,13 +16,13 @@ _IRREVERSIBLE = sorted(doing.name for doing in TABLE if doing.irreversible)
 
 
 class Rejection(TypedDict):
-    """Why a request is rejected. Whoever asked for it is told."""
+    """The reason for which a request is rejected. The requester is told."""
 
     why: NotRequired[Annotated[str, Field(max_length=MOST_WHY)]]
 
 
 class Approval(TypedDict):
-    """A request for approval of an irreversible action. The hash is of exactly what is shown."""
+    """A request for approval of an irreversible action. The hash covers exactly the facts that are shown."""
 
     hash: Annotated[str, Field(pattern=HASH_PATTERN)]
     stands: ApprovalStatus

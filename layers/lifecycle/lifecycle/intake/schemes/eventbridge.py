@@ -17,7 +17,7 @@ class EventBridge(Scheme):
     over_http: ClassVar[bool] = False
 
     event_source: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]{1,256}$")] | None = None
-    """The event's own ``source``. Whoever puts an event on the bus chooses it."""
+    """The event's own ``source``. The sender chooses it."""
     detail_types: frozenset[str] = frozenset()
     """The ``detail-type`` values that the source takes."""
     account: Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")] | None = None

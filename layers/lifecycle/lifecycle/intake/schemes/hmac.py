@@ -1,4 +1,4 @@
-"""The scheme ``hmac``: a keyed hash over the body and whatever else the sender adds, described in ``sources.toml``."""
+"""The scheme ``hmac``: a keyed hash over the body and other signed parts, described in ``sources.toml``."""
 
 import hashlib
 import hmac

@@ -54,7 +54,7 @@ class Jwt(Scheme):
         expected = [hmac.digest(key, signed, hashlib.sha256) for key in keys]
         if not any_equal(expected, [decode(parts[2], "base64url")]):
             return UnverifiedRequest("the JWT is not signed with the stored secret")
-        # Only now is anything of it believed.
+        # The claims are read only after the signature was verified.
         head, claims = _object(parts[0]), _object(parts[1])
         if head.get("alg") != "HS256" or "crit" in head:
             return UnverifiedRequest("the JWT is not of the kind HS256")

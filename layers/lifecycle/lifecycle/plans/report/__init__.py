@@ -1,9 +1,9 @@
-"""The report of a plan: one HTML file for people who want to look before anything is done.
+"""The report of a plan: one HTML file for people who review the plan before it is applied.
 
-It holds all it needs and asks no server for anything. What comes from Tallyfy is text in it, never markup or code: here
-everything is escaped, and the page's script writes text content alone, under a policy that lets nothing else run.
-
-The page is written as it goes. Of the rows, only the first few are kept for readers without JavaScript.
+The page contains everything that it needs and makes no requests. Values from Tallyfy are only text in it, never markup
+or code: this package escapes them, the page's script only sets text content, and the page's Content Security Policy
+allows no other script. The page is written as a stream. Only the first rows are kept in memory, for readers without
+JavaScript.
 """
 
 import base64
@@ -23,18 +23,18 @@ from lifecycle.plans.report.summary import approval, facts, headline, next_step,
 from lifecycle.plans.report.text import escape, moment, number
 
 MOST_ROWS = 50_000
-"""More would make a page that no browser likes to open; ``plan.jsonl.gz`` has them all."""
+"""The most rows of the page. Browsers open a larger page slowly; ``plan.jsonl.gz`` has all rows."""
 _BATCH = 200
-"""So many entries make one piece of the page."""
+"""The number of entries in one piece of the page."""
 _SPLIT = "<!-- rows -->"
-# All that could end the script element early, or end a line where JavaScript once saw one.
+# The characters that could end the script element, and two that older JavaScript took for a line break.
 _ESCAPES = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
 
 
 def render(plan: Plan, entries: Iterable[Entry], names: Names | None = None) -> Iterator[str]:
-    """Write the page piece by piece. ``entries`` is gone through once; what would be acted on always finds room.
+    """Write the page piece by piece. ``entries`` is read once. Due resources get a row before kept ones.
 
-    All of ``names`` are in the page: give only those of the plan.
+    The page contains all of ``names``, so pass only those of the plan.
     """
     style, script = _part("page.css"), _part("page.js")
     before, after = _part("page.html").split(_SPLIT)
@@ -75,7 +75,7 @@ def render(plan: Plan, entries: Iterable[Entry], names: Names | None = None) -> 
 
 @dataclass(slots=True)
 class _Chosen:
-    """Leaves out what exceeds the room there is: the plan says how many will be acted on, so theirs is kept free."""
+    """Limits the rows of the page. Rows for due resources are reserved: the plan says how many there are."""
 
     plan: Plan
     _due: int = 0
@@ -124,13 +124,13 @@ def _part(name: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """Nothing may be loaded or sent, and only this style and this script run, as they are written here."""
+    """The Content Security Policy: the page loads and sends nothing, and only this style and this script are used."""
     return "; ".join(
         (
             "default-src 'none'",
             f"script-src {_hash(script)}",
             f"style-src {_hash(style)}",
-            "img-src data:",  # the icon: without one, browsers ask the server
+            "img-src data:",  # the empty icon: without it, browsers request one
             "base-uri 'none'",
             "form-action 'none'",
             "require-trusted-types-for 'script'",

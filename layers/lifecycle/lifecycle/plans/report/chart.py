@@ -1,4 +1,4 @@
-"""How old things are, by status, and which part of them would be acted on: drawn, and as a table."""
+"""The ages of resources by status, and how many of them are due: as a chart and as a table."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -13,7 +13,7 @@ _TALL = _TOP + _HEIGHT + 22
 
 
 def ages(plan: Plan) -> str:
-    """One figure for each kind of thing, one panel in it for each status."""
+    """One figure for each kind of resource, with one panel for each status."""
     if not plan.ages:
         return "<p>Nothing was seen.</p>"
     bars = sorted(plan.ages, key=lambda bar: (list(Resource).index(bar.resource), bar.status))
@@ -21,7 +21,7 @@ def ages(plan: Plan) -> str:
     return f'{_PATTERN}<div class="figures">{figures}</div>'
 
 
-# Hatched, so that it does not take colour to see it.
+# A hatch, so that readers need not distinguish colours.
 _PATTERN = (
     '<svg class="defs" aria-hidden="true" focusable="false" width="0" height="0"><defs>'
     '<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
@@ -34,9 +34,9 @@ def _figure(resource: Resource, bars: list[AgeBar]) -> str:
     name = plural(resource.label).capitalize()
     highest = max(1, *(bar.things for bar in bars))
     panels = {status: list(its) for status, its in groupby(bars, key=lambda bar: bar.status)}
-    # What would change most comes first.
+    # The status with the most due resources comes first.
     ranked = sorted(panels.items(), key=lambda panel: (-_due(panel[1]), -_things(panel[1])))
-    # A column for things of unknown age only where there are some.
+    # The column for unknown ages is shown only if a resource has one.
     shown = AGES if any(bar.age == AGES[-1] for bar in bars) else AGES[:-1]
     drawn = "".join(_panel(resource, status, its, highest, shown) for status, its in ranked)
     return (
@@ -60,7 +60,7 @@ def _panel(resource: Resource, status: str, bars: list[AgeBar], highest: int, sh
     said = "; ".join(f"{bar.age}: {number(bar.things)}, of these {number(bar.due)} due" for bar in _in_order(bars))
     title = f"{plural(resource.label).capitalize()} with status {status_word(status)}, by age. {said}."
     floor, width = _TOP + _HEIGHT, _STEP * len(shown)
-    # One scale for all panels of a figure, and none taller than its own bars need.
+    # All panels of a figure have one scale. A panel is only as tall as its own highest bar.
     top = floor - _TOP - max(_tall(bar.things, highest) for bar in bars)
     return (
         f'<div class="panel"><p><strong>{escape(status_word(status))}</strong> '

@@ -1,4 +1,4 @@
-"""The list: as data for the page's script, and its first rows as a table for readers without one."""
+"""The list of resources: as data for the page's script, and the first rows as a table that needs no JavaScript."""
 
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -10,14 +10,14 @@ from lifecycle.plans.report.spreadsheet import COLUMNS, day_in, owners_of, templ
 from lifecycle.plans.report.text import escape, link, number, plain, status_word
 
 FIRST = 200
-"""So many rows can be read without JavaScript."""
+"""The number of rows for readers without JavaScript."""
 _MOST_WORDS = 4096
 _EPOCH = date(1970, 1, 1).toordinal()
 _SINCE = ("archived", "completed", "created")
 
 
 class Rows:
-    """Makes rows, counts them and remembers the first. Texts that come again and again are written once."""
+    """Makes rows, counts them and keeps the first ones. Repeated texts are written only once."""
 
     def __init__(self, plan: Plan, names: Names) -> None:
         self.plan = plan
@@ -44,7 +44,7 @@ class Rows:
         }
 
     def row(self, entry: Entry) -> list[object]:
-        """One thing as a list of values, in the order of the columns in ``page.js``."""
+        """One resource as a list of values, in the order of the columns in ``page.js``."""
         thing, decision = entry.thing, entry.decision
         self.written += 1
         first = self._kept if decision.action is None else self._due
@@ -68,12 +68,12 @@ class Rows:
 
     @property
     def words(self) -> list[str]:
-        """The texts that rows name by their place."""
+        """The texts that rows refer to by their position."""
         return list(self._words)
 
     @property
     def first(self) -> list[Entry]:
-        """The rows that everyone can read: what would be acted on, then what is kept."""
+        """The rows for readers without JavaScript: due resources, then kept ones."""
         return [*self._due, *self._kept][:FIRST]
 
     def table(self) -> str:
@@ -88,7 +88,7 @@ class Rows:
         return text if place is None else place
 
     def _day(self, when: datetime | None) -> int | None:
-        """Days since 1970 in the plan's time zone; ``None`` also for what has no date there."""
+        """Days since 1970 in the plan's time zone; ``None`` if the time is unknown or has no date there."""
         day = day_in(when, self._zone)
         return None if day is None else day.toordinal() - _EPOCH
 
@@ -124,7 +124,7 @@ class Rows:
 
 
 OUTWARD = 'target="_blank" rel="noopener noreferrer" referrerpolicy="no-referrer"'
-"""Tallyfy learns nothing of the page that a link was followed from."""
+"""The browser does not tell Tallyfy which page a link is on."""
 
 
 def blank() -> str:
@@ -155,7 +155,7 @@ def _row(**said: object) -> str:
     return _ROW.format_map(said)
 
 
-# The roles are said because narrow screens show rows as cards, and some browsers then forget that this is a table.
+# The roles are explicit: narrow screens show rows as cards, and some browsers then drop the role of a table.
 _ROW = (
     '<tr role="row" aria-rowindex="{place}" class="{look}">'
     '<th role="rowheader" scope="row" class="c-name"><bdi>{name}</bdi>'

@@ -1,4 +1,4 @@
-"""A plan as CSV (RFC 4180) for a spreadsheet: UTF-8 with a byte order mark, because Excel needs it to see the encoding.
+"""A plan as CSV (RFC 4180) for a spreadsheet: UTF-8 with a byte order mark, because Excel needs it.
 
 The page of the report writes the same columns and the same text.
 """
@@ -37,11 +37,11 @@ COLUMNS = (
     "link",
 )
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What makes a spreadsheet run a cell; the wide forms do so as well in some languages."""
+"""Characters that make a spreadsheet run a cell as a formula; in some languages the wide forms do so too."""
 
 
 def csv_lines(plan: Plan, entries: Iterable[Entry], names: Names) -> Iterator[str]:
-    """The lines, each with its end: the names of the columns, then everything that was seen."""
+    """The lines with their line breaks: the names of the columns, then one line for each resource."""
     yield "\ufeff" + _line(COLUMNS)
     zone = ZoneInfo(plan.zone)
     for entry in entries:
@@ -78,7 +78,7 @@ def _day(when: datetime | None, zone: ZoneInfo) -> str:
 
 
 def day_in(when: datetime | None, zone: ZoneInfo) -> date | None:
-    """The day in a time zone; ``None`` also for what has no date there."""
+    """The day in a time zone; ``None`` if the time is unknown or has no date there."""
     try:
         return None if when is None else when.astimezone(zone).date()
     except OverflowError:

@@ -1,4 +1,4 @@
-"""What the page says about the plan as a whole."""
+"""The parts of the page about the plan as a whole."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from lifecycle.policy.evaluate import Mode
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The first thing a reader sees."""
+    """The headline of the page and its title."""
 
     sentence: str
     lead: str
@@ -21,17 +21,17 @@ class Headline:
 
 
 def applies_itself(plan: Plan) -> bool:
-    """Whether the sweep that made the plan goes on to apply it, as far as it can be undone."""
+    """Whether the sweep that made the plan also applies its reversible actions."""
     return plan.mode is Mode.APPLY and plan.due > _final(plan) and not (plan.unseen or plan.stops or plan.person)
 
 
 def _final(plan: Plan) -> int:
-    """How much of it cannot be undone, and waits for a person."""
+    """The number of irreversible actions, which wait for a person."""
     return sum(rule.due for rule in plan.rules if rule.irreversible)
 
 
 def headline(plan: Plan) -> Headline:
-    """What would happen, and whether it has."""
+    """What the plan would do, and whether the sweep applies it."""
     if plan.due:
         sentence = f"{_listed(_due_of(plan))}."
     else:
@@ -44,7 +44,7 @@ def headline(plan: Plan) -> Headline:
 
 
 def _due_of(plan: Plan) -> list[str]:
-    """Such as "120 of 2,431 processes would be archived", for each thing that is done to a kind."""
+    """Such as "120 of 2,431 processes would be archived", for each action on a kind."""
     listed: Counter[Resource] = Counter()
     for bar in plan.ages:
         listed[bar.resource] += bar.things
@@ -67,7 +67,7 @@ _AGAIN = "then make a new plan: <code>lifecycle sweep start</code>."
 
 
 def notices(plan: Plan) -> str:
-    """What stands in the way, each with what to do about it."""
+    """The reasons that stop the plan or make it incomplete, each with what to do about it."""
     return "".join(
         _notice(look, heading, said, then)
         for look, heading, said, then in (
@@ -106,7 +106,7 @@ def _notice(look: str, heading: str, said: Iterable[str], then: str) -> str:
 
 
 def places(plan: Plan) -> str:
-    """Where to go on this page."""
+    """The links to the sections of the page."""
     has_step = _can_be_applied(plan) or plan.can_begin
     step = '<li><a href="#next">Next step</a></li>' if has_step else '<li><a href="#facts">Facts</a></li>'
     return (
@@ -116,7 +116,7 @@ def places(plan: Plan) -> str:
 
 
 def totals(plan: Plan) -> str:
-    """All that was seen, and where it went."""
+    """How many resources were seen, and how many of them are due, kept or unreadable."""
     tiles = (
         ("", "", "seen", plan.seen, "seen"),
         ("=", "equals", "due", plan.due, "due"),
@@ -172,7 +172,7 @@ def _kept_by(plan: Plan) -> str:
 
 
 def _meter(part: int, whole: int, look: str) -> str:
-    """How much of the whole it is, for the eye; the numbers beside it say the same."""
+    """A bar that shows a share. Screen readers skip it, because the numbers stand beside it."""
     share = 100 * part / whole if whole else 0
     return (
         '<svg class="meter" aria-hidden="true" focusable="false" width="100%" height="6">'
@@ -210,7 +210,7 @@ def _can_be_applied(plan: Plan) -> bool:
 
 
 def next_step(plan: Plan) -> str:
-    """The one command that goes on from here, or why there is none."""
+    """The next command to run, or the reason why there is none."""
     if _can_be_applied(plan):
         takes = f"{duration(plan.estimated_minutes)} at {counted(plan.per_minute, 'call')} a minute"
         what = "To do exactly what is listed here, and nothing else:"
@@ -238,7 +238,7 @@ def next_step(plan: Plan) -> str:
 
 
 def approval(plan: Plan) -> str:
-    """What an approver is asked about this plan, word for word; nothing where no approval is needed or possible."""
+    """The exact question to an approver of this plan; empty if no approval is needed or possible."""
     question = approval_question(plan)
     if question is None or not _can_be_applied(plan):
         return ""

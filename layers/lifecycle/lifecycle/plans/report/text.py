@@ -1,4 +1,4 @@
-"""How values read on the page. Whatever comes from Tallyfy passes ``plain`` before anything else."""
+"""Formats values for the page. Every value from Tallyfy passes through ``plain`` first."""
 
 import re
 from datetime import datetime
@@ -9,13 +9,13 @@ from lifecycle.domain.capabilities import Action, Resource
 from lifecycle.domain.commands import ID_PATTERN
 
 _MOST = 500
-# Control characters, marks that turn the direction of the text around them, and halves of characters, which no file
-# can hold.
+# Control characters, characters that change the direction of the text around them, and lone surrogates, which UTF-8
+# cannot encode.
 _UNWELCOME = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def plain(text: str) -> str:
-    """Text that reads as it is: no more than a screen can show, and nothing that changes how its neighbours read."""
+    """The text, cut to a length that fits on a screen, without characters that change the text around it."""
     cut = text if len(text) <= _MOST else f"{text[:_MOST]} …"
     return _UNWELCOME.sub("\ufffd", cut)
 
@@ -41,7 +41,7 @@ def plural(noun: str) -> str:
 
 
 def done(action: Action) -> str:
-    """What has happened to a thing once the action is through."""
+    """The past participle of an action, such as "archived"."""
     return _DONE[action]
 
 
@@ -49,13 +49,13 @@ _DONE = {Action.ARCHIVE: "archived", Action.RESTORE: "restored", Action.DELETE: 
 
 
 def status_word(status: str | None) -> str:
-    """Tallyfy's word for where a thing stands, in lower case; tags and templates have none."""
+    """Tallyfy's word for the status of a resource, in lower case; "no status" if it has none, as tags and templates."""
     word = (status or "").strip().lower()
     return "no status" if word in {"", "unknown"} else word
 
 
 def link(org_id: str, resource: Resource, thing_id: str) -> str | None:
-    """Where a person finds it in Tallyfy; ``None`` where no address is known that is sure to lead there."""
+    """The URL of the resource's page in Tallyfy; ``None`` if its kind has no known page or an id is not valid."""
     page = resource.kind.page
     if page is None or not re.fullmatch(ID_PATTERN, thing_id) or not re.fullmatch(ID_PATTERN, org_id):
         return None
@@ -69,7 +69,7 @@ def moment(when: datetime, zone: str) -> str:
 
 
 def duration(minutes: int) -> str:
-    """So many minutes as people say it."""
+    """A number of minutes as text, such as "about 2 hours 5 minutes"."""
     if minutes < 1:
         return "less than a minute"
     hours, rest = divmod(minutes, 60)
