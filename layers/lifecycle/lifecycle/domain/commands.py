@@ -132,7 +132,7 @@ class _Target(_Strict):
     """With ``find``: no match ends the command without a dead letter. Several matches are still an error."""
     expect: Expect | None = None
     if_changed: Literal["ignore"] | None = None
-    """With ``expect``: if the resource no longer looks like this, the command does nothing and writes no dead letter."""
+    """With ``expect``: if the resource looks different, the command does nothing and writes no dead letter."""
     allow_in_use: bool = False
     """Delete a tag although processes or templates carry it."""
 
