@@ -285,6 +285,7 @@ SWEEP = {
     "LEDGER_DAYS": "400",
     "RETRY_BASE_SECONDS": "30",
     "ID_KEY_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:id-key",
+    "CHAT_QUEUE_URL": "https://sqs/chat",
     "BULK_QUEUE_URL": "https://sqs/bulk",
     "PURGE_QUEUE_URL": "https://sqs/purge",
     "PLANS_BUCKET": "plans",
