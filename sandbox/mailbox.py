@@ -1,13 +1,13 @@
-"""Where late answers to a slash command arrive in the demonstration.
+"""Where later answers of chat tools arrive in the demonstration.
 
-The worker posts them to Slack's host alone, or to the origin of a simulated Tallyfy on loopback: so the simulator's own
-server takes them here, under a path of their own.
+The stack posts them to the hosts of the chat tools alone, or to the origin of a simulated Tallyfy on loopback: so the
+simulator's own server takes them here, under a path of their own.
 """
 
 import json
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, override
 
 from sandbox.simulator import Simulator
@@ -33,8 +33,17 @@ class ListeningSimulator(Simulator):
             return super().handle(call, wait)
         said = json.loads(call.body)
         self.buttons += _buttons(said)
-        self.heard.put(str(said.get("text")))
+        self.heard.put(str(said["text"]) if "text" in said else "".join(_texts(said)))
         return as_json(200, {"ok": True})
+
+
+def _texts(said: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+    """What a card says, in the order of its parts."""
+    for name, value in said.items() if isinstance(said, dict) else enumerate(said if isinstance(said, list) else ()):
+        if name == "text" and isinstance(value, str):
+            yield value
+        else:
+            yield from _texts(value)
 
 
 def _buttons(said: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - JSON

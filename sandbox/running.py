@@ -1,5 +1,6 @@
 """The local stack with the simulator beside it: started together, ended together, described for whoever uses it."""
 
+import base64
 import contextlib
 import json
 import os
@@ -18,7 +19,7 @@ from cli.clients.delivery import delivery, new_delivery_id, stored_secret
 from cli.services.config_files import PEOPLE_FILE, declared_sources
 from lifecycle.approvals.people import People
 from lifecycle.aws.secrets import ManagedSecrets
-from lifecycle.domain.capabilities import TABLE
+from lifecycle.domain.capabilities import PERMANENT, TABLE
 from lifecycle.intake.sources import Sources
 from sandbox.mailbox import REPLIES, ListeningSimulator
 from sandbox.simulator import (
@@ -39,6 +40,7 @@ SOURCE = "operator"
 PROJECT, DEAL, SLACK_RUN, JIRA_RUN, GITHUB_RUN, OLD_RUN, _DEAL_TAG = (
     make_id("sample", what) for what in ("project", "deal", "slack", "jira", "github", "old", "tag")
 )
+TEAMS_RUN, GOOGLE_RUN = (make_id("sample", what) for what in ("teams", "google"))
 FINISHED, EDITED, KEPT, _KEEP_TAG = (make_id("sample", what) for what in ("finished", "edited", "kept", "keep"))
 """What the sweep meets: one that is due, one that is edited before it is acted on, one with the tag that keeps."""
 SEED = Seed(
@@ -55,6 +57,8 @@ SEED = Seed(
                     id=OLD_RUN, name="Onboard Weyland", status="complete", completed_at="-450d", archived_at="-400d"
                 ),
                 SeedRun(id=SLACK_RUN, name="Onboard Stark", status="complete", completed_at="-3d"),
+                SeedRun(id=TEAMS_RUN, name="Onboard Umbrella", status="complete", completed_at="-3d"),
+                SeedRun(id=GOOGLE_RUN, name="Onboard Globex", status="complete", completed_at="-3d"),
                 SeedRun(id=FINISHED, name="Onboard Wayne", status="complete", completed_at="-45d"),
                 SeedRun(id=EDITED, name="Onboard Tyrell", status="complete", completed_at="-50d"),
                 SeedRun(id=KEPT, name="Onboard Cyberdyne", status="complete", completed_at="-400d", tags=[_KEEP_TAG]),
@@ -79,8 +83,15 @@ approves = {_LASTING}
 """
 """Who approves and undoes in the demonstration, whatever `layers/config/people.toml` says: that is to be tried out."""
 LOCAL_ASKER, LOCAL_APPROVER = "local-ada", "local-grace"
-_SAMPLE_USER = "T012ABCDE/U034FGHIJ"
-"""Who types in the samples of Slack."""
+SAMPLE_USERS = {
+    "slack": "T012ABCDE/U034FGHIJ",
+    "google": "1a2b3c4/ada@example.com",
+    "teams": "72f988bf-86f1-41af-91ab-2d7cd011db47/8f0c2a3e-1b2d-4c5e-9f60-718293a4b5c6",
+}
+"""Who types in the sample of each chat tool."""
+SAMPLE_PLACES = {"google": "spaces/AAAA1234567", "teams": "19:operations@thread.tacv2"}
+"""Where: the space, and the team."""
+GOOGLE_ACCOUNT = "service-123456789012@gcp-sa-gsuiteaddons.iam.gserviceaccount.com"
 _SIGNED_SECONDS = 300
 """How long Standard Webhooks takes a signature."""
 _ROOT_USER = "test"
@@ -94,8 +105,9 @@ def with_local_people(text: str) -> str:
         Rejected: The operator's file is wrong; the message says where.
     """
     known = People.parse(text)  # First by itself: what is wrong with it is not to be blamed on what is added.
-    known_there = any(one.known_in("slack") == _SAMPLE_USER for one in known.people.values())
-    speaks = "" if known_there else f'slack = "{_SAMPLE_USER}"\n'
+    names = {tool: user for tool, user in SAMPLE_USERS.items() if known.find(tool, [user]) is None}
+    speaks = "".join(f'{tool} = "{user}"\n' for tool, user in names.items())
+    speaks += f"asks = {json.dumps(sorted(doing.name for doing in PERMANENT))}\n"
     added = [
         f"""
 # Added by `lifecycle local start`, on this machine alone.
@@ -125,7 +137,11 @@ class Local:
     @property
     def response_url(self) -> str:
         """Where they are shown it."""
-        return self.simulator.base_url.removesuffix("/api") + REPLIES
+        return _replies_of(self.simulator)
+
+
+def _replies_of(simulator: SimulatorServer) -> str:
+    return simulator.base_url.removesuffix("/api") + REPLIES
 
 
 @contextlib.contextmanager
@@ -156,7 +172,12 @@ def local_stack(
             tallyfy_base_url=simulator.base_url,
             organization_ids=(DefaultIds.ORGANIZATION,),
             sources={name: (secret,) for name, secret in made.items()},
-            chats={"slack": (chat_secret,)},
+            chats={
+                "slack": (chat_secret,),
+                "teams": (base64.b64encode(secrets.token_bytes(32)).decode(),),
+                "google": (GOOGLE_ACCOUNT,),
+            },
+            chat_replies={tool: {place: _replies_of(simulator)} for tool, place in SAMPLE_PLACES.items()},
             tokens={DefaultIds.ORGANIZATION: DEFAULT_TOKEN},
             files=files,
             people=names,
@@ -299,6 +320,8 @@ Then each of these has something to do:
   lifecycle source play jira events/jira-issue-resolved.json --wait
   lifecycle source play github events/github-issue-closed.json --wait
   lifecycle source play slack events/chat-archive.json --wait
+  lifecycle source play teams events/chat-teams.json --wait
+  lifecycle source play google events/chat-google.json --wait
   lifecycle source play projects events/put-events.json
   lifecycle sweep start
   lifecycle source listen   # in another terminal: each delivery, and what it became

@@ -72,7 +72,9 @@ class StackOptions:
     tokens: Mapping[str, str] = field(default_factory=dict)
     """The Tallyfy token of each organization; one that is left out is an organization that is not configured."""
     chats: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The signing secrets of each chat tool; there is only `slack`."""
+    """What proves each chat tool: Slack's signing secret, the key of a team, the service account of a Google app."""
+    chat_replies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The URLs for later answers of each chat tool, by team or space."""
     channels: Mapping[str, str] = field(default_factory=dict)
     """The URL that each channel of `notices.toml` is posted to."""
     stack_name: str = "tallyfy-lifecycle"
@@ -217,6 +219,8 @@ class LocalStack(StackClients):
                 self.put_chat_secrets(tool, *values)
             for channel, url in self.options.channels.items():
                 self.put_channel(channel, url)
+            for tool, urls in self.options.chat_replies.items():
+                self.put_chat_replies(tool, urls)
             for organization, token in self.options.tokens.items():
                 self.put_token(organization, token)
             if bus := self.options.parameters.get("PartnerBus"):

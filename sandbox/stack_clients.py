@@ -116,6 +116,10 @@ class StackClients:
         """Set the signing secrets of a chat tool, as for a source."""
         self._put_secret(f"{self.stack_name}/chat/{tool}", {"secrets": list(values)})
 
+    def put_chat_replies(self, tool: str, urls: Mapping[str, str]) -> None:
+        """Set the URLs for later answers of a chat tool, by team or space."""
+        self._put_secret(f"{self.stack_name}/chat-replies/{tool}", dict(urls))
+
     def put_token(self, organization: str, token: str) -> None:
         """Set the Tallyfy token of an organization."""
         self._put_secret(f"{self.stack_name}/tokens/{organization}", {"token": token})

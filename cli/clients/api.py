@@ -12,7 +12,6 @@ import requests
 from cli.clients.answers import fields_of, read
 from cli.ui.errors import CliError, Exit
 from lifecycle.api.schemas.commands import Accepted, CommandStatus, Ignored
-from lifecycle.chat.slack.blocks import SlackAnswer
 from lifecycle.domain.errors import Code
 from lifecycle.domain.intent import OPEN, Status
 
@@ -106,21 +105,21 @@ class StatusApi:
                 code, detail = (str(fields_of(response).get(name) or "") for name in ("code", "detail"))
                 return DeliveryAnswer(status, code=code, detail=detail)
 
-    def slash(self, form: bytes, headers: dict[str, str]) -> str:
-        """Send a slash command as Slack does, and return the line that Slack would show.
+    def chat(self, tool: str, body: bytes, headers: dict[str, str]) -> object:
+        """Send a request as a chat tool does, and return what the tool would show.
 
         Raises:
             CliError: The stack refuses it.
         """
         response = self._session.post(
-            f"{self.url}/chat/slack",
-            data=form,
-            headers={**headers, "content-type": "application/x-www-form-urlencoded"},
+            f"{self.url}/chat/{tool}",
+            data=body,
+            headers=headers,
             timeout=_SECONDS,
             allow_redirects=False,
         )
         if response.ok:
-            return read(SlackAnswer, response)["text"]
+            return response.json()
         fields = fields_of(response)
         code = Exit.UNREACHABLE if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else Exit.NOT_DONE
         message = f"The stack answered {response.status_code} {fields.get('code')}: {fields.get('detail')}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 import boto3
@@ -126,6 +127,13 @@ class Stack(Protocol):
 
     def alarms(self) -> list[Alarm]:
         """Its alarms that are ringing."""
+
+    def invoke(self, function: str, event: Mapping[str, object]) -> object:
+        """Hand an event of the HTTP API to a function, by its logical id, and return the body of its response.
+
+        Raises:
+            CliError: This identity may not invoke it, or it answered an error.
+        """
 
     def put_events(self, entries: Sequence[Mapping[str, str]]) -> int:
         """Put events on its bus, and return how many it refused."""
@@ -297,6 +305,22 @@ class AwsStack:
             # The prefix also matches alarms of a stack whose name begins with this stack's name.
             if (found := _ALARM.fullmatch(one.get("AlarmName", "").removeprefix(prefix)))
         ]
+
+    def invoke(self, function: str, event: Mapping[str, object]) -> object:
+        """See `Stack`."""
+        resources = self._session.client("cloudformation", config=_CONFIG)
+        try:
+            found = resources.describe_stack_resource(StackName=self.name, LogicalResourceId=function)
+            physical = found["StackResourceDetail"].get("PhysicalResourceId", "")
+            client = self._session.client("lambda", config=_CONFIG)
+            answered = client.invoke(FunctionName=physical, Payload=json.dumps(event))
+        except ClientError as error:
+            raise CliError(f"Function {function} cannot be invoked: {error}", Exit.UNREACHABLE) from error
+        response = json.loads(answered["Payload"].read())
+        if response.get("statusCode") != HTTPStatus.OK:
+            fields = json.loads(response.get("body") or "{}")
+            raise CliError(f"The function answered {response.get('statusCode')}: {fields.get('detail')}")
+        return json.loads(response["body"])
 
     def put_events(self, entries: Sequence[Mapping[str, str]]) -> int:
         """See `Stack`."""

@@ -191,7 +191,7 @@ def try_(
 @app.command("play")
 def play(
     ctx: typer.Context,
-    source: Annotated[str, typer.Argument(help="a source in sources.toml, or slack for a slash command")],
+    source: Annotated[str, typer.Argument(help="a source in sources.toml, or a chat tool: slack, teams, google")],
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a sample, such as those in events/")],
     header: Header = None,
     wait: Wait = False,
@@ -204,13 +204,14 @@ def play(
 ) -> None:
     """Send a sample to a stack as the source's system would: the same bytes, signed with the stack's secret."""
     from cli.services.config_files import source_named
-    from cli.services.replay import deliver, slash
+    from cli.services.replay import chat_line, deliver
+    from lifecycle.domain.chat_tools import CHAT_TOOLS
 
     context, target = context_of(ctx), stack_of(ctx, stack, region)
     api = context.api(target, api_url)
     after = None
-    if source == "slack":
-        played = slash(target, api, file, context.clock())
+    if source in CHAT_TOOLS:
+        played = chat_line(target, api, source, file, context.clock())
     else:
         found = source_named(_declared(sources), source)
         if found.irreversible and not yes:

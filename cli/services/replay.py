@@ -4,7 +4,7 @@ import base64
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -59,14 +59,78 @@ def deliver(
     return ReplayResult("accepted" if answer.accepted else "ignored by the source's filter", answer.intent_ids)
 
 
-def slash(stack: Stack, api: StatusApi, file: Path, now: datetime) -> ReplayResult:
-    """Post a slash command's form as Slack does. The form requests no late answer, because nobody would read it."""
-    form = dict(parse_qsl(_body(file).decode(), keep_blank_values=True))
+def chat_line(stack: Stack, api: StatusApi, tool: str, file: Path, now: datetime) -> ReplayResult:
+    """Send a line to a chat tool's route as the tool does, now and for the first time.
+
+    Nobody but Google can make Google's token, and only API Gateway checks it. So a line of Google Chat is handed to the
+    function itself, with the claims that API Gateway would pass. That takes the right to invoke it.
+    """
+    body = _FRESH[tool](_body(file), now)
+    secret = newest_secret(stack.secrets(), f"{output_of(stack, 'SecretPrefix')}/chat/{tool}")
+    if tool == _GOOGLE:
+        shown: object = stack.invoke("ChatFunction", _google_request(body, secret))
+    else:
+        headers = chat_headers(tool, secret, body, timestamp=int(now.timestamp()))
+        shown = api.chat(tool, body, {**headers, "content-type": _CONTENT_TYPES[tool]})
+    line = "\n".join(texts_in(shown))
+    return ReplayResult(line, tuple(dict.fromkeys(re.findall(INTENT_PATTERN.strip("^$"), line))))
+
+
+_GOOGLE = "google"
+_CONTENT_TYPES = {"slack": "application/x-www-form-urlencoded", "teams": "application/json"}
+
+
+def _fresh_slack(body: bytes, _: datetime) -> bytes:
+    """Nobody waits for the later answer, so the form asks for none."""
+    form = dict(parse_qsl(body.decode(), keep_blank_values=True))
     form.pop("response_url", None)
-    body = urlencode({**form, "trigger_id": f"{secrets.randbits(40)}.{secrets.token_hex(8)}"}).encode()
-    secret = newest_secret(stack.secrets(), f"{output_of(stack, 'SecretPrefix')}/chat/slack")
-    line = api.slash(body, chat_headers("slack", secret, body, timestamp=int(now.timestamp())))
-    return ReplayResult(line, tuple(re.findall(INTENT_PATTERN.strip("^$"), line)))
+    return urlencode({**form, "trigger_id": f"{secrets.randbits(40)}.{secrets.token_hex(8)}"}).encode()
+
+
+def _fresh_teams(body: bytes, now: datetime) -> bytes:
+    return json.dumps({**json.loads(body), "id": str(secrets.randbits(40)), "timestamp": now.isoformat()}).encode()
+
+
+def _fresh_google(body: bytes, now: datetime) -> bytes:
+    event = json.loads(body)
+    message = event["chat"]["messagePayload"]["message"]
+    message["name"] = f"{event['chat']['messagePayload']['space']['name']}/messages/{secrets.token_urlsafe(8)}"
+    event["chat"]["eventTime"] = now.isoformat()
+    return json.dumps(event).encode()
+
+
+_FRESH = {"slack": _fresh_slack, "teams": _fresh_teams, _GOOGLE: _fresh_google}
+"""For each chat tool, the same line as if it was written now."""
+
+
+def _google_request(body: bytes, account: str) -> dict[str, object]:
+    claims = {"iss": "https://accounts.google.com", "email": account, "email_verified": "true"}
+    return {
+        "version": "2.0",
+        "routeKey": "POST /chat/google",
+        "rawPath": "/chat/google",
+        "headers": {"content-type": "application/json"},
+        "requestContext": {"http": {"method": "POST"}, "authorizer": {"jwt": {"claims": claims}}},
+        "body": body.decode(),
+        "isBase64Encoded": False,
+    }
+
+
+def texts_in(shown: object) -> list[str]:
+    """Every text that a person would read in an answer of a chat tool, whatever its form."""
+    return list(_texts(shown))
+
+
+def _texts(shown: object) -> Iterator[str]:
+    if isinstance(shown, dict):
+        for name, value in shown.items():
+            if name == "text" and isinstance(value, str):
+                yield value
+            else:
+                yield from _texts(value)
+    elif isinstance(shown, list):
+        for value in shown:
+            yield from _texts(value)
 
 
 def _body(file: Path) -> bytes:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from cli.clients.delivery import new_delivery_id
 from cli.clients.signing import chat_headers, sign
 from cli.clients.tallyfy_calls import TallyfyCalls
+from cli.services.replay import texts_in
 from cli.services.tallyfy_webhook import OrganizationWebhook
 from cli.ui.errors import CliError, Exit
 from lifecycle.domain.capabilities import Action, Resource
@@ -182,7 +183,8 @@ def slack(demo: Demo, step: DemoStep) -> None:
     def answered() -> bool:
         headers = chat_headers("slack", demo.local.chat_secret, body, timestamp=int(utc_now().timestamp()))
         try:
-            lines[:] = [demo.api.slash(body, headers)]
+            form_type = {"content-type": "application/x-www-form-urlencoded"}
+            lines[:] = texts_in(demo.api.chat("slack", body, {**headers, **form_type}))[:1]
         except CliError as trouble:  # The same line again is the same command: as for the webhooks.
             if trouble.code is not Exit.UNREACHABLE:
                 raise

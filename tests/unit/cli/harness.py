@@ -36,6 +36,7 @@ from lifecycle.aws.dynamodb import MemoryTable, VersionedTable
 from lifecycle.aws.s3 import MemoryObjects, Objects
 from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.aws.sqs import MemoryQueue
+from lifecycle.chat.door import ChatDoor
 from lifecycle.domain.commands import Command
 from lifecycle.domain.errors import Code, LifecycleError
 from lifecycle.domain.intent import IntentRow, Outcome, Status
@@ -47,8 +48,10 @@ from lifecycle.pacing.rate_limiter import Pacing
 from lifecycle.pacing.token_bucket import Rate
 from lifecycle.sweep.state import Progress
 from lifecycle.tallyfy.client import pooled_session
+from sandbox.running import GOOGLE_ACCOUNT, SAMPLE_USERS
 from sandbox.simulator import DEFAULT_TOKEN, DefaultIds, Simulator, SimulatorTransport
 from tests.harness.builders import CONFIG, ID_KEY, NOW, PREFIX, SHARED, WHSEC, ChatRoom, Clock, Entrance
+from tests.harness.chat import TEAMS_KEY
 from tests.harness.sweep_run import SweepRun
 from tests.harness.world import World
 
@@ -88,6 +91,14 @@ approves = ["tag.delete"]
 """
 
 
+def chat_of(entrance: Entrance) -> ChatDoor:
+    """The chat function, over the same parts. Ada is known in every tool."""
+    everywhere = "".join(f'{tool} = "{user}"\n' for tool, user in SAMPLE_USERS.items() if tool != "slack")
+    room = ChatRoom(entrance.clock, people=ChatRoom.people.replace("[people.grace]", f"{everywhere}[people.grace]"))
+    room.secrets, room.metrics, room.commands = entrance.secrets, entrance.metrics, entrance.ordinary
+    return replace(room.chat, service=replace(room.chat.service, lookup=entrance.lookup))
+
+
 class Front(BaseAdapter):
     """The HTTP API in memory: the real intake, lookup and operator's use case behind `requests`.
 
@@ -98,9 +109,7 @@ class Front(BaseAdapter):
         super().__init__()
         self._entrance = entrance
         self._operating = operating
-        room = ChatRoom(entrance.clock)
-        room.secrets, room.metrics, room.commands = entrance.secrets, entrance.metrics, entrance.ordinary
-        self._chat = replace(room.chat, service=replace(room.chat.service, lookup=entrance.lookup))
+        self._chat = chat_of(entrance)
         self.asked: list[requests.PreparedRequest] = []
         self.failures: list[Exception | int | Response] = []
         """What goes wrong with the next requests."""
@@ -250,7 +259,8 @@ class MemoryStack:
         self.at_once = 1000
         self.refused = 0
         self.entrance.secrets.texts[f"{PREFIX}/tokens/{ORG}"] = DEFAULT_TOKEN
-        self.entrance.secrets.texts[f"{PREFIX}/chat/slack"] = SHARED
+        proofs = {"slack": SHARED, "teams": TEAMS_KEY, "google": GOOGLE_ACCOUNT}
+        self.entrance.secrets.texts |= {f"{PREFIX}/chat/{tool}": proof for tool, proof in proofs.items()}
         queues = ("CommandsQueueUrl", "CommandsDeadLetterQueueUrl", "PurgeQueueUrl", "PurgeDeadLetterQueueUrl")
         self.told = {
             "ApiUrl": API_URL,
@@ -291,6 +301,10 @@ class MemoryStack:
 
     def alarms(self) -> list[Alarm]:
         return self.ringing
+
+    def invoke(self, function: str, event: Mapping[str, object]) -> object:
+        assert function == "ChatFunction"
+        return json.loads(str(chat_of(self.entrance).respond("google", HttpRequest.of(event))["body"]))
 
     def put_events(self, entries: Sequence[Mapping[str, str]]) -> int:
         self.put += entries

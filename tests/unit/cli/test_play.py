@@ -45,6 +45,8 @@ def played(desk: CliHarness, source: str, file: Path | str, *words: str) -> tupl
         ("automation", "webhook-standard.json", (), 1),
         ("automation", "command-run-archive.json", (), 1),
         ("slack", "chat-archive.json", (), 1),
+        ("teams", "chat-teams.json", (), 1),
+        ("google", "chat-google.json", (), 1),
     ],
 )
 def test_a_played_sample_is_signed_like_its_system_and_reaches_the_queue(
@@ -164,5 +166,5 @@ def test_each_sample_in_the_documentation_acts_on_a_thing_of_its_own(desk: CliHa
     [entry] = desk.stack.put
     targets += [run.id for run in organization.runs.values() if run.name == json.loads(entry["Detail"])["name"]]
     assert (
-        len(targets) == len(set(targets)) == 7
+        len(targets) == len(set(targets)) == 9
     )  # Of HubSpot's two deals one has a process; Tallyfy's waits two weeks.
