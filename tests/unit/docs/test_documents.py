@@ -14,6 +14,7 @@ from cli.services.config_files import declared_sources
 from cli.services.remedies import REMEDIES
 from lifecycle.aws.api_gateway import HttpRequest, problem
 from lifecycle.domain.capabilities import TABLE
+from lifecycle.domain.chat_tools import CHAT_TOOLS
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.intent import Status
 from tests.unit.docs.documents import DOCUMENTS, ROOT, anchors, name_of, page, rows
@@ -119,7 +120,8 @@ def test_each_trigger_is_played_by_its_own_sample_of_a_declared_source() -> None
     found = re.findall(r"^\| [^|]+ \| `(events/[^`]+)` \| `([^`]+)`", page("connect.md"), re.MULTILINE)
     sources = set(declared_sources().sources)
     played = {command.split()[3] for _, command in found if command.startswith("lifecycle source play ")}
-    assert {"hubspot", "jira", "github", "tallyfy", "projects", "slack"} <= played <= sources | {"slack"}
+    assert {"hubspot", "jira", "github", "tallyfy", "projects"} | CHAT_TOOLS.keys() <= played
+    assert played <= sources | CHAT_TOOLS.keys()
     assert all(sample in command for sample, command in found if " play " in command)
     assert [command for _, command in found if " play " not in command] == ["lifecycle sweep start"]
 
