@@ -3,7 +3,8 @@
 import pytest
 
 from lifecycle.approvals.people import People
-from lifecycle.domain.capabilities import TABLE
+from lifecycle.domain.capabilities import TABLE, Action, Resource, capability
+from lifecycle.domain.chat_tools import CHAT_TOOLS
 from lifecycle.domain.errors import Code, Rejected
 from tests.harness.builders import CONFIG, ORG
 
@@ -114,3 +115,62 @@ def test_an_invalid_role_name_is_refused(role: str) -> None:
 def test_a_role_says_whether_its_session_names_are_fixed() -> None:
     with pytest.raises(Rejected, match="session_name_fixed"):
         of_grace(USER, "[roles.Operators]\n")
+
+
+# --- chat tools ---
+
+TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+IN_TEAMS = f'teams = "{TENANT}/8f0c2a3e-1b2d-4c5e-9f60-718293a4b5c6"\n'
+IN_GOOGLE = 'google = "1a2b3c4/ada@example.com"\n'
+RIGHTS = 'may = ["run.archive"]\nasks = ["run.delete"]\napproves = ["run.delete"]\n'
+RUN_DELETE = capability(Resource.RUN, Action.DELETE)
+RUN_ARCHIVE = capability(Resource.RUN, Action.ARCHIVE)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[people.ada]\ngoogle = "ada@example.com"\nmay = ["run.archive"]\n', "people.ada.google"),
+        ('[people.ada]\ngoogle = "1a2b3c4/Ada@Example.com"\nmay = ["run.archive"]\n', "people.ada.google"),
+        ('[people.ada]\nteams = "ada"\nmay = ["run.archive"]\n', "people.ada.teams"),
+        ('[people.ada]\nteam = "x"\nmay = ["run.archive"]\n', "teams"),
+        (f'[people.ada]\n{IN_GOOGLE}asks = ["run.archive"]\n', "'asks' may hold"),
+        (f'[people.ada]\n{IN_GOOGLE}may = ["run.delete"]\n', "'may' may hold"),
+        (f"[people.ada]\n{IN_GOOGLE}{RIGHTS}[people.bob]\n{IN_GOOGLE}{RIGHTS}", "two people have the same google user"),
+    ],
+)
+def test_a_mistake_about_a_chat_tool_is_named(text: str, said: str) -> None:
+    with pytest.raises(Rejected, match=said):
+        People.parse(text)
+
+
+def test_a_tool_that_proves_no_person_gives_reversible_rights_only() -> None:
+    ada = People.parse(f"[people.ada]\n{IN_TEAMS}{IN_GOOGLE}{RIGHTS}").people["ada"]
+    in_google, in_teams = (ada.seen_through(CHAT_TOOLS[tool]) for tool in ("google", "teams"))
+    assert in_google.allows(RUN_DELETE)
+    assert in_teams.allows(RUN_ARCHIVE)
+    assert not in_teams.allows(RUN_DELETE)
+    assert not in_teams.approves_of(frozenset({RUN_DELETE}), "5e" * 16)
+
+
+def test_who_is_known_in_teams_alone_is_proven_by_nothing_and_nobody_may_ask_through_it() -> None:
+    alone = People.parse(f"[people.ada]\n{IN_TEAMS}{RIGHTS}")
+    assert not alone.is_reachable("ada")
+    assert not any(alone.anybody_asks(tool, RUN_DELETE) for tool in CHAT_TOOLS.values())
+    proven = People.parse(f"[people.ada]\n{IN_GOOGLE}{RIGHTS}")
+    assert proven.is_reachable("ada")
+    assert [name for name, tool in CHAT_TOOLS.items() if proven.anybody_asks(tool, RUN_DELETE)] == ["google"]
+
+
+def test_one_person_has_one_name_in_every_tool_so_that_nobody_approves_their_own() -> None:
+    people = People.parse(f'[people.ada]\nslack = "T012ABCDE/U034FGHIJ"\n{IN_TEAMS}{IN_GOOGLE}{RIGHTS}')
+    for called in ("ada", "U034FGHIJ", "<@U034FGHIJ>", "1a2b3c4/ada@example.com", "ada@example.com"):
+        assert people.name_of(called) == "ada"
+    assert len(people.identities_of("ada")) == 3
+
+
+def test_a_person_of_an_enterprise_grid_is_known_in_all_its_workspaces() -> None:
+    people = People.parse('[people.ada]\nslack = "E01GRID/W034FGHIJ"\nmay = ["run.archive"]\n')
+    assert people.find("slack", ["T012ABCDE/W034FGHIJ", "E01GRID/W034FGHIJ"]) is not None
+    assert people.find("slack", ["T012ABCDE/W034FGHIJ", ""]) is None
+    assert people.find("google", ["E01GRID/W034FGHIJ"]) is None

@@ -177,10 +177,10 @@ class People(OperatorsFile):
                     return name, person
         return None
 
-    def anybody_asks(self, doing: Capability) -> bool:
-        """Whether any person may request this permanent delete in a chat tool that proves who they are."""
-        tools = [tool.name for tool in CHAT_TOOLS.values() if tool.proves_person]
-        return any(doing.name in (one.asks or ()) and any(map(one.known_in, tools)) for one in self.people.values())
+    def anybody_asks(self, tool: ChatToolFacts, doing: Capability) -> bool:
+        """Whether anybody may ask for this permanent delete in a chat tool. Nobody may where it proves no person."""
+        people = (person for person in self.people.values() if person.known_in(tool.name) is not None)
+        return tool.proves_person and any(doing.name in (person.asks or ()) for person in people)
 
     def find_iam(self, arn: str) -> tuple[str, Person] | None:
         """The person behind an AWS identity, with their name here; ``None`` if the identity proves no person."""

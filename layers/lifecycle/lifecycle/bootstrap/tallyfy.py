@@ -109,7 +109,7 @@ def purge() -> Worker:
 
 def _may_ask(people: "People", sources: Callable[[str, Capability], bool], source: str, doing: Capability) -> bool:
     """Whether a sender may ask for a permanent delete: a chat tool if any of its people may."""
-    return people.anybody_asks(doing) if source in CHAT_TOOLS else sources(source, doing)
+    return people.anybody_asks(CHAT_TOOLS[source], doing) if source in CHAT_TOOLS else sources(source, doing)
 
 
 def worker_token() -> str:
