@@ -13,7 +13,7 @@ from cli.ui.errors import CliError, Exit
 from lifecycle.aws.secrets import Secrets, signing_secrets
 from lifecycle.domain.capabilities import Capability, capability
 from lifecycle.domain.commands import CommandRequest
-from lifecycle.domain.errors import Rejected
+from lifecycle.domain.errors import Code, Rejected, Retryable
 from lifecycle.intake.sources import Source
 
 _SIGNED = frozenset({"standard-webhooks", "hmac"})
@@ -86,9 +86,20 @@ def stored_secret(secrets: Secrets, prefix: str, source: str) -> str:
     """The newest signing secret of a source, from Secrets Manager.
 
     Raises:
-        CliError: The secret holds none.
+        CliError: There is no such secret, or it holds none.
+        Retryable: AWS is unavailable.
     """
-    return newest_secret(secrets, f"{prefix}/sources/{source}")
+    name = f"{prefix}/sources/{source}"
+    try:
+        return newest_secret(secrets, name)
+    except Retryable as error:
+        if error.code is not Code.CONFIGURATION:
+            raise
+        raise CliError(
+            f"{error.reason} Deploy sources.toml with source '{source}' first. The local stack does both when it "
+            "starts: stop it and start it again.",
+            Exit.UNREACHABLE,
+        ) from error
 
 
 def newest_secret(secrets: Secrets, name: str) -> str:

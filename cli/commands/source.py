@@ -15,7 +15,7 @@ from cli.commands.source_errors import errors, listen, replay
 from cli.services.follow import CommandDetails, follow_commands
 from cli.ui.console import NO, NOTE, YES, as_json, console, plain, table
 from cli.ui.errors import CliError, Exit
-from cli.ui.options import ApiUrl, Json, Region, StackName, Timeout, Wait, Yes, pairs_in
+from cli.ui.options import ApiUrl, Json, Region, StackName, Timeout, Wait, Yes, headers_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,7 +39,10 @@ SourcesFile = Annotated[
 
 
 Header = Annotated[
-    list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="A header of the request. Can be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--header", metavar="NAME=VALUE", help="A header of the request, also as 'Name: value'. Can be repeated."
+    ),
 ]
 
 
@@ -176,7 +179,7 @@ def try_(
     from cli.services.source_trial import TrialInput, try_out
 
     given = TrialInput(
-        headers=pairs_in(header, "--header", "x-github-event=issues"),
+        headers=headers_in(header),
         uri=uri,
         secret=os.environ.get("LIFECYCLE_SECRET", "").strip(),
         must_verify=secret_from_env,
@@ -218,7 +221,7 @@ def play(
             raise CliError(
                 f"Source '{source}' may request irreversible actions. Add --yes to send the sample.", Exit.USAGE
             )
-        headers = pairs_in(header, "--header", "x-github-event=issues")
+        headers = headers_in(header)
         played = deliver(target, api, source, found, file, headers, context.clock())
         after = found.after
     out = console()
@@ -240,6 +243,7 @@ def _write(trial: "Trial", after: timedelta | None) -> None:
         {
             "steps": [asdict(step) for step in trial.steps],
             "refused": trial.refused or None,
+            "handshake": trial.handshake or None,
             "after_seconds": int(after.total_seconds()) if after else 0,
             "commands": commands,
         }
@@ -254,6 +258,9 @@ def _print(trial: "Trial", after: timedelta | None) -> None:
         steps.add_row(marks[step.held], plain(step.what), plain(step.found))
     out.print(steps, soft_wrap=True)
     if trial.refused:
+        return
+    if trial.handshake:
+        out.print(YES, plain(f"Handshake: {trial.handshake}"), soft_wrap=True)
         return
     if not trial.commands:
         out.print(YES, "Ignored: the source's filter excludes this payload.")

@@ -14,9 +14,15 @@ from cli.clients.api import StatusApi
 from cli.clients.delivery import new_delivery_id, newest_secret, stored_secret
 from cli.clients.signing import chat_headers, signed_request, unsigned
 from cli.clients.stack import Stack, output_of
+from cli.services.http_capture import read_capture
 from cli.ui.errors import CliError, Exit
 from lifecycle.domain.intent_ids import INTENT_PATTERN
 from lifecycle.intake.sources import Source
+
+_OF_THE_CONNECTION = frozenset(
+    {"host", "content-length", "connection", "transfer-encoding", "accept-encoding", "expect", "user-agent", "accept"}
+)
+"""Headers of a captured request that belong to its own connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +36,22 @@ class ReplayResult:
 def deliver(
     stack: Stack, api: StatusApi, name: str, source: Source, file: Path, headers: Mapping[str, str], now: datetime
 ) -> ReplayResult:
-    """Post a file as a source does, or put it on the bus.
+    """Post a file as a source does, or put it on the bus. Of a captured request, its own signature is replaced.
 
     Raises:
         CliError: The stack refuses it; or the file holds nothing of the kind.
     """
     body = _body(file)
+    captured = read_capture(body, name)
+    if captured is not None:
+        if captured.method != "POST":
+            raise CliError(
+                f"The file holds a {captured.method} request, which is no delivery. `lifecycle source try` shows its "
+                "answer.",
+                Exit.USAGE,
+            )
+        kept = {key: text for key, text in captured.headers.items() if key not in _OF_THE_CONNECTION}
+        body, headers = captured.body, {**kept, **{key.lower(): text for key, text in headers.items()}}
     if not source.scheme.over_http:
         refused = stack.put_events(_entries(body))
         if refused:

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.resources import STATUSES
+from lifecycle.intake.handshakes import Handshake
 from lifecycle.intake.mapping import CommandRule, FindRule
 from lifecycle.intake.payload import PayloadEncoding
 from lifecycle.intake.presets import load_preset, preset_names
@@ -32,13 +33,18 @@ def sources_page() -> str:
         "recipe for each system. Whatever is unknown, empty or misspelt is an error that names the key.\n",
         "## A source\n",
         _keys(Source),
+        "## handshake\n",
+        f"{_text(Handshake)}\n",
+        _keys(Handshake),
         "## payload\n",
         f"{_text(PayloadEncoding)}\n",
         _keys(PayloadEncoding),
         "## commands\n",
         f"{_text(CommandRule)}\n",
         _keys(CommandRule),
-        "`find` takes these keys:\n",
+        "Expressions are [JMESPath](https://jmespath.org). A path begins with `body`, `headers` (their names in lower",
+        "case) or, in a rule, `item`. A constant text stands in single quotes.\n",
+        f"`find` is a table. {_text(FindRule)}\n",
         _keys(FindRule),
         "## Signature schemes\n",
         "`scheme` names one of these. The settings of a scheme stand beside the other keys of the source.\n",

@@ -41,6 +41,8 @@ class Trial:
     commands: list[tuple[Command, str]] = field(default_factory=list)
     """Each with what names its delivery."""
     refused: str = ""
+    handshake: str = ""
+    """The answer to a request that only checks the URL; empty for a delivery."""
 
     def note(self, held: bool | None, what: str, found: str) -> None:
         """Add a step."""
@@ -80,12 +82,11 @@ def try_out(name: str, source: Source, raw: bytes, given: TrialInput, now: datet
 
 def _try_request(name: str, source: Source, raw: bytes, given: TrialInput, trial: Trial, now: datetime) -> None:
     request, received = _request(name, raw, given, now)
+    if _checks_the_url(source, request, trial):
+        return
     if given.secret and source.scheme.carries_proof(request):
-        rehearsal = InMemoryIntake(name, source, frozenset(), secrets=[given.secret], now=received)
-        why = rehearsal.why_refused(request)
-        trial.note(not why, "signature", why or f"verified ({source.scheme.name})")
-        if why:
-            trial.refused = why
+        received = _verify(name, source, request, given.secret, trial, received)
+        if trial.refused:
             return
         secret = given.secret
     else:
@@ -113,6 +114,51 @@ def _try_request(name: str, source: Source, raw: bytes, given: TrialInput, trial
         name, source, _organizations(source, found, request.body), secrets=[secret], now=received
     )
     _conclude(rehearsal.accept(request), found, delivery, trial)
+
+
+def _checks_the_url(source: Source, request: HttpRequest, trial: Trial) -> bool:
+    """Tell of a handshake. Whether the request was one, or could be nothing else."""
+    asked = source.handshake
+    offered = asked.offered(request) if asked is not None else None
+    if asked is None or offered is None:
+        if request.method not in {"HEAD", "GET"}:
+            return False
+        wanted = "does not contain what 'handshake' names" if asked else "needs a 'handshake' in sources.toml"
+        trial.refused = f"It is a {request.method} request. It can only check the URL, and {wanted}."
+    elif asked.kind == "secret":
+        trial.handshake = "its secret is stored if `lifecycle source connect` waits for it"
+    else:
+        reply = asked.reply(offered)
+        parts = (f"200 {reply.content_type}", reply.body, *(f"{key}: {text}" for key, text in reply.headers.items()))
+        trial.handshake = " ".join(part for part in parts if part and "nosniff" not in part)
+    trial.note(not trial.refused, "handshake", asked.kind if asked else "none")
+    return True
+
+
+def _verify(name: str, source: Source, request: HttpRequest, secret: str, trial: Trial, received: datetime) -> datetime:
+    """Tell whether the signature is right. Return as of when: a request that was captured may be too old by now."""
+
+    def why_not(request: HttpRequest, at: datetime) -> str:
+        return InMemoryIntake(name, source, frozenset(), secrets=[secret], now=at).why_refused(request)
+
+    why = why_not(request, received)
+    signed = _moment(source.scheme.signed_at(request))
+    said = f"verified ({source.scheme.name})"
+    if why and signed is not None and not why_not(request, signed):
+        why, received = "", signed
+        said += f" as of {signed:%Y-%m-%d %H:%M} UTC, when it was signed; a stack refuses it by now"
+    if why and not why_not(replace(request, body=request.body.rstrip(b"\r\n")), signed or received):
+        why += " It would fit without the line break at the end of the file, which the system did not send."
+    trial.note(not why, "signature", why or said)
+    trial.refused = why
+    return received
+
+
+def _moment(at: float | None) -> datetime | None:
+    try:
+        return None if at is None else datetime.fromtimestamp(at, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _request(name: str, raw: bytes, given: TrialInput, now: datetime) -> tuple[HttpRequest, datetime]:

@@ -1,5 +1,6 @@
 """Options that several commands share, and the group that prints expected errors as one line."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,8 @@ from cli.ui.errors import CliError, Exit, expected_error
 DEFAULT_STACK = "tallyfy-lifecycle-dev"
 """The name that `sam deploy --config-env dev` uses, so that nobody works on production by accident."""
 _PANEL = "Which stack"
+_HEADER = re.compile(r"^([A-Za-z0-9-]+):[ \t]*")
+"""The beginning of a header as HTTP writes it."""
 StackName = Annotated[
     str | None,
     typer.Option(
@@ -91,6 +94,16 @@ def pairs_in(texts: list[str] | None, option: str, example: str) -> dict[str, st
     if any("=" not in text for text in texts or []):
         raise CliError(f"{option} takes name=value, such as {example}.", Exit.USAGE)
     return dict(text.split("=", 1) for text in texts or [])
+
+
+def headers_in(texts: list[str] | None) -> dict[str, str]:
+    """The headers of ``--header``, as ``name=value`` or as HTTP and curl write them, ``Name: value``.
+
+    Raises:
+        CliError: One is neither.
+    """
+    pairs = [_HEADER.sub(r"\1=", text, count=1) for text in texts or []]
+    return pairs_in(pairs, "--header", "x-github-event=issues or 'X-GitHub-Event: issues'")
 
 
 class CliGroup(TyperGroup):

@@ -236,3 +236,11 @@ def test_a_mistake_in_sources_toml_is_reported_with_its_key(desk: CliHarness, fo
 def test_an_unknown_source_and_a_header_without_a_value_are_usage_errors(desk: CliHarness) -> None:
     assert tried(desk, "nobody", "health.json")[0] == 2
     assert tried(desk, "crm", "health.json", "--header", "x")[0] == 2
+
+
+def test_a_header_is_also_taken_as_curl_writes_it(desk: CliHarness) -> None:
+    raw = (EVENTS / "github-issue-closed.json").read_bytes()
+    [(name, value)] = hub_headers(raw).items()
+    words = ("--header", f"{name.title()}: {value}", "--secret-from-env")
+    code, said = tried(desk, "github", "github-issue-closed.json", *words, secret=SHARED)
+    assert (code, "verified (hmac)" in said) == (0, True), said

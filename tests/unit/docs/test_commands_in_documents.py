@@ -13,7 +13,7 @@ from tests.unit.docs.documents import DOCUMENTS, NEEDS_AWS, ROOT, Block, blocks,
 
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 GROUP: Any = typer.main.get_command(app)
-PLAIN = {"export", "lifecycle", "make", "as_local_ada", "as_local_grace"}
+PLAIN = {"export", "lifecycle", "make", "curl", "as_local_ada", "as_local_grace"}
 """What a block may use that is not marked: it runs on one machine, without AWS."""
 
 

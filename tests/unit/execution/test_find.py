@@ -105,7 +105,10 @@ def test_a_search_without_a_match_is_rejected_and_nothing_is_done(world: World, 
     assert world.writes() == []
     row = world.intent(command.intent_id)
     assert (row.status, row.code) == (Status.REJECTED, Code.AMBIGUOUS_MATCH)
-    assert row.reason == "0 active processes fit where exactly one must. Nothing was done."
+    assert row.reason == (
+        f"0 active processes fit where exactly one must: the {next(iter(find))} must fit exactly, and archived ones "
+        "are not searched. Nothing was done."
+    )
     [letter] = world.letters(command.intent_id)
     assert (letter["code"], letter["reason"]) == ("ambiguous_match", row.reason)
     assert world.announced(command.intent_id) == ["rejected"]

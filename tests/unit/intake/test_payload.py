@@ -24,6 +24,21 @@ def test_json_is_the_default() -> None:
     assert PayloadEncoding().read(b'{"a": [1]}') == {"a": [1]}
 
 
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"payload=%7B%7D&a=1", 'It looks like form: write payload = { format = "form" }.'),
+        (b" <Envelope/>", 'It looks like xml: write payload = { format = "xml" }.'),
+        (b"{", "The body is not JSON."),
+        (b"", "The body is not JSON."),
+    ],
+)
+def test_a_body_that_is_not_json_is_refused_with_the_format_it_seems_to_have(raw: bytes, said: str) -> None:
+    with pytest.raises(Untranslatable) as refusal:
+        PayloadEncoding().read(raw)
+    assert refusal.value.reason.endswith(said)
+
+
 def test_a_form_is_read_as_its_fields() -> None:
     assert PayloadEncoding(format="form").read(b"a=1&b=x%20y&c=") == {"a": "1", "b": "x y", "c": ""}
 

@@ -124,7 +124,7 @@ def test_a_timestamp_at_the_edge_of_the_replay_window_is_accepted(off: int) -> N
 
 @pytest.mark.parametrize("off", [-TOLERANCE_SECONDS - 1, TOLERANCE_SECONDS + 1])
 def test_a_timestamp_outside_the_replay_window_is_refused(off: int) -> None:
-    outside = UnverifiedRequest("the timestamp is outside the replay window")
+    outside = UnverifiedRequest("the timestamp is outside the replay window of 300 s")
     assert standard(standard_headers(RAW, at=AT + off)) == outside
     assert plain(hmac_headers(RAW, at=AT + off)) == outside
 
@@ -134,6 +134,12 @@ def test_a_timestamp_that_is_not_whole_seconds_is_refused(timestamp: str) -> Non
     unreadable = UnverifiedRequest("the timestamp is missing or not a whole number (s)")
     assert standard({**standard_headers(RAW), "webhook-timestamp": timestamp}) == unreadable
     assert plain({**hmac_headers(RAW), "x-timestamp": timestamp}) == unreadable
+
+
+def test_a_request_without_the_signatures_header_is_refused_with_the_headers_name() -> None:
+    missing = UnverifiedRequest("x-signature is missing or does not begin with sha256=")
+    assert plain({}) == missing
+    assert plain({"x-timestamp": hmac_headers(RAW)["x-timestamp"]}) == missing
 
 
 @pytest.mark.parametrize("secrets", [(), ("",), ("whsec_",), ("whsec_!!!",), ("whsec_é",)])

@@ -76,11 +76,12 @@ class TargetSearch:
         if not ids and command.if_none == "ignore":
             return None
         if len(ids) != 1:
-            shown = f": {', '.join(ids[:_MOST_SHOWN])}{' …' if len(ids) > _MOST_SHOWN else ''}" if ids else ""
-            state = State.ARCHIVED if archived else State.ACTIVE
+            state, other = (State.ARCHIVED, State.ACTIVE) if archived else (State.ACTIVE, State.ARCHIVED)
+            exactly = f"the {'name' if find.tag is None else 'tag'} must fit exactly, and {other} ones are not searched"
+            shown = f"{', '.join(ids[:_MOST_SHOWN])}{' …' if len(ids) > _MOST_SHOWN else ''}" if ids else exactly
             raise Rejected(
                 Code.AMBIGUOUS_MATCH,
-                f"{len(ids)} {state} processes fit where exactly one must{shown}. Nothing was done.",
+                f"{len(ids)} {state} processes fit where exactly one must: {shown}. Nothing was done.",
             )
         return ids[0]
 

@@ -5,9 +5,9 @@ a float means the whole number; and it refuses a number that may have been round
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from math import isfinite
-from typing import Annotated
+from typing import Annotated, Any
 
 import jmespath
 from jmespath.exceptions import ArityError, JMESPathError, JMESPathTypeError
@@ -18,6 +18,9 @@ _MISFITS = (JMESPathError, RecursionError, ArithmeticError, LookupError, TypeErr
 """What jmespath raises for a value that the expression does not expect, such as text compared with a number."""
 _FIRST_INEXACT = 2**53
 """From here on, two whole numbers may be the same float."""
+_NARROWED = frozenset(
+    {"subexpression", "index_expression", "pipe", "projection", "value_projection", "filter_projection", "flatten"}
+)
 _TYPES: Mapping[str, str] = {
     "string": "a text",
     "number": "a number",
@@ -87,7 +90,11 @@ def check(expression: str) -> str:
     try:
         compiled = jmespath.compile(expression)
     except JMESPathError as error:
-        msg = f"this is not a JMESPath expression: {str(error).splitlines()[0]}"
+        why = str(error).splitlines()[0].rstrip(":").removesuffix(", for expression")
+        msg = (
+            f"this is not a JMESPath expression: {why}. Compare with ==, and write a constant text in single quotes, "
+            "such as \"'closed'\""
+        )
         raise ValueError(msg) from None
     unknown = sorted(set(_called(compiled.parsed)) - set(_FUNCTIONS))
     if unknown:
@@ -103,6 +110,33 @@ def _called(node: object) -> Iterator[str]:
             yield str(node.get("value"))
         for child in node.get("children", ()):
             yield from _called(child)
+
+
+def check_begins(expression: str, names: Collection[str]) -> None:
+    """Raise ``ValueError`` if a path of the expression begins with another name, because it could find nothing."""
+    unknown = sorted(set(_begins(jmespath.compile(expression).parsed)) - set(names))
+    if unknown:
+        msg = (
+            f"'{unknown[0]}' finds nothing: a path begins with {' or '.join(names)}, such as {next(iter(names))}."
+            f"{unknown[0]}, and a constant text stands in single quotes"
+        )
+        raise ValueError(msg)
+
+
+def _begins(node: Mapping[str, Any]) -> Iterator[str]:
+    """The names that an expression looks up in the value it is applied to, not in what it found there."""
+    children = node.get("children", ())
+    match node["type"]:
+        case "field":
+            yield str(node["value"])
+        case "literal" | "expref":
+            pass
+        case kind if kind in _NARROWED:
+            # Only the first child is applied to the value itself; the others to what it finds.
+            yield from _begins(children[0])
+        case _:
+            for child in children:
+                yield from _begins(child)
 
 
 type Expression = Annotated[str, AfterValidator(check)]

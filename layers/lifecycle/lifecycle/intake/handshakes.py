@@ -36,14 +36,18 @@ class Handshake(BaseModel):
     """How a source checks the URL, and the answer that it expects.
 
     ``echo`` repeats a text, ``probe`` answers HEAD and GET, ``secret`` stores the signing secret that the source sends.
+    ``echo`` and ``secret`` need one of ``header``, ``query`` and ``field``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["echo", "probe", "secret"]
     header: HeaderName | None = None
+    """The header of the request that holds the text."""
     query: str | None = None
+    """The parameter of the URL's query that holds the text."""
     field: Expression | None = None
+    """The place of the text in the body, without ``body.`` before it."""
     answer: Literal["json", "text", "header", "empty"] = "empty"
     """Where the answer repeats the text."""
     name: str = "challenge"

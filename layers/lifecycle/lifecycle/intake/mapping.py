@@ -17,7 +17,7 @@ from lifecycle.domain.capabilities import Action
 from lifecycle.domain.commands import ID_PATTERN, CommandRequest, Expect, Id, Kind, check_find, one_line
 from lifecycle.domain.errors import Rejected
 from lifecycle.domain.links import links_in
-from lifecycle.intake.expressions import Expression, Misfit, search, whole
+from lifecycle.intake.expressions import Expression, Misfit, check_begins, search, whole
 from lifecycle.intake.payload import Untranslatable
 
 MOST_COMMANDS = 100
@@ -41,13 +41,19 @@ _EXAMPLES: Mapping[str, str] = {
 
 
 class FindRule(BaseModel):
-    """Finds a process by its tag or name, for payloads without its id: see ``lifecycle.domain.commands.Find``."""
+    """Finds a process for payloads without its id, by ``tag``, or by ``name`` and ``template`` together.
+
+    Exactly one process must fit. An archive looks only at active processes, a restore only at archived ones.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     tag: Expression | None = None
+    """The exact tag that one process carries."""
     name: Expression | None = None
+    """The exact name that one process of ``template`` has."""
     template: Id | None = None
+    """The id of the template that the process was launched from: needed beside ``name``, and a constant."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -69,18 +75,29 @@ class CommandRule(BaseModel):
     """Selects the items for which this is true."""
     action: Action
     resource: Kind
+    """``process``, ``task``, ``template`` or ``tag``."""
     org_id: Id
+    """The id of your Tallyfy organization."""
     id: Expression | None = None
+    """Finds the Tallyfy id, 32 characters of 0-9 and a-f. Write exactly one of ``id``, ``link`` and ``find``."""
     link: Expression | None = None
-    """A text with one pasted Tallyfy URL."""
+    """Finds a text with one pasted Tallyfy URL. The last id in its path names the resource."""
     find: FindRule | None = None
+    """Finds a process by its tag or name."""
     if_none: Literal["ignore"] | None = None
     """With ``find``: if no process matches, do nothing instead of writing a dead letter."""
     delivery: Expression | None = None
-    """The permanent name of this item; by default, its place in the delivery."""
+    """The permanent name of this event, over ``body`` and ``item`` only: the same name is carried out once.
+
+    Required unless the scheme signs an id. It must be the same when an event is sent again, and differ for a new one.
+    By default, the signed id with the item's place.
+    """
     reason: Expression | None = None
+    """A text that is shown wherever the command is shown."""
     requested_by: Expression | None = None
+    """The person who asked; by default, the name of the source."""
     expect: Mapping[str, Expression] = Field(default_factory=dict)
+    """What the payload says about the resource, such as its ``status``. If it changed, nothing is done."""
     if_changed: Literal["ignore"] | None = None
     """With ``expect``: a process that no longer looks like this is left alone, without a dead letter."""
 
@@ -105,6 +122,15 @@ class CommandRule(BaseModel):
         if unknown:
             msg = f"expect takes {', '.join(Expect.model_fields)}, not {', '.join(unknown)}"
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _paths_begin_well(self) -> Self:
+        check_begins(self.each, ("body", "headers"))
+        check_begins(self.delivery or "body", ("body", "item"))
+        find = (self.find.tag, self.find.name) if self.find is not None else ()
+        for expression in (self.when, self.id, self.link, *find, self.reason, self.requested_by, *self.expect.values()):
+            check_begins(expression or "body", ("body", "item", "headers"))
         return self
 
 

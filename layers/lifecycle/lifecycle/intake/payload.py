@@ -1,5 +1,6 @@
 """Decodes the body of a verified request to a value for expressions. Pure and bounded."""
 
+import re
 import zlib
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl
@@ -10,6 +11,7 @@ from pydantic_core import from_json
 from lifecycle.aws.api_gateway import MOST_BYTES
 from lifecycle.domain.errors import Code, Rejected
 
+_FORM = re.compile(rb"[A-Za-z0-9_.%\[\]-]+=")
 _GZIP = b"\x1f\x8b"
 _MOST_FIELDS = 1000
 _DEEPEST_XML = 100
@@ -28,6 +30,7 @@ class PayloadEncoding(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["json", "form", "xml"] = "json"
+    """How the body is encoded."""
     field: str | None = None
     """For ``form``: the field that holds JSON, such as ``payload``; by default, the body is all fields."""
     lists: Annotated[frozenset[str], Field(max_length=100)] = frozenset()
@@ -45,7 +48,7 @@ class PayloadEncoding(BaseModel):
         raw = unpacked(raw)
         match self.format:
             case "json":
-                return read_json(raw)
+                return _read_only_json(raw)
             case "form":
                 return self._form(raw)
             case "xml":
@@ -84,6 +87,15 @@ def read_json(raw: bytes) -> object:
         return from_json(raw)
     except ValueError:
         raise Untranslatable("The body is not JSON.") from None
+
+
+def _read_only_json(raw: bytes) -> object:
+    try:
+        return read_json(raw)
+    except Untranslatable as error:
+        other = {b"<": "xml"}.get(raw.lstrip()[:1], "form" if _FORM.match(raw) else "")
+        hint = f' It looks like {other}: write payload = {{ format = "{other}" }}.' if other else ""
+        raise Untranslatable(f"{error.reason}{hint}") from None
 
 
 def _read_xml(raw: bytes, lists: frozenset[str]) -> object:

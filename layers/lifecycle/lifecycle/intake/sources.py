@@ -17,12 +17,12 @@ from pydantic import (
     model_validator,
 )
 
-from lifecycle.domain.capabilities import TABLE, Capability, capability
+from lifecycle.domain.capabilities import TABLE, Capability, Resource, capability
 from lifecycle.domain.chat_tools import CHAT_TOOLS
 from lifecycle.domain.commands import PLAN, SOURCE_PATTERN, SWEEP, UNDO, Id
 from lifecycle.domain.config_file import OperatorsFile
 from lifecycle.domain.validation import did_you_mean
-from lifecycle.intake.expressions import Expression
+from lifecycle.intake.expressions import Expression, check_begins
 from lifecycle.intake.handshakes import Handshake
 from lifecycle.intake.mapping import CommandRule
 from lifecycle.intake.payload import PayloadEncoding
@@ -41,6 +41,12 @@ def _period(value: object) -> object:
         msg = 'write a number and m, h or d, such as "14d"'
         raise ValueError(msg)
     return int(found[1]) * _UNITS[found[2]]
+
+
+def _as_right(wrong: str) -> str:
+    """A right as `may` spells it, where it has a word of `resource`, such as ``process``."""
+    word, dot, action = wrong.partition(".")
+    return f"{Resource.named(word) or word}{dot}{action}"
 
 
 def _built(value: object) -> object:
@@ -74,6 +80,7 @@ class Source(BaseModel):
     may: frozenset[str] = Field(min_length=1)
     """Capability names, such as ``run.archive``."""
     irreversible: bool = False
+    """Also needed for actions that cannot be undone."""
     organizations: frozenset[Id] | None = None
     """The organizations of the stack that it may act in; by default, all of them."""
     preset: str | None = None
@@ -115,7 +122,7 @@ class Source(BaseModel):
     def _rights_are_known(self) -> Self:
         unknown = sorted(self.may - _NAMES)
         if unknown:
-            near = did_you_mean(unknown[0], _NAMES)
+            near = did_you_mean(_as_right(unknown[0]), _NAMES)
             msg = f"'may' names what does not exist: {', '.join(unknown)}.{near} Allowed: {', '.join(sorted(_NAMES))}"
             raise ValueError(msg)
         lasting = sorted(c.name for c in TABLE if c.irreversible and c.name in self.may)
@@ -141,13 +148,17 @@ class Source(BaseModel):
         if self.when is not None and not self.commands:
             msg = "'when' filters what 'commands' translate: declare commands, or leave 'when' out"
             raise ValueError(msg)
+        check_begins(self.when or "body", ("body", "headers"))
         for number, rule in enumerate(self.commands):
             if not self.reaches(rule.org_id):
                 msg = f"commands[no. {number + 1}] names an organization that 'organizations' does not list"
                 raise ValueError(msg)
             doing = capability(rule.resource, rule.action)
             if rule.delivery is None and not self.scheme.names_deliveries:
-                msg = f"commands[no. {number + 1}] needs 'delivery', an expression that differs between equal events"
+                msg = (
+                    f"commands[no. {number + 1}] needs 'delivery': an expression over the body, such as body.event_id, "
+                    "that is the same when an event is sent again and differs for every new event"
+                )
                 raise ValueError(msg)
             if not self.allows(doing):
                 msg = f"commands[no. {number + 1}] makes {doing.name}, which 'may' does not list"

@@ -99,6 +99,10 @@ class Scheme(BaseModel, ABC):
     def carries_proof(self, request: HttpRequest) -> bool:
         """Whether the request carries anything to verify."""
 
+    def signed_at(self, request: HttpRequest) -> float | None:  # noqa: ARG002 - only for schemes with a timestamp
+        """The request's own timestamp, in seconds since 1970, UTC; ``None`` if the scheme signs none. Not verified."""
+        return None
+
     def new_secret(self, random: bytes) -> str:
         """Make a secret in this scheme's form from random bytes."""
         return random.hex()

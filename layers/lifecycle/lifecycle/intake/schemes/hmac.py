@@ -138,7 +138,10 @@ class SignatureFormat(BaseModel):
             msg = "'signed' must contain {secret} if construction = \"hash\", and must not contain it otherwise"
             raise ValueError(msg)
         if ("id" in places) != (self.id_header is not None):
-            msg = "'signed' must contain {id} if 'id_header' is set, and must not contain it otherwise"
+            msg = (
+                "'signed' must contain {id} if 'id_header' is set, and must not contain it otherwise. If the sender "
+                "does not sign its id, leave 'id_header' out and take 'delivery' in commands from the body"
+            )
             raise ValueError(msg)
         after_id = [then for part, then in itertools.pairwise(parts) if part.place == "id"]
         if any(not then.literal for then in after_id):
@@ -163,21 +166,21 @@ class SignatureFormat(BaseModel):
         self, secrets: Sequence[bytes], request: HttpRequest, *, now: float
     ) -> VerifiedRequest | UnverifiedRequest:
         """See ``Scheme.verify``."""
+        offered = [decode(text, self.encoding) for text in self._offered(request)]
+        if not offered:
+            where = f"the body's {self.field}" if self.field else ", ".join(self.header)
+            return UnverifiedRequest(f"{where} is missing or does not begin with {self.prefix or 'a signature'}")
         timestamp = self._timestamp(request) if self.timed else ""
         if self.timed:
             at = seconds(timestamp, self.timestamp_unit)
             if at is None:
                 return UnverifiedRequest(f"the timestamp is missing or not a whole number ({self.timestamp_unit})")
             if abs(at - now) > self.tolerance_seconds:
-                return UnverifiedRequest("the timestamp is outside the replay window")
+                return UnverifiedRequest(f"the timestamp is outside the replay window of {self.tolerance_seconds} s")
         delivery_id = request.headers.get(self.id_header, "") if self.id_header else None
         refused = self._unfit_id(delivery_id)
         if refused:
             return refused
-        offered = [decode(text, self.encoding) for text in self._offered(request)]
-        if not offered:
-            where = f"the body's {self.field}" if self.field else ", ".join(self.header)
-            return UnverifiedRequest(f"{where} is missing or does not begin with {self.prefix or 'a signature'}")
         expected = [
             digest
             for secret in secrets
@@ -208,6 +211,10 @@ class SignatureFormat(BaseModel):
     def carries_proof(self, request: HttpRequest) -> bool:
         """See ``Scheme.carries_proof``."""
         return bool(self._offered(request))
+
+    def signed_at(self, request: HttpRequest) -> float | None:
+        """See ``Scheme.signed_at``."""
+        return seconds(self._timestamp(request), self.timestamp_unit) if self.timed else None
 
     def _unfit_id(self, delivery_id: str | None) -> UnverifiedRequest | None:
         if delivery_id is None:
@@ -346,6 +353,10 @@ class Hmac(Scheme):
     @override
     def carries_proof(self, request: HttpRequest) -> bool:
         return self.signature.carries_proof(request)
+
+    @override
+    def signed_at(self, request: HttpRequest) -> float | None:
+        return self.signature.signed_at(request)
 
     @override
     def new_secret(self, random: bytes) -> str:

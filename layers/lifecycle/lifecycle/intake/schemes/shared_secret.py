@@ -24,6 +24,7 @@ class SharedSecret(Scheme):
 
     name: ClassVar[str] = "shared-secret"
     header: HeaderName | None = None
+    """The header that contains the secret. Without ``header``, ``query`` and ``field``, the path ends with it."""
     prefix: str = ""
     """The text before the secret in the header, such as ``Bearer `` (with the space)."""
     query: str | None = None

@@ -45,6 +45,10 @@ class StandardWebhooks(Scheme):
         return self.signature.carries_proof(request)
 
     @override
+    def signed_at(self, request: HttpRequest) -> float | None:
+        return self.signature.signed_at(request)
+
+    @override
     def new_secret(self, random: bytes) -> str:
         return f"whsec_{encode(random, 'base64')}"
 
