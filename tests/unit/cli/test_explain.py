@@ -129,6 +129,21 @@ def test_a_held_thing_names_the_hold_and_still_shows_the_rules(desk: CliHarness,
     assert "does the rule match? yes" in said
 
 
+def test_a_thing_whose_people_were_warned_waits_for_the_promised_day(desk: CliHarness, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(POLICY.replace('action = "archive"', 'action = "archive"\nwarn_days = 7\nwarn = ["owner"]', 1))
+    night = at_night(desk, organization(runs(1)), mode=Mode.APPLY, policy=path.read_text())
+    night.begin()
+    night.drain()
+    night.world.simulator.log.calls.clear()
+    assert "Its people are warned first, 7 days before anything happens." in explained(desk, str(path), RUN)
+    night.deliver_warnings()
+    desk.clock.advance(timedelta(days=2))
+    assert "Its people were warned: nothing happens before 2026-06-08" in explained(desk, str(path), RUN)
+    desk.clock.advance(timedelta(days=6))
+    assert "A sweep would archive it now." in explained(desk, str(path), RUN)
+
+
 def test_a_hold_tag_of_the_policy_counts(desk: CliHarness, policy: str) -> None:
     tag = SeedTag(id="c" * 32, title="keep")
     swept(desk, SeedRun(id=RUN, status="complete", completed_at="-45d", tags=[tag.id]), tags=(tag,))
