@@ -35,7 +35,7 @@ type Several = Annotated[int, Field(strict=True, ge=1, le=10)]
 class _PersonFields(BaseModel):
     """One person. Their identity in each chat tool is added below, by ``CHAT_TOOLS``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # ``People`` builds what it needs.
 
     iam: Annotated[str, StringConstraints(pattern=_ARN)] | None = None
     """The whole ARN, a user's or a session's (``arn:aws:sts::…:assumed-role/<role>/ada``). See ``People.is_proven``."""
@@ -120,7 +120,7 @@ else:
 class Role(BaseModel):
     """What the file says about an IAM role."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     session_name_fixed: Annotated[bool, Field(strict=True)]
     """Whether its trust policy allows each user only their own session name (``sts:RoleSessionName``)."""
