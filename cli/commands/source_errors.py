@@ -2,7 +2,7 @@
 
 import json
 import sys
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _EVERY = 1.0
 """Seconds between two looks."""
 _MOST_LETTERS = 1000
+_CLOCK_DIFFERENCE = timedelta(seconds=2)
+"""How much the clocks of two functions may differ."""
 Source = Annotated[str, typer.Option("--source", help="Only of this source, as in sources.toml.")]
 Since = Annotated[
     str, typer.Option("--since", metavar="WHEN", help="Only what came since then: 30m, 12h, 7d, a day, or a moment.")
@@ -120,24 +122,25 @@ def listen(
 
     On the local stack this is immediate. On AWS, lines of the log appear some seconds later.
     """
-    from cli.services.delivery_log import DeliveryLog
+    from cli.services.delivery_log import DeliveryLog, Received
     from lifecycle.domain.intent import OPEN
 
     context, target = context_of(ctx), stack_of(ctx, stack, region)
-    log, open_ = DeliveryLog(target, context.clock()), dict[str, str]()
+    log, open_ = DeliveryLog(target, context.clock()), dict[str, Received]()
     console(errors=True).print("Waiting for deliveries. Ctrl-C ends it.")
     while True:
         for one in log.new(context.clock()):
             if source and one.source not in {"", source}:
                 continue
             if one.intent_id:
-                open_[one.intent_id] = one.source
+                open_[one.intent_id] = one
             _print_received(one, json_=json_)
-        for intent_id, name in list(open_.items()):
+        for intent_id, one in list(open_.items()):
             row = target.intent(intent_id)
             if row is not None and row.status not in OPEN:
                 del open_[intent_id]
-                _print_end(context.clock(), intent_id, (name, row.status, row.reason), json_=json_)
+                reason = row.reason + _repeated(row.concluded_at / 1000, one)
+                _print_end(context.clock(), intent_id, (one.source, row.status, reason), json_=json_)
         context.sleep(_EVERY)
 
 
@@ -252,6 +255,14 @@ def _print_received(one: "Received", *, json_: bool) -> None:
     mark = YES if one.became in {"accepted", "ignored", "handshake"} else NO
     text = f"{one.became}: {one.detail} {one.intent_id}".rstrip(" :")
     console().print(mark, f"{one.at:%H:%M:%S}", plain(one.source or "–"), plain(text), soft_wrap=True)
+
+
+def _repeated(ended: float, one: "Received") -> str:
+    """What to add if the command had ended, in seconds since 1970, before this delivery came; empty otherwise."""
+    if not 0 < ended < (one.at - _CLOCK_DIFFERENCE).timestamp():
+        return ""
+    at = datetime.fromtimestamp(ended, UTC)
+    return f" That was at {at:%Y-%m-%d %H:%M:%S} UTC: this delivery repeats an older one, and does nothing."
 
 
 def _print_end(at: "datetime", intent_id: str, end: tuple[str, str, str], *, json_: bool) -> None:

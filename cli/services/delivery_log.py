@@ -71,7 +71,10 @@ class DeliveryLog:
         for function in ("webhook", "event"):
             lines = self._stack.log_lines(function, self._begin, "")
             fresh += [(function, line) for line in lines if line.key not in self._seen]
-        self._begin = max(self._begin, now - _OVERLAP)
+        # Logs have whole milliseconds. With a fraction of one, a line that is forgotten here would be read once more.
+        begin = now - _OVERLAP
+        begin = begin.replace(microsecond=begin.microsecond // 1000 * 1000)
+        self._begin = max(self._begin, begin)
         self._seen = {key for key in self._seen if key[1] >= self._begin} | {line.key for _, line in fresh}
         return list(_received(sorted(fresh, key=lambda one: one[1].at)))
 

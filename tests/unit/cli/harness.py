@@ -318,6 +318,7 @@ class MemoryStack:
 
     def log_lines(self, function: str, begin: datetime, pattern: str) -> Iterator[LogLine]:
         wanted = re.fullmatch(r'\{ \$\.message = "(\w+)" \}', pattern)
+        begin = begin.replace(microsecond=begin.microsecond // 1000 * 1000)  # as CloudWatch Logs searches
         lines = [one for one in self.logged.get(function, []) if one.at >= begin]
         return iter([one for one in lines if wanted is None or one.text("message") == wanted[1]])
 

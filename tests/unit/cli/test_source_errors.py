@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from cli.clients.stack import LogLine
+from cli.services.delivery_log import DeliveryLog
 from cli.ui.errors import Exit
 from lifecycle.aws.sqs import MemoryQueue
 from lifecycle.domain.intent import Status
@@ -259,6 +260,27 @@ def test_each_delivery_is_printed_once_with_what_it_became(desk: CliHarness) -> 
         (None, "untranslatable"),
         ("hubspot", "done"),
     ]
+
+
+def test_a_repeat_of_an_older_delivery_is_said_to_do_nothing(desk: CliHarness) -> None:
+    made = command()
+    desk.end(made, Status.DONE)
+    for later, repeats in ((1, False), (3600, True)):
+        at = desk.clock() + timedelta(seconds=later)
+        facts = {"source": "hubspot", "capability": "run.archive", "intent_id": made.intent_id}
+        written = json.dumps({"level": "INFO", "message": "Accepted", **facts})
+        desk.stack.logged["webhook"] = [LogLine("stream", at, written)]
+        [line] = [line for line in heard(desk) if "done" in line]
+        assert ("12:00:00 UTC: this delivery repeats an older one, and does nothing" in line) is repeats, line
+
+
+def test_no_line_is_read_twice_when_the_overlap_ends_within_its_millisecond(desk: CliHarness) -> None:
+    """CloudWatch Logs counts whole milliseconds: a search from 20.7 ms on begins at 20 ms."""
+    at = NOW.replace(microsecond=20_000)
+    desk.stack.logged["webhook"] = [LogLine("stream", at, json.dumps({"message": "Ignored", "source": "hubspot"}))]
+    log = DeliveryLog(desk.stack, NOW)
+    looks = [log.new(at + timedelta(seconds=later, microseconds=700)) for later in (1, 20, 20, 21)]
+    assert [len(found) for found in looks] == [1, 0, 0, 0]
 
 
 def test_for_people_each_is_a_line(desk: CliHarness) -> None:
