@@ -423,6 +423,14 @@ class Full(MemoryReplies):
         return False
 
 
+def test_a_copy_of_a_line_that_is_done_is_answered_with_how_it_ended(clock: Clock) -> None:
+    world = World(clock)
+    world.add(Resource.RUN, THING)
+    room, command = done(world)
+    assert room.say(f"archive {THING}") == f"`{command.intent_id}`: done. The process is archived."
+    assert bodies(room.commands) == []
+
+
 # --- undo ---
 
 

@@ -160,6 +160,8 @@ class ChatService:
             queue.send(as_old_as(standing, command).to_json())
         facts = {"intent_id": command.intent_id, "source": asker.tool.name, "capability": doing.name}
         self.metrics.emit(Metric.ACCEPTED, facts)
+        if standing.status not in OPEN:  # A copy of a request, or a choice that was pressed before.
+            return Answer(text=self._status(command.intent_id))
         how = f"Ask with `{asker.tool.command} status {command.intent_id}`."
         what = f"{doing.action} {act.resource.label} `{act.id}`"
         if doing.permanent:
