@@ -32,6 +32,7 @@ app = typer.Typer(
 for _command in (errors, replay, listen):
     app.command()(_command)
 
+_WITHOUT_PRESET = "Any other system needs a table too, and no code: docs/connect.md, 'A system without a preset'."
 SourcesFile = Annotated[
     Path | None,
     typer.Option("--sources", exists=True, dir_okay=False, help="(default: layers/config/sources.toml)"),
@@ -75,6 +76,7 @@ def presets(json_: Json = False) -> None:
         rows.add_row(plain(name), plain(preset.title))
     console().print(rows, soft_wrap=True)
     console().print("`lifecycle source show <scheme>` prints the settings of a preset, and a table to start from.")
+    console().print(_WITHOUT_PRESET)
 
 
 @app.command("show")
@@ -87,7 +89,9 @@ def show(
 
     if name not in preset_names():
         hint = did_you_mean(name, preset_names())
-        raise CliError(f"There is no preset '{name}'.{hint} `lifecycle source presets` lists them.", Exit.USAGE)
+        raise CliError(
+            f"There is no preset '{name}'.{hint} `lifecycle source presets` lists them. {_WITHOUT_PRESET}", Exit.USAGE
+        )
     preset = load_preset(name)
     if json_:
         as_json(preset.model_dump(mode="json", exclude={"vector"}))

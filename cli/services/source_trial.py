@@ -8,6 +8,7 @@ from typing import ClassVar, override
 
 from pydantic import InstanceOf
 
+from cli.services.empty_paths import empty_paths
 from cli.services.http_capture import read_capture
 from cli.services.in_memory_intake import InMemoryIntake
 from cli.ui.errors import CliError, Exit
@@ -270,7 +271,8 @@ def _translated(source: Source, body: object, headers: Mapping[str, str], trial:
         trial.note(None, "filter", "none")
     else:
         held = wanted(source.when, body, headers)
-        trial.note(held, "filter", f"{str(held).lower()}: {source.when}")
+        missing = "" if held else _missing(source.when, {"body": body, "headers": dict(headers)})
+        trial.note(held, "filter", f"{str(held).lower()}: {source.when}{missing}")
         if not held:
             return []
     for number, rule in enumerate(source.commands):
@@ -280,11 +282,19 @@ def _translated(source: Source, body: object, headers: Mapping[str, str], trial:
         except Rejected:
             trial.note(False, what, "makes no command of this")
             continue
-        listed = search(rule.each, {"body": body, "headers": dict(headers)})
-        items = len(listed) if isinstance(listed, list) else 0
+        root = {"body": body, "headers": dict(headers)}
+        listed = search(rule.each, root)
+        items = listed if isinstance(listed, list) else []
         passed = f", {new} of them by its filter: {rule.when}" if rule.when else ""
-        trial.note(bool(new), what, f"{items} item{'' if items == 1 else 's'}{passed}")
+        missing = _missing(rule.when, {**root, "item": items[0]}) if rule.when and items and not new else ""
+        trial.note(bool(new), what, f"{len(items)} item{'' if len(items) == 1 else 's'}{passed}{missing}")
     return translate(source.commands, body, headers)
+
+
+def _missing(when: str, scope: Mapping[str, object]) -> str:
+    """What to add to a filter that is false; empty if each of its paths finds something."""
+    paths = empty_paths(when, scope)
+    return f". Nothing is at {', '.join(paths)}" if paths else ""
 
 
 def _conclude(made: list[Command], found: list[Translated], delivery: str, trial: Trial) -> None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -145,3 +146,25 @@ def test_the_process_of_the_page_is_one_that_its_table_finds() -> None:
     [run] = added.runs
     assert (added.id, added.id in TABLES, run.name) == (default_seed().organizations[0].id, True, "Offboarding: Ada")
     assert f'template = "{run.checklist_id}"' in TABLES
+
+
+@pytest.mark.parametrize(
+    ("source", "payload", "said"),
+    [
+        ("acme", '{"kind": "project.closed"}', "Nothing is at body.type"),
+        ("acme", '{"type": "project.opened"}', ""),
+        ("nimbus", '{"events": [{"id": 1, "type": "offboarding.done"}]}', "Nothing is at item.kind"),
+        ("nimbus", '{"events": []}', ""),
+    ],
+)
+def test_a_filter_that_looks_where_nothing_is_is_pointed_out(run: Run, source: str, payload: str, said: str) -> None:
+    code, found = run("try", source, payload)
+    assert (code, "Ignored" in found) == (0, True), found
+    assert said in found if said else "Nothing is at" not in found
+
+
+@pytest.mark.parametrize("words", [("show", "acme"), ("presets",)])
+def test_who_finds_no_preset_is_led_to_the_page(desk: CliHarness, words: tuple[str, ...]) -> None:
+    said = " ".join(desk.run("source", *words).output.split())
+    [title] = re.findall(r"docs/connect\.md, '(.+?)'", said)
+    assert title in sections(page("connect.md"), 2)
