@@ -353,7 +353,7 @@ class AwsFootprint:
                 return
             if status == _FAILED:
                 message = f"CloudFormation could not delete {name}: {self._reasons(deployed.id)}"
-                raise CliError(f"{message} Mend that, then run the same command again.")
+                raise CliError(f"{message} Correct that, then run the same command again.")
             self._sleep(_POLL_SECONDS)
         raise CliError(f"{name} is still being deleted. Run the same command again later.", Exit.PENDING)
 

@@ -65,7 +65,11 @@ class LeftoverBucket:
             codes = ", ".join(f"{code} {count}" for code, count in refused.items())
             message = f"S3 refused to remove {refused.total()} versions ({codes}), so {self._name} stays."
             lock = self._lock()
-            why = "Run the same command again when their retention is over." if lock else "Look at your rights."
+            why = (
+                "Run the same command again when their retention is over."
+                if lock
+                else "Check your right to delete versions."
+            )
             raise CliError(f"{message} {lock}. {why}" if lock else f"{message} {why}")
 
     def _pages(self) -> Iterator[Mapping[str, Any]]:

@@ -445,7 +445,8 @@ def output_of(stack: Stack, name: str) -> str:
     value = stack.outputs().get(name)
     if not value:
         raise CliError(
-            f"Stack '{stack.name}' has no output {name}. Is it one of tallyfy-lifecycle's?", Exit.UNREACHABLE
+            f"Stack '{stack.name}' has no output {name}. Check --stack: it may not be a stack of tallyfy-lifecycle.",
+            Exit.UNREACHABLE,
         )
     return value
 

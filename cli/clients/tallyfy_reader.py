@@ -88,7 +88,7 @@ def access(
     if target is not None:
         org_id = one_organization(target, given) if token or named else _without_token(target, given)
     elif given is None:
-        raise CliError("Say which organization with --org.", Exit.USAGE)
+        raise CliError("Name the organization with --org.", Exit.USAGE)
     else:
         org_id = given
     known = frozenset({org_id})
@@ -97,7 +97,7 @@ def access(
     elif target is not None:
         tokens = access_of(target, org_id).tokens
     else:
-        raise CliError(f"There is no token: set {TOKEN_VARIABLE}.", Exit.USAGE)
+        raise CliError(f"No Tallyfy token was given. Set {TOKEN_VARIABLE}.", Exit.USAGE)
     url = base_url or (output_of(target, "TallyfyBaseUrl") if target is not None else TALLYFY_URL)
     return Access(org_id, url, tokens, target, token is not None)
 
@@ -181,7 +181,7 @@ def _without_token(target: Stack, org: str | None) -> str:
         expected = expected_error(error)
         if expected is None or expected.code is Exit.USAGE:
             raise
-        given = f"There is no token here: set {TOKEN_VARIABLE}, or give --token-file."
+        given = f"No Tallyfy token was given. Set {TOKEN_VARIABLE}, or give --token-file."
         raise CliError(f"{given} Stack '{target.name}' was asked for its own: {expected}", expected.code) from error
 
 

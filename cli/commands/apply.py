@@ -184,7 +184,7 @@ class _ApplyProgress:
             return True
         reverted = plans.states_of(self._target, self._plan)[PlanPart.REVERTED]
         if reverted.stage:
-            raise CliError(f"{reverted.requested_by} reverted this plan. The stack does nothing more of it.")
+            raise CliError(f"{reverted.requested_by} reverted this plan. The stack carries out nothing more of it.")
         if waits := _waits_for(self._context, self._target, self._plan, states):
             self._out.print(NOTE, plain(waits), soft_wrap=True)
             self._out.print(f"  lifecycle approve {self._plan.hash}", soft_wrap=True)

@@ -26,7 +26,7 @@ _CLOCK_DIFFERENCE = timedelta(seconds=2)
 """How much the clocks of two functions may differ."""
 Source = Annotated[str, typer.Option("--source", help="Only of this source, as in sources.toml.")]
 Since = Annotated[
-    str, typer.Option("--since", metavar="WHEN", help="Only what came since then: 30m, 12h, 7d, a day, or a moment.")
+    str, typer.Option("--since", metavar="WHEN", help="Only deliveries since then: 30m, 12h, 7d, a day, or a moment.")
 ]
 Deliveries = Annotated[
     list[str] | None,
@@ -39,7 +39,7 @@ def errors(
     source: Source = "",
     since: Since = "7d",
     delivery: Deliveries = None,
-    payload: Annotated[bool, typer.Option("--payload", help="Show what was sent, too, where it was kept.")] = False,
+    payload: Annotated[bool, typer.Option("--payload", help="Show the payloads as well, if they were kept.")] = False,
     json_: Json = False,
     stack: StackName = None,
     region: Region = None,
@@ -66,7 +66,9 @@ def errors(
         if not kept and not counts:
             console().print(YES, plain(f"Every delivery since {begin:%Y-%m-%d %H:%M} UTC was accepted or ignored."))
     if not complete:
-        console(errors=True).print(NOTE, "Not all of the log was read: there were more refusals. See --since.")
+        console(errors=True).print(
+            NOTE, "There were more refusals than this command reads. Choose a shorter time with --since."
+        )
 
 
 def replay(
@@ -74,7 +76,7 @@ def replay(
     source: Source = "",
     since: Since = "",
     delivery: Deliveries = None,
-    all_: Annotated[bool, typer.Option("--all", help="Everything that is kept.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="All kept deliveries.")] = False,
     timeout: Timeout = 60,
     yes: Yes = False,
     json_: Json = False,
@@ -225,14 +227,14 @@ def _print_refused(counts: "list[RefusalCount]") -> None:
 def _print_attempt(one: "DeliveryAttempt") -> None:
     out, name = console(), plain(f"{one.kept.delivery.source} {one.kept.delivery.delivery}")
     if one.row is None:
-        text = one.remark or "is still on its way. Give the same command again: nothing is done twice."
+        text = one.remark or "is still being processed. Run the same command again: nothing is done twice."
         out.print(NO if one.remark else NOTE, name, plain(text), soft_wrap=True)
         return
     what = one.row.status.value + ("" if not one.row.intent_ids else f": {', '.join(one.row.intent_ids)}")
     if not one.row.is_final:
         out.print(NO, name, plain(f"{one.row.code}: {one.row.reason} It stays kept."), soft_wrap=True)
     elif one.was_done_before:
-        out.print(NOTE, name, plain(f"was sent again before ({what}). Nothing was sent."), soft_wrap=True)
+        out.print(NOTE, name, plain(f"was already sent again ({what}). Nothing was sent."), soft_wrap=True)
     else:
         out.print(YES, name, plain(what, most=6000), soft_wrap=True)
     if one.remark:

@@ -62,7 +62,7 @@ def connect(
         days = found.after.total_seconds() / 86_400
         out.print("  after  ", f"each command is carried out {days:g} days after its event", soft_wrap=True)
     if done.removed:
-        removed = f"{done.removed} removed: registered with a key that the stack does not take"
+        removed = f"{done.removed} removed: registered with a key that the stack does not accept"
         out.print(NOTE, removed, soft_wrap=True)
     for one in done.replaced:
         lost = f"Tallyfy does not list the webhook of {one.host} any more. Register it again there."
@@ -136,7 +136,7 @@ def disconnect(
     if not done.registrations and not done.secret:
         out.print(NOTE, plain(f"Organization {webhook.org_id} was not connected. Nothing was removed."), soft_wrap=True)
         return
-    removed = "the registration" if done.registrations else "no registration, there was none"
+    removed = "the registration" if done.registrations else "nothing, because nothing was registered"
     out.print(YES, plain(f"Disconnected organization {webhook.org_id}. Removed in Tallyfy: {removed}."), soft_wrap=True)
     if others:
         out.print("  The key was kept: the source takes it from", plain(", ".join(others)), "as well.", soft_wrap=True)
@@ -161,7 +161,7 @@ def _print_state(
         kept = " A key is stored." if key_is_stored else ""
         out.print(NO, plain(f"not connected.{kept} To connect: lifecycle tallyfy connect"), soft_wrap=True)
     for one in listed.refused:
-        told = f"{webhook.masked(one)} is registered with a key that the stack does not take: it is answered with 401."
+        told = f"{webhook.masked(one)} is registered with a key that the stack does not accept (401)."
         out.print(NO, plain(f"{told} `lifecycle tallyfy connect` removes it."), soft_wrap=True)
     for one in listed.others:
         out.print(NOTE, plain(f"webhook of another system: {one.host} (number {one.id})"), soft_wrap=True)

@@ -102,7 +102,7 @@ def _undo_plan(
     if not yes:
         typer.confirm(f"Revert the plan, and undo what was done to {done.sent} things?", abort=True)
     _revert(context, target, plan)
-    out.print(YES, "reverted: the stack does nothing more of it", soft_wrap=True)
+    out.print(YES, "reverted: the stack carries out nothing more of it", soft_wrap=True)
     job = plans.send(target, plan, JobKind.UNDO)
     out.print(YES, "sent:", plain(job.sweep_id), soft_wrap=True)
     out.print("  to pause    lifecycle pause --reason …", soft_wrap=True)

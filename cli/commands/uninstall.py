@@ -86,7 +86,7 @@ def _confirm(name: str, found: "Listing", evidence: "set[Piece]") -> None:
     err.print(f"{count} of {len(found.remnants)} pieces will be removed. This cannot be undone.", style=RED)
     err.print("Type the name of the stack to remove them:", end=" ")
     if sys.stdin.readline().strip() != name:  # A prompt of typer would write to stdout, where the JSON goes.
-        raise CliError("That is not its name. Nothing was removed.")
+        raise CliError("That is not the name of the stack. Nothing was removed.")
 
 
 def _is_kept(one: "Remnant", evidence: "set[Piece]") -> bool:

@@ -44,10 +44,10 @@ def _approvers(people: People, doings: frozenset[Capability], org_id: str) -> li
 
 def _enough(what: str, names: list[str], needed: int) -> Iterator[Finding]:
     if not names:
-        yield Finding(Mark.NOTE, what, "by nobody: it only expires", "Say in people.toml who approves it.")
+        yield Finding(Mark.NOTE, what, "nobody can give it: every request expires", "Name approvers in people.toml.")
     elif len(names) < needed:
         found = f"can never be given: {needed} must, only {', '.join(names)} can"
-        yield Finding(Mark.NO, what, found, "Name more people, or fewer under [approvals].")
+        yield Finding(Mark.NO, what, found, "Add approvers in people.toml, or lower the number under [approvals].")
     elif len(names) == needed:
-        found = f"only by {', '.join(names)}: never of what they ask for"
-        yield Finding(Mark.NOTE, what, found, "Name one person more.")
+        found = f"only by {', '.join(names)}: never for their own requests"
+        yield Finding(Mark.NOTE, what, found, "Add one more approver in people.toml.")

@@ -74,7 +74,7 @@ class DeadLetter:
             case Command(find=None) as command:
                 return f"{command.action} {command.resource.label} {command.id}"
             case Command() as command:
-                return f"{command.action} a {command.resource.label} by what people call it"
+                return f"{command.action} a {command.resource.label} by its tag or name"
             case KeptDelivery(source=source):
                 return f"a delivery of source '{source}'"
             case EventBridgeEvent() as event:

@@ -82,8 +82,8 @@ def document() -> Schema:
             "version": "1",
             "summary": "Archive, restore and delete in Tallyfy, once per request.",
             "description": (
-                "Every delivery is signed, in the way that sources.toml says for its source. What a person asks for "
-                "under their own name is signed with their AWS credentials. `detail` of a problem says what to do."
+                "Every delivery is signed, in the way that sources.toml says for its source. The requests "
+                "of a person are signed with their AWS credentials. `detail` of a problem says what to do."
             ),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -104,19 +104,19 @@ def document() -> Schema:
             "/commands/{intent_id}": {
                 "get": _operation(
                     "commandStatus",
-                    "Say what became of a command",
+                    "Get the status of a command",
                     parameters=[_INTENT],
                     responses={HTTPStatus.OK: [CommandStatus]},
                     codes=(Code.UNKNOWN_INTENT, *_AT_ANY_DOOR),
                 )
             },
             "/health": {
-                "get": _operation("health", "Say that the API is up", responses={HTTPStatus.OK: [Health]}, codes=())
+                "get": _operation("health", "Check that the API is up", responses={HTTPStatus.OK: [Health]}, codes=())
             },
             "/commands/{intent_id}/undo": {
                 "post": _by_person(
                     "undo",
-                    "Take back what a command did",
+                    "Undo a command",
                     parameters=[_INTENT],
                     responses={HTTPStatus.ACCEPTED: [UndoAccepted]},
                     codes=(Code.RIGHT_MISSING, Code.UNKNOWN_INTENT, Code.NOT_POSSIBLE, *_AT_ANY_DOOR),
@@ -125,7 +125,7 @@ def document() -> Schema:
             "/approvals": {
                 "get": _by_person(
                     "approvals",
-                    "List what waits for your approval",
+                    "List the requests that wait for your approval",
                     responses={HTTPStatus.OK: [Approvals]},
                     codes=(Code.RIGHT_MISSING, *_AT_ANY_DOOR),
                 )
@@ -142,7 +142,7 @@ def document() -> Schema:
             "/approvals/{hash}/approve": {
                 "post": _by_person(
                     "approve",
-                    "Approve exactly what the hash is of; not what you asked for yourself",
+                    "Approve the request with this hash, unless you made it yourself",
                     parameters=[_REQUEST],
                     responses={HTTPStatus.OK: [Approval]},
                     codes=(Code.OWN_REQUEST, *_APPROVING),
@@ -151,7 +151,7 @@ def document() -> Schema:
             "/approvals/{hash}/withdraw": {
                 "post": _by_person(
                     "withdraw",
-                    "Take your own approval back, until the call to Tallyfy is sent",
+                    "Withdraw your own approval, before the call to Tallyfy is sent",
                     parameters=[_REQUEST],
                     responses={HTTPStatus.OK: [Approval]},
                     codes=(Code.NOT_POSSIBLE, *_APPROVING),
@@ -160,7 +160,7 @@ def document() -> Schema:
             "/approvals/{hash}/reject": {
                 "post": _by_person(
                     "reject",
-                    "End a request for good",
+                    "Reject a request for good",
                     parameters=[_REQUEST],
                     body={"application/json": {"schema": {"$ref": _REFS.format(model="Rejection")}}},
                     responses={HTTPStatus.OK: [Approval]},
@@ -180,7 +180,7 @@ def document() -> Schema:
             "/chat/slack/actions": {
                 "post": _operation(
                     "slackAction",
-                    "Take a press of a button in Slack; what came of it is told at its `response_url`",
+                    "Take a pressed button in Slack; the answer is sent to its `response_url`",
                     parameters=_SLACK_HEADERS,
                     body=_FORM,
                     responses={HTTPStatus.OK: []},
@@ -191,7 +191,7 @@ def document() -> Schema:
                 "post": _operation(
                     "teamsMessage",
                     "Take a message of a Microsoft Teams outgoing webhook",
-                    parameters=[_parameter("authorization", "header", "^HMAC .+$", "As the team's key signs the body")],
+                    parameters=[_parameter("authorization", "header", "^HMAC .+$", "The team's signature of the body")],
                     body=_JSON,
                     responses={HTTPStatus.OK: [ChatMessage]},
                     codes=_CHAT,
@@ -234,13 +234,13 @@ def _parameter(name: str, place: str, pattern: str, summary: str, *, required: b
     return {"name": name, "in": place, "required": required, "description": summary, "schema": schema}
 
 
-_SOURCE = _parameter("source", "path", SOURCE_PATTERN, "As in sources.toml")
+_SOURCE = _parameter("source", "path", SOURCE_PATTERN, "The name of the source in sources.toml")
 _KEY = _parameter("key", "path", "^.+$", "The shared secret")
-_INTENT = _parameter("intent_id", "path", INTENT_PATTERN, "As the delivery was answered")
-_REQUEST = _parameter("hash", "path", HASH_PATTERN, "Of what is to be approved")
+_INTENT = _parameter("intent_id", "path", INTENT_PATTERN, "The intent id from the answer to a delivery")
+_REQUEST = _parameter("hash", "path", HASH_PATTERN, "The hash of the request for approval")
 _SLACK_HEADERS = [
     _parameter("x-slack-request-timestamp", "header", "^[0-9]+$", "Seconds since 1970"),
-    _parameter("x-slack-signature", "header", "^v0=[0-9a-f]{64}$", "As Slack signs"),
+    _parameter("x-slack-signature", "header", "^v0=[0-9a-f]{64}$", "Slack's signature of the request"),
 ]
 _JSON: Schema = {"application/json": {"schema": {"type": "object"}}}
 _FORM: Schema = {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}

@@ -30,24 +30,26 @@ REMEDIES = (
     ),
     Remedy(
         (Code.OUTAGE,),
-        "Several commands failed because Tallyfy or Secrets Manager does not answer. They wait, and go on by "
-        "themselves within 75 minutes. Nothing to mend.",
+        (
+            "Several commands failed because Tallyfy or Secrets Manager does not answer. They wait, and "
+            "continue by themselves within 75 minutes. Nothing to correct."
+        ),
         status="in the log",
     ),
     Remedy(
         (Code.WAITED_TOO_LONG,),
-        "It could not begin for three and a half days, or ninety times. Fix the cause and send it again.",
+        "The command could not start for three and a half days, or in 90 attempts. Fix the cause and send it again.",
     ),
     Remedy(
         (Code.TOO_YOUNG,),
         (
-            "The reason says from when on it can be deleted, and whether this command lives until then. If not, "
-            "drop it and ask again."
+            "The reason says when the resource can be deleted, and whether this command is still valid "
+            "then. If not, drop it and request the delete again."
         ),
     ),
     Remedy(
         (Code.NOT_ARCHIVED, Code.HELD, Code.IN_USE, Code.AGE_UNKNOWN, Code.USE_UNKNOWN, Code.UNDETERMINED),
-        "A guard kept the thing. Send again when the condition holds, or drop it.",
+        "A guard kept the resource. Send the command again when the condition in the reason holds, or drop it.",
     ),
     Remedy(
         (Code.RIGHT_MISSING, Code.ORGANIZATION_UNKNOWN),
@@ -55,44 +57,55 @@ REMEDIES = (
     ),
     Remedy(
         (Code.NOT_FOUND, Code.CHANGED, Code.PROCESS_TASK, Code.REFUSED, Code.EXPIRED),
-        "The command no longer fits the thing. Drop it and request the action again.",
+        "The command no longer fits the resource. Drop it and request the action again.",
     ),
     Remedy(
         (Code.AWAITING_APPROVAL,),
-        ("Other people have to approve it; `lifecycle status` says until when and what they type. Nothing to mend."),
+        (
+            "Other people have to approve it. `lifecycle status` shows their deadline and their command. "
+            "Nothing to correct."
+        ),
         status="waiting",
     ),
     Remedy(
         (Code.IN_GRACE,),
         (
-            "Approved, and not archived long enough yet; the reason says until when. To stop it, restore it or "
-            "put it on hold."
+            "It is approved, but was archived too recently; the reason says when it can be deleted. To "
+            "stop it, restore the resource or put it on hold."
         ),
         status="waiting",
     ),
     Remedy(
         (Code.NOT_APPROVED, Code.APPROVAL_EXPIRED),
-        "Somebody rejected it, and the reason says why; or nobody approved it in time. There is no dead letter: ask "
-        "again if it is still meant.",
+        (
+            "Somebody rejected it, and the reason says why; or nobody approved it in time. There is no dead "
+            "letter: request it again if it is still needed."
+        ),
         status="rejected",
     ),
     Remedy(
         (Code.RESTORED, Code.UNDONE),
-        "Somebody restored the thing, or undid the command, before it was carried out. Nothing to mend.",
+        "Somebody restored the resource, or undid the command, before it was carried out. Nothing to correct.",
         status="superseded",
     ),
     Remedy(
         (Code.NEWER_RELEASE,),
-        "A newer release recorded it, and this one does not know how. Deploy that release again; until then it waits.",
+        (
+            "A newer release recorded it in a form that this release cannot read. It waits until that release "
+            "is deployed again."
+        ),
         status="waiting",
     ),
     Remedy(
         (Code.EXPORT_INCOMPLETE,),
-        "Tallyfy did not give a part of it; the reason names the part. Mend that in Tallyfy and send again.",
+        (
+            "The export is incomplete: Tallyfy did not return the part that the reason names. Correct that in "
+            "Tallyfy and send the command again."
+        ),
     ),
     Remedy(
         (Code.EXPORT_DIFFERS,),
-        "A part read from the bucket differs from what was written. Find out why before you send it again.",
+        "A part of the export in the bucket differs from what was written. Find out why before you send it again.",
     ),
     Remedy(
         (Code.UNKNOWN_APPROVAL,),
@@ -108,15 +121,17 @@ REMEDIES = (
     Remedy(
         (Code.RESTORED_IN_PART,),
         (
-            "An undo that did not bring back everything; the reason counts tasks and comments. Look at the thing "
-            "in Tallyfy."
+            "The undo did not bring back everything: the reason counts tasks and comments. Check the "
+            "resource in Tallyfy."
         ),
         status="done",
     ),
     Remedy(
         (Code.AMBIGUOUS_MATCH,),
-        "`find` met none or several; the reason says how many. Correct the tag or the name and ask again. "
-        'Where none is normal, write `if_none = "ignore"` in `sources.toml`.',
+        (
+            "`find` matched no process or several; the reason says how many. Correct the tag or the name and send the "
+            'command again. If no match is normal, write `if_none = "ignore"` in `sources.toml`.'
+        ),
     ),
     Remedy(
         (Code.UNTRANSLATABLE,),
@@ -129,8 +144,8 @@ REMEDIES = (
     Remedy(
         (Code.PLAN_STOPPED,),
         (
-            "A plan was to be applied and must not be; the reason says why. Make a new one, or change the caps; "
-            "then drop it."
+            "The plan must not be applied; the reason says why. Make a new plan or change the caps, then "
+            "drop the dead letter."
         ),
     ),
     Remedy(

@@ -280,7 +280,7 @@ def _translated(source: Source, body: object, headers: Mapping[str, str], trial:
         try:
             new = len(translate((rule,), body, headers))
         except Rejected:
-            trial.note(False, what, "makes no command of this")
+            trial.note(False, what, "makes no command from this payload")
             continue
         root = {"body": body, "headers": dict(headers)}
         listed = search(rule.each, root)
@@ -301,7 +301,7 @@ def _conclude(made: list[Command], found: list[Translated], delivery: str, trial
     names = [one.delivery or f"{delivery}, place {one.index}" for one in found] or [delivery] * len(made)
     trial.commands += zip(made, names, strict=True)
     if len({command.intent_id for command in made}) < len(made):
-        trial.note(False, "names", "some of these are the same command under the same name: it is carried out once")
+        trial.note(False, "names", "some of these commands are equal and have the same name: each is carried out once")
 
 
 def _organizations(source: Source, found: list[Translated], body: bytes) -> frozenset[str]:

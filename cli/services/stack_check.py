@@ -258,7 +258,12 @@ def _lost(people: People, organizations: list[str]) -> Iterator[Finding]:
             and person.organization is None
             and len(organizations) > 1
         ):
-            yield Finding(Mark.NOTE, what, "not said, and the stack has several", "Say it in people.toml.")
+            yield Finding(
+                Mark.NOTE,
+                what,
+                "people.toml names none, and the stack has several",
+                "Name this person's organization in people.toml.",
+            )
         elif person.organization is not None and person.organization not in organizations:
             yield Finding(Mark.NOTE, what, f"{person.organization}: not the stack's", "Correct people.toml.")
 

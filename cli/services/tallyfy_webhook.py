@@ -152,7 +152,7 @@ class OrganizationWebhook:
         key = keys[0] if keys else new_key()
         if not _KEY.fullmatch(key):
             raise CliError(
-                f"The key in secret '{self.stored_as}' cannot stand in a URL. Store one of letters and digits there."
+                f"The key in secret '{self.stored_as}' cannot be part of a URL. Store one of letters and digits there."
             )
         if not keys:  # First the key, then the registration: so no delivery meets a stack that does not know its key.
             self.store.put(self.stored_as, key, create=True)

@@ -179,7 +179,7 @@ def _state(
     yield from _of_queues(seen)
     for one in found.remnants:
         if one.piece is Piece.SCHEDULES:
-            yield Finding(f"{one.count} commands wait for their day. They are not carried out any more.")
+            yield Finding(f"{one.count} commands are scheduled for later. They will not be carried out.")
     if any(one.piece is Piece.SECRET and one.name.endswith(_TALLYFY) for one in found.remnants):
         for org in seen.organizations:
             yield Finding(

@@ -16,7 +16,7 @@ def in_words(policy: Policy) -> Text:
     held = listed(sorted(policy.hold_tags)) if policy.hold_tags else ""
     lines = [
         Text(f"Days are counted in {policy.zone.key}."),
-        plain(f"On hold, for everyone: what carries the tag {held}." if held else "No tag holds anything."),
+        plain(f"On hold, for everyone: what carries the tag {held}." if held else "No tag puts a resource on hold."),
         Text("Rules that keep come first. Then the first match decides. An undecidable condition keeps the thing."),
     ]
     for number, rule in enumerate((*policy.keeping, *policy.acting), start=1):
@@ -64,5 +64,5 @@ def _caps(caps: Caps | PlanCaps) -> str:
     if caps.percent is not None:
         few = caps.few if isinstance(caps, PlanCaps) else 0
         allowed = f" (up to {few} are not counted in percent)" if few else ""
-        parts.append(f"{caps.percent} % of those it is asked about{allowed}")
+        parts.append(f"{caps.percent} % of the resources that it considers{allowed}")
     return " and ".join(parts)

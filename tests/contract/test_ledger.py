@@ -358,7 +358,7 @@ def test_a_recalled_intent_has_its_present_state(ledger: Ledger) -> None:
 
 def test_a_rejection_without_a_claim_keeps_its_code_and_names_no_resource(ledger: Ledger) -> None:
     searching = command(id=None, find={"tag": "deal-7"})
-    end = Outcome(Status.REJECTED, Code.AMBIGUOUS_MATCH, "0 active processes fit.")
+    end = Outcome(Status.REJECTED, Code.AMBIGUOUS_MATCH, "0 active processes match.")
     dead = ended(ledger.give_up(searching, end))
     assert (dead.intent.status, dead.intent.code, dead.intent.id) == (Status.REJECTED, Code.AMBIGUOUS_MATCH, "")
     settled(ledger, dead)

@@ -73,7 +73,7 @@ def test_a_deal_won_in_hubspot_archives_the_process_with_its_tag(bench: Bench) -
     # Of the deals won in this delivery one has a tag; nothing is done for the others, and they say so.
     assert [end["status"] for end in ends].count("done") == 1
     reasons = [end["reason"] for end in ends if end["status"] != "done"]
-    assert all("0 active processes fit" in reason for reason in reasons), reasons
+    assert all("0 active processes match" in reason for reason in reasons), reasons
     assert bench.writes(run) == [("DELETE", f"/api/organizations/{ORG}/runs/{run}")]
     assert deliver(bench, "webhooks/hubspot", raw, headers).json() == answer.json()
 

@@ -238,7 +238,7 @@ class TestApprove:
         before = desk.clock()
         code, output = made.run("ada", "status", made.intent_id, "--wait")
         assert (code, desk.clock()) == (Exit.PENDING, before)
-        assert "waiting It was approved and is deleted after 2026-06-21 12:00" in output
+        assert "waiting It is approved, and will be deleted after 2026-06-21 12:00" in output
         assert "a restore, a hold or any change of the thing cancels it" in output
 
     def test_an_expired_request_cannot_be_approved(self, desk: CliHarness) -> None:

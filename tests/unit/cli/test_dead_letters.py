@@ -373,7 +373,7 @@ def test_show_payload_refuses_a_dead_letter_that_is_a_command(full: CliHarness) 
 
 def test_a_command_that_finds_its_process_is_described_by_what_it_looks_for(desk: CliHarness) -> None:
     desk.stack.dead["commands"].send(command(id=None, find={"tag": "deal-1"}).to_json())
-    assert "archive a process by what people call it" in desk.run("dead-letters", "list").output
+    assert "archive a process by its tag or name" in desk.run("dead-letters", "list").output
 
 
 # --- waiting for the end ----------------------------------------------------------------------------------------------

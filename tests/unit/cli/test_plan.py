@@ -318,7 +318,7 @@ def test_without_a_token_and_without_aws_the_error_names_the_missing_token(desk:
     desk.stack.missing = True
     result = planned(desk, where, "--org", ORG, env={})
     assert result.exit_code == 3
-    for part in ("There is no token here: set LIFECYCLE_TALLYFY_TOKEN, or give --token-file.", "There is no stack"):
+    for part in ("No Tallyfy token was given. Set LIFECYCLE_TALLYFY_TOKEN, or give --token-file.", "There is no stack"):
         assert part in result.output, result.output
 
 

@@ -211,7 +211,7 @@ def test_commands_with_the_same_delivery_name_are_pointed_out(desk: CliHarness, 
     assert (code, "have the same name. Check 'delivery'" in said) == (1, True), said
     payload.write_text(json.dumps({"form": "f-1", "finished": [{"process": THING}, {"process": THING}]}))
     code, said = tried(desk, "form", payload, "--sources", str(form))
-    assert (code, "it is carried out once" in said) == (0, True), said
+    assert (code, "each is carried out once" in said) == (0, True), said
 
 
 TWO_RULES = FORM + FORM.split("may = ")[1].split("\n", 1)[1].replace("body.finished", "body.ended")

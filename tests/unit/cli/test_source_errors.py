@@ -150,7 +150,7 @@ def test_a_flood_of_refusals_is_counted_in_part_and_says_so(desk: CliHarness, mo
     for _ in range(5):
         refused(desk)
     result = desk.run("source", "errors")
-    assert "Not all of the log was read" in result.output
+    assert "There were more refusals than this command reads" in result.output
 
 
 # --- replay -----------------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_what_was_sent_again_before_is_not_sent_and_says_so(worked: CliHarness) 
     worked.dead_payload(payload=GOOD)  # A dead letter that could not be removed, or a late copy.
     result = worked.run("source", "replay", "--delivery", "delivery-1", "--yes")
     assert result.exit_code == 0, result.output
-    assert "was sent again before (accepted: int_" in result.output
+    assert "was already sent again (accepted: int_" in result.output
     assert worked.entrance.ordinary.depth() == 1
     assert worked.stack.dead["commands"].depth() == 0
 

@@ -119,7 +119,7 @@ class TestConnect:
     def test_a_registration_with_a_lost_key_is_replaced(self, desk: CliHarness) -> None:
         register(desk, f"{OURS}/lost")
         result = run(desk, "connect")
-        assert "1 removed: registered with a key that the stack does not take" in said(result)
+        assert "1 removed: registered with a key that the stack does not accept" in said(result)
         assert urls(desk) == [f"{OURS}/{stored(desk)}"]
 
     @pytest.mark.parametrize("url", [OURS, f"{OURS}/", f"{OURS}/lost/deep"])
@@ -225,7 +225,7 @@ class TestRefused:
 def test_a_key_that_cannot_stand_in_a_url_is_not_registered(desk: CliHarness, text: str) -> None:
     desk.entrance.secrets.texts[NAME] = text
     result = run(desk, "connect")
-    assert (result.exit_code, "cannot stand in a URL" in said(result)) == (1, True)
+    assert (result.exit_code, "cannot be part of a URL" in said(result)) == (1, True)
     assert urls(desk) == []
 
 
@@ -279,7 +279,7 @@ class TestShow:
         shown = said(run(desk, "show"))
         assert "not connected. A key is stored." in shown
         assert "webhook of another system: https://hooks.n8n.example (number 1)" in shown
-        assert "is answered with 401" in shown
+        assert "the stack does not accept (401)" in shown
         assert "lost" not in shown
         assert "secret-of-theirs" not in shown
         assert writes(desk) == []

@@ -90,7 +90,7 @@ def test_work_under_way_is_named_before_the_pieces(desk: CliHarness) -> None:
         f"Sweep night of organization {ORG} is in progress.",
         "1 messages wait or are in flight in the queue bulk",
         "1 dead letters of the queue commands wait for a person.",
-        "3 commands wait for their day.",
+        "3 commands are scheduled for later.",
         f"lifecycle tallyfy disconnect --org {ORG}",
     ):
         assert part in shown.partition("what")[0], shown

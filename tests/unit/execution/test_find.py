@@ -1,4 +1,4 @@
-"""A process by what people call it: exactly one match, or nothing is done."""
+"""A process by its tag or name: exactly one match, or nothing is done."""
 
 from datetime import timedelta
 
@@ -106,7 +106,7 @@ def test_a_search_without_a_match_is_rejected_and_nothing_is_done(world: World, 
     row = world.intent(command.intent_id)
     assert (row.status, row.code) == (Status.REJECTED, Code.AMBIGUOUS_MATCH)
     assert row.reason == (
-        f"0 active processes fit where exactly one must: the {next(iter(find))} must fit exactly, and archived ones "
+        f"0 active processes match instead of exactly one: the {next(iter(find))} must match exactly, and archived ones "
         "are not searched. Nothing was done."
     )
     [letter] = world.letters(command.intent_id)
@@ -123,7 +123,7 @@ def test_two_matches_are_named_and_nothing_is_done(world: World, find: dict[str,
     world.process().deliver()
     assert world.writes() == []
     reason = world.intent(command.intent_id).reason
-    assert reason == f"2 active processes fit where exactly one must: {ONE}, {THREE}. Nothing was done."
+    assert reason == f"2 active processes match instead of exactly one: {ONE}, {THREE}. Nothing was done."
 
 
 def test_only_a_few_of_many_matches_are_named(world: World) -> None:
@@ -132,7 +132,7 @@ def test_only_a_few_of_many_matches_are_named(world: World) -> None:
     command = ask(world)
     world.process().deliver()
     reason = world.intent(command.intent_id).reason
-    assert reason.startswith(f"150 active processes fit where exactly one must: {runs[0]}, ")
+    assert reason.startswith(f"150 active processes match instead of exactly one: {runs[0]}, ")
     assert reason.count(", ") == 4
     assert world.writes() == []
 
@@ -203,7 +203,7 @@ def test_a_restore_does_not_find_active_processes(world: World) -> None:
     tagged(world, ONE)
     command = ask(world, action=Action.RESTORE)
     world.process().deliver()
-    assert world.intent(command.intent_id).reason.startswith("0 archived processes fit")
+    assert world.intent(command.intent_id).reason.startswith("0 archived processes match")
 
 
 def test_a_found_process_passes_the_same_guards_as_a_named_one(world: World) -> None:

@@ -196,7 +196,7 @@ archived_days = 60
 def test_a_process_seen_in_two_lists_stops_the_plan() -> None:
     night = _night(3, policy=TWO_LISTS)
     _after_step(night, {1: _leaves(night, 1)})
-    _not_applied(night, "1 things came twice: they moved while they were read, or two things have the same id.")
+    _not_applied(night, "1 things were listed twice: a list changed while it was read, or two things have the same id.")
     [plan] = night.plans()
     assert sorted(_seen(night, plan)) == [_id(number) for number in range(3)], "it is given once"
 
@@ -315,8 +315,8 @@ def _one_twice(call: int, listing: Listing) -> Listing:
 
 
 LIES = [
-    (_repeats, "4 things came twice"),
-    (_one_twice, "1 things came twice"),
+    (_repeats, "4 things were listed twice"),
+    (_one_twice, "1 things were listed twice"),
     (_ends_early, "Tallyfy counts 17 things but listed 8"),
     (_says_fewer_pages, "Tallyfy counts 17 things but listed 8"),
     (_says_no_total, "Tallyfy did not say how many things there are"),
@@ -334,9 +334,9 @@ def test_an_inconsistent_list_is_read_three_times_and_not_applied(
     lists = _lying(night, active=SEVENTEEN, lie=lie)
     twice = (1, 4)
     more = [
-        f"{many} things came twice: they moved while they were read, or two things have the same id."
+        f"{many} things were listed twice: a list changed while it was read, or two things have the same id."
         for many in twice
-        if why == f"{many} things came twice"
+        if why == f"{many} things were listed twice"
     ]
     _not_applied(night, f"{ACTIVE}{why}.", *more)
     firsts = [number for _, number, _ in lists.calls if number == 1]
@@ -377,7 +377,9 @@ def test_a_server_that_ignores_archived_only_cannot_make_anything_count_as_archi
 def test_a_server_that_returns_one_list_as_active_and_archived_is_not_trusted() -> None:
     night = _night(0, policy=TWO_LISTS)
     _lying(night, active=SEVENTEEN, archived=[replace(thing, state=State.ARCHIVED) for thing in SEVENTEEN])
-    _not_applied(night, "17 things came twice: they moved while they were read, or two things have the same id.")
+    _not_applied(
+        night, "17 things were listed twice: a list changed while it was read, or two things have the same id."
+    )
 
 
 def test_one_id_for_two_kinds_stops_the_plan() -> None:
@@ -392,7 +394,7 @@ completed_days = 30
     night = _night(0, policy=POLICY + tasks)
     same = _thing(16, Resource.TASK, one_off=True)
     _lying(night, active=SEVENTEEN, others=[same, _thing(100, Resource.TASK, one_off=True)])
-    _not_applied(night, "1 things came twice: they moved while they were read, or two things have the same id.")
+    _not_applied(night, "1 things were listed twice: a list changed while it was read, or two things have the same id.")
 
 
 def test_a_row_that_is_not_an_object_is_counted_as_unreadable() -> None:

@@ -209,7 +209,7 @@ def test_an_old_item_that_returns_to_an_earlier_page_duplicates_another() -> Non
     shelf = Shelf(9)
     shelf.leave(1)
     seen = read(shelf, [[("back", 0)]])
-    assert seen.listing_check.trouble == "1 things came twice"
+    assert seen.listing_check.trouble == "1 things were listed twice"
 
 
 def test_an_old_item_that_returns_to_a_later_page_does_no_harm() -> None:
@@ -297,7 +297,7 @@ def test_a_list_that_repeats_items_is_not_accepted() -> None:
     listing_check = PaginationCheck()
     for _ in range(2):
         listing_check = listing_check.with_page(things, unreadable=0, pages=2, total=6, now=NOW)
-    assert listing_check.settled(3).trouble == "3 things came twice"
+    assert listing_check.settled(3).trouble == "3 things were listed twice"
 
 
 def test_unreadable_rows_are_counted() -> None:

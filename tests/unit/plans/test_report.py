@@ -130,7 +130,7 @@ def test_the_report_shows_the_counts_of_the_plan(page: Reader) -> None:
     assert f"Kept in all {made.kept:,}" in page.text
     assert len(page.data["rows"]) == len(entries) == made.due + made.kept
     assert sum(row[4] != 0 for row in page.data["rows"]) == made.due
-    assert "3 of what Tallyfy listed could not be read." in page.text
+    assert "3 of the listed things could not be read." in page.text
 
 
 def test_irreversible_actions_are_marked_in_the_report(page: Reader) -> None:
@@ -273,7 +273,7 @@ def test_omitted_due_rows_are_reported_as_well() -> None:
     assert len(rows) == MOST_ROWS
     assert all(row[4] != 0 for row in rows)
     assert "6 rows are left out." in text
-    assert "as many of those to be acted on as fit" in text
+    assert "as many of the due ones as fit" in text
 
 
 def test_the_report_is_written_while_the_plan_is_read() -> None:
@@ -339,7 +339,7 @@ def test_a_plan_that_needs_a_person_says_why_and_shows_the_command(mode: Mode) -
 def test_a_person_cannot_apply_what_is_stopped() -> None:
     made, entries = sample(100, person=("Its first plan.",), stops=("Over its cap.",))
     page = read(made, entries)
-    assert "First see to what stands above." in page.text
+    assert "First correct the problems above." in page.text
     assert "lifecycle apply" not in page.text
 
 
@@ -371,8 +371,8 @@ def test_irreversible_actions_wait_for_a_person_while_the_sweep_does_the_rest() 
     made = plan(entries, mode=Mode.APPLY)
     page = read(made, entries)
     assert page.texts["h1"] == ["1 of 1 process will be archived and 1 of 1 tag would be deleted for good."]
-    assert "applies it by itself. What cannot be undone waits for a person." in page.text
-    assert "the sweep does the rest by itself:" in page.text
+    assert "applies it by itself. Irreversible actions wait for a person." in page.text
+    assert "the sweep applies the others by itself:" in page.text
     assert f"lifecycle apply {made.hash}" in page.texts["code"]
 
 

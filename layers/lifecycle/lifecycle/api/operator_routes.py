@@ -59,7 +59,7 @@ class Operating:
             raise Rejected(Code.RIGHT_MISSING, reason)
         if found is None:
             known = f"AWS knows you as {request.caller}" if request.caller else "AWS has not said who you are"
-            raise Rejected(Code.RIGHT_MISSING, f"{known}; people.toml names nobody of that identity.")
+            raise Rejected(Code.RIGHT_MISSING, f"{known}; people.toml names nobody with that identity.")
         return found
 
     def _approval(self, request: ApprovalRequest) -> Approval:
@@ -89,5 +89,7 @@ def _why(body: bytes) -> str:
         said = None
     why = said.get("why", "") if isinstance(said, dict) else None
     if not isinstance(why, str) or len(why) > MOST_WHY:
-        raise Rejected(Code.INVALID, f'The body is nothing, or JSON such as {{"why": "up to {MOST_WHY} characters"}}.')
+        raise Rejected(
+            Code.INVALID, f'The body must be empty or JSON, such as {{"why": "up to {MOST_WHY} characters"}}.'
+        )
     return why

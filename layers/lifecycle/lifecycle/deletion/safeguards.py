@@ -69,7 +69,7 @@ class Safeguards:
             return end
         if until is not None:
             self._come_back("grace", until, command)
-            reason = f"It was approved and is deleted after {_day(until)}, if nothing changes."
+            reason = f"It is approved, and will be deleted after {_day(until)}, if nothing changes."
             raise Deferred(Code.IN_GRACE, reason, Wait(millis(until)))
         return self._exported(command, seen, shown)
 
@@ -91,7 +91,9 @@ class Safeguards:
                 return None
             case ApprovalStatus.APPROVED:
                 reason = (
-                    f"It is not what was approved, so the delete is cancelled: {_differs(request, shown)}. Ask again."
+                    "The resource is not as it was when it was approved, so the delete is cancelled: "
+                    f"{_differs(request, shown)}. "
+                    "Request it again."
                 )
                 return Outcome(Status.REJECTED, Code.CHANGED, reason)
             case ApprovalStatus.REJECTED:
@@ -99,7 +101,9 @@ class Safeguards:
                 return Outcome(Status.REJECTED, Code.NOT_APPROVED, f"{request.rejected_by} rejected it{why}")
             case ApprovalStatus.EXPIRED:
                 announce_request(self.bus, request, now)
-                reason = f"Nobody approved it before {_day(_moment(request.deadline))}. Ask again if it is still meant."
+                reason = (
+                    f"Nobody approved it before {_day(_moment(request.deadline))}. Request it again if it is needed."
+                )
                 return Outcome(Status.REJECTED, Code.APPROVAL_EXPIRED, reason)
             case ApprovalStatus.OPEN if request.shown == shown:
                 raise self._waiting(request, command)
@@ -169,7 +173,8 @@ class Safeguards:
                     raise
                 # It existed a moment ago. An earlier attempt's delete may have taken effect: the next look decides.
                 raise Retryable(
-                    Code.UNAVAILABLE, "Tallyfy no longer found it while it was exported. The command checks again."
+                    Code.UNAVAILABLE,
+                    "Tallyfy stopped showing the resource during its export. The command checks again.",
                 ) from error
             if whole:
                 return _unusable(manifest, found, wrong) or self._ready(command, shown, folder, manifest)

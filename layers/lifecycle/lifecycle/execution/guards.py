@@ -82,7 +82,7 @@ def rule(command: Command, seen: ResourceSnapshot | None, facts: GuardContext) -
     if facts.in_doubt and facts.touched:
         return _reject(
             Code.CHANGED,
-            f"An earlier attempt got no answer, and the {label} was changed since: somebody may have taken it back. It "
+            f"An earlier attempt got no answer, and the {label} was changed since: somebody may have undone it. It "
             f"is {seen.state}, and is left alone.",
         )
     overtaken = _overtaken(seen, facts.undone) if facts.undone is not None and not facts.in_doubt else ""
@@ -107,10 +107,10 @@ def rule(command: Command, seen: ResourceSnapshot | None, facts: GuardContext) -
 def _overtaken(seen: ResourceSnapshot, undone: Undone) -> str:
     """Why there is nothing to undo any more: somebody did the same again since. Empty if nobody did."""
     if undone.newer:
-        return f"A newer command ({undone.newer}) was carried out since. To undo that one, name it."
+        return f"A newer command ({undone.newer}) was carried out since. To undo it, give its id."
     archived_at = seen.archived_at if seen.state is State.ARCHIVED else None
     if archived_at is not None and undone.archived_by is not None and archived_at > undone.archived_by:
-        return f"Somebody archived it again at {_day(archived_at)}, after the command to undo."
+        return f"Somebody archived it again at {_day(archived_at)}, after the command that is to be undone."
     return ""
 
 
@@ -174,7 +174,7 @@ def _unexpected(command: Command, seen: ResourceSnapshot) -> GuardResult | None:
     changed = _changed(command.expect, seen)
     if not changed:
         return None
-    reason = f"The {seen.resource.label} is not what the asker saw: {', '.join(changed)} changed since."
+    reason = f"The {seen.resource.label} is not as the sender saw it: {', '.join(changed)} changed since."
     if command.if_changed == "ignore":
         return GuardResult(Verdict.OVERTAKEN, Code.SUPERSEDED, f"{reason} It is left alone.")
     return _reject(Code.CHANGED, reason)

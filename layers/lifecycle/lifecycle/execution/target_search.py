@@ -77,11 +77,13 @@ class TargetSearch:
             return None
         if len(ids) != 1:
             state, other = (State.ARCHIVED, State.ACTIVE) if archived else (State.ACTIVE, State.ARCHIVED)
-            exactly = f"the {'name' if find.tag is None else 'tag'} must fit exactly, and {other} ones are not searched"
+            exactly = (
+                f"the {'name' if find.tag is None else 'tag'} must match exactly, and {other} ones are not searched"
+            )
             shown = f"{', '.join(ids[:_MOST_SHOWN])}{' …' if len(ids) > _MOST_SHOWN else ''}" if ids else exactly
             raise Rejected(
                 Code.AMBIGUOUS_MATCH,
-                f"{len(ids)} {state} processes fit where exactly one must: {shown}. Nothing was done.",
+                f"{len(ids)} {state} processes match instead of exactly one: {shown}. Nothing was done.",
             )
         return ids[0]
 

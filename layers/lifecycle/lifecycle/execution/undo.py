@@ -70,7 +70,7 @@ class UndoService:
             back.action for back in TABLE if back.resource is done.resource and person.allows(back)
         }
         if not here or not (restores or person.approves_of(frozenset({done}), intent.org_id)):
-            reason = f"Only who may restore a {done.resource.label} or approve {done.name} may stop it."
+            reason = f"Only a person who may restore a {done.resource.label} or approve {done.name} may stop it."
             raise Rejected(Code.RIGHT_MISSING, f"{reason} people.toml says who may do what.")
 
     def _is_stopped(self, intent: IntentRow, name: str, by: str) -> bool:

@@ -165,7 +165,7 @@ class Intake:
             event = read_json(raw)
             fields: Mapping[str, object] = event if isinstance(event, dict) else {}
             if not _sends(source, fields):
-                raise Rejected(Code.UNKNOWN_SOURCE, "The source takes no such event any more.")
+                raise Rejected(Code.UNKNOWN_SOURCE, "The source no longer takes events of this type.")
             asked = self._event_asks(name, source, fields)
         elif source.commands:
             asked = self._translated(name, source, source.payload.read(raw), kept.headers, kept.delivery)

@@ -101,6 +101,6 @@ def already_reverted(state: Application) -> str:
     """Why a second revert of the same plan does nothing, as a sentence for people."""
     return (
         f"{state.requested_by} reverted this plan at {state.begun_at[:16].replace('T', ' ')} UTC. {state.why} "
-        "Nothing more is sent: what was archived again since, or whose undo was undone, stays as it is. "
+        "Nothing more is sent. Resources that were archived again since, or whose undo was undone, stay as they are. "
         "To undo one command, run `lifecycle undo INTENT`."
     )

@@ -154,7 +154,7 @@ def _footer(totals: Totals, header: PlanHeader, terms: PlanTerms, *, before: int
     """``before``: how many resources the policy applied last would act on. ``twice``: how many ids came twice."""
     capped = over_caps(totals, terms.policy)
     growth = grows(totals.due, before, terms.policy) if terms.before is not None else None
-    doubled = (f"{twice} things came twice: they moved while they were read, or two things have the same id.",)
+    doubled = (f"{twice} things were listed twice: a list changed while it was read, or two things have the same id.",)
     return PlanFooter(
         **totals.model_dump(),
         unseen=(*header.unseen, *(doubled if twice else ())),

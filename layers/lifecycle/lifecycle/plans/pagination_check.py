@@ -93,7 +93,7 @@ class PaginationCheck:
         if self.last_total is None or self.first_total is None:
             return "Tallyfy did not say how many things there are"
         if distinct < self.rows - self.unreadable:
-            return f"{self.rows - self.unreadable - distinct} things came twice"
+            return f"{self.rows - self.unreadable - distinct} things were listed twice"
         lost = self.first_total + self.newer - self.last_total
         if lost > 0:
             return f"{lost} things left the list while it was read"

@@ -136,10 +136,10 @@ class Rule(Table):
             msg = f"{self.capability.name} is for {self.considers} things, which have no {', '.join(never)}"
             raise ValueError(msg)
         if self.considers is State.ARCHIVED and self.when.archived_days is None:
-            msg = f"{self.capability.name} is for archived things: say archived_days in 'when'"
+            msg = f"{self.capability.name} is for archived things: write archived_days in 'when'"
             raise ValueError(msg)
         if self.capability.irreversible and not self.irreversible:
-            msg = f"{self.capability.name} cannot be undone: say irreversible = true if it is meant"
+            msg = f"{self.capability.name} cannot be undone: write irreversible = true if that is intended"
             raise ValueError(msg)
         if self.irreversible and not self.capability.irreversible:
             msg = f"{self.capability.name} can be undone: leave irreversible out"

@@ -85,7 +85,7 @@ class DailyNews:
         return " ".join(
             (
                 f"{_stage(done.stage, done.sent, done.why) or _not_applied(plan)}",
-                *((f"What cannot be undone waits for a person and approvals: {final}.",) if waits else ()),
+                *((f"Irreversible actions wait for a person and approvals: {final}.",) if waits else ()),
             )
         )
 

@@ -124,7 +124,7 @@ def _organization(account: Account) -> Finding:
         )
     if not shown:
         found = "Tallyfy's answer does not say which organization it is for"
-        return Finding(Mark.NO, what, found, "Check TallyfyBaseUrl: it may not be Tallyfy that answers.")
+        return Finding(Mark.NO, what, found, "Check TallyfyBaseUrl: it may lead to another system.")
     said_name = account.organization.get("name")
     name = one_line(said_name, most=200) if isinstance(said_name, str) and said_name.strip() else ""
     return Finding(Mark.YES, what, f"the token opens {name or 'it'}", name=name)
@@ -176,7 +176,7 @@ def _auto_archive(organization: Mapping[str, object], policy: Policy) -> Finding
     found = f"on, after {'some days' if after is None else _days(after)}: {first}"
     if deleting:
         found += f", and {_rules(deleting)} would delete these, too"
-    return Finding(Mark.NOTE, what, found, "It heeds no holds. Turn it off in Tallyfy if that is not meant.")
+    return Finding(Mark.NOTE, what, found, "It ignores holds. Turn it off in Tallyfy if that is not intended.")
 
 
 def _summary(policy: Policy) -> Finding:
@@ -184,7 +184,7 @@ def _summary(policy: Policy) -> Finding:
     count = len(policy.rules)
     rules = f"{count} rule{'' if count == 1 else 's'}: {', '.join(rule.name for rule in policy.rules)}"
     if not policy.acting:
-        return Finding(Mark.NOTE, what, f"{rules}; none of them acts", "Write a rule that archives, if any is meant.")
+        return Finding(Mark.NOTE, what, f"{rules}; none of them acts", "Add a rule that archives, if one is intended.")
     lasting = [rule.name for rule in policy.acting if rule.irreversible]
     undone = f"; cannot be undone: {', '.join(lasting)}" if lasting else ""
     return Finding(Mark.YES, what, f"{rules}{undone}; a plan does at most {_allowed(policy.caps)}")

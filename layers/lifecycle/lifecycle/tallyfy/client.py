@@ -262,7 +262,7 @@ class HttpTallyfy:
         ids = {tag.id for tag in tags if tag.name == title}
         if len(ids) > 1:
             raise Rejected(
-                Code.AMBIGUOUS_MATCH, f"{len(ids)} tags have exactly this title where one must. Nothing was done."
+                Code.AMBIGUOUS_MATCH, f"{len(ids)} tags have exactly this title, but only one may. Nothing was done."
             )
         return ids.pop() if ids else None
 
@@ -354,8 +354,10 @@ class HttpTallyfy:
                 return answer if stream else load(answer, seconds=self._seconds_for_an_answer(left))
         raise TokenRefused(
             Code.TOKEN_REFUSED,
-            f"Tallyfy refused the token of organization {org_id} (401). A token dies when its user logs out, and after "
-            "about six months. Store a new one; no deploy is needed.",
+            (
+                f"Tallyfy refused the token of organization {org_id} (401). A token expires when its user logs "
+                "out, and after about six months. Store a new one; no deploy is needed."
+            ),
         )
 
     def _seconds_for_an_answer(self, left: float) -> Callable[[], float]:

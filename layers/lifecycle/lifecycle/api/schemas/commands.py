@@ -16,9 +16,11 @@ class Accepted(TypedDict):
 
     status: Literal["accepted"]
     intent_ids: Annotated[list[IntentId], Field(min_length=1)]
-    intent_id: NotRequired[Annotated[IntentId, Field(description="If the delivery became exactly one command.")]]
+    intent_id: NotRequired[
+        Annotated[IntentId, Field(description="Present if the delivery became exactly one command.")]
+    ]
     status_url: NotRequired[
-        Annotated[str, Field(description="If the delivery became exactly one command; relative to this API.")]
+        Annotated[str, Field(description="Present if the delivery became exactly one command. Relative to this API.")]
     ]
 
 
@@ -37,7 +39,7 @@ class CommandStatus(TypedDict):
     reason: Annotated[str, Field(description="The reason as a sentence, for people.")]
     code: Annotated[str | None, Field(description="The reason for programs; null before a worker has begun.")]
     until: Annotated[
-        datetime | None, Field(description="While it waits: until when at most. Null where that is not known.")
+        datetime | None, Field(description="The latest end of the wait, while it waits. Null if it is not known.")
     ]
     approval: Annotated[str | None, Field(description="While it waits for an approval: the hash of that request.")]
 
@@ -46,7 +48,7 @@ class UndoAccepted(TypedDict):
     """The queue has the command that undoes it. Asking again gets the same answer and has no second effect."""
 
     status: Literal["accepted"]
-    intent_id: Annotated[IntentId, Field(description="Of the undo.")]
+    intent_id: Annotated[IntentId, Field(description="The intent id of the undo.")]
     status_url: Annotated[str, Field(description="Relative to this API.")]
 
 

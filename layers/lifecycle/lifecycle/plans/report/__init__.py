@@ -96,9 +96,7 @@ class _Chosen:
     def left_out(self) -> str:
         if not self._left:
             return ""
-        of_them = (
-            "all that would be acted on" if self._due >= self.plan.due else "as many of those to be acted on as fit"
-        )
+        of_them = "all that would be acted on" if self._due >= self.plan.due else "as many of the due ones as fit"
         return (
             f'<p class="note"><strong>{number(self._left)} rows are left out.</strong> This page has '
             f"{number(self._due + self._kept)} rows, {of_them} among them; <code>plan.jsonl.gz</code> has all.</p>"
@@ -109,8 +107,8 @@ def _unread(plan: Plan) -> str:
     if not plan.failed:
         return ""
     return (
-        f'<p class="note">{number(plan.failed)} of what Tallyfy listed could not be read. Nothing is done to it, and '
-        "it has no row here.</p>"
+        f'<p class="note">{number(plan.failed)} of the listed things could not be read. They are kept, '
+        "and have no row here.</p>"
     )
 
 

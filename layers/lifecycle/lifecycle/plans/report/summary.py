@@ -39,7 +39,7 @@ def headline(plan: Plan) -> Headline:
     lead = "Nothing has been done."
     if applies_itself(plan):
         lead = "The sweep that made this plan applies it by itself."
-        lead += " What cannot be undone waits for a person." if _final(plan) else " No further step is needed."
+        lead += " Irreversible actions wait for a person." if _final(plan) else " No further step is needed."
     return Headline(sentence, lead, f"{sentence} {plan.org_name or plan.org_id}")
 
 
@@ -75,13 +75,13 @@ def notices(plan: Plan) -> str:
                 "stop",
                 "This plan is incomplete",
                 plan.unseen,
-                f"An incomplete plan is never applied. See to what is named here, {_AGAIN}",
+                f"An incomplete plan is never applied. Correct the problems listed here, {_AGAIN}",
             ),
             (
                 "stop",
                 "This plan is not applied",
                 plan.stops,
-                f"See whether the policy says what you mean and settle what is named here, {_AGAIN}"
+                f"Check that the policy says what you mean, correct the problems listed here, {_AGAIN}"
                 + (' Or begin with the oldest things: <a href="#next">Next step</a>.' if plan.can_begin else ""),
             ),
             ("person", "A person has to apply this plan", plan.person, _for_a_person(plan)),
@@ -93,10 +93,8 @@ def notices(plan: Plan) -> str:
 
 def _for_a_person(plan: Plan) -> str:
     if not _can_be_applied(plan):
-        return "First see to what stands above."
-    return (
-        'Look through <a href="#list">the list</a>. The command stands at the end, under <a href="#next">Next step</a>.'
-    )
+        return "First correct the problems above."
+    return 'Look through <a href="#list">the list</a>. The command is at the end, under <a href="#next">Next step</a>.'
 
 
 def _notice(look: str, heading: str, said: Iterable[str], then: str) -> str:
@@ -197,7 +195,7 @@ def facts(plan: Plan) -> str:
     return "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in said)
 
 
-_MODES = {Mode.REPORT: "report: sweeps only write plans", Mode.APPLY: "apply: sweeps apply what nothing stands against"}
+_MODES = {Mode.REPORT: "report: sweeps only write plans", Mode.APPLY: "apply: sweeps apply reversible actions"}
 
 
 def _organization(plan: Plan) -> str:
@@ -215,25 +213,25 @@ def next_step(plan: Plan) -> str:
         takes = f"{duration(plan.estimated_minutes)} at {counted(plan.per_minute, 'call')} a minute"
         what = "To do exactly what is listed here, and nothing else:"
         if applies_itself(plan):
-            what = "To do what cannot be undone as well; the sweep does the rest by itself:"
+            what = "To apply the irreversible actions as well; the sweep applies the others by itself:"
         return (
             f"<p>{what}</p>"
             f'<div class="command"><code id="command">lifecycle apply {escape(plan.hash)}</code>'
             '<button type="button" id="copy" hidden>Copy</button></div>'
-            f'<p class="sub">It takes {takes}. Each thing is looked at again first. '
-            "Once <code>policy.toml</code> changes, and after some days, it takes a new plan.</p>"
+            f'<p class="sub">It takes {takes}. Each thing is read again first. '
+            "After a change of <code>policy.toml</code>, or after some days, make a new plan.</p>"
         )
     if applies_itself(plan):
         return "<p>None: the sweep applies this plan by itself.</p>"
     if plan.can_begin:
         return (
-            "<p>Only caps stop this plan. If so much is meant, a person can begin with its oldest things:</p>"
+            "<p>Only caps stop this plan. If this many are intended, a person can begin with the oldest:</p>"
             f'<div class="command"><code id="command">lifecycle apply {escape(plan.hash)} --first N</code></div>'
             '<p class="sub">N is no more than the cap on the count. The rest stays due. '
-            "If it is not meant, change <code>policy.toml</code> and make a new plan.</p>"
+            "Otherwise change <code>policy.toml</code> and make a new plan.</p>"
         )
     if plan.unseen or plan.stops:
-        return f"<p>This plan is not to be applied. See to what is named at the top, {_AGAIN}</p>"
+        return f"<p>This plan must not be applied. Correct the problems at the top, {_AGAIN}</p>"
     return "<p>None: there is nothing to do.</p>"
 
 
