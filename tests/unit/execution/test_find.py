@@ -106,8 +106,8 @@ def test_a_search_without_a_match_is_rejected_and_nothing_is_done(world: World, 
     row = world.intent(command.intent_id)
     assert (row.status, row.code) == (Status.REJECTED, Code.AMBIGUOUS_MATCH)
     assert row.reason == (
-        f"0 active processes match instead of exactly one: the {next(iter(find))} must match exactly, and archived ones "
-        "are not searched. Nothing was done."
+        f"0 active processes match instead of exactly one: the {next(iter(find))} must match exactly, and archived "
+        "ones are not searched. Nothing was done."
     )
     [letter] = world.letters(command.intent_id)
     assert (letter["code"], letter["reason"]) == ("ambiguous_match", row.reason)
