@@ -17,26 +17,36 @@ app = typer.Typer(
     help="The stack on this machine: the real template on an emulator, and a simulated Tallyfy. Loopback only.",
 )
 _READY_SECONDS = 600.0
+_Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A parameter of the template, such as SweepMode=apply. Repeat it for more.",
+    ),
+]
 
 
 @app.command()
 def start(
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running; `lifecycle local stop` ends it.")] = False,
+    set_: _Parameters = None,
 ) -> None:
-    """Start it, and keep it running until Ctrl-C."""
+    """Start it, and keep it running until Ctrl-C. It takes the files of layers/config as they are at that moment."""
     from sandbox import running
 
+    parameters = _parameters(set_ or [])
     if running.running() is not None:
         raise CliError("A local stack is running. `lifecycle local show` describes it, `lifecycle local stop` ends it.")
     if detach:
-        _start_detached()
+        _start_detached(set_ or [])
         return
     out = console()
     with running.interruptible():
         try:
             with (
                 out.status("Starting") as shown,
-                running.local_stack(shown.update, state_file=running.STATE_FILE) as local,
+                running.local_stack(shown.update, state_file=running.STATE_FILE, parameters=parameters) as local,
             ):
                 shown.stop()
                 state = running.running()
@@ -96,7 +106,14 @@ def demo() -> None:
             raise typer.Exit(Exit.NOT_DONE)
 
 
-def _start_detached() -> None:
+def _parameters(given: list[str]) -> dict[str, str]:
+    found = dict(one.split("=", 1) for one in given if "=" in one)
+    if len(found) < len(given) or "" in found:
+        raise CliError("--set needs NAME=VALUE, each name once, such as --set SweepMode=apply.", Exit.USAGE)
+    return found
+
+
+def _start_detached(given: list[str]) -> None:
     from sandbox import running
     from sandbox.stack import ROOT
 
@@ -104,7 +121,7 @@ def _start_detached() -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
         started = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "local", "start"],
+            [sys.executable, "-m", "cli.main", "local", "start", *(f"--set={one}" for one in given)],
             cwd=ROOT,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,

@@ -151,11 +151,13 @@ def local_stack(
     state_file: Path | None = None,
     people: str | None = None,
     sources: str | None = None,
+    parameters: Mapping[str, str] | None = None,
 ) -> Iterator[Local]:
     """Simulator and deployed stack, on loopback, with secrets made up for the occasion; all of it ends with the block.
 
     `people` is the text of a people.toml; without one it is the operator's, with two people more. `sources` is the text
-    of a sources.toml; without one it is the operator's. With a `state_file` it takes the ports that it had last time.
+    of a sources.toml; without one it is the operator's. `parameters` are parameters of the template, by name. With a
+    `state_file` it takes the ports that it had last time.
 
     Raises:
         LocalStackError: A step failed.
@@ -182,7 +184,8 @@ def local_stack(
             files=files,
             people=names,
             port=ports.emulator,
-            parameters={"RetryBaseSeconds": "0.2"},  # Nobody should wait half a minute for the sixth attempt.
+            # Nobody should wait half a minute for the sixth attempt.
+            parameters={"RetryBaseSeconds": "0.2", **(parameters or {})},
         )
         with LocalStack(options, state_file=state_file, on_step=on_step) as stack, ending_calmly():
             if state_file is not None:

@@ -77,7 +77,7 @@ def apply(
         out.print(NOTE, message, soft_wrap=True)
     out.print("  to pause      lifecycle pause --reason …", soft_wrap=True)
     out.print("  one outcome   lifecycle explain ID", soft_wrap=True)
-    out.print("  to undo it    lifecycle undo --plan HASH", soft_wrap=True)
+    out.print(f"  to undo it    lifecycle undo --plan {plan.hash}", soft_wrap=True)
     out.print("  what failed   lifecycle dead-letters list", soft_wrap=True)
     if wait:
         view = _ApplyProgress(out, context, target, plan)

@@ -15,7 +15,7 @@ def check(
     """Check settings, secrets, tokens and roles. Only reads; changes nothing."""
     from cli.clients.tallyfy_reader import read_only
     from cli.services import stack_check
-    from cli.services.config_files import declared_people, declared_policy, declared_sources
+    from cli.services.config_files import declared_notices, declared_people, declared_policy, declared_sources
     from lifecycle.sweep.preflight_rules import Mark
 
     context, target = context_of(ctx), stack_of(ctx, stack, region)
@@ -25,7 +25,7 @@ def check(
     with spinner("checking", json_=json_) as progress:
         for finding in stack_check.check(
             target,
-            stack_check.Declared(declared_sources(), declared_people(), declared_policy()),
+            stack_check.Declared(declared_sources(), declared_people(), declared_policy(), declared_notices()),
             lambda: context.api(target, api_url),
             read_only(context.session()),
             clock=context.clock,

@@ -63,9 +63,7 @@ def overview(
 
 def _screen(found: "Overview") -> Group:
     """Return the whole screen, each line cut to the width of the terminal, so that a refresh does not move lines."""
-    head = Text(
-        f"{found.stack}  {utc(found.at)}  sweeps: {found.mode}  pace: {found.per_minute} calls a minute", "bold"
-    )
+    head = Text(f"{found.stack}  {utc(found.at)}  sweeps: {found.mode}  pace: {found.per_minute}/min", "bold")
     lines = [head, *(line for one in found.organizations for line in _organization(one, found))]
     foot = [_audit(found), _alarms(found), *_unknown(found)]
     for line in (*lines, *foot):
@@ -78,7 +76,7 @@ def _organization(one: "OrganizationView", found: "Overview") -> Iterator[Text]:
     if one.paused_by:
         yield _line(NOTE, one.org_id, f"paused by {one.paused_by}: only restores are carried out")
     elif one.outage:
-        yield _line(NO, one.org_id, "Tallyfy does not answer, so the stack sends only probes")
+        yield _line(NO, one.org_id, "no answer from Tallyfy: only probes")
     else:
         yield _line(YES, one.org_id, "running")
     yield _fact("429 or 503", f"{_count_of_waits(found)}; {_wait(one, now)}")

@@ -1,4 +1,4 @@
-"""The files of ``layers/config`` in this checkout: sources.toml, people.toml and policy.toml."""
+"""The files of ``layers/config`` in this checkout: sources.toml, people.toml, policy.toml and notices.toml."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,12 +8,14 @@ from cli.ui.errors import CliError, Exit
 if TYPE_CHECKING:
     from lifecycle.approvals.people import People
     from lifecycle.intake.sources import Source, Sources
+    from lifecycle.notices.file import Notices
     from lifecycle.policy.policy import Policy
 
 _CONFIG = Path(__file__).resolve().parents[2] / "layers" / "config"
 SOURCES_FILE = _CONFIG / "sources.toml"
 PEOPLE_FILE = _CONFIG / "people.toml"
 POLICY_FILE = _CONFIG / "policy.toml"
+NOTICES_FILE = _CONFIG / "notices.toml"
 
 
 def declared_sources(path: Path | None = None) -> "Sources":
@@ -40,6 +42,13 @@ def declared_policy(path: Path | None = None) -> "Policy":
     from lifecycle.policy.policy import Policy
 
     return Policy.parse(_text_of(path or POLICY_FILE), name=str(path or POLICY_FILE))
+
+
+def declared_notices(path: Path | None = None) -> "Notices":
+    """Which channels hear what. Raises what ``declared_sources`` raises."""
+    from lifecycle.notices.file import Notices
+
+    return Notices.parse(_text_of(path or NOTICES_FILE), name=str(path or NOTICES_FILE))
 
 
 def source_named(sources: "Sources", name: str) -> "Source":

@@ -166,7 +166,9 @@ def choose(letters: Sequence[DeadLetter], ids: Sequence[str]) -> list[DeadLetter
             and (one.intent_id.startswith(prefix) or one.message.id.startswith(prefix))
         ]
         if not fitting:
-            raise CliError(f"No dead letter matches {prefix[:70]}. See `lifecycle dead-letters list`.")
+            short = len(prefix.removeprefix("int_")) < _LEAST_PREFIX
+            least = f" A beginning needs {_LEAST_PREFIX} characters, `int_` not counted." if short else ""
+            raise CliError(f"No dead letter matches {prefix[:70]}.{least} See `lifecycle dead-letters list`.")
         if len({one.name for one in fitting}) > 1:
             raise CliError(f"{prefix} matches several dead letters. Give more of the id.", Exit.USAGE)
         chosen.update((one.key, one) for one in fitting)

@@ -23,6 +23,7 @@ from lifecycle.domain.chat_tools import CHAT_TOOLS, ChatToolFacts
 from lifecycle.domain.errors import LifecycleError
 from lifecycle.intake.schemes.eventbridge import EventBridge
 from lifecycle.intake.sources import Source, Sources
+from lifecycle.notices.file import NoticeKind, Notices
 from lifecycle.policy.policy import Policy
 from lifecycle.sweep.preflight import OrganizationCheck, reasons
 from lifecycle.sweep.preflight_rules import Finding, Mark, of_policy
@@ -49,6 +50,7 @@ class Declared:
     sources: Sources
     people: People
     policy: Policy
+    notices: Notices
 
 
 def check(
@@ -79,6 +81,8 @@ def check(
     for tool in CHAT_TOOLS.values():
         if any(person.known_in(tool.name) for person in people.people.values()):
             yield _chat_secret(stack.secrets(), prefix, tool)
+    yield from _channels(stack.secrets(), prefix, declared.notices)
+    yield from of_warnings(policy, declared.notices, stack.parameters())
     yield from _lost(people, organizations)
     yield from of_identities(people)
     yield from of_parameters(stack.parameters(), sources)
@@ -138,6 +142,32 @@ def _chat_secret(secrets: Secrets, prefix: str, tool: ChatToolFacts) -> Finding:
     todo = f"Store it, or take {tool.name} out of people.toml."
     found = _stored(secrets, f"{prefix}/chat/{tool.name}", what, todo)
     return found if isinstance(found, Finding) else _sized(what, found, f"as {tool.label} made it", least=1)
+
+
+def _channels(secrets: Secrets, prefix: str, notices: Notices) -> Iterator[Finding]:
+    for name in sorted({name for names in notices.tell.values() for name in names}):
+        what, where = f"address of channel {name}", f"{prefix}/notices/{name}"
+        todo = f"Store the URL of the room's incoming webhook as {where}, or take the channel out of notices.toml."
+        try:
+            secrets.get(where, fresh=True)
+        except LifecycleError as error:
+            yield Finding(Mark.NO, what, error.reason, todo)
+        else:
+            yield Finding(Mark.YES, what, "stored")
+
+
+def of_warnings(policy: Policy, notices: Notices, parameters: Mapping[str, str]) -> Iterator[Finding]:
+    """Rules that warn first and can warn nobody, because no channel hears warnings or sweeps only report."""
+    names = [rule.name for rule in policy.acting if rule.warn_days is not None]
+    if not names:
+        return
+    what = f"warnings of rule {', '.join(names)}"
+    if not notices.channels_for(NoticeKind.WARNING):
+        todo = "Give notices.toml a channel for 'warning', or take warn_days and warn out of policy.toml."
+        yield Finding(Mark.NO, what, "no channel hears them, so the rule keeps everything", todo)
+    elif parameters.get("SweepMode") == "report":
+        todo = "Deploy with SweepMode=apply when the reports are as you want them."
+        yield Finding(Mark.NOTE, what, "SweepMode is report: nobody is warned, so the rule keeps everything", todo)
 
 
 def _stored(secrets: Secrets, where: str, what: str, todo: str) -> list[bytes] | Finding:

@@ -209,6 +209,6 @@ def _of_queues(seen: Overview) -> Iterator[Finding]:
     for queue in seen.queues:
         if queue.waiting:
             oldest = f", the oldest for {queue.oldest}" if queue.oldest and queue.oldest > timedelta(0) else ""
-            yield Finding(f"{queue.waiting} messages wait or are in flight in the queue {queue.name}{oldest}.")
+            yield Finding(f"Messages that wait or are in flight in the queue {queue.name}: {queue.waiting}{oldest}.")
         if queue.dead_letters:
             yield Finding(f"{queue.dead_letters} dead letters of the queue {queue.name} wait for a person.")

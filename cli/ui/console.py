@@ -67,6 +67,10 @@ def status_text(status: str) -> Text:
     return Text(status, _STYLES.get(status, "red"))
 
 
+_MOST_LINES = 3
+"""The lines that a cell of a table may take. A longer text is easier to read in a block."""
+
+
 class WrappingTable(Table):
     """A table that breaks no word and no id. On a terminal that is too narrow, each row becomes a block of lines."""
 
@@ -77,7 +81,11 @@ class WrappingTable(Table):
         if sum(need.minimum for need in needs) + gaps > options.max_width:
             yield from self._blocks(console, options.max_width)
             return
-        for column, width in zip(self.columns, _widths(needs, options.max_width - gaps), strict=True):
+        widths = _widths(needs, options.max_width - gaps)
+        if any(need.maximum > _MOST_LINES * width for need, width in zip(needs, widths, strict=True)):
+            yield from self._blocks(console, options.max_width)
+            return
+        for column, width in zip(self.columns, widths, strict=True):
             column.width = width
         yield from super().__rich_console__(console, options)
 

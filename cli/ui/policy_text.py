@@ -8,7 +8,9 @@ from cli.ui.console import RED, plain
 from lifecycle.domain.capabilities import State
 from lifecycle.plans.pagination_check import ListingQuery
 from lifecycle.policy.conditions import Conditions, listed
-from lifecycle.policy.policy import Caps, Doing, PlanCaps, Policy, Rule
+from lifecycle.policy.policy import Audience, Caps, Doing, PlanCaps, Policy, Rule
+
+_AUDIENCES = {Audience.OWNER: "the owner", Audience.CHANNEL: "the channel"}
 
 
 def in_words(policy: Policy) -> Text:
@@ -43,8 +45,16 @@ def _rule(number: int, rule: Rule) -> Iterator[Text]:
     yield from _clauses("when", "and", rule.when, excludes=keeps)
     if rule.unless is not None:
         yield from _clauses("unless", "or", rule.unless, excludes=True)
+    if rule.warn_days is not None and rule.warn is not None:
+        yield Text(f"       {_warning(rule.warn_days, rule.warn)}")
     if rule.caps is not None:
         yield Text(f"       at most {_caps(rule.caps)}")
+
+
+def _warning(days: int, audiences: frozenset[Audience]) -> str:
+    """Whom the rule warns, and how long before it acts."""
+    whom = " and ".join(text for one, text in _AUDIENCES.items() if one in audiences)
+    return f"warns {whom} {days} {'day' if days == 1 else 'days'} before; the days count from the delivery"
 
 
 def _considered(rule: Rule) -> str:

@@ -12,6 +12,7 @@ from cli.clients.tallyfy_reader import ReadOnlySession
 from cli.services import config_files
 from lifecycle.approvals.people import People
 from lifecycle.intake.sources import Sources
+from lifecycle.notices.file import Notices
 from lifecycle.policy.policy import Policy
 from sandbox.simulator import LIGHT_TOKEN, STANDARD_TOKEN, Fault, SeedOrganization
 from sandbox.simulator.seed import Seed
@@ -465,3 +466,44 @@ def test_facts_the_operator_may_not_read_are_noted_without_failing(
     assert code == 0
     assert "Allow secretsmanager:ListSecrets." in said
     assert "Allow lambda:GetAccountSettings." in said
+
+
+WARNING_POLICY = """
+zone = "UTC"
+[[rules]]
+name = "old"
+resource = "process"
+action = "archive"
+warn_days = 3
+warn = ["owner"]
+[rules.when]
+completed_days = 60
+"""
+NOTICES = '[channels.operations]\ntool = "slack"\n[tell]\nwarning = ["operations"]\n'
+
+
+def test_a_rule_that_warns_needs_a_channel_for_warnings(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = Policy.parse(WARNING_POLICY)
+    monkeypatch.setattr(config_files, "declared_policy", lambda: policy)
+    assert "Give notices.toml a channel for 'warning'" in failing(desk, "warnings of rule old")
+
+
+def test_the_address_of_a_channel_must_be_stored(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, notices = Policy.parse(WARNING_POLICY), Notices.parse(NOTICES)
+    monkeypatch.setattr(config_files, "declared_policy", lambda: policy)
+    monkeypatch.setattr(config_files, "declared_notices", lambda: notices)
+    assert "incoming webhook as stack/notices/operations" in failing(desk, "address of channel operations")
+    desk.entrance.secrets.texts["stack/notices/operations"] = "https://hooks.slack.com/services/T/B/X"
+    result = desk.run("check")
+    assert result.exit_code == 0, result.output
+    assert "hooks.slack.com" not in result.output
+
+
+def test_a_rule_that_warns_is_noted_while_sweeps_only_report(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, notices = Policy.parse(WARNING_POLICY), Notices.parse(NOTICES)
+    monkeypatch.setattr(config_files, "declared_policy", lambda: policy)
+    monkeypatch.setattr(config_files, "declared_notices", lambda: notices)
+    desk.entrance.secrets.texts["stack/notices/operations"] = "https://hooks.slack.com/services/T/B/X"
+    desk.stack.given["SweepMode"] = "report"
+    code, said = shown(desk)
+    assert (code, "! warnings of rule old SweepMode is report: nobody is warned" in said) == (0, True), said

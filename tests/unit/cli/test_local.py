@@ -267,3 +267,23 @@ def test_a_state_file_of_an_earlier_release_is_read(tmp_path: Path) -> None:
     del known["people"]
     file.write_text(json.dumps(known))
     assert StackState.read(file) == STATE
+
+
+@pytest.mark.usefixtures("no_stack")
+def test_parameters_of_the_template_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+
+    def refused(*_: object, parameters: object, **__: object) -> None:
+        given.append(parameters)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "local_stack", refused)
+    CliRunner().invoke(app, ["local", "start", "--set", "SweepMode=apply", "--set", "SweepTimeZone=UTC"])
+    assert given == [{"SweepMode": "apply", "SweepTimeZone": "UTC"}]
+
+
+@pytest.mark.parametrize("wrong", [["SweepMode"], ["=apply"], ["SweepMode=apply", "SweepMode=report"]])
+@pytest.mark.usefixtures("no_stack")
+def test_a_malformed_parameter_is_a_usage_error(wrong: list[str]) -> None:
+    result = CliRunner().invoke(app, ["local", "start", *(f"--set={one}" for one in wrong)])
+    assert (result.exit_code, "--set needs NAME=VALUE" in result.output) == (2, True), result.output

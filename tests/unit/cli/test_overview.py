@@ -53,7 +53,7 @@ def test_an_outage_and_the_last_wait_that_tallyfy_asked_for_are_shown(desk: CliH
     assert "none now; Tallyfy last asked to wait until 2026-06-01 12:02 UTC" in line(desk, "429 or 503")
     for number in range(3):
         pacing.failed(ORG, f"thing-{number}", 0.5)
-    assert "Tallyfy does not answer, so the stack sends only probes" in line(desk, ORG)
+    assert "no answer from Tallyfy: only probes" in line(desk, ORG)
 
 
 def test_the_429s_of_the_last_day_are_counted(desk: CliHarness) -> None:

@@ -310,3 +310,9 @@ def test_checking_a_policy_imports_neither_the_aws_sdk_nor_an_http_client_nor_th
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_a_policy_in_words_says_whom_a_rule_warns(desk: CliHarness, tmp_path: Path) -> None:
+    warning = KEEPING.replace('name = "old"', 'name = "old"\nwarn_days = 3\nwarn = ["channel", "owner"]', 1)
+    result = desk.run("policy", "check", written(tmp_path, warning))
+    assert "warns the owner and the channel 3 days before" in result.output

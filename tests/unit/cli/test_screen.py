@@ -129,3 +129,9 @@ def test_no_progress_with_json(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_progress_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(progress.tracked("abc", "reading segments", 3)) == ["a", "b", "c"]
     assert capsys.readouterr().err == ""
+
+
+def test_a_cell_of_many_lines_makes_each_row_a_block() -> None:
+    row = ["today", INTENT, "there is no such thing in the organization"]
+    assert len(drawn(made(row), 90).splitlines()) == 3
+    assert drawn(made(row), 73).splitlines()[:2] == ["when  today", f"what  {INTENT}"]

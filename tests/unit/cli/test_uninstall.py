@@ -88,7 +88,7 @@ def test_work_under_way_is_named_before_the_pieces(desk: CliHarness) -> None:
         f"Organization {ORG} is not paused. To stop new work: lifecycle pause",
         f"1 requests for approval of organization {ORG} are open.",
         f"Sweep night of organization {ORG} is in progress.",
-        "1 messages wait or are in flight in the queue bulk",
+        "Messages that wait or are in flight in the queue bulk: 1",
         "1 dead letters of the queue commands wait for a person.",
         "3 commands are scheduled for later.",
         f"lifecycle tallyfy disconnect --org {ORG}",

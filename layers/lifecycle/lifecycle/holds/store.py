@@ -140,9 +140,7 @@ def reason_among(
     lifted = {key: "" for key, row in rows.items() if not _stands(row) and _was_set_since(row, since)}
     if Holds(lifted).on(thing) is None:
         return None
-    return (
-        "A hold was set after this command was issued, and lifted later. Send the command again if you still want it."
-    )
+    return "A hold was set after this command was issued, and lifted later. Make a new request if you still want it."
 
 
 def _reason(row: Row) -> str:
