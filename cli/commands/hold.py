@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,7 @@ from cli.clients.context import context_of, stack_of
 from cli.ui.console import NOTE, YES, as_json, console, plain, table
 from cli.ui.errors import CliError, Exit, expected_error
 from cli.ui.ids import id_in, kind_in
-from cli.ui.options import Json, Org, Region, StackName, reason_in
+from cli.ui.options import Json, Org, Region, StackName, Yes, reason_in
 
 if TYPE_CHECKING:
     from cli.clients.context import CliContext
@@ -34,8 +35,13 @@ _REMARKS = {
 _MOST_REASON = 500
 _RATE = 100
 
-Kind = Annotated[str, typer.Argument(help="process (run), task, tag, template (checklist, blueprint) or owner (user)")]
-Name = Annotated[str, typer.Argument(metavar="ID", help="its id, or a link copied from the browser; a user's number")]
+_MOST_CASE = 100
+_MOST_SHOWN = 20
+_KINDS = "process (run), task, tag, template (checklist, blueprint) or owner (user)"
+_NAMES = "its id, or a link copied from the browser; a user's number"
+Kind = Annotated[str, typer.Argument(help=_KINDS)]
+Name = Annotated[str, typer.Argument(metavar="ID", help=_NAMES)]
+Case = Annotated[str, typer.Option("--case", help='The case that the hold belongs to, such as "Audit 2026".')]
 
 
 @app.command()
@@ -44,6 +50,7 @@ def add(
     kind: Kind,
     name: Name,
     reason: Annotated[str, typer.Option("--reason", help="The reason, shown to everyone whom the hold stops.")],
+    case: Case = "",
     force: Annotated[bool, typer.Option("--force", help="Do not check that the thing exists in Tallyfy.")] = False,
     org: Org = None,
     stack: StackName = None,
@@ -61,7 +68,7 @@ def add(
     held, called = _named(kind, name, org_id)
     if not force and held != "owner":
         _ask_if_missing(context, target, org_id, held, called)
-    target.holds().add(org_id, held, called, reason=why, by=target.caller())
+    target.holds().add(org_id, held, called, reason=why, by=target.caller(), case=_case_in(case))
     out.print(YES, "on hold:", plain(_in_words(f"{held}#{called}")), soft_wrap=True)
     if remark := _REMARKS.get(held):
         out.print(f"  {remark}", soft_wrap=True)
@@ -70,40 +77,114 @@ def add(
 
 @app.command("list")
 def list_(
-    ctx: typer.Context, org: Org = None, json_: Json = False, stack: StackName = None, region: Region = None
+    ctx: typer.Context,
+    case: Case = "",
+    org: Org = None,
+    json_: Json = False,
+    stack: StackName = None,
+    region: Region = None,
 ) -> None:
-    """List the things on hold, with the reason, the time and the person who set it."""
+    """List the things on hold, with the reason, the case, the time and the person who set it."""
     from cli.clients.stack import one_organization
 
     target = stack_of(ctx, stack, region)
     org_id = one_organization(target, org)
-    holds = target.holds().holds(org_id)
+    holds = [hold for hold in target.holds().holds(org_id) if not case or _case_in(case) in hold.cases]
     if json_:
         as_json([asdict(hold) for hold in holds])
         return
     if not holds:
         console().print(YES, "Nothing is on hold.", "Hold tags of policy.toml are not listed here.")
         return
-    rows = table("on hold", "why", "by", "since")
+    rows = table("on hold", "why", "case", "by", "since")
     for hold in holds:
         since = f"{hold.since:%Y-%m-%d %H:%M} UTC" if hold.since else "unknown"
-        rows.add_row(plain(_in_words(hold.key)), plain(hold.reason), plain(hold.by or "unknown"), since)
+        cases = ", ".join(name or "none" for name in hold.cases)
+        rows.add_row(plain(_in_words(hold.key)), plain(hold.reason), plain(cases), plain(hold.by or "unknown"), since)
     console().print(rows, soft_wrap=True)
 
 
 @app.command()
 def remove(
-    ctx: typer.Context, kind: Kind, name: Name, org: Org = None, stack: StackName = None, region: Region = None
+    ctx: typer.Context,
+    kind: Annotated[str | None, typer.Argument(help=_KINDS)] = None,
+    name: Annotated[str | None, typer.Argument(metavar="ID", help=_NAMES)] = None,
+    case: Case = "",
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="(default: layers/config/policy.toml)", exists=True, dir_okay=False)
+    ] = None,
+    yes: Yes = False,
+    org: Org = None,
+    stack: StackName = None,
+    region: Region = None,
 ) -> None:
-    """Remove a hold. Commands that the hold rejected are not carried out then: send them again."""
+    """Remove a hold, or with --case alone all holds of a case, after it has shown what would become due.
+
+    What another case holds stays on hold. Commands that a hold rejected are not carried out then: send them again.
+    """
     from cli.clients.stack import one_organization
 
-    target = stack_of(ctx, stack, region)
-    org_id = one_organization(target, org)
-    held, called = _named(kind, name, org_id)
-    there_was = target.holds().lift(org_id, held, called, by=target.caller())
+    context, target, out = context_of(ctx), stack_of(ctx, stack, region), console()
+    org_id, wanted = one_organization(target, org), _case_in(case)
+    if kind is None and not wanted:
+        raise CliError("Name the thing by its kind and id, or the case by --case.", Exit.USAGE)
+    if kind is not None:
+        if name is None:
+            raise CliError("Give the id of the thing as well.", Exit.USAGE)
+        held, called = _named(kind, name, org_id)
+        _lift(target, org_id, f"{held}#{called}", wanted)
+        return
+    keys = [hold.key for hold in target.holds().holds(org_id) if wanted in hold.cases]
+    if not keys:
+        out.print(NOTE, plain(f"No hold of this organization belongs to case '{wanted}'."), soft_wrap=True)
+        return
+    _show_due(context, target, org_id, wanted, policy)
+    if not yes:
+        typer.confirm(f"Remove {len(keys)} holds of case '{wanted}'?", abort=True)
+    for key in keys:
+        _lift(target, org_id, key, wanted)
+
+
+def _lift(target: "Stack", org_id: str, key: str, case: str) -> None:
+    """End what one case holds, and say what holds it now."""
+    from lifecycle.domain.capabilities import Resource
+
+    store, (kind, _, name) = target.holds(), key.partition("#")
+    resource = Resource.named(kind)
+    there_was = store.lift(org_id, resource or "owner", name, by=target.caller(), case=case)
+    left = next((hold.cases for hold in store.holds(org_id) if hold.key == key), ())
+    if left:
+        cases = ", ".join(one or "without a case" for one in left)
+        done = "removed, but still" if there_was else "was not held so. It is"
+        console().print(NOTE, plain(f"{done} on hold ({cases}): {_in_words(key)}"), soft_wrap=True)
+        return
     mark, text = (YES, "no longer on hold:") if there_was else (NOTE, "was not on hold:")
-    console().print(mark, text, plain(_in_words(f"{held}#{called}")), soft_wrap=True)
+    console().print(mark, text, plain(_in_words(key)), soft_wrap=True)
+
+
+def _show_due(context: "CliContext", target: "Stack", org_id: str, case: str, policy: Path | None) -> None:
+    from cli.services.cases import due_without
+    from cli.services.config_files import declared_policy
+
+    out = console()
+    plan, entries = due_without(target, org_id, case, declared_policy(policy), context.clock())
+    if plan is None:
+        out.print(NOTE, "There is no plan yet, so what would become due is not known.")
+        return
+    count = "1 thing" if len(entries) == 1 else f"{len(entries)} things"
+    out.print(plain(f"Without this case the policy would act on {count} of plan {plan.hash[:12]}:"))
+    for thing, decision in entries[:_MOST_SHOWN]:
+        line = f"  {decision.action} {thing.resource.label} '{thing.name or thing.id}' {thing.id}: {decision.reason}"
+        out.print(plain(line), soft_wrap=True)
+    if len(entries) > _MOST_SHOWN:
+        out.print(f"  … and {len(entries) - _MOST_SHOWN} more")
+
+
+def _case_in(text: str) -> str:
+    """The name of a case, on one line."""
+    from lifecycle.domain.commands import one_line
+
+    return one_line(text, most=_MOST_CASE) if text.strip() else ""
 
 
 def _ask_if_missing(context: "CliContext", target: "Stack", org_id: str, held: "Resource", called: str) -> None:

@@ -139,6 +139,44 @@ def test_every_hold_is_listed_with_who_set_it_and_when(holds: HoldStore, clock: 
     assert holds.holds(ORG)[1] == Hold(f"template#{TEMPLATE}", "a longer audit", "Grace", NOW + timedelta(hours=1))
 
 
+def test_a_resource_stays_on_hold_until_the_last_of_its_cases_is_lifted(holds: HoldStore) -> None:
+    for case in ("Audit 2026", "", "Lawsuit"):
+        holds.add(ORG, Resource.RUN, THING, reason=f"why {case}".strip(), by="Ada", case=case)
+    [hold] = holds.holds(ORG)
+    assert hold.cases == ("", "Audit 2026", "Lawsuit")
+    assert holds.lift(ORG, Resource.RUN, THING, case="Audit 2026")
+    assert holds.lift(ORG, Resource.RUN, THING)
+    assert not holds.lift(ORG, Resource.RUN, THING)
+    assert "why Lawsuit (case Lawsuit)" in str(holds.reason_for(ORG, seen(), tags=NO_TAGS))
+    assert holds.lift(ORG, Resource.RUN, THING, case="Lawsuit")
+    assert holds.reason_for(ORG, seen(), tags=NO_TAGS) is None
+
+
+def test_a_hold_of_an_earlier_release_has_no_case_and_a_case_is_added_beside_it(
+    holds: HoldStore, rows: VersionedTable
+) -> None:
+    rows.write(Put(Key(f"holds#{ORG}", f"run#{THING}"), {"reason": "an audit", "by": "Ada", "at": 1}, 0))
+    assert not holds.lift(ORG, Resource.RUN, THING, case="Audit 2026")
+    holds.add(ORG, Resource.RUN, THING, reason="more of it", by="Bo", case="Audit 2026")
+    assert holds.lift(ORG, Resource.RUN, THING, case="Audit 2026")
+    assert "an audit" in str(holds.reason_for(ORG, seen(), tags=NO_TAGS))
+
+
+@pytest.mark.parametrize("cases", ["junk", "[]", "{}", 7])
+def test_a_hold_whose_cases_cannot_be_read_stays(holds: HoldStore, rows: VersionedTable, cases: Value) -> None:
+    values: dict[str, Value] = {"reason": "an audit", "by": "Ada", "at": 1, "cases": cases}
+    rows.write(Put(Key(f"holds#{ORG}", f"run#{THING}"), values, 0))
+    assert not holds.lift(ORG, Resource.RUN, THING)
+    assert holds.reason_for(ORG, seen(), tags=NO_TAGS) is not None
+
+
+def test_a_case_that_is_set_again_after_it_was_lifted_holds_alone(holds: HoldStore) -> None:
+    holds.add(ORG, Resource.RUN, THING, reason="one", by="Ada", case="Audit 2025")
+    holds.lift(ORG, Resource.RUN, THING, case="Audit 2025")
+    holds.add(ORG, Resource.RUN, THING, reason="two", by="Ada", case="Audit 2026")
+    assert holds.holds(ORG)[0].cases == ("Audit 2026",)
+
+
 def test_lifting_a_hold_returns_whether_it_existed_and_keeps_other_holds(holds: HoldStore) -> None:
     holds.add(ORG, Resource.RUN, THING, reason="an audit", by="Ada")
     holds.add(ORG, Resource.TASK, THING, reason="an audit", by="Ada")

@@ -1,5 +1,7 @@
 """`lifecycle hold`: what an operator types, and what everyone else then leaves alone."""
 
+from pathlib import Path
+
 import pytest
 
 from lifecycle.aws.dynamodb import Contention, Key, MemoryTable, Put
@@ -19,6 +21,7 @@ from sandbox.simulator import (
 )
 from tests.harness.builders import NOW
 from tests.unit.cli.harness import OPERATOR, ORG, CliHarness
+from tests.unit.cli.planned import RULE, at_night, organization, runs
 
 THING, ARCHIVED, NOWHERE = make_id("thing"), make_id("archived"), make_id("nowhere")
 OTHER_ORG = "0b" * 16
@@ -236,3 +239,65 @@ def test_a_hold_that_changed_meanwhile_is_reported(desk: CliHarness) -> None:
     refused = desk.run("hold", "remove", "process", THING)
     assert (refused.exit_code, "changed at the same time" in refused.output) == (3, True)
     assert desk.stack.holds().reasons(ORG) == {f"{Resource.RUN}#{THING}": "an audit"}
+
+
+# --- cases ---
+
+
+AUDIT = ("--case", "Audit 2026")
+
+
+def test_a_case_groups_holds_and_is_listed(desk: CliHarness) -> None:
+    assert desk.run("hold", "add", "process", THING, *WHY, *AUDIT).exit_code == 0
+    assert desk.run("hold", "add", "task", THING, *WHY).exit_code == 0
+    listed = desk.run("hold", "list", *AUDIT).output
+    assert "Audit 2026" in listed
+    assert "one-off task" not in listed
+
+
+def test_a_hold_of_a_case_is_not_removed_without_naming_the_case(desk: CliHarness) -> None:
+    desk.run("hold", "add", "process", THING, *WHY, *AUDIT)
+    result = desk.run("hold", "remove", "process", THING)
+    assert "on hold (Audit 2026)" in " ".join(result.output.split())
+    assert [hold.cases for hold in holds(desk)] == [("Audit 2026",)]
+
+
+def test_removing_a_case_lifts_its_holds_and_leaves_what_others_hold(desk: CliHarness) -> None:
+    for kind in ("process", "task"):
+        desk.run("hold", "add", kind, THING, *WHY, *AUDIT)
+    desk.run("hold", "add", "task", THING, *WHY, "--case", "Lawsuit")
+    result = desk.run("hold", "remove", *AUDIT, "--yes")
+    assert result.exit_code == 0, result.output
+    assert "There is no plan yet" in result.output
+    assert [(hold.key, hold.cases) for hold in holds(desk)] == [(f"task#{THING}", ("Lawsuit",))]
+
+
+def test_a_case_is_removed_only_if_that_is_confirmed(desk: CliHarness) -> None:
+    desk.run("hold", "add", "process", THING, *WHY, *AUDIT)
+    assert desk.run("hold", "remove", *AUDIT, typed="n\n").exit_code != 0
+    assert len(holds(desk)) == 1
+
+
+def test_a_case_that_nobody_used_is_named(desk: CliHarness) -> None:
+    assert "No hold of this organization belongs to case 'Audit 2026'" in desk.run("hold", "remove", *AUDIT).output
+
+
+@pytest.mark.parametrize("words", [(), ("process",)])
+def test_a_removal_without_a_thing_or_a_case_is_refused(desk: CliHarness, words: tuple[str, ...]) -> None:
+    assert desk.run("hold", "remove", *words).exit_code == 2
+
+
+def test_what_would_become_due_is_shown_before_a_case_is_removed(desk: CliHarness, tmp_path: Path) -> None:
+    night = at_night(desk, organization(runs(2)))
+    first, second = (f"{number:032x}" for number in (1, 2))
+    night.world.holds.add(ORG, Resource.RUN, first, reason="an audit", by="Ada", case="Audit 2026")
+    night.world.holds.add(ORG, Resource.RUN, second, reason="an audit", by="Ada", case="Audit 2026")
+    night.world.holds.add(ORG, Resource.RUN, second, reason="a lawsuit", by="Ada", case="Lawsuit")
+    night.begin()
+    night.drain()
+    path = tmp_path / "policy.toml"
+    path.write_text(RULE)
+    shown = " ".join(desk.run("hold", "remove", *AUDIT, "--policy", str(path), typed="n\n").output.split())
+    assert "the policy would act on 1 thing of plan" in shown
+    assert f"archive process 'Run 1' {first}" in shown
+    assert second not in shown

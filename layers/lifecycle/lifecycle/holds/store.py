@@ -1,10 +1,12 @@
 """Stores holds in the ledger's table: one row per hold, in one partition per organization.
 
 The key of a row names what is held, see ``lifecycle.holds.rules``. Its values are ``reason``, ``by`` and ``at`` (in
-milliseconds, UTC); once the hold is lifted, ``lifted_at`` and ``lifted_by`` as well. A row is never deleted: a lifted
-hold still stops commands that were issued before it was set. Each change is written together with its audit record.
+milliseconds, UTC); once the hold is lifted, ``lifted_at`` and ``lifted_by`` as well. ``cases`` is JSON: the reason of
+each case that holds it, and of the hold without a case under an empty name. A row is never deleted: a lifted hold still
+stops commands that were issued before it was set. Each change is written together with its audit record.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import Literal
 from lifecycle.audit.chain import Record, What
 from lifecycle.audit.store import audit_row, with_unique_time
 from lifecycle.aws import table_keys
-from lifecycle.aws.dynamodb import Contention, Key, Put, Row, VersionedTable
+from lifecycle.aws.dynamodb import Contention, Key, Put, Row, Value, VersionedTable
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.clock import millis
 from lifecycle.domain.errors import Code, Throttled
@@ -25,6 +27,7 @@ type HoldKind = Resource | Literal["owner"]
 """What a hold can be put on: one resource, or everything that a user owns."""
 
 _TRIES = 8
+_UNREADABLE = "which this release cannot read"
 _NO_REASON = "no reason was given"
 
 
@@ -38,6 +41,8 @@ class Hold:
     """Who set it. Empty if the row does not say."""
     since: datetime | None
     """``None`` if the row does not say."""
+    cases: tuple[str, ...] = ("",)
+    """The cases that hold it, sorted; an empty name stands for the hold without a case."""
 
 
 class HoldStore:
@@ -75,47 +80,52 @@ class HoldStore:
         """Every hold in force in an organization, sorted by key."""
         rows = sorted(self.rows_of(org_id).items())
         return [
-            Hold(key, _reason(row), str(row.values.get("by") or ""), _since(row)) for key, row in rows if _stands(row)
+            Hold(key, _reason(row), str(row.values.get("by") or ""), _since(row), tuple(sorted(_cases(row))))
+            for key, row in rows
+            if _stands(row)
         ]
 
-    def add(self, org_id: str, kind: HoldKind, name: str, *, reason: str, by: str) -> None:
+    def add(self, org_id: str, kind: HoldKind, name: str, *, reason: str, by: str, case: str = "") -> None:
         """Put a hold on a resource or an owner, or renew an existing one. Holds do not expire.
 
-        Raises ``Throttled`` if other callers keep changing the same hold.
+        Other cases that hold it stay. Raises ``Throttled`` if other callers keep changing the same hold.
         """
         key = table_keys.hold(org_id, f"{kind}#{name}")
         for attempt in range(_TRIES):
             [row] = self._rows.read(key)
             at = millis(self._clock())
-            record = Record(at=at, what=What.HOLD_SET, org_id=org_id, resource=kind, id=name, by=by, reason=reason)
+            said = _in_case(reason, case)
+            record = Record(at=at, what=What.HOLD_SET, org_id=org_id, resource=kind, id=name, by=by, reason=said)
             record = with_unique_time(self._rows, record) if attempt else record
             version = row.version if row else 0
+            cases = {**(_cases(row) if row and _stands(row) else {}), case: reason}
+            values: dict[str, Value] = {"reason": said, "by": by, "at": at, "cases": json.dumps(cases)}
             try:
-                self._rows.write(Put(key, {"reason": reason, "by": by, "at": at}, version), audit_row(record))
+                self._rows.write(Put(key, values, version), audit_row(record))
             except Contention:
                 continue
             return
         raise Throttled(Code.UNAVAILABLE, "Too many callers are changing this hold. Try again.", retry_after=1)
 
-    def lift(self, org_id: str, kind: HoldKind, name: str, *, by: str = "") -> bool:
-        """Lift a hold. Returns whether there was one.
+    def lift(self, org_id: str, kind: HoldKind, name: str, *, by: str = "", case: str = "") -> bool:
+        """End what one case holds; by default, the hold without a case. Returns whether there was one.
 
-        Raises ``Throttled`` if somebody renewed it in the meantime; it stays in force then.
+        What another case holds stays on hold. Raises ``Throttled`` if somebody renewed it in the meantime; it stays in
+        force then.
         """
         key = table_keys.hold(org_id, f"{kind}#{name}")
         [seen] = self._rows.read(key)
-        if seen is None or not _stands(seen):
+        if seen is None or not _stands(seen) or case not in _cases(seen):
             return False
         for attempt in range(_TRIES):
             at = millis(self._clock())
-            record = Record(at=at, what=What.HOLD_LIFTED, org_id=org_id, resource=kind, id=name, by=by)
+            record = Record(at=at, what=What.HOLD_LIFTED, org_id=org_id, resource=kind, id=name, by=by, reason=case)
             record = with_unique_time(self._rows, record) if attempt else record
             try:
-                lifted = {**seen.values, "lifted_at": at, "lifted_by": by}
-                self._rows.write(Put(key, lifted, seen.version), audit_row(record))
+                self._rows.write(Put(key, _without(seen, case, by=by, at=at), seen.version), audit_row(record))
             except Contention:
                 [present] = self._rows.read(key)
-                if present is None or not _stands(present):
+                if present is None or not _stands(present) or case not in _cases(present):
                     return True  # Somebody else has just lifted it and recorded that.
                 if present.version != seen.version:
                     break
@@ -146,6 +156,30 @@ def reason_among(
 def _reason(row: Row) -> str:
     """A row without a readable reason still holds."""
     return str(row.values.get("reason") or "").strip() or _NO_REASON
+
+
+def _cases(row: Row) -> dict[str, str]:
+    """The reason of each case. A row of an earlier release is a hold without one; an unreadable one is never lifted."""
+    if "cases" not in row.values:
+        return {"": _reason(row)}
+    with suppress(ValueError, RecursionError):
+        found = json.loads(str(row.values["cases"]))
+        if isinstance(found, dict) and found:
+            return {str(case): str(reason) for case, reason in found.items()}
+    return {_UNREADABLE: _reason(row)}
+
+
+def _without(row: Row, case: str, *, by: str, at: int) -> dict[str, Value]:
+    """The values of a row once a case holds it no more. The last one lifts the hold."""
+    left = {name: reason for name, reason in _cases(row).items() if name != case}
+    if not left:
+        return {**row.values, "lifted_at": at, "lifted_by": by}
+    name, reason = next(iter(left.items()))
+    return {**row.values, "reason": _in_case(reason, name), "cases": json.dumps(left)}
+
+
+def _in_case(reason: str, case: str) -> str:
+    return f"{reason} (case {case})" if case else reason
 
 
 def _stands(row: Row) -> bool:
