@@ -165,7 +165,7 @@ def test_pending_deliveries_are_marked_one_by_one_and_a_later_copy_does_the_rest
     assert ended(ledger.claim(command())).intent.pending == ()
 
 
-def test_a_delivery_that_somebody_else_marked_is_fine(ledger: Ledger, clock: Clock) -> None:
+def test_an_outbox_entry_that_another_worker_marked_is_not_an_error(ledger: Ledger, clock: Clock) -> None:
     first = ledger.conclude(won(ledger.claim(command())), REJECTED)
     clock.advance(LEASE)
     second = ended(ledger.claim(command()))

@@ -50,7 +50,7 @@ def test_a_command_that_its_schedule_missed_is_enqueued(
     assert service.metrics.counts[Metric.WOKEN] == 1  # type: ignore[attr-defined]
 
 
-def test_each_command_that_was_given_a_day_is_known_before_and_after_it(rows: VersionedTable, ledger: Ledger) -> None:
+def test_each_scheduled_command_is_listed_before_and_after_its_time(rows: VersionedTable, ledger: Ledger) -> None:
     waits(rows, ledger, command())
     assert list(Wakeups(rows).commands(ORG)) == [command()]
     assert list(Wakeups(rows).commands("1c" * 16)) == []

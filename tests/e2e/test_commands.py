@@ -97,7 +97,7 @@ def test_a_task_of_a_process_is_not_changed(bench: Bench) -> None:
     assert bench.writes(DefaultIds.PROCESS_TASK) == []
 
 
-def test_a_delete_that_ends_before_its_day_is_refused_and_one_that_lives_longer_waits(bench: Bench) -> None:
+def test_a_delete_that_expires_before_the_minimum_age_is_refused_and_a_longer_one_waits(bench: Bench) -> None:
     soon = (datetime.now(UTC) + timedelta(days=7)).isoformat()
     end = bench.conclusion(bench.ask("delete", "run", DefaultIds.RUN_ARCHIVED_RECENTLY, not_after=soon))
     assert end["status"] == "rejected"

@@ -148,7 +148,7 @@ def _shake_hands(bench: Bench, name: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_preset_acts_once_and_what_was_not_understood_acts_once_corrected(
+def test_a_delivery_acts_once_and_an_untranslatable_one_acts_once_after_the_correction(
     deployed: Bench, played: Mapping[str, Played], name: str
 ) -> None:
     one = played[name]
@@ -183,7 +183,7 @@ def test_unproven_requests_leave_their_reason_and_their_number(
     assert found["kept"] == []
 
 
-def test_the_log_tells_of_each_delivery_what_it_became(deployed: Bench, played: Mapping[str, Played]) -> None:
+def test_the_log_has_the_result_of_each_delivery(deployed: Bench, played: Mapping[str, Played]) -> None:
     """What `lifecycle source listen` prints."""
     now = datetime.now(UTC)
     with pointed_at(deployed.stack.environment):

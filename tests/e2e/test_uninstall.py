@@ -100,7 +100,7 @@ def status(bench: Bench) -> str:
     return bench.stack.cloudformation.describe_stacks(StackName=NAME)["Stacks"][0]["StackStatus"]
 
 
-def test_a_stack_goes_with_all_that_it_leaves_and_the_evidence_in_a_second_step(
+def test_a_stack_is_removed_with_everything_it_leaves_and_the_evidence_in_a_second_step(
     bench: Bench, leaving: dict[str, str]
 ) -> None:
     evidence = {

@@ -91,7 +91,7 @@ def plan_of(bench: Bench) -> Any:  # noqa: ANN401 - parsed JSON
     return told["organizations"][0]["plan"]
 
 
-def test_what_the_last_release_left_waiting_ends_after_the_upgrade_and_after_the_rollback(old: Build) -> None:
+def test_work_that_the_last_release_left_waiting_ends_after_the_upgrade_and_after_the_rollback(old: Build) -> None:
     with running(old) as bench:
         ended, waiting, later = run_of(bench), run_of(bench), run_of(bench)
         first, second = run_of(bench, archived_at="-45d"), run_of(bench, archived_at="-45d")

@@ -101,6 +101,6 @@ def test_a_line_that_keeps_a_resource_makes_no_command(thing: ResourceSnapshot, 
 
 
 @given(text=st.text() | texts, most=st.integers(1, 20))
-def test_one_line_gives_the_same_with_and_without_its_shortcut(text: str, most: int) -> None:
+def test_a_plan_line_is_parsed_the_same_with_and_without_the_shortcut(text: str, most: int) -> None:
     slow = "".join(char if char.isprintable() else " " for char in text).strip()[:most] or "-"
     assert one_line(text, most=most) == slow

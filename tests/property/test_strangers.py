@@ -144,7 +144,7 @@ class Stranger:
     ],
     ids=["webhook", "status"],
 )
-def test_ten_thousand_fuzzed_events_end_in_no_exception_and_no_5xx(
+def test_ten_thousand_fuzzed_events_cause_no_exception_and_no_5xx(
     handler: Callable[[object, RealContext], dict[str, object]],
     reached: set[int],
     clock: Clock,

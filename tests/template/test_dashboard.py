@@ -64,13 +64,13 @@ def test_every_graph_reads_a_metric_that_is_emitted(widgets: list[Json]) -> None
                 assert dimensions[0] == OF_AWS[namespace, name], name
 
 
-def test_every_queue_and_every_function_is_on_it(template: TransformedTemplate) -> None:
+def test_every_queue_and_every_function_is_on_the_dashboard(template: TransformedTemplate) -> None:
     body = template.properties("Dashboard")["DashboardBody"]["Fn::Sub"]
     shown = set(re.findall(r"\$\{(\w+)(?:\.QueueName)?\}", body))
     assert set(template.of_type("AWS::SQS::Queue")) | set(FUNCTIONS) <= shown
 
 
-def test_each_command_on_it_can_be_pasted(widgets: list[Json]) -> None:
+def test_each_command_on_the_dashboard_can_be_pasted(widgets: list[Json]) -> None:
     commands = [
         found for one in widgets if one["type"] == "text" for found in re.findall("`([^`]+)`", str(one["properties"]))
     ]

@@ -65,7 +65,9 @@ def test_each_secret_of_the_stack_has_a_name_that_fits() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(NAMED_BY_CLOUDFORMATION))
-def test_cloudformation_names_what_nobody_looks_up_by_name(template: TransformedTemplate, kind: str) -> None:
+def test_cloudformation_names_the_resources_that_are_not_looked_up_by_name(
+    template: TransformedTemplate, kind: str
+) -> None:
     made = [resource.get("Properties", {}) for resource in template.of_type(kind).values()]
     assert made
     assert not [key for properties in made for key in properties if key in {"Name", f"{kind.rpartition(':')[2]}Name"}]

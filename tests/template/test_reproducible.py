@@ -75,7 +75,7 @@ def test_two_builds_in_two_folders_by_two_people_are_the_same(tmp_path: Path, fo
     assert not [name for name in first if "/." in name or "gone" in name]
 
 
-def test_what_differs_is_seen(tmp_path: Path) -> None:
+def test_a_difference_between_two_builds_is_found(tmp_path: Path) -> None:
     """The test's own measure: another mode or another byte is another artifact."""
     file = tmp_path / "app.py"
     file.write_text("x = 1\n")

@@ -166,9 +166,7 @@ def test_no_function_deletes_from_or_scans_the_ledger(template: TransformedTempl
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_no_function_can_write_a_hold_but_the_one_that_people_write_to(
-    template: TransformedTemplate, function: str
-) -> None:
+def test_only_the_chat_function_can_write_a_hold(template: TransformedTemplate, function: str) -> None:
     assert ("holds#*" in keys(template, function).get("dynamodb:PutItem", set())) == (function in PUTS_ON_HOLD)
 
 
@@ -178,7 +176,7 @@ def test_no_function_ends_a_hold() -> None:
     assert [text for text in texts if re.search(r"holds?(_store)?\.(lift|remove)\(", text)] == []
 
 
-def test_what_posts_answers_reads_nothing_that_proves_who_sent_a_request(template: TransformedTemplate) -> None:
+def test_the_function_that_posts_answers_cannot_read_signing_secrets(template: TransformedTemplate) -> None:
     (read,) = [
         statement
         for statement in statements_of(template, role_of(template, "ChatJobsFunction"))

@@ -24,7 +24,7 @@ def test_the_last_release_can_be_upgraded(template: Json, tmp_path: Path) -> Non
     assert lost == [], "If it is meant, say in docs/upgrade.md what operators do first"
 
 
-def test_what_is_recorded_is_what_its_revision_says(tmp_path: Path) -> None:
+def test_the_recorded_release_equals_its_git_revision(tmp_path: Path) -> None:
     release = last_release()
     if not release.has_source():
         pytest.skip(f"This copy of the repository has no revision {release.revision}")
@@ -61,7 +61,9 @@ def _rename(template: Json, name: str) -> None:
         (lambda template: template["Outputs"].pop("LedgerTableName"), "output LedgerTableName is gone"),
     ],
 )
-def test_what_an_upgrade_would_lose_is_named(template: Json, change: Callable[[Json], object], names: str) -> None:
+def test_resources_that_an_upgrade_would_lose_are_named(
+    template: Json, change: Callable[[Json], object], names: str
+) -> None:
     later = deepcopy(template)
     change(later)
     [lost] = broken(promises(template), later)

@@ -349,7 +349,7 @@ def test_a_process_that_was_reopened_is_archived_two_weeks_after_its_last_comple
     assert world.dead_letters.receive() == []
 
 
-def test_a_process_that_stays_reopened_is_kept_and_is_nobody_s_work(shipped: Entrance, calling: World) -> None:
+def test_a_process_that_stays_reopened_is_kept_without_a_dead_letter(shipped: Entrance, calling: World) -> None:
     world, run = calling, DefaultIds.ACTIVE_RUN
     world.simulator.complete(run)
     world.simulator.reopen(run)
@@ -360,7 +360,7 @@ def test_a_process_that_stays_reopened_is_kept_and_is_nobody_s_work(shipped: Ent
     assert world.dead_letters.receive() == []
 
 
-def test_what_a_person_restored_is_archived_again_only_after_it_was_completed_again(
+def test_a_process_that_a_person_restored_is_archived_again_only_after_its_next_completion(
     shipped: Entrance, calling: World
 ) -> None:
     world, run = calling, DefaultIds.ACTIVE_RUN

@@ -43,7 +43,9 @@ class TestMake:
             assert part in flat(result.output)
         assert desk.run("export", "verify", str(there)).exit_code == 0
 
-    def test_make_may_be_said_and_options_may_come_first(self, desk: CliHarness, tmp_path: Path) -> None:
+    def test_export_make_is_the_same_as_export_and_options_may_come_first(
+        self, desk: CliHarness, tmp_path: Path
+    ) -> None:
         said = desk.run("export", "make", ids.RUN, "--out", str(tmp_path / "a"))
         first = desk.run("export", "--out", str(tmp_path / "b"), "--kind", "process", ids.RUN)
         assert (said.exit_code, first.exit_code) == (0, 0), said.output + first.output
@@ -67,12 +69,12 @@ class TestMake:
         assert result.exit_code == 0, result.output
         assert (folder(tmp_path, resource, name) / "manifest.json").exists()
 
-    def test_a_link_does_as_well(self, desk: CliHarness, tmp_path: Path) -> None:
+    def test_a_link_names_the_process_to_export(self, desk: CliHarness, tmp_path: Path) -> None:
         link = f"https://go.tallyfy.com/{ORG}/process/{ids.RUN}"
         assert desk.run("export", link, "--out", str(tmp_path)).exit_code == 0
         assert folder(tmp_path).exists()
 
-    def test_without_a_stack_by_ones_own_token(self, desk: CliHarness, tmp_path: Path) -> None:
+    def test_without_a_stack_the_export_uses_the_persons_own_token(self, desk: CliHarness, tmp_path: Path) -> None:
         words = ("export", ids.RUN, "--out", str(tmp_path), "--org", ORG, "--base-url", TALLYFY_URL)
         result = desk.run(*words, env=ACCESS)
         assert result.exit_code == 0, result.output
@@ -87,7 +89,7 @@ class TestMake:
         kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
         assert DEFAULT_TOKEN.encode() not in kept
 
-    def test_it_waits_where_tallyfy_asks_for_a_pause_and_tries_again_where_it_fails(
+    def test_an_export_waits_when_tallyfy_asks_for_a_pause_and_retries_failures(
         self, desk: CliHarness, tmp_path: Path
     ) -> None:
         desk.simulator.add_fault(
@@ -101,7 +103,7 @@ class TestMake:
         [there] = (tmp_path / "exports" / ORG / "run" / ids.RUN).iterdir()
         assert desk.run("export", "verify", str(there)).exit_code == 0
 
-    def test_what_is_missing_is_told_and_the_exit_code_says_so(self, desk: CliHarness, tmp_path: Path) -> None:
+    def test_missing_parts_are_listed_and_set_the_exit_code(self, desk: CliHarness, tmp_path: Path) -> None:
         desk.simulator.add_fault(Fault.answer_status(404, path="/dl$", times=-1))
         result = desk.run("export", ids.RUN, "--out", str(tmp_path))
         assert result.exit_code == 1
@@ -111,7 +113,7 @@ class TestMake:
         assert "parts match the manifest" in verified.output
         assert f"missing: files/{FILE}" in flat(verified.output)
 
-    def test_a_download_that_is_sent_on_is_followed(self, desk: CliHarness, tmp_path: Path) -> None:
+    def test_a_redirected_download_is_followed(self, desk: CliHarness, tmp_path: Path) -> None:
         desk.simulator.quirks = Quirks(files_at=TALLYFY_URL.removesuffix("/api") + "/api")
         assert desk.run("export", ids.RUN, "--out", str(tmp_path)).exit_code == 0
         assert [call.token for call in desk.simulator.log.calls if call.action == "stored"] == [None]
@@ -126,7 +128,7 @@ class TestMake:
             (("export", "verfy", "x"), 2, "unexpected extra argument"),
         ],
     )
-    def test_what_cannot_be_exported_is_told(
+    def test_a_resource_that_cannot_be_exported_is_reported(
         self, desk: CliHarness, tmp_path: Path, words: tuple[str, ...], code: int, said: str
     ) -> None:
         result = desk.run(*words, "--out", str(tmp_path))
@@ -136,7 +138,7 @@ class TestMake:
 
 
 class TestVerify:
-    def test_it_needs_neither_stack_nor_network(self, desk: CliHarness, made: Path) -> None:
+    def test_verify_needs_neither_stack_nor_network(self, desk: CliHarness, made: Path) -> None:
         before = (len(desk.simulator.log.calls), list(desk.connected))
         result = desk.run("export", "verify", str(made))
         assert result.exit_code == 0, result.output
@@ -153,7 +155,7 @@ class TestVerify:
         assert result.exit_code == 1
         assert f"{part} was changed: its SHA-256 differs." in flat(result.output)
 
-    def test_a_part_too_few_or_too_many_is_found(self, desk: CliHarness, made: Path) -> None:
+    def test_a_missing_or_additional_part_is_found(self, desk: CliHarness, made: Path) -> None:
         (made / "tasks.jsonl").unlink()
         (made / "notes.txt").write_text("mine")
         result = desk.run("export", "verify", str(made))
@@ -166,14 +168,14 @@ class TestVerify:
         assert result.exit_code == 1
         assert "There is no manifest.json." in result.output
 
-    def test_a_manifest_cannot_lead_elsewhere(self, desk: CliHarness, made: Path) -> None:
+    def test_a_manifest_cannot_name_files_outside_its_folder(self, desk: CliHarness, made: Path) -> None:
         text = (made / "manifest.json").read_text().replace('"tasks.jsonl"', '"../../../../../../secret"')
         (made / "manifest.json").write_text(text)
         result = desk.run("export", "verify", str(made))
         assert result.exit_code == 1
         assert "manifest.json: parts" in flat(result.output)
 
-    def test_a_folder_that_is_not_there_is_wrong_usage(self, desk: CliHarness, tmp_path: Path) -> None:
+    def test_a_missing_folder_is_a_usage_error(self, desk: CliHarness, tmp_path: Path) -> None:
         assert desk.run("export", "verify", str(tmp_path / "none")).exit_code == 2
 
 
@@ -190,7 +192,9 @@ class TestErase:
         return desk
 
     @pytest.mark.parametrize("prefix", ["", "s3://a-bucket/"])
-    def test_the_contents_go_and_a_tombstone_says_who_when_and_why(self, stored: CliHarness, prefix: str) -> None:
+    def test_erasing_removes_the_contents_and_leaves_a_tombstone_with_who_when_and_why(
+        self, stored: CliHarness, prefix: str
+    ) -> None:
         result = stored.run("export", "erase", f"{prefix}{self.KEY}/", "--reason", "Asked  for\nby\x1b[2J ada", "--yes")
         assert result.exit_code == 0, result.output
         assert "5 parts in all versions" in flat(result.output)
@@ -202,7 +206,7 @@ class TestErase:
         assert len(stone.parts) == 5
         assert stone.name is None
 
-    def test_nothing_goes_unless_it_was_agreed_to(self, stored: CliHarness) -> None:
+    def test_nothing_is_erased_without_confirmation(self, stored: CliHarness) -> None:
         before = dict(stored.stack.evidence.bodies)
         result = stored.run("export", "erase", self.KEY, "--reason", "asked for")
         assert result.exit_code == 2
@@ -213,7 +217,7 @@ class TestErase:
         ("key", "reason", "code"),
         [(KEY, " \n ", 2), (KEY, "x" * 501, 2), ("plans", "why", 1), ("", "why", 1), (f"{KEY}x", "why", 1)],
     )
-    def test_without_a_reason_or_a_folder_nothing_goes(
+    def test_nothing_is_erased_without_a_reason_or_a_folder(
         self, stored: CliHarness, key: str, reason: str, code: int
     ) -> None:
         before = dict(stored.stack.evidence.bodies)
@@ -221,7 +225,7 @@ class TestErase:
         assert stored.stack.evidence.bodies == before
 
 
-def test_help_says_that_it_is_no_undo(desk: CliHarness) -> None:
+def test_help_says_that_an_export_is_not_an_undo(desk: CliHarness) -> None:
     assert "verify" in desk.run("export", "--help").output
     for words in (("export", "--help"), ("export", "make", "--help")):
         result = desk.run(*words)

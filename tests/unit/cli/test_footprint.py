@@ -69,13 +69,13 @@ def part(footprint: AwsFootprint, name: str) -> list[Remnant]:
     return footprint.parts()[name]()
 
 
-def test_what_is_retained_is_what_the_template_retains() -> None:
+def test_the_kept_resources_are_those_that_the_template_retains() -> None:
     resources = load().resources
     retained = {name for name, one in resources.items() if str(one.get("DeletionPolicy", "")).startswith("Retain")}
     assert retained == RETAINED
 
 
-def test_a_rule_of_somebody_else_is_listed_and_removed_with_its_targets(footprint: AwsFootprint) -> None:
+def test_a_bus_rule_made_outside_the_stack_is_listed_and_removed_with_its_targets(footprint: AwsFootprint) -> None:
     events = client("events")
     events.put_rule(Name="mine", EventBusName="stack", EventPattern='{"source": ["x"]}')
     events.put_targets(Rule="mine", EventBusName="stack", Targets=[{"Id": "1", "Arn": "arn:aws:sqs:eu-west-1:1:q"}])
@@ -109,7 +109,7 @@ def test_secrets_of_a_stack_whose_name_begins_alike_are_left_alone(footprint: Aw
     secrets.restore_secret(SecretId="stack/tokens/a")  # For a week it can be.
 
 
-def test_a_table_loses_its_protection_and_goes(footprint: AwsFootprint) -> None:
+def test_the_table_is_removed_after_its_deletion_protection_is_lifted(footprint: AwsFootprint) -> None:
     [one] = part(footprint, "ledger table")
     client("dynamodb").update_table(TableName=one.name, DeletionProtectionEnabled=True)
     [one] = part(footprint, "ledger table")
@@ -128,14 +128,14 @@ def test_termination_protection_blocks_and_is_never_lifted(aws: None) -> None:
         footprint.remove(protection)
 
 
-def test_what_a_stack_of_another_name_imported_is_not_listed() -> None:
+def test_resources_imported_by_a_stack_of_another_name_are_not_listed() -> None:
     footprint = AwsFootprint("stack", REGION)
     footprint.__dict__["_stacks"] = [FoundStack("arn:stack", "DELETE_COMPLETE")]
     footprint.__dict__["_cloudformation"] = Remembering({"kept": None, "imported": "another"})
     assert footprint._physical("PlansBucket") == ["kept"]
 
 
-def test_where_cloudformation_says_nothing_of_a_deleted_stack_that_is_an_error(footprint: AwsFootprint) -> None:
+def test_a_deleted_stack_unknown_to_cloudformation_is_an_error(footprint: AwsFootprint) -> None:
     footprint.__dict__["_stacks"] = [FoundStack("arn:gone", "DELETE_COMPLETE")]
     footprint.__dict__["_resources"] = []
     with pytest.raises(CliError, match="does not say what the stack left"):
@@ -190,7 +190,9 @@ class FailingDeletion:
         (("DELETE_IN_PROGRESS",), Exit.PENDING, "still being deleted"),
     ],
 )
-def test_a_stack_that_stays_says_why(statuses: tuple[str, ...], code: Exit, says: str) -> None:
+def test_a_stack_that_could_not_be_deleted_is_reported_with_the_reason(
+    statuses: tuple[str, ...], code: Exit, says: str
+) -> None:
     footprint = AwsFootprint("stack", REGION, sleep=lambda seconds: None)
     footprint.__dict__["_cloudformation"] = FailingDeletion(*statuses)
     footprint.__dict__["_stacks"] = [FoundStack("arn:stack", "DELETE_FAILED")]
@@ -227,7 +229,7 @@ def test_all_versions_and_delete_markers_are_counted_and_removed(aws: None) -> N
     made.remove()  # It is gone: no error.
 
 
-def test_versions_under_a_lock_stay_with_their_bucket(aws: None) -> None:
+def test_a_bucket_with_locked_versions_is_kept_with_them(aws: None) -> None:
     made = bucket(locked=True)
     contents = made.contents()
     assert contents is not None
@@ -237,7 +239,7 @@ def test_versions_under_a_lock_stay_with_their_bucket(aws: None) -> None:
     assert made.contents() == contents
 
 
-def test_a_bucket_that_may_not_be_read_is_no_empty_bucket(aws: None) -> None:
+def test_a_bucket_that_may_not_be_read_does_not_count_as_empty(aws: None) -> None:
     class Refusing:
         def get_paginator(self, name: str) -> "Refusing":
             return self

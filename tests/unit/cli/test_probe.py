@@ -186,13 +186,13 @@ class TestCommand:
         assert (result.exit_code, f"--again {ORG}" in result.output) == (2, True)
         assert desk.simulator.log.calls == []
 
-    def test_it_shows_a_table_and_writes_the_facts(self, desk: CliHarness, tmp_path: Path) -> None:
+    def test_the_probe_shows_a_table_and_writes_the_facts(self, desk: CliHarness, tmp_path: Path) -> None:
         result = self.run(desk, tmp_path, "--org", ORG, "--again", ORG)
         assert result.exit_code == 0, result.output
         assert "make simulator FACTS=" in result.output
         assert load_facts(tmp_path / "facts.json", Quirks()) == Quirks()
 
-    def test_what_is_left_of_an_earlier_one_comes_first(self, desk: CliHarness, tmp_path: Path) -> None:
+    def test_resources_left_by_an_earlier_probe_must_be_removed_first(self, desk: CliHarness, tmp_path: Path) -> None:
         Journal(tmp_path / "journal.json").begin("tag-x", "tag", "lifecycle probe x")
         result = self.run(desk, tmp_path, "--org", ORG, "--again", ORG)
         assert (result.exit_code, "--clean" in result.output) == (1, True)

@@ -21,7 +21,7 @@ def listed(desk: CliHarness, *words: str) -> list[str]:
     return [one["intent_id"] for one in json.loads(result.stdout)]
 
 
-def test_the_newest_come_last_with_source_thing_and_outcome(desk: CliHarness) -> None:
+def test_commands_are_listed_newest_last_with_source_resource_and_outcome(desk: CliHarness) -> None:
     first = ended(desk, 1)
     desk.clock.advance(timedelta(minutes=5))
     second = ended(desk, 2, Status.REJECTED)
@@ -68,7 +68,7 @@ def test_records_that_are_not_commands_are_not_listed(desk: CliHarness) -> None:
     assert listed(desk) == []
 
 
-def test_follow_prints_each_new_one_once(desk: CliHarness) -> None:
+def test_follow_prints_each_new_command_once(desk: CliHarness) -> None:
     ended(desk, 1)
     numbers = iter((2, 3))
 

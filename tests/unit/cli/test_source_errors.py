@@ -87,7 +87,7 @@ def test_kept_deliveries_are_listed_with_reason_time_and_id(desk: CliHarness) ->
     assert THING not in result.output
 
 
-def test_a_payload_is_shown_when_it_is_asked_for(desk: CliHarness) -> None:
+def test_a_kept_payload_is_shown_on_request(desk: CliHarness) -> None:
     desk.dead_payload(payload=GOOD, headers={"x-one-event": "closed"})
     shown = desk.run("source", "errors", "--payload").output
     assert GOOD in shown
@@ -97,7 +97,7 @@ def test_a_payload_is_shown_when_it_is_asked_for(desk: CliHarness) -> None:
     assert "payload" not in listed(desk)["kept"][0]
 
 
-def test_a_delivery_that_came_several_times_is_one(desk: CliHarness) -> None:
+def test_a_delivery_that_was_repeated_is_listed_once(desk: CliHarness) -> None:
     for _ in range(3):
         desk.dead_payload()
     desk.dead_payload(delivery="delivery-2")
@@ -115,7 +115,9 @@ def test_a_delivery_that_came_several_times_is_one(desk: CliHarness) -> None:
         (("--source", "nobody"), []),
     ],
 )
-def test_they_are_chosen_by_source_time_and_id(desk: CliHarness, words: tuple[str, ...], expected: list[str]) -> None:
+def test_kept_deliveries_are_selected_by_source_time_and_id(
+    desk: CliHarness, words: tuple[str, ...], expected: list[str]
+) -> None:
     desk.dead_payload(delivery="old")
     desk.clock.advance(timedelta(days=2))
     desk.dead_payload(delivery="new")
@@ -141,11 +143,11 @@ def test_unproven_requests_are_counted_by_source_and_reason(desk: CliHarness) ->
     assert listed(desk)["refused"] == []
 
 
-def test_nothing_wrong_says_so(desk: CliHarness) -> None:
+def test_a_period_without_errors_says_so(desk: CliHarness) -> None:
     assert "was accepted or ignored" in desk.run("source", "errors").output
 
 
-def test_a_flood_of_refusals_is_counted_in_part_and_says_so(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_count_of_refusals_says_so(desk: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cli.services.delivery_log._MOST", 4)
     for _ in range(5):
         refused(desk)
@@ -168,7 +170,7 @@ def test_a_kept_delivery_becomes_its_command_and_its_dead_letters_go(worked: Cli
     assert worked.entrance.ordinary.depth() == 1
 
 
-def test_what_was_sent_again_before_is_not_sent_and_says_so(worked: CliHarness) -> None:
+def test_a_delivery_that_was_already_replayed_is_not_sent_again_and_says_so(worked: CliHarness) -> None:
     worked.dead_payload(payload=GOOD)
     replayed(worked, "--all")
     worked.dead_payload(payload=GOOD)  # A dead letter that could not be removed, or a late copy.
@@ -179,7 +181,7 @@ def test_what_was_sent_again_before_is_not_sent_and_says_so(worked: CliHarness) 
     assert worked.stack.dead["commands"].depth() == 0
 
 
-def test_what_fails_again_stays_kept_with_its_new_reason(worked: CliHarness) -> None:
+def test_a_delivery_that_fails_again_stays_kept_with_its_new_reason(worked: CliHarness) -> None:
     worked.dead_payload(payload='{"n": 1}')
     worked.dead_payload("jira", payload=GOOD)
     result = worked.run("source", "replay", "--all", "--yes")
@@ -191,21 +193,21 @@ def test_what_fails_again_stays_kept_with_its_new_reason(worked: CliHarness) -> 
     assert "finds nothing" in str(left["reason"])
 
 
-def test_only_what_was_chosen_is_sent(worked: CliHarness) -> None:
+def test_only_selected_deliveries_are_replayed(worked: CliHarness) -> None:
     worked.dead_payload(payload=GOOD)
     worked.dead_payload("jira", payload=GOOD)
     assert [one["source"] for one in replayed(worked, "--source", "jira")] == ["jira"]
     assert [one["source"] for one in listed(worked)["kept"]] == ["hubspot"]
 
 
-def test_what_was_kept_in_part_is_not_sent(worked: CliHarness) -> None:
+def test_a_delivery_that_was_kept_in_part_is_not_replayed(worked: CliHarness) -> None:
     worked.dead_payload(payload="[1, 2", characters=300_000)
     [one] = replayed(worked, "--all", code=1)
     assert (one["status"], "Ask the sender" in str(one["reason"])) == ("not_sent", True)
     assert worked.stack.dead["commands"].depth() == 1
 
 
-def test_what_does_not_end_in_time_stays_kept(worked: CliHarness) -> None:
+def test_a_replay_that_does_not_end_in_time_leaves_the_delivery_kept(worked: CliHarness) -> None:
     queue = worked.stack.origins["events"]
     assert isinstance(queue, WorkedQueue)
     queue.broken = True
@@ -216,11 +218,11 @@ def test_what_does_not_end_in_time_stays_kept(worked: CliHarness) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("--all", "--source", "hubspot")])
-def test_a_choice_is_needed(worked: CliHarness, words: tuple[str, ...]) -> None:
+def test_replay_needs_a_selection_of_deliveries(worked: CliHarness, words: tuple[str, ...]) -> None:
     assert worked.run("source", "replay", *words).exit_code == Exit.USAGE
 
 
-def test_it_asks_before_it_sends(worked: CliHarness) -> None:
+def test_replay_asks_for_confirmation(worked: CliHarness) -> None:
     worked.dead_payload(payload=GOOD)
     assert worked.run("source", "replay", "--all", typed="n\n").exit_code == 1
     assert worked.entrance.ordinary.depth() == 0
@@ -242,7 +244,7 @@ def heard(desk: CliHarness, *words: str, seconds: int = 3) -> list[str]:
     return result.stdout.splitlines()
 
 
-def test_each_delivery_is_printed_once_with_what_it_became(desk: CliHarness) -> None:
+def test_listen_prints_each_delivery_once_with_its_result(desk: CliHarness) -> None:
     made = command()
     desk.end(made, Status.DONE)
     logged(desk, "webhook", "Accepted", source="hubspot", capability="run.archive", intent_id=made.intent_id)
@@ -283,19 +285,19 @@ def test_no_line_is_read_twice_when_the_overlap_ends_within_its_millisecond(desk
     assert [len(found) for found in looks] == [1, 0, 0, 0]
 
 
-def test_for_people_each_is_a_line(desk: CliHarness) -> None:
+def test_listen_prints_one_line_for_each_delivery(desk: CliHarness) -> None:
     logged(desk, "webhook", "Accepted", source="hubspot", capability="run.archive", intent_id="int_1")
     [line] = heard(desk)
     assert line.endswith("12:00:00 hubspot accepted: run.archive int_1")
 
 
-def test_other_sources_are_left_out(desk: CliHarness) -> None:
+def test_listen_leaves_out_other_sources(desk: CliHarness) -> None:
     for source in ("hubspot", "jira"):
         logged(desk, "webhook", "Ignored", source=source)
     assert ["jira" in line for line in heard(desk, "--source", "jira")] == [True]
 
 
-def test_lines_that_are_no_json_are_passed_over(desk: CliHarness) -> None:
+def test_log_lines_that_are_not_json_are_skipped(desk: CliHarness) -> None:
     desk.stack.logged["webhook"] = [
         LogLine("one", NOW, text) for text in ("START RequestId: 1", "[]", '{"message": 5}')
     ]

@@ -76,7 +76,7 @@ class TestConnect:
         assert f"{OURS}/{HIDDEN_KEY}" in result.output
         assert "carried out 14 days after" in result.output
 
-    def test_a_second_time_nothing_is_registered(self, desk: CliHarness) -> None:
+    def test_connecting_twice_registers_nothing_more(self, desk: CliHarness) -> None:
         run(desk, "connect")
         key, before = stored(desk), urls(desk)
         result = run(desk, "connect")
@@ -84,7 +84,7 @@ class TestConnect:
         assert (stored(desk), urls(desk)) == (key, before)
         assert len(writes(desk)) == 1
 
-    def test_a_key_that_is_stored_is_used(self, desk: CliHarness) -> None:
+    def test_a_stored_key_is_used_for_the_registration(self, desk: CliHarness) -> None:
         """Webhooks of templates use it too, or a command was cut off before it registered."""
         desk.entrance.secrets.texts[NAME] = json.dumps({"secrets": ["new-key", "old-key"]})
         result = run(desk, "connect")
@@ -100,7 +100,7 @@ class TestConnect:
         assert f"https://hooks.example.com/webhooks/tallyfy/{HIDDEN_KEY}" in result.output
         assert len(urls(desk)) == 1
 
-    def test_the_webhook_of_another_system_is_not_put_at_risk_unasked(self, desk: CliHarness) -> None:
+    def test_another_systems_webhook_stops_the_registration_unless_it_is_allowed(self, desk: CliHarness) -> None:
         register(desk, OTHER)
         result = run(desk, "connect")
         assert (result.exit_code, "Give --beside" in said(result)) == (1, True)
@@ -143,13 +143,13 @@ class TestConnect:
         ],
         ids=str,
     )
-    def test_an_answer_that_was_lost_is_settled_by_the_list(self, desk: CliHarness, fault: Fault) -> None:
+    def test_after_a_lost_answer_the_list_of_webhooks_decides(self, desk: CliHarness, fault: Fault) -> None:
         desk.simulator.add_fault(fault)
         assert run(desk, "connect").exit_code == 0
         assert len(urls(desk)) == 1
 
     @pytest.mark.parametrize("fault", [Fault.reset(method="POST"), Fault.answer_status(500, method="POST")], ids=str)
-    def test_what_was_not_registered_is_finished_by_the_next_command(self, desk: CliHarness, fault: Fault) -> None:
+    def test_an_unfinished_registration_is_completed_by_the_next_command(self, desk: CliHarness, fault: Fault) -> None:
         desk.simulator.add_fault(fault)
         result = run(desk, "connect")
         assert (result.exit_code, "Run the command again" in said(result)) == (1, True)
@@ -163,7 +163,7 @@ class TestConnect:
         assert (result.exit_code, "did not register the webhook (422)" in said(result)) == (3, True)
         assert (stored(desk) or "?") not in result.output
 
-    def test_it_waits_as_tallyfy_asks(self, desk: CliHarness) -> None:
+    def test_connect_waits_as_long_as_tallyfy_asks(self, desk: CliHarness) -> None:
         desk.simulator.add_fault(Fault.rate_limit(30))
         assert run(desk, "connect").exit_code == 0
         assert desk.clock() >= NOW + timedelta(seconds=30)
@@ -182,14 +182,14 @@ class TestConnect:
 
 @pytest.mark.parametrize("command", ["connect", "show", "disconnect"])
 class TestRefused:
-    def test_an_organization_without_the_feature_is_told_so(self, desk: CliHarness, command: str) -> None:
+    def test_an_organization_without_the_feature_is_reported(self, desk: CliHarness, command: str) -> None:
         desk.simulator.quirks = Quirks(watchers="missing")
         result = run(desk, command, *(["--yes"] if command == "disconnect" else []))
         assert (result.exit_code, "does not have the webhook of an organization yet" in said(result)) == (1, True)
         assert (stored(desk), writes(desk)) == (None, [])
 
     @pytest.mark.parametrize(("token", "user"), [(STANDARD_TOKEN, "standard"), (LIGHT_TOKEN, "light")])
-    def test_the_token_of_a_member_who_is_no_admin_is_told_so(
+    def test_a_token_of_a_member_who_is_not_an_admin_is_reported(
         self, desk: CliHarness, command: str, token: str, user: str
     ) -> None:
         result = run(desk, command, *(["--yes"] if command == "disconnect" else []), token=token)
@@ -200,29 +200,29 @@ class TestRefused:
         ) == (2, True)
         assert (stored(desk), writes(desk)) == (None, [])
 
-    def test_a_dead_token_is_told_so(self, desk: CliHarness, command: str) -> None:
+    def test_a_refused_token_is_reported(self, desk: CliHarness, command: str) -> None:
         result = run(desk, command, *(["--yes"] if command == "disconnect" else []), token="dead")
         assert (result.exit_code, "Tallyfy refused the token (401)" in said(result)) == (1, True)
 
-    def test_a_source_of_another_organization_is_told_so(self, desk: CliHarness, command: str, tmp_path: Path) -> None:
+    def test_a_source_of_another_organization_is_reported(self, desk: CliHarness, command: str, tmp_path: Path) -> None:
         text = (CONFIG / "sources.toml").read_text().replace(ORG, "1c" * 16)
         (tmp_path / "sources.toml").write_text(text)
         result = run(desk, command, "--sources", str(tmp_path / "sources.toml"))
         assert (result.exit_code, f'Write org_id = "{ORG}"' in said(result)) == (2, True)
         assert desk.simulator.log.calls == []
 
-    def test_a_source_whose_secret_is_not_in_the_path_is_told_so(self, desk: CliHarness, command: str) -> None:
+    def test_a_source_whose_secret_is_not_in_the_path_is_reported(self, desk: CliHarness, command: str) -> None:
         result = run(desk, command, "--source", "hubspot")
         assert (result.exit_code, 'scheme = "shared-secret"' in said(result)) == (2, True)
         assert run(desk, command, "--source", "nobody").exit_code == 2
 
-    def test_tallyfy_is_not_sent_to_this_machine(self, desk: CliHarness, command: str) -> None:
+    def test_a_url_of_this_machine_is_not_registered(self, desk: CliHarness, command: str) -> None:
         result = run(desk, command, "--api-url", "http://127.0.0.1:8080")
         assert (result.exit_code, "Tallyfy cannot reach" in said(result)) == (2, True)
 
 
 @pytest.mark.parametrize("text", ["a b", "../x", "a/b", "ä"])
-def test_a_key_that_cannot_stand_in_a_url_is_not_registered(desk: CliHarness, text: str) -> None:
+def test_a_key_that_cannot_be_part_of_a_url_is_not_registered(desk: CliHarness, text: str) -> None:
     desk.entrance.secrets.texts[NAME] = text
     result = run(desk, "connect")
     assert (result.exit_code, "cannot be part of a URL" in said(result)) == (1, True)
@@ -249,7 +249,9 @@ def test_a_secret_that_cannot_be_read_is_not_taken_for_missing(
 
 
 class TestShow:
-    def test_it_shows_the_url_without_its_key_the_date_of_connection_and_the_last_event(self, desk: CliHarness) -> None:
+    def test_show_prints_the_url_without_its_key_the_date_of_connection_and_the_last_event(
+        self, desk: CliHarness
+    ) -> None:
         run(desk, "connect")
         before = said(run(desk, "show"))
         assert f"connected: {OURS}/{HIDDEN_KEY}, since 2026-06-01 12:00 UTC" in before
@@ -271,7 +273,7 @@ class TestShow:
         shown = said(run(desk, "show", "--sources", str(tmp_path / "sources.toml")))
         assert "last event that became a command: 2026-06-01 12:00 UTC" in shown
 
-    def test_what_is_not_connected_is_said_with_what_to_do(self, desk: CliHarness) -> None:
+    def test_an_organization_that_is_not_connected_is_reported_with_what_to_do(self, desk: CliHarness) -> None:
         assert "not connected. To connect: lifecycle tallyfy connect" in said(run(desk, "show"))
         desk.entrance.secrets.texts[NAME] = "key"
         register(desk, OTHER)
@@ -284,7 +286,7 @@ class TestShow:
         assert "secret-of-theirs" not in shown
         assert writes(desk) == []
 
-    def test_programs_are_told_the_same(self, desk: CliHarness) -> None:
+    def test_show_with_json_prints_the_same_facts(self, desk: CliHarness) -> None:
         run(desk, "connect")
         register(desk, OTHER)
         told = json.loads(run(desk, "show", "--json").output)
@@ -294,7 +296,7 @@ class TestShow:
 
 
 class TestDisconnect:
-    def test_the_registration_goes_and_then_the_key(self, desk: CliHarness) -> None:
+    def test_disconnect_removes_the_registration_and_then_the_key(self, desk: CliHarness) -> None:
         register(desk, OTHER)
         run(desk, "connect", "--beside")
         result = run(desk, "disconnect", typed="y\n")
@@ -304,7 +306,7 @@ class TestDisconnect:
         assert "was not connected. Nothing was removed" in said(run(desk, "disconnect", "--yes"))
         assert run(desk, "connect", "--beside").exit_code == 0
 
-    def test_the_key_can_stay(self, desk: CliHarness) -> None:
+    def test_disconnect_can_keep_the_key(self, desk: CliHarness) -> None:
         run(desk, "connect")
         key = stored(desk)
         assert "The key was kept" in said(run(desk, "disconnect", "--keep-secret"))
@@ -321,7 +323,7 @@ class TestDisconnect:
         assert (result.exit_code, f"takes it from {'1c' * 16} as well" in said(result)) == (0, True)
         assert (urls(desk), stored(desk)) == ([], key)
 
-    def test_whoever_says_no_keeps_both(self, desk: CliHarness) -> None:
+    def test_without_confirmation_the_registration_and_the_key_stay(self, desk: CliHarness) -> None:
         run(desk, "connect")
         assert run(desk, "disconnect", typed="n\n").exit_code == 1
         assert (len(urls(desk)), stored(desk) is not None) == (1, True)
@@ -334,7 +336,7 @@ class TestDisconnect:
         assert (result.exit_code, "did not remove the webhook" in said(result)) == (3, True)
         assert (len(urls(desk)), stored(desk) is not None) == (1, True)
 
-    def test_one_that_somebody_else_removed_meanwhile_is_gone(self, desk: CliHarness) -> None:
+    def test_a_registration_that_was_removed_meanwhile_counts_as_removed(self, desk: CliHarness) -> None:
         run(desk, "connect")
         desk.simulator.add_fault(Fault.answer_status(404, "after", method="DELETE"))
         assert run(desk, "disconnect", "--yes").exit_code == 0

@@ -47,7 +47,7 @@ def listed(desk: CliHarness) -> dict[str, str]:
 # --- the listing ------------------------------------------------------------------------------------------------------
 
 
-def test_the_listing_names_every_piece_with_number_size_and_what_becomes_of_it(desk: CliHarness) -> None:
+def test_the_listing_names_every_piece_with_number_size_and_whether_it_is_removed(desk: CliHarness) -> None:
     shown = desk.run("uninstall").output
     for part in (
         *("rule on the bus", "blocks the deletion", "goes with the stack", "12", "3.4 MB", "Object Lock: GOVERNANCE"),
@@ -71,7 +71,7 @@ def test_a_stack_that_nobody_knows_is_an_error(desk: CliHarness) -> None:
     assert (result.exit_code, "knows no stack" in result.output) == (1, True)
 
 
-def test_nothing_left_is_said(desk: CliHarness) -> None:
+def test_a_stack_that_left_nothing_says_so(desk: CliHarness) -> None:
     desk.footprint.pieces, desk.footprint.found = [], [FoundStack("arn:stack", "DELETE_COMPLETE")]
     assert "Nothing is left of it." in desk.run("uninstall", "--delete").output
 
@@ -111,7 +111,7 @@ def delete(desk: CliHarness, *options: str, typed: str = STACK) -> tuple[int, st
     return result.exit_code, result.output
 
 
-def test_everything_listed_goes_in_order_and_the_evidence_only_by_its_own_options(desk: CliHarness) -> None:
+def test_everything_listed_is_removed_in_order_and_evidence_only_with_its_own_options(desk: CliHarness) -> None:
     code, output = delete(desk)
     assert (code, desk.footprint.removed) == (0, ORDER[:-4]), output
     assert "It is kept. --with-exports removes it." in output
@@ -125,7 +125,7 @@ def test_without_the_typed_name_nothing_is_removed(desk: CliHarness) -> None:
     assert desk.footprint.removed == []
 
 
-def test_a_busy_stack_is_removed_only_although_it_is_busy(desk: CliHarness) -> None:
+def test_a_busy_stack_is_removed_only_with_although_busy(desk: CliHarness) -> None:
     desk.stack.origins["commands"].send("{}")
     desk.entrance.ordinary.send("{}")
     code, output = delete(desk)
@@ -141,7 +141,7 @@ def test_nothing_is_removed_if_a_part_could_not_be_listed(desk: CliHarness) -> N
     assert "rules on the bus: AWS refused ListRules" in output
 
 
-def test_what_blocks_the_stack_keeps_the_stack_and_all_that_it_uses(desk: CliHarness) -> None:
+def test_a_blocking_resource_that_stays_keeps_the_stack_and_everything_that_it_uses(desk: CliHarness) -> None:
     desk.footprint.refusals["mine"] = "It is managed by another service."
     code, output = delete(desk, "--with-exports", "--with-records")
     assert (code, desk.footprint.removed) == (1, [])
@@ -154,7 +154,7 @@ def test_a_stack_that_cannot_be_deleted_keeps_what_it_uses(desk: CliHarness) -> 
     assert desk.footprint.removed == ["mine", "role operators"]
 
 
-def test_locked_exports_stay_and_the_rest_goes(desk: CliHarness) -> None:
+def test_locked_exports_stay_and_everything_else_is_removed(desk: CliHarness) -> None:
     desk.footprint.refusals["exports"] = "S3 refused to remove 12 versions."
     code, output = delete(desk, "--with-exports", "--with-records")
     assert (code, desk.footprint.removed) == (1, ORDER[:-1])
@@ -177,7 +177,7 @@ def test_a_stack_whose_deletion_has_begun_is_not_asked_about_its_work(desk: CliH
     assert delete(desk)[0] == 0
 
 
-def test_programs_get_what_was_removed_and_what_is_still_there(desk: CliHarness) -> None:
+def test_json_lists_what_was_removed_and_what_is_still_there(desk: CliHarness) -> None:
     desk.footprint.refusals["plans"] = "AWS refused."
     result = desk.run("uninstall", "--delete", "--json", typed=f"{STACK}\n")
     found = json.loads(result.stdout)

@@ -147,7 +147,7 @@ def sha(body: bytes) -> str:
 
 
 class TestProcess:
-    def test_everything_is_in_it(self, archive: Archive) -> None:
+    def test_an_export_of_a_process_contains_everything(self, archive: Archive) -> None:
         made = archive.make()
         assert made.missing == ()
         assert made.complete

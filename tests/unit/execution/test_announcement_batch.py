@@ -109,7 +109,7 @@ def test_a_late_copy_finds_in_the_row_of_the_batch_that_it_was_announced(world: 
     assert world.metrics.counts[Metric.DUPLICATE] == 4
 
 
-def test_what_a_dead_process_left_is_not_mixed_into_the_next_batch(world: World) -> None:
+def test_outcomes_left_by_a_crashed_process_are_not_announced_with_the_next_batch(world: World) -> None:
     """Lambda goes on with a process whose invocation failed; those messages come back by themselves."""
     asked(world)
     worker: Process = world.process()

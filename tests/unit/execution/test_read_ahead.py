@@ -45,7 +45,7 @@ def test_the_claims_of_a_batch_read_their_rows_in_one_call() -> None:
     assert rows.reads.count(2) == 0
 
 
-def test_only_what_the_pace_lets_start_is_read_ahead() -> None:
+def test_only_rows_of_commands_that_the_rate_admits_are_read_ahead() -> None:
     rows = CountingTable()
     world = World(rows=rows, rate=Rate(60, 4))
     batch(world)

@@ -407,7 +407,7 @@ def test_a_lifted_hold_no_longer_keeps_the_resource() -> None:
     case.is_at(command, Status.DONE, Code.ACTED)
 
 
-def test_a_hold_set_after_it_acted_does_not_hide_that_it_did() -> None:
+def test_a_hold_set_after_the_call_does_not_hide_the_effect() -> None:
     case = _settled()
     case.fail(Fault.answer_status(503, "after", method="DELETE"), Fault.reset("before", method="GET", skip=1))
     command = case.ask()

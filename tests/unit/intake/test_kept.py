@@ -47,7 +47,7 @@ def test_a_payload_is_kept_whole_within_a_message(raw: bytes) -> None:
     assert KeptDelivery.model_validate_json(body).raw() == raw
 
 
-def test_what_cannot_be_made_small_enough_is_kept_in_part() -> None:
+def test_a_payload_that_does_not_fit_when_compressed_is_kept_in_part() -> None:
     found = kept(NOISE.randbytes(256 * 1024))
     assert not found.is_whole
     assert MOST_KEPT - 20 < len(found.body()) <= MOST_KEPT
@@ -84,7 +84,7 @@ def test_a_header_that_is_no_short_line_is_not_kept(text: str) -> None:
     assert kept(b"", {"x-github-event": text}).headers == {}
 
 
-def test_no_flood_of_headers_is_kept() -> None:
+def test_only_a_limited_number_of_headers_is_kept() -> None:
     assert len(kept(b"", {f"x-event-{number}": "1" for number in range(500)}).headers) == 20
 
 
@@ -94,7 +94,7 @@ def test_a_replay_can_be_told_from_an_event_by_its_beginning() -> None:
     assert Replay.model_validate_json(sent.body()) == sent
 
 
-def test_the_time_needs_a_zone() -> None:
+def test_the_time_of_a_kept_delivery_needs_a_zone() -> None:
     text = kept(b"").model_copy(update={"received_at": NOW.replace(tzinfo=None) + timedelta(0)}).body()
     with pytest.raises(ValueError, match="timezone"):
         KeptDelivery.model_validate_json(text)

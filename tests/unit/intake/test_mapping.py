@@ -391,7 +391,7 @@ def test_an_expression_that_does_not_fit_the_payload_is_refused_and_named(expres
         ("body.id > `1`", {"id": "secret"}, "it compares, joins or counts values of another type"),
     ],
 )
-def test_why_an_expression_does_not_fit_is_said_in_types(expression: str, body: object, why: str) -> None:
+def test_an_expression_that_does_not_fit_is_explained_with_types_only(expression: str, body: object, why: str) -> None:
     with pytest.raises(Untranslatable) as refused:
         wanted(expression, body, {})
     assert f"{expression}" in refused.value.reason
@@ -447,7 +447,7 @@ def test_any_nesting_that_can_be_parsed_can_be_searched() -> None:
     assert "finds a list of 1" in refusal('id = "item[0][0]"', body)
 
 
-def test_if_changed_goes_with_what_is_compared() -> None:
+def test_if_changed_needs_an_expectation() -> None:
     lines = 'id = "item.id"\nexpect = { status = "\'complete\'" }\nif_changed = "ignore"'
     [one] = translate((rule(lines),), {"id": THING}, {})
     assert one.request.if_changed == "ignore"

@@ -87,7 +87,9 @@ def broken(clock: Clock) -> tuple[Room, KeptDelivery]:
 MENDED = TABLE.replace("body.process", "body.run")
 
 
-def test_a_corrected_table_makes_the_command_and_a_second_replay_nothing(broken: tuple[Room, KeptDelivery]) -> None:
+def test_a_replay_after_a_correction_makes_the_command_and_a_second_replay_nothing(
+    broken: tuple[Room, KeptDelivery],
+) -> None:
     place, kept = broken
     place.correct(MENDED)
     first = place.replay(kept)
@@ -98,14 +100,16 @@ def test_a_corrected_table_makes_the_command_and_a_second_replay_nothing(broken:
     assert place.way_in.dead_letters.depth() == 0
 
 
-def test_it_is_the_command_that_the_sender_would_make_by_sending_again(broken: tuple[Room, KeptDelivery]) -> None:
+def test_a_replay_makes_the_same_command_as_a_repeated_delivery(broken: tuple[Room, KeptDelivery]) -> None:
     place, kept = broken
     place.correct(MENDED)
     row = place.replay(kept)
     assert [command.intent_id for command in send(place, {"run": THING, "n": 7})] == list(row.intent_ids)
 
 
-def test_it_is_as_old_as_its_delivery_and_has_time_from_now_on(broken: tuple[Room, KeptDelivery], clock: Clock) -> None:
+def test_a_replayed_command_has_the_age_of_its_delivery_and_a_new_deadline(
+    broken: tuple[Room, KeptDelivery], clock: Clock
+) -> None:
     place, kept = broken
     clock.advance(timedelta(days=10))
     place.correct(MENDED)
@@ -115,7 +119,9 @@ def test_it_is_as_old_as_its_delivery_and_has_time_from_now_on(broken: tuple[Roo
     assert made.not_after == NOW + timedelta(days=24)
 
 
-def test_what_a_person_restored_since_stays_restored(broken: tuple[Room, KeptDelivery], clock: Clock) -> None:
+def test_a_resource_that_a_person_restored_since_the_delivery_stays_restored(
+    broken: tuple[Room, KeptDelivery], clock: Clock
+) -> None:
     place, kept = broken
     ledger = place.way_in.ledger
     clock.advance(timedelta(days=1))
@@ -130,14 +136,14 @@ def test_what_a_person_restored_since_stays_restored(broken: tuple[Room, KeptDel
     assert ended.intent.status is Status.SUPERSEDED
 
 
-def test_a_time_ahead_of_ours_is_not_believed(broken: tuple[Room, KeptDelivery]) -> None:
+def test_a_delivery_time_in_the_future_is_replaced_by_our_time(broken: tuple[Room, KeptDelivery]) -> None:
     place, kept = broken
     place.correct(MENDED)
     place.replay(kept.model_copy(update={"received_at": NOW + timedelta(days=300)}))
     assert place.commands()[0].issued_at == NOW
 
 
-def test_what_still_fails_is_kept_once_more_with_the_new_reason(broken: tuple[Room, KeptDelivery]) -> None:
+def test_a_delivery_that_still_fails_is_kept_again_with_the_new_reason(broken: tuple[Room, KeptDelivery]) -> None:
     place, kept = broken
     place.correct(TABLE.replace("body.process", "body.other"))
     row = place.replay(kept)
@@ -157,14 +163,14 @@ def test_a_late_copy_of_an_older_attempt_does_not_hide_a_success(broken: tuple[R
     assert place.way_in.dead_letters.depth() == 0
 
 
-def test_what_the_corrected_filter_does_not_want_is_ignored(broken: tuple[Room, KeptDelivery]) -> None:
+def test_a_delivery_that_the_corrected_filter_excludes_is_ignored(broken: tuple[Room, KeptDelivery]) -> None:
     place, kept = broken
     place.correct(TABLE.replace("commands =", "when = \"body.kind == 'done'\"\ncommands ="))
     assert place.replay(kept).status is ReplayStatus.IGNORED
     assert place.commands() == []
 
 
-def test_a_source_that_is_gone_or_may_no_longer_ask_makes_no_command(broken: tuple[Room, KeptDelivery]) -> None:
+def test_a_source_that_was_removed_or_lost_the_right_makes_no_command(broken: tuple[Room, KeptDelivery]) -> None:
     place, kept = broken
     place.correct(BUS)
     assert place.replay(kept).code == Code.UNKNOWN_SOURCE
@@ -173,7 +179,7 @@ def test_a_source_that_is_gone_or_may_no_longer_ask_makes_no_command(broken: tup
     assert place.commands() == []
 
 
-def test_headers_that_name_the_event_reach_the_table_again(clock: Clock) -> None:
+def test_headers_that_name_the_event_are_available_in_a_replay(clock: Clock) -> None:
     place = room(clock, MENDED.replace("commands =", 'when = \'headers."x-one-event" == `"closed"`\'\ncommands ='))
     with pytest.raises(Rejected):
         send(place, {"n": 7}, **{"x-one-event": "closed"})
@@ -200,7 +206,7 @@ def test_an_event_of_the_bus_is_sent_again_under_its_own_id(clock: Clock) -> Non
 
 
 @pytest.mark.parametrize("text", ['{"replay": 5}', '{"replay": "x"}', '{"replay":', '{"replay": "x", "kept": {}}'])
-def test_junk_becomes_a_dead_letter(clock: Clock, text: str) -> None:
+def test_an_unreadable_replay_message_becomes_a_dead_letter(clock: Clock, text: str) -> None:
     place = room(clock)
     place.replays.take(text)
     assert [letter["code"] for letter in place.way_in.letters] == ["poison"]

@@ -22,7 +22,7 @@ def squeezed(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
-def test_the_question_names_what_cannot_be_undone_and_what_a_yes_leads_to() -> None:
+def test_the_question_names_the_irreversible_actions_and_the_effects_of_an_approval() -> None:
     entries = [due(1), final(2), final(3), process(4)]
     made = plan(entries, notes=("The token is old.",))
     assert [squeezed(line) for line in question_of(made).lines] == [
@@ -47,13 +47,13 @@ def test_the_report_shows_the_question_word_for_word_with_its_command() -> None:
     assert f"lifecycle approve {made.hash[:12]}" in page.texts["code"]
 
 
-def test_a_request_says_the_same_as_the_plan_that_it_is_made_of() -> None:
+def test_a_request_has_the_same_question_as_its_plan() -> None:
     made, _ = sample(1_000)
     shown = Plan.model_validate({"ages": (), "kept_by": {}, **made.model_dump(exclude={"ages", "kept_by"})})
     assert approval_question(shown) == approval_question(made)
 
 
-def test_nobody_is_asked_about_what_can_be_undone() -> None:
+def test_reversible_actions_need_no_approval() -> None:
     entries = [due(1)]
     made = plan(entries)
     assert approval_question(made) is None

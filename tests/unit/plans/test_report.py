@@ -336,7 +336,7 @@ def test_a_plan_that_needs_a_person_says_why_and_shows_the_command(mode: Mode) -
     assert "Nothing has been done." in page.text
 
 
-def test_a_person_cannot_apply_what_is_stopped() -> None:
+def test_the_report_of_a_stopped_plan_offers_no_command_to_a_person() -> None:
     made, entries = sample(100, person=("Its first plan.",), stops=("Over its cap.",))
     page = read(made, entries)
     assert "First correct the problems above." in page.text

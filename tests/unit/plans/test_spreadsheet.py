@@ -19,7 +19,7 @@ def _rows(entries: list[Entry], names: Names | None = None) -> list[dict[str, st
     return list(csv.DictReader(StringIO(text.removeprefix("\ufeff"), newline="")))
 
 
-def test_everything_that_was_seen_has_a_row_under_named_columns() -> None:
+def test_every_resource_of_the_plan_has_a_row_under_named_columns() -> None:
     made, entries = sample(200)
     lines = list(csv_lines(made, entries, NAMES))
     assert lines[0] == "\ufeff" + ",".join(f'"{column}"' for column in COLUMNS) + "\r\n"
@@ -47,7 +47,7 @@ def test_a_cell_that_begins_like_a_formula_begins_with_an_apostrophe(text: str) 
         assert row[column].lower() == f"'{text}".lower(), column
 
 
-def test_what_cannot_be_undone_is_marked() -> None:
+def test_irreversible_actions_are_marked_in_the_spreadsheet() -> None:
     _, entries = sample(2_000)
     assert {row["irreversible"] for row in _rows(entries) if row["decision"] == "delete"} == {"yes"}
 

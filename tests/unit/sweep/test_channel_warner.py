@@ -47,7 +47,7 @@ def warner(rule: str = RULE, notices: str = NOTICES) -> ChannelWarner:
         ('["owner"]', None, {"operations/all"}),
     ],
 )
-def test_each_owner_is_told_and_a_thing_without_one_is_told_to_all(
+def test_each_owner_is_warned_and_a_resource_without_an_owner_warns_the_channel(
     audience: str, owners: set[str] | None, told: set[str]
 ) -> None:
     way = warner(RULE.replace('["owner"]', audience))
@@ -55,7 +55,7 @@ def test_each_owner_is_told_and_a_thing_without_one_is_told_to_all(
     assert way.recipients(ORG, way.policy.rules[0], thing) == told
 
 
-def test_without_a_channel_for_warnings_nobody_can_be_told() -> None:
+def test_without_a_channel_for_warnings_there_are_no_recipients() -> None:
     way = warner(notices="")
     assert way.recipients(ORG, way.policy.rules[0], PROCESS) == frozenset()
 

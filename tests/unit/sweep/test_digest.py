@@ -145,7 +145,7 @@ def _swept(mode: Mode, *, due: int = 2, young: int = 3, policy: str = POLICY) ->
     return night, plan
 
 
-def test_the_plan_of_the_day_is_told_with_what_was_kept_and_why() -> None:
+def test_the_digest_reports_the_plan_of_the_day_with_kept_resources_by_reason() -> None:
     night, plan = _swept(Mode.REPORT)
     [told] = _told_after(night)
     assert told["plans_text"] == (
@@ -187,7 +187,7 @@ def test_the_rows_of_sweeps_are_read_one_at_a_time_as_the_permissions_of_the_fun
     assert asked == [1, 1]
 
 
-def test_an_applied_plan_is_told_with_its_commands() -> None:
+def test_the_digest_reports_an_applied_plan_with_its_commands() -> None:
     night, _ = _swept(Mode.APPLY)
     [told] = _told_after(night)
     assert told["plans_text"].endswith("Applied: 2 commands sent.")
@@ -201,7 +201,7 @@ def test_an_applied_plan_is_told_with_its_commands() -> None:
         ("person", "Not applied; a person must do it: Over a cap: 'x'."),
     ],
 )
-def test_a_plan_that_is_not_applied_is_told_with_the_reason_and_without_quotes(part: str, ending: str) -> None:
+def test_the_digest_reports_why_a_plan_was_not_applied_without_quotes(part: str, ending: str) -> None:
     night, plan = _swept(Mode.REPORT)
     body = plan.model_copy(update={part: ('Over a cap:\n"x".',)}).model_dump_json().encode()
     night.objects.put(key_of(ORG, plan.hash, "plan.json"), body, kind="application/json")
@@ -209,7 +209,7 @@ def test_a_plan_that_is_not_applied_is_told_with_the_reason_and_without_quotes(p
     assert told["plans_text"].endswith(ending)
 
 
-def test_a_reverted_plan_is_told_with_who_did_it() -> None:
+def test_the_digest_names_who_reverted_a_plan() -> None:
     night, plan = _swept(Mode.APPLY)
     night.take_back(plan.hash, by="bob")
     night.drain()
@@ -217,7 +217,7 @@ def test_a_reverted_plan_is_told_with_who_did_it() -> None:
     assert told["plans_text"].endswith("bob reverted it.")
 
 
-def test_a_plan_that_keeps_everything_or_is_older_than_a_day_is_no_news() -> None:
+def test_a_plan_that_keeps_everything_or_is_older_than_a_day_is_not_in_the_digest() -> None:
     night, _ = _swept(Mode.REPORT, due=0)
     assert _told_after(night) == []
     night, _ = _swept(Mode.REPORT)
@@ -230,7 +230,7 @@ def test_a_plan_that_cannot_be_read_any_more_is_left_out() -> None:
     assert _told_after(night) == []
 
 
-def test_requests_that_wait_for_approval_are_told_with_their_hashes_and_ends() -> None:
+def test_the_digest_lists_waiting_requests_with_their_hashes_and_deadlines() -> None:
     night, plan = _swept(Mode.REPORT, due=0, policy=POLICY)
     night.world.clock.advance(timedelta(days=2))
     approvals = ApprovalStore(night.world.rows, timedelta(days=9), night.world.clock)

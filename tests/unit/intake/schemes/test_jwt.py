@@ -70,11 +70,11 @@ def test_another_secret_or_none_accepts_nothing() -> None:
 @pytest.mark.parametrize(
     "head", [{"alg": "none"}, {"alg": "HS512"}, {"alg": "RS256"}, {}, [], {"alg": ["HS256"]}, b"junk"]
 )
-def test_only_hs256_is_taken(head: object) -> None:
+def test_only_tokens_signed_with_hs256_are_accepted(head: object) -> None:
     assert "not of the kind HS256" in check(token(head=head))
 
 
-def test_what_a_token_calls_critical_is_not_ignored() -> None:
+def test_a_token_with_critical_extensions_is_refused() -> None:
     """RFC 7515, 4.1.11."""
     assert "not of the kind HS256" in check(token(head={"alg": "HS256", "crit": ["exp"]}))
 
@@ -129,7 +129,7 @@ def test_claims_that_are_no_object_are_refused(claims: object) -> None:
     assert "no readable exp" in check(token(claims))
 
 
-def test_the_audience_can_be_said_or_left_out() -> None:
+def test_the_audience_can_be_configured_or_left_out() -> None:
     own = "https://hooks.example.com/webhooks/one"
     assert check(token(aud=own), Jwt(audience=own)) == ""
     assert "another URL" in check(token(), Jwt(audience=own))
@@ -150,7 +150,7 @@ def test_a_signed_request_is_accepted_until_it_expires() -> None:
         Jwt().sign("", request("one", b"", {}), delivery_id="", timestamp=0)
 
 
-def test_it_never_carries_irreversible_rights() -> None:
+def test_a_jwt_source_never_has_irreversible_rights() -> None:
     assert "proves nothing about the payload" in Jwt().why_not_irreversible
 
 
@@ -160,5 +160,5 @@ def test_invalid_input_is_refused_and_never_raises(value: str, prefix: str) -> N
 
 
 @given(st.lists(st.binary(max_size=60).map(part), min_size=3, max_size=3))
-def test_parts_that_mean_nothing_are_refused(parts: list[str]) -> None:
+def test_malformed_token_parts_are_refused(parts: list[str]) -> None:
     assert check(".".join(parts))
