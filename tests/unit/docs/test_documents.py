@@ -176,3 +176,8 @@ def test_each_command_in_a_notice_can_be_pasted_as_it_is(rule: str) -> None:
     assert all(command in known for _, command, _, _ in commands)
     assert {options for *_, options in commands} == {"--stack ${AWS::StackName} --region ${AWS::Region}"}
     assert set(re.findall(r"<(\w+)>", text)) <= set(transformer["InputPathsMap"])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_no_document_contains_a_merge_conflict(document: Path) -> None:
+    assert not re.findall(r"^(?:<{7}|>{7}) ", document.read_text("utf-8"), re.MULTILINE)
