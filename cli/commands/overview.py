@@ -121,7 +121,8 @@ def _token(one: "OrganizationView", now: datetime) -> str:
     if one.token_stored_at is None:
         return "age unknown"
     old = (now - one.token_stored_at).days >= _OLD_TOKEN_DAYS
-    return f"stored {_ago(one.token_stored_at, now)}; it lives about {_TOKEN_DAYS} days{': replace it' if old else ''}"
+    then = ": replace it" if old else "; `check` tries it"
+    return f"stored {_ago(one.token_stored_at, now)}; it lives about {_TOKEN_DAYS} days{then}"
 
 
 def _queues(queues: "list[QueueView]") -> Table:

@@ -109,6 +109,11 @@ def test_an_old_token_is_shown_with_the_advice_to_replace_it(desk: CliHarness) -
     assert "stored 160 d ago; it lives about 183 days: replace it" in line(desk, "token")
 
 
+def test_a_young_token_is_shown_with_the_command_that_tries_it(desk: CliHarness) -> None:
+    desk.entrance.secrets.stored[f"{PREFIX}/tokens/{ORG}"] = desk.clock() - timedelta(days=3)
+    assert line(desk, "token").endswith("it lives about 183 days; `check` tries it")
+
+
 def test_the_last_sealed_hour_is_shown(desk: CliHarness) -> None:
     AuditStore(desk.stack.rows()).move(Head(segment=3, hour="2026-06-01T10", through="2026-06-01T11"), 0)
     assert "sealed through 2026-06-01T11:59 UTC" in line(desk, "audit")
