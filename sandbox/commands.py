@@ -121,7 +121,7 @@ def _start_detached(given: list[str]) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
         started = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "local", "start", *(f"--set={one}" for one in given)],
+            [sys.executable, "-m", "cli.start", "local", "start", *(f"--set={one}" for one in given)],
             cwd=ROOT,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,

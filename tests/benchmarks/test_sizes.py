@@ -16,7 +16,7 @@ from tests.benchmarks.staging import StagingFolder
 
 ROUNDS = 15
 MEBIBYTE = 1024 * 1024
-_START = "from cli.main import app; app()"
+_START = "from cli.start import main; main()"
 """As the installed command starts."""
 COMMANDS = {
     "bare python": ["-c", "pass"],

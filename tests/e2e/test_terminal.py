@@ -20,7 +20,7 @@ def type_as(bench: Bench, person: StackPerson, *words: str) -> subprocess.Comple
     stack = ("--stack", bench.stack.options.stack_name)
     where = {"LIFECYCLE_API_URL": bench.stack.api_url, "COLUMNS": "200"}
     return subprocess.run(
-        [sys.executable, "-m", "cli.main", *stack, *words],
+        [sys.executable, "-m", "cli.start", *stack, *words],
         env={**clean, **bench.stack.environment_of(person), **where},
         capture_output=True,
         text=True,
