@@ -29,7 +29,7 @@ links = st.from_regex(r"https://[a-z.]{0,9}tallyfy\.com/[^ ]{0,40}")
 expressions = st.sampled_from(
     [
         "body", "item", "item.a", "item.id", "body.items", "body.items[]", "body[].a", "[body]", "[body, item]",
-        "body[?a == 'x']", "body[?a > `1`].b", "to_string(item)", "join('-', ['x', to_string(item.id)])", "a.b.c",
+        "body[?a == 'x']", "body[?a > `1`].b", "to_string(item)", "join('-', ['x', to_string(item.id)])", "item.a.b",
         "floor(item.a)", "sum(body)", "length(item)", "sort_by(body, &a)", "max_by(body, &b)", "body[::2]", "body[::0]",
         "keys(item)", "merge(item, item)", 'headers."x-event"', "not_null(item.a, item.b)", "contains(item, `1`)",
         "item.a < item.b", "!item", "item.a && item.b || body", "reverse(item)", "map(&a, body)", "'text'",
@@ -45,7 +45,8 @@ targets = st.one_of(
 more = st.fixed_dictionaries(
     {},
     optional={
-        "each": expressions,
+        # There is no item before the list is found.
+        "each": expressions.filter(lambda expression: "item" not in expression.replace("items", "")),
         "when": expressions,
         "delivery": expressions.filter(lambda expression: "headers" not in expression),
         "reason": expressions,
