@@ -93,6 +93,11 @@ def list_(
     if json_:
         as_json([asdict(hold) for hold in holds])
         return
+    if not holds and case:
+        console().print(
+            NOTE, plain(f"No hold of this organization belongs to case '{_case_in(case)}'."), soft_wrap=True
+        )
+        return
     if not holds:
         console().print(YES, "Nothing is on hold.", "Hold tags of policy.toml are not listed here.")
         return
@@ -132,7 +137,8 @@ def remove(
         if name is None:
             raise CliError("Give the id of the thing as well.", Exit.USAGE)
         held, called = _named(kind, name, org_id)
-        _lift(target, org_id, f"{held}#{called}", wanted)
+        if not _lift(target, org_id, f"{held}#{called}", wanted):
+            raise typer.Exit(Exit.NOT_DONE)
         return
     keys = [hold.key for hold in target.holds().holds(org_id) if wanted in hold.cases]
     if not keys:
@@ -145,8 +151,8 @@ def remove(
         _lift(target, org_id, key, wanted)
 
 
-def _lift(target: "Stack", org_id: str, key: str, case: str) -> None:
-    """End what one case holds, and say what holds it now."""
+def _lift(target: "Stack", org_id: str, key: str, case: str) -> bool:
+    """End what one case holds, and say what holds it now. Answers whether this ended, or nothing was there to end."""
     from lifecycle.domain.capabilities import Resource
 
     store, (kind, _, name) = target.holds(), key.partition("#")
@@ -157,9 +163,10 @@ def _lift(target: "Stack", org_id: str, key: str, case: str) -> None:
         cases = ", ".join(one or "without a case" for one in left)
         done = "removed, but still" if there_was else "was not held so. It is"
         console().print(NOTE, plain(f"{done} on hold ({cases}): {_in_words(key)}"), soft_wrap=True)
-        return
+        return there_was
     mark, text = (YES, "no longer on hold:") if there_was else (NOTE, "was not on hold:")
     console().print(mark, text, plain(_in_words(key)), soft_wrap=True)
+    return True
 
 
 def _show_due(context: "CliContext", target: "Stack", org_id: str, case: str, policy: Path | None) -> None:

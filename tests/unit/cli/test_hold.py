@@ -258,6 +258,7 @@ def test_a_case_groups_holds_and_is_listed(desk: CliHarness) -> None:
 def test_a_hold_of_a_case_is_not_removed_without_naming_the_case(desk: CliHarness) -> None:
     desk.run("hold", "add", "process", THING, *WHY, *AUDIT)
     result = desk.run("hold", "remove", "process", THING)
+    assert result.exit_code == 1
     assert "on hold (Audit 2026)" in " ".join(result.output.split())
     assert [hold.cases for hold in holds(desk)] == [("Audit 2026",)]
 

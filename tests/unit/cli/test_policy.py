@@ -106,7 +106,7 @@ def test_a_policy_is_described_in_the_order_in_which_its_rules_are_evaluated(des
         "created more than 1 day ago",
         "it is not complete, and was last touched more than 90 days ago",
         "it was archived more than 400 days ago",
-        "A plan does at most 40 things and 7 % of those",
+        "A plan does at most 40 things and 7 % of the resources that it considers",
         "more than 20 %",
         f"digest {Policy.parse(KEEPING).digest}",
     ):

@@ -197,7 +197,7 @@ class TestPlan:
         result = desk.run("undo", "--plan", plan.hash, "--yes")
         said = re.sub(r"\s+", " ", result.output)
         assert (result.exit_code, "7 undos were sent." in said, jobs(desk)) == (0, True, []), said
-        assert "Nothing more is sent: what was archived again since" in said
+        assert "Nothing more is sent. Resources that were archived again since" in said
 
     def test_permanent_deletes_are_reported_as_not_undone(self, desk: CliHarness) -> None:
         night, plan = applied(desk, policy=RULE + LASTING)

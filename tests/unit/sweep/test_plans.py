@@ -768,7 +768,7 @@ def test_a_second_revert_says_what_it_does_not_do() -> None:
     assert len(night.asked()) == asked
     told = [detail for name, detail in night.world.bus.announced if name == "lifecycle.plan.reverted"]
     assert [detail["sent"] for detail in told] == ["7", "0"]
-    assert "whose undo was undone, stays as it is" in str(told[1]["stopped_by"])
+    assert "whose undo was undone, stay as they are" in str(told[1]["stopped_by"])
     assert _archived(night) == {undo.id}
 
 
