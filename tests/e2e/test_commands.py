@@ -107,7 +107,7 @@ def test_a_delete_that_expires_before_the_minimum_age_is_refused_and_a_longer_on
     patient = bench.ask("delete", "run", DefaultIds.RUN_ARCHIVED_RECENTLY)
     bench.approve(patient)
 
-    until(lambda: "It was approved" in bench.status(patient)["reason"], 60, "the grace to begin")
+    until(lambda: bench.status(patient)["code"] == "in_grace", 60, "the grace to begin")
     assert bench.status(patient)["status"] == "waiting"
     assert bench.writes(DefaultIds.RUN_ARCHIVED_RECENTLY) == []
 
