@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.clients.context import context_of, stack_of
-from cli.ui.console import NOTE, YES, as_json, console, plain, table
+from cli.ui.console import NO, NOTE, YES, as_json, console, plain, table
 from cli.ui.errors import CliError, Exit, expected_error
 from cli.ui.ids import id_in, kind_in
 from cli.ui.options import Json, Org, Region, StackName, Yes, reason_in
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cli.clients.context import CliContext
     from cli.clients.stack import Stack
     from lifecycle.domain.capabilities import Resource
-    from lifecycle.holds.store import HoldKind
+    from lifecycle.holds.store import HoldKind, HoldStore
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -137,8 +137,7 @@ def remove(
         if name is None:
             raise CliError("Give the id of the thing as well.", Exit.USAGE)
         held, called = _named(kind, name, org_id)
-        if not _lift(target, org_id, f"{held}#{called}", wanted):
-            raise typer.Exit(Exit.NOT_DONE)
+        _remove(target, org_id, [f"{held}#{called}"], wanted)
         return
     keys = [hold.key for hold in target.holds().holds(org_id) if wanted in hold.cases]
     if not keys:
@@ -146,27 +145,41 @@ def remove(
         return
     _show_due(context, target, org_id, wanted, policy)
     if not yes:
-        typer.confirm(f"Remove {len(keys)} holds of case '{wanted}'?", abort=True)
-    for key in keys:
-        _lift(target, org_id, key, wanted)
+        count = "the only hold" if len(keys) == 1 else f"{len(keys)} holds"
+        typer.confirm(f"Remove {count} of case '{wanted}'?", abort=True)
+    _remove(target, org_id, keys, wanted)
 
 
-def _lift(target: "Stack", org_id: str, key: str, case: str) -> bool:
-    """End what one case holds, and say what holds it now. Answers whether this ended, or nothing was there to end."""
+def _remove(target: "Stack", org_id: str, keys: "list[str]", case: str) -> None:
+    """End what one case holds, and say of each what holds it now. Exit 1 if something could not be removed."""
+    store, by = target.holds(), target.caller()
+    removed = {key: _lift(store, org_id, key, case=case, by=by) for key in keys}
+    # Read once, after all of them: for each, what is said is what stands now.
+    standing = {hold.key: hold.cases for hold in store.holds(org_id)}
+    for key, there_was in removed.items():
+        if there_was is None:
+            text = f"not removed, because a newer release made it: {key}. Remove it with that release."
+            console().print(NO, plain(text), soft_wrap=True)
+        elif key in standing:
+            cases = ", ".join(one or "without a case" for one in standing[key])
+            done = "removed, but still" if there_was else "not removed. It is"
+            console().print(NOTE, plain(f"{done} on hold ({cases}): {_in_words(key)}"), soft_wrap=True)
+        else:
+            mark, text = (YES, "no longer on hold:") if there_was else (NOTE, "was not on hold:")
+            console().print(mark, text, plain(_in_words(key)), soft_wrap=True)
+    if any(not there_was and key in standing for key, there_was in removed.items()):
+        raise typer.Exit(Exit.NOT_DONE)
+
+
+def _lift(store: "HoldStore", org_id: str, key: str, *, case: str, by: str) -> bool | None:
+    """End what a case holds; whether there was such a hold. ``None``: the key is of a kind unknown to this release."""
     from lifecycle.domain.capabilities import Resource
 
-    store, (kind, _, name) = target.holds(), key.partition("#")
-    resource = Resource.named(kind)
-    there_was = store.lift(org_id, resource or "owner", name, by=target.caller(), case=case)
-    left = next((hold.cases for hold in store.holds(org_id) if hold.key == key), ())
-    if left:
-        cases = ", ".join(one or "without a case" for one in left)
-        done = "removed, but still" if there_was else "was not held so. It is"
-        console().print(NOTE, plain(f"{done} on hold ({cases}): {_in_words(key)}"), soft_wrap=True)
-        return there_was
-    mark, text = (YES, "no longer on hold:") if there_was else (NOTE, "was not on hold:")
-    console().print(mark, text, plain(_in_words(key)), soft_wrap=True)
-    return True
+    kind, _, name = key.partition("#")
+    if kind == _OWNER:
+        return store.lift(org_id, "owner", name, by=by, case=case)
+    resource = next((known for known in Resource if known == kind), None)
+    return None if resource is None else store.lift(org_id, resource, name, by=by, case=case)
 
 
 def _show_due(context: "CliContext", target: "Stack", org_id: str, case: str, policy: Path | None) -> None:

@@ -1,10 +1,11 @@
 """`lifecycle hold`: what an operator types, and what everyone else then leaves alone."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from lifecycle.aws.dynamodb import Contention, Key, MemoryTable, Put
+from lifecycle.aws.dynamodb import Contention, Key, MemoryTable, Put, Value
 from lifecycle.domain.capabilities import Resource
 from lifecycle.holds.store import Hold
 from sandbox.simulator import (
@@ -302,3 +303,14 @@ def test_what_would_become_due_is_shown_before_a_case_is_removed(desk: CliHarnes
     assert "the policy would act on 1 thing of plan" in shown
     assert f"archive process 'Run 1' {first}" in shown
     assert second not in shown
+
+
+def test_a_hold_of_a_kind_that_this_release_does_not_know_is_left_alone(desk: CliHarness) -> None:
+    store, case = desk.stack.holds(), "Audit 2026"
+    store.add(ORG, "owner", "1001", reason="an audit", by="Ada", case=case)
+    values: dict[str, Value] = {"reason": "an audit", "at": 1, "cases": json.dumps({case: "an audit"})}
+    desk.stack.rows().write(Put(Key(f"holds#{ORG}", "folder#1001"), values, 0))
+    result = desk.run("hold", "remove", "--case", case, "--yes")
+    assert result.exit_code == 1
+    assert "a newer release" in " ".join(result.output.split())
+    assert [hold.key for hold in holds(desk)] == ["folder#1001"]
