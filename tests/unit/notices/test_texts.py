@@ -59,7 +59,12 @@ TYPES = sorted(set(re.findall(r"`(lifecycle\.[a-z._]+)`", (ROOT / "docs" / "even
             NoticeKind.DEAD_LETTER,
             "A message failed",
         ),
-        ("lifecycle.digest", {"total": "3", "oldest": "5"}, NoticeKind.DIGEST, "3 dead letters wait"),
+        (
+            "lifecycle.digest",
+            {"total": "3", "oldest": "5"},
+            NoticeKind.DIGEST,
+            "3 dead letters wait, the oldest for 5",
+        ),
         ("lifecycle.preflight.failed", {"org_id": "acme", "reason": "The token is dead."}, NoticeKind.TROUBLE, "acme"),
     ],
 )
@@ -90,6 +95,14 @@ def test_a_plan_that_was_stopped_says_why() -> None:
     notice = notice_of("lifecycle.sweep.finished", {**SWEEP, "stopped_by": "Over the cap of 10."}, stack="prod")
     assert notice is not None
     assert "It was not applied: Over the cap of 10." in notice.lines
+
+
+def test_the_digest_of_a_day_without_dead_letters_tells_what_waits_and_what_was_planned() -> None:
+    news = {"total": "0", "approvals": "1", "approvals_text": "delete of 'A'", "plans": "1", "plans_text": "12 due."}
+    notice = notice_of("lifecycle.digest", news, stack="prod")
+    assert notice is not None
+    assert notice.text == "Today: 0 dead letters wait, 1 request waits for approval, 1 plan was made."
+    assert notice.lines[:2] == ("For approval: delete of 'A'", "Plans: 12 due.")
 
 
 @pytest.mark.parametrize("code", ["held", "changed", "not_found"])

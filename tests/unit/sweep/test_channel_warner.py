@@ -55,6 +55,13 @@ def test_each_owner_is_warned_and_a_resource_without_an_owner_warns_the_channel(
     assert way.recipients(ORG, way.policy.rules[0], thing) == told
 
 
+def test_a_warning_for_a_channel_that_a_deployment_removed_is_left_to_the_next_sweep() -> None:
+    way = warner(notices="")
+    way.warn("operations/owner/4711", notice(1))
+    assert isinstance(way.queue, MemoryQueue)
+    assert bodies(way.queue) == []
+
+
 def test_without_a_channel_for_warnings_there_are_no_recipients() -> None:
     way = warner(notices="")
     assert way.recipients(ORG, way.policy.rules[0], PROCESS) == frozenset()

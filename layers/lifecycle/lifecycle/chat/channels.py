@@ -5,11 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lifecycle.aws.secrets import Secrets
+from lifecycle.chat.request import CHANNEL_MARK
 from lifecycle.chat.tool import Poster
 from lifecycle.domain.errors import Code, Retryable
 from lifecycle.domain.messages import Answer
-
-_CHANNEL = "@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,8 @@ class AnswerPosts:
         Raises ``Retryable`` if that may work later, and ``Rejected`` if it never can.
         """
         tool, _, address = to.partition(":")
-        if address.startswith(_CHANNEL):
-            url = self.secrets.get(f"{self.prefix}/notices/{address.removeprefix(_CHANNEL)}").strip()
+        if address.startswith(CHANNEL_MARK):
+            url = self.secrets.get(f"{self.prefix}/notices/{address.removeprefix(CHANNEL_MARK)}").strip()
             # Slack's address is the URL itself; the other tools look the URL of an address up in their secret.
             taken = self.poster(tool).post(url, answer, lambda: json.dumps({url: url}))
         else:
@@ -39,4 +38,9 @@ class AnswerPosts:
 
 def channel_address(tool: str, channel: str) -> str:
     """Where a channel of ``notices.toml`` is posted to, as ``AnswerPosts.post`` takes it."""
-    return f"{tool}:{_CHANNEL}{channel}"
+    return f"{tool}:{CHANNEL_MARK}{channel}"
+
+
+def is_channel(to: str) -> bool:
+    """Whether a message goes to a channel of ``notices.toml``, and not to somebody who asked."""
+    return to.partition(":")[2].startswith(CHANNEL_MARK)

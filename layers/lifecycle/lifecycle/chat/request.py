@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+CHANNEL_MARK = "@"
+"""Begins the address of a channel of ``notices.toml``. No tool makes such an address itself."""
 _MOST_ADDRESS = 480
 """Characters. With the name of its tool it fits ``Command.reply_to``."""
 
@@ -31,5 +33,6 @@ class ChatRequest:
 
     @property
     def usable_address(self) -> str | None:
-        """The address, if a command can carry it."""
-        return self.address if 0 < len(self.address) <= _MOST_ADDRESS and self.address.isascii() else None
+        """The address, if a command can carry it. One that begins with ``@`` would name a channel of notices."""
+        fits = 0 < len(self.address) <= _MOST_ADDRESS and self.address.isascii()
+        return self.address if fits and not self.address.startswith(CHANNEL_MARK) else None

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 
 from lifecycle.aws.metrics import Metric, Metrics
 from lifecycle.aws.sqs import Later, Message, Queue
-from lifecycle.chat.channels import AnswerPosts
+from lifecycle.chat.channels import AnswerPosts, is_channel
 from lifecycle.chat.grammar import MOST_NAME, Verb
 from lifecycle.chat.notices import NoticeJob, NoticeJobs, WarningJob
 from lifecycle.chat.service import choice_value
@@ -146,7 +146,8 @@ class ChatJobs:
 
     def _failed(self, job: ChatJob, error: LifecycleError) -> None:
         """Nobody else can be told: an answer that is lost changes nothing, and ``status`` still answers."""
-        lost = Metric.NOTICE_FAILED if isinstance(job, NoticeJob | WarningJob) else Metric.REPLY_FAILED
+        is_notice = isinstance(job, NoticeJob) or is_channel(job.to)
+        lost = Metric.NOTICE_FAILED if is_notice else Metric.REPLY_FAILED
         self.metrics.emit(lost, {"code": error.code, "reason": error.reason, "job": job.job})
         if isinstance(job, SearchJob | LookJob):
             self.replies.reply(job.to, Answer(text=f"That did not work: {quoted(error.reason)} Nothing was done."))

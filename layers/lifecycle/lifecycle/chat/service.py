@@ -234,7 +234,7 @@ class ChatService:
 
     def _undo(self, asker: Asker, target: str) -> str:
         if not re.fullmatch(INTENT_PATTERN, target):
-            raise Rejected(Code.UNKNOWN_INTENT, "That is no command id. Check that it was copied whole.")
+            raise Rejected(Code.UNKNOWN_INTENT, "This is not a command id. Copy the whole id, from int_ on.")
         undo = self.undoing.undo(target, by=asker.name, person=asker.person, reply_to=asker.hears_at)
         state = self.lookup.status_of(undo)
         if state.status is Status.ACCEPTED:

@@ -139,14 +139,24 @@ def _dead(facts: _Facts) -> Notice | None:
 
 
 def _digest(facts: _Facts) -> Notice:
-    return Notice(
-        kind=NoticeKind.DIGEST,
-        text=f"{facts.number('total')} dead letters wait; the oldest is {facts.number('oldest')} days old.",
-        lines=(
-            f"Queues: {facts['queues']}. Reasons: {facts['codes']}.",
-            f"All at a glance: lifecycle overview --stack {facts.stack}",
-        ),
+    letters, oldest, requests, plans = map(facts.number, ("total", "oldest", "approvals", "plans"))
+    age = f", the oldest for {_counted(oldest, 'day')}" if letters else ""
+    news = (
+        f"{_counted(letters, 'dead letter')} {'waits' if letters == 1 else 'wait'}{age}",
+        f"{_counted(requests, 'request')} {'waits' if requests == 1 else 'wait'} for approval",
+        f"{_counted(plans, 'plan')} {'was' if plans == 1 else 'were'} made",
     )
+    lines = (
+        f"For approval: {facts['approvals_text']}" if requests else "",
+        f"Plans: {facts['plans_text']}" if plans else "",
+        f"Queues: {facts['queues']}. Reasons: {facts['codes']}." if letters else "",
+        f"All at a glance: lifecycle overview --stack {facts.stack}",
+    )
+    return Notice(kind=NoticeKind.DIGEST, text=f"Today: {', '.join(news)}.", lines=tuple(filter(None, lines)))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _trouble(facts: _Facts) -> Notice:

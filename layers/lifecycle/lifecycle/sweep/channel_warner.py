@@ -39,12 +39,13 @@ class ChannelWarner:
         return frozenset(f"{channel}/{name}" for channel in channels for name in names)
 
     def warn(self, recipient: str, notice: WarningNotice) -> None:
-        """See ``Warner``."""
+        """See ``Warner``. A channel that a deployment removed gets nothing: the next sweep names other recipients."""
         channel, _, name = recipient.partition("/")
-        tool = self.notices.channels[channel].tool
+        if channel not in self.notices.channels:
+            return
         job = {
             "job": "warning",
-            "to": f"{tool}:@{channel}",
+            "to": f"{self.notices.channels[channel].tool}:@{channel}",
             "org_id": notice.org_id,
             "plan": notice.plan,
             "sweep_id": notice.sweep_id,
