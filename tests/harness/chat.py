@@ -2,7 +2,12 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from datetime import datetime
+from typing import override
+
+import requests
+from requests.adapters import BaseAdapter
 
 from tests.harness.builders import NOW
 
@@ -67,3 +72,37 @@ def google_claims(**changes: str) -> dict[str, str]:
         "email_verified": "true",
         **changes,
     }
+
+
+class Wire(BaseAdapter):
+    """A chat tool's side of what is posted: keeps each request, and answers or fails as told."""
+
+    def __init__(self, status: int | Exception = 200) -> None:
+        super().__init__()
+        self.status = status
+        self.posted: list[requests.PreparedRequest] = []
+
+    @override
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: float | tuple[float | None, float | None] | None = None,
+        verify: bool | str = True,
+        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        assert timeout == 5.0
+        self.posted.append(request)
+        if isinstance(self.status, Exception):
+            raise self.status
+        response = requests.Response()
+        response.status_code = self.status
+        response.headers["Location"] = "https://example.com/"
+        response.url = request.url or ""
+        response.request = request
+        return response
+
+    @override
+    def close(self) -> None:
+        """Nothing is held open."""

@@ -1,57 +1,21 @@
 """Posting to the URL that a secret holds for a team or a space: to nobody else, and never the URL in a log."""
 
 import json
-from collections.abc import Mapping
-from typing import override
 
 import pytest
 import requests
-from requests.adapters import BaseAdapter
 
 from lifecycle.chat import google, teams
 from lifecycle.chat.tool import ChatTool
 from lifecycle.domain.errors import Code, Rejected
 from lifecycle.domain.messages import Answer, outcome
+from tests.harness.chat import Wire
 
 GOOD = {
     "teams": "https://prod-01.westeurope.logic.azure.com:443/workflows/1/triggers/manual/paths/invoke?sig=s3cret",
     "google": "https://chat.googleapis.com/v1/spaces/A/messages?key=k&token=s3cret",
 }
 TOOLS = {"teams": teams.TOOL, "google": google.TOOL}
-
-
-class Wire(BaseAdapter):
-    """Keeps what was posted, and answers or fails as told."""
-
-    def __init__(self, status: int | Exception = 202) -> None:
-        super().__init__()
-        self.status = status
-        self.posted: list[requests.PreparedRequest] = []
-
-    @override
-    def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: float | tuple[float | None, float | None] | None = None,
-        verify: bool | str = True,
-        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
-        proxies: Mapping[str, str] | None = None,
-    ) -> requests.Response:
-        assert timeout == 5.0
-        self.posted.append(request)
-        if isinstance(self.status, Exception):
-            raise self.status
-        response = requests.Response()
-        response.status_code = self.status
-        response.headers["Location"] = "https://example.com/"
-        response.url = request.url or ""
-        response.request = request
-        return response
-
-    @override
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def post(tool: ChatTool, wire: Wire, secret: str, *, also: str | None = None, answer: Answer | None = None) -> bool:

@@ -14,6 +14,7 @@ from lifecycle.aws.secrets import MemorySecrets
 from lifecycle.aws.sqs import Later, MemoryQueue
 from lifecycle.chat.channels import AnswerPosts
 from lifecycle.chat.notices import NoticeJobs
+from lifecycle.chat.request import ChatRequest
 from lifecycle.chat.searches import ChatJobs
 from lifecycle.domain.capabilities import Resource
 from lifecycle.domain.errors import Code, Rejected
@@ -353,3 +354,15 @@ def test_a_warning_whose_channel_is_gone_is_counted_and_given_up(jobs: Jobs) -> 
     jobs.work()
     assert (jobs.metrics.counts[Metric.NOTICE_FAILED], jobs.queue.depth()) == (1, 0)
     assert SentWarnings(jobs.rows).deliveries(ORG, "night-1").told == {}
+
+
+def test_a_notice_whose_channel_is_gone_is_counted_as_a_notice_and_not_as_an_answer(jobs: Jobs) -> None:
+    jobs.desk.does = [Rejected(Code.REFUSED, "The channel is gone.")]
+    QueueReplies(jobs.queue).reply("slack:@operations", Answer(text="Hello."))
+    jobs.work()
+    assert (jobs.metrics.counts[Metric.NOTICE_FAILED], jobs.metrics.counts[Metric.REPLY_FAILED]) == (1, 0)
+
+
+@pytest.mark.parametrize("address", ["@operations", "@"])
+def test_nobody_who_writes_can_have_answers_posted_to_a_channel_of_notices(address: str) -> None:
+    assert ChatRequest(identities=("T/U",), address=address).usable_address is None

@@ -10,7 +10,6 @@ from typing import cast, override
 
 import pytest
 import requests
-from requests.adapters import BaseAdapter
 
 from lifecycle.approvals.rules import ApprovalRequest
 from lifecycle.aws.api_gateway import problem
@@ -45,6 +44,7 @@ from tests.harness.builders import (
     slash,
     wanted,
 )
+from tests.harness.chat import Wire
 from tests.harness.fault_injection import When
 from tests.harness.world import VISIBILITY, World
 
@@ -514,7 +514,7 @@ def test_an_undo_needs_the_right_to_what_it_does(clock: Clock, fields: dict[str,
     ("value", "said"),
     [
         ("int_" + "0" * 48, "The ledger knows no command"),
-        *((value, "That is no command id.") for value in ("", "x", "int_" + "0" * 4000)),
+        *((value, "This is not a command id.") for value in ("", "x", "int_" + "0" * 4000)),
     ],
 )
 def test_an_undo_of_what_is_not_known_is_answered(room: ChatRoom, value: str, said: str) -> None:
@@ -525,7 +525,7 @@ def test_an_undo_of_what_is_not_known_is_answered(room: ChatRoom, value: str, sa
 
 
 def test_a_reply_with_an_undo_has_its_button_below_the_text() -> None:
-    slack = Slack()
+    slack = Wire()
     assert posted(slack, answer=outcome("Done.", "int_1"))
     said = json.loads(slack.posted[0].body or b"")
     assert (said["text"], said["response_type"], said["replace_original"]) == ("Done.", "ephemeral", False)
@@ -588,41 +588,7 @@ def test_a_worker_killed_at_any_step_still_tells_the_result(clock: Clock, point:
     assert len(world.replies.said) == (2 if cut_off_between else 1)
 
 
-class Slack(BaseAdapter):
-    """Slack's side of `response_url`: keeps what was posted, and answers or fails as told."""
-
-    def __init__(self, status: int | Exception = 200) -> None:
-        super().__init__()
-        self.status = status
-        self.posted: list[requests.PreparedRequest] = []
-
-    @override
-    def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: float | tuple[float | None, float | None] | None = None,
-        verify: bool | str = True,
-        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
-        proxies: Mapping[str, str] | None = None,
-    ) -> requests.Response:
-        assert timeout == 5.0
-        self.posted.append(request)
-        if isinstance(self.status, Exception):
-            raise self.status
-        response = requests.Response()
-        response.status_code = self.status
-        response.headers["Location"] = "https://example.com/"
-        response.url = request.url or ""
-        response.request = request
-        return response
-
-    @override
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
-def poster(slack: Slack, also: str | None = None) -> SlackPoster:
+def poster(slack: Wire, also: str | None = None) -> SlackPoster:
     session = requests.Session()
     session.trust_env = False
     for scheme in ("https://", "http://"):
@@ -630,12 +596,12 @@ def poster(slack: Slack, also: str | None = None) -> SlackPoster:
     return SlackPoster(session, also)
 
 
-def posted(slack: Slack, url: str = URL, answer: Answer | None = None, also: str | None = None) -> bool:
+def posted(slack: Wire, url: str = URL, answer: Answer | None = None, also: str | None = None) -> bool:
     return poster(slack, also).post(url, answer or Answer(text="Done."), str)
 
 
 def test_a_reply_is_for_the_asker_alone() -> None:
-    slack = Slack()
+    slack = Wire()
     assert posted(slack)
     [sent] = slack.posted
     assert (sent.method, sent.url) == ("POST", URL)
@@ -660,7 +626,7 @@ def test_a_reply_is_for_the_asker_alone() -> None:
     ],
 )
 def test_nothing_is_posted_to_any_other_place(url: str) -> None:
-    slack = Slack()
+    slack = Wire()
     for also in (None, "http://127.0.0.1:9000"):
         with pytest.raises(Rejected, match="not one of Slack's"):
             posted(slack, url, also=also)
@@ -668,7 +634,7 @@ def test_nothing_is_posted_to_any_other_place(url: str) -> None:
 
 
 def test_a_simulator_on_loopback_may_play_slack() -> None:
-    slack = Slack()
+    slack = Wire()
     assert posted(slack, "http://127.0.0.1:9000/slack/1", also="http://127.0.0.1:9000")
     assert len(slack.posted) == 1
 
@@ -678,12 +644,12 @@ def test_a_simulator_on_loopback_may_play_slack() -> None:
     [429, 500, requests.ConnectionError("gone"), requests.Timeout("slow"), requests.exceptions.InvalidURL("x")],
 )
 def test_a_post_that_may_work_later_is_tried_again(status: int | Exception) -> None:
-    assert not posted(Slack(status))
+    assert not posted(Wire(status))
 
 
 @pytest.mark.parametrize("status", [302, 404])
 def test_an_address_that_has_expired_is_not_tried_again_and_a_redirect_is_not_followed(status: int) -> None:
-    slack = Slack(status)
+    slack = Wire(status)
     with pytest.raises(Rejected, match="has expired"):
         posted(slack)
     assert [sent.url for sent in slack.posted] == [URL]
