@@ -118,7 +118,7 @@ def test_whoever_has_the_warning_is_not_told_again_while_another_recipient_waits
 def test_a_thing_of_which_nobody_can_be_warned_is_kept_and_says_so() -> None:
     decision, _ = night(recipients=frozenset())
     assert (decision.action, decision.kind) == (None, NOBODY)
-    assert "people.toml names none of its owners" in decision.reason
+    assert "notices.toml names no channel for warnings" in decision.reason
 
 
 @pytest.mark.parametrize(

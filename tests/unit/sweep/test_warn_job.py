@@ -1,10 +1,12 @@
 """Warnings: one message to each recipient of a sweep, and nothing earlier than it says."""
 
+import gzip
 from datetime import timedelta
 
 import pytest
 
 from lifecycle.domain.capabilities import Resource
+from lifecycle.plans.warning_marks import WARNINGS
 from lifecycle.policy.evaluate import Mode
 from lifecycle.policy.policy import Policy
 from lifecycle.policy.warnings import NOBODY, WARN_FIRST, WARNED
@@ -141,3 +143,20 @@ def test_each_owner_gets_one_message_about_their_own_things(night: SweepRun) -> 
         ("operations/owner/ada", 1),
         ("operations/owner/bob", 2),
     ]
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"junk", gzip.compress(b"{}\n"), gzip.compress(b"junk"), gzip.compress(b"{}")[:-9]]
+)
+def test_marks_that_cannot_be_read_end_the_sweep_with_a_reason_and_nothing_is_done(
+    night: SweepRun, damaged: bytes
+) -> None:
+    sweep(night, "night-1")
+    key = next(key for key in night.objects.keys("plans/") if key.endswith(WARNINGS))
+    night.objects.put(key, damaged, kind="application/gzip")
+    later(night, days=30)
+    sweep(night, "night-2")
+    assert night.archived() == set()
+    [letter] = [entry.message for entry in night.world.dead_letters.entries.values()]
+    assert letter.attributes["code"] == "plan_stopped"
+    assert key in letter.attributes["reason"]

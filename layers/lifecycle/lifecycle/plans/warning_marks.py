@@ -5,6 +5,7 @@ A plan and its marks are written together and never changed. What was delivered 
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from lifecycle.aws import table_keys
 from lifecycle.aws.dynamodb import Put, Value, VersionedTable
 from lifecycle.aws.s3 import Objects
 from lifecycle.domain.clock import millis
+from lifecycle.domain.errors import Code, Rejected
 from lifecycle.plans.plan_store import key_of
 from lifecycle.policy.warnings import Deliveries, ThingKey, WarningMark
 
@@ -70,9 +72,20 @@ class WarningMarks:
     sent: SentWarnings
 
     def of_plan(self, org_id: str, plan_hash: str) -> Iterator[WarningMark]:
-        """The marks beside a plan, as they were when it was made. None for a plan without warnings."""
-        packed = self.objects.get(key_of(org_id, plan_hash, WARNINGS))
-        return read_marks(packed) if packed is not None else iter(())
+        """The marks beside a plan, as they were when it was made. None for a plan without warnings.
+
+        Raises ``Rejected`` if the file cannot be read: what people were promised is not known then.
+        """
+        key = key_of(org_id, plan_hash, WARNINGS)
+        packed = self.objects.get(key)
+        try:
+            yield from read_marks(packed) if packed is not None else ()
+        except (OSError, EOFError, zlib.error, ValueError):
+            raise Rejected(
+                Code.PLAN_STOPPED,
+                f"The warnings of the newest plan cannot be read: {key}. Nothing is done without them. Restore an "
+                "earlier version of this object in the plans bucket; or delete it, and people are warned again.",
+            ) from None
 
     def load(self, org_id: str, plan_hash: str) -> dict[ThingKey, WarningMark]:
         """The marks beside a plan, with what was delivered since."""

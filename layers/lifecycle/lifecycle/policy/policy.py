@@ -52,9 +52,9 @@ class Audience(StrEnum):
     """The people who are warned before a rule acts."""
 
     OWNER = "owner"
-    """The owner of a process, the assignees of a task, as people.toml names them; the channel if it names nobody."""
+    """Each owner of a process, each assignee of a task: a message of their own in the channel for warnings."""
     CHANNEL = "channel"
-    """The channel for warnings in notices.toml."""
+    """Everybody in the channel for warnings, which notices.toml names."""
 
 
 class Caps(Table):

@@ -99,7 +99,6 @@ class WarnFirst:
     marks: dict[ThingKey, WarningMark] = field(default_factory=dict)
     begins: bool = True
     """Whether this sweep warns. One that only reports makes no new mark."""
-    _seen: set[ThingKey] = field(default_factory=set)
 
     def decide(self, thing: ResourceSnapshot, decision: Decision) -> tuple[Decision, WarningMark | None]:
         """The decision with its warning taken into account, and the mark that the next sweep has to know."""
@@ -164,7 +163,7 @@ def basis(rule: Rule, thing: ResourceSnapshot) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
 
 
-_NOBODY = "Nobody can be warned of it: people.toml names none of its owners, and notices.toml no channel for warnings."
+_NOBODY = "Nobody can be warned of it, because notices.toml names no channel for warnings."
 
 
 def _plain(fact: object) -> object:
